@@ -1,0 +1,1 @@
+"""Ray actors around the method: rollout engines and the reward judge."""

