@@ -83,13 +83,13 @@ class Pen:
     """
 
     def __init__(self, schedule: Schedule, boundaries: Sequence[int] | np.ndarray, seed: int) -> None:
-        self._threshold, self._max_gap = schedule.threshold, schedule.max_gap_tokens
-        self._boundaries, self._seed = boundaries, seed
+        self.seed, self.threshold, self.max_gap = seed, schedule.threshold, schedule.max_gap_tokens
+        self._boundaries = boundaries
         self.position = 0
         """Tokens written so far."""
         self.gap = 0
         """Tokens since the last redraw."""
-        self.author: int = (coin(seed, 0) < self._threshold) * SENIOR
+        self.author: int = (coin(seed, 0) < self.threshold) * SENIOR
         """Who writes the next token; a coin draws the first author."""
 
     def wrote(self, token: int) -> int:
@@ -100,9 +100,9 @@ class Pen:
             self.gap,
             position=self.position,
             boundary=int(self._boundaries[token]),
-            seed=self._seed,
-            threshold=self._threshold,
-            max_gap=self._max_gap,
+            seed=self.seed,
+            threshold=self.threshold,
+            max_gap=self.max_gap,
         )
         return self.author
 

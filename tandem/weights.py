@@ -6,11 +6,12 @@ full element counts); an engine maps it and hands its loader tensors that alias 
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,17 @@ class PublishedWeights:
     layout: WeightLayout
     checksum: int
     """CRC-32 of the segment: an engine that maps other bytes refuses them"""
+
+    def encode(self) -> str:
+        """As JSON, for messages that carry only plain types."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def decode(cls, text: str) -> PublishedWeights:
+        """The inverse of `encode`."""
+        fields = json.loads(text)
+        tensors = tuple(TensorSpec(**{**t, "shape": tuple(t["shape"])}) for t in fields.pop("layout")["tensors"])
+        return cls(layout=WeightLayout(tensors), **fields)
 
 
 class WeightSegment:

@@ -1,0 +1,183 @@
+"""One author's vLLM engine, and its sessions: a rollout's streaming request that outlives the author's turns."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Sequence
+
+from vllm import SamplingParams
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.engine.protocol import StreamingInput
+from vllm.inputs import TokensPrompt
+from vllm.outputs import RequestOutput
+from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine.async_llm import AsyncLLM
+
+from actors.engine_spec import EngineSpec
+from actors.engine_worker import BoundExecutor
+from actors.handoff_processor import TURN
+from tandem.cogen import Token
+from tandem.handoff import TurnStart
+from tandem.rollout import FROZEN_VERSION, SENIOR
+from tandem.schedule import Pen
+from tandem.weights import PublishedWeights
+
+EMPTY_VERSION = 0
+"""The version of the weights an engine starts with."""
+
+
+class Engine:
+    """A stock vLLM engine that writes for one author and follows the schedule."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        """Starts the engine's process and waits until it answers (blocking: run it in a thread)."""
+        self.spec = spec
+        self.version = EMPTY_VERSION if spec.author == SENIOR else FROZEN_VERSION
+        """The version of the weights the engine computes with."""
+        on_cpu = spec.device == "cpu"
+        args = AsyncEngineArgs(
+            model=spec.model,
+            dtype=spec.dtype,  # type: ignore[arg-type]
+            seed=spec.seed,
+            max_model_len=spec.max_model_len,
+            max_num_seqs=spec.max_num_seqs,
+            max_num_batched_tokens=max(2048, spec.max_model_len),
+            enforce_eager=spec.enforce_eager,
+            kv_cache_memory_bytes=int(spec.kv_cache_gib * 2**30) if on_cpu else None,
+            gpu_memory_utilization=spec.gpu_memory_fraction,
+            distributed_executor_backend=BoundExecutor if on_cpu else None,
+            # The step's log-probabilities are of the distribution that was sampled from: temperature applied, sentinel excluded.
+            logprobs_mode="processed_logprobs",
+            logits_processors=["actors.handoff_processor:HandoffProcessor"],
+            worker_extension_cls="actors.engine_worker.WeightReceiver",
+            additional_config=spec.carried(),
+            async_scheduling=False,
+            enable_log_requests=False,
+            disable_log_stats=True,
+        )
+        self._llm = AsyncLLM.from_engine_args(args)
+
+    @property
+    def kv_cache_tokens(self) -> int:
+        """How many tokens the KV cache holds."""
+        cache = self._llm.vllm_config.cache_config
+        return (cache.num_gpu_blocks or 0) * cache.block_size
+
+    @property
+    def kv_block_tokens(self) -> int:
+        """Tokens per block of the KV cache."""
+        return self._llm.vllm_config.cache_config.block_size
+
+    def session(self, rollout_id: str, temperature: float) -> EngineSession:
+        """A new session for one rollout."""
+        return EngineSession(self, rollout_id, temperature)
+
+    def generate(self, stream: AsyncGenerator[StreamingInput, None], params: SamplingParams, request_id: str) -> AsyncGenerator[RequestOutput, None]:
+        """vLLM's own generation, for the session."""
+        return self._llm.generate(stream, params, request_id)
+
+    async def receive_weights(self, published: PublishedWeights) -> int:
+        """Loads published weights; returns the version the engine then reports. No rollout may be in flight."""
+        await self._llm.collective_rpc("receive_weights", args=(published.encode(),))
+        await self._llm.reset_prefix_cache()
+        await self._llm.update_weight_version(str(published.version))
+        self.version = int(await self._llm.get_weight_version())
+        return self.version
+
+    async def weights_checksum(self) -> str:
+        """A fingerprint of the weights the engine computes with."""
+        return (await self._llm.collective_rpc("weights_checksum"))[0]
+
+    async def prompt_logprobs(self, token_ids: Sequence[int], request_id: str) -> list[float]:
+        """log p(token | tokens before it), in nats, of all tokens but the first; temperature 1, sentinel included."""
+        params = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False, skip_reading_prefix_cache=True)
+        final: RequestOutput | None = None
+        async for output in self._llm.generate(TokensPrompt(prompt_token_ids=list(token_ids)), params, request_id):
+            final = output
+        assert final is not None and final.prompt_logprobs is not None
+        return [entry[token].logprob for token, entry in zip(token_ids[1:], final.prompt_logprobs[1:], strict=True) if entry]
+
+    def close(self) -> None:
+        """Ends the engine's process."""
+        self._llm.shutdown()
+
+
+class EngineSession:
+    """One author's view of one rollout: a streaming-input request of vLLM, which keeps its KV cache between turns."""
+
+    def __init__(self, engine: Engine, rollout_id: str, temperature: float) -> None:
+        self._engine, self._rollout_id, self._temperature = engine, rollout_id, temperature
+        self._turns: asyncio.Queue[StreamingInput] = asyncio.Queue()
+        self._outputs = engine.generate(self._stream(), self._params(1, None), rollout_id)
+        self._begun = 0
+        """turns begun"""
+        self._ended = 0
+        """turns that the engine said were over, by a sentinel; it may lag behind while the partner writes"""
+
+    def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
+        """Gives the engine the tokens it has not seen and lets it write (see `tandem.cogen.Session`)."""
+        if pen.position and not heard:
+            raise ValueError(f"rollout {self._rollout_id}: a turn must not begin without news")
+        self._begun += 1
+        self._turns.put_nowait(
+            StreamingInput(
+                prompt=TokensPrompt(prompt_token_ids=list(heard)),
+                sampling_params=self._params(budget, TurnStart.at(pen)),
+            )
+        )
+
+    async def read(self) -> list[Token]:
+        """The next tokens of the present turn.
+
+        Raises `RuntimeError` when the engine ends a turn that the schedule goes on with, or goes on with one that it ends.
+        """
+        sentinel = self._engine.spec.sentinel
+        tokens: list[Token] = []
+        while not tokens:
+            if self._ended == self._begun:
+                raise RuntimeError(f"rollout {self._rollout_id}: the engine ended a turn that the schedule goes on with")
+            completion = (await anext(self._outputs)).outputs[0]
+            # vLLM merges outputs that are not fetched at once: one may hold the end of a turn and the beginning of the next.
+            for token, logprob in zip(completion.token_ids, completion.logprobs.logprobs, strict=True):
+                if token == sentinel:
+                    self._ended += 1
+                elif self._ended == self._begun - 1:
+                    tokens.append(Token(token, logprob, self._engine.version))
+                else:
+                    raise RuntimeError(f"rollout {self._rollout_id}: the engine wrote on after the pen had passed")
+            if completion.finish_reason is not None and completion.token_ids[-1] != sentinel:
+                self._ended += 1
+        return tokens
+
+    async def close(self) -> None:
+        """Ends the request and frees its KV blocks and its slot."""
+        await self._outputs.aclose()
+
+    async def _stream(self) -> AsyncGenerator[StreamingInput, None]:
+        while True:
+            yield await self._turns.get()
+
+    def _params(self, budget: int, start: TurnStart | None) -> SamplingParams:
+        return SamplingParams(
+            temperature=self._temperature,
+            max_tokens=budget,
+            logprobs=0,
+            flat_logprobs=True,
+            # The end-of-sequence ids are named here, so that both authors' engines stop at the same ones.
+            ignore_eos=True,
+            stop_token_ids=[self._engine.spec.sentinel, *self._engine.spec.eos_ids],
+            extra_args={TURN: list(start)} if start else None,
+            output_kind=RequestOutputKind.DELTA,
+            detokenize=False,
+            skip_clone=True,
+        )
+
+
+def quiet_environment() -> None:
+    """Settings vLLM reads from the environment, for this process and the engines it starts."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
+    # The handoff processor is written for the batch-row interface.
+    os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")

@@ -1,0 +1,53 @@
+"""What runs inside an engine's own process: the executor that binds it to its cores and the methods the actor calls in it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
+from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+from actors.engine_spec import EngineSpec
+from tandem.weights import PublishedWeights, WeightSegment, checksum
+
+
+class BoundExecutor(UniProcExecutor):
+    """Runs the model in the engine's own process, on the engine's own cores.
+
+    A CPU engine then needs one process less, and no message between two of them at every step.
+    """
+
+    def _init_executor(self) -> None:
+        cores = EngineSpec.of(self.vllm_config).cores
+        os.sched_setaffinity(0, cores)
+        torch.set_num_threads(len(cores))
+        super()._init_executor()
+
+
+class WeightReceiver:
+    """Mixed into vLLM's worker (`worker_extension_cls`): loads published weights and tells what is loaded."""
+
+    if TYPE_CHECKING:
+        model_runner: Any
+
+    def receive_weights(self, encoded: str) -> int:
+        """Loads the segment that `encoded` (a `PublishedWeights`) describes; returns its version.
+
+        Raises `RuntimeError` when the segment's bytes are not those that were published.
+        """
+        published = PublishedWeights.decode(encoded)
+        segment = WeightSegment(published.path, published.layout)
+        if segment.checksum() != published.checksum:
+            raise RuntimeError(f"{published.path} does not hold version {published.version} of the weights: its checksum differs")
+        self.model_runner.reload_weights(weights_iterator=segment.tensors())
+        for module in self.model_runner.get_model().modules():
+            # A tied LM head keeps a packed copy of the embeddings on CPU, which the reload does not renew.
+            if isinstance(module, VocabParallelEmbedding):
+                module.quant_method.process_weights_after_loading(module)
+        return published.version
+
+    def weights_checksum(self) -> str:
+        """A fingerprint of the weights the engine computes with."""
+        return checksum(self.model_runner.get_model().named_parameters())

@@ -1,0 +1,43 @@
+"""The reward actor: judges finished rollouts in worker processes of its own.
+
+Only texts travel to it and only judgements back; token arrays stay where they are. `ray.remote(RewardActor)` makes the actor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import ray
+from ray.actor import ActorHandle
+
+from tandem.config import JudgeConfig
+from tandem.rollout import Group, Verdict
+from tandem.verify.pool import Judgement, VerifierPool
+
+
+class RewardActor:
+    """Hosts a `VerifierPool`. Its workers end when the actor does, however it ends.
+
+    Raises `ValueError` when `config` holds a limit or an answer pattern that cannot be used.
+    """
+
+    def __init__(self, config: JudgeConfig) -> None:
+        self._pool = VerifierPool(config.workers, config.timeout_s, config.memory_gib, config.answer_pattern)
+
+    def grade(self, items: Sequence[tuple[str, str]]) -> list[Judgement]:
+        """The judgements of (gold answer, response) pairs, in their order; see `VerifierPool.grade`."""
+        return self._pool.grade(items)
+
+    def close(self) -> None:
+        """Ends the worker processes."""
+        self._pool.close()
+
+
+def judge_groups(actor: ActorHandle, groups: Sequence[Group]) -> None:
+    """Has `actor` judge every rollout's text and fills in each group's verdicts and rewards: 1 for a correct answer, else 0."""
+    items = [(group.prompt.problem.answer, rollout.text) for group in groups for rollout in group.rollouts]
+    judgements: Iterator[Judgement] = iter(ray.get(actor.grade.remote(items)))
+    for group in groups:
+        group.verdicts = [next(judgements).verdict for _ in group.rollouts]
+        group.rewards = np.array([verdict is Verdict.CORRECT for verdict in group.verdicts], dtype=np.float32)

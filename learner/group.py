@@ -1,0 +1,147 @@
+"""The learner as the driver sees it: one object, however many ranks."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import ray
+from ray.exceptions import RayActorError, RayError
+
+from learner.rank import Rank, RankSpec
+from tandem.config import Config
+from tandem.rollout import Group
+from tandem.weights import PublishedWeights
+
+CLOSE_TIMEOUT_S = 10.0
+"""How long a rank may take to say goodbye before it is killed."""
+FAILURE_GRACE_S = 2.0
+"""How long the others may take to fail too once one rank has."""
+
+
+class LearnerError(RuntimeError):
+    """A rank of the learner failed, died or did not answer in time; the message names it."""
+
+
+def segment_path() -> Path:
+    """A fresh path in shared memory, or in the temporary directory where there is none."""
+    shared = Path("/dev/shm")
+    folder = shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
+    return folder / f"tandem-{uuid.uuid4().hex}.weights"
+
+
+class LearnerGroup:
+    """The ranks of the learner, each a Ray actor; a context manager that leaves no actor and no segment behind.
+
+    Starts `config.learner.ranks` ranks with `gpus_per_rank` GPUs each (0: they run on the CPU and share its cores) from the
+    model at `model_path`. `sentinel_id` is the id that the engines mask. Every method waits for all ranks, at most
+    `config.learner.timeout_s`, and raises `LearnerError` naming the rank that failed.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        model_path: str,
+        sentinel_id: int | None,
+        *,
+        gpus_per_rank: float = 0.0,
+        persistence_threshold: int = 100_000,
+    ) -> None:
+        ranks = config.learner.ranks
+        device = "cuda" if gpus_per_rank else "cpu"
+        cores = config.mode.cpu_cores or len(os.sched_getaffinity(0))
+        self._timeout_s = config.learner.timeout_s
+        self.segment_path = segment_path()
+        actor = ray.remote(Rank).options(
+            num_cpus=0, num_gpus=gpus_per_rank, runtime_env={"env_vars": {"DS_ACCELERATOR": device}}
+        )
+        self._ranks = [
+            actor.remote(
+                config,
+                RankSpec(
+                    rank=rank,
+                    ranks=ranks,
+                    model_path=model_path,
+                    sentinel_id=sentinel_id,
+                    segment_path=self.segment_path,
+                    device=device,
+                    threads=max(1, cores // ranks),
+                    persistence_threshold=persistence_threshold,
+                ),
+            )
+            for rank in range(ranks)
+        ]
+        try:
+            address, port = self._wait("start", [self._ranks[0].rendezvous.remote()])[0]
+            self._call("join", address, port)
+            self._call("load")
+        except BaseException:
+            self._kill()
+            raise
+
+    def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
+        """Trains on one step's groups, whose advantages are assigned; `step` counts from 1. Returns the step's metrics."""
+        return self._call("update", ray.put(list(groups)), step)[0]
+
+    def publish(self, version: int) -> PublishedWeights:
+        """Writes the present weights to `segment_path` as version `version`; the engines must be done with the one before."""
+        return self._call("publish", version)[0]
+
+    def export(self, path: Path) -> None:
+        """Writes the present weights as a Hugging Face directory, tokenizer included."""
+        self._call("export", path)
+
+    def close(self) -> None:
+        """Ends the ranks and removes the segment, whatever state they are in."""
+        goodbyes = [rank.close.remote() for rank in self._ranks]
+        ray.wait(goodbyes, num_returns=len(goodbyes), timeout=CLOSE_TIMEOUT_S)
+        self._kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        # After an error some rank may be stuck in a collective that will never complete.
+        self.close() if error is None else self._kill()
+
+    def _kill(self) -> None:
+        for rank in self._ranks:
+            ray.kill(rank)
+        self.segment_path.unlink(missing_ok=True)
+
+    def _call(self, method: str, *arguments: Any) -> list[Any]:
+        """Calls `method` on all ranks; their answers in order."""
+        return self._wait(method, [getattr(rank, method).remote(*arguments) for rank in self._ranks])
+
+    def _wait(self, method: str, answers: list[ray.ObjectRef]) -> list[Any]:
+        results: list[Any] = [None] * len(answers)
+        failures: dict[int, RayError] = {}
+        pending = {answer: rank for rank, answer in enumerate(answers)}
+        deadline = time.monotonic() + self._timeout_s
+        while pending:
+            ready, _ = ray.wait(list(pending), timeout=max(0.0, deadline - time.monotonic()))
+            if not ready:
+                break
+            rank = pending.pop(ready[0])
+            try:
+                results[rank] = ray.get(ready[0])
+            except RayError as error:
+                failures[rank] = error
+                # The rest may wait for this rank for ever, or may be why it failed: give them a moment to say so.
+                deadline = min(deadline, time.monotonic() + FAILURE_GRACE_S)
+        if failures:
+            # A rank that died takes its peers' collectives down with it: it is the one to name.
+            rank, error = min(failures.items(), key=lambda failure: not isinstance(failure[1], RayActorError))
+            raise LearnerError(f"learner rank {rank} of {len(self._ranks)} failed in {method!r}: {error}") from error
+        if pending:
+            raise LearnerError(
+                f"learner rank(s) {sorted(pending.values())} did not finish {method!r} within "
+                f"learner.timeout_s={self._timeout_s:g}"
+            )
+        return results

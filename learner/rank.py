@@ -1,0 +1,99 @@
+"""One rank of the learner: a plain class that `learner.group` runs as a Ray actor."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from transformers.utils.logging import disable_progress_bar
+
+from learner.policy import Policy
+from learner.publish import Publisher
+from learner.update import Updater
+from learner.zero import build_engine, join_process_group
+from tandem.config import Config
+from tandem.rollout import Group
+from tandem.weights import PublishedWeights
+
+
+@dataclass(frozen=True)
+class RankSpec:
+    """What a rank must know besides the configuration."""
+
+    rank: int
+    ranks: int
+    model_path: str
+    """the Hugging Face directory or hub id to start from"""
+    sentinel_id: int | None
+    """the id that the engines mask out of the vocabulary"""
+    segment_path: Path
+    """where rank 0 publishes"""
+    device: str = "cpu"
+    """`cpu` or `cuda`"""
+    threads: int = 1
+    persistence_threshold: int = 100_000
+    """under ZeRO-3, smaller parameters stay whole on every rank"""
+
+
+class Rank:
+    """A member of the learner's process group. But for `rendezvous`, its methods are collective: all ranks must call them."""
+
+    def __init__(self, config: Config, spec: RankSpec) -> None:
+        torch.set_num_threads(spec.threads)
+        disable_progress_bar()  # the terminal is the driver's
+        self.config, self.spec = config, spec
+
+    def rendezvous(self) -> tuple[str, int]:
+        """This process's address and a free port on it, for the others to meet at."""
+        with socket.create_server(("", 0)) as server:
+            port: int = server.getsockname()[1]
+        return socket.gethostbyname(socket.gethostname()), port
+
+    def join(self, address: str, port: int) -> None:
+        """Meets the other ranks at rank 0's rendezvous."""
+        os.environ |= {
+            "RANK": str(self.spec.rank),
+            "WORLD_SIZE": str(self.spec.ranks),
+            "LOCAL_RANK": "0",  # Ray shows an actor only the GPU it was given
+            "MASTER_ADDR": address,
+            "MASTER_PORT": str(port),
+        }
+        join_process_group(self.spec.device, self.config.learner.timeout_s)
+
+    def load(self) -> None:
+        """Loads the model and partitions it over the ranks."""
+        learner, spec = self.config.learner, self.spec
+        policy = Policy(
+            spec.model_path,
+            dtype=getattr(torch, learner.dtype),
+            temperature=self.config.rollout.sampling.temperature,
+            sentinel_id=spec.sentinel_id,
+            chunk=learner.logprob_chunk_tokens,
+            gradient_checkpointing=learner.gradient_checkpointing,
+        )
+        engine, optimizer = build_engine(policy, learner, spec.persistence_threshold)
+        self.updater = Updater(engine, optimizer, self.config)
+        bucket_bytes = learner.publish_bucket_mib << 20
+        self.publisher = Publisher(policy.model, spec.segment_path, bucket_bytes=bucket_bytes, writer=spec.rank == 0)
+
+    def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
+        """See `Updater.update`."""
+        return self.updater.update(groups, step)
+
+    def publish(self, version: int) -> PublishedWeights | None:
+        """See `Publisher.publish`; None on all ranks but 0."""
+        return self.publisher.publish(version)
+
+    def export(self, path: Path) -> None:
+        """Writes the present weights as a Hugging Face directory."""
+        self.publisher.export(path, self.spec.model_path)
+
+    def close(self) -> None:
+        """Removes the published segment and leaves the process group."""
+        self.publisher.close()
+        dist.destroy_process_group()

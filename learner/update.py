@@ -1,0 +1,144 @@
+"""One training step's update: mini-batches -> micro-batches -> gradients -> optimizer steps.
+
+The maths of the average. A mini-batch's loss is the weighted mean over all its tokens, so each micro-batch contributes its sum
+over the *mini-batch's* total weight. DeepSpeed averages gradients over the ranks; the losses are multiplied by their number,
+and what arrives is the sum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+import torch.distributed as dist
+from deepspeed.runtime.engine import DeepSpeedEngine
+from torch import Tensor
+
+from tandem.batching import MicroBatch, MiniBatch, plan_rank, split_mini_batches, to_samples
+from tandem.config import Config
+from tandem.loss import clipped_loss
+from tandem.optim import learning_rate
+from tandem.rollout import Group
+
+
+class Updater:
+    """Trains the policy in `engine` on one step's groups at a time; every rank has one and all get the same groups."""
+
+    def __init__(self, engine: DeepSpeedEngine, optimizer: torch.optim.Optimizer, config: Config) -> None:
+        self.engine, self._optimizer, self._config = engine, optimizer, config
+        self._rank, self._ranks = dist.get_rank(), dist.get_world_size()
+        self._sums: defaultdict[str, Tensor] = defaultdict(self._zero)
+
+    def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
+        """One optimizer step per mini-batch of training step `step` (from 1); returns the step's metrics, alike on every rank.
+
+        An optimizer step with a gradient norm that is not finite is skipped and counted as grad/skipped.
+        Raises `ValueError` for groups that cannot be trained on (see `tandem.batching`).
+        """
+        lr = learning_rate(self._config.learner, step, self._config.steps)
+        for parameters in self._optimizer.param_groups:
+            parameters["lr"] = lr
+        self._sums.clear()
+        mini_batches = self.plan(groups, step)
+        if self._config.algo.old_logprobs == "learner":
+            mini_batches = [self._recompute_old(mini_batch) for mini_batch in mini_batches]
+        norms = []
+        for index, mini_batch in enumerate(mini_batches):
+            # Only before the first optimizer step are the learner's weights the ones that wrote the rollouts.
+            self.accumulate(mini_batch, count_gap=index == 0 and self._config.algo.old_logprobs == "rollout")
+            norms.append(self.step())
+        return self._metrics(norms) | {"learner/lr": lr}
+
+    def plan(self, groups: Sequence[Group], step: int) -> list[MiniBatch]:
+        """This rank's share of every mini-batch of the step."""
+        algo = self._config.algo
+        samples = to_samples(groups, algo.junior_token_loss_weight)
+        return [
+            plan_rank(part, rank=self._rank, ranks=self._ranks, max_tokens=self._config.learner.micro_batch_tokens)
+            for part in split_mini_batches(samples, algo.mini_batches, seed=(self._config.seed, step))
+        ]
+
+    def accumulate(self, mini_batch: MiniBatch, *, count_gap: bool = False) -> None:
+        """Leaves the gradient of the mini-batch's loss, reduced over the ranks, in the engine."""
+        algo, last = self._config.algo, len(mini_batch.micro_batches) - 1
+        for index, cpu_batch in enumerate(mini_batch.micro_batches):
+            batch = cpu_batch.to(self.engine.device)
+            self.engine.set_gradient_accumulation_boundary(index == last)
+            logprobs, entropies = self.engine(batch.input_ids, batch.positions, batch.targets)
+            loss, stats = clipped_loss(
+                logprobs,
+                batch.old_logprobs,
+                batch.advantages,
+                batch.weights,
+                batch.senior,
+                clip_low=algo.clip_low,
+                clip_high=algo.clip_high,
+                denominator=mini_batch.total_weight,
+            )
+            self.engine.backward(loss * self._ranks)
+            self._add(loss=loss, entropy=entropies[batch.senior].sum(), **stats)
+            self._add(real=batch.real_tokens, padded=batch.padded_tokens)
+            if count_gap:
+                self._add_gap(batch, logprobs)
+
+    def step(self) -> float:
+        """The optimizer's step on the accumulated gradient; returns the gradient's global norm before clipping.
+
+        Where the norm is not finite, the weights and the optimizer stay as they were.
+        """
+        if self.engine.zero_optimization_stage() > 0:
+            self.engine.step()
+            return float(self.engine.get_global_grad_norm())
+        # Without ZeRO, DeepSpeed neither reports the norm nor refuses one that is not finite.
+        gradients = [p.grad for p in self.engine.module.parameters() if p.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        if math.isfinite(norm):
+            self.engine.step()
+        else:
+            self.engine.zero_grad()
+        return norm
+
+    @torch.no_grad()
+    def _recompute_old(self, mini_batch: MiniBatch) -> MiniBatch:
+        """The mini-batch with the learner's present log-probabilities as the ratio's denominator."""
+        recomputed = []
+        for batch in mini_batch.micro_batches:
+            moved = batch.to(self.engine.device)
+            logprobs, _ = self.engine(moved.input_ids, moved.positions, moved.targets)
+            self._add_gap(moved, logprobs)
+            recomputed.append(replace(batch, old_logprobs=logprobs.cpu()))
+        return replace(mini_batch, micro_batches=tuple(recomputed))
+
+    def _add_gap(self, batch: MicroBatch, logprobs: Tensor) -> None:
+        gap = (batch.old_logprobs - logprobs.detach()).abs()[batch.senior]
+        self._add(gap=gap.sum(), gap_tokens=len(gap))
+
+    def _zero(self) -> Tensor:
+        return torch.zeros((), dtype=torch.float64, device=self.engine.device)
+
+    def _add(self, **values: Tensor | int) -> None:
+        for name, value in values.items():
+            self._sums[name] += value.detach() if isinstance(value, Tensor) else value
+
+    def _metrics(self, norms: list[float]) -> dict[str, float]:
+        """The step's sums, added up over the ranks, as means."""
+        stacked = torch.stack(list(self._sums.values()))
+        dist.all_reduce(stacked)
+        sums = dict(zip(self._sums, stacked.tolist(), strict=True))
+        finite = [norm for norm in norms if math.isfinite(norm)]
+        metrics = {
+            "loss/policy": sums["loss"] / len(norms),
+            "policy/clip_fraction": sums["clipped"] / sums["tokens"],
+            "policy/ratio_mean": sums["ratio"] / sums["tokens"],
+            "policy/entropy": sums["entropy"] / sums["tokens"],
+            "logprob/gap_mean": sums["gap"] / sums["gap_tokens"],
+            "grad/skipped": float(len(norms) - len(finite)),
+            "learner/tokens": sums["real"],
+            "learner/useful_token_fraction": sums["real"] / sums["padded"],
+        }
+        if finite:
+            metrics["grad/norm"] = sum(finite) / len(finite)
+        return metrics

@@ -1,0 +1,202 @@
+"""From rollouts to what passes through the model at a time: step -> mini-batches -> ranks -> micro-batches.
+
+Everything here is a pure function of its arguments, so that every rank plans the whole step by itself and all plans agree.
+
+Micro-batches are padded on the right, and no attention mask is needed: attention is causal, so no real token sees the padding
+behind it, and the padding's own outputs are never looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tandem.rollout import SENIOR, Group
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One rollout as the loss sees it: P prompt tokens, then T completion tokens.
+
+    A completion token is *scored*, that is, enters the loss, if its weight is not zero.
+    """
+
+    token_ids: np.ndarray
+    """int64 [P + T]"""
+    senior: np.ndarray
+    """bool [T], whether the senior wrote the token"""
+    weights: np.ndarray
+    """float32 [T], 1 for the senior's tokens, junior_token_loss_weight for the junior's"""
+    behaviour_logprobs: np.ndarray
+    """float32 [T], of the engine that wrote the token"""
+    advantage: float
+
+    def __len__(self) -> int:
+        """Tokens that pass through the model: the last one has no successor to predict."""
+        return len(self.token_ids) - 1
+
+    @property
+    def prompt_tokens(self) -> int:
+        """P"""
+        return len(self.token_ids) - len(self.weights)
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """B samples of at most L tokens, and the N scored tokens among their successors."""
+
+    input_ids: Tensor
+    """int64 [B, L], padded on the right with 0"""
+    positions: Tensor
+    """int64 [N], where in the flattened [B * L] the model predicts each scored token"""
+    targets: Tensor
+    """int64 [N], the scored tokens"""
+    old_logprobs: Tensor
+    """float32 [N], the importance ratio's denominator; the behaviour log-probabilities unless they are recomputed"""
+    advantages: Tensor
+    """float32 [N]"""
+    weights: Tensor
+    """float32 [N], positive"""
+    senior: Tensor
+    """bool [N]"""
+    real_tokens: int
+    """tokens of `input_ids` that are not padding"""
+
+    @property
+    def padded_tokens(self) -> int:
+        """B * L"""
+        return self.input_ids.numel()
+
+    def to(self, device: torch.device | str) -> MicroBatch:
+        """The same micro-batch on `device`."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "real_tokens"}
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
+
+
+@dataclass(frozen=True)
+class MiniBatch:
+    """What one rank contributes to one optimizer step."""
+
+    micro_batches: tuple[MicroBatch, ...]
+    """as many on every rank"""
+    total_weight: float
+    """sum of the scored tokens' weights over all ranks: the loss's denominator"""
+
+
+def to_samples(groups: Iterable[Group], junior_token_loss_weight: float) -> list[Sample]:
+    """All rollouts of `groups`, in order.
+
+    Raises `ValueError` for a rollout whose arrays do not fit its tokens, and for a group without its advantages.
+    """
+    samples = []
+    for group in groups:
+        if len(group.advantages) != len(group.rollouts):
+            raise ValueError(
+                f"problem {group.prompt.problem.id}: {len(group.advantages)} advantages for {len(group.rollouts)} rollouts; "
+                "call assign_advantages first"
+            )
+        for rollout, advantage in zip(group.rollouts, group.advantages, strict=True):
+            if not len(rollout) == len(rollout.authorship) == len(rollout.logprobs):
+                raise ValueError(
+                    f"rollout {rollout.id}: {len(rollout)} tokens, but an authorship mask of {len(rollout.authorship)} and "
+                    f"{len(rollout.logprobs)} log-probabilities"
+                )
+            senior = rollout.authorship == SENIOR
+            samples.append(
+                Sample(
+                    token_ids=np.concatenate([rollout.prompt_ids, rollout.token_ids]).astype(np.int64),
+                    senior=senior,
+                    weights=np.where(senior, 1.0, junior_token_loss_weight).astype(np.float32),
+                    behaviour_logprobs=rollout.logprobs,
+                    advantage=float(advantage),
+                )
+            )
+    return samples
+
+
+def split_mini_batches(samples: Sequence[Sample], count: int, seed: Sequence[int]) -> list[list[Sample]]:
+    """`count` mini-batches of equally many whole samples, shuffled by `seed` so that every group spreads over them.
+
+    Raises `ValueError` when the samples do not divide, and when a mini-batch has no senior token to learn from: the
+    authorship mask is then missing or broken.
+    """
+    if len(samples) % count:
+        raise ValueError(f"{len(samples)} rollouts do not divide into algo.mini_batches={count} equal mini-batches")
+    order = np.random.default_rng(seed).permutation(len(samples))
+    mini_batches = [[samples[i] for i in part] for part in np.split(order, count)]
+    for mini_batch in mini_batches:
+        if not any(sample.senior.any() for sample in mini_batch):
+            raise ValueError(
+                f"no token of {len(mini_batch)} rollouts is the senior's: the authorship mask is all zeros, "
+                "so there is nothing to learn from; check that the rollout actors return it"
+            )
+    return mini_batches
+
+
+def split_ranks(samples: Sequence[Sample], ranks: int) -> list[list[Sample]]:
+    """The samples dealt to `ranks` ranks, longest first, each to the rank with the fewest tokens so far."""
+    parts: list[list[Sample]] = [[] for _ in range(ranks)]
+    tokens = [0] * ranks
+    for sample in sorted(samples, key=len, reverse=True):
+        rank = tokens.index(min(tokens))
+        parts[rank].append(sample)
+        tokens[rank] += len(sample)
+    return parts
+
+
+def split_micro_batches(samples: Sequence[Sample], max_tokens: int) -> list[list[Sample]]:
+    """Samples of similar length together, at most `max_tokens` padded tokens at a time; a longer sample is alone."""
+    parts: list[list[Sample]] = []
+    for sample in sorted(samples, key=len, reverse=True):
+        if parts and (len(parts[-1]) + 1) * len(parts[-1][0]) <= max_tokens:
+            parts[-1].append(sample)
+        else:
+            parts.append([sample])
+    return parts
+
+
+def collate(samples: Sequence[Sample]) -> MicroBatch:
+    """The samples as one micro-batch; without any, a single token of padding that nothing is learnt from."""
+    length = max((len(sample) for sample in samples), default=1)
+    input_ids = np.zeros((max(len(samples), 1), length), np.int64)
+    empty = np.zeros(0, np.int64)
+    positions, targets, old_logprobs, advantages, weights, senior = ([empty] for _ in range(6))
+    for row, sample in enumerate(samples):
+        input_ids[row, : len(sample)] = sample.token_ids[:-1]
+        scored = np.flatnonzero(sample.weights)
+        positions.append(row * length + sample.prompt_tokens - 1 + scored)
+        targets.append(sample.token_ids[sample.prompt_tokens + scored])
+        old_logprobs.append(sample.behaviour_logprobs[scored])
+        advantages.append(np.full(len(scored), sample.advantage))
+        weights.append(sample.weights[scored])
+        senior.append(sample.senior[scored])
+
+    def tensor(parts: list[np.ndarray], dtype: torch.dtype) -> Tensor:
+        return torch.from_numpy(np.concatenate(parts)).to(dtype)
+
+    return MicroBatch(
+        input_ids=torch.from_numpy(input_ids),
+        positions=tensor(positions, torch.int64),
+        targets=tensor(targets, torch.int64),
+        old_logprobs=tensor(old_logprobs, torch.float32),
+        advantages=tensor(advantages, torch.float32),
+        weights=tensor(weights, torch.float32),
+        senior=tensor(senior, torch.bool),
+        real_tokens=sum(len(sample) for sample in samples),
+    )
+
+
+def plan_rank(mini_batch: Sequence[Sample], *, rank: int, ranks: int, max_tokens: int) -> MiniBatch:
+    """The share of `rank` in a mini-batch.
+
+    Every rank gets as many micro-batches, empty ones where need be: ZeRO's collectives must line up.
+    """
+    parts = [split_micro_batches(part, max_tokens) for part in split_ranks(mini_batch, ranks)]
+    count = max(len(part) for part in parts)
+    mine = parts[rank] + [[]] * (count - len(parts[rank]))
+    total_weight = sum(float(sample.weights.sum(dtype=np.float64)) for sample in mini_batch)
+    return MiniBatch(tuple(collate(part) for part in mine), total_weight)

@@ -1,0 +1,130 @@
+"""Co-generation: two writers, one text.
+
+`cogenerate` is the method as the paper tells it. It knows nothing of engines: a `Session` is one author's view of one rollout,
+which keeps what it has read and written (an engine keeps the KV cache) and is told only what the other author has added.
+
+The schedule is a pure function of (seed, tokens), so the moment a token arrives its reader knows whether the pen passes: the
+partner starts at once, and nobody waits for the writer to notice that its turn is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from tandem.rollout import EndReason, Rollout
+from tandem.schedule import Pen, Schedule
+
+
+class Token(NamedTuple):
+    """One written token: its id, its log-probability under its author (nats), the version of its author's weights."""
+
+    id: int
+    logprob: float
+    version: int
+
+
+class Session(Protocol):
+    """One author's view of one rollout."""
+
+    def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
+        """Gives the author the pen: `heard` are the tokens it has not seen (never none), `budget` the most it may write.
+
+        The author follows the schedule from `pen`'s present state and stops by itself when the pen passes.
+        """
+        ...
+
+    async def read(self) -> Sequence[Token]:
+        """The next tokens (one or more) of the turn that was begun last, as they are written.
+
+        Raises when the author stops although the schedule leaves it the pen.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Ends the session, whatever its state, and frees what it holds."""
+        ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What ends a rollout besides an author's end-of-sequence."""
+
+    max_tokens: int
+    """the budget that both authors share"""
+    context: int
+    """the longest text, prompt included, that both models can read"""
+    eos_ids: frozenset[int]
+
+
+@dataclass
+class _Text:
+    ids: list[int] = field(default_factory=list)
+    authors: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    versions: list[int] = field(default_factory=list)
+
+    def append(self, author: int, token: Token) -> None:
+        self.ids.append(token.id)
+        self.authors.append(author)
+        self.logprobs.append(token.logprob)
+        self.versions.append(token.version)
+
+
+async def cogenerate(
+    rollout_id: str,
+    prompt_ids: Sequence[int],
+    sessions: Mapping[int, Session],
+    schedule: Schedule,
+    boundaries: Sequence[int] | np.ndarray,
+    seed: int,
+    limits: Limits,
+) -> Rollout:
+    """Lets the authors in `sessions` (by `SENIOR` and `JUNIOR`) write one rollout, passing the pen as the schedule says.
+
+    The solo schedule needs only the senior's session. Raises `ValueError` when the prompt leaves no room for a token.
+    """
+    if len(prompt_ids) >= limits.context:
+        raise ValueError(f"the prompt of rollout {rollout_id} has {len(prompt_ids)} tokens; the context holds {limits.context}")
+    pen = Pen(schedule, boundaries, seed)
+    budget = min(limits.max_tokens, limits.context - len(prompt_ids))
+    text = _Text()
+    unheard = {author: list(prompt_ids) for author in sessions}
+    try:
+        while (end := _ended(text, budget, limits)) is None:
+            author = pen.author
+            sessions[author].begin_turn(unheard[author], pen, budget - len(text.ids))
+            unheard[author] = []
+            while pen.author == author and end is None:
+                for token in await sessions[author].read():
+                    if pen.author != author:
+                        raise RuntimeError(f"rollout {rollout_id}: an author wrote on at token {len(text.ids)}, after the pen had passed")
+                    text.append(author, token)
+                    pen.wrote(token.id)
+                    for listener in unheard.keys() - {author}:
+                        unheard[listener].append(token.id)
+                end = _ended(text, budget, limits)
+    finally:
+        for session in sessions.values():
+            await session.close()
+    return Rollout(
+        id=rollout_id,
+        prompt_ids=np.array(prompt_ids, np.int32),
+        token_ids=np.array(text.ids, np.int32),
+        authorship=np.array(text.authors, np.int8),
+        logprobs=np.array(text.logprobs, np.float32),
+        weight_versions=np.array(text.versions, np.int32),
+        end=end,
+        seed=seed,
+    )
+
+
+def _ended(text: _Text, budget: int, limits: Limits) -> EndReason | None:
+    if text.ids and text.ids[-1] in limits.eos_ids:
+        return EndReason.EOS
+    if len(text.ids) >= budget:
+        return EndReason.BUDGET if budget == limits.max_tokens else EndReason.CONTEXT
+    return None

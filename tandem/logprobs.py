@@ -1,0 +1,72 @@
+"""Log-probabilities of given tokens, without the logits of the whole batch ever existing at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def token_logprobs(
+    hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, forbidden: int | None, chunk: int
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of `targets` [N] and entropies [N], in nats, of softmax(hidden @ weight.T / temperature).
+
+    `hidden` is [N, H], the head's `weight` [V, H]. The distribution is over the vocabulary without the id `forbidden`, if
+    there is one: what the engines sample from when they mask the sentinel. Logits exist for `chunk` tokens at a time and
+    are recomputed in the backward pass; the softmax is float32 at least, whatever the inputs are. Gradients flow from the
+    log-probabilities to `hidden` and `weight`; the entropy is a statistic without gradient.
+
+    Raises `ValueError` unless `temperature` and `chunk` are positive.
+    """
+    if temperature <= 0 or chunk <= 0:
+        raise ValueError(f"temperature={temperature} and chunk={chunk} must both be positive")
+    return _TokenLogprobs.apply(hidden, weight, targets, temperature, forbidden, chunk)
+
+
+def _log_softmax(hidden: Tensor, weight: Tensor, temperature: float, forbidden: int | None) -> Tensor:
+    logits = (hidden @ weight.T).to(_work_dtype(hidden)).div_(temperature)
+    if forbidden is not None:
+        logits[:, forbidden] = -torch.inf
+    return torch.log_softmax(logits, dim=-1)
+
+
+def _work_dtype(tensor: Tensor) -> torch.dtype:
+    return torch.promote_types(tensor.dtype, torch.float32)
+
+
+class _TokenLogprobs(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, forbidden: int | None, chunk: int
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(hidden, weight, targets)
+        ctx.temperature, ctx.forbidden, ctx.chunk = temperature, forbidden, chunk
+        logprobs = torch.empty(len(hidden), dtype=_work_dtype(hidden), device=hidden.device)
+        entropies = torch.empty_like(logprobs)
+        for start in range(0, len(hidden), chunk):
+            rows = slice(start, start + chunk)
+            log_softmax = _log_softmax(hidden[rows], weight, temperature, forbidden)
+            logprobs[rows] = log_softmax.gather(1, targets[rows, None]).squeeze(1)
+            entropies[rows] = torch.special.entr(log_softmax.exp_()).sum(-1)  # entr(0) is 0, so the forbidden id adds nothing
+        ctx.mark_non_differentiable(entropies)
+        return logprobs, entropies
+
+    @staticmethod
+    def backward(ctx: Any, grad_logprobs: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        hidden, weight, targets = ctx.saved_tensors
+        grad_hidden = torch.empty_like(hidden)
+        grad_weight = torch.zeros_like(weight, dtype=_work_dtype(weight))
+        for start in range(0, len(hidden), ctx.chunk):
+            rows = slice(start, start + ctx.chunk)
+            grad = grad_logprobs[rows, None]
+            # d logprob(target) / d logits = onehot(target) - softmax, and logits are divided by the temperature.
+            grad_logits = _log_softmax(hidden[rows], weight, ctx.temperature, ctx.forbidden).exp_().mul_(-grad)
+            grad_logits.scatter_add_(1, targets[rows, None], grad)
+            if ctx.forbidden is not None:
+                grad_logits[:, ctx.forbidden] = 0
+            grad_logits = grad_logits.div_(ctx.temperature).to(hidden.dtype)
+            grad_hidden[rows] = grad_logits @ weight
+            grad_weight += grad_logits.T @ hidden[rows]
+        return grad_hidden, grad_weight.to(weight.dtype), None, None, None, None

@@ -1,0 +1,45 @@
+"""How fast, and on which parameters, the optimizer moves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from tandem.config import LearnerConfig
+
+
+def learning_rate(config: LearnerConfig, step: int, steps: int) -> float:
+    """The learning rate of training step `step` (from 1) of `steps`; all mini-batches of a step share it.
+
+    It rises linearly to `lr` over the first `warmup_steps` steps; then `lr_schedule` holds it or lets it fall, linearly or
+    along half a cosine, to `min_lr_ratio * lr` at the last step. Raises `ValueError` for an unknown schedule.
+    """
+    if step <= config.warmup_steps:
+        return config.lr * step / config.warmup_steps
+    progress = min(1.0, (step - config.warmup_steps) / max(1, steps - config.warmup_steps))
+    match config.lr_schedule:
+        case "constant":
+            remaining = 1.0
+        case "linear":
+            remaining = 1 - progress
+        case "cosine":
+            remaining = (1 + math.cos(math.pi * progress)) / 2
+        case unknown:
+            raise ValueError(f"learner.lr_schedule={unknown!r} is unknown; choose constant, linear or cosine")
+    return config.lr * (config.min_lr_ratio + (1 - config.min_lr_ratio) * remaining)
+
+
+def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Optimizer groups: matrices decay by `weight_decay`, norms and biases (vectors) do not.
+
+    A norm's scale sets a layer's gain and is near one when it does nothing; pulled to zero it would shrink the signal, not
+    the complexity.
+    """
+    parameters = list(parameters)
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]

@@ -1,0 +1,50 @@
+"""Base models: built or converted once into a cache, or named by the user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tandem.config import ConfigError, ModelConfig
+from tandem.zoo.cache import build_once
+from tandem.zoo.hub import model_directory
+from tandem.zoo.recipes import RECIPES, Recipe
+from tandem.zoo.vocabulary import check_same_tokenizer, sentinel_token_id
+
+__all__ = ["RECIPES", "Recipe", "base_model", "check_same_tokenizer", "junior_model", "sentinel_token_id", "zoo_model"]
+
+
+def base_model(model: ModelConfig, cache: Path) -> Path:
+    """The Hugging Face directory of the senior's base model: tokenizer, weights and configuration.
+
+    What has to be built or converted is kept under `cache`. Raises `ConfigError` when the model cannot be had.
+    """
+    match model.source:
+        case "zoo":
+            if model.recipe not in RECIPES:
+                raise ConfigError(f"model.recipe={model.recipe}: the recipes are {', '.join(RECIPES)}")
+            return zoo_model(RECIPES[model.recipe], cache)
+        case "smollm2":
+            from tandem.zoo.smollm2 import VERSION, convert_smollm2
+
+            return build_once(cache / "zoo" / f"smollm2-{VERSION}", convert_smollm2, "SmolLM2 ready to use (about 20 s)")
+        case "hf":
+            return model_directory(model.path)
+    raise ConfigError(f"model.source={model.source}: choose zoo, smollm2 or hf")
+
+
+def junior_model(model: ModelConfig, senior: Path) -> Path:
+    """The Hugging Face directory of the junior: `model.junior_path`, or the senior's base when that is empty."""
+    return model_directory(model.junior_path, "model.junior_path") if model.junior_path else senior
+
+
+def zoo_model(recipe: Recipe, cache: Path) -> Path:
+    """The model of `recipe`, pre-trained if it is not in the cache (its parent first)."""
+
+    # Only here: pre-training brings in torch and transformers, which a cached model does not need.
+    def build(directory: Path) -> None:
+        from tandem.zoo.pretrain import pretrain
+
+        parent = zoo_model(RECIPES[recipe.parent], cache) if recipe.parent else None
+        pretrain(recipe, parent, directory)
+
+    return build_once(cache / "zoo" / f"{recipe.name}-{recipe.digest}", build, f"the base model {recipe.name!r}")

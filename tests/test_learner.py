@@ -1,0 +1,346 @@
+"""The learner on real DeepSpeed, in real Ray actors: one rank alone and a pair, shared by all tests and reloaded for each."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+import torch
+from probe_rank import ProbeRank
+from random_rollouts import random_groups
+from tokenizers import Tokenizer, models
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from learner.group import LearnerError, LearnerGroup
+from learner.policy import Policy
+from learner.rank import RankSpec
+from learner.zero import engine_config
+from tandem.batching import collate, to_samples
+from tandem.config import Config, LearnerConfig
+from tandem.rollout import Group
+from tandem.weights import WeightSegment
+
+VOCABULARY, SENTINEL, TEMPERATURE = 200, 199, 0.6
+GROUPS = {"groups": 4, "size": 4, "vocabulary": SENTINEL}
+
+
+class Ranks:
+    """A process group of probe ranks."""
+
+    def __init__(self, count: int, folder: Path) -> None:
+        self.segment_path = folder / f"{count}.weights"
+        specs = [RankSpec(r, count, "", SENTINEL, self.segment_path, persistence_threshold=0) for r in range(count)]
+        # Ray's workers do not know of the folders that pytest adds to the path.
+        path = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
+        actor = ray.remote(ProbeRank).options(num_cpus=0, runtime_env=path)
+        self._actors = [actor.remote(Config(), spec) for spec in specs]
+
+    def join(self) -> None:
+        """Brings the ranks together."""
+        self("join", *ray.get(self._actors[0].rendezvous.remote()))
+
+    def __call__(self, method: str, *arguments: Any) -> Any:
+        """Calls `method` on all ranks; rank 0's answer."""
+        return ray.get([getattr(actor, method).remote(*arguments) for actor in self._actors], timeout=120)[0]
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Ranks]]:
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    groups = {count: Ranks(count, tmp_path_factory.mktemp("segments")) for count in (1, 2)}
+    for group in groups.values():
+        group.join()
+    yield groups
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def model_paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A tiny random Qwen3 with tied embeddings and one without."""
+    paths = {}
+    for seed, name in enumerate(("tied", "untied")):
+        torch.manual_seed(seed)
+        paths[name] = str(tmp_path_factory.mktemp(name))
+        config = Qwen3Config(
+            vocab_size=VOCABULARY,
+            hidden_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=32,
+            intermediate_size=96,
+            initializer_range=0.1,
+            tie_word_embeddings=name == "tied",
+        )
+        Qwen3ForCausalLM(config).save_pretrained(paths[name])
+        words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(SENTINEL)}, unk_token="w0"))
+        PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(paths[name])
+    return paths
+
+
+def tiny_config(**learner: Any) -> Config:
+    config = Config(steps=10)
+    config.rollout.sampling.temperature = TEMPERATURE
+    # With a large eps AdamW's update is smooth in the gradient, so that rounding stays rounding.
+    defaults: dict[str, Any] = {"micro_batch_tokens": 90, "logprob_chunk_tokens": 16, "eps": 1e-2, "lr": 1e-2}
+    config.learner = LearnerConfig(**{"warmup_steps": 0} | defaults | learner)
+    return config
+
+
+def plain_logprobs(model: Any, prompt_ids: np.ndarray, token_ids: np.ndarray, temperature: float) -> Tensor:
+    """What transformers says of a completion's tokens, one unpadded rollout at a time."""
+    ids = torch.from_numpy(np.concatenate([prompt_ids, token_ids])).long()
+    logits = model(ids[None]).logits[0, len(prompt_ids) - 1 : -1] / temperature
+    logits[:, SENTINEL] = -torch.inf
+    return torch.log_softmax(logits, -1).gather(1, ids[len(prompt_ids) :, None]).squeeze(1)
+
+
+def reference_loss(model: Any, groups: Sequence[Group]) -> Tensor:
+    total, tokens = torch.zeros(()), 0
+    for group in groups:
+        for rollout, advantage in zip(group.rollouts, group.advantages.tolist(), strict=True):
+            logprobs = plain_logprobs(model, rollout.prompt_ids, rollout.token_ids, TEMPERATURE)
+            ratio = torch.exp(logprobs - torch.from_numpy(rollout.logprobs))
+            surrogate = torch.min(ratio * advantage, ratio.clamp(0.8, 1.2) * advantage)
+            total = total - surrogate[torch.from_numpy(rollout.authorship == 1)].sum()
+            tokens += int(rollout.authorship.sum())
+    return total / tokens
+
+
+def reference_gradient(path: str, groups: Sequence[Group]) -> dict[str, np.ndarray]:
+    model = AutoModelForCausalLM.from_pretrained(path)
+    reference_loss(model, groups).backward()
+    return {name: p.grad.numpy() for name, p in model.named_parameters()}
+
+
+def assert_same(got: dict[str, np.ndarray], expected: dict[str, np.ndarray], rtol: float) -> None:
+    """Every tensor within a relative `rtol`, in the Euclidean norm."""
+    assert got.keys() == expected.keys()
+    for name, want in expected.items():
+        assert np.linalg.norm(got[name] - want) <= rtol * np.linalg.norm(want), name
+
+
+def on_policy_groups(path: str, seed: int) -> list[Group]:
+    """Random groups whose behaviour log-probabilities are the model's own, give or take what makes the clip act."""
+    groups = random_groups(seed, **GROUPS)
+    model = AutoModelForCausalLM.from_pretrained(path)
+    rng = np.random.default_rng(seed)
+    with torch.no_grad():
+        for rollout in (r for g in groups for r in g.rollouts):
+            own = plain_logprobs(model, rollout.prompt_ids, rollout.token_ids, TEMPERATURE).numpy()
+            rollout.logprobs = (own + rng.normal(0, 0.2, len(own))).astype(np.float32)
+    return groups
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("kind", ["tied", "untied"])
+def test_logprobs_equal_plain_transformers(model_paths: dict[str, str], kind: str, temperature: float) -> None:
+    groups = random_groups(0, **GROUPS)
+    policy = Policy(model_paths[kind], dtype=torch.float32, temperature=temperature, sentinel_id=SENTINEL, chunk=16)
+    model = AutoModelForCausalLM.from_pretrained(model_paths[kind])
+    batch = collate(to_samples(groups, 1.0))
+    with torch.no_grad():
+        got, entropies = policy(batch.input_ids, batch.positions, batch.targets)
+        rollouts = [r for g in groups for r in g.rollouts]
+        expected = torch.cat([plain_logprobs(model, r.prompt_ids, r.token_ids, temperature) for r in rollouts])
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
+    assert (entropies > 0).all() and (entropies < np.log(VOCABULARY)).all()
+
+
+def test_a_head_with_a_bias_is_refused(model_paths: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = AutoModelForCausalLM.from_pretrained(model_paths["untied"])
+    model.lm_head = torch.nn.Linear(64, VOCABULARY)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *_, **__: model)
+    with pytest.raises(ValueError, match="head with a bias"):
+        Policy(model_paths["untied"], dtype=torch.float32, temperature=1.0, sentinel_id=None, chunk=16)
+
+
+def test_bfloat16_without_master_weights_is_refused() -> None:
+    with pytest.raises(ValueError, match="use zero_stage=1"):
+        engine_config(LearnerConfig(dtype="bfloat16", zero_stage=0), 0)
+
+
+@pytest.mark.parametrize(
+    ("count", "stage", "kind", "checkpointing"),
+    [
+        (1, 0, "tied", False),
+        (1, 2, "untied", True),
+        (2, 1, "tied", False),
+        (2, 2, "untied", False),
+        (2, 3, "tied", False),
+        (2, 3, "untied", True),
+    ],
+)
+def test_gradients_match_the_reference_on_any_number_of_ranks(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], count: int, stage: int, kind: str, checkpointing: bool
+) -> None:
+    groups = on_policy_groups(model_paths[kind], seed=1)
+    config = tiny_config(zero_stage=stage, gradient_checkpointing=checkpointing)
+    config.algo.mini_batches = 1
+    ranks[count]("reload", config, model_paths[kind])
+    assert_same(ranks[count]("gradient", groups), reference_gradient(model_paths[kind], groups), rtol=1e-5)
+
+
+def test_one_rank_and_two_agree_on_the_gradient(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+    groups = on_policy_groups(model_paths["tied"], seed=2)
+    gradients = []
+    for count, stage, budget in [(1, 2, 4096), (1, 2, 40), (2, 2, 200), (2, 3, 70)]:
+        config = tiny_config(zero_stage=stage, micro_batch_tokens=budget)
+        config.algo.mini_batches = 1
+        ranks[count]("reload", config, model_paths["tied"])
+        gradients.append(ranks[count]("gradient", groups))
+    for gradient in gradients[1:]:
+        assert_same(gradient, gradients[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_bfloat16_gradients_are_the_float32_ones_but_for_rounding(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], stage: int
+) -> None:
+    groups = on_policy_groups(model_paths["tied"], seed=3)
+    config = tiny_config(zero_stage=stage, dtype="bfloat16")
+    config.algo.mini_batches = 1
+    config.algo.clip_low = config.algo.clip_high = 100.0  # rounding must not move tokens across the clip
+    ranks[2]("reload", config, model_paths["tied"])
+    rounded = ranks[2]("gradient", groups)
+    config.learner.dtype = "float32"
+    ranks[2]("reload", config, model_paths["tied"])
+    assert_same(rounded, ranks[2]("gradient", groups), rtol=0.1)
+
+
+@pytest.mark.parametrize(("count", "stage"), [(1, 0), (2, 2), (2, 3)])
+def test_an_update_is_clipped_adamw_on_every_mini_batch(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], count: int, stage: int
+) -> None:
+    path = model_paths["tied"]
+    config = tiny_config(zero_stage=stage, grad_clip=0.5, weight_decay=0.1, warmup_steps=4)
+    config.algo.mini_batches = 1
+    ranks[count]("reload", config, path)
+    model = AutoModelForCausalLM.from_pretrained(path)
+    decayed = [p for p in model.parameters() if p.ndim == 2]
+    kept = [p for p in model.parameters() if p.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": kept, "weight_decay": 0.0}], betas=(0.9, 0.98), eps=1e-2
+    )
+    for step in (1, 2):
+        groups = on_policy_groups(path, seed=step)
+        for parameters in optimizer.param_groups:
+            parameters["lr"] = 1e-2 * step / 4
+        optimizer.zero_grad()
+        loss = reference_loss(model, groups)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+        metrics = ranks[count]("update", groups, step)
+        assert metrics["loss/policy"] == pytest.approx(loss.item(), rel=1e-4)
+        assert metrics["grad/norm"] == pytest.approx(norm.item(), rel=1e-4)
+        assert metrics["learner/lr"] == pytest.approx(1e-2 * step / 4)
+    trained = {name: p.detach().numpy() for name, p in model.named_parameters()}
+    assert_same(ranks[count]("master_weights"), trained, rtol=1e-5)
+
+
+def test_the_gap_is_measured_before_the_weights_move(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+    path = model_paths["tied"]
+    groups = on_policy_groups(path, seed=4)
+    model = AutoModelForCausalLM.from_pretrained(path)
+    gaps = []
+    with torch.no_grad():
+        for r in (r for g in groups for r in g.rollouts):
+            own = plain_logprobs(model, r.prompt_ids, r.token_ids, TEMPERATURE).numpy()
+            gaps.append(np.abs(own - r.logprobs)[r.authorship == 1])
+    config = tiny_config(zero_stage=3)
+    config.algo.old_logprobs, config.algo.mini_batches = "learner", 4
+    ranks[2]("reload", config, path)
+    metrics = ranks[2]("update", groups, 1)
+    assert metrics["logprob/gap_mean"] == pytest.approx(np.concatenate(gaps).mean(), rel=1e-4)
+    config.algo.mini_batches = 1
+    ranks[2]("reload", config, path)
+    metrics = ranks[2]("update", groups, 1)
+    assert metrics["policy/ratio_mean"] == pytest.approx(1.0, abs=1e-6) and metrics["policy/clip_fraction"] == 0
+    assert metrics["learner/tokens"] == sum(len(r.prompt_ids) + len(r) - 1 for g in groups for r in g.rollouts)
+    assert 0.5 < metrics["learner/useful_token_fraction"] <= 1
+    config.algo.old_logprobs = "rollout"
+    ranks[2]("reload", config, path)
+    metrics = ranks[2]("update", groups, 1)
+    assert metrics["logprob/gap_mean"] == pytest.approx(np.concatenate(gaps).mean(), rel=1e-4)
+    assert metrics["policy/ratio_mean"] != pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(("stage", "dtype"), [(0, "float32"), (1, "bfloat16"), (2, "float32"), (3, "float32")])
+def test_a_gradient_that_is_not_finite_is_skipped_and_counted(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], stage: int, dtype: str
+) -> None:
+    ranks[1]("reload", tiny_config(zero_stage=stage, dtype=dtype), model_paths["tied"])
+    before = ranks[1]("publish", 0).checksum
+    groups = random_groups(5, **GROUPS)
+    for group in groups:
+        group.advantages[:] = np.nan
+    metrics = ranks[1]("update", groups, 1)
+    assert metrics["grad/skipped"] == 2 and "grad/norm" not in metrics
+    assert ranks[1]("publish", 1).checksum == before
+    metrics = ranks[1]("update", random_groups(5, **GROUPS), 2)
+    assert metrics["grad/skipped"] == 0 and np.isfinite(metrics["grad/norm"])
+    assert ranks[1]("publish", 2).checksum != before
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind", "dtype"),
+    [
+        (1, "tied", "float32"),
+        (2, "untied", "float32"),
+        (3, "tied", "float32"),
+        (3, "untied", "float32"),
+        (3, "tied", "bfloat16"),
+    ],
+)
+def test_the_trained_weights_are_published_and_exported(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], tmp_path: Path, stage: int, kind: str, dtype: str
+) -> None:
+    config = tiny_config(zero_stage=stage, dtype=dtype, publish_bucket_mib=0)  # no room for two: a bucket for each tensor
+    ranks[2]("reload", config, model_paths[kind])
+    stale = ranks[2]("publish", 0)
+    ranks[2]("update", on_policy_groups(model_paths[kind], seed=6), 1)
+    published = ranks[2]("publish", 1)
+    assert (published.version, published.layout) == (1, stale.layout) and published.checksum != stale.checksum
+    segment = WeightSegment(published.path, published.layout)
+    assert segment.checksum() == published.checksum
+    tensors = dict(segment.tensors())
+    masters = ranks[2]("master_weights")
+    assert list(tensors) == list(masters) and ("lm_head.weight" in tensors) == (kind == "untied")
+    for name, tensor in tensors.items():
+        assert torch.equal(tensor, torch.from_numpy(masters[name]).to(getattr(torch, dtype))), name
+    ranks[2]("export", tmp_path)
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="auto")
+    assert all(torch.equal(p, tensors[name]) for name, p in exported.named_parameters())
+    assert len(AutoTokenizer.from_pretrained(tmp_path)) == SENTINEL
+
+
+def test_the_group_trains_publishes_and_cleans_up(ranks: dict[int, Ranks], model_paths: dict[str, str], tmp_path: Path) -> None:
+    config = tiny_config(zero_stage=2, ranks=2)
+    with LearnerGroup(config, model_paths["tied"], SENTINEL) as learner:
+        metrics = learner.update(random_groups(7, **GROUPS), 1)
+        assert metrics["grad/norm"] > 0
+        published = learner.publish(1)
+        assert published.path == str(learner.segment_path) and learner.segment_path.exists()
+        learner.export(tmp_path / "final")
+        assert (tmp_path / "final" / "config.json").exists()
+        with pytest.raises(LearnerError, match=r"(?s)rank 0 of 2 failed in 'update'.*do not divide"):
+            learner.update(random_groups(7, groups=3, size=3), 2)
+    assert not learner.segment_path.exists()
+
+
+def test_a_dead_rank_is_named(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+    learner = LearnerGroup(tiny_config(ranks=2), model_paths["tied"], SENTINEL)
+    learner.publish(0)
+    ray.kill(learner._ranks[1])
+    with pytest.raises(LearnerError, match="rank 1 of 2 failed in 'update'"):
+        learner.update(random_groups(8, **GROUPS), 1)
+    learner.close()
+    assert not learner.segment_path.exists()

@@ -1,0 +1,261 @@
+"""Base models: recipes, the cache, tokenizers, and models that users name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from tandem.config import Config, ConfigError, ModelConfig
+from tandem.schedule import boundary_table
+from tandem.zoo import RECIPES, base_model, check_same_tokenizer, junior_model, sentinel_token_id, zoo_model
+from tandem.zoo.cache import build_once
+from tandem.zoo.pretrain import pretrain
+from tandem.zoo.tokenizer import HANDOFF
+
+CONF = Path(__file__).parents[1] / "conf"
+QUICK = replace(RECIPES["plain"], name="quick", steps=3)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def quick(cache: Path) -> Path:
+    """A base model of three steps."""
+    return zoo_model(QUICK, cache)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(quick: Path) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(quick)
+
+
+# Recipes and the cache
+
+
+def test_a_base_model_is_a_complete_hugging_face_directory(quick: Path) -> None:
+    tokenizer, model = AutoTokenizer.from_pretrained(quick), AutoModelForCausalLM.from_pretrained(quick)
+    assert model.config.model_type == "qwen3"
+    assert model.config.tie_word_embeddings
+    assert model.config.vocab_size == len(tokenizer)
+    assert model.config.max_position_embeddings == 8192
+    assert model.generation_config.eos_token_id == tokenizer.eos_token_id == model.config.eos_token_id
+    assert model.dtype == torch.float32
+
+
+def test_a_cached_model_is_not_built_again(quick: Path, cache: Path) -> None:
+    written = (quick / "model.safetensors").stat().st_mtime_ns
+    assert zoo_model(QUICK, cache) == quick
+    assert (quick / "model.safetensors").stat().st_mtime_ns == written
+    assert [path.name for path in quick.parent.iterdir() if path.suffix != ".lock"] == [quick.name]
+
+
+def test_a_recipe_determines_the_weights(quick: Path, tmp_path: Path) -> None:
+    torch.manual_seed(99)
+    before = torch.random.get_rng_state()
+    pretrain(QUICK, None, tmp_path / "again")
+    assert torch.equal(torch.random.get_rng_state(), before)
+    pretrain(replace(QUICK, seed=2), None, tmp_path / "other")
+    first, again, other = (load_file(d / "model.safetensors") for d in (quick, tmp_path / "again", tmp_path / "other"))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["model.embed_tokens.weight"], other["model.embed_tokens.weight"])
+
+
+def test_every_part_of_a_recipe_names_another_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    child = replace(QUICK, name="child", parent="quick")
+    monkeypatch.setitem(RECIPES, "quick", QUICK)
+    digest = child.digest
+    monkeypatch.setitem(RECIPES, "quick", replace(QUICK, slip_plain=0.3))
+    assert child.digest != digest
+    assert (
+        len({recipe.digest for recipe in (QUICK, replace(QUICK, lr=1e-3), replace(QUICK, seed=2), replace(QUICK, steps=4))})
+        == 4
+    )
+
+
+def test_a_child_continues_from_its_parent(quick: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RECIPES, "quick", QUICK)
+    child = zoo_model(replace(QUICK, name="child", parent="quick", steps=1, lr=1e-12, weight_decay=0.0), cache)
+    ours, theirs = load_file(child / "model.safetensors"), load_file(quick / "model.safetensors")
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-9) for name in theirs)
+    check_same_tokenizer(AutoTokenizer.from_pretrained(quick), AutoTokenizer.from_pretrained(child))
+
+
+def _build_slowly(directory: Path, log: Path) -> None:
+    def build(unfinished: Path) -> None:
+        with log.open("a") as file:
+            file.write("built\n")
+        (unfinished / "part").write_text("one")
+        (unfinished / "rest").write_text("two")
+
+    build_once(directory, build, "a model")
+    assert (directory / "rest").read_text() == "two"
+
+
+def test_processes_that_want_the_same_model_build_it_once(tmp_path: Path) -> None:
+    directory, log = tmp_path / "zoo" / "model", tmp_path / "log"
+    processes = [get_context("fork").Process(target=_build_slowly, args=(directory, log)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert log.read_text() == "built\n"
+
+
+def test_an_interrupted_build_leaves_no_model(tmp_path: Path) -> None:
+    def fail(unfinished: Path) -> None:
+        (unfinished / "part").write_text("one")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_once(tmp_path / "model", fail, "a model")
+    assert not (tmp_path / "model").exists()
+    made = build_once(tmp_path / "model", lambda unfinished: (unfinished / "rest").touch(), "a model")
+    assert [path.name for path in made.iterdir()] == ["rest"]
+
+
+# The tokenizer
+
+
+@given(text=st.text())
+def test_every_text_survives(text: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    assert tokenizer.decode(tokenizer.encode(text, split_special_tokens=True)) == text
+
+
+def test_digits_never_merge(tokenizer: PreTrainedTokenizerBase) -> None:
+    assert all(sum(c.isdigit() for c in surface) <= 1 for surface in tokenizer.get_vocab())
+    surfaces = tokenizer.convert_ids_to_tokens(tokenizer.encode("Take 3: 46 - 3 = 43.\n"))
+    assert surfaces == ["Take", "Ġ3", ":", "Ġ4", "6", "Ġ-", "Ġ3", "Ġ=", "Ġ4", "3", ".", "Ċ"]
+
+
+def test_the_chat_template_ends_where_the_answer_begins(tokenizer: PreTrainedTokenizerBase) -> None:
+    chat = [{"role": "user", "content": "How many?"}]
+    assert tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) == "<|user|>How many?<|assistant|>"
+    chat += [{"role": "assistant", "content": "3"}]
+    assert tokenizer.apply_chat_template(chat, tokenize=False) == "<|user|>How many?<|assistant|>3<|end|>"
+
+
+def test_words_and_lines_are_boundaries(tokenizer: PreTrainedTokenizerBase) -> None:
+    table = boundary_table(tokenizer, "word_or_newline", len(tokenizer))
+    ids = tokenizer.encode("Add 5: 43 + 5 = 48.\nThe")
+    assert [tokenizer.convert_ids_to_tokens(i) for i in ids if table[i]] == ["Ġ5", "Ġ4", "Ġ+", "Ġ5", "Ġ=", "Ġ4", "Ċ"]
+
+
+# The sentinel and the two authors' tokenizers
+
+
+def test_the_sentinel_is_the_handoff_token_of_the_zoo(tokenizer: PreTrainedTokenizerBase) -> None:
+    assert tokenizer.convert_ids_to_tokens(sentinel_token_id(tokenizer, len(tokenizer))) == HANDOFF
+
+
+def test_the_sentinel_is_else_an_id_beyond_the_tokenizer_or_an_idle_special_token() -> None:
+    stranger = _stranger("<|spare 1|>", "<|spare 2|>", "<|user|>")
+    assert sentinel_token_id(stranger, len(stranger) + 64) == len(stranger)
+    assert stranger.convert_ids_to_tokens(sentinel_token_id(stranger, len(stranger))) == "<|spare 2|>"
+    with pytest.raises(ConfigError, match=r"model\.sentinel is empty .* no unused special token"):
+        sentinel_token_id(_stranger("<|user|>"), len(_stranger("<|user|>")))
+
+
+def _stranger(*special_tokens: str) -> PreTrainedTokenizerBase:
+    """A tokenizer that is not the zoo's, with `special_tokens` of which its chat template uses `<|user|>`."""
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel({"a": 0, "b": 1})),
+        eos_token="<|end|>",
+        additional_special_tokens=list(special_tokens),
+        chat_template="<|user|>{{ messages[0].content }}",
+    )
+
+
+def test_a_configured_sentinel_is_taken_or_refused(tokenizer: PreTrainedTokenizerBase) -> None:
+    assert sentinel_token_id(tokenizer, len(tokenizer), "Take") == tokenizer.convert_tokens_to_ids("Take")
+    with pytest.raises(ConfigError, match=r"model\.sentinel=<nope>: there is no such token"):
+        sentinel_token_id(tokenizer, len(tokenizer), "<nope>")
+    with pytest.raises(ConfigError, match=r"model\.sentinel=<\|end\|>: this token occurs in texts"):
+        sentinel_token_id(tokenizer, len(tokenizer), "<|end|>")
+
+
+def test_authors_must_share_their_tokenizer(tokenizer: PreTrainedTokenizerBase, quick: Path) -> None:
+    check_same_tokenizer(tokenizer, AutoTokenizer.from_pretrained(quick))
+    other = AutoTokenizer.from_pretrained(quick)
+    other.add_tokens(["extra"])
+    with pytest.raises(ConfigError, match=rf"1 tokens \('extra' is None and {len(tokenizer)}\)"):
+        check_same_tokenizer(tokenizer, other)
+    other = AutoTokenizer.from_pretrained(quick)
+    other.eos_token = "<|pad|>"
+    with pytest.raises(ConfigError, match="eos_token_id is 1 for the senior, 0 for the junior"):
+        check_same_tokenizer(tokenizer, other)
+
+
+# Models that users name
+
+
+def test_a_directory_is_taken_as_it_is(quick: Path, cache: Path) -> None:
+    model = ModelConfig(source="hf", path=str(quick))
+    assert base_model(model, cache) == quick
+    assert junior_model(model, quick) == quick
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("config.json", "there is no config.json"),
+        ("tokenizer.json", "there are no tokenizer files"),
+        ("model.safetensors", "there are no weights"),
+    ],
+)
+def test_an_incomplete_directory_is_refused(missing: str, message: str, quick: Path, tmp_path: Path) -> None:
+    for file in quick.iterdir():
+        if file.name != missing:
+            (tmp_path / file.name).symlink_to(file)
+    with pytest.raises(ConfigError, match=f"model.path={tmp_path}: {message}"):
+        base_model(ModelConfig(source="hf", path=str(tmp_path)), tmp_path)
+    with pytest.raises(ConfigError, match=f"model.junior_path={tmp_path}: {message}"):
+        junior_model(ModelConfig(source="hf", junior_path=str(tmp_path)), quick)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (ModelConfig(source="hf"), r"model\.path is empty"),
+        (ModelConfig(source="hf", path="/nowhere/at/all"), r"model\.path=/nowhere/at/all: there is no such directory"),
+        (ModelConfig(source="zoo", recipe="fancy"), r"model\.recipe=fancy: the recipes are plain"),
+        (ModelConfig(source="ftp"), r"model\.source=ftp: choose zoo, smollm2 or hf"),
+    ],
+)
+def test_a_model_that_cannot_be_had_is_refused(model: ModelConfig, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        base_model(model, tmp_path)
+
+
+def test_an_unreachable_hub_id_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ConfigError, match=r"model\.path=nobody/nothing: .* the hub does not give it"):
+        base_model(ModelConfig(source="hf", path="nobody/nothing"), tmp_path)
+
+
+# Configuration files
+
+
+GROUP_FILES = sorted([*CONF.glob("model/*.yaml"), *CONF.glob("data/*.yaml")])
+
+
+@pytest.mark.parametrize("path", GROUP_FILES, ids=lambda path: f"{path.parent.name}={path.stem}")
+def test_configuration_files_fit_the_typed_configuration(path: Path) -> None:
+    group, content = path.parent.name, OmegaConf.load(path)
+    everything = "@package _global_" in path.read_text()
+    config = OmegaConf.merge(OmegaConf.structured(Config), content if everything else {group: content})
+    assert OmegaConf.select(config, f"{group}.source", throw_on_missing=True)
