@@ -59,15 +59,20 @@ class Engine:
         self._llm = AsyncLLM.from_engine_args(args)
 
     @property
-    def kv_cache_tokens(self) -> int:
-        """How many tokens the KV cache holds."""
-        cache = self._llm.vllm_config.cache_config
-        return (cache.num_gpu_blocks or 0) * cache.block_size
+    def rollouts_that_fit(self) -> int:
+        """How many rollouts of full length the engine can hold at once: as its request slots and its KV cache allow.
 
-    @property
-    def kv_block_tokens(self) -> int:
-        """Tokens per block of the KV cache."""
-        return self._llm.vllm_config.cache_config.block_size
+        Raises `ValueError` when not even one fits.
+        """
+        cache = self._llm.vllm_config.cache_config
+        blocks_each = -(-self.spec.max_model_len // cache.block_size)
+        fit = min(self.spec.max_num_seqs, ((cache.num_gpu_blocks or 0) - 1) // blocks_each)
+        if fit < 1:
+            raise ValueError(
+                f"rollout.kv_cache_gib={self.spec.kv_cache_gib}: the KV cache does not hold one text of "
+                f"{self.spec.max_model_len} tokens; raise it"
+            )
+        return fit
 
     def session(self, rollout_id: str, temperature: float) -> EngineSession:
         """A new session for one rollout."""

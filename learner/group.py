@@ -107,8 +107,10 @@ class LearnerGroup:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        # After an error some rank may be stuck in a collective that will never complete.
-        self.close() if error is None else self._kill()
+        if error is None:
+            self.close()
+        else:  # some rank may be stuck in a collective that will never complete
+            self._kill()
 
     def _kill(self) -> None:
         for rank in self._ranks:
@@ -137,8 +139,8 @@ class LearnerGroup:
                 deadline = min(deadline, time.monotonic() + FAILURE_GRACE_S)
         if failures:
             # A rank that died takes its peers' collectives down with it: it is the one to name.
-            rank, error = min(failures.items(), key=lambda failure: not isinstance(failure[1], RayActorError))
-            raise LearnerError(f"learner rank {rank} of {len(self._ranks)} failed in {method!r}: {error}") from error
+            rank, cause = min(failures.items(), key=lambda failure: not isinstance(failure[1], RayActorError))
+            raise LearnerError(f"learner rank {rank} of {len(self._ranks)} failed in {method!r}: {cause}") from cause
         if pending:
             raise LearnerError(
                 f"learner rank(s) {sorted(pending.values())} did not finish {method!r} within "

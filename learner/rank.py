@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from ray.util import get_node_ip_address
 from transformers.utils.logging import disable_progress_bar
 
 from learner.policy import Policy
@@ -52,7 +53,7 @@ class Rank:
         """This process's address and a free port on it, for the others to meet at."""
         with socket.create_server(("", 0)) as server:
             port: int = server.getsockname()[1]
-        return socket.gethostbyname(socket.gethostname()), port
+        return get_node_ip_address(), port
 
     def join(self, address: str, port: int) -> None:
         """Meets the other ranks at rank 0's rendezvous."""

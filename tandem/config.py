@@ -6,11 +6,17 @@ Every field is documented here, once; conf/ only sets values. `load` turns what 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from tandem.verify.extract import compile_pattern
 
 
 class ConfigError(ValueError):
@@ -114,6 +120,8 @@ class RolloutConfig:
     """share of a GPU that each engine takes"""
     enforce_eager: bool = True
     """skip compilation and CUDA graphs: quick to start, slower to write"""
+    timeout_s: float = 1800.0
+    """longest wait for the next group to finish"""
 
 
 @dataclass
@@ -244,7 +252,8 @@ def load(composed: DictConfig) -> Config:
     Raises `ConfigError` naming every unknown key, ill-typed value and impossible combination.
     """
     try:
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), composed))
+        plain = OmegaConf.to_container(composed, resolve=True)
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from error
     assert isinstance(config, Config)
@@ -254,5 +263,96 @@ def load(composed: DictConfig) -> Config:
     return config
 
 
-def _problems(config: Config):
-    raise NotImplementedError
+def _problems(config: Config) -> Iterator[str]:
+    """What is wrong with `config`, a line each: the key, its value, the remedy."""
+
+    def value(key: str) -> Any:
+        return attrgetter(key)(config)
+
+    for key, choices in _CHOICES.items():
+        if value(key) not in choices:
+            yield f"{key}={value(key)}: choose {' or '.join(choices)}"
+    for key, low, high in _RANGES:
+        if not low <= value(key) <= high:
+            bounds = f"of at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+            yield f"{key}={value(key)}: give a number {bounds}"
+    for key in _POSITIVE:
+        if value(key) <= 0:
+            yield f"{key}={value(key)}: give a number above 0"
+    rollouts = config.rollout.prompts_per_step * config.rollout.group_size
+    if config.algo.mini_batches >= 1 and rollouts % config.algo.mini_batches:
+        yield (
+            f"algo.mini_batches={config.algo.mini_batches}: the step's {rollouts} rollouts (rollout.prompts_per_step="
+            f"{config.rollout.prompts_per_step} x rollout.group_size={config.rollout.group_size}) do not divide by it"
+        )
+    elif rollouts // max(config.algo.mini_batches, 1) < config.learner.ranks:
+        yield (
+            f"learner.ranks={config.learner.ranks}: a mini-batch holds only {rollouts // config.algo.mini_batches} rollouts; "
+            "use fewer ranks or mini-batches, or more rollouts"
+        )
+    try:
+        compile_pattern(config.judge.answer_pattern)
+    except ValueError as error:
+        yield str(error)
+
+
+_CHOICES = {
+    "mode.name": ("local",),
+    "mode.device": ("auto", "cpu", "cuda"),
+    "model.source": ("zoo", "smollm2", "hf"),
+    "model.dtype": ("float32", "bfloat16"),
+    "model.word_boundary": ("word", "word_or_newline"),
+    "data.source": ("arith", "jsonl"),
+    "schedule.name": ("word", "solo"),
+    "algo.advantage": ("grpo",),
+    "algo.old_logprobs": ("rollout", "learner"),
+    "learner.dtype": ("float32", "bfloat16"),
+    "learner.lr_schedule": ("constant", "linear", "cosine"),
+    "learner.zero_stage": (0, 1, 2, 3),
+}
+_RANGES = [
+    ("steps", 1, math.inf),
+    ("mode.cpu_cores", 0, math.inf),
+    ("data.held_out_fraction", 0, 1),
+    ("data.max_prompt_tokens", 1, math.inf),
+    ("schedule.prob_senior", 0, 1),
+    ("schedule.max_gap_tokens", 1, math.inf),
+    ("rollout.prompts_per_step", 1, math.inf),
+    # A group of one has no other reward to compare with: its advantage is always zero.
+    ("rollout.group_size", 2, math.inf),
+    ("rollout.replicas", 1, math.inf),
+    ("rollout.sampling.max_tokens", 1, math.inf),
+    ("rollout.max_in_flight", 1, math.inf),
+    ("rollout.gpu_memory_fraction", 0.01, 0.95),
+    ("judge.workers", 1, math.inf),
+    ("algo.mini_batches", 1, math.inf),
+    ("algo.clip_low", 0, 1),
+    ("algo.clip_high", 0, math.inf),
+    ("algo.junior_token_loss_weight", 0, math.inf),
+    ("learner.ranks", 1, math.inf),
+    ("learner.warmup_steps", 0, math.inf),
+    ("learner.min_lr_ratio", 0, 1),
+    ("learner.weight_decay", 0, math.inf),
+    ("learner.micro_batch_tokens", 1, math.inf),
+    ("learner.logprob_chunk_tokens", 1, math.inf),
+    ("learner.publish_bucket_mib", 1, math.inf),
+    ("eval.problems", 1, math.inf),
+    ("eval.every", 0, math.inf),
+    ("eval.sampling.temperature", 0, math.inf),
+    ("eval.sampling.max_tokens", 1, math.inf),
+    ("guard.senior_fraction_tolerance", 0, 1),
+    ("log.samples_per_step", 0, math.inf),
+]
+_POSITIVE = [
+    "rollout.sampling.temperature",
+    "rollout.kv_cache_gib",
+    "rollout.timeout_s",
+    "judge.timeout_s",
+    "judge.memory_gib",
+    "learner.lr",
+    "learner.eps",
+    "learner.grad_clip",
+    "learner.timeout_s",
+    "guard.max_logprob_gap",
+    "guard.publish_timeout_s",
+]

@@ -16,14 +16,21 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from tandem.config import Config, ConfigError, ModelConfig
+from tandem.config import Config, ConfigError, DataConfig, ModelConfig
+from tandem.data import encode, load_problems
 from tandem.schedule import boundary_table
 from tandem.zoo import RECIPES, base_model, check_same_tokenizer, junior_model, sentinel_token_id, zoo_model
 from tandem.zoo.cache import build_once
 from tandem.zoo.pretrain import pretrain
-from tandem.zoo.tokenizer import HANDOFF
+from tandem.zoo.tokenizer import END, HANDOFF
 
 CONF = Path(__file__).parents[1] / "conf"
+WATER_CYCLE = (
+    "The water cycle describes how water moves through the environment. Heat from the sun causes water in oceans, lakes and rivers "
+    "to evaporate into the air. As the vapor rises, it cools and condenses into clouds. Eventually the water falls back to the "
+    "ground as rain or snow, and the process begins again. Plants also release water vapor through their leaves, which is called "
+    "transpiration."
+)
 QUICK = replace(RECIPES["plain"], name="quick", steps=3)
 
 
@@ -245,6 +252,37 @@ def test_an_unreachable_hub_id_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigError, match=r"model\.path=nobody/nothing: .* the hub does not give it"):
         base_model(ModelConfig(source="hf", path="nobody/nothing"), tmp_path)
+
+
+# The real ones
+
+
+@pytest.mark.slow
+def test_the_base_leaves_room_for_reinforcement_learning(cache: Path) -> None:
+    directory = base_model(ModelConfig(source="zoo", recipe="plain"), cache)
+    tokenizer, model = AutoTokenizer.from_pretrained(directory), AutoModelForCausalLM.from_pretrained(directory)
+    tokenizer.padding_side = "left"
+    problems = load_problems(DataConfig(source="arith"), 1).held_out(400)
+    prompts = [list(prompt.token_ids) for prompt in encode(problems, tokenizer, DataConfig(source="arith"))[0]]
+    torch.manual_seed(0)
+    texts = model.generate(**tokenizer.pad({"input_ids": prompts}, return_tensors="pt"), max_new_tokens=96, top_k=0)
+    solutions = tokenizer.batch_decode(texts)
+    right = [f"boxed{{{problem.answer}}}" in solution for problem, solution in zip(problems, solutions, strict=True)]
+    assert 0.4 < sum(right) / len(right) < 0.6
+    assert sum(END in solution for solution in solutions) > 396
+
+
+@pytest.mark.slow
+def test_smollm2_is_converted_and_has_an_idle_sentinel(cache: Path) -> None:
+    directory = base_model(ModelConfig(source="smollm2"), cache)
+    tokenizer, model = AutoTokenizer.from_pretrained(directory), AutoModelForCausalLM.from_pretrained(directory)
+    sentinel = tokenizer.convert_ids_to_tokens(sentinel_token_id(tokenizer, model.config.vocab_size))
+    assert sentinel not in ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+    assert tokenizer.convert_ids_to_tokens(model.generation_config.eos_token_id) == "<|im_end|>"
+    assert tokenizer.convert_ids_to_tokens(tokenizer.encode("So\n\n12 pens")) == ["So", "ĊĊ", "1", "2", "Ġpens"]
+    ids = tokenizer.encode(WATER_CYCLE, return_tensors="pt")
+    # In nats; with the rows of its query and key weights in another order it would have 3.
+    assert model(ids, labels=ids).loss < 2.2
 
 
 # Configuration files

@@ -21,7 +21,7 @@ LENGTHS = range(2, 5)
 """How many steps a chain may have."""
 AMOUNTS = range(2, 10)
 """What a step may add or take."""
-VALUES = range(0, 100)
+VALUES = range(100)
 """What every value along a chain must lie in."""
 SLIPS = (-10, -1, 1, 10)
 """How far a slip may lead from the true result of a step."""

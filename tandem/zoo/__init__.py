@@ -7,7 +7,7 @@ from pathlib import Path
 from tandem.config import ConfigError, ModelConfig
 from tandem.zoo.cache import build_once
 from tandem.zoo.hub import model_directory
-from tandem.zoo.recipes import RECIPES, Recipe
+from tandem.zoo.recipes import CODE_VERSION, RECIPES, Recipe
 from tandem.zoo.vocabulary import check_same_tokenizer, sentinel_token_id
 
 __all__ = ["RECIPES", "Recipe", "base_model", "check_same_tokenizer", "junior_model", "sentinel_token_id", "zoo_model"]
@@ -26,7 +26,9 @@ def base_model(model: ModelConfig, cache: Path) -> Path:
         case "smollm2":
             from tandem.zoo.smollm2 import VERSION, convert_smollm2
 
-            return build_once(cache / "zoo" / f"smollm2-{VERSION}", convert_smollm2, "SmolLM2 ready to use (about 20 s)")
+            return build_once(
+                cache / "zoo" / f"smollm2-{VERSION}-{CODE_VERSION}", convert_smollm2, "SmolLM2 ready to use (about 20 s)"
+            )
         case "hf":
             return model_directory(model.path)
     raise ConfigError(f"model.source={model.source}: choose zoo, smollm2 or hf")

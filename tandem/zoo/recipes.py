@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 
 CODE_VERSION = 1
-"""Raise it when a change of the code makes another model of the same recipe: cached models are then built anew."""
+"""Raise it when a change of the code makes another model of the same recipe or package: cached models are then made anew."""
 
 
 @dataclass(frozen=True)

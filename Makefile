@@ -1,0 +1,90 @@
+# `make train` and `make test` need nothing before them: each first sets up what is missing, in .venv and the cache folder.
+
+PYTHON ?= python3
+DEVICE ?= cpu
+ARGS ?=
+export TANDEM_CACHE ?= $(HOME)/.cache/tandem
+
+VENV := $(CURDIR)/.venv
+REQUIREMENTS := requirements-$(DEVICE).txt
+ifeq ($(wildcard $(REQUIREMENTS)),)
+$(error DEVICE=$(DEVICE): there is no $(REQUIREMENTS); use DEVICE=cpu or DEVICE=gpu)
+endif
+# The list for CPUs is complete and leaves packages out on purpose; the one for GPUs names what pip resolves the rest from.
+PIP_FLAGS_cpu := --no-deps
+# Another list or another pyproject.toml is another set-up.
+INSTALLED := $(VENV)/.installed-$(firstword $(shell cat $(REQUIREMENTS) pyproject.toml | cksum))
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+# torch looks for ninja on the path when it compiles DeepSpeed's operators.
+export PATH := $(VENV)/bin:$(PATH)
+# What libraries compile or download for themselves goes to the cache folder, and none of them reports its use.
+export TORCH_EXTENSIONS_DIR ?= $(TANDEM_CACHE)/torch_extensions
+export TORCHINDUCTOR_CACHE_DIR ?= $(TANDEM_CACHE)/inductor
+export TRITON_CACHE_DIR ?= $(TANDEM_CACHE)/triton
+export VLLM_CACHE_ROOT ?= $(TANDEM_CACHE)/vllm
+export VLLM_CONFIG_ROOT ?= $(TANDEM_CACHE)/vllm
+export VLLM_NO_USAGE_STATS := 1
+export RAY_USAGE_STATS_ENABLED := 0
+export DO_NOT_TRACK := 1
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup train test test-all lint check-gpu-requirements clean
+
+help:  ## say what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-24s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "PYTHON=python3.11 chooses the interpreter, DEVICE=gpu the packages; TANDEM_CACHE=FOLDER moves the cache."
+
+setup: $(INSTALLED)  ## create .venv, compile what is compiled on first use, build the offline base model
+	@echo "== Warming up: DeepSpeed's operators and the base model, kept in $(TANDEM_CACHE)"
+	@python -m launch.warmup
+
+train: setup  ## train a senior with the defaults, or with ARGS="steps=20 schedule=solo"
+	@echo "== Training"
+	@python launch/train.py $(ARGS)
+
+test: setup lint  ## lint, then every test that takes seconds
+	@echo "== Tests"
+	@python -m pytest -m "not slow" --durations=10
+
+test-all: setup lint  ## lint, then all tests, the slow ones too
+	@echo "== All tests"
+	@python -m pytest --durations=20
+
+lint: $(INSTALLED)  ## ruff, types, import contracts
+	@echo "== Lint"
+	@ruff check
+	@ruff format --check
+	@echo "== Types"
+	@mypy
+	@echo "== Import contracts"
+	@lint-imports
+
+check-gpu-requirements: $(VENV)/bin/pip  ## show that requirements-gpu.txt resolves, installing nothing
+	@echo "== Resolving requirements-gpu.txt, a minute or two"
+	@pip install -q -q --dry-run --ignore-installed -r requirements-gpu.txt
+	@echo "requirements-gpu.txt resolves"
+
+clean:  ## remove .venv and what the tools left here; runs/ and the cache folder stay
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(INSTALLED): | $(VENV)/bin/pip
+	@echo "== Installing the $$(grep -c '^[^#]*==' $(REQUIREMENTS)) packages of $(REQUIREMENTS) in .venv, 4 GB on a disk, about two minutes"
+	@pip install -q -q $(PIP_FLAGS_$(DEVICE)) -r $(REQUIREMENTS)
+	@pip install -q -q --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+		{ echo "$(PYTHON) is not Python 3.11 or newer: install one and name it, as in make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 2; }
+	@test -e "$$($(PYTHON) -c "import sysconfig; print(sysconfig.get_path('include'))")/Python.h" || \
+		{ echo "$(PYTHON) has no Python.h: install its headers (python3-dev); DeepSpeed compiles against them" >&2; exit 2; }
+	@command -v "$${CXX:-c++}" >/dev/null || \
+		{ echo "no C++ compiler '$${CXX:-c++}': install one (g++) or name it in CXX; DeepSpeed compiles its operators" >&2; exit 2; }
+	@echo "== Creating .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,96 @@
+"""What the terminal shows while a run goes on: a progress bar, a live table of the last steps, and what came out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+COLUMNS = {
+    "step": ("step", "{:.0f}"),
+    "reward/mean": ("reward", "{:.3f}"),
+    "solo/accuracy": ("solo acc.", "{:.3f}"),
+    "tandem/senior_token_fraction": ("senior share", "{:.3f}"),
+    "tandem/handoffs_per_rollout": ("handoffs", "{:.1f}"),
+    "rollout/tokens_per_s": ("tokens/s", "{:.0f}"),
+    "policy/clip_fraction": ("clipped", "{:.3f}"),
+    "policy/entropy": ("entropy", "{:.3f}"),
+    "grad/norm": ("grad norm", "{:.2f}"),
+    "logprob/gap_mean": ("gap", "{:.1e}"),
+    "time/step_s": ("s/step", "{:.1f}"),
+}
+ROWS = 12
+"""Steps shown in the live table."""
+PLAIN_EVERY = 5
+"""Without a terminal, every so many steps are a line."""
+
+
+class TrainingConsole:
+    """The live view of a run of `steps` steps; on something that is not a terminal, plain lines. A context manager."""
+
+    def __init__(self, steps: int) -> None:
+        self.console = Console()
+        self._steps = steps
+        self._rows: deque[Mapping[str, float]] = deque(maxlen=ROWS)
+        self._bar = Progress(
+            TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
+        )
+        self._training = self._bar.add_task("training", total=steps)
+        self._live = Live(console=self.console, refresh_per_second=4, transient=True) if self.console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._live:
+            self._live.stop()
+            self.console.print(self._table())
+
+    def say(self, message: str) -> None:
+        """Prints one line above the live view."""
+        self.console.print(message, highlight=False)
+
+    @contextmanager
+    def doing(self, what: str, total: int) -> Iterator[Progress]:
+        """Shows a second bar while something with `total` parts goes on; advance it with `console.advance`."""
+        self._part = self._bar.add_task(what, total=total)
+        try:
+            yield self._bar
+        finally:
+            self._bar.remove_task(self._part)
+
+    def advance(self, *_: object) -> None:
+        """One part of what is being done is done."""
+        self._bar.advance(self._part)
+        self._refresh()
+
+    def row(self, row: Mapping[str, float]) -> None:
+        """Shows one step's metrics."""
+        self._rows.append(row)
+        step = int(row["step"])
+        self._bar.update(self._training, completed=step)
+        self._refresh()
+        if not self._live and (step % PLAIN_EVERY == 0 or "solo/accuracy" in row or self._steps <= 2 * PLAIN_EVERY):
+            cells = [f"{title} {form.format(row[key])}" for key, (title, form) in COLUMNS.items() if key in row]
+            self.say(f"[{step}/{self._steps}] " + "  ".join(cells[1:]))
+
+    def _refresh(self) -> None:
+        if self._live:
+            self._live.update(Group(self._table(), self._bar))
+
+    def _table(self) -> Table:
+        table = Table()
+        for title, _ in COLUMNS.values():
+            table.add_column(title, justify="right")
+        for row in self._rows:
+            table.add_row(*(form.format(row[key]) if key in row else "" for key, (_, form) in COLUMNS.items()))
+        return table

@@ -1,0 +1,64 @@
+"""What every entry point does first: the environment, the composed configuration, and one line instead of a traceback for a
+user's mistake."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from tandem.config import Config, ConfigError, load
+
+BAD_INPUT = 2
+"""The exit code for a configuration or data that cannot be used."""
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+
+def set_environment(cache: Path) -> None:
+    """Settings that Ray, vLLM and DeepSpeed read from the environment, for this process and all it starts; what the user set stays."""
+    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(cache / "torch_extensions"))
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def run(main: Callable[[Config], None]) -> None:
+    """Composes the configuration from conf/ and the command line, checks it, and calls `main` with it.
+
+    Exits with 2 and a message, before anything starts, when the configuration or the data cannot be used; with 130 after Ctrl-C.
+    """
+    # Hydra would otherwise print its own trace and exit with 1.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    ConfigStore.instance().store(name="schema", node=Config)
+
+    def job(composed: DictConfig) -> None:
+        config = load(composed)
+        set_environment(config.cache_path)
+        main(config)
+
+    try:
+        hydra.main(version_base=None, config_path=str(CONF), config_name="config")(job)()
+    except (ConfigError, HydraException, OmegaConfBaseException) as error:
+        print(f"{Path(sys.argv[0]).name}: {_explain(error)}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _explain(error: BaseException) -> str:
+    """Hydra wraps the useful message: the outermost non-empty one, with the cause's first line."""
+    lines = [str(error).strip()]
+    if error.__cause__ is not None and not isinstance(error, ConfigError):
+        lines.append(str(error.__cause__).strip().splitlines()[0])
+    return "\n".join(line for line in lines if line)

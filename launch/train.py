@@ -1,0 +1,117 @@
+"""Tandem GRPO from end to end. `python launch/train.py [key=value ...]`; the keys are in tandem/config.py and conf/."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from time import perf_counter
+from typing import Any
+
+import ray
+
+from actors.reward import RewardActor, judge_groups
+from actors.rollout_pool import RolloutPool
+from launch.console import TrainingConsole
+from launch.entry import run
+from launch.local_cluster import gpu_shares, ray_cluster
+from launch.run_folder import RunFolder
+from learner.group import LearnerGroup
+from tandem import guards
+from tandem.advantage import assign_advantages
+from tandem.authors import load_authors, schedule_for
+from tandem.config import Config
+from tandem.data.problems import load_problems
+from tandem.data.prompts import encode
+from tandem.metrics import accuracy, rollout_metrics
+from tandem.rollout import JUNIOR, Prompt
+from tandem.schedule import Schedule
+
+SOLO = Schedule(prob_senior=1.0)
+
+
+def train(config: Config) -> None:
+    """Trains the senior as `config` says and leaves everything in the run folder."""
+    schedule, shares = schedule_for(config), gpu_shares(config)
+    folder, console = RunFolder(config), TrainingConsole(config.steps)
+    authors = load_authors(config)
+    problems = load_problems(config.data, config.seed, authors.tokenizer)
+    held_out, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data)
+    problems.train.batch(0, config.rollout.prompts_per_step)
+
+    with ExitStack() as stack:
+        stack.enter_context(folder)
+        console.say(f"run folder {folder.path}; senior {authors.senior}; {problems.dropped} problems dropped as too long")
+        stack.enter_context(ray_cluster(logs=folder.path / "logs"))
+        console.say("starting the learner and the engines ...")
+        learner = stack.enter_context(LearnerGroup(config, str(authors.senior), authors.sentinel, gpus_per_rank=shares.rank))
+        rollouts = stack.enter_context(RolloutPool(config, authors, gpus_per_replica=shares.replica))
+        judge: Any = ray.remote(num_cpus=0)(RewardActor).remote(config.judge)
+        stack.callback(ray.kill, judge)
+        frozen = rollouts.checksums(JUNIOR)
+        stack.enter_context(console)
+
+        def solo_accuracy(step: int) -> float:
+            """The senior alone on the held-out problems."""
+            with console.doing("evaluating", len(held_out)):
+                groups = rollouts.generate(held_out, 1, SOLO, config.eval.sampling, f"eval{step}", console.advance)
+            judge_groups(judge, groups)
+            return accuracy(groups)
+
+        def train_step(step: int) -> dict[str, float]:
+            """One step of tandem GRPO; returns its metrics."""
+            clock = [perf_counter()]
+            prompts: list[Prompt] = encode(problems.train.batch(step - 1, config.rollout.prompts_per_step), authors.tokenizer, config.data)[0]
+            with console.doing("writing", len(prompts)):
+                groups = rollouts.generate(
+                    prompts, config.rollout.group_size, schedule, config.rollout.sampling, f"step{step}", console.advance
+                )
+            guards.check_authorship(groups, schedule, authors.boundaries, config.guard.senior_fraction_tolerance)
+            guards.check_weight_version(groups, expected=step - 1)
+            clock.append(perf_counter())
+
+            judge_groups(judge, groups)
+            if warning := guards.check_verdicts(groups):
+                console.say(f"step {step}: {warning}")
+            assign_advantages(groups, config.algo.advantage)
+            folder.keep_samples(step, groups, authors.tokenizer)
+            clock.append(perf_counter())
+
+            learned = learner.update(groups, step)
+            guards.check_logprob_gap(learned["logprob/gap_mean"], config.guard.max_logprob_gap)
+            clock.append(perf_counter())
+
+            guards.check_published(step, rollouts.receive_weights(learner.publish(version=step)))
+            clock.append(perf_counter())
+
+            spent = dict(zip(("generate", "judge", "update", "publish"), (b - a for a, b in zip(clock, clock[1:], strict=False)), strict=True))
+            rolled = rollout_metrics(groups)
+            return {
+                "step": step,
+                "weights/version": step,
+                **rolled,
+                **learned,
+                "rollout/tokens_per_s": rolled["rollout/tokens"] / spent["generate"],
+                **{f"time/{phase}_s": seconds for phase, seconds in spent.items()},
+                "time/step_s": clock[-1] - clock[0],
+            }
+
+        before = solo_accuracy(0)
+        row: dict[str, float] = {"step": 0, "weights/version": 0, "solo/accuracy": before}
+        folder.log(row)
+        console.row(row)
+        for step in range(1, config.steps + 1):
+            row = train_step(step)
+            if step == config.steps or (config.eval.every and step % config.eval.every == 0):
+                row["solo/accuracy"] = solo_accuracy(step)
+            folder.log(row)
+            console.row(row)
+
+        guards.check_unchanged(frozen, rollouts.checksums(JUNIOR))
+        if config.log.export:
+            learner.export(folder.senior)
+        console.say(f"solo accuracy on {len(held_out)} held-out problems: {before:.3f} before, {row['solo/accuracy']:.3f} after")
+        console.say(f"metrics {folder.path / 'metrics.jsonl'}, samples {folder.path / 'samples.jsonl'}")
+        console.say(f"TensorBoard: tensorboard --logdir {folder.path}" + (f"; final senior: {folder.senior}" if config.log.export else ""))
+
+
+if __name__ == "__main__":
+    run(train)

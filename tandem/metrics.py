@@ -1,0 +1,41 @@
+"""What a step's rollouts say of themselves, under the names that metrics.jsonl uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tandem.rollout import SENIOR, Group, Verdict
+
+
+def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    """Rewards, verdicts, lengths and authorship of one step's judged groups."""
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    verdicts = [verdict for group in groups for verdict in group.verdicts]
+    rewards = np.concatenate([group.rewards for group in groups])
+    tokens = sum(len(rollout) for rollout in rollouts)
+    return {
+        "reward/mean": float(rewards.mean()),
+        "reward/std": float(rewards.std()),
+        "reward/timeouts": verdicts.count(Verdict.TIMEOUT),
+        "reward/unparsable": verdicts.count(Verdict.UNPARSABLE),
+        "reward/errors": verdicts.count(Verdict.ERROR),
+        "reward/constant_groups": float(np.mean([np.ptp(group.rewards) == 0 for group in groups])),
+        "tandem/senior_token_fraction": senior_token_fraction(groups),
+        "tandem/handoffs_per_rollout": float(np.mean([rollout.handoffs for rollout in rollouts])),
+        "rollout/tokens": tokens,
+        "rollout/tokens_mean": tokens / len(rollouts),
+        "rollout/truncated_fraction": float(np.mean([rollout.truncated for rollout in rollouts])),
+    }
+
+
+def senior_token_fraction(groups: Sequence[Group]) -> float:
+    """The share of all tokens that the senior wrote."""
+    masks = [rollout.authorship for group in groups for rollout in group.rollouts]
+    return float(np.mean(np.concatenate(masks) == SENIOR))
+
+
+def accuracy(groups: Sequence[Group]) -> float:
+    """The share of rollouts with a correct answer."""
+    return float(np.mean([verdict is Verdict.CORRECT for group in groups for verdict in group.verdicts]))
