@@ -106,6 +106,8 @@ class Engine:
     def close(self) -> None:
         """Ends the engine's process."""
         self._llm.shutdown()
+        # vLLM shuts down once more when collected; at the interpreter's end that would fail.
+        del self._llm
 
 
 class EngineSession:

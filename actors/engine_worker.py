@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
+from vllm.model_executor.layers.linear import LinearBase
 from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
@@ -50,4 +52,14 @@ class WeightReceiver:
 
     def weights_checksum(self) -> str:
         """A fingerprint of the weights the engine computes with."""
-        return checksum(self.model_runner.get_model().named_parameters())
+        return checksum(self._fingerprinted())
+
+    def _fingerprinted(self) -> Iterator[tuple[str, torch.Tensor]]:
+        model = self.model_runner.get_model()
+        yield from model.named_parameters()
+        for name, module in model.named_modules():
+            # A CPU engine keeps a linear layer's weights packed, where they cannot be read:
+            # what they make of a fixed vector stands for them.
+            if isinstance(module, LinearBase) and not module.weight.numel():
+                probe = torch.linspace(-1, 1, module.input_size_per_partition, dtype=module.params_dtype)
+                yield f"{name}.packed", module.quant_method.apply(module, probe[None])

@@ -57,7 +57,7 @@ class TrainingConsole:
 
     def say(self, message: str) -> None:
         """Prints one line above the live view."""
-        self.console.print(message, highlight=False)
+        self.console.print(message, highlight=False, soft_wrap=True)
 
     @contextmanager
     def doing(self, what: str, total: int) -> Iterator[Progress]:

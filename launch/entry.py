@@ -21,11 +21,22 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
 CONF = Path(__file__).resolve().parent.parent / "conf"
+_CACHES = {
+    "TORCH_EXTENSIONS_DIR": "torch_extensions",
+    "TORCHINDUCTOR_CACHE_DIR": "inductor",
+    "TRITON_CACHE_DIR": "triton",
+    "VLLM_CACHE_ROOT": "vllm",
+    "VLLM_CONFIG_ROOT": "vllm",
+}
+"""Where libraries keep what they compile or download, under the cache folder."""
 
 
 def set_environment(cache: Path) -> None:
     """Settings that Ray, vLLM and DeepSpeed read from the environment, for this process and all it starts; what the user set stays."""
-    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(cache / "torch_extensions"))
+    # torch looks for ninja on the path when it compiles an extension.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    for variable, folder in _CACHES.items():
+        os.environ.setdefault(variable, str(cache / folder))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")

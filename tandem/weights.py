@@ -134,5 +134,5 @@ def checksum(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
     digest = 0
     for name, tensor in tensors:
         raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-        digest ^= zlib.crc32(raw, zlib.crc32(name.encode())) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
+        digest ^= zlib.crc32(raw.data, zlib.crc32(name.encode())) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
     return f"{digest:016x}"

@@ -26,10 +26,10 @@ from tandem.zoo.tokenizer import END, HANDOFF
 
 CONF = Path(__file__).parents[1] / "conf"
 WATER_CYCLE = (
-    "The water cycle describes how water moves through the environment. Heat from the sun causes water in oceans, lakes and rivers "
-    "to evaporate into the air. As the vapor rises, it cools and condenses into clouds. Eventually the water falls back to the "
-    "ground as rain or snow, and the process begins again. Plants also release water vapor through their leaves, which is called "
-    "transpiration."
+    "The water cycle describes how water moves through the environment. Heat from the sun causes water in oceans, lakes and "
+    "rivers to evaporate into the air. As the vapor rises, it cools and condenses into clouds. Eventually the water falls back "
+    "to the ground as rain or snow, and the process begins again. Plants also release water vapor through their leaves, which "
+    "is called transpiration."
 )
 QUICK = replace(RECIPES["plain"], name="quick", steps=3)
 

@@ -26,9 +26,8 @@ def base_model(model: ModelConfig, cache: Path) -> Path:
         case "smollm2":
             from tandem.zoo.smollm2 import VERSION, convert_smollm2
 
-            return build_once(
-                cache / "zoo" / f"smollm2-{VERSION}-{CODE_VERSION}", convert_smollm2, "SmolLM2 ready to use (about 20 s)"
-            )
+            directory = cache / "zoo" / f"smollm2-{VERSION}-{CODE_VERSION}"
+            return build_once(directory, convert_smollm2, "SmolLM2 ready to use (about 20 s)")
         case "hf":
             return model_directory(model.path)
     raise ConfigError(f"model.source={model.source}: choose zoo, smollm2 or hf")
@@ -42,8 +41,8 @@ def junior_model(model: ModelConfig, senior: Path) -> Path:
 def zoo_model(recipe: Recipe, cache: Path) -> Path:
     """The model of `recipe`, pre-trained if it is not in the cache (its parent first)."""
 
-    # Only here: pre-training brings in torch and transformers, which a cached model does not need.
     def build(directory: Path) -> None:
+        # Only here: a cached model does not need what pre-training brings in.
         from tandem.zoo.pretrain import pretrain
 
         parent = zoo_model(RECIPES[recipe.parent], cache) if recipe.parent else None

@@ -25,7 +25,7 @@ def convert_smollm2(directory: Path) -> None:
         source, gguf_file=name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
     )
     tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name)
-    # The package names SmolLM2's pre-tokenizer, which parts digits from all that surrounds them; transformers does not read that.
+    # SmolLM2 parts digits from whatever surrounds them, spaces included; transformers does not read that from the package.
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )

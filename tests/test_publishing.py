@@ -1,0 +1,88 @@
+"""Published weights in a live engine: every kind of parameter arrives, and the engine says which version it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen3Config
+
+from actors.rollout_pool import engine_specs
+from learner.publish import Publisher
+from tandem.authors import Authors
+from tandem.config import Config
+from tandem.rollout import SENIOR
+from tests.conftest import EnginePair
+
+KINDS = {
+    "embeddings": lambda name: "embed_tokens" in name or "lm_head" in name,
+    "linears": lambda name: "proj" in name,
+    "norms": lambda name: "norm" in name,
+}
+
+
+@pytest.fixture(scope="module", params=["tied", "untied"])
+def live(
+    request: pytest.FixtureRequest, config: Config, authors: Authors, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[EnginePair, PreTrainedModel, Publisher]]:
+    """An engine with a random model, and the learner's side: the same model and its publisher."""
+    torch.manual_seed(0)
+    shape = Qwen3Config(
+        vocab_size=authors.vocabulary,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        intermediate_size=128,
+        initializer_range=0.2,
+        tie_word_embeddings=request.param == "tied",
+    )
+    model = AutoModelForCausalLM.from_config(shape, dtype=torch.float32)
+    folder: Path = tmp_path_factory.mktemp(request.param)
+    model.save_pretrained(folder / "model")
+    authors.tokenizer.save_pretrained(folder / "model")
+    spec = replace(engine_specs(config, authors, "cpu")[0][0], model=str(folder / "model"))
+    pair = EnginePair([spec])
+    publisher = Publisher(model, folder / "segment", bucket_bytes=1 << 14, writer=True)
+    yield pair, model, publisher
+    publisher.close()
+    pair.close()
+
+
+def prompt_logprobs(model: PreTrainedModel, ids: list[int]) -> np.ndarray:
+    with torch.no_grad():
+        logprobs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    return logprobs[:-1].gather(1, torch.tensor(ids[1:])[:, None])[:, 0].numpy()
+
+
+def test_an_update_of_each_kind_of_parameter_reaches_the_engine(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
+    pair, model, publisher = live
+    ids = torch.randint(5, 150, (60,), generator=torch.Generator().manual_seed(1)).tolist()
+    engine_says = lambda tag: np.array(pair.run(pair.actor.prompt_logprobs(SENIOR, ids, tag)))  # noqa: E731
+    np.testing.assert_allclose(engine_says("fresh"), prompt_logprobs(model, ids), atol=1e-4)
+    for version, (kind, belongs) in enumerate(KINDS.items(), start=1):
+        before = prompt_logprobs(model, ids)
+        checksum = pair.run(pair.actor.checksum(SENIOR))
+        with torch.no_grad():
+            changed = [p.mul_(1 + 0.3 * torch.randn_like(p)) for name, p in model.named_parameters() if belongs(name)]
+        assert changed
+        after = prompt_logprobs(model, ids)
+        assert np.abs(after - before).max() > 0.1, f"the test's change of the {kind} is too small to see"
+        published = publisher.publish(version)
+        assert published is not None
+        assert pair.run(pair.actor.receive_weights(published)) == version
+        np.testing.assert_allclose(engine_says(kind), after, atol=1e-4, err_msg=f"after an update of the {kind} only")
+        assert pair.run(pair.actor.checksum(SENIOR)) != checksum
+
+
+def test_an_engine_refuses_bytes_that_were_not_published(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
+    pair, _, publisher = live
+    published = publisher.publish(9)
+    assert published is not None
+    with pytest.raises(Exception, match="checksum differs"):
+        pair.run(pair.actor.receive_weights(replace(published, checksum=published.checksum ^ 1)))
