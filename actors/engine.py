@@ -38,7 +38,7 @@ class Engine:
         on_cpu = spec.device == "cpu"
         args = AsyncEngineArgs(
             model=spec.model,
-            dtype=spec.dtype,  # type: ignore[arg-type]
+            dtype=spec.dtype,
             seed=spec.seed,
             max_model_len=spec.max_model_len,
             max_num_seqs=spec.max_num_seqs,
@@ -47,7 +47,7 @@ class Engine:
             kv_cache_memory_bytes=int(spec.kv_cache_gib * 2**30) if on_cpu else None,
             gpu_memory_utilization=spec.gpu_memory_fraction,
             distributed_executor_backend=BoundExecutor if on_cpu else None,
-            # The step's log-probabilities are of the distribution that was sampled from: temperature applied, sentinel excluded.
+            # Log-probabilities of the very distribution that is sampled from: temperature applied, sentinel excluded.
             logprobs_mode="processed_logprobs",
             logits_processors=["actors.handoff_processor:HandoffProcessor"],
             worker_extension_cls="actors.engine_worker.WeightReceiver",
@@ -78,7 +78,9 @@ class Engine:
         """A new session for one rollout."""
         return EngineSession(self, rollout_id, temperature)
 
-    def generate(self, stream: AsyncGenerator[StreamingInput, None], params: SamplingParams, request_id: str) -> AsyncGenerator[RequestOutput, None]:
+    def generate(
+        self, stream: AsyncGenerator[StreamingInput, None], params: SamplingParams, request_id: str
+    ) -> AsyncGenerator[RequestOutput, None]:
         """vLLM's own generation, for the session."""
         return self._llm.generate(stream, params, request_id)
 

@@ -42,7 +42,9 @@ class WeightReceiver:
         published = PublishedWeights.decode(encoded)
         segment = WeightSegment(published.path, published.layout)
         if segment.checksum() != published.checksum:
-            raise RuntimeError(f"{published.path} does not hold version {published.version} of the weights: its checksum differs")
+            raise RuntimeError(
+                f"{published.path} does not hold version {published.version} of the weights: its checksum differs"
+            )
         self.model_runner.reload_weights(weights_iterator=segment.tensors())
         for module in self.model_runner.get_model().modules():
             # A tied LM head keeps a packed copy of the embeddings on CPU, which the reload does not renew.

@@ -30,7 +30,8 @@ class GroupTask:
 class RolloutActor:
     """Hosts one pair of engines (the senior alone for the solo schedule) and writes groups of rollouts on them.
 
-    `ray.remote(RolloutActor)` makes the actor; its methods run concurrently, so that the rollouts of many groups share the engines' batches.
+    `ray.remote(RolloutActor)` makes the actor; its methods run concurrently, so that the rollouts of many groups share the
+    engines' batches.
     """
 
     def __init__(self, specs: Sequence[EngineSpec]) -> None:
@@ -52,7 +53,9 @@ class RolloutActor:
 
     async def write_group(self, task: GroupTask) -> Group:
         """Writes the rollouts of one group. Raises `ValueError` for a prompt that the context cannot hold."""
-        rollouts = await asyncio.gather(*(self._write(task, *identity) for identity in zip(task.rollout_ids, task.seeds, strict=True)))
+        rollouts = await asyncio.gather(
+            *(self._write(task, *identity) for identity in zip(task.rollout_ids, task.seeds, strict=True))
+        )
         return Group(task.prompt, rollouts)
 
     async def _write(self, task: GroupTask, rollout_id: str, seed: int) -> Rollout:

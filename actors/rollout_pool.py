@@ -53,8 +53,8 @@ class RolloutPool:
     ) -> list[Group]:
         """Writes `group_size` rollouts for each prompt; the groups come back in the prompts' order.
 
-        `tag` (a step's name, unique in a run) and the run's seed determine each rollout's id and schedule seed. `on_group` is called
-        as groups finish. Raises `TimeoutError` when no group finishes within `rollout.timeout_s`.
+        `tag` (a step's name, unique in a run) and the run's seed determine each rollout's id and schedule seed. `on_group` is
+        called as groups finish. Raises `TimeoutError` when no group finishes within `rollout.timeout_s`.
         """
         pending: dict[ray.ObjectRef, tuple[int, int]] = {}
         load = [0] * len(self._actors)

@@ -40,7 +40,12 @@ class TrainingConsole:
         self._steps = steps
         self._rows: deque[Mapping[str, float]] = deque(maxlen=ROWS)
         self._bar = Progress(
-            TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
         )
         self._training = self._bar.add_task("training", total=steps)
         self._live = Live(console=self.console, refresh_per_second=4, transient=True) if self.console.is_terminal else None

@@ -32,7 +32,7 @@ _CACHES = {
 
 
 def set_environment(cache: Path) -> None:
-    """Settings that Ray, vLLM and DeepSpeed read from the environment, for this process and all it starts; what the user set stays."""
+    """What Ray, vLLM and DeepSpeed read from the environment, for this process and all it starts; what the user set stays."""
     # torch looks for ninja on the path when it compiles an extension.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     for variable, folder in _CACHES.items():
@@ -46,7 +46,8 @@ def set_environment(cache: Path) -> None:
 def run(main: Callable[[Config], None]) -> None:
     """Composes the configuration from conf/ and the command line, checks it, and calls `main` with it.
 
-    Exits with 2 and a message, before anything starts, when the configuration or the data cannot be used; with 130 after Ctrl-C.
+    Exits with 2 and a message, before anything starts, when the configuration or the data cannot be used; with 130 after
+    Ctrl-C.
     """
     # Hydra would otherwise print its own trace and exit with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"

@@ -41,7 +41,12 @@ def ray_cluster(logs: Path) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix="tandem-"))
     try:
         ray.init(
-            "local", include_dashboard=False, log_to_driver=False, logging_level="ERROR", _temp_dir=str(folder), configure_logging=False
+            "local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            _temp_dir=str(folder),
+            configure_logging=False,
         )
         yield
     except BaseException:

@@ -68,7 +68,10 @@ class RunFolder:
 def _sample(step: int, group: Group, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     rollout = group.rollouts[0]
     turns = [
-        {"author": "senior" if turn.author == SENIOR else "junior", "text": tokenizer.decode(rollout.token_ids[turn.start : turn.stop])}
+        {
+            "author": "senior" if turn.author == SENIOR else "junior",
+            "text": tokenizer.decode(rollout.token_ids[turn.start : turn.stop]),
+        }
         for turn in rollout.turns
     ]
     return {

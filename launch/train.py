@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from time import perf_counter
 from typing import Any
 
 import ray
@@ -21,8 +20,8 @@ from tandem.authors import load_authors, schedule_for
 from tandem.config import Config
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
-from tandem.metrics import accuracy, rollout_metrics
-from tandem.rollout import JUNIOR, Prompt
+from tandem.metrics import PhaseTimer, accuracy, rollout_metrics
+from tandem.rollout import JUNIOR
 from tandem.schedule import Schedule
 
 SOLO = Schedule(prob_senior=1.0)
@@ -35,7 +34,8 @@ def train(config: Config) -> None:
     authors = load_authors(config)
     problems = load_problems(config.data, config.seed, authors.tokenizer)
     held_out, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data)
-    problems.train.batch(0, config.rollout.prompts_per_step)
+    batch = config.rollout.prompts_per_step
+    problems.train.batch(0, batch)  # so that too few problems are an error before anything starts
 
     with ExitStack() as stack:
         stack.enter_context(folder)
@@ -58,41 +58,30 @@ def train(config: Config) -> None:
 
         def train_step(step: int) -> dict[str, float]:
             """One step of tandem GRPO; returns its metrics."""
-            clock = [perf_counter()]
-            prompts: list[Prompt] = encode(problems.train.batch(step - 1, config.rollout.prompts_per_step), authors.tokenizer, config.data)[0]
-            with console.doing("writing", len(prompts)):
-                groups = rollouts.generate(
-                    prompts, config.rollout.group_size, schedule, config.rollout.sampling, f"step{step}", console.advance
-                )
+            clock = PhaseTimer()
+            with clock("generate"):
+                prompts, _ = encode(problems.train.batch(step - 1, batch), authors.tokenizer, config.data)
+                with console.doing("writing", len(prompts)):
+                    groups = rollouts.generate(
+                        prompts, config.rollout.group_size, schedule, config.rollout.sampling, f"step{step}", console.advance
+                    )
             guards.check_authorship(groups, schedule, authors.boundaries, config.guard.senior_fraction_tolerance)
             guards.check_weight_version(groups, expected=step - 1)
-            clock.append(perf_counter())
-
-            judge_groups(judge, groups)
+            with clock("judge"):
+                judge_groups(judge, groups)
             if warning := guards.check_verdicts(groups):
                 console.say(f"step {step}: {warning}")
             assign_advantages(groups, config.algo.advantage)
-            folder.keep_samples(step, groups, authors.tokenizer)
-            clock.append(perf_counter())
-
-            learned = learner.update(groups, step)
+            with clock("update"):
+                learned = learner.update(groups, step)
             guards.check_logprob_gap(learned["logprob/gap_mean"], config.guard.max_logprob_gap)
-            clock.append(perf_counter())
-
-            guards.check_published(step, rollouts.receive_weights(learner.publish(version=step)))
-            clock.append(perf_counter())
-
-            spent = dict(zip(("generate", "judge", "update", "publish"), (b - a for a, b in zip(clock, clock[1:], strict=False)), strict=True))
-            rolled = rollout_metrics(groups)
-            return {
-                "step": step,
-                "weights/version": step,
-                **rolled,
-                **learned,
-                "rollout/tokens_per_s": rolled["rollout/tokens"] / spent["generate"],
-                **{f"time/{phase}_s": seconds for phase, seconds in spent.items()},
-                "time/step_s": clock[-1] - clock[0],
-            }
+            with clock("publish"):
+                reported = rollouts.receive_weights(learner.publish(version=step))
+            guards.check_published(step, reported)
+            folder.keep_samples(step, groups, authors.tokenizer)
+            metrics = rollout_metrics(groups) | learned | clock.metrics()
+            metrics["rollout/tokens_per_s"] = metrics["rollout/tokens"] / clock.seconds["generate"]
+            return {"step": step, "weights/version": step} | metrics
 
         before = solo_accuracy(0)
         row: dict[str, float] = {"step": 0, "weights/version": 0, "solo/accuracy": before}
@@ -108,9 +97,14 @@ def train(config: Config) -> None:
         guards.check_unchanged(frozen, rollouts.checksums(JUNIOR))
         if config.log.export:
             learner.export(folder.senior)
-        console.say(f"solo accuracy on {len(held_out)} held-out problems: {before:.3f} before, {row['solo/accuracy']:.3f} after")
+        console.say(
+            f"solo accuracy on {len(held_out)} held-out problems: {before:.3f} before, {row['solo/accuracy']:.3f} after"
+        )
         console.say(f"metrics {folder.path / 'metrics.jsonl'}, samples {folder.path / 'samples.jsonl'}")
-        console.say(f"TensorBoard: tensorboard --logdir {folder.path}" + (f"; final senior: {folder.senior}" if config.log.export else ""))
+        console.say(
+            f"TensorBoard: tensorboard --logdir {folder.path}"
+            + (f"; final senior: {folder.senior}" if config.log.export else "")
+        )
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def schedule_for(config: Config) -> Schedule:
 def load_authors(config: Config) -> Authors:
     """Finds, builds or converts the models, and checks that they can write one text together.
 
-    Raises `ConfigError` when a model cannot be had, when the tokenizers or vocabularies differ, or when a model's context is too short.
+    Raises `ConfigError` when a model cannot be had, when the tokenizers differ, or when a model's context is too short.
     """
     senior = base_model(config.model, config.cache_path)
     junior = junior_model(config.model, senior)

@@ -101,7 +101,9 @@ async def cogenerate(
             while pen.author == author and end is None:
                 for token in await sessions[author].read():
                     if pen.author != author:
-                        raise RuntimeError(f"rollout {rollout_id}: an author wrote on at token {len(text.ids)}, after the pen had passed")
+                        raise RuntimeError(
+                            f"rollout {rollout_id}: an author wrote on at token {len(text.ids)}, after the pen had passed"
+                        )
                     text.append(author, token)
                     pen.wrote(token.id)
                     for listener in unheard.keys() - {author}:

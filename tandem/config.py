@@ -18,6 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tandem.verify.extract import compile_pattern
 
+MAX_TEMPERATURE = 2.0
+
 
 class ConfigError(ValueError):
     """The configuration or the input data cannot be used; the message names the key, the value and the remedy."""
@@ -150,7 +152,8 @@ class AlgoConfig:
     mini_batches: int = 2
     """optimizer steps per training step; with one, the clip never acts"""
     old_logprobs: str = "rollout"
-    """the ratio's denominator: `rollout` (the engine's behaviour log-probabilities) or `learner` (recomputed before the update)"""
+    """the ratio's denominator: `rollout` (the engine's behaviour log-probabilities) or `learner` (recomputed before the
+    update)"""
     junior_token_loss_weight: float = 0.0
     """weight of junior-written tokens in the policy loss; senior-written ones have 1"""
 
@@ -271,7 +274,7 @@ def _problems(config: Config) -> Iterator[str]:
 
     for key, choices in _CHOICES.items():
         if value(key) not in choices:
-            yield f"{key}={value(key)}: choose {' or '.join(choices)}"
+            yield f"{key}={value(key)}: choose {' or '.join(map(str, choices))}"
     for key, low, high in _RANGES:
         if not low <= value(key) <= high:
             bounds = f"of at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
@@ -279,6 +282,11 @@ def _problems(config: Config) -> Iterator[str]:
     for key in _POSITIVE:
         if value(key) <= 0:
             yield f"{key}={value(key)}: give a number above 0"
+    if config.rollout.sampling.temperature > MAX_TEMPERATURE:
+        hot = config.rollout.sampling.temperature
+        yield f"rollout.sampling.temperature={hot}: vLLM samples at no more than {MAX_TEMPERATURE}"
+    if config.learner.dtype == "bfloat16" and config.learner.zero_stage == 0:
+        yield "learner.zero_stage=0: bfloat16 needs the float32 master weights that ZeRO keeps; choose learner.zero_stage=1"
     rollouts = config.rollout.prompts_per_step * config.rollout.group_size
     if config.algo.mini_batches >= 1 and rollouts % config.algo.mini_batches:
         yield (
@@ -338,7 +346,7 @@ _RANGES = [
     ("learner.publish_bucket_mib", 1, math.inf),
     ("eval.problems", 1, math.inf),
     ("eval.every", 0, math.inf),
-    ("eval.sampling.temperature", 0, math.inf),
+    ("eval.sampling.temperature", 0, MAX_TEMPERATURE),
     ("eval.sampling.max_tokens", 1, math.inf),
     ("guard.senior_fraction_tolerance", 0, 1),
     ("log.samples_per_step", 0, math.inf),

@@ -17,8 +17,8 @@ class GuardError(RuntimeError):
 
 
 def check_authorship(groups: Sequence[Group], schedule: Schedule, boundaries: np.ndarray, tolerance: float) -> None:
-    """Raises `GuardError` when a mask is missing or constant, is not the one that the schedule implies for the rollout's tokens, or
-    when the step's senior share is further than `tolerance` plus four standard errors from `prob_senior`.
+    """Raises `GuardError` when a mask is missing or constant, is not the one that the schedule implies for the rollout's
+    tokens, or when the step's senior share is further than `tolerance` plus four standard errors from `prob_senior`.
     """
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     for rollout in rollouts:
@@ -33,8 +33,10 @@ def check_authorship(groups: Sequence[Group], schedule: Schedule, boundaries: np
     if schedule.solo:
         return
     if share in (0.0, 1.0) and 0 < schedule.prob_senior < 1:
-        raise GuardError(f"one author wrote all {len(rollouts)} rollouts of this step, though prob_senior={schedule.prob_senior}")
-    # Each rollout draws at its start and about once in (tokens / expected turn) after that: handoffs bound the draws from below.
+        raise GuardError(
+            f"one author wrote all {len(rollouts)} rollouts of this step, though prob_senior={schedule.prob_senior}"
+        )
+    # A rollout draws at its start and at least once for each handoff, which bounds the draws from below.
     draws = len(rollouts) + sum(rollout.handoffs for rollout in rollouts)
     error = math.sqrt(schedule.prob_senior * (1 - schedule.prob_senior) / draws)
     if abs(share - schedule.prob_senior) > tolerance + 4 * error:
@@ -50,14 +52,18 @@ def check_weight_version(groups: Sequence[Group], expected: int) -> None:
         for rollout in group.rollouts:
             versions = np.unique(rollout.weight_versions[rollout.authorship == SENIOR])
             if any(version != expected for version in versions):
-                raise GuardError(f"rollout {rollout.id} was sampled from weight versions {versions.tolist()}, not from {expected}")
+                raise GuardError(
+                    f"rollout {rollout.id} was sampled from weight versions {versions.tolist()}, not from {expected}"
+                )
 
 
 def check_published(version: int, reported: Sequence[int]) -> None:
     """Raises `GuardError` unless every engine reports the version that was published."""
     for replica, got in enumerate(reported):
         if got != version:
-            raise GuardError(f"the senior engine of rollout actor {replica} reports weight version {got} after {version} was published")
+            raise GuardError(
+                f"the senior engine of rollout actor {replica} reports weight version {got} after {version} was published"
+            )
 
 
 def check_unchanged(before: Sequence[str | None], after: Sequence[str | None]) -> None:
@@ -67,13 +73,13 @@ def check_unchanged(before: Sequence[str | None], after: Sequence[str | None]) -
 
 
 def check_verdicts(groups: Sequence[Group]) -> str | None:
-    """Raises `GuardError` when every verdict is an error or a timeout (the verifier is broken); returns a warning when all rewards are
-    honest zeros.
+    """Raises `GuardError` when every verdict is an error or a timeout (the verifier is broken); returns a warning when all
+    rewards are honest zeros.
     """
     verdicts = [verdict for group in groups for verdict in group.verdicts]
     if all(verdict in (Verdict.ERROR, Verdict.TIMEOUT) for verdict in verdicts):
         counts = {verdict.value: verdicts.count(verdict) for verdict in set(verdicts)}
-        raise GuardError(f"none of this step's answers could be judged ({counts}): the verifier is broken, or judge.timeout_s too short")
+        raise GuardError(f"none of this step's answers could be judged ({counts}): the verifier is broken or too slow")
     if Verdict.CORRECT not in verdicts:
         return f"none of this step's {len(verdicts)} answers is correct: there is nothing to learn from it"
     return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter
 
 import numpy as np
 
@@ -39,3 +41,24 @@ def senior_token_fraction(groups: Sequence[Group]) -> float:
 def accuracy(groups: Sequence[Group]) -> float:
     """The share of rollouts with a correct answer."""
     return float(np.mean([verdict is Verdict.CORRECT for group in groups for verdict in group.verdicts]))
+
+
+class PhaseTimer:
+    """How long the phases of one step take."""
+
+    def __init__(self) -> None:
+        self._start = perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        """Times the block as `phase`."""
+        start = perf_counter()
+        yield
+        self.seconds[phase] = perf_counter() - start
+
+    def metrics(self) -> dict[str, float]:
+        """time/PHASE_s for every phase, and time/step_s since the timer was made."""
+        return {f"time/{phase}_s": spent for phase, spent in self.seconds.items()} | {
+            "time/step_s": perf_counter() - self._start
+        }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 import pytest
 import torch
@@ -44,8 +46,6 @@ def write(
     """Rollouts of all prompts, written at the same time."""
 
     async def all_groups() -> list[Rollout]:
-        import asyncio
-
         tasks = [
             GroupTask(
                 prompt,
@@ -151,10 +151,10 @@ def test_end_of_sequence_ends_a_rollout_and_is_part_of_it(engines: EnginePair, p
 
 
 def test_the_sentinel_never_occurs(engines: EnginePair, prompts: list[Prompt], authors: Authors) -> None:
-    # So hot that every token is about as likely as any other.
-    rollouts = write(engines, prompts, WORD, "sentinel", temperature=50.0, group_size=4)
+    # Hot enough for tokens that the model hardly ever writes.
+    rollouts = write(engines, prompts, WORD, "sentinel", temperature=2.0, group_size=8)
     written = np.concatenate([rollout.token_ids for rollout in rollouts])
-    assert len(np.unique(written)) > 120
+    assert len(np.unique(written)) > 80
     assert authors.sentinel not in written
 
 
