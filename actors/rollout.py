@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from transformers import AutoTokenizer
 
@@ -13,6 +14,9 @@ from tandem.cogen import Limits, cogenerate
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt, Rollout
 from tandem.schedule import Schedule
 from tandem.weights import PublishedWeights
+
+if TYPE_CHECKING:
+    from actors.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class RolloutActor:
 
     def __init__(self, specs: Sequence[EngineSpec]) -> None:
         self._specs = {spec.author: spec for spec in specs}
+        self._engines: dict[int, Engine] = {}
         self._boundaries = self._specs[SENIOR].boundaries()
         self._tokenizer = AutoTokenizer.from_pretrained(self._specs[SENIOR].model)
 
@@ -91,5 +96,4 @@ class RolloutActor:
 
     async def close(self) -> None:
         """Ends the engines' processes."""
-        for engine in self._engines.values():
-            engine.close()
+        await asyncio.gather(*(asyncio.to_thread(engine.close) for engine in self._engines.values()))

@@ -20,6 +20,8 @@ from tandem.weights import PublishedWeights
 
 START_TIMEOUT_S = 600.0
 """Engines compile on their first start."""
+CLOSE_TIMEOUT_S = 10.0
+"""How long engines may take to end before they are killed."""
 CONCURRENT_GROUPS = 10_000
 """Calls that an actor accepts at a time; admission is its own business."""
 
@@ -89,6 +91,9 @@ class RolloutPool:
 
     def close(self) -> None:
         """Ends the actors and their engines, whatever state they are in."""
+        # Engines that end by themselves tidy up after themselves; the others are killed.
+        farewells = [actor.close.remote() for actor in self._actors]
+        ray.wait(farewells, num_returns=len(farewells), timeout=CLOSE_TIMEOUT_S)
         for actor in self._actors:
             ray.kill(actor)
 

@@ -39,6 +39,8 @@ def ray_cluster(logs: Path) -> Iterator[None]:
         return
     # Short, because Unix socket paths may have only 107 bytes; and gone afterwards.
     folder = Path(tempfile.mkdtemp(prefix="tandem-"))
+    elsewhere = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = str(folder)  # the engines' sockets and files too
     try:
         ray.init(
             "local",
@@ -55,6 +57,8 @@ def ray_cluster(logs: Path) -> Iterator[None]:
         raise
     finally:
         ray.shutdown()
+        del os.environ["TMPDIR"]
+        os.environ |= {"TMPDIR": elsewhere} if elsewhere else {}
         shutil.rmtree(folder, ignore_errors=True)
 
 

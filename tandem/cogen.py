@@ -10,6 +10,7 @@ partner starts at once, and nobody waits for the writer to notice that its turn 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -87,31 +88,31 @@ async def cogenerate(
 
     The solo schedule needs only the senior's session. Raises `ValueError` when the prompt leaves no room for a token.
     """
-    if len(prompt_ids) >= limits.context:
-        raise ValueError(f"the prompt of rollout {rollout_id} has {len(prompt_ids)} tokens; the context holds {limits.context}")
-    pen = Pen(schedule, boundaries, seed)
-    budget = min(limits.max_tokens, limits.context - len(prompt_ids))
-    text = _Text()
-    unheard = {author: list(prompt_ids) for author in sessions}
-    try:
-        while (end := _ended(text, budget, limits)) is None:
+    async with AsyncExitStack() as stack:
+        for session in sessions.values():
+            stack.push_async_callback(session.close)
+        if len(prompt_ids) >= limits.context:
+            raise ValueError(
+                f"the prompt of rollout {rollout_id} has {len(prompt_ids)} tokens; the context holds {limits.context}"
+            )
+        pen = Pen(schedule, boundaries, seed)
+        budget = min(limits.max_tokens, limits.context - len(prompt_ids))
+        text, end = _Text(), None
+        unheard = {author: list(prompt_ids) for author in sessions}
+        while end is None:
             author = pen.author
             sessions[author].begin_turn(unheard[author], pen, budget - len(text.ids))
             unheard[author] = []
             while pen.author == author and end is None:
                 for token in await sessions[author].read():
-                    if pen.author != author:
-                        raise RuntimeError(
-                            f"rollout {rollout_id}: an author wrote on at token {len(text.ids)}, after the pen had passed"
-                        )
+                    if pen.author != author or end is not None:
+                        over = "the text had ended" if end is not None else "the pen had passed"
+                        raise RuntimeError(f"rollout {rollout_id}: an author wrote on at token {len(text.ids)}, after {over}")
                     text.append(author, token)
                     pen.wrote(token.id)
                     for listener in unheard.keys() - {author}:
                         unheard[listener].append(token.id)
-                end = _ended(text, budget, limits)
-    finally:
-        for session in sessions.values():
-            await session.close()
+                    end = _ended(text, budget, limits)
     return Rollout(
         id=rollout_id,
         prompt_ids=np.array(prompt_ids, np.int32),
@@ -125,7 +126,7 @@ async def cogenerate(
 
 
 def _ended(text: _Text, budget: int, limits: Limits) -> EndReason | None:
-    if text.ids and text.ids[-1] in limits.eos_ids:
+    if text.ids[-1] in limits.eos_ids:
         return EndReason.EOS
     if len(text.ids) >= budget:
         return EndReason.BUDGET if budget == limits.max_tokens else EndReason.CONTEXT

@@ -280,7 +280,7 @@ def _problems(config: Config) -> Iterator[str]:
             bounds = f"of at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
             yield f"{key}={value(key)}: give a number {bounds}"
     for key in _POSITIVE:
-        if value(key) <= 0:
+        if not value(key) > 0:
             yield f"{key}={value(key)}: give a number above 0"
     if config.rollout.sampling.temperature > MAX_TEMPERATURE:
         hot = config.rollout.sampling.temperature
@@ -319,6 +319,8 @@ _CHOICES = {
     "learner.zero_stage": (0, 1, 2, 3),
 }
 _RANGES = [
+    # numpy, which vLLM seeds with a thousand times this and more, takes 32 bits.
+    ("seed", 0, 4_000_000),
     ("steps", 1, math.inf),
     ("mode.cpu_cores", 0, math.inf),
     ("data.held_out_fraction", 0, 1),

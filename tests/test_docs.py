@@ -1,0 +1,63 @@
+"""The documentation names only files and settings that exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from operator import attrgetter
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+
+from tandem.config import Config, load
+
+ROOT = Path(__file__).parents[1]
+DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+CODE = re.compile(r"`([^`\n]+)`")
+COMMAND = re.compile(r"^python launch/train\.py ((?:[\w.]+=\S+ ?)+)$", re.MULTILINE)
+SECTIONS = "|".join(key for key, value in vars(Config()).items() if hasattr(value, "__dataclass_fields__"))
+
+every_doc = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)
+
+
+def inline_code(doc: Path) -> list[str]:
+    return CODE.findall(re.sub(r"^```.*?^```", "", doc.read_text(), flags=re.DOTALL | re.MULTILINE))
+
+
+def overrides(doc: Path) -> list[list[str]]:
+    """Every `key=value ...` that `doc` gives for the command line of training, but for those with a NAME to be filled in."""
+    spans = [span for span in inline_code(doc) if re.match(r"'?[a-z][a-z_.0-9]*=[^=]", span)]
+    return [shlex.split(span) for span in spans + COMMAND.findall(doc.read_text()) if "=NAME" not in span]
+
+
+@every_doc
+def test_links_lead_somewhere(doc: Path) -> None:
+    targets = [target for target in re.findall(r"\]\(([^)#]+)", doc.read_text()) if not target.startswith("https:")]
+    assert [target for target in targets if not (doc.parent / target).exists()] == []
+
+
+@every_doc
+def test_files_in_the_text_exist(doc: Path) -> None:
+    named = [span for span in inline_code(doc) if re.fullmatch(r"(tandem|actors|learner|launch|conf|tests)/[a-z_0-9./]*", span)]
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@every_doc
+def test_settings_in_the_text_exist(doc: Path) -> None:
+    for span in inline_code(doc):
+        if re.fullmatch(rf"({SECTIONS})(\.[a-z_]+)+", span):
+            attrgetter(span)(Config())
+
+
+@every_doc
+def test_overrides_in_the_text_are_accepted(doc: Path) -> None:
+    ConfigStore.instance().store(name="schema", node=Config)
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        for given in overrides(doc):
+            load(compose("config", overrides=given))
+
+
+def test_the_readme_has_overrides_to_check() -> None:
+    assert len(overrides(ROOT / "README.md")) > 10
