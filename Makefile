@@ -17,7 +17,7 @@ INSTALLED := $(VENV)/.installed-$(firstword $(shell cat $(REQUIREMENTS) pyprojec
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-# torch looks for ninja on the path when it compiles DeepSpeed's operators.
+# torch looks for ninja on the path when it compiles an operator.
 export PATH := $(VENV)/bin:$(PATH)
 # What libraries compile or download for themselves goes to the cache folder, and none of them reports its use.
 export TORCH_EXTENSIONS_DIR ?= $(TANDEM_CACHE)/torch_extensions
@@ -38,8 +38,8 @@ help:  ## say what each target does
 	@echo
 	@echo "PYTHON=python3.11 chooses the interpreter, DEVICE=gpu the packages; TANDEM_CACHE=FOLDER moves the cache."
 
-setup: $(INSTALLED)  ## create .venv, compile what is compiled on first use, build the offline base model
-	@echo "== Warming up: DeepSpeed's operators and the base model, kept in $(TANDEM_CACHE)"
+setup: $(INSTALLED)  ## create .venv, build the offline base model
+	@echo "== The base model, built once and kept in $(TANDEM_CACHE)"
 	@python -m launch.warmup
 
 train: setup  ## train a senior with the defaults, or with ARGS="steps=20 schedule=solo"
@@ -83,8 +83,8 @@ $(VENV)/bin/pip:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
 		{ echo "$(PYTHON) is not Python 3.11 or newer: install one and name it, as in make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 2; }
 	@test -e "$$($(PYTHON) -c "import sysconfig; print(sysconfig.get_path('include'))")/Python.h" || \
-		{ echo "$(PYTHON) has no Python.h: install its headers (python3-dev); DeepSpeed compiles against them" >&2; exit 2; }
+		{ echo "$(PYTHON) has no Python.h: install its headers (python3-dev); torch and DeepSpeed compile operators against them" >&2; exit 2; }
 	@command -v "$${CXX:-c++}" >/dev/null || \
-		{ echo "no C++ compiler '$${CXX:-c++}': install one (g++) or name it in CXX; DeepSpeed compiles its operators" >&2; exit 2; }
+		{ echo "no C++ compiler '$${CXX:-c++}': install one (g++) or name it in CXX; torch and DeepSpeed compile operators" >&2; exit 2; }
 	@echo "== Creating .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)

@@ -68,9 +68,10 @@ class Engine:
         blocks_each = -(-self.spec.max_model_len // cache.block_size)
         fit = min(self.spec.max_num_seqs, ((cache.num_gpu_blocks or 0) - 1) // blocks_each)
         if fit < 1:
+            key = "kv_cache_gib" if self.spec.device == "cpu" else "gpu_memory_fraction"
             raise ValueError(
-                f"rollout.kv_cache_gib={self.spec.kv_cache_gib}: the KV cache does not hold one text of "
-                f"{self.spec.max_model_len} tokens; raise it"
+                f"rollout.{key}={getattr(self.spec, key)}: the KV cache does not hold one text of {self.spec.max_model_len} "
+                "tokens; raise it"
             )
         return fit
 

@@ -45,14 +45,20 @@ class RolloutActor:
         self._tokenizer = AutoTokenizer.from_pretrained(self._specs[SENIOR].model)
 
     async def start(self) -> int:
-        """Starts the engines, at the same time; returns how many rollouts may be in flight."""
+        """Starts the engines; returns how many rollouts may be in flight."""
         # Imported here: vLLM takes seconds to import, and reads the environment when it is.
         from actors.engine import Engine, quiet_environment
 
         quiet_environment()
-        engines = await asyncio.gather(*(asyncio.to_thread(Engine, spec) for spec in self._specs.values()))
-        self._engines = {engine.spec.author: engine for engine in engines}
-        admitted = min(engine.rollouts_that_fit for engine in engines)
+        # On a GPU one after the other, since an engine measures the free memory while it starts.
+        at_once = asyncio.Semaphore(1 if self._specs[SENIOR].device == "cuda" else len(self._specs))
+
+        async def start(spec: EngineSpec) -> None:
+            async with at_once:
+                self._engines[spec.author] = await asyncio.to_thread(Engine, spec)
+
+        await asyncio.gather(*map(start, self._specs.values()))
+        admitted = min(engine.rollouts_that_fit for engine in self._engines.values())
         self._admission = asyncio.Semaphore(admitted)
         return admitted
 

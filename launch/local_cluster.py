@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -14,6 +15,10 @@ import ray
 import torch
 
 from tandem.config import Config, ConfigError
+
+
+LONGEST_BASE = 20
+"""Characters of a temporary directory's path that leave room for Ray's socket names."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,9 @@ def ray_cluster(logs: Path) -> Iterator[None]:
         finally:
             ray.shutdown()
         return
-    # Short, because Unix socket paths may have only 107 bytes; and gone afterwards.
-    folder = Path(tempfile.mkdtemp(prefix="tandem-"))
+    # Ray's sockets lie some 70 characters deeper, and the path of a Unix socket may have only 107.
+    base = tempfile.gettempdir()
+    folder = Path(tempfile.mkdtemp(prefix="tandem-", dir=base if len(base) <= LONGEST_BASE else "/tmp"))
     elsewhere = os.environ.get("TMPDIR")
     os.environ["TMPDIR"] = str(folder)  # the engines' sockets and files too
     try:
@@ -65,7 +71,7 @@ def ray_cluster(logs: Path) -> Iterator[None]:
 def gpu_shares(config: Config) -> Shares:
     """How this machine's GPUs are divided; every replica and rank gets the same.
 
-    Raises `ConfigError` when mode.device=cuda and there is none.
+    Raises `ConfigError` when mode.device=cuda and there is none, and when several ranks would have to share one.
     """
     gpus = torch.cuda.device_count() if config.mode.device != "cpu" else 0
     if not gpus:
@@ -73,5 +79,11 @@ def gpu_shares(config: Config) -> Shares:
             raise ConfigError("mode.device=cuda: there is no GPU that torch can use; choose mode.device=cpu")
         return Shares(0.0, 0.0)
     claims = config.rollout.replicas + config.learner.ranks
-    share = 1.0 if gpus >= claims else int(100 * gpus / claims) / 100
+    # A fraction must fit on one GPU: so many claims on each.
+    share = 1 / math.ceil(claims / gpus)
+    if share < 1 and config.learner.ranks > 1:
+        raise ConfigError(
+            f"learner.ranks={config.learner.ranks}: {gpus} GPUs are too few for {claims} replicas and ranks, and NCCL lets no "
+            "two ranks share one; use learner.ranks=1 or fewer replicas"
+        )
     return Shares(share, share)

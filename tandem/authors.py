@@ -60,7 +60,11 @@ def load_authors(config: Config) -> Authors:
                 f"{config.data.max_prompt_tokens} and max_tokens={budget} need {context}; lower one of them"
             )
     vocabulary = max(model.vocab_size for model in models.values())
-    solo = schedule_for(config).solo
+    try:
+        rule = "none" if schedule_for(config).solo else cast(BoundaryRule, config.model.word_boundary)
+        boundaries = boundary_table(tokenizer, rule, vocabulary)
+    except ValueError as error:
+        raise ConfigError(f"model.word_boundary={config.model.word_boundary}: {error}") from error
     return Authors(
         senior=senior,
         junior=junior,
@@ -68,7 +72,7 @@ def load_authors(config: Config) -> Authors:
         vocabulary=vocabulary,
         eos_ids=_eos_ids(senior, tokenizer),
         sentinel=sentinel_token_id(tokenizer, min(model.vocab_size for model in models.values()), config.model.sentinel),
-        boundaries=boundary_table(tokenizer, "none" if solo else cast(BoundaryRule, config.model.word_boundary), vocabulary),
+        boundaries=boundaries,
         context=context,
     )
 

@@ -323,7 +323,7 @@ _RANGES = [
     ("seed", 0, 4_000_000),
     ("steps", 1, math.inf),
     ("mode.cpu_cores", 0, math.inf),
-    ("data.held_out_fraction", 0, 1),
+    ("data.held_out_fraction", 0, 0.99),
     ("data.max_prompt_tokens", 1, math.inf),
     ("schedule.prob_senior", 0, 1),
     ("schedule.max_gap_tokens", 1, math.inf),

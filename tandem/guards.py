@@ -92,5 +92,6 @@ def check_logprob_gap(gap: float, limit: float) -> None:
     """
     if not gap <= limit:
         raise GuardError(
-            f"logprob/gap_mean={gap:.4g} exceeds guard.max_logprob_gap={limit}: the engines do not sample from the learner's weights"
+            f"logprob/gap_mean={gap:.4g} exceeds guard.max_logprob_gap={limit}: "
+            "the engines do not sample from the learner's weights"
         )

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from hypothesis import settings
 
 from actors.engine_spec import EngineSpec
 from actors.rollout import RolloutActor
@@ -20,6 +22,17 @@ from tandem.config import Config
 
 CACHE = Path(os.environ.get("TANDEM_CACHE", "~/.cache/tandem")).expanduser()
 set_environment(CACHE)
+# Two busy cores make any single example slow now and then.
+settings.register_profile("tandem", deadline=None)
+settings.load_profile("tandem")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what needs a GPU where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a GPU"))
 
 
 @pytest.fixture(scope="session")

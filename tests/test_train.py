@@ -1,0 +1,121 @@
+"""launch/train.py as a user runs it: a process of its own, real engines, a real learner."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tandem.authors import Authors
+
+ROOT = Path(__file__).resolve().parent.parent
+STEP_KEYS = """
+    step weights/version reward/mean reward/std reward/timeouts reward/unparsable tandem/senior_token_fraction
+    tandem/handoffs_per_rollout rollout/tokens rollout/tokens_per_s rollout/truncated_fraction logprob/gap_mean loss/policy
+    policy/clip_fraction policy/ratio_mean policy/entropy grad/norm time/generate_s time/judge_s time/update_s time/publish_s
+    time/step_s
+""".split()
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Iterator[Path]:
+    """Where the run keeps its temporary files: a short path, as Ray's sockets need."""
+    folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def start(tmp_path: Path, temporary: Path, authors: Authors) -> Iterator[Any]:
+    """Starts `python launch/train.py` with overrides; whatever is left of it afterwards is killed."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*overrides: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "launch/train.py", f"log.dir={tmp_path}", "name=run", "eval.problems=48", *overrides]
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def shared_memory() -> set[str]:
+    return set(os.listdir("/dev/shm"))
+
+
+def test_a_run_with_two_replicas_and_two_ranks_leaves_what_it_should(start: Any, tmp_path: Path, temporary: Path) -> None:
+    before = shared_memory()
+    output, _ = (process := start("steps=2", "rollout.replicas=2", "learner.ranks=2")).communicate(timeout=280)
+    assert process.returncode == 0, output
+    run = tmp_path / "run"
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [row["weights/version"] for row in rows] == [0, 1, 2]
+    assert "solo/accuracy" in rows[0] and "solo/accuracy" not in rows[1] and "solo/accuracy" in rows[2]
+    for row in rows[1:]:
+        assert set(STEP_KEYS) <= set(row)
+        assert None not in row.values()
+        assert 0.4 < row["tandem/senior_token_fraction"] < 0.6
+        assert row["logprob/gap_mean"] < 1e-3
+        assert row["grad/norm"] > 0
+    assert "tandem/senior_token_fraction" not in rows[0]
+    samples = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
+    assert {turn["author"] for sample in samples for turn in sample["turns"]} == {"senior", "junior"}
+    assert yaml.safe_load((run / "config.yaml").read_text())["rollout"]["replicas"] == 2
+    assert list((run / "tensorboard").glob("events*"))
+    AutoModelForCausalLM.from_pretrained(run / "senior")
+    AutoTokenizer.from_pretrained(run / "senior")
+    assert f"{run / 'senior'}" in output.replace("\n", "")
+    assert shared_memory() <= before
+    assert not list(temporary.iterdir())
+
+
+def test_interrupting_a_solo_run_leaves_no_process_behind(start: Any, temporary: Path) -> None:
+    before = shared_memory()
+    process = start("steps=50", "schedule=solo", "eval.problems=16")
+    for line in process.stdout:
+        if line.startswith("[5/50]"):
+            break
+    children = psutil.Process(process.pid).children(recursive=True)
+    engines = [child for child in children if "EngineCore" in " ".join(child.cmdline())]
+    assert len(engines) == 1, "the solo schedule starts no junior"
+    os.killpg(process.pid, signal.SIGINT)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, rest
+    assert "interrupted" in rest and "Traceback" not in rest
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+    assert shared_memory() <= before
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.slow
+def test_three_steps_of_a_real_language_model(start: Any, tmp_path: Path) -> None:
+    output, _ = (process := start("steps=3", "model=smollm2", "eval.problems=16")).communicate(timeout=600)
+    assert process.returncode == 0, output
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["weights/version"] == 3
+    assert all(row["logprob/gap_mean"] < 1e-3 for row in rows[1:])
