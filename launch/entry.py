@@ -38,6 +38,7 @@ def set_environment(cache: Path) -> None:
     for variable, folder in _CACHES.items():
         os.environ.setdefault(variable, str(cache / folder))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray would run the engines and the learner at 15
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

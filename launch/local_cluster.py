@@ -16,7 +16,6 @@ import torch
 
 from tandem.config import Config, ConfigError
 
-
 LONGEST_BASE = 20
 """Characters of a temporary directory's path that leave room for Ray's socket names."""
 

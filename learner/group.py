@@ -14,7 +14,6 @@ from typing import Any, Self
 import ray
 from ray.exceptions import RayActorError, RayError
 
-from learner.rank import Rank, RankSpec
 from tandem.config import Config
 from tandem.rollout import Group
 from tandem.weights import PublishedWeights
@@ -55,6 +54,10 @@ class LearnerGroup:
     ) -> None:
         ranks = config.learner.ranks
         device = "cuda" if gpus_per_rank else "cpu"
+        # Imported here: it takes seconds, which bad input need not wait for, and DeepSpeed asks at once what it runs on.
+        os.environ.setdefault("DS_ACCELERATOR", device)
+        from learner.rank import Rank, RankSpec
+
         cores = config.mode.cpu_cores or len(os.sched_getaffinity(0))
         self._timeout_s = config.learner.timeout_s
         self.segment_path = segment_path()
