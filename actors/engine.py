@@ -19,12 +19,9 @@ from actors.engine_worker import BoundExecutor
 from actors.handoff_processor import TURN
 from tandem.cogen import Token
 from tandem.handoff import TurnStart
-from tandem.rollout import FROZEN_VERSION, SENIOR
+from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR
 from tandem.schedule import Pen
 from tandem.weights import PublishedWeights
-
-EMPTY_VERSION = 0
-"""The version of the weights an engine starts with."""
 
 
 class Engine:
@@ -33,7 +30,7 @@ class Engine:
     def __init__(self, spec: EngineSpec) -> None:
         """Starts the engine's process and waits until it answers (blocking: run it in a thread)."""
         self.spec = spec
-        self.version = EMPTY_VERSION if spec.author == SENIOR else FROZEN_VERSION
+        self.version = BASE_VERSION if spec.author == SENIOR else FROZEN_VERSION
         """The version of the weights the engine computes with."""
         on_cpu = spec.device == "cpu"
         args = AsyncEngineArgs(
@@ -86,10 +83,14 @@ class Engine:
         return self._llm.generate(stream, params, request_id)
 
     async def receive_weights(self, published: PublishedWeights) -> int:
-        """Loads published weights; returns the version the engine then reports. No rollout may be in flight."""
-        await self._llm.collective_rpc("receive_weights", args=(published.encode(),))
-        await self._llm.reset_prefix_cache()
-        await self._llm.update_weight_version(str(published.version))
+        """Loads published weights and drops the prefix cache; returns the version the engine then reports.
+
+        Raises `RuntimeError` when the cache cannot be dropped because rollouts are in flight.
+        """
+        (loaded,) = await self._llm.collective_rpc("receive_weights", args=(published.encode(),))
+        if not await self._llm.reset_prefix_cache():
+            raise RuntimeError("the prefix cache still holds what the weights before computed: rollouts are in flight")
+        await self._llm.update_weight_version(str(loaded))
         self.version = int(await self._llm.get_weight_version())
         return self.version
 
@@ -147,7 +148,11 @@ class EngineSession:
         while not tokens:
             if self._ended == self._begun:
                 raise RuntimeError(f"rollout {self._rollout_id}: the engine ended a turn that the schedule goes on with")
-            completion = (await anext(self._outputs)).outputs[0]
+            output = await anext(self._outputs, None)
+            completion = output.outputs[0] if output else None
+            if completion is None or not completion.token_ids:
+                reason = completion.finish_reason if completion else "no more output"
+                raise RuntimeError(f"rollout {self._rollout_id}: the engine gave it up ({reason})")
             # vLLM merges outputs that are not fetched at once: one may hold the end of a turn and the beginning of the next.
             for token, logprob in zip(completion.token_ids, completion.logprobs.logprobs, strict=True):
                 if token == sentinel:
@@ -187,7 +192,6 @@ class EngineSession:
 def quiet_environment() -> None:
     """Settings vLLM reads from the environment, for this process and the engines it starts."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
     # The handoff processor is written for the batch-row interface.
     os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")

@@ -37,9 +37,9 @@ class EngineSpec:
     """the boundary table, packed (see `pack_boundaries`)"""
     vocabulary: int
     """rows of the boundary table: the width of the model's logits"""
-    device: str = "cpu"
-    cores: tuple[int, ...] = ()
+    cores: tuple[int, ...]
     """CPU cores the engine's threads are bound to, on CPU"""
+    device: str = "cpu"
     kv_cache_gib: float = 0.25
     """KV cache, on CPU"""
     gpu_memory_fraction: float = 0.25

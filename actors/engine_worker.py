@@ -60,8 +60,13 @@ class WeightReceiver:
         model = self.model_runner.get_model()
         yield from model.named_parameters()
         for name, module in model.named_modules():
-            # A CPU engine keeps a linear layer's weights packed, where they cannot be read:
+            # A CPU engine keeps the weights of linear layers and the LM head packed, where they cannot be read:
             # what they make of a fixed vector stands for them.
             if isinstance(module, LinearBase) and not module.weight.numel():
-                probe = torch.linspace(-1, 1, module.input_size_per_partition, dtype=module.params_dtype)
-                yield f"{name}.packed", module.quant_method.apply(module, probe[None])
+                width = module.input_size_per_partition
+            elif isinstance(module, VocabParallelEmbedding):
+                width = module.embedding_dim
+            else:
+                continue
+            probe = torch.linspace(-1, 1, width, dtype=module.weight.dtype, device=module.weight.device)
+            yield f"{name}.probe", module.quant_method.apply(module, probe[None])

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import ray
 from ray.actor import ActorHandle
+from ray.exceptions import GetTimeoutError
 
 from tandem.config import JudgeConfig
 from tandem.rollout import Group, Verdict
@@ -34,10 +35,16 @@ class RewardActor:
         self._pool.close()
 
 
-def judge_groups(actor: ActorHandle, groups: Sequence[Group]) -> None:
-    """Has `actor` judge every rollout's text and fills in each group's verdicts and rewards: 1 for a correct answer, else 0."""
+def judge_groups(actor: ActorHandle, groups: Sequence[Group], timeout_s: float) -> None:
+    """Has `actor` judge every rollout's text and fills in each group's verdicts and rewards: 1 for a correct answer, else 0.
+
+    Raises `TimeoutError` when that takes longer than `timeout_s` for all of them.
+    """
     items = [(group.prompt.problem.answer, rollout.text) for group in groups for rollout in group.rollouts]
-    judgements: Iterator[Judgement] = iter(ray.get(actor.grade.remote(items)))
+    try:
+        judgements: Iterator[Judgement] = iter(ray.get(actor.grade.remote(items), timeout=timeout_s))
+    except GetTimeoutError as error:
+        raise TimeoutError(f"the reward actor did not judge {len(items)} answers within {timeout_s:g} s") from error
     for group in groups:
         group.verdicts = [next(judgements).verdict for _ in group.rollouts]
         group.rewards = np.array([verdict is Verdict.CORRECT for verdict in group.verdicts], dtype=np.float32)

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from actors.engine_spec import EngineSpec
 from tandem.cogen import Limits, cogenerate
-from tandem.rollout import JUNIOR, SENIOR, Group, Prompt, Rollout
+from tandem.rollout import SENIOR, Group, Prompt, Rollout
 from tandem.schedule import Schedule
 from tandem.weights import PublishedWeights
 
@@ -70,7 +70,6 @@ class RolloutActor:
         return Group(task.prompt, rollouts)
 
     async def _write(self, task: GroupTask, rollout_id: str, seed: int) -> Rollout:
-        authors = [SENIOR] if task.schedule.solo else [SENIOR, JUNIOR]
         spec = self._specs[SENIOR]
         # A session holds a slot and KV blocks in both engines until its rollout ends: more of them than fit would
         # leave each engine waiting for the other.
@@ -78,7 +77,7 @@ class RolloutActor:
             rollout = await cogenerate(
                 rollout_id,
                 task.prompt.token_ids,
-                {author: self._engines[author].session(rollout_id, task.temperature) for author in authors},
+                {author: engine.session(rollout_id, task.temperature) for author, engine in self._engines.items()},
                 task.schedule,
                 self._boundaries,
                 seed,

@@ -38,7 +38,9 @@ class RolloutPool:
         actor = ray.remote(RolloutActor).options(num_cpus=0, num_gpus=gpus_per_replica, max_concurrency=CONCURRENT_GROUPS)
         self._actors: list[Any] = [actor.remote(specs) for specs in engine_specs(config, authors, device)]
         try:
-            self.admitted: int = sum(self._all("start", timeout_s=START_TIMEOUT_S))
+            # Engines that share a GPU measure its free memory as they start: one after the other.
+            batches = [[actor] for actor in self._actors] if 0 < gpus_per_replica < 1 else [self._actors]
+            self.admitted = sum(sum(self._call("start", on=batch, timeout_s=START_TIMEOUT_S)) for batch in batches)
             """rollouts in flight, over all replicas"""
         except BaseException:
             self.close()
@@ -104,11 +106,14 @@ class RolloutPool:
         self.close()
 
     def _all(self, method: str, *arguments: Any, timeout_s: float) -> list[Any]:
-        answers = [getattr(actor, method).remote(*arguments) for actor in self._actors]
+        return self._call(method, *arguments, on=self._actors, timeout_s=timeout_s)
+
+    @staticmethod
+    def _call(method: str, *arguments: Any, on: Sequence[Any], timeout_s: float) -> list[Any]:
+        answers = [getattr(actor, method).remote(*arguments) for actor in on]
         _, late = ray.wait(answers, num_returns=len(answers), timeout=timeout_s)
         if late:
-            names = [replica for replica, answer in enumerate(answers) if answer in late]
-            raise TimeoutError(f"rollout actor(s) {names} did not finish {method!r} within {timeout_s:g} s")
+            raise TimeoutError(f"{len(late)} of {len(on)} rollout actors did not finish {method!r} within {timeout_s:g} s")
         return ray.get(answers)
 
 

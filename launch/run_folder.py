@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -27,7 +28,7 @@ class RunFolder:
     def __init__(self, config: Config) -> None:
         name = config.name or f"{datetime.now():%Y%m%d-%H%M%S}-{config.schedule.name}"
         self._config = config
-        self.path = Path(config.log.dir).expanduser() / name
+        self.path = Path(config.log.dir).expanduser().resolve() / name
         if (self.path / "metrics.jsonl").exists():
             raise ConfigError(f"name={name}: {self.path} already holds a run; choose another name or remove it")
 
@@ -51,7 +52,8 @@ class RunFolder:
         return self.path / "senior"
 
     def log(self, row: Mapping[str, float]) -> None:
-        """Appends one step's metrics; a key that does not apply to the step must be absent."""
+        """Appends one step's metrics. A key that does not apply to the step must be absent; what is not finite is left out."""
+        row = {key: value for key, value in row.items() if math.isfinite(value)}
         self._metrics.write(json.dumps(row) + "\n")
         self._metrics.flush()
         if self._board:

@@ -11,7 +11,7 @@ from actors.reward import RewardActor, judge_groups
 from actors.rollout_pool import RolloutPool
 from launch.console import TrainingConsole
 from launch.entry import run
-from launch.local_cluster import gpu_shares, ray_cluster
+from launch.local_cluster import gpu_share, ray_cluster
 from launch.run_folder import RunFolder
 from learner.group import LearnerGroup
 from tandem import guards
@@ -29,7 +29,7 @@ SOLO = Schedule(prob_senior=1.0)
 
 def train(config: Config) -> None:
     """Trains the senior as `config` says and leaves everything in the run folder."""
-    schedule, shares = schedule_for(config), gpu_shares(config)
+    schedule, gpus = schedule_for(config), gpu_share(config)
     folder, console = RunFolder(config), TrainingConsole(config.steps)
     authors = load_authors(config)
     problems = load_problems(config.data, config.seed, authors.tokenizer)
@@ -41,19 +41,24 @@ def train(config: Config) -> None:
         stack.enter_context(folder)
         console.say(f"run folder {folder.path}; senior {authors.senior}; {problems.dropped} problems dropped as too long")
         stack.enter_context(ray_cluster(logs=folder.path / "logs"))
-        console.say("starting the learner and the engines ...")
-        learner = stack.enter_context(LearnerGroup(config, str(authors.senior), authors.sentinel, gpus_per_rank=shares.rank))
-        rollouts = stack.enter_context(RolloutPool(config, authors, gpus_per_replica=shares.replica))
+        console.say(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
+        learner = stack.enter_context(LearnerGroup(config, str(authors.senior), authors.sentinel, gpus_per_rank=gpus))
+        console.say(f"starting the engines of {config.rollout.replicas} rollout actors ...")
+        rollouts = stack.enter_context(RolloutPool(config, authors, gpus_per_replica=gpus))
         judge: Any = ray.remote(num_cpus=0)(RewardActor).remote(config.judge)
         stack.callback(ray.kill, judge)
         frozen = rollouts.checksums(JUNIOR)
+        console.say(f"{rollouts.admitted} rollouts may be in flight")
         stack.enter_context(console)
 
         def solo_accuracy(step: int) -> float:
             """The senior alone on the held-out problems."""
-            with console.doing("evaluating", len(held_out)):
-                groups = rollouts.generate(held_out, 1, SOLO, config.eval.sampling, f"eval{step}", console.advance)
-            judge_groups(judge, groups)
+            with console.doing("evaluating", len(held_out)) as done:
+                groups = rollouts.generate(held_out, 1, SOLO, config.eval.sampling, f"eval{step}", done)
+            guards.check_weight_version(groups, expected=step)
+            judge_groups(judge, groups, config.judge.step_timeout_s)
+            if warning := guards.check_verdicts(groups):
+                console.say(f"evaluation after step {step}: {warning}")
             return accuracy(groups)
 
         def train_step(step: int) -> dict[str, float]:
@@ -61,14 +66,14 @@ def train(config: Config) -> None:
             clock = PhaseTimer()
             with clock("generate"):
                 prompts, _ = encode(problems.train.batch(step - 1, batch), authors.tokenizer, config.data)
-                with console.doing("writing", len(prompts)):
+                with console.doing("writing", len(prompts)) as done:
                     groups = rollouts.generate(
-                        prompts, config.rollout.group_size, schedule, config.rollout.sampling, f"step{step}", console.advance
+                        prompts, config.rollout.group_size, schedule, config.rollout.sampling, f"step{step}", done
                     )
             guards.check_authorship(groups, schedule, authors.boundaries, config.guard.senior_fraction_tolerance)
             guards.check_weight_version(groups, expected=step - 1)
             with clock("judge"):
-                judge_groups(judge, groups)
+                judge_groups(judge, groups, config.judge.step_timeout_s)
             if warning := guards.check_verdicts(groups):
                 console.say(f"step {step}: {warning}")
             assign_advantages(groups, config.algo.advantage)
@@ -97,14 +102,9 @@ def train(config: Config) -> None:
         guards.check_unchanged(frozen, rollouts.checksums(JUNIOR))
         if config.log.export:
             learner.export(folder.senior)
-        console.say(
-            f"solo accuracy on {len(held_out)} held-out problems: {before:.3f} before, {row['solo/accuracy']:.3f} after"
-        )
-        console.say(f"metrics {folder.path / 'metrics.jsonl'}, samples {folder.path / 'samples.jsonl'}")
-        console.say(
-            f"TensorBoard: tensorboard --logdir {folder.path}"
-            + (f"; final senior: {folder.senior}" if config.log.export else "")
-        )
+    console.say(f"solo accuracy on {len(held_out)} held-out problems: {before:.3f} before, {row['solo/accuracy']:.3f} after")
+    console.say(f"metrics {folder.path / 'metrics.jsonl'}, samples {folder.path / 'samples.jsonl'}")
+    console.say(f"curves: tensorboard --logdir {folder.path}" + (f"; senior: {folder.senior}" if config.log.export else ""))
 
 
 if __name__ == "__main__":

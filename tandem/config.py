@@ -16,9 +16,11 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from tandem.advantage import ESTIMATORS
 from tandem.verify.extract import compile_pattern
 
-MAX_TEMPERATURE = 2.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 2.0
+"""vLLM samples at no other temperatures but 0, which is greedy."""
 
 
 class ConfigError(ValueError):
@@ -134,6 +136,8 @@ class JudgeConfig:
     """worker processes"""
     timeout_s: float = 5.0
     """deadline of one answer, from its dispatch; the worker is killed when it passes"""
+    step_timeout_s: float = 600.0
+    """deadline of all answers of a step"""
     memory_gib: float = 2.0
     """address space of one worker"""
     answer_pattern: str = ""
@@ -185,7 +189,7 @@ class LearnerConfig:
     publish_bucket_mib: int = 256
     """weights gathered at a time on their way to the engines"""
     timeout_s: float = 1800.0
-    """longest wait for another rank"""
+    """longest wait for a call to all ranks (an update, say) and, inside it, of one rank for another"""
 
 
 @dataclass
@@ -246,7 +250,7 @@ class Config:
     @property
     def cache_path(self) -> Path:
         """`cache_dir` with the home directory filled in."""
-        return Path(self.cache_dir).expanduser()
+        return Path(self.cache_dir).expanduser().resolve()
 
 
 def load(composed: DictConfig) -> Config:
@@ -282,9 +286,10 @@ def _problems(config: Config) -> Iterator[str]:
     for key in _POSITIVE:
         if not value(key) > 0:
             yield f"{key}={value(key)}: give a number above 0"
-    if config.rollout.sampling.temperature > MAX_TEMPERATURE:
-        hot = config.rollout.sampling.temperature
-        yield f"rollout.sampling.temperature={hot}: vLLM samples at no more than {MAX_TEMPERATURE}"
+    if 0 < config.eval.sampling.temperature < MIN_TEMPERATURE:
+        yield f"eval.sampling.temperature={config.eval.sampling.temperature}: give 0 (greedy) or at least {MIN_TEMPERATURE}"
+    if config.schedule.prob_senior == 0 and config.schedule.name != "solo":
+        yield "schedule.prob_senior=0: the senior would write nothing and learn nothing; give a number above 0"
     if config.learner.dtype == "bfloat16" and config.learner.zero_stage == 0:
         yield "learner.zero_stage=0: bfloat16 needs the float32 master weights that ZeRO keeps; choose learner.zero_stage=1"
     rollouts = config.rollout.prompts_per_step * config.rollout.group_size
@@ -312,7 +317,7 @@ _CHOICES = {
     "model.word_boundary": ("word", "word_or_newline"),
     "data.source": ("arith", "jsonl"),
     "schedule.name": ("word", "solo"),
-    "algo.advantage": ("grpo",),
+    "algo.advantage": tuple(ESTIMATORS),
     "algo.old_logprobs": ("rollout", "learner"),
     "learner.dtype": ("float32", "bfloat16"),
     "learner.lr_schedule": ("constant", "linear", "cosine"),
@@ -348,16 +353,17 @@ _RANGES = [
     ("learner.publish_bucket_mib", 1, math.inf),
     ("eval.problems", 1, math.inf),
     ("eval.every", 0, math.inf),
+    ("rollout.sampling.temperature", MIN_TEMPERATURE, MAX_TEMPERATURE),
     ("eval.sampling.temperature", 0, MAX_TEMPERATURE),
     ("eval.sampling.max_tokens", 1, math.inf),
     ("guard.senior_fraction_tolerance", 0, 1),
     ("log.samples_per_step", 0, math.inf),
 ]
 _POSITIVE = [
-    "rollout.sampling.temperature",
     "rollout.kv_cache_gib",
     "rollout.timeout_s",
     "judge.timeout_s",
+    "judge.step_timeout_s",
     "judge.memory_gib",
     "learner.lr",
     "learner.eps",

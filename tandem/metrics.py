@@ -20,6 +20,7 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
     return {
         "reward/mean": float(rewards.mean()),
         "reward/std": float(rewards.std()),
+        "reward/wrong": verdicts.count(Verdict.WRONG),
         "reward/timeouts": verdicts.count(Verdict.TIMEOUT),
         "reward/unparsable": verdicts.count(Verdict.UNPARSABLE),
         "reward/errors": verdicts.count(Verdict.ERROR),

@@ -11,6 +11,8 @@ JUNIOR = 0
 """The junior's value in an authorship mask."""
 SENIOR = 1
 """The senior's value in an authorship mask."""
+BASE_VERSION = 0
+"""The version of the senior's weights before the first update."""
 FROZEN_VERSION = -1
 """The weight version of a token written by the junior, whose weights never change."""
 

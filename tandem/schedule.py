@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 COIN_SIDES = 1 << 32
 """A coin is a 32-bit integer."""
 LEADING_SPACE = "Ġ"  # U+0120: how byte-level BPE spells the space in front of a word
-NEVER = 1 << 62
-"""A gap no rollout reaches: no redraw but at boundaries."""
 
 BoundaryRule = Literal["none", "word", "word_or_newline", "paragraph", "newline"]
 

@@ -6,12 +6,14 @@ full element counts); an engine maps it and hands its loader tensors that alias 
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import os
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -105,8 +107,8 @@ class WeightSegment:
         fd = os.open(self.path, flags, 0o600)
         try:
             if create:
-                # posix_fallocate fails now, with ENOSPC, where ftruncate would let a later write die of SIGBUS.
-                os.posix_fallocate(fd, 0, max(layout.nbytes, 1))
+                # This fails now where ftruncate would let a later write die of SIGBUS.
+                _allocate(fd, self.path, max(layout.nbytes, 1))
             elif os.fstat(fd).st_size < layout.nbytes:
                 raise ValueError(f"{path} holds {os.fstat(fd).st_size} bytes; the layout needs {layout.nbytes}")
             self._map = mmap.mmap(fd, max(layout.nbytes, 1))
@@ -129,10 +131,23 @@ class WeightSegment:
         return zlib.crc32(self._map)
 
 
+def _allocate(fd: int, path: Path, nbytes: int) -> None:
+    try:
+        os.posix_fallocate(fd, 0, nbytes)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        path.unlink()
+        room = f"no room for {nbytes / 2**20:.0f} MiB of weights; enlarge {path.parent} (Docker: --shm-size)"
+        raise OSError(errno.ENOSPC, room) from error
+
+
 def checksum(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
-    """An order-independent fingerprint of named tensors, by content: equal exactly when every tensor's bytes are equal."""
-    digest = 0
+    """A fingerprint of named tensors, whatever their order: it changes with any name, shape, dtype or byte."""
+    digests = []
     for name, tensor in tensors:
-        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-        digest ^= zlib.crc32(raw.data, zlib.crc32(name.encode())) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
-    return f"{digest:016x}"
+        whole = tensor.detach().cpu().contiguous()
+        digest = blake2b(f"{name} {whole.dtype} {tuple(whole.shape)}".encode(), digest_size=16)
+        digest.update(whole.reshape(-1).view(torch.uint8).numpy().data)
+        digests.append(digest.digest())
+    return blake2b(b"".join(sorted(digests)), digest_size=16).hexdigest()

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from engine_pair import EnginePair
 from hypothesis import settings
 
-from actors.engine_spec import EngineSpec
-from actors.rollout import RolloutActor
 from actors.rollout_pool import engine_specs
 from launch.entry import set_environment
+from launch.local_cluster import ray_cluster
 from tandem.authors import Authors, load_authors
 from tandem.config import Config
 
@@ -51,28 +48,16 @@ def authors(config: Config) -> Authors:
     return load_authors(config)
 
 
-class EnginePair:
-    """A rollout actor's code and its real engines, run in this process on an event loop of its own."""
-
-    def __init__(self, specs: list[EngineSpec]) -> None:
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        self.actor = RolloutActor(specs)
-        self.admitted: int = self.run(self.actor.start())
-
-    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """The coroutine's result, at most two minutes later."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=120)
-
-    def close(self) -> None:
-        """Ends the engines."""
-        self.run(self.actor.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-
-
 @pytest.fixture(scope="session")
 def engines(config: Config, authors: Authors) -> Iterator[EnginePair]:
     """A self-paired senior and junior engine."""
     pair = EnginePair(engine_specs(config, authors, "cpu")[0])
     yield pair
     pair.close()
+
+
+@pytest.fixture(scope="session")
+def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A private Ray cluster that leaves nothing behind."""
+    with ray_cluster(logs=tmp_path_factory.mktemp("ray") / "logs"):
+        yield

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from engine_pair import EnginePair
 from transformers import AutoModelForCausalLM
 
 from actors.rollout import GroupTask
+from actors.rollout_pool import engine_specs
 from tandem.authors import Authors
 from tandem.config import Config
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Problem, Prompt, Rollout
 from tandem.schedule import Schedule, replay
-from tests.conftest import EnginePair
 
 WORD, SOLO, JUNIOR_ALONE = Schedule(0.5, 32), Schedule(1.0), Schedule(0.0)
 MAX_TOKENS = 96
@@ -124,6 +126,18 @@ def test_the_two_authors_do_not_share_their_noise(engines: EnginePair, prompts: 
     senior = write(engines, prompts, SOLO, "noise-senior", temperature=2.0)
     junior = write(engines, prompts, JUNIOR_ALONE, "noise-junior", temperature=2.0)
     assert sum(a == b for a, b in zip(texts(senior), texts(junior), strict=True)) < 4
+
+
+def test_a_small_kv_cache_bounds_the_rollouts_in_flight(config: Config, authors: Authors, prompts: list[Prompt]) -> None:
+    cramped = [replace(spec, kv_cache_gib=0.003) for spec in engine_specs(config, authors, "cpu")[0]]
+    pair = EnginePair(cramped)
+    try:
+        assert 1 <= pair.admitted < config.rollout.max_in_flight
+        rollouts = write(pair, prompts, WORD, "cramped", temperature=0, group_size=2)
+        assert len(rollouts) == 32
+        assert all(rollout.handoffs for rollout in rollouts)
+    finally:
+        pair.close()
 
 
 def test_more_rollouts_than_slots_all_finish(engines: EnginePair, prompts: list[Prompt], config: Config) -> None:

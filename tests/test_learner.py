@@ -46,19 +46,24 @@ class Ranks:
         """Brings the ranks together."""
         self("join", *ray.get(self._actors[0].rendezvous.remote()))
 
+    def end(self) -> None:
+        """Ends the ranks."""
+        for actor in self._actors:
+            ray.kill(actor)
+
     def __call__(self, method: str, *arguments: Any) -> Any:
         """Calls `method` on all ranks; rank 0's answer."""
         return ray.get([getattr(actor, method).remote(*arguments) for actor in self._actors], timeout=120)[0]
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Ranks]]:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+def ranks(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Ranks]]:
     groups = {count: Ranks(count, tmp_path_factory.mktemp("segments")) for count in (1, 2)}
     for group in groups.values():
         group.join()
     yield groups
-    ray.shutdown()
+    for group in groups.values():
+        group.end()
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from engine_pair import EnginePair
 from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen3Config
 
+from actors.rollout import GroupTask
 from actors.rollout_pool import engine_specs
 from learner.publish import Publisher
 from tandem.authors import Authors
 from tandem.config import Config
-from tandem.rollout import SENIOR
-from tests.conftest import EnginePair
+from tandem.rollout import SENIOR, Problem, Prompt
+from tandem.schedule import Schedule
 
 KINDS = {
     "embeddings": lambda name: "embed_tokens" in name or "lm_head" in name,
@@ -46,7 +48,7 @@ def live(
     folder: Path = tmp_path_factory.mktemp(request.param)
     model.save_pretrained(folder / "model")
     authors.tokenizer.save_pretrained(folder / "model")
-    spec = replace(engine_specs(config, authors, "cpu")[0][0], model=str(folder / "model"))
+    spec = replace(engine_specs(config, authors, "cpu")[0][0], model=str(folder / "model"), max_model_len=512)
     pair = EnginePair([spec])
     publisher = Publisher(model, folder / "segment", bucket_bytes=1 << 14, writer=True)
     yield pair, model, publisher
@@ -54,9 +56,13 @@ def live(
     pair.close()
 
 
-def prompt_logprobs(model: PreTrainedModel, ids: list[int]) -> np.ndarray:
+def prompt_logprobs(model: PreTrainedModel, ids: list[int], forbidden: int | None = None) -> np.ndarray:
+    """log p of every token but the first, float32 [T - 1]; over the vocabulary without `forbidden`."""
     with torch.no_grad():
-        logprobs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        logits = model(torch.tensor([ids])).logits[0]
+    if forbidden is not None:
+        logits[:, forbidden] = -torch.inf
+    logprobs = logits.log_softmax(-1)
     return logprobs[:-1].gather(1, torch.tensor(ids[1:])[:, None])[:, 0].numpy()
 
 
@@ -78,6 +84,26 @@ def test_an_update_of_each_kind_of_parameter_reaches_the_engine(live: tuple[Engi
         assert pair.run(pair.actor.receive_weights(published)) == version
         np.testing.assert_allclose(engine_says(kind), after, atol=1e-4, err_msg=f"after an update of the {kind} only")
         assert pair.run(pair.actor.checksum(SENIOR)) != checksum
+
+
+def test_a_prompt_that_was_cached_is_computed_anew_after_an_update(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
+    pair, model, publisher = live
+    # Longer than two blocks of the KV cache, which is shared by whole blocks.
+    prompt = Prompt(
+        Problem("long", "", ""), tuple(torch.randint(5, 150, (300,), generator=torch.Generator().manual_seed(2)).tolist())
+    )
+    for version in (5, 6):
+        for attempt in "ab":
+            task = GroupTask(prompt, (f"cached/{version}/{attempt}",), (1,), Schedule(1.0), 1.0, 20)
+            (rollout,) = pair.run(pair.actor.write_group(task)).rollouts
+            ids = [*rollout.prompt_ids.tolist(), *rollout.token_ids.tolist()]
+            np.testing.assert_allclose(rollout.logprobs, prompt_logprobs(model, ids, pair.sentinel)[299:], atol=1e-4)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(1 + 0.3 * torch.randn_like(parameter))
+        published = publisher.publish(version)
+        assert published is not None
+        pair.run(pair.actor.receive_weights(published))
 
 
 def test_an_engine_refuses_bytes_that_were_not_published(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -29,17 +28,7 @@ def workers() -> list[psutil.Process]:
     return [p for p in psutil.process_iter(["cmdline", "status"]) if "tandem.verify.worker" in (p.info["cmdline"] or [])]
 
 
-@pytest.fixture(scope="module")
-def on_ray() -> Iterator[None]:
-    ours = not ray.is_initialized()
-    if ours:
-        ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
-    yield
-    if ours:
-        ray.shutdown()
-
-
-@pytest.mark.usefixtures("on_ray")
+@pytest.mark.usefixtures("ray_session")
 def test_groups_get_verdicts_and_rewards_and_workers_end_with_the_actor() -> None:
     before = set(workers())
     actor: Any = ray.remote(num_cpus=0)(RewardActor).remote(JudgeConfig(workers=2))
@@ -47,7 +36,7 @@ def test_groups_get_verdicts_and_rewards_and_workers_end_with_the_actor() -> Non
         group("40", ["\\boxed{40}", "\\boxed{41}", "It is 40."]),
         group("\\sqrt{8}", ["\\boxed{2\\sqrt{2}}", "\\boxed{\\sqrt{8}}", "\\boxed{2.83}"]),
     ]
-    judge_groups(actor, groups)
+    judge_groups(actor, groups, timeout_s=60)
     assert groups[0].verdicts == [Verdict.CORRECT, Verdict.WRONG, Verdict.UNPARSABLE]
     assert groups[1].verdicts == [Verdict.CORRECT, Verdict.CORRECT, Verdict.WRONG]
     assert [g.rewards.tolist() for g in groups] == [[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]]

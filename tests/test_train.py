@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,15 +112,24 @@ def test_a_run_with_two_replicas_and_two_ranks_leaves_what_it_should(start: Any,
     assert not list(temporary.iterdir())
 
 
-def test_interrupting_a_solo_run_leaves_no_process_behind(start: Any, temporary: Path) -> None:
+@pytest.mark.parametrize(
+    ("schedule", "moment", "engines"),
+    [("word", "starting the engines", None), ("solo", "[5/50]", 1)],
+    ids=["while the engines start", "in the middle of training"],
+)
+def test_an_interrupted_run_leaves_no_process_behind(
+    start: Any, temporary: Path, schedule: str, moment: str, engines: int | None
+) -> None:
     before = shared_memory()
-    process = start("steps=50", "schedule=solo", "eval.problems=16")
+    process = start("steps=50", f"schedule={schedule}", "eval.problems=16")
     for line in process.stdout:
-        if line.startswith("[5/50]"):
+        if line.startswith(moment):
             break
+    time.sleep(4)
     children = psutil.Process(process.pid).children(recursive=True)
-    engines = [child for child in children if "EngineCore" in " ".join(child.cmdline())]
-    assert len(engines) == 1, "the solo schedule starts no junior"
+    if engines is not None:
+        running = [child for child in children if "EngineCore" in " ".join(child.cmdline())]
+        assert len(running) == engines, "the solo schedule starts no junior"
     os.killpg(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=60)
     assert process.returncode == 130, rest
@@ -130,6 +140,7 @@ def test_interrupting_a_solo_run_leaves_no_process_behind(start: Any, temporary:
     assert not list(temporary.iterdir())
 
 
+@pytest.mark.timeout(660)
 @pytest.mark.slow
 def test_three_steps_of_a_real_language_model(start: Any, tmp_path: Path) -> None:
     output, _ = (process := start("steps=3", "model=smollm2", "eval.problems=16")).communicate(timeout=600)

@@ -23,7 +23,7 @@ def model_directory(path: str, key: str = "model.path") -> Path:
     """
     if not path:
         raise ConfigError(f"{key} is empty: name a Hugging Face directory or a hub id")
-    local = Path(path).expanduser()
+    local = Path(path).expanduser().resolve()
     directory = local if local.is_dir() else _download(path, key)
     if not (directory / "config.json").is_file():
         raise ConfigError(f"{key}={path}: there is no config.json; name a directory that save_pretrained wrote")
