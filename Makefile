@@ -19,15 +19,6 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 # torch looks for ninja on the path when it compiles an operator.
 export PATH := $(VENV)/bin:$(PATH)
-# What libraries compile or download for themselves goes to the cache folder, and none of them reports its use.
-export TORCH_EXTENSIONS_DIR ?= $(TANDEM_CACHE)/torch_extensions
-export TORCHINDUCTOR_CACHE_DIR ?= $(TANDEM_CACHE)/inductor
-export TRITON_CACHE_DIR ?= $(TANDEM_CACHE)/triton
-export VLLM_CACHE_ROOT ?= $(TANDEM_CACHE)/vllm
-export VLLM_CONFIG_ROOT ?= $(TANDEM_CACHE)/vllm
-export VLLM_NO_USAGE_STATS := 1
-export RAY_USAGE_STATS_ENABLED := 0
-export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -74,7 +65,8 @@ clean:  ## remove .venv and what the tools left here; runs/ and the cache folder
 
 $(INSTALLED): | $(VENV)/bin/pip
 	@echo "== Installing the $$(grep -c '^[^#]*==' $(REQUIREMENTS)) packages of $(REQUIREMENTS) in .venv, 4 GB on a disk, about two minutes"
-	@pip install -q -q $(PIP_FLAGS_$(DEVICE)) -r $(REQUIREMENTS)
+	@pip install -q -q $(PIP_FLAGS_$(DEVICE)) -r $(REQUIREMENTS) & pip=$$!; \
+		while sleep 10; kill -0 $$pip 2>/dev/null; do echo "   $$SECONDS s, $$(du -sh $(VENV) | cut -f1) in place"; done; wait $$pip
 	@pip install -q -q --no-deps --no-build-isolation -e .
 	@rm -f $(VENV)/.installed-*
 	@touch $@
@@ -83,8 +75,8 @@ $(VENV)/bin/pip:
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
 		{ echo "$(PYTHON) is not Python 3.11 or newer: install one and name it, as in make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 2; }
 	@test -e "$$($(PYTHON) -c "import sysconfig; print(sysconfig.get_path('include'))")/Python.h" || \
-		{ echo "$(PYTHON) has no Python.h: install its headers (python3-dev); torch and DeepSpeed compile operators against them" >&2; exit 2; }
+		{ echo "$(PYTHON) has no Python.h: install its headers (python3-dev); torch.compile and DeepSpeed's operators need them" >&2; exit 2; }
 	@command -v "$${CXX:-c++}" >/dev/null || \
-		{ echo "no C++ compiler '$${CXX:-c++}': install one (g++) or name it in CXX; torch and DeepSpeed compile operators" >&2; exit 2; }
+		{ echo "no C++ compiler '$${CXX:-c++}': install one (g++) or name it in CXX; torch.compile and DeepSpeed's operators need it" >&2; exit 2; }
 	@echo "== Creating .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)

@@ -4,8 +4,10 @@ user's mistake."""
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 
 import hydra
@@ -14,13 +16,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from tandem.config import Config, ConfigError, load
+from tandem.config import Config, ConfigError, keys, load
 
 BAD_INPUT = 2
 """The exit code for a configuration or data that cannot be used."""
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
 CONF = Path(__file__).resolve().parent.parent / "conf"
+_UNKNOWN_KEY = re.compile(r"Could not override '([^']+)'")
 _CACHES = {
     "TORCH_EXTENSIONS_DIR": "torch_extensions",
     "TORCHINDUCTOR_CACHE_DIR": "inductor",
@@ -53,14 +56,18 @@ def run(main: Callable[[Config], None]) -> None:
     # Hydra would otherwise print its own trace and exit with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     ConfigStore.instance().store(name="schema", node=Config)
+    compositions: list[DictConfig] = []
 
-    def job(composed: DictConfig) -> None:
-        config = load(composed)
-        set_environment(config.cache_path)
-        main(config)
+    def keep(composed: DictConfig) -> None:
+        compositions.append(composed)
 
     try:
-        hydra.main(version_base=None, config_path=str(CONF), config_name="config")(job)()
+        hydra.main(version_base=None, config_path=str(CONF), config_name="config")(keep)()
+        # Outside of Hydra, which would put a line of its own before every error.
+        for composed in compositions:
+            config = load(composed)
+            set_environment(config.cache_path)
+            main(config)
     except (ConfigError, HydraException, OmegaConfBaseException) as error:
         print(f"{Path(sys.argv[0]).name}: {_explain(error)}", file=sys.stderr)
         sys.exit(BAD_INPUT)
@@ -70,7 +77,12 @@ def run(main: Callable[[Config], None]) -> None:
 
 
 def _explain(error: BaseException) -> str:
-    """Hydra wraps the useful message: the outermost non-empty one, with the cause's first line."""
+    """One message for the user: Hydra wraps the useful one, and advises to add unknown keys, which would be refused."""
+    if match := _UNKNOWN_KEY.search(str(error)):
+        key = match[1]
+        similar = [known for known in keys(Config) if known.split(".")[-1] == key.split(".")[-1]]
+        similar = similar or get_close_matches(key, keys(Config), n=3)
+        return f"{key}: there is no such key" + (f"; did you mean {' or '.join(similar)}?" if similar else "")
     lines = [str(error).strip()]
     if error.__cause__ is not None and not isinstance(error, ConfigError):
         lines.append(str(error.__cause__).strip().splitlines()[0])

@@ -86,7 +86,8 @@ async def cogenerate(
 ) -> Rollout:
     """Lets the authors in `sessions` (by `SENIOR` and `JUNIOR`) write one rollout, passing the pen as the schedule says.
 
-    The solo schedule needs only the senior's session. Raises `ValueError` when the prompt leaves no room for a token.
+    The solo schedule needs only the senior's session. All sessions are closed in the end, whatever happens. Raises `ValueError`
+    when the prompt leaves no room for a token, and `RuntimeError` when an author writes on after its turn.
     """
     async with AsyncExitStack() as stack:
         for session in sessions.values():
@@ -97,7 +98,8 @@ async def cogenerate(
             )
         pen = Pen(schedule, boundaries, seed)
         budget = min(limits.max_tokens, limits.context - len(prompt_ids))
-        text, end = _Text(), None
+        text = _Text()
+        end: EndReason | None = None
         unheard = {author: list(prompt_ids) for author in sessions}
         while end is None:
             author = pen.author

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -270,6 +270,14 @@ def load(composed: DictConfig) -> Config:
     return config
 
 
+def keys(schema: Any) -> list[str]:
+    """All keys of a configuration class, dotted."""
+    types = get_type_hints(schema)
+    return [
+        f"{name}.{key}" if key else name for name, kind in types.items() for key in (keys(kind) if is_dataclass(kind) else [""])
+    ]
+
+
 def _problems(config: Config) -> Iterator[str]:
     """What is wrong with `config`, a line each: the key, its value, the remedy."""
 
@@ -298,9 +306,9 @@ def _problems(config: Config) -> Iterator[str]:
             f"algo.mini_batches={config.algo.mini_batches}: the step's {rollouts} rollouts (rollout.prompts_per_step="
             f"{config.rollout.prompts_per_step} x rollout.group_size={config.rollout.group_size}) do not divide by it"
         )
-    elif rollouts // max(config.algo.mini_batches, 1) < config.learner.ranks:
+    elif (mini_batch := rollouts // max(config.algo.mini_batches, 1)) < config.learner.ranks:
         yield (
-            f"learner.ranks={config.learner.ranks}: a mini-batch holds only {rollouts // config.algo.mini_batches} rollouts; "
+            f"learner.ranks={config.learner.ranks}: a mini-batch holds only {mini_batch} rollouts; "
             "use fewer ranks or mini-batches, or more rollouts"
         )
     try:

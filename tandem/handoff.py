@@ -63,14 +63,14 @@ class HandoffBatch:
 
     def advance(self, rows: Sequence[int], tokens: Sequence[int]) -> None:
         """Notes that each of `rows` (distinct) emitted the token of the same index."""
-        index = torch.tensor(rows, device=self._state.device)
+        index = torch.tensor(rows, dtype=torch.int64, device=self._state.device)
         state = self._state[:, index]
         position = state[_POSITION] + 1
         author, gap = redraw(
             state[_AUTHOR],
             state[_GAP],
             position=position,
-            boundary=self._boundaries[torch.tensor(tokens, device=self._state.device)],
+            boundary=self._boundaries[torch.tensor(tokens, dtype=torch.int64, device=self._state.device)],
             seed=state[_SEED],
             threshold=state[_THRESHOLD],
             max_gap=state[_MAX_GAP],

@@ -1,0 +1,70 @@
+"""Small real parts that several tests share: a tokenizer, a model folder, groups of rollouts that follow a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase, Qwen3Config, Qwen3ForCausalLM
+
+from tandem.data.arith import draw, plain
+from tandem.rollout import FROZEN_VERSION, EndReason, Group, Problem, Prompt, Rollout, Verdict
+from tandem.schedule import Schedule, replay
+from tandem.zoo.tokenizer import train_tokenizer
+
+
+@cache
+def small_tokenizer() -> PreTrainedTokenizerBase:
+    """A byte-level BPE tokenizer of 320 tokens, trained on the offline task."""
+    chains = [draw(Random(i)) for i in range(50)]
+    return train_tokenizer([text for chain in chains for text in (chain.problem().question, plain(chain, 0, Random(0)))], 320)
+
+
+def save_model(folder: Path, tokenizer: PreTrainedTokenizerBase | None) -> Path:
+    """A Hugging Face directory with a random Qwen3 of some thousand parameters, and `tokenizer` if there is one."""
+    torch.manual_seed(0)
+    Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=320,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=8,
+            max_position_embeddings=4096,
+        )
+    ).save_pretrained(folder)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+    return folder
+
+
+def scheduled_rollout(
+    schedule: Schedule, boundaries: np.ndarray, seed: int, tokens: Iterable[int], *, version: int = 0
+) -> Rollout:
+    """A rollout of `tokens` whose authorship is what the schedule implies."""
+    token_ids = np.array(list(tokens), np.int32)
+    authorship = replay(schedule, boundaries, seed, token_ids)
+    return Rollout(
+        id=f"step1/0/{seed}",
+        prompt_ids=np.array([1, 2, 3], np.int32),
+        token_ids=token_ids,
+        authorship=authorship,
+        logprobs=np.full(len(token_ids), -1.0, np.float32),
+        weight_versions=np.where(authorship, version, FROZEN_VERSION).astype(np.int32),
+        end=EndReason.EOS,
+        seed=seed,
+    )
+
+
+def judged_group(rollouts: list[Rollout], verdicts: list[Verdict] | None = None) -> Group:
+    """`rollouts` as the group of one problem, with verdicts (all correct unless given) and the rewards they bring."""
+    verdicts = verdicts or [Verdict.CORRECT] * len(rollouts)
+    rewards = np.array([verdict is Verdict.CORRECT for verdict in verdicts], np.float32)
+    prompt = Prompt(Problem("arith/0", "How many?", "7"), (1, 2, 3))
+    return Group(prompt, rollouts, verdicts, rewards, advantages=rewards - rewards.mean())

@@ -1,0 +1,160 @@
+"""What `python launch/train.py` says to a user's mistake: exit code 2 and a message, before any engine starts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+from builders import save_model, small_tokenizer
+from hydra.core.global_hydra import GlobalHydra
+
+from launch.entry import BAD_INPUT, INTERRUPTED, run
+from launch.train import train
+from tandem.config import Config
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder that is quick to make."""
+    return save_model(tmp_path_factory.mktemp("model"), small_tokenizer())
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Calls an entry point with a command line, as `python launch/train.py` would."""
+    GlobalHydra.instance().clear()
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+
+    def call(main: Callable[[Config], None], *overrides: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["launch/train.py", f"log.dir={tmp_path / 'runs'}", "name=run", *overrides])
+        run(main)
+
+    return call
+
+
+@pytest.fixture
+def refused(call: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """What training says to bad input; checks that it exits with 2 and that nothing was started or left."""
+
+    def refused(*overrides: str) -> str:
+        before = set(psutil.Process().children(recursive=True))
+        connected = ray.is_initialized()
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            call(train, *overrides)
+        said = capsys.readouterr()
+        assert exit_.value.code == BAD_INPUT
+        assert ray.is_initialized() == connected
+        assert set(psutil.Process().children(recursive=True)) <= before
+        assert not (tmp_path / "runs").exists()
+        assert said.err.startswith("train.py: ") and "Traceback" not in said.err
+        return said.err.removeprefix("train.py: ").strip()
+
+    return refused
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("schedule.prob_senior=1.5", "schedule.prob_senior=1.5: give a number from 0 to 1"),
+        ("rollout.group_size=1", "rollout.group_size=1: give a number of at least 2"),
+        (
+            "algo.mini_batches=3",
+            "algo.mini_batches=3: the step's 128 rollouts (rollout.prompts_per_step=16 x rollout.group_size=8) "
+            "do not divide by it",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be(refused: Refused, override: str, message: str) -> None:
+    assert refused(override) == message
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("schedule.prob_seinor=0.5", "schedule.prob_seinor: there is no such key; did you mean schedule.prob_senior"),
+        ("group_size=4", "group_size: there is no such key; did you mean rollout.group_size?"),
+        ("quite_unlike=anything", "quite_unlike: there is no such key"),
+        ("+schedule.speed=3", "schedule.speed"),
+        ("rollout.group_size=many", "'many'"),
+        ("model=huge", "model/huge"),
+        ("schedule.prob_senior", "schedule.prob_senior"),
+    ],
+)
+def test_an_override_that_means_nothing(refused: Refused, override: str, named: str) -> None:
+    assert named in refused(override)
+
+
+def test_a_missing_data_file(refused: Refused, model: Path) -> None:
+    message = refused("model=hf", f"model.path={model}", "data=jsonl", "data.path=/missing.jsonl")
+    assert message == "data.path=/missing.jsonl: there is no such file; name a file with one JSON object a line"
+
+
+def test_a_data_file_with_a_malformed_line(refused: Refused, model: Path, tmp_path: Path) -> None:
+    lines = [json.dumps({"question": f"What is {i} + 1?", "answer": i + 1}) for i in range(100)]
+    lines[41] = '{"question": "What is 41 + 1?", "answer": 42'
+    (file := tmp_path / "problems.jsonl").write_text("\n".join(lines))
+    message = refused("model=hf", f"model.path={model}", "data=jsonl", f"data.path={file}")
+    assert message.startswith(f"data.path={file}: malformed lines: 1; correct or remove them\n  line 42: not JSON")
+
+
+def test_a_data_file_with_fewer_problems_than_a_step_needs(refused: Refused, model: Path, tmp_path: Path) -> None:
+    lines = [json.dumps({"question": f"What is {i} + 1?", "answer": i + 1}) for i in range(40)]
+    (file := tmp_path / "problems.jsonl").write_text("\n".join(lines))
+    message = refused("model=hf", f"model.path={model}", "data=jsonl", f"data.path={file}", "rollout.prompts_per_step=60")
+    assert "rollout.prompts_per_step" in message and "60" in message
+
+
+def test_a_model_folder_without_a_tokenizer(refused: Refused, tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "model", None)
+    message = refused("model=hf", f"model.path={folder}")
+    assert message.startswith(f"model.path={folder}: there are no tokenizer files")
+
+
+def test_a_model_that_reads_too_little(refused: Refused, model: Path) -> None:
+    message = refused("model=hf", f"model.path={model}", "data.max_prompt_tokens=100", "rollout.sampling.max_tokens=4000")
+    assert message.startswith(
+        "model: its context is 4096 tokens, but data.max_prompt_tokens=100 and max_tokens=4000 need 4101; lower one of them"
+    )
+
+
+def test_a_junior_with_another_tokenizer(refused: Refused, model: Path, tmp_path: Path) -> None:
+    other = small_tokenizer().__class__.from_pretrained(model)
+    other.add_tokens(["Mia"])
+    junior = save_model(tmp_path / "junior", other)
+    assert "tokenizer" in refused("model=hf", f"model.path={model}", f"model.junior_path={junior}")
+
+
+def test_a_run_folder_that_is_taken(call: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    taken = tmp_path / "runs" / "run" / "metrics.jsonl"
+    taken.parent.mkdir(parents=True)
+    taken.touch()
+    with pytest.raises(SystemExit) as exit_:
+        call(train)
+    assert exit_.value.code == BAD_INPUT
+    assert "name=run: " in capsys.readouterr().err
+
+
+def test_an_interrupt_is_no_mistake(call: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(config: Config) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as exit_:
+        call(interrupted)
+    assert exit_.value.code == INTERRUPTED
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_an_error_that_is_no_users_mistake_is_not_hidden(call: Callable[..., None]) -> None:
+    def broken(config: Config) -> None:
+        raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        call(broken)

@@ -1,0 +1,190 @@
+"""The configuration: what conf/ composes, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from launch.entry import CONF
+from tandem.advantage import ESTIMATORS
+from tandem.config import _CHOICES, _POSITIVE, _RANGES, Config, ConfigError, keys, load
+
+Compose = Callable[..., DictConfig]
+GROUP_FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
+FINITE_RANGES = [(key, high + 1) for key, _, high in _RANGES if high < math.inf]
+
+
+@pytest.fixture(scope="module")
+def composed() -> Any:
+    """Composes conf/ with overrides, as launch.entry does."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    with initialize_config_dir(version_base=None, config_dir=str(CONF)):
+        yield lambda *overrides: compose("config", overrides=list(overrides))
+
+
+@pytest.fixture(scope="module")
+def defaults(composed: Compose) -> DictConfig:
+    return composed()
+
+
+def with_value(defaults: DictConfig, key: str, value: Any) -> DictConfig:
+    changed = OmegaConf.create(OmegaConf.to_container(defaults, resolve=True))
+    OmegaConf.update(changed, key, value)
+    return changed
+
+
+# What conf/ composes
+
+
+def test_the_defaults_are_the_offline_run(defaults: DictConfig) -> None:
+    config = load(defaults)
+    assert (config.model.source, config.model.recipe, config.model.junior_path) == ("zoo", "plain", "")
+    assert (config.schedule.name, config.schedule.prob_senior, config.schedule.max_gap_tokens) == ("word", 0.5, 32)
+    assert (config.data.source, config.eval.problems) == ("arith", 400)
+    assert (config.rollout.sampling.temperature, config.learner.zero_stage, config.algo.mini_batches) == (1.0, 2, 2)
+
+
+@pytest.mark.parametrize("file", GROUP_FILES, ids=str)
+def test_every_file_of_every_group_composes(composed: Compose, file: Path) -> None:
+    composed_config = composed(f"{file.parent}={file.stem}")
+    config = load(composed_config)
+    written = OmegaConf.load(CONF / file)
+    whole_run = "# @package _global_" in (CONF / file).read_text()
+    for key in OmegaConf.to_container(written):
+        path = str(key) if whole_run else f"{file.parent}.{key}"
+        value = OmegaConf.select(written, str(key))
+        if not isinstance(value, DictConfig):
+            assert attrgetter(path)(config) == value
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "value"),
+    [
+        (("model=hf", "model.path=/models/base"), "model.path", "/models/base"),
+        (("data=jsonl", "data.path=/data/train.jsonl"), "data.path", "/data/train.jsonl"),
+        (("model=smollm2", "rollout.group_size=6"), "rollout.group_size", 6),
+        (("schedule=solo",), "schedule.name", "solo"),
+        (("rollout.replicas=2", "learner.ranks=2"), "learner.ranks", 2),
+        (("learner.betas=[0.8,0.99]",), "learner.betas", [0.8, 0.99]),
+    ],
+)
+def test_the_command_line_has_the_last_word(composed: Compose, overrides: tuple[str, ...], key: str, value: object) -> None:
+    found = attrgetter(key)(load(composed(*overrides)))
+    assert (list(found) if isinstance(value, list) else found) == value
+
+
+def test_the_cache_can_be_moved(composed: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANDEM_CACHE", "/elsewhere")
+    assert load(composed()).cache_path == Path("/elsewhere")
+    monkeypatch.delenv("TANDEM_CACHE")
+    assert load(composed()).cache_path == Path.home() / ".cache" / "tandem"
+
+
+# What is refused
+
+
+def test_the_checks_are_about_keys_that_exist() -> None:
+    checked = [*_CHOICES, *(key for key, _, _ in _RANGES), *_POSITIVE]
+    assert set(checked) <= set(keys(Config))
+    assert len(set(checked)) == len(checked)
+
+
+def test_every_number_is_checked() -> None:
+    config = Config()
+    numbers = {key for key in keys(Config) if type(attrgetter(key)(config)) in (int, float)}
+    checked = {*_CHOICES, *(key for key, _, _ in _RANGES), *_POSITIVE}
+    assert numbers <= checked
+
+
+def test_an_advantage_may_be_any_that_exists(composed: Compose) -> None:
+    for name in ESTIMATORS:
+        assert load(composed(f"algo.advantage={name}")).algo.advantage == name
+
+
+@pytest.mark.parametrize("key", _CHOICES)
+def test_a_choice_that_does_not_exist_is_refused_with_those_that_do(defaults: DictConfig, key: str) -> None:
+    bad = 7 if isinstance(_CHOICES[key][0], int) else "sideways"
+    with pytest.raises(ConfigError) as refused:
+        load(with_value(defaults, key, bad))
+    assert f"{key}={bad}: choose {' or '.join(map(str, _CHOICES[key]))}" in str(refused.value)
+
+
+@pytest.mark.parametrize(("key", "bad"), [(key, low - 1) for key, low, _ in _RANGES] + FINITE_RANGES)
+def test_a_number_out_of_its_range_is_refused(defaults: DictConfig, key: str, bad: float) -> None:
+    with pytest.raises(ConfigError, match=f"^{key}={bad}.*: give a number (of at least|from) |\n{key}={bad}"):
+        load(with_value(defaults, key, bad))
+
+
+@pytest.mark.parametrize("bad", [0, -1, math.nan])
+@pytest.mark.parametrize("key", _POSITIVE)
+def test_a_number_that_must_be_positive_is_refused_otherwise(defaults: DictConfig, key: str, bad: float) -> None:
+    with pytest.raises(ConfigError, match=f"^{key}={float(bad)}: give a number above 0"):
+        load(with_value(defaults, key, float(bad)))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("schedule.prob_senior=1.5",), "schedule.prob_senior=1.5: give a number from 0 to 1"),
+        (("schedule.prob_senior=nan",), "schedule.prob_senior=nan: give a number from 0 to 1"),
+        (("rollout.group_size=1",), "rollout.group_size=1: give a number of at least 2"),
+        (("rollout.sampling.temperature=0",), "rollout.sampling.temperature=0.0: give a number from"),
+        (("algo.mini_batches=3",), "algo.mini_batches=3: the step's 128 rollouts .* do not divide by it"),
+        (("algo.mini_batches=0", "learner.ranks=200"), "learner.ranks=200: a mini-batch holds only 128 rollouts"),
+        (
+            ("rollout.prompts_per_step=1", "rollout.group_size=2", "learner.ranks=2"),
+            "learner.ranks=2: a mini-batch holds only 1 rollouts; use fewer ranks or mini-batches, or more rollouts",
+        ),
+        (("learner.dtype=bfloat16", "learner.zero_stage=0"), "learner.zero_stage=0: bfloat16 needs"),
+        (("judge.answer_pattern='[('",), "judge.answer_pattern"),
+    ],
+)
+def test_what_cannot_work_is_refused(composed: Compose, overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(composed(*overrides))
+
+
+def test_several_mistakes_are_reported_together(composed: Compose) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(composed("schedule.prob_senior=1.5", "rollout.group_size=1", "learner.lr=-1", "mode.device=tpu"))
+    lines = str(refused.value).splitlines()
+    named = {"schedule.prob_senior=1.5", "rollout.group_size=1", "learner.lr=-1.0", "mode.device=tpu"}
+    assert {line.split(":")[0] for line in lines} == named and len(lines) == 4
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("schedule.prob_seinor=0.5", "prob_seinor"),
+        ("scheduel=word", "scheduel"),
+        ("model=huge", "huge"),
+        ("rollout.group_size=many", "group_size"),
+        ("learner.gradient_checkpointing=perhaps", "gradient_checkpointing"),
+    ],
+)
+def test_an_unknown_key_or_an_ill_typed_value_is_refused(composed: Compose, override: str, named: str) -> None:
+    with pytest.raises(HydraException) as refused:
+        composed(override)
+    assert named in f"{refused.value} {refused.value.__cause__}"
+
+
+@pytest.mark.parametrize(
+    ("key", "bad"),
+    [("schedule.speed", 3), ("rollout.group_size", "many"), ("learner.lr", None), ("model.source", "???")],
+)
+def test_a_file_that_hydra_did_not_check_is_checked_all_the_same(defaults: DictConfig, key: str, bad: object) -> None:
+    """Such as the config.yaml that a run leaves, edited."""
+    changed = OmegaConf.to_container(defaults, resolve=True)
+    group, leaf = key.split(".")
+    changed[group][leaf] = bad
+    with pytest.raises(ConfigError, match=f"^{key}: "):
+        load(OmegaConf.create(changed))

@@ -1,0 +1,126 @@
+"""What the terminal shows."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+from launch.console import PLAIN_EVERY, ROWS, TrainingConsole
+
+
+def row(step: int, **more: float) -> dict[str, float]:
+    return {"step": step, "reward/mean": 0.25, "logprob/gap_mean": 2.5e-6, "time/step_s": 1.25, "unlisted/key": 7.0, **more}
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes rich believe that it writes to a terminal of 160 columns."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+@pytest.fixture
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a log file or a CI job gives rich."""
+    for variable in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+def visible(output: str) -> str:
+    """`output` without a terminal's escape sequences."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
+
+
+def kept(output: str) -> str:
+    """What is on the screen below the live view once that was erased."""
+    return visible(output.rpartition("\x1b[2K")[2])
+
+
+def shown(capsys: pytest.CaptureFixture[str], text: str) -> bool:
+    """Whether the live view, which is drawn four times a second, shows `text` soon."""
+    deadline, seen = time.monotonic() + 10, ""
+    while text not in seen and time.monotonic() < deadline:
+        time.sleep(0.05)
+        seen += visible(capsys.readouterr().out)
+    return text in seen
+
+
+@pytest.mark.usefixtures("no_terminal")
+def test_a_short_run_prints_every_step_as_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingConsole(steps=2) as console:
+        console.row({"step": 0, "solo/accuracy": 0.5})
+        console.row(row(1))
+        console.row(row(2, **{"solo/accuracy": 0.75}))
+    assert capsys.readouterr().out.splitlines() == [
+        "[0/2] solo acc. 0.500",
+        "[1/2] reward 0.250  gap 2.5e-06  s/step 1.2",
+        "[2/2] reward 0.250  solo acc. 0.750  gap 2.5e-06  s/step 1.2",
+    ]
+
+
+@pytest.mark.usefixtures("no_terminal")
+def test_a_long_run_prints_a_step_now_and_then_and_every_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingConsole(steps=60) as console:
+        for step in range(1, 13):
+            console.row(row(step, **({"solo/accuracy": 0.5} if step == 7 else {})))
+    shown = [int(line.split("/")[0][1:]) for line in capsys.readouterr().out.splitlines()]
+    assert shown == sorted({PLAIN_EVERY, 2 * PLAIN_EVERY, 7})
+
+
+@pytest.mark.usefixtures("no_terminal")
+def test_messages_and_progress_need_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    console = TrainingConsole(steps=1)
+    console.say("run folder " + "x" * 200)
+    with console, console.doing("writing", total=2) as done:
+        done(None)
+        done(None)
+    assert capsys.readouterr().out == "run folder " + "x" * 200 + "\n", "paths stay whole, and nothing is drawn"
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_shows_what_is_being_done(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingConsole(steps=60) as console:
+        console.row(row(2))
+        assert shown(capsys, "2/60")
+        with console.doing("writing", total=4) as done:
+            done(None)
+            assert shown(capsys, "1/4")
+        console.say("a message")
+        assert shown(capsys, "a message")
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_keeps_the_table_in_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingConsole(steps=60) as console:
+        console.row(row(1))
+        console.row(row(2, **{"solo/accuracy": 0.75}))
+    table = [line for line in kept(capsys.readouterr().out).splitlines() if line[0] in "┃│"]
+    cells = [[cell.strip() for cell in re.split("[│┃]", line)[1:-1]] for line in table]
+    first, second = (dict(zip(cells[0], line, strict=True)) for line in cells[1:])
+    assert {"step", "reward", "solo acc.", "senior share", "grad norm", "gap"} <= set(first)
+    assert (first["step"], first["reward"], first["solo acc."], first["grad norm"]) == ("1", "0.250", "", "")
+    assert (second["step"], second["solo acc."], second["gap"]) == ("2", "0.750", "2.5e-06")
+
+
+@pytest.mark.usefixtures("terminal")
+def test_the_table_keeps_the_last_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingConsole(steps=60) as console:
+        for step in range(1, ROWS + 4):
+            console.row(row(step))
+    steps = re.findall(r"^│ +(\d+) │", kept(capsys.readouterr().out), re.MULTILINE)
+    assert [int(step) for step in steps] == list(range(4, ROWS + 4))
+
+
+@pytest.mark.usefixtures("terminal")
+def test_after_an_error_no_table_hides_its_message(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        with TrainingConsole(steps=60) as console:
+            console.row(row(1))
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert "┏" not in kept(capsys.readouterr().out)

@@ -1,0 +1,182 @@
+"""What stops a run that is not doing what it says, and what must not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builders import judged_group, scheduled_rollout
+
+from tandem.guards import (
+    GuardError,
+    check_authorship,
+    check_logprob_gap,
+    check_published,
+    check_unchanged,
+    check_verdicts,
+    check_weight_version,
+)
+from tandem.rollout import JUNIOR, SENIOR, Group, Rollout, Verdict
+from tandem.schedule import Pen, Schedule
+
+WORD = Schedule(0.5, 32)
+SOLO = Schedule(1.0)
+TOLERANCE = 0.05
+WORDS = np.array([0, 0, 0, 1], np.uint8)
+NO_WORDS = np.zeros(4, np.uint8)
+
+
+def step(schedule: Schedule, *, rollouts: int = 64, tokens: int = 50, first_seed: int = 0) -> list[Group]:
+    """One step's groups of eight, written as the schedule says."""
+    rng = np.random.default_rng(first_seed)
+    written = [
+        scheduled_rollout(schedule, WORDS, seed, rng.integers(0, 4, tokens))
+        for seed in range(first_seed, first_seed + rollouts)
+    ]
+    return [judged_group(written[i : i + 8]) for i in range(0, rollouts, 8)]
+
+
+def seeds_of(author: int, count: int) -> list[int]:
+    """Seeds whose first author is `author`."""
+    return [seed for seed in range(10 * count) if Pen(WORD, NO_WORDS, seed).author == author][:count]
+
+
+def unbroken(seeds: list[int]) -> Group:
+    """A group of rollouts of one turn each."""
+    return judged_group([scheduled_rollout(WORD, NO_WORDS, seed, [0] * 20) for seed in seeds])
+
+
+# Authorship
+
+
+@pytest.mark.parametrize("prob", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_rollouts_that_follow_the_schedule_pass(prob: float) -> None:
+    for first_seed in range(0, 640, 64):
+        schedule = Schedule(prob, 32)
+        check_authorship(step(schedule, first_seed=first_seed), schedule, WORDS, TOLERANCE)
+
+
+@pytest.mark.parametrize("entries", [0, 49, 51])
+def test_a_mask_of_another_length_than_the_text_stops_the_run(entries: int) -> None:
+    groups = step(WORD)
+    groups[3].rollouts[2].authorship = np.ones(entries, np.int8)
+    with pytest.raises(GuardError, match=f"mask has {entries} entries for 50 tokens; .* would train as plain GRPO"):
+        check_authorship(groups, WORD, WORDS, TOLERANCE)
+
+
+def test_an_empty_rollout_stops_the_run() -> None:
+    groups = [judged_group([scheduled_rollout(WORD, WORDS, 0, [])])]
+    with pytest.raises(GuardError, match="0 entries for 0 tokens"):
+        check_authorship(groups, WORD, WORDS, TOLERANCE)
+
+
+@pytest.mark.parametrize("author", [SENIOR, JUNIOR])
+def test_a_mask_of_one_author_stops_the_run(author: int) -> None:
+    groups = step(WORD)
+    for group in groups:
+        for rollout in group.rollouts:
+            rollout.authorship[:] = author
+    with pytest.raises(GuardError, match="not what the schedule implies"):
+        check_authorship(groups, WORD, WORDS, TOLERANCE)
+
+
+@pytest.mark.parametrize("author", [SENIOR, JUNIOR])
+def test_one_author_for_the_whole_step_stops_the_run_even_if_the_coins_say_so(author: int) -> None:
+    with pytest.raises(GuardError, match="one author wrote all 16 rollouts of this step, though prob_senior=0.5"):
+        check_authorship([unbroken(seeds_of(author, 16))], WORD, NO_WORDS, TOLERANCE)
+
+
+def test_a_single_token_by_the_wrong_author_stops_the_run() -> None:
+    groups = step(WORD)
+    rollout = groups[5].rollouts[1]
+    rollout.authorship[-1] ^= 1
+    with pytest.raises(GuardError, match=f"rollout {rollout.id}: its authorship mask is not what the schedule implies"):
+        check_authorship(groups, WORD, WORDS, TOLERANCE)
+
+
+def test_another_schedule_than_the_configured_one_stops_the_run() -> None:
+    with pytest.raises(GuardError, match="not what the schedule implies"):
+        check_authorship(step(WORD), replace(WORD, max_gap_tokens=2), WORDS, TOLERANCE)
+
+
+@pytest.mark.parametrize(("seniors", "juniors"), [(36, 4), (4, 36)])
+def test_a_share_far_from_the_schedules_stops_the_run(seniors: int, juniors: int) -> None:
+    groups = [unbroken(seeds_of(SENIOR, seniors)), unbroken(seeds_of(JUNIOR, juniors))]
+    with pytest.raises(GuardError, match=f"the senior wrote {seniors / 40:.3f} of this step's tokens, but .*prob_senior=0.5"):
+        check_authorship(groups, WORD, NO_WORDS, TOLERANCE)
+    check_authorship(groups, WORD, NO_WORDS, 0.4)
+
+
+def test_solo_means_the_senior_alone() -> None:
+    groups = step(SOLO)
+    check_authorship(groups, SOLO, WORDS, 0.0)
+    groups[0].rollouts[0].authorship[7] = JUNIOR
+    with pytest.raises(GuardError, match="not what the schedule implies"):
+        check_authorship(groups, SOLO, WORDS, 0.0)
+
+
+# Weights
+
+
+def test_senior_tokens_of_another_version_stop_the_run() -> None:
+    groups = [judged_group([scheduled_rollout(WORD, WORDS, seed, [3, 0, 3, 0] * 8, version=4) for seed in range(8)])]
+    check_weight_version(groups, expected=4)
+    with pytest.raises(GuardError, match=r"sampled from weight versions \[4\], not from 5"):
+        check_weight_version(groups, expected=5)
+    rollout = next(r for r in groups[0].rollouts if r.handoffs)
+    rollout.weight_versions[np.flatnonzero(rollout.authorship == SENIOR)[-1]] = 3
+    with pytest.raises(GuardError, match=rf"rollout {rollout.id} was sampled from weight versions \[3, 4\], not from 4"):
+        check_weight_version(groups, expected=4)
+
+
+def test_a_rollout_by_the_junior_alone_has_no_version_to_check() -> None:
+    alone: Rollout = scheduled_rollout(Schedule(0.0), WORDS, 1, [0, 3, 0])
+    check_weight_version([judged_group([alone])], expected=9)
+
+
+def test_an_engine_that_reports_another_version_stops_the_run() -> None:
+    check_published(3, [3, 3])
+    with pytest.raises(GuardError, match="rollout actor 1 reports weight version 2 after 3 was published"):
+        check_published(3, [3, 2])
+
+
+def test_a_junior_that_changed_stops_the_run() -> None:
+    check_unchanged(["a", "a"], ["a", "a"])
+    check_unchanged([None], [None])
+    with pytest.raises(GuardError, match="the junior is frozen, but its weights changed"):
+        check_unchanged(["a", "a"], ["a", "b"])
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.1])
+def test_a_small_gap_passes(gap: float) -> None:
+    check_logprob_gap(gap, 0.1)
+
+
+@pytest.mark.parametrize("gap", [0.11, float("inf"), float("nan")])
+def test_a_gap_between_engine_and_learner_stops_the_run(gap: float) -> None:
+    with pytest.raises(GuardError, match=f"logprob/gap_mean={gap:.4g} exceeds guard.max_logprob_gap=0.1"):
+        check_logprob_gap(gap, 0.1)
+
+
+# Verdicts
+
+
+def judged(*verdicts: Verdict) -> list[Group]:
+    rollouts = [scheduled_rollout(WORD, WORDS, seed, [0, 3, 0]) for seed in range(len(verdicts))]
+    return [judged_group(rollouts[:2], list(verdicts[:2])), judged_group(rollouts[2:], list(verdicts[2:]))]
+
+
+@pytest.mark.parametrize("broken", [(Verdict.ERROR,) * 4, (Verdict.TIMEOUT,) * 4, (Verdict.ERROR, Verdict.TIMEOUT) * 2])
+def test_a_verifier_that_judges_nothing_stops_the_run(broken: tuple[Verdict, ...]) -> None:
+    with pytest.raises(GuardError, match="none of this step's answers could be judged .*: the verifier is broken"):
+        check_verdicts(judged(*broken))
+
+
+def test_honest_zeros_only_warn() -> None:
+    warning = check_verdicts(judged(Verdict.WRONG, Verdict.UNPARSABLE, Verdict.TIMEOUT, Verdict.ERROR))
+    assert warning is not None and "none of this step's 4 answers is correct" in warning
+
+
+def test_a_step_with_a_correct_answer_passes_in_silence() -> None:
+    assert check_verdicts(judged(Verdict.CORRECT, Verdict.TIMEOUT, Verdict.ERROR, Verdict.WRONG)) is None

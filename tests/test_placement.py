@@ -1,0 +1,96 @@
+"""Which engines a run starts, with which seeds, on which cores."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import small_tokenizer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.engine_spec import EngineSpec
+from actors.rollout_pool import engine_specs, share_of_cores
+from tandem.authors import Authors
+from tandem.config import Config
+from tandem.rollout import JUNIOR, SENIOR
+
+
+@pytest.fixture
+def settings() -> Config:
+    """A run's configuration; tests change what they are about."""
+    return Config()
+
+
+@pytest.fixture
+def pair() -> Authors:
+    """Two authors whose models nobody loads."""
+    return Authors(
+        senior=Path("senior"),
+        junior=Path("junior"),
+        tokenizer=small_tokenizer(),
+        vocabulary=321,
+        eos_ids=(1, 5),
+        sentinel=4,
+        boundaries=np.arange(321) % 3 == 0,
+        context=161,
+    )
+
+
+def all_specs(config: Config, authors: Authors) -> list[EngineSpec]:
+    return [spec for replica in engine_specs(config, authors, "cpu") for spec in replica]
+
+
+@given(count=st.integers(1, 64), engines=st.integers(1, 16))
+def test_cores_are_shared_fairly(count: int, engines: int) -> None:
+    cores = list(range(100, 100 + count))
+    shares = [share_of_cores(cores, index, engines) for index in range(engines)]
+    used = [core for share in shares for core in share]
+    assert set(used) <= set(cores)
+    if engines <= count:
+        assert len(set(used)) == len(used), "no core has two engines"
+        assert {len(share) for share in shares} == {count // engines}
+    else:
+        assert {len(share) for share in shares} == {1}
+        load = [used.count(core) for core in cores]
+        assert max(load) - min(load) <= 1
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_every_replica_has_a_senior_and_a_junior(settings: Config, pair: Authors, replicas: int) -> None:
+    settings.rollout.replicas = replicas
+    specs = engine_specs(settings, pair, "cpu")
+    assert [[spec.author for spec in replica] for replica in specs] == [[SENIOR, JUNIOR]] * replicas
+    assert [[spec.model for spec in replica] for replica in specs] == [["senior", "junior"]] * replicas
+
+
+def test_no_two_engines_share_their_noise(settings: Config, pair: Authors) -> None:
+    settings.rollout.replicas = 4
+    by_run = []
+    for settings.seed in (1, 2):
+        by_run += [spec.seed for spec in all_specs(settings, pair)]
+    assert len(set(by_run)) == 16
+
+
+@pytest.mark.parametrize(("name", "prob_senior"), [("solo", 0.5), ("word", 1.0)])
+def test_solo_has_no_junior(settings: Config, pair: Authors, name: str, prob_senior: float) -> None:
+    settings.schedule.name, settings.schedule.prob_senior, settings.rollout.replicas = name, prob_senior, 2
+    assert [spec.author for spec in all_specs(settings, pair)] == [SENIOR, SENIOR]
+
+
+def test_a_run_keeps_to_its_cores(settings: Config, pair: Authors) -> None:
+    mine = sorted(os.sched_getaffinity(0))
+    everything = {core for spec in all_specs(settings, pair) for core in spec.cores}
+    assert everything <= set(mine)
+    settings.mode.cpu_cores = 1
+    assert {core for spec in all_specs(settings, pair) for core in spec.cores} == {mine[0]}
+
+
+def test_both_engines_know_the_same_vocabulary(settings: Config, pair: Authors) -> None:
+    settings.rollout.max_in_flight = 7
+    for spec in all_specs(settings, pair):
+        assert np.array_equal(spec.boundaries(), pair.boundaries)
+        assert (spec.vocabulary, spec.sentinel, spec.eos_ids, spec.max_model_len) == (321, 4, (1, 5), 161)
+        assert spec.max_num_seqs == 7
