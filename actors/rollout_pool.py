@@ -12,10 +12,11 @@ import ray
 
 from actors.engine_spec import EngineSpec, pack_boundaries
 from actors.rollout import GroupTask, RolloutActor
-from tandem.authors import Authors, schedule_for
+from tandem.authors import Authors
 from tandem.config import Config, SamplingConfig
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt
 from tandem.schedule import Schedule
+from tandem.schedules import needs_junior
 from tandem.weights import PublishedWeights
 
 START_TIMEOUT_S = 600.0
@@ -118,8 +119,8 @@ class RolloutPool:
 
 
 def engine_specs(config: Config, authors: Authors, device: str) -> list[list[EngineSpec]]:
-    """For each replica, the engines to start: senior and junior, or the senior alone under the solo schedule."""
-    roles = [SENIOR] if schedule_for(config).solo else [SENIOR, JUNIOR]
+    """For each replica, the engines to start: senior and junior, or the senior alone where no junior ever writes."""
+    roles = [SENIOR, JUNIOR] if needs_junior(config) else [SENIOR]
     cores = sorted(os.sched_getaffinity(0))[: config.mode.cpu_cores or None]
     engines = config.rollout.replicas * len(roles)
 

@@ -16,20 +16,21 @@ from launch.run_folder import RunFolder
 from learner.group import LearnerGroup
 from tandem import guards
 from tandem.advantage import assign_advantages
-from tandem.authors import load_authors, schedule_for
+from tandem.authors import load_authors
 from tandem.config import Config
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.metrics import PhaseTimer, accuracy, rollout_metrics
 from tandem.rollout import JUNIOR
 from tandem.schedule import Schedule
+from tandem.schedules import schedule_at
 
 SOLO = Schedule(prob_senior=1.0)
 
 
 def train(config: Config) -> None:
     """Trains the senior as `config` says and leaves everything in the run folder."""
-    schedule, gpus = schedule_for(config), gpu_share(config)
+    gpus = gpu_share(config)
     folder, console = RunFolder(config), TrainingConsole(config.steps)
     authors = load_authors(config)
     problems = load_problems(config.data, config.seed, authors.tokenizer)
@@ -63,7 +64,7 @@ def train(config: Config) -> None:
 
         def train_step(step: int) -> dict[str, float]:
             """One step of tandem GRPO; returns its metrics."""
-            clock = PhaseTimer()
+            clock, schedule = PhaseTimer(), schedule_at(config, step)
             with clock("generate"):
                 prompts, _ = encode(problems.train.batch(step - 1, batch), authors.tokenizer, config.data)
                 with console.doing("writing", len(prompts)) as done:
@@ -86,7 +87,7 @@ def train(config: Config) -> None:
             folder.keep_samples(step, groups, authors.tokenizer)
             metrics = rollout_metrics(groups) | learned | clock.metrics()
             metrics["rollout/tokens_per_s"] = metrics["rollout/tokens"] / clock.seconds["generate"]
-            return {"step": step, "weights/version": step} | metrics
+            return {"step": step, "weights/version": step, "tandem/prob_senior": schedule.prob_senior} | metrics
 
         before = solo_accuracy(0)
         row: dict[str, float] = {"step": 0, "weights/version": 0, "solo/accuracy": before}

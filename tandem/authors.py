@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
 from tandem.config import Config, ConfigError
-from tandem.schedule import BoundaryRule, Schedule, boundary_table
+from tandem.schedule import boundary_table
+from tandem.schedules import boundary_rule
 from tandem.zoo import base_model, check_same_tokenizer, junior_model, sentinel_token_id
 
 
@@ -30,13 +30,6 @@ class Authors:
     """uint8 [vocabulary], 1 where the schedule redraws the author"""
     context: int
     """the longest text, prompt included, that a run needs and both models can read"""
-
-
-def schedule_for(config: Config) -> Schedule:
-    """The schedule that `config` names."""
-    if config.schedule.name == "solo":
-        return Schedule(prob_senior=1.0)
-    return Schedule(config.schedule.prob_senior, config.schedule.max_gap_tokens)
 
 
 def load_authors(config: Config) -> Authors:
@@ -60,11 +53,11 @@ def load_authors(config: Config) -> Authors:
                 f"{config.data.max_prompt_tokens} and max_tokens={budget} need {context}; lower one of them"
             )
     vocabulary = max(model.vocab_size for model in models.values())
+    rule = boundary_rule(config)
     try:
-        rule = "none" if schedule_for(config).solo else cast(BoundaryRule, config.model.word_boundary)
         boundaries = boundary_table(tokenizer, rule, vocabulary)
     except ValueError as error:
-        raise ConfigError(f"model.word_boundary={config.model.word_boundary}: {error}") from error
+        raise ConfigError(f"schedule.name={config.schedule.name}: {error}") from error
     return Authors(
         senior=senior,
         junior=junior,

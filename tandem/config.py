@@ -17,6 +17,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tandem.advantage import ESTIMATORS
+from tandem.schedules import SCHEDULES
 from tandem.verify.extract import compile_pattern
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 2.0
@@ -54,7 +55,9 @@ class ModelConfig:
     dtype: str = "float32"
     """the engines' dtype, `float32` or `bfloat16`"""
     word_boundary: str = "word"
-    """what begins a word for schedule=word: `word` (leading-space tokens) or `word_or_newline`"""
+    """what begins a word: `word` (leading-space tokens) or `word_or_newline`"""
+    step_boundary: str = "paragraph"
+    """what ends a step of reasoning: `paragraph` (two newlines) or `newline`"""
     sentinel: str = ""
     """the token that ends a turn, which must never occur in text; empty: an id the tokenizer does not use, else an unused
     special token"""
@@ -89,11 +92,20 @@ class ScheduleConfig:
     """Who writes when."""
 
     name: str = "word"
-    """`word` (redraw where a word begins) or `solo` (the senior writes everything: vanilla GRPO)"""
+    """`word` (redraw where a word begins), `token` (after every token), `step` (at a paragraph break), `chunk` (every
+    chunk_tokens tokens), `alternate` (pass the pen where a word begins) or `solo` (the senior writes all: vanilla GRPO)"""
     prob_senior: float = 0.5
     """the chance that a redraw gives the pen to the senior"""
+    prob_senior_end: float = 0.5
+    """that chance at the last step, if `anneal` is not constant"""
+    anneal: str = "constant"
+    """how prob_senior changes over the run: `constant`, `linear` or `cosine`"""
     max_gap_tokens: int = 32
-    """at most this many tokens between two redraws"""
+    """at most this many tokens between two redraws; word and alternate"""
+    chunk_tokens: int = 8
+    """tokens between two redraws; chunk"""
+    alternates: bool = False
+    """whether a redraw passes the pen, the senior beginning, instead of tossing a coin; step and chunk"""
 
 
 @dataclass
@@ -298,6 +310,8 @@ def _problems(config: Config) -> Iterator[str]:
         yield f"eval.sampling.temperature={config.eval.sampling.temperature}: give 0 (greedy) or at least {MIN_TEMPERATURE}"
     if config.schedule.prob_senior == 0 and config.schedule.name != "solo":
         yield "schedule.prob_senior=0: the senior would write nothing and learn nothing; give a number above 0"
+    if config.schedule.prob_senior_end == 0 and config.schedule.anneal != "constant":
+        yield "schedule.prob_senior_end=0: the senior would write nothing and learn nothing; give a number above 0"
     if config.learner.dtype == "bfloat16" and config.learner.zero_stage == 0:
         yield "learner.zero_stage=0: bfloat16 needs the float32 master weights that ZeRO keeps; choose learner.zero_stage=1"
     rollouts = config.rollout.prompts_per_step * config.rollout.group_size
@@ -324,7 +338,9 @@ _CHOICES = {
     "model.dtype": ("float32", "bfloat16"),
     "model.word_boundary": ("word", "word_or_newline"),
     "data.source": ("arith", "jsonl"),
-    "schedule.name": ("word", "solo"),
+    "model.step_boundary": ("paragraph", "newline"),
+    "schedule.name": tuple(SCHEDULES),
+    "schedule.anneal": ("constant", "linear", "cosine"),
     "algo.advantage": tuple(ESTIMATORS),
     "algo.old_logprobs": ("rollout", "learner"),
     "learner.dtype": ("float32", "bfloat16"),
@@ -339,7 +355,9 @@ _RANGES = [
     ("data.held_out_fraction", 0, 0.99),
     ("data.max_prompt_tokens", 1, math.inf),
     ("schedule.prob_senior", 0, 1),
+    ("schedule.prob_senior_end", 0, 1),
     ("schedule.max_gap_tokens", 1, math.inf),
+    ("schedule.chunk_tokens", 1, math.inf),
     ("rollout.prompts_per_step", 1, math.inf),
     # A group of one has no other reward to compare with: its advantage is always zero.
     ("rollout.group_size", 2, math.inf),

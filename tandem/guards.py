@@ -30,7 +30,7 @@ def check_authorship(groups: Sequence[Group], schedule: Schedule, boundaries: np
         if not np.array_equal(rollout.authorship, replay(schedule, boundaries, rollout.seed, rollout.token_ids)):
             raise GuardError(f"rollout {rollout.id}: its authorship mask is not what the schedule implies for its tokens")
     share = senior_token_fraction(groups)
-    if schedule.solo:
+    if schedule.solo or schedule.alternates:
         return
     if share in (0.0, 1.0) and 0 < schedule.prob_senior < 1:
         raise GuardError(

@@ -23,14 +23,15 @@ class TurnStart(NamedTuple):
     gap: int
     threshold: int
     max_gap: int
+    alternates: int
 
     @classmethod
     def at(cls, pen: Pen) -> TurnStart:
         """The start of a turn at the pen's present state."""
-        return cls(pen.seed, pen.position, pen.gap, pen.threshold, pen.max_gap)
+        return cls(pen.seed, pen.position, pen.gap, pen.threshold, pen.max_gap, pen.alternates)
 
 
-_SEED, _POSITION, _GAP, _THRESHOLD, _MAX_GAP, _AUTHOR, _FOLLOWS = range(7)
+_SEED, _POSITION, _GAP, _THRESHOLD, _MAX_GAP, _ALTERNATES, _AUTHOR, _FOLLOWS = range(8)
 
 
 class HandoffBatch:
@@ -42,7 +43,7 @@ class HandoffBatch:
 
     def __init__(self, boundaries: torch.Tensor, *, author: int, sentinel: int, rows: int) -> None:
         self._boundaries, self._author, self._sentinel = boundaries, author, sentinel
-        self._state = torch.zeros(7, rows, dtype=torch.int64, device=boundaries.device)
+        self._state = torch.zeros(8, rows, dtype=torch.int64, device=boundaries.device)
 
     def admit(self, row: int, start: TurnStart | None, written: Sequence[int] = ()) -> None:
         """Puts a turn in `row`, `written` being the tokens it has already produced (after a preemption)."""
@@ -74,6 +75,7 @@ class HandoffBatch:
             seed=state[_SEED],
             threshold=state[_THRESHOLD],
             max_gap=state[_MAX_GAP],
+            alternates=state[_ALTERNATES],
         )
         self._state[_POSITION, index], self._state[_AUTHOR, index], self._state[_GAP, index] = position, author, gap
 

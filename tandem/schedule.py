@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tandem.rollout import SENIOR
+from tandem.rollout import JUNIOR, SENIOR
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -41,14 +41,16 @@ def coin(seed: Any, position: Any) -> Any:
 
 @dataclass(frozen=True)
 class Schedule:
-    """One rollout's schedule: redraw the author where a token begins a word, or when too many tokens passed without a redraw.
+    """One rollout's schedule: redraw the author after a boundary token, or when too many tokens passed without a redraw.
 
     `prob_senior` is the chance that a redraw gives the pen to the senior; 1 is the solo schedule. `max_gap_tokens` bounds the
-    tokens between redraws (arXiv 2606.28166, schedule `word`).
+    tokens between redraws (arXiv 2606.28166). A schedule that `alternates` tosses no coin: every redraw passes the pen, and the
+    senior begins.
     """
 
     prob_senior: float = 0.5
     max_gap_tokens: int = 32
+    alternates: bool = False
 
     @property
     def threshold(self) -> int:
@@ -58,18 +60,20 @@ class Schedule:
     @property
     def solo(self) -> bool:
         """Whether the senior writes every token, so that no junior is needed."""
-        return self.threshold >= COIN_SIDES
+        return not self.alternates and self.threshold >= COIN_SIDES
 
 
-def redraw(author: Any, gap: Any, *, position: Any, boundary: Any, seed: Any, threshold: Any, max_gap: Any) -> tuple[Any, Any]:
+def redraw(
+    author: Any, gap: Any, *, position: Any, boundary: Any, seed: Any, threshold: Any, max_gap: Any, alternates: Any = 0
+) -> tuple[Any, Any]:
     """The handoff rule: who writes next, and how many tokens will then have passed since the last redraw.
 
     Ints, or int64 tensors of one shape. `author` wrote the token that was just emitted; `gap` counts the tokens since the last
     redraw up to, not including, that token; `position` counts all tokens of the rollout so far, including it; `boundary` is 1
-    if it begins a word. Returns the next author and gap.
+    if it is one; `alternates` is 1 if a redraw passes the pen without a coin. Returns the next author and gap.
     """
     gap = gap + 1
-    drawn = (coin(seed, position) < threshold) * 1
+    drawn = alternates * (1 - author) + (1 - alternates) * (coin(seed, position) < threshold)
     due = boundary | ((gap >= max_gap) * 1)
     return due * drawn + (1 - due) * author, (1 - due) * gap
 
@@ -82,13 +86,14 @@ class Pen:
 
     def __init__(self, schedule: Schedule, boundaries: Sequence[int] | np.ndarray, seed: int) -> None:
         self.seed, self.threshold, self.max_gap = seed, schedule.threshold, schedule.max_gap_tokens
+        self.alternates = int(schedule.alternates)
         self._boundaries = boundaries
         self.position = 0
         """Tokens written so far."""
         self.gap = 0
         """Tokens since the last redraw."""
-        self.author: int = (coin(seed, 0) < self.threshold) * SENIOR
-        """Who writes the next token; a coin draws the first author."""
+        self.author: int = SENIOR if schedule.alternates or coin(seed, 0) < self.threshold else JUNIOR
+        """Who writes the next token."""
 
     def wrote(self, token: int) -> int:
         """Notes that the present author emitted `token`; returns the author of the next one."""
@@ -101,6 +106,7 @@ class Pen:
             seed=self.seed,
             threshold=self.threshold,
             max_gap=self.max_gap,
+            alternates=self.alternates,
         )
         return self.author
 

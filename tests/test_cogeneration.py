@@ -14,11 +14,12 @@ from transformers import AutoModelForCausalLM
 from actors.rollout import GroupTask
 from actors.rollout_pool import engine_specs
 from tandem.authors import Authors
-from tandem.config import Config
+from tandem.config import Config, ScheduleConfig
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Problem, Prompt, Rollout
 from tandem.schedule import Schedule, replay
+from tandem.schedules import SCHEDULES
 
 WORD, SOLO, JUNIOR_ALONE = Schedule(0.5, 32), Schedule(1.0), Schedule(0.0)
 MAX_TOKENS = 96
@@ -96,14 +97,17 @@ def test_the_junior_alone_and_prob_senior_one_write_the_same_greedy_text(engines
     assert all((rollout.authorship == JUNIOR).all() for rollout in junior)
 
 
-def test_the_mask_is_the_schedule_replayed(engines: EnginePair, prompts: list[Prompt], authors: Authors) -> None:
-    for schedule in (WORD, Schedule(0.8, 2), Schedule(0.2, 1)):
-        rollouts = write(engines, prompts, schedule, f"replay-{schedule.prob_senior}", group_size=4)
-        for rollout in rollouts:
-            implied = replay(schedule, authors.boundaries, rollout.seed, rollout.token_ids)
-            np.testing.assert_array_equal(rollout.authorship, implied)
-        share = np.concatenate([rollout.authorship for rollout in rollouts]).mean()
-        assert abs(share - schedule.prob_senior) < 0.06
+@pytest.mark.parametrize("name", [*sorted(SCHEDULES), "step, alternating"])
+def test_the_mask_is_the_schedule_replayed(engines: EnginePair, prompts: list[Prompt], authors: Authors, name: str) -> None:
+    settings = ScheduleConfig(prob_senior=0.6, max_gap_tokens=3, alternates=name.endswith("alternating"))
+    schedule = SCHEDULES[name.split(",")[0]](settings, settings.prob_senior)
+    rollouts = write(engines, prompts, schedule, f"replay-{name}", group_size=3)
+    for rollout in rollouts:
+        implied = replay(schedule, authors.boundaries, rollout.seed, rollout.token_ids)
+        np.testing.assert_array_equal(rollout.authorship, implied)
+    share = np.concatenate([rollout.authorship for rollout in rollouts]).mean()
+    expected = 1.0 if schedule.solo else 0.5 if schedule.alternates else settings.prob_senior
+    assert abs(share - expected) < 0.08
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])

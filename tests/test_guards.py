@@ -30,10 +30,8 @@ NO_WORDS = np.zeros(4, np.uint8)
 def step(schedule: Schedule, *, rollouts: int = 64, tokens: int = 50, first_seed: int = 0) -> list[Group]:
     """One step's groups of eight, written as the schedule says."""
     rng = np.random.default_rng(first_seed)
-    written = [
-        scheduled_rollout(schedule, WORDS, seed, rng.integers(0, 4, tokens))
-        for seed in range(first_seed, first_seed + rollouts)
-    ]
+    seeds = range(first_seed, first_seed + rollouts)
+    written = [scheduled_rollout(schedule, WORDS, seed, rng.integers(0, 4, tokens)) for seed in seeds]
     return [judged_group(written[i : i + 8]) for i in range(0, rollouts, 8)]
 
 
@@ -106,6 +104,12 @@ def test_a_share_far_from_the_schedules_stops_the_run(seniors: int, juniors: int
     with pytest.raises(GuardError, match=f"the senior wrote {seniors / 40:.3f} of this step's tokens, but .*prob_senior=0.5"):
         check_authorship(groups, WORD, NO_WORDS, TOLERANCE)
     check_authorship(groups, WORD, NO_WORDS, 0.4)
+
+
+@pytest.mark.parametrize(("seniors", "juniors"), [(26, 14), (14, 26)])
+def test_a_share_that_chance_explains_passes(seniors: int, juniors: int) -> None:
+    groups = [unbroken(seeds_of(SENIOR, seniors)), unbroken(seeds_of(JUNIOR, juniors))]
+    check_authorship(groups, WORD, NO_WORDS, TOLERANCE)
 
 
 def test_solo_means_the_senior_alone() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from types import SimpleNamespace
 
@@ -223,7 +223,5 @@ def test_the_spec_reaches_the_engines_processes_whole() -> None:
 
 @given(table=st.lists(st.integers(0, 1), min_size=1, max_size=100))
 def test_packed_boundaries_are_the_table(table: list[int]) -> None:
-    packed = EngineSpec(
-        **{**vars(spec(SENIOR)), "packed_boundaries": pack_boundaries(np.array(table)), "vocabulary": len(table)}
-    )
+    packed = replace(spec(SENIOR), packed_boundaries=pack_boundaries(np.array(table)), vocabulary=len(table))
     assert packed.boundaries().tolist() == table

@@ -162,7 +162,7 @@ def test_what_begins_a_word(rule: BoundaryRule, expected: set[str]) -> None:
     ids = tokenizer.encode("Add 5: 43 + 5 = 48.\nThe answer<|end|>")
     surfaces = tokenizer.convert_ids_to_tokens(ids)
     found = {surface for i, surface in zip(ids, surfaces, strict=True) if table[i]}
-    assert {surface for surface in found if len(surface) < 3 or surface in expected} == expected
+    assert found == expected
     assert not table[tokenizer.all_special_ids].any()
     assert not table[len(tokenizer) :].any()
 

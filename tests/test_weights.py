@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tandem.weights import ALIGNMENT, PublishedWeights, TensorSpec, WeightLayout
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.int8, torch.bool, torch.int64]
 
+Change = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
 shapes = st.lists(st.integers(0, 9), max_size=3).map(tuple)
 listings = st.lists(st.tuples(shapes, st.sampled_from(DTYPES)), max_size=12)
 
@@ -172,7 +174,7 @@ def test_the_fingerprint_changes_with_every_byte(tensors: dict[str, torch.Tensor
     ],
     ids=["a tensor more", "a tensor less", "another name", "two exchanged", "another shape", "another dtype"],
 )
-def test_the_fingerprint_changes_with_anything_else(tensors: dict[str, torch.Tensor], change: object) -> None:
+def test_the_fingerprint_changes_with_anything_else(tensors: dict[str, torch.Tensor], change: Change) -> None:
     assert checksum(change(tensors).items()) != checksum(tensors.items())
 
 
