@@ -16,6 +16,14 @@ TURN = "turn"
 """The key of `SamplingParams.extra_args` under which a request carries its `TurnStart`."""
 
 
+def carried_turn(params: SamplingParams) -> TurnStart | None:
+    """The turn that a request carries, if it does. Raises `ValueError` when it carries something else under that name."""
+    turn = (params.extra_args or {}).get(TURN)
+    if turn is not None and len(turn) != len(TurnStart._fields):
+        raise ValueError(f"extra_args[{TURN!r}] must hold {TurnStart._fields}, not {turn}")
+    return TurnStart(*turn) if turn is not None else None
+
+
 @dataclass
 class _Row:
     output: list[int]
@@ -44,9 +52,7 @@ class HandoffProcessor(LogitsProcessor):
     @classmethod
     def validate_params(cls, sampling_params: SamplingParams) -> None:
         """Raises `ValueError` when a request carries something else than a `TurnStart`."""
-        turn = (sampling_params.extra_args or {}).get(TURN)
-        if turn is not None and len(turn) != len(TurnStart._fields):
-            raise ValueError(f"extra_args[{TURN!r}] must hold {TurnStart._fields}, not {turn}")
+        carried_turn(sampling_params)
 
     def is_argmax_invariant(self) -> bool:
         """False: the sentinel must be forced and forbidden under greedy decoding too."""
@@ -74,11 +80,11 @@ class HandoffProcessor(LogitsProcessor):
         for row in update.removed:
             self._forget(row)
         for row, params, _, output in update.added:
-            turn = (params.extra_args or {}).get(TURN)
+            turn = carried_turn(params)
             if turn is None:
                 self._forget(row)
                 continue
-            self._batch.admit(row, TurnStart(*turn), output)
+            self._batch.admit(row, turn, output)
             self._rows[row] = _Row(output, len(output))
         for source, target, direction in update.moved:
             here, there = self._rows.pop(source, None), self._rows.pop(target, None)

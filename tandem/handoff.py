@@ -14,6 +14,9 @@ import torch
 
 from tandem.schedule import Pen, redraw
 
+Rows = Sequence[int] | torch.Tensor
+"""Integers [n], on the host or on the device."""
+
 
 class TurnStart(NamedTuple):
     """What an engine must know at the start of a turn to follow the schedule by itself."""
@@ -62,28 +65,37 @@ class HandoffBatch:
         """Exchanges two rows."""
         self._state[:, [one, other]] = self._state[:, [other, one]]
 
-    def advance(self, rows: Sequence[int], tokens: Sequence[int]) -> None:
-        """Notes that each of `rows` (distinct) emitted the token of the same index."""
-        index = torch.tensor(rows, dtype=torch.int64, device=self._state.device)
-        state = self._state[:, index]
-        position = state[_POSITION] + 1
-        author, gap = redraw(
-            state[_AUTHOR],
-            state[_GAP],
-            position=position,
-            boundary=self._boundaries[torch.tensor(tokens, dtype=torch.int64, device=self._state.device)],
-            seed=state[_SEED],
-            threshold=state[_THRESHOLD],
-            max_gap=state[_MAX_GAP],
-            alternates=state[_ALTERNATES],
+    def advance(self, rows: Rows, tokens: Rows, emitted: torch.Tensor | None = None) -> None:
+        """Notes that each of `rows` (distinct) emitted the token of the same index; if given, only where `emitted` holds."""
+        index, written = self._indices(rows), self._indices(tokens)
+        before = self._state[:, index]
+        after = before.clone()
+        after[_POSITION] += 1
+        after[_AUTHOR], after[_GAP] = redraw(
+            before[_AUTHOR],
+            before[_GAP],
+            position=after[_POSITION],
+            boundary=self._boundaries[written],
+            seed=before[_SEED],
+            threshold=before[_THRESHOLD],
+            max_gap=before[_MAX_GAP],
+            alternates=before[_ALTERNATES],
         )
-        self._state[_POSITION, index], self._state[_AUTHOR, index], self._state[_GAP, index] = position, author, gap
+        self._state[:, index] = after if emitted is None else torch.where(emitted, after, before)
 
-    def force(self, logits: torch.Tensor) -> torch.Tensor:
-        """Leaves only the sentinel where the pen has passed and forbids it elsewhere; `logits` [R, V], in place."""
-        state = self._state[:, : logits.shape[0]]
-        passed = ((state[_AUTHOR] != self._author) & (state[_FOLLOWS] == 1)).nonzero().squeeze(1)
-        logits[:, self._sentinel] = -torch.inf
-        logits[passed] = -torch.inf
-        logits[passed, self._sentinel] = 0.0
+    def force(self, logits: torch.Tensor, rows: Rows | None = None) -> torch.Tensor:
+        """Leaves only the sentinel where the pen has passed and forbids it elsewhere; in place.
+
+        `logits` is [R, V]; its rows belong to `rows` of the batch, or to the first R.
+        """
+        state = self._state[:, : len(logits)] if rows is None else self._state[:, self._indices(rows)]
+        passed = (state[_AUTHOR] != self._author) & (state[_FOLLOWS] == 1)
+        if logits.device.type == "cpu":
+            logits[passed.nonzero().squeeze(1)] = -torch.inf  # few rows: going over all logits would cost more
+        else:
+            logits.masked_fill_(passed[:, None], -torch.inf)  # nonzero() would wait for the device
+        logits[:, self._sentinel] = torch.where(passed, 0.0, -torch.inf)
         return logits
+
+    def _indices(self, values: Rows) -> torch.Tensor:
+        return torch.as_tensor(values, dtype=torch.int64, device=self._state.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
 
@@ -12,6 +12,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from turns import (
+    BOUNDARIES,
+    SENTINEL,
+    SLOTS,
+    TOKENS,
+    VOCABULARY,
+    Turn,
+    authors,
+    check_forced,
+    new_turn,
+    randoms,
+    spec,
+    vllm_config,
+)
 from vllm import SamplingParams
 from vllm.v1.sample.logits_processor import LogitsProcessors
 from vllm.v1.worker.gpu_input_batch import CachedRequestState, InputBatch
@@ -21,51 +35,6 @@ from actors.handoff_processor import TURN, HandoffProcessor
 from tandem.handoff import HandoffBatch, TurnStart
 from tandem.rollout import JUNIOR, SENIOR
 from tandem.schedule import Pen, Schedule
-
-VOCABULARY = 12
-SENTINEL = 9
-BOUNDARIES = np.array([0, 0, 1, 0, 0, 1, 0, 1, 0, 0, 0, 0], np.uint8)
-TOKENS = [token for token in range(VOCABULARY) if token != SENTINEL]
-SLOTS = 6
-
-authors = st.sampled_from([SENIOR, JUNIOR])
-randoms = st.integers(0, 2**32 - 1).map(Random)
-
-
-@dataclass
-class Turn:
-    """A turn on its way: where it started, what it has written, and the pen that says what must come next."""
-
-    start: TurnStart
-    pen: Pen
-    written: list[int] = field(default_factory=list)
-
-    def write(self, token: int) -> None:
-        self.written.append(token)
-        self.pen.wrote(token)
-
-
-def new_turn(random: Random, author: int) -> Turn:
-    """A turn of `author` somewhere in a rollout."""
-    while True:
-        pen = Pen(Schedule(random.random(), random.randint(1, 12)), BOUNDARIES, random.getrandbits(32))
-        for _ in range(random.randint(0, 30)):
-            pen.wrote(random.choice(TOKENS))
-        if pen.author == author:
-            return Turn(TurnStart.at(pen), copy.copy(pen))
-
-
-def check_forced(forced: torch.Tensor, logits: torch.Tensor, turns: list[Turn | None], author: int) -> None:
-    """Only the sentinel is left where the pen has passed; elsewhere everything but it is as it was."""
-    others = torch.arange(VOCABULARY) != SENTINEL
-    for row, turn in enumerate(turns):
-        if turn is not None and turn.pen.author != author:
-            assert torch.isfinite(forced[row, SENTINEL])
-            assert torch.isinf(forced[row, others]).all()
-        else:
-            assert forced[row, SENTINEL] == -torch.inf
-            assert torch.equal(forced[row, others], logits[row, others])
-
 
 # The batch state
 
@@ -110,27 +79,6 @@ def test_the_batch_follows_the_pen_through_every_change_of_rows(author: int, ran
 
 
 # The adapter to vLLM
-
-
-def spec(author: int) -> EngineSpec:
-    return EngineSpec(
-        author=author,
-        model="model",
-        dtype="float32",
-        seed=1,
-        max_model_len=128,
-        max_num_seqs=SLOTS,
-        sentinel=SENTINEL,
-        eos_ids=(1, 2),
-        packed_boundaries=pack_boundaries(BOUNDARIES),
-        vocabulary=VOCABULARY,
-        cores=(0, 1),
-    )
-
-
-def vllm_config(author: int) -> SimpleNamespace:
-    """What the processor reads of vLLM's configuration."""
-    return SimpleNamespace(additional_config=spec(author).carried(), scheduler_config=SimpleNamespace(max_num_seqs=SLOTS))
 
 
 def input_batch(processor: HandoffProcessor) -> InputBatch:
