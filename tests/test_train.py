@@ -71,6 +71,8 @@ def start(tmp_path: Path, temporary: Path, authors: Authors) -> Iterator[Any]:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # A shell that runs the tests in the background lets its children ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         processes.append(process)
         return process
