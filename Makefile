@@ -19,6 +19,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 # torch looks for ninja on the path when it compiles an operator.
 export PATH := $(VENV)/bin:$(PATH)
+# The tests' files stay in the clone too.
+PYTEST := python -m pytest --basetemp=.pytest_cache/tmp
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -39,11 +41,11 @@ train: setup  ## train a senior with the defaults, or with ARGS="steps=20 schedu
 
 test: setup lint  ## lint, then every test that takes seconds
 	@echo "== Tests"
-	@python -m pytest -m "not slow" --durations=10
+	@$(PYTEST) -m "not slow" --durations=10
 
 test-all: setup lint  ## lint, then all tests, the slow ones too
 	@echo "== All tests"
-	@python -m pytest --durations=20
+	@$(PYTEST) --durations=20
 
 lint: $(INSTALLED)  ## ruff, types, import contracts
 	@echo "== Lint"
