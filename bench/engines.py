@@ -1,0 +1,95 @@
+"""A pair of real engines in the benchmark's own process, and what writing on them costs."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+
+from actors.engine_spec import EngineSpec
+from tandem.rollout import JUNIOR, SENIOR, Rollout
+
+if TYPE_CHECKING:
+    from actors.engine import Engine
+
+ENGINE = "actors.engine:Engine"
+"""The engine that training uses."""
+
+
+@dataclass(frozen=True)
+class EnginePair:
+    """A started senior and junior engine, and the operating system's view of their processes."""
+
+    engines: dict[int, Engine]
+    processes: dict[int, psutil.Process]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One batch of rollouts: what was written, in what time, and the share of it for which each process was computing."""
+
+    rollouts: int
+    tokens: int
+    handoffs: int
+    seconds: float
+    busy_senior: float
+    busy_junior: float
+    busy_exchange: float
+    """of this process: the pens, the sessions and vLLM's front end of both engines"""
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens written per second, by all authors together."""
+        return self.tokens / self.seconds
+
+
+@asynccontextmanager
+async def engine_pair(specs: dict[int, EngineSpec], engine: str = ENGINE) -> AsyncIterator[EnginePair]:
+    """Starts an engine of the class `engine` (MODULE:NAME) for each author, both at once, and ends them in the end."""
+    # Only now: vLLM reads the environment when it is imported.
+    from actors.engine import quiet_environment
+
+    quiet_environment()
+    module, name = engine.split(":")
+    build = getattr(importlib.import_module(module), name)
+    before = set(psutil.Process().children())
+    engines = dict(zip(specs, await asyncio.gather(*(asyncio.to_thread(build, spec) for spec in specs.values())), strict=True))
+    try:
+        started = set(psutil.Process().children()) - before
+        yield EnginePair(engines, {author: bound_process(started, spec) for author, spec in specs.items()})
+    finally:
+        await asyncio.gather(*(asyncio.to_thread(each.close) for each in engines.values()))
+
+
+async def measure(writing: Awaitable[Sequence[Rollout]], processes: dict[int, psutil.Process]) -> Measured:
+    """What `writing` took, with the engines in `processes`."""
+    watched = [psutil.Process(), *(processes[author] for author in (SENIOR, JUNIOR) if author in processes)]
+    start, before = time.perf_counter(), [_cpu_seconds(process) for process in watched]
+    rollouts = await writing
+    seconds = time.perf_counter() - start
+    busy = [(_cpu_seconds(process) - spent) / seconds for process, spent in zip(watched, before, strict=True)]
+    return Measured(
+        rollouts=len(rollouts),
+        tokens=sum(map(len, rollouts)),
+        handoffs=sum(rollout.handoffs for rollout in rollouts),
+        seconds=seconds,
+        busy_exchange=busy[0],
+        busy_senior=busy[1],
+        busy_junior=busy[2] if len(busy) > 2 else 0.0,
+    )
+
+
+def bound_process(started: set[psutil.Process], spec: EngineSpec) -> psutil.Process:
+    """The engine's process: of those with its cores, the one that has worked most (Python's own helpers do nothing)."""
+    return max((p for p in started if p.cpu_affinity() == list(spec.cores)), key=_cpu_seconds)
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system

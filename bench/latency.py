@@ -1,0 +1,80 @@
+"""What one handoff takes, early and late in a long text: it must not depend on what was written before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from statistics import median
+
+import numpy as np
+
+from bench.engines import EnginePair
+from bench.report import Figures
+from bench.workload import Workload
+from tandem.cogen import Session, Token, cogenerate
+from tandem.rollout import JUNIOR, SENIOR, Rollout
+from tandem.schedule import Pen, Schedule
+
+POSITIONS = (256, 4_000)
+REACH = 128
+"""A position stands for the tokens this far around it."""
+TOKENS = POSITIONS[-1] + REACH
+
+
+class TimedSession:
+    """A `tandem.cogen.Session` that notes in `arrivals` (seconds, one entry a token) when each token came."""
+
+    def __init__(self, session: Session, arrivals: list[float]) -> None:
+        self._session, self._arrivals = session, arrivals
+
+    def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
+        """As the session does it."""
+        self._session.begin_turn(heard, pen, budget)
+
+    async def read(self) -> Sequence[Token]:
+        """As the session does it."""
+        tokens = await self._session.read()
+        self._arrivals += [time.perf_counter()] * len(tokens)
+        return tokens
+
+    async def close(self) -> None:
+        """As the session does it."""
+        await self._session.close()
+
+
+async def handoff_latencies(pair: EnginePair, work: Workload, repeats: int) -> Figures:
+    """The handoff latency at each of `POSITIONS`, in microseconds: from the boundary token to the partner's first token, less a
+    solo decode step at that length; and `handoff_cost_growth`, the last over the first.
+
+    One rollout at a time, `repeats` of them with handoffs and as many solo, in turn; medians over all of a window's tokens.
+    """
+    passed: dict[int, list[float]] = {position: [] for position in POSITIONS}
+    steps: dict[int, list[float]] = {position: [] for position in POSITIONS}
+    for repeat in range(repeats):
+        prompt = repeat % len(work.prompts)
+        solo, solo_gaps = await _timed(pair, work, prompt, f"long-solo-{repeat}", [SENIOR], Schedule(prob_senior=1.0))
+        rollout, gaps = await _timed(pair, work, prompt, f"long-tandem-{repeat}", [SENIOR, JUNIOR], work.schedule)
+        changed = np.diff(rollout.authorship) != 0
+        for position in POSITIONS:
+            window = slice(position - REACH, position + REACH)
+            passed[position] += gaps[window][changed[window]].tolist()
+            steps[position] += solo_gaps[window].tolist()
+        assert len(solo) == len(rollout) == work.tokens
+    figures: Figures = {}
+    for position in POSITIONS:
+        figures[f"decode_step_us_at_{position}"] = round(1e6 * median(steps[position]))
+        figures[f"handoff_us_at_{position}"] = round(1e6 * (median(passed[position]) - median(steps[position])))
+        figures[f"handoffs_at_{position}"] = len(passed[position])
+    first, last = (median(passed[position]) - median(steps[position]) for position in POSITIONS)
+    figures["handoff_cost_growth"] = round(last / first, 3)
+    return figures
+
+
+async def _timed(
+    pair: EnginePair, work: Workload, prompt: int, rollout_id: str, authors: Sequence[int], schedule: Schedule
+) -> tuple[Rollout, np.ndarray]:
+    """One rollout, and the seconds between each of its tokens and the next, float [T - 1]."""
+    arrivals: list[float] = []
+    sessions = {a: TimedSession(pair.engines[a].session(rollout_id, work.temperature), arrivals) for a in authors}
+    rollout = await cogenerate(rollout_id, work.prompts[prompt], sessions, schedule, work.boundaries, prompt, work.limits)
+    return rollout, np.diff(arrivals)

@@ -1,0 +1,77 @@
+"""How measurements are told: medians, ratios between the modes, the machine they were made on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+import psutil
+from rich.table import Table
+
+from bench.engines import Measured
+
+Runs = Mapping[str, Sequence[Measured]]
+"""Each mode's repeats."""
+Figures = dict[str, float | int | str]
+"""What a benchmark prints as one flat JSON object."""
+
+RATIOS = {
+    "tandem_over_solo": ("tandem", "solo"),
+    "tandem_over_naive": ("tandem", "naive"),
+    "tandem_over_dual": ("tandem", "dual"),
+    "tandem_over_solo_same_hardware": ("tandem", "solo_two_devices"),
+    "variant_over_tandem": ("tandem_variant", "tandem"),
+}
+
+
+def figures(runs: Runs) -> Figures:
+    """Medians over the repeats, and what follows from them.
+
+    `handoff_cost_us` is the time per handoff beyond the tokens' own: tandem's time less that of as many tokens written solo
+    on the same hardware, over the handoffs.
+    """
+    speed = {mode: median(run.tokens_per_s for run in repeats) for mode, repeats in runs.items()}
+    found: Figures = {f"{mode}_tokens_per_s": round(value, 1) for mode, value in speed.items()}
+    for name, (mode, other) in RATIOS.items():
+        if mode in speed and other in speed:
+            found[name] = round(speed[mode] / speed[other], 3)
+    if "tandem" in runs:
+        tandem = runs["tandem"]
+        found["turns_per_s"] = round(median((run.handoffs + run.rollouts) / run.seconds for run in tandem), 1)
+        if "solo_two_devices" in runs and all(run.handoffs for run in tandem):
+            own = 1 / speed["solo_two_devices"]
+            found["handoff_cost_us"] = round(1e6 * median((run.seconds - run.tokens * own) / run.handoffs for run in tandem), 1)
+        found["engine_busy_senior"] = round(median(run.busy_senior for run in tandem), 3)
+        found["engine_busy_junior"] = round(median(run.busy_junior for run in tandem), 3)
+        found["exchange_busy"] = round(median(run.busy_exchange for run in tandem), 3)
+    return found
+
+
+def table(runs: Runs) -> Table:
+    """Each mode's speed, the median and the range over its repeats, and what its processes were doing."""
+    shown = Table(title="Co-generation", caption="senior, junior, exchange: the share of the time each process was computing")
+    for title in ("mode", "tokens/s", "range", "tokens", "handoffs", "senior", "junior", "exchange"):
+        shown.add_column(title, justify="left" if title == "mode" else "right")
+    for mode, repeats in runs.items():
+        speeds = [run.tokens_per_s for run in repeats]
+        busy = [median(getattr(run, f"busy_{who}") for run in repeats) for who in ("senior", "junior", "exchange")]
+        shown.add_row(
+            mode,
+            f"{median(speeds):.0f}",
+            f"{min(speeds):.0f}-{max(speeds):.0f}",
+            f"{median(run.tokens for run in repeats):.0f}",
+            f"{median(run.handoffs for run in repeats):.0f}",
+            *(f"{share:.0%}" for share in busy),
+        )
+    return shown
+
+
+def machine() -> str:
+    """The processor, the cores this process may use, and the memory."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{names[0] if names else platform.processor()}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB"

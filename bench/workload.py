@@ -1,0 +1,108 @@
+"""What the benchmarks write: prompts, a schedule, and rollouts of a fixed length."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from transformers import AutoConfig
+
+from actors.engine_spec import EngineSpec, pack_boundaries
+from launch.entry import CONF, set_environment
+from tandem.authors import load_authors
+from tandem.cogen import Limits
+from tandem.config import Config, load
+from tandem.data.problems import load_problems
+from tandem.data.prompts import encode
+from tandem.rollout import JUNIOR, SENIOR
+from tandem.schedule import Schedule
+from tandem.schedules import schedule_at
+
+DTYPES = {"tiny": "float32", "smollm2": "bfloat16"}
+"""The models a benchmark runs on, and their dtype."""
+SEED = 1
+WARM_UP_TOKENS = 8
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Rollouts to write, all of exactly `tokens` tokens: no end-of-sequence id ends them."""
+
+    prompts: list[tuple[int, ...]]
+    tokens: int
+    schedule: Schedule
+    boundaries: np.ndarray
+    """uint8 [V], 1 where the schedule redraws the author"""
+    limits: Limits
+    specs: dict[int, EngineSpec]
+    """one engine an author, self-paired, each with an equal share of the cores"""
+    temperature: float = 1.0
+
+    @property
+    def cores(self) -> tuple[int, ...]:
+        """All cores that the engines have together."""
+        return tuple(core for spec in self.specs.values() for core in spec.cores)
+
+
+def prepare(model: str, rollouts: int, tokens: int) -> Workload:
+    """The workload of `rollouts` different problems of the offline task, written by `model` (a key of `DTYPES`).
+
+    Their schedule is the configuration's default, `word`. Raises `ValueError` on fewer than two cores and where the model's
+    context is too short.
+    """
+    available = sorted(os.sched_getaffinity(0))
+    if len(available) < 2:
+        raise ValueError("an engine each needs two CPU cores, and this process may run on one only")
+    config = _config(model)
+    set_environment(config.cache_path)
+    authors = load_authors(config)
+    problems = load_problems(config.data, SEED, authors.tokenizer).train.batch(0, rollouts)
+    prompts = [prompt.token_ids for prompt in encode(problems, authors.tokenizer, config.data)[0]]
+    context = max(map(len, prompts)) + tokens + 1
+    longest = AutoConfig.from_pretrained(authors.senior).max_position_embeddings
+    if context > longest:
+        raise ValueError(f"tokens={tokens}: with its prompt that is {context} tokens, and {model} reads {longest} at most")
+    share = len(available) // 2
+
+    def spec(author: int, cores: Sequence[int]) -> EngineSpec:
+        return EngineSpec(
+            author=author,
+            model=str(authors.senior),
+            dtype=DTYPES[model],
+            seed=SEED * 1_000 + author,
+            max_model_len=context,
+            max_num_seqs=rollouts,
+            sentinel=authors.sentinel,
+            eos_ids=(),
+            packed_boundaries=pack_boundaries(authors.boundaries),
+            vocabulary=authors.vocabulary,
+            cores=tuple(cores),
+            kv_cache_gib=_kv_cache_gib(str(authors.senior), DTYPES[model], rollouts, context),
+        )
+
+    return Workload(
+        prompts=prompts,
+        tokens=tokens,
+        schedule=schedule_at(config, step=1),
+        boundaries=authors.boundaries,
+        limits=Limits(tokens, context, frozenset()),
+        specs={SENIOR: spec(SENIOR, available[:share]), JUNIOR: spec(JUNIOR, available[share : 2 * share])},
+    )
+
+
+def _config(model: str) -> Config:
+    ConfigStore.instance().store(name="schema", node=Config)
+    with initialize_config_dir(str(CONF), version_base=None):
+        return load(compose("config", [f"model={model}", "mode.device=cpu"]))
+
+
+def _kv_cache_gib(model: str, dtype: str, rollouts: int, context: int) -> float:
+    """A KV cache that holds `rollouts` texts of `context` tokens, with a block (128 tokens on CPU) to spare for each."""
+    shape = AutoConfig.from_pretrained(model)
+    head = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
+    entry = 2 * shape.num_hidden_layers * shape.num_key_value_heads * head * (4 if dtype == "float32" else 2)
+    return (rollouts + 1) * (context + 2 * 128) * entry / 2**30
