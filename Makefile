@@ -20,7 +20,7 @@ SHELL := /bin/bash
 # torch looks for ninja on the path when it compiles an operator.
 export PATH := $(VENV)/bin:$(PATH)
 # The tests' files stay in the clone too.
-PYTEST := python -m pytest --basetemp=.pytest_cache/tmp
+PYTEST := python -m pytest --basetemp=.pytest_tmp
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -62,7 +62,7 @@ check-gpu-requirements: $(VENV)/bin/pip  ## show that requirements-gpu.txt resol
 	@echo "requirements-gpu.txt resolves"
 
 clean:  ## remove .venv and what the tools left here; runs/ and the cache folder stay
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .pytest_tmp .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(INSTALLED): | $(VENV)/bin/pip
