@@ -61,3 +61,8 @@ def test_overrides_in_the_text_are_accepted(doc: Path) -> None:
 
 def test_the_readme_has_overrides_to_check() -> None:
     assert len(overrides(ROOT / "README.md")) > 10
+
+
+@every_doc
+def test_no_result_waits_for_its_figure(doc: Path) -> None:
+    assert not re.findall(r"\bRESULT_\w+", doc.read_text())
