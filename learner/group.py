@@ -142,7 +142,8 @@ class LearnerGroup:
                 deadline = min(deadline, time.monotonic() + FAILURE_GRACE_S)
         if failures:
             # A rank that died takes its peers' collectives down with it: it is the one to name.
-            rank, cause = min(failures.items(), key=lambda failure: not isinstance(failure[1], RayActorError))
+            # Among equals the first rank, so that the same failure is always told the same way.
+            rank, cause = min(failures.items(), key=lambda failure: (not isinstance(failure[1], RayActorError), failure[0]))
             raise LearnerError(f"learner rank {rank} of {len(self._ranks)} failed in {method!r}: {cause}") from cause
         if pending:
             raise LearnerError(
