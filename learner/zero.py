@@ -56,7 +56,7 @@ def engine_config(config: LearnerConfig, persistence_threshold: int) -> dict[str
 
 
 def build_engine(
-    policy: Policy, config: LearnerConfig, persistence_threshold: int = 100_000
+    policy: Policy, config: LearnerConfig, persistence_threshold: int
 ) -> tuple[DeepSpeedEngine, torch.optim.AdamW]:
     """The policy under ZeRO, and the AdamW inside it, whose parameter groups take the learning rate.
 
