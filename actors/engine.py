@@ -5,27 +5,42 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Sequence
+from typing import Any, ClassVar
 
 from vllm import SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.engine.protocol import StreamingInput
-from vllm.inputs import TokensPrompt
-from vllm.outputs import RequestOutput
+from vllm.inputs import TokensPrompt, tokens_input
+from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
 
+from actors.carried_turn import carrying
 from actors.engine_spec import EngineSpec
 from actors.engine_worker import BoundExecutor
-from actors.handoff_processor import TURN
-from tandem.cogen import Token
-from tandem.handoff import TurnStart
-from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR
-from tandem.schedule import Pen
+from tandem.cogen import AuthorLost, Token
+from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR, StopReason
+from tandem.schedule import Pen, TurnStart
 from tandem.weights import PublishedWeights
 
 
 class Engine:
     """A stock vLLM engine that writes for one author and follows the schedule."""
+
+    STEP_TOKENS: ClassVar = {"cpu": 512, "cuda": 8192}
+    """the most tokens that it computes in a step, by device. While many prompts pass through one engine at once, the other runs
+    out of rollouts; then all of them come to it together, and so on: short steps keep both busy."""
+    SCHEDULERS: ClassVar = {
+        "cpu": "actors.handoff_scheduler.HandoffScheduler",
+        "cuda": "actors.handoff_scheduler.AsyncHandoffScheduler",
+    }
+    """what ends turns, by device"""
+    PROCESSORS: ClassVar = {
+        "cpu": "actors.handoff_processor:HandoffProcessor",
+        "cuda": "actors.handoff_slot_processor:HandoffSlotProcessor",
+    }
+    """what ends turns by a sentinel, by device: vLLM's runners for CPUs and for GPUs take processors of different interfaces"""
 
     def __init__(self, spec: EngineSpec) -> None:
         """Starts the engine's process and waits until it answers (blocking: run it in a thread)."""
@@ -39,21 +54,31 @@ class Engine:
             seed=spec.seed,
             max_model_len=spec.max_model_len,
             max_num_seqs=spec.max_num_seqs,
-            max_num_batched_tokens=max(2048, spec.max_model_len),
+            max_num_batched_tokens=max(self.STEP_TOKENS[spec.device], 2 * spec.max_num_seqs),
             enforce_eager=spec.enforce_eager,
             kv_cache_memory_bytes=int(spec.kv_cache_gib * 2**30) if on_cpu else None,
             gpu_memory_utilization=spec.gpu_memory_fraction,
             distributed_executor_backend=BoundExecutor if on_cpu else None,
-            # Log-probabilities of the very distribution that is sampled from: temperature applied, sentinel excluded.
+            # Log-probabilities of the very distribution that is sampled from: temperature applied, a sentinel excluded.
             logprobs_mode="processed_logprobs",
-            logits_processors=["actors.handoff_processor:HandoffProcessor"],
+            **self._turn_ending(),
+            stream_interval=spec.stream_interval,
+            # Prompts come as tokens and tokens go out; vLLM would ask its tokenizer something at every turn.
+            skip_tokenizer_init=True,
             worker_extension_cls="actors.engine_worker.WeightReceiver",
             additional_config=spec.carried(),
-            async_scheduling=False,
+            async_scheduling=not on_cpu and spec.sentinel is None,
             enable_log_requests=False,
             disable_log_stats=True,
         )
         self._llm = AsyncLLM.from_engine_args(args)
+        self.stop_token_ids = [*spec.eos_ids] if spec.sentinel is None else [spec.sentinel, *spec.eos_ids]
+
+    def _turn_ending(self) -> dict[str, Any]:
+        """How vLLM is told to end turns."""
+        if self.spec.sentinel is None:
+            return {"scheduler_cls": self.SCHEDULERS[self.spec.device]}
+        return {"logits_processors": [self.PROCESSORS[self.spec.device]]}
 
     @property
     def rollouts_that_fit(self) -> int:
@@ -124,31 +149,44 @@ class EngineSession:
         self._begun = 0
         """turns begun"""
         self._ended = 0
-        """turns that the engine said were over, by a sentinel; it may lag behind while the partner writes"""
+        """turns that the engine said were over; with a sentinel it may lag behind while the partner writes"""
+        self._forgotten: list[int] = []
+        """the last token of a turn, which vLLM discards: it never read it"""
+        self.stop_reason: StopReason | None = None
+        """why the engine last ended a turn; None before it ended any"""
 
     def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
         """Gives the engine the tokens it has not seen and lets it write (see `tandem.cogen.Session`)."""
-        if pen.position and not heard:
+        if not self._forgotten and not heard:
             raise ValueError(f"rollout {self._rollout_id}: a turn must not begin without news")
         self._begun += 1
         self._turns.put_nowait(
             StreamingInput(
-                prompt=TokensPrompt(prompt_token_ids=list(heard)),
+                prompt=tokens_input([*self._forgotten, *heard]),
                 sampling_params=self._params(budget, TurnStart.at(pen)),
             )
         )
+        self._forgotten = []
+
+    def retract(self) -> None:
+        """Takes back the last token of the turn that ended: it shall not be part of the text."""
+        self._forgotten = []
 
     async def read(self) -> list[Token]:
         """The next tokens of the present turn.
 
-        Raises `RuntimeError` when the engine ends a turn that the schedule goes on with, or goes on with one that it ends.
+        Raises `AuthorLost` when the engine's process is gone, and `RuntimeError` when the engine ends a turn that the schedule
+        goes on with, or goes on with one that it ends.
         """
         sentinel = self._engine.spec.sentinel
         tokens: list[Token] = []
         while not tokens:
             if self._ended == self._begun:
                 raise RuntimeError(f"rollout {self._rollout_id}: the engine ended a turn that the schedule goes on with")
-            output = await anext(self._outputs, None)
+            try:
+                output = await anext(self._outputs, None)
+            except EngineDeadError as error:
+                raise AuthorLost(f"its engine of {self._engine.spec.model} died") from error
             completion = output.outputs[0] if output else None
             if completion is None or not completion.token_ids:
                 reason = completion.finish_reason if completion else "no more output"
@@ -161,9 +199,19 @@ class EngineSession:
                     tokens.append(Token(token, logprob, self._engine.version))
                 else:
                     raise RuntimeError(f"rollout {self._rollout_id}: the engine wrote on after the pen had passed")
-            if completion.finish_reason is not None and completion.token_ids[-1] != sentinel:
-                self._ended += 1
+            if completion.finish_reason is not None:
+                self._end(completion)
         return tokens
+
+    def _end(self, completion: CompletionOutput) -> None:
+        last = completion.token_ids[-1]
+        if last != self._engine.spec.sentinel:
+            self._ended += 1
+            self._forgotten = [last]
+        if completion.finish_reason == "length":
+            self.stop_reason = StopReason.LENGTH
+        else:
+            self.stop_reason = StopReason.EOS if last in self._engine.spec.eos_ids else StopReason.HANDOFF
 
     async def close(self) -> None:
         """Ends the request and frees its KV blocks and its slot."""
@@ -181,8 +229,8 @@ class EngineSession:
             flat_logprobs=True,
             # The end-of-sequence ids are named here, so that both authors' engines stop at the same ones.
             ignore_eos=True,
-            stop_token_ids=[self._engine.spec.sentinel, *self._engine.spec.eos_ids],
-            extra_args={TURN: list(start)} if start else None,
+            stop_token_ids=self._engine.stop_token_ids,
+            extra_args=carrying(start) if start else None,
             output_kind=RequestOutputKind.DELTA,
             detokenize=False,
             skip_clone=True,
@@ -193,5 +241,3 @@ def quiet_environment() -> None:
     """Settings vLLM reads from the environment, for this process and the engines it starts."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
-    # The handoff processor is written for the batch-row interface.
-    os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")

@@ -11,6 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
+    from tandem.translation import Unit
+
 _KEY = "tandem"
 
 
@@ -29,8 +31,8 @@ class EngineSpec:
     """the longest text, prompt included"""
     max_num_seqs: int
     """request slots"""
-    sentinel: int
-    """the token id that ends a turn"""
+    sentinel: int | None
+    """the token id that ends a turn; None: the engine's scheduler ends turns, without any"""
     eos_ids: tuple[int, ...]
     """the token ids that end a rollout"""
     packed_boundaries: str
@@ -39,11 +41,18 @@ class EngineSpec:
     """rows of the boundary table: the width of the model's logits"""
     cores: tuple[int, ...]
     """CPU cores the engine's threads are bound to, on CPU"""
+    junior: int = 0
+    """which of the juniors, when `author` is `JUNIOR`"""
+    unit: Unit | None = None
+    """what a junior with a tokenizer of its own writes at a time; None: it shares the senior's tokens"""
     device: str = "cpu"
     kv_cache_gib: float = 0.25
     """KV cache, on CPU"""
     gpu_memory_fraction: float = 0.25
     enforce_eager: bool = True
+    stream_interval: int = 1
+    """tokens of a turn that the engine gathers before it tells of them; it tells of the turn's end at once, and of a session's
+    very first token"""
 
     def boundaries(self) -> np.ndarray:
         """The boundary table, uint8 [vocabulary]."""

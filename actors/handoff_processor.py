@@ -9,19 +9,9 @@ from vllm import SamplingParams
 from vllm.config import VllmConfig
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
 
+from actors.carried_turn import carried_turn
 from actors.engine_spec import EngineSpec
-from tandem.handoff import HandoffBatch, TurnStart
-
-TURN = "turn"
-"""The key of `SamplingParams.extra_args` under which a request carries its `TurnStart`."""
-
-
-def carried_turn(params: SamplingParams) -> TurnStart | None:
-    """The turn that a request carries, if it does. Raises `ValueError` when it carries something else under that name."""
-    turn = (params.extra_args or {}).get(TURN)
-    if turn is not None and len(turn) != len(TurnStart._fields):
-        raise ValueError(f"extra_args[{TURN!r}] must hold {TurnStart._fields}, not {turn}")
-    return TurnStart(*turn) if turn is not None else None
+from tandem.handoff import HandoffBatch
 
 
 @dataclass
@@ -41,6 +31,7 @@ class HandoffProcessor(LogitsProcessor):
 
     def __init__(self, vllm_config: VllmConfig, device: torch.device, is_pin_memory: bool) -> None:
         spec = EngineSpec.of(vllm_config)
+        assert spec.sentinel is not None
         self._batch = HandoffBatch(
             torch.from_numpy(spec.boundaries()).to(device=device, dtype=torch.int64),
             author=spec.author,

@@ -10,8 +10,8 @@ from vllm import SamplingParams
 from vllm.config import VllmConfig
 from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsContext, LogitsProcessor, LogitsProcRequestState
 
+from actors.carried_turn import carried_turn
 from actors.engine_spec import EngineSpec
-from actors.handoff_processor import carried_turn
 from tandem.handoff import HandoffBatch
 
 
@@ -20,6 +20,7 @@ class HandoffSlotProcessor(LogitsProcessor):
 
     def __init__(self, vllm_config: VllmConfig, req_states: LogitsProcRequestState) -> None:
         spec = EngineSpec.of(vllm_config)
+        assert spec.sentinel is not None
         self._requests = req_states
         self._batch = HandoffBatch(
             torch.from_numpy(spec.boundaries()).to(device=req_states.device, dtype=torch.int64),

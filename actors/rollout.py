@@ -1,27 +1,37 @@
-"""The rollout actor: a senior and a junior engine that write rollouts together."""
+"""The rollout actor: a senior's engine and its juniors' that write rollouts together."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from transformers import AutoTokenizer
 
 from actors.engine_spec import EngineSpec
-from tandem.cogen import Limits, cogenerate
-from tandem.rollout import SENIOR, Group, Prompt, Rollout
+from tandem.authors import draw_junior
+from tandem.byte_level import ByteLevel
+from tandem.cogen import Limits, Session, cogenerate
+from tandem.rollout import JUNIOR, SENIOR, Group, Prompt, Rollout
 from tandem.schedule import Schedule
+from tandem.translation import TranslatedSession, Translation
 from tandem.weights import PublishedWeights
 
 if TYPE_CHECKING:
     from actors.engine import Engine
 
 
+EngineKey = tuple[int, int]
+"""One of an actor's engines: its author, and for a junior which of them."""
+_SENIOR: EngineKey = (SENIOR, 0)
+
+
 @dataclass(frozen=True)
 class GroupTask:
-    """One prompt and the rollouts to write for it; ids and seeds determine each rollout's schedule."""
+    """One prompt and the rollouts to write for it; a rollout's seed determines its schedule and its junior."""
 
     prompt: Prompt
     rollout_ids: tuple[str, ...]
@@ -29,75 +39,115 @@ class GroupTask:
     schedule: Schedule
     temperature: float
     max_tokens: int
+    junior_weights: tuple[float, ...] = (1.0,)
+    """how often each junior is drawn, relative to the others"""
 
 
 class RolloutActor:
-    """Hosts one pair of engines (the senior alone for the solo schedule) and writes groups of rollouts on them.
+    """Hosts the engines of a senior and its juniors (the senior's alone for the solo schedule) and writes groups of rollouts.
 
     `ray.remote(RolloutActor)` makes the actor; its methods run concurrently, so that the rollouts of many groups share the
     engines' batches.
     """
 
     def __init__(self, specs: Sequence[EngineSpec]) -> None:
-        self._specs = {spec.author: spec for spec in specs}
-        self._engines: dict[int, Engine] = {}
-        self._boundaries = self._specs[SENIOR].boundaries()
-        self._tokenizer = AutoTokenizer.from_pretrained(self._specs[SENIOR].model)
+        self._specs = {(spec.author, spec.junior): spec for spec in specs}
+        self._senior = self._specs[_SENIOR]
+        self._engines: dict[EngineKey, Engine] = {}
+        self._slots: dict[EngineKey, asyncio.Semaphore] = {}
+        self._boundaries = self._senior.boundaries()
+        self._tokenizer = AutoTokenizer.from_pretrained(self._senior.model)
+        self._translations = {key: self._translation(spec) for key, spec in self._specs.items() if spec.unit}
 
     async def start(self) -> int:
-        """Starts the engines; returns how many rollouts may be in flight."""
+        """Starts the engines; returns how many rollouts they write at a time."""
         # Imported here: vLLM takes seconds to import, and reads the environment when it is.
         from actors.engine import Engine, quiet_environment
 
         quiet_environment()
         # On a GPU one after the other, since an engine measures the free memory while it starts.
-        at_once = asyncio.Semaphore(1 if self._specs[SENIOR].device == "cuda" else len(self._specs))
+        at_once = asyncio.Semaphore(1 if self._senior.device == "cuda" else len(self._specs))
 
-        async def start(spec: EngineSpec) -> None:
+        async def start_one(key: EngineKey, spec: EngineSpec) -> None:
             async with at_once:
-                self._engines[spec.author] = await asyncio.to_thread(Engine, spec)
+                engine = self._engines[key] = await asyncio.to_thread(Engine, spec)
+            self._slots[key] = asyncio.Semaphore(engine.rollouts_that_fit)
 
-        await asyncio.gather(*map(start, self._specs.values()))
-        admitted = min(engine.rollouts_that_fit for engine in self._engines.values())
-        self._admission = asyncio.Semaphore(admitted)
-        return admitted
+        await asyncio.gather(*(start_one(*item) for item in self._specs.items()))
+        fit = {key: engine.rollouts_that_fit for key, engine in self._engines.items()}
+        senior = fit.pop(_SENIOR)
+        return min(senior, sum(fit.values())) if fit else senior
 
     async def write_group(self, task: GroupTask) -> Group:
-        """Writes the rollouts of one group. Raises `ValueError` for a prompt that the context cannot hold."""
-        rollouts = await asyncio.gather(
-            *(self._write(task, *identity) for identity in zip(task.rollout_ids, task.seeds, strict=True))
-        )
-        return Group(task.prompt, rollouts)
+        """Writes the rollouts of one group. Raises `ValueError` for a prompt that the context cannot hold.
+
+        When it ends, by an error or a cancellation too, nothing of the group is left in the engines.
+        """
+        identities = zip(task.rollout_ids, task.seeds, strict=True)
+        try:
+            async with asyncio.TaskGroup() as group:
+                writing = [group.create_task(self._write(task, *identity)) for identity in identities]
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return Group(task.prompt, [rollout.result() for rollout in writing])
 
     async def _write(self, task: GroupTask, rollout_id: str, seed: int) -> Rollout:
-        spec = self._specs[SENIOR]
-        # A session holds a slot and KV blocks in both engines until its rollout ends: more of them than fit would
-        # leave each engine waiting for the other.
-        async with self._admission:
+        junior = draw_junior(seed, task.junior_weights)
+        keys = [_SENIOR] if task.schedule.solo else [(JUNIOR, junior), _SENIOR]
+        async with AsyncExitStack() as slots:
+            # A session holds a slot and KV blocks in each of its engines until its rollout ends: more of them than fit would
+            # leave the engines waiting for each other. The junior's slot comes first, always, so that nobody waits in a
+            # circle and who waits for a busy junior keeps nobody from the senior.
+            for key in keys:
+                await slots.enter_async_context(self._slots[key])
             rollout = await cogenerate(
                 rollout_id,
                 task.prompt.token_ids,
-                {author: engine.session(rollout_id, task.temperature) for author, engine in self._engines.items()},
+                {key[0]: self._session(key, rollout_id, task) for key in keys},
                 task.schedule,
                 self._boundaries,
                 seed,
-                Limits(task.max_tokens, spec.max_model_len, frozenset(spec.eos_ids)),
+                Limits(task.max_tokens, self._senior.max_model_len, frozenset(self._senior.eos_ids)),
             )
+        rollout.junior = junior
         rollout.text = self._tokenizer.decode(rollout.token_ids, skip_special_tokens=True)
         return rollout
 
+    def _session(self, key: EngineKey, rollout_id: str, task: GroupTask) -> Session:
+        session = self._engines[key].session(rollout_id, task.temperature)
+        if key not in self._translations:
+            return session
+        prompt_ids, context = task.prompt.junior_token_ids[key[1]], self._specs[key].max_model_len
+        return TranslatedSession(session, self._translations[key], prompt_ids, len(task.prompt.token_ids), context)
+
+    def _translation(self, junior: EngineSpec) -> Translation:
+        assert junior.unit is not None
+        eos = self._tokenizer.eos_token_id
+        return Translation(
+            senior=self._vocabulary,
+            junior=ByteLevel(AutoTokenizer.from_pretrained(junior.model)),
+            unit=junior.unit,
+            stops=junior.boundaries(),
+            senior_eos=self._senior.eos_ids[0] if eos is None else eos,
+            junior_eos=frozenset(junior.eos_ids),
+        )
+
+    @cached_property
+    def _vocabulary(self) -> ByteLevel:
+        """The senior's, for juniors that have another."""
+        return ByteLevel(self._tokenizer)
+
     async def receive_weights(self, published: PublishedWeights) -> int:
         """Loads published weights into the senior's engine; returns the version that the engine then reports."""
-        return await self._engines[SENIOR].receive_weights(published)
+        return await self._engines[_SENIOR].receive_weights(published)
 
-    async def checksum(self, author: int) -> str | None:
-        """A fingerprint of the weights `author`'s engine computes with; None when it has no engine."""
-        engine = self._engines.get(author)
-        return None if engine is None else await engine.weights_checksum()
+    async def checksums(self, author: int) -> list[str]:
+        """Fingerprints of the weights that each of `author`'s engines computes with: one for the senior, one a junior."""
+        return [await self._engines[key].weights_checksum() for key in self._specs if key[0] == author]
 
     async def prompt_logprobs(self, author: int, token_ids: Sequence[int], request_id: str) -> list[float]:
-        """The engine's own log-probabilities of a given text; see `Engine.prompt_logprobs`."""
-        return await self._engines[author].prompt_logprobs(token_ids, request_id)
+        """What `author`'s (first) engine gives a text as log-probabilities; see `Engine.prompt_logprobs`."""
+        return await self._engines[author, 0].prompt_logprobs(token_ids, request_id)
 
     async def close(self) -> None:
         """Ends the engines' processes."""

@@ -2,50 +2,86 @@
 
 from __future__ import annotations
 
-import os
+import math
+import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
 import ray
+from ray.exceptions import RayError
 
-from actors.engine_spec import EngineSpec, pack_boundaries
+from actors.dispatch import Dispatch
+from actors.placement import engine_specs
+from actors.replica import ActorReplica, Replica
 from actors.rollout import GroupTask, RolloutActor
 from tandem.authors import Authors
 from tandem.config import Config, SamplingConfig
-from tandem.rollout import JUNIOR, SENIOR, Group, Prompt
+from tandem.rollout import Group, Prompt
 from tandem.schedule import Schedule
-from tandem.schedules import needs_junior
 from tandem.weights import PublishedWeights
 
 START_TIMEOUT_S = 600.0
 """Engines compile on their first start."""
+CANCEL_TIMEOUT_S = 60.0
+"""How long a replica may take to give up cancelled groups and free what they hold."""
 CLOSE_TIMEOUT_S = 10.0
 """How long engines may take to end before they are killed."""
 CONCURRENT_GROUPS = 10_000
 """Calls that an actor accepts at a time; admission is its own business."""
 
 
-class RolloutPool:
-    """Starts `config.rollout.replicas` rollout actors and spreads groups over them; a context manager.
+class RolloutError(RuntimeError):
+    """A rollout actor failed or died; the message names it."""
 
-    `gpus_per_replica` GPUs each (0: their engines run on the CPU, bound to cores of their own as far as there are any).
+
+@dataclass(frozen=True)
+class InFlight:
+    """The group of one prompt, which a replica is writing."""
+
+    index: int
+    replica: int
+    answer: ray.ObjectRef
+
+
+class RolloutPool:
+    """Starts `replicas` and spreads groups over them; a context manager that ends them.
+
+    They start all at once, or with `at_once` false one after the other. `junior_weights` say how often each junior is drawn.
+    Every method that waits for replicas raises `RolloutError` when one fails and `TimeoutError` when one is late; both name it.
     """
 
-    def __init__(self, config: Config, authors: Authors, *, gpus_per_replica: float = 0.0) -> None:
-        self._config = config
-        device = "cuda" if gpus_per_replica else "cpu"
-        actor = ray.remote(RolloutActor).options(num_cpus=0, num_gpus=gpus_per_replica, max_concurrency=CONCURRENT_GROUPS)
-        self._actors: list[Any] = [actor.remote(specs) for specs in engine_specs(config, authors, device)]
+    def __init__(
+        self, config: Config, replicas: Sequence[Replica], *, junior_weights: tuple[float, ...] = (1.0,), at_once: bool = True
+    ) -> None:
+        self._config, self._replicas, self._junior_weights = config, replicas, junior_weights
+        everyone = range(len(replicas))
         try:
-            # Engines that share a GPU measure its free memory as they start: one after the other.
-            batches = [[actor] for actor in self._actors] if 0 < gpus_per_replica < 1 else [self._actors]
-            self.admitted = sum(sum(self._call("start", on=batch, timeout_s=START_TIMEOUT_S)) for batch in batches)
-            """rollouts in flight, over all replicas"""
+            batches = [everyone] if at_once else [range(i, i + 1) for i in everyone]
+            self.admitted: list[int] = [
+                admitted for batch in batches for admitted in self._call("start", on=batch, timeout_s=START_TIMEOUT_S)
+            ]
+            """rollouts that each replica writes at a time"""
         except BaseException:
             self.close()
             raise
+
+    @classmethod
+    def of_engines(cls, config: Config, authors: Authors, *, gpus_per_replica: float = 0.0) -> RolloutPool:
+        """`config.rollout.replicas` rollout actors with `gpus_per_replica` GPUs each (0: their engines run on the CPU, bound to
+        cores of their own as far as there are any).
+        """
+        device = "cuda" if gpus_per_replica else "cpu"
+        actor = ray.remote(RolloutActor).options(num_cpus=0, num_gpus=gpus_per_replica, max_concurrency=CONCURRENT_GROUPS)
+        replicas = [ActorReplica(actor.remote(specs)) for specs in engine_specs(config, authors, device)]
+        # Engines that share a GPU measure its free memory as they start: one after the other.
+        return cls(config, replicas, junior_weights=authors.junior_weights, at_once=not 0 < gpus_per_replica < 1)
 
     def generate(
         self,
@@ -54,51 +90,78 @@ class RolloutPool:
         schedule: Schedule,
         sampling: SamplingConfig,
         tag: str,
+        *,
+        deadline_s: float = 0.0,
         on_group: Callable[[Group], None] = lambda group: None,
     ) -> list[Group]:
-        """Writes `group_size` rollouts for each prompt; the groups come back in the prompts' order.
-
-        `tag` (a step's name, unique in a run) and the run's seed determine each rollout's id and schedule seed. `on_group` is
-        called as groups finish. Raises `TimeoutError` when no group finishes within `rollout.timeout_s`.
-        """
-        pending: dict[ray.ObjectRef, tuple[int, int]] = {}
-        load = [0] * len(self._actors)
-        for index, prompt in enumerate(prompts):
-            ids = tuple(f"{tag}/{index}/{k}" for k in range(group_size))
-            seeds = tuple(zlib.crc32(f"{self._config.seed}/{rollout_id}".encode()) for rollout_id in ids)
-            replica = load.index(min(load))
-            load[replica] += 1
-            task = GroupTask(prompt, ids, seeds, schedule, sampling.temperature, sampling.max_tokens)
-            pending[self._actors[replica].write_group.remote(task)] = (index, replica)
+        """The groups of `stream` in the prompts' order, those missing that it dropped. Calls `on_group` as each finishes."""
         groups: dict[int, Group] = {}
-        while pending:
-            ready, _ = ray.wait(list(pending), timeout=self._config.rollout.timeout_s)
-            if not ready:
-                waiting = sorted({replica for _, replica in pending.values()})
+        for index, group in self.stream(prompts, group_size, schedule, sampling, tag, deadline_s=deadline_s):
+            groups[index] = group
+            on_group(group)
+        return [groups[index] for index in sorted(groups)]
+
+    def stream(
+        self,
+        prompts: Sequence[Prompt],
+        group_size: int,
+        schedule: Schedule,
+        sampling: SamplingConfig,
+        tag: str,
+        *,
+        deadline_s: float = 0.0,
+    ) -> Iterator[tuple[int, Group]]:
+        """Writes `group_size` rollouts for each prompt; yields each group as it finishes, after its prompt's index.
+
+        `tag` (a step's name, unique in a run) and the run's seed determine each rollout's id and schedule seed. Groups that are
+        unfinished `deadline_s` after the start are cancelled and dropped (0: never). Raises `TimeoutError` when no group
+        finishes within `rollout.timeout_s`. Replicas are fed between two groups: take them without delay, and to the end.
+        """
+        deadline = time.monotonic() + deadline_s if deadline_s else math.inf
+        backlog = deque(enumerate(self._tasks(prompts, group_size, schedule, sampling, tag)))
+        dispatch = Dispatch(self.admitted, sampling.max_tokens)
+        in_flight: dict[Future, InFlight] = {}
+        finished: SimpleQueue[Future] = SimpleQueue()
+        while backlog or in_flight:
+            left_s = deadline - time.monotonic()
+            while left_s > 0 and backlog and (replica := dispatch.next_replica()) is not None:
+                index, task = backlog.popleft()
+                dispatch.give(replica, task)
+                answer = self._replicas[replica].call("write_group", task)
+                future = answer.future()
+                in_flight[future] = InFlight(index, replica, answer)
+                # Not ray.wait, whose every call costs time for each group in flight.
+                future.add_done_callback(finished.put)
+            try:
+                future = finished.get(timeout=max(0.0, min(left_s, self._config.rollout.timeout_s)))
+            except Empty:
+                if left_s <= self._config.rollout.timeout_s:
+                    break  # the deadline has passed
                 raise TimeoutError(
-                    f"rollout actor(s) {waiting} finished none of {len(pending)} groups within "
+                    f"rollout actor(s) {_named(in_flight.values())} finished none of {len(in_flight)} groups within "
                     f"rollout.timeout_s={self._config.rollout.timeout_s:g}"
-                )
-            index, _ = pending.pop(ready[0])
-            groups[index] = ray.get(ready[0])
-            on_group(groups[index])
-        return [groups[index] for index in range(len(prompts))]
+                ) from None
+            done = in_flight.pop(future)
+            group = self._answer(done.replica, "write_group", future.result)
+            dispatch.take_back(done.replica, group)
+            yield done.index, group
+        self._cancel(list(in_flight.values()))
 
     def receive_weights(self, published: PublishedWeights) -> list[int]:
         """Has every senior engine load published weights; returns the version that each then reports."""
         return self._all("receive_weights", published, timeout_s=self._config.guard.publish_timeout_s)
 
-    def checksums(self, author: int) -> list[str | None]:
-        """A fingerprint of `author`'s weights in every replica."""
-        return self._all("checksum", author, timeout_s=self._config.guard.publish_timeout_s)
+    def checksums(self, author: int) -> list[list[str]]:
+        """Fingerprints of the weights of `author`'s engines, by replica (see `RolloutActor.checksums`)."""
+        return self._all("checksums", author, timeout_s=self._config.guard.publish_timeout_s)
 
     def close(self) -> None:
-        """Ends the actors and their engines, whatever state they are in."""
+        """Ends the replicas and their engines, whatever state they are in."""
         # Engines that end by themselves tidy up after themselves; the others are killed.
-        farewells = [actor.close.remote() for actor in self._actors]
+        farewells = [replica.call("close") for replica in self._replicas]
         ray.wait(farewells, num_returns=len(farewells), timeout=CLOSE_TIMEOUT_S)
-        for actor in self._actors:
-            ray.kill(actor)
+        for replica in self._replicas:
+            replica.kill()
 
     def __enter__(self) -> Self:
         return self
@@ -106,51 +169,47 @@ class RolloutPool:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
-    def _all(self, method: str, *arguments: Any, timeout_s: float) -> list[Any]:
-        return self._call(method, *arguments, on=self._actors, timeout_s=timeout_s)
+    def _tasks(
+        self, prompts: Sequence[Prompt], group_size: int, schedule: Schedule, sampling: SamplingConfig, tag: str
+    ) -> Iterator[GroupTask]:
+        for index, prompt in enumerate(prompts):
+            ids = tuple(f"{tag}/{index}/{k}" for k in range(group_size))
+            seeds = tuple(zlib.crc32(f"{self._config.seed}/{rollout_id}".encode()) for rollout_id in ids)
+            yield GroupTask(prompt, ids, seeds, schedule, sampling.temperature, sampling.max_tokens, self._junior_weights)
 
-    @staticmethod
-    def _call(method: str, *arguments: Any, on: Sequence[Any], timeout_s: float) -> list[Any]:
-        answers = [getattr(actor, method).remote(*arguments) for actor in on]
-        _, late = ray.wait(answers, num_returns=len(answers), timeout=timeout_s)
+    def _cancel(self, groups: Sequence[InFlight]) -> None:
+        """Cancels `groups` and waits until nothing of them is left: weights must not change under a rollout."""
+        for group in groups:
+            ray.cancel(group.answer)
+        answers = [group.answer for group in groups]
+        _, late = ray.wait(answers, num_returns=len(answers), timeout=CANCEL_TIMEOUT_S) if answers else ([], [])
         if late:
-            raise TimeoutError(f"{len(late)} of {len(on)} rollout actors did not finish {method!r} within {timeout_s:g} s")
-        return ray.get(answers)
+            stuck = [group for group in groups if group.answer in late]
+            raise TimeoutError(
+                f"rollout actor(s) {_named(stuck)} did not give up {len(late)} cancelled groups within {CANCEL_TIMEOUT_S:g} s"
+            )
+
+    def _all(self, method: str, *arguments: Any, timeout_s: float) -> list[Any]:
+        return self._call(method, *arguments, on=range(len(self._replicas)), timeout_s=timeout_s)
+
+    def _call(self, method: str, *arguments: Any, on: Sequence[int], timeout_s: float) -> list[Any]:
+        """Calls `method` of the replicas `on`; their answers in that order."""
+        calls = {self._replicas[replica].call(method, *arguments): replica for replica in on}
+        _, late = ray.wait(list(calls), num_returns=len(calls), timeout=timeout_s)
+        if late:
+            named = [calls[call] for call in late]
+            raise TimeoutError(
+                f"rollout actor(s) {named} of {len(self._replicas)} did not finish {method!r} within {timeout_s:g} s"
+            )
+        return [self._answer(replica, method, partial(ray.get, call)) for call, replica in calls.items()]
+
+    def _answer(self, replica: int, method: str, get: Callable[[], Any]) -> Any:
+        try:
+            return get()
+        except RayError as error:
+            raise RolloutError(f"rollout actor {replica} of {len(self._replicas)} failed in {method!r}: {error}") from error
 
 
-def engine_specs(config: Config, authors: Authors, device: str) -> list[list[EngineSpec]]:
-    """For each replica, the engines to start: senior and junior, or the senior alone where no junior ever writes."""
-    roles = [SENIOR, JUNIOR] if needs_junior(config) else [SENIOR]
-    cores = sorted(os.sched_getaffinity(0))[: config.mode.cpu_cores or None]
-    engines = config.rollout.replicas * len(roles)
-
-    def spec(replica: int, author: int) -> EngineSpec:
-        index = replica * len(roles) + roles.index(author)
-        return EngineSpec(
-            author=author,
-            model=str(authors.senior if author == SENIOR else authors.junior),
-            dtype=config.model.dtype,
-            # Self-paired engines must not share their noise, nor replicas theirs.
-            seed=config.seed * 1_000 + index,
-            max_model_len=authors.context,
-            max_num_seqs=config.rollout.max_in_flight,
-            sentinel=authors.sentinel,
-            eos_ids=authors.eos_ids,
-            packed_boundaries=pack_boundaries(authors.boundaries),
-            vocabulary=authors.vocabulary,
-            device=device,
-            cores=share_of_cores(cores, index, engines),
-            kv_cache_gib=config.rollout.kv_cache_gib,
-            gpu_memory_fraction=config.rollout.gpu_memory_fraction,
-            enforce_eager=config.rollout.enforce_eager,
-        )
-
-    return [[spec(replica, author) for author in roles] for replica in range(config.rollout.replicas)]
-
-
-def share_of_cores(cores: Sequence[int], index: int, engines: int) -> tuple[int, ...]:
-    """The cores of engine `index` of `engines`: a slice of its own, or one shared core where there are too few."""
-    if engines > len(cores):
-        return (cores[index % len(cores)],)
-    each = len(cores) // engines
-    return tuple(cores[index * each : (index + 1) * each])
+def _named(groups: Iterable[InFlight]) -> list[int]:
+    """The replicas that are writing `groups`."""
+    return sorted({group.replica for group in groups})

@@ -2,6 +2,7 @@
 
     python -m bench.cogen --model smollm2 --rollouts 64 --tokens 64 --json     throughput of every mode
     python -m bench.cogen --model tiny --long --json                           one handoff's latency in a long text
+    python -m bench.cogen --model smollm2 --sweep                              curves, drawn in docs/results
 
 docs/cogeneration.md explains the figures. The exit code is 0 whatever they are.
 """
@@ -9,20 +10,23 @@ docs/cogeneration.md explains the figures. The exit code is 0 whatever they are.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
 
 import uvloop
 from rich.console import Console
 
+from bench import sweep
 from bench.engines import Measured, engine_pair, measure
 from bench.latency import TOKENS, handoff_latencies
 from bench.modes import MODES, shortened, tandem
-from bench.report import Figures, figures, machine, table
+from bench.report import Figures, figures, machine, table, tell
+from bench.translated import translated
 from bench.workload import DTYPES, WARM_UP_TOKENS, Workload, prepare
 
-DUAL, VARIANT = "dual", "tandem_variant"
+DUAL, TRANSLATED, VARIANT = "dual", "translated", "tandem_variant"
 LONG_ROLLOUTS = 1
 """A handoff's own latency is measured without company."""
 
@@ -36,15 +40,17 @@ async def throughput(work: Workload, modes: Sequence[str], repeats: int, variant
     runs: dict[str, list[Measured]] = {mode: [] for mode in modes}
     async with AsyncExitStack() as stack:
         pair = await stack.enter_async_context(engine_pair(work.specs))
-        ways = {mode: (MODES[mode], pair) for mode in modes if mode != DUAL}
+        ways = {mode: (MODES[mode], pair) for mode in modes if mode in MODES}
+        if TRANSLATED in modes:
+            ways[TRANSLATED] = await stack.enter_async_context(translated(work))
         if variant:
             ways[VARIANT] = (tandem, await stack.enter_async_context(engine_pair(work.specs, variant)))
             runs[VARIANT] = []
-        for mode, (write, pair) in ways.items():
-            await write(pair, shortened(work, WARM_UP_TOKENS), f"{mode}-warm-up")
+        for mode, (write, engines) in ways.items():
+            await write(engines, shortened(work, WARM_UP_TOKENS), f"{mode}-warm-up")
         for repeat in range(repeats):
-            for mode, (write, pair) in ways.items():
-                runs[mode].append(await measure(write(pair, work, f"{mode}-{repeat}"), pair.processes))
+            for mode, (write, engines) in ways.items():
+                runs[mode].append(await measure(write(engines, work, f"{mode}-{repeat}"), engines.processes))
     if DUAL in modes:
         from bench.dual import dual_engine
 
@@ -56,9 +62,23 @@ async def throughput(work: Workload, modes: Sequence[str], repeats: int, variant
 
 async def latency(work: Workload, repeats: int) -> Figures:
     """The figures of `--long`."""
-    async with engine_pair(work.specs) as pair:
+    timed = {author: replace(spec, stream_interval=1) for author, spec in work.specs.items()}  # every token when it comes
+    async with engine_pair(timed) as pair:
         await tandem(pair, shortened(work, WARM_UP_TOKENS), "warm-up")
         return await handoff_latencies(pair, work, repeats)
+
+
+async def curves(model: str, tokens: int, repeats: int, folder: Path, console: Console) -> Figures:
+    """Measures what `--sweep` asks for, saves it in `folder` and draws it."""
+    from bench.curves import redraw
+
+    points = []
+    async for point in sweep.sweep(model, tokens, repeats):
+        console.print(f"{point.axis}={point.value:g} {point.mode}: {point.tokens_per_s:.0f} tokens/s")
+        points.append(point)
+    sweep.save(points, folder)
+    redraw(folder)
+    return {"tokens_per_rollout": tokens, "points": len(points), "folder": str(folder)}
 
 
 def main() -> None:
@@ -67,31 +87,43 @@ def main() -> None:
     console = Console()
     if options.long:
         found = uvloop.run(latency(prepare(options.model, LONG_ROLLOUTS, TOKENS), options.repeats))
+    elif options.sweep:
+        found = uvloop.run(curves(options.model, options.tokens, options.repeats, options.out, console))
     else:
         work = prepare(options.model, options.rollouts, options.tokens)
         runs = uvloop.run(throughput(work, options.modes, options.repeats, options.variant))
         console.print(table(runs))
         found = {"rollouts": options.rollouts, "tokens_per_rollout": options.tokens, **figures(runs)}
     found = {"model": options.model, "repeats": options.repeats, **found, "machine": machine()}
-    if options.json:
-        print(json.dumps(found))
-    else:
-        console.print(found)
+    tell(found, console, as_json=options.json)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.cogen", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", choices=DTYPES, default="smollm2")
     parser.add_argument("--rollouts", type=_positive, default=64, help="written at the same time (default: %(default)s)")
-    parser.add_argument("--tokens", type=_positive, default=64, help="length of every rollout (default: %(default)s)")
-    parser.add_argument("--repeats", type=_positive, default=3, help="of each mode; medians are told (default: %(default)s)")
+    parser.add_argument("--tokens", type=_positive, help=f"length of every rollout (default: 64, in a sweep {sweep.TOKENS})")
     parser.add_argument(
-        "--modes", nargs="+", choices=[*MODES, DUAL], default=[*MODES, DUAL], metavar="MODE", help="default: %(default)s"
+        "--repeats", type=_positive, help=f"of each mode; medians are told (default: 3, in a sweep {sweep.REPEATS})"
+    )
+    parser.add_argument(
+        "--modes",
+        nargs="+",
+        choices=[*MODES, TRANSLATED, DUAL],
+        default=[*MODES, DUAL],
+        metavar="MODE",
+        help="default: %(default)s",
     )
     parser.add_argument("--variant", default="", metavar="MODULE:CLASS", help="another engine class to compare tandem with")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
-    parser.add_argument("--long", action="store_true", help="measure a handoff's latency early and late in a long text instead")
-    return parser.parse_args()
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--long", action="store_true", help="one handoff's latency early and late in a long text instead")
+    instead.add_argument("--sweep", action="store_true", help="curves over rollouts, turn length and prob_senior instead")
+    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder of a sweep (default: %(default)s)")
+    options = parser.parse_args()
+    options.tokens = options.tokens or (sweep.TOKENS if options.sweep else 64)
+    options.repeats = options.repeats or (sweep.REPEATS if options.sweep else 3)
+    return options
 
 
 def _positive(text: str) -> int:

@@ -12,7 +12,7 @@ from bench.engines import EnginePair
 from bench.report import Figures
 from bench.workload import Workload
 from tandem.cogen import Session, Token, cogenerate
-from tandem.rollout import JUNIOR, SENIOR, Rollout
+from tandem.rollout import JUNIOR, SENIOR, Rollout, StopReason
 from tandem.schedule import Pen, Schedule
 
 POSITIONS = (256, 4_000)
@@ -36,6 +36,11 @@ class TimedSession:
         tokens = await self._session.read()
         self._arrivals += [time.perf_counter()] * len(tokens)
         return tokens
+
+    @property
+    def stop_reason(self) -> StopReason | None:
+        """As the session tells it."""
+        return self._session.stop_reason
 
     async def close(self) -> None:
         """As the session does it."""

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from bench.engines import EnginePair
 from bench.workload import Workload
 from tandem.cogen import Session, Token, cogenerate
-from tandem.handoff import TurnStart
-from tandem.rollout import JUNIOR, SENIOR, Rollout
-from tandem.schedule import Pen, Schedule
+from tandem.rollout import JUNIOR, SENIOR, Rollout, StopReason
+from tandem.schedule import Pen, Schedule, TurnStart
 
 if TYPE_CHECKING:
     from actors.engine import Engine
@@ -61,6 +60,8 @@ class RequestPerTurn:
         self._engine, self._rollout_id, self._temperature = engine, rollout_id, temperature
         self._text: list[int] = []
         self._turns = 0
+        self.stop_reason: StopReason | None = None
+        """not told apart here"""
         self._request: asyncio.Task[list[Token]] | None = None
 
     def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
@@ -86,7 +87,7 @@ class RequestPerTurn:
         from vllm.inputs import TokensPrompt
         from vllm.sampling_params import RequestOutputKind
 
-        from actors.handoff_processor import TURN
+        from actors.carried_turn import carrying
 
         sentinel = self._engine.spec.sentinel
         params = SamplingParams(
@@ -95,8 +96,8 @@ class RequestPerTurn:
             logprobs=0,
             flat_logprobs=True,
             ignore_eos=True,
-            stop_token_ids=[sentinel],
-            extra_args={TURN: list(start)},
+            stop_token_ids=[] if sentinel is None else [sentinel],
+            extra_args=carrying(start),
             output_kind=RequestOutputKind.FINAL_ONLY,
             detokenize=False,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from statistics import median
 
 import psutil
+from rich.console import Console
 from rich.table import Table
 
 from bench.engines import Measured
@@ -23,6 +25,7 @@ RATIOS = {
     "tandem_over_naive": ("tandem", "naive"),
     "tandem_over_dual": ("tandem", "dual"),
     "tandem_over_solo_same_hardware": ("tandem", "solo_two_devices"),
+    "translated_over_tandem": ("translated", "tandem"),
     "variant_over_tandem": ("tandem_variant", "tandem"),
 }
 
@@ -75,3 +78,11 @@ def machine() -> str:
     names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
     memory = psutil.virtual_memory().total / 2**30
     return f"{names[0] if names else platform.processor()}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB"
+
+
+def tell(found: Figures, console: Console, *, as_json: bool) -> None:
+    """Prints a benchmark's figures: as one JSON object in the last line, or for people."""
+    if as_json:
+        print(json.dumps(found))
+    else:
+        console.print(found)

@@ -48,16 +48,16 @@ class Workload:
         return tuple(core for spec in self.specs.values() for core in spec.cores)
 
 
-def prepare(model: str, rollouts: int, tokens: int) -> Workload:
+def prepare(model: str, rollouts: int, tokens: int, schedule: str = "word") -> Workload:
     """The workload of `rollouts` different problems of the offline task, written by `model` (a key of `DTYPES`).
 
-    Their schedule is the configuration's default, `word`. Raises `ValueError` on fewer than two cores and where the model's
-    context is too short.
+    `schedule` names theirs, which has the configuration's defaults. Raises `ValueError` on fewer than two cores and where the
+    model's context is too short.
     """
     available = sorted(os.sched_getaffinity(0))
     if len(available) < 2:
         raise ValueError("an engine each needs two CPU cores, and this process may run on one only")
-    config = _config(model)
+    config = _config(model, schedule)
     set_environment(config.cache_path)
     authors = load_authors(config)
     problems = load_problems(config.data, SEED, authors.tokenizer).train.batch(0, rollouts)
@@ -77,6 +77,7 @@ def prepare(model: str, rollouts: int, tokens: int) -> Workload:
             max_model_len=context,
             max_num_seqs=rollouts,
             sentinel=authors.sentinel,
+            stream_interval=context,
             eos_ids=(),
             packed_boundaries=pack_boundaries(authors.boundaries),
             vocabulary=authors.vocabulary,
@@ -94,10 +95,10 @@ def prepare(model: str, rollouts: int, tokens: int) -> Workload:
     )
 
 
-def _config(model: str) -> Config:
+def _config(model: str, schedule: str) -> Config:
     ConfigStore.instance().store(name="schema", node=Config)
     with initialize_config_dir(str(CONF), version_base=None):
-        return load(compose("config", [f"model={model}", "mode.device=cpu"]))
+        return load(compose("config", [f"model={model}", f"schedule={schedule}", "mode.device=cpu"]))
 
 
 def _kv_cache_gib(model: str, dtype: str, rollouts: int, context: int) -> float:

@@ -24,6 +24,7 @@ INTERRUPTED = 130
 """The exit code after Ctrl-C."""
 CONF = Path(__file__).resolve().parent.parent / "conf"
 _UNKNOWN_KEY = re.compile(r"Could not override '([^']+)'")
+_ILL_TYPED = re.compile(r"Error merging override ([^=]+)=(.*)")
 _CACHES = {
     "TORCH_EXTENSIONS_DIR": "torch_extensions",
     "TORCHINDUCTOR_CACHE_DIR": "inductor",
@@ -83,6 +84,8 @@ def _explain(error: BaseException) -> str:
         similar = [known for known in keys(Config) if known.split(".")[-1] == key.split(".")[-1]]
         similar = similar or get_close_matches(key, keys(Config), n=3)
         return f"{key}: there is no such key" + (f"; did you mean {' or '.join(similar)}?" if similar else "")
+    if (match := _ILL_TYPED.match(str(error))) and "is not a ListConfig" in str(error.__cause__):
+        return f"{match[1]}={match[2]}: this is a list; write '{match[1]}=[{match[2]}]'"
     lines = [str(error).strip()]
     if error.__cause__ is not None and not isinstance(error, ConfigError):
         lines.append(str(error.__cause__).strip().splitlines()[0])

@@ -14,6 +14,7 @@ from pathlib import Path
 import ray
 import torch
 
+from actors.placement import engines_per_replica
 from tandem.config import Config, ConfigError
 
 LONGEST_BASE = 20
@@ -85,7 +86,7 @@ def gpu_share(config: Config) -> float:
             f"learner.ranks={config.learner.ranks}: {gpus} GPUs are too few for {claims} replicas and ranks, and NCCL lets no "
             "two ranks share one; use learner.ranks=1 or fewer replicas"
         )
-    engines = 2 * min(each, config.rollout.replicas)
+    engines = engines_per_replica(config) * min(each, config.rollout.replicas)
     if engines * config.rollout.gpu_memory_fraction >= 1:
         raise ConfigError(
             f"rollout.gpu_memory_fraction={config.rollout.gpu_memory_fraction}: up to {engines} engines share a GPU; give less "

@@ -81,6 +81,7 @@ def _sample(step: int, group: Group, tokenizer: PreTrainedTokenizerBase) -> dict
         "id": rollout.id,
         "question": group.prompt.problem.question,
         "gold": group.prompt.problem.answer,
+        "junior": rollout.junior,
         "turns": turns,
         "end": rollout.end.value,
         "verdict": group.verdicts[0].value,

@@ -33,7 +33,7 @@ def train(config: Config) -> None:
     gpus = gpu_share(config)
     folder, console = RunFolder(config), TrainingConsole(config.steps)
     authors = load_authors(config)
-    problems = load_problems(config.data, config.seed, authors.tokenizer)
+    problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers)
     held_out, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data)
     batch = config.rollout.prompts_per_step
     problems.train.batch(0, batch)  # so that too few problems are an error before anything starts
@@ -45,17 +45,17 @@ def train(config: Config) -> None:
         console.say(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
         learner = stack.enter_context(LearnerGroup(config, str(authors.senior), authors.sentinel, gpus_per_rank=gpus))
         console.say(f"starting the engines of {config.rollout.replicas} rollout actors ...")
-        rollouts = stack.enter_context(RolloutPool(config, authors, gpus_per_replica=gpus))
+        rollouts = stack.enter_context(RolloutPool.of_engines(config, authors, gpus_per_replica=gpus))
         judge: Any = ray.remote(num_cpus=0)(RewardActor).remote(config.judge)
         stack.callback(ray.kill, judge)
         frozen = rollouts.checksums(JUNIOR)
-        console.say(f"{rollouts.admitted} rollouts may be in flight")
+        console.say(f"{sum(rollouts.admitted)} rollouts may be in flight")
         stack.enter_context(console)
 
         def solo_accuracy(step: int) -> float:
             """The senior alone on the held-out problems."""
             with console.doing("evaluating", len(held_out)) as done:
-                groups = rollouts.generate(held_out, 1, SOLO, config.eval.sampling, f"eval{step}", done)
+                groups = rollouts.generate(held_out, 1, SOLO, config.eval.sampling, f"eval{step}", on_group=done)
             guards.check_weight_version(groups, expected=step)
             judge_groups(judge, groups, config.judge.step_timeout_s)
             if warning := guards.check_verdicts(groups):
@@ -66,11 +66,20 @@ def train(config: Config) -> None:
             """One step of tandem GRPO; returns its metrics."""
             clock, schedule = PhaseTimer(), schedule_at(config, step)
             with clock("generate"):
-                prompts, _ = encode(problems.train.batch(step - 1, batch), authors.tokenizer, config.data)
+                prompts, _ = encode(
+                    problems.train.batch(step - 1, batch), authors.tokenizer, config.data, authors.junior_tokenizers
+                )
                 with console.doing("writing", len(prompts)) as done:
                     groups = rollouts.generate(
-                        prompts, config.rollout.group_size, schedule, config.rollout.sampling, f"step{step}", done
+                        prompts,
+                        config.rollout.group_size,
+                        schedule,
+                        config.rollout.sampling,
+                        f"step{step}",
+                        deadline_s=config.rollout.straggler_deadline_s,
+                        on_group=done,
                     )
+            guards.check_any_finished(groups, config.rollout.straggler_deadline_s)
             guards.check_authorship(groups, schedule, authors.boundaries, config.guard.senior_fraction_tolerance)
             guards.check_weight_version(groups, expected=step - 1)
             with clock("judge"):
@@ -85,7 +94,8 @@ def train(config: Config) -> None:
                 reported = rollouts.receive_weights(learner.publish(version=step))
             guards.check_published(step, reported)
             folder.keep_samples(step, groups, authors.tokenizer)
-            metrics = rollout_metrics(groups) | learned | clock.metrics()
+            metrics = rollout_metrics(groups, len(authors.juniors)) | learned | clock.metrics()
+            metrics["rollout/groups_dropped"] = len(prompts) - len(groups)
             metrics["rollout/tokens_per_s"] = metrics["rollout/tokens"] / clock.seconds["generate"]
             return {"step": step, "weights/version": step, "tandem/prob_senior": schedule.prob_senior} | metrics
 

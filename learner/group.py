@@ -39,8 +39,8 @@ class LearnerGroup:
     """The ranks of the learner, each a Ray actor; a context manager that leaves no actor and no segment behind.
 
     Starts `config.learner.ranks` ranks with `gpus_per_rank` GPUs each (0: they run on the CPU and share its cores) from the
-    model at `model_path`. `sentinel_id` is the id that the engines mask. Every method waits for all ranks, at most
-    `config.learner.timeout_s`, and raises `LearnerError` naming the rank that failed.
+    model at `model_path`. `sentinel_id` is the id that the engines mask, or None if they mask none. Every method waits for all
+    ranks, at most `config.learner.timeout_s`, and raises `LearnerError` naming the rank that failed.
     """
 
     def __init__(

@@ -1,73 +1,167 @@
-"""The two authors of a run: their models, and the vocabulary they share."""
+"""The authors of a run, a senior and its juniors: their models, the vocabulary they share, and who writes which rollout."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
 
+from tandem.byte_level import ByteLevel
 from tandem.config import Config, ConfigError
-from tandem.schedule import boundary_table
+from tandem.schedule import COIN_SIDES, BoundaryRule, boundary_table, coin
 from tandem.schedules import boundary_rule
-from tandem.zoo import base_model, check_same_tokenizer, junior_model, sentinel_token_id
+from tandem.translation import Unit, stop_table, unit_of
+from tandem.zoo import base_model, junior_model, sentinel_token_id, tokenizer_difference
+
+
+@dataclass(frozen=True)
+class OwnVocabulary:
+    """What a junior with another tokenizer does not share with the senior (see `tandem.translation`)."""
+
+    tokenizer: PreTrainedTokenizerBase
+    unit: Unit
+    """what it writes at a time"""
+    stops: np.ndarray
+    """uint8 [V of the junior], 1 where a token begins a word or ends a step"""
+    eos_ids: tuple[int, ...]
+    context: int
+    """the longest text that it reads, in its own tokens"""
+
+
+@dataclass(frozen=True)
+class Junior:
+    """A frozen junior: its Hugging Face directory, how often it is drawn, and its engine's dtype."""
+
+    path: Path
+    weight: float
+    """relative to the other juniors'"""
+    dtype: str
+    own: OwnVocabulary | None = None
+    """None: it shares the senior's tokenizer"""
 
 
 @dataclass(frozen=True)
 class Authors:
-    """The senior's base model, the junior, and what both engines and the learner must agree on."""
+    """The senior's base model, the juniors, and what all engines and the learner must agree on."""
 
     senior: Path
-    junior: Path
+    juniors: tuple[Junior, ...]
     tokenizer: PreTrainedTokenizerBase
     vocabulary: int
     """the width of the models' logits"""
     eos_ids: tuple[int, ...]
-    sentinel: int
-    """the token that ends a turn inside an engine and never occurs in text"""
+    sentinel: int | None
+    """the token that ends a turn inside an engine and never occurs in text; None: the engine's scheduler ends turns"""
     boundaries: np.ndarray
     """uint8 [vocabulary], 1 where the schedule redraws the author"""
     context: int
-    """the longest text, prompt included, that a run needs and both models can read"""
+    """the longest text, prompt included, that a run needs and all models can read"""
+
+    @property
+    def junior_weights(self) -> tuple[float, ...]:
+        """How often each junior is drawn, relative to the others."""
+        return tuple(junior.weight for junior in self.juniors)
+
+    @property
+    def junior_tokenizers(self) -> dict[int, PreTrainedTokenizerBase]:
+        """The tokenizers of those juniors that do not share the senior's."""
+        return {index: junior.own.tokenizer for index, junior in enumerate(self.juniors) if junior.own}
+
+
+def draw_junior(seed: int, weights: Sequence[float]) -> int:
+    """Which junior takes part in the rollout of schedule seed `seed`: an index into `weights` (above 0), in their proportion.
+
+    The coin is that of position -1, where no token stands: it says nothing of the coins that the schedule tosses.
+    """
+    limits = list(accumulate(weights))
+    return bisect_right(limits, coin(seed, -1) / COIN_SIDES * limits[-1])
 
 
 def load_authors(config: Config) -> Authors:
-    """Finds, builds or converts the models, and checks that they can write one text together.
+    """Finds, builds or converts the models, and checks that the senior can write one text with each of the juniors.
 
-    Raises `ConfigError` when a model cannot be had, when the tokenizers differ, or when a model's context is too short.
+    Raises `ConfigError` when a model cannot be had, when tokenizers differ that must not, or when a model's context is too
+    short.
     """
     senior = base_model(config.model, config.cache_path)
-    junior = junior_model(config.model, senior)
     tokenizer = AutoTokenizer.from_pretrained(senior)
-    models = {"model": AutoConfig.from_pretrained(senior)}
-    if junior != senior:
-        check_same_tokenizer(tokenizer, AutoTokenizer.from_pretrained(junior))
-        models["model.junior_path"] = AutoConfig.from_pretrained(junior)
     budget = max(config.rollout.sampling.max_tokens, config.eval.sampling.max_tokens)
     context = config.data.max_prompt_tokens + budget + 1
-    for key, model in models.items():
+    rule = boundary_rule(config)
+
+    def readable(key: str, path: Path) -> PretrainedConfig:
+        model = AutoConfig.from_pretrained(path)
         if model.max_position_embeddings < context:
             raise ConfigError(
                 f"{key}: its context is {model.max_position_embeddings} tokens, but data.max_prompt_tokens="
                 f"{config.data.max_prompt_tokens} and max_tokens={budget} need {context}; lower one of them"
             )
-    vocabulary = max(model.vocab_size for model in models.values())
-    rule = boundary_rule(config)
+        return model
+
+    models = [readable("model", senior)]
+    weights = config.junior_weights or [1.0] * len(config.junior)
+    dtypes = config.junior_dtypes or [config.model.dtype] * len(config.junior)
+    juniors = []
+    for index, (name, weight, dtype) in enumerate(zip(config.junior, weights, dtypes, strict=True)):
+        path, own = junior_model(name, senior, f"junior[{index}]"), None
+        if path != senior:
+            key, its = f"junior[{index}]={name}", AutoTokenizer.from_pretrained(path)
+            model = readable(key, path)
+            difference = tokenizer_difference(tokenizer, its)
+            if difference and not config.junior_translation:
+                raise ConfigError(f"{key}: {difference}; choose a junior that shares it, or set junior_translation=true")
+            if difference:
+                own = _own_vocabulary(key, path, its, model, rule, context)
+            else:
+                models.append(model)
+        juniors.append(Junior(path, weight, dtype, own))
+    vocabulary = max(model.vocab_size for model in models)
     try:
         boundaries = boundary_table(tokenizer, rule, vocabulary)
     except ValueError as error:
         raise ConfigError(f"schedule.name={config.schedule.name}: {error}") from error
+    if any(junior.own for junior in juniors):
+        _byte_level("model", tokenizer)
+    smallest = min(model.vocab_size for model in models)
+    by_sentinel = config.rollout.turn_end == "sentinel"
+    sentinel = sentinel_token_id(tokenizer, smallest, config.model.sentinel) if by_sentinel else None
     return Authors(
         senior=senior,
-        junior=junior,
+        juniors=tuple(juniors),
         tokenizer=tokenizer,
         vocabulary=vocabulary,
         eos_ids=_eos_ids(senior, tokenizer),
-        sentinel=sentinel_token_id(tokenizer, min(model.vocab_size for model in models.values()), config.model.sentinel),
+        sentinel=sentinel,
         boundaries=boundaries,
         context=context,
     )
+
+
+def _own_vocabulary(
+    key: str, path: Path, tokenizer: PreTrainedTokenizerBase, model: PretrainedConfig, rule: BoundaryRule, context: int
+) -> OwnVocabulary:
+    """What the junior at `path` brings along. Raises `ConfigError` when its text cannot be translated."""
+    _byte_level(key, tokenizer)
+    try:
+        stops = stop_table(tokenizer, rule, model.vocab_size)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from error
+    # Where the senior needs one token the junior may need more: it gets room for twice as many, if it can read them.
+    room = min(2 * context, model.max_position_embeddings)
+    return OwnVocabulary(tokenizer, unit_of(rule), stops, _eos_ids(path, tokenizer), room)
+
+
+def _byte_level(key: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises `ConfigError` when text cannot be exchanged in the tokens of the model that `key` names."""
+    try:
+        ByteLevel(tokenizer)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}, which junior_translation=true needs") from error
 
 
 def _eos_ids(model: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

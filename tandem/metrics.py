@@ -8,15 +8,17 @@ from time import perf_counter
 
 import numpy as np
 
-from tandem.rollout import SENIOR, Group, Verdict
+from tandem.rollout import SENIOR, Group, Rollout, Verdict
 
 
-def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
-    """Rewards, verdicts, lengths and authorship of one step's judged groups."""
+def rollout_metrics(groups: Sequence[Group], juniors: int = 1) -> dict[str, float]:
+    """Rewards, verdicts, lengths and authorship of one step's judged groups; with several juniors also by junior."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     verdicts = [verdict for group in groups for verdict in group.verdicts]
     rewards = np.concatenate([group.rewards for group in groups])
     tokens = sum(len(rollout) for rollout in rollouts)
+    senior_fraction = senior_token_fraction(groups)
+    juniors_wrote = juniors > 1 and senior_fraction < 1
     return {
         "reward/mean": float(rewards.mean()),
         "reward/std": float(rewards.std()),
@@ -25,12 +27,20 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
         "reward/unparsable": verdicts.count(Verdict.UNPARSABLE),
         "reward/errors": verdicts.count(Verdict.ERROR),
         "reward/constant_groups": float(np.mean([np.ptp(group.rewards) == 0 for group in groups])),
-        "tandem/senior_token_fraction": senior_token_fraction(groups),
+        "tandem/senior_token_fraction": senior_fraction,
         "tandem/handoffs_per_rollout": float(np.mean([rollout.handoffs for rollout in rollouts])),
         "rollout/tokens": tokens,
         "rollout/tokens_mean": tokens / len(rollouts),
         "rollout/truncated_fraction": float(np.mean([rollout.truncated for rollout in rollouts])),
-    }
+    } | (_metrics_by_junior(rollouts, rewards, juniors) if juniors_wrote else {})
+
+
+def _metrics_by_junior(rollouts: Sequence[Rollout], rewards: np.ndarray, juniors: int) -> dict[str, float]:
+    """Each junior's share of the rollouts, and their mean reward if there are any."""
+    writers = np.array([rollout.junior for rollout in rollouts])
+    shares = {f"junior/{junior}/share": float(np.mean(writers == junior)) for junior in range(juniors)}
+    means = {f"junior/{junior}/reward_mean": float(rewards[writers == junior].mean()) for junior in np.unique(writers)}
+    return shares | means
 
 
 def senior_token_fraction(groups: Sequence[Group]) -> float:

@@ -28,6 +28,17 @@ class EndReason(StrEnum):
     """The engine's context length was reached."""
 
 
+class StopReason(StrEnum):
+    """Why an author's engine stopped writing."""
+
+    HANDOFF = "handoff"
+    """The pen passed."""
+    EOS = "eos"
+    """The author emitted an end-of-sequence token."""
+    LENGTH = "length"
+    """What was left of the budget or the context was spent."""
+
+
 class Verdict(StrEnum):
     """What the verifier says of a rollout's final answer."""
 
@@ -56,6 +67,8 @@ class Prompt:
 
     problem: Problem
     token_ids: tuple[int, ...]
+    junior_token_ids: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """the same in the template and tokens of each junior (by its index) that has a tokenizer of its own"""
 
 
 @dataclass(frozen=True)
@@ -87,8 +100,15 @@ class Rollout:
     """int32 [T], the version of the senior's weights the token was sampled from; -1 for the junior's tokens"""
     end: EndReason
     seed: int
-    """The schedule's seed: with the tokens it determines the authorship mask."""
+    """The schedule's seed: with the tokens (and `breaks`) it determines the authorship mask."""
+    breaks: np.ndarray | None = None
+    """bool [T], where a junior with another tokenizer completed a word or a step: only there may its pen pass (see
+    `tandem.translation`); None with a junior who shares the senior's tokenizer"""
     text: str = ""
+    junior: int = 0
+    """which of the run's juniors was to write with the senior"""
+    stop_reasons: dict[int, StopReason | None] = field(default_factory=dict)
+    """why each author's engine last stopped, by author; None: it never wrote (or its last sentinel was never read)"""
 
     def __len__(self) -> int:
         return len(self.token_ids)

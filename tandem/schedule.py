@@ -2,15 +2,16 @@
 
 A schedule is a pure function of (seed, tokens): the engine that writes, the actor that moves the pen and the test that replays
 a finished rollout all evaluate the same rule and must agree on every token. The rule is written once, in integer arithmetic
-that means the same for Python ints and for int64 tensors; `Pen` drives it a token at a time, the engine's logits processor a
-batch at a time.
+that means the same for Python ints and for int64 tensors; `Pen` drives it a token at a time, in the actor and in the engine's
+scheduler, and `tandem.handoff` a batch at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -81,10 +82,13 @@ def redraw(
 class Pen:
     """Who holds the pen, token by token.
 
-    `boundaries` is indexed by token id and holds 1 where a token begins a word (see `boundary_table`).
+    `boundaries` is indexed by token id and holds 1 where a token begins a word (see `boundary_table`). `author` holds it first;
+    None: who the schedule says.
     """
 
-    def __init__(self, schedule: Schedule, boundaries: Sequence[int] | np.ndarray, seed: int) -> None:
+    def __init__(
+        self, schedule: Schedule, boundaries: Sequence[int] | np.ndarray, seed: int, author: int | None = None
+    ) -> None:
         self.seed, self.threshold, self.max_gap = seed, schedule.threshold, schedule.max_gap_tokens
         self.alternates = int(schedule.alternates)
         self._boundaries = boundaries
@@ -92,17 +96,25 @@ class Pen:
         """Tokens written so far."""
         self.gap = 0
         """Tokens since the last redraw."""
-        self.author: int = SENIOR if schedule.alternates or coin(seed, 0) < self.threshold else JUNIOR
+        if author is None:
+            author = SENIOR if schedule.alternates or coin(seed, 0) < self.threshold else JUNIOR
+        self.author: int = author
         """Who writes the next token."""
 
-    def wrote(self, token: int) -> int:
-        """Notes that the present author emitted `token`; returns the author of the next one."""
+    def wrote(self, token: int, breaks: bool | None = None) -> int:
+        """Notes that the present author emitted `token`; returns the author of the next one.
+
+        `breaks` says whether the author is redrawn; None leaves it to boundaries and gaps.
+        """
         self.position += 1
+        if breaks is not None and not breaks:
+            self.gap += 1
+            return self.author
         self.author, self.gap = redraw(
             self.author,
             self.gap,
             position=self.position,
-            boundary=int(self._boundaries[token]),
+            boundary=int(breaks or self._boundaries[token]),
             seed=self.seed,
             threshold=self.threshold,
             max_gap=self.max_gap,
@@ -111,13 +123,45 @@ class Pen:
         return self.author
 
 
-def replay(schedule: Schedule, boundaries: Sequence[int] | np.ndarray, seed: int, tokens: Iterable[int]) -> np.ndarray:
-    """The authorship mask (int8 [T]) that the schedule implies for a finished rollout's tokens."""
+class TurnStart(NamedTuple):
+    """What an engine must know at the start of a turn to follow the schedule by itself: a `Pen` on its way to a process."""
+
+    seed: int
+    position: int
+    gap: int
+    threshold: int
+    max_gap: int
+    alternates: int
+
+    @classmethod
+    def at(cls, pen: Pen) -> TurnStart:
+        """The start of a turn at the pen's present state."""
+        return cls(pen.seed, pen.position, pen.gap, pen.threshold, pen.max_gap, pen.alternates)
+
+    def pen(self, author: int, boundaries: Sequence[int] | np.ndarray) -> Pen:
+        """The pen that this was taken of, in the hand of `author`."""
+        schedule = Schedule(self.threshold / COIN_SIDES, self.max_gap, bool(self.alternates))
+        pen = Pen(schedule, boundaries, self.seed, author)
+        pen.position, pen.gap = self.position, self.gap
+        return pen
+
+
+def replay(
+    schedule: Schedule,
+    boundaries: Sequence[int] | np.ndarray,
+    seed: int,
+    tokens: Iterable[int],
+    breaks: Iterable[bool] | None = None,
+) -> np.ndarray:
+    """The authorship mask (int8 [T]) that the schedule implies for a finished rollout's tokens.
+
+    `breaks` is the rollout's, if its junior had another tokenizer: it holds where the junior writes.
+    """
     pen = Pen(schedule, boundaries, seed)
     mask = []
-    for token in tokens:
+    for token, broken in zip(tokens, repeat(None) if breaks is None else breaks, strict=False):
         mask.append(pen.author)
-        pen.wrote(int(token))
+        pen.wrote(int(token), broken if pen.author == JUNIOR else None)
     return np.array(mask, dtype=np.int8)
 
 

@@ -9,7 +9,8 @@ from random import Random
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase, Qwen3Config, Qwen3ForCausalLM
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from tandem.data.arith import draw, plain
 from tandem.rollout import FROZEN_VERSION, EndReason, Group, Problem, Prompt, Rollout, Verdict
@@ -20,25 +21,53 @@ from tandem.zoo.tokenizer import train_tokenizer
 @cache
 def small_tokenizer() -> PreTrainedTokenizerBase:
     """A byte-level BPE tokenizer of 320 tokens, trained on the offline task."""
+    return train_tokenizer(_arith_texts(), 320)
+
+
+@cache
+def foreign_tokenizer() -> PreTrainedTokenizerBase:
+    """Another byte-level BPE, made like GPT-2's: other merges, more of them, special tokens, a normal form and a chat template
+    of its own."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=420,
+        special_tokens=["<eot>", "<sys>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*_arith_texts(), *["  the é 漢字 🙂\n\n" * 20]], trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<eot>",
+        additional_special_tokens=["<sys>"],
+        chat_template="{% for message in messages %}<sys>{{ message.content }} Think.\n{% endfor %}",
+    )
+
+
+def _arith_texts() -> list[str]:
     chains = [draw(Random(i)) for i in range(50)]
-    return train_tokenizer([text for chain in chains for text in (chain.problem().question, plain(chain, 0, Random(0)))], 320)
+    return [text for chain in chains for text in (chain.problem().question, plain(chain, 0, Random(0)))]
 
 
-def save_model(folder: Path, tokenizer: PreTrainedTokenizerBase | None) -> Path:
-    """A Hugging Face directory with a random Qwen3 of some thousand parameters, and `tokenizer` if there is one."""
+SMALL = {
+    "vocab_size": 320,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 8,
+    "max_position_embeddings": 4096,
+}
+
+
+def save_model(folder: Path, tokenizer: PreTrainedTokenizerBase | None, **shape: float) -> Path:
+    """A Hugging Face directory with a random Qwen3, `SMALL` but for `shape`, and with `tokenizer` if there is one."""
     torch.manual_seed(0)
-    Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=320,
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            head_dim=8,
-            max_position_embeddings=4096,
-        )
-    ).save_pretrained(folder)
+    Qwen3ForCausalLM(Qwen3Config(**SMALL | shape)).save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
     return folder

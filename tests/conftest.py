@@ -1,21 +1,28 @@
-"""Fixtures that are dear to start and therefore shared: the base model and a pair of real engines."""
+"""Fixtures that are dear to start and therefore shared: the base model and real engines."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from builders import foreign_tokenizer, save_model
 from engine_pair import EnginePair
 from hypothesis import settings
 
-from actors.rollout_pool import engine_specs
+from actors.placement import engine_specs
+from bench.translated import renumber
 from launch.entry import set_environment
 from launch.local_cluster import ray_cluster
 from tandem.authors import Authors, load_authors
 from tandem.config import Config
+from tandem.data.problems import load_problems
+from tandem.data.prompts import encode
+from tandem.rollout import Prompt
+from tandem.zoo import sentinel_token_id
 
 CACHE = Path(os.environ.get("TANDEM_CACHE", "~/.cache/tandem")).expanduser()
 set_environment(CACHE)
@@ -49,9 +56,40 @@ def authors(config: Config) -> Authors:
 
 
 @pytest.fixture(scope="session")
-def engines(config: Config, authors: Authors) -> Iterator[EnginePair]:
-    """A self-paired senior and junior engine."""
-    pair = EnginePair(engine_specs(config, authors, "cpu")[0])
+def prompts(config: Config, authors: Authors) -> list[Prompt]:
+    """Sixteen problems of the offline task."""
+    problems = load_problems(config.data, seed=5, tokenizer=authors.tokenizer).train.batch(0, 16)
+    return encode(problems, authors.tokenizer, config.data)[0]
+
+
+@pytest.fixture(scope="session")
+def small_junior(authors: Authors, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model with the senior's tokenizer, of another width and depth, sure enough of itself to be told from others."""
+    shape = {"hidden_size": 48, "num_hidden_layers": 2, "head_dim": 32, "initializer_range": 0.2}
+    folder = tmp_path_factory.mktemp("small_junior")
+    return save_model(folder, authors.tokenizer, vocab_size=authors.vocabulary, **shape)
+
+
+@pytest.fixture(scope="session")
+def foreign_authors(config: Config, authors: Authors, tmp_path_factory: pytest.TempPathFactory) -> Authors:
+    """The senior and two juniors with tokenizers of their own: a random model, and the senior's copy with renumbered tokens."""
+    folder, tokenizer = tmp_path_factory.mktemp("foreign_junior"), foreign_tokenizer()
+    save_model(folder, tokenizer, vocab_size=len(tokenizer) + 3, head_dim=32, initializer_range=0.2)
+    copy = renumber(authors.senior, tmp_path_factory.mktemp("renumbered"))
+    return load_authors(replace(config, junior=[str(folder), str(copy)], junior_translation=True))
+
+
+@pytest.fixture(scope="session")
+def engines(config: Config, authors: Authors, small_junior: Path, foreign_authors: Authors) -> Iterator[EnginePair]:
+    """A senior with five juniors: its own copy, `small_junior` in bfloat16 with half as many slots, those of
+    `foreign_authors`, and a copy that ends its turns with a sentinel."""
+    senior, copy = engine_specs(config, authors, "cpu")[0]
+    small = replace(copy, junior=1, model=str(small_junior), dtype="bfloat16", max_num_seqs=copy.max_num_seqs // 2)
+    two = replace(config, junior=["random", "renumbered"])
+    foreign, renumbered = (replace(spec, junior=spec.junior + 2) for spec in engine_specs(two, foreign_authors, "cpu")[0][1:])
+    sentinel = sentinel_token_id(authors.tokenizer, authors.vocabulary)
+    by_sentinel = replace(copy, junior=4, sentinel=sentinel, stream_interval=1)
+    pair = EnginePair([senior, copy, small, foreign, renumbered, by_sentinel])
     yield pair
     pair.close()
 

@@ -18,7 +18,6 @@ class EnginePair:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         self.actor = RolloutActor(specs)
-        self.sentinel = specs[0].sentinel
         self.admitted: int = self.run(self.actor.start())
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:

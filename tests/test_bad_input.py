@@ -12,6 +12,9 @@ import pytest
 import ray
 from builders import save_model, small_tokenizer
 from hydra.core.global_hydra import GlobalHydra
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from launch.entry import BAD_INPUT, INTERRUPTED, run
 from launch.train import train
@@ -86,6 +89,7 @@ def test_a_value_that_cannot_be(refused: Refused, override: str, message: str) -
         ("rollout.group_size=many", "'many'"),
         ("model=huge", "model/huge"),
         ("schedule.prob_senior", "schedule.prob_senior"),
+        ("junior=org/model", "junior=org/model: this is a list; write 'junior=[org/model]'"),
     ],
 )
 def test_an_override_that_means_nothing(refused: Refused, override: str, named: str) -> None:
@@ -129,7 +133,25 @@ def test_a_junior_with_another_tokenizer(refused: Refused, model: Path, tmp_path
     other = small_tokenizer().__class__.from_pretrained(model)
     other.add_tokens(["Mia"])
     junior = save_model(tmp_path / "junior", other)
-    assert "tokenizer" in refused("model=hf", f"model.path={model}", f"model.junior_path={junior}")
+    message = refused("model=hf", f"model.path={model}", f"junior=[self,{junior}]")
+    assert message.startswith(f"junior[1]={junior}: the junior's tokenizer differs from the senior's in 1 tokens ('Mia'")
+
+
+def test_a_junior_whose_text_cannot_be_translated(refused: Refused, model: Path, tmp_path: Path) -> None:
+    words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"▁a": 0, "</s>": 1})), eos_token="</s>")
+    junior = save_model(tmp_path / "junior", words)
+    message = refused("model=hf", f"model.path={model}", f"junior=[{junior}]", "junior_translation=true")
+    assert message.startswith(f"junior[0]={junior}: the vocabulary of") and "not byte-level BPE" in message
+
+
+def test_a_junior_that_reads_too_little(refused: Refused, model: Path, tmp_path: Path) -> None:
+    junior = save_model(tmp_path / "junior", small_tokenizer(), max_position_embeddings=100)
+    message = refused("model=hf", f"model.path={model}", f"junior=[{junior}]", "data.max_prompt_tokens=64")
+    assert message.startswith(f"junior[0]={junior}: its context is 100 tokens, but data.max_prompt_tokens=64")
+
+
+def test_a_junior_that_does_not_exist(refused: Refused) -> None:
+    assert refused("junior=[self,/no/such/model]").startswith("junior[1]=/no/such/model: there is no such directory")
 
 
 def test_a_run_folder_that_is_taken(call: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

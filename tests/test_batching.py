@@ -95,9 +95,23 @@ def test_mini_batches_are_equal_shuffled_and_reproducible() -> None:
     assert order != [[s.advantage for s in part] for part in split_mini_batches(samples([5] * 16), 4, seed=(1, 3))]
 
 
-def test_rollouts_that_do_not_divide_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"15 rollouts do not divide into algo.mini_batches=2"):
-        split_mini_batches(samples([5] * 15), 2, seed=(0, 0))
+@given(st.integers(1, 40), st.integers(1, 12))
+def test_what_dropped_groups_leave_is_shared_out_all_the_same(left: int, count: int) -> None:
+    parts = split_mini_batches(samples([5] * left), count, seed=(0, 0))
+    assert identities(parts) == list(range(left))
+    sizes = [len(part) for part in parts]
+    assert len(sizes) == min(left, count)
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("junior_weight", [0.0, 1.0])
+def test_a_mini_batch_without_a_senior_token_is_left_out(junior_weight: float) -> None:
+    group = random_groups(0)[0]
+    for rollout in group.rollouts[1:]:
+        rollout.authorship[:] = 0
+    first, *rest = to_samples([group], junior_weight)
+    for seed in range(8):
+        assert split_mini_batches([first, *rest], 4, seed=(0, seed)) == [[first]]
 
 
 @pytest.mark.parametrize("junior_weight", [0.0, 1.0])

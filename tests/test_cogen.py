@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.cogen import Limits, Token, cogenerate
-from tandem.rollout import FROZEN_VERSION, JUNIOR, SENIOR, EndReason, Rollout
+from tandem.rollout import FROZEN_VERSION, JUNIOR, SENIOR, EndReason, Rollout, StopReason
 from tandem.schedule import Pen, Schedule, replay
 
 VOCABULARY = 16
@@ -53,6 +53,7 @@ class Writer:
     known: list[int] = field(default_factory=list)
     turns: int = 0
     closed: int = 0
+    stop_reason: StopReason | None = None
 
     def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
         assert heard and budget > 0
@@ -70,6 +71,8 @@ class Writer:
             self.left -= 1
         if not tokens:
             raise RuntimeError("this author has nothing to say")
+        if not self._holds_the_pen():
+            self.stop_reason = StopReason.HANDOFF if self.pen.author != self.author else StopReason.LENGTH
         return tokens
 
     def _holds_the_pen(self) -> bool:

@@ -16,11 +16,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from launch.entry import CONF
 from tandem.advantage import ESTIMATORS
-from tandem.config import _CHOICES, _POSITIVE, _RANGES, Config, ConfigError, keys, load
+from tandem.config import Config, ConfigError, keys, load
+from tandem.config_checks import CHOICES, POSITIVE, RANGES
 
 Compose = Callable[..., DictConfig]
 GROUP_FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
-FINITE_RANGES = [(key, high + 1) for key, _, high in _RANGES if high < math.inf]
+FINITE_RANGES = [(key, high + 1) for key, _, high in RANGES if high < math.inf]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def with_value(defaults: DictConfig, key: str, value: Any) -> DictConfig:
 
 def test_the_defaults_are_the_offline_run(defaults: DictConfig) -> None:
     config = load(defaults)
-    assert (config.model.source, config.model.recipe, config.model.junior_path) == ("zoo", "plain", "")
+    assert (config.model.source, config.model.recipe, config.junior) == ("zoo", "plain", ["self"])
     assert (config.schedule.name, config.schedule.prob_senior, config.schedule.max_gap_tokens) == ("word", 0.5, 32)
     assert (config.data.source, config.eval.problems) == ("arith", 400)
     assert (config.rollout.sampling.temperature, config.learner.zero_stage, config.algo.mini_batches) == (1.0, 2, 2)
@@ -75,6 +76,8 @@ def test_every_file_of_every_group_composes(composed: Compose, file: Path) -> No
         (("schedule=solo",), "schedule.name", "solo"),
         (("rollout.replicas=2", "learner.ranks=2"), "learner.ranks", 2),
         (("learner.betas=[0.8,0.99]",), "learner.betas", [0.8, 0.99]),
+        (("junior=[self,/models/small]",), "junior", ["self", "/models/small"]),
+        (("junior=[self,org/small]", "junior_weights=[2,1]"), "junior_weights", [2.0, 1.0]),
     ],
 )
 def test_the_command_line_has_the_last_word(composed: Compose, overrides: tuple[str, ...], key: str, value: object) -> None:
@@ -93,7 +96,7 @@ def test_the_cache_can_be_moved(composed: Compose, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_checks_are_about_keys_that_exist() -> None:
-    checked = [*_CHOICES, *(key for key, _, _ in _RANGES), *_POSITIVE]
+    checked = [*CHOICES, *(key for key, _, _ in RANGES), *POSITIVE]
     assert set(checked) <= set(keys(Config))
     assert len(set(checked)) == len(checked)
 
@@ -101,7 +104,7 @@ def test_the_checks_are_about_keys_that_exist() -> None:
 def test_every_number_is_checked() -> None:
     config = Config()
     numbers = {key for key in keys(Config) if type(attrgetter(key)(config)) in (int, float)}
-    checked = {*_CHOICES, *(key for key, _, _ in _RANGES), *_POSITIVE}
+    checked = {*CHOICES, *(key for key, _, _ in RANGES), *POSITIVE}
     assert numbers <= checked
 
 
@@ -110,22 +113,22 @@ def test_an_advantage_may_be_any_that_exists(composed: Compose) -> None:
         assert load(composed(f"algo.advantage={name}")).algo.advantage == name
 
 
-@pytest.mark.parametrize("key", _CHOICES)
+@pytest.mark.parametrize("key", CHOICES)
 def test_a_choice_that_does_not_exist_is_refused_with_those_that_do(defaults: DictConfig, key: str) -> None:
-    bad = 7 if isinstance(_CHOICES[key][0], int) else "sideways"
+    bad = 7 if isinstance(CHOICES[key][0], int) else "sideways"
     with pytest.raises(ConfigError) as refused:
         load(with_value(defaults, key, bad))
-    assert f"{key}={bad}: choose {' or '.join(map(str, _CHOICES[key]))}" in str(refused.value)
+    assert f"{key}={bad}: choose {' or '.join(map(str, CHOICES[key]))}" in str(refused.value)
 
 
-@pytest.mark.parametrize(("key", "bad"), [(key, low - 1) for key, low, _ in _RANGES] + FINITE_RANGES)
+@pytest.mark.parametrize(("key", "bad"), [(key, low - 1) for key, low, _ in RANGES] + FINITE_RANGES)
 def test_a_number_out_of_its_range_is_refused(defaults: DictConfig, key: str, bad: float) -> None:
     with pytest.raises(ConfigError, match=f"^{key}={bad}.*: give a number (of at least|from) |\n{key}={bad}"):
         load(with_value(defaults, key, bad))
 
 
 @pytest.mark.parametrize("bad", [0, -1, math.nan])
-@pytest.mark.parametrize("key", _POSITIVE)
+@pytest.mark.parametrize("key", POSITIVE)
 def test_a_number_that_must_be_positive_is_refused_otherwise(defaults: DictConfig, key: str, bad: float) -> None:
     with pytest.raises(ConfigError, match=f"^{key}={float(bad)}: give a number above 0"):
         load(with_value(defaults, key, float(bad)))
@@ -146,11 +149,26 @@ def test_a_number_that_must_be_positive_is_refused_otherwise(defaults: DictConfi
         ),
         (("learner.dtype=bfloat16", "learner.zero_stage=0"), "learner.zero_stage=0: bfloat16 needs"),
         (("judge.answer_pattern='[('",), "judge.answer_pattern"),
+        (("junior=[]",), r"junior=\[\]: name at least one"),
+        (("junior_weights=[1,2]",), r"junior_weights=\[1.0, 2.0\]: give one for each of the 1 juniors, or none"),
+        (("junior=[self,self]", "junior_weights=[1,0]"), r"junior_weights=\[1.0, 0.0\]: give numbers above 0"),
+        (("junior_weights=[nan]",), r"junior_weights=\[nan\]: give numbers above 0"),
+        (("junior_dtypes=[float32,bfloat16]",), "junior_dtypes=.*: give one for each of the 1 juniors, or none"),
+        (("junior_translation=true", "schedule=token"), "schedule.name=token: it passes the pen inside words"),
+        (("junior_translation=true", "schedule.name=foo"), "^schedule.name=foo: choose word or [^\n]*$"),
+        (("junior_translation=true", "rollout.turn_end=sentinel"), "rollout.turn_end=sentinel: .* rollout.turn_end=scheduler"),
+        (("junior_translation=true", "algo.junior_token_loss_weight=0.5"), "algo.junior_token_loss_weight=0.5: .* set it to 0"),
+        (("junior_dtypes=[float16]",), r"junior_dtypes=\['float16'\]: choose float32 or bfloat16"),
     ],
 )
 def test_what_cannot_work_is_refused(composed: Compose, overrides: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(composed(*overrides))
+
+
+@pytest.mark.parametrize("schedule", ["word", "alternate", "step", "solo"])
+def test_words_and_steps_can_be_translated(composed: Compose, schedule: str) -> None:
+    assert load(composed("junior_translation=true", f"schedule={schedule}")).junior_translation
 
 
 def test_several_mistakes_are_reported_together(composed: Compose) -> None:

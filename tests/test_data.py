@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
+from builders import foreign_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
@@ -200,6 +202,24 @@ def test_a_file_with_nothing_to_evaluate_on_is_refused(lines: Path) -> None:
 # Prompts
 
 
+def test_a_junior_with_its_own_tokenizer_reads_its_own_template(tokenizer: PreTrainedTokenizerBase) -> None:
+    foreign, problem = foreign_tokenizer(), Chain(46, (-3, 5)).problem()
+    [prompt], _ = encode([problem], tokenizer, ARITH, {2: foreign})
+    [alone], _ = encode([problem], tokenizer, ARITH)
+    assert foreign.decode(prompt.junior_token_ids[2]) == f"<sys>{problem.question} Think.\n"
+    assert (prompt.token_ids, alone.junior_token_ids) == (alone.token_ids, {})
+
+
+def test_a_prompt_that_a_junior_finds_too_long_is_dropped(tokenizer: PreTrainedTokenizerBase) -> None:
+    problems = load_problems(ARITH, 1).train.batch(0, 16)
+    lengths = [len(foreign_tokenizer().encode(f"<sys>{problem.question} Think.\n")) for problem in problems]
+    limit = sorted(lengths)[8]
+    assert limit > max(len(prompt.token_ids) for prompt in encode(problems, tokenizer, ARITH)[0])
+    kept, dropped = encode(problems, tokenizer, replace(ARITH, max_prompt_tokens=limit), {0: foreign_tokenizer()})
+    assert [len(prompt.junior_token_ids[0]) for prompt in kept] == [length for length in lengths if length <= limit]
+    assert len(kept) + dropped == 16
+
+
 def test_a_prompt_is_the_template_in_the_chat_template(tokenizer: PreTrainedTokenizerBase) -> None:
     problem = Chain(46, (-3, 5)).problem()
     data = DataConfig(source="arith", template=r"{question} Use \boxed{}.")
@@ -234,6 +254,22 @@ def test_batches_stay_full_when_prompts_are_too_long(tokenizer: PreTrainedTokeni
         file.write(json.dumps({"question": "how many? " * 100, "answer": 1}) + "\n")
     problems = load_problems(jsonl(lines), 1, tokenizer)
     assert problems.dropped == 1
+
+
+def test_batches_stay_full_when_a_junior_finds_prompts_too_long(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+    juniors, sample = {1: foreign_tokenizer()}, load_problems(ARITH, 1).train.batch(0, 32)
+    lengths = [len(prompt.junior_token_ids[1]) for prompt in encode(sample, tokenizer, ARITH, juniors)[0]]
+    short = replace(ARITH, max_prompt_tokens=sorted(lengths)[16])
+    problems = load_problems(short, 1, tokenizer, juniors)
+    for batch in (problems.train.batch(0, 64), problems.held_out(64)):
+        prompts, dropped = encode(batch, tokenizer, short, juniors)
+        assert (len(prompts), dropped) == (64, 0)
+
+    path = tmp_path / "problems.jsonl"
+    path.write_text("".join(json.dumps({"question": p.question, "answer": p.answer}) + "\n" for p in sample))
+    data = jsonl(path, max_prompt_tokens=short.max_prompt_tokens, held_out_fraction=0.5)
+    assert load_problems(data, 1, tokenizer).dropped == 0
+    assert load_problems(data, 1, tokenizer, juniors).dropped == sum(length > data.max_prompt_tokens for length in lengths) > 0
 
 
 @pytest.mark.parametrize("source", ["arith", "jsonl"])

@@ -59,6 +59,13 @@ def test_overrides_in_the_text_are_accepted(doc: Path) -> None:
             load(compose("config", overrides=given))
 
 
+def test_the_table_of_groups_lists_the_files() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ((?:`\w+`(?:, )?)+) \|", (ROOT / "docs" / "configuration.md").read_text(), re.MULTILINE)
+    listed = {group: sorted(CODE.findall(files)) for group, files in rows}
+    folders = (ROOT / "conf").glob("*/")
+    assert listed == {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in folders}
+
+
 def test_the_readme_has_overrides_to_check() -> None:
     assert len(overrides(ROOT / "README.md")) > 10
 

@@ -10,6 +10,7 @@ from builders import judged_group, scheduled_rollout
 
 from tandem.guards import (
     GuardError,
+    check_any_finished,
     check_authorship,
     check_logprob_gap,
     check_published,
@@ -43,6 +44,15 @@ def seeds_of(author: int, count: int) -> list[int]:
 def unbroken(seeds: list[int]) -> Group:
     """A group of rollouts of one turn each."""
     return judged_group([scheduled_rollout(WORD, NO_WORDS, seed, [0] * 20) for seed in seeds])
+
+
+# Stragglers
+
+
+def test_a_step_without_any_group_stops_the_run() -> None:
+    with pytest.raises(GuardError, match=r"rollout.straggler_deadline_s=2.5"):
+        check_any_finished([], 2.5)
+    check_any_finished(step(WORD)[:1], 2.5)
 
 
 # Authorship
@@ -106,6 +116,25 @@ def test_a_share_far_from_the_schedules_stops_the_run(seniors: int, juniors: int
     check_authorship(groups, WORD, NO_WORDS, 0.4)
 
 
+def test_a_junior_with_its_own_tokenizer_is_held_to_its_words() -> None:
+    """Its words are three tokens long; the senior writes as the boundaries say."""
+    rollouts = []
+    for seed in range(8):
+        pen, mask, breaks = Pen(WORD, WORDS, seed), [], []
+        for token in [3, 0, 0] * 10:
+            mask.append(pen.author)
+            breaks.append(pen.author == JUNIOR and len(mask) % 3 == 0)
+            pen.wrote(token, breaks[-1] if mask[-1] == JUNIOR else None)
+        rollout = scheduled_rollout(WORD, WORDS, seed, [3, 0, 0] * 10)
+        rollout.authorship, rollout.breaks = np.array(mask, np.int8), np.array(breaks)
+        rollouts.append(rollout)
+    check_authorship([judged_group(rollouts)], WORD, WORDS, tolerance=0.0)
+    for rollout in rollouts:
+        rollout.breaks = None
+    with pytest.raises(GuardError, match="not what the schedule implies"):
+        check_authorship([judged_group(rollouts)], WORD, WORDS, tolerance=0.0)
+
+
 @pytest.mark.parametrize(("seniors", "juniors"), [(26, 14), (14, 26)])
 def test_a_share_that_chance_explains_passes(seniors: int, juniors: int) -> None:
     groups = [unbroken(seeds_of(SENIOR, seniors)), unbroken(seeds_of(JUNIOR, juniors))]
@@ -146,10 +175,10 @@ def test_an_engine_that_reports_another_version_stops_the_run() -> None:
 
 
 def test_a_junior_that_changed_stops_the_run() -> None:
-    check_unchanged(["a", "a"], ["a", "a"])
-    check_unchanged([None], [None])
-    with pytest.raises(GuardError, match="the junior is frozen, but its weights changed"):
-        check_unchanged(["a", "a"], ["a", "b"])
+    check_unchanged([["a", "c"], ["a", "c"]], [["a", "c"], ["a", "c"]])
+    check_unchanged([[]], [[]])
+    with pytest.raises(GuardError, match="a junior is frozen, but its weights changed"):
+        check_unchanged([["a", "c"], ["a", "c"]], [["a", "c"], ["a", "d"]])
 
 
 @pytest.mark.parametrize("gap", [0.0, 0.1])

@@ -30,11 +30,12 @@ from vllm import SamplingParams
 from vllm.v1.sample.logits_processor import LogitsProcessors
 from vllm.v1.worker.gpu_input_batch import CachedRequestState, InputBatch
 
+from actors.carried_turn import carrying
 from actors.engine_spec import EngineSpec, pack_boundaries
-from actors.handoff_processor import TURN, HandoffProcessor
-from tandem.handoff import HandoffBatch, TurnStart
+from actors.handoff_processor import HandoffProcessor
+from tandem.handoff import HandoffBatch
 from tandem.rollout import JUNIOR, SENIOR
-from tandem.schedule import Pen, Schedule
+from tandem.schedule import Pen, Schedule, TurnStart
 
 # The batch state
 
@@ -101,7 +102,7 @@ def request(name: str, turn: Turn | None, output: list[int]) -> CachedRequestSta
         req_id=name,
         prompt_token_ids=[0, 3],
         mm_features=[],
-        sampling_params=SamplingParams(extra_args={TURN: list(turn.start)} if turn else None),
+        sampling_params=SamplingParams(extra_args=carrying(turn.start) if turn else None),
         generator=None,
         block_ids=([0],),
         num_computed_tokens=0,
@@ -158,9 +159,9 @@ def test_the_sentinel_counts_under_greedy_decoding_too() -> None:
 def test_a_request_must_carry_a_whole_turn() -> None:
     pen = Pen(Schedule(), BOUNDARIES, seed=3)
     HandoffProcessor.validate_params(SamplingParams())
-    HandoffProcessor.validate_params(SamplingParams(extra_args={TURN: list(TurnStart.at(pen))}))
+    HandoffProcessor.validate_params(SamplingParams(extra_args=carrying(TurnStart.at(pen))))
     with pytest.raises(ValueError, match="extra_args\\['turn'\\] must hold"):
-        HandoffProcessor.validate_params(SamplingParams(extra_args={TURN: [1, 2]}))
+        HandoffProcessor.validate_params(SamplingParams(extra_args={"turn": [1, 2]}))
 
 
 def test_the_spec_reaches_the_engines_processes_whole() -> None:

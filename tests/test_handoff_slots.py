@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from turns import SENTINEL, SLOTS, TOKENS, VOCABULARY, Turn, authors, check_forced, new_turn, randoms, vllm_config
 from vllm import SamplingParams
 
-from actors.handoff_processor import TURN
+from actors.carried_turn import carrying
 from actors.handoff_slot_processor import HandoffSlotProcessor
 
 LENGTH = 64
@@ -77,7 +77,7 @@ def test_the_processor_follows_vllms_slots(author: int, random: Random) -> None:
                 request = Request(turn, random.choices(TOKENS, k=random.randint(1, 6)))
             running[slot] = request
             slots.enter(slot, request)
-            extra = {TURN: list(request.turn.start)} if request.turn else None
+            extra = carrying(request.turn.start) if request.turn else None
             assert processor.add_request(slot, SamplingParams(extra_args=extra))
         processor.apply_staged_writes()
 

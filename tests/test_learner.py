@@ -24,7 +24,7 @@ from learner.rank import RankSpec
 from learner.zero import engine_config
 from tandem.batching import collate, to_samples
 from tandem.config import Config, LearnerConfig
-from tandem.rollout import Group
+from tandem.rollout import JUNIOR, Group
 from tandem.weights import WeightSegment
 
 VOCABULARY, SENTINEL, TEMPERATURE = 200, 199, 0.6
@@ -337,8 +337,11 @@ def test_the_group_trains_publishes_and_cleans_up(ranks: dict[int, Ranks], model
         assert published.path == str(learner.segment_path) and learner.segment_path.exists()
         learner.export(tmp_path / "final")
         assert (tmp_path / "final" / "config.json").exists()
-        with pytest.raises(LearnerError, match=r"(?s)rank 0 of 2 failed in 'update'.*do not divide"):
-            learner.update(random_groups(7, groups=3, size=3), 2)
+        groups = random_groups(7, **GROUPS)
+        for rollout in (rollout for group in groups for rollout in group.rollouts):
+            rollout.authorship[:] = JUNIOR
+        with pytest.raises(LearnerError, match=r"(?s)rank 0 of 2 failed in 'update'.*authorship mask"):
+            learner.update(groups, 2)
     assert not learner.segment_path.exists()
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import small_tokenizer
+from builders import foreign_tokenizer, small_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.engine_spec import EngineSpec
-from actors.rollout_pool import engine_specs, share_of_cores
-from tandem.authors import Authors
-from tandem.config import Config
+from actors.placement import engine_specs, share_of_cores
+from launch.local_cluster import gpu_share
+from tandem.authors import Authors, Junior, OwnVocabulary
+from tandem.config import Config, ConfigError
 from tandem.rollout import JUNIOR, SENIOR
 
 
@@ -29,7 +31,7 @@ def pair() -> Authors:
     """Two authors whose models nobody loads."""
     return Authors(
         senior=Path("senior"),
-        junior=Path("junior"),
+        juniors=(Junior(Path("junior"), 1.0, "bfloat16"),),
         tokenizer=small_tokenizer(),
         vocabulary=321,
         eos_ids=(1, 5),
@@ -58,20 +60,64 @@ def test_cores_are_shared_fairly(count: int, engines: int) -> None:
         assert max(load) - min(load) <= 1
 
 
+def test_a_junior_with_its_own_tokenizer_keeps_its_vocabulary(settings: Config, pair: Authors) -> None:
+    stops = np.arange(50) % 5 == 0
+    own = OwnVocabulary(foreign_tokenizer(), "word", stops, eos_ids=(7,), context=300)
+    foreign = replace(pair, sentinel=None, juniors=(replace(pair.juniors[0], own=own),))
+    senior, junior = all_specs(settings, foreign)
+    assert np.array_equal(junior.boundaries(), stops)
+    assert (junior.unit, junior.vocabulary, junior.eos_ids, junior.max_model_len) == ("word", 50, (7,), 300)
+    assert junior.stream_interval == 300, "a word is told of when it is complete"
+    assert np.array_equal(senior.boundaries(), pair.boundaries)
+    assert (senior.unit, senior.vocabulary, senior.eos_ids, senior.max_model_len) == (None, 321, (1, 5), 161)
+
+
 @pytest.mark.parametrize("replicas", [1, 3])
 def test_every_replica_has_a_senior_and_a_junior(settings: Config, pair: Authors, replicas: int) -> None:
     settings.rollout.replicas = replicas
     specs = engine_specs(settings, pair, "cpu")
     assert [[spec.author for spec in replica] for replica in specs] == [[SENIOR, JUNIOR]] * replicas
     assert [[spec.model for spec in replica] for replica in specs] == [["senior", "junior"]] * replicas
+    assert [[spec.dtype for spec in replica] for replica in specs] == [["float32", "bfloat16"]] * replicas
 
 
-def test_no_two_engines_share_their_noise(settings: Config, pair: Authors) -> None:
+@pytest.fixture
+def trio(pair: Authors, settings: Config) -> Authors:
+    """A senior and two juniors."""
+    settings.junior = ["junior", "another"]
+    return replace(pair, juniors=(*pair.juniors, Junior(Path("another"), 2.0, "float32")))
+
+
+def test_every_replica_has_each_of_the_juniors(settings: Config, trio: Authors) -> None:
+    settings.rollout.replicas = 2
+    for replica in engine_specs(settings, trio, "cpu"):
+        found = [(spec.author, spec.junior, spec.model, spec.dtype) for spec in replica]
+        assert found == [
+            (SENIOR, 0, "senior", "float32"),
+            (JUNIOR, 0, "junior", "bfloat16"),
+            (JUNIOR, 1, "another", "float32"),
+        ]
+
+
+def test_no_two_engines_share_their_noise(settings: Config, trio: Authors) -> None:
     settings.rollout.replicas = 4
     by_run = []
     for settings.seed in (1, 2):
-        by_run += [spec.seed for spec in all_specs(settings, pair)]
-    assert len(set(by_run)) == 16
+        by_run += [spec.seed for spec in all_specs(settings, trio)]
+    assert len(set(by_run)) == 24
+
+
+@pytest.mark.parametrize(("schedule", "juniors", "engines"), [("word", 1, 2), ("word", 3, 4), ("solo", 3, 1)])
+def test_engines_that_ask_for_more_than_a_gpu_are_refused(
+    settings: Config, monkeypatch: pytest.MonkeyPatch, schedule: str, juniors: int, engines: int
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    settings.schedule.name, settings.junior = schedule, ["self"] * juniors
+    settings.rollout.gpu_memory_fraction = 0.9 / engines
+    assert gpu_share(settings) == 0.5, "the learner has the other half"
+    settings.rollout.gpu_memory_fraction = 1 / engines
+    with pytest.raises(ConfigError, match=f"up to {engines} engines share a GPU"):
+        gpu_share(settings)
 
 
 @pytest.mark.parametrize(("name", "prob_senior"), [("solo", 0.5), ("word", 1.0)])

@@ -11,9 +11,10 @@ import pytest
 import torch
 from engine_pair import EnginePair
 from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen3Config
+from writing import forward_logprobs
 
+from actors.placement import engine_specs
 from actors.rollout import GroupTask
-from actors.rollout_pool import engine_specs
 from learner.publish import Publisher
 from tandem.authors import Authors
 from tandem.config import Config
@@ -56,12 +57,10 @@ def live(
     pair.close()
 
 
-def prompt_logprobs(model: PreTrainedModel, ids: list[int], forbidden: int | None = None) -> np.ndarray:
-    """log p of every token but the first, float32 [T - 1]; over the vocabulary without `forbidden`."""
+def prompt_logprobs(model: PreTrainedModel, ids: list[int]) -> np.ndarray:
+    """log p of every token but the first, float32 [T - 1]."""
     with torch.no_grad():
         logits = model(torch.tensor([ids])).logits[0]
-    if forbidden is not None:
-        logits[:, forbidden] = -torch.inf
     logprobs = logits.log_softmax(-1)
     return logprobs[:-1].gather(1, torch.tensor(ids[1:])[:, None])[:, 0].numpy()
 
@@ -73,7 +72,7 @@ def test_an_update_of_each_kind_of_parameter_reaches_the_engine(live: tuple[Engi
     np.testing.assert_allclose(engine_says("fresh"), prompt_logprobs(model, ids), atol=1e-4)
     for version, (kind, belongs) in enumerate(KINDS.items(), start=1):
         before = prompt_logprobs(model, ids)
-        checksum = pair.run(pair.actor.checksum(SENIOR))
+        checksum = pair.run(pair.actor.checksums(SENIOR))
         with torch.no_grad():
             changed = [p.mul_(1 + 0.3 * torch.randn_like(p)) for name, p in model.named_parameters() if belongs(name)]
         assert changed
@@ -83,7 +82,7 @@ def test_an_update_of_each_kind_of_parameter_reaches_the_engine(live: tuple[Engi
         assert published is not None
         assert pair.run(pair.actor.receive_weights(published)) == version
         np.testing.assert_allclose(engine_says(kind), after, atol=1e-4, err_msg=f"after an update of the {kind} only")
-        assert pair.run(pair.actor.checksum(SENIOR)) != checksum
+        assert pair.run(pair.actor.checksums(SENIOR)) != checksum
 
 
 def test_a_prompt_that_was_cached_is_computed_anew_after_an_update(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
@@ -96,8 +95,7 @@ def test_a_prompt_that_was_cached_is_computed_anew_after_an_update(live: tuple[E
         for attempt in "ab":
             task = GroupTask(prompt, (f"cached/{version}/{attempt}",), (1,), Schedule(1.0), 1.0, 20)
             (rollout,) = pair.run(pair.actor.write_group(task)).rollouts
-            ids = [*rollout.prompt_ids.tolist(), *rollout.token_ids.tolist()]
-            np.testing.assert_allclose(rollout.logprobs, prompt_logprobs(model, ids, pair.sentinel)[299:], atol=1e-4)
+            np.testing.assert_allclose(rollout.logprobs, forward_logprobs(model, rollout), atol=1e-4)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.mul_(1 + 0.3 * torch.randn_like(parameter))

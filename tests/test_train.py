@@ -33,6 +33,7 @@ STEP_KEYS = {
     "tandem/handoffs_per_rollout",
     "rollout/tokens",
     "rollout/tokens_per_s",
+    "rollout/groups_dropped",
     "rollout/truncated_fraction",
     "logprob/gap_mean",
     "loss/policy",
@@ -124,14 +125,19 @@ def test_an_interrupted_run_leaves_no_process_behind(
 ) -> None:
     before = shared_memory()
     process = start("steps=50", f"schedule={schedule}", "eval.problems=16")
+    said = []
     for line in process.stdout:
+        said.append(line)
         if line.startswith(moment):
             break
+    else:
+        pytest.fail("".join(said))
     time.sleep(4)
     children = psutil.Process(process.pid).children(recursive=True)
     if engines is not None:
-        running = [child for child in children if "EngineCore" in " ".join(child.cmdline())]
-        assert len(running) == engines, "the solo schedule starts no junior"
+        commands = [" ".join(child.cmdline()) for child in children]
+        running = [command for command in commands if "EngineCore" in command]
+        assert len(running) == engines, f"the solo schedule starts no junior: {commands}"
     os.killpg(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=60)
     assert process.returncode == 130, rest

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from tandem.config import Config, ConfigError, DataConfig, ModelConfig
 from tandem.data import encode, load_problems
 from tandem.schedule import boundary_table
-from tandem.zoo import RECIPES, base_model, check_same_tokenizer, junior_model, sentinel_token_id, zoo_model
+from tandem.zoo import RECIPES, base_model, junior_model, sentinel_token_id, tokenizer_difference, zoo_model
 from tandem.zoo.cache import build_once
 from tandem.zoo.pretrain import pretrain
 from tandem.zoo.tokenizer import END, HANDOFF
@@ -98,7 +98,7 @@ def test_a_child_continues_from_its_parent(quick: Path, cache: Path, monkeypatch
     child = zoo_model(replace(QUICK, name="child", parent="quick", steps=1, lr=1e-12, weight_decay=0.0), cache)
     ours, theirs = load_file(child / "model.safetensors"), load_file(quick / "model.safetensors")
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-9) for name in theirs)
-    check_same_tokenizer(AutoTokenizer.from_pretrained(quick), AutoTokenizer.from_pretrained(child))
+    assert not tokenizer_difference(AutoTokenizer.from_pretrained(quick), AutoTokenizer.from_pretrained(child))
 
 
 def _build_slowly(directory: Path, log: Path) -> None:
@@ -195,25 +195,24 @@ def test_a_configured_sentinel_is_taken_or_refused(tokenizer: PreTrainedTokenize
         sentinel_token_id(tokenizer, len(tokenizer), "<|end|>")
 
 
-def test_authors_must_share_their_tokenizer(tokenizer: PreTrainedTokenizerBase, quick: Path) -> None:
-    check_same_tokenizer(tokenizer, AutoTokenizer.from_pretrained(quick))
+def test_what_tells_two_tokenizers_apart(tokenizer: PreTrainedTokenizerBase, quick: Path) -> None:
+    assert tokenizer_difference(tokenizer, AutoTokenizer.from_pretrained(quick)) == ""
     other = AutoTokenizer.from_pretrained(quick)
     other.add_tokens(["extra"])
-    with pytest.raises(ConfigError, match=rf"1 tokens \('extra' is None and {len(tokenizer)}\)"):
-        check_same_tokenizer(tokenizer, other)
+    assert f"in 1 tokens ('extra' is None and {len(tokenizer)})" in tokenizer_difference(tokenizer, other)
     other = AutoTokenizer.from_pretrained(quick)
     other.eos_token = "<|pad|>"
-    with pytest.raises(ConfigError, match="eos_token_id is 1 for the senior, 0 for the junior"):
-        check_same_tokenizer(tokenizer, other)
+    assert tokenizer_difference(tokenizer, other) == "eos_token_id is 1 for the senior, 0 for the junior"
 
 
 # Models that users name
 
 
-def test_a_directory_is_taken_as_it_is(quick: Path, cache: Path) -> None:
+def test_a_directory_is_taken_as_it_is(quick: Path, cache: Path, tmp_path: Path) -> None:
     model = ModelConfig(source="hf", path=str(quick))
     assert base_model(model, cache) == quick
-    assert junior_model(model, quick) == quick
+    assert junior_model("self", quick, "junior[0]") == quick
+    assert junior_model(str(quick), tmp_path, "junior[0]") == quick
 
 
 @pytest.mark.parametrize(
@@ -230,8 +229,8 @@ def test_an_incomplete_directory_is_refused(missing: str, message: str, quick: P
             (tmp_path / file.name).symlink_to(file)
     with pytest.raises(ConfigError, match=f"model.path={tmp_path}: {message}"):
         base_model(ModelConfig(source="hf", path=str(tmp_path)), tmp_path)
-    with pytest.raises(ConfigError, match=f"model.junior_path={tmp_path}: {message}"):
-        junior_model(ModelConfig(source="hf", junior_path=str(tmp_path)), quick)
+    with pytest.raises(ConfigError, match=rf"junior\[1\]={tmp_path}: {message}"):
+        junior_model(str(tmp_path), quick, "junior[1]")
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,8 @@ import torch
 from hypothesis import strategies as st
 
 from actors.engine_spec import EngineSpec, pack_boundaries
-from tandem.handoff import TurnStart
 from tandem.rollout import JUNIOR, SENIOR
-from tandem.schedule import Pen, Schedule
+from tandem.schedule import Pen, Schedule, TurnStart
 
 VOCABULARY = 12
 SENTINEL = 9

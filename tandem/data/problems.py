@@ -6,7 +6,7 @@ Which side of the split a problem falls on depends on a hash of its id alone: no
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
@@ -46,7 +46,7 @@ class ProblemSet:
 
     train: Sampler
     dropped: int
-    """problems left out because their prompt is too long (always 0 for an endless source)"""
+    """problems left out because a reader's prompt is too long (always 0 for an endless source)"""
     _held_out: Callable[[], Iterator[Problem]]
 
     def held_out(self, count: int) -> list[Problem]:
@@ -59,17 +59,25 @@ def held_out(problem: Problem, fraction: float) -> bool:
     return _position(problem) < fraction
 
 
-def load_problems(data: DataConfig, seed: int, tokenizer: PreTrainedTokenizerBase | None = None) -> ProblemSet:
+def load_problems(
+    data: DataConfig,
+    seed: int,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    junior_tokenizers: Mapping[int, PreTrainedTokenizerBase] | None = None,
+) -> ProblemSet:
     """The problems that `data` describes, shuffled by `seed`.
 
-    With a `tokenizer`, problems whose prompt exceeds `data.max_prompt_tokens` are left out on both sides, so that every batch
-    holds as many prompts as were asked for. Raises `ConfigError` when the data cannot be used.
+    With the tokenizers that `encode` will be given, problems whose prompt exceeds `data.max_prompt_tokens` for any of them are
+    left out on both sides, so that every batch holds as many prompts as were asked for. Raises `ConfigError` when the data
+    cannot be used.
     """
     if not 0 <= data.held_out_fraction < 1:
         raise ConfigError(f"data.held_out_fraction={data.held_out_fraction}: give a number from 0 to below 1")
 
+    readers = [reader for reader in (tokenizer, *(junior_tokenizers or {}).values()) if reader]
+
     def fits(problem: Problem) -> bool:
-        return tokenizer is None or len(prompt(problem, tokenizer, data).token_ids) <= data.max_prompt_tokens
+        return all(len(prompt(problem, reader, data).token_ids) <= data.max_prompt_tokens for reader in readers)
 
     match data.source:
         case "arith":

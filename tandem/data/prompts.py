@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tandem.config import ConfigError, DataConfig
@@ -29,17 +30,31 @@ def prompt(problem: Problem, tokenizer: PreTrainedTokenizerBase, data: DataConfi
     return Prompt(problem, tuple(tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)))
 
 
-def encode(problems: Iterable[Problem], tokenizer: PreTrainedTokenizerBase, data: DataConfig) -> tuple[list[Prompt], int]:
+def encode(
+    problems: Iterable[Problem],
+    tokenizer: PreTrainedTokenizerBase,
+    data: DataConfig,
+    junior_tokenizers: Mapping[int, PreTrainedTokenizerBase] | None = None,
+) -> tuple[list[Prompt], int]:
     """The prompts of `problems` that have at most `data.max_prompt_tokens` tokens, and how many were dropped for having more.
 
-    Raises `ConfigError` when none is left.
+    `junior_tokenizers` are those of the juniors that have their own, by index: no reader's prompt may be longer. Raises
+    `ConfigError` when none is left.
     """
-    prompts = [prompt(problem, tokenizer, data) for problem in problems]
-    kept = [p for p in prompts if len(p.token_ids) <= data.max_prompt_tokens]
+    others = junior_tokenizers or {}
+
+    def read_by_all(problem: Problem) -> Prompt:
+        theirs = {index: prompt(problem, other, data).token_ids for index, other in others.items()}
+        return replace(prompt(problem, tokenizer, data), junior_token_ids=theirs)
+
+    def length(read: Prompt) -> int:
+        return max(map(len, (read.token_ids, *read.junior_token_ids.values())))
+
+    prompts = [read_by_all(problem) for problem in problems]
+    kept = [read for read in prompts if length(read) <= data.max_prompt_tokens]
     if prompts and not kept:
-        shortest = min(len(p.token_ids) for p in prompts)
         raise ConfigError(
             f"data.max_prompt_tokens={data.max_prompt_tokens}: all {len(prompts)} prompts are longer; "
-            f"the shortest has {shortest} tokens"
+            f"the shortest has {min(map(length, prompts))} tokens"
         )
     return kept, len(prompts) - len(kept)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tandem.config import ConfigError, ModelConfig
+from tandem.config import SELF, ConfigError, ModelConfig
 from tandem.zoo.cache import build_once
 from tandem.zoo.hub import model_directory
 from tandem.zoo.recipes import CODE_VERSION, RECIPES, Recipe
-from tandem.zoo.vocabulary import check_same_tokenizer, sentinel_token_id
+from tandem.zoo.vocabulary import sentinel_token_id, tokenizer_difference
 
-__all__ = ["RECIPES", "Recipe", "base_model", "check_same_tokenizer", "junior_model", "sentinel_token_id", "zoo_model"]
+__all__ = ["RECIPES", "Recipe", "base_model", "junior_model", "sentinel_token_id", "tokenizer_difference", "zoo_model"]
 
 
 def base_model(model: ModelConfig, cache: Path) -> Path:
@@ -33,9 +33,12 @@ def base_model(model: ModelConfig, cache: Path) -> Path:
     raise ConfigError(f"model.source={model.source}: choose zoo, smollm2 or hf")
 
 
-def junior_model(model: ModelConfig, senior: Path) -> Path:
-    """The Hugging Face directory of the junior: `model.junior_path`, or the senior's base when that is empty."""
-    return model_directory(model.junior_path, "model.junior_path") if model.junior_path else senior
+def junior_model(name: str, senior: Path, key: str) -> Path:
+    """The Hugging Face directory of the junior `name`: a directory, a hub id, or `self` for the directory `senior`.
+
+    `key` is the configuration key that holds the name. Raises `ConfigError` when the model cannot be had.
+    """
+    return senior if name == SELF else model_directory(name, key)
 
 
 def zoo_model(recipe: Recipe, cache: Path) -> Path:

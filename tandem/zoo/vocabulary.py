@@ -1,4 +1,4 @@
-"""What the handoff asks of a tokenizer: a token that ends a turn, and two authors who share their vocabulary."""
+"""What the handoff asks of a tokenizer: a token that ends a turn, and whether two authors share their vocabulary."""
 
 from __future__ import annotations
 
@@ -36,22 +36,18 @@ def sentinel_token_id(tokenizer: PreTrainedTokenizerBase, vocab_size: int, confi
     return max(vocabulary[token] for token in idle)
 
 
-def check_same_tokenizer(senior: PreTrainedTokenizerBase, junior: PreTrainedTokenizerBase) -> None:
-    """Raises `ConfigError` unless both tokenizers give every token the same id and end texts with the same token."""
+def tokenizer_difference(senior: PreTrainedTokenizerBase, junior: PreTrainedTokenizerBase) -> str:
+    """What keeps two authors from sharing tokens, for a reader; empty if both tokenizers give every token the same id and begin
+    and end texts with the same tokens."""
     ours, theirs = senior.get_vocab(), junior.get_vocab()
     if ours != theirs:
         differing = sorted(token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token))
         shown = ", ".join(f"{token!r} is {ours.get(token)} and {theirs.get(token)}" for token in differing[:3])
-        raise ConfigError(
-            f"model.junior_path: the junior's tokenizer differs from the senior's in {len(differing)} tokens ({shown}); "
-            "two authors of one text need the same vocabulary"
-        )
+        return f"the junior's tokenizer differs from the senior's in {len(differing)} tokens ({shown})"
     for name in ("bos_token_id", "eos_token_id"):
         if getattr(senior, name) != getattr(junior, name):
-            raise ConfigError(
-                f"model.junior_path: {name} is {getattr(senior, name)} for the senior, {getattr(junior, name)} for the junior; "
-                "two authors of one text must end it alike"
-            )
+            return f"{name} is {getattr(senior, name)} for the senior, {getattr(junior, name)} for the junior"
+    return ""
 
 
 def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> set[str]:

@@ -1,0 +1,62 @@
+"""Which engines a run starts, and which share of the machine each of them gets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from actors.engine_spec import EngineSpec, pack_boundaries
+from tandem.authors import Authors
+from tandem.config import Config
+from tandem.rollout import JUNIOR, SENIOR
+from tandem.schedules import needs_junior
+
+
+def engine_specs(config: Config, authors: Authors, device: str) -> list[list[EngineSpec]]:
+    """For each replica, the engines to start: the senior's, then each junior's unless no junior ever writes."""
+    each = engines_per_replica(config)
+    engines = config.rollout.replicas * each
+    cores = sorted(os.sched_getaffinity(0))[: config.mode.cpu_cores or None]
+
+    def spec(index: int) -> EngineSpec:
+        place = index % each
+        junior = authors.juniors[place - 1] if place else None
+        own = junior.own if junior else None
+        boundaries, context = (own.stops, own.context) if own else (authors.boundaries, authors.context)
+        return EngineSpec(
+            author=JUNIOR if place else SENIOR,
+            junior=max(place - 1, 0),
+            unit=own.unit if own else None,
+            model=str(junior.path if junior else authors.senior),
+            dtype=junior.dtype if junior else config.model.dtype,
+            # Self-paired engines must not share their noise, nor replicas theirs.
+            seed=config.seed * 1_000 + index,
+            max_model_len=context,
+            max_num_seqs=config.rollout.max_in_flight,
+            sentinel=authors.sentinel,
+            # A scheduler that ends turns at the right token leaves nobody waiting for the tokens before it.
+            stream_interval=context if authors.sentinel is None else 1,
+            eos_ids=own.eos_ids if own else authors.eos_ids,
+            packed_boundaries=pack_boundaries(boundaries),
+            vocabulary=len(boundaries),
+            device=device,
+            cores=share_of_cores(cores, index, engines),
+            kv_cache_gib=config.rollout.kv_cache_gib,
+            gpu_memory_fraction=config.rollout.gpu_memory_fraction,
+            enforce_eager=config.rollout.enforce_eager,
+        )
+
+    return [[spec(first + place) for place in range(each)] for first in range(0, engines, each)]
+
+
+def engines_per_replica(config: Config) -> int:
+    """How many engines a rollout actor hosts: the senior's and one for each junior, if any junior ever writes."""
+    return 1 + len(config.junior) * needs_junior(config)
+
+
+def share_of_cores(cores: Sequence[int], index: int, engines: int) -> tuple[int, ...]:
+    """The cores of engine `index` of `engines`: a slice of its own, or one shared core where there are too few."""
+    if engines > len(cores):
+        return (cores[index % len(cores)],)
+    each = len(cores) // engines
+    return tuple(cores[index * each : (index + 1) * each])

@@ -1,0 +1,198 @@
+"""How many replicas one driver can feed: the real pool, over Ray, with replicas that only simulate their engines.
+
+    python -m bench.scale --json
+
+docs/cogeneration.md explains the figures. The exit code is 0 whatever they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import ray
+from ray.actor import ActorHandle
+from rich.console import Console
+from rich.table import Table
+
+from actors.rollout import GroupTask
+from actors.rollout_pool import CONCURRENT_GROUPS, RolloutPool
+from bench.report import Figures, machine, tell
+from launch.entry import set_environment
+from launch.local_cluster import ray_cluster
+from tandem.config import Config, SamplingConfig
+from tandem.rollout import BASE_VERSION, SENIOR, EndReason, Group, Problem, Prompt, Rollout
+from tandem.schedule import Schedule
+
+REPLICAS = (1, 2, 4, 8, 16, 32, 64)
+PROCESSES = 2
+"""What simulates the replicas, so that two cores are enough."""
+ROLLOUTS = 256
+"""of each replica"""
+GROUP_SIZE = 8
+IN_FLIGHT = 64
+"""rollouts that a replica writes at a time"""
+TOKENS = 3_000
+"""of every rollout that comes back"""
+STEP_S = 0.003
+"""One token of each rollout in flight: quick for a model of 4B parameters, whose weights an H200 reads in 1.7 ms."""
+SHORTEST = 0.5
+"""A rollout takes the time of SHORTEST x TOKENS to TOKENS steps. Every size writes the same mixture of them."""
+PROMPT_TOKENS = 100
+
+
+class SimulatedReplicas:
+    """Several rollout actors in one process, without engines: a timer each rollout, and payloads of the real size."""
+
+    def __init__(self) -> None:
+        self._admission: dict[int, asyncio.Semaphore] = {}
+        self._token_ids = np.arange(TOKENS, dtype=np.int32)
+        self._authorship = np.full(TOKENS, SENIOR, np.int8)
+        self._logprobs = np.full(TOKENS, -1.0, np.float32)
+        self._versions = np.full(TOKENS, BASE_VERSION, np.int32)
+
+    async def call(self, replica: int, method: str, *arguments: Any) -> Any:
+        """What `replica` answers."""
+        return await getattr(self, method)(replica, *arguments)
+
+    async def start(self, replica: int) -> int:
+        """As `RolloutActor.start`."""
+        self._admission[replica] = asyncio.Semaphore(IN_FLIGHT)
+        return IN_FLIGHT
+
+    async def write_group(self, replica: int, task: GroupTask) -> Group:
+        """As `RolloutActor.write_group`."""
+        draws = Random(task.prompt.problem.id)
+        written = (
+            self._write(replica, task, rollout_id, seed, TOKENS * STEP_S * draws.uniform(SHORTEST, 1))
+            for rollout_id, seed in zip(task.rollout_ids, task.seeds, strict=True)
+        )
+        return Group(task.prompt, await asyncio.gather(*written))
+
+    async def _write(self, replica: int, task: GroupTask, rollout_id: str, seed: int, seconds: float) -> Rollout:
+        async with self._admission[replica]:
+            await asyncio.sleep(seconds)
+        return Rollout(
+            id=rollout_id,
+            prompt_ids=np.array(task.prompt.token_ids, np.int32),
+            # Arrays of its own: the same one twice would travel once.
+            token_ids=self._token_ids.copy(),
+            authorship=self._authorship.copy(),
+            logprobs=self._logprobs.copy(),
+            weight_versions=self._versions.copy(),
+            end=EndReason.BUDGET,
+            seed=seed,
+        )
+
+    async def close(self, replica: int) -> None:
+        """As `RolloutActor.close`."""
+
+
+class SimulatedReplica:
+    """One of the replicas that a process simulates (see `actors.replica.Replica`)."""
+
+    def __init__(self, process: ActorHandle, index: int) -> None:
+        self._process, self._index = process, index
+
+    def call(self, method: str, *arguments: Any) -> ray.ObjectRef:
+        """See `Replica.call`."""
+        return self._process.call.remote(self._index, method, *arguments)
+
+    def kill(self) -> None:
+        """Leaves the process to its other replicas."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One batch of rollouts written by `replicas` replicas."""
+
+    replicas: int
+    rollouts: int
+    seconds: float
+    driver_cpu_s: float
+    """CPU time of this process meanwhile"""
+
+    @property
+    def rollouts_per_s(self) -> float:
+        """Rollouts returned per second, by all replicas together."""
+        return self.rollouts / self.seconds
+
+    @property
+    def driver_cpu_ms_per_rollout(self) -> float:
+        """What a rollout costs the driver, in milliseconds."""
+        return 1e3 * self.driver_cpu_s / self.rollouts
+
+
+@contextmanager
+def simulating_processes() -> Iterator[list[ActorHandle]]:
+    """The processes that simulate replicas, on a cluster of their own."""
+    set_environment(Config().cache_path)
+    with ray_cluster(logs=Path(tempfile.gettempdir()) / "bench-scale-logs"):
+        actor: Any = ray.remote(SimulatedReplicas).options(num_cpus=0, max_concurrency=CONCURRENT_GROUPS)
+        yield [actor.remote() for _ in range(PROCESSES)]
+
+
+def measure(processes: list[ActorHandle], replicas: int, rollouts: int = ROLLOUTS) -> Measured:
+    """`replicas` replicas write `rollouts` rollouts each; the groups are let go as they come."""
+    groups = rollouts // GROUP_SIZE
+    prompts = [Prompt(Problem(str(i % groups), "?", "!"), tuple(range(PROMPT_TOKENS))) for i in range(replicas * groups)]
+    with RolloutPool(Config(), [SimulatedReplica(processes[i % len(processes)], i) for i in range(replicas)]) as pool:
+        start, before, written = time.perf_counter(), time.process_time(), 0
+        for _, group in pool.stream(prompts, GROUP_SIZE, Schedule(), SamplingConfig(max_tokens=TOKENS), "scale"):
+            written += len(group.rollouts)
+        return Measured(replicas, written, time.perf_counter() - start, time.process_time() - before)
+
+
+def figures(runs: list[Measured]) -> Figures:
+    """Throughput at every size, the efficiency of the largest against the smallest, what a rollout then costs the driver."""
+    least, most = runs[0], runs[-1]
+    efficiency = most.rollouts_per_s / least.rollouts_per_s * least.replicas / most.replicas
+    return {
+        f"efficiency_at_{most.replicas}": round(efficiency, 3),
+        **{f"throughput_at_{run.replicas}": round(run.rollouts_per_s, 2) for run in runs},
+        "driver_cpu_ms_per_rollout": round(most.driver_cpu_ms_per_rollout, 3),
+    }
+
+
+def table(runs: list[Measured]) -> Table:
+    """Each size's throughput, and what a rollout costs the driver."""
+    shown = Table(title="Many replicas", caption=f"{ROLLOUTS} rollouts a replica, {TOKENS:,} tokens each")
+    for title in ("replicas", "rollouts", "seconds", "rollouts/s", "of each replica", "driver CPU, ms a rollout"):
+        shown.add_column(title, justify="right")
+    for run in runs:
+        shown.add_row(
+            str(run.replicas),
+            f"{run.rollouts:,}",
+            f"{run.seconds:.1f}",
+            f"{run.rollouts_per_s:.1f}",
+            f"{run.rollouts_per_s / run.replicas:.2f}",
+            f"{run.driver_cpu_ms_per_rollout:.2f}",
+        )
+    return shown
+
+
+def main() -> None:
+    """Measures every size and prints the figures."""
+    parser = argparse.ArgumentParser(prog="python -m bench.scale", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    options = parser.parse_args()
+    console = Console()
+    with simulating_processes() as processes:
+        measure(processes, replicas=len(processes), rollouts=GROUP_SIZE)  # the processes' first group imports what it needs
+        runs = [measure(processes, replicas) for replicas in REPLICAS]
+    console.print(table(runs))
+    found = {**figures(runs), "machine": machine()}
+    tell(found, console, as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()

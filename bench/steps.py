@@ -1,0 +1,138 @@
+"""Where an engine's time goes while two authors write: what a step, a token that is read and one that is sampled cost.
+
+    python -m bench.steps --model smollm2 --json
+
+The engines' scheduler notes every step; least squares tell the costs apart. docs/cogeneration.md explains the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar
+
+import numpy as np
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from actors.engine import Engine
+from actors.handoff_scheduler import HandoffScheduler
+from bench.engines import engine_pair
+from bench.modes import shortened, tandem
+from bench.report import Figures, machine, tell
+from bench.workload import DTYPES, WARM_UP_TOKENS, Workload, prepare
+
+FOLDER = "TANDEM_BENCH_STEPS"
+"""The environment variable that tells the engines' processes where to note their steps."""
+COSTS = ("step", "token read", "token sampled")
+
+
+class NotingScheduler(HandoffScheduler):
+    """Writes a line a step: when it began, how long it took (seconds), how many tokens it read and how many it sampled."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._notes = (Path(os.environ[FOLDER]) / f"{os.getpid()}.jsonl").open("w", buffering=1)
+
+    def schedule(self, *args: Any, **kwargs: Any) -> Any:
+        """As the scheduler does it."""
+        self._began = time.perf_counter()
+        return super().schedule(*args, **kwargs)
+
+    def update_from_output(self, scheduler_output: Any, model_runner_output: Any) -> Any:
+        """As the scheduler does it."""
+        sampled = sum(map(len, model_runner_output.sampled_token_ids))
+        outputs = super().update_from_output(scheduler_output, model_runner_output)
+        seconds = time.perf_counter() - self._began
+        print(json.dumps([self._began, seconds, scheduler_output.total_num_scheduled_tokens, sampled]), file=self._notes)
+        return outputs
+
+
+class NotingEngine(Engine):
+    """The engine that training uses, with a scheduler that notes its steps."""
+
+    SCHEDULERS: ClassVar = {"cpu": "bench.steps.NotingScheduler"}
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of both engines while the rollouts were written: arrays of one length."""
+
+    seconds: np.ndarray
+    read: np.ndarray
+    sampled: np.ndarray
+
+    def costs(self) -> np.ndarray:
+        """Seconds for each of `COSTS`, [3], by least squares."""
+        return np.linalg.lstsq(self._counts(), self.seconds, rcond=None)[0]
+
+    def shares(self) -> np.ndarray:
+        """The share of the steps' time that goes to each of `COSTS`, [3]."""
+        return self.costs() * self._counts().sum(0) / self.seconds.sum()
+
+    def _counts(self) -> np.ndarray:
+        return np.stack([np.ones(len(self.seconds)), self.read, self.sampled], axis=1)
+
+
+async def noted(work: Workload) -> tuple[Steps, float]:
+    """The steps of writing `work`, and the share of the time in which an engine was in a step."""
+    with TemporaryDirectory() as folder:
+        os.environ[FOLDER] = folder
+        async with engine_pair(work.specs, "bench.steps:NotingEngine") as pair:
+            await tandem(pair, shortened(work, WARM_UP_TOKENS), "warm-up")
+            began = time.perf_counter()
+            await tandem(pair, work, "measured")
+            seconds = time.perf_counter() - began
+        lines = [line for file in Path(folder).iterdir() for line in file.read_text().splitlines()]
+    notes = np.array([note for note in map(json.loads, lines) if note[0] >= began])
+    return Steps(*notes[:, 1:].T), notes[:, 1].sum() / (len(work.specs) * seconds)
+
+
+def figures(steps: Steps, busy: float) -> Figures:
+    """How many steps there were, how full they were, and what costs how much."""
+    found: Figures = {
+        "steps": len(steps.seconds),
+        "read_per_step": round(float(steps.read.mean()), 1),
+        "sampled_per_step": round(float(steps.sampled.mean()), 1),
+        "in_a_step": round(busy, 3),
+    }
+    for name, cost, share in zip(COSTS, steps.costs(), steps.shares(), strict=True):
+        key = name.replace(" ", "_")
+        found |= {f"{key}_ms": round(1e3 * float(cost), 3), f"{key}_share": round(float(share), 3)}
+    return found
+
+
+def table(steps: Steps) -> Table:
+    """What costs how much."""
+    shown = Table(title="The engines' steps")
+    for title in ("what", "number", "ms each", "share of the steps' time"):
+        shown.add_column(title, justify="left" if title == "what" else "right")
+    numbers = (len(steps.seconds), int(steps.read.sum()), int(steps.sampled.sum()))
+    for name, number, cost, share in zip(COSTS, numbers, steps.costs(), steps.shares(), strict=True):
+        shown.add_row(name, f"{number:,}", f"{1e3 * cost:.2f}", f"{share:.0%}")
+    return shown
+
+
+def main() -> None:
+    """Writes one batch of rollouts and prints where the engines' time went."""
+    parser = argparse.ArgumentParser(prog="python -m bench.steps", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--model", choices=DTYPES, default="smollm2")
+    parser.add_argument("--rollouts", type=int, default=64)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    options = parser.parse_args()
+    steps, busy = uvloop.run(noted(prepare(options.model, options.rollouts, options.tokens)))
+    console = Console()
+    console.print(table(steps))
+    found = {"model": options.model, **figures(steps, busy), "machine": machine()}
+    tell(found, console, as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()

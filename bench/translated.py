@@ -1,0 +1,81 @@
+"""What translation costs: the senior with a junior that is its copy, but whose tokens have other numbers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
+
+from actors.engine_spec import pack_boundaries
+from bench.engines import EnginePair, engine_pair
+from bench.modes import Mode
+from bench.workload import Workload
+from tandem.byte_level import ByteLevel
+from tandem.cogen import Session, cogenerate
+from tandem.rollout import JUNIOR, SENIOR, Rollout
+from tandem.translation import TranslatedSession, Translation, stop_table
+
+
+def renumber(model: Path, folder: Path) -> Path:
+    """Writes the model of one Hugging Face directory to another, its tokens numbered from the last to the first."""
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    last = len(tokenizer) - 1
+    spelt = json.loads(tokenizer.backend_tokenizer.to_str())
+    spelt["model"]["vocab"] = {surface: last - token for surface, token in spelt["model"]["vocab"].items()}
+    spelt["added_tokens"] = [{**added, "id": last - added["id"]} for added in reversed(spelt["added_tokens"])]
+    PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(spelt)),
+        chat_template=tokenizer.chat_template,
+        **tokenizer.special_tokens_map,
+    ).save_pretrained(folder)
+    copy = AutoModelForCausalLM.from_pretrained(model)
+    # Tied weights are one parameter, which must be turned round once.
+    for weight in {copy.get_input_embeddings().weight, copy.get_output_embeddings().weight}:
+        weight.data[: last + 1] = torch.flip(weight.data[: last + 1], dims=[0])
+    copy.generation_config = GenerationConfig()  # its end-of-sequence ids would be the old numbers
+    copy.save_pretrained(folder)
+    return folder
+
+
+@asynccontextmanager
+async def translated(work: Workload) -> AsyncIterator[tuple[Mode, EnginePair]]:
+    """Starts a pair whose junior has its own tokens, and gives the mode that writes on it."""
+    with TemporaryDirectory() as folder:
+        renumber(Path(work.specs[SENIOR].model), Path(folder))
+        theirs, its = (AutoTokenizer.from_pretrained(path) for path in (work.specs[SENIOR].model, folder))
+        stops = stop_table(its, "word", work.specs[JUNIOR].vocabulary)
+        translation = Translation(ByteLevel(theirs), ByteLevel(its), "word", stops, theirs.eos_token_id, frozenset())
+        shared = work.specs[JUNIOR]
+        # What it samples may need more tokens than what it becomes.
+        own = replace(
+            shared,
+            model=folder,
+            packed_boundaries=pack_boundaries(stops),
+            max_model_len=2 * shared.max_model_len,
+            stream_interval=2 * shared.max_model_len,
+            kv_cache_gib=2 * shared.kv_cache_gib,
+        )
+
+        async def write(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:
+            def rollout(index: int) -> asyncio.Future[Rollout]:
+                rollout_id, prompt = f"{tag}/{index}", work.prompts[index]
+                senior, junior = (pair.engines[a].session(rollout_id, work.temperature) for a in (SENIOR, JUNIOR))
+                read = [len(its) - 1 - token for token in prompt]
+                translated = TranslatedSession(junior, translation, read, len(prompt), own.max_model_len)
+                sessions: dict[int, Session] = {SENIOR: senior, JUNIOR: translated}
+                return asyncio.ensure_future(
+                    cogenerate(rollout_id, prompt, sessions, work.schedule, work.boundaries, index, work.limits)
+                )
+
+            return await asyncio.gather(*map(rollout, range(len(work.prompts))))
+
+        async with engine_pair(work.specs | {JUNIOR: own}) as pair:
+            yield write, pair

@@ -1,0 +1,159 @@
+"""What a configuration must satisfy beyond its types: choices, ranges, and combinations that make sense."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from tandem.advantage import ESTIMATORS
+from tandem.schedules import SCHEDULES
+from tandem.verify.extract import compile_pattern
+
+if TYPE_CHECKING:
+    from tandem.config import Config
+
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 2.0
+"""vLLM samples at no other temperatures but 0, which is greedy."""
+DTYPES = ("float32", "bfloat16")
+
+
+def problems(config: Config) -> Iterator[str]:
+    """What is wrong with `config`, a line each: the key, its value, the remedy."""
+
+    def value(key: str) -> Any:
+        return attrgetter(key)(config)
+
+    for key, choices in CHOICES.items():
+        if value(key) not in choices:
+            yield f"{key}={value(key)}: choose {' or '.join(map(str, choices))}"
+    for key, low, high in RANGES:
+        if not low <= value(key) <= high:
+            bounds = f"of at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+            yield f"{key}={value(key)}: give a number {bounds}"
+    for key in POSITIVE:
+        if not value(key) > 0:
+            yield f"{key}={value(key)}: give a number above 0"
+    if not config.junior:
+        yield "junior=[]: name at least one junior; [self] is the senior's base model"
+    for key in ("junior_weights", "junior_dtypes"):
+        if value(key) and len(value(key)) != len(config.junior):
+            yield f"{key}={value(key)}: give one for each of the {len(config.junior)} juniors, or none"
+    if not all(0 < weight < math.inf for weight in config.junior_weights):
+        yield f"junior_weights={config.junior_weights}: give numbers above 0"
+    if not set(config.junior_dtypes) <= set(DTYPES):
+        yield f"junior_dtypes={config.junior_dtypes}: choose {' or '.join(DTYPES)}"
+    if config.junior_translation:
+        yield from _translation_problems(config)
+    if 0 < config.eval.sampling.temperature < MIN_TEMPERATURE:
+        yield f"eval.sampling.temperature={config.eval.sampling.temperature}: give 0 (greedy) or at least {MIN_TEMPERATURE}"
+    if config.schedule.prob_senior == 0 and config.schedule.name != "solo":
+        yield "schedule.prob_senior=0: the senior would write nothing and learn nothing; give a number above 0"
+    if config.schedule.prob_senior_end == 0 and config.schedule.anneal != "constant":
+        yield "schedule.prob_senior_end=0: the senior would write nothing and learn nothing; give a number above 0"
+    if config.learner.dtype == "bfloat16" and config.learner.zero_stage == 0:
+        yield "learner.zero_stage=0: bfloat16 needs the float32 master weights that ZeRO keeps; choose learner.zero_stage=1"
+    rollouts = config.rollout.prompts_per_step * config.rollout.group_size
+    if config.algo.mini_batches >= 1 and rollouts % config.algo.mini_batches:
+        yield (
+            f"algo.mini_batches={config.algo.mini_batches}: the step's {rollouts} rollouts (rollout.prompts_per_step="
+            f"{config.rollout.prompts_per_step} x rollout.group_size={config.rollout.group_size}) do not divide by it"
+        )
+    elif (mini_batch := rollouts // max(config.algo.mini_batches, 1)) < config.learner.ranks:
+        yield (
+            f"learner.ranks={config.learner.ranks}: a mini-batch holds only {mini_batch} rollouts; "
+            "use fewer ranks or mini-batches, or more rollouts"
+        )
+    try:
+        compile_pattern(config.judge.answer_pattern)
+    except ValueError as error:
+        yield str(error)
+
+
+def _translation_problems(config: Config) -> Iterator[str]:
+    """What a junior with another tokenizer rules out."""
+    schedule = SCHEDULES.get(config.schedule.name)  # an unknown name has its own complaint
+    if schedule and schedule.boundary == "none" and config.schedule.name != "solo":
+        yield (
+            f"schedule.name={config.schedule.name}: it passes the pen inside words, and a junior with another tokenizer "
+            "(junior_translation=true) writes whole words or steps; choose word, step or alternate"
+        )
+    if config.rollout.turn_end == "sentinel":
+        yield "rollout.turn_end=sentinel: junior_translation=true takes tokens back; it needs rollout.turn_end=scheduler"
+    if config.algo.junior_token_loss_weight:
+        yield (
+            f"algo.junior_token_loss_weight={config.algo.junior_token_loss_weight:g}: a translated token "
+            "(junior_translation=true) has no log-probability of its own; set it to 0"
+        )
+
+
+CHOICES = {
+    "mode.name": ("local",),
+    "mode.device": ("auto", "cpu", "cuda"),
+    "model.source": ("zoo", "smollm2", "hf"),
+    "model.dtype": DTYPES,
+    "model.word_boundary": ("word", "word_or_newline"),
+    "data.source": ("arith", "jsonl"),
+    "model.step_boundary": ("paragraph", "newline"),
+    "schedule.name": tuple(SCHEDULES),
+    "rollout.turn_end": ("scheduler", "sentinel"),
+    "schedule.anneal": ("constant", "linear", "cosine"),
+    "algo.advantage": tuple(ESTIMATORS),
+    "algo.old_logprobs": ("rollout", "learner"),
+    "learner.dtype": DTYPES,
+    "learner.lr_schedule": ("constant", "linear", "cosine"),
+    "learner.zero_stage": (0, 1, 2, 3),
+}
+RANGES = [
+    # numpy, which vLLM seeds with a thousand times this and more, takes 32 bits.
+    ("seed", 0, 4_000_000),
+    ("steps", 1, math.inf),
+    ("mode.cpu_cores", 0, math.inf),
+    ("data.held_out_fraction", 0, 0.99),
+    ("data.max_prompt_tokens", 1, math.inf),
+    ("schedule.prob_senior", 0, 1),
+    ("schedule.prob_senior_end", 0, 1),
+    ("schedule.max_gap_tokens", 1, math.inf),
+    ("schedule.chunk_tokens", 1, math.inf),
+    ("rollout.prompts_per_step", 1, math.inf),
+    # A group of one has no other reward to compare with: its advantage is always zero.
+    ("rollout.group_size", 2, math.inf),
+    ("rollout.replicas", 1, math.inf),
+    ("rollout.sampling.max_tokens", 1, math.inf),
+    ("rollout.max_in_flight", 1, math.inf),
+    ("rollout.gpu_memory_fraction", 0.01, 0.95),
+    ("rollout.straggler_deadline_s", 0, math.inf),
+    ("judge.workers", 1, math.inf),
+    ("algo.mini_batches", 1, math.inf),
+    ("algo.clip_low", 0, 1),
+    ("algo.clip_high", 0, math.inf),
+    ("algo.junior_token_loss_weight", 0, math.inf),
+    ("learner.ranks", 1, math.inf),
+    ("learner.warmup_steps", 0, math.inf),
+    ("learner.min_lr_ratio", 0, 1),
+    ("learner.weight_decay", 0, math.inf),
+    ("learner.micro_batch_tokens", 1, math.inf),
+    ("learner.logprob_chunk_tokens", 1, math.inf),
+    ("learner.publish_bucket_mib", 1, math.inf),
+    ("eval.problems", 1, math.inf),
+    ("eval.every", 0, math.inf),
+    ("rollout.sampling.temperature", MIN_TEMPERATURE, MAX_TEMPERATURE),
+    ("eval.sampling.temperature", 0, MAX_TEMPERATURE),
+    ("eval.sampling.max_tokens", 1, math.inf),
+    ("guard.senior_fraction_tolerance", 0, 1),
+    ("log.samples_per_step", 0, math.inf),
+]
+POSITIVE = [
+    "rollout.kv_cache_gib",
+    "rollout.timeout_s",
+    "judge.timeout_s",
+    "judge.step_timeout_s",
+    "judge.memory_gib",
+    "learner.lr",
+    "learner.eps",
+    "learner.grad_clip",
+    "learner.timeout_s",
+    "guard.max_logprob_gap",
+    "guard.publish_timeout_s",
+]

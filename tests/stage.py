@@ -1,0 +1,101 @@
+"""Replicas that play a part instead of writing: many in one Ray actor, with the interface of a rollout actor."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import Any, NamedTuple
+
+import ray
+from random_rollouts import random_groups
+
+from actors.rollout import GroupTask
+from tandem.rollout import Group
+
+ADMITTED = 4
+SLOW, STUCK, UNLUCKY = 9, 10, 11
+"""Replicas that take ten times as long, that never receive weights, and that do not start."""
+NEVER = "3600"
+
+
+class Event(NamedTuple):
+    """What happened to a problem's group, or to a replica."""
+
+    kind: str
+    replica: int
+    problem: str = ""
+
+
+class Stage:
+    """Plays all replicas. A prompt's question says how many seconds its group takes, or that it `fails` or the actor `dies`."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    async def call(self, replica: int, method: str, *arguments: Any) -> Any:
+        """What `replica` answers."""
+        return await getattr(self, method)(replica, *arguments)
+
+    async def start(self, replica: int) -> int:
+        if replica == UNLUCKY:
+            raise ValueError("an unlucky start")
+        return ADMITTED
+
+    async def write_group(self, replica: int, task: GroupTask) -> Group:
+        question, problem = task.prompt.problem.question, task.prompt.problem.id
+        self.events.append(Event("given", replica, problem))
+        if question == "fails":
+            raise ValueError("no such thing")
+        if question == "dies":
+            os._exit(1)
+        try:
+            await asyncio.sleep(float(question) * (10 if replica == SLOW else 1))
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.1)  # as long as an engine might take to free what the group holds
+            self.events.append(Event("cancelled", replica, problem))
+            raise
+        (group,) = random_groups(0, groups=1, size=len(task.rollout_ids))
+        for rollout, name, seed in zip(group.rollouts, task.rollout_ids, task.seeds, strict=True):
+            rollout.id, rollout.seed = name, seed
+        return Group(task.prompt, group.rollouts)
+
+    async def receive_weights(self, replica: int, published: object) -> int:
+        await asyncio.sleep(3600 if replica == STUCK else 0)
+        return 1
+
+    async def close(self, replica: int) -> None:
+        self.events.append(Event("closed", replica))
+
+    async def told(self) -> list[Event]:
+        """All that happened."""
+        return self.events
+
+    async def forget(self) -> None:
+        """Nothing has happened."""
+        self.events.clear()
+
+
+class StageReplica:
+    """One of a stage's replicas (see `actors.replica.Replica`)."""
+
+    def __init__(self, stage: Any, index: int) -> None:
+        self._stage, self._index = stage, index
+
+    def call(self, method: str, *arguments: Any) -> ray.ObjectRef:
+        return self._stage.call.remote(self._index, method, *arguments)
+
+    def kill(self) -> None:
+        """Leaves the stage to the test."""
+
+
+def new_stage() -> Any:
+    """A stage in a process of its own."""
+    # Ray's workers do not know of the folders that pytest adds to the path.
+    path = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
+    return ray.remote(Stage).options(num_cpus=0, max_concurrency=1000, runtime_env=path).remote()
+
+
+def events(stage: Any, kind: str) -> list[tuple[int, str]]:
+    """(replica, problem) of all events of one kind, in order."""
+    return [(replica, problem) for event, replica, problem in ray.get(stage.told.remote()) if event == kind]

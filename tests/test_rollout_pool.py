@@ -1,0 +1,156 @@
+"""The pool of rollout actors, over Ray, with replicas that only wait; and what its cancelling leaves in real engines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+from engine_pair import EnginePair
+from stage import ADMITTED, NEVER, SLOW, STUCK, UNLUCKY, StageReplica, events, new_stage
+
+from actors.dispatch import FILL
+from actors.rollout import GroupTask
+from actors.rollout_pool import RolloutError, RolloutPool
+from tandem.authors import Authors
+from tandem.config import Config, SamplingConfig
+from tandem.rollout import Problem, Prompt
+from tandem.schedule import Schedule
+
+WORD = Schedule(0.5, 32)
+SAMPLING = SamplingConfig(max_tokens=20)
+
+
+@pytest.fixture
+def settings() -> Config:
+    """A run's configuration; tests change what they are about."""
+    return Config()
+
+
+@pytest.fixture(scope="module")
+def shared_stage(ray_session: None) -> Iterator[Any]:
+    actor = new_stage()
+    yield actor
+    ray.kill(actor)
+
+
+@pytest.fixture
+def stage(shared_stage: Any) -> Any:
+    """A stage where nothing has happened yet."""
+    ray.get(shared_stage.forget.remote())
+    return shared_stage
+
+
+def pool_of(stage: Any, config: Config, *replicas: int) -> RolloutPool:
+    return RolloutPool(config, [StageReplica(stage, replica) for replica in replicas])
+
+
+def prompts(*questions: str) -> list[Prompt]:
+    return [Prompt(Problem(str(i), question, "!"), (1, 2, 3)) for i, question in enumerate(questions)]
+
+
+# Who writes what, and what comes back
+
+
+def test_no_group_is_lost_or_doubled_and_the_prompts_order_is_kept(stage: Any, settings: Config) -> None:
+    asked = prompts(*np.random.default_rng(0).uniform(0, 0.05, 60).astype(str))
+    shown: list[str] = []
+    with pool_of(stage, settings, 0, 1, 2) as pool:
+        groups = pool.generate(asked, 2, WORD, SAMPLING, "t", on_group=lambda group: shown.append(group.prompt.problem.id))
+    assert [group.prompt for group in groups] == asked
+    assert [[r.id for r in group.rollouts] for group in groups] == [[f"t/{i}/0", f"t/{i}/1"] for i in range(60)]
+    assert len({rollout.seed for group in groups for rollout in group.rollouts}) == 120
+    assert Counter(problem for _, problem in events(stage, "given")) == Counter(str(i) for i in range(60))
+    assert sorted(shown, key=int) == [str(i) for i in range(60)]
+
+
+def test_groups_come_back_as_they_finish(stage: Any, settings: Config) -> None:
+    asked = prompts("0.6", "0", "0.3")
+    with pool_of(stage, settings, 0, 1) as pool:
+        finished = list(pool.stream(asked, 2, WORD, SAMPLING, "t"))
+    assert [(index, group.prompt) for index, group in finished] == [(index, asked[index]) for index in (1, 2, 0)]
+
+
+def test_a_slow_replica_is_given_less(stage: Any, settings: Config) -> None:
+    with pool_of(stage, settings, 0, SLOW) as pool:
+        pool.generate(prompts(*["0.02"] * 48), 2, WORD, SAMPLING, "t")
+    given = Counter(replica for replica, _ in events(stage, "given"))
+    assert given[0] > 2 * given[SLOW] > 0
+
+
+def test_what_replicas_have_no_room_for_waits_in_the_driver(stage: Any, settings: Config) -> None:
+    each = FILL * ADMITTED // 2  # groups of two
+    with pool_of(stage, settings, 0, 1) as pool:
+        stream = pool.stream(prompts(*["0.3"] * 6 * each), 2, WORD, SAMPLING, "t")
+        next(stream)
+        assert Counter(replica for replica, _ in events(stage, "given")) == {0: each, 1: each}
+        assert len(list(stream)) == 6 * each - 1
+
+
+# Stragglers
+
+
+def test_stragglers_are_cancelled_and_dropped(stage: Any, settings: Config) -> None:
+    asked = prompts("0.1", NEVER, "0", NEVER, "0.2")
+    with pool_of(stage, settings, 0, 1) as pool:
+        groups = pool.generate(asked, 2, WORD, SAMPLING, "a", deadline_s=0.6)
+        assert [group.prompt.problem.id for group in groups] == ["0", "2", "4"]
+        assert sorted(problem for _, problem in events(stage, "cancelled")) == ["1", "3"], "before generate returns"
+        assert len(pool.generate(prompts("0", "0"), 2, WORD, SAMPLING, "b", deadline_s=60)) == 2
+
+
+def test_all_groups_may_be_late_and_those_still_waiting_are_never_given(stage: Any, settings: Config) -> None:
+    with pool_of(stage, settings, 0) as pool:
+        assert pool.generate(prompts(*[NEVER] * 9), ADMITTED, WORD, SAMPLING, "t", deadline_s=0.3) == []
+    assert len(events(stage, "given")) == len(events(stage, "cancelled")) == FILL
+
+
+def test_cancelled_rollouts_leave_their_places_in_the_engines(engines: EnginePair, authors: Authors) -> None:
+    prompt = Prompt(Problem("0", "?", "!"), tuple(authors.tokenizer.encode("Tom has 3 apples.")))
+    size = 2 * engines.admitted
+
+    def task(tag: str, max_tokens: int) -> GroupTask:
+        return GroupTask(prompt, tuple(f"{tag}/{k}" for k in range(size)), tuple(range(size)), WORD, 1.0, max_tokens)
+
+    async def cancelled_midway() -> bool:
+        writing = asyncio.ensure_future(engines.actor.write_group(task("dropped", 96)))
+        await asyncio.sleep(0.2)
+        writing.cancel()
+        await asyncio.wait([writing])
+        return writing.cancelled()
+
+    assert engines.run(cancelled_midway())
+    # Twice as many as the engines hold: they would wait for ever for a place that a dropped rollout kept.
+    assert len(engines.run(engines.actor.write_group(task("next", 8))).rollouts) == size
+
+
+# Failures
+
+
+def test_a_replica_that_fails_is_named(stage: Any, settings: Config) -> None:
+    with pool_of(stage, settings, 0, 1) as pool, pytest.raises(RolloutError, match=r"(?s)actor 1 of 2 failed .*no such thing"):
+        pool.generate(prompts("0.5", "fails"), 2, WORD, SAMPLING, "t")
+
+
+def test_a_replica_that_dies_is_named(ray_session: None, settings: Config) -> None:
+    with pool_of(new_stage(), settings, 0, 1) as pool, pytest.raises(RolloutError, match=r"actor 0 of 2 failed .*died"):
+        pool.generate(prompts("dies"), 2, WORD, SAMPLING, "t")
+
+
+def test_replicas_that_are_late_are_named(stage: Any, settings: Config) -> None:
+    settings.rollout.timeout_s = settings.guard.publish_timeout_s = 0.3
+    with pool_of(stage, settings, 0, STUCK, 2) as pool:
+        with pytest.raises(TimeoutError, match=r"\[1\] finished none of 1 groups within rollout.timeout_s=0.3"):
+            pool.generate(prompts("0", NEVER, "0.1"), 2, WORD, SAMPLING, "t")
+        with pytest.raises(TimeoutError, match=r"\[1\] of 3 did not finish 'receive_weights' within 0.3 s"):
+            pool.receive_weights(None)  # type: ignore[arg-type]
+
+
+def test_a_start_that_fails_ends_the_others(stage: Any, settings: Config) -> None:
+    with pytest.raises(RolloutError, match=r"(?s)actor 1 of 3 failed in 'start'.*an unlucky start"):
+        pool_of(stage, settings, 0, UNLUCKY, 2)
+    assert sorted(replica for replica, _ in events(stage, "closed")) == [0, 2, UNLUCKY]

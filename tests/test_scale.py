@@ -1,0 +1,41 @@
+"""bench.scale: what its simulated replicas return, and how its figures are reckoned."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from actors.rollout import GroupTask
+from bench import scale
+from bench.scale import Measured, SimulatedReplicas, figures
+from tandem.rollout import Group, Problem, Prompt
+from tandem.schedule import Schedule
+
+
+def test_a_simulated_group_is_as_large_as_a_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scale, "STEP_S", 1e-6)
+    prompt = Prompt(Problem("0", "?", "!"), (1, 2, 3))
+    task = GroupTask(prompt, ("a", "b"), (7, 8), Schedule(), 1.0, scale.TOKENS)
+
+    async def written() -> Group:
+        replicas = SimulatedReplicas()
+        assert await replicas.call(5, "start") == scale.IN_FLIGHT
+        return await replicas.call(5, "write_group", task)
+
+    group = asyncio.run(written())
+    assert group.prompt == prompt
+    assert [(rollout.id, rollout.seed, len(rollout)) for rollout in group.rollouts] == [("a", 7, 3000), ("b", 8, 3000)]
+    arrays = [a for r in group.rollouts for a in (r.token_ids, r.authorship, r.logprobs, r.weight_versions)]
+    assert sum(array.nbytes for array in arrays) == 2 * 3000 * 13
+    assert len({array.ctypes.data for array in arrays}) == len(arrays), "pickle sends an array that occurs twice once"
+
+
+def test_efficiency_compares_with_as_many_times_one_replica() -> None:
+    runs = [Measured(1, 256, 32.0, 0.1), Measured(8, 2048, 40.0, 1.024)]
+    assert figures(runs) == {
+        "efficiency_at_8": 0.8,
+        "throughput_at_1": 8.0,
+        "throughput_at_8": 51.2,
+        "driver_cpu_ms_per_rollout": 0.5,
+    }

@@ -1,0 +1,72 @@
+"""Rollouts written on real engines, and what plain transformers says of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from engine_pair import EnginePair
+
+from actors.rollout import GroupTask
+from tandem.rollout import Prompt, Rollout
+from tandem.schedule import Schedule
+
+MAX_TOKENS = 96
+JUNIORS = 5
+"""of the session's engines"""
+
+
+def group_tasks(
+    prompts: Sequence[Prompt],
+    schedule: Schedule,
+    tag: str,
+    *,
+    temperature: float = 1.0,
+    max_tokens: int = MAX_TOKENS,
+    group_size: int = 1,
+    weights: tuple[float, ...] = (1.0,),
+) -> list[GroupTask]:
+    """A group for every prompt; the weights decide over the juniors."""
+    ids = [tuple(f"{tag}/{i}/{k}" for k in range(group_size)) for i in range(len(prompts))]
+    seeds = [tuple(1000 * i + k for k in range(group_size)) for i in range(len(prompts))]
+    return [
+        GroupTask(prompt, *identities, schedule, temperature, max_tokens, weights)
+        for prompt, *identities in zip(prompts, ids, seeds, strict=True)
+    ]
+
+
+async def write_groups(engines: EnginePair, tasks: Sequence[GroupTask]) -> list[Rollout]:
+    """The rollouts of all tasks, written at the same time."""
+    groups = await asyncio.gather(*map(engines.actor.write_group, tasks))
+    return [rollout for group in groups for rollout in group.rollouts]
+
+
+def write(engines: EnginePair, prompts: Sequence[Prompt], schedule: Schedule, tag: str, **options: Any) -> list[Rollout]:
+    """The rollouts of `group_tasks`, written at the same time."""
+    return engines.run(write_groups(engines, group_tasks(prompts, schedule, tag, **options)))
+
+
+def only(junior: int) -> tuple[float, ...]:
+    """Weights that draw `junior` of the session's."""
+    return tuple(1.0 if index == junior else 1e-12 for index in range(JUNIORS))
+
+
+def texts(rollouts: Sequence[Rollout]) -> list[list[int]]:
+    """The tokens of each rollout."""
+    return [rollout.token_ids.tolist() for rollout in rollouts]
+
+
+def forward_logprobs(
+    model: torch.nn.Module, rollout: Rollout, temperature: float = 1.0, forbidden: int | None = None
+) -> np.ndarray:
+    """log_softmax(logits / T) of every token, over the vocabulary without `forbidden`, by plain transformers; float32 [T]."""
+    ids = torch.tensor([*rollout.prompt_ids, *rollout.token_ids])
+    with torch.no_grad():
+        logits = model(ids[None]).logits[0].float() / temperature
+    if forbidden is not None:
+        logits[:, forbidden] = -torch.inf
+    start = len(rollout.prompt_ids) - 1
+    return logits.log_softmax(-1)[start:-1].gather(1, ids[start + 1 :, None])[:, 0].numpy()
