@@ -115,16 +115,28 @@ def test_a_run_with_two_replicas_and_two_ranks_leaves_what_it_should(start: Any,
     assert not list(temporary.iterdir())
 
 
+def wait_for_engines(process: subprocess.Popen[str], engines: int) -> None:
+    """Waits until `process` runs that many engines; fails with what it runs instead."""
+    deadline = time.monotonic() + 20
+    while True:
+        commands = [" ".join(child.cmdline()) for child in psutil.Process(process.pid).children(recursive=True)]
+        if sum("EngineCore" in command for command in commands) == engines:
+            return
+        if time.monotonic() > deadline:
+            pytest.fail(f"{engines} engines wanted; exit code {process.poll()}; running: {commands}")
+        time.sleep(0.5)
+
+
 @pytest.mark.parametrize(
     ("schedule", "moment", "engines"),
-    [("word", "starting the engines", None), ("solo", "[5/50]", 1)],
+    [("word", "starting the engines", None), ("solo", "[5/500]", 1)],
     ids=["while the engines start", "in the middle of training"],
 )
 def test_an_interrupted_run_leaves_no_process_behind(
     start: Any, temporary: Path, schedule: str, moment: str, engines: int | None
 ) -> None:
     before = shared_memory()
-    process = start("steps=50", f"schedule={schedule}", "eval.problems=16")
+    process = start("steps=500", f"schedule={schedule}", "eval.problems=16")
     said = []
     for line in process.stdout:
         said.append(line)
@@ -133,11 +145,9 @@ def test_an_interrupted_run_leaves_no_process_behind(
     else:
         pytest.fail("".join(said))
     time.sleep(4)
+    if engines is not None:  # the solo schedule starts no junior
+        wait_for_engines(process, engines)
     children = psutil.Process(process.pid).children(recursive=True)
-    if engines is not None:
-        commands = [" ".join(child.cmdline()) for child in children]
-        running = [command for command in commands if "EngineCore" in command]
-        assert len(running) == engines, f"the solo schedule starts no junior: {commands}"
     os.killpg(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=60)
     assert process.returncode == 130, rest
