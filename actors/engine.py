@@ -108,15 +108,16 @@ class Engine:
         return self._llm.generate(stream, params, request_id)
 
     async def receive_weights(self, published: PublishedWeights) -> int:
-        """Loads published weights and drops the prefix cache; returns the version the engine then reports.
+        """Loads published weights; returns the version the engine then reports.
 
-        Raises `RuntimeError` when the cache cannot be dropped because rollouts are in flight.
+        Rollouts in flight pause meanwhile and go on with the new weights, over the KV cache that the old ones left; each token
+        keeps the version that it was sampled from. Raises whatever the loading raises; the engine then writes no more.
         """
+        await self._llm.pause_generation(mode="keep", clear_cache=False)
         (loaded,) = await self._llm.collective_rpc("receive_weights", args=(published.encode(),))
-        if not await self._llm.reset_prefix_cache():
-            raise RuntimeError("the prefix cache still holds what the weights before computed: rollouts are in flight")
         await self._llm.update_weight_version(str(loaded))
         self.version = int(await self._llm.get_weight_version())
+        await self._llm.resume_generation()
         return self.version
 
     async def weights_checksum(self) -> str:
@@ -162,7 +163,8 @@ class EngineSession:
         self._begun += 1
         self._turns.put_nowait(
             StreamingInput(
-                prompt=tokens_input([*self._forgotten, *heard]),
+                # The salt keeps rollouts from sharing prompts that other weights have read.
+                prompt=tokens_input([*self._forgotten, *heard], cache_salt=str(self._engine.version)),
                 sampling_params=self._params(budget, TurnStart.at(pen)),
             )
         )

@@ -18,6 +18,10 @@ def engine_specs(config: Config, authors: Authors, device: str) -> list[list[Eng
     engines = config.rollout.replicas * each
     cores = sorted(os.sched_getaffinity(0))[: config.mode.cpu_cores or None]
 
+    # A scheduler that ends turns at the right token leaves nobody waiting for the tokens before it. A sentinel comes late, and
+    # where weights change within a turn, a token must be told of while its version is still the engine's.
+    every_token, weights_change = authors.sentinel is not None, config.rollout.max_staleness > 0
+
     def spec(index: int) -> EngineSpec:
         place = index % each
         junior = authors.juniors[place - 1] if place else None
@@ -34,8 +38,7 @@ def engine_specs(config: Config, authors: Authors, device: str) -> list[list[Eng
             max_model_len=context,
             max_num_seqs=config.rollout.max_in_flight,
             sentinel=authors.sentinel,
-            # A scheduler that ends turns at the right token leaves nobody waiting for the tokens before it.
-            stream_interval=context if authors.sentinel is None else 1,
+            stream_interval=1 if every_token or (weights_change and not place) else context,
             eos_ids=own.eos_ids if own else authors.eos_ids,
             packed_boundaries=pack_boundaries(boundaries),
             vocabulary=len(boundaries),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import Empty
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ import ray
 from ray.exceptions import RayError
 
 from actors.dispatch import Dispatch
+from actors.feed import Feed
 from actors.placement import engine_specs
 from actors.replica import ActorReplica, Replica
 from actors.rollout import GroupTask, RolloutActor
@@ -117,35 +118,54 @@ class RolloutPool:
         unfinished `deadline_s` after the start are cancelled and dropped (0: never). Raises `TimeoutError` when no group
         finishes within `rollout.timeout_s`. Replicas are fed between two groups: take them without delay, and to the end.
         """
+        tasks = deque(
+            (index, self.task(prompt, group_size, schedule, sampling, f"{tag}/{index}")) for index, prompt in enumerate(prompts)
+        )
+        feed = Feed(lambda: tasks.popleft() if tasks else None)
+        feed.end()
+        return self.write(feed, sampling.max_tokens, deadline_s=deadline_s)
+
+    def write(self, feed: Feed, max_tokens: int, *, deadline_s: float = 0.0) -> Iterator[tuple[int, Group]]:
+        """Writes the groups that `feed` hands out, none longer than `max_tokens`, until it ends; otherwise as `stream`."""
         deadline = time.monotonic() + deadline_s if deadline_s else math.inf
-        backlog = deque(enumerate(self._tasks(prompts, group_size, schedule, sampling, tag)))
-        dispatch = Dispatch(self.admitted, sampling.max_tokens)
+        dispatch = Dispatch(self.admitted, max_tokens)
         in_flight: dict[Future, InFlight] = {}
-        finished: SimpleQueue[Future] = SimpleQueue()
-        while backlog or in_flight:
+        while not feed.cancelled:
             left_s = deadline - time.monotonic()
-            while left_s > 0 and backlog and (replica := dispatch.next_replica()) is not None:
-                index, task = backlog.popleft()
+            while left_s > 0 and (replica := dispatch.next_replica()) is not None and (begun := feed.begin()) is not None:
+                index, task = begun
                 dispatch.give(replica, task)
                 answer = self._replicas[replica].call("write_group", task)
                 future = answer.future()
                 in_flight[future] = InFlight(index, replica, answer)
                 # Not ray.wait, whose every call costs time for each group in flight.
-                future.add_done_callback(finished.put)
+                future.add_done_callback(feed.news.put)
+            if not in_flight and (feed.ended or left_s <= 0):
+                break
+            patience_s = self._config.rollout.timeout_s if in_flight else math.inf
             try:
-                future = finished.get(timeout=max(0.0, min(left_s, self._config.rollout.timeout_s)))
+                future = feed.news.get(timeout=None if patience_s == left_s == math.inf else max(0.0, min(left_s, patience_s)))
             except Empty:
-                if left_s <= self._config.rollout.timeout_s:
+                if left_s <= patience_s:
                     break  # the deadline has passed
                 raise TimeoutError(
                     f"rollout actor(s) {_named(in_flight.values())} finished none of {len(in_flight)} groups within "
                     f"rollout.timeout_s={self._config.rollout.timeout_s:g}"
                 ) from None
+            if future is None:
+                continue  # woken: the feed may have more
             done = in_flight.pop(future)
             group = self._answer(done.replica, "write_group", future.result)
             dispatch.take_back(done.replica, group)
             yield done.index, group
         self._cancel(list(in_flight.values()))
+
+    def task(self, prompt: Prompt, group_size: int, schedule: Schedule, sampling: SamplingConfig, name: str) -> GroupTask:
+        """The group `name` (unique in a run) of `group_size` rollouts for `prompt`; name and the run's seed determine each
+        rollout's id and schedule seed."""
+        ids = tuple(f"{name}/{k}" for k in range(group_size))
+        seeds = tuple(zlib.crc32(f"{self._config.seed}/{rollout_id}".encode()) for rollout_id in ids)
+        return GroupTask(prompt, ids, seeds, schedule, sampling.temperature, sampling.max_tokens, self._junior_weights)
 
     def receive_weights(self, published: PublishedWeights) -> list[int]:
         """Has every senior engine load published weights; returns the version that each then reports."""
@@ -168,14 +188,6 @@ class RolloutPool:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
-
-    def _tasks(
-        self, prompts: Sequence[Prompt], group_size: int, schedule: Schedule, sampling: SamplingConfig, tag: str
-    ) -> Iterator[GroupTask]:
-        for index, prompt in enumerate(prompts):
-            ids = tuple(f"{tag}/{index}/{k}" for k in range(group_size))
-            seeds = tuple(zlib.crc32(f"{self._config.seed}/{rollout_id}".encode()) for rollout_id in ids)
-            yield GroupTask(prompt, ids, seeds, schedule, sampling.temperature, sampling.max_tokens, self._junior_weights)
 
     def _cancel(self, groups: Sequence[InFlight]) -> None:
         """Cancels `groups` and waits until nothing of them is left: weights must not change under a rollout."""

@@ -134,6 +134,9 @@ class RolloutConfig:
     has changed"""
     timeout_s: float = 1800.0
     """longest wait for the next group to finish"""
+    max_staleness: int = 0
+    """how many steps old the weights may be that a rollout was sampled from: 0 is strictly on-policy; with 1 the engines write
+    the next step's rollouts while the learner learns, and rollouts in flight go on with the new weights"""
     straggler_deadline_s: float = 0.0
     """training goes on without the groups that are unfinished so long after the step began; 0 waits for all"""
 

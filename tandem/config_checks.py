@@ -46,6 +46,11 @@ def problems(config: Config) -> Iterator[str]:
         yield f"junior_dtypes={config.junior_dtypes}: choose {' or '.join(DTYPES)}"
     if config.junior_translation:
         yield from _translation_problems(config)
+    if config.rollout.max_staleness and config.rollout.straggler_deadline_s:
+        yield (
+            f"rollout.straggler_deadline_s={config.rollout.straggler_deadline_s:g}: with rollout.max_staleness="
+            f"{config.rollout.max_staleness} no step waits for stragglers, and what becomes too old is dropped; set it to 0"
+        )
     if 0 < config.eval.sampling.temperature < MIN_TEMPERATURE:
         yield f"eval.sampling.temperature={config.eval.sampling.temperature}: give 0 (greedy) or at least {MIN_TEMPERATURE}"
     if config.schedule.prob_senior == 0 and config.schedule.name != "solo":
@@ -123,6 +128,7 @@ RANGES = [
     ("rollout.sampling.max_tokens", 1, math.inf),
     ("rollout.max_in_flight", 1, math.inf),
     ("rollout.gpu_memory_fraction", 0.01, 0.95),
+    ("rollout.max_staleness", 0, math.inf),
     ("rollout.straggler_deadline_s", 0, math.inf),
     ("judge.workers", 1, math.inf),
     ("algo.mini_batches", 1, math.inf),

@@ -7,11 +7,12 @@ import os
 import sys
 from typing import Any, NamedTuple
 
+import numpy as np
 import ray
 from random_rollouts import random_groups
 
 from actors.rollout import GroupTask
-from tandem.rollout import Group
+from tandem.rollout import FROZEN_VERSION, Group
 
 ADMITTED = 4
 SLOW, STUCK, UNLUCKY = 9, 10, 11
@@ -32,6 +33,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.version = 0
 
     async def call(self, replica: int, method: str, *arguments: Any) -> Any:
         """What `replica` answers."""
@@ -45,6 +47,7 @@ class Stage:
     async def write_group(self, replica: int, task: GroupTask) -> Group:
         question, problem = task.prompt.problem.question, task.prompt.problem.id
         self.events.append(Event("given", replica, problem))
+        begun = self.version
         if question == "fails":
             raise ValueError("no such thing")
         if question == "dies":
@@ -58,11 +61,16 @@ class Stage:
         (group,) = random_groups(0, groups=1, size=len(task.rollout_ids))
         for rollout, name, seed in zip(group.rollouts, task.rollout_ids, task.seeds, strict=True):
             rollout.id, rollout.seed = name, seed
+            # The first half of the text was written with the weights of the beginning, the other with those of the end.
+            halves = np.where(np.arange(len(rollout)) < len(rollout) / 2, begun, self.version)
+            rollout.weight_versions = np.where(rollout.authorship, halves, FROZEN_VERSION)
         return Group(task.prompt, group.rollouts)
 
     async def receive_weights(self, replica: int, published: object) -> int:
         await asyncio.sleep(3600 if replica == STUCK else 0)
-        return 1
+        if isinstance(published, int):
+            self.version = published
+        return self.version
 
     async def close(self, replica: int) -> None:
         self.events.append(Event("closed", replica))
@@ -74,6 +82,7 @@ class Stage:
     async def forget(self) -> None:
         """Nothing has happened."""
         self.events.clear()
+        self.version = 0
 
 
 class StageReplica:

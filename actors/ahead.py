@@ -1,0 +1,88 @@
+"""Writing ahead: the pool writes the groups of coming steps in a thread of its own, while the learner learns."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from actors.feed import Feed
+from actors.rollout import GroupTask
+from actors.rollout_pool import RolloutPool
+from tandem.rollout import Group
+from tandem.staleness import Lookahead
+
+
+class WritesAhead:
+    """Has `pool` write the groups at the positions that `lookahead` begins; a context manager that gives up what is in flight.
+
+    `task_at` makes the group of a position, of at most `max_tokens` tokens a rollout; `on_group` is called as each finishes.
+    Both are called in the writing thread. Whatever fails there is raised by the next `take`.
+    """
+
+    def __init__(
+        self,
+        pool: RolloutPool,
+        lookahead: Lookahead,
+        task_at: Callable[[int], GroupTask],
+        max_tokens: int,
+        on_group: Callable[[Group], None] = lambda group: None,
+    ) -> None:
+        self._pool, self._lookahead, self._task_at, self._max_tokens = pool, lookahead, task_at, max_tokens
+        self._on_group = on_group
+        self._feed = Feed(self._begin)
+        self._changed = threading.Condition()
+        """guards the lookahead; notified whenever a group finishes or the thread fails"""
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._write, name="writes-ahead", daemon=True)
+
+    def take(self, count: int) -> list[Group]:
+        """The next `count` groups that are fresh enough to learn from; waits until they have finished."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure is not None or self._lookahead.finished >= count)
+            if self._failure is not None:
+                raise self._failure
+            return self._lookahead.take(count)
+
+    def reject(self, count: int) -> None:
+        """See `Lookahead.reject`."""
+        with self._changed:
+            self._lookahead.reject(count)
+        self._feed.wake()
+
+    def advance(self, version: int) -> None:
+        """The engines have received `version`: more groups may be begun, and some may have become too old."""
+        with self._changed:
+            self._lookahead.advance(version)
+        self._feed.wake()
+
+    @property
+    def dropped(self) -> int:
+        """Groups that became too old."""
+        return self._lookahead.dropped
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._feed.cancel()
+        self._thread.join()
+
+    def _begin(self) -> tuple[int, GroupTask] | None:
+        with self._changed:
+            position = self._lookahead.begin()
+        return None if position is None else (position, self._task_at(position))
+
+    def _write(self) -> None:
+        try:
+            for position, group in self._pool.write(self._feed, self._max_tokens):
+                with self._changed:
+                    self._lookahead.finish(position, group)
+                    self._changed.notify_all()
+                self._on_group(group)
+        except BaseException as failure:  # noqa: BLE001  it is raised in the thread that waits for the groups
+            with self._changed:
+                self._failure = failure
+                self._changed.notify_all()

@@ -1,0 +1,92 @@
+"""Writing while the learner learns, over Ray, with replicas and a learner that only take their time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import ray
+from stage import ADMITTED, NEVER, StageReplica, events, new_stage
+
+from actors.ahead import WritesAhead
+from actors.dispatch import FILL
+from actors.rollout import GroupTask
+from actors.rollout_pool import RolloutError, RolloutPool
+from tandem.config import Config, SamplingConfig
+from tandem.rollout import Problem, Prompt
+from tandem.schedule import Schedule
+from tandem.staleness import Lookahead, oldest_version
+
+SAMPLING = SamplingConfig(max_tokens=20)
+BATCH = 4
+
+
+@pytest.fixture(scope="module")
+def shared_stage(ray_session: None) -> Iterator[Any]:
+    actor = new_stage()
+    yield actor
+    ray.kill(actor)
+
+
+@pytest.fixture
+def pool(shared_stage: Any) -> Iterator[RolloutPool]:
+    """Two replicas on an empty stage."""
+    ray.get(shared_stage.forget.remote())
+    with RolloutPool(Config(), [StageReplica(shared_stage, replica) for replica in (0, 1)]) as pool:
+        yield pool
+
+
+def writes_ahead(pool: RolloutPool, lookahead: Lookahead, duration: str = "0.4") -> WritesAhead:
+    """Groups that each take `duration` seconds."""
+
+    def task_at(position: int) -> GroupTask:
+        prompt = Prompt(Problem(str(position), duration, "!"), (1, 2, 3))
+        return pool.task(prompt, ADMITTED, Schedule(), SAMPLING, f"t/{position}")
+
+    return WritesAhead(pool, lookahead, task_at, SAMPLING.max_tokens)
+
+
+def seconds_a_step(pool: RolloutPool, staleness: int, learning_s: float, steps: int) -> float:
+    """What a step takes, after the first, with a learner that takes `learning_s`."""
+    lookahead = Lookahead(BATCH, staleness, steps=steps)
+    with writes_ahead(pool, lookahead) as ahead:
+        for step in range(1, steps + 1):
+            if step == 2:
+                start = time.perf_counter()
+            groups = ahead.take(BATCH)
+            assert len(groups) == BATCH
+            assert all(0 <= step - 1 - oldest_version(group) <= staleness for group in groups)
+            time.sleep(learning_s)
+            assert pool.receive_weights(step) == [step, step]  # type: ignore[arg-type]
+            ahead.advance(step)
+        assert ahead.dropped == 0
+        return (time.perf_counter() - start) / (steps - 1)
+
+
+@pytest.mark.parametrize("learning_s", [0.2, 0.6], ids=["writing takes longer", "learning takes longer"])
+def test_one_step_ahead_hides_the_shorter_of_writing_and_learning(pool: RolloutPool, learning_s: float) -> None:
+    assert seconds_a_step(pool, 1, learning_s, steps=6) <= 1.15 * max(0.4, learning_s)
+
+
+def test_on_policy_they_take_turns(pool: RolloutPool) -> None:
+    assert seconds_a_step(pool, 0, 0.2, steps=3) >= 0.4 + 0.2
+
+
+def test_what_is_in_flight_in_the_end_is_given_up(pool: RolloutPool, shared_stage: Any) -> None:
+    with writes_ahead(pool, Lookahead(BATCH, 1), NEVER):
+        time.sleep(0.3)
+    assert len(events(shared_stage, "cancelled")) == len(events(shared_stage, "given")) == 2 * FILL
+
+
+def test_others_are_written_in_place_of_rejected_groups(pool: RolloutPool) -> None:
+    with writes_ahead(pool, Lookahead(BATCH, 0, steps=1), "0") as ahead:
+        first = ahead.take(BATCH)
+        ahead.reject(2)
+        assert [group.prompt.problem.id for group in [*first, *ahead.take(2)]] == [str(i) for i in range(BATCH + 2)]
+
+
+def test_what_fails_in_the_writing_is_raised_where_the_groups_are_awaited(pool: RolloutPool) -> None:
+    with writes_ahead(pool, Lookahead(BATCH, 1), "fails") as ahead, pytest.raises(RolloutError, match="no such thing"):
+        ahead.take(BATCH)

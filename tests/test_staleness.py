@@ -1,0 +1,111 @@
+"""How far writing may run ahead of learning: no rollout older than the bound is ever learnt from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from random_rollouts import random_groups
+
+from tandem.rollout import JUNIOR, Group
+from tandem.staleness import Lookahead, oldest_version
+
+
+def group_of(*versions: int) -> Group:
+    """A group whose senior's tokens were sampled from these versions, in turn."""
+    (group,) = random_groups(0, groups=1, size=2)
+    for rollout in group.rollouts:
+        written = np.resize(np.array(versions), int(rollout.authorship.sum()))
+        rollout.weight_versions[rollout.authorship == 1] = np.sort(written)
+    return group
+
+
+@given(st.data(), st.integers(1, 4), st.integers(0, 3))
+def test_no_stale_group_is_learnt_from_and_none_is_lost_or_doubled(data: st.DataObject, batch: int, bound: int) -> None:
+    """Groups finish in any order and take any time; the learner takes a batch whenever there is one."""
+    ahead, steps = Lookahead(batch, bound, steps=4), 4
+    begun: dict[int, int] = {}  # position -> the version that its first token is sampled from
+    learnt: list[int] = []
+    in_flight: list[int] = []
+    by_group: dict[int, int] = {}
+    kept: list[Group] = []  # so that no id of an object is used twice
+    while ahead.version < steps:
+        while (position := ahead.begin()) is not None:
+            assert position not in begun
+            begun[position] = ahead.version
+            in_flight.append(position)
+        assert len(in_flight) + ahead.finished <= batch * (bound + 1)
+        if ahead.finished >= batch and (not in_flight or data.draw(st.booleans())):
+            for group in ahead.take(batch):
+                assert ahead.version - oldest_version(group) <= bound
+                learnt.append(by_group[id(group)])
+            ahead.advance(ahead.version + 1)
+        else:
+            position = in_flight.pop(data.draw(st.integers(0, len(in_flight) - 1)))
+            kept.append(group_of(begun[position], ahead.version))
+            by_group[id(kept[-1])] = position
+            ahead.finish(position, kept[-1])
+    assert len(learnt) == len(set(learnt)) == steps * batch
+    assert ahead.begin() is None, "no batch comes after the last"
+    assert len(begun) == len(learnt) + ahead.dropped + len(in_flight) + ahead.finished
+    assert sorted(begun) == list(range(len(begun)))
+
+
+def test_on_policy_a_batch_is_begun_when_the_one_before_has_been_learnt_from() -> None:
+    ahead = Lookahead(2, 0)
+    assert [ahead.begin() for _ in range(3)] == [0, 1, None]
+    for position in (1, 0):
+        ahead.finish(position, group_of(0))
+    assert len(ahead.take(2)) == 2
+    assert ahead.begin() is None
+    ahead.advance(1)
+    assert [ahead.begin() for _ in range(3)] == [2, 3, None]
+
+
+def test_a_group_that_was_overtaken_for_too_long_is_dropped_and_another_is_begun() -> None:
+    ahead = Lookahead(1, 1)
+    assert [ahead.begin() for _ in range(3)] == [0, 1, None]
+    ahead.finish(1, group_of(0))
+    ahead.take(1)
+    ahead.advance(1)
+    assert ahead.begin() == 2
+    ahead.finish(2, group_of(1))
+    ahead.take(1)
+    ahead.advance(2)
+    ahead.finish(0, group_of(0, 2))
+    assert (ahead.dropped, ahead.finished) == (1, 0)
+    assert [ahead.begin() for _ in range(3)] == [3, 4, None]
+
+
+def test_what_was_begun_and_not_learnt_from_is_written_again_after_a_resume() -> None:
+    ahead = Lookahead(2, 1)
+    for _ in range(4):
+        ahead.begin()
+    for position in (3, 0, 1):
+        ahead.finish(position, group_of(0))
+    ahead.take(2)
+    ahead.advance(1)
+    assert (ahead.position, ahead.unfinished) == (4, [2, 3])
+    resumed = Lookahead(2, 1, version=1, position=ahead.position, unfinished=ahead.unfinished)
+    assert [resumed.begin() for _ in range(5)] == [2, 3, 4, 5, None]
+
+
+def test_others_may_be_begun_in_place_of_groups_that_were_of_no_use() -> None:
+    ahead = Lookahead(2, 0, steps=1)
+    for position in (ahead.begin(), ahead.begin()):
+        ahead.finish(position, group_of(0))
+    ahead.take(2)
+    assert ahead.begin() is None
+    ahead.reject(1)
+    assert [ahead.begin(), ahead.begin()] == [2, None]
+    with pytest.raises(ValueError, match=r"1 groups were asked for, and 0 have finished"):
+        ahead.take(1)
+
+
+def test_a_group_that_the_junior_wrote_alone_has_no_age() -> None:
+    group = group_of(0)
+    for rollout in group.rollouts:
+        rollout.authorship[:] = JUNIOR
+    assert oldest_version(group) is None
+    assert Lookahead(1, 0, version=9).staleness(group) == 0
