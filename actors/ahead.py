@@ -17,8 +17,8 @@ from tandem.staleness import Lookahead
 class WritesAhead:
     """Has `pool` write the groups at the positions that `lookahead` begins; a context manager that gives up what is in flight.
 
-    `task_at` makes the group of a position, of at most `max_tokens` tokens a rollout; `on_group` is called as each finishes.
-    Both are called in the writing thread. Whatever fails there is raised by the next `take`.
+    `task_at` makes the group of a position, of at most `max_tokens` tokens a rollout; it is called in the writing thread.
+    Whatever fails there is raised by the next `take`.
     """
 
     def __init__(
@@ -27,23 +27,30 @@ class WritesAhead:
         lookahead: Lookahead,
         task_at: Callable[[int], GroupTask],
         max_tokens: int,
-        on_group: Callable[[Group], None] = lambda group: None,
     ) -> None:
         self._pool, self._lookahead, self._task_at, self._max_tokens = pool, lookahead, task_at, max_tokens
-        self._on_group = on_group
         self._feed = Feed(self._begin)
         self._changed = threading.Condition()
         """guards the lookahead; notified whenever a group finishes or the thread fails"""
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._write, name="writes-ahead", daemon=True)
 
-    def take(self, count: int) -> list[Group]:
-        """The next `count` groups that are fresh enough to learn from; waits until they have finished."""
+    def take(self, count: int, on_group: Callable[[object], None] = lambda _: None) -> list[Group]:
+        """The next `count` groups that are fresh enough to learn from; waits until they have finished.
+
+        Calls `on_group` as often as there is another one, those that wait already included.
+        """
+        seen = 0
         with self._changed:
-            self._changed.wait_for(lambda: self._failure is not None or self._lookahead.finished >= count)
-            if self._failure is not None:
-                raise self._failure
-            return self._lookahead.take(count)
+            while True:
+                if self._failure is not None:
+                    raise self._failure
+                while seen < min(count, self._lookahead.finished):
+                    seen += 1
+                    on_group(None)
+                if self._lookahead.finished >= count:
+                    return self._lookahead.take(count)
+                self._changed.wait()
 
     def reject(self, count: int) -> None:
         """See `Lookahead.reject`."""
@@ -81,7 +88,6 @@ class WritesAhead:
                 with self._changed:
                     self._lookahead.finish(position, group)
                     self._changed.notify_all()
-                self._on_group(group)
         except BaseException as failure:  # noqa: BLE001  it is raised in the thread that waits for the groups
             with self._changed:
                 self._failure = failure

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from copy import deepcopy
+from functools import lru_cache
 from typing import Any
 
 import ray
 
+from actors.ahead import WritesAhead
+from actors.in_turn import WritesInTurn
 from actors.reward import RewardActor, judge_groups
+from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
 from launch.console import TrainingConsole
 from launch.entry import run
@@ -16,16 +21,38 @@ from launch.run_folder import RunFolder
 from learner.group import LearnerGroup
 from tandem import guards
 from tandem.advantage import assign_advantages
-from tandem.authors import load_authors
+from tandem.authors import Authors, load_authors
 from tandem.config import Config
-from tandem.data.problems import load_problems
+from tandem.data.problems import ProblemSet, load_problems
 from tandem.data.prompts import encode
 from tandem.metrics import PhaseTimer, accuracy, rollout_metrics
-from tandem.rollout import JUNIOR
+from tandem.rollout import JUNIOR, Prompt
 from tandem.schedule import Schedule
 from tandem.schedules import schedule_at
+from tandem.staleness import Lookahead, mean_staleness
 
 SOLO = Schedule(prob_senior=1.0)
+
+
+def group_source(config: Config, pool: RolloutPool, authors: Authors, problems: ProblemSet) -> WritesAhead | WritesInTurn:
+    """What writes the run's groups: ahead of the learner by as much staleness as it tolerates, or in turn with it."""
+    batch = config.rollout.prompts_per_step
+    # Copies, since tokenizers are not safe to share with the thread that writes ahead.
+    tokenizer, junior_tokenizers = deepcopy((authors.tokenizer, authors.junior_tokenizers))
+
+    @lru_cache(maxsize=4)
+    def prompts(step: int) -> list[Prompt]:
+        return encode(problems.train.batch(step - 1, batch), tokenizer, config.data, junior_tokenizers)[0]
+
+    def task_at(position: int) -> GroupTask:
+        step, index = position // batch + 1, position % batch
+        schedule, name = schedule_at(config, step), f"step{step}/{index}"
+        return pool.task(prompts(step)[index], config.rollout.group_size, schedule, config.rollout.sampling, name)
+
+    max_tokens = config.rollout.sampling.max_tokens
+    if config.rollout.max_staleness:
+        return WritesAhead(pool, Lookahead(batch, config.rollout.max_staleness, steps=config.steps), task_at, max_tokens)
+    return WritesInTurn(pool, task_at, max_tokens, deadline_s=config.rollout.straggler_deadline_s)
 
 
 def train(config: Config) -> None:
@@ -50,6 +77,7 @@ def train(config: Config) -> None:
         stack.callback(ray.kill, judge)
         frozen = rollouts.checksums(JUNIOR)
         console.say(f"{sum(rollouts.admitted)} rollouts may be in flight")
+        writing = group_source(config, rollouts, authors, problems)
         stack.enter_context(console)
 
         def solo_accuracy(step: int) -> float:
@@ -65,23 +93,12 @@ def train(config: Config) -> None:
         def train_step(step: int) -> dict[str, float]:
             """One step of tandem GRPO; returns its metrics."""
             clock, schedule = PhaseTimer(), schedule_at(config, step)
-            with clock("generate"):
-                prompts, _ = encode(
-                    problems.train.batch(step - 1, batch), authors.tokenizer, config.data, authors.junior_tokenizers
-                )
-                with console.doing("writing", len(prompts)) as done:
-                    groups = rollouts.generate(
-                        prompts,
-                        config.rollout.group_size,
-                        schedule,
-                        config.rollout.sampling,
-                        f"step{step}",
-                        deadline_s=config.rollout.straggler_deadline_s,
-                        on_group=done,
-                    )
+            dropped_before = writing.dropped
+            with clock("generate"), console.doing("writing", batch) as done:
+                groups = writing.take(batch, done)
             guards.check_any_finished(groups, config.rollout.straggler_deadline_s)
             guards.check_authorship(groups, schedule, authors.boundaries, config.guard.senior_fraction_tolerance)
-            guards.check_weight_version(groups, expected=step - 1)
+            guards.check_weight_version(groups, step - 1, config.rollout.max_staleness)
             with clock("judge"):
                 judge_groups(judge, groups, config.judge.step_timeout_s)
             if warning := guards.check_verdicts(groups):
@@ -89,20 +106,26 @@ def train(config: Config) -> None:
             assign_advantages(groups, config.algo.advantage)
             with clock("update"):
                 learned = learner.update(groups, step)
-            guards.check_logprob_gap(learned["logprob/gap_mean"], config.guard.max_logprob_gap)
+            if "logprob/gap_mean" in learned:
+                guards.check_logprob_gap(learned["logprob/gap_mean"], config.guard.max_logprob_gap)
             with clock("publish"):
                 reported = rollouts.receive_weights(learner.publish(version=step))
             guards.check_published(step, reported)
+            writing.advance(step)
             folder.keep_samples(step, groups, authors.tokenizer)
             metrics = rollout_metrics(groups, len(authors.juniors)) | learned | clock.metrics()
-            metrics["rollout/groups_dropped"] = len(prompts) - len(groups)
-            metrics["rollout/tokens_per_s"] = metrics["rollout/tokens"] / clock.seconds["generate"]
+            metrics["rollout/groups_dropped"] = writing.dropped - dropped_before
+            metrics["rollout/staleness_mean"] = mean_staleness(groups, step - 1)
+            # Engines that write ahead write all the time, not only while the learner waits for them.
+            spent = metrics["time/step_s"] if config.rollout.max_staleness else clock.seconds["generate"]
+            metrics["rollout/tokens_per_s"] = metrics["rollout/tokens"] / spent
             return {"step": step, "weights/version": step, "tandem/prob_senior": schedule.prob_senior} | metrics
 
         before = solo_accuracy(0)
         row: dict[str, float] = {"step": 0, "weights/version": 0, "solo/accuracy": before}
         folder.log(row)
         console.row(row)
+        stack.enter_context(writing)
         for step in range(1, config.steps + 1):
             row = train_step(step)
             if step == config.steps or (config.eval.every and step % config.eval.every == 0):

@@ -55,7 +55,7 @@ class Updater:
     def plan(self, groups: Sequence[Group], step: int) -> list[MiniBatch]:
         """This rank's share of every mini-batch of the step."""
         algo = self._config.algo
-        samples = to_samples(groups, algo.junior_token_loss_weight)
+        samples = to_samples(groups, algo.junior_token_loss_weight, version=step - 1)
         return [
             plan_rank(part, rank=self._rank, ranks=self._ranks, max_tokens=self._config.learner.micro_batch_tokens)
             for part in split_mini_batches(samples, algo.mini_batches, seed=(self._config.seed, step))
@@ -113,7 +113,7 @@ class Updater:
         return replace(mini_batch, micro_batches=tuple(recomputed))
 
     def _add_gap(self, batch: MicroBatch, logprobs: Tensor) -> None:
-        gap = (batch.old_logprobs - logprobs.detach()).abs()[batch.senior]
+        gap = (batch.old_logprobs - logprobs.detach()).abs()[batch.fresh]
         self._add(gap=gap.sum(), gap_tokens=len(gap))
 
     def _zero(self) -> Tensor:
@@ -134,11 +134,12 @@ class Updater:
             "policy/clip_fraction": sums["clipped"] / sums["tokens"],
             "policy/ratio_mean": sums["ratio"] / sums["tokens"],
             "policy/entropy": sums["entropy"] / sums["tokens"],
-            "logprob/gap_mean": sums["gap"] / sums["gap_tokens"],
             "grad/skipped": float(len(norms) - len(finite)),
             "learner/tokens": sums["real"],
             "learner/useful_token_fraction": sums["real"] / sums["padded"],
         }
+        if sums["gap_tokens"]:  # else nothing was written by the present weights alone
+            metrics["logprob/gap_mean"] = sums["gap"] / sums["gap_tokens"]
         if finite:
             metrics["grad/norm"] = sum(finite) / len(finite)
         return metrics

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tandem.bucketing import buckets
 from tandem.rollout import SENIOR, Group
 
 
@@ -34,6 +35,8 @@ class Sample:
     behaviour_logprobs: np.ndarray
     """float32 [T], of the engine that wrote the token"""
     advantage: float
+    fresh: bool = True
+    """whether all that the senior wrote was sampled from the weights that are about to learn"""
 
     def __len__(self) -> int:
         """Tokens that pass through the model: the last one has no successor to predict."""
@@ -63,6 +66,8 @@ class MicroBatch:
     """float32 [N], positive"""
     senior: Tensor
     """bool [N]"""
+    fresh: Tensor
+    """bool [N], the senior's tokens in samples that are fresh: engine and learner must agree on their log-probabilities"""
     real_tokens: int
     """tokens of `input_ids` that are not padding"""
 
@@ -87,8 +92,8 @@ class MiniBatch:
     """sum of the scored tokens' weights over all ranks: the loss's denominator"""
 
 
-def to_samples(groups: Iterable[Group], junior_token_loss_weight: float) -> list[Sample]:
-    """All rollouts of `groups`, in order.
+def to_samples(groups: Iterable[Group], junior_token_loss_weight: float, version: int | None = None) -> list[Sample]:
+    """All rollouts of `groups`, in order; the weights that are about to learn are of `version` (None: that which wrote them).
 
     Raises `ValueError` for a rollout whose arrays do not fit its tokens, and for a group without its advantages.
     """
@@ -113,6 +118,7 @@ def to_samples(groups: Iterable[Group], junior_token_loss_weight: float) -> list
                     weights=np.where(senior, 1.0, junior_token_loss_weight).astype(np.float32),
                     behaviour_logprobs=rollout.logprobs,
                     advantage=float(advantage),
+                    fresh=version is None or bool((rollout.weight_versions[senior] == version).all()),
                 )
             )
     return samples
@@ -147,23 +153,12 @@ def split_ranks(samples: Sequence[Sample], ranks: int) -> list[list[Sample]]:
     return parts
 
 
-def split_micro_batches(samples: Sequence[Sample], max_tokens: int) -> list[list[Sample]]:
-    """Samples of similar length together, at most `max_tokens` padded tokens at a time; a longer sample is alone."""
-    parts: list[list[Sample]] = []
-    for sample in sorted(samples, key=len, reverse=True):
-        if parts and (len(parts[-1]) + 1) * len(parts[-1][0]) <= max_tokens:
-            parts[-1].append(sample)
-        else:
-            parts.append([sample])
-    return parts
-
-
 def collate(samples: Sequence[Sample]) -> MicroBatch:
     """The samples as one micro-batch; without any, a single token of padding that nothing is learnt from."""
     length = max((len(sample) for sample in samples), default=1)
     input_ids = np.zeros((max(len(samples), 1), length), np.int64)
     empty = np.zeros(0, np.int64)
-    positions, targets, old_logprobs, advantages, weights, senior = ([empty] for _ in range(6))
+    positions, targets, old_logprobs, advantages, weights, senior, fresh = ([empty] for _ in range(7))
     for row, sample in enumerate(samples):
         input_ids[row, : len(sample)] = sample.token_ids[:-1]
         scored = np.flatnonzero(sample.weights)
@@ -173,6 +168,7 @@ def collate(samples: Sequence[Sample]) -> MicroBatch:
         advantages.append(np.full(len(scored), sample.advantage))
         weights.append(sample.weights[scored])
         senior.append(sample.senior[scored])
+        fresh.append(sample.senior[scored] if sample.fresh else np.zeros(len(scored), bool))
 
     def tensor(parts: list[np.ndarray], dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(np.concatenate(parts)).to(dtype)
@@ -185,6 +181,7 @@ def collate(samples: Sequence[Sample]) -> MicroBatch:
         advantages=tensor(advantages, torch.float32),
         weights=tensor(weights, torch.float32),
         senior=tensor(senior, torch.bool),
+        fresh=tensor(fresh, torch.bool),
         real_tokens=sum(len(sample) for sample in samples),
     )
 
@@ -194,7 +191,8 @@ def plan_rank(mini_batch: Sequence[Sample], *, rank: int, ranks: int, max_tokens
 
     Every rank gets as many micro-batches, empty ones where need be: ZeRO's collectives must line up.
     """
-    parts = [split_micro_batches(part, max_tokens) for part in split_ranks(mini_batch, ranks)]
+    shares = split_ranks(mini_batch, ranks)
+    parts = [[[share[i] for i in bucket] for bucket in buckets(list(map(len, share)), max_tokens)] for share in shares]
     count = max(len(part) for part in parts)
     mine = parts[rank] + [[]] * (count - len(parts[rank]))
     total_weight = sum(float(sample.weights.sum(dtype=np.float64)) for sample in mini_batch)

@@ -162,7 +162,8 @@ class AlgoConfig:
     """The objective (GRPO as in arXiv 2606.28166)."""
 
     advantage: str = "grpo"
-    """`grpo`: rewards standardised within their group"""
+    """rewards within their group: `grpo` (standardised), `dr_grpo` (less the mean), `rloo` (less the mean of the others) or
+    `reinforce++` (less the mean, over the whole step's standard deviation)"""
     clip_low: float = 0.2
     clip_high: float = 0.2
     """the importance ratio is clipped to [1 - clip_low, 1 + clip_high]"""

@@ -51,6 +51,11 @@ def problems(config: Config) -> Iterator[str]:
             f"rollout.straggler_deadline_s={config.rollout.straggler_deadline_s:g}: with rollout.max_staleness="
             f"{config.rollout.max_staleness} no step waits for stragglers, and what becomes too old is dropped; set it to 0"
         )
+    if config.rollout.max_staleness and config.schedule.anneal != "constant":
+        yield (
+            f"schedule.anneal={config.schedule.anneal}: with rollout.max_staleness={config.rollout.max_staleness} the groups "
+            "of a step may have been begun at different steps, and one schedule must fit them all; choose constant"
+        )
     if 0 < config.eval.sampling.temperature < MIN_TEMPERATURE:
         yield f"eval.sampling.temperature={config.eval.sampling.temperature}: give 0 (greedy) or at least {MIN_TEMPERATURE}"
     if config.schedule.prob_senior == 0 and config.schedule.name != "solo":

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tandem.metrics import senior_token_fraction
-from tandem.rollout import SENIOR, Group, Verdict
+from tandem.rollout import BASE_VERSION, SENIOR, Group, Verdict
 from tandem.schedule import Schedule, replay
 
 
@@ -59,14 +59,18 @@ def check_authorship(groups: Sequence[Group], schedule: Schedule, boundaries: np
         )
 
 
-def check_weight_version(groups: Sequence[Group], expected: int) -> None:
-    """Raises `GuardError` unless every senior token was sampled from version `expected` of the weights."""
+def check_weight_version(groups: Sequence[Group], expected: int, max_staleness: int = 0) -> None:
+    """Raises `GuardError` unless every senior token was sampled from version `expected` of the weights, or from one that is at
+    most `max_staleness` older.
+    """
+    oldest = max(BASE_VERSION, expected - max_staleness)
+    wanted = f"{expected}" if oldest == expected else f"{oldest} to {expected}"
     for group in groups:
         for rollout in group.rollouts:
             versions = np.unique(rollout.weight_versions[rollout.authorship == SENIOR])
-            if any(version != expected for version in versions):
+            if any(not oldest <= version <= expected for version in versions):
                 raise GuardError(
-                    f"rollout {rollout.id} was sampled from weight versions {versions.tolist()}, not from {expected}"
+                    f"rollout {rollout.id} was sampled from weight versions {versions.tolist()}, not from {wanted}"
                 )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from tandem.rollout import BASE_VERSION, SENIOR, Group
 
 
@@ -16,6 +18,13 @@ def oldest_version(group: Group) -> int | None:
     """The version of the weights that the senior's oldest token was sampled from; None where the senior wrote nothing."""
     versions = [rollout.weight_versions[rollout.authorship == SENIOR] for rollout in group.rollouts]
     return min((int(each.min()) for each in versions if len(each)), default=None)
+
+
+def mean_staleness(groups: Sequence[Group], version: int) -> float:
+    """How many versions the senior's tokens are behind `version`, on average; 0 where the senior wrote nothing."""
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    versions = np.concatenate([rollout.weight_versions[rollout.authorship == SENIOR] for rollout in rollouts])
+    return version - float(versions.mean()) if len(versions) else 0.0
 
 
 class Lookahead:

@@ -1,42 +1,87 @@
 from __future__ import annotations
 
+from math import sqrt
+from statistics import fmean
+
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from random_rollouts import random_groups
 
-from tandem.advantage import assign_advantages, grpo
+from tandem.advantage import ESTIMATORS, assign_advantages
 
-rewards = st.lists(st.floats(-2, 2, width=32), min_size=2, max_size=16).map(lambda r: np.array(r, np.float32))
-
-
-def test_grpo_standardises_with_the_unbiased_deviation() -> None:
-    expected = torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0])
-    expected = (expected - expected.mean()) / (expected.std() + 1e-6)
-    np.testing.assert_allclose(grpo(np.array([1, 0, 0, 1, 0], np.float32)), expected, rtol=1e-6)
+SIZE = 5
+# Rewards of a step's groups: neither equal nor so close that the epsilon decides.
+reward = st.integers(-20, 20).map(lambda n: n / 10)
+steps = st.lists(st.lists(reward, min_size=SIZE, max_size=SIZE), min_size=2, max_size=6)
+every_estimator = pytest.mark.parametrize("name", ESTIMATORS)
 
 
-@given(st.floats(-10, 10, width=32), st.integers(2, 16))
-def test_a_constant_group_has_no_advantage(reward: float, size: int) -> None:
-    assert not grpo(np.full(size, reward, np.float32)).any()
+def deviation(values: list[float]) -> float:
+    return sqrt(sum((value - fmean(values)) ** 2 for value in values) / (len(values) - 1))
 
 
-@given(rewards, st.randoms())
-def test_permuting_a_group_permutes_its_advantages(group: np.ndarray, random) -> None:  # type: ignore[no-untyped-def]
-    order = random.sample(range(len(group)), len(group))
-    np.testing.assert_allclose(grpo(group[order]), grpo(group)[order], atol=1e-5)
+def reference(name: str, step: list[list[float]]) -> list[list[float]]:
+    """The estimators once more, in words of plain Python."""
+    less_mean = [[r - fmean(group) for r in group] for group in step]
+    match name:
+        case "grpo":
+            return [[r / (deviation(group) + 1e-6) for r in group] for group in less_mean]
+        case "dr_grpo":
+            return less_mean
+        case "rloo":
+            return [[r - (sum(group) - r) / (len(group) - 1) for r in group] for group in step]
+        case "reinforce++":
+            scale = deviation([r for group in less_mean for r in group]) + 1e-6
+            return [[r / scale for r in group] for group in less_mean]
+    raise ValueError(name)
 
 
-@given(rewards)
-def test_advantages_of_a_group_cancel(group: np.ndarray) -> None:
-    assert abs(grpo(group).sum()) < 1e-4
+def advantages(name: str, step: list[list[float]]) -> list[np.ndarray]:
+    return ESTIMATORS[name]([np.array(group, np.float32) for group in step])
+
+
+@every_estimator
+@given(step=steps)
+def test_every_estimator_is_its_papers(name: str, step: list[list[float]]) -> None:
+    for found, expected in zip(advantages(name, step), reference(name, step), strict=True):
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=2e-6)
+
+
+@every_estimator
+@given(rewards=st.lists(st.floats(-10, 10, width=32), min_size=1, max_size=4), size=st.integers(2, 16))
+def test_a_constant_group_has_no_advantage(name: str, rewards: list[float], size: int) -> None:
+    assert not any(group.any() for group in advantages(name, [[reward] * size for reward in rewards]))
+
+
+@every_estimator
+@given(step=steps, random=st.randoms())
+def test_permuting_a_group_permutes_its_advantages(name: str, step: list[list[float]], random) -> None:  # type: ignore[no-untyped-def]
+    order = random.sample(range(SIZE), SIZE)
+    permuted = advantages(name, [[step[0][i] for i in order], *step[1:]])
+    np.testing.assert_allclose(permuted[0], advantages(name, step)[0][order], atol=1e-5)
+
+
+@every_estimator
+@given(step=steps)
+def test_advantages_of_a_group_cancel(name: str, step: list[list[float]]) -> None:
+    assert all(abs(group.sum()) < 1e-4 for group in advantages(name, step))
+
+
+def test_only_reinforce_plus_plus_looks_beyond_the_group() -> None:
+    easy, hard, uniform = [1.0, 1, 1, 0], [0.0, 0, 0, 1], [1.0] * 4
+    for name in ESTIMATORS:
+        alone, among_others = advantages(name, [easy]), advantages(name, [easy, hard, uniform])
+        assert np.array_equal(alone[0], among_others[0]) == (name != "reinforce++")
 
 
 def test_a_group_of_one_is_refused() -> None:
+    (group,) = random_groups(0, groups=1, size=1)
+    group.rewards = np.ones(1, np.float32)
     with pytest.raises(ValueError, match="group_size"):
-        grpo(np.ones(1, np.float32))
+        assign_advantages([group], "grpo")
 
 
 def test_every_group_is_assigned_its_own_advantages() -> None:

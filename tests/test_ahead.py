@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,10 +12,11 @@ from stage import ADMITTED, NEVER, StageReplica, events, new_stage
 
 from actors.ahead import WritesAhead
 from actors.dispatch import FILL
+from actors.in_turn import WritesInTurn
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutError, RolloutPool
 from tandem.config import Config, SamplingConfig
-from tandem.rollout import Problem, Prompt
+from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import Schedule
 from tandem.staleness import Lookahead, oldest_version
 
@@ -38,14 +39,22 @@ def pool(shared_stage: Any) -> Iterator[RolloutPool]:
         yield pool
 
 
-def writes_ahead(pool: RolloutPool, lookahead: Lookahead, duration: str = "0.4") -> WritesAhead:
-    """Groups that each take `duration` seconds."""
+def tasks(pool: RolloutPool, *durations: str) -> Callable[[int], GroupTask]:
+    """Groups that take so many seconds, in turn."""
 
     def task_at(position: int) -> GroupTask:
-        prompt = Prompt(Problem(str(position), duration, "!"), (1, 2, 3))
+        prompt = Prompt(Problem(str(position), durations[position % len(durations)], "!"), (1, 2, 3))
         return pool.task(prompt, ADMITTED, Schedule(), SAMPLING, f"t/{position}")
 
-    return WritesAhead(pool, lookahead, task_at, SAMPLING.max_tokens)
+    return task_at
+
+
+def writes_ahead(pool: RolloutPool, lookahead: Lookahead, duration: str = "0.4") -> WritesAhead:
+    return WritesAhead(pool, lookahead, tasks(pool, duration), SAMPLING.max_tokens)
+
+
+def problem_ids(groups: list[Group]) -> list[str]:
+    return [group.prompt.problem.id for group in groups]
 
 
 def seconds_a_step(pool: RolloutPool, staleness: int, learning_s: float, steps: int) -> float:
@@ -84,7 +93,24 @@ def test_others_are_written_in_place_of_rejected_groups(pool: RolloutPool) -> No
     with writes_ahead(pool, Lookahead(BATCH, 0, steps=1), "0") as ahead:
         first = ahead.take(BATCH)
         ahead.reject(2)
-        assert [group.prompt.problem.id for group in [*first, *ahead.take(2)]] == [str(i) for i in range(BATCH + 2)]
+        assert problem_ids([*first, *ahead.take(2)]) == [str(i) for i in range(BATCH + 2)]
+
+
+def test_each_group_is_told_once_as_it_finishes(pool: RolloutPool) -> None:
+    told: list[object] = []
+    with writes_ahead(pool, Lookahead(BATCH, 1, steps=2), "0") as ahead:
+        ahead.take(BATCH, told.append)
+        time.sleep(0.5)  # the next batch waits already
+        ahead.take(BATCH, told.append)
+    assert len(told) == 2 * BATCH
+
+
+def test_in_turn_the_positions_follow_each_other_and_stragglers_are_counted(pool: RolloutPool) -> None:
+    told: list[object] = []
+    with WritesInTurn(pool, tasks(pool, "0", "0", "0", "0", "0", NEVER), SAMPLING.max_tokens, deadline_s=0.5) as writing:
+        assert problem_ids(writing.take(BATCH, told.append)) == ["0", "1", "2", "3"] and writing.dropped == 0
+        assert problem_ids(writing.take(BATCH, told.append)) == ["4", "6", "7"] and writing.dropped == 1
+    assert len(told) == 2 * BATCH - 1
 
 
 def test_what_fails_in_the_writing_is_raised_where_the_groups_are_awaited(pool: RolloutPool) -> None:

@@ -141,6 +141,8 @@ def test_a_number_that_must_be_positive_is_refused_otherwise(defaults: DictConfi
         (("schedule.prob_senior=nan",), "schedule.prob_senior=nan: give a number from 0 to 1"),
         (("rollout.group_size=1",), "rollout.group_size=1: give a number of at least 2"),
         (("rollout.sampling.temperature=0",), "rollout.sampling.temperature=0.0: give a number from"),
+        (("rollout.max_staleness=1", "rollout.straggler_deadline_s=9"), "rollout.straggler_deadline_s=9: .* set it to 0"),
+        (("rollout.max_staleness=1", "schedule.anneal=linear"), "schedule.anneal=linear: .* choose constant"),
         (("algo.mini_batches=3",), "algo.mini_batches=3: the step's 128 rollouts .* do not divide by it"),
         (("algo.mini_batches=0", "learner.ranks=200"), "learner.ranks=200: a mini-batch holds only 128 rollouts"),
         (

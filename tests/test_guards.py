@@ -163,6 +163,16 @@ def test_senior_tokens_of_another_version_stop_the_run() -> None:
         check_weight_version(groups, expected=4)
 
 
+def test_tolerated_staleness_lets_older_versions_pass_but_no_newer() -> None:
+    groups = [judged_group([scheduled_rollout(WORD, WORDS, seed, [3, 0, 3, 0] * 8, version=4) for seed in range(8)])]
+    for expected in (4, 5, 6):
+        check_weight_version(groups, expected, max_staleness=2)
+    for expected in (3, 7):
+        wanted = rf"not from {expected - 2} to {expected}"
+        with pytest.raises(GuardError, match=rf"sampled from weight versions \[4\], {wanted}"):
+            check_weight_version(groups, expected, max_staleness=2)
+
+
 def test_a_rollout_by_the_junior_alone_has_no_version_to_check() -> None:
     alone: Rollout = scheduled_rollout(Schedule(0.0), WORDS, 1, [0, 3, 0])
     check_weight_version([judged_group([alone])], expected=9)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from random_rollouts import random_groups
 
 from tandem.rollout import JUNIOR, Group
-from tandem.staleness import Lookahead, oldest_version
+from tandem.staleness import Lookahead, mean_staleness, oldest_version
 
 
 def group_of(*versions: int) -> Group:
@@ -19,6 +19,14 @@ def group_of(*versions: int) -> Group:
         written = np.resize(np.array(versions), int(rollout.authorship.sum()))
         rollout.weight_versions[rollout.authorship == 1] = np.sort(written)
     return group
+
+
+def test_mean_staleness_counts_the_seniors_tokens() -> None:
+    group = group_of(4)
+    assert mean_staleness([group], 4) == 0 and mean_staleness([group, group_of(6)], 6) == 1
+    for rollout in group.rollouts:
+        rollout.authorship[:] = JUNIOR
+    assert mean_staleness([group], 4) == 0
 
 
 @given(st.data(), st.integers(1, 4), st.integers(0, 3))

@@ -127,16 +127,28 @@ def wait_for_engines(process: subprocess.Popen[str], engines: int) -> None:
         time.sleep(0.5)
 
 
+def assert_stale_by_at_most(bound: int, metrics: Path) -> None:
+    """Rollouts were as old as `bound` allows, and the engines' versions arrived all the same."""
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()][1:]
+    assert [row["weights/version"] for row in rows] == list(range(1, len(rows) + 1))
+    staleness = [row["rollout/staleness_mean"] for row in rows]
+    assert staleness[0] == 0 and max(staleness) <= bound and (max(staleness) > 0) == bool(bound)
+
+
 @pytest.mark.parametrize(
-    ("schedule", "moment", "engines"),
-    [("word", "starting the engines", None), ("solo", "[5/500]", 1)],
-    ids=["while the engines start", "in the middle of training"],
+    ("overrides", "moment", "engines"),
+    [
+        (["schedule=word"], "starting the engines", None),
+        (["schedule=solo"], "[5/500]", 1),  # which starts no junior
+        (["schedule=word", "rollout.max_staleness=1", "rollout.prompts_per_step=4"], "[5/500]", 2),
+    ],
+    ids=["while the engines start", "in the middle of training", "while writing ahead"],
 )
 def test_an_interrupted_run_leaves_no_process_behind(
-    start: Any, temporary: Path, schedule: str, moment: str, engines: int | None
+    start: Any, tmp_path: Path, temporary: Path, overrides: list[str], moment: str, engines: int | None
 ) -> None:
     before = shared_memory()
-    process = start("steps=500", f"schedule={schedule}", "eval.problems=16")
+    process = start("steps=500", "eval.problems=16", *overrides)
     said = []
     for line in process.stdout:
         said.append(line)
@@ -145,8 +157,9 @@ def test_an_interrupted_run_leaves_no_process_behind(
     else:
         pytest.fail("".join(said))
     time.sleep(4)
-    if engines is not None:  # the solo schedule starts no junior
+    if engines is not None:
         wait_for_engines(process, engines)
+        assert_stale_by_at_most(int("rollout.max_staleness=1" in overrides), tmp_path / "run" / "metrics.jsonl")
     children = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=60)

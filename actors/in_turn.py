@@ -1,0 +1,52 @@
+"""Writing and learning in turn: a step's groups are written when the learner asks for them, strictly on-policy."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from actors.feed import Feed
+from actors.rollout import GroupTask
+from actors.rollout_pool import RolloutPool
+from tandem.rollout import Group
+
+
+class WritesInTurn:
+    """What `actors.ahead.WritesAhead` is to a run that tolerates staleness, for one that tolerates none.
+
+    `task_at` makes the group of a position, of at most `max_tokens` tokens a rollout. Groups that are unfinished `deadline_s`
+    after they were asked for are dropped (0: never).
+    """
+
+    def __init__(
+        self, pool: RolloutPool, task_at: Callable[[int], GroupTask], max_tokens: int, *, deadline_s: float = 0.0
+    ) -> None:
+        self._pool, self._task_at, self._max_tokens, self._deadline_s = pool, task_at, max_tokens, deadline_s
+        self._position = 0
+        self.dropped = 0
+        """groups that missed their deadline"""
+
+    def take(self, count: int, on_group: Callable[[object], None] = lambda _: None) -> list[Group]:
+        """The groups of the next `count` positions; those missing that were dropped. Calls `on_group` as each finishes."""
+        positions = range(self._position, self._position + count)
+        self._position = positions.stop
+        tasks = deque((position, self._task_at(position)) for position in positions)
+        feed = Feed(lambda: tasks.popleft() if tasks else None)
+        feed.end()
+        groups: dict[int, Group] = {}
+        for position, group in self._pool.write(feed, self._max_tokens, deadline_s=self._deadline_s):
+            groups[position] = group
+            on_group(group)
+        self.dropped += count - len(groups)
+        return [groups[position] for position in sorted(groups)]
+
+    def advance(self, version: int) -> None:
+        """The engines have received `version`; there is nothing in flight that it could concern."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        pass
