@@ -10,6 +10,7 @@ docs/cogeneration.md explains the figures. The exit code is 0 whatever they are.
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -29,14 +30,20 @@ from bench.workload import DTYPES, WARM_UP_TOKENS, Workload, prepare
 DUAL, TRANSLATED, VARIANT = "dual", "translated", "tandem_variant"
 LONG_ROLLOUTS = 1
 """A handoff's own latency is measured without company."""
+REPEATS = 3
+LAST_ROUND_S = 330.0
+"""Unless the repeats are given, no other begins so long after the start: a slow machine measures less often, not for longer."""
 
 
-async def throughput(work: Workload, modes: Sequence[str], repeats: int, variant: str = "") -> dict[str, list[Measured]]:
-    """`repeats` measurements of each mode, after a short one to warm up.
+async def throughput(
+    work: Workload, modes: Sequence[str], repeats: int | None = None, variant: str = ""
+) -> dict[str, list[Measured]]:
+    """`repeats` measurements of each mode (None: `REPEATS`, or as many as there is time for), after a short one to warm up.
 
     The modes on the pair of engines take turns, so that a slow moment of the machine meets them all; `dual` comes last, with
     the machine to itself. `variant` (MODULE:CLASS) names another engine class, which writes as the mode `tandem_variant`.
     """
+    start, rounds = time.monotonic(), 0
     runs: dict[str, list[Measured]] = {mode: [] for mode in modes}
     async with AsyncExitStack() as stack:
         pair = await stack.enter_async_context(engine_pair(work.specs))
@@ -48,15 +55,16 @@ async def throughput(work: Workload, modes: Sequence[str], repeats: int, variant
             runs[VARIANT] = []
         for mode, (write, engines) in ways.items():
             await write(engines, shortened(work, WARM_UP_TOKENS), f"{mode}-warm-up")
-        for repeat in range(repeats):
+        while rounds < (repeats or REPEATS) and (repeats or not rounds or time.monotonic() - start < LAST_ROUND_S):
             for mode, (write, engines) in ways.items():
-                runs[mode].append(await measure(write(engines, work, f"{mode}-{repeat}"), engines.processes))
+                runs[mode].append(await measure(write(engines, work, f"{mode}-{rounds}"), engines.processes))
+            rounds += 1
     if DUAL in modes:
         from bench.dual import dual_engine
 
         async with dual_engine(work) as (engine, processes):
             await engine.write(shortened(work, WARM_UP_TOKENS), "warm-up")
-            runs[DUAL] = [await measure(engine.write(work, str(repeat)), processes) for repeat in range(repeats)]
+            runs[DUAL] = [await measure(engine.write(work, str(repeat)), processes) for repeat in range(rounds)]
     return runs
 
 
@@ -86,15 +94,18 @@ def main() -> None:
     options = _options()
     console = Console()
     if options.long:
-        found = uvloop.run(latency(prepare(options.model, LONG_ROLLOUTS, TOKENS), options.repeats))
+        repeats = options.repeats or REPEATS
+        found = uvloop.run(latency(prepare(options.model, LONG_ROLLOUTS, TOKENS), repeats))
     elif options.sweep:
-        found = uvloop.run(curves(options.model, options.tokens, options.repeats, options.out, console))
+        repeats = options.repeats or sweep.REPEATS
+        found = uvloop.run(curves(options.model, options.tokens, repeats, options.out, console))
     else:
         work = prepare(options.model, options.rollouts, options.tokens)
         runs = uvloop.run(throughput(work, options.modes, options.repeats, options.variant))
         console.print(table(runs))
+        repeats = min(map(len, runs.values()))
         found = {"rollouts": options.rollouts, "tokens_per_rollout": options.tokens, **figures(runs)}
-    found = {"model": options.model, "repeats": options.repeats, **found, "machine": machine()}
+    found = {"model": options.model, "repeats": repeats, **found, "machine": machine()}
     tell(found, console, as_json=options.json)
 
 
@@ -104,7 +115,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rollouts", type=_positive, default=64, help="written at the same time (default: %(default)s)")
     parser.add_argument("--tokens", type=_positive, help=f"length of every rollout (default: 64, in a sweep {sweep.TOKENS})")
     parser.add_argument(
-        "--repeats", type=_positive, help=f"of each mode; medians are told (default: 3, in a sweep {sweep.REPEATS})"
+        "--repeats",
+        type=_positive,
+        help=f"of each mode; medians are told (default: {REPEATS}, fewer on a slow machine; in a sweep {sweep.REPEATS})",
     )
     parser.add_argument(
         "--modes",
@@ -122,7 +135,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("docs/results"), help="folder of a sweep (default: %(default)s)")
     options = parser.parse_args()
     options.tokens = options.tokens or (sweep.TOKENS if options.sweep else 64)
-    options.repeats = options.repeats or (sweep.REPEATS if options.sweep else 3)
     return options
 
 
