@@ -9,21 +9,16 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
 from engine_pair import EnginePair
-from vllm.config import VllmConfig
-from vllm.engine.arg_utils import AsyncEngineArgs
-from vllm.v1.engine.async_llm import AsyncLLM
-from vllm.v1.metrics.loggers import StatLoggerBase
-from vllm.v1.metrics.stats import IterationStats, SchedulerStats
+from watched_pair import DEADLINE_S, WatchedPair, until, watched_pair
 
-from actors.engine_spec import EngineSpec
 from actors.placement import engine_specs
 from actors.rollout import GroupTask
 from tandem.authors import Authors
@@ -41,79 +36,17 @@ BLOCKS = {SENIOR: 16, JUNIOR: 6}
 """what the cramped engines have; a text of full length takes two"""
 ADMITTED = 3
 MAX_TOKENS = 96
-DEADLINE_S = 10.0
-
-
-class Watch(StatLoggerBase):
-    """What vLLM's own metrics say of an engine."""
-
-    def __init__(self, vllm_config: VllmConfig, engine_index: int = 0) -> None:
-        self.kv_cache_usage = 0.0
-        self.requests = self.tokens = self.preemptions = 0
-        """the most at a time, and how many in all, since `reset`"""
-
-    def reset(self) -> None:
-        self.requests = self.tokens = self.preemptions = 0
-
-    def record(
-        self, scheduler_stats: SchedulerStats | None, iteration_stats: IterationStats | None, *_: Any, **__: Any
-    ) -> None:
-        if stats := scheduler_stats:
-            requests = stats.num_running_reqs + stats.num_waiting_reqs + stats.num_skipped_waiting_reqs
-            self.requests = max(self.requests, requests)
-            self.kv_cache_usage = stats.kv_cache_usage
-        if iteration_stats:
-            self.tokens += iteration_stats.num_generation_tokens
-            self.preemptions += iteration_stats.num_preempted_reqs
-
-    def log_engine_initialized(self) -> None:
-        pass
-
-
-@dataclass(frozen=True)
-class CrampedPair:
-    """A senior's and a junior's engine with little KV cache, and a watch on each."""
-
-    pair: EnginePair
-    watches: dict[int, Watch]
-
-    def reset(self) -> None:
-        for watch in self.watches.values():
-            watch.reset()
-
-    async def both_wrote(self, tokens: int) -> None:
-        await until(lambda: min(watch.tokens for watch in self.watches.values()) >= tokens)
-
-    async def all_blocks_are_free(self) -> None:
-        await until(lambda: max(watch.kv_cache_usage for watch in self.watches.values()) == 0)
 
 
 @pytest.fixture(scope="module")
-def shared_cramped(config: Config, authors: Authors) -> Iterator[CrampedPair]:
-    watches: dict[int, Watch] = {}
-
-    class WatchedLLM(AsyncLLM):
-        @classmethod
-        def from_engine_args(cls, engine_args: AsyncEngineArgs, *_: Any, **__: Any) -> Self:
-            author = EngineSpec.of(engine_args).author
-
-            def watch(vllm_config: VllmConfig, engine_index: int) -> Watch:
-                watches[author] = Watch(vllm_config)
-                return watches[author]
-
-            # vLLM keeps one block for itself.
-            engine_args.num_gpu_blocks_override = BLOCKS[author] + 1
-            return super().from_engine_args(engine_args, stat_loggers=[watch])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("actors.engine.AsyncLLM", WatchedLLM)
-        pair = EnginePair(engine_specs(config, authors, "cpu")[0])
-    yield CrampedPair(pair, watches)
-    pair.close()
+def shared_cramped(config: Config, authors: Authors) -> Iterator[WatchedPair]:
+    """Engines with little KV cache."""
+    with watched_pair(engine_specs(config, authors, "cpu")[0], BLOCKS) as pair:
+        yield pair
 
 
 @pytest.fixture
-def cramped(shared_cramped: CrampedPair) -> CrampedPair:
+def cramped(shared_cramped: WatchedPair) -> WatchedPair:
     shared_cramped.reset()
     return shared_cramped
 
@@ -165,13 +98,6 @@ def write(pair: EnginePair, tasks: list[GroupTask]) -> list[Rollout]:
     return pair.run(all_groups())
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    """Returns when `holds` does. Raises `TimeoutError` after `DEADLINE_S`."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not holds():
-            await asyncio.sleep(0.001)
-
-
 def tokens(rollouts: list[Rollout]) -> list[list[int]]:
     return [rollout.token_ids.tolist() for rollout in rollouts]
 
@@ -198,7 +124,7 @@ def test_a_rollout_ends_the_same_way_whichever_author_meets_the_end(
     assert len({int(rollout.authorship[-1]) for rollout in rollouts}) == (2 if schedule is WORD else 1)
 
 
-def test_a_small_kv_cache_admits_few_rollouts_and_changes_no_token(cramped: CrampedPair, long_texts: list[Rollout]) -> None:
+def test_a_small_kv_cache_admits_few_rollouts_and_changes_no_token(cramped: WatchedPair, long_texts: list[Rollout]) -> None:
     rollouts = write(cramped.pair, again(long_texts, "cramped", WORD) + again(long_texts, "cramped-too", WORD, first_seed=100))
     assert tokens(rollouts) == 2 * tokens(long_texts)
     assert all(rollout.handoffs for rollout in rollouts)
@@ -207,7 +133,7 @@ def test_a_small_kv_cache_admits_few_rollouts_and_changes_no_token(cramped: Cram
 
 
 def test_preemption_in_one_engine_changes_no_token(
-    cramped: CrampedPair, long_texts: list[Rollout], authors: Authors, monkeypatch: pytest.MonkeyPatch
+    cramped: WatchedPair, long_texts: list[Rollout], authors: Authors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As many as the senior's engine holds: admission by the junior's keeps vLLM from ever preempting a rollout.
     monkeypatch.setitem(cramped.pair.actor._slots, (JUNIOR, 0), asyncio.Semaphore(BLOCKS[SENIOR] // 2))
@@ -235,7 +161,7 @@ def seed_that_outgrows_a_block(text: Rollout, boundaries: np.ndarray) -> int:
 
 
 def test_cancelled_rollouts_free_their_blocks_and_touch_no_other(
-    cramped: CrampedPair, short_texts: list[Rollout], monkeypatch: pytest.MonkeyPatch
+    cramped: WatchedPair, short_texts: list[Rollout], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Texts of one block: twice as many fit as are admitted.
     monkeypatch.setitem(cramped.pair.actor._slots, (JUNIOR, 0), asyncio.Semaphore(BLOCKS[JUNIOR]))
@@ -253,7 +179,7 @@ def test_cancelled_rollouts_free_their_blocks_and_touch_no_other(
     assert tokens(cramped.pair.run(cancel_every_other())) == tokens(short_texts[1::2])
 
 
-def test_nothing_is_left_of_a_group_when_it_is_cancelled(cramped: CrampedPair, long_texts: list[Rollout]) -> None:
+def test_nothing_is_left_of_a_group_when_it_is_cancelled(cramped: WatchedPair, long_texts: list[Rollout]) -> None:
     # Most of its rollouts still wait for a place in the engines: they end at once, the others after their requests.
     actor, size = cramped.pair.actor, 4 * ADMITTED
     whole = task(long_texts[0], "whole", WORD, 0)
@@ -271,7 +197,7 @@ def test_nothing_is_left_of_a_group_when_it_is_cancelled(cramped: CrampedPair, l
 
 
 def test_the_death_of_a_partner_ends_its_rollouts_with_an_error_that_names_both(
-    cramped: CrampedPair, long_texts: list[Rollout]
+    cramped: WatchedPair, long_texts: list[Rollout]
 ) -> None:
     # The last test of the cramped pair: its junior does not come back.
     actor = cramped.pair.actor

@@ -276,9 +276,10 @@ def test_a_worker_killed_while_judging_costs_that_answer_only() -> None:
     assert [judgement.verdict for judgement in judgements] == [Verdict.ERROR, Verdict.CORRECT]
 
 
-def test_workers_killed_while_idle_cost_nothing() -> None:
+@pytest.mark.parametrize("answers_before", [0, 2], ids=["starting", "idle"])
+def test_workers_killed_before_they_have_an_answer_to_judge_cost_nothing(answers_before: int) -> None:
     with pool_and_processes(workers=2) as (pool, processes):
-        pool.grade([SQUARE_ROOT] * 2)
+        pool.grade([SQUARE_ROOT] * answers_before)
         for process in processes:
             process.kill()
         while not all(map(is_gone, processes)):

@@ -30,6 +30,8 @@ SOURCE = Path(__file__).parents[2]
 """The folder that holds the package `tandem`."""
 START_TIMEOUT_S = 120.0
 """A worker takes half a second to start; on a crowded machine, many times that."""
+STARTS = 3
+"""A worker that dies so many times in a row before it is ready is given up."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,8 @@ class _Worker:
 
     def __init__(self, timeout_s: float, memory_bytes: int) -> None:
         self._timeout_s, self._memory_bytes = timeout_s, memory_bytes
+        self._failed_starts = 0
+        """in a row"""
         self._start()
 
     def _start(self) -> None:
@@ -184,19 +188,23 @@ class _Worker:
             return self.replace()
         self.task = None
         if message == READY:
-            self._ready = True
+            self._ready, self._failed_starts = True, 0
             return None
         return Verdict(message.decode())
 
-    def replace(self) -> Verdict:
-        """Replaces a worker that has died or is past its deadline; returns what that makes of its task."""
+    def replace(self) -> Verdict | None:
+        """Replaces a worker that has died or is past its deadline; returns what that makes of its task, if it had one."""
         late = time.monotonic() >= self.deadline
-        if not self._ready:
-            what = f"was not ready after {START_TIMEOUT_S:.0f} s" if late else "died while starting"
+        if self._ready:
+            self.restart()
+            return Verdict.TIMEOUT if late else Verdict.ERROR
+        self._failed_starts += 1
+        if late or self._failed_starts == STARTS:
+            what = f"was not ready after {START_TIMEOUT_S:.0f} s" if late else f"died while starting, {STARTS} times in a row"
             memory_gib = self._memory_bytes / GIB
             raise RuntimeError(f"a verification worker {what}: is judge.memory_gib={memory_gib:g} too small for it?")
         self.restart()
-        return Verdict.TIMEOUT if late else Verdict.ERROR
+        return None
 
     def restart(self) -> None:
         """Replaces the process, whatever it is doing."""
