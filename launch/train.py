@@ -20,12 +20,12 @@ from launch.local_cluster import gpu_share, ray_cluster
 from launch.run_folder import RunFolder
 from learner.group import LearnerGroup
 from tandem import guards
-from tandem.advantage import assign_advantages
 from tandem.authors import Authors, load_authors
 from tandem.config import Config
 from tandem.data.problems import ProblemSet, load_problems
 from tandem.data.prompts import encode
 from tandem.metrics import PhaseTimer, accuracy, rollout_metrics
+from tandem.objective.advantage import assign_advantages
 from tandem.rollout import JUNIOR, Prompt
 from tandem.schedule import Schedule
 from tandem.schedules import schedule_at

@@ -15,6 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from learner.policy import Policy
 from learner.publish import Publisher
+from learner.reference import Reference
 from learner.update import Updater
 from learner.zero import build_engine, join_process_group
 from tandem.config import Config
@@ -69,18 +70,25 @@ class Rank:
     def load(self) -> None:
         """Loads the model and partitions it over the ranks."""
         learner, spec = self.config.learner, self.spec
-        policy = Policy(
-            spec.model_path,
-            dtype=getattr(torch, learner.dtype),
-            temperature=self.config.rollout.sampling.temperature,
-            sentinel_id=spec.sentinel_id,
-            chunk=learner.logprob_chunk_tokens,
-            gradient_checkpointing=learner.gradient_checkpointing,
-        )
+        policy = self._policy(gradient_checkpointing=learner.gradient_checkpointing)
         engine, optimizer = build_engine(policy, learner, spec.persistence_threshold)
-        self.updater = Updater(engine, optimizer, self.config)
+        reference = None
+        if self.config.algo.kl_coef:
+            reference = Reference(self._policy(), learner, spec.persistence_threshold, engine.device)
+        self.updater = Updater(engine, optimizer, self.config, reference)
         bucket_bytes = learner.publish_bucket_mib << 20
         self.publisher = Publisher(policy.model, spec.segment_path, bucket_bytes=bucket_bytes, writer=spec.rank == 0)
+
+    def _policy(self, *, gradient_checkpointing: bool = False) -> Policy:
+        """The base model."""
+        return Policy(
+            self.spec.model_path,
+            dtype=getattr(torch, self.config.learner.dtype),
+            temperature=self.config.rollout.sampling.temperature,
+            sentinel_id=self.spec.sentinel_id,
+            chunk=self.config.learner.logprob_chunk_tokens,
+            gradient_checkpointing=gradient_checkpointing,
+        )
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
         """See `Updater.update`."""

@@ -1,8 +1,8 @@
 """One training step's update: mini-batches -> micro-batches -> gradients -> optimizer steps.
 
-The maths of the average. A mini-batch's loss is the weighted mean over all its tokens, so each micro-batch contributes its sum
-over the *mini-batch's* total weight. DeepSpeed averages gradients over the ranks; the losses are multiplied by their number,
-and what arrives is the sum.
+The maths of the average. The plan gives every token the coefficient that it has in its *mini-batch's* loss, so the losses of
+micro-batches and ranks add up. DeepSpeed averages gradients over the ranks; the losses are multiplied by their number, and what
+arrives is the sum.
 """
 
 from __future__ import annotations
@@ -17,18 +17,25 @@ import torch.distributed as dist
 from deepspeed.runtime.engine import DeepSpeedEngine
 from torch import Tensor
 
-from tandem.batching import MicroBatch, MiniBatch, plan_rank, split_mini_batches, to_samples
+from learner.reference import Reference
+from tandem.batching import MicroBatch, MiniBatch, plan_rank, split_mini_batches, to_samples, weighed
 from tandem.config import Config
-from tandem.loss import clipped_loss
+from tandem.objective.loss import micro_batch_loss
+from tandem.objective.mismatch import CORRECTIONS
 from tandem.optim import learning_rate
 from tandem.rollout import Group
 
 
 class Updater:
-    """Trains the policy in `engine` on one step's groups at a time; every rank has one and all get the same groups."""
+    """Trains the policy in `engine` on one step's groups at a time; every rank has one and all get the same groups.
 
-    def __init__(self, engine: DeepSpeedEngine, optimizer: torch.optim.Optimizer, config: Config) -> None:
-        self.engine, self._optimizer, self._config = engine, optimizer, config
+    `reference` is the model that a Kullback-Leibler term draws the policy towards, if there is one.
+    """
+
+    def __init__(
+        self, engine: DeepSpeedEngine, optimizer: torch.optim.Optimizer, config: Config, reference: Reference | None = None
+    ) -> None:
+        self.engine, self._optimizer, self._config, self._reference = engine, optimizer, config, reference
         self._rank, self._ranks = dist.get_rank(), dist.get_world_size()
         self._sums: defaultdict[str, Tensor] = defaultdict(self._zero)
 
@@ -55,31 +62,24 @@ class Updater:
     def plan(self, groups: Sequence[Group], step: int) -> list[MiniBatch]:
         """This rank's share of every mini-batch of the step."""
         algo = self._config.algo
-        samples = to_samples(groups, algo.junior_token_loss_weight, version=step - 1)
+        samples = to_samples(groups, algo.junior_token_loss_weight, imitate_junior=algo.lambda_junior > 0, version=step - 1)
+        mini_batches = split_mini_batches(samples, algo.mini_batches, seed=(self._config.seed, step))
         return [
             plan_rank(part, rank=self._rank, ranks=self._ranks, max_tokens=self._config.learner.micro_batch_tokens)
-            for part in split_mini_batches(samples, algo.mini_batches, seed=(self._config.seed, step))
+            for part in weighed(mini_batches, algo.aggregation, self._config.rollout.sampling.max_tokens)
         ]
 
     def accumulate(self, mini_batch: MiniBatch, *, count_gap: bool = False) -> None:
         """Leaves the gradient of the mini-batch's loss, reduced over the ranks, in the engine."""
-        algo, last = self._config.algo, len(mini_batch.micro_batches) - 1
-        for index, cpu_batch in enumerate(mini_batch.micro_batches):
+        for index, cpu_batch in enumerate(mini_batch):
             batch = cpu_batch.to(self.engine.device)
-            self.engine.set_gradient_accumulation_boundary(index == last)
+            if self._reference:
+                batch = replace(batch, reference_logprobs=self._reference.logprobs(batch))
+            self.engine.set_gradient_accumulation_boundary(index == len(mini_batch) - 1)
             logprobs, entropies = self.engine(batch.input_ids, batch.positions, batch.targets)
-            loss, stats = clipped_loss(
-                logprobs,
-                batch.old_logprobs,
-                batch.advantages,
-                batch.weights,
-                batch.senior,
-                clip_low=algo.clip_low,
-                clip_high=algo.clip_high,
-                denominator=mini_batch.total_weight,
-            )
-            self.engine.backward(loss * self._ranks)
-            self._add(loss=loss, entropy=entropies[batch.senior].sum(), **stats)
+            total, stats = micro_batch_loss(logprobs, batch, self._config.algo)
+            self.engine.backward(total * self._ranks)
+            self._add(entropy=entropies[batch.senior].sum(), **stats)
             self._add(real=batch.real_tokens, padded=batch.padded_tokens)
             if count_gap:
                 self._add_gap(batch, logprobs)
@@ -103,14 +103,29 @@ class Updater:
 
     @torch.no_grad()
     def _recompute_old(self, mini_batch: MiniBatch) -> MiniBatch:
-        """The mini-batch with the learner's present log-probabilities as the ratio's denominator."""
+        """The mini-batch with the learner's present log-probabilities as the ratio's denominator, corrected for what engine and
+        learner disagree about.
+        """
         recomputed = []
-        for batch in mini_batch.micro_batches:
+        for batch in mini_batch:
             moved = batch.to(self.engine.device)
             logprobs, _ = self.engine(moved.input_ids, moved.positions, moved.targets)
             self._add_gap(moved, logprobs)
-            recomputed.append(replace(batch, old_logprobs=logprobs.cpu()))
-        return replace(mini_batch, micro_batches=tuple(recomputed))
+            recomputed.append(self._corrected(replace(batch, old_logprobs=logprobs.cpu())))
+        return tuple(recomputed)
+
+    def _corrected(self, batch: MicroBatch) -> MicroBatch:
+        """The micro-batch with `algo.mismatch` in its coefficients."""
+        algo = self._config.algo
+        if algo.mismatch == "none":
+            return batch
+        log_ratio = batch.old_logprobs - batch.behaviour_logprobs
+        factors = CORRECTIONS[algo.mismatch](log_ratio, batch.rollout, algo.mismatch_low, algo.mismatch_high)
+        # What the junior wrote was sampled from another model: that is no mismatch of one.
+        factors = torch.where(batch.senior, factors, 1.0)
+        counted = factors[batch.senior]
+        self._add(correction=counted.sum(), masked=(counted == 0).sum(), corrected=len(counted))
+        return replace(batch, coefficients=batch.coefficients * factors)
 
     def _add_gap(self, batch: MicroBatch, logprobs: Tensor) -> None:
         gap = (batch.old_logprobs - logprobs.detach()).abs()[batch.fresh]
@@ -130,7 +145,7 @@ class Updater:
         sums = dict(zip(self._sums, stacked.tolist(), strict=True))
         finite = [norm for norm in norms if math.isfinite(norm)]
         metrics = {
-            "loss/policy": sums["loss"] / len(norms),
+            "loss/policy": sums["policy_loss"] / len(norms),
             "policy/clip_fraction": sums["clipped"] / sums["tokens"],
             "policy/ratio_mean": sums["ratio"] / sums["tokens"],
             "policy/entropy": sums["entropy"] / sums["tokens"],
@@ -140,6 +155,12 @@ class Updater:
         }
         if sums["gap_tokens"]:  # else nothing was written by the present weights alone
             metrics["logprob/gap_mean"] = sums["gap"] / sums["gap_tokens"]
+        for term in ("kl_reference", "kl_junior"):
+            if term in sums:
+                metrics[f"loss/{term}"] = sums[term] / len(norms)
+        if "corrected" in sums:
+            metrics["mismatch/weight_mean"] = sums["correction"] / sums["corrected"]
+            metrics["mismatch/masked_fraction"] = sums["masked"] / sums["corrected"]
         if finite:
             metrics["grad/norm"] = sum(finite) / len(finite)
         return metrics

@@ -9,13 +9,15 @@ behind it, and the padding's own outputs are never looked at.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tandem.bucketing import buckets
+from tandem.objective.aggregation import coefficients
 from tandem.rollout import SENIOR, Group
 
 
@@ -23,7 +25,7 @@ from tandem.rollout import SENIOR, Group
 class Sample:
     """One rollout as the loss sees it: P prompt tokens, then T completion tokens.
 
-    A completion token is *scored*, that is, enters the loss, if its weight is not zero.
+    A completion token is *scored*, that is, enters the loss, if one of its weights is not zero.
     """
 
     token_ids: np.ndarray
@@ -31,7 +33,11 @@ class Sample:
     senior: np.ndarray
     """bool [T], whether the senior wrote the token"""
     weights: np.ndarray
-    """float32 [T], 1 for the senior's tokens, junior_token_loss_weight for the junior's"""
+    """float [T], in the policy loss: 1 for the senior's tokens, junior_token_loss_weight for the junior's; in a plan what an
+    aggregation has made of these"""
+    junior_weights: np.ndarray
+    """float [T], in the Kullback-Leibler term towards the junior: 1 for the junior's tokens if there is one, else 0; in a plan
+    likewise"""
     behaviour_logprobs: np.ndarray
     """float32 [T], of the engine that wrote the token"""
     advantage: float
@@ -58,18 +64,26 @@ class MicroBatch:
     """int64 [N], where in the flattened [B * L] the model predicts each scored token"""
     targets: Tensor
     """int64 [N], the scored tokens"""
+    behaviour_logprobs: Tensor
+    """float32 [N], of the engines that wrote them"""
     old_logprobs: Tensor
     """float32 [N], the importance ratio's denominator; the behaviour log-probabilities unless they are recomputed"""
     advantages: Tensor
     """float32 [N]"""
-    weights: Tensor
-    """float32 [N], positive"""
+    coefficients: Tensor
+    """float32 [N], how much each counts in the policy loss of its mini-batch"""
+    junior_coefficients: Tensor
+    """float32 [N], how much each counts in the Kullback-Leibler term towards the junior"""
+    rollout: Tensor
+    """int64 [N], the row of `input_ids`"""
     senior: Tensor
     """bool [N]"""
     fresh: Tensor
     """bool [N], the senior's tokens in samples that are fresh: engine and learner must agree on their log-probabilities"""
     real_tokens: int
     """tokens of `input_ids` that are not padding"""
+    reference_logprobs: Tensor | None = None
+    """float32 [N], of the frozen reference, where a coefficient needs them"""
 
     @property
     def padded_tokens(self) -> int:
@@ -78,24 +92,21 @@ class MicroBatch:
 
     def to(self, device: torch.device | str) -> MicroBatch:
         """The same micro-batch on `device`."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "real_tokens"}
-        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
+        moved: dict[str, Any] = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
 
-@dataclass(frozen=True)
-class MiniBatch:
-    """What one rank contributes to one optimizer step."""
-
-    micro_batches: tuple[MicroBatch, ...]
-    """as many on every rank"""
-    total_weight: float
-    """sum of the scored tokens' weights over all ranks: the loss's denominator"""
+MiniBatch = tuple[MicroBatch, ...]
+"""What one rank contributes to one optimizer step; as many on every rank."""
 
 
-def to_samples(groups: Iterable[Group], junior_token_loss_weight: float, version: int | None = None) -> list[Sample]:
+def to_samples(
+    groups: Iterable[Group], junior_token_loss_weight: float, *, imitate_junior: bool = False, version: int | None = None
+) -> list[Sample]:
     """All rollouts of `groups`, in order; the weights that are about to learn are of `version` (None: that which wrote them).
 
-    Raises `ValueError` for a rollout whose arrays do not fit its tokens, and for a group without its advantages.
+    The junior's tokens have weight in the policy loss, and with `imitate_junior` in the term towards the junior. Raises
+    `ValueError` for a rollout whose arrays do not fit its tokens, and for a group without its advantages.
     """
     samples = []
     for group in groups:
@@ -116,6 +127,7 @@ def to_samples(groups: Iterable[Group], junior_token_loss_weight: float, version
                     token_ids=np.concatenate([rollout.prompt_ids, rollout.token_ids]).astype(np.int64),
                     senior=senior,
                     weights=np.where(senior, 1.0, junior_token_loss_weight).astype(np.float32),
+                    junior_weights=(~senior & imitate_junior).astype(np.float32),
                     behaviour_logprobs=rollout.logprobs,
                     advantage=float(advantage),
                     fresh=version is None or bool((rollout.weight_versions[senior] == version).all()),
@@ -158,15 +170,17 @@ def collate(samples: Sequence[Sample]) -> MicroBatch:
     length = max((len(sample) for sample in samples), default=1)
     input_ids = np.zeros((max(len(samples), 1), length), np.int64)
     empty = np.zeros(0, np.int64)
-    positions, targets, old_logprobs, advantages, weights, senior, fresh = ([empty] for _ in range(7))
+    positions, targets, logprobs, advantages, weights, junior_weights, rollout, senior, fresh = ([empty] for _ in range(9))
     for row, sample in enumerate(samples):
         input_ids[row, : len(sample)] = sample.token_ids[:-1]
-        scored = np.flatnonzero(sample.weights)
+        scored = np.flatnonzero((sample.weights != 0) | (sample.junior_weights != 0))
         positions.append(row * length + sample.prompt_tokens - 1 + scored)
         targets.append(sample.token_ids[sample.prompt_tokens + scored])
-        old_logprobs.append(sample.behaviour_logprobs[scored])
+        logprobs.append(sample.behaviour_logprobs[scored])
         advantages.append(np.full(len(scored), sample.advantage))
         weights.append(sample.weights[scored])
+        junior_weights.append(sample.junior_weights[scored])
+        rollout.append(np.full(len(scored), row))
         senior.append(sample.senior[scored])
         fresh.append(sample.senior[scored] if sample.fresh else np.zeros(len(scored), bool))
 
@@ -177,13 +191,29 @@ def collate(samples: Sequence[Sample]) -> MicroBatch:
         input_ids=torch.from_numpy(input_ids),
         positions=tensor(positions, torch.int64),
         targets=tensor(targets, torch.int64),
-        old_logprobs=tensor(old_logprobs, torch.float32),
+        behaviour_logprobs=tensor(logprobs, torch.float32),
+        old_logprobs=tensor(logprobs, torch.float32),
         advantages=tensor(advantages, torch.float32),
-        weights=tensor(weights, torch.float32),
+        coefficients=tensor(weights, torch.float32),
+        junior_coefficients=tensor(junior_weights, torch.float32),
+        rollout=tensor(rollout, torch.int64),
         senior=tensor(senior, torch.bool),
         fresh=tensor(fresh, torch.bool),
         real_tokens=sum(len(sample) for sample in samples),
     )
+
+
+def weighed(mini_batches: Sequence[Sequence[Sample]], aggregation: str, max_tokens: int) -> list[list[Sample]]:
+    """A step's mini-batches with coefficients for weights: then a sum over a mini-batch's tokens is the mean that is asked for.
+
+    `max_tokens` is the longest that a rollout may be.
+    """
+    policy = coefficients([[sample.weights for sample in part] for part in mini_batches], aggregation, max_tokens)
+    junior = coefficients([[sample.junior_weights for sample in part] for part in mini_batches], aggregation, max_tokens)
+    return [
+        [replace(sample, weights=own, junior_weights=its) for sample, own, its in zip(*together, strict=True)]
+        for together in zip(mini_batches, policy, junior, strict=True)
+    ]
 
 
 def plan_rank(mini_batch: Sequence[Sample], *, rank: int, ranks: int, max_tokens: int) -> MiniBatch:
@@ -195,5 +225,4 @@ def plan_rank(mini_batch: Sequence[Sample], *, rank: int, ranks: int, max_tokens
     parts = [[[share[i] for i in bucket] for bucket in buckets(list(map(len, share)), max_tokens)] for share in shares]
     count = max(len(part) for part in parts)
     mine = parts[rank] + [[]] * (count - len(parts[rank]))
-    total_weight = sum(float(sample.weights.sum(dtype=np.float64)) for sample in mini_batch)
-    return MiniBatch(tuple(collate(part) for part in mine), total_weight)
+    return tuple(collate(part) for part in mine)

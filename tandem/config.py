@@ -161,9 +161,18 @@ class JudgeConfig:
 class AlgoConfig:
     """The objective (GRPO as in arXiv 2606.28166)."""
 
+    arm: str = "tandem"
+    """which arm of the paper's comparison the run is, set by `algo=NAME`: `tandem`, or one of its controls `grpo`, `kl_reg` and
+    `grpo_g16`, in which the senior writes alone"""
     advantage: str = "grpo"
     """rewards within their group: `grpo` (standardised), `dr_grpo` (less the mean), `rloo` (less the mean of the others) or
     `reinforce++` (less the mean, over the whole step's standard deviation)"""
+    policy_loss: str = "clip"
+    """`clip` (GRPO's clipped surrogate), `gspo` (the same with one importance ratio a rollout) or `cispo` (the clipped ratio
+    weighs the gradient and never stops it)"""
+    aggregation: str = "token"
+    """what a mini-batch's loss is the mean over: its tokens (`token`), its rollouts' own means (`sequence`), all tokens of the
+    step alike (`global_token`, DAPO's) or rollouts of the greatest length (`constant`, Dr. GRPO's)"""
     clip_low: float = 0.2
     clip_high: float = 0.2
     """the importance ratio is clipped to [1 - clip_low, 1 + clip_high]"""
@@ -174,6 +183,19 @@ class AlgoConfig:
     update)"""
     junior_token_loss_weight: float = 0.0
     """weight of junior-written tokens in the policy loss; senior-written ones have 1"""
+    lambda_junior: float = 0.0
+    """coefficient of the Kullback-Leibler term that draws the senior towards the junior at junior-written tokens"""
+    kl_coef: float = 0.0
+    """coefficient of the Kullback-Leibler term that draws the senior towards its base model at senior-written tokens; above 0,
+    the learner keeps a frozen copy of that model"""
+    kl_estimator: str = "k3"
+    """how that term is estimated: `k1`, `k2` or `k3` (see `tandem.objective.kl`)"""
+    mismatch: str = "none"
+    """correction where engine and learner disagree, for old_logprobs=learner: `none`, `tis` (the ratio between them, truncated
+    at mismatch_high), `icepop` (the ratio within [mismatch_low, mismatch_high], else the token is left out) or `sequence_mask`
+    (a rollout whose mean ratio is outside is left out)"""
+    mismatch_low: float = 0.5
+    mismatch_high: float = 2.0
 
 
 @dataclass

@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from tandem.advantage import ESTIMATORS
+from tandem.objective import kl
+from tandem.objective.advantage import ESTIMATORS
+from tandem.objective.aggregation import AGGREGATIONS
+from tandem.objective.mismatch import CORRECTIONS
+from tandem.objective.policy_loss import POLICY_LOSSES
 from tandem.schedules import SCHEDULES
 from tandem.verify.extract import compile_pattern
 
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 2.0
 """vLLM samples at no other temperatures but 0, which is greedy."""
 DTYPES = ("float32", "bfloat16")
+CONTROLS = ("grpo", "kl_reg", "grpo_g16")
+"""The arms of the paper's comparison in which the senior writes alone."""
 
 
 def problems(config: Config) -> Iterator[str]:
@@ -56,6 +62,23 @@ def problems(config: Config) -> Iterator[str]:
             f"schedule.anneal={config.schedule.anneal}: with rollout.max_staleness={config.rollout.max_staleness} the groups "
             "of a step may have been begun at different steps, and one schedule must fit them all; choose constant"
         )
+    if config.algo.arm in CONTROLS and config.schedule.name != "solo":
+        yield (
+            f"schedule.name={config.schedule.name}: algo={config.algo.arm} is a control, in which the senior writes alone; "
+            "leave the schedule out, or choose algo=tandem"
+        )
+    if config.algo.arm == "kl_reg" and not config.algo.kl_coef:
+        yield "algo.kl_coef=0: algo=kl_reg is the control with a Kullback-Leibler term; give a number above 0, or algo=grpo"
+    if config.algo.arm == "grpo_g16" and config.rollout.group_size != 16:
+        yield (
+            f"rollout.group_size={config.rollout.group_size}: algo=grpo_g16 is the control with groups of 16; leave it out, or "
+            "choose algo=grpo"
+        )
+    if config.algo.mismatch != "none" and config.algo.old_logprobs != "learner":
+        yield (
+            f"algo.mismatch={config.algo.mismatch}: with algo.old_logprobs={config.algo.old_logprobs} the importance ratio is "
+            "taken to the engine's log-probabilities already; choose algo.old_logprobs=learner"
+        )
     if 0 < config.eval.sampling.temperature < MIN_TEMPERATURE:
         yield f"eval.sampling.temperature={config.eval.sampling.temperature}: give 0 (greedy) or at least {MIN_TEMPERATURE}"
     if config.schedule.prob_senior == 0 and config.schedule.name != "solo":
@@ -91,11 +114,12 @@ def _translation_problems(config: Config) -> Iterator[str]:
         )
     if config.rollout.turn_end == "sentinel":
         yield "rollout.turn_end=sentinel: junior_translation=true takes tokens back; it needs rollout.turn_end=scheduler"
-    if config.algo.junior_token_loss_weight:
-        yield (
-            f"algo.junior_token_loss_weight={config.algo.junior_token_loss_weight:g}: a translated token "
-            "(junior_translation=true) has no log-probability of its own; set it to 0"
-        )
+    for key in ("junior_token_loss_weight", "lambda_junior"):
+        if value := getattr(config.algo, key):
+            yield (
+                f"algo.{key}={value:g}: a translated token (junior_translation=true) has no log-probability of its own; "
+                "set it to 0"
+            )
 
 
 CHOICES = {
@@ -110,6 +134,11 @@ CHOICES = {
     "rollout.turn_end": ("scheduler", "sentinel"),
     "schedule.anneal": ("constant", "linear", "cosine"),
     "algo.advantage": tuple(ESTIMATORS),
+    "algo.arm": ("tandem", *CONTROLS),
+    "algo.policy_loss": tuple(POLICY_LOSSES),
+    "algo.aggregation": tuple(AGGREGATIONS),
+    "algo.kl_estimator": tuple(kl.ESTIMATORS),
+    "algo.mismatch": ("none", *CORRECTIONS),
     "algo.old_logprobs": ("rollout", "learner"),
     "learner.dtype": DTYPES,
     "learner.lr_schedule": ("constant", "linear", "cosine"),
@@ -140,6 +169,10 @@ RANGES = [
     ("algo.clip_low", 0, 1),
     ("algo.clip_high", 0, math.inf),
     ("algo.junior_token_loss_weight", 0, math.inf),
+    ("algo.lambda_junior", 0, math.inf),
+    ("algo.kl_coef", 0, math.inf),
+    ("algo.mismatch_low", 0, 1),
+    ("algo.mismatch_high", 1, math.inf),
     ("learner.ranks", 1, math.inf),
     ("learner.warmup_steps", 0, math.inf),
     ("learner.min_lr_ratio", 0, 1),

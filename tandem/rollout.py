@@ -143,4 +143,4 @@ class Group:
     rewards: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     """float32 [G], set by the judge"""
     advantages: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
-    """float32 [G], set by `tandem.advantage`"""
+    """float32 [G], set by `tandem.objective.advantage`"""

@@ -14,6 +14,7 @@ from tandem.batching import (
     split_mini_batches,
     split_ranks,
     to_samples,
+    weighed,
 )
 from tandem.bucketing import USEFUL_FRACTION
 
@@ -27,6 +28,7 @@ def sample(length: int, identity: int = 0) -> Sample:
         token_ids=np.arange(length + 1),
         senior=np.ones(completion, bool),
         weights=np.ones(completion, np.float32),
+        junior_weights=np.zeros(completion, np.float32),
         behaviour_logprobs=np.zeros(completion, np.float32),
         advantage=float(identity),
     )
@@ -49,13 +51,14 @@ def test_ranks_are_balanced_by_tokens(sizes: list[int], ranks: int) -> None:
 
 
 @given(st.lists(st.integers(2, 60), min_size=1, max_size=24), st.integers(1, 4), st.integers(20, 200))
-def test_every_rank_gets_as_many_micro_batches_and_the_same_denominator(sizes: list[int], ranks: int, budget: int) -> None:
-    plans = [plan_rank(samples(sizes), rank=rank, ranks=ranks, max_tokens=budget) for rank in range(ranks)]
-    assert len({len(plan.micro_batches) for plan in plans}) == 1
-    weight = sum(float(batch.weights.sum()) for plan in plans for batch in plan.micro_batches)
-    assert {plan.total_weight for plan in plans} == {weight}
-    real = sum(batch.real_tokens for plan in plans for batch in plan.micro_batches)
-    padded = sum(batch.padded_tokens for plan in plans for batch in plan.micro_batches if batch.real_tokens)
+def test_every_rank_gets_as_many_micro_batches_and_the_coefficients_add_up(sizes: list[int], ranks: int, budget: int) -> None:
+    (mini_batch,) = weighed([samples(sizes)], "token", max_tokens=60)
+    plans = [plan_rank(mini_batch, rank=rank, ranks=ranks, max_tokens=budget) for rank in range(ranks)]
+    assert len({len(plan) for plan in plans}) == 1
+    batches = [batch for plan in plans for batch in plan]
+    assert sum(float(batch.coefficients.sum()) for batch in batches) == pytest.approx(1)
+    real = sum(batch.real_tokens for batch in batches)
+    padded = sum(batch.padded_tokens for batch in batches if batch.real_tokens)
     assert real == sum(sizes) and real >= USEFUL_FRACTION * padded
 
 
@@ -72,14 +75,18 @@ def test_collated_positions_predict_the_scored_tokens() -> None:
         assert full[column + 1] == target and flat[position] == full[column]
         assert column + 1 >= len(rollouts[row].prompt_ids)
     np.testing.assert_array_equal(batch.old_logprobs, np.concatenate([r.logprobs[r.authorship == 1] for r in rollouts]))
-    assert batch.senior.all() and (batch.weights == 1).all()
+    assert batch.senior.all() and (batch.coefficients == 1).all()
+    np.testing.assert_array_equal(batch.rollout, batch.positions // length)
 
 
 def test_junior_tokens_are_scored_only_with_a_weight() -> None:
     groups = random_groups(1)
     batch = collate(to_samples(groups, junior_token_loss_weight=0.25))
     assert len(batch.targets) == sum(len(r) for g in groups for r in g.rollouts)
-    assert torch.equal(batch.weights, torch.where(batch.senior, 1.0, 0.25))
+    assert torch.equal(batch.coefficients, torch.where(batch.senior, 1.0, 0.25)) and not batch.junior_coefficients.any()
+    batch = collate(to_samples(groups, junior_token_loss_weight=0.0, imitate_junior=True))
+    assert torch.equal(batch.coefficients, batch.senior.float())
+    assert torch.equal(batch.junior_coefficients, (~batch.senior).float())
 
 
 def test_only_rollouts_of_the_present_weights_alone_are_fresh() -> None:

@@ -15,9 +15,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from launch.entry import CONF
-from tandem.advantage import ESTIMATORS
 from tandem.config import Config, ConfigError, keys, load
 from tandem.config_checks import CHOICES, POSITIVE, RANGES
+from tandem.objective.advantage import ESTIMATORS
 
 Compose = Callable[..., DictConfig]
 GROUP_FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
@@ -54,17 +54,25 @@ def test_the_defaults_are_the_offline_run(defaults: DictConfig) -> None:
     assert (config.rollout.sampling.temperature, config.learner.zero_stage, config.algo.mini_batches) == (1.0, 2, 2)
 
 
+def leaves(node: DictConfig) -> list[str]:
+    """Keys of plain values, dotted."""
+    inner = {key: leaves(value) if isinstance(value, DictConfig) else [] for key, value in node.items()}
+    return [f"{key}.{leaf}" if leaf else str(key) for key, found in inner.items() for leaf in found or [""]]
+
+
 @pytest.mark.parametrize("file", GROUP_FILES, ids=str)
 def test_every_file_of_every_group_composes(composed: Compose, file: Path) -> None:
     composed_config = composed(f"{file.parent}={file.stem}")
     config = load(composed_config)
     written = OmegaConf.load(CONF / file)
     whole_run = "# @package _global_" in (CONF / file).read_text()
-    for key in OmegaConf.to_container(written):
-        path = str(key) if whole_run else f"{file.parent}.{key}"
-        value = OmegaConf.select(written, str(key))
-        if not isinstance(value, DictConfig):
-            assert attrgetter(path)(config) == value
+    for override in written.pop("defaults", []):
+        if override != "_self_":
+            ((group, name),) = override.items()
+            assert attrgetter(group.removeprefix("override /"))(config).name == name
+    for key in leaves(written):
+        path = key if whole_run else f"{file.parent}.{key}"
+        assert attrgetter(path)(config) == OmegaConf.select(written, key)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +151,10 @@ def test_a_number_that_must_be_positive_is_refused_otherwise(defaults: DictConfi
         (("rollout.sampling.temperature=0",), "rollout.sampling.temperature=0.0: give a number from"),
         (("rollout.max_staleness=1", "rollout.straggler_deadline_s=9"), "rollout.straggler_deadline_s=9: .* set it to 0"),
         (("rollout.max_staleness=1", "schedule.anneal=linear"), "schedule.anneal=linear: .* choose constant"),
+        (("algo=grpo", "schedule=word"), "schedule.name=word: algo=grpo is a control, .* choose algo=tandem"),
+        (("algo=grpo_g16", "rollout.group_size=8"), "rollout.group_size=8: algo=grpo_g16 is the control with groups of 16"),
+        (("algo=kl_reg", "algo.kl_coef=0"), "algo.kl_coef=0: algo=kl_reg is the control with a .* or algo=grpo"),
+        (("algo.mismatch=tis",), "algo.mismatch=tis: .* choose algo.old_logprobs=learner"),
         (("algo.mini_batches=3",), "algo.mini_batches=3: the step's 128 rollouts .* do not divide by it"),
         (("algo.mini_batches=0", "learner.ranks=200"), "learner.ranks=200: a mini-batch holds only 128 rollouts"),
         (

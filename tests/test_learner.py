@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from learner.group import LearnerError, LearnerGroup
 from learner.policy import Policy
 from learner.rank import RankSpec
 from learner.zero import engine_config
-from tandem.batching import collate, to_samples
-from tandem.config import Config, LearnerConfig
+from tandem.batching import collate, to_samples, weighed
+from tandem.config import AlgoConfig, Config, LearnerConfig
+from tandem.objective.loss import micro_batch_loss
 from tandem.rollout import JUNIOR, Group
 from tandem.weights import WeightSegment
 
@@ -192,6 +194,53 @@ def test_gradients_match_the_reference_on_any_number_of_ranks(
     config.algo.mini_batches = 1
     ranks[count]("reload", config, model_paths[kind])
     assert_same(ranks[count]("gradient", groups), reference_gradient(model_paths[kind], groups), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "stage"), [(1, 0), (2, 2), (2, 3)])
+def test_every_term_of_the_objective_reaches_the_gradient(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], count: int, stage: int
+) -> None:
+    path = model_paths["untied"]
+    groups = on_policy_groups(path, seed=5)
+    config = tiny_config(zero_stage=stage)
+    config.algo = AlgoConfig(mini_batches=1, policy_loss="gspo", aggregation="sequence", kl_coef=0.3, lambda_junior=0.2)
+    ranks[count]("reload", config, path)
+    metrics = ranks[count]("update", groups, 1)
+    assert metrics["loss/kl_reference"] == pytest.approx(0, abs=1e-5), "the senior begins as its base"
+
+    model, base = (AutoModelForCausalLM.from_pretrained(path) for _ in range(2))
+    model.load_state_dict({name: torch.from_numpy(p) for name, p in ranks[count]("master_weights").items()})
+    (samples,) = weighed(
+        [to_samples(groups, 0.0, imitate_junior=True)], config.algo.aggregation, config.rollout.sampling.max_tokens
+    )
+    rollouts = [r for g in groups for r in g.rollouts]
+    of_model, of_base = (
+        torch.cat([plain_logprobs(each, r.prompt_ids, r.token_ids, TEMPERATURE) for r in rollouts]) for each in (model, base)
+    )
+    loss, stats = micro_batch_loss(of_model, replace(collate(samples), reference_logprobs=of_base.detach()), config.algo)
+    assert stats["kl_reference"] > 1e-4, "the update has moved the senior away from its base"
+    loss.backward()
+    assert_same(ranks[count]("gradient", groups), {name: p.grad.numpy() for name, p in model.named_parameters()}, rtol=1e-5)
+
+
+def test_what_engine_and_learner_disagree_about_is_corrected(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+    path = model_paths["tied"]
+    groups = on_policy_groups(path, seed=6)
+    config = tiny_config(zero_stage=3)
+    config.algo = AlgoConfig(mini_batches=1, old_logprobs="learner", mismatch="icepop", mismatch_low=0.9, mismatch_high=1.2)
+    ranks[2]("reload", config, path)
+    metrics = ranks[2]("update", groups, 1)
+    model = AutoModelForCausalLM.from_pretrained(path)
+    with torch.no_grad():
+        ratios = np.concatenate(
+            [
+                np.exp(plain_logprobs(model, r.prompt_ids, r.token_ids, TEMPERATURE).numpy() - r.logprobs)[r.authorship == 1]
+                for r in (r for g in groups for r in g.rollouts)
+            ]
+        )
+    kept = np.where((ratios >= 0.9) & (ratios <= 1.2), ratios, 0)
+    assert metrics["mismatch/weight_mean"] == pytest.approx(kept.mean(), rel=1e-4)
+    assert metrics["mismatch/masked_fraction"] == pytest.approx(np.mean(kept == 0)) and 0.1 < np.mean(kept == 0) < 0.9
 
 
 def test_one_rank_and_two_agree_on_the_gradient(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:

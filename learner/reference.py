@@ -1,0 +1,30 @@
+"""The frozen reference that a Kullback-Leibler term draws the senior towards: its base model."""
+
+from __future__ import annotations
+
+import deepspeed
+import torch
+from torch import Tensor, nn
+
+from learner.policy import Policy
+from tandem.batching import MicroBatch
+from tandem.config import LearnerConfig
+
+
+class Reference:
+    """A policy that never learns; under ZeRO-3 partitioned over the ranks as the senior is, else whole on every rank."""
+
+    def __init__(self, policy: Policy, config: LearnerConfig, persistence_threshold: int, device: torch.device) -> None:
+        policy.requires_grad_(False).eval()
+        self._model: nn.Module = policy.to(device)
+        if config.zero_stage == 3:
+            zero = {"stage": 3, "stage3_param_persistence_threshold": persistence_threshold}
+            bf16 = {"enabled": config.dtype == "bfloat16"}
+            plan = {"train_micro_batch_size_per_gpu": 1, "bf16": bf16, "zero_optimization": zero}
+            self._model, *_ = deepspeed.initialize(model=policy, config=plan)
+
+    @torch.no_grad()
+    def logprobs(self, batch: MicroBatch) -> Tensor:
+        """Log-probabilities float32 [N] of the scored tokens of `batch`. Under ZeRO-3 all ranks must call it together."""
+        logprobs, _ = self._model(batch.input_ids, batch.positions, batch.targets)
+        return logprobs

@@ -1,0 +1,53 @@
+"""Random micro-batches for tests of the objective: their tokens' numbers, without a model."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tandem.batching import MicroBatch, Sample, collate, weighed
+
+MAX_TOKENS = 12
+
+
+def random_samples(seed: int, rollouts: int = 6, junior_weight: float = 0.0, *, imitate_junior: bool = False) -> list[Sample]:
+    """Rollouts of a prompt token and 1 to MAX_TOKENS random tokens by both authors, the first the senior's."""
+    rng = np.random.default_rng(seed)
+    samples = []
+    for _ in range(rollouts):
+        length = int(rng.integers(1, MAX_TOKENS + 1))
+        senior = rng.random(length) < 0.6
+        senior[0] = True
+        samples.append(
+            Sample(
+                token_ids=rng.integers(0, 50, length + 1),
+                senior=senior,
+                weights=np.where(senior, 1.0, junior_weight),
+                junior_weights=(~senior & imitate_junior).astype(float),
+                behaviour_logprobs=rng.normal(-2, 0.7, length).astype(np.float32),
+                advantage=float(rng.normal()),
+            )
+        )
+    return samples
+
+
+def batch_of(samples: list[Sample], aggregation: str = "token") -> MicroBatch:
+    """The samples as the one micro-batch of the one mini-batch of a step."""
+    return collate(weighed([samples], aggregation, MAX_TOKENS)[0])
+
+
+def policy_logprobs(batch: MicroBatch, seed: int = 0, spread: float = 0.3) -> Tensor:
+    """What a policy might say of the scored tokens, float64 [N], with a gradient."""
+    noise = torch.randn(len(batch.targets), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return (batch.old_logprobs.double() + spread * noise).requires_grad_()
+
+
+def rows(batch: MicroBatch, values: Tensor, fill: float = 0.0) -> Tensor:
+    """The values [N] of the scored tokens as a padded [B, T] table, a row a rollout."""
+    return torch.stack(
+        [
+            torch.nn.functional.pad(row, (0, MAX_TOKENS - len(row)), value=fill)
+            for row in (values[batch.rollout == r] for r in range(len(batch.input_ids)))
+        ]
+    )
