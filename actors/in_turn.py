@@ -42,6 +42,9 @@ class WritesInTurn:
         self.dropped += count - len(groups)
         return [groups[position] for position in sorted(groups)]
 
+    def reject(self, count: int) -> None:
+        """The learner had no use for `count` groups. Others in their place are written when it asks for them."""
+
     def advance(self, version: int) -> None:
         """The engines have received `version`; there is nothing in flight that it could concern."""
 

@@ -113,7 +113,7 @@ def main() -> None:
         console.print(table(runs))
         repeats = min(map(len, runs.values()))
         found = {"rollouts": options.rollouts, "tokens_per_rollout": options.tokens, **figures(runs)}
-    found = {"model": options.model, "repeats": repeats, **found, "machine": machine()}
+    found = {"model": options.model, "dtype": DTYPES[options.model], "repeats": repeats, **found, "machine": machine()}
     tell(found, console, as_json=options.json)
 
 

@@ -24,9 +24,11 @@ from tandem.authors import Authors, load_authors
 from tandem.config import Config
 from tandem.data.problems import ProblemSet, load_problems
 from tandem.data.prompts import encode
+from tandem.dynamic_sampling import sample
 from tandem.metrics import PhaseTimer, accuracy, rollout_metrics
 from tandem.objective.advantage import assign_advantages
-from tandem.rollout import JUNIOR, Prompt
+from tandem.objective.overlong import punish_overlong
+from tandem.rollout import JUNIOR, Group, Prompt
 from tandem.schedule import Schedule
 from tandem.schedules import schedule_at
 from tandem.staleness import Lookahead, mean_staleness
@@ -62,7 +64,7 @@ def train(config: Config) -> None:
     authors = load_authors(config)
     problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers)
     held_out, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data)
-    batch = config.rollout.prompts_per_step
+    algo, batch = config.algo, config.rollout.prompts_per_step
     problems.train.batch(0, batch)  # so that too few problems are an error before anything starts
 
     with ExitStack() as stack:
@@ -94,18 +96,25 @@ def train(config: Config) -> None:
             """One step of tandem GRPO; returns its metrics."""
             clock, schedule = PhaseTimer(), schedule_at(config, step)
             dropped_before = writing.dropped
-            with clock("generate"), console.doing("writing", batch) as done:
-                groups = writing.take(batch, done)
-            guards.check_any_finished(groups, config.rollout.straggler_deadline_s)
-            guards.check_authorship(groups, schedule, authors.boundaries, config.guard.senior_fraction_tolerance)
-            guards.check_weight_version(groups, step - 1, config.rollout.max_staleness)
-            with clock("judge"):
-                judge_groups(judge, groups, config.judge.step_timeout_s)
-            if warning := guards.check_verdicts(groups):
+
+            def judged_groups(count: int) -> list[Group]:
+                with clock("generate"), console.doing("writing", count) as done:
+                    groups = writing.take(count, done)
+                with clock("judge"):
+                    judge_groups(judge, groups, config.judge.step_timeout_s)
+                punish_overlong(groups, config.rollout.sampling.max_tokens, algo.overlong_buffer_tokens, algo.overlong_penalty)
+                return groups
+
+            taken, groups = sample(judged_groups, writing.reject, batch, algo.dynamic_sampling_rounds)
+            guards.check_any_finished(taken, config.rollout.straggler_deadline_s)
+            guards.check_authorship(taken, schedule, authors.boundaries, config.guard.senior_fraction_tolerance)
+            guards.check_weight_version(taken, step - 1, config.rollout.max_staleness)
+            if warning := guards.check_verdicts(taken):
                 console.say(f"step {step}: {warning}")
-            assign_advantages(groups, config.algo.advantage)
+            assign_advantages(groups, algo.advantage)
             with clock("update"):
                 learned = learner.update(groups, step)
+            guards.check_skipped(learned["grad/skipped_in_a_row"], config.guard.max_skipped_updates)
             if "logprob/gap_mean" in learned:
                 guards.check_logprob_gap(learned["logprob/gap_mean"], config.guard.max_logprob_gap)
             with clock("publish"):
@@ -113,8 +122,9 @@ def train(config: Config) -> None:
             guards.check_published(step, reported)
             writing.advance(step)
             folder.keep_samples(step, groups, authors.tokenizer)
-            metrics = rollout_metrics(groups, len(authors.juniors)) | learned | clock.metrics()
+            metrics = rollout_metrics(taken, len(authors.juniors)) | learned | clock.metrics()
             metrics["rollout/groups_dropped"] = writing.dropped - dropped_before
+            metrics["rollout/groups_refilled"] = max(0, len(taken) - batch)
             metrics["rollout/staleness_mean"] = mean_staleness(groups, step - 1)
             # Engines that write ahead write all the time, not only while the learner waits for them.
             spent = metrics["time/step_s"] if config.rollout.max_staleness else clock.seconds["generate"]

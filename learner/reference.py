@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from learner.policy import Policy
+from learner.zero import offloaded_parameters
 from tandem.batching import MicroBatch
 from tandem.config import LearnerConfig
 
@@ -18,7 +19,7 @@ class Reference:
         policy.requires_grad_(False).eval()
         self._model: nn.Module = policy.to(device)
         if config.zero_stage == 3:
-            zero = {"stage": 3, "stage3_param_persistence_threshold": persistence_threshold}
+            zero = {"stage": 3, "stage3_param_persistence_threshold": persistence_threshold} | offloaded_parameters(config)
             bf16 = {"enabled": config.dtype == "bfloat16"}
             plan = {"train_micro_batch_size_per_gpu": 1, "bf16": bf16, "zero_optimization": zero}
             self._model, *_ = deepspeed.initialize(model=policy, config=plan)

@@ -18,6 +18,7 @@ from deepspeed.runtime.engine import DeepSpeedEngine
 from torch import Tensor
 
 from learner.reference import Reference
+from learner.zero import forget_gradients
 from tandem.batching import MicroBatch, MiniBatch, plan_rank, split_mini_batches, to_samples, weighed
 from tandem.config import Config
 from tandem.objective.loss import micro_batch_loss
@@ -38,6 +39,7 @@ class Updater:
         self.engine, self._optimizer, self._config, self._reference = engine, optimizer, config, reference
         self._rank, self._ranks = dist.get_rank(), dist.get_world_size()
         self._sums: defaultdict[str, Tensor] = defaultdict(self._zero)
+        self._skipped_in_a_row = 0
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
         """One optimizer step per mini-batch of training step `step` (from 1); returns the step's metrics, alike on every rank.
@@ -57,6 +59,7 @@ class Updater:
             # Only before the first optimizer step are the learner's weights the ones that wrote the rollouts.
             self.accumulate(mini_batch, count_gap=index == 0 and self._config.algo.old_logprobs == "rollout")
             norms.append(self.step())
+            self._skipped_in_a_row = 0 if math.isfinite(norms[-1]) else self._skipped_in_a_row + 1
         return self._metrics(norms) | {"learner/lr": lr}
 
     def plan(self, groups: Sequence[Group], step: int) -> list[MiniBatch]:
@@ -91,7 +94,10 @@ class Updater:
         """
         if self.engine.zero_optimization_stage() > 0:
             self.engine.step()
-            return float(self.engine.get_global_grad_norm())
+            norm = float(self.engine.get_global_grad_norm())
+            if not math.isfinite(norm):
+                forget_gradients(self.engine)
+            return norm
         # Without ZeRO, DeepSpeed neither reports the norm nor refuses one that is not finite.
         gradients = [p.grad for p in self.engine.module.parameters() if p.grad is not None]
         norm = float(torch.nn.utils.get_total_norm(gradients))
@@ -150,6 +156,7 @@ class Updater:
             "policy/ratio_mean": sums["ratio"] / sums["tokens"],
             "policy/entropy": sums["entropy"] / sums["tokens"],
             "grad/skipped": float(len(norms) - len(finite)),
+            "grad/skipped_in_a_row": float(self._skipped_in_a_row),
             "learner/tokens": sums["real"],
             "learner/useful_token_fraction": sums["real"] / sums["padded"],
         }

@@ -190,6 +190,11 @@ class AlgoConfig:
     the learner keeps a frozen copy of that model"""
     kl_estimator: str = "k3"
     """how that term is estimated: `k1`, `k2` or `k3` (see `tandem.objective.kl`)"""
+    dynamic_sampling_rounds: int = 0
+    """how many times a step asks for other groups in place of those whose rewards are all equal"""
+    overlong_buffer_tokens: int = 0
+    """rollouts that end within so many tokens of their limit lose reward, up to overlong_penalty at the limit; 0: none do"""
+    overlong_penalty: float = 1.0
     mismatch: str = "none"
     """correction where engine and learner disagree, for old_logprobs=learner: `none`, `tis` (the ratio between them, truncated
     at mismatch_high), `icepop` (the ratio within [mismatch_low, mismatch_high], else the token is left out) or `sequence_mask`
@@ -203,7 +208,13 @@ class LearnerConfig:
     """The DeepSpeed learner."""
 
     ranks: int = 1
-    zero_stage: int = 2
+    zero_stage: int = 1
+    """what DeepSpeed partitions over the ranks: 0 nothing, 1 the optimizer's state, 2 the gradients too (reduced after every
+    micro-batch, which is slower), 3 the parameters too"""
+    offload_optimizer: bool = False
+    """keep the optimizer's state in CPU memory, and step there; ZeRO 1 to 3"""
+    offload_parameters: bool = False
+    """keep the parameters in CPU memory, from where each layer is fetched when it computes; ZeRO-3"""
     dtype: str = "float32"
     """`float32`, or `bfloat16` with float32 master weights"""
     lr: float = 2e-4
@@ -246,6 +257,8 @@ class GuardConfig:
     """how far a step's senior share of tokens may be from what the schedule implies, beyond four standard errors"""
     max_logprob_gap: float = 0.1
     """largest mean |behaviour - learner| log-probability of senior tokens before an update, in nats"""
+    max_skipped_updates: int = 8
+    """optimizer steps in a row that may be skipped because a gradient is not finite, before the run stops; 0: any number"""
     publish_timeout_s: float = 600.0
 
 

@@ -57,10 +57,16 @@ def problems(config: Config) -> Iterator[str]:
             f"rollout.straggler_deadline_s={config.rollout.straggler_deadline_s:g}: with rollout.max_staleness="
             f"{config.rollout.max_staleness} no step waits for stragglers, and what becomes too old is dropped; set it to 0"
         )
-    if config.rollout.max_staleness and config.schedule.anneal != "constant":
+    for key in ("rollout.max_staleness", "algo.dynamic_sampling_rounds"):
+        if value(key) and config.schedule.anneal != "constant":
+            yield (
+                f"schedule.anneal={config.schedule.anneal}: with {key}={value(key)} the groups of a step may be those of "
+                "different places in the run, and one schedule must fit them all; choose constant"
+            )
+    if config.algo.overlong_buffer_tokens > config.rollout.sampling.max_tokens:
         yield (
-            f"schedule.anneal={config.schedule.anneal}: with rollout.max_staleness={config.rollout.max_staleness} the groups "
-            "of a step may have been begun at different steps, and one schedule must fit them all; choose constant"
+            f"algo.overlong_buffer_tokens={config.algo.overlong_buffer_tokens}: a rollout has at most "
+            f"rollout.sampling.max_tokens={config.rollout.sampling.max_tokens}; give fewer"
         )
     if config.algo.arm in CONTROLS and config.schedule.name != "solo":
         yield (
@@ -87,6 +93,13 @@ def problems(config: Config) -> Iterator[str]:
         yield "schedule.prob_senior_end=0: the senior would write nothing and learn nothing; give a number above 0"
     if config.learner.dtype == "bfloat16" and config.learner.zero_stage == 0:
         yield "learner.zero_stage=0: bfloat16 needs the float32 master weights that ZeRO keeps; choose learner.zero_stage=1"
+    if config.learner.offload_optimizer and config.learner.zero_stage == 0:
+        yield "learner.offload_optimizer=True: without ZeRO nothing is offloaded; choose learner.zero_stage=1, 2 or 3"
+    if config.learner.offload_parameters and config.learner.zero_stage != 3:
+        yield (
+            f"learner.offload_parameters=True: learner.zero_stage={config.learner.zero_stage} keeps the parameters whole; "
+            "choose learner.zero_stage=3"
+        )
     rollouts = config.rollout.prompts_per_step * config.rollout.group_size
     if config.algo.mini_batches >= 1 and rollouts % config.algo.mini_batches:
         yield (
@@ -171,6 +184,9 @@ RANGES = [
     ("algo.junior_token_loss_weight", 0, math.inf),
     ("algo.lambda_junior", 0, math.inf),
     ("algo.kl_coef", 0, math.inf),
+    ("algo.dynamic_sampling_rounds", 0, math.inf),
+    ("algo.overlong_buffer_tokens", 0, math.inf),
+    ("algo.overlong_penalty", 0, math.inf),
     ("algo.mismatch_low", 0, 1),
     ("algo.mismatch_high", 1, math.inf),
     ("learner.ranks", 1, math.inf),
@@ -186,6 +202,7 @@ RANGES = [
     ("eval.sampling.temperature", 0, MAX_TEMPERATURE),
     ("eval.sampling.max_tokens", 1, math.inf),
     ("guard.senior_fraction_tolerance", 0, 1),
+    ("guard.max_skipped_updates", 0, math.inf),
     ("log.samples_per_step", 0, math.inf),
 ]
 POSITIVE = [

@@ -102,6 +102,15 @@ def check_verdicts(groups: Sequence[Group]) -> str | None:
     return None
 
 
+def check_skipped(in_a_row: float, limit: int) -> None:
+    """Raises `GuardError` when the last `limit` optimizer steps were skipped for gradients that were not finite (0: never)."""
+    if limit and in_a_row >= limit:
+        raise GuardError(
+            f"the last {in_a_row:.0f} optimizer steps were skipped, because their gradients were not finite "
+            f"(guard.max_skipped_updates={limit}): the senior learns nothing any more; try a lower learner.lr"
+        )
+
+
 def check_logprob_gap(gap: float, limit: float) -> None:
     """Raises `GuardError` when behaviour and learner disagree: the weights did not arrive, or the two compute different models.
 

@@ -14,9 +14,10 @@ def token_logprobs(
     """Log-probabilities of `targets` [N] and entropies [N], in nats, of softmax(hidden @ weight.T / temperature).
 
     `hidden` is [N, H], the head's `weight` [V, H]. The distribution is over the vocabulary without the id `forbidden`, if
-    there is one: what the engines sample from when they mask the sentinel. Logits exist for `chunk` tokens at a time and
-    are recomputed in the backward pass; the softmax is float32 at least, whatever the inputs are. Gradients flow from the
-    log-probabilities to `hidden` and `weight`; the entropy is a statistic without gradient.
+    there is one: what the engines sample from when they mask the sentinel. Logits exist for `chunk` tokens at a time: the
+    last chunk's are kept for the backward pass, those before are recomputed there. The softmax is float32 at least, whatever
+    the inputs are. Gradients flow from the log-probabilities to `hidden` and `weight`; the entropy is a statistic without
+    gradient.
 
     Raises `ValueError` unless `temperature` and `chunk` are positive.
     """
@@ -26,7 +27,9 @@ def token_logprobs(
 
 
 def _log_softmax(hidden: Tensor, weight: Tensor, temperature: float, forbidden: int | None) -> Tensor:
-    logits = (hidden @ weight.T).to(_work_dtype(hidden)).div_(temperature)
+    logits = (hidden @ weight.T).to(_work_dtype(hidden))
+    if temperature != 1:
+        logits.div_(temperature)
     if forbidden is not None:
         logits[:, forbidden] = -torch.inf
     return torch.log_softmax(logits, dim=-1)
@@ -41,32 +44,40 @@ class _TokenLogprobs(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, forbidden: int | None, chunk: int
     ) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(hidden, weight, targets)
         ctx.temperature, ctx.forbidden, ctx.chunk = temperature, forbidden, chunk
         logprobs = torch.empty(len(hidden), dtype=_work_dtype(hidden), device=hidden.device)
         entropies = torch.empty_like(logprobs)
+        softmax = None
         for start in range(0, len(hidden), chunk):
             rows = slice(start, start + chunk)
+            softmax = None  # the chunk before must be gone before this one is there
             log_softmax = _log_softmax(hidden[rows], weight, temperature, forbidden)
             logprobs[rows] = log_softmax.gather(1, targets[rows, None]).squeeze(1)
-            entropies[rows] = torch.special.entr(log_softmax.exp_()).sum(-1)  # entr(0) is 0, so the forbidden id adds nothing
+            softmax = log_softmax.exp_()
+            entropies[rows] = torch.special.entr(softmax).sum(-1)  # entr(0) is 0, so the forbidden id adds nothing
+        ctx.save_for_backward(hidden, weight, targets)
+        ctx.softmax = softmax  # not saved as the others are, since the backward pass writes into it
         ctx.mark_non_differentiable(entropies)
         return logprobs, entropies
 
     @staticmethod
     def backward(ctx: Any, grad_logprobs: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, targets = ctx.saved_tensors
+        softmax, ctx.softmax = ctx.softmax, None
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros_like(weight, dtype=_work_dtype(weight))
-        for start in range(0, len(hidden), ctx.chunk):
+        for start in reversed(range(0, len(hidden), ctx.chunk)):
             rows = slice(start, start + ctx.chunk)
-            grad = grad_logprobs[rows, None]
+            if softmax is None:
+                softmax = _log_softmax(hidden[rows], weight, ctx.temperature, ctx.forbidden).exp_()
             # d logprob(target) / d logits = onehot(target) - softmax, and logits are divided by the temperature.
-            grad_logits = _log_softmax(hidden[rows], weight, ctx.temperature, ctx.forbidden).exp_().mul_(-grad)
+            grad = grad_logprobs[rows, None] / ctx.temperature
+            grad_logits = softmax.mul_(-grad)
             grad_logits.scatter_add_(1, targets[rows, None], grad)
             if ctx.forbidden is not None:
                 grad_logits[:, ctx.forbidden] = 0
-            grad_logits = grad_logits.div_(ctx.temperature).to(hidden.dtype)
+            grad_logits = grad_logits.to(hidden.dtype)
             grad_hidden[rows] = grad_logits @ weight
             grad_weight += grad_logits.T @ hidden[rows]
+            softmax = grad_logits = None
         return grad_hidden, grad_weight.to(weight.dtype), None, None, None, None

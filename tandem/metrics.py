@@ -21,6 +21,7 @@ def rollout_metrics(groups: Sequence[Group], juniors: int = 1) -> dict[str, floa
     juniors_wrote = juniors > 1 and senior_fraction < 1
     return {
         "reward/mean": float(rewards.mean()),
+        "reward/correct": accuracy(groups),
         "reward/std": float(rewards.std()),
         "reward/wrong": verdicts.count(Verdict.WRONG),
         "reward/timeouts": verdicts.count(Verdict.TIMEOUT),
@@ -63,10 +64,10 @@ class PhaseTimer:
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
-        """Times the block as `phase`."""
+        """Times the block as `phase`, which may come more than once."""
         start = perf_counter()
         yield
-        self.seconds[phase] = perf_counter() - start
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + perf_counter() - start
 
     def metrics(self) -> dict[str, float]:
         """time/PHASE_s for every phase, and time/step_s since the timer was made."""

@@ -51,7 +51,7 @@ def test_the_defaults_are_the_offline_run(defaults: DictConfig) -> None:
     assert (config.model.source, config.model.recipe, config.junior) == ("zoo", "plain", ["self"])
     assert (config.schedule.name, config.schedule.prob_senior, config.schedule.max_gap_tokens) == ("word", 0.5, 32)
     assert (config.data.source, config.eval.problems) == ("arith", 400)
-    assert (config.rollout.sampling.temperature, config.learner.zero_stage, config.algo.mini_batches) == (1.0, 2, 2)
+    assert (config.rollout.sampling.temperature, config.learner.zero_stage, config.algo.mini_batches) == (1.0, 1, 2)
 
 
 def leaves(node: DictConfig) -> list[str]:
@@ -151,6 +151,8 @@ def test_a_number_that_must_be_positive_is_refused_otherwise(defaults: DictConfi
         (("rollout.sampling.temperature=0",), "rollout.sampling.temperature=0.0: give a number from"),
         (("rollout.max_staleness=1", "rollout.straggler_deadline_s=9"), "rollout.straggler_deadline_s=9: .* set it to 0"),
         (("rollout.max_staleness=1", "schedule.anneal=linear"), "schedule.anneal=linear: .* choose constant"),
+        (("algo.dynamic_sampling_rounds=1", "schedule.anneal=cosine"), "schedule.anneal=cosine: .* choose constant"),
+        (("algo.overlong_buffer_tokens=97",), "algo.overlong_buffer_tokens=97: .*max_tokens=96; give fewer"),
         (("algo=grpo", "schedule=word"), "schedule.name=word: algo=grpo is a control, .* choose algo=tandem"),
         (("algo=grpo_g16", "rollout.group_size=8"), "rollout.group_size=8: algo=grpo_g16 is the control with groups of 16"),
         (("algo=kl_reg", "algo.kl_coef=0"), "algo.kl_coef=0: algo=kl_reg is the control with a .* or algo=grpo"),
@@ -162,6 +164,8 @@ def test_a_number_that_must_be_positive_is_refused_otherwise(defaults: DictConfi
             "learner.ranks=2: a mini-batch holds only 1 rollouts; use fewer ranks or mini-batches, or more rollouts",
         ),
         (("learner.dtype=bfloat16", "learner.zero_stage=0"), "learner.zero_stage=0: bfloat16 needs"),
+        (("learner.offload_optimizer=true", "learner.zero_stage=0"), "learner.offload_optimizer=True: .* zero_stage=1, 2 or 3"),
+        (("learner.offload_parameters=true", "learner.zero_stage=2"), "learner.offload_parameters=True: .* zero_stage=3"),
         (("judge.answer_pattern='[('",), "judge.answer_pattern"),
         (("junior=[]",), r"junior=\[\]: name at least one"),
         (("junior_weights=[1,2]",), r"junior_weights=\[1.0, 2.0\]: give one for each of the 1 juniors, or none"),

@@ -14,6 +14,7 @@ from tandem.guards import (
     check_authorship,
     check_logprob_gap,
     check_published,
+    check_skipped,
     check_unchanged,
     check_verdicts,
     check_weight_version,
@@ -200,6 +201,13 @@ def test_a_small_gap_passes(gap: float) -> None:
 def test_a_gap_between_engine_and_learner_stops_the_run(gap: float) -> None:
     with pytest.raises(GuardError, match=f"logprob/gap_mean={gap:.4g} exceeds guard.max_logprob_gap=0.1"):
         check_logprob_gap(gap, 0.1)
+
+
+def test_gradients_that_are_never_finite_stop_the_run() -> None:
+    check_skipped(7, 8)
+    check_skipped(100, 0)
+    with pytest.raises(GuardError, match=r"the last 8 optimizer steps .*guard.max_skipped_updates=8"):
+        check_skipped(8, 8)
 
 
 # Verdicts

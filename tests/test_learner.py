@@ -246,8 +246,17 @@ def test_what_engine_and_learner_disagree_about_is_corrected(ranks: dict[int, Ra
 def test_one_rank_and_two_agree_on_the_gradient(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
     groups = on_policy_groups(model_paths["tied"], seed=2)
     gradients = []
-    for count, stage, budget in [(1, 2, 4096), (1, 2, 40), (2, 2, 200), (2, 3, 70)]:
-        config = tiny_config(zero_stage=stage, micro_batch_tokens=budget)
+    for count, stage, budget, offload in [
+        (1, 2, 4096, False),
+        (1, 2, 40, False),
+        (2, 2, 200, False),
+        (2, 3, 70, False),
+        (2, 1, 70, True),
+        (2, 3, 70, True),
+    ]:
+        config = tiny_config(
+            zero_stage=stage, micro_batch_tokens=budget, offload_optimizer=offload, offload_parameters=offload and stage == 3
+        )
         config.algo.mini_batches = 1
         ranks[count]("reload", config, model_paths["tied"])
         gradients.append(ranks[count]("gradient", groups))
@@ -255,12 +264,12 @@ def test_one_rank_and_two_agree_on_the_gradient(ranks: dict[int, Ranks], model_p
         assert_same(gradient, gradients[0], rtol=1e-5)
 
 
-@pytest.mark.parametrize("stage", [1, 2, 3])
+@pytest.mark.parametrize(("stage", "offload"), [(1, False), (2, False), (3, False), (2, True)])
 def test_bfloat16_gradients_are_the_float32_ones_but_for_rounding(
-    ranks: dict[int, Ranks], model_paths: dict[str, str], stage: int
+    ranks: dict[int, Ranks], model_paths: dict[str, str], stage: int, offload: bool
 ) -> None:
     groups = on_policy_groups(model_paths["tied"], seed=3)
-    config = tiny_config(zero_stage=stage, dtype="bfloat16")
+    config = tiny_config(zero_stage=stage, dtype="bfloat16", offload_optimizer=offload)
     config.algo.mini_batches = 1
     config.algo.clip_low = config.algo.clip_high = 100.0  # rounding must not move tokens across the clip
     ranks[2]("reload", config, model_paths["tied"])
@@ -270,12 +279,16 @@ def test_bfloat16_gradients_are_the_float32_ones_but_for_rounding(
     assert_same(rounded, ranks[2]("gradient", groups), rtol=0.1)
 
 
-@pytest.mark.parametrize(("count", "stage"), [(1, 0), (2, 2), (2, 3)])
+@pytest.mark.parametrize(
+    ("count", "stage", "offloaded"),
+    [(1, 0, ()), (2, 2, ()), (2, 3, ()), (2, 2, ("optimizer",)), (2, 3, ("parameters",)), (2, 3, ("optimizer", "parameters"))],
+)
 def test_an_update_is_clipped_adamw_on_every_mini_batch(
-    ranks: dict[int, Ranks], model_paths: dict[str, str], count: int, stage: int
+    ranks: dict[int, Ranks], model_paths: dict[str, str], count: int, stage: int, offloaded: tuple[str, ...]
 ) -> None:
     path = model_paths["tied"]
-    config = tiny_config(zero_stage=stage, grad_clip=0.5, weight_decay=0.1, warmup_steps=4)
+    offload = {f"offload_{what}": True for what in offloaded}
+    config = tiny_config(zero_stage=stage, grad_clip=0.5, weight_decay=0.1, warmup_steps=4, **offload)
     config.algo.mini_batches = 1
     ranks[count]("reload", config, path)
     model = AutoModelForCausalLM.from_pretrained(path)
@@ -330,20 +343,25 @@ def test_the_gap_is_measured_before_the_weights_move(ranks: dict[int, Ranks], mo
     assert "logprob/gap_mean" not in stale, "other weights wrote these rollouts"
 
 
-@pytest.mark.parametrize(("stage", "dtype"), [(0, "float32"), (1, "bfloat16"), (2, "float32"), (3, "float32")])
+@pytest.mark.parametrize(
+    ("stage", "dtype", "offload"),
+    [(0, "float32", False), (1, "bfloat16", False), (2, "float32", False), (3, "float32", False), (2, "bfloat16", True)],
+)
 def test_a_gradient_that_is_not_finite_is_skipped_and_counted(
-    ranks: dict[int, Ranks], model_paths: dict[str, str], stage: int, dtype: str
+    ranks: dict[int, Ranks], model_paths: dict[str, str], stage: int, dtype: str, offload: bool
 ) -> None:
-    ranks[1]("reload", tiny_config(zero_stage=stage, dtype=dtype), model_paths["tied"])
+    ranks[1]("reload", tiny_config(zero_stage=stage, dtype=dtype, offload_optimizer=offload), model_paths["tied"])
     before = ranks[1]("publish", 0).checksum
     groups = random_groups(5, **GROUPS)
     for group in groups:
         group.advantages[:] = np.nan
     metrics = ranks[1]("update", groups, 1)
     assert metrics["grad/skipped"] == 2 and "grad/norm" not in metrics
+    assert metrics["grad/skipped_in_a_row"] == 2
+    assert ranks[1]("update", groups, 1)["grad/skipped_in_a_row"] == 4
     assert ranks[1]("publish", 1).checksum == before
     metrics = ranks[1]("update", random_groups(5, **GROUPS), 2)
-    assert metrics["grad/skipped"] == 0 and np.isfinite(metrics["grad/norm"])
+    assert metrics["grad/skipped"] == metrics["grad/skipped_in_a_row"] == 0 and np.isfinite(metrics["grad/norm"])
     assert ranks[1]("publish", 2).checksum != before
 
 

@@ -34,6 +34,7 @@ STEP_KEYS = {
     "rollout/tokens",
     "rollout/tokens_per_s",
     "rollout/groups_dropped",
+    "rollout/groups_refilled",
     "rollout/truncated_fraction",
     "logprob/gap_mean",
     "loss/policy",
@@ -138,9 +139,13 @@ def assert_stale_by_at_most(bound: int, metrics: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "moment", "engines"),
     [
-        (["schedule=word"], "starting the engines", None),
-        (["schedule=solo"], "[5/500]", 1),  # which starts no junior
-        (["schedule=word", "rollout.max_staleness=1", "rollout.prompts_per_step=4"], "[5/500]", 2),
+        ([], "starting the engines", None),
+        (["algo=kl_reg"], "[5/500]", 1),  # which starts no junior
+        (
+            ["rollout.max_staleness=1", "rollout.prompts_per_step=4", "algo.dynamic_sampling_rounds=2"],
+            "[5/500]",
+            2,
+        ),
     ],
     ids=["while the engines start", "in the middle of training", "while writing ahead"],
 )

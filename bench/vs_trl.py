@@ -1,0 +1,169 @@
+"""Vanilla GRPO with TRL and with us, and what tandem costs on top: same model, problems, group size and lengths, on the CPU.
+
+    python -m bench.vs_trl --json
+
+docs/results/vs_trl.md explains the figures. The exit code is 0 whatever they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from rich.console import Console
+from rich.table import Table
+
+from actors.rollout_pool import RolloutPool
+from bench.report import Figures, machine, tell
+from bench.vs_trl_task import Step, Task, reward
+from launch.entry import CONF, set_environment
+from launch.local_cluster import ray_cluster
+from learner.group import LearnerGroup
+from tandem.authors import load_authors
+from tandem.config import Config, load
+from tandem.data.prompts import encode
+from tandem.objective.advantage import assign_advantages
+from tandem.schedules import schedule_at
+
+ARMS = {"ours": "grpo", "tandem": "tandem"}
+"""Our trainings, and the arm (`algo=NAME`) of each."""
+
+
+def configuration(task: Task, arm: str) -> Config:
+    """Our configuration for what TRL is told in its own."""
+    overrides = [
+        "model=smollm2",
+        f"algo={arm}",
+        "mode.device=cpu",
+        "data.template='{question}'",
+        f"steps={task.steps}",
+        f"seed={task.seed}",
+        f"rollout.prompts_per_step={task.prompts_per_step}",
+        f"rollout.group_size={task.group_size}",
+        f"rollout.sampling.max_tokens={task.max_tokens}",
+        f"rollout.sampling.temperature={task.temperature}",
+        f"algo.clip_low={task.clip}",
+        f"algo.clip_high={task.clip}",
+        "algo.mini_batches=1",
+        f"learner.lr={task.lr}",
+        f"learner.betas=[{task.betas[0]},{task.betas[1]}]",
+        f"learner.grad_clip={task.max_grad_norm}",
+        "learner.warmup_steps=0",
+    ]
+    ConfigStore.instance().store(name="schema", node=Config)
+    with initialize_config_dir(str(CONF), version_base=None):
+        return load(compose("config", overrides))
+
+
+def with_trl(task: Task, folder: Path) -> list[Step]:
+    """The task with TRL, in a process of its own."""
+    result = folder / "trl.json"
+    subprocess.run(
+        [sys.executable, "-m", "bench.trl_run", json.dumps(asdict(task)), str(result)], check=True, stdout=subprocess.DEVNULL
+    )
+    return [Step(**step) for step in json.loads(result.read_text())]
+
+
+def with_us(task: Task, arm: str, folder: Path) -> list[Step]:
+    """The task with our own actors and learner."""
+    config = configuration(task, arm)
+    authors = load_authors(config)
+    steps = []
+    with (
+        ray_cluster(logs=folder / "logs"),
+        LearnerGroup(config, str(authors.senior), authors.sentinel) as learner,
+        RolloutPool.of_engines(config, authors) as pool,
+    ):
+        for step in range(1, task.steps + 1):
+            start = time.perf_counter()
+            prompts, _ = encode(task.batch(step - 1), authors.tokenizer, config.data)
+            groups = pool.generate(prompts, task.group_size, schedule_at(config, step), config.rollout.sampling, f"{arm}{step}")
+            for group in groups:
+                scores = [reward(rollout.text, group.prompt.problem.answer) for rollout in group.rollouts]
+                group.rewards = np.array(scores, np.float32)
+            written = time.perf_counter()
+            assign_advantages(groups, config.algo.advantage)
+            learner.update(groups, step)
+            pool.receive_weights(learner.publish(version=step))
+            steps.append(
+                Step(
+                    generate_s=written - start,
+                    update_s=time.perf_counter() - written,
+                    tokens=sum(len(rollout) for group in groups for rollout in group.rollouts),
+                    reward=float(np.mean([group.rewards for group in groups])),
+                )
+            )
+    return steps
+
+
+def figures(runs: Mapping[str, Sequence[Step]]) -> Figures:
+    """Medians over all steps but the first, which warms up, and the ratios between them."""
+    found: Figures = {}
+    for name, steps in runs.items():
+        timed = steps[1:]
+        found |= {
+            f"{name}_steps_per_min": round(60 / median(step.seconds for step in timed), 3),
+            f"{name}_generate_tokens_per_s": round(median(step.tokens / step.generate_s for step in timed), 1),
+            f"{name}_update_tokens_per_s": round(median(step.tokens / step.update_s for step in timed), 1),
+            f"{name}_tokens_per_step": round(median(step.tokens for step in timed), 1),
+            f"{name}_reward_first": round(steps[0].reward, 3),
+            f"{name}_reward_last": round(steps[-1].reward, 3),
+        }
+
+    def ratio(figure: str, over: str, under: str) -> float:
+        return round(float(found[f"{over}_{figure}"]) / float(found[f"{under}_{figure}"]), 3)
+
+    return found | {
+        "steps_per_min_over_trl": ratio("steps_per_min", "ours", "trl"),
+        "generate_over_trl": ratio("generate_tokens_per_s", "ours", "trl"),
+        "update_over_trl": ratio("update_tokens_per_s", "ours", "trl"),
+        "tandem_over_solo_steps": ratio("steps_per_min", "tandem", "ours"),
+    }
+
+
+def table(runs: Mapping[str, Sequence[Step]]) -> Table:
+    """Every step of every training, rewards included."""
+    shown = Table()
+    for title in ("training", "step", "generate s", "update s", "tokens", "reward"):
+        shown.add_column(title, justify="left" if title == "training" else "right")
+    for name, steps in runs.items():
+        for number, step in enumerate(steps, 1):
+            cells = (f"{step.generate_s:.1f}", f"{step.update_s:.1f}", f"{step.tokens:.0f}", f"{step.reward:.3f}")
+            shown.add_row(name, str(number), *cells)
+    return shown
+
+
+def main() -> None:
+    """Measures what the command line asks for and prints it."""
+    parser = argparse.ArgumentParser(prog="python -m bench.vs_trl", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--steps", type=int, default=2, help="of each training; the first warms up (default: %(default)s)")
+    parser.add_argument("--prompts", type=int, default=4, help="in a step, eight rollouts each (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    options = parser.parse_args()
+    if options.steps < 2:
+        parser.error("--steps: the first only warms up; give at least 2")
+    console = Console()
+    config = configuration(Task(model="", steps=options.steps), "grpo")
+    set_environment(config.cache_path)
+    task = Task(str(load_authors(config).senior), options.steps, options.prompts)
+    with tempfile.TemporaryDirectory() as folder:
+        runs = {"trl": with_trl(task, Path(folder))}
+        runs |= {name: with_us(task, arm, Path(folder)) for name, arm in ARMS.items()}
+    console.print(table(runs))
+    found: Figures = {"steps": task.steps, "rollouts_per_step": task.rollouts, "max_tokens": task.max_tokens}
+    tell(found | figures(runs) | {"machine": machine()}, console, as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()
