@@ -21,18 +21,16 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
 from rich.console import Console
 from rich.table import Table
 from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from bench.report import Figures, machine, tell
-from launch.entry import CONF, set_environment
+from launch.entry import configuration, set_environment
 from tandem.authors import load_authors
 from tandem.batching import to_samples
-from tandem.config import Config, load
+from tandem.config import Config
 from tandem.rollout import BASE_VERSION, SENIOR, EndReason, Group, Problem, Prompt, Rollout
 
 MODELS = ("smollm2", "tiny")
@@ -47,13 +45,6 @@ COMPLETIONS = (
 # fmt: on
 """Tokens of 64 rollouts by SmolLM2 on the offline task, at temperature 1 and `rollout.sampling.max_tokens=128`."""
 GROUP_SIZE = 8
-
-
-def configuration(model: str) -> Config:
-    """A run's configuration, with one optimizer step an update."""
-    ConfigStore.instance().store(name="schema", node=Config)
-    with initialize_config_dir(str(CONF), version_base=None):
-        return load(compose("config", [f"model={model}", "mode.device=cpu", "algo.mini_batches=1"]))
 
 
 def solo_groups(rollouts: int, vocabulary: int) -> list[Group]:
@@ -133,7 +124,7 @@ SIDES = {"learner": learner, "bare": bare}
 def serve(side: str, model: str, rollouts: int, cores: int, pipe: Connection) -> None:
     """A process of its own: makes an update whenever it is told its number; answers with what it took, in all and of memory."""
     torch.set_num_threads(cores)
-    config = configuration(model)
+    config = configuration([f"model={model}", "mode.device=cpu", "algo.mini_batches=1"])  # one optimizer step an update
     set_environment(config.cache_path)
     path = str(load_authors(config).senior)
     update = SIDES[side](config, path, solo_groups(rollouts, AutoConfig.from_pretrained(path).vocab_size))

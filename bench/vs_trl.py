@@ -19,19 +19,17 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
 from rich.console import Console
 from rich.table import Table
 
 from actors.rollout_pool import RolloutPool
 from bench.report import Figures, machine, tell
 from bench.vs_trl_task import Step, Task, reward
-from launch.entry import CONF, set_environment
+from launch.entry import configuration, set_environment
 from launch.local_cluster import ray_cluster
 from learner.group import LearnerGroup
 from tandem.authors import load_authors
-from tandem.config import Config, load
+from tandem.config import Config
 from tandem.data.prompts import encode
 from tandem.objective.advantage import assign_advantages
 from tandem.schedules import schedule_at
@@ -40,7 +38,7 @@ ARMS = {"ours": "grpo", "tandem": "tandem"}
 """Our trainings, and the arm (`algo=NAME`) of each."""
 
 
-def configuration(task: Task, arm: str) -> Config:
+def ours(task: Task, arm: str) -> Config:
     """Our configuration for what TRL is told in its own."""
     overrides = [
         "model=smollm2",
@@ -61,9 +59,7 @@ def configuration(task: Task, arm: str) -> Config:
         f"learner.grad_clip={task.max_grad_norm}",
         "learner.warmup_steps=0",
     ]
-    ConfigStore.instance().store(name="schema", node=Config)
-    with initialize_config_dir(str(CONF), version_base=None):
-        return load(compose("config", overrides))
+    return configuration(overrides)
 
 
 def with_trl(task: Task, folder: Path) -> list[Step]:
@@ -77,7 +73,7 @@ def with_trl(task: Task, folder: Path) -> list[Step]:
 
 def with_us(task: Task, arm: str, folder: Path) -> list[Step]:
     """The task with our own actors and learner."""
-    config = configuration(task, arm)
+    config = ours(task, arm)
     authors = load_authors(config)
     steps = []
     with (
@@ -154,7 +150,7 @@ def main() -> None:
     if options.steps < 2:
         parser.error("--steps: the first only warms up; give at least 2")
     console = Console()
-    config = configuration(Task(model="", steps=options.steps), "grpo")
+    config = ours(Task(model="", steps=options.steps), "grpo")
     set_environment(config.cache_path)
     task = Task(str(load_authors(config).senior), options.steps, options.prompts)
     with tempfile.TemporaryDirectory() as folder:

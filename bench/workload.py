@@ -8,15 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
 from transformers import AutoConfig
 
 from actors.engine_spec import EngineSpec, pack_boundaries
-from launch.entry import CONF, set_environment
+from launch.entry import configuration, set_environment
 from tandem.authors import load_authors
 from tandem.cogen import Limits
-from tandem.config import Config, load
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.rollout import JUNIOR, SENIOR
@@ -59,7 +56,7 @@ def prepare(model: str, rollouts: int, tokens: int, schedule: str = "word") -> W
     available = sorted(os.sched_getaffinity(0))
     if len(available) < 2:
         raise ValueError("an engine each needs two CPU cores, and this process may run on one only")
-    config = _config(model, schedule)
+    config = configuration([f"model={model}", f"schedule={schedule}", "mode.device=cpu"])
     set_environment(config.cache_path)
     authors = load_authors(config)
     problems = load_problems(config.data, SEED, authors.tokenizer).train.batch(0, rollouts)
@@ -95,12 +92,6 @@ def prepare(model: str, rollouts: int, tokens: int, schedule: str = "word") -> W
         limits=Limits(tokens, context, frozenset()),
         specs={SENIOR: spec(SENIOR, available[:share]), JUNIOR: spec(JUNIOR, available[share : 2 * share])},
     )
-
-
-def _config(model: str, schedule: str) -> Config:
-    ConfigStore.instance().store(name="schema", node=Config)
-    with initialize_config_dir(str(CONF), version_base=None):
-        return load(compose("config", [f"model={model}", f"schedule={schedule}", "mode.device=cpu"]))
 
 
 def _kv_cache_gib(model: str, dtype: str, rollouts: int, context: int) -> float:

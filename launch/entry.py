@@ -6,11 +6,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 import hydra
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig
@@ -75,6 +76,16 @@ def run(main: Callable[[Config], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def configuration(overrides: Sequence[str]) -> Config:
+    """The configuration that `overrides` give on the command line of an entry point.
+
+    Raises `ConfigError`, or what Hydra raises for overrides that it cannot read.
+    """
+    ConfigStore.instance().store(name="schema", node=Config)
+    with initialize_config_dir(str(CONF), version_base=None):
+        return load(compose("config", list(overrides)))
 
 
 def _explain(error: BaseException) -> str:

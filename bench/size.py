@@ -1,0 +1,145 @@
+"""Whether a model of real size fits: one whole tandem step of a Qwen3-0.6B with random weights on the CPU, and its peak memory.
+
+    python -m bench.size --json
+
+The step is `launch/train.py` itself, with engines in bfloat16 and a learner under ZeRO-3; docs/learner.md has the figures. The
+exit code is that of the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import torch
+from rich.console import Console
+from rich.table import Table
+from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+from bench.report import Figures, machine, tell
+from launch.entry import configuration, set_environment
+from tandem.zoo import base_model
+
+QWEN3_600M = {
+    "vocab_size": 151_936,
+    "hidden_size": 1024,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "max_position_embeddings": 40_960,
+    "rope_theta": 1_000_000.0,
+    "tie_word_embeddings": True,
+}
+"""The published configuration of Qwen3-0.6B."""
+OVERRIDES = [
+    "model=hf",
+    "model.dtype=bfloat16",
+    "learner.dtype=bfloat16",
+    "learner.zero_stage=3",
+    "steps=1",
+    "rollout.prompts_per_step=2",
+    "rollout.group_size=4",
+    "rollout.max_in_flight=8",
+    "rollout.kv_cache_gib=1",
+    "rollout.sampling.max_tokens=64",
+    "eval.sampling.max_tokens=64",
+    "eval.problems=2",
+    "data.max_prompt_tokens=128",
+    "learner.micro_batch_tokens=512",
+    # Random weights answer nothing right, so that all rewards are equal: this term still has a gradient.
+    "algo.lambda_junior=0.1",
+    "algo.mini_batches=1",
+    "log.export=false",
+    "log.tensorboard=false",
+    "name=size",
+]
+TOLD = ("time/step_s", "grad/norm", "logprob/gap_mean")
+"""What is told of the step's own metrics."""
+SAMPLING_S = 0.2
+
+
+def save_random_model(folder: Path) -> int:
+    """Writes the model to `folder`, in bfloat16, with SmolLM2's tokenizer; returns its number of parameters."""
+    config = configuration(["model=smollm2"])
+    set_environment(config.cache_path)
+    tokenizer = AutoTokenizer.from_pretrained(base_model(config.model, config.cache_path))
+    torch.manual_seed(0)
+    model = Qwen3ForCausalLM(Qwen3Config(**QWEN3_600M)).to(torch.bfloat16)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+class Watch:
+    """Samples the memory of a process and all it started: what is theirs alone, and shared pages once."""
+
+    def __init__(self, pid: int) -> None:
+        self._root = psutil.Process(pid)
+        self.peak_bytes = 0
+        self.peak_by_process: dict[str, int] = {}
+        """the largest of each kind of process, by name"""
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while self._root.is_running() and self._root.status() != psutil.STATUS_ZOMBIE:
+            total = 0
+            for process in [self._root, *self._root.children(recursive=True)]:
+                try:
+                    bytes_ = process.memory_full_info().pss  # shared pages are divided among those who map them
+                    name = (process.cmdline() or [process.name()])[0].split("/")[-1]
+                except psutil.Error:
+                    continue  # it has ended
+                total += bytes_
+                self.peak_by_process[name] = max(self.peak_by_process.get(name, 0), bytes_)
+            self.peak_bytes = max(self.peak_bytes, total)
+            time.sleep(SAMPLING_S)
+
+    def stop(self) -> None:
+        """Waits for the end of the process."""
+        self._thread.join()
+
+
+def main() -> int:
+    """Measures what the command line asks for and prints it."""
+    parser = argparse.ArgumentParser(prog="python -m bench.size", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--ranks", type=int, default=1, help="of the learner (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    options = parser.parse_args()
+    console = Console()
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "qwen3-0.6b-random"
+        parameters = save_random_model(model)
+        command = [sys.executable, "launch/train.py", *OVERRIDES, f"model.path={model}", f"log.dir={folder}"]
+        start = time.perf_counter()
+        run = subprocess.Popen([*command, f"learner.ranks={options.ranks}"], env=os.environ | {"PYTHONPATH": os.getcwd()})
+        watch = Watch(run.pid)
+        code = run.wait()
+        watch.stop()
+        found: Figures = {"parameters": parameters, "ranks": options.ranks, "exit_code": code}
+        found |= {"peak_gib": round(watch.peak_bytes / 2**30, 2), "run_s": round(time.perf_counter() - start, 1)}
+        if code == 0:
+            rows = [json.loads(line) for line in (Path(folder) / "size" / "metrics.jsonl").read_text().splitlines()]
+            found |= {
+                key.replace("/", "_"): round(rows[-1][key], 4) for key in ("time/step_s", "grad/norm", "logprob/gap_mean")
+            }
+    table = Table("process", "peak GiB")
+    for name, peak in sorted(watch.peak_by_process.items(), key=lambda item: -item[1])[:8]:
+        table.add_row(name, f"{peak / 2**30:.2f}")
+    console.print(table)
+    tell(found | {"machine": machine()}, console, as_json=options.json)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
