@@ -11,6 +11,7 @@ import deepspeed
 import torch
 from deepspeed.accelerator import get_accelerator
 from deepspeed.runtime.engine import DeepSpeedEngine
+from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 
 from learner.policy import Policy
 from tandem.config import LearnerConfig
@@ -91,5 +92,5 @@ def forget_gradients(engine: DeepSpeedEngine) -> None:
 
     In bfloat16 with an offloaded optimizer, stages 1 and 2 would go on adding to a sum that is not finite.
     """
-    if engine.zero_optimization_stage() < 3:
+    if isinstance(engine.optimizer, DeepSpeedZeroOptimizer):
         engine.optimizer.averaged_gradients = dict.fromkeys(engine.optimizer.averaged_gradients)
