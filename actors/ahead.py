@@ -11,7 +11,7 @@ from actors.feed import Feed
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
 from tandem.rollout import Group
-from tandem.staleness import Lookahead
+from tandem.staleness import Lookahead, Place
 
 
 class WritesAhead:
@@ -68,6 +68,12 @@ class WritesAhead:
     def dropped(self) -> int:
         """Groups that became too old."""
         return self._lookahead.dropped
+
+    @property
+    def place(self) -> Place:
+        """See `Lookahead.place`."""
+        with self._changed:
+            return self._lookahead.place
 
     def __enter__(self) -> Self:
         self._thread.start()

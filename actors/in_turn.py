@@ -11,27 +11,37 @@ from actors.feed import Feed
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
 from tandem.rollout import Group
+from tandem.staleness import START, Place
 
 
 class WritesInTurn:
     """What `actors.ahead.WritesAhead` is to a run that tolerates staleness, for one that tolerates none.
 
-    `task_at` makes the group of a position, of at most `max_tokens` tokens a rollout. Groups that are unfinished `deadline_s`
-    after they were asked for are dropped (0: never).
+    `task_at` makes the group of a position, of at most `max_tokens` tokens a rollout; the stream is taken up at `place`. Groups
+    that are unfinished `deadline_s` after they were asked for are dropped (0: never).
     """
 
     def __init__(
-        self, pool: RolloutPool, task_at: Callable[[int], GroupTask], max_tokens: int, *, deadline_s: float = 0.0
+        self,
+        pool: RolloutPool,
+        task_at: Callable[[int], GroupTask],
+        max_tokens: int,
+        *,
+        deadline_s: float = 0.0,
+        place: Place = START,
     ) -> None:
         self._pool, self._task_at, self._max_tokens, self._deadline_s = pool, task_at, max_tokens, deadline_s
-        self._position = 0
+        self.place = place
+        """where the next group stands"""
         self.dropped = 0
         """groups that missed their deadline"""
 
     def take(self, count: int, on_group: Callable[[object], None] = lambda _: None) -> list[Group]:
         """The groups of the next `count` positions; those missing that were dropped. Calls `on_group` as each finishes."""
-        positions = range(self._position, self._position + count)
-        self._position = positions.stop
+        again, (position, unfinished) = self.place.unfinished[:count], self.place
+        end = position + count - len(again)
+        positions = [*again, *range(position, end)]
+        self.place = Place(end, unfinished[len(again) :])
         tasks = deque((position, self._task_at(position)) for position in positions)
         feed = Feed(lambda: tasks.popleft() if tasks else None)
         feed.end()

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from actors.engine_spec import EngineSpec, pack_boundaries
 from tandem.authors import Authors
 from tandem.config import Config
-from tandem.rollout import JUNIOR, SENIOR
+from tandem.rollout import BASE_VERSION, JUNIOR, SENIOR
 from tandem.schedules import needs_junior
 
 
-def engine_specs(config: Config, authors: Authors, device: str) -> list[list[EngineSpec]]:
-    """For each replica, the engines to start: the senior's, then each junior's unless no junior ever writes."""
+def engine_specs(config: Config, authors: Authors, device: str, first_version: int = BASE_VERSION) -> list[list[EngineSpec]]:
+    """For each replica, the engines to start: the senior's, then each junior's unless no junior ever writes.
+
+    Engines of a run that goes on from `first_version` draw other noise than those that it began with.
+    """
     each = engines_per_replica(config)
     engines = config.rollout.replicas * each
     cores = sorted(os.sched_getaffinity(0))[: config.mode.cpu_cores or None]
@@ -34,7 +37,7 @@ def engine_specs(config: Config, authors: Authors, device: str) -> list[list[Eng
             model=str(junior.path if junior else authors.senior),
             dtype=junior.dtype if junior else config.model.dtype,
             # Self-paired engines must not share their noise, nor replicas theirs.
-            seed=config.seed * 1_000 + index,
+            seed=(config.seed * 1_000 + index + first_version * 1_000_003) % 2**32,
             max_model_len=context,
             max_num_seqs=config.rollout.max_in_flight,
             sentinel=authors.sentinel,

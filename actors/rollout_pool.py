@@ -24,7 +24,7 @@ from actors.replica import ActorReplica, Replica
 from actors.rollout import GroupTask, RolloutActor
 from tandem.authors import Authors
 from tandem.config import Config, SamplingConfig
-from tandem.rollout import Group, Prompt
+from tandem.rollout import BASE_VERSION, Group, Prompt
 from tandem.schedule import Schedule
 from tandem.weights import PublishedWeights
 
@@ -74,13 +74,15 @@ class RolloutPool:
             raise
 
     @classmethod
-    def of_engines(cls, config: Config, authors: Authors, *, gpus_per_replica: float = 0.0) -> RolloutPool:
+    def of_engines(
+        cls, config: Config, authors: Authors, *, gpus_per_replica: float = 0.0, first_version: int = BASE_VERSION
+    ) -> RolloutPool:
         """`config.rollout.replicas` rollout actors with `gpus_per_replica` GPUs each (0: their engines run on the CPU, bound to
-        cores of their own as far as there are any).
+        cores of their own as far as there are any), for a run that goes on from version `first_version` of the weights.
         """
         device = "cuda" if gpus_per_replica else "cpu"
         actor = ray.remote(RolloutActor).options(num_cpus=0, num_gpus=gpus_per_replica, max_concurrency=CONCURRENT_GROUPS)
-        replicas = [ActorReplica(actor.remote(specs)) for specs in engine_specs(config, authors, device)]
+        replicas = [ActorReplica(actor.remote(specs)) for specs in engine_specs(config, authors, device, first_version)]
         # Engines that share a GPU measure its free memory as they start: one after the other.
         return cls(config, replicas, junior_weights=authors.junior_weights, at_once=not 0 < gpus_per_replica < 1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,17 +13,20 @@ from actors.ahead import WritesAhead
 from actors.in_turn import WritesInTurn
 from actors.reward import RewardActor
 from actors.rollout_pool import RolloutPool
+from launch.checkpoints import State
 from launch.console import TrainingConsole
-from launch.local_cluster import gpu_share, ray_cluster
+from launch.inputs import Inputs
 from launch.run_folder import RunFolder
+from launch.sealed import disk_full, written_aside
 from launch.writing import group_source
 from learner.group import LearnerGroup
 from tandem import guards
-from tandem.authors import Authors, load_authors
+from tandem.authors import Authors
 from tandem.config import Config
-from tandem.data.problems import load_problems
-from tandem.data.prompts import encode
-from tandem.rollout import JUNIOR, Prompt
+from tandem.rollout import BASE_VERSION, JUNIOR, Prompt
+from tandem.staleness import START
+
+StartsEngines = Callable[[Inputs, int], RolloutPool]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Parts:
     """The parts of a run, all of them started."""
 
     config: Config
+    done: int
+    """steps that are done already: after which the run goes on"""
     authors: Authors
     folder: RunFolder
     console: TrainingConsole
@@ -48,34 +53,63 @@ class Parts:
         self.folder.log(row)
         self.console.row(row)
 
+    def save(self, step: int) -> None:
+        """Writes a checkpoint after `step` if one is due. If the disk is full, the ones before are kept and the run goes on."""
+        checkpoints = self.folder.checkpoints
+        if not checkpoints.due(step, self.config.steps):
+            return
+        try:
+            checkpoints.save(State(step, self.writing.place), self.folder.config, self.learner.save)
+            if self.config.checkpoint.export:
+                with written_aside(self.folder.seniors / f"step-{step:06d}") as partial:
+                    self.learner.export(partial)
+        except OSError as error:
+            if not disk_full(error):
+                raise
+            kept = checkpoints.complete()
+            self.console.say(
+                f"WARNING: nothing could be saved after step {step}, for the disk of {self.folder.path} is full ({error}); "
+                + (f"{kept[0].path} is kept" if kept else "there is no checkpoint yet")
+                + ", and the run goes on. Make room before the next one is due"
+            )
+
+
+def start_engines(inputs: Inputs, done: int) -> RolloutPool:
+    """The engines of a run that goes on after step `done`."""
+    return RolloutPool.of_engines(inputs.config, inputs.authors, gpus_per_replica=inputs.gpus, first_version=done)
+
 
 @contextmanager
-def started(config: Config) -> Iterator[Parts]:
-    """Starts everything that a run takes, and ends it again.
+def started(inputs: Inputs, start_engines: StartsEngines = start_engines) -> Iterator[Parts]:
+    """Starts everything that a run takes, in a Ray cluster and with an open run folder, and ends it again.
 
-    Raises `ConfigError` before anything is started when configuration or data cannot be used, and `GuardError` at the end when
-    a frozen junior has changed.
+    Learner and engines have the weights of the checkpoint that the run goes on from. Raises `GuardError` at the end when a
+    frozen junior has changed.
     """
-    gpus = gpu_share(config)
-    folder, console = RunFolder(config), TrainingConsole(config.steps)
-    authors = load_authors(config)
-    problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers)
-    held_out, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data)
-    problems.train.batch(0, config.rollout.prompts_per_step)  # so that too few problems are an error before anything starts
-
+    config, authors, folder, checkpoint = inputs.config, inputs.authors, inputs.folder, inputs.checkpoint
+    console = TrainingConsole(config.steps)
     with ExitStack() as stack:
-        stack.enter_context(folder)
-        console.say(f"run folder {folder.path}; senior {authors.senior}; {problems.dropped} problems dropped as too long")
-        stack.enter_context(ray_cluster(logs=folder.path / "logs"))
+        dropped = f"{inputs.problems.dropped} problems dropped as too long"
+        console.say(f"run folder {folder.path}; senior {authors.senior}; {dropped}")
+        for warning in inputs.warnings:
+            console.say(warning)
+        if checkpoint:
+            console.say(f"going on after step {checkpoint.step}, from {checkpoint.path}")
         console.say(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
-        learner = stack.enter_context(LearnerGroup(config, str(authors.senior), authors.sentinel, gpus_per_rank=gpus))
+        saved = checkpoint.learner if checkpoint else None
+        learner = stack.enter_context(
+            LearnerGroup(config, str(authors.senior), authors.sentinel, saved=saved, gpus_per_rank=inputs.gpus)
+        )
         console.say(f"starting the engines of {config.rollout.replicas} rollout actors ...")
-        rollouts = stack.enter_context(RolloutPool.of_engines(config, authors, gpus_per_replica=gpus))
+        state = checkpoint.state() if checkpoint else State(BASE_VERSION, START)
+        rollouts = stack.enter_context(start_engines(inputs, state.step))
         judge: Any = ray.remote(num_cpus=0)(RewardActor).remote(config.judge)
         stack.callback(ray.kill, judge)
         frozen = rollouts.checksums(JUNIOR)
+        if checkpoint:
+            guards.check_published(state.step, rollouts.receive_weights(learner.publish(version=state.step)))
         console.say(f"{sum(rollouts.admitted)} rollouts may be in flight")
-        writing = group_source(config, rollouts, authors, problems)
+        writing = group_source(config, rollouts, authors, inputs.problems, state.step, state.place)
         stack.enter_context(console)
-        yield Parts(config, authors, folder, console, learner, rollouts, writing, judge, held_out)
+        yield Parts(config, state.step, authors, folder, console, learner, rollouts, writing, judge, inputs.held_out)
         guards.check_unchanged(frozen, rollouts.checksums(JUNIOR))

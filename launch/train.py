@@ -5,6 +5,8 @@ from __future__ import annotations
 from actors.reward import judge_groups
 from launch.entry import run
 from launch.evaluation import due, evaluate
+from launch.inputs import read_inputs
+from launch.local_cluster import ray_cluster
 from launch.parts import Parts, started
 from tandem import guards
 from tandem.config import Config
@@ -19,27 +21,30 @@ from tandem.staleness import mean_staleness
 
 def train(config: Config) -> None:
     """Trains the senior as `config` says and leaves everything in the run folder."""
-    with started(config) as parts:
-        before, after = learn(parts)
+    inputs = read_inputs(config)
+    with inputs.folder as folder, ray_cluster(logs=folder.path / "logs"), started(inputs) as parts:
+        learn(parts)
         if config.log.export:
-            parts.learner.export(parts.folder.senior)
-    say, folder = parts.console.say, parts.folder
-    say(f"solo accuracy on {len(parts.held_out)} held-out problems: {before:.3f} before, {after:.3f} after")
+            parts.learner.export(folder.senior)
+    accuracies = [row["solo/accuracy"] for row in folder.rows if "solo/accuracy" in row]
+    change = " before, ".join(f"{accuracy:.3f}" for accuracy in (accuracies[0], accuracies[-1]))
+    say = parts.console.say
+    say(f"solo accuracy on {len(parts.held_out)} held-out problems: {change} after")
     say(f"metrics {folder.path / 'metrics.jsonl'}, samples {folder.path / 'samples.jsonl'}")
     say(f"curves: tensorboard --logdir {folder.path}" + (f"; senior: {folder.senior}" if config.log.export else ""))
 
 
-def learn(parts: Parts) -> tuple[float, float]:
-    """All steps of a run; returns the solo accuracy before the first and after the last."""
-    first = row = {"step": 0, "weights/version": 0} | evaluate(parts, 0)
-    parts.log(row)
+def learn(parts: Parts) -> None:
+    """All steps of a run, or those that are left of one that goes on."""
+    if parts.done == 0:
+        parts.log({"step": 0, "weights/version": 0} | evaluate(parts, 0))
     with parts.writing:
-        for step in range(1, parts.config.steps + 1):
+        for step in range(parts.done + 1, parts.config.steps + 1):
             row = train_step(parts, step)
             if due(parts, step):
                 row |= evaluate(parts, step)
             parts.log(row)
-    return first["solo/accuracy"], row["solo/accuracy"]
+            parts.save(step)
 
 
 def train_step(parts: Parts, step: int) -> dict[str, float]:

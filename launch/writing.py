@@ -15,11 +15,15 @@ from tandem.data.problems import ProblemSet
 from tandem.data.prompts import encode
 from tandem.rollout import Prompt
 from tandem.schedules import schedule_at
-from tandem.staleness import Lookahead
+from tandem.staleness import Lookahead, Place
 
 
-def group_source(config: Config, pool: RolloutPool, authors: Authors, problems: ProblemSet) -> WritesAhead | WritesInTurn:
-    """What writes the run's groups: ahead of the learner by as much staleness as it tolerates, or in turn with it."""
+def group_source(
+    config: Config, pool: RolloutPool, authors: Authors, problems: ProblemSet, done: int, place: Place
+) -> WritesAhead | WritesInTurn:
+    """What writes the groups of a run that goes on after step `done` at `place` in its stream of problems: ahead of the learner
+    by as much staleness as it tolerates, or in turn with it.
+    """
     batch = config.rollout.prompts_per_step
     # Copies, since tokenizers are not safe to share with the thread that writes ahead.
     tokenizer, junior_tokenizers = deepcopy((authors.tokenizer, authors.junior_tokenizers))
@@ -34,6 +38,7 @@ def group_source(config: Config, pool: RolloutPool, authors: Authors, problems: 
         return pool.task(prompts(step)[index], config.rollout.group_size, schedule, config.rollout.sampling, name)
 
     max_tokens = config.rollout.sampling.max_tokens
-    if config.rollout.max_staleness:
-        return WritesAhead(pool, Lookahead(batch, config.rollout.max_staleness, steps=config.steps), task_at, max_tokens)
-    return WritesInTurn(pool, task_at, max_tokens, deadline_s=config.rollout.straggler_deadline_s)
+    if staleness := config.rollout.max_staleness:
+        lookahead = Lookahead(batch, staleness, steps=config.steps - done, version=done, place=place)
+        return WritesAhead(pool, lookahead, task_at, max_tokens)
+    return WritesInTurn(pool, task_at, max_tokens, deadline_s=config.rollout.straggler_deadline_s, place=place)

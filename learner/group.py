@@ -39,8 +39,9 @@ class LearnerGroup:
     """The ranks of the learner, each a Ray actor; a context manager that leaves no actor and no segment behind.
 
     Starts `config.learner.ranks` ranks with `gpus_per_rank` GPUs each (0: they run on the CPU and share its cores) from the
-    model at `model_path`. `sentinel_id` is the id that the engines mask, or None if they mask none. Every method waits for all
-    ranks, at most `config.learner.timeout_s`, and raises `LearnerError` naming the rank that failed.
+    model at `model_path`, with the state that `save` left in the folder `saved` if one is given, on however many ranks.
+    `sentinel_id` is the id that the engines mask, or None if they mask none. Every method waits for all ranks, at most
+    `config.learner.timeout_s`, and raises `LearnerError` naming the rank that failed.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class LearnerGroup:
         model_path: str,
         sentinel_id: int | None,
         *,
+        saved: Path | None = None,
         gpus_per_rank: float = 0.0,
         persistence_threshold: int = 100_000,
     ) -> None:
@@ -83,7 +85,7 @@ class LearnerGroup:
         try:
             address, port = self._wait("start", [self._ranks[0].rendezvous.remote()])[0]
             self._call("join", address, port)
-            self._call("load")
+            self._call("load", saved)
         except BaseException:
             self._kill()
             raise
@@ -96,9 +98,16 @@ class LearnerGroup:
         """Writes the present weights to `segment_path` as version `version`; the engines must be done with the one before."""
         return self._call("publish", version)[0]
 
+    def save(self, folder: Path) -> None:
+        """Writes all that another learner needs to go on from here into the existing `folder`.
+
+        Raises `OSError` for what the disk refuses; the learner can go on.
+        """
+        self._to_disk("save", folder)
+
     def export(self, path: Path) -> None:
-        """Writes the present weights as a Hugging Face directory, tokenizer included."""
-        self._call("export", path)
+        """Writes the present weights as a Hugging Face directory, tokenizer included. Raises `OSError` as `save` does."""
+        self._to_disk("export", path)
 
     def close(self) -> None:
         """Ends the ranks and removes the segment, whatever state they are in."""
@@ -123,6 +132,11 @@ class LearnerGroup:
     def _call(self, method: str, *arguments: Any) -> list[Any]:
         """Calls `method` on all ranks; their answers in order."""
         return self._wait(method, [getattr(rank, method).remote(*arguments) for rank in self._ranks])
+
+    def _to_disk(self, method: str, path: Path) -> None:
+        for failure in self._call(method, path):
+            if failure is not None:
+                raise failure
 
     def _wait(self, method: str, answers: list[ray.ObjectRef]) -> list[Any]:
         results: list[Any] = [None] * len(answers)

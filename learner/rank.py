@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from ray.util import get_node_ip_address
+from safetensors import SafetensorError
 from transformers.utils.logging import disable_progress_bar
 
+from learner import checkpoint
 from learner.policy import Policy
 from learner.publish import Publisher
 from learner.reference import Reference
@@ -67,15 +69,18 @@ class Rank:
         }
         join_process_group(self.spec.device, self.config.learner.timeout_s)
 
-    def load(self) -> None:
-        """Loads the model and partitions it over the ranks."""
+    def load(self, saved: Path | None = None) -> None:
+        """Loads the model and partitions it over the ranks; takes up the state in the folder `saved`, if there is one."""
         learner, spec = self.config.learner, self.spec
+        self.layout = checkpoint.Layout.of(learner)
         policy = self._policy(gradient_checkpointing=learner.gradient_checkpointing)
-        engine, optimizer = build_engine(policy, learner, spec.persistence_threshold)
+        load_universal = saved is not None and not self.layout.reads(checkpoint.saved_layout(saved))
+        engine, optimizer = build_engine(policy, learner, spec.persistence_threshold, load_universal=load_universal)
+        counts = {} if saved is None else checkpoint.load(engine, optimizer, learner, saved)
         reference = None
         if self.config.algo.kl_coef:
             reference = Reference(self._policy(), learner, spec.persistence_threshold, engine.device)
-        self.updater = Updater(engine, optimizer, self.config, reference)
+        self.updater = Updater(engine, optimizer, self.config, reference, **counts)
         bucket_bytes = learner.publish_bucket_mib << 20
         self.publisher = Publisher(policy.model, spec.segment_path, bucket_bytes=bucket_bytes, writer=spec.rank == 0)
 
@@ -98,9 +103,20 @@ class Rank:
         """See `Publisher.publish`; None on all ranks but 0."""
         return self.publisher.publish(version)
 
-    def export(self, path: Path) -> None:
-        """Writes the present weights as a Hugging Face directory."""
-        self.publisher.export(path, self.spec.model_path)
+    def save(self, folder: Path) -> OSError | None:
+        """See `learner.checkpoint.save`."""
+        counts = {"skipped_in_a_row": self.updater.skipped_in_a_row}
+        return checkpoint.save(self.updater.engine, self.layout, folder, counts)
+
+    def export(self, path: Path) -> OSError | None:
+        """Writes the present weights as a Hugging Face directory; what the disk refused, if it did."""
+        try:
+            self.publisher.export(path, self.spec.model_path)
+        except (OSError, SafetensorError) as error:
+            if failure := checkpoint.disk_failure(error):
+                return failure
+            raise
+        return None
 
     def close(self) -> None:
         """Removes the published segment and leaves the process group."""

@@ -30,16 +30,23 @@ from tandem.rollout import Group
 class Updater:
     """Trains the policy in `engine` on one step's groups at a time; every rank has one and all get the same groups.
 
-    `reference` is the model that a Kullback-Leibler term draws the policy towards, if there is one.
+    `reference` is the model that a Kullback-Leibler term draws the policy towards, if there is one; `skipped_in_a_row` how many
+    optimizer steps were skipped last.
     """
 
     def __init__(
-        self, engine: DeepSpeedEngine, optimizer: torch.optim.Optimizer, config: Config, reference: Reference | None = None
+        self,
+        engine: DeepSpeedEngine,
+        optimizer: torch.optim.Optimizer,
+        config: Config,
+        reference: Reference | None = None,
+        *,
+        skipped_in_a_row: int = 0,
     ) -> None:
         self.engine, self._optimizer, self._config, self._reference = engine, optimizer, config, reference
         self._rank, self._ranks = dist.get_rank(), dist.get_world_size()
         self._sums: defaultdict[str, Tensor] = defaultdict(self._zero)
-        self._skipped_in_a_row = 0
+        self.skipped_in_a_row = skipped_in_a_row
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
         """One optimizer step per mini-batch of training step `step` (from 1); returns the step's metrics, alike on every rank.
@@ -59,7 +66,7 @@ class Updater:
             # Only before the first optimizer step are the learner's weights the ones that wrote the rollouts.
             self.accumulate(mini_batch, count_gap=index == 0 and self._config.algo.old_logprobs == "rollout")
             norms.append(self.step())
-            self._skipped_in_a_row = 0 if math.isfinite(norms[-1]) else self._skipped_in_a_row + 1
+            self.skipped_in_a_row = 0 if math.isfinite(norms[-1]) else self.skipped_in_a_row + 1
         return self._metrics(norms) | {"learner/lr": lr}
 
     def plan(self, groups: Sequence[Group], step: int) -> list[MiniBatch]:
@@ -156,7 +163,7 @@ class Updater:
             "policy/ratio_mean": sums["ratio"] / sums["tokens"],
             "policy/entropy": sums["entropy"] / sums["tokens"],
             "grad/skipped": float(len(norms) - len(finite)),
-            "grad/skipped_in_a_row": float(self._skipped_in_a_row),
+            "grad/skipped_in_a_row": float(self.skipped_in_a_row),
             "learner/tokens": sums["real"],
             "learner/useful_token_fraction": sums["real"] / sums["padded"],
         }

@@ -35,7 +35,7 @@ def join_process_group(device: str, timeout_s: float) -> None:
     )
 
 
-def engine_config(config: LearnerConfig, persistence_threshold: int) -> dict[str, Any]:
+def engine_config(config: LearnerConfig, persistence_threshold: int, *, load_universal: bool = False) -> dict[str, Any]:
     """DeepSpeed's own configuration for ours.
 
     Raises `ValueError` for bfloat16 without ZeRO, which would have no float32 master weights.
@@ -60,6 +60,7 @@ def engine_config(config: LearnerConfig, persistence_threshold: int) -> dict[str
         "zero_optimization": zero,
         "zero_force_ds_cpu_optimizer": False,  # torch's fused AdamW needs no compiler
         "steps_per_print": None,
+        "checkpoint": {"load_universal": load_universal},
     }
 
 
@@ -69,11 +70,12 @@ def offloaded_parameters(config: LearnerConfig) -> dict[str, Any]:
 
 
 def build_engine(
-    policy: Policy, config: LearnerConfig, persistence_threshold: int
+    policy: Policy, config: LearnerConfig, persistence_threshold: int, *, load_universal: bool = False
 ) -> tuple[DeepSpeedEngine, torch.optim.AdamW]:
     """The policy under ZeRO, and the AdamW inside it, whose parameter groups take the learning rate.
 
-    Under stage 3, parameters of fewer than `persistence_threshold` elements stay whole on every rank.
+    Under stage 3, parameters of fewer than `persistence_threshold` elements stay whole on every rank. `load_universal`: whether
+    it is to load a checkpoint in the universal format.
     """
     on_cpu = config.offload_optimizer or get_accelerator().device_name() == "cpu"
     optimizer = torch.optim.AdamW(
@@ -83,7 +85,8 @@ def build_engine(
         eps=config.eps,
         fused=on_cpu,  # one pass over the weights instead of six
     )
-    engine, *_ = deepspeed.initialize(model=policy, optimizer=optimizer, config=engine_config(config, persistence_threshold))
+    plan = engine_config(config, persistence_threshold, load_universal=load_universal)
+    engine, *_ = deepspeed.initialize(model=policy, optimizer=optimizer, config=plan)
     return engine, optimizer
 
 

@@ -263,6 +263,18 @@ class GuardConfig:
 
 
 @dataclass
+class CheckpointConfig:
+    """What a run can be resumed from."""
+
+    save_every: int = 20
+    """training steps between two checkpoints; there is one after the last step too; 0: none is written"""
+    keep_last: int = 2
+    """checkpoints to keep, older ones are removed once a new one is complete; 0: all"""
+    export: bool = False
+    """write the senior as a Hugging Face directory too, as often as a checkpoint; these are all kept"""
+
+
+@dataclass
 class LogConfig:
     """What a run leaves behind."""
 
@@ -280,6 +292,9 @@ class Config:
 
     name: str = ""
     """the run folder's name; empty: from the date and time"""
+    resume: str = ""
+    """`auto` goes on with the run `name` after its newest intact checkpoint, or begins it; a run folder goes on likewise, and a
+    folder in its checkpoints/ after that one; empty: a new run"""
     seed: int = 1
     steps: int = 60
     cache_dir: str = "~/.cache/tandem"
@@ -304,6 +319,7 @@ class Config:
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
     @property

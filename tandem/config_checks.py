@@ -203,6 +203,8 @@ RANGES = [
     ("eval.sampling.max_tokens", 1, math.inf),
     ("guard.senior_fraction_tolerance", 0, 1),
     ("guard.max_skipped_updates", 0, math.inf),
+    ("checkpoint.save_every", 0, math.inf),
+    ("checkpoint.keep_last", 0, math.inf),
     ("log.samples_per_step", 0, math.inf),
 ]
 POSITIVE = [

@@ -8,10 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from tandem.rollout import BASE_VERSION, SENIOR, Group
+
+
+class Place(NamedTuple):
+    """Where a run is in its stream of problems."""
+
+    position: int = 0
+    """the first that was never begun"""
+    unfinished: Sequence[int] = ()
+    """those before it that were begun and not taken by the learner: a resumed run writes them again"""
+
+
+START = Place()
 
 
 def oldest_version(group: Group) -> int | None:
@@ -34,9 +47,8 @@ class Lookahead:
     the one that will learn from it, all groups before it taken in turn: so the engines write while the learner learns, yet
     never further ahead than that. A group that took so long that others overtook it may still become too old; it is dropped.
 
-    After `steps` batches nothing more is begun (None: there is no end). `version` is the engines' at the start; `position` the
-    first in the stream that was never begun, `unfinished` those before it that were begun and not taken. Pure bookkeeping: it
-    neither waits nor writes.
+    After `steps` batches nothing more is begun (None: there is no end). `version` is the engines' at the start, `place` where
+    in the stream it starts. Pure bookkeeping: it neither waits nor writes.
     """
 
     def __init__(
@@ -46,27 +58,25 @@ class Lookahead:
         *,
         steps: int | None = None,
         version: int = BASE_VERSION,
-        position: int = 0,
-        unfinished: Sequence[int] = (),
+        place: Place = START,
     ) -> None:
         self._batch, self._max_staleness = batch, max_staleness
         self._wanted = math.inf if steps is None else batch * steps
         self.version = version
         """of the weights in the engines, which is the learner's too whenever it takes groups"""
-        self.position = position
-        """the next one in the stream that was never begun"""
+        self._position = place.position
         self.dropped = 0
         """groups that became too old"""
         self._first_version = version
         self._taken = 0
-        self._again = sorted(unfinished, reverse=True)
+        self._again = sorted(place.unfinished, reverse=True)
         self._in_flight: set[int] = set()
         self._finished: dict[int, Group] = {}
 
     @property
-    def unfinished(self) -> list[int]:
-        """Positions that were begun and not taken: what a resumed run must write again."""
-        return sorted({*self._again, *self._in_flight, *self._finished})
+    def place(self) -> Place:
+        """Where a run that is resumed from here goes on."""
+        return Place(self._position, sorted({*self._again, *self._in_flight, *self._finished}))
 
     def begin(self) -> int | None:
         """The position of the next group to write; None while no other may be begun."""
@@ -77,7 +87,7 @@ class Lookahead:
         if self._again:
             position = self._again.pop()
         else:
-            position, self.position = self.position, self.position + 1
+            position, self._position = self._position, self._position + 1
         self._in_flight.add(position)
         return position
 

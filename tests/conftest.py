@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -23,6 +25,9 @@ from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.rollout import Prompt
 from tandem.zoo import sentinel_token_id
+
+if TYPE_CHECKING:  # it imports DeepSpeed, which takes seconds
+    from learner_ranks import Ranks
 
 CACHE = Path(os.environ.get("TANDEM_CACHE", "~/.cache/tandem")).expanduser()
 set_environment(CACHE)
@@ -99,3 +104,35 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A private Ray cluster that leaves nothing behind."""
     with ray_cluster(logs=tmp_path_factory.mktemp("ray") / "logs"):
         yield
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte, where the tests may mount one."""
+    (path := tmp_path / "small_disk").mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", path], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield path
+    subprocess.run(["umount", path], check=True)
+
+
+@pytest.fixture(scope="session")
+def ranks(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Ranks]]:
+    """One learner rank alone and a pair, to be reloaded by each test."""
+    from learner_ranks import Ranks
+
+    groups = {count: Ranks(count, tmp_path_factory.mktemp("segments")) for count in (1, 2)}
+    for group in groups.values():
+        group.join()
+    yield groups
+    for group in groups.values():
+        group.end()
+
+
+@pytest.fixture(scope="session")
+def model_paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A tiny random Qwen3 with tied embeddings and one without."""
+    from learner_ranks import save_models
+
+    return save_models(tmp_path_factory.mktemp("models"))

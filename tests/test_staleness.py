@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from random_rollouts import random_groups
 
 from tandem.rollout import JUNIOR, Group
-from tandem.staleness import Lookahead, mean_staleness, oldest_version
+from tandem.staleness import Lookahead, Place, mean_staleness, oldest_version
 
 
 def group_of(*versions: int) -> Group:
@@ -94,8 +94,8 @@ def test_what_was_begun_and_not_learnt_from_is_written_again_after_a_resume() ->
         ahead.finish(position, group_of(0))
     ahead.take(2)
     ahead.advance(1)
-    assert (ahead.position, ahead.unfinished) == (4, [2, 3])
-    resumed = Lookahead(2, 1, version=1, position=ahead.position, unfinished=ahead.unfinished)
+    assert ahead.place == Place(4, [2, 3])
+    resumed = Lookahead(2, 1, version=1, place=ahead.place)
     assert [resumed.begin() for _ in range(5)] == [2, 3, 4, 5, None]
 
 

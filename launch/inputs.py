@@ -1,0 +1,42 @@
+"""What a run begins with: models, problems, and where to go on, all read and checked before anything is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from launch.checkpoints import Checkpoint
+from launch.local_cluster import gpu_share
+from launch.resume import find_resumption
+from launch.run_folder import RunFolder
+from tandem.authors import Authors, load_authors
+from tandem.config import Config
+from tandem.data.problems import ProblemSet, load_problems
+from tandem.data.prompts import encode
+from tandem.rollout import Prompt
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What `read_inputs` found."""
+
+    config: Config
+    gpus: float
+    """of every rollout replica and every learner rank"""
+    authors: Authors
+    problems: ProblemSet
+    held_out: list[Prompt]
+    """what the senior is evaluated on"""
+    folder: RunFolder
+    checkpoint: Checkpoint | None
+    """after which the run goes on; None: from the beginning"""
+    warnings: tuple[str, ...]
+
+
+def read_inputs(config: Config) -> Inputs:
+    """What a run as `config` says begins with. Raises `ConfigError` for what cannot be used."""
+    gpus, resumption = gpu_share(config), find_resumption(config)
+    folder, authors = RunFolder(config, resumption), load_authors(config)
+    problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers)
+    held_out, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data)
+    problems.train.batch(0, config.rollout.prompts_per_step)  # so that too few problems are an error now
+    return Inputs(config, gpus, authors, problems, held_out, folder, resumption.checkpoint, resumption.warnings)

@@ -1,0 +1,103 @@
+"""An engine for tests that is deterministic: one token at a time, drawn by a hash of rollout and position."""
+
+from __future__ import annotations
+
+import copy
+import zlib
+from asyncio import run
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from transformers import AutoModelForCausalLM
+
+from actors.rollout import GroupTask
+from actors.rollout_pool import RolloutPool
+from launch.inputs import Inputs
+from tandem.authors import Authors
+from tandem.cogen import Limits, Token, cogenerate
+from tandem.rollout import BASE_VERSION, FROZEN_VERSION, JUNIOR, SENIOR, Group, Rollout, StopReason
+from tandem.schedule import Pen
+from tandem.weights import PublishedWeights, WeightSegment, checksum
+
+AT_A_TIME = 4
+
+
+class PlainSession:
+    """A session (see `tandem.cogen.Session`) that reads the whole text for every token."""
+
+    def __init__(self, model: torch.nn.Module, version: int, rollout_id: str, temperature: float) -> None:
+        self._model, self._version, self._temperature = model, version, temperature
+        self._seed = zlib.crc32(rollout_id.encode())
+        self._known: list[int] = []
+        self.stop_reason: StopReason | None = None
+
+    def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
+        self._known += heard
+
+    @torch.no_grad()
+    async def read(self) -> list[Token]:
+        logits = self._model(torch.tensor([self._known])).logits[0, -1]
+        logprobs = (logits / self._temperature).log_softmax(-1)
+        chance = np.random.default_rng((self._seed, len(self._known))).random()
+        token = min(int(torch.searchsorted(logprobs.double().exp().cumsum(0), chance)), len(logprobs) - 1)
+        self._known.append(token)
+        return [Token(token, float(logprobs[token]), self._version)]
+
+    async def close(self) -> None:
+        pass
+
+
+class Lockstep:
+    """Answers the calls of `actors.rollout.RolloutActor` in the caller's process, one after the other (see
+    `actors.replica.Replica`)."""
+
+    def __init__(self, authors: Authors) -> None:
+        self._authors = authors
+        self._models = {author: AutoModelForCausalLM.from_pretrained(authors.senior) for author in (SENIOR, JUNIOR)}
+        self._versions = {SENIOR: BASE_VERSION, JUNIOR: FROZEN_VERSION}
+
+    def call(self, method: str, *arguments: Any) -> ray.ObjectRef:
+        return ray.put(getattr(self, method)(*arguments))
+
+    def start(self) -> int:
+        return AT_A_TIME
+
+    def write_group(self, task: GroupTask) -> Group:
+        rollouts = [self._write(task, *identity) for identity in zip(task.rollout_ids, task.seeds, strict=True)]
+        return Group(task.prompt, rollouts)
+
+    def _write(self, task: GroupTask, rollout_id: str, seed: int) -> Rollout:
+        sessions = {
+            author: PlainSession(model, self._versions[author], f"{rollout_id}/{author}", task.temperature)
+            for author, model in self._models.items()
+            if author == SENIOR or not task.schedule.solo
+        }
+        limits = Limits(task.max_tokens, self._authors.context, frozenset(self._authors.eos_ids))
+        prompt = task.prompt.token_ids
+        rollout = run(cogenerate(rollout_id, prompt, sessions, task.schedule, self._authors.boundaries, seed, limits))
+        rollout.text = self._authors.tokenizer.decode(rollout.token_ids, skip_special_tokens=True)
+        return rollout
+
+    def receive_weights(self, published: PublishedWeights) -> int:
+        segment = WeightSegment(published.path, published.layout)
+        assert segment.checksum() == published.checksum
+        self._models[SENIOR].load_state_dict(copy.deepcopy(dict(segment.tensors())), strict=False)
+        self._versions[SENIOR] = published.version
+        return published.version
+
+    def checksums(self, author: int) -> list[str]:
+        return [checksum(self._models[author].named_parameters())]
+
+    def close(self) -> None:
+        pass
+
+    def kill(self) -> None:
+        pass
+
+
+def start_lockstep(inputs: Inputs, done: int) -> RolloutPool:
+    """What `launch.parts.start_engines` is to vLLM's engines."""
+    return RolloutPool(inputs.config, [Lockstep(inputs.authors)])
