@@ -37,9 +37,9 @@ class PlainSession:
     def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
         self._known += heard
 
-    @torch.no_grad()
     async def read(self) -> list[Token]:
-        logits = self._model(torch.tensor([self._known])).logits[0, -1]
+        with torch.no_grad():
+            logits = self._model(torch.tensor([self._known])).logits[0, -1]
         logprobs = (logits / self._temperature).log_softmax(-1)
         chance = np.random.default_rng((self._seed, len(self._known))).random()
         token = min(int(torch.searchsorted(logprobs.double().exp().cumsum(0), chance)), len(logprobs) - 1)

@@ -18,7 +18,7 @@ from actors.rollout_pool import RolloutError, RolloutPool
 from tandem.config import Config, SamplingConfig
 from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import Schedule
-from tandem.staleness import Lookahead, oldest_version
+from tandem.staleness import Lookahead, Place, oldest_version
 
 SAMPLING = SamplingConfig(max_tokens=20)
 BATCH = 4
@@ -116,3 +116,9 @@ def test_in_turn_the_positions_follow_each_other_and_stragglers_are_counted(pool
 def test_what_fails_in_the_writing_is_raised_where_the_groups_are_awaited(pool: RolloutPool) -> None:
     with writes_ahead(pool, Lookahead(BATCH, 1), "fails") as ahead, pytest.raises(RolloutError, match="no such thing"):
         ahead.take(BATCH)
+
+
+def test_in_turn_what_another_run_left_unfinished_comes_first(pool: RolloutPool) -> None:
+    with WritesInTurn(pool, tasks(pool, "0"), SAMPLING.max_tokens, place=Place(8, [2, 5, 6])) as writing:
+        assert problem_ids(writing.take(2)) == ["2", "5"] and writing.place == Place(8, [6])
+        assert problem_ids(writing.take(3)) == ["6", "8", "9"] and writing.place == Place(10, [])

@@ -178,6 +178,22 @@ def test_an_interrupted_run_leaves_no_process_behind(
 
 @pytest.mark.timeout(660)
 @pytest.mark.slow
+def test_a_lost_run_goes_on_with_another_number_of_ranks(start: Any, tmp_path: Path) -> None:
+    common = ["eval.problems=16", "checkpoint.save_every=2", "resume=auto"]
+    process = start("steps=500", "learner.ranks=2", *common)
+    assert any(line.startswith("[5/500]") for line in process.stdout)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    output, _ = (process := start("steps=8", "learner.zero_stage=3", *common)).communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert "going on after step 4" in output
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [row["weights/version"] for row in rows] == list(range(9))
+    assert all(row["logprob/gap_mean"] < 1e-3 for row in rows[1:]), "the engines have the weights that were restored"
+
+
+@pytest.mark.timeout(660)
+@pytest.mark.slow
 def test_three_steps_of_a_real_language_model(start: Any, tmp_path: Path) -> None:
     output, _ = (process := start("steps=3", "model=smollm2", "eval.problems=16")).communicate(timeout=600)
     assert process.returncode == 0, output
