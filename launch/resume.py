@@ -60,6 +60,10 @@ FREE = (
 """Keys, or groups of them, that decide where and how a run computes, or what it says of itself. All others draw a warning."""
 
 
+INTERCHANGEABLE = ({0}, {1, 2}, {3})
+"""ZeRO stages that read each other's checkpoints: DeepSpeed's universal format is not the same for all of them."""
+
+
 class Resumption(NamedTuple):
     """What `resume` came to."""
 
@@ -117,10 +121,10 @@ def _differences(config: Config, checkpoint: Checkpoint) -> Iterator[str]:
     saved = load(OmegaConf.load(checkpoint.path / "config.yaml"))  # type: ignore[arg-type]
     if config.steps < checkpoint.step:
         raise ConfigError(f"steps={config.steps}: {checkpoint.path} was written after more; give at least {checkpoint.step}")
-    if (config.learner.zero_stage == 0) != (saved.learner.zero_stage == 0):
+    if not any({config.learner.zero_stage, saved.learner.zero_stage} <= stages for stages in INTERCHANGEABLE):
         raise ConfigError(
-            f"learner.zero_stage={config.learner.zero_stage}: {checkpoint.path} was written with {saved.learner.zero_stage}, "
-            f"and 0 and the others do not read each other's; choose {saved.learner.zero_stage}"
+            f"learner.zero_stage={config.learner.zero_stage}: {checkpoint.path} was written with {saved.learner.zero_stage}; "
+            "only 1 and 2 read each other's; choose that"
         )
     changed = [key for key in keys(Config) if attrgetter(key)(config) != attrgetter(key)(saved)]
     refused = [

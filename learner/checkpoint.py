@@ -47,7 +47,7 @@ class Layout:
 
     def reads(self, saved: Layout) -> bool:
         """Whether DeepSpeed loads what was saved as `saved` without converting it; without ZeRO every rank has everything."""
-        return saved == self or (saved.zero_stage == self.zero_stage == 0 and saved.dtype == self.dtype)
+        return saved == self or saved.zero_stage == self.zero_stage == 0
 
 
 def saved_layout(folder: Path) -> Layout:
@@ -120,6 +120,9 @@ def load(engine: DeepSpeedEngine, optimizer: torch.optim.Optimizer, config: Lear
         dist.barrier()
     loaded, others = engine.load_checkpoint(str(source), tag=TAG)
     assert loaded, f"DeepSpeed found nothing to load in {source}"
+    for state in optimizer.state.values():
+        # Converted to ZeRO-3, all groups of parameters would count their steps in one tensor.
+        state["step"] = state["step"].clone()
     # DeepSpeed restores the checkpoint's, and under ZeRO-3 those of the first group of parameters for all.
     for group, ours in zip(optimizer.param_groups, settings, strict=True):
         group.update(ours)

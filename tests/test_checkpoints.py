@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from omegaconf import OmegaConf
 from launch.checkpoints import SET_ASIDE, Checkpoint, Checkpoints, State
 from launch.console import TrainingConsole
 from launch.parts import Parts
-from launch.resume import find_resumption
+from launch.resume import FIXED, FREE, find_resumption
 from launch.run_folder import RunFolder
 from launch.sealed import MANIFEST, PARTIAL
 from tandem.config import CheckpointConfig, Config, ConfigError, load
@@ -243,7 +244,8 @@ def test_a_full_disk_keeps_what_there_is_and_says_so(small_disk: Path, capsys: p
         ({"rollout__group_size": 4, "data__max_prompt_tokens": 80}, r"(?s)data.max_prompt_tokens=80.*\nrollout.group_size=4"),
         ({"junior": ["/a/junior"]}, r"junior=\['/a/junior'\]: .* was written with \['self'\]"),
         ({"learner__dtype": "bfloat16"}, "learner.dtype=bfloat16: .* was written with float32"),
-        ({"learner__zero_stage": 0}, "learner.zero_stage=0: .* was written with 1, .*; choose 1"),
+        ({"learner__zero_stage": 0}, "learner.zero_stage=0: .* was written with 1; only 1 and 2 read"),
+        ({"learner__zero_stage": 3}, "learner.zero_stage=3: .* was written with 1; only 1 and 2 read"),
     ],
 )
 def test_what_would_be_another_run_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -256,7 +258,7 @@ def test_what_would_be_another_run_is_refused(tmp_path: Path, changes: dict[str,
 @pytest.mark.parametrize(
     ("changes", "warned"),
     [
-        ({"steps": 100, "learner__ranks": 2, "learner__zero_stage": 3, "learner__micro_batch_tokens": 99}, []),
+        ({"steps": 100, "learner__ranks": 2, "learner__zero_stage": 2, "learner__micro_batch_tokens": 99}, []),
         ({"rollout__replicas": 3, "eval__every": 5, "guard__max_logprob_gap": 1.0, "checkpoint__save_every": 1}, []),
         ({"learner__lr": 1e-5}, ["warning: learner.lr was 0.0002 so far and is 1e-05 from here on"]),
         ({"algo__kl_coef": 0.1}, ["warning: algo.kl_coef was 0.0 so far and is 0.1 from here on"]),
@@ -274,6 +276,12 @@ def test_what_changes_the_training_draws_a_warning(tmp_path: Path, changes: dict
     found = find_resumption(settings(tmp_path, resume="auto", **changes))
     assert list(found.warnings) == warned
     assert found.checkpoint is not None and found.checkpoint.step == 2
+
+
+def test_the_lists_of_keys_name_keys_that_exist() -> None:
+    for listed in (*FIXED, *FREE):
+        attrgetter(listed)(Config())
+    assert not set(FIXED) & set(FREE)
 
 
 def test_other_packages_draw_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

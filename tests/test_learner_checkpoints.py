@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,58 +40,51 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def saved_and_trained_on(
-    ranks: dict[int, Ranks], path: str, spread: Spread, folder: Path
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], int]:
-    """Two steps, a checkpoint in `folder`, two more: the float32 weights before and after them, and the published checksum."""
-    learner = ranks[spread.ranks]
-    learner("reload", spread.config(), path)
-    train(learner, path, (1, 2))
-    assert learner("save", folder) is None
-    before = learner("master_weights")
-    train(learner, path, (3, 4))
-    return before, learner("master_weights"), learner("publish", 4).checksum
-
-
-@pytest.mark.parametrize("spread", [Spread(2, 0), Spread(1, 1), Spread(2, 2), Spread(2, 3), Spread(2, 2, "bfloat16")])
-def test_as_many_ranks_go_on_as_if_nothing_had_happened(
-    ranks: dict[int, Ranks], model_paths: dict[str, str], folder: Path, spread: Spread
-) -> None:
-    path, learner = model_paths["tied"], ranks[spread.ranks]
-    before, after, checksum = saved_and_trained_on(ranks, path, spread, folder)
-    learner("reload", spread.config(), path, folder)
-    restored = learner("master_weights")
-    assert all(np.array_equal(restored[name], before[name]) for name in before)
-    train(learner, path, (3, 4))
-    resumed = learner("master_weights")
-    assert all(np.array_equal(resumed[name], after[name]) for name in after)
-    assert learner("publish", 4).checksum == checksum
+def assert_equal(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    """Every tensor, bit by bit."""
+    assert got.keys() == expected.keys()
+    assert all(np.array_equal(got[name], expected[name]) for name in expected)
 
 
 @pytest.mark.parametrize(
     ("spread", "other"),
     [
-        (Spread(1, 1), Spread(2, 1)),
-        (Spread(2, 1), Spread(1, 1)),
+        (Spread(2, 1), Spread(1, 2)),
         (Spread(1, 2), Spread(2, 2)),
-        (Spread(2, 2), Spread(1, 2)),
-        (Spread(1, 3), Spread(2, 3)),
         (Spread(2, 3), Spread(1, 3)),
-        (Spread(2, 0), Spread(1, 0)),
-        (Spread(2, 1), Spread(1, 3)),
-        (Spread(2, 3), Spread(2, 2)),
-        (Spread(1, 2, "bfloat16"), Spread(2, 2, "bfloat16")),
-        (Spread(2, 3, "bfloat16"), Spread(1, 3, "bfloat16")),
+        (Spread(2, 2, "bfloat16"), Spread(1, 2, "bfloat16")),
+        *(
+            pytest.param(*spreads, marks=pytest.mark.slow)
+            for spreads in [
+                (Spread(1, 1), Spread(2, 1)),
+                (Spread(2, 2), Spread(1, 1)),
+                (Spread(1, 3), Spread(2, 3)),
+                (Spread(2, 0), Spread(1, 0)),
+                (Spread(2, 3, "bfloat16"), Spread(1, 3, "bfloat16")),
+            ]
+        ),
     ],
 )
-def test_other_ranks_go_on_too(
+def test_as_many_ranks_or_others_go_on_as_if_nothing_had_happened(
     ranks: dict[int, Ranks], model_paths: dict[str, str], folder: Path, spread: Spread, other: Spread
 ) -> None:
-    path, learner = model_paths["untied"], ranks[other.ranks]
-    before, after, _ = saved_and_trained_on(ranks, path, spread, folder)
+    path, learner = model_paths["untied"], ranks[spread.ranks]
+    learner("reload", spread.config(), path)
+    train(learner, path, (1, 2))
+    assert learner("save", folder) is None
+    before = learner("master_weights")
+    train(learner, path, (3, 4))
+    after, checksum = learner("master_weights"), learner("publish", 4).checksum
+
+    learner("reload", spread.config(), path, folder)
+    assert_equal(learner("master_weights"), before)
+    train(learner, path, (3, 4))
+    assert_equal(learner("master_weights"), after)
+    assert learner("publish", 4).checksum == checksum
+
+    learner = ranks[other.ranks]
     learner("reload", other.config(), path, folder)
-    restored = learner("master_weights")
-    assert all(np.array_equal(restored[name], before[name]) for name in before)
+    assert_equal(learner("master_weights"), before)
     train(learner, path, (3, 4))
     # Without the optimizer's moments the two steps would be others altogether.
     moved = {name: after[name] - before[name] for name in after}
@@ -121,14 +115,15 @@ def test_the_skipped_steps_are_counted_on(ranks: dict[int, Ranks], model_paths: 
     for group in bad:
         group.advantages[:] = np.nan
     ranks[2]("reload", Spread(2, 3).config(), model_paths["tied"])
-    assert ranks[2]("update", bad, 1)["grad/skipped_in_a_row"] == 2
+    train(ranks[2], model_paths["tied"], (1,))
+    assert ranks[2]("update", bad, 2)["grad/skipped_in_a_row"] == 2
     ranks[2]("save", folder)
     for other in (Spread(2, 3), Spread(1, 3)):
         ranks[other.ranks]("reload", other.config(), model_paths["tied"], folder)
-        assert ranks[other.ranks]("update", bad, 2)["grad/skipped_in_a_row"] == 4
+        assert ranks[other.ranks]("update", bad, 3)["grad/skipped_in_a_row"] == 4
 
 
-@pytest.mark.parametrize("spread", [Spread(1, 1), Spread(2, 2), Spread(2, 3, "bfloat16")])
+@pytest.mark.parametrize("spread", [Spread(1, 1), Spread(2, 3, "bfloat16")])
 def test_saved_rollouts_give_the_same_weights_bit_by_bit(
     ranks: dict[int, Ranks], model_paths: dict[str, str], spread: Spread
 ) -> None:
@@ -152,8 +147,8 @@ def test_a_full_disk_stops_no_learner(ranks: dict[int, Ranks], model_paths: dict
         (folder := small_disk / "learner").mkdir()
         assert "No space left on device" in str(learner("save", folder))
         assert "No space left on device" in str(learner("export", small_disk / "senior"))
-        for file in small_disk.rglob("*.*"):
-            file.unlink()
+        for left in small_disk.iterdir():
+            left.unlink() if left.is_file() else shutil.rmtree(left)
         train(learner, path, (2,))
 
 
@@ -164,6 +159,7 @@ def test_a_group_saves_and_takes_up(ranks: dict[int, Ranks], model_paths: dict[s
     ranks[1]("save", folder)
     with LearnerGroup(config, path, SENTINEL, saved=folder) as learner:
         assert learner.publish(2).checksum == ranks[1]("publish", 2).checksum
-        with pytest.raises(OSError, match="No such file"):
-            learner.save(folder / "missing" / "folder")
+        (folder / "again" / "random-0.pt").mkdir(parents=True)  # where a file should go
+        with pytest.raises(IsADirectoryError):
+            learner.save(folder / "again")
         assert learner.update(on_policy_groups(path, seed=3), 3)["grad/norm"] > 0
