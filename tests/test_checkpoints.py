@@ -29,7 +29,7 @@ def settings(tmp_path: Path, **changes: Any) -> Config:
     given = OmegaConf.create(
         {
             "name": "first",
-            "log": {"dir": str(tmp_path)},
+            "log": {"dir": str(tmp_path), "tensorboard": False},
             "model": {"source": "zoo", "recipe": "plain"},
             "data": {"source": "arith"},
         }

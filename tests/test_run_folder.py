@@ -13,6 +13,8 @@ from builders import judged_group, scheduled_rollout, small_tokenizer
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from launch.checkpoints import Checkpoint
+from launch.resume import Resumption
 from launch.run_folder import RunFolder
 from tandem.config import Config, ConfigError, load
 from tandem.rollout import Group, Verdict
@@ -80,6 +82,19 @@ def test_tensorboard_shows_the_same_numbers(settings: Config) -> None:
     for key in {key for row in ROWS for key in row}:
         expected = [(row["step"], row[key]) for row in ROWS if key in row]
         assert [(event.step, event.value) for event in events.Scalars(key)] == expected
+
+
+def test_tensorboard_forgets_what_a_resumed_run_does_again(settings: Config) -> None:
+    with RunFolder(settings) as folder:
+        for row in ROWS:
+            folder.log(row)
+    again = Resumption(folder.path, Checkpoint(folder.path / "checkpoints" / "step-000001"))
+    with RunFolder(settings, again) as folder:
+        folder.log({"step": 2, "reward/mean": 1.0})
+    assert folder.rows == [*ROWS[:2], {"step": 2, "reward/mean": 1.0}] == json_lines(folder.path / "metrics.jsonl")
+    events = EventAccumulator(str(folder.path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("reward/mean")] == [(1, 0.25), (2, 1.0)]
 
 
 def test_tensorboard_can_be_turned_off(settings: Config) -> None:
