@@ -13,18 +13,18 @@ from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError
 
 from tandem.config import JudgeConfig
-from tandem.rollout import Group, Verdict
+from tandem.rollout import Group
 from tandem.verify.pool import Judgement, VerifierPool
 
 
 class RewardActor:
-    """Hosts a `VerifierPool`. Its workers end when the actor does, however it ends.
+    """Hosts a `VerifierPool` with the verifier of that dotted path. Its workers end when the actor does, however it ends.
 
     Raises `ValueError` when `config` holds a limit or an answer pattern that cannot be used.
     """
 
-    def __init__(self, config: JudgeConfig) -> None:
-        self._pool = VerifierPool(config.workers, config.timeout_s, config.memory_gib, config.answer_pattern)
+    def __init__(self, config: JudgeConfig, verifier: str = "") -> None:
+        self._pool = VerifierPool(config.workers, config.timeout_s, config.memory_gib, config.answer_pattern, verifier)
 
     def grade(self, items: Sequence[tuple[str, str]]) -> list[Judgement]:
         """The judgements of (gold answer, response) pairs, in their order; see `VerifierPool.grade`."""
@@ -36,7 +36,7 @@ class RewardActor:
 
 
 def judge_groups(actor: ActorHandle, groups: Sequence[Group], timeout_s: float) -> None:
-    """Has `actor` judge every rollout's text and fills in each group's verdicts and rewards: 1 for a correct answer, else 0.
+    """Has `actor` judge every rollout's text and fills in each group's judgements, and rewards that are their scores.
 
     Raises `TimeoutError` when that takes longer than `timeout_s` for all of them.
     """
@@ -46,5 +46,5 @@ def judge_groups(actor: ActorHandle, groups: Sequence[Group], timeout_s: float) 
     except GetTimeoutError as error:
         raise TimeoutError(f"the reward actor did not judge {len(items)} answers within {timeout_s:g} s") from error
     for group in groups:
-        group.verdicts = [next(judgements).verdict for _ in group.rollouts]
-        group.rewards = np.array([verdict is Verdict.CORRECT for verdict in group.verdicts], dtype=np.float32)
+        group.judgements = [next(judgements) for _ in group.rollouts]
+        group.rewards = np.array([judgement.score for judgement in group.judgements], dtype=np.float32)

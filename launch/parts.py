@@ -103,7 +103,7 @@ def started(inputs: Inputs, start_engines: StartsEngines = start_engines) -> Ite
         console.say(f"starting the engines of {config.rollout.replicas} rollout actors ...")
         state = checkpoint.state() if checkpoint else State(BASE_VERSION, START)
         rollouts = stack.enter_context(start_engines(inputs, state.step))
-        judge: Any = ray.remote(num_cpus=0)(RewardActor).remote(config.judge)
+        judge: Any = ray.remote(num_cpus=0)(RewardActor).remote(config.judge, config.data.verifier)
         stack.callback(ray.kill, judge)
         frozen = rollouts.checksums(JUNIOR)
         if checkpoint:

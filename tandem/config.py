@@ -72,6 +72,9 @@ class DataConfig:
     """the field of a JSON line that holds the question"""
     answer_field: str = "answer"
     """the field of a JSON line that holds the answer"""
+    verifier: str = ""
+    """what judges a response: a function `package.module:function` of (gold, response), run in the judge's workers; empty:
+    mathematical equivalence of the final answer"""
     template: str = "{question}"
     """the user message; `{question}` is replaced"""
     chat: bool = True

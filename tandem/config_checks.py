@@ -14,6 +14,7 @@ from tandem.objective.mismatch import CORRECTIONS
 from tandem.objective.policy_loss import POLICY_LOSSES
 from tandem.schedules import SCHEDULES
 from tandem.verify.extract import compile_pattern
+from tandem.verify.pool import check_verifier
 
 if TYPE_CHECKING:
     from tandem.config import Config
@@ -115,6 +116,11 @@ def problems(config: Config) -> Iterator[str]:
         compile_pattern(config.judge.answer_pattern)
     except ValueError as error:
         yield str(error)
+    if config.data.verifier and config.judge.memory_gib > 0:
+        try:
+            check_verifier(config.data.verifier, config.judge.memory_gib)
+        except ValueError as error:
+            yield str(error)
 
 
 def _translation_problems(config: Config) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The nouns of tandem training: problem, prompt, turn, rollout, verdict, group."""
+"""The nouns of tandem training: problem, prompt, turn, rollout, group."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
+
+from tandem.verify.judgement import Judgement, Verdict
 
 JUNIOR = 0
 """The junior's value in an authorship mask."""
@@ -37,16 +39,6 @@ class StopReason(StrEnum):
     """The author emitted an end-of-sequence token."""
     LENGTH = "length"
     """What was left of the budget or the context was spent."""
-
-
-class Verdict(StrEnum):
-    """What the verifier says of a rollout's final answer."""
-
-    CORRECT = "correct"
-    WRONG = "wrong"
-    UNPARSABLE = "unparsable"
-    TIMEOUT = "timeout"
-    ERROR = "error"
 
 
 @dataclass(frozen=True)
@@ -139,8 +131,14 @@ class Group:
 
     prompt: Prompt
     rollouts: list[Rollout]
-    verdicts: list[Verdict] = field(default_factory=list)
+    judgements: list[Judgement] = field(default_factory=list)
+    """one for each rollout, set by the judge"""
     rewards: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     """float32 [G], set by the judge"""
     advantages: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     """float32 [G], set by `tandem.objective.advantage`"""
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """The verdict on each rollout, once they are judged."""
+        return [judgement.verdict for judgement in self.judgements]

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen3
 from tandem.data.arith import draw, plain
 from tandem.rollout import FROZEN_VERSION, EndReason, Group, Problem, Prompt, Rollout, Verdict
 from tandem.schedule import Schedule, replay
+from tandem.verify.judgement import plain_judgement
 from tandem.zoo.tokenizer import train_tokenizer
 
 
@@ -96,4 +97,5 @@ def judged_group(rollouts: list[Rollout], verdicts: list[Verdict] | None = None)
     verdicts = verdicts or [Verdict.CORRECT] * len(rollouts)
     rewards = np.array([verdict is Verdict.CORRECT for verdict in verdicts], np.float32)
     prompt = Prompt(Problem("arith/0", "How many?", "7"), (1, 2, 3))
-    return Group(prompt, rollouts, verdicts, rewards, advantages=rewards - rewards.mean())
+    judgements = [plain_judgement(verdict) for verdict in verdicts]
+    return Group(prompt, rollouts, judgements, rewards, advantages=rewards - rewards.mean())

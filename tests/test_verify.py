@@ -16,11 +16,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tandem.rollout import Verdict
 from tandem.verify.equivalence import judge
 from tandem.verify.extract import compile_pattern, final_answer
+from tandem.verify.judgement import Judgement, Verdict, plain_judgement
 from tandem.verify.plain import Unparsable, settle
-from tandem.verify.pool import Judgement, VerifierPool
+from tandem.verify.pool import VerifierPool, check_verifier
 
 TIMEOUT_S = 1.0
 ENDLESS = "9^{9^9}"
@@ -197,16 +197,16 @@ def test_a_worker_imports_neither_torch_nor_numpy() -> None:
 
 def algebraic(number: int, right: bool) -> tuple[str, str, Judgement]:
     answer = f"{number}\\sqrt{{2}}" if right else f"{number + 1}\\sqrt{{2}}"
-    return f"\\sqrt{{{2 * number**2}}}", boxed(answer), Judgement(Verdict.CORRECT if right else Verdict.WRONG, answer)
+    return f"\\sqrt{{{2 * number**2}}}", boxed(answer), plain_judgement(Verdict.CORRECT if right else Verdict.WRONG, answer)
 
 
 def numeric(number: int, right: bool) -> tuple[str, str, Judgement]:
     answer = f"{number}.0" if right else f"{number}.5"
-    return str(number), boxed(answer), Judgement(Verdict.CORRECT if right else Verdict.WRONG, answer)
+    return str(number), boxed(answer), plain_judgement(Verdict.CORRECT if right else Verdict.WRONG, answer)
 
 
 def unanswered(number: int, right: bool) -> tuple[str, str, Judgement]:
-    return str(number), f"It is {number}.", Judgement(Verdict.UNPARSABLE, None)
+    return str(number), f"It is {number}.", plain_judgement(Verdict.UNPARSABLE, None)
 
 
 kinds = st.sampled_from([algebraic, numeric, unanswered])
@@ -234,7 +234,7 @@ def test_verdicts_are_told_apart_and_keep_their_order(pool: VerifierPool) -> Non
     assert [(j.extracted, j.verdict) for j in judgements if j.extracted] == [
         (answer, verdict) for _, answer, verdict in cases if answer != "\\frac{"
     ]
-    assert judgements[4] == Judgement(Verdict.UNPARSABLE, None)
+    assert judgements[4] == plain_judgement(Verdict.UNPARSABLE, None)
 
 
 HOSTILE = {
@@ -320,3 +320,75 @@ def test_a_limit_that_is_not_positive_is_refused(workers: int, timeout_s: float,
 def test_a_worker_that_cannot_start_is_reported() -> None:
     with VerifierPool(1, 1.0, 0.01) as pool, pytest.raises(RuntimeError, match=r"judge\.memory_gib=0\.01"):
         pool.grade([SQUARE_ROOT])
+
+
+# Verifiers of the user's own
+
+VERIFIERS = """
+import os, time
+
+def same_length(gold, response):
+    return len(gold) == len(response)
+
+def share(gold, response):
+    return int(response) / int(gold)
+
+def sleeps(gold, response):
+    print("to nobody")
+    time.sleep(float(response))
+    return True
+
+class Nested:
+    judge = staticmethod(share)
+
+number = 7
+"""
+
+
+@pytest.fixture(scope="module")
+def verifiers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A module `own_verifiers` that only workers can import."""
+    folder = tmp_path_factory.mktemp("verifiers")
+    (folder / "own_verifiers.py").write_text(VERIFIERS)
+    (folder / "broken_verifiers.py").write_text("raise OSError('no such licence')")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield
+
+
+def graded_by(verifier: str, *items: tuple[str, str]) -> list[Judgement]:
+    with VerifierPool(1, timeout_s=TIMEOUT_S, memory_gib=1.0, verifier=verifier) as pool:
+        return pool.grade(items)
+
+
+@pytest.mark.usefixtures("verifiers")
+def test_a_verifier_of_the_users_own_gives_verdicts_or_degrees() -> None:
+    one, other = graded_by("own_verifiers:same_length", ("abc", "xyz"), ("abc", "\\boxed{abc}"))
+    assert (one, other) == (plain_judgement(Verdict.CORRECT), plain_judgement(Verdict.WRONG))
+    for name in ("share", "Nested.judge"):
+        degrees = graded_by(f"own_verifiers:{name}", ("4", "3"), ("4", "4"), ("4", "?"), ("4", "0"))
+        assert [judgement.score for judgement in degrees] == [0.75, 1.0, 0.0, 0.0]
+        assert [judgement.verdict.value for judgement in degrees] == ["wrong", "correct", "error", "wrong"]
+
+
+@pytest.mark.usefixtures("verifiers")
+def test_a_verifier_of_the_users_own_has_the_same_deadline() -> None:
+    late, soon = graded_by("own_verifiers:sleeps", ("", "1e6"), ("", "0"))
+    assert (late.verdict, soon.verdict) == (Verdict.TIMEOUT, Verdict.CORRECT)
+    assert TIMEOUT_S <= late.seconds < TIMEOUT_S + 1.0
+
+
+@pytest.mark.usefixtures("verifiers")
+@pytest.mark.parametrize(
+    ("verifier", "reason"),
+    [
+        ("own_verifiers.share", "name a function as package.module:function"),
+        ("no_such_module:share", "No module named 'no_such_module'"),
+        ("own_verifiers:none", "has no attribute 'none'"),
+        ("own_verifiers:number", "7 is not a function"),
+        ("broken_verifiers:share", "OSError: no such licence"),
+    ],
+)
+def test_a_verifier_that_cannot_be_loaded_is_named(verifier: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=rf"^data\.verifier={verifier}: .*{reason}"):
+        check_verifier(verifier, memory_gib=1.0)

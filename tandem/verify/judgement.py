@@ -1,0 +1,55 @@
+"""What is said of a response: a verdict, the final answer it was passed on, and a score."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import SupportsFloat
+
+
+class Verdict(StrEnum):
+    """What the verifier says of a rollout's final answer."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    UNPARSABLE = "unparsable"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on one response."""
+
+    verdict: Verdict
+    extracted: str | None
+    """the final answer, as the response states it; None if it states none, or nobody extracted it"""
+    score: float
+    """1 for a correct answer and 0 for any other, unless the verifier knows degrees"""
+    seconds: float = field(default=0.0, compare=False)
+    """from handing it to a worker until the judgement was back; 0 where it took no worker"""
+
+
+def plain_judgement(verdict: Verdict, extracted: str | None = None, seconds: float = 0.0) -> Judgement:
+    """A judgement without degrees: the score is 1 if the answer is correct, else 0."""
+    return Judgement(verdict, extracted, float(verdict is Verdict.CORRECT), seconds)
+
+
+def as_judgement(result: object) -> Judgement:
+    """What a verifier returned, as a judgement: a bool, a number (correct if it is at least 1), a verdict, or a judgement.
+
+    Raises `TypeError` for anything else and `ValueError` for a score that is not finite.
+    """
+    if isinstance(result, Judgement):
+        judgement = Judgement(Verdict(result.verdict), result.extracted, float(result.score))
+    elif isinstance(result, Verdict):
+        judgement = plain_judgement(result)
+    elif isinstance(result, SupportsFloat):  # bool, int, float, or a number type of some library's
+        score = float(result)
+        judgement = Judgement(Verdict.CORRECT if score >= 1 else Verdict.WRONG, None, score)
+    else:
+        raise TypeError(f"a verifier returns a bool, a number, a Verdict or a Judgement, not {result!r:.100}")
+    if not math.isfinite(judgement.score):
+        raise ValueError(f"a score must be finite, not {judgement.score}")
+    return judgement
