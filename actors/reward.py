@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError
@@ -36,7 +35,7 @@ class RewardActor:
 
 
 def judge_groups(actor: ActorHandle, groups: Sequence[Group], timeout_s: float) -> None:
-    """Has `actor` judge every rollout's text and fills in each group's judgements, and rewards that are their scores.
+    """Has `actor` judge every rollout's text and fills in each group's judgements.
 
     Raises `TimeoutError` when that takes longer than `timeout_s` for all of them.
     """
@@ -47,4 +46,3 @@ def judge_groups(actor: ActorHandle, groups: Sequence[Group], timeout_s: float) 
         raise TimeoutError(f"the reward actor did not judge {len(items)} answers within {timeout_s:g} s") from error
     for group in groups:
         group.judgements = [next(judgements) for _ in group.rollouts]
-        group.rewards = np.array([judgement.score for judgement in group.judgements], dtype=np.float32)

@@ -129,6 +129,7 @@ def _sample(step: int, group: Group, tokenizer: PreTrainedTokenizerBase) -> dict
         "turns": turns,
         "end": rollout.end.value,
         "verdict": group.verdicts[0].value,
+        "extracted": group.judgements[0].extracted,
         "reward": float(group.rewards[0]),
         "advantage": float(group.advantages[0]),
     }

@@ -13,7 +13,7 @@ from tandem.config import Config
 from tandem.dynamic_sampling import sample
 from tandem.metrics import PhaseTimer, rollout_metrics
 from tandem.objective.advantage import assign_advantages
-from tandem.objective.overlong import punish_overlong
+from tandem.rewards import assign_rewards
 from tandem.rollout import Group
 from tandem.schedules import schedule_at
 from tandem.staleness import mean_staleness
@@ -58,7 +58,7 @@ def train_step(parts: Parts, step: int) -> dict[str, float]:
             groups = writing.take(count, done)
         with clock("judge"):
             judge_groups(parts.judge, groups, config.judge.step_timeout_s)
-        punish_overlong(groups, config.rollout.sampling.max_tokens, algo.overlong_buffer_tokens, algo.overlong_penalty)
+        assign_rewards(groups, config.reward, config.rollout.sampling.max_tokens)
         return groups
 
     taken, groups = sample(judged_groups, writing.reject, batch, algo.dynamic_sampling_rounds)

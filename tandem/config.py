@@ -157,7 +157,20 @@ class JudgeConfig:
     memory_gib: float = 2.0
     """address space of one worker"""
     answer_pattern: str = ""
-    """a regular expression whose first group is the final answer; empty: the last \\boxed{}"""
+    """a regular expression whose first group is the final answer; empty: the last \\boxed{}, else "the answer is" or ####"""
+
+
+@dataclass
+class RewardConfig:
+    """What a rollout's reward is the sum of (`tandem.rewards`). Each term's mean is logged as reward/terms/NAME."""
+
+    correct: float = 1.0
+    """for a correct answer; a verifier that knows degrees gives shares of it"""
+    format: float = 0.0
+    """for an answer that is marked as the task asks and can be read, right or wrong"""
+    overlong_buffer_tokens: int = 0
+    """rollouts that end within so many tokens of their limit lose reward, up to overlong_penalty at the limit; 0: none do"""
+    overlong_penalty: float = 1.0
 
 
 @dataclass
@@ -195,9 +208,6 @@ class AlgoConfig:
     """how that term is estimated: `k1`, `k2` or `k3` (see `tandem.objective.kl`)"""
     dynamic_sampling_rounds: int = 0
     """how many times a step asks for other groups in place of those whose rewards are all equal"""
-    overlong_buffer_tokens: int = 0
-    """rollouts that end within so many tokens of their limit lose reward, up to overlong_penalty at the limit; 0: none do"""
-    overlong_penalty: float = 1.0
     mismatch: str = "none"
     """correction where engine and learner disagree, for old_logprobs=learner: `none`, `tis` (the ratio between them, truncated
     at mismatch_high), `icepop` (the ratio within [mismatch_low, mismatch_high], else the token is left out) or `sequence_mask`
@@ -318,6 +328,7 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     judge: JudgeConfig = field(default_factory=JudgeConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
     algo: AlgoConfig = field(default_factory=AlgoConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)

@@ -64,9 +64,9 @@ def problems(config: Config) -> Iterator[str]:
                 f"schedule.anneal={config.schedule.anneal}: with {key}={value(key)} the groups of a step may be those of "
                 "different places in the run, and one schedule must fit them all; choose constant"
             )
-    if config.algo.overlong_buffer_tokens > config.rollout.sampling.max_tokens:
+    if config.reward.overlong_buffer_tokens > config.rollout.sampling.max_tokens:
         yield (
-            f"algo.overlong_buffer_tokens={config.algo.overlong_buffer_tokens}: a rollout has at most "
+            f"reward.overlong_buffer_tokens={config.reward.overlong_buffer_tokens}: a rollout has at most "
             f"rollout.sampling.max_tokens={config.rollout.sampling.max_tokens}; give fewer"
         )
     if config.algo.arm in CONTROLS and config.schedule.name != "solo":
@@ -184,6 +184,10 @@ RANGES = [
     ("rollout.max_staleness", 0, math.inf),
     ("rollout.straggler_deadline_s", 0, math.inf),
     ("judge.workers", 1, math.inf),
+    ("reward.correct", 0, math.inf),
+    ("reward.format", 0, math.inf),
+    ("reward.overlong_buffer_tokens", 0, math.inf),
+    ("reward.overlong_penalty", 0, math.inf),
     ("algo.mini_batches", 1, math.inf),
     ("algo.clip_low", 0, 1),
     ("algo.clip_high", 0, math.inf),
@@ -191,8 +195,6 @@ RANGES = [
     ("algo.lambda_junior", 0, math.inf),
     ("algo.kl_coef", 0, math.inf),
     ("algo.dynamic_sampling_rounds", 0, math.inf),
-    ("algo.overlong_buffer_tokens", 0, math.inf),
-    ("algo.overlong_penalty", 0, math.inf),
     ("algo.mismatch_low", 0, 1),
     ("algo.mismatch_high", 1, math.inf),
     ("learner.ranks", 1, math.inf),

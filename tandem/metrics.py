@@ -27,6 +27,7 @@ def rollout_metrics(groups: Sequence[Group], juniors: int = 1) -> dict[str, floa
         "reward/timeouts": verdicts.count(Verdict.TIMEOUT),
         "reward/unparsable": verdicts.count(Verdict.UNPARSABLE),
         "reward/errors": verdicts.count(Verdict.ERROR),
+        **{f"reward/terms/{name}": mean for name, mean in _term_means(groups).items()},
         "reward/constant_groups": float(np.mean([np.ptp(group.rewards) == 0 for group in groups])),
         "tandem/senior_token_fraction": senior_fraction,
         "tandem/handoffs_per_rollout": float(np.mean([rollout.handoffs for rollout in rollouts])),
@@ -34,6 +35,12 @@ def rollout_metrics(groups: Sequence[Group], juniors: int = 1) -> dict[str, floa
         "rollout/tokens_mean": tokens / len(rollouts),
         "rollout/truncated_fraction": float(np.mean([rollout.truncated for rollout in rollouts])),
     } | (_metrics_by_junior(rollouts, rewards, juniors) if juniors_wrote else {})
+
+
+def _term_means(groups: Sequence[Group]) -> dict[str, float]:
+    """The mean of each term that the rewards are sums of."""
+    names = groups[0].reward_terms
+    return {name: float(np.mean(np.concatenate([group.reward_terms[name] for group in groups]))) for name in names}
 
 
 def _metrics_by_junior(rollouts: Sequence[Rollout], rewards: np.ndarray, juniors: int) -> dict[str, float]:

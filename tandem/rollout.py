@@ -134,7 +134,9 @@ class Group:
     judgements: list[Judgement] = field(default_factory=list)
     """one for each rollout, set by the judge"""
     rewards: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
-    """float32 [G], set by the judge"""
+    """float32 [G], set by `tandem.rewards`"""
+    reward_terms: dict[str, np.ndarray] = field(default_factory=dict)
+    """what the rewards are the sums of, by name: float32 [G] each"""
     advantages: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     """float32 [G], set by `tandem.objective.advantage`"""
 

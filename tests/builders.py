@@ -97,5 +97,5 @@ def judged_group(rollouts: list[Rollout], verdicts: list[Verdict] | None = None)
     verdicts = verdicts or [Verdict.CORRECT] * len(rollouts)
     rewards = np.array([verdict is Verdict.CORRECT for verdict in verdicts], np.float32)
     prompt = Prompt(Problem("arith/0", "How many?", "7"), (1, 2, 3))
-    judgements = [plain_judgement(verdict) for verdict in verdicts]
+    judgements = [plain_judgement(verdict, "7") for verdict in verdicts]
     return Group(prompt, rollouts, judgements, rewards, advantages=rewards - rewards.mean())

@@ -152,7 +152,7 @@ def test_a_number_that_must_be_positive_is_refused_otherwise(defaults: DictConfi
         (("rollout.max_staleness=1", "rollout.straggler_deadline_s=9"), "rollout.straggler_deadline_s=9: .* set it to 0"),
         (("rollout.max_staleness=1", "schedule.anneal=linear"), "schedule.anneal=linear: .* choose constant"),
         (("algo.dynamic_sampling_rounds=1", "schedule.anneal=cosine"), "schedule.anneal=cosine: .* choose constant"),
-        (("algo.overlong_buffer_tokens=97",), "algo.overlong_buffer_tokens=97: .*max_tokens=96; give fewer"),
+        (("reward.overlong_buffer_tokens=97",), "reward.overlong_buffer_tokens=97: .*max_tokens=96; give fewer"),
         (("algo=grpo", "schedule=word"), "schedule.name=word: algo=grpo is a control, .* choose algo=tandem"),
         (("algo=grpo_g16", "rollout.group_size=8"), "rollout.group_size=8: algo=grpo_g16 is the control with groups of 16"),
         (("algo=kl_reg", "algo.kl_coef=0"), "algo.kl_coef=0: algo=kl_reg is the control with a .* or algo=grpo"),

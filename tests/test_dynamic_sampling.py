@@ -1,4 +1,4 @@
-"""Which groups a step learns from, and what being overlong costs."""
+"""Which groups a step learns from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from random_rollouts import random_groups
 
 from tandem.dynamic_sampling import is_uniform, sample
-from tandem.objective.overlong import overlong_punishment, punish_overlong
 from tandem.rollout import Group
 
 
@@ -53,24 +52,3 @@ def test_a_full_step_asks_once() -> None:
         return [group(uniform=False) for _ in range(count)]
 
     assert len(sample(judged, pytest.fail, 4, 3)[1]) == 4 and asked == [4]
-
-
-@given(st.integers(2, 200), st.data())
-def test_the_punishment_is_daposs(max_tokens: int, data: st.DataObject) -> None:
-    buffer = data.draw(st.integers(1, max_tokens))
-    lengths = np.arange(1, max_tokens + 1)
-    for length, found in zip(lengths.tolist(), overlong_punishment(lengths, max_tokens, buffer), strict=True):
-        free = max_tokens - buffer
-        expected = 0 if length <= free else (free - length) / buffer if length <= max_tokens else -1
-        assert found == pytest.approx(expected)
-
-
-def test_punishment_is_added_to_the_rewards_once() -> None:
-    groups = [group(uniform=False), group(uniform=True)]
-    lengths = [[len(rollout) for rollout in each.rollouts] for each in groups]
-    before = [each.rewards.copy() for each in groups]
-    punish_overlong(groups, 30, 0, 1.0)
-    assert all(np.array_equal(each.rewards, was) for each, was in zip(groups, before, strict=True))
-    punish_overlong(groups, 30, 20, 0.5)
-    for each, was, tokens in zip(groups, before, lengths, strict=True):
-        np.testing.assert_allclose(each.rewards - was, [0.5 * min(0, (10 - n) / 20) for n in tokens], atol=1e-6)

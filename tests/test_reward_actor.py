@@ -29,7 +29,7 @@ def workers() -> list[psutil.Process]:
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_groups_get_verdicts_and_rewards_and_workers_end_with_the_actor() -> None:
+def test_groups_get_judgements_and_workers_end_with_the_actor() -> None:
     before = set(workers())
     actor: Any = ray.remote(num_cpus=0)(RewardActor).remote(JudgeConfig(workers=2))
     groups = [
@@ -39,8 +39,8 @@ def test_groups_get_verdicts_and_rewards_and_workers_end_with_the_actor() -> Non
     judge_groups(actor, groups, timeout_s=60)
     assert groups[0].verdicts == [Verdict.CORRECT, Verdict.WRONG, Verdict.UNPARSABLE]
     assert groups[1].verdicts == [Verdict.CORRECT, Verdict.CORRECT, Verdict.WRONG]
-    assert [g.rewards.tolist() for g in groups] == [[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]]
-    assert groups[0].rewards.dtype == np.float32
+    assert [judgement.score for judgement in groups[1].judgements] == [1.0, 1.0, 0.0]
+    assert [judgement.extracted for judgement in groups[0].judgements] == ["40", "41", None]
 
     started = set(workers()) - before
     assert len(started) == 2

@@ -117,6 +117,7 @@ def test_samples_tell_who_wrote_what(settings: Config) -> None:
         assert [turn["author"] for turn in sample["turns"]] == [("junior", "senior")[turn.author] for turn in rollout.turns]
         assert (sample["id"], sample["question"], sample["gold"]) == (rollout.id, "How many?", "7")
         assert (sample["end"], sample["verdict"], sample["reward"], sample["advantage"]) == ("eos", "correct", 1.0, 0.5)
+        assert sample["extracted"] == "7"
     assert any(len(sample["turns"]) > 2 for sample in samples)
 
 

@@ -77,7 +77,21 @@ def test_an_unclosed_last_box_states_no_answer(before: str, content: str) -> Non
     assert final_answer(before + boxed("7") + "\\boxed{" + content) is None
 
 
-@pytest.mark.parametrize("text", ["", "The answer is 42.", "\\boxed{}", "\\boxed{ \n}", "\\boxed{42", "\\boxed", "\\boxed42"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "It is 42.",
+        "The answer is not 42.",
+        "The answer is",
+        "#### ",
+        "\\boxed{}",
+        "\\boxed{ \n}",
+        "\\boxed{42",
+        "\\boxed",
+        "\\boxed42",
+    ],
+)
 def test_no_answer_is_guessed(text: str) -> None:
     assert final_answer(text) is None
 

@@ -30,6 +30,11 @@ class Judgement:
     seconds: float = field(default=0.0, compare=False)
     """from handing it to a worker until the judgement was back; 0 where it took no worker"""
 
+    @property
+    def readable(self) -> bool:
+        """Whether the response states an answer as the task asks for it, right or wrong."""
+        return self.verdict in (Verdict.CORRECT, Verdict.WRONG)
+
 
 def plain_judgement(verdict: Verdict, extracted: str | None = None, seconds: float = 0.0) -> Judgement:
     """A judgement without degrees: the score is 1 if the answer is correct, else 0."""

@@ -93,6 +93,7 @@ def _by_algebra(answer_pattern: str, tell: Callable[..., None]) -> Judge:
     from tandem.verify.plain import Unparsable
 
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own time limit is off
+    judge("\\sqrt{8}", "2\\sqrt{2}")  # what the first answer would else wait for: the parser builds its tables
     pattern = compile_pattern(answer_pattern)
 
     def judged(gold: str, response: str) -> Judgement:
@@ -112,7 +113,7 @@ def _by_dotted_path(path: str, tell: Callable[..., None]) -> Judge:
     """A verifier of the user's."""
     try:
         verifier = load_verifier(path)
-    except BaseException as error:  # whatever the user's module raises as it is imported
+    except BaseException as error:  # noqa: BLE001  # whatever the user's module raises as it is imported
         tell(refused=f"{type(error).__name__}: {error}")
         sys.exit(1)
     return lambda gold, response: as_judgement(verifier(gold, response))
