@@ -12,11 +12,11 @@ from fractions import Fraction
 
 from tandem.verify.units import measured
 
-MAX_ANSWER_CHARS = 1000
+MAX_ANSWER_CHARS = 500
 """Longer answers are not read."""
 MAX_NUMBER_CHARS = 200
 """Longer numerals are left to algebra."""
-MAX_DEPTH = 40
+MAX_DEPTH = 20
 """Answers whose brackets nest deeper are not read."""
 TOLERANCE = Fraction(1, 10**6)
 """How near, relative to it, a decimal must come to a number that no decimal can write, such as 1/3."""
