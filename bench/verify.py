@@ -47,29 +47,28 @@ def one_core() -> Iterator[None]:
 
 def raw_verdicts(answers: Sequence[Benign]) -> tuple[list[bool], float]:
     """What math-verify with its defaults says of each response, in this process, and the seconds this takes."""
-    verify(parse("$\\sqrt{8}$"), parse("$\\boxed{2\\sqrt{2}}$"))  # it builds its tables
     began = time.perf_counter()
     verdicts = [verify(parse(f"${benign.gold}$"), parse(benign.response)) for benign in answers]
     return verdicts, time.perf_counter() - began
 
 
-def pool_verdicts(answers: Sequence[Benign]) -> tuple[list[bool], float]:
-    """The same by a pool of one worker."""
-    with VerifierPool(1, timeout_s=5.0, memory_gib=MEMORY_GIB) as pool:
-        pool.wait_until_ready()
-        began = time.perf_counter()
-        judgements = pool.grade([(benign.gold, benign.response) for benign in answers])
-        seconds = time.perf_counter() - began
+def pool_verdicts(pool: VerifierPool, answers: Sequence[Benign]) -> tuple[list[bool], float]:
+    """The same by `pool`."""
+    began = time.perf_counter()
+    judgements = pool.grade([(benign.gold, benign.response) for benign in answers])
+    seconds = time.perf_counter() - began
     return [judgement.verdict is Verdict.CORRECT for judgement in judgements], seconds
 
 
 def benign(seeds: Sequence[int]) -> tuple[Figures, list[tuple[Benign, bool]]]:
     """Speeds, agreement, and the answers on which the two disagree, with the pool's verdict."""
     speeds, raw_speeds, ratios, differences, count = [], [], [], [], 0
-    with one_core():
+    with one_core(), VerifierPool(1, timeout_s=5.0, memory_gib=MEMORY_GIB) as pool:
+        pool.wait_until_ready()
+        verify(parse("$\\sqrt{8}$"), parse("$\\boxed{2\\sqrt{2}}$"))  # it builds its tables, as the worker has done
         for seed in seeds:
             answers = benign_answers(seed)
-            ours, seconds = pool_verdicts(answers)
+            ours, seconds = pool_verdicts(pool, answers)
             raw, raw_seconds = raw_verdicts(answers)
             speeds.append(len(answers) / seconds)
             raw_speeds.append(len(answers) / raw_seconds)

@@ -13,7 +13,8 @@ from typing import Any
 from math_verify import LatexExtractionConfig, parse, verify
 from sympy import Expr, Float, Interval, MatrixBase, Tuple
 
-from tandem.verify.plain import TOLERANCE, Unparsable, reading, settle
+from tandem.verify.numbers import TOLERANCE
+from tandem.verify.plain import Unparsable, reading, settle
 
 _LATEX = [LatexExtractionConfig(boxed_match_priority=0)]
 _PLAIN_FUNCTION = re.compile(r"(?<![\\A-Za-z])(sqrt|sin|cos|tan|log|ln|exp|pi)(?![A-Za-z])")

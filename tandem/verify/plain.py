@@ -7,21 +7,17 @@ rationals, and refuses what could grow without bound before reading it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Sequence
 
+from tandem.verify.numbers import Number, read_number, same_number
 from tandem.verify.units import measured
 
 MAX_ANSWER_CHARS = 500
 """Longer answers are not read."""
-MAX_NUMBER_CHARS = 200
-"""Longer numerals are left to algebra."""
 MAX_DEPTH = 20
 """Answers whose brackets nest deeper are not read."""
-TOLERANCE = Fraction(1, 10**6)
-"""How near, relative to it, a decimal must come to a number that no decimal can write, such as 1/3."""
-ROUNDED_DIGITS = 6
-"""A decimal with so many digits behind the point stands for a number that it need not be exactly."""
+MAX_COLLECTION = 50
+"""Larger collections are left to algebra."""
 
 _TOO_BIG = re.compile(
     r"\^[{\s(]*[-+]?\d[\d,]{4,}"  # an exponent of five digits
@@ -44,45 +40,23 @@ _SHORT_FRACTION = re.compile(r"\\frac\s?(?:(\d)|\{([^{}]*)\})\s?(?:(\d)|\{([^{}]
 _WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s?\{([^{}]*)\}")
 _CHOICE = re.compile(r"(?:\((?P<round>[A-J])\)|(?P<bare>[A-J])(?P<mark>[.:)])?)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'-]*(?: [A-Za-z'-]+)*")
+_NAMED = re.compile(r"(?P<name>[A-Za-z])\s?=\s?(?P<value>[^=]+)")
+_COLLECTION = re.compile(r"(?P<opening>[(\[]|\\\{|)(?P<inside>[^()\[\]]*?,[^()\[\]]*?)(?P<closing>[)\]]|\\\}|)")
 _NAMES_LETTERS = 4
 """Shorter words that stand alone may be products of variables."""
-
-_UNSIGNED = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+"
-_NUMBER = re.compile(
-    rf"""
-    (?P<sign>[-+]?)\s?
-    (?:
-        (?:(?P<whole>\d+)(?:\s|\\\s)?)?\\frac\s?\{{\s?(?P<top>[-+]?(?:{_UNSIGNED}))\s?\}}\s?\{{\s?(?P<bottom>[-+]?(?:{_UNSIGNED}))\s?\}}
-      | (?:(?P<whole_>\d+)\s)?(?P<left>{_UNSIGNED})\s?/\s?(?P<right>{_UNSIGNED})
-      | (?P<decimal>{_UNSIGNED})(?:(?:e|\s?\\(?:times|cdot)\s?10\s?\^)\s?(?P<brace>\{{)?(?P<power>[-+]?\d{{1,3}})(?(brace)\}}))?
-    )
-    \s?(?P<percent>%?)
-    """,
-    re.VERBOSE | re.ASCII | re.IGNORECASE,
-)
 
 
 class Unparsable(ValueError):
     """The answer is nothing that can be read, or would be too big to evaluate."""
 
 
-@dataclass(frozen=True)
-class _Number:
-    value: Fraction
-    """what is written in front of any percent sign"""
-    decimals: int | None
-    """how many digits stand behind the point; None without a point"""
-    percent: bool
-
-
 def settle(gold: str, answer: str) -> bool | None:
     """Whether `answer` equals `gold`, or None where only algebra can tell.
 
-    Answers spelled alike are equal. Two plain numbers (integers with or without thousands separators, decimals, fractions,
-    mixed numbers, powers of ten) are equal if they are exactly the same rational; a decimal also equals a fraction that no
-    decimal can write, and another decimal if both have at least `ROUNDED_DIGITS`, if it is within a relative 1e-6 of it. A
-    percentage equals both the number in front of its sign and a hundredth of it. Units count only where both name one. A letter
-    of a choice may stand in brackets or in front of its text. Words are compared without regard to capitals.
+    Answers spelled alike are equal; plain numbers as `same_number` says, with or without the name of an unknown in front (x =
+    5); collections of them number by number, in any order if they are sets or stand without brackets. Units count only where
+    both name one. A letter of a choice may stand in brackets or in front of its text. Words are compared without regard to
+    capitals.
     A gold longer than `MAX_ANSWER_CHARS` equals nothing but itself.
     Raises `Unparsable` when the answer is longer than that, nested too deep, or its powers are too high to evaluate.
     """
@@ -96,12 +70,14 @@ def settle(gold: str, answer: str) -> bool | None:
         return True
     if (letter := _choice(gold_text)) and (chosen := _choice(answer_text, among_text=True)):
         return letter == chosen
-    (gold_quantity, gold_unit), (answer_quantity, answer_unit) = measured(gold_text), measured(answer_text)
+    (gold_quantity, gold_unit), (answer_quantity, answer_unit) = map(measured, _without_name(gold_text, answer_text))
     if gold_unit and answer_unit and gold_unit != answer_unit:
         return False
-    gold_number, answer_number = _number(gold_quantity), _number(answer_quantity)
+    gold_number, answer_number = read_number(gold_quantity), read_number(answer_quantity)
     if gold_number and answer_number:
-        return _same_number(gold_number, answer_number)
+        return same_number(gold_number, answer_number)
+    if not gold_number and (gold_list := _collection(gold_text)) and (answer_list := _collection(answer_text)):
+        return _settle_collections(gold_list, answer_list)
     return _settle_words(gold_text, answer_text, gold_number or answer_number)
 
 
@@ -147,7 +123,39 @@ def _choice(text: str, among_text: bool = False) -> str | None:
     return letter.upper() if among_text or letter.isupper() else None
 
 
-def _settle_words(gold: str, answer: str, number: _Number | None) -> bool | None:
+def _without_name(gold: str, answer: str) -> tuple[str, str]:
+    """Both without the unknown that one of them names, or both alike: x = 5 states 5."""
+    gold_named, answer_named = _NAMED.fullmatch(gold), _NAMED.fullmatch(answer)
+    if gold_named and answer_named and gold_named["name"] != answer_named["name"]:
+        return gold, answer
+    return gold_named["value"] if gold_named else gold, answer_named["value"] if answer_named else answer
+
+
+def _collection(text: str) -> tuple[str, str, list[Number]] | None:
+    """The brackets around a collection of at least two plain numbers (both empty if there are none), and the numbers."""
+    match = _COLLECTION.fullmatch(text)
+    numbers = [read_number(part.strip()) for part in match["inside"].split(",", MAX_COLLECTION)] if match else []
+    if match is None or not 1 < len(numbers) <= MAX_COLLECTION:
+        return None
+    plain = [number for number in numbers if number]
+    return (match["opening"], match["closing"], plain) if len(plain) == len(numbers) else None
+
+
+def _settle_collections(gold: tuple[str, str, list[Number]], answer: tuple[str, str, list[Number]]) -> bool | None:
+    """Whether two collections are the same, or None where their kinds differ."""
+    if gold[:2] != answer[:2]:
+        return None
+    golds, answers = gold[2], answer[2]
+    if gold[0] in ("", "\\{"):
+        return _each_has_its_like(golds, answers) and _each_has_its_like(answers, golds)
+    return len(golds) == len(answers) and all(map(same_number, golds, answers))
+
+
+def _each_has_its_like(numbers: Sequence[Number], others: Sequence[Number]) -> bool:
+    return all(any(same_number(number, other) for other in others) for number in numbers)
+
+
+def _settle_words(gold: str, answer: str, number: Number | None) -> bool | None:
     """Whether two answers in words are the same, or None if they are not words; no words equal a `number`."""
     texts = []
     for text in (gold, answer):
@@ -157,39 +165,3 @@ def _settle_words(gold: str, answer: str, number: _Number | None) -> bool | None
     if number is not None:
         return False if any(texts) else None
     return texts[0] == texts[1] if all(texts) else None
-
-
-def _number(text: str) -> _Number | None:
-    match = _NUMBER.fullmatch(text) if len(text) <= MAX_NUMBER_CHARS else None
-    if match is None:
-        return None
-    over = Fraction(_digits(match["bottom"] or match["right"] or "1"))
-    if over == 0:
-        return None
-    value = Fraction(_digits(match["top"] or match["left"] or match["decimal"])) / over
-    value += int(match["whole"] or match["whole_"] or 0)
-    value *= Fraction(10) ** int(match["power"] or 0)
-    decimals = len(match["decimal"].partition(".")[2]) if "." in (match["decimal"] or "") else None
-    return _Number(-value if match["sign"] == "-" else value, decimals, bool(match["percent"]))
-
-
-def _digits(numeral: str) -> str:
-    return numeral.replace(",", "")
-
-
-def _same_number(gold: _Number, answer: _Number) -> bool:
-    rounded = all(number.decimals is not None and number.decimals >= ROUNDED_DIGITS for number in (gold, answer))
-    if gold.decimals is not None and not _terminates(answer.value):
-        rounded = True
-    if answer.decimals is not None and not _terminates(gold.value):
-        rounded = True
-    tolerance = TOLERANCE if rounded else Fraction(0)
-    readings = [(gold.value, answer.value)]
-    if gold.percent != answer.percent:
-        readings.append((gold.value / (100 if gold.percent else 1), answer.value / (100 if answer.percent else 1)))
-    return any(abs(g - a) <= tolerance * abs(g) for g, a in readings)
-
-
-def _terminates(value: Fraction) -> bool:
-    """Whether a decimal can write `value`: its denominator has no prime factors but 2 and 5."""
-    return 10 ** value.denominator.bit_length() % value.denominator == 0
