@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any, ClassVar
 
 from vllm import SamplingParams
+from vllm.config import WeightTransferConfig
+from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.engine.protocol import StreamingInput
 from vllm.inputs import TokensPrompt, tokens_input
@@ -22,7 +24,7 @@ from actors.engine_worker import BoundExecutor
 from tandem.cogen import AuthorLost, Token
 from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR, StopReason
 from tandem.schedule import Pen, TurnStart
-from tandem.weights import PublishedWeights
+from tandem.weights import IPC, SHM, PublishedWeights
 
 
 class Engine:
@@ -47,7 +49,12 @@ class Engine:
         self.spec = spec
         self.version = BASE_VERSION if spec.author == SENIOR else FROZEN_VERSION
         """The version of the weights the engine computes with."""
+        self._transferred = False
+        """whether weights came that the engine has not been told the version of"""
         on_cpu = spec.device == "cpu"
+        if spec.transport == IPC:
+            # Memory handles pass between the engine's own processes as pickles, which vLLM refuses unless told otherwise.
+            os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"
         args = AsyncEngineArgs(
             model=spec.model,
             dtype=spec.dtype,
@@ -65,6 +72,7 @@ class Engine:
             stream_interval=spec.stream_interval,
             # Prompts come as tokens and tokens go out; vLLM would ask its tokenizer something at every turn.
             skip_tokenizer_init=True,
+            weight_transfer_config=None if spec.transport == SHM else WeightTransferConfig(backend=spec.transport),
             worker_extension_cls="actors.engine_worker.WeightReceiver",
             additional_config=spec.carried(),
             async_scheduling=not on_cpu and spec.sentinel is None,
@@ -108,17 +116,53 @@ class Engine:
         return self._llm.generate(stream, params, request_id)
 
     async def receive_weights(self, published: PublishedWeights) -> int:
-        """Loads published weights; returns the version the engine then reports.
+        """Takes published weights; returns the version the engine then reports.
 
         Rollouts in flight pause meanwhile and go on with the new weights, over the KV cache that the old ones left; each token
-        keeps the version that it was sampled from. Raises whatever the loading raises; the engine then writes no more.
+        keeps the version that it was sampled from. Raises whatever the loading raises, and `RuntimeError` when weights that
+        vLLM was to transfer have not come; the engine then writes no more.
         """
-        await self._llm.pause_generation(mode="keep", clear_cache=False)
-        (loaded,) = await self._llm.collective_rpc("receive_weights", args=(published.encode(),))
-        await self._llm.update_weight_version(str(loaded))
+        if published.transport == SHM:
+            await self.pause()
+            await self.map_weights(published)
+            await self.load_weights()
+        elif not self._transferred:
+            raise RuntimeError(f"version {published.version} of the weights has not come by {published.transport}")
+        self._transferred = False
+        await self._llm.update_weight_version(str(published.version))
         self.version = int(await self._llm.get_weight_version())
         await self._llm.resume_generation()
         return self.version
+
+    async def pause(self) -> None:
+        """Stops writing; requests and their KV entries stay."""
+        await self._llm.pause_generation(mode="keep", clear_cache=False)
+
+    async def map_weights(self, published: PublishedWeights) -> None:
+        """Maps published weights in shared memory into the engine's process."""
+        await self._llm.collective_rpc("map_weights", args=(published.encode(),))
+
+    async def load_weights(self) -> None:
+        """Loads what was mapped, packed as the engine computes with it."""
+        await self._llm.collective_rpc("load_weights")
+
+    async def transfer(self, step: str, info: Any) -> None:
+        """A step of vLLM's own weight transfer: the learner asks to `init` it and, for each version, to `start`, to `update`
+        with what comes and to `finish`. The engine pauses at the start and goes on when it is told the version.
+        """
+        match step:
+            case "init":
+                await self._llm.init_weight_transfer_engine(WeightTransferInitRequest(init_info=info))
+            case "start":
+                await self.pause()
+                await self._llm.start_weight_update()
+            case "update":
+                await self._llm.update_weights(WeightTransferUpdateRequest(update_info=info))
+            case "finish":
+                await self._llm.finish_weight_update()
+                self._transferred = True
+            case _:
+                raise ValueError(f"{step!r} is no step of a weight transfer")
 
     async def weights_checksum(self) -> str:
         """A fingerprint of the weights the engine computes with."""

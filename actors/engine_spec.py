@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tandem.weights import SHM
+
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
@@ -50,6 +52,8 @@ class EngineSpec:
     """KV cache, on CPU"""
     gpu_memory_fraction: float = 0.25
     enforce_eager: bool = True
+    transport: str = SHM
+    """how a learner's weights come to a senior's engine"""
     stream_interval: int = 1
     """tokens of a turn that the engine gathers before it tells of them; it tells of the turn's end at once, and of a session's
     very first token"""

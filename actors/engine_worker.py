@@ -12,7 +12,8 @@ from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmb
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from actors.engine_spec import EngineSpec
-from tandem.weights import PublishedWeights, WeightSegment, checksum
+from tandem.segment import WeightSegment
+from tandem.weights import PublishedWeights, checksum
 
 
 class BoundExecutor(UniProcExecutor):
@@ -33,24 +34,32 @@ class WeightReceiver:
 
     if TYPE_CHECKING:
         model_runner: Any
+    _segment: WeightSegment | None = None
+    """what was last mapped; it stays so, since mapping takes longer than copying"""
 
-    def receive_weights(self, encoded: str) -> int:
-        """Loads the segment that `encoded` (a `PublishedWeights`) describes; returns its version.
+    def map_weights(self, encoded: str) -> None:
+        """Maps the segment that `encoded` (a `PublishedWeights`) describes.
 
-        Raises `RuntimeError` when the segment's bytes are not those that were published.
+        Raises `RuntimeError` when the segment's bytes are not those that were published; nothing is loaded then.
         """
         published = PublishedWeights.decode(encoded)
-        segment = WeightSegment(published.path, published.layout)
+        segment = self._segment
+        if segment is None or (str(segment.path), segment.layout) != (published.path, published.layout):
+            segment = WeightSegment(published.path, published.layout, threads=len(os.sched_getaffinity(0)))
         if segment.checksum() != published.checksum:
             raise RuntimeError(
                 f"{published.path} does not hold version {published.version} of the weights: its checksum differs"
             )
-        self.model_runner.reload_weights(weights_iterator=segment.tensors())
+        self._segment = segment
+
+    def load_weights(self) -> None:
+        """Loads what was mapped."""
+        assert self._segment is not None
+        self.model_runner.reload_weights(weights_iterator=self._segment.tensors())
         for module in self.model_runner.get_model().modules():
             # A tied LM head keeps a packed copy of the embeddings on CPU, which the reload does not renew.
             if isinstance(module, VocabParallelEmbedding):
                 module.quant_method.process_weights_after_loading(module)
-        return published.version
 
     def weights_checksum(self) -> str:
         """A fingerprint of the weights the engine computes with."""

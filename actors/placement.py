@@ -10,10 +10,14 @@ from tandem.authors import Authors
 from tandem.config import Config
 from tandem.rollout import BASE_VERSION, JUNIOR, SENIOR
 from tandem.schedules import needs_junior
+from tandem.weights import SHM
 
 
-def engine_specs(config: Config, authors: Authors, device: str, first_version: int = BASE_VERSION) -> list[list[EngineSpec]]:
-    """For each replica, the engines to start: the senior's, then each junior's unless no junior ever writes.
+def engine_specs(
+    config: Config, authors: Authors, device: str, *, first_version: int = BASE_VERSION, transport: str = SHM
+) -> list[list[EngineSpec]]:
+    """For each replica, the engines to start: the senior's, whose weights come by `transport`, then each junior's unless no
+    junior ever writes.
 
     Engines of a run that goes on from `first_version` draw other noise than those that it began with.
     """
@@ -48,6 +52,7 @@ def engine_specs(config: Config, authors: Authors, device: str, first_version: i
             device=device,
             cores=share_of_cores(cores, index, engines),
             kv_cache_gib=config.rollout.kv_cache_gib,
+            transport=SHM if place else transport,
             gpu_memory_fraction=config.rollout.gpu_memory_fraction,
             enforce_eager=config.rollout.enforce_eager,
         )

@@ -24,12 +24,12 @@ class ActorReplica:
     """A replica that is a Ray actor of its own."""
 
     def __init__(self, actor: ActorHandle) -> None:
-        self._actor = actor
+        self.actor = actor
 
     def call(self, method: str, *arguments: Any) -> ray.ObjectRef:
         """See `Replica.call`."""
-        return getattr(self._actor, method).remote(*arguments)
+        return getattr(self.actor, method).remote(*arguments)
 
     def kill(self) -> None:
         """See `Replica.kill`."""
-        ray.kill(self._actor)
+        ray.kill(self.actor)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transformers import AutoTokenizer
 
@@ -138,8 +138,12 @@ class RolloutActor:
         return ByteLevel(self._tokenizer)
 
     async def receive_weights(self, published: PublishedWeights) -> int:
-        """Loads published weights into the senior's engine; returns the version that the engine then reports."""
+        """Has the senior's engine take published weights; returns the version that the engine then reports."""
         return await self._engines[_SENIOR].receive_weights(published)
+
+    async def transfer(self, step: str, info: Any) -> None:
+        """A step of a weight transfer to the senior's engine (see `Engine.transfer`)."""
+        await self._engines[_SENIOR].transfer(step, info)
 
     async def checksums(self, author: int) -> list[str]:
         """Fingerprints of the weights that each of `author`'s engines computes with: one for the senior, one a junior."""

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import ray
+from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
 from actors.dispatch import Dispatch
@@ -26,7 +27,7 @@ from tandem.authors import Authors
 from tandem.config import Config, SamplingConfig
 from tandem.rollout import BASE_VERSION, Group, Prompt
 from tandem.schedule import Schedule
-from tandem.weights import PublishedWeights
+from tandem.weights import SHM, PublishedWeights
 
 START_TIMEOUT_S = 600.0
 """Engines compile on their first start."""
@@ -75,14 +76,22 @@ class RolloutPool:
 
     @classmethod
     def of_engines(
-        cls, config: Config, authors: Authors, *, gpus_per_replica: float = 0.0, first_version: int = BASE_VERSION
+        cls,
+        config: Config,
+        authors: Authors,
+        *,
+        gpus_per_replica: float = 0.0,
+        first_version: int = BASE_VERSION,
+        transport: str = SHM,
     ) -> RolloutPool:
         """`config.rollout.replicas` rollout actors with `gpus_per_replica` GPUs each (0: their engines run on the CPU, bound to
-        cores of their own as far as there are any), for a run that goes on from version `first_version` of the weights.
+        cores of their own as far as there are any), for a run that goes on from version `first_version` of the weights. Those
+        of the seniors come by `transport`.
         """
         device = "cuda" if gpus_per_replica else "cpu"
         actor = ray.remote(RolloutActor).options(num_cpus=0, num_gpus=gpus_per_replica, max_concurrency=CONCURRENT_GROUPS)
-        replicas = [ActorReplica(actor.remote(specs)) for specs in engine_specs(config, authors, device, first_version)]
+        specs = engine_specs(config, authors, device, first_version=first_version, transport=transport)
+        replicas = [ActorReplica(actor.remote(each)) for each in specs]
         # Engines that share a GPU measure its free memory as they start: one after the other.
         return cls(config, replicas, junior_weights=authors.junior_weights, at_once=not 0 < gpus_per_replica < 1)
 
@@ -169,8 +178,13 @@ class RolloutPool:
         seeds = tuple(zlib.crc32(f"{self._config.seed}/{rollout_id}".encode()) for rollout_id in ids)
         return GroupTask(prompt, ids, seeds, schedule, sampling.temperature, sampling.max_tokens, self._junior_weights)
 
+    @property
+    def actors(self) -> list[ActorHandle]:
+        """The replicas' actors, for a learner to meet."""
+        return [replica.actor for replica in self._replicas if isinstance(replica, ActorReplica)]
+
     def receive_weights(self, published: PublishedWeights) -> list[int]:
-        """Has every senior engine load published weights; returns the version that each then reports."""
+        """Has every senior engine take published weights; returns the version that each then reports."""
         return self._all("receive_weights", published, timeout_s=self._config.guard.publish_timeout_s)
 
     def checksums(self, author: int) -> list[list[str]]:

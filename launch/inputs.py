@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from launch.checkpoints import Checkpoint
-from launch.local_cluster import gpu_share
+from launch.local_cluster import choose_transport, gpu_share
 from launch.resume import find_resumption
 from launch.run_folder import RunFolder
 from tandem.authors import Authors, load_authors
@@ -22,6 +22,8 @@ class Inputs:
     config: Config
     gpus: float
     """of every rollout replica and every learner rank"""
+    transport: str
+    """how weights reach the engines"""
     authors: Authors
     problems: ProblemSet
     held_out: list[Prompt]
@@ -35,8 +37,10 @@ class Inputs:
 def read_inputs(config: Config) -> Inputs:
     """What a run as `config` says begins with. Raises `ConfigError` for what cannot be used."""
     gpus, resumption = gpu_share(config), find_resumption(config)
+    transport = choose_transport(config.learner.transport, gpus)
     folder, authors = RunFolder(config, resumption), load_authors(config)
     problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers)
     held_out, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data)
     problems.train.batch(0, config.rollout.prompts_per_step)  # so that too few problems are an error now
-    return Inputs(config, gpus, authors, problems, held_out, folder, resumption.checkpoint, resumption.warnings)
+    checkpoint, warnings = resumption.checkpoint, resumption.warnings
+    return Inputs(config, gpus, transport, authors, problems, held_out, folder, checkpoint, warnings)

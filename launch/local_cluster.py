@@ -16,6 +16,7 @@ import torch
 
 from actors.placement import engines_per_replica
 from tandem.config import Config, ConfigError
+from tandem.weights import IPC, NCCL, SHM
 
 LONGEST_BASE = 20
 """Characters of a temporary directory's path that leave room for Ray's socket names."""
@@ -93,6 +94,27 @@ def gpu_share(config: Config) -> float:
             f"than {1 / engines:.2f}, and leave memory for the learner"
         )
     return 1 / each
+
+
+def choose_transport(asked: str, share: float, gpus: int | None = None) -> str:
+    """How weights reach the engines when `learner.transport=asked` and every replica and rank has `share` of one of this
+    machine's `gpus` (None: those that torch finds; share 0: they run on the CPU).
+
+    NCCL lets no two processes share a GPU, and CUDA IPC is for those that do. Where some do and some do not, `auto` takes
+    shared memory. Raises `ConfigError` when what was asked for does not fit.
+    """
+    gpus = torch.cuda.device_count() if gpus is None else gpus
+    if not share:
+        fitting, why = SHM, "it goes between GPUs, and there is none to use"
+    elif share == 1:
+        fitting, why = NCCL, "every engine and rank has a GPU of its own"
+    elif gpus == 1:
+        fitting, why = IPC, "engines and learner share a GPU"
+    else:
+        fitting, why = SHM, "some engines share a GPU with others and some do not"
+    if asked not in ("auto", SHM, fitting):
+        raise ConfigError(f"learner.transport={asked}: {why}; choose auto or {fitting}")
+    return fitting if asked == "auto" else asked
 
 
 def _cpu_engines() -> bool:

@@ -76,7 +76,9 @@ class Parts:
 
 def start_engines(inputs: Inputs, done: int) -> RolloutPool:
     """The engines of a run that goes on after step `done`."""
-    return RolloutPool.of_engines(inputs.config, inputs.authors, gpus_per_replica=inputs.gpus, first_version=done)
+    return RolloutPool.of_engines(
+        inputs.config, inputs.authors, gpus_per_replica=inputs.gpus, first_version=done, transport=inputs.transport
+    )
 
 
 @contextmanager
@@ -98,11 +100,19 @@ def started(inputs: Inputs, start_engines: StartsEngines = start_engines) -> Ite
         console.say(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
         saved = checkpoint.learner if checkpoint else None
         learner = stack.enter_context(
-            LearnerGroup(config, str(authors.senior), authors.sentinel, saved=saved, gpus_per_rank=inputs.gpus)
+            LearnerGroup(
+                config,
+                str(authors.senior),
+                authors.sentinel,
+                saved=saved,
+                gpus_per_rank=inputs.gpus,
+                transport=inputs.transport,
+            )
         )
         console.say(f"starting the engines of {config.rollout.replicas} rollout actors ...")
         state = checkpoint.state() if checkpoint else State(BASE_VERSION, START)
         rollouts = stack.enter_context(start_engines(inputs, state.step))
+        learner.connect(rollouts.actors)
         judge: Any = ray.remote(num_cpus=0)(RewardActor).remote(config.judge, config.data.verifier)
         stack.callback(ray.kill, judge)
         frozen = rollouts.checksums(JUNIOR)

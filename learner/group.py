@@ -12,11 +12,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import ray
+from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayError
 
 from tandem.config import Config
 from tandem.rollout import Group
-from tandem.weights import PublishedWeights
+from tandem.weights import SHM, PublishedWeights
 
 CLOSE_TIMEOUT_S = 10.0
 """How long a rank may take to say goodbye before it is killed."""
@@ -39,9 +40,9 @@ class LearnerGroup:
     """The ranks of the learner, each a Ray actor; a context manager that leaves no actor and no segment behind.
 
     Starts `config.learner.ranks` ranks with `gpus_per_rank` GPUs each (0: they run on the CPU and share its cores) from the
-    model at `model_path`, with the state that `save` left in the folder `saved` if one is given, on however many ranks.
-    `sentinel_id` is the id that the engines mask, or None if they mask none. Every method waits for all ranks, at most
-    `config.learner.timeout_s`, and raises `LearnerError` naming the rank that failed.
+    model at `model_path`, with the state that `save` left in the folder `saved` if one is given, on however many ranks. They
+    publish by `transport`. `sentinel_id` is the id that the engines mask, or None if they mask none. Every method waits for all
+    ranks, at most `config.learner.timeout_s`, and raises `LearnerError` naming the rank that failed.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class LearnerGroup:
         *,
         saved: Path | None = None,
         gpus_per_rank: float = 0.0,
+        transport: str = SHM,
         persistence_threshold: int = 100_000,
     ) -> None:
         ranks = config.learner.ranks
@@ -75,6 +77,7 @@ class LearnerGroup:
                     model_path=model_path,
                     sentinel_id=sentinel_id,
                     segment_path=self.segment_path,
+                    transport=transport,
                     device=device,
                     threads=max(1, cores // ranks),
                     persistence_threshold=persistence_threshold,
@@ -94,8 +97,13 @@ class LearnerGroup:
         """Trains on one step's groups, whose advantages are assigned; `step` counts from 1. Returns the step's metrics."""
         return self._call("update", ray.put(list(groups)), step)[0]
 
+    def connect(self, engines: Sequence[ActorHandle]) -> None:
+        """Meets the rollout actors `engines`, started for the same transport, before anything is published to them."""
+        self._call("connect", list(engines))
+
     def publish(self, version: int) -> PublishedWeights:
-        """Writes the present weights to `segment_path` as version `version`; the engines must be done with the one before."""
+        """Sends the present weights as version `version`, of which the engines must then be told, and be done with the one
+        before."""
         return self._call("publish", version)[0]
 
     def save(self, folder: Path) -> None:

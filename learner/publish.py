@@ -1,61 +1,57 @@
-"""The learner's weights on their way out, gathered bucket by bucket: to a segment for the engines, or to a directory."""
+"""The learner's weights on their way out: to the engines, or to a directory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
-import deepspeed
-from torch import Tensor
+from ray.actor import ActorHandle
 from transformers import AutoTokenizer, PreTrainedModel
 
-from tandem.weights import PublishedWeights, TensorSpec, WeightSegment, lay_out
+from learner.gather import GatheredWeights
+from learner.transport import Transport
+from learner.transport.shm import SharedMemory
+from tandem.weights import SHM, PublishedWeights
 
 
 class Publisher:
-    """Publishes the weights of `model`, perhaps partitioned by ZeRO, to the segment file `path`.
+    """Publishes the weights of `model`, perhaps partitioned by ZeRO, by `transport`; to the segment file `path` if it is `shm`.
 
-    Names are those of the Hugging Face checkpoint; of tied tensors only the first is listed. Every method is collective: all
-    ranks must call it, and rank 0 (`writer`) writes.
+    Every method is collective: all ranks must call it, and rank 0 sends, from `threads` threads.
     """
 
-    def __init__(self, model: PreTrainedModel, path: Path, *, bucket_bytes: int, writer: bool) -> None:
-        self._model, self._path, self._bucket_bytes, self._writer = model, path, bucket_bytes, writer
-        self._parameters = dict(model.named_parameters())
-        self._layout = lay_out((name, tuple(getattr(p, "ds_shape", p.shape)), p.dtype) for name, p in self._parameters.items())
-        self._segment: WeightSegment | None = None
+    def __init__(
+        self, model: PreTrainedModel, path: Path, *, bucket_bytes: int, rank: int = 0, transport: str = SHM, threads: int = 1
+    ) -> None:
+        self._model, self._rank = model, rank
+        self._weights = GatheredWeights(model, bucket_bytes)
+        self._transport: Transport
+        if transport == SHM:
+            self._transport = SharedMemory(self._weights, path, writer=rank == 0, threads=threads)
+        else:
+            # Imported here: vLLM takes seconds, and shared memory does without.
+            from learner.transport.device import DeviceTransport
+
+            self._transport = DeviceTransport(transport, self._weights, bucket_bytes, rank)
+
+    def connect(self, engines: Sequence[ActorHandle]) -> None:
+        """Meets the engines' actors (see `Transport.connect`)."""
+        self._transport.connect(engines)
 
     def publish(self, version: int) -> PublishedWeights | None:
-        """Rewrites the segment with the present weights; what the engines must know, or None on ranks that do not write.
+        """Sends the present weights; what the engines must know, or None on ranks other than 0.
 
         The engines must be done with the version before.
         """
-        if self._writer and self._segment is None:
-            self._segment = WeightSegment(self._path, self._layout, create=True)
-        for spec, tensor in self._gathered():
-            if self._segment is not None:
-                self._segment.view(spec).copy_(tensor)
-        if self._segment is None:
-            return None
-        return PublishedWeights(version, str(self._path), self._layout, self._segment.checksum())
+        return self._transport.send(version)
 
     def export(self, path: Path, tokenizer_path: str) -> None:
         """Writes a Hugging Face directory: the weights, the configuration and the tokenizer of `tokenizer_path`."""
-        state = {spec.name: tensor.to("cpu", copy=True) for spec, tensor in self._gathered() if self._writer}
-        if self._writer:
+        state = {spec.name: tensor.to("cpu", copy=True) for spec, tensor in self._weights if self._rank == 0}
+        if self._rank == 0:
             self._model.save_pretrained(path, state_dict=state)
             AutoTokenizer.from_pretrained(tokenizer_path).save_pretrained(path)
 
     def close(self) -> None:
-        """Removes the segment file; engines that still map it keep their mapping."""
-        if self._segment is not None:
-            self._segment = None
-            self._path.unlink(missing_ok=True)
-
-    def _gathered(self) -> Iterator[tuple[TensorSpec, Tensor]]:
-        """Every parameter in the layout's order, whole; at most a bucket of them is whole at a time."""
-        for bucket in self._layout.buckets(self._bucket_bytes):
-            parameters = [self._parameters[spec.name] for spec in bucket]
-            with deepspeed.zero.GatheredParameters(parameters):
-                for spec, parameter in zip(bucket, parameters, strict=True):
-                    yield spec, parameter.detach()
+        """Leaves nothing behind in shared memory."""
+        self._transport.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from ray.actor import ActorHandle
 from ray.util import get_node_ip_address
 from safetensors import SafetensorError
 from transformers.utils.logging import disable_progress_bar
@@ -22,7 +23,7 @@ from learner.update import Updater
 from learner.zero import build_engine, join_process_group
 from tandem.config import Config
 from tandem.rollout import Group
-from tandem.weights import PublishedWeights
+from tandem.weights import SHM, PublishedWeights
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ class RankSpec:
     sentinel_id: int | None
     """the id that the engines mask out of the vocabulary"""
     segment_path: Path
-    """where rank 0 publishes"""
+    """where rank 0 publishes, through shared memory"""
+    transport: str = SHM
+    """how weights reach the engines"""
     device: str = "cpu"
     """`cpu` or `cuda`"""
     threads: int = 1
@@ -81,8 +84,14 @@ class Rank:
         if self.config.algo.kl_coef:
             reference = Reference(self._policy(), learner, spec.persistence_threshold, engine.device)
         self.updater = Updater(engine, optimizer, self.config, reference, **counts)
-        bucket_bytes = learner.publish_bucket_mib << 20
-        self.publisher = Publisher(policy.model, spec.segment_path, bucket_bytes=bucket_bytes, writer=spec.rank == 0)
+        self.publisher = Publisher(
+            policy.model,
+            spec.segment_path,
+            bucket_bytes=learner.publish_bucket_mib << 20,
+            rank=spec.rank,
+            transport=spec.transport,
+            threads=spec.threads,
+        )
 
     def _policy(self, *, gradient_checkpointing: bool = False) -> Policy:
         """The base model."""
@@ -98,6 +107,10 @@ class Rank:
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
         """See `Updater.update`."""
         return self.updater.update(groups, step)
+
+    def connect(self, engines: Sequence[ActorHandle]) -> None:
+        """See `Publisher.connect`."""
+        self.publisher.connect(engines)
 
     def publish(self, version: int) -> PublishedWeights | None:
         """See `Publisher.publish`; None on all ranks but 0."""
@@ -119,6 +132,6 @@ class Rank:
         return None
 
     def close(self) -> None:
-        """Removes the published segment and leaves the process group."""
+        """Removes what was published and leaves the process group."""
         self.publisher.close()
         dist.destroy_process_group()

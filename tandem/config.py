@@ -246,8 +246,11 @@ class LearnerConfig:
     logprob_chunk_tokens: int = 1024
     """tokens whose logits over the vocabulary exist at a time"""
     gradient_checkpointing: bool = False
+    transport: str = "auto"
+    """how weights reach the engines: `shm` (shared memory on the host), `nccl` (each engine and rank on a GPU of its own),
+    `ipc` (all on one GPU) or `auto`, which picks what fits"""
     publish_bucket_mib: int = 256
-    """weights gathered at a time on their way to the engines"""
+    """whole weights, beside the learner's own, that exist at a time on their way to the engines"""
     timeout_s: float = 1800.0
     """longest wait for a call to all ranks (an update, say) and, inside it, of one rank for another"""
 

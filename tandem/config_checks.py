@@ -15,6 +15,7 @@ from tandem.objective.policy_loss import POLICY_LOSSES
 from tandem.schedules import SCHEDULES
 from tandem.verify.extract import compile_pattern
 from tandem.verify.pool import check_verifier
+from tandem.weights import TRANSPORTS
 
 if TYPE_CHECKING:
     from tandem.config import Config
@@ -101,6 +102,10 @@ def problems(config: Config) -> Iterator[str]:
             f"learner.offload_parameters=True: learner.zero_stage={config.learner.zero_stage} keeps the parameters whole; "
             "choose learner.zero_stage=3"
         )
+    if config.learner.transport in ("nccl", "ipc") and config.mode.device == "cpu":
+        yield (
+            f"learner.transport={config.learner.transport}: it needs GPUs, and mode.device=cpu uses none; choose auto or shm"
+        )
     rollouts = config.rollout.prompts_per_step * config.rollout.group_size
     if config.algo.mini_batches >= 1 and rollouts % config.algo.mini_batches:
         yield (
@@ -161,6 +166,7 @@ CHOICES = {
     "algo.old_logprobs": ("rollout", "learner"),
     "learner.dtype": DTYPES,
     "learner.lr_schedule": ("constant", "linear", "cosine"),
+    "learner.transport": ("auto", *TRANSPORTS),
     "learner.zero_stage": (0, 1, 2, 3),
 }
 RANGES = [

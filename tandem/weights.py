@@ -1,24 +1,21 @@
-"""How weights travel from the learner to the engines: one flat segment, laid out once, read by every engine on the host.
+"""How weights are laid out on their way from the learner to the engines, and the message that announces them.
 
-The learner writes the segment bucket by bucket (under ZeRO-3 a bucket is what is gathered at a time, so buckets are sized by
-full element counts); an engine maps it and hands its loader tensors that alias the mapping: nothing is copied in between.
+The learner sends them bucket by bucket (under ZeRO-3 a bucket is what is gathered at a time, so buckets are sized by full
+element counts).
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import mmap
-import os
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from pathlib import Path
 
 import numpy as np
 import torch
 
+SHM, NCCL, IPC = TRANSPORTS = ("shm", "nccl", "ipc")
+"""The ways to the engines: shared memory on the host, and vLLM's own weight transfer between GPUs and on one."""
 ALIGNMENT = 64
 """Bytes. Every tensor starts on a cache line, whatever its dtype."""
 
@@ -75,13 +72,15 @@ def lay_out(tensors: Iterable[tuple[str, tuple[int, ...], torch.dtype]]) -> Weig
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """What the learner tells an engine: fetch version `version` from the segment at `path`."""
+    """What the learner tells an engine: version `version` is there, and how it got there."""
 
     version: int
-    path: str
-    layout: WeightLayout
-    checksum: int
-    """CRC-32 of the segment: an engine that maps other bytes refuses them"""
+    transport: str
+    """`shm`: the engine fetches the weights from the segment at `path`; `nccl`, `ipc`: they are in the engine already"""
+    path: str = ""
+    layout: WeightLayout = WeightLayout(())
+    checksum: int = 0
+    """of the segment: an engine that maps other bytes refuses them"""
 
     def encode(self) -> str:
         """As JSON, for messages that carry only plain types."""
@@ -93,53 +92,6 @@ class PublishedWeights:
         fields = json.loads(text)
         tensors = tuple(TensorSpec(**{**t, "shape": tuple(t["shape"])}) for t in fields.pop("layout")["tensors"])
         return cls(layout=WeightLayout(tensors), **fields)
-
-
-class WeightSegment:
-    """A memory-mapped file (in shared memory) that holds the weights of one layout.
-
-    Raises `ValueError` when an existing file is shorter than the layout.
-    """
-
-    def __init__(self, path: str | Path, layout: WeightLayout, *, create: bool = False) -> None:
-        self.path, self.layout = Path(path), layout
-        flags = os.O_RDWR | (os.O_CREAT if create else 0)
-        fd = os.open(self.path, flags, 0o600)
-        try:
-            if create:
-                # This fails now where ftruncate would let a later write die of SIGBUS.
-                _allocate(fd, self.path, max(layout.nbytes, 1))
-            elif os.fstat(fd).st_size < layout.nbytes:
-                raise ValueError(f"{path} holds {os.fstat(fd).st_size} bytes; the layout needs {layout.nbytes}")
-            self._map = mmap.mmap(fd, max(layout.nbytes, 1))
-        finally:
-            os.close(fd)
-        self._bytes = torch.frombuffer(self._map, dtype=torch.uint8)
-
-    def view(self, spec: TensorSpec) -> torch.Tensor:
-        """The tensor `spec` describes, aliasing the mapping."""
-        flat = self._bytes[spec.offset : spec.offset + spec.nbytes]
-        return flat.view(getattr(torch, spec.dtype)).view(spec.shape)
-
-    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """(name, view) of every tensor, in the layout's order."""
-        for spec in self.layout.tensors:
-            yield spec.name, self.view(spec)
-
-    def checksum(self) -> int:
-        """CRC-32 of all bytes."""
-        return zlib.crc32(self._map)
-
-
-def _allocate(fd: int, path: Path, nbytes: int) -> None:
-    try:
-        os.posix_fallocate(fd, 0, nbytes)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        path.unlink()
-        room = f"no room for {nbytes / 2**20:.0f} MiB of weights; enlarge {path.parent} (Docker: --shm-size)"
-        raise OSError(errno.ENOSPC, room) from error
 
 
 def checksum(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:

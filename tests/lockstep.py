@@ -20,7 +20,8 @@ from tandem.authors import Authors
 from tandem.cogen import Limits, Token, cogenerate
 from tandem.rollout import BASE_VERSION, FROZEN_VERSION, JUNIOR, SENIOR, Group, Rollout, StopReason
 from tandem.schedule import Pen
-from tandem.weights import PublishedWeights, WeightSegment, checksum
+from tandem.segment import WeightSegment
+from tandem.weights import PublishedWeights, checksum
 
 AT_A_TIME = 4
 

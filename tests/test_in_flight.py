@@ -61,7 +61,7 @@ def test_a_pause_changes_no_token_and_every_token_keeps_its_version(
     watched: WatchedPair, authors: Authors, tmp_path: Path, schedule: Schedule
 ) -> None:
     model = AutoModelForCausalLM.from_pretrained(authors.senior, dtype=torch.float32)
-    publisher = Publisher(model, tmp_path / "segment", bucket_bytes=1 << 20, writer=True)
+    publisher = Publisher(model, tmp_path / "segment", bucket_bytes=1 << 20)
     base = publisher.publish(0)
     assert base is not None
     watched.pair.run(watched.pair.actor.receive_weights(base))

@@ -33,7 +33,7 @@ from tandem.batching import collate, to_samples, weighed
 from tandem.config import AlgoConfig, LearnerConfig
 from tandem.objective.loss import micro_batch_loss
 from tandem.rollout import JUNIOR, Group
-from tandem.weights import WeightSegment
+from tandem.segment import WeightSegment
 
 
 def reference_loss(model: Any, groups: Sequence[Group]) -> Tensor:

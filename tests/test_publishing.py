@@ -51,7 +51,7 @@ def live(
     authors.tokenizer.save_pretrained(folder / "model")
     spec = replace(engine_specs(config, authors, "cpu")[0][0], model=str(folder / "model"), max_model_len=512)
     pair = EnginePair([spec])
-    publisher = Publisher(model, folder / "segment", bucket_bytes=1 << 14, writer=True)
+    publisher = Publisher(model, folder / "segment", bucket_bytes=1 << 14)
     yield pair, model, publisher
     publisher.close()
     pair.close()

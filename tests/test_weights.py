@@ -13,7 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.weights import ALIGNMENT, PublishedWeights, TensorSpec, WeightLayout, WeightSegment, checksum, lay_out
+from tandem.segment import PIECE_BYTES, WeightSegment
+from tandem.weights import ALIGNMENT, SHM, PublishedWeights, TensorSpec, WeightLayout, checksum, lay_out
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.int8, torch.bool, torch.int64]
 
@@ -33,8 +34,7 @@ def random_tensors(layout: WeightLayout) -> dict[str, torch.Tensor]:
 def filled(path: Path, tensors: dict[str, torch.Tensor]) -> WeightSegment:
     """A new segment that holds `tensors`."""
     segment = WeightSegment(path, lay_out((n, tuple(t.shape), t.dtype) for n, t in tensors.items()), create=True)
-    for spec in segment.layout.tensors:
-        segment.view(spec).copy_(tensors[spec.name])
+    segment.write([(spec, tensors[spec.name]) for spec in segment.layout.tensors])
     return segment
 
 
@@ -77,11 +77,11 @@ def test_buckets_are_all_tensors_in_order_and_as_large_as_allowed(
         assert size + following[0].nbytes > max_bytes, "the next tensor would have fitted"
 
 
-@given(listing=listings, version=st.integers(0, 10**6), crc=st.integers(0, 2**32 - 1))
+@given(listing=listings, version=st.integers(0, 10**6), digest=st.integers(0, 2**64 - 1))
 def test_what_was_published_survives_its_message(
-    listing: list[tuple[tuple[int, ...], torch.dtype]], version: int, crc: int
+    listing: list[tuple[tuple[int, ...], torch.dtype]], version: int, digest: int
 ) -> None:
-    published = PublishedWeights(version, "/dev/shm/weights", layout_of(listing), crc)
+    published = PublishedWeights(version, SHM, "/dev/shm/weights", layout_of(listing), digest)
     assert PublishedWeights.decode(published.encode()) == published
 
 
@@ -100,7 +100,40 @@ def test_an_engine_reads_what_the_learner_wrote(
     assert list(found) == list(tensors)
     for name, tensor in tensors.items():
         assert found[name].dtype == tensor.dtype and torch.equal(found[name], tensor)
-    assert read.checksum() == written.checksum()
+    assert read.checksum() == written.checksum() == written.written
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_checksum_does_not_depend_on_who_computes_it_and_changes_with_every_piece(tmp_path: Path, threads: int) -> None:
+    many = {"large": torch.randn(3 * PIECE_BYTES // 4 + 5), "small": torch.randn(7)}
+    written = filled(tmp_path / "weights", many)
+    read = WeightSegment(tmp_path / "weights", written.layout, threads=threads)
+    seen = {read.checksum()}
+    assert seen == {written.written}
+    large, small = (written.view(spec) for spec in written.layout.tensors)
+    for tensor, place in [(large, 0), (large, PIECE_BYTES // 4), (large, len(large) - 1), (small, 3)]:
+        tensor[place] += 1
+        seen.add(read.checksum())
+    assert len(seen) == 5
+    exchanged = large[: PIECE_BYTES // 4].clone()
+    large[: PIECE_BYTES // 4] = large[PIECE_BYTES // 4 : PIECE_BYTES // 2]
+    large[PIECE_BYTES // 4 : PIECE_BYTES // 2] = exchanged
+    assert read.checksum() not in seen, "two pieces have changed places"
+
+
+@pytest.mark.parametrize("stale", ["embed", "norm", "proj"])
+def test_a_segment_that_holds_two_versions_is_told_from_either(
+    tmp_path: Path, tensors: dict[str, torch.Tensor], stale: str
+) -> None:
+    written = filled(tmp_path / "weights", tensors)
+    old, newer = written.written, {name: tensor + 1 for name, tensor in tensors.items()}
+    written.write([(spec, newer[spec.name]) for spec in written.layout.tensors])
+    read = WeightSegment(tmp_path / "weights", written.layout)
+    announced = written.written
+    assert read.checksum() == announced != old
+    (spec,) = (spec for spec in written.layout.tensors if spec.name == stale)
+    written.view(spec).copy_(tensors[stale])
+    assert read.checksum() not in (announced, old)
 
 
 def test_a_later_version_shows_in_a_mapping_that_is_open(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:

@@ -1,0 +1,222 @@
+"""How fast new weights reach an engine, against a memcpy of as many bytes on as many threads in the same run.
+
+    python -m bench.publish --model smollm2 --json
+
+A real learner publishes through shared memory to a real engine. docs/publishing.md explains the figures. The exit code is 0
+whatever they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from actors.engine import Engine
+from actors.placement import engine_specs
+from bench.engines import engine_pair
+from bench.report import Figures, machine, tell
+from launch.entry import configuration, set_environment
+from learner.group import segment_path
+from tandem.authors import load_authors
+from tandem.config import Config
+from tandem.rollout import SENIOR
+from tandem.weights import PublishedWeights
+
+MODELS = ("smollm2", "tiny")
+CLEAR_PEAK = "5"
+"""What a process's `clear_refs` takes to forget its peak memory."""
+
+
+class Round(NamedTuple):
+    """One version on its way, in seconds."""
+
+    write: float
+    """the learner's `publish`, under ZeRO-3 with what is gathered for it"""
+    map: float
+    """the message, the engine's mapping and its check of what it maps"""
+    load: float
+    """the engine's own load and repacking"""
+    pause: float
+    """all of the engine's `receive_weights`"""
+    memcpy: float
+
+
+class TimedEngine(Engine):
+    """The engine that training uses; it notes how long the parts of `receive_weights` take."""
+
+    async def map_weights(self, published: PublishedWeights) -> None:
+        """As the engine does it."""
+        start = time.perf_counter()
+        await super().map_weights(published)
+        self.map_s = time.perf_counter() - start
+
+    async def load_weights(self) -> None:
+        """As the engine does it."""
+        start = time.perf_counter()
+        await super().load_weights()
+        self.load_s = time.perf_counter() - start
+
+
+def serve(config: Config, path: str, rank: int, segment: Path, pipe: Connection) -> None:
+    """A rank of the learner in a process of its own: publishes when it is told a version, and answers with what that took."""
+    set_environment(config.cache_path)
+    os.environ["DS_ACCELERATOR"] = "cpu"
+    from learner.rank import Rank, RankSpec
+
+    ranks = config.learner.ranks
+    member = Rank(config, RankSpec(rank, ranks, path, None, segment, threads=max(1, threads() // ranks)))
+    if rank == 0:
+        pipe.send(member.rendezvous())
+    member.join(*pipe.recv())
+    member.load()
+    pipe.send(None)
+    while (version := pipe.recv()) is not None:
+        with torch.no_grad():
+            for parameter in member.updater.engine.module.model.parameters():
+                getattr(parameter, "ds_tensor", parameter).mul_(1.001)
+        Path("/proc/self/clear_refs").write_text(CLEAR_PEAK)
+        before, start = resident("VmRSS"), time.perf_counter()
+        published = member.publish(version)
+        seconds = time.perf_counter() - start
+        pipe.send((published, seconds, resident("VmHWM") - before))
+    member.close()
+
+
+def resident(field: str) -> float:
+    """This process's resident memory in MiB: `VmRSS` now, `VmHWM` at its peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 2**10
+
+
+def threads() -> int:
+    """The cores of this process."""
+    return len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def learner(config: Config, path: str) -> Iterator[Callable[[int], tuple[PublishedWeights, float, float]]]:
+    """The learner's ranks; yields what publishes a version: the message, the seconds, and rank 0's peak of memory in MiB."""
+    context, segment = multiprocessing.get_context("spawn"), segment_path()
+    pipes, processes = [], []
+    for rank in range(config.learner.ranks):
+        pipe, theirs = context.Pipe()
+        processes.append(context.Process(target=serve, args=(config, path, rank, segment, theirs), daemon=True))
+        processes[-1].start()
+        theirs.close()  # so that the end of the process is the end of the pipe
+        pipes.append(pipe)
+
+    def everyone(message: object) -> list:
+        for pipe in pipes:
+            pipe.send(message)
+        return [pipe.recv() for pipe in pipes]
+
+    try:
+        everyone(pipes[0].recv())
+        yield lambda version: everyone(version)[0]
+        for pipe, process in zip(pipes, processes, strict=True):
+            pipe.send(None)
+            process.join()
+    finally:
+        segment.unlink(missing_ok=True)
+
+
+class Memcpy:
+    """A memcpy of `nbytes` between two arrays whose pages are there, each thread its share."""
+
+    def __init__(self, nbytes: int) -> None:
+        self._from, self._to = np.ones(nbytes, np.uint8), np.zeros(nbytes, np.uint8)
+        share = -(-nbytes // threads())
+        self._shares = [slice(first, first + share) for first in range(0, nbytes, share)]
+        self._pool = ThreadPoolExecutor(threads())
+
+    def seconds(self) -> float:
+        """What it takes."""
+        start = time.perf_counter()
+        list(self._pool.map(lambda share: np.copyto(self._to[share], self._from[share]), self._shares))
+        return time.perf_counter() - start
+
+
+async def measured(config: Config, repeats: int) -> tuple[list[Round], Figures]:
+    """Publishes `repeats` versions, after one that warms up."""
+    authors = load_authors(config)
+    spec = replace(engine_specs(config, authors, "cpu")[0][0], cores=tuple(sorted(os.sched_getaffinity(0))))
+    rounds, peaks = [], []
+    with learner(config, str(authors.senior)) as publish:
+        async with engine_pair({SENIOR: spec}, "bench.publish:TimedEngine") as pair:
+            engine = pair.engines[SENIOR]
+            assert isinstance(engine, TimedEngine)
+            copy: Memcpy | None = None
+            for version in range(1, repeats + 2):
+                published, write_s, peak = await asyncio.to_thread(publish, version)
+                start = time.perf_counter()
+                await engine.receive_weights(published)
+                pause_s = time.perf_counter() - start
+                copy = copy or Memcpy(published.layout.nbytes)
+                rounds.append(Round(write_s, engine.map_s, engine.load_s, pause_s, min(copy.seconds() for _ in range(3))))
+                peaks.append(peak)
+    bytes_mb = published.layout.nbytes / 1e6
+    return rounds[1:], {"bytes_mb": round(bytes_mb, 1), "threads": threads(), "peak_extra_mib": round(max(peaks[1:]), 1)}
+
+
+def figures(rounds: list[Round]) -> Figures:
+    """Medians over the rounds. `publish_over_memcpy`: speed from the learner's tensors to the engine's map, over memcpy's."""
+    return {
+        "publish_over_memcpy": round(median(each.memcpy / (each.write + each.map) for each in rounds), 3),
+        "publish_s": round(median(each.write + each.map for each in rounds), 4),
+        "write_s": round(median(each.write for each in rounds), 4),
+        "map_s": round(median(each.map for each in rounds), 4),
+        "memcpy_s": round(median(each.memcpy for each in rounds), 4),
+        "load_s": round(median(each.load for each in rounds), 4),
+        "engine_pause_s": round(median(each.pause for each in rounds), 4),
+    }
+
+
+def table(rounds: list[Round]) -> Table:
+    """Every round's parts."""
+    shown = Table(*Round._fields, title="One version on its way, in seconds")
+    for each in rounds:
+        shown.add_row(*(f"{seconds:.3f}" for seconds in each))
+    return shown
+
+
+def main() -> None:
+    """Measures what the command line asks for and prints it."""
+    parser = argparse.ArgumentParser(prog="python -m bench.publish", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--model", choices=MODELS, default="smollm2", help="in float32 (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="medians are told (default: %(default)s)")
+    parser.add_argument("--ranks", type=int, default=1, help="of the learner (default: %(default)s)")
+    parser.add_argument("--zero-stage", type=int, choices=range(4), default=1, help="of the learner (default: %(default)s)")
+    parser.add_argument("--bucket-mib", type=int, default=Config().learner.publish_bucket_mib, help="(default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    options = parser.parse_args()
+    overrides = [f"ranks={options.ranks}", f"zero_stage={options.zero_stage}", f"publish_bucket_mib={options.bucket_mib}"]
+    config = configuration(
+        [f"model={options.model}", "model.dtype=float32", "mode.device=cpu", *(f"learner.{each}" for each in overrides)]
+    )
+    set_environment(config.cache_path)
+    rounds, found = uvloop.run(measured(config, options.repeats))
+    console = Console()
+    console.print(table(rounds))
+    asked = {"model": options.model, "ranks": options.ranks, "zero_stage": options.zero_stage, "bucket_mib": options.bucket_mib}
+    tell(asked | figures(rounds) | found | {"machine": machine()}, console, as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The senior's whole weights, gathered from the ranks that ZeRO-3 spread them over: never more than a bucket at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+
+import deepspeed
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tandem.weights import TensorSpec, lay_out
+
+Whole = Sequence[tuple[TensorSpec, Tensor]]
+"""Tensors as they are on all ranks together."""
+
+
+class GatheredWeights:
+    """The whole weights of `model`, perhaps partitioned by ZeRO: at most `bucket_bytes` at a time, or the largest tensor.
+
+    They are gathered half a bucket at a time, so that one half can arrive while the other is sent. Names are those of the
+    Hugging Face checkpoint; of tied tensors only the first is listed. Both ways to go through them are collective.
+    """
+
+    def __init__(self, model: PreTrainedModel, bucket_bytes: int) -> None:
+        self._bucket_bytes = bucket_bytes
+        self._parameters = dict(model.named_parameters())
+        self.layout = lay_out((name, tuple(getattr(p, "ds_shape", p.shape)), p.dtype) for name, p in self._parameters.items())
+
+    def __iter__(self) -> Iterator[tuple[TensorSpec, Tensor]]:
+        """Every tensor, in the layout's order, good until the next is asked for."""
+        for half in self._halves():
+            with ExitStack() as gathered:
+                yield from self._gather(half, gathered)
+
+    def stream(self, send: Callable[[Whole], None]) -> None:
+        """Hands everything in order to `send`, on a thread of its own, while this thread gathers what comes next.
+
+        Raises what `send` raises.
+        """
+        with ThreadPoolExecutor(1, "send") as sender:
+            going: list[tuple[Future[None], ExitStack, int]] = []
+
+            def settle() -> None:
+                """Waits until what is being sent has gone, and lets go of it."""
+                for sent, gathered, _ in going:
+                    with gathered:
+                        sent.result()
+                going.clear()
+
+            def begin(half: Sequence[TensorSpec]) -> None:
+                """Gathers `half` beside what is being sent, and sends it next."""
+                nbytes = sum(spec.nbytes for spec in half)
+                if going and going[0][2] + nbytes > self._bucket_bytes:
+                    settle()  # a tensor larger than half a bucket: there is no room for both
+                gathered = ExitStack()
+                whole = self._gather(half, gathered)
+                settle()
+                going.append((sender.submit(send, whole), gathered, nbytes))
+
+            for half in self._halves():
+                begin(half)
+            settle()
+
+    def _halves(self) -> Iterator[tuple[TensorSpec, ...]]:
+        return self.layout.buckets(self._bucket_bytes // 2)
+
+    def _gather(self, half: Sequence[TensorSpec], gathered: ExitStack) -> Whole:
+        """The tensors of `half`, whole until `gathered` closes."""
+        parameters = [self._parameters[spec.name] for spec in half]
+        gathered.enter_context(deepspeed.zero.GatheredParameters(parameters))
+        return [(spec, parameter.detach()) for spec, parameter in zip(half, parameters, strict=True)]
