@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from unittest.mock import patch
 
+import deepspeed
 import numpy as np
 import torch
 from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_grad
 
+from learner.gather import GatheredWeights, Whole
 from learner.rank import Rank
 from tandem.config import Config
 from tandem.rollout import Group
+
+
+class CountedGathering(deepspeed.zero.GatheredParameters):
+    """Gathers as DeepSpeed does, and counts the bytes that are whole."""
+
+    news: ClassVar = threading.Condition()
+    begun: ClassVar[int] = 0
+    whole: ClassVar[int] = 0
+    peak: ClassVar[int] = 0
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        assert self.enabled, "nothing is partitioned"
+        with self.news:
+            CountedGathering.begun += 1
+            CountedGathering.whole += sum(p.nbytes for p in self.params)
+            CountedGathering.peak = max(self.peak, self.whole)
+            self.news.notify_all()
+
+    def __exit__(self, *error: Any) -> None:
+        with self.news:
+            CountedGathering.whole -= sum(p.nbytes for p in self.params)
+        super().__exit__(*error)
+        assert not any(p.nbytes for p in self.params), "they are partitioned again"
 
 
 class ProbeRank(Rank):
@@ -42,6 +70,26 @@ class ProbeRank(Rank):
         engine = self.updater.engine
         groups = engine.optimizer.param_groups
         return engine.optimizer.clip_grad, [g["weight_decay"] for g in groups], [tuple(g["betas"]) for g in groups]
+
+    def stream_weights(self, bucket_bytes: int) -> tuple[int, int, int]:
+        """Streams all weights through buckets of `bucket_bytes`, each kept back until the next is gathered, or 0.2 s.
+
+        Returns the most bytes that were whole at a time, how many were sent, and how often the next did come meanwhile.
+        """
+        CountedGathering.begun = CountedGathering.whole = CountedGathering.peak = 0
+        sent: list[int] = []
+        overlaps = 0
+
+        def send(whole: Whole) -> None:
+            nonlocal overlaps
+            with CountedGathering.news:
+                overlaps += CountedGathering.news.wait_for(lambda: CountedGathering.begun > len(sent) + 1, timeout=0.2)
+            sent.append(sum(tensor.nbytes for _, tensor in whole))
+
+        with patch.object(deepspeed.zero, "GatheredParameters", CountedGathering):
+            GatheredWeights(self.updater.engine.module.model, bucket_bytes).stream(send)
+        assert CountedGathering.whole == 0
+        return CountedGathering.peak, sum(sent), overlaps
 
     def _parameters(self) -> list[tuple[str, Any]]:
         return list(self.updater.engine.module.model.named_parameters())

@@ -305,6 +305,21 @@ def test_the_trained_weights_are_published_and_exported(
     assert len(AutoTokenizer.from_pretrained(tmp_path)) == SENTINEL
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_no_more_than_a_bucket_is_whole_at_a_time_while_weights_are_sent(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], count: int
+) -> None:
+    ranks[count]("reload", tiny_config(zero_stage=3), model_paths["untied"])
+    weights = {name: p.nbytes for name, p in AutoModelForCausalLM.from_pretrained(model_paths["untied"]).named_parameters()}
+    total, largest = sum(weights.values()), max(weights.values())
+    bucket = 2 * largest
+    peak, sent, overlaps = ranks[count]("stream_weights", bucket)
+    assert sent == total > 3 * bucket // 2
+    assert bucket // 2 < peak <= bucket and overlaps >= 2
+    peak, sent, overlaps = ranks[count]("stream_weights", 3 * largest // 4)
+    assert sent == total and peak == largest and overlaps > 0, "a tensor that is larger goes alone, the others still overlap"
+
+
 def test_the_group_trains_publishes_and_cleans_up(ranks: dict[int, Ranks], model_paths: dict[str, str], tmp_path: Path) -> None:
     config = tiny_config(zero_stage=2, ranks=2)
     with LearnerGroup(config, model_paths["tied"], SENTINEL) as learner:

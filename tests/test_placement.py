@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from actors.engine_spec import EngineSpec
 from actors.placement import engine_specs, share_of_cores
-from launch.local_cluster import gpu_share
+from launch.local_cluster import choose_transport, gpu_share
 from tandem.authors import Authors, Junior, OwnVocabulary
 from tandem.config import Config, ConfigError
 from tandem.rollout import JUNIOR, SENIOR
+from tandem.weights import TRANSPORTS
 
 
 @pytest.fixture
@@ -119,6 +120,25 @@ def test_engines_that_ask_for_more_than_a_gpu_are_refused(
     settings.rollout.gpu_memory_fraction = 1 / engines
     with pytest.raises(ConfigError, match=f"up to {engines} engines share a GPU"):
         gpu_share(settings)
+
+
+@pytest.mark.parametrize(
+    ("share", "gpus", "fitting"),
+    [(0.0, 0, "shm"), (0.0, 2, "shm"), (1.0, 2, "nccl"), (1.0, 8, "nccl"), (0.5, 1, "ipc"), (0.25, 1, "ipc"), (0.5, 2, "shm")],
+)
+def test_weights_take_the_way_that_fits(share: float, gpus: int, fitting: str) -> None:
+    assert choose_transport("auto", share, gpus) == fitting
+    for asked in TRANSPORTS:
+        if asked in (fitting, "shm"):
+            assert choose_transport(asked, share, gpus) == asked
+        else:
+            with pytest.raises(ConfigError, match=f"learner.transport={asked}: .*; choose auto or {fitting}"):
+                choose_transport(asked, share, gpus)
+
+
+def test_only_the_senior_receives_weights(settings: Config, pair: Authors) -> None:
+    senior, junior = engine_specs(settings, pair, "cuda", "nccl")[0]
+    assert (senior.transport, junior.transport) == ("nccl", "shm")
 
 
 @pytest.mark.parametrize(("name", "prob_senior"), [("solo", 0.5), ("word", 1.0)])

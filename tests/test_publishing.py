@@ -11,7 +11,7 @@ import pytest
 import torch
 from engine_pair import EnginePair
 from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen3Config
-from writing import forward_logprobs
+from writing import forward_logprobs, prompt_logprobs
 
 from actors.placement import engine_specs
 from actors.rollout import GroupTask
@@ -20,6 +20,8 @@ from tandem.authors import Authors
 from tandem.config import Config
 from tandem.rollout import SENIOR, Problem, Prompt
 from tandem.schedule import Schedule
+from tandem.segment import WeightSegment
+from tandem.weights import NCCL, PublishedWeights
 
 KINDS = {
     "embeddings": lambda name: "embed_tokens" in name or "lm_head" in name,
@@ -55,14 +57,6 @@ def live(
     yield pair, model, publisher
     publisher.close()
     pair.close()
-
-
-def prompt_logprobs(model: PreTrainedModel, ids: list[int]) -> np.ndarray:
-    """log p of every token but the first, float32 [T - 1]."""
-    with torch.no_grad():
-        logits = model(torch.tensor([ids])).logits[0]
-    logprobs = logits.log_softmax(-1)
-    return logprobs[:-1].gather(1, torch.tensor(ids[1:])[:, None])[:, 0].numpy()
 
 
 def test_an_update_of_each_kind_of_parameter_reaches_the_engine(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
@@ -108,5 +102,22 @@ def test_an_engine_refuses_bytes_that_were_not_published(live: tuple[EnginePair,
     pair, _, publisher = live
     published = publisher.publish(9)
     assert published is not None
-    with pytest.raises(Exception, match="checksum differs"):
+    computed_with = pair.run(pair.actor.checksums(SENIOR))
+    with pytest.raises(Exception, match="does not hold version 9 of the weights: its checksum differs"):
         pair.run(pair.actor.receive_weights(replace(published, checksum=published.checksum ^ 1)))
+    stale = publisher.publish(10)
+    torn = WeightSegment(published.path, published.layout)
+    torn.view(published.layout.tensors[-1]).add_(1)
+    with pytest.raises(Exception, match="does not hold version 10 of the weights: its checksum differs"):
+        pair.run(pair.actor.receive_weights(stale))
+    assert pair.run(pair.actor.checksums(SENIOR)) == computed_with, "nothing of it was loaded"
+
+
+def test_an_engine_does_not_take_a_version_for_weights_that_have_not_come(
+    live: tuple[EnginePair, PreTrainedModel, Publisher],
+) -> None:
+    pair, _, _ = live
+    with pytest.raises(RuntimeError, match="version 11 of the weights has not come by nccl"):
+        pair.run(pair.actor.receive_weights(PublishedWeights(11, NCCL)))
+    with pytest.raises(ValueError, match="'stop' is no step of a weight transfer"):
+        pair.run(pair.actor.transfer("stop", None))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from engine_pair import EnginePair
+from transformers import PreTrainedModel
 
 from actors.rollout import GroupTask
 from tandem.rollout import Prompt, Rollout
@@ -70,3 +71,11 @@ def forward_logprobs(
         logits[:, forbidden] = -torch.inf
     start = len(rollout.prompt_ids) - 1
     return logits.log_softmax(-1)[start:-1].gather(1, ids[start + 1 :, None])[:, 0].numpy()
+
+
+def prompt_logprobs(model: PreTrainedModel, ids: list[int]) -> np.ndarray:
+    """log p of every token but the first, float32 [T - 1]."""
+    with torch.no_grad():
+        logits = model(torch.tensor([ids])).logits[0]
+    logprobs = logits.log_softmax(-1)
+    return logprobs[:-1].gather(1, torch.tensor(ids[1:])[:, None])[:, 0].numpy()
