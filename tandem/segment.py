@@ -19,8 +19,8 @@ import xxhash
 
 from tandem.weights import TensorSpec, WeightLayout
 
-PIECE_BYTES = 1 << 18
-"""What is copied at a time, or hashed: little enough to be in the core's cache still when it is hashed after it was copied."""
+PIECE_BYTES = 4 << 20
+"""What is copied at a time, or hashed: little enough to be in the cache still when it is hashed after it was copied."""
 
 
 class Piece(NamedTuple):
@@ -75,11 +75,10 @@ class WeightSegment:
             source = tensor.detach().contiguous().cpu().view(-1).view(torch.uint8).numpy()
             work += ((piece, source) for piece in self._pieces[spec.name])
 
-        def copy(mine: Sequence[tuple[Piece, np.ndarray]]) -> None:
-            for piece, source in mine:
-                place = self._bytes[piece.start : piece.end]
-                np.copyto(place, source[piece.start - piece.first : piece.end - piece.first])
-                self._written[piece.place] = xxhash.xxh3_64_intdigest(place.data)
+        def copy(piece: Piece, source: np.ndarray) -> None:
+            place = self._bytes[piece.start : piece.end]
+            np.copyto(place, source[piece.start - piece.first : piece.end - piece.first])
+            self._written[piece.place] = xxhash.xxh3_64_intdigest(place.data)
 
         self._share(copy, work)
 
@@ -92,16 +91,21 @@ class WeightSegment:
         """The checksum of what the segment holds: the XXH3 of every piece of a tensor, and of these hashes in turn."""
         found = np.zeros_like(self._written)
 
-        def read(mine: Sequence[Piece]) -> None:
-            for piece in mine:
-                found[piece.place] = xxhash.xxh3_64_intdigest(self._bytes[piece.start : piece.end].data)
+        def read(piece: Piece) -> None:
+            found[piece.place] = xxhash.xxh3_64_intdigest(self._bytes[piece.start : piece.end].data)
 
-        self._share(read, [piece for pieces in self._pieces.values() for piece in pieces])
+        self._share(read, [(piece,) for pieces in self._pieces.values() for piece in pieces])
         return xxhash.xxh3_64_intdigest(found.data)
 
-    def _share(self, do: Callable[[Sequence], None], work: Sequence) -> None:
-        """Has the threads do `work`, in equal shares. Copying and hashing let go of the interpreter."""
-        list(self._pool.map(do, (work[thread :: self._threads] for thread in range(self._threads))))
+    def _share(self, do: Callable[..., None], work: Sequence[tuple]) -> None:
+        """Has the threads call `do` with each of `work`. Copying and hashing let go of the interpreter."""
+        left = iter(work)  # of which each thread takes the next when it is done with one
+
+        def help_out(_: int) -> None:
+            for arguments in left:
+                do(*arguments)
+
+        list(self._pool.map(help_out, range(self._threads)))
 
 
 def _cut(layout: WeightLayout) -> dict[str, list[Piece]]:
