@@ -29,7 +29,7 @@ class GatheredWeights:
         self.layout = lay_out((name, tuple(getattr(p, "ds_shape", p.shape)), p.dtype) for name, p in self._parameters.items())
 
     def __iter__(self) -> Iterator[tuple[TensorSpec, Tensor]]:
-        """Every tensor, in the layout's order. Its memory lives as long as the tensor, even when its half has been let go of."""
+        """Every tensor, in the layout's order. Its memory lives as long as the tensor, even if its half is let go of."""
         for half in self._halves():
             with ExitStack() as gathered:
                 yield from self._gather(half, gathered)
