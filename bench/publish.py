@@ -20,7 +20,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -160,8 +160,7 @@ async def measured(config: Config, repeats: int) -> tuple[list[Round], Figures]:
     rounds, peaks = [], []
     with learner(config, str(authors.senior)) as publish:
         async with engine_pair({SENIOR: spec}, "bench.publish:TimedEngine") as pair:
-            engine = pair.engines[SENIOR]
-            assert isinstance(engine, TimedEngine)
+            engine = cast(TimedEngine, pair.engines[SENIOR])
             copy: Memcpy | None = None
             for version in range(1, repeats + 2):
                 published, write_s, peak = await asyncio.to_thread(publish, version)
