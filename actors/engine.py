@@ -22,6 +22,7 @@ from actors.carried_turn import carrying
 from actors.engine_spec import EngineSpec
 from actors.engine_worker import BoundExecutor
 from tandem.cogen import AuthorLost, Token
+from tandem.config import SamplingConfig
 from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR, StopReason
 from tandem.schedule import Pen, TurnStart
 from tandem.weights import IPC, SHM, PublishedWeights
@@ -61,7 +62,12 @@ class Engine:
             seed=spec.seed,
             max_model_len=spec.max_model_len,
             max_num_seqs=spec.max_num_seqs,
-            max_num_batched_tokens=max(self.STEP_TOKENS[spec.device], 2 * spec.max_num_seqs),
+            max_num_batched_tokens=max(
+                self.STEP_TOKENS[spec.device], 2 * spec.max_num_seqs, spec.max_model_len if on_cpu else 0
+            ),
+            # After each part of a prompt vLLM draws a token and turns the request's noise back again. On CPU, noise that has a
+            # seed of its own cannot be turned back: it would end the engine.
+            enable_chunked_prefill=not on_cpu,
             enforce_eager=spec.enforce_eager,
             kv_cache_memory_bytes=int(spec.kv_cache_gib * 2**30) if on_cpu else None,
             gpu_memory_utilization=spec.gpu_memory_fraction,
@@ -105,9 +111,9 @@ class Engine:
             )
         return fit
 
-    def session(self, rollout_id: str, temperature: float) -> EngineSession:
-        """A new session for one rollout."""
-        return EngineSession(self, rollout_id, temperature)
+    def session(self, rollout_id: str, sampling: SamplingConfig, noise_seed: int | None = None) -> EngineSession:
+        """A new session for one rollout; with a seed its sampling noise is a function of that seed alone."""
+        return EngineSession(self, rollout_id, sampling, noise_seed)
 
     def generate(
         self, stream: AsyncGenerator[StreamingInput, None], params: SamplingParams, request_id: str
@@ -187,8 +193,8 @@ class Engine:
 class EngineSession:
     """One author's view of one rollout: a streaming-input request of vLLM, which keeps its KV cache between turns."""
 
-    def __init__(self, engine: Engine, rollout_id: str, temperature: float) -> None:
-        self._engine, self._rollout_id, self._temperature = engine, rollout_id, temperature
+    def __init__(self, engine: Engine, rollout_id: str, sampling: SamplingConfig, noise_seed: int | None) -> None:
+        self._engine, self._rollout_id, self._sampling, self._noise_seed = engine, rollout_id, sampling, noise_seed
         self._turns: asyncio.Queue[StreamingInput] = asyncio.Queue()
         self._outputs = engine.generate(self._stream(), self._params(1, None), rollout_id)
         self._begun = 0
@@ -269,7 +275,10 @@ class EngineSession:
 
     def _params(self, budget: int, start: TurnStart | None) -> SamplingParams:
         return SamplingParams(
-            temperature=self._temperature,
+            temperature=self._sampling.temperature,
+            top_p=self._sampling.top_p,
+            top_k=self._sampling.top_k,
+            seed=self._noise_seed,
             max_tokens=budget,
             logprobs=0,
             flat_logprobs=True,

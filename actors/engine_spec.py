@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tandem.schedule import BEGINS_WORD, ENDS_STEP
 from tandem.weights import SHM
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class EngineSpec:
     def boundaries(self) -> np.ndarray:
         """The boundary table, uint8 [vocabulary]."""
         packed = np.frombuffer(base64.b64decode(self.packed_boundaries), dtype=np.uint8)
-        return np.unpackbits(packed, count=self.vocabulary)
+        words, steps = np.unpackbits(packed, count=2 * self.vocabulary).reshape(2, -1)
+        return BEGINS_WORD * words + ENDS_STEP * steps
 
     def carried(self) -> dict[str, object]:
         """As vLLM's `additional_config`, which reaches every process of the engine."""
@@ -75,5 +77,6 @@ class EngineSpec:
 
 
 def pack_boundaries(table: np.ndarray) -> str:
-    """A boundary table (uint8 [V] of zeros and ones) as text, one bit a token."""
-    return base64.b64encode(np.packbits(table).tobytes()).decode()
+    """A boundary table (uint8 [V]) as text, two bits a token."""
+    bits = np.stack([table & BEGINS_WORD, table & ENDS_STEP])
+    return base64.b64encode(np.packbits(bits.astype(bool)).tobytes()).decode()

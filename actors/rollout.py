@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoTokenizer
 
 from actors.engine_spec import EngineSpec
-from tandem.authors import draw_junior
+from tandem.authors import draw_junior, noise_seed
 from tandem.byte_level import ByteLevel
 from tandem.cogen import Limits, Session, cogenerate
+from tandem.config import SamplingConfig
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt, Rollout
 from tandem.schedule import Schedule
 from tandem.translation import TranslatedSession, Translation
@@ -37,10 +38,11 @@ class GroupTask:
     rollout_ids: tuple[str, ...]
     seeds: tuple[int, ...]
     schedule: Schedule
-    temperature: float
-    max_tokens: int
+    sampling: SamplingConfig
     junior_weights: tuple[float, ...] = (1.0,)
     """how often each junior is drawn, relative to the others"""
+    repeatable: bool = False
+    """whether a rollout's seed determines its sampling noise too"""
 
 
 class RolloutActor:
@@ -103,18 +105,19 @@ class RolloutActor:
             rollout = await cogenerate(
                 rollout_id,
                 task.prompt.token_ids,
-                {key[0]: self._session(key, rollout_id, task) for key in keys},
+                {key[0]: self._session(key, rollout_id, seed, task) for key in keys},
                 task.schedule,
                 self._boundaries,
                 seed,
-                Limits(task.max_tokens, self._senior.max_model_len, frozenset(self._senior.eos_ids)),
+                Limits(task.sampling.max_tokens, self._senior.max_model_len, frozenset(self._senior.eos_ids)),
             )
         rollout.junior = junior
         rollout.text = self._tokenizer.decode(rollout.token_ids, skip_special_tokens=True)
         return rollout
 
-    def _session(self, key: EngineKey, rollout_id: str, task: GroupTask) -> Session:
-        session = self._engines[key].session(rollout_id, task.temperature)
+    def _session(self, key: EngineKey, rollout_id: str, seed: int, task: GroupTask) -> Session:
+        noise = noise_seed(seed, key[0]) if task.repeatable else None
+        session = self._engines[key].session(rollout_id, task.sampling, noise)
         if key not in self._translations:
             return session
         prompt_ids, context = task.prompt.junior_token_ids[key[1]], self._specs[key].max_model_len

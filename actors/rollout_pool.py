@@ -107,11 +107,11 @@ class RolloutPool:
         on_group: Callable[[Group], None] = lambda group: None,
     ) -> list[Group]:
         """The groups of `stream` in the prompts' order, those missing that it dropped. Calls `on_group` as each finishes."""
-        groups: dict[int, Group] = {}
-        for index, group in self.stream(prompts, group_size, schedule, sampling, tag, deadline_s=deadline_s):
-            groups[index] = group
-            on_group(group)
-        return [groups[index] for index in sorted(groups)]
+        return _in_order(self.stream(prompts, group_size, schedule, sampling, tag, deadline_s=deadline_s), on_group)
+
+    def write_all(self, tasks: Sequence[GroupTask], on_group: Callable[[Group], None] = lambda group: None) -> list[Group]:
+        """The groups of `tasks`, in their order; otherwise as `generate`."""
+        return _in_order(self.write(_feed(tasks), max(task.sampling.max_tokens for task in tasks)), on_group)
 
     def stream(
         self,
@@ -129,12 +129,8 @@ class RolloutPool:
         unfinished `deadline_s` after the start are cancelled and dropped (0: never). Raises `TimeoutError` when no group
         finishes within `rollout.timeout_s`. Replicas are fed between two groups: take them without delay, and to the end.
         """
-        tasks = deque(
-            (index, self.task(prompt, group_size, schedule, sampling, f"{tag}/{index}")) for index, prompt in enumerate(prompts)
-        )
-        feed = Feed(lambda: tasks.popleft() if tasks else None)
-        feed.end()
-        return self.write(feed, sampling.max_tokens, deadline_s=deadline_s)
+        tasks = [self.task(prompt, group_size, schedule, sampling, f"{tag}/{index}") for index, prompt in enumerate(prompts)]
+        return self.write(_feed(tasks), sampling.max_tokens, deadline_s=deadline_s)
 
     def write(self, feed: Feed, max_tokens: int, *, deadline_s: float = 0.0) -> Iterator[tuple[int, Group]]:
         """Writes the groups that `feed` hands out, none longer than `max_tokens`, until it ends; otherwise as `stream`."""
@@ -176,7 +172,7 @@ class RolloutPool:
         rollout's id and schedule seed."""
         ids = tuple(f"{name}/{k}" for k in range(group_size))
         seeds = tuple(zlib.crc32(f"{self._config.seed}/{rollout_id}".encode()) for rollout_id in ids)
-        return GroupTask(prompt, ids, seeds, schedule, sampling.temperature, sampling.max_tokens, self._junior_weights)
+        return GroupTask(prompt, ids, seeds, schedule, sampling, self._junior_weights)
 
     @property
     def actors(self) -> list[ActorHandle]:
@@ -236,6 +232,23 @@ class RolloutPool:
             return get()
         except RayError as error:
             raise RolloutError(f"rollout actor {replica} of {len(self._replicas)} failed in {method!r}: {error}") from error
+
+
+def _feed(tasks: Iterable[GroupTask]) -> Feed:
+    """Hands out `tasks`, each after its place, and ends."""
+    waiting = deque(enumerate(tasks))
+    feed = Feed(lambda: waiting.popleft() if waiting else None)
+    feed.end()
+    return feed
+
+
+def _in_order(written: Iterable[tuple[int, Group]], on_group: Callable[[Group], None]) -> list[Group]:
+    """The groups by their places; calls `on_group` as each comes."""
+    groups: dict[int, Group] = {}
+    for index, group in written:
+        groups[index] = group
+        on_group(group)
+    return [groups[index] for index in sorted(groups)]
 
 
 def _named(groups: Iterable[InFlight]) -> list[int]:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import psutil
@@ -36,7 +36,7 @@ from tandem.rollout import SENIOR, EndReason, Rollout
 from tandem.schedule import Pen, Schedule
 
 _TURN = "dual"
-"""The key of `extra_args` that holds a rollout's (seed, prob_senior, max_gap_tokens)."""
+"""The key of `extra_args` that holds a rollout's seed and the fields of its schedule."""
 
 
 class DualForCausalLM(nn.Module):
@@ -118,8 +118,8 @@ class AuthorMask(LogitsProcessor):
     def _admit(self, params: SamplingParams, _: list[int] | None, output: list[int]) -> _Row | None:
         if not params.extra_args:
             return None
-        seed, prob_senior, max_gap = params.extra_args[_TURN]
-        return _Row(Pen(Schedule(prob_senior, max_gap), self._boundaries, seed), output)
+        seed, *rule = params.extra_args[_TURN]
+        return _Row(Pen(Schedule(*rule), self._boundaries, seed), output)
 
 
 class DualExecutor(BoundExecutor):
@@ -168,12 +168,12 @@ class DualEngine:
 
     async def _write(self, work: Workload, tag: str, index: int) -> Rollout:
         params = SamplingParams(
-            temperature=work.temperature,
+            temperature=work.sampling.temperature,
             max_tokens=work.tokens,
             logprobs=0,
             flat_logprobs=True,
             ignore_eos=True,
-            extra_args={_TURN: [index, work.schedule.prob_senior, work.schedule.max_gap_tokens]},
+            extra_args={_TURN: [index, *astuple(work.schedule)]},
             output_kind=RequestOutputKind.FINAL_ONLY,
             detokenize=False,
         )

@@ -80,6 +80,6 @@ async def _timed(
 ) -> tuple[Rollout, np.ndarray]:
     """One rollout, and the seconds between each of its tokens and the next, float [T - 1]."""
     arrivals: list[float] = []
-    sessions = {a: TimedSession(pair.engines[a].session(rollout_id, work.temperature), arrivals) for a in authors}
+    sessions = {a: TimedSession(pair.engines[a].session(rollout_id, work.sampling), arrivals) for a in authors}
     rollout = await cogenerate(rollout_id, work.prompts[prompt], sessions, schedule, work.boundaries, prompt, work.limits)
     return rollout, np.diff(arrivals)

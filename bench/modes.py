@@ -36,7 +36,7 @@ async def naive(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:
 
     def write(index: int) -> Writing:
         rollout_id = f"{tag}/{index}"
-        sessions = {a: RequestPerTurn(engine, rollout_id, work.temperature) for a, engine in pair.engines.items()}
+        sessions = {a: RequestPerTurn(engine, rollout_id, work.sampling.temperature) for a, engine in pair.engines.items()}
         return _cogenerate(work, index, rollout_id, sessions, work.schedule)
 
     return await _all(write(i) for i in range(len(work.prompts)))
@@ -118,7 +118,7 @@ def shortened(work: Workload, tokens: int) -> Workload:
 
 def _write(pair: EnginePair, work: Workload, tag: str, index: int, authors: Sequence[int], schedule: Schedule) -> Writing:
     rollout_id = f"{tag}/{index}"
-    sessions = {author: pair.engines[author].session(rollout_id, work.temperature) for author in authors}
+    sessions = {author: pair.engines[author].session(rollout_id, work.sampling) for author in authors}
     return _cogenerate(work, index, rollout_id, sessions, schedule)
 
 

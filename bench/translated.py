@@ -67,7 +67,7 @@ async def translated(work: Workload) -> AsyncIterator[tuple[Mode, EnginePair]]:
         async def write(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:
             def rollout(index: int) -> asyncio.Future[Rollout]:
                 rollout_id, prompt = f"{tag}/{index}", work.prompts[index]
-                senior, junior = (pair.engines[a].session(rollout_id, work.temperature) for a in (SENIOR, JUNIOR))
+                senior, junior = (pair.engines[a].session(rollout_id, work.sampling) for a in (SENIOR, JUNIOR))
                 read = [len(its) - 1 - token for token in prompt]
                 translated = TranslatedSession(junior, translation, read, len(prompt), own.max_model_len)
                 sessions: dict[int, Session] = {SENIOR: senior, JUNIOR: translated}

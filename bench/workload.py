@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from actors.engine_spec import EngineSpec, pack_boundaries
 from launch.entry import configuration, set_environment
 from tandem.authors import load_authors
 from tandem.cogen import Limits
+from tandem.config import SamplingConfig
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.rollout import JUNIOR, SENIOR
@@ -35,11 +36,11 @@ class Workload:
     tokens: int
     schedule: Schedule
     boundaries: np.ndarray
-    """uint8 [V], 1 where the schedule redraws the author"""
+    """uint8 [V], what each token begins or ends"""
     limits: Limits
     specs: dict[int, EngineSpec]
     """one engine an author, self-paired, each with an equal share of the cores"""
-    temperature: float = 1.0
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
     @property
     def cores(self) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig, Pretrained
 from tandem.byte_level import ByteLevel
 from tandem.config import Config, ConfigError
 from tandem.schedule import COIN_SIDES, BoundaryRule, boundary_table, coin
-from tandem.schedules import boundary_rule
+from tandem.schedules import all_schedules, boundary_rule, named_schedule
 from tandem.translation import Unit, stop_table, unit_of
 from tandem.zoo import base_model, junior_model, sentinel_token_id, tokenizer_difference
 
@@ -58,7 +58,7 @@ class Authors:
     sentinel: int | None
     """the token that ends a turn inside an engine and never occurs in text; None: the engine's scheduler ends turns"""
     boundaries: np.ndarray
-    """uint8 [vocabulary], 1 where the schedule redraws the author"""
+    """uint8 [vocabulary], what each token begins or ends, as far as a schedule asks (`BEGINS_WORD`, `ENDS_STEP`)"""
     context: int
     """the longest text, prompt included, that a run needs and all models can read"""
 
@@ -80,6 +80,14 @@ def draw_junior(seed: int, weights: Sequence[float]) -> int:
     """
     limits = list(accumulate(weights))
     return bisect_right(limits, coin(seed, -1) / COIN_SIDES * limits[-1])
+
+
+def noise_seed(seed: int, author: int) -> int:
+    """The seed of an author's sampling noise in the rollout of schedule seed `seed`, where that is to be repeatable.
+
+    Another coin where no token stands, for each author another.
+    """
+    return coin(seed, -2 - author)
 
 
 def load_authors(config: Config) -> Authors:
@@ -108,7 +116,7 @@ def load_authors(config: Config) -> Authors:
     dtypes = config.junior_dtypes or [config.model.dtype] * len(config.junior)
     juniors = []
     for index, (name, weight, dtype) in enumerate(zip(config.junior, weights, dtypes, strict=True)):
-        path, own = junior_model(name, senior, f"junior[{index}]"), None
+        path, own = junior_model(name, senior, f"junior[{index}]", config.cache_path, config.model.recipe_seed), None
         if path != senior:
             key, its = f"junior[{index}]={name}", AutoTokenizer.from_pretrained(path)
             model = readable(key, path)
@@ -121,10 +129,7 @@ def load_authors(config: Config) -> Authors:
                 models.append(model)
         juniors.append(Junior(path, weight, dtype, own))
     vocabulary = max(model.vocab_size for model in models)
-    try:
-        boundaries = boundary_table(tokenizer, rule, vocabulary)
-    except ValueError as error:
-        raise ConfigError(f"schedule.name={config.schedule.name}: {error}") from error
+    boundaries = _boundaries(config, tokenizer, vocabulary)
     if any(junior.own for junior in juniors):
         _byte_level("model", tokenizer)
     smallest = min(model.vocab_size for model in models)
@@ -140,6 +145,18 @@ def load_authors(config: Config) -> Authors:
         boundaries=boundaries,
         context=context,
     )
+
+
+def _boundaries(config: Config, tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> np.ndarray:
+    """The boundaries of all schedules that rollouts may follow. Raises `ConfigError` when one of them has none."""
+    table = np.zeros(vocabulary, np.uint8)
+    for key, schedule in all_schedules(config).items():
+        try:
+            marked = boundary_table(tokenizer, boundary_rule(config, schedule), vocabulary)
+        except ValueError as error:
+            raise ConfigError(f"{key}.name={schedule.name}: {error}") from error
+        table |= named_schedule(schedule).boundary * marked
+    return table
 
 
 def _own_vocabulary(

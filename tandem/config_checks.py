@@ -18,11 +18,12 @@ from tandem.verify.pool import check_verifier
 from tandem.weights import TRANSPORTS
 
 if TYPE_CHECKING:
-    from tandem.config import Config
+    from tandem.config import Config, EvalConfig
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 2.0
 """vLLM samples at no other temperatures but 0, which is greedy."""
 DTYPES = ("float32", "bfloat16")
+MEASURES = ("solo", "handoff", "drift", "legibility", "takeover")
 CONTROLS = ("grpo", "kl_reg", "grpo_g16")
 """The arms of the paper's comparison in which the senior writes alone."""
 
@@ -87,6 +88,13 @@ def problems(config: Config) -> Iterator[str]:
             f"algo.mismatch={config.algo.mismatch}: with algo.old_logprobs={config.algo.old_logprobs} the importance ratio is "
             "taken to the engine's log-probabilities already; choose algo.old_logprobs=learner"
         )
+    yield from _evaluation_problems(config.eval)
+    for key, every_token in (("top_p", 1.0), ("top_k", 0)):
+        if (given := getattr(config.rollout.sampling, key)) != every_token:
+            yield (
+                f"rollout.sampling.{key}={given:g}: what may not be drawn would bias the importance ratios; "
+                f"set it to {every_token:g}, which eval.sampling.{key} need not be"
+            )
     if 0 < config.eval.sampling.temperature < MIN_TEMPERATURE:
         yield f"eval.sampling.temperature={config.eval.sampling.temperature}: give 0 (greedy) or at least {MIN_TEMPERATURE}"
     if config.schedule.prob_senior == 0 and config.schedule.name != "solo":
@@ -128,6 +136,32 @@ def problems(config: Config) -> Iterator[str]:
             yield str(error)
 
 
+def _evaluation_problems(config: EvalConfig) -> Iterator[str]:
+    """What is wrong with the measures."""
+    for name in config.measures:
+        if name not in MEASURES:
+            yield f"eval.measures={config.measures}: choose among {', '.join(MEASURES)}"
+    if not config.pass_at or not all(1 <= k <= config.samples for k in config.pass_at):
+        yield f"eval.pass_at={config.pass_at}: give numbers from 1 to eval.samples={config.samples}"
+    if config.scored_samples > config.samples:
+        yield f"eval.scored_samples={config.scored_samples}: there are only eval.samples={config.samples}; give fewer"
+    if not config.prefixes or not all(0 <= fraction < 1 for fraction in config.prefixes):
+        yield f"eval.prefixes={config.prefixes}: give fractions from 0 to below 1"
+    if not config.handoff:
+        yield "eval.handoff=[]: name at least one schedule, as in '[{name: step, alternates: true}]'"
+    for index, schedule in enumerate(config.handoff):
+        key = f"eval.handoff[{index}]"
+        if schedule.name not in SCHEDULES or schedule.name == "solo":
+            others = " or ".join(name for name in SCHEDULES if name != "solo")
+            yield f"{key}.name={schedule.name}: choose {others}"
+        if not 0 <= schedule.prob_senior <= 1:
+            yield f"{key}.prob_senior={schedule.prob_senior}: give a number from 0 to 1"
+        if schedule.max_gap_tokens < 1 or schedule.chunk_tokens < 1:
+            yield f"{key}: max_gap_tokens={schedule.max_gap_tokens} and chunk_tokens={schedule.chunk_tokens} must be at least 1"
+        if schedule.anneal != "constant":
+            yield f"{key}.anneal={schedule.anneal}: an evaluation has no steps; choose constant"
+
+
 def _translation_problems(config: Config) -> Iterator[str]:
     """What a junior with another tokenizer rules out."""
     schedule = SCHEDULES.get(config.schedule.name)  # an unknown name has its own complaint
@@ -136,6 +170,13 @@ def _translation_problems(config: Config) -> Iterator[str]:
             f"schedule.name={config.schedule.name}: it passes the pen inside words, and a junior with another tokenizer "
             "(junior_translation=true) writes whole words or steps; choose word, step or alternate"
         )
+    for index, handoff in enumerate(config.eval.handoff):
+        named = SCHEDULES.get(handoff.name)
+        if schedule and named and "handoff" in config.eval.measures and named.boundary != schedule.boundary:
+            yield (
+                f"eval.handoff[{index}].name={handoff.name}: a junior with another tokenizer (junior_translation=true) is "
+                f"started for schedule.name={config.schedule.name}; choose the same kind"
+            )
     if config.rollout.turn_end == "sentinel":
         yield "rollout.turn_end=sentinel: junior_translation=true takes tokens back; it needs rollout.turn_end=scheduler"
     for key in ("junior_token_loss_weight", "lambda_junior"):
@@ -174,6 +215,7 @@ RANGES = [
     ("seed", 0, 4_000_000),
     ("steps", 1, math.inf),
     ("mode.cpu_cores", 0, math.inf),
+    ("model.recipe_seed", 0, math.inf),
     ("data.held_out_fraction", 0, 0.99),
     ("data.max_prompt_tokens", 1, math.inf),
     ("schedule.prob_senior", 0, 1),
@@ -213,8 +255,16 @@ RANGES = [
     ("eval.problems", 1, math.inf),
     ("eval.every", 0, math.inf),
     ("rollout.sampling.temperature", MIN_TEMPERATURE, MAX_TEMPERATURE),
+    ("rollout.sampling.top_p", 0.001, 1),
+    ("rollout.sampling.top_k", 0, math.inf),
     ("eval.sampling.temperature", 0, MAX_TEMPERATURE),
     ("eval.sampling.max_tokens", 1, math.inf),
+    ("eval.sampling.top_p", 0.001, 1),
+    ("eval.sampling.top_k", 0, math.inf),
+    ("eval.samples", 1, math.inf),
+    ("eval.scored_samples", 1, math.inf),
+    ("eval.confidence", 0.5, 0.999),
+    ("eval.resamples", 100, math.inf),
     ("guard.senior_fraction_tolerance", 0, 1),
     ("guard.max_skipped_updates", 0, math.inf),
     ("checkpoint.save_every", 0, math.inf),

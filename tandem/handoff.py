@@ -16,7 +16,7 @@ from tandem.schedule import TurnStart, redraw
 Rows = Sequence[int] | torch.Tensor
 """Integers [n], on the host or on the device."""
 
-_SEED, _POSITION, _GAP, _THRESHOLD, _MAX_GAP, _ALTERNATES, _AUTHOR, _FOLLOWS = range(8)
+_SEED, _POSITION, _GAP, _THRESHOLD, _MAX_GAP, _ALTERNATES, _BOUNDARY, _AUTHOR, _FOLLOWS = range(9)
 
 
 class HandoffBatch:
@@ -28,7 +28,7 @@ class HandoffBatch:
 
     def __init__(self, boundaries: torch.Tensor, *, author: int, sentinel: int, rows: int) -> None:
         self._boundaries, self._author, self._sentinel = boundaries, author, sentinel
-        self._state = torch.zeros(8, rows, dtype=torch.int64, device=boundaries.device)
+        self._state = torch.zeros(9, rows, dtype=torch.int64, device=boundaries.device)
 
     def admit(self, row: int, start: TurnStart | None, written: Sequence[int] = ()) -> None:
         """Puts a turn in `row`, `written` being the tokens it has already produced (after a preemption)."""
@@ -57,7 +57,7 @@ class HandoffBatch:
             before[_AUTHOR],
             before[_GAP],
             position=after[_POSITION],
-            boundary=self._boundaries[written],
+            boundary=((self._boundaries[written] & before[_BOUNDARY]) != 0).long(),
             seed=before[_SEED],
             threshold=before[_THRESHOLD],
             max_gap=before[_MAX_GAP],

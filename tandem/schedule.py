@@ -24,6 +24,9 @@ COIN_SIDES = 1 << 32
 """A coin is a 32-bit integer."""
 LEADING_SPACE = "Ġ"  # U+0120: how byte-level BPE spells the space in front of a word
 
+BEGINS_WORD, ENDS_STEP = 1, 2
+"""What a boundary table holds for a token: the sum of those that apply."""
+
 BoundaryRule = Literal["none", "word", "word_or_newline", "paragraph", "newline"]
 
 
@@ -46,12 +49,13 @@ class Schedule:
 
     `prob_senior` is the chance that a redraw gives the pen to the senior; 1 is the solo schedule. `max_gap_tokens` bounds the
     tokens between redraws (arXiv 2606.28166). A schedule that `alternates` tosses no coin: every redraw passes the pen, and the
-    senior begins.
+    senior begins. `boundary` says which tokens are boundaries: `BEGINS_WORD`, `ENDS_STEP` or 0 for none.
     """
 
     prob_senior: float = 0.5
     max_gap_tokens: int = 32
     alternates: bool = False
+    boundary: int = BEGINS_WORD
 
     @property
     def threshold(self) -> int:
@@ -82,15 +86,15 @@ def redraw(
 class Pen:
     """Who holds the pen, token by token.
 
-    `boundaries` is indexed by token id and holds 1 where a token begins a word (see `boundary_table`). `author` holds it first;
-    None: who the schedule says.
+    `boundaries` is indexed by token id and says what each token begins or ends (`BEGINS_WORD`, `ENDS_STEP`). `author` holds the
+    pen first; None: who the schedule says.
     """
 
     def __init__(
         self, schedule: Schedule, boundaries: Sequence[int] | np.ndarray, seed: int, author: int | None = None
     ) -> None:
         self.seed, self.threshold, self.max_gap = seed, schedule.threshold, schedule.max_gap_tokens
-        self.alternates = int(schedule.alternates)
+        self.alternates, self.boundary = int(schedule.alternates), schedule.boundary
         self._boundaries = boundaries
         self.position = 0
         """Tokens written so far."""
@@ -114,7 +118,7 @@ class Pen:
             self.author,
             self.gap,
             position=self.position,
-            boundary=int(breaks or self._boundaries[token]),
+            boundary=int(bool(breaks or self._boundaries[token] & self.boundary)),
             seed=self.seed,
             threshold=self.threshold,
             max_gap=self.max_gap,
@@ -132,15 +136,16 @@ class TurnStart(NamedTuple):
     threshold: int
     max_gap: int
     alternates: int
+    boundary: int
 
     @classmethod
     def at(cls, pen: Pen) -> TurnStart:
         """The start of a turn at the pen's present state."""
-        return cls(pen.seed, pen.position, pen.gap, pen.threshold, pen.max_gap, pen.alternates)
+        return cls(pen.seed, pen.position, pen.gap, pen.threshold, pen.max_gap, pen.alternates, pen.boundary)
 
     def pen(self, author: int, boundaries: Sequence[int] | np.ndarray) -> Pen:
         """The pen that this was taken of, in the hand of `author`."""
-        schedule = Schedule(self.threshold / COIN_SIDES, self.max_gap, bool(self.alternates))
+        schedule = Schedule(self.threshold / COIN_SIDES, self.max_gap, bool(self.alternates), self.boundary)
         pen = Pen(schedule, boundaries, self.seed, author)
         pen.position, pen.gap = self.position, self.gap
         return pen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
-from tandem.schedule import BoundaryRule, Schedule
+from tandem.schedule import BEGINS_WORD, ENDS_STEP, BoundaryRule, Schedule
 
 if TYPE_CHECKING:
     from tandem.config import Config, ScheduleConfig
@@ -14,6 +14,10 @@ Boundary = Literal["none", "word", "step"]
 """Where a schedule redraws the author; which tokens these are is the model's business (`model.word_boundary`, ...)."""
 WHOLE_TEXT = 1 << 31
 """More tokens than any text has: no redraw but at boundaries."""
+SOLO = Schedule(prob_senior=1.0)
+"""The senior writes everything."""
+JUNIOR_ALONE = Schedule(prob_senior=0.0, max_gap_tokens=WHOLE_TEXT)
+"""The junior does, with a senior that only listens."""
 
 
 class NamedSchedule(Protocol):
@@ -35,7 +39,7 @@ class Word:
     boundary: Boundary = "word"
 
     def __call__(self, config: ScheduleConfig, prob_senior: float) -> Schedule:
-        return Schedule(prob_senior, config.max_gap_tokens)
+        return Schedule(prob_senior, config.max_gap_tokens, boundary=BEGINS_WORD)
 
 
 class Token:
@@ -44,7 +48,7 @@ class Token:
     boundary: Boundary = "none"
 
     def __call__(self, config: ScheduleConfig, prob_senior: float) -> Schedule:
-        return Schedule(prob_senior, max_gap_tokens=1)
+        return Schedule(prob_senior, max_gap_tokens=1, boundary=0)
 
 
 class Step:
@@ -53,7 +57,7 @@ class Step:
     boundary: Boundary = "step"
 
     def __call__(self, config: ScheduleConfig, prob_senior: float) -> Schedule:
-        return Schedule(prob_senior, WHOLE_TEXT, config.alternates)
+        return Schedule(prob_senior, WHOLE_TEXT, config.alternates, ENDS_STEP)
 
 
 class Chunk:
@@ -62,7 +66,7 @@ class Chunk:
     boundary: Boundary = "none"
 
     def __call__(self, config: ScheduleConfig, prob_senior: float) -> Schedule:
-        return Schedule(prob_senior, config.chunk_tokens, config.alternates)
+        return Schedule(prob_senior, config.chunk_tokens, config.alternates, boundary=0)
 
 
 class Alternate:
@@ -71,7 +75,7 @@ class Alternate:
     boundary: Boundary = "word"
 
     def __call__(self, config: ScheduleConfig, prob_senior: float) -> Schedule:
-        return Schedule(prob_senior, config.max_gap_tokens, alternates=True)
+        return Schedule(prob_senior, config.max_gap_tokens, alternates=True, boundary=BEGINS_WORD)
 
 
 class Solo:
@@ -80,7 +84,7 @@ class Solo:
     boundary: Boundary = "none"
 
     def __call__(self, config: ScheduleConfig, prob_senior: float) -> Schedule:
-        return Schedule(prob_senior=1.0)
+        return SOLO
 
 
 SCHEDULES: dict[str, NamedSchedule] = {
@@ -106,12 +110,24 @@ def schedule_at(config: Config, step: int) -> Schedule:
     return SCHEDULES[config.schedule.name](config.schedule, prob_senior(config.schedule, step, config.steps))
 
 
+def named_schedule(config: ScheduleConfig) -> Schedule:
+    """The schedule that `config` describes, where it does not change over the steps of a run."""
+    return SCHEDULES[config.name](config, config.prob_senior)
+
+
 def needs_junior(config: Config) -> bool:
-    """Whether any step's schedule gives the pen to a junior."""
-    return not (schedule_at(config, 1).solo and schedule_at(config, config.steps).solo)
+    """Whether any step's schedule, or any measure, gives the pen to a junior."""
+    measured = {"handoff", "takeover", "legibility"} & set(config.eval.measures)
+    return bool(measured) or not (schedule_at(config, 1).solo and schedule_at(config, config.steps).solo)
 
 
-def boundary_rule(config: Config) -> BoundaryRule:
-    """Which tokens of the model's vocabulary are boundaries."""
+def boundary_rule(config: Config, schedule: ScheduleConfig | None = None) -> BoundaryRule:
+    """Which tokens of the model's vocabulary are boundaries of `schedule` (the one to train with, unless given)."""
     rules = {"none": "none", "word": config.model.word_boundary, "step": config.model.step_boundary}
-    return cast(BoundaryRule, rules[SCHEDULES[config.schedule.name].boundary])
+    return cast(BoundaryRule, rules[SCHEDULES[(schedule or config.schedule).name].boundary])
+
+
+def all_schedules(config: Config) -> dict[str, ScheduleConfig]:
+    """The schedules that rollouts may follow, by the keys that configure them."""
+    measured = config.eval.handoff if "handoff" in config.eval.measures else []
+    return {"schedule": config.schedule} | {f"eval.handoff[{index}]": schedule for index, schedule in enumerate(measured)}

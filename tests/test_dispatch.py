@@ -9,6 +9,7 @@ from random_rollouts import random_groups
 
 from actors.dispatch import FILL, Dispatch
 from actors.rollout import GroupTask
+from tandem.config import SamplingConfig
 from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import Schedule
 
@@ -17,7 +18,7 @@ BUDGET = 100
 
 def task(rollouts: int, prompt_tokens: int = 10) -> GroupTask:
     prompt = Prompt(Problem("0", "?", "!"), tuple(range(prompt_tokens)))
-    return GroupTask(prompt, tuple(map(str, range(rollouts))), tuple(range(rollouts)), Schedule(), 1.0, BUDGET)
+    return GroupTask(prompt, tuple(map(str, range(rollouts))), tuple(range(rollouts)), Schedule(), SamplingConfig(1.0, BUDGET))
 
 
 def written(task: GroupTask, tokens: int) -> Group:

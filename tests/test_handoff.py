@@ -170,7 +170,7 @@ def test_the_spec_reaches_the_engines_processes_whole() -> None:
         EngineSpec.of(SimpleNamespace(additional_config={}))
 
 
-@given(table=st.lists(st.integers(0, 1), min_size=1, max_size=100))
+@given(table=st.lists(st.integers(0, 3), min_size=1, max_size=100))
 def test_packed_boundaries_are_the_table(table: list[int]) -> None:
     packed = replace(spec(SENIOR), packed_boundaries=pack_boundaries(np.array(table)), vocabulary=len(table))
     assert packed.boundaries().tolist() == table

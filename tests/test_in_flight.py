@@ -18,7 +18,7 @@ from actors.placement import engine_specs
 from actors.rollout import GroupTask
 from learner.publish import Publisher
 from tandem.authors import Authors
-from tandem.config import Config
+from tandem.config import Config, SamplingConfig
 from tandem.rollout import SENIOR, Problem, Prompt, Rollout
 from tandem.schedule import Schedule
 from tandem.weights import PublishedWeights
@@ -40,7 +40,8 @@ def write(
 ) -> list[Rollout]:
     """Four rollouts. Each time that the senior has written another eighth of them, the next weights arrive."""
     prompt = Prompt(Problem(name, "", ""), tuple(range(10, 30)))
-    task = GroupTask(prompt, tuple(f"{name}/{k}" for k in range(4)), (1, 2, 3, 4), schedule, temperature, TOKENS)
+    names = tuple(f"{name}/{k}" for k in range(4))
+    task = GroupTask(prompt, names, (1, 2, 3, 4), schedule, SamplingConfig(temperature, TOKENS))
 
     actor, senior = watched.pair.actor, watched.watches[SENIOR]
 

@@ -23,7 +23,7 @@ from actors.placement import engine_specs
 from actors.rollout import GroupTask
 from tandem.authors import Authors
 from tandem.cogen import AuthorLost
-from tandem.config import Config
+from tandem.config import Config, SamplingConfig
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Problem, Prompt, Rollout, StopReason
@@ -76,13 +76,13 @@ def long_texts(engines: EnginePair, prompts: list[tuple[int, ...]]) -> list[Roll
 
 def solo_task(prompt_ids: tuple[int, ...], name: str) -> GroupTask:
     """One greedy rollout of the senior alone."""
-    return GroupTask(Prompt(Problem(name, "", ""), prompt_ids), (name,), (0,), SOLO, temperature=0.0, max_tokens=MAX_TOKENS)
+    return GroupTask(Prompt(Problem(name, "", ""), prompt_ids), (name,), (0,), SOLO, SamplingConfig(0.0, MAX_TOKENS))
 
 
 def task(text: Rollout, name: str, schedule: Schedule, seed: int, more: int = 1) -> GroupTask:
     """The same text, to be written again; with room for `more` tokens than it has, as far as the context allows."""
     alone = solo_task(tuple(text.prompt_ids.tolist()), name)
-    return replace(alone, seeds=(seed,), schedule=schedule, max_tokens=len(text) + more)
+    return replace(alone, seeds=(seed,), schedule=schedule, sampling=SamplingConfig(0.0, len(text) + more))
 
 
 def again(texts: list[Rollout], tag: str, schedule: Schedule, first_seed: int = 0) -> list[GroupTask]:

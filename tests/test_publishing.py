@@ -17,7 +17,7 @@ from actors.placement import engine_specs
 from actors.rollout import GroupTask
 from learner.publish import Publisher
 from tandem.authors import Authors
-from tandem.config import Config
+from tandem.config import Config, SamplingConfig
 from tandem.rollout import SENIOR, Problem, Prompt
 from tandem.schedule import Schedule
 from tandem.segment import WeightSegment
@@ -87,7 +87,7 @@ def test_a_prompt_that_was_cached_is_computed_anew_after_an_update(live: tuple[E
     )
     for version in (5, 6):
         for attempt in "ab":
-            task = GroupTask(prompt, (f"cached/{version}/{attempt}",), (1,), Schedule(1.0), 1.0, 20)
+            task = GroupTask(prompt, (f"cached/{version}/{attempt}",), (1,), Schedule(1.0), SamplingConfig(1.0, 20))
             (rollout,) = pair.run(pair.actor.write_group(task)).rollouts
             np.testing.assert_allclose(rollout.logprobs, forward_logprobs(model, rollout), atol=1e-4)
         with torch.no_grad():

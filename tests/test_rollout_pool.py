@@ -114,7 +114,8 @@ def test_cancelled_rollouts_leave_their_places_in_the_engines(engines: EnginePai
     size = 2 * engines.admitted
 
     def task(tag: str, max_tokens: int) -> GroupTask:
-        return GroupTask(prompt, tuple(f"{tag}/{k}" for k in range(size)), tuple(range(size)), WORD, 1.0, max_tokens)
+        names = tuple(f"{tag}/{k}" for k in range(size))
+        return GroupTask(prompt, names, tuple(range(size)), WORD, SamplingConfig(1.0, max_tokens))
 
     async def cancelled_midway() -> bool:
         writing = asyncio.ensure_future(engines.actor.write_group(task("dropped", 96)))

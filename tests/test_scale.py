@@ -9,6 +9,7 @@ import pytest
 from actors.rollout import GroupTask
 from bench import scale
 from bench.scale import Measured, SimulatedReplicas, figures
+from tandem.config import SamplingConfig
 from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import Schedule
 
@@ -16,7 +17,7 @@ from tandem.schedule import Schedule
 def test_a_simulated_group_is_as_large_as_a_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scale, "STEP_S", 1e-6)
     prompt = Prompt(Problem("0", "?", "!"), (1, 2, 3))
-    task = GroupTask(prompt, ("a", "b"), (7, 8), Schedule(), 1.0, scale.TOKENS)
+    task = GroupTask(prompt, ("a", "b"), (7, 8), Schedule(), SamplingConfig(1.0, scale.TOKENS))
 
     async def written() -> Group:
         replicas = SimulatedReplicas()

@@ -15,7 +15,18 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from tandem.rollout import JUNIOR, SENIOR
-from tandem.schedule import COIN_SIDES, BoundaryRule, Pen, Schedule, boundary_table, coin, redraw, replay
+from tandem.schedule import (
+    BEGINS_WORD,
+    COIN_SIDES,
+    ENDS_STEP,
+    BoundaryRule,
+    Pen,
+    Schedule,
+    boundary_table,
+    coin,
+    redraw,
+    replay,
+)
 
 VOCABULARY = 8
 WORDS = np.array([0, 0, 0, 0, 0, 0, 1, 1], np.uint8)
@@ -126,8 +137,9 @@ def test_only_a_certain_senior_is_solo() -> None:
     assert not Schedule(0.0).solo and not Schedule(0.999).solo
 
 
-def test_without_boundaries_and_gaps_nobody_hands_over() -> None:
-    masks = [replay(Schedule(0.5, 1_000), np.zeros(VOCABULARY), seed, range(VOCABULARY)) for seed in range(64)]
+@pytest.mark.parametrize(("boundary", "table"), [(BEGINS_WORD, 0 * WORDS), (0, WORDS), (ENDS_STEP, WORDS)])
+def test_without_boundaries_of_its_kind_and_gaps_nobody_hands_over(boundary: int, table: np.ndarray) -> None:
+    masks = [replay(Schedule(0.5, 1_000, boundary=boundary), table, seed, range(VOCABULARY)) for seed in range(64)]
     assert all(len(set(mask.tolist())) == 1 for mask in masks)
     assert {int(mask[0]) for mask in masks} == {SENIOR, JUNIOR}
 

@@ -211,8 +211,8 @@ def test_what_tells_two_tokenizers_apart(tokenizer: PreTrainedTokenizerBase, qui
 def test_a_directory_is_taken_as_it_is(quick: Path, cache: Path, tmp_path: Path) -> None:
     model = ModelConfig(source="hf", path=str(quick))
     assert base_model(model, cache) == quick
-    assert junior_model("self", quick, "junior[0]") == quick
-    assert junior_model(str(quick), tmp_path, "junior[0]") == quick
+    assert junior_model("self", quick, "junior[0]", tmp_path) == quick
+    assert junior_model(str(quick), tmp_path, "junior[0]", tmp_path) == quick
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_an_incomplete_directory_is_refused(missing: str, message: str, quick: P
     with pytest.raises(ConfigError, match=f"model.path={tmp_path}: {message}"):
         base_model(ModelConfig(source="hf", path=str(tmp_path)), tmp_path)
     with pytest.raises(ConfigError, match=rf"junior\[1\]={tmp_path}: {message}"):
-        junior_model(str(tmp_path), quick, "junior[1]")
+        junior_model(str(tmp_path), quick, "junior[1]", tmp_path)
 
 
 @pytest.mark.parametrize(

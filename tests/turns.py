@@ -17,7 +17,7 @@ from tandem.schedule import Pen, Schedule, TurnStart
 
 VOCABULARY = 12
 SENTINEL = 9
-BOUNDARIES = np.array([0, 0, 1, 0, 0, 1, 0, 1, 0, 0, 0, 0], np.uint8)
+BOUNDARIES = np.array([0, 2, 1, 0, 0, 1, 0, 3, 0, 0, 2, 0], np.uint8)
 TOKENS = [token for token in range(VOCABULARY) if token != SENTINEL]
 SLOTS = 6
 
@@ -41,7 +41,8 @@ class Turn:
 def new_turn(random: Random, author: int) -> Turn:
     """A turn of `author` somewhere in a rollout."""
     while True:
-        pen = Pen(Schedule(random.random(), random.randint(1, 12), random.random() < 0.2), BOUNDARIES, random.getrandbits(32))
+        schedule = Schedule(random.random(), random.randint(1, 12), random.random() < 0.2, random.randint(0, 3))
+        pen = Pen(schedule, BOUNDARIES, random.getrandbits(32))
         for _ in range(random.randint(0, 30)):
             pen.wrote(random.choice(TOKENS))
         if pen.author == author:

@@ -12,6 +12,7 @@ from engine_pair import EnginePair
 from transformers import PreTrainedModel
 
 from actors.rollout import GroupTask
+from tandem.config import SamplingConfig
 from tandem.rollout import Prompt, Rollout
 from tandem.schedule import Schedule
 
@@ -29,12 +30,15 @@ def group_tasks(
     max_tokens: int = MAX_TOKENS,
     group_size: int = 1,
     weights: tuple[float, ...] = (1.0,),
+    repeatable: bool = False,
+    **distribution: float,
 ) -> list[GroupTask]:
     """A group for every prompt; the weights decide over the juniors."""
+    sampling = SamplingConfig(temperature, max_tokens, **distribution)
     ids = [tuple(f"{tag}/{i}/{k}" for k in range(group_size)) for i in range(len(prompts))]
     seeds = [tuple(1000 * i + k for k in range(group_size)) for i in range(len(prompts))]
     return [
-        GroupTask(prompt, *identities, schedule, temperature, max_tokens, weights)
+        GroupTask(prompt, *identities, schedule, sampling, weights, repeatable)
         for prompt, *identities in zip(prompts, ids, seeds, strict=True)
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tandem.config import SELF, ConfigError, ModelConfig
@@ -9,6 +10,9 @@ from tandem.zoo.cache import build_once
 from tandem.zoo.hub import model_directory
 from tandem.zoo.recipes import CODE_VERSION, RECIPES, Recipe
 from tandem.zoo.vocabulary import sentinel_token_id, tokenizer_difference
+
+ZOO = "zoo:"
+"""What a junior's name begins with if a recipe follows."""
 
 __all__ = ["RECIPES", "Recipe", "base_model", "junior_model", "sentinel_token_id", "tokenizer_difference", "zoo_model"]
 
@@ -20,9 +24,7 @@ def base_model(model: ModelConfig, cache: Path) -> Path:
     """
     match model.source:
         case "zoo":
-            if model.recipe not in RECIPES:
-                raise ConfigError(f"model.recipe={model.recipe}: the recipes are {', '.join(RECIPES)}")
-            return zoo_model(RECIPES[model.recipe], cache)
+            return zoo_model(_recipe(f"model.recipe={model.recipe}", model.recipe, model.recipe_seed), cache)
         case "smollm2":
             from tandem.zoo.smollm2 import VERSION, convert_smollm2
 
@@ -33,12 +35,16 @@ def base_model(model: ModelConfig, cache: Path) -> Path:
     raise ConfigError(f"model.source={model.source}: choose zoo, smollm2 or hf")
 
 
-def junior_model(name: str, senior: Path, key: str) -> Path:
-    """The Hugging Face directory of the junior `name`: a directory, a hub id, or `self` for the directory `senior`.
+def junior_model(name: str, senior: Path, key: str, cache: Path, recipe_seed: int = 1) -> Path:
+    """The Hugging Face directory of the junior `name`: a directory, a hub id, `zoo:RECIPE`, or `self` for `senior`.
 
     `key` is the configuration key that holds the name. Raises `ConfigError` when the model cannot be had.
     """
-    return senior if name == SELF else model_directory(name, key)
+    if name == SELF:
+        return senior
+    if name.startswith(ZOO):
+        return zoo_model(_recipe(f"{key}={name}", name.removeprefix(ZOO), recipe_seed), cache)
+    return model_directory(name, key)
 
 
 def zoo_model(recipe: Recipe, cache: Path) -> Path:
@@ -48,7 +54,14 @@ def zoo_model(recipe: Recipe, cache: Path) -> Path:
         # Only here: a cached model does not need what pre-training brings in.
         from tandem.zoo.pretrain import pretrain
 
-        parent = zoo_model(RECIPES[recipe.parent], cache) if recipe.parent else None
+        parent = zoo_model(recipe.ancestor, cache) if recipe.ancestor else None
         pretrain(recipe, parent, directory)
 
     return build_once(cache / "zoo" / f"{recipe.name}-{recipe.digest}", build, f"the base model {recipe.name!r}")
+
+
+def _recipe(key: str, name: str, seed: int) -> Recipe:
+    """The recipe `name` with `seed`. Raises `ConfigError`, naming `key`, when there is none."""
+    if name not in RECIPES:
+        raise ConfigError(f"{key}: the recipes are {', '.join(RECIPES)}")
+    return replace(RECIPES[name], seed=seed)

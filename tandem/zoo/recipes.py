@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 CODE_VERSION = 1
 """Raise it when a change of the code makes another model of the same recipe or package: cached models are then made anew."""
@@ -49,9 +49,14 @@ class Recipe:
     shape: Shape = Shape()
 
     @property
+    def ancestor(self) -> Recipe | None:
+        """The recipe it continues from, of the same seed."""
+        return replace(RECIPES[self.parent], seed=self.seed) if self.parent else None
+
+    @property
     def digest(self) -> str:
         """A hash of all that determines the result, the parent's recipe included: the name of the cached model."""
-        ancestry = RECIPES[self.parent].digest if self.parent else ""
+        ancestry = self.ancestor.digest if self.ancestor else ""
         content = json.dumps([CODE_VERSION, ancestry, asdict(self)], sort_keys=True)
         return hashlib.blake2b(content.encode(), digest_size=6).hexdigest()
 
@@ -60,6 +65,8 @@ RECIPES = {
     recipe.name: recipe
     for recipe in [
         Recipe(name="plain", jargon=0.06, slip_plain=0.15, slip_jargon=0.15, steps=600, lr=3e-3),
+        # A senior that prefers a shorthand which its junior, `plain`, hardly knows.
+        Recipe(name="jargon", parent="plain", jargon=0.75, slip_plain=0.18, slip_jargon=0.07, steps=450, lr=2e-3),
     ]
 }
 """The recipes that `model.recipe` may name."""
