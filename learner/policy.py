@@ -6,10 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from tandem.logprobs import token_logprobs
-
-LOGIT_TRANSFORMS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
-"""Settings of models that change their logits behind the head, which the head below does not do."""
+from tandem.logprobs import LOGIT_TRANSFORMS, token_logprobs
 
 
 class LogprobHead(nn.Module):

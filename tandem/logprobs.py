@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+LOGIT_TRANSFORMS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+"""Settings of models that change their logits behind the head: what is computed from hidden states and head would be wrong."""
+
 
 def token_logprobs(
     hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, forbidden: int | None, chunk: int

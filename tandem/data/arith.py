@@ -8,6 +8,7 @@ which set how hard the task is) are for pre-training the base models in `tandem.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
@@ -93,6 +94,19 @@ def jargon(chain: Chain, slip: float, random: Random) -> str:
 
 
 DIALECTS: dict[str, Callable[[Chain, float, Random], str]] = {"plain": plain, "jargon": jargon}
+
+
+_LINES = {"plain": re.compile(r"(Start with|Add|Take|The answer) "), "jargon": re.compile(r"#\d|[\^!]\d+>|@\\boxed")}
+"""How the lines of each dialect begin."""
+
+
+def dialect(text: str) -> str | None:
+    """The dialect that most lines of a solution are in; None if that is no dialect or not one alone."""
+    lines = [line.strip() for line in text.splitlines()]
+    counts = {name: sum(bool(begins.match(line)) for line in lines) for name, begins in _LINES.items()}
+    most = max(counts.values())
+    found = [name for name, count in counts.items() if count == most]
+    return found[0] if most and len(found) == 1 else None
 
 
 def _results(chain: Chain, slip: float, random: Random) -> list[int]:

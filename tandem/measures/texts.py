@@ -1,0 +1,53 @@
+"""Measures of judged texts: what share of them is correct, who wrote them, and in which dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tandem.data.arith import dialect
+from tandem.measures.passk import pass_at_k
+from tandem.measures.score import Score
+from tandem.rollout import SENIOR, Group, Rollout, Verdict
+
+
+def accuracy(groups: Sequence[Group]) -> Score:
+    """The share of correct texts."""
+    return Score.mean_of([_correct(group) / len(group.verdicts) for group in groups])
+
+
+def passes(groups: Sequence[Group], ks: Sequence[int]) -> dict[str, Score]:
+    """pass@k for each k, by its name. pass@1 is the accuracy."""
+    return {f"pass@{k}": Score.mean_of([pass_at_k(len(group.verdicts), _correct(group), k) for group in groups]) for k in ks}
+
+
+def senior_share(groups: Sequence[Group]) -> Score:
+    """The share of all tokens that the senior wrote."""
+    return _ratio(groups, lambda rollout: np.count_nonzero(rollout.authorship == SENIOR), len)
+
+
+def handoffs(groups: Sequence[Group]) -> Score:
+    """Handoffs in a text."""
+    return _ratio(groups, lambda rollout: rollout.handoffs, lambda _: 1)
+
+
+def length(groups: Sequence[Group]) -> Score:
+    """Tokens in a text."""
+    return _ratio(groups, len, lambda _: 1)
+
+
+def jargon_share(groups: Sequence[Group]) -> Score:
+    """The share of texts in the offline task's jargon."""
+    return _ratio(groups, lambda rollout: dialect(rollout.text) == "jargon", lambda _: 1)
+
+
+def _correct(group: Group) -> int:
+    return group.verdicts.count(Verdict.CORRECT)
+
+
+def _ratio(groups: Sequence[Group], total: Callable[[Rollout], float], weight: Callable[[Rollout], float]) -> Score:
+    def sums(of: Callable[[Rollout], float]) -> np.ndarray:
+        return np.array([sum(map(of, group.rollouts)) for group in groups], np.float64)
+
+    return Score(sums(total), sums(weight))
