@@ -100,3 +100,28 @@ class TrainingConsole:
         for row in self._rows:
             table.add_row(*(form.format(row[key]) if key in row else "" for key, (_, form) in COLUMNS.items()))
         return table
+
+
+class EvaluationConsole:
+    """What an evaluation shows: a bar for what goes on, and lines above it. A context manager."""
+
+    def __init__(self) -> None:
+        self._bars = Progress(transient=True)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._bars.stop()
+
+    def say(self, shown: str | Table) -> None:
+        """Prints a line or a table above the bar."""
+        self._bars.console.print(shown, highlight=False, soft_wrap=isinstance(shown, str))
+
+    @contextmanager
+    def doing(self, what: str, total: int) -> Iterator[Callable[[object], None]]:
+        """Shows a bar while something with `total` parts goes on; yields what to call with each part that is done."""
+        task = self._bars.add_task(what, total=total)
+        yield lambda _: self._bars.advance(task)
+        self._bars.remove_task(task)

@@ -13,6 +13,7 @@ from pathlib import Path
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -49,8 +50,12 @@ def set_environment(cache: Path) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-def run(main: Callable[[Config], None]) -> None:
-    """Composes the configuration from conf/ and the command line, checks it, and calls `main` with it.
+Amend = Callable[[DictConfig, list[str]], DictConfig]
+"""Makes other settings of those composed and the command line's overrides."""
+
+
+def run(main: Callable[[Config], None], amend: Amend = lambda composed, overrides: composed) -> None:
+    """Composes the configuration from conf/ and the command line, has it amended, checks it, and calls `main` with it.
 
     Exits with 2 and a message, before anything starts, when the configuration or the data cannot be used; with 130 after
     Ctrl-C.
@@ -58,16 +63,16 @@ def run(main: Callable[[Config], None]) -> None:
     # Hydra would otherwise print its own trace and exit with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     ConfigStore.instance().store(name="schema", node=Config)
-    compositions: list[DictConfig] = []
+    compositions: list[tuple[DictConfig, list[str]]] = []
 
     def keep(composed: DictConfig) -> None:
-        compositions.append(composed)
+        compositions.append((composed, list(HydraConfig.get().overrides.task)))
 
     try:
         hydra.main(version_base=None, config_path=str(CONF), config_name="config")(keep)()
         # Outside of Hydra, which would put a line of its own before every error.
-        for composed in compositions:
-            config = load(composed)
+        for composed, overrides in compositions:
+            config = load(amend(composed, overrides))
             set_environment(config.cache_path)
             main(config)
     except (ConfigError, HydraException, OmegaConfBaseException) as error:

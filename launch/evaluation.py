@@ -1,14 +1,9 @@
-"""What the senior can do by itself, measured on the run's own engines."""
+"""Evaluation while training goes on, on the run's own engines."""
 
 from __future__ import annotations
 
-from actors.reward import judge_groups
+from launch.examination import Examination
 from launch.parts import Parts
-from tandem import guards
-from tandem.metrics import accuracy
-from tandem.schedule import Schedule
-
-SOLO = Schedule(prob_senior=1.0)
 
 
 def due(parts: Parts, step: int) -> bool:
@@ -18,12 +13,16 @@ def due(parts: Parts, step: int) -> bool:
 
 
 def evaluate(parts: Parts, step: int) -> dict[str, float]:
-    """Metrics of the senior alone on the held-out problems; the engines must have version `step`."""
-    config, prompts = parts.config, parts.held_out
-    with parts.console.doing("evaluating", len(prompts)) as done:
-        groups = parts.rollouts.generate(prompts, 1, SOLO, config.eval.sampling, f"eval{step}", on_group=done)
-    guards.check_weight_version(groups, expected=step)
-    judge_groups(parts.judge, groups, config.judge.step_timeout_s)
-    if warning := guards.check_verdicts(groups):
-        parts.console.say(f"evaluation after step {step}: {warning}")
-    return {"solo/accuracy": accuracy(groups)}
+    """Metrics of the senior on the held-out problems; the engines must have version `step`."""
+    examination = Examination(
+        parts.config,
+        parts.authors,
+        parts.rollouts,
+        parts.judge,
+        parts.held_out,
+        version=step,
+        tag=f"eval{step}",
+        doing=parts.console.doing,
+        say=parts.console.say,
+    )
+    return {name: score.value for name, score in examination.scores().items()}

@@ -9,10 +9,13 @@ from launch.local_cluster import choose_transport, gpu_share
 from launch.resume import find_resumption
 from launch.run_folder import RunFolder
 from tandem.authors import Authors, load_authors
-from tandem.config import Config
+from tandem.config import Config, ConfigError
 from tandem.data.problems import ProblemSet, load_problems
 from tandem.data.prompts import encode
 from tandem.rollout import Prompt
+
+OFFLINE = ("drift", "legibility")
+"""Measures that compare the whole distributions of both models, which neither engines nor learner hold."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,26 @@ class Inputs:
 
 def read_inputs(config: Config) -> Inputs:
     """What a run as `config` says begins with. Raises `ConfigError` for what cannot be used."""
+    check_measures(config)
     gpus, resumption = gpu_share(config), find_resumption(config)
     transport = choose_transport(config.learner.transport, gpus)
     folder, authors = RunFolder(config, resumption), load_authors(config)
     problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers)
-    held_out, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data)
+    held_out, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data, authors.junior_tokenizers)
     problems.train.batch(0, config.rollout.prompts_per_step)  # so that too few problems are an error now
     checkpoint, warnings = resumption.checkpoint, resumption.warnings
     return Inputs(config, gpus, transport, authors, problems, held_out, folder, checkpoint, warnings)
+
+
+def check_measures(config: Config) -> None:
+    """Raises `ConfigError` for what only launch/evaluate.py does."""
+    for measure in OFFLINE:
+        if measure in config.eval.measures:
+            raise ConfigError(
+                f"eval.measures={config.eval.measures}: training does not measure {measure}; leave it out, and let "
+                "launch/evaluate.py measure the senior afterwards"
+            )
+    if "solo" not in config.eval.measures:
+        raise ConfigError(f"eval.measures={config.eval.measures}: training reports solo accuracy; name solo too")
+    if config.senior:
+        raise ConfigError(f"senior={config.senior}: training starts from model; only launch/evaluate.py takes a senior")

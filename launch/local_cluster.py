@@ -65,8 +65,9 @@ def ray_cluster(logs: Path) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def gpu_share(config: Config) -> float:
-    """The GPUs of every rollout replica and every learner rank: this machine's, divided among them; 0 on the CPU.
+def gpu_share(config: Config, *, learns: bool = True) -> float:
+    """The GPUs of every rollout replica and, if the run `learns`, every learner rank: this machine's, divided among them; 0 on
+    the CPU.
 
     Raises `ConfigError` when mode.device=cuda and there is none, when several ranks would have to share one, when the engines
     on one ask for more memory than it has, and when the installed vLLM has no CPU engine although there is no GPU to use.
@@ -80,9 +81,9 @@ def gpu_share(config: Config) -> float:
                 f"mode.device={config.mode.device}: the installed vLLM runs on GPUs only; use requirements-cpu.txt"
             )
         return 0.0
-    claims = config.rollout.replicas + config.learner.ranks
+    claims = config.rollout.replicas + config.learner.ranks * learns
     each = math.ceil(claims / gpus)  # a share must lie on one GPU
-    if each > 1 and config.learner.ranks > 1:
+    if learns and each > 1 and config.learner.ranks > 1:
         raise ConfigError(
             f"learner.ranks={config.learner.ranks}: {gpus} GPUs are too few for {claims} replicas and ranks, and NCCL lets no "
             "two ranks share one; use learner.ranks=1 or fewer replicas"

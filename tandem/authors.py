@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -145,6 +145,22 @@ def load_authors(config: Config) -> Authors:
         boundaries=boundaries,
         context=context,
     )
+
+
+def with_senior(authors: Authors, senior: Path, key: str) -> Authors:
+    """`authors` with the model at `senior` in place of the senior's base model.
+
+    Raises `ConfigError`, naming `key`, when it has another tokenizer or cannot read as long texts.
+    """
+    remedy = "set model to the one that it was made of"
+    if difference := tokenizer_difference(authors.tokenizer, AutoTokenizer.from_pretrained(senior)):
+        raise ConfigError(f"{key}: {difference}; {remedy}")
+    model = AutoConfig.from_pretrained(senior)
+    if model.max_position_embeddings < authors.context:
+        raise ConfigError(f"{key}: it reads {model.max_position_embeddings} tokens, and {authors.context} are needed; {remedy}")
+    if model.vocab_size > authors.vocabulary:
+        raise ConfigError(f"{key}: it has {model.vocab_size} outputs, and the model {authors.vocabulary}; {remedy}")
+    return replace(authors, senior=senior)
 
 
 def _boundaries(config: Config, tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,15 @@ def leaves(node: DictConfig) -> list[str]:
     return [f"{key}.{leaf}" if leaf else str(key) for key, found in inner.items() for leaf in found or [""]]
 
 
+def agrees(value: Any, written: Any) -> bool:
+    """Whether a setting is what a file says, which leaves out what has its default."""
+    if is_dataclass(value):
+        return all(agrees(getattr(value, key), wanted) for key, wanted in written.items())
+    if isinstance(value, list):
+        return len(value) == len(written) and all(map(agrees, value, written))
+    return bool(value == written)
+
+
 @pytest.mark.parametrize("file", GROUP_FILES, ids=str)
 def test_every_file_of_every_group_composes(composed: Compose, file: Path) -> None:
     composed_config = composed(f"{file.parent}={file.stem}")
@@ -72,7 +82,7 @@ def test_every_file_of_every_group_composes(composed: Compose, file: Path) -> No
             assert attrgetter(group.removeprefix("override /"))(config).name == name
     for key in leaves(written):
         path = key if whole_run else f"{file.parent}.{key}"
-        assert attrgetter(path)(config) == OmegaConf.select(written, key)
+        assert agrees(attrgetter(path)(config), OmegaConf.select(written, key))
 
 
 @pytest.mark.parametrize(
@@ -178,6 +188,22 @@ def test_a_number_that_must_be_positive_is_refused_otherwise(defaults: DictConfi
         (("junior_translation=true", "schedule.name=foo"), "^schedule.name=foo: choose word or [^\n]*$"),
         (("junior_translation=true", "rollout.turn_end=sentinel"), "rollout.turn_end=sentinel: .* rollout.turn_end=scheduler"),
         (("junior_translation=true", "algo.junior_token_loss_weight=0.5"), "algo.junior_token_loss_weight=0.5: .* set it to 0"),
+        (("rollout.sampling.top_p=0.8",), "rollout.sampling.top_p=0.8: .* importance ratios; set it to 1"),
+        (("rollout.sampling.top_k=20",), "rollout.sampling.top_k=20: .* set it to 0, which eval.sampling.top_k need not be"),
+        (("eval.sampling.top_p=0",), "eval.sampling.top_p=0.0: give a number from 0.001 to 1"),
+        (("eval.measures=[solo,speed]",), r"eval.measures=\['solo', 'speed'\]: choose among solo, handoff"),
+        (("eval.samples=4", "eval.pass_at=[1,8]"), r"eval.pass_at=\[1, 8\]: give numbers from 1 to eval.samples=4"),
+        (("eval.scored_samples=2",), "eval.scored_samples=2: there are only eval.samples=1"),
+        (("eval.prefixes=[0.5,1]",), r"eval.prefixes=\[0.5, 1.0\]: give fractions from 0 to below 1"),
+        (("eval.handoff=[]",), "eval.handoff=.*: name at least one schedule"),
+        (("eval.handoff=[{name: solo}]",), r"eval.handoff\[0\].name=solo: choose word or [^\n]*$"),
+        (("eval.handoff=[{name: word},{name: step,anneal: linear}]",), r"eval.handoff\[1\].anneal=linear: .* choose constant"),
+        (("eval.handoff=[{name: chunk,chunk_tokens: 0}]",), r"eval.handoff\[0\]: .*chunk_tokens=0 must be at least 1"),
+        (("eval.handoff=[{name: word,prob_senior: 2}]",), r"eval.handoff\[0\].prob_senior=2.0: give a number from 0 to 1"),
+        (
+            ("junior_translation=true", "eval.measures=[handoff]"),
+            r"eval.handoff\[0\].name=step: .* started for schedule.name=word",
+        ),
         (("junior_dtypes=[float16]",), r"junior_dtypes=\['float16'\]: choose float32 or bfloat16"),
     ],
 )

@@ -24,7 +24,7 @@ def passes(groups: Sequence[Group], ks: Sequence[int]) -> dict[str, Score]:
 
 def senior_share(groups: Sequence[Group]) -> Score:
     """The share of all tokens that the senior wrote."""
-    return _ratio(groups, lambda rollout: np.count_nonzero(rollout.authorship == SENIOR), len)
+    return _ratio(groups, lambda rollout: int(np.count_nonzero(rollout.authorship == SENIOR)), len)
 
 
 def handoffs(groups: Sequence[Group]) -> Score:

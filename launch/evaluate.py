@@ -1,0 +1,107 @@
+"""Measures a senior: `python launch/evaluate.py senior=runs/NAME eval=full [key=value ...]`. See docs/evaluation.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from actors.reward import RewardActor
+from actors.rollout_pool import RolloutPool
+from launch.console import EvaluationConsole
+from launch.entry import run
+from launch.evaluation_folder import EvaluationFolder
+from launch.examination import Examination
+from launch.local_cluster import gpu_share, ray_cluster
+from launch.measured_run import senior_of, settings_of_run
+from tandem.authors import Authors, load_authors, with_senior
+from tandem.config import Config, ConfigError, ScheduleConfig
+from tandem.data.problems import load_problems
+from tandem.data.prompts import encode
+from tandem.measures.reading import Pace, as_written, drift_scores, in_tokens_of, legibility_scores
+from tandem.measures.score import Score
+from tandem.rollout import BASE_VERSION, Group
+from tandem.scoring import Reader
+from tandem.zoo.hub import model_directory
+
+
+def evaluate(config: Config) -> None:
+    """Takes the measures that `config.eval` names, of the senior that `config.senior` names, and writes them down."""
+    measures = config.eval.measures
+    if measures != ["solo"] and len(config.junior) > 1:
+        raise ConfigError(f"junior={config.junior}: a senior is measured with one junior at a time; name one")
+    if not config.junior_translation:  # the engines are for the schedules that are measured, not for one to train with
+        config = replace(config, schedule=ScheduleConfig(name="solo"))
+    gpus, authors = gpu_share(config, learns=False), measured_authors(config)
+    problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers)
+    held_out = problems.held_out(config.eval.problems)
+    prompts, _ = encode(held_out, authors.tokenizer, config.data, authors.junior_tokenizers)
+    folder = EvaluationFolder(config)
+
+    with ExitStack() as stack:
+        console = stack.enter_context(EvaluationConsole())
+        console.say(f"{folder.path}: {', '.join(measures)} of {authors.senior} on {len(prompts)} problems")
+        stack.enter_context(ray_cluster(logs=folder.path / "logs"))
+        pool = stack.enter_context(RolloutPool.of_engines(config, authors, gpus_per_replica=gpus))
+        judge: Any = ray.remote(num_cpus=0)(RewardActor).remote(config.judge)
+        stack.callback(ray.kill, judge)
+        examination = Examination(
+            config,
+            authors,
+            pool,
+            judge,
+            prompts,
+            version=BASE_VERSION,
+            tag="evaluation",
+            doing=console.doing,
+            say=console.say,
+        )
+        scores = examination.scores()
+        seniors = examination.solo if {"drift", "legibility"} & set(measures) else []
+        juniors = examination.junior_alone if "legibility" in measures else []
+    # The engines are gone, and their memory is the readers'.
+    read, notes = read_scores(config, authors, seniors, juniors, "cuda" if gpus else "cpu")
+    scores |= read
+    folder.write(authors, prompts, scores, notes)
+    console.say(folder.table(scores))
+    for line in [*notes, f"written to {folder.path}"]:
+        console.say(line)
+
+
+def measured_authors(config: Config) -> Authors:
+    """The senior to measure and its junior. Raises `ConfigError` when they cannot be had or cannot write one text."""
+    authors = load_authors(config)
+    if not config.senior:
+        return authors
+    key, folder = f"senior={config.senior}", Path(config.senior).expanduser().resolve()
+    path = str(senior_of(folder)) if folder.is_dir() else config.senior
+    return with_senior(authors, model_directory(path, "senior"), key)
+
+
+def read_scores(
+    config: Config, authors: Authors, seniors: Sequence[Group], juniors: Sequence[Group], device: str
+) -> tuple[dict[str, Score], list[str]]:
+    """The measures of what the models say of texts, the senior's and the junior's own; and what is left out, and why."""
+    scores: dict[str, Score] = {}
+    notes: list[str] = []
+    if not seniors:
+        return scores, notes
+    junior, pace = authors.juniors[0], Pace(config.learner.micro_batch_tokens, config.learner.logprob_chunk_tokens)
+    seniors = [replace(group, rollouts=group.rollouts[: config.eval.scored_samples]) for group in seniors]
+    reader = Reader(junior.path, junior.dtype, device)
+    if "drift" in config.eval.measures and junior.own:
+        notes.append("no drift: senior and junior have different tokenizers, and no distribution in common")
+    elif "drift" in config.eval.measures:
+        scores |= drift_scores(Reader(authors.senior, config.model.dtype, device), reader, seniors, pace)
+    if "legibility" in config.eval.measures:
+        transcribe = in_tokens_of(junior.own.tokenizer, 0) if junior.own else as_written
+        scores |= legibility_scores(reader, seniors, juniors, transcribe, pace)
+    return scores, notes
+
+
+if __name__ == "__main__":
+    run(evaluate, settings_of_run)

@@ -1,0 +1,53 @@
+"""A run folder as the input of an evaluation: its settings, under what the command line says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from launch.entry import CONF
+from tandem.config import ConfigError
+
+OWN = ("name", "senior", "log")
+"""What is the evaluation's own, whatever the run had."""
+GROUPS = ("eval", "data", "mode", "schedule", "learner", "log")
+"""Groups whose files may be chosen over a run's settings; the others size whole runs."""
+
+
+def run_of(path: Path) -> Path | None:
+    """The run folder that `path` is, or lies in; None: it is a model by itself."""
+    return next((folder for folder in [path, *path.parents] if (folder / "metrics.jsonl").is_file()), None)
+
+
+def senior_of(path: Path) -> Path:
+    """The model that `path` means: a run folder's final senior, or itself. Raises `ConfigError` when the run left none."""
+    if run_of(path) != path:
+        return path
+    if not (senior := path / "senior").is_dir():
+        raise ConfigError(f"senior={path}: this run has exported no senior; let it end, or name a model that it left")
+    return senior
+
+
+def settings_of_run(composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """`composed`, or if its `senior` belongs to a run, that run's settings with the command line's `overrides` in them.
+
+    Raises `ConfigError` for an override that would make another run of it.
+    """
+    run = run_of(Path(composed.senior).expanduser().resolve()) if composed.senior else None
+    if run is None:
+        return composed
+    settings = OmegaConf.load(run / "config.yaml")
+    assert isinstance(settings, DictConfig)
+    for key in OWN:
+        OmegaConf.update(settings, key, composed[key], force_add=True)
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if not (CONF / key).is_dir():
+            OmegaConf.update(settings, key, OmegaConf.select(composed, key), force_add=True)
+        elif key in GROUPS:
+            OmegaConf.update(settings, key, OmegaConf.load(CONF / key / f"{value}.yaml"), force_add=True)
+        else:
+            raise ConfigError(f"{override}: senior={composed.senior} is a run, which brings its own {key}; leave it out")
+    return settings
