@@ -49,6 +49,7 @@ def config() -> Config:
     """The default run's configuration, as far as the tests depend on it, with room for few rollouts at a time."""
     config = Config(cache_dir=str(CACHE))
     config.model.source, config.model.recipe, config.model.word_boundary = "zoo", "plain", "word_or_newline"
+    config.model.step_boundary, config.eval.measures = "newline", ["solo", "handoff"]  # so that engines know words and steps
     config.data.source = "arith"
     config.rollout.max_in_flight = 16
     return config

@@ -50,7 +50,8 @@ def test_the_mask_is_the_schedule_replayed(engines: EnginePair, prompts: list[Pr
         np.testing.assert_array_equal(rollout.authorship, implied)
     share = np.concatenate([rollout.authorship for rollout in rollouts]).mean()
     expected = 1.0 if schedule.solo else 0.5 if schedule.alternates else settings.prob_senior
-    assert abs(share - expected) < 0.08
+    # A text has few steps, of different lengths.
+    assert abs(share - expected) < (0.2 if name.startswith("step") else 0.08)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])

@@ -33,7 +33,7 @@ from tandem.authors import Authors, load_authors, noise_seed, with_senior
 from tandem.config import Config, ConfigError, ScheduleConfig, load
 from tandem.measures.reading import Pace, as_written, drift_scores, in_tokens_of, legibility_scores
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt
-from tandem.schedule import ENDS_STEP, Schedule, replay
+from tandem.schedule import BEGINS_WORD, ENDS_STEP, Schedule, replay
 from tandem.schedules import JUNIOR_ALONE, SOLO, WHOLE_TEXT
 from tandem.scoring import Reader
 
@@ -78,12 +78,17 @@ def test_long_prompts_do_not_end_an_engine_whose_noise_is_seeded(
     assert len(write(engines, long, WORD, "long", repeatable=True, max_tokens=5)) == len(prompts)
 
 
-def test_engines_follow_schedules_of_any_kind_of_boundary(engines: EnginePair, prompts: list[Prompt], config: Config) -> None:
-    """With the tables of a run that trains with one and measures another."""
-    both = load_authors(replace(config, eval=replace(config.eval, measures=["handoff"])))
-    assert set(np.unique(both.boundaries)) > {0}
+def test_a_run_that_measures_other_schedules_knows_their_boundaries_too(config: Config, authors: Authors) -> None:
+    assert np.unique(authors.boundaries).tolist() == [0, BEGINS_WORD, BEGINS_WORD | ENDS_STEP]
+    words_only = load_authors(replace(config, eval=replace(config.eval, measures=["solo"])))
+    assert np.unique(words_only.boundaries).tolist() == [0, BEGINS_WORD]
+    lines = authors.tokenizer.encode("a b\nc d\ne")
     steps = Schedule(0.5, WHOLE_TEXT, alternates=True, boundary=ENDS_STEP)
-    assert replay(steps, both.boundaries, 1, both.tokenizer.encode("a b\nc d\ne"))[[0, -1]].tolist() == [SENIOR, SENIOR]
+    assert replay(steps, authors.boundaries, 1, lines)[[0, -1]].tolist() == [SENIOR, SENIOR]
+    assert set(replay(steps, words_only.boundaries, 1, lines)) == {SENIOR}
+    without = replace(config, model=replace(config.model, step_boundary="paragraph"))
+    with pytest.raises(ConfigError, match=r"^eval.handoff\[0\].name=step: no token of .* is a 'paragraph' boundary"):
+        load_authors(without)
 
 
 # What models say of them
