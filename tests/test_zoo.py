@@ -208,6 +208,25 @@ def test_what_tells_two_tokenizers_apart(tokenizer: PreTrainedTokenizerBase, qui
 # Models that users name
 
 
+def test_juniors_from_the_zoo_have_the_seniors_ancestry(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RECIPES, "quick", QUICK)
+    monkeypatch.setitem(RECIPES, "quirk", replace(QUICK, name="quirk", parent="quick", steps=1))
+    senior = base_model(ModelConfig(source="zoo", recipe="quirk", recipe_seed=3), cache)
+    junior = junior_model("zoo:quick", senior, "junior[0]", cache, recipe_seed=3)
+    assert RECIPES["quirk"].ancestor == QUICK
+    assert not tokenizer_difference(AutoTokenizer.from_pretrained(senior), AutoTokenizer.from_pretrained(junior))
+    others = {base_model(ModelConfig(source="zoo", recipe="quick", recipe_seed=seed), cache) for seed in (1, 3)}
+    assert junior in others and len(others) == 2
+    with pytest.raises(ConfigError, match=r"junior\[1\]=zoo:fancy: the recipes are plain, jargon"):
+        junior_model("zoo:fancy", senior, "junior[1]", cache)
+
+
+def test_a_senior_with_a_jargon_has_a_plain_ancestor() -> None:
+    jargon = RECIPES["jargon"]
+    assert jargon.ancestor == RECIPES["plain"] and jargon.jargon > 10 * jargon.ancestor.jargon
+    assert replace(jargon, seed=2).ancestor == replace(RECIPES["plain"], seed=2)
+
+
 def test_a_directory_is_taken_as_it_is(quick: Path, cache: Path, tmp_path: Path) -> None:
     model = ModelConfig(source="hf", path=str(quick))
     assert base_model(model, cache) == quick
