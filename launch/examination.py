@@ -105,7 +105,7 @@ class Examination:
     def _takeover_scores(self) -> dict[str, Score]:
         fractions = self._config.eval.prefixes
         scores = {f"takeover/{100 * fraction:g}%": texts.accuracy(self.takeover(fraction)) for fraction in fractions}
-        whole = [replace(group, rollouts=group.rollouts[:1], verdicts=group.verdicts[:1]) for group in self.solo]
+        whole = [replace(group, rollouts=group.rollouts[:1], judgements=group.judgements[:1]) for group in self.solo]
         return scores | {"takeover/100%": texts.accuracy(whole)}
 
     @property
