@@ -137,7 +137,7 @@ def test_weights_take_the_way_that_fits(share: float, gpus: int, fitting: str) -
 
 
 def test_only_the_senior_receives_weights(settings: Config, pair: Authors) -> None:
-    senior, junior = engine_specs(settings, pair, "cuda", "nccl")[0]
+    senior, junior = engine_specs(settings, pair, "cuda", transport="nccl")[0]
     assert (senior.transport, junior.transport) == ("nccl", "shm")
 
 
