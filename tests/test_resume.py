@@ -26,6 +26,7 @@ from tandem.metrics import rollout_metrics
 from tandem.objective.advantage import assign_advantages
 from tandem.rollout import Group, Verdict
 from tandem.schedules import schedule_at
+from tandem.verify.judgement import plain_judgement
 
 LETTER = "e"
 """What makes an answer of a random model right: its text has one."""
@@ -111,7 +112,7 @@ def judge(groups: list[Group]) -> None:
     """What the reward actor does, for answers of one letter."""
     for group in groups:
         right = [LETTER in rollout.text for rollout in group.rollouts]
-        group.verdicts = [Verdict.CORRECT if yes else Verdict.UNPARSABLE for yes in right]
+        group.judgements = [plain_judgement(Verdict.CORRECT if yes else Verdict.UNPARSABLE) for yes in right]
         group.rewards = np.array(right, np.float32)
 
 
