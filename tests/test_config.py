@@ -176,6 +176,8 @@ def test_a_number_that_must_be_positive_is_refused_otherwise(defaults: DictConfi
         (("learner.dtype=bfloat16", "learner.zero_stage=0"), "learner.zero_stage=0: bfloat16 needs"),
         (("learner.offload_optimizer=true", "learner.zero_stage=0"), "learner.offload_optimizer=True: .*zero_stage=1, 2 or 3"),
         (("learner.offload_parameters=true", "learner.zero_stage=2"), "learner.offload_parameters=True: .*zero_stage=3"),
+        (("data.verifier=nowhere",), "data.verifier=nowhere: name a function as package.module:function"),
+        (("data.verifier=nowhere:judge",), "data.verifier=nowhere:judge: ModuleNotFoundError: No module named 'nowhere'"),
         (("learner.transport=tcp",), "learner.transport=tcp: choose auto or shm or nccl or ipc"),
         (("learner.transport=ipc", "mode.device=cpu"), "learner.transport=ipc: it needs GPUs, .* choose auto or shm"),
         (("judge.answer_pattern='[('",), "judge.answer_pattern"),
