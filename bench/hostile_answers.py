@@ -125,7 +125,6 @@ def long_texts() -> Iterator[str]:
         "</think>",
     ):
         yield piece * (MEGABYTE // len(piece))
-    yield "</think>" * (MEGABYTE // 8)
     yield "The answer is " + "*" * MEGABYTE + "x"
     yield "The answer is $$" + "x" * MEGABYTE
     yield "the " + " " * MEGABYTE + "answer is 5"
