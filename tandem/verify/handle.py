@@ -104,7 +104,8 @@ class WorkerHandle:
             self._extracted = message["extracted"]
             return None
         self.task = None
-        return Judgement(Verdict(message["verdict"]), message["extracted"], message["score"], self._seconds())
+        extracted = message["extracted"] or self._extracted
+        return Judgement(Verdict(message["verdict"]), extracted, message["score"], self._seconds())
 
     def replace(self) -> Judgement | None:
         """Replaces a worker that has died or is past its deadline; returns what that makes of its task, if it had one.
