@@ -266,7 +266,7 @@ def test_every_measure_of_a_runs_senior(run_folder: Path) -> None:
     }
     # The senior is the base model, and so is the junior.
     assert scores["drift/kl_senior_junior"] == pytest.approx(0, abs=1e-5)
-    assert 0.05 < scores["legibility/senior_text"] < 0.4
+    assert 0.005 < scores["legibility/senior_text"] < 0.2
     assert 0.35 < scores["team/word/senior_share"] < 0.65
     assert scores["team/word/handoffs"] > 2 * scores["team/step_alternating/handoffs"] > 2
     assert 0.2 < scores["solo/accuracy"] <= scores["solo/pass@2"]
