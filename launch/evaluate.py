@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -64,9 +63,10 @@ def evaluate(config: Config) -> None:
         seniors = examination.solo if {"drift", "legibility"} & set(measures) else []
         juniors = examination.junior_alone if "legibility" in measures else []
     # The engines are gone, and their memory is the readers'.
-    read, notes = read_scores(config, authors, seniors, juniors, "cuda" if gpus else "cpu")
+    device = "cuda" if gpus else "cpu"
+    read, notes = read_scores(config, authors, seniors, juniors, device)
     scores |= read
-    folder.write(authors, prompts, scores, notes)
+    folder.write(authors, prompts, scores, notes, device)
     console.say(folder.table(scores))
     for line in [*notes, f"written to {folder.path}"]:
         console.say(line)
@@ -77,9 +77,7 @@ def measured_authors(config: Config) -> Authors:
     authors = load_authors(config)
     if not config.senior:
         return authors
-    key, folder = f"senior={config.senior}", Path(config.senior).expanduser().resolve()
-    path = str(senior_of(folder)) if folder.is_dir() else config.senior
-    return with_senior(authors, model_directory(path, "senior"), key)
+    return with_senior(authors, model_directory(senior_of(config.senior), "senior"), f"senior={config.senior}")
 
 
 def read_scores(

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.table import Table
 
+from launch.checkpoints import packages
 from launch.evaluation_plots import draw
 from launch.measured_run import run_of
 from tandem.authors import Authors
@@ -33,7 +32,7 @@ class EvaluationFolder:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        run = run_of(Path(config.senior).expanduser().resolve()) if config.senior else None
+        run = run_of(config.senior)
         above = run / "evaluation" if run else Path(config.log.dir).expanduser().resolve()
         self.path = above / (config.name or f"{datetime.now():%Y%m%d-%H%M%S}-evaluation")
         self._interval = partial(
@@ -47,18 +46,19 @@ class EvaluationFolder:
         """Where the scores are."""
         return self.path / "result.json"
 
-    def write(self, authors: Authors, prompts: Sequence[Prompt], scores: Mapping[str, Score], notes: Sequence[str]) -> None:
-        """Writes `scores` of `prompts`, as JSON, as a table and as a picture."""
+    def write(
+        self, authors: Authors, prompts: Sequence[Prompt], scores: Mapping[str, Score], notes: Sequence[str], device: str
+    ) -> None:
+        """Writes `scores` of `prompts`, taken on `device`, as JSON, as a table and as a picture."""
         self.path.mkdir(parents=True, exist_ok=True)
         settings = asdict(self._config)
         found: dict[str, Any] = {
             "senior": str(authors.senior),
             "juniors": [str(junior.path) for junior in authors.juniors],
-            "device": self._config.mode.device,
-            "torch_device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            "device": device,
             "problems": len(prompts),
             "settings": {key: settings[key] for key in RECORDED},
-            "packages": {name: version(name) for name in ("torch", "transformers")},
+            "packages": packages(),
             "scores": {name: self._entry(score) for name, score in scores.items()},
             "notes": list(notes),
         }

@@ -10,24 +10,30 @@ from omegaconf import DictConfig, OmegaConf
 from launch.entry import CONF
 from tandem.config import ConfigError
 
+LEFT = ("config.yaml", "metrics.jsonl")
+"""What tells a run folder from others."""
 OWN = ("name", "senior", "log")
 """What is the evaluation's own, whatever the run had."""
 GROUPS = ("eval", "data", "mode", "schedule", "learner", "log")
 """Groups whose files may be chosen over a run's settings; the others size whole runs."""
 
 
-def run_of(path: Path) -> Path | None:
-    """The run folder that `path` is, or lies in; None: it is a model by itself."""
-    return next((folder for folder in [path, *path.parents] if (folder / "metrics.jsonl").is_file()), None)
+def run_of(senior: str) -> Path | None:
+    """The run folder that `senior` is, or lies in; None: it is a model by itself, or not given."""
+    path = Path(senior).expanduser().resolve()
+    if not senior or not path.is_dir():
+        return None
+    return next((folder for folder in [path, *path.parents] if all((folder / name).is_file() for name in LEFT)), None)
 
 
-def senior_of(path: Path) -> Path:
-    """The model that `path` means: a run folder's final senior, or itself. Raises `ConfigError` when the run left none."""
-    if run_of(path) != path:
-        return path
-    if not (senior := path / "senior").is_dir():
-        raise ConfigError(f"senior={path}: this run has exported no senior; let it end, or name a model that it left")
-    return senior
+def senior_of(senior: str) -> str:
+    """The model that `senior` means: a run folder's final senior, or itself. Raises `ConfigError` when the run left none."""
+    run = run_of(senior)
+    if run is None or run != Path(senior).expanduser().resolve():
+        return senior
+    if not (run / "senior").is_dir():
+        raise ConfigError(f"senior={senior}: this run has exported no senior; let it end, or name a model that it left")
+    return str(run / "senior")
 
 
 def settings_of_run(composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -35,7 +41,7 @@ def settings_of_run(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
 
     Raises `ConfigError` for an override that would make another run of it.
     """
-    run = run_of(Path(composed.senior).expanduser().resolve()) if composed.senior else None
+    run = run_of(composed.senior)
     if run is None:
         return composed
     settings = OmegaConf.load(run / "config.yaml")

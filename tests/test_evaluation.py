@@ -180,11 +180,14 @@ def test_a_run_brings_its_settings_and_the_command_line_wins(composed: Any, run_
 
 
 def test_a_run_stands_for_its_final_senior(run_folder: Path, tmp_path: Path) -> None:
-    assert senior_of(run_folder) == run_folder / "senior"
-    assert senior_of(run_folder / "senior") == run_folder / "senior"
+    final = str(run_folder / "senior")
+    assert senior_of(str(run_folder)) == senior_of(final) == final
+    assert senior_of("ORG/NAME") == "ORG/NAME"
+    (tmp_path / "config.yaml").write_text("")
+    assert senior_of(str(tmp_path)) == str(tmp_path), "a folder with a configuration need not be a run"
     (tmp_path / "metrics.jsonl").write_text("")
     with pytest.raises(ConfigError, match=f"senior={tmp_path}: this run has exported no senior"):
-        senior_of(tmp_path)
+        senior_of(str(tmp_path))
 
 
 def test_a_senior_must_be_one_that_the_model_could_become(authors: Authors, tmp_path: Path) -> None:
