@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import ray
+from transformers.utils.logging import disable_progress_bar
 
 from actors.reward import RewardActor
 from actors.rollout_pool import RolloutPool
@@ -63,6 +64,7 @@ def evaluate(config: Config) -> None:
         seniors = examination.solo if {"drift", "legibility"} & set(measures) else []
         juniors = examination.junior_alone if "legibility" in measures else []
     # The engines are gone, and their memory is the readers'.
+    disable_progress_bar()
     device = "cuda" if gpus else "cpu"
     read, notes = read_scores(config, authors, seniors, juniors, device)
     scores |= read
