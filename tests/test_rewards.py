@@ -21,7 +21,9 @@ JUDGEMENTS = [*map(plain_judgement, Verdict), Judgement(Verdict.WRONG, "7", scor
 
 def judged(*judgements: Judgement) -> Group:
     """A group whose rollouts have 5, 10, 15, ... tokens."""
-    rollouts = [scheduled_rollout(Schedule(), np.ones(8, np.uint8), seed, [0] * 5 * (seed + 1)) for seed in range(len(judgements))]
+    rollouts = [
+        scheduled_rollout(Schedule(), np.ones(8, np.uint8), seed, [0] * 5 * (seed + 1)) for seed in range(len(judgements))
+    ]
     group = judged_group(rollouts)
     group.judgements = list(judgements)
     return group
