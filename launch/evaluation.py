@@ -25,4 +25,6 @@ def evaluate(parts: Parts, step: int) -> dict[str, float]:
         doing=parts.console.doing,
         say=parts.console.say,
     )
-    return {name: score.value for name, score in examination.scores().items()}
+    scores = examination.scores()
+    parts.folder.keep_samples(step, examination.solo, parts.authors.tokenizer, held_out=True)
+    return {name: score.value for name, score in scores.items()} | {"solo/problems": len(parts.held_out)}

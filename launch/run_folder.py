@@ -7,22 +7,26 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import yaml
-from torch.utils.tensorboard import SummaryWriter
 from transformers import PreTrainedTokenizerBase
 
+from launch.boards import boards
 from launch.checkpoints import Checkpoints
 from launch.resume import NEW, Resumption
+from launch.run_record import JsonLines
+from launch.transcript import transcript
 from tandem.config import Config, ConfigError
-from tandem.rollout import SENIOR, Group
+from tandem.metrics import turn_lengths
+from tandem.rollout import Group
 
 
 class RunFolder:
-    """runs/NAME/ with config.yaml, metrics.jsonl, samples.jsonl, TensorBoard files, checkpoints and the exported senior; a
+    """runs/NAME/ with config.yaml, metrics.jsonl, samples.jsonl, what boards show, checkpoints and the exported senior; a
     context manager.
 
     A run that goes on (`resumption`) keeps what was logged up to the step after which it does. Raises `ConfigError` when the
@@ -36,7 +40,7 @@ class RunFolder:
         self.checkpoints = Checkpoints(self.path / "checkpoints", config.checkpoint)
         self.rows: list[dict[str, float]] = []
         """the metrics of all steps, those before a resumption too"""
-        logged = _json_lines(self.path / "metrics.jsonl")
+        logged = list(JsonLines(self.path / "metrics.jsonl").new())
         if resumption.run is None and (self.path / "metrics.jsonl").exists():
             raise ConfigError(
                 f"name={name}: {self.path} already holds a run; choose another name or remove it; resume=auto goes on with it"
@@ -54,15 +58,14 @@ class RunFolder:
         _cut(self.path / "samples.jsonl", last)
         self._metrics = (self.path / "metrics.jsonl").open("a")
         self._samples = (self.path / "samples.jsonl").open("a")
-        board = str(self.path / "tensorboard")
-        self._board = SummaryWriter(board, purge_step=last + 1) if self._config.log.tensorboard else None
+        self._boards = boards(self._config, self.path, first=last + 1)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._metrics.close()
         self._samples.close()
-        if self._board:
-            self._board.close()
+        for board in self._boards:
+            board.close()
 
     @property
     def config(self) -> Path:
@@ -85,51 +88,30 @@ class RunFolder:
         self.rows.append(row)
         self._metrics.write(json.dumps(row) + "\n")
         self._metrics.flush()
-        if self._board:
-            for key, value in row.items():
-                self._board.add_scalar(key, value, int(row["step"]))
+        for board in self._boards:
+            board.scalars(int(row["step"]), row)
 
-    def keep_samples(self, step: int, groups: Sequence[Group], tokenizer: PreTrainedTokenizerBase) -> None:
-        """Appends the first rollouts of the step, turn by turn with their authors."""
-        for group in groups[: self._config.log.samples_per_step]:
-            self._samples.write(json.dumps(_sample(step, group, tokenizer), ensure_ascii=False) + "\n")
+    def keep_samples(
+        self, step: int, groups: Sequence[Group], tokenizer: PreTrainedTokenizerBase, *, held_out: bool = False
+    ) -> None:
+        """Appends the step's first rollouts, whole groups as far as they go, word by word with their authors; boards also show
+        how long the turns of all of them are. `held_out`: whether they are of an evaluation."""
+        chosen = islice(((group, index) for group in groups for index in range(len(group.rollouts))), self._config.log.samples_per_step)
+        samples = [transcript(step, group, index, tokenizer, held_out=held_out) for group, index in chosen]
+        for sample in samples:
+            self._samples.write(json.dumps(sample, ensure_ascii=False) + "\n")
         self._samples.flush()
-
-
-def _json_lines(path: Path) -> list[dict[str, Any]]:
-    """What `path` holds, if it exists; not a line at its end that was never finished."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+        for board in self._boards:
+            board.samples(step, "samples/held_out" if held_out else "samples/training", samples)
+            if not held_out:
+                for key, lengths in turn_lengths(groups).items():
+                    board.histogram(step, key, lengths)
 
 
 def _cut(path: Path, last: int) -> list[dict[str, Any]]:
     """Leaves in `path` what was logged up to step `last`, and returns it."""
-    kept = [row for row in _json_lines(path) if row["step"] <= last]
+    kept = [row for row in JsonLines(path).new() if row["step"] <= last]
     shorter = path.with_name(f"{path.name}.cut")
     shorter.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
     shorter.replace(path)
     return kept
-
-
-def _sample(step: int, group: Group, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    rollout = group.rollouts[0]
-    turns = [
-        {
-            "author": "senior" if turn.author == SENIOR else "junior",
-            "text": tokenizer.decode(rollout.token_ids[turn.start : turn.stop]),
-        }
-        for turn in rollout.turns
-    ]
-    return {
-        "step": step,
-        "id": rollout.id,
-        "question": group.prompt.problem.question,
-        "gold": group.prompt.problem.answer,
-        "junior": rollout.junior,
-        "turns": turns,
-        "end": rollout.end.value,
-        "verdict": group.verdicts[0].value,
-        "extracted": group.judgements[0].extracted,
-        "reward": float(group.rewards[0]),
-        "advantage": float(group.advantages[0]),
-    }

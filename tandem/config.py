@@ -321,8 +321,10 @@ class LogConfig:
 
     dir: str = "runs"
     tensorboard: bool = True
-    samples_per_step: int = 4
-    """rollouts kept with their authorship, per step"""
+    wandb: str = ""
+    """the project of Weights & Biases that shows the run, which needs the package wandb; empty: none"""
+    samples_per_step: int = 16
+    """rollouts kept word by word with their authors, per step and per evaluation, whole groups as far as they go"""
     export: bool = True
     """write the final senior as a Hugging Face directory"""
 

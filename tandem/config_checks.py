@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from importlib.util import find_spec
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +126,8 @@ def problems(config: Config) -> Iterator[str]:
             f"learner.ranks={config.learner.ranks}: a mini-batch holds only {mini_batch} rollouts; "
             "use fewer ranks or mini-batches, or more rollouts"
         )
+    if config.log.wandb and not find_spec("wandb"):
+        yield f"log.wandb={config.log.wandb}: the package wandb is not installed; `pip install wandb`, or leave it out"
     try:
         compile_pattern(config.judge.answer_pattern)
     except ValueError as error:

@@ -8,7 +8,7 @@ from time import perf_counter
 
 import numpy as np
 
-from tandem.rollout import SENIOR, Group, Rollout, Verdict
+from tandem.rollout import JUNIOR, SENIOR, Group, Rollout, Verdict
 
 
 def rollout_metrics(groups: Sequence[Group], juniors: int = 1) -> dict[str, float]:
@@ -55,6 +55,16 @@ def senior_token_fraction(groups: Sequence[Group]) -> float:
     """The share of all tokens that the senior wrote."""
     masks = [rollout.authorship for group in groups for rollout in group.rollouts]
     return float(np.mean(np.concatenate(masks) == SENIOR))
+
+
+def turn_lengths(groups: Sequence[Group]) -> dict[str, np.ndarray]:
+    """The lengths of each author's turns, in tokens, int64 [number of turns]; authors who wrote nothing are absent."""
+    turns = [turn for group in groups for rollout in group.rollouts for turn in rollout.turns]
+    lengths = {
+        f"turns/{name}_tokens": np.array([turn.stop - turn.start for turn in turns if turn.author == author])
+        for name, author in (("senior", SENIOR), ("junior", JUNIOR))
+    }
+    return {key: values for key, values in lengths.items() if len(values)}
 
 
 def accuracy(groups: Sequence[Group]) -> float:
