@@ -16,16 +16,13 @@ function stroke(run) {
   return STROKES[run % STROKES.length];
 }
 
-/** The metrics' keys by what stands before their slash, the telling ones first. */
-function metricGroups(runs) {
-  const keys = [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))].sort();
-  const groups = new Map();
-  for (const key of keys) {
-    const prefix = key.includes("/") ? key.slice(0, key.indexOf("/")) : "other";
-    groups.set(prefix, [...(groups.get(prefix) ?? []), key]);
-  }
-  const place = (prefix) => (FIRST.includes(prefix) ? FIRST.indexOf(prefix) : FIRST.length);
-  return [...groups].sort(([a], [b]) => place(a) - place(b) || a.localeCompare(b));
+/** The metrics' keys, the telling ones first and those with the same prefix together. */
+function metricKeys(runs) {
+  const place = (key) => {
+    const prefix = FIRST.indexOf(key.slice(0, key.indexOf("/")));
+    return prefix < 0 ? FIRST.length : prefix;
+  };
+  return [...new Set(runs.flatMap((run) => Object.keys(run.metrics)))].sort((a, b) => place(a) - place(b) || a.localeCompare(b));
 }
 
 /** Round numbers that span [low, high]. */
@@ -36,6 +33,11 @@ function ticks(low, high, count) {
   const first = Math.ceil(low / size - 1e-9);
   const last = Math.floor(high / size + 1e-9);
   return Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => Number(((first + i) * size).toPrecision(12)));
+}
+
+function tickText(value) {
+  const text = value !== 0 && Math.abs(value) < 1e-3 ? Number(value.toPrecision(3)).toExponential() : value.toLocaleString("en", { maximumFractionDigits: 4 });
+  return text.replaceAll("-", "−");
 }
 
 /** The running mean over `window` points to either side. */
@@ -68,7 +70,7 @@ function chart(key, runs, smooth) {
   for (const value of ticks(low, high, 4)) {
     plot.append(
       svg("line", { class: "grid", x1: CHART.left, x2: CHART.width - CHART.right, y1: y(value), y2: y(value) }),
-      svg("text", { class: "tick", x: CHART.left - 6, y: y(value) + 3.5, "text-anchor": "end" }, number(value)),
+      svg("text", { class: "tick", x: CHART.left - 6, y: y(value) + 3.5, "text-anchor": "end" }, tickText(value)),
     );
   }
   for (const step of ticks(left, right, 5).filter(Number.isInteger)) {
@@ -107,8 +109,8 @@ function chart(key, runs, smooth) {
     tip.hide();
   });
   const last = runs.length === 1 && curves[0].points.at(-1);
-  const name = key.slice(key.indexOf("/") + 1).replaceAll("_", " ");
-  return element("figure", {}, element("figcaption", {}, name, last && element("output", {}, number(last[1]))), plot);
+  const name = [element("span", { class: "muted" }, key.slice(0, key.indexOf("/") + 1)), key.slice(key.indexOf("/") + 1)];
+  return element("figure", {}, element("figcaption", {}, element("span", {}, name), last && element("output", {}, number(last[1]))), plot);
 }
 
 /** What a run came to, in a line of figures. */
@@ -137,13 +139,8 @@ function runLabel(run, index) {
 }
 
 function drawCurves(section, { runs }) {
-  const charts = element("div");
-  const draw = (smooth) =>
-    charts.replaceChildren(
-      ...metricGroups(runs).map(([prefix, keys]) =>
-        element("section", { class: "metrics" }, element("h2", {}, prefix), element("div", { class: "charts" }, keys.map((key) => chart(key, runs, smooth)))),
-      ),
-    );
+  const charts = element("div", { class: "charts" });
+  const draw = (smooth) => charts.replaceChildren(...metricKeys(runs).map((key) => chart(key, runs, smooth)));
   section.append(
     ...runs.map((run, index) => headline(run, index, runs.length)),
     element("div", { class: "tools" }, checkbox("smooth (the running mean over a tenth of the steps)", draw)),

@@ -262,19 +262,24 @@ function transcript(rollout) {
     const span = element("span", { class: `turn ${turn.author}` });
     turn.tokens.forEach((token, i) => {
       const logprob = turn.logprobs?.[i] ?? null;
-      const kind = token === "" ? "partial" : token.includes("\n") ? "newline" : "";
-      span.append(element("span", { class: `token ${kind} ${surprise(logprob)}`, "data-i": tokens.length }, token));
+      const kind = token === "" ? "partial" : surprise(logprob);
+      span.append(element("span", { class: `token ${kind}`, "data-i": tokens.length }, withReturns(token)));
       tokens.push({ token, author: turn.author, logprob, other: turn.other_logprobs?.[i] ?? null });
     });
     node.append(span);
   }
   node.addEventListener("pointermove", (event) => {
-    const at = event.target.dataset?.i;
+    const at = event.target.closest("[data-i]")?.dataset.i;
     if (at === undefined) tip.hide();
     else tip.show(event, ...tokenTip(tokens[Number(at)], Number(at), tokens.length));
   });
   node.addEventListener("pointerleave", () => tip.hide());
   return node;
+}
+
+/** A token's text, with something to see and to point at where a line ends. */
+function withReturns(token) {
+  return token.split("\n").flatMap((line, i) => (i ? [element("span", { class: "return" }), "\n", line] : [line]));
 }
 
 /** How thick a token's underline is: its author gave it less than 1/2, 1/10 or 1/100. */
