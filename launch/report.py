@@ -1,6 +1,6 @@
 """One HTML file that shows one run or several: curves, evaluations, transcripts, configuration.
 
-python launch/report.py runs/NAME [runs/OTHER ...] [--out FILE]
+python launch/report.py runs/NAME [runs/OTHER ...] [--out FILE] [--score]
 
 A folder of run folders stands for all of them. The file needs nothing but itself: it opens from disk, without a network.
 """
@@ -23,6 +23,7 @@ from markupsafe import Markup
 from launch.entry import BAD_INPUT
 from launch.evaluation_tables import evaluation_tables
 from launch.run_record import RunRecord, is_run, read_run
+from launch.scoring import score
 from launch.transcript import Transcript
 from tandem.config import ConfigError
 
@@ -90,11 +91,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="launch/report.py", description="One HTML file that shows one run or several.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run folder, or a folder of run folders")
     parser.add_argument("--out", type=Path, help="default: report.html in the run folder, or in the folder of all the runs")
+    parser.add_argument("--score", action="store_true", help="also score every token under the author that did not write it")
     given = parser.parse_args(arguments)
     try:
         folders = find_runs(given.runs)
+        runs = [read_run(folder) for folder in folders]
+        if given.score:
+            for run in runs:
+                score(run)
         out = given.out or Path(commonpath(folders)) / "report.html"
-        out.write_text(report([read_run(folder) for folder in folders]))
+        out.write_text(report(runs))
     except ConfigError as error:
         print(f"report.py: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)

@@ -44,6 +44,7 @@ def transcript(step: int, group: Group, index: int, tokenizer: PreTrainedTokeniz
         "turns": turns,
         "end": rollout.end.value,
         "verdict": group.verdicts[index].value,
+        "extracted": group.judgements[index].extracted,
         "reward": float(group.rewards[index]),
     }
     return told if held_out else told | {"advantage": float(group.advantages[index])}

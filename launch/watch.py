@@ -28,7 +28,7 @@ from launch.run_record import JsonLines, is_run, read_config
 from launch.transcript import Transcript
 from tandem.config import ConfigError
 
-STYLES = {"senior": "underline dodger_blue2", "junior": "dark_orange"}
+STYLES = {"senior": "underline dodger_blue1", "junior": "dark_orange"}
 """Told apart without colours too."""
 GOOD, BAD = "green", "dark_orange"
 RECENT = 10
@@ -138,7 +138,7 @@ def _bars(shares: dict[str, float]) -> Table:
     table.add_column()
     table.add_column(justify="right")
     for phase, share in shares.items():
-        table.add_row(phase, f"{share:.0%}", Text("█" * round(BAR_WIDTH * share), style="dodger_blue2"))
+        table.add_row(phase, f"{share:.0%}", Text("█" * round(BAR_WIDTH * share), style="dodger_blue1"))
     return table
 
 

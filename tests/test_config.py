@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from operator import attrgetter
@@ -217,6 +218,12 @@ def test_what_cannot_work_is_refused(composed: Compose, overrides: tuple[str, ..
 @pytest.mark.parametrize("schedule", ["word", "alternate", "step", "solo"])
 def test_words_and_steps_can_be_translated(composed: Compose, schedule: str) -> None:
     assert load(composed("junior_translation=true", f"schedule={schedule}")).junior_translation
+
+
+def test_weights_and_biases_is_refused_where_it_is_not_installed(composed: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ConfigError, match="^log.wandb=mine: the package wandb is not installed; `pip install wandb`, or leave"):
+        load(composed("log.wandb=mine"))
 
 
 def test_several_mistakes_are_reported_together(composed: Compose) -> None:

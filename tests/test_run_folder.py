@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from launch.checkpoints import Checkpoint
 from launch.resume import Resumption
 from launch.run_folder import RunFolder
 from tandem.config import Config, ConfigError, load
-from tandem.rollout import Group, Verdict
+from tandem.rollout import JUNIOR, SENIOR, Group, Problem, Verdict
 from tandem.schedule import Schedule, boundary_table
 
 SOLUTION = "Start with 46.\nTake 3: 46 - 3 = 43.\nThe answer is \\boxed{43}.<|end|>"
@@ -106,19 +107,90 @@ def test_tensorboard_can_be_turned_off(settings: Config) -> None:
 
 def test_samples_tell_who_wrote_what(settings: Config) -> None:
     groups = [written_group(seed, [Verdict.CORRECT, Verdict.WRONG]) for seed in (10, 20, 30)]
+    settings.log.samples_per_step = 3
     with RunFolder(settings) as folder:
         folder.keep_samples(1, groups, small_tokenizer())
         folder.keep_samples(2, groups[2:], small_tokenizer())
         samples = json_lines(folder.path / "samples.jsonl")
-    assert [sample["step"] for sample in samples] == [1, 1, 2], "two a step, as log.samples_per_step says"
-    for sample, group in zip(samples, groups, strict=True):
-        rollout = group.rollouts[0]
+    assert [sample["step"] for sample in samples] == [1, 1, 1, 2, 2], "three a step, as log.samples_per_step says"
+    kept = [(groups[0], 0), (groups[0], 1), (groups[1], 0), (groups[2], 0), (groups[2], 1)]
+    for sample, (group, index) in zip(samples, kept, strict=True):
+        rollout = group.rollouts[index]
         assert "".join(turn["text"] for turn in sample["turns"]) == SOLUTION
         assert [turn["author"] for turn in sample["turns"]] == [("junior", "senior")[turn.author] for turn in rollout.turns]
-        assert (sample["id"], sample["question"], sample["gold"]) == (rollout.id, "How many?", "7")
-        assert (sample["end"], sample["verdict"], sample["reward"], sample["advantage"]) == ("eos", "correct", 1.0, 0.5)
-        assert sample["extracted"] == "7"
+        assert (sample["id"], sample["problem"], sample["question"], sample["gold"]) == (
+            rollout.id,
+            "arith/0",
+            "How many?",
+            "7",
+        )
+        outcome = ("correct", 1.0, 0.5) if index == 0 else ("wrong", 0.0, -0.5)
+        assert (sample["set"], sample["end"]) == ("training", "eos")
+        assert (sample["verdict"], sample["reward"], sample["advantage"]) == outcome
+        assert sample["extracted"] == ("7" if index == 0 else None)
     assert any(len(sample["turns"]) > 2 for sample in samples)
+
+
+def test_samples_keep_every_token_with_its_log_probability(settings: Config) -> None:
+    group = written_group(10, [Verdict.CORRECT])
+    (rollout,) = group.rollouts
+    rollout.logprobs = -np.arange(len(rollout), dtype=np.float32) / 8
+    rollout.logprobs[2] = -np.inf
+    with RunFolder(settings) as folder:
+        folder.keep_samples(1, [group], small_tokenizer())
+        (sample,) = json_lines(folder.path / "samples.jsonl")
+    assert sample["prompt_ids"] == rollout.prompt_ids.tolist()
+    for turn in sample["turns"]:
+        assert "".join(turn["tokens"]) == turn["text"]
+        assert turn["tokens"] == [small_tokenizer().decode([token]) for token in turn["token_ids"]], "each of these is text"
+    told = {key: [value for turn in sample["turns"] for value in turn[key]] for key in ("token_ids", "logprobs")}
+    assert told["token_ids"] == rollout.token_ids.tolist()
+    assert told["logprobs"] == [None if i == 2 else -i / 8 for i in range(len(rollout))], "JSON has no infinity"
+
+
+def test_samples_of_an_evaluation_are_told_from_those_of_training(settings: Config) -> None:
+    group = written_group(10, [Verdict.CORRECT])
+    group.advantages = np.zeros(0, np.float32)
+    with RunFolder(settings) as folder:
+        folder.keep_samples(0, [group], small_tokenizer(), held_out=True)
+        (sample,) = json_lines(folder.path / "samples.jsonl")
+    assert sample["set"] == "held_out" and "advantage" not in sample
+
+
+# Boards
+
+
+def test_tensorboard_shows_turn_lengths_and_samples(settings: Config) -> None:
+    groups = [written_group(seed, [Verdict.CORRECT, Verdict.WRONG]) for seed in (10, 20)]
+    groups[0].prompt = replace(groups[0].prompt, problem=Problem("<script>", "How many?", "7"))
+    with RunFolder(settings) as folder:
+        folder.keep_samples(1, groups, small_tokenizer())
+    events = EventAccumulator(str(folder.path / "tensorboard"))
+    events.Reload()
+    turns = [turn for group in groups for rollout in group.rollouts for turn in rollout.turns]
+    for author, key in ((SENIOR, "turns/senior_tokens"), (JUNIOR, "turns/junior_tokens")):
+        (event,) = events.Histograms(key)
+        lengths = [turn.stop - turn.start for turn in turns if turn.author == author]
+        assert (event.step, event.histogram_value.num) == (1, len(lengths))
+        assert event.histogram_value.sum == sum(lengths)
+    (event,) = events.Tensors("samples/training/text_summary")
+    (table,) = event.tensor_proto.string_val
+    assert "🟦" in table.decode() and "🟧" in table.decode() and "&lt;script&gt;" in table.decode()
+
+
+def test_weights_and_biases_shows_the_same(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb", reason="needs the package wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    settings.log.wandb = "tandem"
+    with RunFolder(settings) as folder:
+        folder.keep_samples(1, [written_group(10, [Verdict.CORRECT])], small_tokenizer())
+        folder.log(ROWS[1])
+    (kept,) = folder.path.glob("wandb/offline-run-*")
+    written = next(kept.glob("*.wandb")).read_bytes()
+    for key in (b"reward/mean", b"turns/senior_tokens", b"samples/training"):
+        assert key in written
+    (table,) = kept.rglob("*.html")
+    assert "Start" in table.read_text()
 
 
 def test_a_run_is_never_overwritten(settings: Config) -> None:

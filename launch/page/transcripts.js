@@ -291,11 +291,11 @@ function surprise(logprob) {
 function tokenTip({ token, author, logprob, other }, place, total) {
   const line = (name, value) =>
     element("tr", {}, element("th", {}, name), value === null ? element("td", { class: "muted", colspan: 2 }, "not recorded") : [element("td", {}, value.toFixed(3).replace("-", "−")), element("td", { class: "muted" }, percent(Math.exp(value)))]);
-  const [senior, junior] = author === "senior" ? [logprob, other] : [other, logprob];
+  const rows = author === "senior" ? [line("senior", logprob), line("junior", other)] : [line(other === null ? "senior" : "final senior", other), line("junior", logprob)];
   return [
     element("code", {}, token === "" ? "part of the next character" : JSON.stringify(token)),
     element("div", { class: "muted" }, `token ${place + 1} of ${total}, by the ${author}`),
-    element("table", {}, element("tr", {}, element("th"), element("td", { class: "muted" }, "log p"), element("td", { class: "muted" }, "p")), line("senior", senior), line("junior", junior)),
+    element("table", {}, element("tr", {}, element("th"), element("td", { class: "muted" }, "log p"), element("td", { class: "muted" }, "p")), rows),
   ];
 }
 

@@ -1,0 +1,143 @@
+"""The live view of a run."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from run_folders import make_run
+
+from launch.run_record import read_run
+from launch.watch import STYLES, WatchedRun, main, sparkline, time_shares, view, visible, watch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return make_run(tmp_path / "first", steps=6)
+
+
+def shown(folder: Path, **options: Any) -> str:
+    """What the view of a run folder looks like on 120 columns."""
+    (watched := WatchedRun(folder)).refresh()
+    console = Console(file=io.StringIO(), width=120, **options)
+    console.print(view(watched))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_finished_run_is_printed_once(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([str(run), "--once"])
+    output = capsys.readouterr().out
+    for part in ("first  step 6/6  finished", "0.500 → 0.700", "a step", "1.8 s", "generate", "67%", "tokens/s"):
+        assert part in output
+    assert "left" not in output
+
+
+def test_the_last_transcript_is_in_two_colours(run: Path) -> None:
+    output = shown(run, force_terminal=True, color_system="truecolor")
+    last = [sample for sample in read_run(run).samples if sample["set"] == "training"][-1]
+    assert STYLES["senior"].split()[0] == "underline" and "underline" not in STYLES["junior"], "told apart without colours"
+    for turn in last["turns"]:
+        style = "\x1b[4;38;5;33m" if turn["author"] == "senior" else "\x1b[38;5;208m"
+        assert style + turn["text"].split("\n")[0] in output
+    assert f"step 6, {last['problem']}" in output and last["verdict"] in output
+
+
+def test_a_running_run_shows_what_is_left(run: Path) -> None:
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(lines[:3]) + '{"step": 3, "rew')
+    output = shown(run)
+    assert "step 2/6  last news 0 s ago" in output and "1.8 s, 0:00:07 left" in output
+
+
+def test_a_run_that_has_only_begun_says_so(run: Path) -> None:
+    (run / "metrics.jsonl").write_text("")
+    (run / "samples.jsonl").unlink()
+    assert "step 0/6" in (output := shown(run)) and "waiting for the first evaluation" in output
+
+
+def test_watching_follows_a_run_to_its_end(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("launch.watch.REFRESH_S", 0.02)
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(lines[:2]))
+    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    (thread := threading.Thread(target=watch, args=(WatchedRun(run), console))).start()
+    for line in lines[2:]:
+        time.sleep(0.1)
+        assert thread.is_alive()
+        with (run / "metrics.jsonl").open("a") as file:
+            file.write(line)
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    assert isinstance(console.file, io.StringIO)
+    output = console.file.getvalue()
+    assert "step 1/6" in output and "step 6/6" in output and "finished" in output
+
+
+def test_ctrl_c_ends_the_view_and_says_nothing(run: Path) -> None:
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(lines[:2]))
+    process = subprocess.Popen(
+        [sys.executable, "launch/watch.py", str(run)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "FORCE_COLOR": "1", "COLUMNS": "120"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell that runs the tests in the background lets its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout
+    assert process.stdout.read(1), "it shows something"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, b"")
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path)])
+    assert capsys.readouterr().err.startswith(f"watch.py: {tmp_path}: no run folder")
+
+
+@given(text=st.text() | st.sampled_from(["\x1b]0;owned\x07", "\x1b[2J", "\x9b31m", "\u202eevil", "\r"]))
+def test_no_text_commands_the_terminal(text: str) -> None:
+    assert all(character.isprintable() or character == "\n" for character in visible(text))
+    assert visible("".join(filter(str.isprintable, text))) == "".join(filter(str.isprintable, text))
+
+
+def test_a_transcript_is_neither_markup_nor_a_command(run: Path) -> None:
+    sample = json.loads((run / "samples.jsonl").read_text().splitlines()[-1])
+    sample["turns"] = [{"author": "senior", "text": "[bold]x[/] \x1b]0;owned\x07"}]
+    with (run / "samples.jsonl").open("a") as file:
+        file.write(json.dumps(sample | {"set": "training"}) + "\n")
+    assert "[bold]x[/] \\x1b]0;owned\\x07" in shown(run)
+
+
+def test_shares_of_time_add_up(run: Path) -> None:
+    (watched := WatchedRun(run)).refresh()
+    shares = time_shares(watched)
+    assert list(shares) == ["generate", "update", "publish", "other", "judge"]
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+@given(values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=100))
+def test_a_sparkline_is_never_too_long_and_spans_its_values(values: list[float]) -> None:
+    line = sparkline(values, 40)
+    assert len(line) == min(40, len(values))
+    assert line[0] == "▁" or min(values) != max(values)
+    if len(values) <= 40 and min(values) < max(values):
+        assert line[values.index(max(values))] == "█" and line[values.index(min(values))] == "▁"
