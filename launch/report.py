@@ -22,8 +22,8 @@ from markupsafe import Markup
 
 from launch.entry import BAD_INPUT
 from launch.evaluation_tables import evaluation_tables
+from launch.other_author import score
 from launch.run_record import RunRecord, is_run, read_run
-from launch.scoring import score
 from launch.transcript import Transcript
 from tandem.config import ConfigError
 

@@ -18,9 +18,9 @@ from transformers import AutoModelForCausalLM
 
 from launch.boards import samples_table
 from launch.evaluation_tables import share
+from launch.other_author import completion_logprobs
 from launch.report import find_runs, main, report, script_data
 from launch.run_record import JsonLines, read_run
-from launch.scoring import completion_logprobs
 from learner.policy import Policy
 from tandem.authors import Authors
 from tandem.config import ConfigError
