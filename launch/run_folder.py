@@ -96,7 +96,8 @@ class RunFolder:
     ) -> None:
         """Appends the step's first rollouts, whole groups as far as they go, word by word with their authors; boards also show
         how long the turns of all of them are. `held_out`: whether they are of an evaluation."""
-        chosen = islice(((group, index) for group in groups for index in range(len(group.rollouts))), self._config.log.samples_per_step)
+        rollouts = ((group, index) for group in groups for index in range(len(group.rollouts)))
+        chosen = islice(rollouts, self._config.log.samples_per_step)
         samples = [transcript(step, group, index, tokenizer, held_out=held_out) for group, index in chosen]
         for sample in samples:
             self._samples.write(json.dumps(sample, ensure_ascii=False) + "\n")

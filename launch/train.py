@@ -31,7 +31,7 @@ def train(config: Config) -> None:
     say = parts.console.say
     say(f"solo accuracy on {len(parts.held_out)} held-out problems: {change} after")
     say(f"metrics {folder.path / 'metrics.jsonl'}, samples {folder.path / 'samples.jsonl'}")
-    say(f"curves: tensorboard --logdir {folder.path}" + (f"; senior: {folder.senior}" if config.log.export else ""))
+    say(f"report: python launch/report.py {folder.path}" + (f"; senior: {folder.senior}" if config.log.export else ""))
 
 
 def learn(parts: Parts) -> None:

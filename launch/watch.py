@@ -45,7 +45,7 @@ class WatchedRun:
         if not is_run(folder):
             raise ConfigError(f"{folder}: no run folder, since it has no metrics.jsonl; name one, such as runs/NAME")
         self.name, self.steps = folder.resolve().name, int(read_config(folder)["steps"])
-        self.rows: list[dict[str, float]] = []
+        self._by_step: dict[float, dict[str, float]] = {}
         self.sample: Transcript | None = None
         """the training rollout that was kept last"""
         self._metrics_file = folder / "metrics.jsonl"
@@ -53,10 +53,15 @@ class WatchedRun:
 
     def refresh(self) -> None:
         """Reads what is new."""
-        self.rows += self._metrics.new()
+        self._by_step |= {row["step"]: row for row in self._metrics.new()}
         for sample in self._samples.new():
             if sample.get("set") != "held_out" or self.sample is None:
                 self.sample = sample
+
+    @property
+    def rows(self) -> list[dict[str, float]]:
+        """The metrics of all steps."""
+        return [self._by_step[step] for step in sorted(self._by_step)]
 
     @property
     def step(self) -> int:

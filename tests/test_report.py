@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from html.parser import HTMLParser
@@ -76,6 +77,21 @@ def test_the_page_holds_curves_configuration_and_evaluations(run: Path) -> None:
     assert [row[0] for row in table["rows"]] == [0, 4]
     for _, problems, estimate in table["rows"]:
         assert problems == 400 and estimate["low"] < estimate["value"] < estimate["high"]
+
+
+def test_evaluations_in_files_become_tables(run: Path) -> None:
+    files = {"base.json": {"solo": {"accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}}, "seed": 1, "device": "cpu"}}
+    files |= {"final/results.json": {"drift": {"value": 0.25, "interval": [0.2, 0.3]}, "tokens": {"value": math.nan}}}
+    for name, measured in files.items():
+        (path := run / "evaluation" / name).parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(measured))
+    _, base, final = Page(report([read_run(run)])).data["runs"][0]["evaluations"]
+    assert (base["title"], final["title"]) == ("Evaluation: base", "Evaluation: final")
+    assert base["rows"] == [["solo/accuracy", {"value": 0.5, "low": 0.4, "high": 0.6}], ["seed", 1]]
+    assert final["rows"] == [
+        ["drift", {"value": 0.25, "low": 0.2, "high": 0.3}],
+        ["tokens", {"value": None, "low": None, "high": None}],
+    ]
 
 
 def test_the_page_holds_every_rollout_token_by_token(run: Path) -> None:
