@@ -88,6 +88,14 @@ def test_watching_follows_a_run_to_its_end(run: Path, monkeypatch: pytest.Monkey
     assert "step 1/6" in output and "step 6/6" in output and "finished" in output
 
 
+def test_a_step_that_a_resumed_run_did_again_is_one_step(run: Path) -> None:
+    (watched := WatchedRun(run)).refresh()
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(lines[:4]))
+    watched.refresh()
+    assert [row["step"] for row in watched.rows] == list(range(7))
+
+
 def test_ctrl_c_ends_the_view_and_says_nothing(run: Path) -> None:
     lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text("".join(lines[:2]))
