@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ Table = dict[str, Any]
 
 
 def evaluation_tables(run: RunRecord) -> list[Table]:
-    """What was measured while the run went on, and what the files of its folder `evaluation` say."""
-    tables = [_solo(run), *map(_of_file, sorted((run.path / "evaluation").rglob("*.json")))]
+    """What was measured while the run went on, and what launch/evaluate.py left in the run's folder `evaluation`."""
+    tables = [_solo(run), *map(_evaluation, sorted((run.path / "evaluation").glob("*/result.json")))]
     return [table for table in tables if table["rows"]]
 
 
@@ -26,7 +25,7 @@ def _solo(run: RunRecord) -> Table:
     rows = [row for row in run.metrics if "solo/accuracy" in row]
     return {
         "title": "Solo accuracy during training",
-        "note": "the senior alone on held-out problems, with 95 % intervals (Wilson)",
+        "note": "the senior alone on held-out problems, with 95 % intervals (Wilson's, as if each problem had one text)",
         "columns": ["after step", "problems", "accuracy"],
         "rows": [
             [row["step"], row.get("solo/problems"), share(row["solo/accuracy"], row.get("solo/problems"))] for row in rows
@@ -34,26 +33,15 @@ def _solo(run: RunRecord) -> Table:
     }
 
 
-def _of_file(path: Path) -> Table:
-    measures = list(_measures(json.loads(path.read_text(), parse_constant=lambda _: None), ""))
+def _evaluation(path: Path) -> Table:
+    found = json.loads(path.read_text(), parse_constant=lambda _: None)
+    about = [f"{found['problems']} problems", found["senior"], f"{found['settings']['eval']['confidence']:.0%} intervals"]
     return {
-        "title": f"Evaluation: {path.stem if path.parent.name == 'evaluation' else path.parent.name}",
-        "note": str(path),
+        "title": f"Evaluation {path.parent.name}",
+        "note": "; ".join([*about, *found["notes"]]),
         "columns": ["measure", "value"],
-        "rows": measures,
+        "rows": [[name, score] for name, score in found["scores"].items()],
     }
-
-
-def _measures(node: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """The numbers in `node` by their paths; an object with a `value` and bounds (`low` and `high`, or an `interval`) is one."""
-    if isinstance(node, dict) and "value" in node:
-        low, high = node.get("interval") or (node.get("low"), node.get("high"))
-        yield name, {"value": node["value"], "low": low, "high": high}
-    elif isinstance(node, dict):
-        for key, inner in node.items():
-            yield from _measures(inner, f"{name}/{key}" if name else key)
-    elif isinstance(node, int | float):
-        yield name, node
 
 
 def share(value: float, count: float | None) -> dict[str, float]:

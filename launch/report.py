@@ -30,7 +30,7 @@ from tandem.config import ConfigError
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("dom.js", "curves.js", "tables.js", "list.js", "transcripts.js", "main.js")
 """In the order of their needs; together they are one script."""
-FIELDS = ("step", "set", "id", "problem", "question", "gold", "junior", "end", "verdict", "reward", "advantage")
+FIELDS = ("step", "set", "id", "problem", "question", "gold", "junior", "end", "verdict", "extracted", "reward", "advantage")
 """What the page shows of a rollout, besides its turns."""
 NO_CURVES = ("step", "weights/version", "solo/problems")
 

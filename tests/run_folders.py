@@ -118,6 +118,7 @@ def sample(step: int, name: str, problem: str, random: Random, ending: str) -> d
         "turns": turns,
         "end": random.choice(["eos", "eos", "eos", "budget"]),
         "verdict": verdict,
+        "extracted": "43" if verdict == "correct" else None,
         "reward": float(verdict == "correct"),
     }
 

@@ -79,19 +79,14 @@ def test_the_page_holds_curves_configuration_and_evaluations(run: Path) -> None:
         assert problems == 400 and estimate["low"] < estimate["value"] < estimate["high"]
 
 
-def test_evaluations_in_files_become_tables(run: Path) -> None:
-    files = {"base.json": {"solo": {"accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}}, "seed": 1, "device": "cpu"}}
-    files |= {"final/results.json": {"drift": {"value": 0.25, "interval": [0.2, 0.3]}, "tokens": {"value": math.nan}}}
-    for name, measured in files.items():
-        (path := run / "evaluation" / name).parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(measured))
-    _, base, final = Page(report([read_run(run)])).data["runs"][0]["evaluations"]
-    assert (base["title"], final["title"]) == ("Evaluation: base", "Evaluation: final")
-    assert base["rows"] == [["solo/accuracy", {"value": 0.5, "low": 0.4, "high": 0.6}], ["seed", 1]]
-    assert final["rows"] == [
-        ["drift", {"value": 0.25, "low": 0.2, "high": 0.3}],
-        ["tokens", {"value": None, "low": None, "high": None}],
-    ]
+def test_what_evaluate_left_becomes_tables(run: Path) -> None:
+    scores = {"solo/accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}, "drift": {"value": math.nan, "low": 0.2, "high": 0.3}}
+    found = {"senior": "base", "problems": 400, "settings": {"eval": {"confidence": 0.95}}, "notes": ["no legibility"]}
+    (folder := run / "evaluation" / "full").mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(found | {"scores": scores}))
+    _, table = Page(report([read_run(run)])).data["runs"][0]["evaluations"]
+    assert (table["title"], table["note"]) == ("Evaluation full", "400 problems; base; 95% intervals; no legibility")
+    assert table["rows"] == [["solo/accuracy", scores["solo/accuracy"]], ["drift", {"value": None, "low": 0.2, "high": 0.3}]]
 
 
 def test_the_page_holds_every_rollout_token_by_token(run: Path) -> None:

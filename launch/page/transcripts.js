@@ -216,7 +216,7 @@ class Viewer {
       this.group(rollout),
       element("h3", {}, "Question"),
       element("div", { class: "question" }, rollout.question),
-      element("p", { class: "gold" }, element("span", { class: "muted" }, "expected answer "), rollout.gold),
+      element("p", { class: "gold" }, element("span", { class: "muted" }, "expected answer "), rollout.gold, element("span", { class: "muted" }, " · judged "), rollout.extracted ?? "no answer found"),
       element("h3", {}, "Transcript"),
       transcript(rollout),
     );
