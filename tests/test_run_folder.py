@@ -127,7 +127,7 @@ def test_samples_tell_who_wrote_what(settings: Config) -> None:
         outcome = ("correct", 1.0, 0.5) if index == 0 else ("wrong", 0.0, -0.5)
         assert (sample["set"], sample["end"]) == ("training", "eos")
         assert (sample["verdict"], sample["reward"], sample["advantage"]) == outcome
-        assert sample["extracted"] == ("7" if index == 0 else None)
+        assert sample["extracted"] == "7"
     assert any(len(sample["turns"]) > 2 for sample in samples)
 
 
