@@ -28,6 +28,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 _UNKNOWN_KEY = re.compile(r"Could not override '([^']+)'")
 _ILL_TYPED = re.compile(r"Error merging override ([^=]+)=(.*)")
 _CACHES = {
+    "HF_DATASETS_CACHE": "datasets",
     "TORCH_EXTENSIONS_DIR": "torch_extensions",
     "TORCHINDUCTOR_CACHE_DIR": "inductor",
     "TRITON_CACHE_DIR": "triton",
@@ -97,6 +98,8 @@ def _explain(error: BaseException) -> str:
     """One message for the user: Hydra wraps the useful one, and advises to add unknown keys, which would be refused."""
     if match := _UNKNOWN_KEY.search(str(error)):
         key = match[1]
+        if key in keys(Config):
+            return f"{key}: it takes new entries one by one, as in '+{key}.NAME=VALUE'"
         similar = [known for known in keys(Config) if known.split(".")[-1] == key.split(".")[-1]]
         similar = similar or get_close_matches(key, keys(Config), n=3)
         return f"{key}: there is no such key" + (f"; did you mean {' or '.join(similar)}?" if similar else "")

@@ -91,8 +91,7 @@ def started(inputs: Inputs, start_engines: StartsEngines = start_engines) -> Ite
     config, authors, folder, checkpoint = inputs.config, inputs.authors, inputs.folder, inputs.checkpoint
     console = TrainingConsole(config.steps)
     with ExitStack() as stack:
-        dropped = f"{inputs.problems.dropped} problems dropped as too long"
-        console.say(f"run folder {folder.path}; senior {authors.senior}; {dropped}")
+        console.say(f"run folder {folder.path}; senior {authors.senior}; {inputs.problems.left_out}")
         for warning in inputs.warnings:
             console.say(warning)
         if checkpoint:

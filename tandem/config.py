@@ -63,24 +63,43 @@ class DataConfig:
     """Where problems come from."""
 
     source: str = MISSING
-    """`arith` (the offline task) or `jsonl`"""
+    """`arith` (the offline task), `reasoning_gym` (its generated tasks), `jsonl` or `parquet` (a file), or `hub` (a data set of
+    the Hugging Face hub)"""
     path: str = ""
-    """the training file, when source=jsonl"""
+    """the file, when source=jsonl or parquet; a name on the hub, or a folder made like one, when source=hub"""
+    subset: str = ""
+    """which of the data set's configurations, when source=hub and it has several"""
+    split: str = "train"
+    """which of the data set's splits, when source=hub"""
     held_out_path: str = ""
-    """the held-out file, when source=jsonl; empty: `held_out_fraction` of `path`, by a hash of the problem"""
+    """the held-out file, when source=jsonl or parquet; empty: some of `path`, by a hash of the problem"""
     held_out_fraction: float = 0.1
     """the fraction of problems held out for evaluation, by a hash of the problem"""
+    held_out_problems: int = 0
+    """hold out exactly so many, the first by that hash, of which too long ones are then left out; 0: `held_out_fraction`"""
+    evaluation_only: bool = False
+    """whether all problems are held out, and training on them is refused"""
     question_field: str = "question"
-    """the field of a JSON line that holds the question"""
+    """the field of a row that holds the question"""
     answer_field: str = "answer"
-    """the field of a JSON line that holds the answer"""
+    """the field of a row that holds the answer"""
+    on_bad_line: str = "stop"
+    """what a malformed row of a file does: `stop` the run before it begins, or `skip` the row, which is counted"""
+    tasks: list[str] = field(default_factory=list)
+    """the tasks of the mix, when source=reasoning_gym"""
+    task_weights: list[float] = field(default_factory=list)
+    """how often each task is drawn, relative to the others; empty: all equally often"""
+    task_options: dict[str, Any] = field(default_factory=dict)
+    """the tasks' own options, by task: `{chain_sum: {max_terms: 3}}`"""
     verifier: str = ""
     """what judges a response: a function `package.module:function` of (gold, response), run in the judge's workers; empty:
     mathematical equivalence of the final answer"""
     template: str = "{question}"
     """the user message; `{question}` is replaced"""
+    system: str = ""
+    """the system message; empty: the chat template's own, if it has one"""
     chat: bool = True
-    """whether the tokenizer's chat template wraps the user message"""
+    """whether the tokenizer's chat template wraps the messages"""
     max_prompt_tokens: int = 64
     """problems whose prompt is longer, for the senior or a junior with its own tokenizer, are left out"""
 

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from tandem.data_checks import SOURCES, data_problems
 from tandem.objective import kl
 from tandem.objective.advantage import ESTIMATORS
 from tandem.objective.aggregation import AGGREGATIONS
@@ -54,6 +55,7 @@ def problems(config: Config) -> Iterator[str]:
         yield f"junior_weights={config.junior_weights}: give numbers above 0"
     if not set(config.junior_dtypes) <= set(DTYPES):
         yield f"junior_dtypes={config.junior_dtypes}: choose {' or '.join(DTYPES)}"
+    yield from data_problems(config.data)
     if config.junior_translation:
         yield from _translation_problems(config)
     if config.rollout.max_staleness and config.rollout.straggler_deadline_s:
@@ -196,7 +198,8 @@ CHOICES = {
     "model.source": ("zoo", "smollm2", "hf"),
     "model.dtype": DTYPES,
     "model.word_boundary": ("word", "word_or_newline"),
-    "data.source": ("arith", "jsonl"),
+    "data.source": SOURCES,
+    "data.on_bad_line": ("stop", "skip"),
     "model.step_boundary": ("paragraph", "newline"),
     "schedule.name": tuple(SCHEDULES),
     "rollout.turn_end": ("scheduler", "sentinel"),
@@ -220,6 +223,7 @@ RANGES = [
     ("mode.cpu_cores", 0, math.inf),
     ("model.recipe_seed", 0, math.inf),
     ("data.held_out_fraction", 0, 0.99),
+    ("data.held_out_problems", 0, math.inf),
     ("data.max_prompt_tokens", 1, math.inf),
     ("schedule.prob_senior", 0, 1),
     ("schedule.prob_senior_end", 0, 1),

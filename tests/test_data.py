@@ -1,9 +1,10 @@
-"""Problems: the offline task, files of JSON lines, the split, the order, and the prompts."""
+"""Problems: the offline task, its split and order, and the prompts."""
 
 from __future__ import annotations
 
 import json
 import re
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -12,12 +13,12 @@ import pytest
 from builders import foreign_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
+from problem_files import SUMS, jsonl, write_jsonl
 from transformers import PreTrainedTokenizerBase
 
 from tandem.config import ConfigError, DataConfig
 from tandem.data import encode, held_out, load_problems
 from tandem.data.arith import VALUES, Chain, draw, jargon, plain
-from tandem.data.jsonl import read_jsonl
 from tandem.zoo.tokenizer import train_tokenizer
 
 ARITH = DataConfig(source="arith")
@@ -32,13 +33,7 @@ def tokenizer() -> PreTrainedTokenizerBase:
 @pytest.fixture
 def lines(tmp_path: Path) -> Path:
     """A good file of 40 problems whose answers are numbers."""
-    path = tmp_path / "problems.jsonl"
-    path.write_text("".join(json.dumps({"question": f"What is {i} + 1?", "answer": i + 1}) + "\n" for i in range(40)))
-    return path
-
-
-def jsonl(path: Path, **fields: object) -> DataConfig:
-    return DataConfig(source="jsonl", path=str(path), **fields)  # type: ignore[arg-type]
+    return write_jsonl(tmp_path / "problems.jsonl", SUMS)
 
 
 # The offline task
@@ -107,84 +102,10 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
     assert first.batch(7, 4) != other.batch(7, 4)
 
 
-def test_a_file_is_shuffled_anew_every_epoch(lines: Path) -> None:
-    problems = load_problems(jsonl(lines), 1)
-    size = 4
-    per_epoch = (40 - len(problems.held_out(40))) // size
-    steps = [range(per_epoch), range(per_epoch, 2 * per_epoch)]
-    epochs = [[problem.id for step in epoch for problem in problems.train.batch(step, size)] for epoch in steps]
-    assert all(len(set(epoch)) == per_epoch * size for epoch in epochs)
-    assert epochs[0] != epochs[1]
-    assert problems.train.batch(50, size) == load_problems(jsonl(lines), 1).train.batch(50, size)
-    assert problems.train.batch(50, size) != load_problems(jsonl(lines), 2).train.batch(50, size)
-
-
-def test_the_split_of_a_file_ignores_the_order_of_its_lines(lines: Path, tmp_path: Path) -> None:
-    reverse = tmp_path / "reverse.jsonl"
-    reverse.write_text("".join(reversed(lines.read_text().splitlines(keepends=True))))
-    evaluation = load_problems(jsonl(lines), 1).held_out(40)
-    assert 0 < len(evaluation) < 40
-    assert evaluation == load_problems(jsonl(reverse), 2).held_out(40)
-
-
-def test_a_held_out_file_takes_its_problems_from_training(lines: Path, tmp_path: Path) -> None:
-    held = tmp_path / "held_out.jsonl"
-    held.write_text("".join(lines.read_text().splitlines(keepends=True)[:30]))
-    problems = load_problems(jsonl(lines, held_out_path=str(held)), 1)
-    evaluation = {problem.id for problem in problems.held_out(100)}
-    assert len(evaluation) == 30
-    assert evaluation.isdisjoint(problem.id for problem in problems.train.batch(0, 10))
-    with pytest.raises(ConfigError, match=r"rollout\.prompts_per_step=11: there are only 10 problems"):
-        problems.train.batch(0, 11)
-
-
-# Bad files
-
-
-def test_numbers_become_text_and_fields_are_configurable(tmp_path: Path) -> None:
-    path = tmp_path / "other.jsonl"
-    path.write_text('{"problem": " 1/2 + 2? ", "solution": 2.5}\n\n{"problem": "1 + 2?", "solution": 3}\n')
-    data = DataConfig(source="jsonl", question_field="problem", answer_field="solution")
-    assert [(p.question, p.answer) for p in read_jsonl(str(path), "data.path", data)] == [("1/2 + 2?", "2.5"), ("1 + 2?", "3")]
-
-
-def test_every_malformed_line_is_named(tmp_path: Path) -> None:
-    bad = {
-        2: ('{"question": "a?"', "not JSON"),
-        4: ('{"question": "b?"}', "no field 'answer' (data.answer_field); it has 'question'"),
-        5: ('["c?", 1]', "not a JSON object but list"),
-        6: ('{"question": " ", "answer": 1}', "field 'question' is empty"),
-        7: ('{"question": 7, "answer": 1}', "field 'question' is not text: 7"),
-        8: ('{"question": "d?", "answer": null}', "field 'answer' is not text or a number: None"),
-        9: ('{"question": "good 1?", "answer": 2}', "the question of line 1 with another answer (2, not 1)"),
-    }
-    path = tmp_path / "bad.jsonl"
-    path.write_text("\n".join(bad[n][0] if n in bad else f'{{"question": "good {n}?", "answer": 1}}' for n in range(1, 11)))
-    with pytest.raises(ConfigError) as caught:
-        load_problems(jsonl(path), 1)
-    message = str(caught.value)
-    assert f"data.path={path}: malformed lines: 7" in message
-    for number, (_, reason) in bad.items():
-        assert f"\n  line {number}: {reason}" in message
-    assert "line 3:" not in message
-
-
-def test_only_the_first_ten_malformed_lines_are_spelt_out(tmp_path: Path) -> None:
-    path = tmp_path / "bad.jsonl"
-    path.write_text("{\n" * 25)
-    with pytest.raises(ConfigError, match="malformed lines: 25") as caught:
-        load_problems(jsonl(path), 1)
-    assert "line 10:" in str(caught.value)
-    assert "line 11:" not in str(caught.value)
-    assert str(caught.value).endswith("and 15 more")
-
-
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (DataConfig(source="jsonl"), "data.path is empty"),
-        (DataConfig(source="jsonl", path="nowhere.jsonl"), "data.path=nowhere.jsonl: there is no such file"),
-        (DataConfig(source="csv"), "data.source=csv: choose arith or jsonl"),
+        (DataConfig(source="csv"), "data.source=csv: choose arith, reasoning_gym, jsonl, parquet or hub"),
         (DataConfig(source="arith", held_out_fraction=1.5), "data.held_out_fraction=1.5"),
         (DataConfig(source="arith", held_out_fraction=0.9), "data.held_out_fraction=0.9"),
     ],
@@ -192,11 +113,6 @@ def test_only_the_first_ten_malformed_lines_are_spelt_out(tmp_path: Path) -> Non
 def test_unusable_data_is_refused(data: DataConfig, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         load_problems(data, 1)
-
-
-def test_a_file_with_nothing_to_evaluate_on_is_refused(lines: Path) -> None:
-    with pytest.raises(ConfigError, match=r"data\.held_out_fraction=0\.0"):
-        load_problems(jsonl(lines, held_out_fraction=0.0), 1)
 
 
 # Prompts
@@ -270,6 +186,14 @@ def test_batches_stay_full_when_a_junior_finds_prompts_too_long(tokenizer: PreTr
     data = jsonl(path, max_prompt_tokens=short.max_prompt_tokens, held_out_fraction=0.5)
     assert load_problems(data, 1, tokenizer).dropped == 0
     assert load_problems(data, 1, tokenizer, juniors).dropped == sum(length > data.max_prompt_tokens for length in lengths) > 0
+
+
+def test_a_system_message_comes_first(tokenizer: PreTrainedTokenizerBase) -> None:
+    template = "{% for message in messages %}[{{ message.role }}] {{ message.content }}\n{% endfor %}"
+    reader = deepcopy(tokenizer)
+    reader.chat_template = template
+    [read], _ = encode([Chain(46, (-3, 5)).problem()], reader, replace(ARITH, system="Be brief."))
+    assert reader.decode(read.token_ids).startswith("[system] Be brief.\n[user] ")
 
 
 @pytest.mark.parametrize("source", ["arith", "jsonl"])

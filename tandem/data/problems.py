@@ -1,21 +1,23 @@
-"""The problems of a run: what a training step gets, and what is held out for evaluation.
-
-Which side of the split a problem falls on depends on a hash of its id alone: no seed, file order or later run changes it.
-"""
+"""The problems of a run: what a training step gets, and what is held out for evaluation."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from random import Random
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from tandem.config import ConfigError, DataConfig
-from tandem.data.arith import draw
-from tandem.data.jsonl import read_jsonl
+from tandem.data import arith
+from tandem.data.arrow import hub, parquet
+from tandem.data.catalogue import Catalogue, catalogue
+from tandem.data.jsonl import JsonLines
+from tandem.data.order import Accepts, Draws, Endless, Sampler, Shuffled, Untrainable, stream
 from tandem.data.prompts import prompt
+from tandem.data.rows import Rows
+from tandem.data.split import held_out
 from tandem.rollout import Problem
 
 if TYPE_CHECKING:
@@ -23,21 +25,6 @@ if TYPE_CHECKING:
 
 ARITH_RESERVED = 0.5
 """The fraction of the offline task that the base models of `tandem.zoo` never saw: no more of it can be held out."""
-_PATIENCE = 10_000
-"""Problems rejected in a row before an endless source is given up."""
-
-Accepts = Callable[[Problem], bool]
-
-
-class Sampler(Protocol):
-    """Training problems by step."""
-
-    def batch(self, step: int, size: int) -> list[Problem]:
-        """The `size` different problems of training step `step` (from 0).
-
-        They depend on step, seed and size alone, so that a resumed run goes on exactly where it stopped.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -48,15 +35,18 @@ class ProblemSet:
     dropped: int
     """problems left out because a reader's prompt is too long (always 0 for an endless source)"""
     _held_out: Callable[[], Iterator[Problem]]
+    skipped: int = 0
+    """malformed rows left out, as `data.on_bad_line=skip` says"""
 
     def held_out(self, count: int) -> list[Problem]:
         """The first `count` held-out problems, in an order that is the same for every run; all of them if there are fewer."""
         return list(islice(self._held_out(), count))
 
-
-def held_out(problem: Problem, fraction: float) -> bool:
-    """Whether a problem is among the `fraction` that is held out: a hash of its id decides."""
-    return _position(problem) < fraction
+    @property
+    def left_out(self) -> str:
+        """What of the data is not used, in words."""
+        malformed = f", {self.skipped} malformed rows skipped" if self.skipped else ""
+        return f"{self.dropped} problems dropped as too long{malformed}"
 
 
 def load_problems(
@@ -81,98 +71,74 @@ def load_problems(
 
     match data.source:
         case "arith":
-            return _arith(data, seed, fits)
-        case "jsonl":
-            return _jsonl(data, seed, fits)
-    raise ConfigError(f"data.source={data.source}: choose arith or jsonl")
+            return _endless(_arith(data), data, seed, fits)
+        case "reasoning_gym":
+            return _endless(_reasoning_gym(data), data, seed, fits)
+        case "jsonl" | "parquet":
+            reserved = _file(data, data.held_out_path, "data.held_out_path") if data.held_out_path else None
+            return _finite(_file(data, data.path, "data.path"), reserved, data, seed, fits)
+        case "hub":
+            return _finite(hub(data), None, data, seed, fits)
+    raise ConfigError(f"data.source={data.source}: choose arith, reasoning_gym, jsonl, parquet or hub")
 
 
-@dataclass(frozen=True)
-class Shuffled:
-    """A finite set of problems, in a new order every epoch.
-
-    The last problems of an epoch that do not fill a batch wait for the next one, whose order is another.
-    """
-
-    problems: list[Problem]
-    seed: int
-
-    def batch(self, step: int, size: int) -> list[Problem]:
-        """See `Sampler`. Raises `ConfigError` when there are fewer than `size` problems."""
-        if size > len(self.problems):
-            raise ConfigError(
-                f"rollout.prompts_per_step={size}: there are only {len(self.problems)} problems to train on; "
-                "ask for fewer prompts or give more problems"
-            )
-        epoch, index = divmod(step, len(self.problems) // size)
-        order = Random(f"{self.seed}/{epoch}").sample(range(len(self.problems)), len(self.problems))
-        return [self.problems[i] for i in order[index * size : (index + 1) * size]]
-
-
-@dataclass(frozen=True)
-class Endless:
-    """Fresh problems of the offline task for every step: those that `accepts` lets through."""
-
-    accepts: Accepts
-    seed: int
-
-    def batch(self, step: int, size: int) -> list[Problem]:
-        """See `Sampler`."""
-        return list(islice(_stream(f"{self.seed}/{step}", self.accepts), size))
-
-
-def _arith(data: DataConfig, seed: int, fits: Accepts) -> ProblemSet:
-    fraction = data.held_out_fraction
-    if fraction > ARITH_RESERVED:
+def _arith(data: DataConfig) -> Draws:
+    if data.held_out_fraction > ARITH_RESERVED:
         raise ConfigError(
-            f"data.held_out_fraction={fraction}: the base models may have seen what lies beyond {ARITH_RESERVED}; give less"
+            f"data.held_out_fraction={data.held_out_fraction}: the base models may have seen what lies beyond "
+            f"{ARITH_RESERVED}; give less"
         )
+    return lambda random: arith.draw(random).problem()
+
+
+def _reasoning_gym(data: DataConfig) -> Draws:
+    from tandem.data.gym import Mix  # takes a second, and a package that a run on other data can do without
+
+    return Mix(data).draw
+
+
+def _file(data: DataConfig, path: str, key: str) -> Rows:
+    return JsonLines(path, key) if data.source == "jsonl" else parquet(path, key, data)
+
+
+def _endless(draws: Draws, data: DataConfig, seed: int, fits: Accepts) -> ProblemSet:
+    def on_side(held: bool) -> Accepts:
+        return lambda problem: held_out(problem, data.held_out_fraction) is held and fits(problem)
+
     return ProblemSet(
-        train=Endless(lambda problem: not held_out(problem, fraction) and fits(problem), seed),
+        train=Endless(draws, on_side(False), seed),
         dropped=0,
-        _held_out=lambda: _stream("held out", lambda problem: held_out(problem, fraction) and fits(problem)),
+        _held_out=lambda: stream(draws, on_side(True), "held out"),
     )
 
 
-def _jsonl(data: DataConfig, seed: int, fits: Accepts) -> ProblemSet:
-    problems = read_jsonl(data.path, "data.path", data)
-    if data.held_out_path:
-        evaluation = read_jsonl(data.held_out_path, "data.held_out_path", data)
-    else:
-        evaluation = [problem for problem in problems if held_out(problem, data.held_out_fraction)]
-    reserved = {problem.id for problem in evaluation}
-    training = [problem for problem in problems if problem.id not in reserved]
-    found = len(training) + len(evaluation)
-    training, evaluation = list(filter(fits, training)), sorted(filter(fits, evaluation), key=_position)
-    dropped = found - len(training) - len(evaluation)
+def _finite(rows: Rows, held_out_rows: Rows | None, data: DataConfig, seed: int, fits: Accepts) -> ProblemSet:
+    problems = catalogue(rows, data, fits)
+    reserved = catalogue(held_out_rows, data, fits) if held_out_rows else problems.where(_reserved(problems, data))
+    training = problems.where(~np.isin(problems.digests, reserved.digests))
+    evaluation = reserved.where(np.argsort(reserved.positions, kind="stable"))
+    evaluation, usable = evaluation.where(evaluation.fits), training.where(training.fits)
+    dropped = len(training) - len(usable) + len(reserved) - len(evaluation)
     longer = f" ({dropped} prompts are longer than data.max_prompt_tokens={data.max_prompt_tokens})" if dropped else ""
-    if not training:
-        raise ConfigError(f"data.path={data.path}: no problem is left to train on{longer}; give more problems")
-    if not evaluation:
+    if not len(usable) and not data.evaluation_only:
+        raise ConfigError(f"{rows.key}: no problem is left to train on{longer}; give more problems")
+    if not len(evaluation):
         raise ConfigError(
-            f"data.path={data.path}: no problem is left for evaluation{longer}; "
+            f"{rows.key}: no problem is left for evaluation{longer}; "
             f"raise data.held_out_fraction={data.held_out_fraction} or name a data.held_out_path"
         )
-    return ProblemSet(train=Shuffled(training, seed), dropped=dropped, _held_out=lambda: iter(evaluation))
-
-
-def _stream(seed: str, accepts: Accepts) -> Iterator[Problem]:
-    """Different problems of the offline task, for ever."""
-    random, seen, rejected = Random(seed), set(), 0
-    while rejected < _PATIENCE:
-        problem = draw(random).problem()
-        if problem.id in seen or not accepts(problem):
-            rejected += 1
-            continue
-        seen.add(problem.id)
-        rejected = 0
-        yield problem
-    raise ConfigError(
-        f"data.source=arith: {_PATIENCE} problems in a row could not be used; "
-        "raise data.max_prompt_tokens, or data.held_out_fraction if it is 0"
+    return ProblemSet(
+        train=Untrainable(rows.key) if data.evaluation_only else Shuffled(usable, seed),
+        dropped=dropped,
+        _held_out=lambda: (evaluation[index] for index in range(len(evaluation))),
+        skipped=problems.skipped + (reserved.skipped if held_out_rows else 0),
     )
 
 
-def _position(problem: Problem) -> float:
-    """Where in [0, 1) a hash of its id puts a problem."""
-    return int.from_bytes(hashlib.blake2b(problem.id.encode(), digest_size=6).digest()) / 2**48
+def _reserved(problems: Catalogue, data: DataConfig) -> np.ndarray:
+    """bool [N], which problems are held out: all, so many, or a fraction, by the hash."""
+    if data.evaluation_only:
+        return np.ones(len(problems), bool)
+    if data.held_out_problems:
+        return np.isin(np.arange(len(problems)), np.argsort(problems.positions, kind="stable")[: data.held_out_problems])
+    return problems.positions < data.held_out_fraction

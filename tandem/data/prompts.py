@@ -26,7 +26,8 @@ def prompt(problem: Problem, tokenizer: PreTrainedTokenizerBase, data: DataConfi
         return Prompt(problem, tuple(tokenizer.encode(message)))
     if not tokenizer.chat_template:
         raise ConfigError(f"data.chat=true: {tokenizer.name_or_path} has no chat template; set data.chat=false")
-    chat = [{"role": "user", "content": message}]
+    chat = [{"role": "system", "content": data.system}] if data.system else []
+    chat.append({"role": "user", "content": message})
     return Prompt(problem, tuple(tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)))
 
 

@@ -21,7 +21,8 @@ from transformers import (
 )
 
 from tandem.data.arith import DIALECTS, draw
-from tandem.data.problems import ARITH_RESERVED, held_out
+from tandem.data.problems import ARITH_RESERVED
+from tandem.data.split import held_out
 from tandem.zoo.recipes import Recipe, Shape
 from tandem.zoo.tokenizer import END, train_tokenizer
 

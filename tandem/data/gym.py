@@ -1,0 +1,64 @@
+"""The generated tasks of reasoning_gym, in any mix: endless problems, each with the entry that its task's own scorer needs."""
+
+from __future__ import annotations
+
+import hashlib
+from difflib import get_close_matches
+from random import Random
+from typing import Any
+
+from reasoning_gym.factory import DATASETS, create_dataset
+
+from tandem.config import ConfigError, DataConfig
+from tandem.rollout import Problem
+from tandem.verify.gym import gold
+
+_SEEDS = 2**31
+"""Some tasks seed numpy, which takes 32 bits."""
+_OURS = ("seed", "size")
+"""Options that are not the user's to set: every problem has a seed of its own."""
+
+
+class Mix:
+    """Draws problems of the tasks of `data.tasks`, each as often as `data.task_weights` say.
+
+    A problem's id is a hash of its task and question: a question that a task generates twice is the same problem, always on
+    the same side of the split. Raises `ConfigError` for a task or an option that does not exist.
+    """
+
+    def __init__(self, data: DataConfig) -> None:
+        self._tasks = data.tasks
+        self._weights = data.task_weights or [1.0] * len(data.tasks)
+        self._options = {task: dict(data.task_options.get(task) or {}) for task in data.tasks}
+        for task in data.task_options:
+            if task not in data.tasks:
+                raise ConfigError(f"data.task_options.{task}: {task} is not among data.tasks={data.tasks}")
+        for task, options in self._options.items():
+            _check(task, options)
+
+    def draw(self, random: Random) -> Problem:
+        """The problem that `random` leads to."""
+        [task] = random.choices(self._tasks, self._weights)
+        return _generate(task, self._options[task], random.randrange(_SEEDS))
+
+
+def _generate(task: str, options: dict[str, Any], seed: int) -> Problem:
+    # A data set of one: the tasks differ in how many they can number, but not in how many seeds they take.
+    entry = create_dataset(task, **options, seed=seed, size=1)[0]
+    digest = hashlib.blake2b(entry["question"].encode(), digest_size=8).hexdigest()
+    return Problem(id=f"reasoning_gym/{task}/{digest}", question=entry["question"], answer=gold(task, options, entry))
+
+
+def _check(task: str, options: dict[str, Any]) -> None:
+    """Raises `ConfigError` unless `task` exists and generates a problem with `options`."""
+    if task not in DATASETS or task == "composite":  # itself a mix
+        similar = get_close_matches(task, DATASETS, n=3)
+        meant = f"; did you mean {' or '.join(similar)}?" if similar else f"; choose among {', '.join(sorted(DATASETS))}"
+        raise ConfigError(f"data.tasks: reasoning_gym has no task {task!r}{meant}")
+    for option in _OURS:
+        if option in options:
+            raise ConfigError(f"data.task_options.{task}.{option}: every problem has its own; leave it out")
+    try:
+        _generate(task, options, seed=0)
+    except (AssertionError, TypeError, ValueError) as error:  # how its configurations refuse an option or a value
+        raise ConfigError(f"data.task_options.{task}={options}: {error}; see the task's configuration") from error

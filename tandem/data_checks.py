@@ -1,0 +1,49 @@
+"""What the configuration of the data must satisfy beyond its types: settings that fit the source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tandem.config import DataConfig
+
+ENDLESS = ("arith", "reasoning_gym")
+FILES = ("jsonl", "parquet")
+SOURCES = (*ENDLESS, *FILES, "hub")
+
+
+def data_problems(data: DataConfig) -> Iterator[str]:
+    """What is wrong with `data`, a line each: the key, its value, the remedy."""
+    if data.source in ENDLESS:
+        if data.held_out_problems:
+            yield (
+                f"data.held_out_problems={data.held_out_problems}: data.source={data.source} has no end; "
+                "set data.held_out_fraction"
+            )
+        if data.evaluation_only:
+            yield f"data.evaluation_only=True: data.source={data.source} is split by data.held_out_fraction; leave it out"
+    if data.held_out_path and data.source not in FILES:
+        yield f"data.held_out_path={data.held_out_path}: data.source={data.source} has no files; choose {' or '.join(FILES)}"
+    if data.held_out_path and (data.evaluation_only or data.held_out_problems):
+        other = "data.evaluation_only=True" if data.evaluation_only else f"data.held_out_problems={data.held_out_problems}"
+        yield f"data.held_out_path={data.held_out_path}: {other} says otherwise what is held out; leave one of them out"
+    if data.system and not data.chat:
+        yield f"data.system={data.system!r:.40}: it takes a chat template; set data.chat=true, or use data.template"
+    if data.source == "reasoning_gym":
+        yield from _mix_problems(data)
+
+
+def _mix_problems(data: DataConfig) -> Iterator[str]:
+    if find_spec("reasoning_gym") is None:
+        yield "data.source=reasoning_gym: the package is not installed; run `pip install reasoning-gym`"
+    if not data.tasks:
+        yield "data.tasks=[]: name at least one task of reasoning_gym, such as [chain_sum]"
+    if len(set(data.tasks)) < len(data.tasks):
+        yield f"data.tasks={data.tasks}: name each task once, and give it weight with data.task_weights"
+    if data.task_weights and len(data.task_weights) != len(data.tasks):
+        yield f"data.task_weights={data.task_weights}: give one for each of the {len(data.tasks)} tasks, or none"
+    if not all(0 < weight < math.inf for weight in data.task_weights):
+        yield f"data.task_weights={data.task_weights}: give numbers above 0"

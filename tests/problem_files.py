@@ -1,0 +1,30 @@
+"""Small data sets on disk for tests of what reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+
+from tandem.config import DataConfig
+
+SUMS = [{"question": f"What is {i} + 1?", "answer": i + 1} for i in range(40)]
+"""Forty good rows whose answers are numbers."""
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def write_parquet(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), path)
+    return path
+
+
+def jsonl(path: Path, **fields: object) -> DataConfig:
+    return DataConfig(source="jsonl", path=str(path), **fields)  # type: ignore[arg-type]

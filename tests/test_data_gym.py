@@ -1,0 +1,155 @@
+"""The generated tasks of reasoning_gym: the mix, the split, and their own scorers in the judge's workers."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+from reasoning_gym.factory import create_dataset
+
+from tandem.config import ConfigError, DataConfig
+from tandem.data import held_out, load_problems
+from tandem.data_checks import data_problems
+from tandem.verify.gym import gold, score
+from tandem.verify.judgement import Verdict
+from tandem.verify.pool import VerifierPool
+
+SCORE = "tandem.verify.gym:score"
+TASKS = ["chain_sum", "leg_counting", "countdown", "mini_sudoku", "knights_knaves", "rearc", "word_sorting"]
+"""Numbers, expressions, grids, and scorers that tell tuples from lists."""
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[VerifierPool]:
+    with VerifierPool(1, timeout_s=30, memory_gib=2, verifier=SCORE) as pool:
+        yield pool
+
+
+def gym(*tasks: str, **fields: object) -> DataConfig:
+    return DataConfig(source="reasoning_gym", tasks=list(tasks), **fields)  # type: ignore[arg-type]
+
+
+def task_of(id_: str) -> str:
+    return id_.split("/")[1]
+
+
+# The problems
+
+
+def test_tasks_are_drawn_as_often_as_they_weigh() -> None:
+    batch = load_problems(gym("chain_sum", "leg_counting", task_weights=[3, 1]), 1).train.batch(0, 400)
+    drawn = Counter(task_of(problem.id) for problem in batch)
+    assert drawn["chain_sum"] / 400 == pytest.approx(0.75, abs=0.1)
+    assert drawn["leg_counting"] == 400 - drawn["chain_sum"]
+
+
+def test_a_batch_depends_on_seed_and_step_alone() -> None:
+    first, again, other = (load_problems(gym("chain_sum", "gcd"), seed).train for seed in (1, 1, 2))
+    first.batch(3, 8)
+    assert first.batch(7, 8) == again.batch(7, 8)
+    assert first.batch(7, 8) != first.batch(8, 8)
+    assert first.batch(7, 8) != other.batch(7, 8)
+
+
+def test_training_never_meets_a_held_out_question() -> None:
+    data = gym(
+        "chain_sum", task_options={"chain_sum": {"min_terms": 2, "max_terms": 2, "max_digits": 1}}, held_out_fraction=0.3
+    )
+    evaluation = load_problems(data, 1).held_out(20)
+    assert evaluation == load_problems(data, 2).held_out(20)
+    asked = {problem.question for problem in evaluation}
+    for step in range(20):
+        batch = load_problems(data, 1).train.batch(step, 16)
+        assert len({problem.id for problem in batch}) == 16
+        assert not any(held_out(problem, 0.3) or problem.question in asked for problem in batch)
+
+
+def test_a_task_has_its_own_options() -> None:
+    data = gym("chain_sum", task_options={"chain_sum": {"min_terms": 5, "max_terms": 5}})
+    assert all(len(re.findall(r" [+-] ", problem.question)) == 4 for problem in load_problems(data, 1).train.batch(0, 8))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (gym("chain_sums"), "data.tasks: reasoning_gym has no task 'chain_sums'; did you mean chain_sum"),
+        (gym("gcd", task_options={"lcm": {}}), "data.task_options.lcm: lcm is not among data.tasks=['gcd']"),
+        (gym("gcd", task_options={"gcd": {"seed": 3}}), "data.task_options.gcd.seed: every problem has its own"),
+        (gym("gcd", task_options={"gcd": {"speed": 3}}), "data.task_options.gcd={'speed': 3}: "),
+        (gym("gcd", task_options={"gcd": {"min_numbers": 0}}), "data.task_options.gcd={'min_numbers': 0}: "),
+    ],
+)
+def test_a_mix_that_cannot_be_is_refused(data: DataConfig, message: str) -> None:
+    with pytest.raises(ConfigError, match="^" + re.escape(message)):
+        load_problems(data, 1)
+
+
+def test_the_package_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "reasoning_gym", None)
+    [complaint] = data_problems(gym("chain_sum"))
+    assert complaint == "data.source=reasoning_gym: the package is not installed; run `pip install reasoning-gym`"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (gym(), "data.tasks=[]: name at least one task"),
+        (gym("gcd", "gcd"), "data.tasks=['gcd', 'gcd']: name each task once"),
+        (gym("gcd", task_weights=[1, 2]), "data.task_weights=[1, 2]: give one for each of the 1 tasks, or none"),
+        (gym("gcd", task_weights=[0]), "data.task_weights=[0]: give numbers above 0"),
+        (gym("gcd", held_out_problems=5), "data.held_out_problems=5: data.source=reasoning_gym has no end"),
+        (gym("gcd", evaluation_only=True), "data.evaluation_only=True: "),
+        (gym("gcd", held_out_path="x"), "data.held_out_path=x: data.source=reasoning_gym has no files"),
+        (gym("gcd", system="Hi", chat=False), "data.system='Hi': it takes a chat template"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(data: DataConfig, message: str) -> None:
+    [complaint] = data_problems(data)
+    assert complaint.startswith(message)
+
+
+# The scores
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_gives_its_own_answer_the_full_score_in_a_worker(task: str, pool: VerifierPool) -> None:
+    for seed in range(3):
+        entry = create_dataset(task, seed=seed, size=1)[0]
+        answer = entry["answer"] or next(iter(entry["metadata"].get("example_answer", "")), "")
+        responses = [f"So it is <answer>{answer}</answer>.", rf"So it is \boxed{{{answer}}}.", "I do not know."]
+        judgements = pool.grade([(gold(task, {}, entry), response) for response in responses])
+        assert [judgement.verdict for judgement in judgements] == [Verdict.CORRECT, Verdict.CORRECT, Verdict.UNPARSABLE]
+        assert [judgement.score for judgement in judgements] == [1, 1, 0]
+        assert judgements[0].extracted == str(answer).strip()
+
+
+def test_a_score_may_be_partial() -> None:
+    problem = load_problems(gym("chain_sum"), 1).train.batch(0, 1)[0]
+    entry_answer = eval(re.search(r"[\d(][\d +*/()-]+", problem.question)[0])  # type: ignore[index]
+    judgement = score(problem.answer, rf"\boxed{{{entry_answer} apples}}")
+    assert judgement.verdict is Verdict.WRONG
+    assert 0 < judgement.score < 1
+
+
+def test_an_answer_that_a_scorer_cannot_read_is_not_an_error() -> None:
+    entry = create_dataset("prime_factorization", seed=1, size=1)[0]
+    judgement = score(gold("prime_factorization", {}, entry), r"\boxed{seventeen × two}")
+    assert judgement.score == 0
+    assert judgement.verdict in (Verdict.WRONG, Verdict.UNPARSABLE)
+
+
+def test_a_gold_answer_keeps_the_tasks_options() -> None:
+    options = {"min_terms": 3, "max_terms": 3}
+    problem = load_problems(gym("chain_sum", task_options={"chain_sum": options}), 1).train.batch(0, 1)[0]
+    assert '"max_terms": 3' in problem.answer
+
+
+def test_a_mix_draws_the_same_problem_from_the_same_random_numbers() -> None:
+    from tandem.data.gym import Mix
+
+    mix = Mix(gym(*TASKS))
+    assert [mix.draw(Random(seed)) for seed in range(12)] == [mix.draw(Random(seed)) for seed in range(12)]
