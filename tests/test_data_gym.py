@@ -120,11 +120,17 @@ def test_a_task_gives_its_own_answer_the_full_score_in_a_worker(task: str, pool:
     for seed in range(3):
         entry = create_dataset(task, seed=seed, size=1)[0]
         answer = entry["answer"] or next(iter(entry["metadata"].get("example_answer", "")), "")
-        responses = [f"So it is <answer>{answer}</answer>.", rf"So it is \boxed{{{answer}}}.", "I do not know."]
+        responses = [f"So the answer is <answer>{answer}</answer>.", rf"So it is \boxed{{{answer}}}.", "I do not know."]
         judgements = pool.grade([(gold(task, {}, entry), response) for response in responses])
         assert [judgement.verdict for judgement in judgements] == [Verdict.CORRECT, Verdict.CORRECT, Verdict.UNPARSABLE]
         assert [judgement.score for judgement in judgements] == [1, 1, 0]
         assert judgements[0].extracted == str(answer).strip()
+
+
+def test_a_box_may_stand_between_the_tags() -> None:
+    entry = create_dataset("gcd", seed=1, size=1)[0]
+    for response in (r"<answer>\boxed{%s}</answer>", r"\boxed{x} <answer>%s</answer>", "The answer is %s."):
+        assert score(gold("gcd", {}, entry), response % entry["answer"]).extracted == entry["answer"]
 
 
 def test_a_score_may_be_partial() -> None:

@@ -29,8 +29,10 @@ def gold(task: str, options: Mapping[str, Any], entry: Mapping[str, Any]) -> str
 
 
 def score(gold: str, response: str) -> Judgement:
-    """The task's score of a response's final answer: of its last box, or else between its last `<answer>` tags."""
-    answer = final_answer(response) or final_answer(response, _TAGS)
+    """The task's score of a response's final answer, which stands between its last `<answer>` tags or, without any, where
+    `final_answer` finds it."""
+    tagged = final_answer(response, _TAGS)
+    answer = final_answer(tagged or response) or tagged
     if answer is None:
         return plain_judgement(Verdict.UNPARSABLE)
     problem = json.loads(gold, object_hook=_unmarked)
