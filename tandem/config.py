@@ -85,6 +85,13 @@ class DataConfig:
     """the field of a row that holds the answer"""
     on_bad_line: str = "stop"
     """what a malformed row of a file does: `stop` the run before it begins, or `skip` the row, which is counted"""
+    pass_rates: str = ""
+    """the file that launch/difficulty.py writes: how often the base solves each problem; empty: none is left out for it"""
+    min_pass_rate: float = 0.01
+    max_pass_rate: float = 0.99
+    """training problems that the base solves less or more often are left out; those not in the file stay"""
+    difficulty_rollouts: int = 8
+    """how often launch/difficulty.py tries each problem"""
     tasks: list[str] = field(default_factory=list)
     """the tasks of the mix, when source=reasoning_gym"""
     task_weights: list[float] = field(default_factory=list)

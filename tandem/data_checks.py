@@ -25,6 +25,10 @@ def data_problems(data: DataConfig) -> Iterator[str]:
             )
         if data.evaluation_only:
             yield f"data.evaluation_only=True: data.source={data.source} is split by data.held_out_fraction; leave it out"
+        if data.pass_rates:
+            yield f"data.pass_rates={data.pass_rates}: data.source={data.source} has no end and no such file; leave it out"
+    if data.min_pass_rate > data.max_pass_rate:
+        yield f"data.min_pass_rate={data.min_pass_rate}: give no more than data.max_pass_rate={data.max_pass_rate}"
     if data.held_out_path and data.source not in FILES:
         yield f"data.held_out_path={data.held_out_path}: data.source={data.source} has no files; choose {' or '.join(FILES)}"
     if data.held_out_path and (data.evaluation_only or data.held_out_problems):

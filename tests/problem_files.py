@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
+import pytest
 
 from tandem.config import DataConfig
 
@@ -28,3 +30,11 @@ def write_parquet(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
 
 def jsonl(path: Path, **fields: object) -> DataConfig:
     return DataConfig(source="jsonl", path=str(path), **fields)  # type: ignore[arg-type]
+
+
+@contextmanager
+def arrow_cache(folder: Path) -> Iterator[None]:
+    """Has `datasets` keep in `folder` what it converts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", str(folder))
+        yield

@@ -89,6 +89,7 @@ def test_a_value_that_cannot_be(refused: Refused, override: str, message: str) -
         ("rollout.group_size=many", "'many'"),
         ("model=huge", "model/huge"),
         ("schedule.prob_senior", "schedule.prob_senior"),
+        ("data.task_options={gcd:{}}", "data.task_options: it takes new entries one by one, as in '+data.task_options.NAME="),
         ("junior=org/model", "junior=org/model: this is a list; write 'junior=[org/model]'"),
     ],
 )
@@ -106,7 +107,22 @@ def test_a_data_file_with_a_malformed_line(refused: Refused, model: Path, tmp_pa
     lines[41] = '{"question": "What is 41 + 1?", "answer": 42'
     (file := tmp_path / "problems.jsonl").write_text("\n".join(lines))
     message = refused("model=hf", f"model.path={model}", "data=jsonl", f"data.path={file}")
-    assert message.startswith(f"data.path={file}: malformed lines: 1; correct or remove them\n  line 42: not JSON")
+    assert message.startswith(f"data.path={file}: malformed lines: 1; correct or remove them, ")
+    assert message.splitlines()[1].startswith("  line 42: not JSON")
+
+
+def test_a_benchmark_is_not_trained_on(refused: Refused, model: Path, tmp_path: Path) -> None:
+    lines = [json.dumps({"question": f"What is {i} + 1?", "answer": i + 1}) for i in range(40)]
+    (file := tmp_path / "problems.jsonl").write_text("\n".join(lines))
+    message = refused("model=hf", f"model.path={model}", "data=jsonl", f"data.path={file}", "data.evaluation_only=true")
+    assert message.startswith(
+        f"data.path={file}: these problems are for evaluation only (data.evaluation_only); train on other"
+    )
+
+
+def test_a_task_that_does_not_exist(refused: Refused, model: Path) -> None:
+    message = refused("model=hf", f"model.path={model}", "data=reasoning_gym", "data.tasks=[chain_sums]")
+    assert message.startswith("data.tasks: reasoning_gym has no task 'chain_sums'; did you mean chain_sum")
 
 
 def test_a_data_file_with_fewer_problems_than_a_step_needs(refused: Refused, model: Path, tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from problem_files import SUMS, jsonl, write_jsonl, write_parquet
+from problem_files import SUMS, arrow_cache, jsonl, write_jsonl, write_parquet
 
 from tandem.config import ConfigError, DataConfig
 from tandem.data import load_problems
@@ -17,7 +18,7 @@ from tandem.rollout import Problem
 
 GOOD = '{"question": "good %d?", "answer": 1}'
 BAD_LINES = {
-    2: (b'{"question": "a?"', "not JSON (Expecting ',' delimiter, column"),
+    2: (b'{"question": "a?"', "not JSON (Expecting ',' delimiter, column 18)"),
     4: (b'{"question": "b?"}', "no field 'answer' (data.answer_field); it has 'question'"),
     5: (b'["c?", 1]', "not a JSON object but list"),
     6: (b'{"question": " ", "answer": 1}', "field 'question' is empty"),
@@ -28,6 +29,12 @@ BAD_LINES = {
     11: (b'{"question": "e?", "answer": NaN}', "not JSON (NaN is no number)"),
     12: (b"[" * 100_000, "nested too deeply"),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with arrow_cache(tmp_path_factory.mktemp("datasets")):
+        yield
 
 
 @pytest.fixture

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from problem_files import SUMS, write_jsonl, write_parquet
+from problem_files import SUMS, arrow_cache, write_jsonl, write_parquet
 
 from launch.entry import CONF
 from tandem.config import Config, ConfigError, DataConfig, load
@@ -16,6 +17,12 @@ from tandem.data import load_problems
 
 PROBLEMS = [{"problem": row["question"], "answer": str(row["answer"]), "solution": "Add."} for row in SUMS]
 BOXED = "{question}\nPlease reason step by step, and put your final answer within \\boxed{}."
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with arrow_cache(tmp_path_factory.mktemp("datasets")):
+        yield
 
 
 @pytest.fixture

@@ -47,6 +47,11 @@ class Catalogue:
             raise RuntimeError(f"{self.rows.key} has changed since the run began")
         return problem
 
+    @property
+    def ids(self) -> list[str]:
+        """The problems' ids, for which none is read."""
+        return [question_id(digest) for digest in self.digests.tolist()]
+
     def where(self, chosen: np.ndarray) -> Catalogue:
         """The problems for which `chosen` (bool [N]) holds, or those at its indices, in that order."""
         arrays = ("places", "digests", "positions", "fits")

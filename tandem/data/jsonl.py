@@ -45,7 +45,7 @@ class JsonLines:
     def record(self, stored: bytes) -> dict[str, object]:
         """See `Rows`."""
         try:
-            record = json.loads(stored, parse_constant=_refuse)
+            record = json.loads(stored.rstrip(), parse_constant=_refuse)
         except UnicodeDecodeError as error:
             raise ValueError(f"not UTF-8 (byte {error.start})") from error
         except json.JSONDecodeError as error:

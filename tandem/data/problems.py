@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from tandem.data.arrow import hub, parquet
 from tandem.data.catalogue import Catalogue, catalogue
 from tandem.data.jsonl import JsonLines
 from tandem.data.order import Accepts, Draws, Endless, Sampler, Shuffled, Untrainable, stream
+from tandem.data.pass_rates import read_pass_rates
 from tandem.data.prompts import prompt
 from tandem.data.rows import Rows
 from tandem.data.split import held_out
@@ -37,6 +39,10 @@ class ProblemSet:
     _held_out: Callable[[], Iterator[Problem]]
     skipped: int = 0
     """malformed rows left out, as `data.on_bad_line=skip` says"""
+    too_easy_or_hard: int = 0
+    """problems left out for their pass rate"""
+    catalogue: Catalogue | None = None
+    """all training problems, unless their source is endless or they are for evaluation only"""
 
     def held_out(self, count: int) -> list[Problem]:
         """The first `count` held-out problems, in an order that is the same for every run; all of them if there are fewer."""
@@ -45,8 +51,9 @@ class ProblemSet:
     @property
     def left_out(self) -> str:
         """What of the data is not used, in words."""
+        rated = f", {self.too_easy_or_hard} for their pass rate" if self.too_easy_or_hard else ""
         malformed = f", {self.skipped} malformed rows skipped" if self.skipped else ""
-        return f"{self.dropped} problems dropped as too long{malformed}"
+        return f"{self.dropped} problems dropped as too long{rated}{malformed}"
 
 
 def load_problems(
@@ -122,16 +129,24 @@ def _finite(rows: Rows, held_out_rows: Rows | None, data: DataConfig, seed: int,
     longer = f" ({dropped} prompts are longer than data.max_prompt_tokens={data.max_prompt_tokens})" if dropped else ""
     if not len(usable) and not data.evaluation_only:
         raise ConfigError(f"{rows.key}: no problem is left to train on{longer}; give more problems")
+    rated = usable.where(_rate_fits(usable, data))
+    if len(usable) and not len(rated):
+        raise ConfigError(
+            f"data.pass_rates={data.pass_rates}: the rates of all {len(usable)} problems are beyond data.min_pass_rate="
+            f"{data.min_pass_rate} and data.max_pass_rate={data.max_pass_rate}; allow more"
+        )
     if not len(evaluation):
         raise ConfigError(
             f"{rows.key}: no problem is left for evaluation{longer}; "
             f"raise data.held_out_fraction={data.held_out_fraction} or name a data.held_out_path"
         )
     return ProblemSet(
-        train=Untrainable(rows.key) if data.evaluation_only else Shuffled(usable, seed),
+        train=Untrainable(rows.key) if data.evaluation_only else Shuffled(rated, seed),
         dropped=dropped,
         _held_out=lambda: (evaluation[index] for index in range(len(evaluation))),
         skipped=problems.skipped + (reserved.skipped if held_out_rows else 0),
+        too_easy_or_hard=len(usable) - len(rated),
+        catalogue=None if data.evaluation_only else rated,
     )
 
 
@@ -142,3 +157,11 @@ def _reserved(problems: Catalogue, data: DataConfig) -> np.ndarray:
     if data.held_out_problems:
         return np.isin(np.arange(len(problems)), np.argsort(problems.positions, kind="stable")[: data.held_out_problems])
     return problems.positions < data.held_out_fraction
+
+
+def _rate_fits(problems: Catalogue, data: DataConfig) -> np.ndarray:
+    """bool [N], which problems the base solves neither too often nor too seldom, as far as that is known."""
+    if not data.pass_rates:
+        return np.ones(len(problems), bool)
+    known, low, high = read_pass_rates(Path(data.pass_rates).expanduser()), data.min_pass_rate, data.max_pass_rate
+    return np.array([low <= known.get(id_, low) <= high for id_ in problems.ids], bool)

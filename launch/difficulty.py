@@ -1,0 +1,65 @@
+"""How often the base solves each training problem alone. `python launch/difficulty.py data.pass_rates=FILE [key=value ...]`"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ray
+from rich.console import Console
+from rich.progress import Progress
+
+from actors.reward import RewardActor, judge_groups
+from actors.rollout_pool import RolloutPool
+from launch.entry import run
+from launch.local_cluster import gpu_share, ray_cluster
+from tandem.authors import load_authors
+from tandem.config import Config, ConfigError, ScheduleConfig
+from tandem.data.pass_rates import PassRateFile
+from tandem.data.problems import load_problems
+from tandem.data.prompts import encode
+from tandem.rollout import Verdict
+from tandem.schedule import Schedule
+
+CHUNK = 256
+"""Problems after which what was found is written down: so many are tried again after an interruption."""
+SOLO = Schedule(prob_senior=1.0)
+
+
+def measure(config: Config) -> None:
+    """Tries every training problem that `data.pass_rates` does not hold yet `data.difficulty_rollouts` times."""
+    if not config.data.pass_rates:
+        raise ConfigError("data.pass_rates is empty: name the file to write")
+    config = replace(config, schedule=ScheduleConfig(name="solo"))
+    gpus, path, count = gpu_share(config), Path(config.data.pass_rates).expanduser(), config.data.difficulty_rollouts
+    authors, file, console = load_authors(config), PassRateFile(path), Console()
+    data = replace(config.data, pass_rates="")
+    problems = load_problems(data, config.seed, authors.tokenizer, authors.junior_tokenizers).catalogue
+    if problems is None:
+        raise ConfigError(f"data.pass_rates={path}: of data.source={data.source} there is no end, or none to train on")
+    todo = [index for index, id_ in enumerate(problems.ids) if id_ not in file.known]
+    console.print(f"{path}: {len(problems) - len(todo)} problems are known, {len(todo)} to try {count} times each")
+    if not todo:
+        return
+
+    with ExitStack() as stack:
+        stack.enter_context(ray_cluster(logs=path.with_suffix(".logs")))
+        pool = stack.enter_context(RolloutPool.of_engines(config, authors, gpus_per_replica=gpus))
+        judge: Any = ray.remote(num_cpus=0)(RewardActor).remote(config.judge, config.data.verifier)
+        stack.callback(ray.kill, judge)
+        progress = stack.enter_context(Progress(console=console))
+        bar = progress.add_task("trying", total=len(todo))
+        for start in range(0, len(todo), CHUNK):
+            chunk = [problems[index] for index in todo[start : start + CHUNK]]
+            prompts, _ = encode(chunk, authors.tokenizer, config.data)
+            groups = pool.generate(
+                prompts, count, SOLO, config.rollout.sampling, f"difficulty{start}", on_group=lambda _: progress.advance(bar)
+            )
+            judge_groups(judge, groups, config.judge.step_timeout_s)
+            file.add({group.prompt.problem.id: group.verdicts.count(Verdict.CORRECT) for group in groups}, count)
+
+
+if __name__ == "__main__":
+    run(measure)
