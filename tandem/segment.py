@@ -19,8 +19,8 @@ import xxhash
 
 from tandem.weights import TensorSpec, WeightLayout
 
-PIECE_BYTES = 4 << 20
-"""What is copied at a time, or hashed: little enough to be in the cache still when it is hashed after it was copied."""
+PIECE_BYTES = 512 << 10
+"""What is copied at a time, or hashed: little enough to be in the core's own cache still when it is hashed after its copy."""
 
 
 class Piece(NamedTuple):
