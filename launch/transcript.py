@@ -19,8 +19,10 @@ DECIMALS = 4
 
 
 def transcript(step: int, group: Group, index: int, tokenizer: PreTrainedTokenizerBase, *, held_out: bool) -> Transcript:
-    """Rollout `index` of a judged group of training step `step`; one on a held-out problem has no advantage."""
-    rollout, problem = group.rollouts[index], group.prompt.problem
+    """Rollout `index` of a judged group of training step `step`; one on a held-out problem has the verifier's score for a reward,
+    and no advantage.
+    """
+    rollout, problem, judgement = group.rollouts[index], group.prompt.problem, group.judgements[index]
     texts = pieces(rollout.token_ids.tolist(), tokenizer)
     turns = [
         {
@@ -43,9 +45,9 @@ def transcript(step: int, group: Group, index: int, tokenizer: PreTrainedTokeniz
         "prompt_ids": [int(token) for token in rollout.prompt_ids],
         "turns": turns,
         "end": rollout.end.value,
-        "verdict": group.verdicts[index].value,
-        "extracted": group.judgements[index].extracted,
-        "reward": float(group.rewards[index]),
+        "verdict": judgement.verdict.value,
+        "extracted": judgement.extracted,
+        "reward": float(judgement.score if held_out else group.rewards[index]),
     }
     return told if held_out else told | {"advantage": float(group.advantages[index])}
 

@@ -72,11 +72,11 @@ class Lockstep:
 
     def _write(self, task: GroupTask, rollout_id: str, seed: int) -> Rollout:
         sessions = {
-            author: PlainSession(model, self._versions[author], f"{rollout_id}/{author}", task.temperature)
+            author: PlainSession(model, self._versions[author], f"{rollout_id}/{author}", task.sampling.temperature)
             for author, model in self._models.items()
             if author == SENIOR or not task.schedule.solo
         }
-        limits = Limits(task.max_tokens, self._authors.context, frozenset(self._authors.eos_ids))
+        limits = Limits(task.sampling.max_tokens, self._authors.context, frozenset(self._authors.eos_ids))
         prompt = task.prompt.token_ids
         rollout = run(cogenerate(rollout_id, prompt, sessions, task.schedule, self._authors.boundaries, seed, limits))
         rollout.text = self._authors.tokenizer.decode(rollout.token_ids, skip_special_tokens=True)
