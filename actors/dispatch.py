@@ -35,9 +35,9 @@ class Dispatch:
         self._tokens_each = float(max_tokens)
         self._returned_rollouts = self._returned_tokens = 0
 
-    def next_replica(self) -> int | None:
-        """The replica to give the next group to; None while all have enough."""
-        hungry = [i for i, given in enumerate(self._outstanding) if given.rollouts < FILL * self._admitted[i]]
+    def next_replica(self, up: Sequence[bool]) -> int | None:
+        """The replica to give the next group to, among those that are `up`; None while all have enough."""
+        hungry = [i for i, given in enumerate(self._outstanding) if up[i] and given.rollouts < FILL * self._admitted[i]]
         return min(hungry, key=self.outstanding_tokens, default=None)
 
     def outstanding_tokens(self, replica: int) -> float:
@@ -51,11 +51,15 @@ class Dispatch:
         given.rollouts += len(task.rollout_ids)
         given.prompt_tokens += len(task.prompt.token_ids)
 
-    def take_back(self, replica: int, group: Group) -> None:
-        """Counts `group` as returned by `replica`."""
+    def take_away(self, replica: int, task: GroupTask) -> None:
+        """Counts `task` as given to `replica` no longer."""
         given = self._outstanding[replica]
-        given.rollouts -= len(group.rollouts)
-        given.prompt_tokens -= len(group.prompt.token_ids)
+        given.rollouts -= len(task.rollout_ids)
+        given.prompt_tokens -= len(task.prompt.token_ids)
+
+    def take_back(self, replica: int, task: GroupTask, group: Group) -> None:
+        """Counts `task` as returned by `replica`, as `group`."""
+        self.take_away(replica, task)
         self._returned_rollouts += len(group.rollouts)
         self._returned_tokens += sum(map(len, group.rollouts))
         self._tokens_each = self._returned_tokens / self._returned_rollouts

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Sequence
-from typing import Any, ClassVar
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from vllm import SamplingParams
 from vllm.config import WeightTransferConfig
@@ -27,6 +27,8 @@ from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR, StopReason
 from tandem.schedule import Pen, TurnStart
 from tandem.weights import IPC, SHM, PublishedWeights
 
+T = TypeVar("T")
+
 
 class Engine:
     """A stock vLLM engine that writes for one author and follows the schedule."""
@@ -44,6 +46,8 @@ class Engine:
         "cuda": "actors.handoff_slot_processor:HandoffSlotProcessor",
     }
     """what ends turns by a sentinel, by device: vLLM's runners for CPUs and for GPUs take processors of different interfaces"""
+    LOOK_S: ClassVar = 0.5
+    """how often it is looked whether the process lives while it is to answer"""
 
     def __init__(self, spec: EngineSpec) -> None:
         """Starts the engine's process and waits until it answers (blocking: run it in a thread)."""
@@ -173,6 +177,31 @@ class Engine:
     async def weights_checksum(self) -> str:
         """A fingerprint of the weights the engine computes with."""
         return (await self._llm.collective_rpc("weights_checksum"))[0]
+
+    async def kv_usage(self) -> float:
+        """The largest share of the KV cache that was in use since this was last asked."""
+        return (await self._llm.collective_rpc("kv_usage"))[0]
+
+    @property
+    def pid(self) -> int:
+        """The engine's process."""
+        (process,) = self._llm.engine_core.resources.engine_manager.processes
+        return process.pid
+
+    async def unless_dead(self, call: Coroutine[Any, Any, T]) -> T:
+        """What `call` to this engine returns. Raises `AuthorLost` when the engine's process dies before it answers, where vLLM
+        would wait for ever."""
+        task = asyncio.ensure_future(call)
+        try:
+            while not task.done():
+                await asyncio.wait([task], timeout=self.LOOK_S)
+                if not task.done() and self._llm.engine_core.resources.engine_dead:
+                    raise EngineDeadError
+            return task.result()
+        except EngineDeadError as error:
+            raise AuthorLost(f"its engine of {self.spec.model} died") from error
+        finally:
+            task.cancel()
 
     async def prompt_logprobs(self, token_ids: Sequence[int], request_id: str) -> list[float]:
         """log p(token | tokens before it), in nats, of all tokens but the first; temperature 1, sentinel included."""

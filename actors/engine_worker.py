@@ -11,6 +11,7 @@ from vllm.model_executor.layers.linear import LinearBase
 from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
+from actors import handoff_scheduler
 from actors.engine_spec import EngineSpec
 from tandem.segment import WeightSegment
 from tandem.weights import PublishedWeights, checksum
@@ -64,6 +65,10 @@ class WeightReceiver:
     def weights_checksum(self) -> str:
         """A fingerprint of the weights the engine computes with."""
         return checksum(self._fingerprinted())
+
+    def kv_usage(self) -> float:
+        """The largest share of the KV cache that was in use since this was last asked (the scheduler is in this process)."""
+        return handoff_scheduler.take_kv_peak()
 
     def _fingerprinted(self) -> Iterator[tuple[str, torch.Tensor]]:
         model = self.model_runner.get_model()

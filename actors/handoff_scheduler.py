@@ -10,12 +10,22 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.request import Request, RequestStatus
 
 from actors.carried_turn import carried_turn
 from actors.engine_spec import EngineSpec
 from tandem.schedule import Pen
+
+_kv_peaks: list[float] = [0.0]
+"""The largest share of the KV cache in use; one scheduler a process."""
+
+
+def take_kv_peak() -> float:
+    """The largest share of the KV cache that was in use since this was last asked."""
+    peak, _kv_peaks[0] = _kv_peaks[0], 0.0
+    return peak
 
 
 class _EndsTurns(Scheduler):
@@ -39,6 +49,12 @@ class _EndsTurns(Scheduler):
             request.status = RequestStatus.FINISHED_STOPPED
             stopped = True
         return new_token_ids, stopped
+
+    def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
+        """vLLM's, noting how full the KV cache is."""
+        scheduled = super().schedule(*args, **kwargs)
+        _kv_peaks[0] = max(_kv_peaks[0], self.kv_cache_manager.usage)
+        return scheduled
 
     def _passes(self, request: Request) -> bool:
         """Whether the pen passes after the request's last token; False for a request that carries no turn."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from actors.engine_spec import EngineSpec, pack_boundaries
 from tandem.authors import Authors
@@ -58,6 +59,11 @@ def engine_specs(
         )
 
     return [[spec(first + place) for place in range(each)] for first in range(0, engines, each)]
+
+
+def reseeded(specs: Sequence[EngineSpec], before: int) -> list[EngineSpec]:
+    """`specs` for the engines of a rollout actor that comes after `before` others: they must not draw those' noise again."""
+    return [replace(spec, seed=(spec.seed + before * 500_000_003) % 2**32) for spec in specs]
 
 
 def engines_per_replica(config: Config) -> int:

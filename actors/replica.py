@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import ray
@@ -19,12 +20,17 @@ class Replica(Protocol):
         """Ends it, whatever its state."""
         ...
 
+    def renew(self) -> None:
+        """Takes another actor in place of the one that was killed; it is to be started as the first was."""
+        ...
+
 
 class ActorReplica:
-    """A replica that is a Ray actor of its own."""
+    """A replica that is a Ray actor of its own; `make` makes it, given how many there were before."""
 
-    def __init__(self, actor: ActorHandle) -> None:
-        self.actor = actor
+    def __init__(self, make: Callable[[int], ActorHandle]) -> None:
+        self._make, self._before = make, 0
+        self.actor = make(0)
 
     def call(self, method: str, *arguments: Any) -> ray.ObjectRef:
         """See `Replica.call`."""
@@ -33,3 +39,8 @@ class ActorReplica:
     def kill(self) -> None:
         """See `Replica.kill`."""
         ray.kill(self.actor)
+
+    def renew(self) -> None:
+        """See `Replica.renew`."""
+        self._before += 1
+        self.actor = self._make(self._before)

@@ -5,13 +5,18 @@ Only texts travel to it and only judgements back; token arrays stay where they a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
+from typing import Any
 
+import psutil
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError
+from ray.exceptions import GetTimeoutError, RayActorError
 
 from tandem.config import JudgeConfig
+from tandem.processes import Whereabouts, on_this_host, whereabouts
+from tandem.restarts import RestartBudget
 from tandem.rollout import Group
 from tandem.verify.pool import Judgement, VerifierPool
 
@@ -29,20 +34,61 @@ class RewardActor:
         """The judgements of (gold answer, response) pairs, in their order; see `VerifierPool.grade`."""
         return self._pool.grade(items)
 
+    def processes(self) -> dict[str, Whereabouts]:
+        """Where this actor runs; its workers are its children."""
+        return {"reward actor": whereabouts()}
+
     def close(self) -> None:
         """Ends the worker processes."""
         self._pool.close()
 
 
-def judge_groups(actor: ActorHandle, groups: Sequence[Group], timeout_s: float) -> None:
-    """Has `actor` judge every rollout's text and fills in each group's judgements.
+class Judge:
+    """The reward actor as the driver sees it: another is started when it dies, as `budget` allows."""
 
-    Raises `TimeoutError` when that takes longer than `timeout_s` for all of them.
+    def __init__(self, config: JudgeConfig, verifier: str, budget: RestartBudget) -> None:
+        self._config, self._verifier, self._budget = config, verifier, budget
+        self._start()
+
+    def _start(self) -> None:
+        actor: Any = ray.remote(num_cpus=0)(RewardActor)
+        self._actor: ActorHandle = actor.remote(self._config, self._verifier)
+        self._told = self._actor.processes.remote()
+
+    def grade(self, items: Sequence[tuple[str, str]], timeout_s: float) -> list[Judgement]:
+        """See `RewardActor.grade`; everything is judged again when the actor dies meanwhile, and nothing of it kept before.
+
+        Raises `TimeoutError` when all that takes longer than `timeout_s`, and `GuardError` when the actor dies too often.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                return ray.get(self._actor.grade.remote(items), timeout=max(0.0, deadline - time.monotonic()))
+            except GetTimeoutError as error:
+                raise TimeoutError(f"the reward actor did not judge {len(items)} answers within {timeout_s:g} s") from error
+            except RayActorError as error:
+                self._budget.spend("reward actor", error)
+                self._start()
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """The actor's process, by name, once it has started."""
+        started, _ = ray.wait([self._told], timeout=0)
+        try:
+            return on_this_host(ray.get(started[0])) if started else {}
+        except RayActorError:
+            return {}
+
+    def close(self) -> None:
+        """Ends the actor; its workers end with it."""
+        ray.kill(self._actor)
+
+
+def judge_groups(judge: Judge, groups: Sequence[Group], timeout_s: float) -> None:
+    """Has `judge` judge every rollout's text and fills in each group's judgements.
+
+    Raises what `Judge.grade` raises.
     """
     items = [(group.prompt.problem.answer, rollout.text) for group in groups for rollout in group.rollouts]
-    try:
-        judgements: Iterator[Judgement] = iter(ray.get(actor.grade.remote(items), timeout=timeout_s))
-    except GetTimeoutError as error:
-        raise TimeoutError(f"the reward actor did not judge {len(items)} answers within {timeout_s:g} s") from error
+    judgements = iter(judge.grade(items, timeout_s))
     for group in groups:
         group.judgements = [next(judgements) for _ in group.rollouts]

@@ -16,6 +16,7 @@ from tandem.authors import draw_junior, noise_seed
 from tandem.byte_level import ByteLevel
 from tandem.cogen import Limits, Session, cogenerate
 from tandem.config import SamplingConfig
+from tandem.processes import Whereabouts, whereabouts
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt, Rollout
 from tandem.schedule import Schedule
 from tandem.translation import TranslatedSession, Translation
@@ -142,7 +143,8 @@ class RolloutActor:
 
     async def receive_weights(self, published: PublishedWeights) -> int:
         """Has the senior's engine take published weights; returns the version that the engine then reports."""
-        return await self._engines[_SENIOR].receive_weights(published)
+        engine = self._engines[_SENIOR]
+        return await engine.unless_dead(engine.receive_weights(published))
 
     async def transfer(self, step: str, info: Any) -> None:
         """A step of a weight transfer to the senior's engine (see `Engine.transfer`)."""
@@ -150,7 +152,19 @@ class RolloutActor:
 
     async def checksums(self, author: int) -> list[str]:
         """Fingerprints of the weights that each of `author`'s engines computes with: one for the senior, one a junior."""
-        return [await self._engines[key].weights_checksum() for key in self._specs if key[0] == author]
+        engines = [self._engines[key] for key in self._specs if key[0] == author]
+        return [await engine.unless_dead(engine.weights_checksum()) for engine in engines]
+
+    async def kv_usage(self) -> dict[str, float]:
+        """The largest share of its KV cache that each engine has used since this was last asked; nothing of engines whose
+        turns end by a sentinel, which have vLLM's own scheduler."""
+        engines = {_name(key): engine for key, engine in self._engines.items() if engine.spec.sentinel is None}
+        return {name: await engine.unless_dead(engine.kv_usage()) for name, engine in engines.items()}
+
+    async def processes(self) -> dict[str, Whereabouts]:
+        """Where this actor runs (``), and each of its engines (`, senior engine`)."""
+        engines = {f", {_name(key).replace('_', ' ')} engine": whereabouts(engine.pid) for key, engine in self._engines.items()}
+        return {"": whereabouts()} | engines
 
     async def prompt_logprobs(self, author: int, token_ids: Sequence[int], request_id: str) -> list[float]:
         """What `author`'s (first) engine gives a text as log-probabilities; see `Engine.prompt_logprobs`."""
@@ -159,3 +173,9 @@ class RolloutActor:
     async def close(self) -> None:
         """Ends the engines' processes."""
         await asyncio.gather(*(asyncio.to_thread(engine.close) for engine in self._engines.values()))
+
+
+def _name(key: EngineKey) -> str:
+    """`senior`, `junior`, and `junior_1` for another junior."""
+    author, junior = key
+    return "senior" if author == SENIOR else "junior" + (f"_{junior}" if junior else "")

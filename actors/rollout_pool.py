@@ -9,38 +9,32 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from queue import Empty
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+import psutil
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayError
 
 from actors.dispatch import Dispatch
+from actors.engine_spec import EngineSpec
 from actors.feed import Feed
-from actors.placement import engine_specs
+from actors.placement import engine_specs, reseeded
 from actors.replica import ActorReplica, Replica
 from actors.rollout import GroupTask, RolloutActor
+from actors.supervision import Call, Crew, ReplicaLost
 from tandem.authors import Authors
 from tandem.config import Config, SamplingConfig
+from tandem.restarts import RestartBudget
 from tandem.rollout import BASE_VERSION, Group, Prompt
 from tandem.schedule import Schedule
 from tandem.weights import SHM, PublishedWeights
 
-START_TIMEOUT_S = 600.0
-"""Engines compile on their first start."""
 CANCEL_TIMEOUT_S = 60.0
 """How long a replica may take to give up cancelled groups and free what they hold."""
-CLOSE_TIMEOUT_S = 10.0
-"""How long engines may take to end before they are killed."""
 CONCURRENT_GROUPS = 10_000
 """Calls that an actor accepts at a time; admission is its own business."""
-
-
-class RolloutError(RuntimeError):
-    """A rollout actor failed or died; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -48,31 +42,36 @@ class InFlight:
     """The group of one prompt, which a replica is writing."""
 
     index: int
-    replica: int
-    answer: ray.ObjectRef
+    task: GroupTask
+    call: Call
 
 
 class RolloutPool:
     """Starts `replicas` and spreads groups over them; a context manager that ends them.
 
-    They start all at once, or with `at_once` false one after the other. `junior_weights` say how often each junior is drawn.
-    Every method that waits for replicas raises `RolloutError` when one fails and `TimeoutError` when one is late; both name it.
+    They start all at once, or with `at_once` false one after the other. `junior_weights` say how often each junior is drawn. One
+    that dies is started again as `budget` allows, and the groups it was writing are given away anew (see
+    `actors.supervision.Crew`). Every method that waits for replicas raises `RolloutError` when one fails, `TimeoutError` when
+    one is late, both naming it, and `GuardError` when they die too often.
     """
 
     def __init__(
-        self, config: Config, replicas: Sequence[Replica], *, junior_weights: tuple[float, ...] = (1.0,), at_once: bool = True
+        self,
+        config: Config,
+        replicas: Sequence[Replica],
+        *,
+        junior_weights: tuple[float, ...] = (1.0,),
+        at_once: bool = True,
+        budget: RestartBudget | None = None,
     ) -> None:
-        self._config, self._replicas, self._junior_weights = config, replicas, junior_weights
-        everyone = range(len(replicas))
-        try:
-            batches = [everyone] if at_once else [range(i, i + 1) for i in everyone]
-            self.admitted: list[int] = [
-                admitted for batch in batches for admitted in self._call("start", on=batch, timeout_s=START_TIMEOUT_S)
-            ]
-            """rollouts that each replica writes at a time"""
-        except BaseException:
-            self.close()
-            raise
+        self._config, self._junior_weights = config, junior_weights
+        budget = budget or RestartBudget(config.guard.max_restarts_per_hour)
+        self._crew = Crew(replicas, budget, config.guard.publish_timeout_s, at_once=at_once)
+
+    @property
+    def admitted(self) -> list[int]:
+        """Rollouts that each replica writes at a time."""
+        return self._crew.admitted
 
     @classmethod
     def of_engines(
@@ -83,6 +82,7 @@ class RolloutPool:
         gpus_per_replica: float = 0.0,
         first_version: int = BASE_VERSION,
         transport: str = SHM,
+        budget: RestartBudget | None = None,
     ) -> RolloutPool:
         """`config.rollout.replicas` rollout actors with `gpus_per_replica` GPUs each (0: their engines run on the CPU, bound to
         cores of their own as far as there are any), for a run that goes on from version `first_version` of the weights. Those
@@ -90,10 +90,17 @@ class RolloutPool:
         """
         device = "cuda" if gpus_per_replica else "cpu"
         actor = ray.remote(RolloutActor).options(num_cpus=0, num_gpus=gpus_per_replica, max_concurrency=CONCURRENT_GROUPS)
-        specs = engine_specs(config, authors, device, first_version=first_version, transport=transport)
-        replicas = [ActorReplica(actor.remote(each)) for each in specs]
+
+        def replica(specs: Sequence[EngineSpec]) -> Replica:
+            def make(before: int) -> ActorHandle:
+                return actor.remote(reseeded(specs, before))
+
+            return ActorReplica(make)
+
+        replicas = [replica(specs) for specs in engine_specs(config, authors, device, first_version=first_version, transport=transport)]
         # Engines that share a GPU measure its free memory as they start: one after the other.
-        return cls(config, replicas, junior_weights=authors.junior_weights, at_once=not 0 < gpus_per_replica < 1)
+        at_once = not 0 < gpus_per_replica < 1
+        return cls(config, replicas, junior_weights=authors.junior_weights, at_once=at_once, budget=budget)
 
     def generate(
         self,
@@ -133,39 +140,65 @@ class RolloutPool:
         return self.write(_feed(tasks), sampling.max_tokens, deadline_s=deadline_s)
 
     def write(self, feed: Feed, max_tokens: int, *, deadline_s: float = 0.0) -> Iterator[tuple[int, Group]]:
-        """Writes the groups that `feed` hands out, none longer than `max_tokens`, until it ends; otherwise as `stream`."""
+        """Writes the groups that `feed` hands out, none longer than `max_tokens`, until it ends; otherwise as `stream`.
+
+        A group whose replica is lost is written again, with the same ids and seeds, by whichever has room.
+        """
         deadline = time.monotonic() + deadline_s if deadline_s else math.inf
         dispatch = Dispatch(self.admitted, max_tokens)
+        again: deque[tuple[int, GroupTask]] = deque()
         in_flight: dict[Future, InFlight] = {}
-        while not feed.cancelled:
-            left_s = deadline - time.monotonic()
-            while left_s > 0 and (replica := dispatch.next_replica()) is not None and (begun := feed.begin()) is not None:
-                index, task = begun
-                dispatch.give(replica, task)
-                answer = self._replicas[replica].call("write_group", task)
-                future = answer.future()
-                in_flight[future] = InFlight(index, replica, answer)
-                # Not ray.wait, whose every call costs time for each group in flight.
-                future.add_done_callback(feed.news.put)
-            if not in_flight and (feed.ended or left_s <= 0):
-                break
-            patience_s = self._config.rollout.timeout_s if in_flight else math.inf
-            try:
-                future = feed.news.get(timeout=None if patience_s == left_s == math.inf else max(0.0, min(left_s, patience_s)))
-            except Empty:
-                if left_s <= patience_s:
-                    break  # the deadline has passed
-                raise TimeoutError(
-                    f"rollout actor(s) {_named(in_flight.values())} finished none of {len(in_flight)} groups within "
-                    f"rollout.timeout_s={self._config.rollout.timeout_s:g}"
-                ) from None
-            if future is None:
-                continue  # woken: the feed may have more
-            done = in_flight.pop(future)
-            group = self._answer(done.replica, "write_group", future.result)
-            dispatch.take_back(done.replica, group)
-            yield done.index, group
+        with self._crew.waking(feed.wake):
+            while not feed.cancelled:
+                self._crew.check()
+                left_s = deadline - time.monotonic()
+                exhausted = left_s <= 0 or self._give(feed, again, dispatch, in_flight)
+                if not in_flight and exhausted and (feed.ended or left_s <= 0):
+                    break
+                patience_s = self._config.rollout.timeout_s if in_flight else math.inf
+                try:
+                    future = feed.news.get(
+                        timeout=None if patience_s == left_s == math.inf else max(0.0, min(left_s, patience_s))
+                    )
+                except Empty:
+                    if left_s <= patience_s:
+                        break  # the deadline has passed
+                    raise TimeoutError(
+                        f"rollout actor(s) {_named(in_flight.values())} finished none of {len(in_flight)} groups within "
+                        f"rollout.timeout_s={self._config.rollout.timeout_s:g}"
+                    ) from None
+                if future is None:
+                    continue  # woken: the feed may have more, or a replica has come back
+                done = in_flight.pop(future)
+                try:
+                    group = self._crew.answer(done.call, future.result)
+                except ReplicaLost:
+                    dispatch.take_away(done.call.replica, done.task)
+                    again.append((done.index, done.task))
+                    continue
+                dispatch.take_back(done.call.replica, done.task, group)
+                yield done.index, group
         self._cancel(list(in_flight.values()))
+
+    def _give(
+        self, feed: Feed, again: deque[tuple[int, GroupTask]], dispatch: Dispatch, in_flight: dict[Future, InFlight]
+    ) -> bool:
+        """Gives groups to replicas while these have room, those of lost replicas first; whether none is left to give now."""
+        while (replica := dispatch.next_replica(self._crew.up)) is not None:
+            if (begun := again.popleft() if again else feed.begin()) is None:
+                return True
+            index, task = begun
+            try:
+                call = self._crew.call(replica, "write_group", task)
+            except ReplicaLost:
+                again.appendleft(begun)
+                continue
+            dispatch.give(replica, task)
+            future = call.answer.future()
+            in_flight[future] = InFlight(index, task, call)
+            # Not ray.wait, whose every call costs time for each group in flight.
+            future.add_done_callback(feed.news.put)
+        return False
 
     def task(self, prompt: Prompt, group_size: int, schedule: Schedule, sampling: SamplingConfig, name: str) -> GroupTask:
         """The group `name` (unique in a run) of `group_size` rollouts for `prompt`; name and the run's seed determine each
@@ -177,23 +210,35 @@ class RolloutPool:
     @property
     def actors(self) -> list[ActorHandle]:
         """The replicas' actors, for a learner to meet."""
-        return [replica.actor for replica in self._replicas if isinstance(replica, ActorReplica)]
+        return self._crew.actors
+
+    def expect_weights(self) -> None:
+        """To be called before the learner writes a version over the last one: a replica that comes back may be reading that."""
+        self._crew.expect_weights()
 
     def receive_weights(self, published: PublishedWeights) -> list[int]:
-        """Has every senior engine take published weights; returns the version that each then reports."""
-        return self._all("receive_weights", published, timeout_s=self._config.guard.publish_timeout_s)
+        """Has every senior engine take published weights; returns the version that each then reports.
+
+        A replica that is being started again is left out; it receives them before it is given anything.
+        """
+        return self._crew.publish(published)
 
     def checksums(self, author: int) -> list[list[str]]:
         """Fingerprints of the weights of `author`'s engines, by replica (see `RolloutActor.checksums`)."""
-        return self._all("checksums", author, timeout_s=self._config.guard.publish_timeout_s)
+        return self._crew.ask("checksums", author, timeout_s=self._config.guard.publish_timeout_s)
+
+    def kv_usage(self) -> dict[str, float]:
+        """The largest share of its KV cache that each kind of engine has used since this was last asked, in any replica."""
+        told = self._crew.ask("kv_usage", timeout_s=self._config.guard.publish_timeout_s, everyone=False)
+        return {name: max(each[name] for each in told) for name in (told[0] if told else ())}
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """Rollout actors and engines on this host, by name."""
+        return self._crew.processes()
 
     def close(self) -> None:
         """Ends the replicas and their engines, whatever state they are in."""
-        # Engines that end by themselves tidy up after themselves; the others are killed.
-        farewells = [replica.call("close") for replica in self._replicas]
-        ray.wait(farewells, num_returns=len(farewells), timeout=CLOSE_TIMEOUT_S)
-        for replica in self._replicas:
-            replica.kill()
+        self._crew.close()
 
     def __enter__(self) -> Self:
         return self
@@ -204,34 +249,14 @@ class RolloutPool:
     def _cancel(self, groups: Sequence[InFlight]) -> None:
         """Cancels `groups` and waits until nothing of them is left: weights must not change under a rollout."""
         for group in groups:
-            ray.cancel(group.answer)
-        answers = [group.answer for group in groups]
+            ray.cancel(group.call.answer)
+        answers = [group.call.answer for group in groups]
         _, late = ray.wait(answers, num_returns=len(answers), timeout=CANCEL_TIMEOUT_S) if answers else ([], [])
         if late:
-            stuck = [group for group in groups if group.answer in late]
+            stuck = [group for group in groups if group.call.answer in late]
             raise TimeoutError(
                 f"rollout actor(s) {_named(stuck)} did not give up {len(late)} cancelled groups within {CANCEL_TIMEOUT_S:g} s"
             )
-
-    def _all(self, method: str, *arguments: Any, timeout_s: float) -> list[Any]:
-        return self._call(method, *arguments, on=range(len(self._replicas)), timeout_s=timeout_s)
-
-    def _call(self, method: str, *arguments: Any, on: Sequence[int], timeout_s: float) -> list[Any]:
-        """Calls `method` of the replicas `on`; their answers in that order."""
-        calls = {self._replicas[replica].call(method, *arguments): replica for replica in on}
-        _, late = ray.wait(list(calls), num_returns=len(calls), timeout=timeout_s)
-        if late:
-            named = [calls[call] for call in late]
-            raise TimeoutError(
-                f"rollout actor(s) {named} of {len(self._replicas)} did not finish {method!r} within {timeout_s:g} s"
-            )
-        return [self._answer(replica, method, partial(ray.get, call)) for call, replica in calls.items()]
-
-    def _answer(self, replica: int, method: str, get: Callable[[], Any]) -> Any:
-        try:
-            return get()
-        except RayError as error:
-            raise RolloutError(f"rollout actor {replica} of {len(self._replicas)} failed in {method!r}: {error}") from error
 
 
 def _feed(tasks: Iterable[GroupTask]) -> Feed:
@@ -253,4 +278,4 @@ def _in_order(written: Iterable[tuple[int, Group]], on_group: Callable[[Group], 
 
 def _named(groups: Iterable[InFlight]) -> list[int]:
     """The replicas that are writing `groups`."""
-    return sorted({group.replica for group in groups})
+    return sorted({group.call.replica for group in groups})

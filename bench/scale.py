@@ -30,6 +30,7 @@ from bench.report import Figures, machine, tell
 from launch.entry import set_environment
 from launch.local_cluster import ray_cluster
 from tandem.config import Config, SamplingConfig
+from tandem.processes import Whereabouts
 from tandem.rollout import BASE_VERSION, SENIOR, EndReason, Group, Problem, Prompt, Rollout
 from tandem.schedule import Schedule
 
@@ -93,6 +94,10 @@ class SimulatedReplicas:
             seed=seed,
         )
 
+    async def processes(self, replica: int) -> dict[str, Whereabouts]:
+        """As `RolloutActor.processes`: nowhere of its own."""
+        return {}
+
     async def close(self, replica: int) -> None:
         """As `RolloutActor.close`."""
 
@@ -109,6 +114,9 @@ class SimulatedReplica:
 
     def kill(self) -> None:
         """Leaves the process to its other replicas."""
+
+    def renew(self) -> None:
+        """Stays with the process."""
 
 
 @dataclass(frozen=True)

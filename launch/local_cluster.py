@@ -15,6 +15,7 @@ import ray
 import torch
 
 from actors.placement import engines_per_replica
+from launch.claims import claimed_folder
 from tandem.config import Config, ConfigError
 from tandem.weights import IPC, NCCL, SHM
 
@@ -24,7 +25,7 @@ LONGEST_BASE = 20
 
 @contextmanager
 def ray_cluster(logs: Path) -> Iterator[None]:
-    """Connects to the cluster in RAY_ADDRESS, or starts one on this machine and ends it again.
+    """Connects to the cluster in RAY_ADDRESS, or starts one on this machine and ends it again, with what dead runs left of theirs.
 
     After an error the private cluster's logs are kept in `logs`, since that is where an engine says why it died.
     """
@@ -40,7 +41,12 @@ def ray_cluster(logs: Path) -> Iterator[None]:
         return
     # Ray's sockets lie some 70 characters deeper, and the path of a Unix socket may have only 107.
     base = tempfile.gettempdir()
-    folder = Path(tempfile.mkdtemp(prefix="tandem-", dir=base if len(base) <= LONGEST_BASE else "/tmp"))
+    with claimed_folder(Path(base if len(base) <= LONGEST_BASE else "/tmp")) as folder:
+        yield from _private_cluster(folder, logs)
+
+
+def _private_cluster(folder: Path, logs: Path) -> Iterator[None]:
+    """Starts Ray in `folder`, yields, and ends it again."""
     elsewhere = os.environ.get("TMPDIR")
     os.environ["TMPDIR"] = str(folder)  # the engines' sockets and files too
     try:
@@ -62,7 +68,6 @@ def ray_cluster(logs: Path) -> Iterator[None]:
         ray.shutdown()
         del os.environ["TMPDIR"]
         os.environ |= {"TMPDIR": elsewhere} if elsewhere else {}
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def gpu_share(config: Config, *, learns: bool = True) -> float:

@@ -5,28 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from pathlib import Path
 
-import ray
+import psutil
 
 from actors.ahead import WritesAhead
 from actors.in_turn import WritesInTurn
-from actors.reward import RewardActor
+from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
-from launch.checkpoints import State
+from launch.checkpoints import Checkpoint, State
+from launch.claims import claimed_file
 from launch.console import TrainingConsole
 from launch.inputs import Inputs
 from launch.run_folder import RunFolder
 from launch.sealed import disk_full, written_aside
+from launch.watchdog import Watchdog
 from launch.writing import group_source
-from learner.group import LearnerGroup
+from learner.group import LearnerGroup, segment_path
+from learner.supervised import SupervisedLearner
 from tandem import guards
 from tandem.authors import Authors
 from tandem.config import Config
+from tandem.processes import host_memory_fraction
+from tandem.restarts import RestartBudget
 from tandem.rollout import BASE_VERSION, JUNIOR, Prompt
 from tandem.staleness import START
 
-StartsEngines = Callable[[Inputs, int], RolloutPool]
+StartsEngines = Callable[[Inputs, int, RestartBudget], RolloutPool]
 
 
 @dataclass(frozen=True)
@@ -39,19 +45,27 @@ class Parts:
     authors: Authors
     folder: RunFolder
     console: TrainingConsole
-    learner: LearnerGroup
+    learner: SupervisedLearner
     rollouts: RolloutPool
     writing: WritesAhead | WritesInTurn
     """has `rollouts` write the groups to train on"""
-    judge: Any
-    """the reward actor"""
+    judge: Judge
     held_out: list[Prompt]
     """what the senior is evaluated on"""
+    budget: RestartBudget
+    """of restarts of all parts"""
+    watchdog: Watchdog
 
     def log(self, row: Mapping[str, float]) -> None:
         """Keeps and shows one step's metrics."""
         self.folder.log(row)
         self.console.row(row)
+        self.watchdog.alive()
+
+    def resources(self) -> dict[str, float]:
+        """Metrics of the memory in use, on this host and in the engines' KV caches, and of the restarts so far."""
+        kv_usage = {f"engine/kv_usage_{name}": used for name, used in self.rollouts.kv_usage().items()}
+        return kv_usage | {"host/memory_fraction": host_memory_fraction(), "run/restarts": self.budget.total}
 
     def save(self, step: int) -> None:
         """Writes a checkpoint after `step` if one is due. If the disk is full, the ones before are kept and the run goes on."""
@@ -59,7 +73,8 @@ class Parts:
         if not checkpoints.due(step, self.config.steps):
             return
         try:
-            checkpoints.save(State(step, self.writing.place), self.folder.config, self.learner.save)
+            path = checkpoints.save(State(step, self.writing.place), self.folder.config, self.learner.save)
+            self.learner.checkpointed(Checkpoint(path).learner)
             if self.config.checkpoint.export:
                 with written_aside(self.folder.seniors / f"step-{step:06d}") as partial:
                     self.learner.export(partial)
@@ -74,10 +89,28 @@ class Parts:
             )
 
 
-def start_engines(inputs: Inputs, done: int) -> RolloutPool:
+def start_engines(inputs: Inputs, done: int, budget: RestartBudget) -> RolloutPool:
     """The engines of a run that goes on after step `done`."""
     return RolloutPool.of_engines(
-        inputs.config, inputs.authors, gpus_per_replica=inputs.gpus, first_version=done, transport=inputs.transport
+        inputs.config,
+        inputs.authors,
+        gpus_per_replica=inputs.gpus,
+        first_version=done,
+        transport=inputs.transport,
+        budget=budget,
+    )
+
+
+def start_learner(inputs: Inputs, segment: Path, saved: Path | None) -> LearnerGroup:
+    """The learner with the state in `saved`, or the base model's, publishing in `segment`."""
+    return LearnerGroup(
+        inputs.config,
+        str(inputs.authors.senior),
+        inputs.authors.sentinel,
+        saved=saved,
+        segment=segment,
+        gpus_per_rank=inputs.gpus,
+        transport=inputs.transport,
     )
 
 
@@ -98,27 +131,38 @@ def started(inputs: Inputs, start_engines: StartsEngines = start_engines) -> Ite
             console.say(f"going on after step {checkpoint.step}, from {checkpoint.path}")
         console.say(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
         saved = checkpoint.learner if checkpoint else None
-        learner = stack.enter_context(
-            LearnerGroup(
-                config,
-                str(authors.senior),
-                authors.sentinel,
-                saved=saved,
-                gpus_per_rank=inputs.gpus,
-                transport=inputs.transport,
-            )
-        )
+        segment = stack.enter_context(claimed_file(segment_path().parent, ".weights"))
+        budget = RestartBudget(config.guard.max_restarts_per_hour, console.say)
+        learner = stack.enter_context(SupervisedLearner(partial(start_learner, inputs, segment), budget, saved))
         console.say(f"starting the engines of {config.rollout.replicas} rollout actors ...")
         state = checkpoint.state() if checkpoint else State(BASE_VERSION, START)
-        rollouts = stack.enter_context(start_engines(inputs, state.step))
+        rollouts = stack.enter_context(start_engines(inputs, state.step, budget))
         learner.connect(rollouts.actors)
-        judge: Any = ray.remote(num_cpus=0)(RewardActor).remote(config.judge, config.data.verifier)
-        stack.callback(ray.kill, judge)
+        judge = Judge(config.judge, config.data.verifier, budget)
+        stack.callback(judge.close)
         frozen = rollouts.checksums(JUNIOR)
         if checkpoint:
             guards.check_published(state.step, rollouts.receive_weights(learner.publish(version=state.step)))
         console.say(f"{sum(rollouts.admitted)} rollouts may be in flight")
         writing = group_source(config, rollouts, authors, inputs.problems, state.step, state.place)
+
+        def processes() -> dict[str, psutil.Process]:
+            return learner.processes() | rollouts.processes() | judge.processes()
+
         stack.enter_context(console)
-        yield Parts(config, state.step, authors, folder, console, learner, rollouts, writing, judge, inputs.held_out)
+        watchdog = stack.enter_context(Watchdog(config.guard.stall_s, processes, console.say))
+        yield Parts(
+            config,
+            state.step,
+            authors,
+            folder,
+            console,
+            learner,
+            rollouts,
+            writing,
+            judge,
+            inputs.held_out,
+            budget,
+            watchdog,
+        )
         guards.check_unchanged(frozen, rollouts.checksums(JUNIOR))

@@ -74,11 +74,12 @@ def train_step(parts: Parts, step: int) -> dict[str, float]:
     if "logprob/gap_mean" in learned:
         guards.check_logprob_gap(learned["logprob/gap_mean"], config.guard.max_logprob_gap)
     with clock("publish"):
+        rollouts.expect_weights()
         reported = rollouts.receive_weights(learner.publish(version=step))
     guards.check_published(step, reported)
     writing.advance(step)
     parts.folder.keep_samples(step, groups, parts.authors.tokenizer)
-    metrics = rollout_metrics(taken, len(parts.authors.juniors)) | learned | clock.metrics()
+    metrics = rollout_metrics(taken, len(parts.authors.juniors)) | learned | clock.metrics() | parts.resources()
     metrics["rollout/groups_dropped"] = writing.dropped - dropped_before
     metrics["rollout/groups_refilled"] = max(0, len(taken) - batch)
     metrics["rollout/staleness_mean"] = mean_staleness(groups, step - 1)

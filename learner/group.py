@@ -11,22 +11,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayError
 
 from tandem.config import Config
+from tandem.processes import on_this_host
 from tandem.rollout import Group
 from tandem.weights import SHM, PublishedWeights
 
 CLOSE_TIMEOUT_S = 10.0
 """How long a rank may take to say goodbye before it is killed."""
-FAILURE_GRACE_S = 2.0
-"""How long the others may take to fail too once one rank has."""
+FAILURE_GRACE_S = 10.0
+"""How long the others may take to fail too once one rank has: that one may have failed only because another died."""
 
 
 class LearnerError(RuntimeError):
     """A rank of the learner failed, died or did not answer in time; the message names it."""
+
+
+class RankLost(LearnerError):
+    """A rank of the learner died: nothing is known against what it was told to do."""
 
 
 def segment_path() -> Path:
@@ -41,8 +47,9 @@ class LearnerGroup:
 
     Starts `config.learner.ranks` ranks with `gpus_per_rank` GPUs each (0: they run on the CPU and share its cores) from the
     model at `model_path`, with the state that `save` left in the folder `saved` if one is given, on however many ranks. They
-    publish by `transport`. `sentinel_id` is the id that the engines mask, or None if they mask none. Every method waits for all
-    ranks, at most `config.learner.timeout_s`, and raises `LearnerError` naming the rank that failed.
+    publish by `transport`; through shared memory in the file `segment`, which is left behind when the ranks fail, or in a file of
+    the group's own. `sentinel_id` is the id that the engines mask, or None if they mask none. Every method waits for all ranks, at
+    most `config.learner.timeout_s`, and raises `LearnerError` naming the rank that failed, which is a `RankLost` where it died.
     """
 
     def __init__(
@@ -52,6 +59,7 @@ class LearnerGroup:
         sentinel_id: int | None,
         *,
         saved: Path | None = None,
+        segment: Path | None = None,
         gpus_per_rank: float = 0.0,
         transport: str = SHM,
         persistence_threshold: int = 100_000,
@@ -64,7 +72,7 @@ class LearnerGroup:
 
         cores = config.mode.cpu_cores or len(os.sched_getaffinity(0))
         self._timeout_s = config.learner.timeout_s
-        self.segment_path = segment_path()
+        self.segment_path, self._segment_is_own = segment or segment_path(), segment is None
         actor = ray.remote(Rank).options(
             num_cpus=0, num_gpus=gpus_per_rank, runtime_env={"env_vars": {"DS_ACCELERATOR": device}}
         )
@@ -89,9 +97,11 @@ class LearnerGroup:
             address, port = self._wait("start", [self._ranks[0].rendezvous.remote()])[0]
             self._call("join", address, port)
             self._call("load", saved)
+            told = self._call("whereabouts")
         except BaseException:
-            self._kill()
+            self.kill()
             raise
+        self._processes = on_this_host({f"learner rank {rank}": where for rank, where in enumerate(told)})
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
         """Trains on one step's groups, whose advantages are assigned; `step` counts from 1. Returns the step's metrics."""
@@ -121,7 +131,11 @@ class LearnerGroup:
         """Ends the ranks and removes the segment, whatever state they are in."""
         goodbyes = [rank.close.remote() for rank in self._ranks]
         ray.wait(goodbyes, num_returns=len(goodbyes), timeout=CLOSE_TIMEOUT_S)
-        self._kill()
+        self.kill()
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """The ranks on this host, by name."""
+        return self._processes
 
     def __enter__(self) -> Self:
         return self
@@ -130,12 +144,14 @@ class LearnerGroup:
         if error is None:
             self.close()
         else:  # some rank may be stuck in a collective that will never complete
-            self._kill()
+            self.kill()
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """Ends the ranks at once."""
         for rank in self._ranks:
             ray.kill(rank)
-        self.segment_path.unlink(missing_ok=True)
+        if self._segment_is_own:
+            self.segment_path.unlink(missing_ok=True)
 
     def _call(self, method: str, *arguments: Any) -> list[Any]:
         """Calls `method` on all ranks; their answers in order."""
@@ -166,7 +182,8 @@ class LearnerGroup:
             # A rank that died takes its peers' collectives down with it: it is the one to name.
             # Among equals the first rank, so that the same failure is always told the same way.
             rank, cause = min(failures.items(), key=lambda failure: (not isinstance(failure[1], RayActorError), failure[0]))
-            raise LearnerError(f"learner rank {rank} of {len(self._ranks)} failed in {method!r}: {cause}") from cause
+            kind = RankLost if isinstance(cause, RayActorError) else LearnerError
+            raise kind(f"learner rank {rank} of {len(self._ranks)} failed in {method!r}: {cause}") from cause
         if pending:
             raise LearnerError(
                 f"learner rank(s) {sorted(pending.values())} did not finish {method!r} within "

@@ -22,6 +22,7 @@ from learner.reference import Reference
 from learner.update import Updater
 from learner.zero import build_engine, join_process_group
 from tandem.config import Config
+from tandem.processes import Whereabouts, whereabouts
 from tandem.rollout import Group
 from tandem.weights import SHM, PublishedWeights
 
@@ -60,6 +61,10 @@ class Rank:
         with socket.create_server(("", 0)) as server:
             port: int = server.getsockname()[1]
         return get_node_ip_address(), port
+
+    def whereabouts(self) -> Whereabouts:
+        """Where this rank runs."""
+        return whereabouts()
 
     def join(self, address: str, port: int) -> None:
         """Meets the other ranks at rank 0's rendezvous."""

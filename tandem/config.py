@@ -327,6 +327,10 @@ class GuardConfig:
     max_skipped_updates: int = 8
     """optimizer steps in a row that may be skipped because a gradient is not finite, before the run stops; 0: any number"""
     publish_timeout_s: float = 600.0
+    max_restarts_per_hour: int = 20
+    """how many actors that died may be started again within an hour, all together; 0: the first that dies ends the run"""
+    stall_s: float = 1800.0
+    """when no step has finished for so long, it is printed where each process is"""
 
 
 @dataclass

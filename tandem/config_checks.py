@@ -277,6 +277,7 @@ RANGES = [
     ("eval.resamples", 100, math.inf),
     ("guard.senior_fraction_tolerance", 0, 1),
     ("guard.max_skipped_updates", 0, math.inf),
+    ("guard.max_restarts_per_hour", 0, math.inf),
     ("checkpoint.save_every", 0, math.inf),
     ("checkpoint.keep_last", 0, math.inf),
     ("log.samples_per_step", 0, math.inf),
@@ -293,4 +294,5 @@ POSITIVE = [
     "learner.timeout_s",
     "guard.max_logprob_gap",
     "guard.publish_timeout_s",
+    "guard.stall_s",
 ]

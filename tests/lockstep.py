@@ -18,6 +18,8 @@ from actors.rollout_pool import RolloutPool
 from launch.inputs import Inputs
 from tandem.authors import Authors
 from tandem.cogen import Limits, Token, cogenerate
+from tandem.processes import Whereabouts
+from tandem.restarts import RestartBudget
 from tandem.rollout import BASE_VERSION, FROZEN_VERSION, JUNIOR, SENIOR, Group, Rollout, StopReason
 from tandem.schedule import Pen
 from tandem.segment import WeightSegment
@@ -95,10 +97,19 @@ class Lockstep:
     def close(self) -> None:
         pass
 
+    def kv_usage(self) -> dict[str, float]:
+        return {}
+
+    def processes(self) -> dict[str, Whereabouts]:
+        return {}
+
     def kill(self) -> None:
         pass
 
+    def renew(self) -> None:
+        raise NotImplementedError("it is a part of the caller's process")
 
-def start_lockstep(inputs: Inputs, done: int) -> RolloutPool:
+
+def start_lockstep(inputs: Inputs, done: int, budget: RestartBudget) -> RolloutPool:
     """What `launch.parts.start_engines` is to vLLM's engines."""
-    return RolloutPool(inputs.config, [Lockstep(inputs.authors)])
+    return RolloutPool(inputs.config, [Lockstep(inputs.authors)], budget=budget)

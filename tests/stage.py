@@ -12,6 +12,7 @@ import ray
 from random_rollouts import random_groups
 
 from actors.rollout import GroupTask
+from tandem.processes import Whereabouts, whereabouts
 from tandem.rollout import FROZEN_VERSION, Group
 
 ADMITTED = 4
@@ -72,6 +73,12 @@ class Stage:
             self.version = published
         return self.version
 
+    async def kv_usage(self, replica: int) -> dict[str, float]:
+        return {"senior": replica / 10}
+
+    async def processes(self, replica: int) -> dict[str, Whereabouts]:
+        return {"": whereabouts()}
+
     async def close(self, replica: int) -> None:
         self.events.append(Event("closed", replica))
 
@@ -96,6 +103,9 @@ class StageReplica:
 
     def kill(self) -> None:
         """Leaves the stage to the test."""
+
+    def renew(self) -> None:
+        """Stays with the stage."""
 
 
 def new_stage() -> Any:

@@ -33,7 +33,7 @@ def written(task: GroupTask, tokens: int) -> Group:
 def test_every_replica_gets_its_fill_and_no_more(admitted: list[int], sizes: list[int]) -> None:
     dispatch, outstanding = Dispatch(admitted, BUDGET), [0] * len(admitted)
     for size in sizes:
-        if (replica := dispatch.next_replica()) is None:
+        if (replica := dispatch.next_replica([True] * len(admitted))) is None:
             assert all(given >= FILL * room for given, room in zip(outstanding, admitted, strict=True))
             break
         assert outstanding[replica] < FILL * admitted[replica]
@@ -45,7 +45,7 @@ def test_every_replica_gets_its_fill_and_no_more(admitted: list[int], sizes: lis
 def test_groups_go_where_the_fewest_tokens_are_outstanding(prompts: list[int]) -> None:
     dispatch = Dispatch([1000] * 4, BUDGET)
     for tokens in prompts:
-        replica = dispatch.next_replica()
+        replica = dispatch.next_replica([True] * 4)
         assert replica is not None
         assert dispatch.outstanding_tokens(replica) == min(map(dispatch.outstanding_tokens, range(4)))
         dispatch.give(replica, task(2, tokens))
@@ -59,9 +59,9 @@ def test_a_rollout_counts_what_those_returned_have_on_average() -> None:
     for _ in range(3):
         dispatch.give(0, given)
     assert dispatch.outstanding_tokens(0) == 3 * (10 + 4 * BUDGET)
-    dispatch.take_back(0, written(given, 30))
+    dispatch.take_back(0, given, written(given, 30))
     assert dispatch.outstanding_tokens(0) == 2 * (10 + 4 * 30)
-    dispatch.take_back(0, written(given, 50))
+    dispatch.take_back(0, given, written(given, 50))
     assert dispatch.outstanding_tokens(0) == 10 + 4 * 40
-    dispatch.take_back(0, written(given, 70))
+    dispatch.take_back(0, given, written(given, 70))
     assert dispatch.outstanding_tokens(0) == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from lockstep import Lockstep, start_lockstep
 from omegaconf import OmegaConf
 
 from actors.rollout_pool import RolloutPool
-from launch.inputs import Inputs, read_inputs
-from launch.parts import started
+from launch.inputs import read_inputs
+from launch.parts import StartsEngines, started
 from launch.train import learn
 from learner.group import LearnerGroup
 from tandem.config import Config, load
@@ -55,7 +54,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Config:
     return load(OmegaConf.create(given))
 
 
-def run(config: Config, start_engines: Callable[[Inputs, int], RolloutPool] = start_lockstep) -> Path:
+def run(config: Config, start_engines: StartsEngines = start_lockstep) -> Path:
     """The run that `config` describes, on engines in lockstep; its folder."""
     inputs = read_inputs(config)
     with inputs.folder as folder, started(inputs, start_engines) as parts:
@@ -72,7 +71,10 @@ def whole(settings: Config, ray_session: None) -> Path:
 def rows(folder: Path) -> list[dict[str, float]]:
     """Everything in metrics.jsonl but times and rates."""
     logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if not key.startswith("time/") and "_per_s" not in key} for row in logged]
+    return [
+        {key: value for key, value in row.items() if not key.startswith(("time/", "host/")) and "_per_s" not in key}
+        for row in logged
+    ]
 
 
 def samples(folder: Path) -> list[dict[str, Any]]:

@@ -30,6 +30,8 @@ class Task:
     index: int
     gold: str
     response: str
+    again: bool = False
+    """whether it has been judged once and came to an error"""
 
 
 class WorkerHandle:

@@ -1,9 +1,9 @@
 """Killable worker processes that judge responses: nothing a response contains can hang, crash or take over the caller.
 
 Each worker has a pipe of its own and one response at a time: a deadline counts from the moment the response is handed over, and
-a kill loses nothing but that response. With the mathematical verifier, what needs no algebra is settled here and never reaches
-a worker. A verifier of the user's own runs in workers only, and so does a task's own pattern: a regular expression may take for
-ever.
+the death of a worker concerns nothing but that response, which is handed over once more: it may not have died of it. With the
+mathematical verifier, what needs no algebra is settled here and never reaches a worker. A verifier of the user's own runs in
+workers only, and so does a task's own pattern: a regular expression may take for ever.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Self
@@ -47,8 +48,8 @@ class VerifierPool:
         """The judgements of (gold answer, response) pairs, in the order of the pairs.
 
         A verdict is `UNPARSABLE` when the response states no answer or one that cannot be read, `TIMEOUT` when the worker was
-        killed at the deadline, `ERROR` when the verifier raised an exception or the worker died (of its memory limit, say).
-        Raises `RuntimeError` when a worker cannot start, `ValueError` when it cannot load the verifier.
+        killed at the deadline, `ERROR` when twice in a row the verifier raised an exception or the worker died (of its memory
+        limit, say). Raises `RuntimeError` when a worker cannot start, `ValueError` when it cannot load the verifier.
         """
         judgements: dict[int, Judgement] = {}
         tasks: deque[Task] = deque()
@@ -86,16 +87,20 @@ class VerifierPool:
                     if tasks and worker.idle and worker.give(tasks[0]):
                         tasks.popleft()
                 # A worker that has died while idle is found out on handing it a task, and is then starting again, so not idle.
-                judgements |= self._attend([worker for worker in self._workers if not worker.idle])
+                for task, judgement in self._attend([worker for worker in self._workers if not worker.idle]):
+                    if judgement.verdict is Verdict.ERROR and not task.again:
+                        tasks.appendleft(replace(task, again=True))
+                    else:
+                        judgements[task.index] = judgement
         finally:
             for worker in self._workers:  # after Ctrl-C or an error: a late judgement must not be taken for the next response's
                 if worker.task:
                     worker.restart()
         return judgements
 
-    def _attend(self, pending: Sequence[WorkerHandle]) -> dict[int, Judgement]:
-        """Waits until a worker of `pending` says something, dies or is late; returns the judgements this brings, by index."""
-        judgements: dict[int, Judgement] = {}
+    def _attend(self, pending: Sequence[WorkerHandle]) -> list[tuple[Task, Judgement]]:
+        """Waits until a worker of `pending` says something, dies or is late; returns the judgements this brings."""
+        judgements: list[tuple[Task, Judgement]] = []
         patience = min(worker.deadline for worker in pending) - time.monotonic()
         readable = wait([worker.pipe for worker in pending], max(0.0, patience))
         for worker in pending:
@@ -107,7 +112,7 @@ class VerifierPool:
             else:
                 continue
             if task is not None and judgement is not None:
-                judgements[task.index] = judgement
+                judgements.append((task, judgement))
         return judgements
 
 

@@ -1,0 +1,103 @@
+"""The learner under supervision: when a rank dies, another group of ranks takes its place and is brought to where it was."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import psutil
+from ray.actor import ActorHandle
+
+from learner.group import LearnerGroup, RankLost
+from tandem.restarts import RestartBudget
+from tandem.rollout import Group
+from tandem.weights import PublishedWeights
+
+T = TypeVar("T")
+
+
+class SupervisedLearner:
+    """What `LearnerGroup` is, for as many restarts as `budget` allows; a context manager that ends the ranks.
+
+    `start` starts a group with the state in a folder, or from the base model: first with `saved`. A group that lost a rank is
+    replaced by one from the last checkpoint, which then repeats the updates since, from the same groups: an update is a function
+    of the state and the groups, so all is as it was, and what was being done is done again. The groups since the last checkpoint
+    are kept for that.
+    """
+
+    def __init__(self, start: Callable[[Path | None], LearnerGroup], budget: RestartBudget, saved: Path | None = None) -> None:
+        self._start, self._budget, self._saved = start, budget, saved
+        self._since: list[tuple[Sequence[Group], int]] = []
+        """what was learned after that"""
+        self._engines: list[ActorHandle] = []
+        """whom every group connects to"""
+        self._learner = start(saved)
+
+    def connect(self, engines: Sequence[ActorHandle]) -> None:
+        """See `LearnerGroup.connect`; groups that take this one's place connect to them too."""
+        self._surviving(lambda learner: learner.connect(engines))
+        self._engines = list(engines)
+
+    def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
+        """See `LearnerGroup.update`."""
+        learned = self._surviving(lambda learner: learner.update(groups, step))
+        self._since.append((groups, step))
+        return learned
+
+    def publish(self, version: int) -> PublishedWeights:
+        """See `LearnerGroup.publish`."""
+        return self._surviving(lambda learner: learner.publish(version))
+
+    def save(self, folder: Path) -> None:
+        """See `LearnerGroup.save`. Nothing relies on it before `checkpointed` is called."""
+
+        def save(learner: LearnerGroup) -> None:
+            for begun in folder.iterdir():  # by ranks of which one died
+                shutil.rmtree(begun) if begun.is_dir() else begun.unlink()
+            learner.save(folder)
+
+        self._surviving(save)
+
+    def checkpointed(self, folder: Path) -> None:
+        """What `save` wrote last is complete and lies in `folder`: restarts begin there."""
+        self._saved = folder
+        self._since.clear()
+
+    def export(self, path: Path) -> None:
+        """See `LearnerGroup.export`."""
+        self._surviving(lambda learner: learner.export(path))
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """See `LearnerGroup.processes`."""
+        return self._learner.processes()
+
+    def _surviving(self, work: Callable[[LearnerGroup], T]) -> T:
+        """What `work` returns, done again by another group whenever a rank died of it."""
+        while True:
+            try:
+                return work(self._learner)
+            except RankLost as lost:
+                self._replace(lost)
+
+    def _replace(self, lost: RankLost) -> None:
+        while True:
+            self._budget.spend("learner", lost)
+            self._learner.kill()
+            try:
+                self._learner = self._start(self._saved)
+                if self._engines:
+                    self._learner.connect(self._engines)
+                for groups, step in self._since:
+                    self._learner.update(groups, step)
+                return
+            except RankLost as again:
+                lost = again
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._learner.__exit__(kind, error, traceback)

@@ -1,0 +1,50 @@
+"""The processes of a run's parts: where each is, what host memory is used, and ending those of a lost part."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import psutil
+
+END_TIMEOUT_S = 20.0
+"""How long a killed process may take to be gone."""
+
+
+class Whereabouts(NamedTuple):
+    """Where a process runs."""
+
+    host: str
+    pid: int
+
+
+def whereabouts(pid: int | None = None) -> Whereabouts:
+    """Of this host's process `pid`, or of this one."""
+    return Whereabouts(socket.gethostname(), os.getpid() if pid is None else pid)
+
+
+def on_this_host(processes: Mapping[str, Whereabouts]) -> dict[str, psutil.Process]:
+    """Those of `processes` that run here, by the same names; psutil tells them from later ones with the same process id."""
+    found = {}
+    for name, (host, pid) in processes.items():
+        if host == socket.gethostname() and psutil.pid_exists(pid):
+            found[name] = psutil.Process(pid)
+    return found
+
+
+def end(processes: Iterable[psutil.Process]) -> None:
+    """Kills what is left of `processes` and waits until they are gone."""
+    left = [process for process in processes if process.is_running()]
+    for process in left:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(left, timeout=END_TIMEOUT_S)
+
+
+def host_memory_fraction() -> float:
+    """The share of this host's memory that is in use."""
+    return psutil.virtual_memory().percent / 100
