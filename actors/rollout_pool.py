@@ -49,8 +49,8 @@ class InFlight:
 class RolloutPool:
     """Starts `replicas` and spreads groups over them; a context manager that ends them.
 
-    They start all at once, or with `at_once` false one after the other. `junior_weights` say how often each junior is drawn. One
-    that dies is started again as `budget` allows, and the groups it was writing are given away anew (see
+    They start all at once, or with `at_once` false one after the other. `junior_weights` say how often each junior is drawn.
+    One that dies is started again as `budget` allows, and the groups it was writing are given away anew (see
     `actors.supervision.Crew`). Every method that waits for replicas raises `RolloutError` when one fails, `TimeoutError` when
     one is late, both naming it, and `GuardError` when they die too often.
     """
@@ -156,10 +156,9 @@ class RolloutPool:
                 if not in_flight and exhausted and (feed.ended or left_s <= 0):
                     break
                 patience_s = self._config.rollout.timeout_s if in_flight else math.inf
+                wait_s = min(left_s, patience_s)
                 try:
-                    future = feed.news.get(
-                        timeout=None if patience_s == left_s == math.inf else max(0.0, min(left_s, patience_s))
-                    )
+                    future = feed.news.get(timeout=None if wait_s == math.inf else max(0.0, wait_s))
                 except Empty:
                     if left_s <= patience_s:
                         break  # the deadline has passed

@@ -1,4 +1,4 @@
-"""Supervision of the rollout actors: calling them, noticing that one has died, and bringing it back with the present weights."""
+"""Supervision of the rollout actors: calling them, noticing that one died, and bringing it back with the present weights."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ class SupervisedLearner:
     """What `LearnerGroup` is, for as many restarts as `budget` allows; a context manager that ends the ranks.
 
     `start` starts a group with the state in a folder, or from the base model: first with `saved`. A group that lost a rank is
-    replaced by one from the last checkpoint, which then repeats the updates since, from the same groups: an update is a function
-    of the state and the groups, so all is as it was, and what was being done is done again. The groups since the last checkpoint
-    are kept for that.
+    replaced by one from the last checkpoint, which then repeats the updates since, from the same groups. An update is a
+    function of the state and the groups, so all is as it was; what was being done is done again. The groups since the last
+    checkpoint are kept in memory for that.
     """
 
     def __init__(self, start: Callable[[Path | None], LearnerGroup], budget: RestartBudget, saved: Path | None = None) -> None:

@@ -31,7 +31,10 @@ class RestartBudget:
         """restarts so far"""
 
     def spend(self, part: str, why: object) -> None:
-        """`part` is lost and shall be started again. Raises `GuardError`, naming what died how often, when that is too often."""
+        """`part` is lost, because of `why`, and shall be started again.
+
+        Raises `GuardError`, naming what died how often, when that is too often.
+        """
         reason = _in_short(why)
         with self._lock:
             now = self._clock()

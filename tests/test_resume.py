@@ -69,12 +69,10 @@ def whole(settings: Config, ray_session: None) -> Path:
 
 
 def rows(folder: Path) -> list[dict[str, float]]:
-    """Everything in metrics.jsonl but times and rates."""
+    """Everything in metrics.jsonl but times, rates and the machine's state."""
     logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [
-        {key: value for key, value in row.items() if not key.startswith(("time/", "host/")) and "_per_s" not in key}
-        for row in logged
-    ]
+    varies = ("time/", "host/", "rollout/tokens_per_s")
+    return [{key: value for key, value in row.items() if not key.startswith(varies)} for row in logged]
 
 
 def samples(folder: Path) -> list[dict[str, Any]]:
