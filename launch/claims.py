@@ -34,7 +34,7 @@ def claimed_file(folder: Path, suffix: str) -> Iterator[Path]:
     Removes what runs that died have left there.
     """
     for left in folder.glob(f"{PREFIX}*{suffix}"):
-        if _abandoned(left):
+        if abandoned(left):
             left.unlink(missing_ok=True)
     path = folder / f"{PREFIX}{uuid.uuid4().hex}{suffix}"
     hidden = path.with_name(f".{path.name}")
@@ -53,7 +53,7 @@ def claimed_folder(base: Path) -> Iterator[Path]:
     Removes the folders that runs that died have left there, and ends those of their processes that are left.
     """
     for left in base.glob(f"{FOLDER_PREFIX}*/{LOCK}"):
-        if _abandoned(left):
+        if abandoned(left):
             end(_processes_in(left.parent))
             shutil.rmtree(left.parent, ignore_errors=True)
     hidden = Path(tempfile.mkdtemp(prefix=f".{FOLDER_PREFIX}", dir=base))
@@ -75,7 +75,7 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _abandoned(path: Path) -> bool:
+def abandoned(path: Path) -> bool:
     """Whether nobody holds the lock on `path`; False for what belongs to another user or is gone."""
     try:
         descriptor = os.open(path, os.O_RDWR)

@@ -27,7 +27,8 @@ LONGEST_BASE = 20
 def ray_cluster(logs: Path) -> Iterator[None]:
     """Connects to the cluster in RAY_ADDRESS, or starts one on this machine and ends it again.
 
-    A private cluster first removes what those of dead runs have left.     After an error the private cluster's logs are kept in `logs`, since that is where an engine says why it died.
+    A private cluster first removes what those of dead runs have left. After an error its logs are kept in `logs`, since that is
+    where an engine says why it died.
     """
     if os.environ.get("RAY_ADDRESS"):
         ray.init(logging_level="ERROR")

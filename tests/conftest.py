@@ -107,6 +107,22 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def lockstep_settings(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """A short run of a tiny random model (see `lockstep_runs`)."""
+    from lockstep_runs import small_run
+
+    return small_run(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
+def whole_run(lockstep_settings: Config, ray_session: None) -> Path:
+    """The folder of that run, which nothing interrupted, on engines in lockstep."""
+    from lockstep_runs import run
+
+    return run(lockstep_settings)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one megabyte, where the tests may mount one."""

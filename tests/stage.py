@@ -14,6 +14,7 @@ from random_rollouts import random_groups
 from actors.rollout import GroupTask
 from tandem.processes import Whereabouts, whereabouts
 from tandem.rollout import FROZEN_VERSION, Group
+from tandem.weights import PublishedWeights, WeightLayout
 
 ADMITTED = 4
 SLOW, STUCK, UNLUCKY = 9, 10, 11
@@ -71,7 +72,12 @@ class Stage:
         await asyncio.sleep(3600 if replica == STUCK else 0)
         if isinstance(published, int):
             self.version = published
+        elif isinstance(published, PublishedWeights):
+            self.version = published.version
         return self.version
+
+    async def checksums(self, replica: int, author: int) -> list[str]:
+        return [str(self.version)]
 
     async def kv_usage(self, replica: int) -> dict[str, float]:
         return {"senior": replica / 10}
@@ -106,6 +112,27 @@ class StageReplica:
 
     def renew(self) -> None:
         """Stays with the stage."""
+
+
+class MortalReplica:
+    """A replica on a stage of its own, which dies with it and gets another."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def call(self, method: str, *arguments: Any) -> ray.ObjectRef:
+        return self._stage.call.remote(0, method, *arguments)
+
+    def kill(self) -> None:
+        ray.kill(self._stage)
+
+    def renew(self) -> None:
+        self._stage = new_stage()
+
+
+def published(version: int) -> PublishedWeights:
+    """What a learner announces."""
+    return PublishedWeights(version, "", WeightLayout(()), 0)
 
 
 def new_stage() -> Any:

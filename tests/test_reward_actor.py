@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import numpy as np
 import psutil
 import pytest
-import ray
+from monkey import titled
 
-from actors.reward import RewardActor, judge_groups
+from actors.reward import Judge, judge_groups
 from tandem.config import JudgeConfig
+from tandem.restarts import RestartBudget
 from tandem.rollout import EndReason, Group, Problem, Prompt, Rollout, Verdict
 
 
@@ -31,12 +31,12 @@ def workers() -> list[psutil.Process]:
 @pytest.mark.usefixtures("ray_session")
 def test_groups_get_judgements_and_workers_end_with_the_actor() -> None:
     before = set(workers())
-    actor: Any = ray.remote(num_cpus=0)(RewardActor).remote(JudgeConfig(workers=2))
+    judge = Judge(JudgeConfig(workers=2), RestartBudget(1))
     groups = [
         group("40", ["\\boxed{40}", "\\boxed{41}", "It is 40."]),
         group("\\sqrt{8}", ["\\boxed{2\\sqrt{2}}", "\\boxed{\\sqrt{8}}", "\\boxed{2.83}"]),
     ]
-    judge_groups(actor, groups, timeout_s=60)
+    judge_groups(judge, groups, timeout_s=60)
     assert groups[0].verdicts == [Verdict.CORRECT, Verdict.WRONG, Verdict.UNPARSABLE]
     assert groups[1].verdicts == [Verdict.CORRECT, Verdict.CORRECT, Verdict.WRONG]
     assert [judgement.score for judgement in groups[1].judgements] == [1.0, 1.0, 0.0]
@@ -44,8 +44,24 @@ def test_groups_get_judgements_and_workers_end_with_the_actor() -> None:
 
     started = set(workers()) - before
     assert len(started) == 2
-    ray.kill(actor)
+    judge.close()
     give_up = time.monotonic() + 10.0
     while started & set(workers()):
         assert time.monotonic() < give_up
         time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_reward_actor_that_dies_is_started_again_and_judges_everything() -> None:
+    budget, groups = RestartBudget(1), [group("40", ["\\boxed{40}", "\\boxed{41}"])]
+    judge = Judge(JudgeConfig(), budget)
+    judge_groups(judge, groups, timeout_s=60)
+    (first,) = judge.processes().values()
+    assert first in titled("RewardActor")(psutil.Process())
+    for expected in (1, 1):
+        if first.is_running():
+            first.kill()
+        groups[0].verdicts = []
+        judge_groups(judge, groups, timeout_s=60)
+        assert groups[0].verdicts == [Verdict.CORRECT, Verdict.WRONG] and budget.total == expected
+    judge.close()

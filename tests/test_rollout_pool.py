@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
 import numpy as np
 import pytest
 import ray
 from engine_pair import EnginePair
-from stage import ADMITTED, NEVER, SLOW, STUCK, UNLUCKY, StageReplica, events, new_stage
+from stage import ADMITTED, NEVER, SLOW, STUCK, UNLUCKY, MortalReplica, StageReplica, events, new_stage, published
 
 from actors.dispatch import FILL
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutError, RolloutPool
 from tandem.authors import Authors
 from tandem.config import Config, SamplingConfig
-from tandem.rollout import Problem, Prompt
+from tandem.guards import GuardError
+from tandem.restarts import RestartBudget
+from tandem.rollout import SENIOR, Group, Problem, Prompt
 from tandem.schedule import Schedule
 
 WORD = Schedule(0.5, 32)
@@ -137,11 +141,6 @@ def test_a_replica_that_fails_is_named(stage: Any, settings: Config) -> None:
         pool.generate(prompts("0.5", "fails"), 2, WORD, SAMPLING, "t")
 
 
-def test_a_replica_that_dies_is_named(ray_session: None, settings: Config) -> None:
-    with pool_of(new_stage(), settings, 0, 1) as pool, pytest.raises(RolloutError, match=r"actor 0 of 2 failed .*died"):
-        pool.generate(prompts("dies"), 2, WORD, SAMPLING, "t")
-
-
 def test_replicas_that_are_late_are_named(stage: Any, settings: Config) -> None:
     settings.rollout.timeout_s = settings.guard.publish_timeout_s = 0.3
     with pool_of(stage, settings, 0, STUCK, 2) as pool:
@@ -155,3 +154,71 @@ def test_a_start_that_fails_ends_the_others(stage: Any, settings: Config) -> Non
     with pytest.raises(RolloutError, match=r"(?s)actor 1 of 3 failed in 'start'.*an unlucky start"):
         pool_of(stage, settings, 0, UNLUCKY, 2)
     assert sorted(replica for replica, _ in events(stage, "closed")) == [0, 2, UNLUCKY]
+
+
+# Losses
+
+
+@pytest.fixture
+def mortals(ray_session: None) -> Iterator[list[MortalReplica]]:
+    """Two replicas that die one by one."""
+    replicas = [MortalReplica() for _ in range(2)]
+    yield replicas
+    for replica in replicas:
+        replica.kill()
+
+
+def versions(groups: Sequence[Group]) -> set[int]:
+    """Of the weights that the senior's tokens were sampled from."""
+    return {int(v) for group in groups for r in group.rollouts for v in r.weight_versions[r.authorship == SENIOR]}
+
+
+def test_the_groups_of_a_replica_that_dies_are_written_by_others(mortals: list[MortalReplica], settings: Config) -> None:
+    asked = prompts(*["0.1"] * 40)
+    with RolloutPool(settings, mortals) as pool:
+        finished = []
+        for index, group in pool.stream(asked, 2, WORD, SAMPLING, "t"):
+            finished.append((index, [rollout.id for rollout in group.rollouts]))
+            if len(finished) == 6:
+                mortals[0].kill()
+    assert sorted(finished) == [(i, [f"t/{i}/0", f"t/{i}/1"]) for i in range(40)]
+
+
+def test_a_replica_that_comes_back_has_the_last_published_weights(mortals: list[MortalReplica], settings: Config) -> None:
+    with RolloutPool(settings, mortals[:1]) as pool:
+        assert pool.receive_weights(published(5)) == [5]
+        mortals[0].kill()
+        assert versions(pool.generate(prompts("0", "0"), 2, WORD, SAMPLING, "t")) == {5}
+        mortals[0].kill()
+        assert pool.checksums(SENIOR) == [["5"]], "who is asked again is asked once it is back"
+
+
+def test_a_replica_that_comes_back_waits_for_weights_that_are_being_written(
+    mortals: list[MortalReplica], settings: Config
+) -> None:
+    with RolloutPool(settings, mortals[:1]) as pool, ThreadPoolExecutor() as threads:
+        pool.receive_weights(published(5))
+        pool.expect_weights()
+        mortals[0].kill()
+        writing = threads.submit(pool.generate, prompts("0", "0"), 2, WORD, SAMPLING, "t")
+        with pytest.raises(FutureTimeoutError):
+            writing.result(timeout=4)
+        pool.receive_weights(published(6))
+        assert versions(writing.result()) == {6}
+
+
+def test_replicas_that_die_again_and_again_end_the_run(mortals: list[MortalReplica], settings: Config) -> None:
+    budget = RestartBudget(1)
+    with (
+        RolloutPool(settings, mortals[:1], budget=budget) as pool,
+        pytest.raises(GuardError, match=r"\(rollout actor 0 2 times\).*max_restarts_per_hour=1"),
+    ):
+        pool.generate(prompts("dies"), 2, WORD, SAMPLING, "t")
+
+
+def test_an_error_is_no_death(mortals: list[MortalReplica], settings: Config) -> None:
+    budget = RestartBudget(1)
+    with RolloutPool(settings, mortals[:1], budget=budget) as pool:
+        with pytest.raises(RolloutError, match="no such thing"):
+            pool.generate(prompts("fails"), 2, WORD, SAMPLING, "t")
+        assert budget.total == 0 and len(pool.generate(prompts("0"), 2, WORD, SAMPLING, "t")) == 1

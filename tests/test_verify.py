@@ -119,14 +119,14 @@ def test_a_pattern_that_takes_for_ever_is_stopped_too() -> None:
     assert (late, soon) == (plain_judgement(Verdict.TIMEOUT), plain_judgement(Verdict.CORRECT, "5"))
 
 
-def test_a_worker_killed_while_judging_costs_that_answer_only() -> None:
+def test_what_a_killed_worker_was_judging_is_judged_again() -> None:
     with pool_and_processes(workers=1) as (pool, processes):
         pool.grade([SQUARE_ROOT])
         killer = threading.Timer(TIMEOUT_S / 2, lambda: [process.kill() for process in processes])
         killer.start()
         judgements = pool.grade([("9", boxed(ENDLESS)), SQUARE_ROOT])
         killer.join()
-    assert [judgement.verdict for judgement in judgements] == [Verdict.ERROR, Verdict.CORRECT]
+    assert [judgement.verdict for judgement in judgements] == [Verdict.TIMEOUT, Verdict.CORRECT]
 
 
 @pytest.mark.parametrize("answers_before", [0, 2], ids=["starting", "idle"])

@@ -1,0 +1,70 @@
+"""A run on engines in lockstep, of which one process of each kind is killed: it comes to exactly what it would have come to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import ray
+from lockstep import Lockstep
+from lockstep_runs import rows, run, samples, weights
+from monkey import Monkey, descendants, plan, titled, workers
+from ray.actor import ActorHandle
+
+from actors.replica import ActorReplica
+from actors.rollout_pool import RolloutPool
+from launch.claims import PREFIX, abandoned
+from launch.inputs import Inputs
+from tandem.config import Config
+from tandem.processes import Whereabouts, whereabouts
+from tandem.restarts import RestartBudget
+
+SEED = 7
+VICTIMS = {
+    "rollout actor": titled("LockstepActor"),
+    "learner rank": titled("Rank"),
+    "reward actor": titled("RewardActor"),
+    "reward worker": workers,
+}
+
+
+class LockstepActor(Lockstep):
+    """Engines in lockstep in a process of their own."""
+
+    def processes(self) -> dict[str, Whereabouts]:
+        return {"": whereabouts()}
+
+
+def start_two(inputs: Inputs, done: int, budget: RestartBudget) -> RolloutPool:
+    """Two rollout actors that can be killed."""
+    # Ray's workers do not know of the folders that pytest adds to the path.
+    path = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
+    actor = ray.remote(LockstepActor).options(num_cpus=0, runtime_env=path)
+
+    def make(before: int) -> ActorHandle:
+        return actor.remote(inputs.authors)
+
+    return RolloutPool(inputs.config, [ActorReplica(make) for _ in range(2)], budget=budget)
+
+
+def alive(titles: Sequence[str]) -> list[psutil.Process]:
+    """Processes of this one that have such titles."""
+    return [p for p in descendants(psutil.Process()) if any(title in " ".join(p.cmdline()) for title in titles)]
+
+
+def test_a_run_that_loses_one_of_each_kind_equals_one_that_loses_none(whole_run: Path, lockstep_settings: Config) -> None:
+    disturbed = whole_run.with_name("disturbed")
+    kills = plan(SEED, list(VICTIMS), first=1, last=3, longest_s=0.5)
+    with Monkey(os.getpid(), disturbed / "metrics.jsonl", kills, VICTIMS) as monkey:
+        run(replace(lockstep_settings, name=disturbed.name), start_two)
+    assert {killed.victim for killed in monkey.killed} == set(VICTIMS)
+    assert rows(disturbed) == rows(whole_run)
+    assert samples(disturbed) == samples(whole_run)
+    assert weights(disturbed, 4) == weights(whole_run, 4)
+    _, left = psutil.wait_procs(alive(["LockstepActor", "ray::Rank", "RewardActor", "verify.worker"]), timeout=10)
+    assert not left
+    assert not [path for path in Path("/dev/shm").glob(f"{PREFIX}*") if abandoned(path)]

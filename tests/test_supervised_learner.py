@@ -1,0 +1,88 @@
+"""A learner whose ranks die: whenever they do, its state goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from learner.group import LearnerError, RankLost
+from learner.supervised import SupervisedLearner
+from tandem.guards import GuardError
+from tandem.restarts import RestartBudget
+
+
+class Group:
+    """A learner whose state is the list of its updates, and whose ranks die at calls that `fates` says."""
+
+    def __init__(self, saved: Path | None, fates: Iterator[bool], disk: dict[Path | None, list[Any]]) -> None:
+        self._fates, self._disk = fates, disk
+        self._may_die()
+        self.state = [*disk[saved]]
+
+    def _may_die(self) -> None:
+        if next(self._fates, False):
+            raise RankLost("learner rank 0 of 1 failed: died")
+
+    def update(self, groups: list[int], step: int) -> dict[str, float]:
+        self.state.append((step, groups))
+        self._may_die()  # with the update half done
+        return {"sum": float(sum(groups))}
+
+    def publish(self, version: int) -> list[Any]:
+        self._may_die()
+        return [version, *self.state]
+
+    def save(self, folder: Path) -> None:
+        (folder / "half").write_text("")
+        self._may_die()
+        assert len(list(folder.iterdir())) == 1, "what a dead group left is gone"
+        self._disk[folder] = [*self.state]
+
+    def kill(self) -> None:
+        """It is dead."""
+
+
+def run(fates: list[bool], folder: Path, save_every: int, per_hour: int = 1000) -> list[Any]:
+    """What a run of six steps publishes."""
+    disk: dict[Path | None, list[Any]] = {None: []}
+    deaths = iter([False, *fates])  # the first start succeeds
+    learner: Any = SupervisedLearner(lambda saved: Group(saved, deaths, disk), RestartBudget(per_hour))  # type: ignore[arg-type,return-value]
+    seen: list[Any] = []
+    for step in range(1, 7):
+        seen.append(learner.update([step, 10 * step], step))
+        seen.append(learner.publish(step))
+        if save_every and step % save_every == 0:
+            (path := folder / str(step)).mkdir(exist_ok=True)
+            learner.save(path)
+            learner.checkpointed(path)
+    return seen
+
+
+@given(st.lists(st.booleans(), max_size=40), st.sampled_from([0, 1, 2, 3]))
+def test_whenever_ranks_die_the_run_publishes_the_same(
+    tmp_path_factory: pytest.TempPathFactory, fates: list[bool], save_every: int
+) -> None:
+    folders = [tmp_path_factory.mktemp("run") for _ in range(2)]
+    assert run(fates, folders[0], save_every) == run([], folders[1], save_every)
+
+
+def test_ranks_that_die_again_and_again_end_the_run(tmp_path: Path) -> None:
+    with pytest.raises(GuardError, match=r"4 losses within an hour \(learner 4 times\)"):
+        run([True] * 40, tmp_path, 0, per_hour=3)
+
+
+def test_what_is_no_death_is_raised_at_once() -> None:
+    class Broken(Group):
+        def update(self, groups: list[int], step: int) -> dict[str, float]:
+            raise LearnerError("a shape is wrong")
+
+    budget = RestartBudget(10)
+    learner: Any = SupervisedLearner(lambda saved: Broken(saved, iter(()), {None: []}), budget)  # type: ignore[arg-type,return-value]
+    with pytest.raises(LearnerError, match="a shape is wrong"):
+        learner.update([1], 1)
+    assert budget.total == 0
