@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psutil
@@ -142,7 +143,7 @@ class Crew:
             self._in_time(calls, timeout_s)
             for call in calls:
                 try:
-                    answers[call.replica] = self.answer(call, lambda call=call: ray.get(call.answer))  # type: ignore[misc]
+                    answers[call.replica] = self.answer(call, partial(ray.get, call.answer))
                 except ReplicaLost:
                     continue
         return [answers[replica] for replica in sorted(answers)]

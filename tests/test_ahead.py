@@ -14,7 +14,8 @@ from actors.ahead import WritesAhead
 from actors.dispatch import FILL
 from actors.in_turn import WritesInTurn
 from actors.rollout import GroupTask
-from actors.rollout_pool import RolloutError, RolloutPool
+from actors.rollout_pool import RolloutPool
+from actors.supervision import RolloutError
 from tandem.config import Config, SamplingConfig
 from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import Schedule

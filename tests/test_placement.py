@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.engine_spec import EngineSpec
-from actors.placement import engine_specs, share_of_cores
+from actors.placement import engine_specs, reseeded, share_of_cores
 from launch.local_cluster import choose_transport, gpu_share
 from tandem.authors import Authors, Junior, OwnVocabulary
 from tandem.config import Config, ConfigError
@@ -106,7 +106,9 @@ def test_no_two_engines_share_their_noise(settings: Config, trio: Authors) -> No
     for settings.seed in (1, 2):
         by_run += [spec.seed for spec in all_specs(settings, trio)]
         by_run += [spec.seed for specs in engine_specs(settings, trio, "cpu", first_version=20) for spec in specs]
-    assert len(set(by_run)) == 48, "nor do those of a run that goes on repeat the noise of its beginning"
+        for before in (1, 2):
+            by_run += [spec.seed for specs in engine_specs(settings, trio, "cpu") for spec in reseeded(specs, before)]
+    assert len(set(by_run)) == 96, "nor do those of a run that goes on, or that come after others, repeat earlier noise"
 
 
 @pytest.mark.parametrize(("schedule", "juniors", "engines"), [("word", 1, 2), ("word", 3, 4), ("solo", 3, 1)])

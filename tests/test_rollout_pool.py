@@ -17,7 +17,8 @@ from stage import ADMITTED, NEVER, SLOW, STUCK, UNLUCKY, MortalReplica, StageRep
 
 from actors.dispatch import FILL
 from actors.rollout import GroupTask
-from actors.rollout_pool import RolloutError, RolloutPool
+from actors.rollout_pool import RolloutPool
+from actors.supervision import RolloutError
 from tandem.authors import Authors
 from tandem.config import Config, SamplingConfig
 from tandem.guards import GuardError
