@@ -46,7 +46,7 @@ class RewardActor:
 class Judge:
     """The reward actor as the driver sees it: another is started when it dies, as `budget` allows."""
 
-    def __init__(self, config: JudgeConfig, verifier: str, budget: RestartBudget) -> None:
+    def __init__(self, config: JudgeConfig, budget: RestartBudget, verifier: str = "") -> None:
         self._config, self._verifier, self._budget = config, verifier, budget
         self._start()
 

@@ -97,7 +97,9 @@ class RolloutPool:
 
             return ActorReplica(make)
 
-        replicas = [replica(specs) for specs in engine_specs(config, authors, device, first_version=first_version, transport=transport)]
+        replicas = [
+            replica(specs) for specs in engine_specs(config, authors, device, first_version=first_version, transport=transport)
+        ]
         # Engines that share a GPU measure its free memory as they start: one after the other.
         at_once = not 0 < gpus_per_replica < 1
         return cls(config, replicas, junior_weights=authors.junior_weights, at_once=at_once, budget=budget)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import ray
 from rich.console import Console
 from rich.progress import Progress
 
-from actors.reward import RewardActor, judge_groups
+from actors.reward import Judge, judge_groups
 from actors.rollout_pool import RolloutPool
 from launch.entry import run
 from launch.local_cluster import gpu_share, ray_cluster
@@ -20,6 +18,7 @@ from tandem.config import Config, ConfigError, ScheduleConfig
 from tandem.data.pass_rates import PassRateFile
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
+from tandem.restarts import RestartBudget
 from tandem.rollout import Verdict
 from tandem.schedule import Schedule
 
@@ -46,9 +45,10 @@ def measure(config: Config) -> None:
 
     with ExitStack() as stack:
         stack.enter_context(ray_cluster(logs=path.with_suffix(".logs")))
-        pool = stack.enter_context(RolloutPool.of_engines(config, authors, gpus_per_replica=gpus))
-        judge: Any = ray.remote(num_cpus=0)(RewardActor).remote(config.judge, config.data.verifier)
-        stack.callback(ray.kill, judge)
+        budget = RestartBudget(config.guard.max_restarts_per_hour, console.print)
+        pool = stack.enter_context(RolloutPool.of_engines(config, authors, gpus_per_replica=gpus, budget=budget))
+        judge = Judge(config.judge, budget, config.data.verifier)
+        stack.callback(judge.close)
         progress = stack.enter_context(Progress(console=console))
         bar = progress.add_task("trying", total=len(todo))
         for start in range(0, len(todo), CHUNK):

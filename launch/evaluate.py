@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
 
-import ray
 from transformers.utils.logging import disable_progress_bar
 
-from actors.reward import RewardActor
+from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
 from launch.console import EvaluationConsole
 from launch.entry import run
@@ -24,6 +22,7 @@ from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.measures.reading import Pace, as_written, drift_scores, in_tokens_of, legibility_scores
 from tandem.measures.score import Score
+from tandem.restarts import RestartBudget
 from tandem.rollout import BASE_VERSION, Group
 from tandem.scoring import Reader
 from tandem.zoo.hub import model_directory
@@ -46,9 +45,10 @@ def evaluate(config: Config) -> None:
         console = stack.enter_context(EvaluationConsole())
         console.say(f"{folder.path}: {', '.join(measures)} of {authors.senior} on {len(prompts)} problems")
         stack.enter_context(ray_cluster(logs=folder.path / "logs"))
-        pool = stack.enter_context(RolloutPool.of_engines(config, authors, gpus_per_replica=gpus))
-        judge: Any = ray.remote(num_cpus=0)(RewardActor).remote(config.judge)
-        stack.callback(ray.kill, judge)
+        budget = RestartBudget(config.guard.max_restarts_per_hour, console.say)
+        pool = stack.enter_context(RolloutPool.of_engines(config, authors, gpus_per_replica=gpus, budget=budget))
+        judge = Judge(config.judge, budget, config.data.verifier)
+        stack.callback(judge.close)
         examination = Examination(
             config,
             authors,

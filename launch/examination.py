@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
-from actors.reward import judge_groups
+from actors.reward import Judge, judge_groups
 from actors.rollout_pool import RolloutPool
 from tandem import guards
 from tandem.authors import Authors
@@ -35,7 +34,7 @@ class Examination:
         config: Config,
         authors: Authors,
         pool: RolloutPool,
-        judge: Any,
+        judge: Judge,
         prompts: Sequence[Prompt],
         *,
         version: int,

@@ -138,7 +138,7 @@ def started(inputs: Inputs, start_engines: StartsEngines = start_engines) -> Ite
         state = checkpoint.state() if checkpoint else State(BASE_VERSION, START)
         rollouts = stack.enter_context(start_engines(inputs, state.step, budget))
         learner.connect(rollouts.actors)
-        judge = Judge(config.judge, config.data.verifier, budget)
+        judge = Judge(config.judge, budget, config.data.verifier)
         stack.callback(judge.close)
         frozen = rollouts.checksums(JUNIOR)
         if checkpoint:

@@ -19,8 +19,8 @@ DECIMALS = 4
 
 
 def transcript(step: int, group: Group, index: int, tokenizer: PreTrainedTokenizerBase, *, held_out: bool) -> Transcript:
-    """Rollout `index` of a judged group of training step `step`; one on a held-out problem has the verifier's score for a reward,
-    and no advantage.
+    """Rollout `index` of a judged group of training step `step`; one on a held-out problem has the verifier's score for a
+    reward, and no advantage.
     """
     rollout, problem, judgement = group.rollouts[index], group.prompt.problem, group.judgements[index]
     texts = pieces(rollout.token_ids.tolist(), tokenizer)

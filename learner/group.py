@@ -47,9 +47,9 @@ class LearnerGroup:
 
     Starts `config.learner.ranks` ranks with `gpus_per_rank` GPUs each (0: they run on the CPU and share its cores) from the
     model at `model_path`, with the state that `save` left in the folder `saved` if one is given, on however many ranks. They
-    publish by `transport`; through shared memory in the file `segment`, which is left behind when the ranks fail, or in a file of
-    the group's own. `sentinel_id` is the id that the engines mask, or None if they mask none. Every method waits for all ranks, at
-    most `config.learner.timeout_s`, and raises `LearnerError` naming the rank that failed, or `RankLost` where it died.
+    publish by `transport`; through shared memory in the file `segment`, which is left behind when the ranks fail, or in one of
+    the group's own. `sentinel_id` is the id that the engines mask, or None if they mask none. Every method waits for all ranks,
+    at most `config.learner.timeout_s`, and raises `LearnerError` naming the rank that failed, or `RankLost` where it died.
     """
 
     def __init__(
