@@ -61,7 +61,7 @@ def test_a_reward_actor_that_dies_is_started_again_and_judges_everything() -> No
     for expected in (1, 1):
         if first.is_running():
             first.kill()
-        groups[0].verdicts = []
+        groups[0].judgements = []
         judge_groups(judge, groups, timeout_s=60)
         assert groups[0].verdicts == [Verdict.CORRECT, Verdict.WRONG] and budget.total == expected
     judge.close()
