@@ -6,10 +6,13 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from textwrap import shorten
 
 from tandem.guards import GuardError
 
 HOUR_S = 3600.0
+WIDTH = 160
+"""Characters that are told of why something died."""
 
 
 class RestartBudget:
@@ -53,6 +56,6 @@ class RestartBudget:
 
 
 def _in_short(why: object) -> str:
-    """The line that says most of an error that Ray has wrapped in a traceback: the last."""
+    """The line that says most of an error that Ray has wrapped in a traceback: the last, cut where it gets long."""
     lines = [line.strip() for line in str(why).splitlines() if line.strip()]
-    return lines[-1] if lines else type(why).__name__
+    return shorten(lines[-1], WIDTH, placeholder=" ...") if lines else type(why).__name__

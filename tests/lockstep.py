@@ -69,7 +69,11 @@ class Lockstep:
         return AT_A_TIME
 
     def write_group(self, task: GroupTask) -> Group:
+        # Sums in the same order in every process: Ray's have one thread.
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         rollouts = [self._write(task, *identity) for identity in zip(task.rollout_ids, task.seeds, strict=True)]
+        torch.set_num_threads(threads)
         return Group(task.prompt, rollouts)
 
     def _write(self, task: GroupTask, rollout_id: str, seed: int) -> Rollout:
