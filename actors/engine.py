@@ -75,7 +75,9 @@ class Engine:
             enforce_eager=spec.enforce_eager,
             kv_cache_memory_bytes=int(spec.kv_cache_gib * 2**30) if on_cpu else None,
             gpu_memory_utilization=spec.gpu_memory_fraction,
-            distributed_executor_backend=BoundExecutor if on_cpu else None,
+            tensor_parallel_size=len(spec.gpus) or 1,
+            # Not Ray, which vLLM would take in a placement group: it holds no place for the workers.
+            distributed_executor_backend=BoundExecutor if on_cpu else "mp" if len(spec.gpus) > 1 else "uni",
             # Log-probabilities of the very distribution that is sampled from: temperature applied, a sentinel excluded.
             logprobs_mode="processed_logprobs",
             **self._turn_ending(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,8 @@ class EngineSpec:
     kv_cache_gib: float = 0.25
     """KV cache, on CPU"""
     gpu_memory_fraction: float = 0.25
+    gpus: tuple[int, ...] = ()
+    """which of the GPUs that its actor sees it takes, spreading its model over them; empty: it shares the first"""
     enforce_eager: bool = True
     transport: str = SHM
     """how a learner's weights come to a senior's engine"""
@@ -73,7 +76,15 @@ class EngineSpec:
     def of(cls, vllm_config: VllmConfig) -> EngineSpec:
         """The spec that an engine's configuration carries. Raises `KeyError` in an engine that was started without one."""
         fields = dict(vllm_config.additional_config[_KEY])
-        return cls(**{**fields, "cores": tuple(fields["cores"]), "eos_ids": tuple(fields["eos_ids"])})
+        return cls(
+            **{**fields, "cores": tuple(fields["cores"]), "eos_ids": tuple(fields["eos_ids"]), "gpus": tuple(fields["gpus"])}
+        )
+
+
+def visible_gpus(gpus: Sequence[int], actors: str) -> str:
+    """CUDA_VISIBLE_DEVICES for an engine that takes `gpus` among those of its actor, whose own value is `actors`."""
+    names = actors.split(",")
+    return ",".join(names[gpu] for gpu in gpus)
 
 
 def pack_boundaries(table: np.ndarray) -> str:

@@ -8,23 +8,39 @@ from dataclasses import replace
 
 from actors.engine_spec import EngineSpec, pack_boundaries
 from tandem.authors import Authors
-from tandem.config import Config
+from tandem.config import Config, RolloutConfig
 from tandem.rollout import BASE_VERSION, JUNIOR, SENIOR
 from tandem.schedules import needs_junior
 from tandem.weights import SHM
 
+NO_GPU = 0.5
+"""The share of a GPU that an engine without one is said to take: it has no effect, but vLLM accepts no 0."""
+Cores = Sequence[tuple[int, ...]]
+"""For each engine of a run, the CPU cores that it is bound to."""
+
 
 def engine_specs(
-    config: Config, authors: Authors, device: str, *, first_version: int = BASE_VERSION, transport: str = SHM
+    config: Config,
+    authors: Authors,
+    device: str,
+    *,
+    first_version: int = BASE_VERSION,
+    transport: str = SHM,
+    cores: Cores = (),
+    own_gpus: bool = False,
 ) -> list[list[EngineSpec]]:
     """For each replica, the engines to start: the senior's, whose weights come by `transport`, then each junior's unless no
     junior ever writes.
 
-    Engines of a run that goes on from `first_version` draw other noise than those that it began with.
+    Engines of a run that goes on from `first_version` draw other noise than those that it began with. Without `cores` the
+    engines divide those of this machine. With `own_gpus` each takes the next of its replica's GPUs, as many as its
+    tensor-parallel size; otherwise they share one.
     """
     each = engines_per_replica(config)
     engines = config.rollout.replicas * each
-    cores = sorted(os.sched_getaffinity(0))[: config.mode.cpu_cores or None]
+    mine = sorted(os.sched_getaffinity(0))[: config.mode.cpu_cores or None]
+    cores = cores or [share_of_cores(mine, index, engines) for index in range(engines)]
+    rollout = config.rollout
 
     # A scheduler that ends turns at the right token leaves nobody waiting for the tokens before it. A sentinel comes late, and
     # where weights change within a turn, a token must be told of while its version is still the engine's.
@@ -51,11 +67,12 @@ def engine_specs(
             packed_boundaries=pack_boundaries(boundaries),
             vocabulary=len(boundaries),
             device=device,
-            cores=share_of_cores(cores, index, engines),
-            kv_cache_gib=config.rollout.kv_cache_gib,
+            cores=cores[index],
+            kv_cache_gib=rollout.kv_cache_gib,
             transport=SHM if place else transport,
-            gpu_memory_fraction=config.rollout.gpu_memory_fraction,
-            enforce_eager=config.rollout.enforce_eager,
+            gpu_memory_fraction=(rollout.junior_gpu_memory_fraction if place else rollout.gpu_memory_fraction) or NO_GPU,
+            gpus=engine_gpus(rollout, place) if own_gpus else (),
+            enforce_eager=rollout.enforce_eager,
         )
 
     return [[spec(first + place) for place in range(each)] for first in range(0, engines, each)]
@@ -64,6 +81,13 @@ def engine_specs(
 def reseeded(specs: Sequence[EngineSpec], before: int) -> list[EngineSpec]:
     """`specs` for the engines of a rollout actor that comes after `before` others: they must not draw those' noise again."""
     return [replace(spec, seed=(spec.seed + before * 500_000_003) % 2**32) for spec in specs]
+
+
+def engine_gpus(rollout: RolloutConfig, place: int) -> tuple[int, ...]:
+    """Which of its replica's GPUs engine `place` takes, the senior's first."""
+    senior, junior = rollout.senior_tensor_parallel, rollout.junior_tensor_parallel
+    first = senior + (place - 1) * junior if place else 0
+    return tuple(range(first, first + (junior if place else senior)))
 
 
 def engines_per_replica(config: Config) -> int:

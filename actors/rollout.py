@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import AutoTokenizer
 
-from actors.engine_spec import EngineSpec
+from actors.engine_spec import EngineSpec, visible_gpus
 from tandem.authors import draw_junior, noise_seed
 from tandem.byte_level import ByteLevel
 from tandem.cogen import Limits, Session, cogenerate
@@ -68,11 +69,14 @@ class RolloutActor:
         from actors.engine import Engine, quiet_environment
 
         quiet_environment()
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         # On a GPU one after the other, since an engine measures the free memory while it starts.
         at_once = asyncio.Semaphore(1 if self._senior.device == "cuda" else len(self._specs))
 
         async def start_one(key: EngineKey, spec: EngineSpec) -> None:
             async with at_once:
+                if spec.gpus:  # the engine's processes inherit it; its siblings start before or after
+                    os.environ["CUDA_VISIBLE_DEVICES"] = visible_gpus(spec.gpus, gpus)
                 engine = self._engines[key] = await asyncio.to_thread(Engine, spec)
             self._slots[key] = asyncio.Semaphore(engine.rollouts_that_fit)
 

@@ -16,11 +16,12 @@ from typing import Self
 import psutil
 import ray
 from ray.actor import ActorHandle
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.dispatch import Dispatch
 from actors.engine_spec import EngineSpec
 from actors.feed import Feed
-from actors.placement import engine_specs, reseeded
+from actors.placement import Cores, engine_specs, reseeded
 from actors.replica import ActorReplica, Replica
 from actors.rollout import GroupTask, RolloutActor
 from actors.supervision import Call, Crew, ReplicaLost
@@ -83,23 +84,27 @@ class RolloutPool:
         first_version: int = BASE_VERSION,
         transport: str = SHM,
         budget: RestartBudget | None = None,
+        cores: Cores = (),
+        seats: Sequence[PlacementGroupSchedulingStrategy] = (),
     ) -> RolloutPool:
         """`config.rollout.replicas` rollout actors with `gpus_per_replica` GPUs each (0: their engines run on the CPU, bound to
-        cores of their own as far as there are any), for a run that goes on from version `first_version` of the weights. Those
-        of the seniors come by `transport`.
+        `cores`, or to cores of this machine of their own as far as there are any), each where its seat says, for a run that
+        goes on from version `first_version` of the weights. Those of the seniors come by `transport`.
         """
-        device = "cuda" if gpus_per_replica else "cpu"
-        actor = ray.remote(RolloutActor).options(num_cpus=0, num_gpus=gpus_per_replica, max_concurrency=CONCURRENT_GROUPS)
+        device, own_gpus = "cuda" if gpus_per_replica else "cpu", gpus_per_replica > 1
+        options = {"num_cpus": 0, "num_gpus": gpus_per_replica, "max_concurrency": CONCURRENT_GROUPS}
+        actor = ray.remote(RolloutActor)
 
-        def replica(specs: Sequence[EngineSpec]) -> Replica:
+        def replica(specs: Sequence[EngineSpec], seat: PlacementGroupSchedulingStrategy | None) -> Replica:
             def make(before: int) -> ActorHandle:
-                return actor.remote(reseeded(specs, before))
+                return actor.options(**options, scheduling_strategy=seat).remote(reseeded(specs, before))
 
             return ActorReplica(make)
 
-        replicas = [
-            replica(specs) for specs in engine_specs(config, authors, device, first_version=first_version, transport=transport)
-        ]
+        specs = engine_specs(
+            config, authors, device, first_version=first_version, transport=transport, cores=cores, own_gpus=own_gpus
+        )
+        replicas = [replica(engines, seat) for engines, seat in zip(specs, seats or [None] * len(specs), strict=True)]
         # Engines that share a GPU measure its free memory as they start: one after the other.
         at_once = not 0 < gpus_per_replica < 1
         return cls(config, replicas, junior_weights=authors.junior_weights, at_once=at_once, budget=budget)

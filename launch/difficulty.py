@@ -12,12 +12,14 @@ from rich.progress import Progress
 from actors.reward import Judge, judge_groups
 from actors.rollout_pool import RolloutPool
 from launch.entry import run
-from launch.local_cluster import gpu_share, ray_cluster
+from launch.local_cluster import ray_cluster
+from launch.plan import machine_plan
 from tandem.authors import load_authors
 from tandem.config import Config, ConfigError, ScheduleConfig
 from tandem.data.pass_rates import PassRateFile
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
+from tandem.plan.run_plan import planned
 from tandem.restarts import RestartBudget
 from tandem.rollout import Verdict
 from tandem.schedule import Schedule
@@ -32,7 +34,9 @@ def measure(config: Config) -> None:
     if not config.data.pass_rates:
         raise ConfigError("data.pass_rates is empty: name the file to write")
     config = replace(config, schedule=ScheduleConfig(name="solo"))
-    gpus, path, count = gpu_share(config), Path(config.data.pass_rates).expanduser(), config.data.difficulty_rollouts
+    plan = machine_plan(config, learns=False)
+    config, gpus = planned(config, plan), plan.gpus_per_replica
+    path, count = Path(config.data.pass_rates).expanduser(), config.data.difficulty_rollouts
     authors, file, console = load_authors(config), PassRateFile(path), Console()
     data = replace(config.data, pass_rates="")
     problems = load_problems(data, config.seed, authors.tokenizer, authors.junior_tokenizers).catalogue

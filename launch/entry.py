@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -59,8 +60,9 @@ def run(main: Callable[[Config], None], amend: Amend = lambda composed, override
     """Composes the configuration from conf/ and the command line, has it amended, checks it, and calls `main` with it.
 
     Exits with 2 and a message, before anything starts, when the configuration or the data cannot be used; with 130 after
-    Ctrl-C.
+    Ctrl-C or SIGTERM.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ray, Slurm and Kubernetes stop a job
     # Hydra would otherwise print its own trace and exit with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     ConfigStore.instance().store(name="schema", node=Config)

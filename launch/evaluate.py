@@ -14,14 +14,16 @@ from launch.console import EvaluationConsole
 from launch.entry import run
 from launch.evaluation_folder import EvaluationFolder
 from launch.examination import Examination
-from launch.local_cluster import gpu_share, ray_cluster
+from launch.local_cluster import ray_cluster
 from launch.measured_run import senior_of, settings_of_run
+from launch.plan import machine_plan
 from tandem.authors import Authors, load_authors, with_senior
 from tandem.config import Config, ConfigError, ScheduleConfig
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.measures.reading import Pace, as_written, drift_scores, in_tokens_of, legibility_scores
 from tandem.measures.score import Score
+from tandem.plan.run_plan import planned
 from tandem.restarts import RestartBudget
 from tandem.rollout import BASE_VERSION, Group
 from tandem.scoring import Reader
@@ -35,7 +37,9 @@ def evaluate(config: Config) -> None:
         raise ConfigError(f"junior={config.junior}: a senior is measured with one junior at a time; name one")
     if not config.junior_translation:  # the engines are for the schedules that are measured, not for one to train with
         config = replace(config, schedule=ScheduleConfig(name="solo"))
-    gpus, authors = gpu_share(config, learns=False), measured_authors(config)
+    plan = machine_plan(config, learns=False)
+    config, gpus = planned(config, plan), plan.gpus_per_replica
+    authors = measured_authors(config)
     problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers)
     held_out = problems.held_out(config.eval.problems)
     prompts, _ = encode(held_out, authors.tokenizer, config.data, authors.junior_tokenizers)

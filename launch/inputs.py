@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from launch.checkpoints import Checkpoint
-from launch.local_cluster import choose_transport, gpu_share
+from launch.local_cluster import choose_transport
+from launch.plan import run_plan
 from launch.resume import find_resumption
 from launch.run_folder import RunFolder
 from tandem.authors import Authors, load_authors
 from tandem.config import Config, ConfigError
 from tandem.data.problems import ProblemSet, load_problems
 from tandem.data.prompts import encode
+from tandem.plan.run_plan import RunPlan, planned
 from tandem.rollout import Prompt
 
 OFFLINE = ("drift", "legibility")
@@ -23,8 +25,8 @@ class Inputs:
     """What `read_inputs` found."""
 
     config: Config
-    gpus: float
-    """of every rollout replica and every learner rank"""
+    plan: RunPlan
+    """where engines and learner go"""
     transport: str
     """how weights reach the engines"""
     authors: Authors
@@ -38,16 +40,21 @@ class Inputs:
 
 
 def read_inputs(config: Config) -> Inputs:
-    """What a run as `config` says begins with. Raises `ConfigError` for what cannot be used."""
+    """What a run as `config` says begins with, on this machine or in the Ray cluster that this process is connected to.
+
+    Raises `ConfigError` for what cannot be used.
+    """
     check_measures(config)
-    gpus, resumption = gpu_share(config), find_resumption(config)
-    transport = choose_transport(config.learner.transport, gpus)
+    plan = run_plan(config)
+    config = planned(config, plan)
+    resumption = find_resumption(config)
+    transport = choose_transport(config.learner.transport, plan.gpus_per_rank, sum(node.gpus for node in plan.nodes))
     folder, authors = RunFolder(config, resumption), load_authors(config)
     problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers)
     held_out, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data, authors.junior_tokenizers)
     problems.train.batch(0, config.rollout.prompts_per_step)  # so that too few problems are an error now
     checkpoint, warnings = resumption.checkpoint, resumption.warnings
-    return Inputs(config, gpus, transport, authors, problems, held_out, folder, checkpoint, warnings)
+    return Inputs(config, plan, transport, authors, problems, held_out, folder, checkpoint, warnings)
 
 
 def check_measures(config: Config) -> None:

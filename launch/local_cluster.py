@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import tempfile
@@ -14,13 +13,25 @@ from pathlib import Path
 import ray
 import torch
 
-from actors.placement import engines_per_replica
 from launch.claims import claimed_folder
-from tandem.config import Config, ConfigError
+from tandem.config import ConfigError
 from tandem.weights import IPC, NCCL, SHM
 
 LONGEST_BASE = 20
 """Characters of a temporary directory's path that leave room for Ray's socket names."""
+
+
+@contextmanager
+def given_cluster() -> Iterator[None]:
+    """Connects to the cluster in RAY_ADDRESS if that is set and this process is not connected yet."""
+    if ray.is_initialized() or not os.environ.get("RAY_ADDRESS"):
+        yield
+        return
+    ray.init(logging_level="ERROR")
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 @contextmanager
@@ -31,14 +42,8 @@ def ray_cluster(logs: Path) -> Iterator[None]:
     where an engine says why it died.
     """
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(logging_level="ERROR")
-        try:
-            nodes = sum(node["Alive"] for node in ray.nodes())
-            if nodes > 1:
-                raise ConfigError(f"mode.name=local: the cluster at RAY_ADDRESS has {nodes} nodes, and a run needs one")
+        with given_cluster():
             yield
-        finally:
-            ray.shutdown()
         return
     # Ray's sockets lie some 70 characters deeper, and the path of a Unix socket may have only 107.
     base = tempfile.gettempdir()
@@ -69,38 +74,6 @@ def _private_cluster(folder: Path, logs: Path) -> Iterator[None]:
         ray.shutdown()
         del os.environ["TMPDIR"]
         os.environ |= {"TMPDIR": elsewhere} if elsewhere else {}
-
-
-def gpu_share(config: Config, *, learns: bool = True) -> float:
-    """The GPUs of every rollout replica and, if the run `learns`, every learner rank: this machine's, divided among them; 0 on
-    the CPU.
-
-    Raises `ConfigError` when mode.device=cuda and there is none, when several ranks would have to share one, when the engines
-    on one ask for more memory than it has, and when the installed vLLM has no CPU engine although there is no GPU to use.
-    """
-    gpus = torch.cuda.device_count() if config.mode.device != "cpu" else 0
-    if not gpus:
-        if config.mode.device == "cuda":
-            raise ConfigError("mode.device=cuda: there is no GPU that torch can use; choose mode.device=cpu")
-        if not has_cpu_engines():
-            raise ConfigError(
-                f"mode.device={config.mode.device}: the installed vLLM runs on GPUs only; use requirements-cpu.txt"
-            )
-        return 0.0
-    claims = config.rollout.replicas + config.learner.ranks * learns
-    each = math.ceil(claims / gpus)  # a share must lie on one GPU
-    if learns and each > 1 and config.learner.ranks > 1:
-        raise ConfigError(
-            f"learner.ranks={config.learner.ranks}: {gpus} GPUs are too few for {claims} replicas and ranks, and NCCL lets no "
-            "two ranks share one; use learner.ranks=1 or fewer replicas"
-        )
-    engines = engines_per_replica(config) * min(each, config.rollout.replicas)
-    if engines * config.rollout.gpu_memory_fraction >= 1:
-        raise ConfigError(
-            f"rollout.gpu_memory_fraction={config.rollout.gpu_memory_fraction}: up to {engines} engines share a GPU; give less "
-            f"than {1 / engines:.2f}, and leave memory for the learner"
-        )
-    return 1 / each
 
 
 def choose_transport(asked: str, share: float, gpus: int | None = None) -> str:

@@ -18,8 +18,10 @@ from launch.checkpoints import Checkpoint, State
 from launch.claims import claimed_file
 from launch.console import TrainingConsole
 from launch.inputs import Inputs
+from launch.plan import print_plan
 from launch.run_folder import RunFolder
 from launch.sealed import disk_full, written_aside
+from launch.seats import Seats, reserved
 from launch.watchdog import Watchdog
 from launch.writing import group_source
 from learner.group import LearnerGroup, segment_path
@@ -31,8 +33,9 @@ from tandem.processes import host_memory_fraction
 from tandem.restarts import RestartBudget
 from tandem.rollout import BASE_VERSION, JUNIOR, Prompt
 from tandem.staleness import START
+from tandem.weights import SHM
 
-StartsEngines = Callable[[Inputs, int, RestartBudget], RolloutPool]
+StartsEngines = Callable[[Inputs, int, RestartBudget, Seats], RolloutPool]
 
 
 @dataclass(frozen=True)
@@ -89,27 +92,30 @@ class Parts:
             )
 
 
-def start_engines(inputs: Inputs, done: int, budget: RestartBudget) -> RolloutPool:
-    """The engines of a run that goes on after step `done`."""
+def start_engines(inputs: Inputs, done: int, budget: RestartBudget, seats: Seats) -> RolloutPool:
+    """The engines of a run that goes on after step `done`, on their seats."""
     return RolloutPool.of_engines(
         inputs.config,
         inputs.authors,
-        gpus_per_replica=inputs.gpus,
+        gpus_per_replica=inputs.plan.gpus_per_replica,
         first_version=done,
         transport=inputs.transport,
         budget=budget,
+        cores=seats.engine_cores,
+        seats=seats.replicas,
     )
 
 
-def start_learner(inputs: Inputs, segment: Path, saved: Path | None) -> LearnerGroup:
-    """The learner with the state in `saved`, or the base model's, publishing in `segment`."""
+def start_learner(inputs: Inputs, segment: Path, seats: Seats, saved: Path | None) -> LearnerGroup:
+    """The learner with the state in `saved`, or the base model's, on its seats, publishing in `segment`."""
     return LearnerGroup(
         inputs.config,
         str(inputs.authors.senior),
         inputs.authors.sentinel,
         saved=saved,
         segment=segment,
-        gpus_per_rank=inputs.gpus,
+        gpus_per_rank=inputs.plan.gpus_per_rank,
+        seats=seats.ranks,
         transport=inputs.transport,
     )
 
@@ -122,8 +128,11 @@ def started(inputs: Inputs, start_engines: StartsEngines = start_engines) -> Ite
     frozen junior has changed.
     """
     config, authors, folder, checkpoint = inputs.config, inputs.authors, inputs.folder, inputs.checkpoint
-    console = TrainingConsole(config.steps)
+    plan, console = inputs.plan, TrainingConsole(config.steps)
     with ExitStack() as stack:
+        if plan.mode == "cluster" or plan.on_gpus:
+            print_plan(plan, console.console)
+        seats = stack.enter_context(reserved(plan, authors, config.mode.cpu_cores, shares_memory=inputs.transport == SHM))
         console.say(f"run folder {folder.path}; senior {authors.senior}; {inputs.problems.left_out}")
         for warning in inputs.warnings:
             console.say(warning)
@@ -133,10 +142,10 @@ def started(inputs: Inputs, start_engines: StartsEngines = start_engines) -> Ite
         saved = checkpoint.learner if checkpoint else None
         segment = stack.enter_context(claimed_file(segment_path().parent, ".weights"))
         budget = RestartBudget(config.guard.max_restarts_per_hour, console.say)
-        learner = stack.enter_context(SupervisedLearner(partial(start_learner, inputs, segment), budget, saved))
+        learner = stack.enter_context(SupervisedLearner(partial(start_learner, inputs, segment, seats), budget, saved))
         console.say(f"starting the engines of {config.rollout.replicas} rollout actors ...")
         state = checkpoint.state() if checkpoint else State(BASE_VERSION, START)
-        rollouts = stack.enter_context(start_engines(inputs, state.step, budget))
+        rollouts = stack.enter_context(start_engines(inputs, state.step, budget, seats))
         learner.connect(rollouts.actors)
         judge = Judge(config.judge, budget, config.data.verifier)
         stack.callback(judge.close)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from omegaconf import OmegaConf
 
 from launch.checkpoints import Checkpoint, Checkpoints, is_checkpoint, packages
+from launch.nodes import in_submitted_job
 from launch.sealed import fault
 from tandem.config import Config, ConfigError, keys, load
 
@@ -32,6 +33,8 @@ FREE = (
     "resume",
     "cache_dir",
     "mode",
+    "cluster",
+    "plan_only",
     "judge.workers",
     "judge.timeout_s",
     "judge.step_timeout_s",
@@ -40,6 +43,9 @@ FREE = (
     "rollout.max_in_flight",
     "rollout.kv_cache_gib",
     "rollout.gpu_memory_fraction",
+    "rollout.junior_gpu_memory_fraction",
+    "rollout.senior_tensor_parallel",
+    "rollout.junior_tensor_parallel",
     "rollout.enforce_eager",
     "rollout.turn_end",
     "rollout.timeout_s",
@@ -78,6 +84,12 @@ NEW = Resumption()
 """Another run than all before."""
 
 
+def runs_folder(config: Config) -> Path:
+    """Where run folders are. The working directory of a submitted job is a copy that Ray removes, so not below that."""
+    base = Path.home() if in_submitted_job() else Path()
+    return (base / Path(config.log.dir).expanduser()).resolve()
+
+
 def find_resumption(config: Config) -> Resumption:
     """What `config.resume` comes to; a checkpoint that is not intact is passed over for the one before it, with a warning.
 
@@ -88,7 +100,7 @@ def find_resumption(config: Config) -> Resumption:
     if config.resume == AUTO:
         if not config.name:
             raise ConfigError("resume=auto: say which run is to go on with name=NAME, or give its folder: resume=PATH")
-        given = Path(config.log.dir).expanduser().resolve() / config.name
+        given = runs_folder(config) / config.name
     else:
         given = Path(config.resume).expanduser().resolve()
     single = is_checkpoint(given)

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from launch.boards import boards
 from launch.checkpoints import Checkpoints
-from launch.resume import NEW, Resumption
+from launch.resume import NEW, Resumption, runs_folder
 from launch.run_record import JsonLines
 from launch.transcript import transcript
 from tandem.config import Config, ConfigError
@@ -36,7 +36,7 @@ class RunFolder:
     def __init__(self, config: Config, resumption: Resumption = NEW) -> None:
         name = config.name or f"{datetime.now():%Y%m%d-%H%M%S}-{config.schedule.name}"
         self._config, self._resumption = config, resumption
-        self.path = resumption.run or Path(config.log.dir).expanduser().resolve() / name
+        self.path = resumption.run or runs_folder(config) / name
         self.checkpoints = Checkpoints(self.path / "checkpoints", config.checkpoint)
         self.rows: list[dict[str, float]] = []
         """the metrics of all steps, those before a resumption too"""

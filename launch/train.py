@@ -6,8 +6,9 @@ from actors.reward import judge_groups
 from launch.entry import run
 from launch.evaluation import due, evaluate
 from launch.inputs import read_inputs
-from launch.local_cluster import ray_cluster
+from launch.local_cluster import given_cluster, ray_cluster
 from launch.parts import Parts, started
+from launch.plan import show_plan
 from tandem import guards
 from tandem.config import Config
 from tandem.dynamic_sampling import sample
@@ -20,12 +21,16 @@ from tandem.staleness import mean_staleness
 
 
 def train(config: Config) -> None:
-    """Trains the senior as `config` says and leaves everything in the run folder."""
-    inputs = read_inputs(config)
-    with inputs.folder as folder, ray_cluster(logs=folder.path / "logs"), started(inputs) as parts:
-        learn(parts)
-        if config.log.export:
-            parts.learner.export(folder.senior)
+    """Trains the senior as `config` says and leaves everything in the run folder; with `plan_only`, shows the plan instead."""
+    if config.plan_only:
+        show_plan(config)
+        return
+    with given_cluster():
+        inputs = read_inputs(config)
+        with inputs.folder as folder, ray_cluster(logs=folder.path / "logs"), started(inputs) as parts:
+            learn(parts)
+            if config.log.export:
+                parts.learner.export(folder.senior)
     accuracies = [row["solo/accuracy"] for row in folder.rows if "solo/accuracy" in row]
     change = " before, ".join(f"{accuracy:.3f}" for accuracy in (accuracies[0], accuracies[-1]))
     say = parts.console.say

@@ -15,6 +15,7 @@ import psutil
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayError
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from tandem.config import Config
 from tandem.processes import on_this_host
@@ -45,11 +46,12 @@ def segment_path() -> Path:
 class LearnerGroup:
     """The ranks of the learner, each a Ray actor; a context manager that leaves no actor and no segment behind.
 
-    Starts `config.learner.ranks` ranks with `gpus_per_rank` GPUs each (0: they run on the CPU and share its cores) from the
-    model at `model_path`, with the state that `save` left in the folder `saved` if one is given, on however many ranks. They
-    publish by `transport`; through shared memory in the file `segment`, which is left behind when the ranks fail, or in one of
-    the group's own. `sentinel_id` is the id that the engines mask, or None if they mask none. Every method waits for all ranks,
-    at most `config.learner.timeout_s`, and raises `LearnerError` naming the rank that failed, or `RankLost` where it died.
+    Starts `config.learner.ranks` ranks with `gpus_per_rank` GPUs each (0: they run on the CPU and share its cores), each where
+    its seat says, from the model at `model_path`, with the state that `save` left in the folder `saved` if one is given, on
+    however many ranks. They publish by `transport`; through shared memory in the file `segment`, which is left behind when the
+    ranks fail, or in one of the group's own. `sentinel_id` is the id that the engines mask, or None if they mask none. Every
+    method waits for all ranks, at most `config.learner.timeout_s`, and raises `LearnerError` naming the rank that failed, or
+    `RankLost` where it died.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class LearnerGroup:
         segment: Path | None = None,
         gpus_per_rank: float = 0.0,
         transport: str = SHM,
+        seats: Sequence[PlacementGroupSchedulingStrategy] = (),
         persistence_threshold: int = 100_000,
     ) -> None:
         ranks = config.learner.ranks
@@ -73,11 +76,10 @@ class LearnerGroup:
         cores = config.mode.cpu_cores or len(os.sched_getaffinity(0))
         self._timeout_s = config.learner.timeout_s
         self.segment_path, self._segment_is_own = segment or segment_path(), segment is None
-        actor = ray.remote(Rank).options(
-            num_cpus=0, num_gpus=gpus_per_rank, runtime_env={"env_vars": {"DS_ACCELERATOR": device}}
-        )
+        actor = ray.remote(Rank)
+        options = {"num_cpus": 0, "num_gpus": gpus_per_rank, "runtime_env": {"env_vars": {"DS_ACCELERATOR": device}}}
         self._ranks = [
-            actor.remote(
+            actor.options(**options, scheduling_strategy=seat).remote(
                 config,
                 RankSpec(
                     rank=rank,
@@ -91,7 +93,7 @@ class LearnerGroup:
                     persistence_threshold=persistence_threshold,
                 ),
             )
-            for rank in range(ranks)
+            for rank, seat in enumerate(seats or [None] * ranks)
         ]
         try:
             address, port = self._wait("start", [self._ranks[0].rendezvous.remote()])[0]

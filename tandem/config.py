@@ -27,12 +27,25 @@ class ConfigError(ValueError):
 class ModeConfig:
     """Where things run."""
 
-    name: str = "local"
-    """`local`: everything on this machine"""
+    name: str = "auto"
+    """`local` (everything on this machine, sharing its GPUs), `cluster` (engines and learner on GPUs of their own, over the
+    nodes of a Ray cluster) or `auto`: cluster in a job submitted to a Ray cluster with GPUs, else local"""
     device: str = "auto"
     """`auto` (a GPU if there is one, else the CPU), `cpu` or `cuda`"""
     cpu_cores: int = 0
     """CPU cores to use; 0 takes all that this process may run on"""
+
+
+@dataclass
+class ClusterConfig:
+    """The GPUs that a plan assumes (`plan_only`), instead of looking at the machine."""
+
+    gpus: int = 0
+    """all of them; 0 for what is there"""
+    gpus_per_node: int = 8
+    """those of a full node; the last one has the rest"""
+    gpu_gib: float = 80.0
+    """the memory of each"""
 
 
 @dataclass
@@ -53,6 +66,8 @@ class ModelConfig:
     """what begins a word: `word` (leading-space tokens) or `word_or_newline`"""
     step_boundary: str = "paragraph"
     """what ends a step of reasoning: `paragraph` (two newlines) or `newline`"""
+    shape: dict[str, int] = field(default_factory=dict)
+    """the shape of a Qwen3 model in the terms of its config.json, for plans made without that file; empty: it is read"""
     sentinel: str = ""
     """the token that ends a turn if rollout.turn_end=sentinel, which must never occur in text; empty: an id the tokenizer does
     not use, else an unused special token"""
@@ -88,6 +103,7 @@ class DataConfig:
     pass_rates: str = ""
     """the file that launch/difficulty.py writes: how often the base solves each problem; empty: none is left out for it"""
     min_pass_rate: float = 0.01
+    """the smallest such share"""
     max_pass_rate: float = 0.99
     """training problems that the base solves less or more often are left out; those not in the file stay"""
     difficulty_rollouts: int = 8
@@ -151,6 +167,7 @@ class RolloutConfig:
     """The rollouts of one step."""
 
     prompts_per_step: int = 16
+    """groups that a step learns from"""
     group_size: int = 8
     """rollouts per prompt"""
     replicas: int = 1
@@ -160,8 +177,14 @@ class RolloutConfig:
     """rollouts that one actor writes at a time: the request slots of its engines (fewer where the KV caches hold fewer)"""
     kv_cache_gib: float = 0.25
     """KV cache of each engine on CPU"""
-    gpu_memory_fraction: float = 0.25
-    """share of a GPU that each engine takes"""
+    gpu_memory_fraction: float = 0.0
+    """share of each of its GPUs that the senior's engine takes; 0: as the plan finds, from the card's memory"""
+    junior_gpu_memory_fraction: float = 0.0
+    """that of a junior's engine; 0: as the plan finds, or gpu_memory_fraction if that is given"""
+    senior_tensor_parallel: int = 1
+    """GPUs over which the senior's engine spreads its model; above 1 only with mode=cluster"""
+    junior_tensor_parallel: int = 1
+    """those of a junior's engine"""
     enforce_eager: bool = True
     """skip compilation and CUDA graphs: quick to start, slower to write"""
     turn_end: str = "scheduler"
@@ -203,6 +226,7 @@ class RewardConfig:
     overlong_buffer_tokens: int = 0
     """rollouts that end within so many tokens of their limit lose reward, up to overlong_penalty at the limit; 0: none do"""
     overlong_penalty: float = 1.0
+    """the reward that a rollout of the greatest length loses"""
 
 
 @dataclass
@@ -222,8 +246,9 @@ class AlgoConfig:
     """what a mini-batch's loss is the mean over: its tokens (`token`), its rollouts' own means (`sequence`), all tokens of the
     step alike (`global_token`, DAPO's) or rollouts of the greatest length (`constant`, Dr. GRPO's)"""
     clip_low: float = 0.2
+    """the importance ratio is clipped to at least 1 - clip_low"""
     clip_high: float = 0.2
-    """the importance ratio is clipped to [1 - clip_low, 1 + clip_high]"""
+    """and to at most 1 + clip_high"""
     mini_batches: int = 2
     """optimizer steps per training step; with one, the clip never acts"""
     old_logprobs: str = "rollout"
@@ -245,7 +270,9 @@ class AlgoConfig:
     at mismatch_high), `icepop` (the ratio within [mismatch_low, mismatch_high], else the token is left out) or `sequence_mask`
     (a rollout whose mean ratio is outside is left out)"""
     mismatch_low: float = 0.5
+    """the least ratio between learner and engine that a correction lets pass"""
     mismatch_high: float = 2.0
+    """the greatest such ratio"""
 
 
 @dataclass
@@ -253,6 +280,7 @@ class LearnerConfig:
     """The DeepSpeed learner."""
 
     ranks: int = 1
+    """processes over which the learner is spread, each on a GPU of its own where there are several"""
     zero_stage: int = 1
     """what DeepSpeed partitions over the ranks: 0 nothing, 1 the optimizer's state, 2 the gradients too (reduced after every
     micro-batch, which is slower), 3 the parameters too"""
@@ -263,14 +291,19 @@ class LearnerConfig:
     dtype: str = "float32"
     """`float32`, or `bfloat16` with float32 master weights"""
     lr: float = 2e-4
+    """the learning rate after warm-up"""
     lr_schedule: str = "constant"
     """after warm-up: `constant`, `linear` (to min_lr_ratio) or `cosine` (to min_lr_ratio)"""
     warmup_steps: int = 2
     """training steps over which the learning rate rises linearly to lr"""
     min_lr_ratio: float = 0.1
+    """what is left of lr at the last step"""
     weight_decay: float = 0.0
+    """AdamW's, on matrices only"""
     betas: tuple[float, float] = (0.9, 0.98)
+    """AdamW's"""
     eps: float = 1e-8
+    """AdamW's"""
     grad_clip: float = 1.0
     """global gradient norm"""
     micro_batch_tokens: int = 8192
@@ -278,6 +311,7 @@ class LearnerConfig:
     logprob_chunk_tokens: int = 1024
     """tokens whose logits over the vocabulary exist at a time"""
     gradient_checkpointing: bool = False
+    """compute activations again in the backward pass instead of keeping them"""
     transport: str = "auto"
     """how weights reach the engines: `shm` (shared memory on the host), `nccl` (each engine and rank on a GPU of its own),
     `ipc` (all on one GPU) or `auto`, which picks what fits"""
@@ -294,6 +328,7 @@ class EvalConfig:
     measures: list[str] = field(default_factory=lambda: ["solo"])
     """`solo`, `handoff`, `takeover`, and, in launch/evaluate.py only, `drift` and `legibility`: see docs/evaluation.md"""
     problems: int = 400
+    """held-out problems that are evaluated, at most"""
     every: int = 20
     """training steps between evaluations; 0: only before and after"""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -327,6 +362,7 @@ class GuardConfig:
     max_skipped_updates: int = 8
     """optimizer steps in a row that may be skipped because a gradient is not finite, before the run stops; 0: any number"""
     publish_timeout_s: float = 600.0
+    """longest wait for the engines to take new weights"""
     max_restarts_per_hour: int = 20
     """how many actors that died may be started again within an hour, all together; 0: the first that dies ends the run"""
     stall_s: float = 1800.0
@@ -350,7 +386,10 @@ class LogConfig:
     """What a run leaves behind."""
 
     dir: str = "runs"
+    """where run folders are made; in a submitted job, where the working directory is a copy, a relative path begins at the home
+    directory of the node that the job's driver runs on: name shared storage instead"""
     tensorboard: bool = True
+    """write the metrics for TensorBoard too"""
     wandb: str = ""
     """the project of Weights & Biases that shows the run, which needs the package wandb; empty: none"""
     samples_per_step: int = 16
@@ -369,7 +408,11 @@ class Config:
     """`auto` goes on with the run `name` after its newest intact checkpoint, or begins it; a run folder goes on likewise, and a
     folder in its checkpoints/ after that one; empty: a new run"""
     seed: int = 1
+    """of the problems' order, the schedules and the engines' noise"""
     steps: int = 60
+    """training steps, each of which learns from rollout.prompts_per_step groups"""
+    plan_only: bool = False
+    """print where everything would go, and end"""
     cache_dir: str = "~/.cache/tandem"
     """built base models and other files that outlive a run"""
     senior: str = ""
@@ -386,6 +429,7 @@ class Config:
     """whether a junior may have another tokenizer: what it writes is then translated, which is slower: word by word,
     or step by step under `schedule=step`"""
     mode: ModeConfig = field(default_factory=ModeConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)

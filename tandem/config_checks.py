@@ -55,6 +55,10 @@ def problems(config: Config) -> Iterator[str]:
         yield f"junior_weights={config.junior_weights}: give numbers above 0"
     if not set(config.junior_dtypes) <= set(DTYPES):
         yield f"junior_dtypes={config.junior_dtypes}: choose {' or '.join(DTYPES)}"
+    if config.plan_only and config.mode.name == "cluster" and not config.cluster.gpus:
+        yield "cluster.gpus=0: plan_only=true with mode=cluster plans for GPUs that need not be there; say how many"
+    if config.cluster.gpus and not config.plan_only:
+        yield f"cluster.gpus={config.cluster.gpus}: only a plan assumes GPUs; add plan_only=true, or leave it out"
     yield from data_problems(config.data)
     if config.junior_translation:
         yield from _translation_problems(config)
@@ -193,7 +197,7 @@ def _translation_problems(config: Config) -> Iterator[str]:
 
 
 CHOICES = {
-    "mode.name": ("local",),
+    "mode.name": ("auto", "local", "cluster"),
     "mode.device": ("auto", "cpu", "cuda"),
     "model.source": ("zoo", "smollm2", "hf"),
     "model.dtype": DTYPES,
@@ -238,7 +242,12 @@ RANGES = [
     ("rollout.replicas", 1, math.inf),
     ("rollout.sampling.max_tokens", 1, math.inf),
     ("rollout.max_in_flight", 1, math.inf),
-    ("rollout.gpu_memory_fraction", 0.01, 0.95),
+    ("rollout.gpu_memory_fraction", 0, 0.95),
+    ("rollout.junior_gpu_memory_fraction", 0, 0.95),
+    ("rollout.senior_tensor_parallel", 1, math.inf),
+    ("rollout.junior_tensor_parallel", 1, math.inf),
+    ("cluster.gpus", 0, math.inf),
+    ("cluster.gpus_per_node", 1, math.inf),
     ("rollout.max_staleness", 0, math.inf),
     ("rollout.straggler_deadline_s", 0, math.inf),
     ("judge.workers", 1, math.inf),
@@ -283,6 +292,7 @@ RANGES = [
     ("log.samples_per_step", 0, math.inf),
 ]
 POSITIVE = [
+    "cluster.gpu_gib",
     "rollout.kv_cache_gib",
     "rollout.timeout_s",
     "judge.timeout_s",

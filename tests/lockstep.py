@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
 from launch.inputs import Inputs
+from launch.seats import Seats
 from tandem.authors import Authors
 from tandem.cogen import Limits, Token, cogenerate
 from tandem.processes import Whereabouts
@@ -114,6 +115,6 @@ class Lockstep:
         raise NotImplementedError("it is a part of the caller's process")
 
 
-def start_lockstep(inputs: Inputs, done: int, budget: RestartBudget) -> RolloutPool:
+def start_lockstep(inputs: Inputs, done: int, budget: RestartBudget, seats: Seats) -> RolloutPool:
     """What `launch.parts.start_engines` is to vLLM's engines."""
     return RolloutPool(inputs.config, [Lockstep(inputs.authors)], budget=budget)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,11 +13,17 @@ from builders import foreign_tokenizer, small_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.engine_spec import EngineSpec
+from actors.engine_spec import EngineSpec, visible_gpus
 from actors.placement import engine_specs, reseeded, share_of_cores
-from launch.local_cluster import choose_transport, gpu_share
+from launch.entry import configuration
+from launch.local_cluster import choose_transport
+from launch.nodes import NodeFacts
+from launch.plan import run_plan
+from launch.seats import engine_cores
 from tandem.authors import Authors, Junior, OwnVocabulary
-from tandem.config import Config, ConfigError
+from tandem.config import Config, ConfigError, RolloutConfig
+from tandem.plan.placement import Node
+from tandem.plan.run_plan import cluster_plan
 from tandem.rollout import JUNIOR, SENIOR
 from tandem.weights import TRANSPORTS
 
@@ -111,17 +118,51 @@ def test_no_two_engines_share_their_noise(settings: Config, trio: Authors) -> No
     assert len(set(by_run)) == 96, "nor do those of a run that goes on, or that come after others, repeat earlier noise"
 
 
-@pytest.mark.parametrize(("schedule", "juniors", "engines"), [("word", 1, 2), ("word", 3, 4), ("solo", 3, 1)])
-def test_engines_that_ask_for_more_than_a_gpu_are_refused(
-    settings: Config, monkeypatch: pytest.MonkeyPatch, schedule: str, juniors: int, engines: int
-) -> None:
+@pytest.fixture
+def one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a GPU of 80 GiB."""
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    settings.schedule.name, settings.junior = schedule, ["self"] * juniors
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda index: SimpleNamespace(total_memory=80 * 2**30))
+
+
+@pytest.mark.usefixtures("one_gpu")
+@pytest.mark.parametrize(("schedule", "juniors", "engines"), [("word", 1, 2), ("word", 3, 4), ("solo", 3, 1)])
+def test_engines_that_ask_for_more_than_a_gpu_are_refused(schedule: str, juniors: int, engines: int) -> None:
+    settings = configuration(["mode=local", f"schedule={schedule}"])
+    settings.junior = ["self"] * juniors
     settings.rollout.gpu_memory_fraction = 0.9 / engines
-    assert gpu_share(settings) == 0.5, "the learner has the other half"
+    plan = run_plan(settings)
+    assert plan.gpus_per_replica == plan.gpus_per_rank == 0.5, "the learner has the other half"
     settings.rollout.gpu_memory_fraction = 1 / engines
     with pytest.raises(ConfigError, match=f"up to {engines} engines share a GPU"):
-        gpu_share(settings)
+        run_plan(settings)
+
+
+@pytest.mark.parametrize(("own_gpus", "expected"), [(True, [(0, 1), (2,), (3,)]), (False, [(), (), ()])])
+def test_engines_on_gpus_of_their_own_take_one_after_the_other(
+    settings: Config, trio: Authors, own_gpus: bool, expected: list[tuple[int, ...]]
+) -> None:
+    settings.rollout.senior_tensor_parallel = 2
+    (replica,) = engine_specs(settings, trio, "cuda", own_gpus=own_gpus)
+    assert [spec.gpus for spec in replica] == expected
+
+
+def test_an_engine_sees_its_share_of_its_actors_gpus() -> None:
+    assert visible_gpus((2, 3), "1,4,GPU-a,GPU-b") == "GPU-a,GPU-b"
+
+
+def test_engines_are_bound_to_the_cores_that_they_are_given(settings: Config, pair: Authors) -> None:
+    settings.rollout.replicas = 2
+    cores = [(4,), (5,), (8, 9), (10, 11)]
+    specs = engine_specs(settings, pair, "cpu", cores=cores)
+    assert [spec.cores for replica in specs for spec in replica] == cores
+
+
+def test_nodes_of_one_machine_divide_its_cores() -> None:
+    plan = cluster_plan(replace(Config(), rollout=RolloutConfig(replicas=3)), [Node("a", 0), Node("b", 0), Node("c", 0)], None)
+    here, there = NodeFacts((0, 1, 2, 3), "one", ()), NodeFacts((0, 1, 2, 3), "other", ())
+    assert engine_cores(plan, [here, here, there], 0) == [(0,), (1,), (2,), (3,), (0, 1), (2, 3)]
+    assert engine_cores(plan, [here, here, there], 2) == [(0,), (1,), (0,), (1,), (0,), (1,)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Where the parts of a run go and whether they fit: arithmetic alone, before anything starts."""

@@ -1,0 +1,150 @@
+"""Whether engines and learner fit into the memory of their GPUs, how much of it each engine takes, and what to do if not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tandem.config import Config, ConfigError, LearnerConfig
+from tandem.plan.memory import USABLE, EngineMemory, RankMemory, engine_memory, rank_memory
+from tandem.plan.sizes import Sizes
+from tandem.schedules import needs_junior
+
+ALONE = 0.9
+"""The share of its GPUs that an engine takes when it has them to itself."""
+MOST_GPUS = 8
+"""The largest tensor-parallel size that is advised."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What every part of a run takes on each of its GPUs."""
+
+    senior: EngineMemory
+    juniors: tuple[EngineMemory, ...]
+    """empty if no junior ever writes"""
+    rank: RankMemory
+
+    @property
+    def engines(self) -> tuple[EngineMemory, ...]:
+        """Those of one replica, the senior's first."""
+        return (self.senior, *self.juniors)
+
+
+@dataclass(frozen=True)
+class Fractions:
+    """The share of each of its GPUs that an engine takes."""
+
+    senior: float
+    junior: float
+
+    def of(self, role: str) -> float:
+        """That of the `senior`'s or a `junior`'s engine."""
+        return self.senior if role == "senior" else self.junior
+
+
+def memory(config: Config, sizes: Sizes) -> Memory:
+    """What the parts of `config` take, estimated."""
+    rollout = config.rollout
+    context = config.data.max_prompt_tokens + max(rollout.sampling.max_tokens, config.eval.sampling.max_tokens)
+    dtypes = config.junior_dtypes or [config.model.dtype] * len(config.junior)
+    juniors = [
+        engine_memory(size, dtype, rollout.junior_tensor_parallel, context)
+        for size, dtype in zip(sizes.juniors, dtypes, strict=True)
+    ]
+    return Memory(
+        senior=engine_memory(sizes.senior, config.model.dtype, rollout.senior_tensor_parallel, context),
+        juniors=tuple(juniors) if needs_junior(config) else (),
+        rank=rank_memory(sizes.senior, config.learner, reference=bool(config.algo.kl_coef)),
+    )
+
+
+def fractions_alone(config: Config, sizes: Sizes, gpu_gib: float) -> Fractions:
+    """The shares when every engine and every rank has GPUs of its own, of `gpu_gib` each (0: unknown, and nothing is checked).
+
+    Raises `ConfigError` when an engine or a rank does not fit, with what would make it fit.
+    """
+    found = memory(config, sizes)
+    senior = config.rollout.gpu_memory_fraction or ALONE
+    fractions = Fractions(senior, config.rollout.junior_gpu_memory_fraction or senior)
+    if not gpu_gib:
+        return fractions
+    for role, engine in [("senior", found.senior), *[("junior", junior) for junior in found.juniors]]:
+        if engine.least > fractions.of(role) * gpu_gib:
+            share = fractions.of(role)
+            remedy = _more_gpus(config, sizes, role, share * gpu_gib)
+            raise ConfigError(
+                f"rollout.{role}_tensor_parallel={_gpus(config, role)}: the {role}'s engine needs {engine.least:.1f} GiB "
+                f"on each of its GPUs (estimated) and gets {share:.2f} of {gpu_gib:g} GiB; {remedy}"
+            )
+    if found.rank.total > USABLE * gpu_gib:
+        raise ConfigError(
+            f"learner.ranks={config.learner.ranks}: a rank needs {found.rank.total:.1f} GiB (estimated) of {gpu_gib:g} GiB; "
+            + _remedy(config, sizes, USABLE * gpu_gib)
+        )
+    return fractions
+
+
+def fractions_shared(config: Config, sizes: Sizes, gpu_gib: float, replicas: int, *, learner: bool) -> Fractions:
+    """The shares when `replicas` replicas, and a rank of the learner if `learner`, share a GPU of `gpu_gib`.
+
+    Every engine gets room for its weights and for equally many texts of full length, at most `rollout.max_in_flight`. Raises
+    `ConfigError` when there is no room for one, with what would make some.
+    """
+    found = memory(config, sizes)
+    rank = found.rank.total if learner else 0.0
+    budget = (USABLE * gpu_gib - rank) / replicas
+    if (least := sum(engine.least for engine in found.engines)) > budget:
+        room = USABLE * gpu_gib - least * replicas
+        with_learner = f", a rank of the learner {rank:.1f} GiB" if learner else ""
+        raise ConfigError(
+            f"mode.name=local: one GPU of {gpu_gib:g} GiB is too small for all (estimated): the {len(found.engines)} engines "
+            f"of a replica need {least:.1f} GiB{with_learner}; "
+            + (_remedy(config, sizes, room) if learner else "use fewer replicas")
+        )
+    weights, text = (sum(getattr(engine, part) for engine in found.engines) for part in ("weights", "text"))
+    texts = min(config.rollout.max_in_flight, (budget - weights) / text)
+    senior, *juniors = (math.floor(1000 * (engine.weights + texts * engine.text) / gpu_gib) / 1000 for engine in found.engines)
+    return Fractions(senior, max(juniors, default=senior))
+
+
+def _gpus(config: Config, role: str) -> int:
+    gpus: int = getattr(config.rollout, f"{role}_tensor_parallel")
+    return gpus
+
+
+def _more_gpus(config: Config, sizes: Sizes, role: str, gib: float) -> str:
+    """The smallest larger tensor-parallel size with which an engine fits into `gib`."""
+    gpus = 2 * _gpus(config, role)
+    while gpus <= MOST_GPUS:
+        changed: dict[str, Any] = {f"{role}_tensor_parallel": gpus}
+        larger = replace(config, rollout=replace(config.rollout, **changed))
+        found = memory(larger, sizes)
+        if all(engine.least <= gib for engine in (found.juniors if role == "junior" else [found.senior])):
+            return f"use rollout.{role}_tensor_parallel={gpus}"
+        gpus *= 2
+    return "use a smaller model, shorter texts or larger GPUs"
+
+
+def _remedy(config: Config, sizes: Sizes, gib: float) -> str:
+    """The mildest change of the learner with which a rank fits into `gib`."""
+    for changes in _changes(config.learner):
+        learner = replace(config.learner, **changes)
+        if rank_memory(sizes.senior, learner, reference=bool(config.algo.kl_coef)).total <= gib:
+            return "use " + " ".join(f"learner.{key}={str(value).lower()}" for key, value in changes.items())
+    return "use a smaller model, larger GPUs, or more of them with mode=cluster learner.ranks=N"
+
+
+def _changes(learner: LearnerConfig) -> Iterator[dict[str, Any]]:
+    """Ways to make a rank smaller, the mildest first."""
+    checkpointing: dict[str, Any] = {"gradient_checkpointing": True}
+    small = {"micro_batch_tokens": min(2048, learner.micro_batch_tokens)}
+    yield checkpointing
+    yield checkpointing | small
+    if learner.ranks > 1:
+        yield {"zero_stage": 3} | checkpointing
+        yield {"zero_stage": 3} | checkpointing | small
+    yield {"zero_stage": max(1, learner.zero_stage), "offload_optimizer": True} | checkpointing
+    yield {"zero_stage": 3, "offload_optimizer": True, "offload_parameters": True} | checkpointing | small

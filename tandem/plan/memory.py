@@ -1,0 +1,85 @@
+"""Estimates of the memory that an engine and a rank of the learner take on a GPU, in GiB.
+
+They add up what is known in advance. What is left to libraries (kernels' workspaces, fragmentation) stands in two constants;
+expect the rest to be right within some ten percent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tandem.config import LearnerConfig
+from tandem.plan.sizes import ModelSize
+
+GIB = 2**30
+BYTES = {"float32": 4, "bfloat16": 2}
+ENGINE_OVERHEAD_GIB = 2.5
+"""CUDA context, activations of a step and captured graphs of one engine, on each of its GPUs."""
+RANK_OVERHEAD_GIB = 1.5
+"""CUDA context, NCCL's buffers and fragmentation of one rank."""
+USABLE = 0.92
+"""The share of a GPU's memory that may be planned with."""
+ACTIVATION_BYTES, CHECKPOINT_BYTES = 34, 2
+"""For each token, layer and unit of the hidden size: what a transformer layer keeps for the backward pass in 16 bits (arXiv
+2205.05198, without attention scores), and what it keeps when activations are recomputed."""
+LOGIT_COPIES = 4
+"""float32 numbers that exist at a time for each logit of a chunk: logits, log-probabilities and their gradients"""
+
+
+@dataclass(frozen=True)
+class EngineMemory:
+    """One engine, on each of its GPUs."""
+
+    weights: float
+    """the shard's weights and what the engine needs besides"""
+    text: float
+    """the KV cache of one text of full length"""
+
+    @property
+    def least(self) -> float:
+        """What it must have to start at all."""
+        return self.weights + self.text
+
+    def texts(self, gib: float) -> int:
+        """How many texts of full length fit when it gets `gib`."""
+        return max(0, int((gib - self.weights) / self.text))
+
+
+def engine_memory(size: ModelSize, dtype: str, gpus: int, context: int) -> EngineMemory:
+    """An engine that spreads its model over `gpus` and holds texts of `context` tokens."""
+    each = BYTES[dtype] / GIB / gpus
+    return EngineMemory(size.parameters * each + ENGINE_OVERHEAD_GIB, context * size.kv_values * each)
+
+
+@dataclass(frozen=True)
+class RankMemory:
+    """One rank of the learner."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+
+    @property
+    def total(self) -> float:
+        """All of it, overhead included."""
+        return self.weights + self.gradients + self.optimizer + self.activations + RANK_OVERHEAD_GIB
+
+
+def rank_memory(size: ModelSize, learner: LearnerConfig, *, reference: bool = False) -> RankMemory:
+    """One of `learner.ranks` ranks; with `reference`, it holds a frozen copy of the base model too."""
+    stage, width, ranks = learner.zero_stage, BYTES[learner.dtype], learner.ranks
+    billion = size.parameters / GIB
+    weights = 0.0 if learner.offload_parameters else width * billion / (ranks if stage == 3 else 1)
+    gathered = min(learner.publish_bucket_mib / 1024, width * billion) if stage == 3 else 0.0
+    # Adam's two moments, and from ZeRO 1 on the float32 weights that they step.
+    optimizer = 0.0 if learner.offload_optimizer else (8 + 4 * (stage > 0)) * billion / (ranks if stage else 1)
+    kept = CHECKPOINT_BYTES if learner.gradient_checkpointing else ACTIVATION_BYTES
+    activations = learner.micro_batch_tokens * size.hidden * size.layers * kept * width / 2 / GIB
+    logits = min(learner.logprob_chunk_tokens, learner.micro_batch_tokens) * size.vocabulary * 4 * LOGIT_COPIES / GIB
+    return RankMemory(
+        weights=weights * (1 + reference) + gathered,
+        gradients=4 * billion / (ranks if stage >= 2 else 1),
+        optimizer=optimizer,
+        activations=activations + logits,
+    )

@@ -1,0 +1,85 @@
+"""The plan of a run: every engine and every rank has its place, and all of them fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tandem.config import Config
+from tandem.plan.fit import Fractions, Memory, fractions_alone, memory
+from tandem.plan.placement import Demand, Node, Slot, demand, place, share_out, spread
+from tandem.plan.sharing import claims_per_gpu, shared_fractions
+from tandem.plan.sizes import Sizes
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Where everything goes."""
+
+    mode: str
+    """`local` or `cluster`"""
+    nodes: tuple[Node, ...]
+    demand: Demand
+    slots: tuple[Slot, ...]
+    fractions: Fractions | None = None
+    """the share of its GPUs that an engine takes; None on the CPU"""
+    memory: Memory | None = None
+    """estimates; None on the CPU"""
+    claims_per_gpu: int = 1
+    """replicas and ranks that share a GPU"""
+
+    @property
+    def on_gpus(self) -> bool:
+        """Whether engines and ranks run on GPUs."""
+        return any(slot.gpus for slot in self.slots)
+
+    @property
+    def gpus_per_rank(self) -> float:
+        """The GPUs that Ray must give a rank; 0 on the CPU."""
+        return 1 / self.claims_per_gpu if self.on_gpus else 0.0
+
+    @property
+    def gpus_per_replica(self) -> float:
+        """The GPUs that Ray must give a replica; 0 on the CPU."""
+        return self.gpus_per_rank * (self.demand.replica if self.mode == "cluster" else 1)
+
+    def home(self, role: str, owner: int) -> Node:
+        """The node of a replica (role `senior`) or a rank (`learner`)."""
+        return next(self.nodes[slot.node] for slot in self.slots if (slot.role, slot.owner) == (role, owner))
+
+
+def cluster_plan(config: Config, nodes: Sequence[Node], sizes: Sizes | None) -> RunPlan:
+    """Engines and ranks on GPUs of their own; without `sizes` and GPUs, on the nodes' CPUs.
+
+    Raises `ConfigError` saying what is missing or does not fit.
+    """
+    wanted = demand(config)
+    if sizes is None:
+        return RunPlan("cluster", tuple(nodes), wanted, tuple(spread(wanted, nodes)))
+    slots = place(wanted, nodes)
+    used = {slot.node for slot in slots}
+    smallest = min(nodes[node].gpu_gib for node in used)
+    fractions = fractions_alone(config, sizes, smallest)
+    return RunPlan("cluster", tuple(nodes), wanted, tuple(slots), fractions, memory(config, sizes))
+
+
+def local_plan(config: Config, node: Node, sizes: Sizes | None, *, learns: bool = True) -> RunPlan:
+    """Engines and ranks share the GPUs of `node`; without `sizes` and GPUs, its cores.
+
+    Without a learner unless the run `learns`. Raises `ConfigError` saying what does not fit.
+    """
+    wanted = demand(config, learns=learns)
+    if sizes is None:
+        return RunPlan("local", (node,), wanted, tuple(spread(wanted, [node])))
+    each = claims_per_gpu(wanted, node.gpus)
+    fractions = shared_fractions(config, wanted, node.gpus, node.gpu_gib, sizes)
+    slots = tuple(share_out(wanted, node.gpus, each))
+    return RunPlan("local", (node,), wanted, slots, fractions, memory(config, sizes), each)
+
+
+def planned(config: Config, plan: RunPlan) -> Config:
+    """`config` with what `plan` decided: the mode, and the shares of GPUs that engines take."""
+    rollout = config.rollout
+    if plan.fractions is not None:
+        rollout = replace(rollout, gpu_memory_fraction=plan.fractions.senior, junior_gpu_memory_fraction=plan.fractions.junior)
+    return replace(config, mode=replace(config.mode, name=plan.mode), rollout=rollout)

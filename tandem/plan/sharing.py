@@ -1,0 +1,55 @@
+"""How the parts of a run share one machine's GPUs (mode=local)."""
+
+from __future__ import annotations
+
+import math
+
+from tandem.config import Config, ConfigError
+from tandem.plan.fit import Fractions, fractions_shared
+from tandem.plan.placement import Demand
+from tandem.plan.sizes import Sizes
+from tandem.schedules import needs_junior
+
+
+def claims_per_gpu(demand: Demand, gpus: int) -> int:
+    """How many replicas and ranks share a GPU when `gpus` are divided among them all.
+
+    Raises `ConfigError` when several ranks would have to share one, and when an engine wants several.
+    """
+    for role, wanted in zip(("senior", "junior"), demand.engines, strict=False):
+        if wanted > 1:
+            raise ConfigError(
+                f"rollout.{role}_tensor_parallel={wanted}: with mode=local the engines of a replica share one GPU; choose "
+                "mode=cluster"
+            )
+    claims = demand.replicas + demand.ranks
+    each = math.ceil(claims / gpus)  # a share must lie on one GPU
+    if each > 1 and demand.ranks > 1:
+        raise ConfigError(
+            f"learner.ranks={demand.ranks}: {gpus} GPUs are too few for {claims} replicas and ranks, and NCCL lets no "
+            "two ranks share one; use learner.ranks=1 or fewer replicas"
+        )
+    return each
+
+
+def shared_fractions(config: Config, demand: Demand, gpus: int, gpu_gib: float, sizes: Sizes) -> Fractions:
+    """The shares of a GPU that engines take: those of `rollout`, or as much as the card's `gpu_gib` leaves beside the learner.
+
+    Raises `ConfigError` when the engines on one GPU ask for more memory than it has, or there is no room for all.
+    """
+    each = claims_per_gpu(demand, gpus)
+    replicas = min(each, demand.replicas)
+    senior = config.rollout.gpu_memory_fraction
+    if senior:
+        junior, juniors = config.rollout.junior_gpu_memory_fraction or senior, len(config.junior) * needs_junior(config)
+        engines = replicas * (1 + juniors)
+        if replicas * (senior + juniors * junior) >= 1:
+            raise ConfigError(
+                f"rollout.gpu_memory_fraction={senior}: up to {engines} engines share a GPU; give less than {1 / engines:.2f}, "
+                "and leave memory for the learner; or 0, for as much as fits"
+            )
+        return Fractions(senior, junior)
+    shares = [fractions_shared(config, sizes, gpu_gib, replicas, learner=False)]
+    if each > 1 and demand.ranks:  # one of the shares is the learner's
+        shares.append(fractions_shared(config, sizes, gpu_gib, min(each - 1, demand.replicas), learner=True))
+    return min(shares, key=lambda share: share.senior)

@@ -1,0 +1,252 @@
+"""The plan of a run: where everything goes, whether it fits, and what is said when it does not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from rich.console import Console
+from transformers import LlamaConfig, Qwen3Config
+
+from launch.entry import configuration
+from launch.plan import assumed_plan, print_plan
+from tandem.config import ConfigError, LearnerConfig
+from tandem.plan.fit import fractions_shared, memory
+from tandem.plan.memory import USABLE, engine_memory, rank_memory
+from tandem.plan.placement import Demand, Node, most_replicas, place, share_out, spread
+from tandem.plan.run_plan import planned
+from tandem.plan.sharing import claims_per_gpu
+from tandem.plan.sizes import ModelSize, Sizes, model_size, model_sizes
+
+FOUR_BILLION = ModelSize(parameters=4_022_468_096, layers=36, hidden=2560, vocabulary=151_936, kv_values=2 * 36 * 8 * 128)
+
+demands = st.builds(
+    Demand,
+    engines=st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple),
+    replicas=st.integers(1, 12),
+    ranks=st.integers(1, 16),
+)
+clusters = st.lists(st.integers(0, 8), min_size=1, max_size=10).map(
+    lambda gpus: [Node(f"node {index}", count) for index, count in enumerate(gpus)]
+)
+
+
+@pytest.fixture
+def plan_for() -> Callable[..., str]:
+    """The plan that a command line prints."""
+
+    def shown(*overrides: str) -> str:
+        terminal = StringIO()
+        print_plan(assumed_plan(configuration(["plan_only=true", *overrides])), Console(width=200, file=terminal))
+        return terminal.getvalue()
+
+    return shown
+
+
+# Placement
+
+
+@given(demand=demands, nodes=clusters)
+def test_everything_has_gpus_of_its_own_or_the_plan_says_what_is_missing(demand: Demand, nodes: list[Node]) -> None:
+    fits = demand.replicas <= sum(node.gpus // demand.replica for node in nodes) and demand.total <= sum(
+        node.gpus for node in nodes
+    )
+    if not fits:
+        with pytest.raises(ConfigError, match="^(mode.name=cluster|rollout.senior_tensor_parallel=|rollout.replicas=)"):
+            place(demand, nodes)
+        return
+    slots = place(demand, nodes)
+    given_out = Counter((slot.node, gpu) for slot in slots for gpu in slot.gpus)
+    assert max(given_out.values()) == 1
+    assert all(gpu < nodes[node].gpus for node, gpu in given_out)
+    assert sum(given_out.values()) == demand.total
+    for replica in range(demand.replicas):
+        engines = [slot for slot in slots if slot.role != "learner" and slot.owner == replica]
+        assert [len(slot.gpus) for slot in engines] == list(demand.engines)
+        assert len({slot.node for slot in engines}) == 1, "one process drives a replica's engines"
+    assert [slot.owner for slot in slots if slot.role == "learner"] == list(range(demand.ranks))
+
+
+@given(demand=demands, nodes=clusters)
+def test_most_replicas_are_as_many_as_can_be_placed(demand: Demand, nodes: list[Node]) -> None:
+    assume((most := most_replicas(demand, nodes)) > 0)
+    place(Demand(demand.engines, most, demand.ranks), nodes)
+    with pytest.raises(ConfigError):
+        place(Demand(demand.engines, most + 1, demand.ranks), nodes)
+
+
+def test_the_learner_has_a_node_to_itself_where_it_can() -> None:
+    slots = place(Demand((2, 2), replicas=2, ranks=8), [Node("a", 8), Node("b", 8)])
+    assert {slot.node for slot in slots if slot.role == "learner"} == {1}
+
+
+@given(demand=demands, nodes=clusters)
+def test_on_cpus_every_node_writes(demand: Demand, nodes: list[Node]) -> None:
+    slots = spread(demand, nodes)
+    homes = Counter(slot.node for slot in slots if slot.role == "senior")
+    assert len(homes) == min(demand.replicas, len(nodes)) and max(homes.values()) - min(homes.values()) <= 1
+    assert {slot.node for slot in slots if slot.role == "learner"} == {0}
+
+
+@given(replicas=st.integers(1, 9), ranks=st.integers(0, 4), gpus=st.integers(1, 8))
+def test_shared_gpus_hold_no_more_claims_than_they_were_planned_for(replicas: int, ranks: int, gpus: int) -> None:
+    wanted = Demand((1, 1), replicas, ranks)
+    if ranks > 1 and replicas + ranks > gpus:
+        with pytest.raises(ConfigError, match="learner.ranks="):
+            claims_per_gpu(wanted, gpus)
+        return
+    each = claims_per_gpu(wanted, gpus)
+    slots = share_out(wanted, gpus, each)
+    claims = Counter(slot.gpus[0] for slot in slots if slot.role != "junior")
+    assert max(claims.values()) <= each and set(claims) <= set(range(gpus))
+
+
+# Memory
+
+
+@pytest.mark.parametrize("kind", [Qwen3Config, LlamaConfig])
+@pytest.mark.parametrize("tied", [True, False])
+def test_parameters_are_counted_from_the_shape_alone(kind: type, tied: bool) -> None:
+    shape = kind(
+        hidden_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        intermediate_size=128,
+        vocab_size=1000,
+        tie_word_embeddings=tied,
+    )
+    size = model_size(shape)
+    layer = 64 * (64 + 2 * 32) + 64 * 64 + 3 * 64 * 128 + 2 * 64 + 2 * 16 * (kind is Qwen3Config)
+    assert size.parameters == 3 * layer + 64 + 1000 * 64 * (1 if tied else 2)
+    assert size.kv_values == 2 * 3 * 2 * 16
+
+
+def test_the_published_model_has_the_size_that_its_name_says() -> None:
+    config = configuration(["model=qwen3_4b", "data=jsonl", "data.path=x"])
+    assert model_sizes(config).senior == FOUR_BILLION
+
+
+def test_a_model_directory_is_read(tmp_path: Path) -> None:
+    Qwen3Config(hidden_size=64, num_hidden_layers=2, vocab_size=500, tie_word_embeddings=True).save_pretrained(tmp_path)
+    config = configuration(["model=hf", f"model.path={tmp_path}", "data=jsonl", "data.path=x", f"junior=[{tmp_path},self]"])
+    sizes = model_sizes(config)
+    assert (sizes.senior.hidden, sizes.senior.layers, sizes.senior.vocabulary) == (64, 2, 500)
+    assert sizes.juniors == (sizes.senior, sizes.senior)
+
+
+def test_zero_divides_what_it_says_over_the_ranks() -> None:
+    def rank(**settings: object) -> list[float]:
+        found = rank_memory(FOUR_BILLION, LearnerConfig(dtype="bfloat16", **settings))  # type: ignore[arg-type]
+        return [found.weights, found.gradients, found.optimizer]
+
+    weights, gradients, optimizer = rank(zero_stage=1)
+    assert [round(gib, 1) for gib in (weights, gradients, optimizer)] == [7.5, 15.0, 45.0]
+    assert rank(zero_stage=1, ranks=4) == [weights, gradients, optimizer / 4]
+    assert rank(zero_stage=2, ranks=4) == [weights, gradients / 4, optimizer / 4]
+    assert rank(zero_stage=3, ranks=4, publish_bucket_mib=0) == [weights / 4, gradients / 4, optimizer / 4]
+    assert rank(zero_stage=1, offload_optimizer=True) == [weights, gradients, 0]
+
+
+@given(
+    gib=st.floats(20, 200),
+    replicas=st.integers(1, 3),
+    juniors=st.integers(1, 3),
+    learner=st.booleans(),
+    in_flight=st.integers(1, 256),
+)
+def test_a_shared_gpu_is_never_promised_twice(gib: float, replicas: int, juniors: int, learner: bool, in_flight: int) -> None:
+    config = configuration(["model=qwen3_4b", "data=jsonl", "data.path=x", f"rollout.max_in_flight={in_flight}"])
+    config.junior = ["self"] * juniors
+    sizes = Sizes(FOUR_BILLION, (FOUR_BILLION,) * juniors)
+    found = memory(config, sizes)
+    needed = replicas * sum(engine.least for engine in found.engines) + learner * found.rank.total
+    assume(abs(needed - USABLE * gib) > 1e-6)
+    if needed > USABLE * gib:
+        with pytest.raises(ConfigError, match="use "):
+            fractions_shared(config, sizes, gib, replicas, learner=learner)
+        return
+    fractions = fractions_shared(config, sizes, gib, replicas, learner=learner)
+    taken = replicas * (fractions.senior + juniors * fractions.junior) * gib + learner * found.rank.total
+    assert taken <= USABLE * gib + 1e-6
+    assert found.senior.texts(fractions.senior * gib + 0.001 * gib) >= 1
+
+
+def test_a_model_spread_over_more_gpus_takes_less_of_each() -> None:
+    one, four = (engine_memory(FOUR_BILLION, "bfloat16", gpus, 4000) for gpus in (1, 4))
+    assert four.text == one.text / 4 and four.weights < one.weights
+
+
+# The command line
+
+
+def test_eight_gpus(plan_for: Callable[..., str]) -> None:
+    shown = plan_for("mode=cluster", "cluster.gpus=8")
+    assert "replica 0: senior" in shown and "replica 0: junior" in shown and "learner rank 0" in shown
+    assert "5 of 8 GPUs are idle; there is room for rollout.replicas=3" in shown
+
+
+def test_sixty_four_gpus_of_a_real_model(plan_for: Callable[..., str]) -> None:
+    sizes = ("rollout.replicas=16", "rollout.senior_tensor_parallel=2", "learner.ranks=16", "learner.zero_stage=3")
+    shown = plan_for("mode=cluster", "cluster.gpus=64", "model=qwen3_4b", "data=jsonl", "data.path=x", *sizes)
+    assert "replica 15: senior over 2 GPUs" in shown and "all 64 GPUs are used" in shown
+
+
+def test_one_gpu_for_everything(plan_for: Callable[..., str]) -> None:
+    shown = plan_for("mode=local", "cluster.gpus=1", "cluster.gpu_gib=141", "model=qwen3_4b", "data=jsonl", "data.path=x")
+    assert shown.count("this machine") == 3 and "all 1 GPUs are used" in shown
+
+
+def test_the_plan_decides_the_shares_that_nobody_set() -> None:
+    config = configuration(["plan_only=true", "mode=local", "cluster.gpus=1"])
+    decided = planned(config, assumed_plan(config))
+    assert 0 < decided.rollout.gpu_memory_fraction < 0.5 and decided.mode.name == "local"
+    config.rollout.gpu_memory_fraction, config.rollout.junior_gpu_memory_fraction = 0.3, 0.1
+    decided = planned(config, assumed_plan(config))
+    assert (decided.rollout.gpu_memory_fraction, decided.rollout.junior_gpu_memory_fraction) == (0.3, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["mode=cluster", "cluster.gpus=2"], "1 GPU.s. are missing: .*1 x .senior 1 . junior 1. .* or choose mode=local"),
+        (["mode=cluster", "cluster.gpus=4", "rollout.replicas=5"], "7 GPU.s. are missing: .* enough for 1 replica"),
+        (
+            ["mode=cluster", "cluster.gpus=16", "rollout.senior_tensor_parallel=8"],
+            "rollout.senior_tensor_parallel=8: .* want 9 GPUs of it; the largest of 2 node.s. with 8 . 8 GPUs has 8",
+        ),
+        (
+            ["mode=cluster", "cluster.gpus=16", "rollout.senior_tensor_parallel=4", "rollout.replicas=3"],
+            "rollout.replicas=3: each wants 5 GPUs of one node, and .* have room for 2",
+        ),
+        (["mode=cluster"], "cluster.gpus=0: plan_only=true with mode=cluster .* say how many"),
+        (
+            ["mode=local", "cluster.gpus=1", "rollout.junior_tensor_parallel=2"],
+            "rollout.junior_tensor_parallel=2: .*mode=cluster",
+        ),
+        (
+            ["mode=local", "cluster.gpus=1", "model=qwen3_4b"],
+            "is too small .* use learner.zero_stage=1 learner.offload_optimizer",
+        ),
+        (["mode=cluster", "cluster.gpus=8", "model=qwen3_4b"], "learner.ranks=1: a rank needs .*gradient_checkpointing=true"),
+        (
+            ["mode=cluster", "cluster.gpus=8", "model=qwen3_4b", "cluster.gpu_gib=10"],
+            "rollout.senior_tensor_parallel=1: .* needs .* gets 0.90 of 10 GiB; use rollout.senior_tensor_parallel=2",
+        ),
+        (["mode=cluster", "cluster.gpus=8", "model=hf", "model.path=/no/model"], "model.path=/no/model: .* give model.shape"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_a_remedy(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        assumed_plan(configuration(["plan_only=true", "data=jsonl", "data.path=x", *overrides]))
+
+
+def test_gpus_are_assumed_for_a_plan_only() -> None:
+    with pytest.raises(ConfigError, match="cluster.gpus=8: only a plan assumes GPUs; add plan_only=true"):
+        configuration(["cluster.gpus=8"])

@@ -1,0 +1,86 @@
+"""The places of a run in a real Ray cluster whose GPUs are pretended: who is put where, and who sees which GPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from launch import nodes as nodes_module
+from launch import seats as seats_module
+from launch.nodes import cluster_nodes, inspected
+from launch.seats import reserved
+from tandem.authors import Authors
+from tandem.config import Config, ConfigError, LearnerConfig, RolloutConfig
+from tandem.plan.run_plan import RunPlan, cluster_plan
+from tandem.plan.sizes import model_sizes
+
+pytestmark = pytest.mark.slow  # a cluster of its own, in a process that may be connected to another
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Two nodes that pretend to have four GPUs each."""
+    ray.shutdown()
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 4, "include_dashboard": False})
+    nodes.add_node(num_cpus=1, num_gpus=4)
+    ray.init(nodes.address, logging_level="ERROR", log_to_driver=False)
+    yield
+    ray.shutdown()
+    nodes.shutdown()
+
+
+@pytest.fixture
+def plan(cluster: None, config: Config) -> RunPlan:
+    """Two replicas of three GPUs and two ranks."""
+    wanted = replace(config, rollout=RolloutConfig(replicas=2, senior_tensor_parallel=2), learner=LearnerConfig(ranks=2))
+    return cluster_plan(wanted, cluster_nodes(), model_sizes(config))
+
+
+@ray.remote
+class Witness:
+    """Says where it is and which GPUs it sees."""
+
+    def where(self) -> tuple[str, str]:
+        return ray.get_runtime_context().get_node_id(), os.environ.get("CUDA_VISIBLE_DEVICES", "")
+
+
+def test_everyone_sits_where_the_plan_says(plan: RunPlan, authors: Authors) -> None:
+    with reserved(plan, authors, 0) as seats:
+        replicas = [Witness.options(num_cpus=0, num_gpus=3, scheduling_strategy=seat).remote() for seat in seats.replicas]
+        ranks = [Witness.options(num_cpus=0, num_gpus=1, scheduling_strategy=seat).remote() for seat in seats.ranks]
+        found = ray.get([witness.where.remote() for witness in replicas + ranks], timeout=60)
+        planned = [plan.home("senior", 0), plan.home("senior", 1), plan.home("learner", 0), plan.home("learner", 1)]
+        assert [node for node, _ in found] == [node.id for node in planned]
+        assert [len(gpus.split(",")) for _, gpus in found] == [3, 3, 1, 1]
+        seen = {(node, gpu) for node, gpus in found for gpu in gpus.split(",")}
+        assert len(seen) == 8, "no GPU is given twice"
+        for witness in replicas + ranks:
+            ray.kill(witness)
+
+
+def test_gpus_that_others_hold_are_not_waited_for(plan: RunPlan, authors: Authors, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seats_module, "RESERVE_TIMEOUT_S", 2.0)
+    with (
+        reserved(plan, authors, 0),
+        pytest.raises(ConfigError, match="the run wants 8 GPUs as planned, .*: 0 are free; wait for other jobs"),
+        reserved(plan, authors, 0),
+    ):
+        pass
+
+
+def test_a_node_that_does_not_see_a_model_is_named(cluster: None, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cache_dir: node .* does not see .*/nowhere; put models where every node sees them"):
+        inspected(cluster_nodes(), [tmp_path / "nowhere"])
+
+
+def test_nodes_without_common_memory_are_refused(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As on two machines: a node looks for the probe in a memory of its own, where it is not.
+    monkeypatch.setattr(nodes_module, "facts", lambda paths: nodes_module.NodeFacts((), "", (False,)))
+    with pytest.raises(ConfigError, match="mode.name=cluster: node .* does not share /dev/shm"):
+        inspected(cluster_nodes(), [])
