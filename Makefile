@@ -24,7 +24,7 @@ PYTEST := python -m pytest --basetemp=.pytest_tmp
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup train test test-all lint check-gpu-requirements clean
+.PHONY: help setup train test test-all lint docs check-gpu-requirements clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-24s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -56,13 +56,18 @@ lint: $(INSTALLED)  ## ruff, types, import contracts
 	@echo "== Import contracts"
 	@lint-imports
 
+docs: $(INSTALLED)  ## the documentation as a site, in site/; no link may lead nowhere
+	@python -m launch.config_reference
+	@NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 check-gpu-requirements: $(VENV)/bin/pip  ## show that requirements-gpu.txt resolves, installing nothing
 	@echo "== Resolving requirements-gpu.txt, a minute or two"
 	@pip install -q -q --dry-run --ignore-installed -r requirements-gpu.txt
 	@echo "requirements-gpu.txt resolves"
 
 clean:  ## remove .venv and what the tools left here; runs/ and the cache folder stay
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .pytest_tmp .hypothesis .import_linter_cache
+	rm -rf $(VENV) site build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .pytest_tmp .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(INSTALLED): | $(VENV)/bin/pip

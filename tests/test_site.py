@@ -1,0 +1,62 @@
+"""The documentation as a site: it builds without a broken link, and its reference is that of the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launch.config_reference import PAGE, _fields, page
+from tandem import config as schema
+from tandem.config import Config, keys
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built as `make docs` does."""
+    folder = tmp_path_factory.mktemp("site")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder], cwd=ROOT, capture_output=True, text=True
+    )
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+def test_the_reference_is_current() -> None:
+    assert PAGE.read_text() == page(), "run python -m launch.config_reference"
+
+
+def test_every_key_is_in_the_reference_and_says_what_it_is() -> None:
+    assert sorted(re.findall(r"^\| `([\w.]+)`", page(), re.MULTILINE)) == sorted(keys(Config))
+    classes = [node for node in ast.parse(Path(schema.__file__).read_text()).body if isinstance(node, ast.ClassDef)]
+    sections = {node.name for node in classes}
+    mute = [
+        f"{node.name}.{field.name}"
+        for node in classes
+        if node.name.endswith("Config")
+        for field in _fields(node)
+        if field.type not in sections and not field.meaning
+    ]
+    assert mute == []
+
+
+def test_formulas_are_shown_without_a_script(site: Path) -> None:
+    method = (site / "method" / "index.html").read_text()
+    assert method.count("<math") > 20 and "arithmatex" not in method
+    assert 'display="block"' in method
+
+
+def test_pages_fetch_nothing_but_what_is_theirs(site: Path) -> None:
+    for html in site.rglob("*.html"):
+        fetched = re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?(https?://[^\"' >]+)", html.read_text())
+        assert [url for url in fetched if not url.startswith("https://squidfunk.github.io")] == []
+
+
+def test_files_outside_the_documentation_are_named_not_linked(site: Path) -> None:
+    assert "<code>tandem/config.py</code>" in (site / "configuration" / "index.html").read_text()
