@@ -215,7 +215,7 @@ def test_a_full_disk_keeps_what_there_is_and_says_so(small_disk: Path, capsys: p
             config=config,
             folder=folder,
             console=TrainingConsole(3),
-            learner=SimpleNamespace(save=save),
+            learner=SimpleNamespace(save=save, checkpointed=lambda folder: None),
             writing=SimpleNamespace(place=Place()),
         )
         Parts.save(parts, 1)
