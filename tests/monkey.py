@@ -43,21 +43,21 @@ def titled(title: str) -> Finder:
     """The actors of a run whose class is `title`."""
 
     def find(driver: psutil.Process) -> list[psutil.Process]:
-        return [p for p in descendants(driver) if _command(p).split(".")[0].split(" ")[0] == f"ray::{title}"]
+        return [p for p in descendants(driver) if command(p).split(".")[0].split(" ")[0] == f"ray::{title}"]
 
     return find
 
 
 def workers(driver: psutil.Process) -> list[psutil.Process]:
     """The workers of the reward actor."""
-    return [p for p in descendants(driver) if "tandem.verify.worker" in _command(p)]
+    return [p for p in descendants(driver) if "tandem.verify.worker" in command(p)]
 
 
 def engine(index: int) -> Finder:
     """The `index`th of an actor's engines, which are in the order of their cores."""
 
     def find(driver: psutil.Process) -> list[psutil.Process]:
-        engines = [process for process in descendants(driver) if "EngineCore" in _command(process)]
+        engines = [process for process in descendants(driver) if "EngineCore" in command(process)]
         bound = {process: process.cpu_affinity() for process in engines}
         started = [process for process in engines if bound[process] != driver.cpu_affinity()]
         return sorted(started, key=lambda process: bound[process])[index::2]
@@ -96,7 +96,7 @@ class Monkey:
         while time.monotonic() < deadline and not self._ended.is_set():
             try:
                 for process in self._finders[victim](self._driver)[:1]:
-                    doing, rows = _command(process), logged(self._metrics)
+                    doing, rows = command(process), logged(self._metrics)
                     process.kill()
                     self.killed.append(Killed(victim, process.pid, doing[:60].strip(), rows))
                     return
@@ -119,13 +119,15 @@ def logged(metrics: Path) -> int:
 
 
 def descendants(driver: psutil.Process) -> list[psutil.Process]:
+    """All that `driver` has started and that these have."""
     try:
         return driver.children(recursive=True)
     except psutil.NoSuchProcess:
         return []
 
 
-def _command(process: psutil.Process) -> str:
+def command(process: psutil.Process) -> str:
+    """The command line, which Ray's and vLLM's processes change to say what they are; empty once it has ended."""
     try:
         return " ".join(process.cmdline())
     except (psutil.NoSuchProcess, psutil.ZombieProcess):

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from monkey import Kill, Killed, Monkey, engine, plan, titled, workers
@@ -26,7 +27,7 @@ from tandem.authors import Authors
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(560)]
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = range(1, 1 + int(os.environ.get("CHAOS_SEEDS", "1")))
-STEPS, PROMPTS, GROUP_SIZE, HELD_OUT = 10, 8, 8, 160
+STEPS, PROMPTS, GROUP_SIZE, HELD_OUT = 24, 8, 8, 160
 VICTIMS = {
     "senior engine": engine(0),
     "junior engine": engine(1),
@@ -127,7 +128,8 @@ def test_a_run_survives_the_death_of_one_of_each_kind(seed: int, undisturbed: fl
     metrics, began = tmp_path / "run" / "metrics.jsonl", time.monotonic()
     process = start(tmp_path, "run", temporary)
     # The driver last, for its death ends all the others.
-    kills = [*plan(seed, list(VICTIMS), first=1, last=STEPS - 2, longest_s=3.0), Kill("driver", STEPS - 2, 1.0 + seed % 3)]
+    driver = Kill("driver", STEPS - 5, float(np.random.default_rng(seed).uniform()))
+    kills = [*plan(seed, list(VICTIMS), first=1, last=STEPS - 7, longest_s=1.2), driver]
     with Monkey(process.pid, metrics, kills, VICTIMS | {"driver": lambda driver: [driver]}) as monkey:
         first, _ = process.communicate(timeout=400)
     print(told(seed, monkey.killed))

@@ -12,7 +12,7 @@ import psutil
 import ray
 from lockstep import Lockstep
 from lockstep_runs import rows, run, samples, weights
-from monkey import Monkey, descendants, plan, titled, workers
+from monkey import Monkey, command, descendants, plan, titled, workers
 from ray.actor import ActorHandle
 
 from actors.replica import ActorReplica
@@ -53,7 +53,7 @@ def start_two(inputs: Inputs, done: int, budget: RestartBudget) -> RolloutPool:
 
 def alive(titles: Sequence[str]) -> list[psutil.Process]:
     """Processes of this one that have such titles."""
-    return [p for p in descendants(psutil.Process()) if any(title in " ".join(p.cmdline()) for title in titles)]
+    return [p for p in descendants(psutil.Process()) if any(title in command(p) for title in titles)]
 
 
 def test_a_run_that_loses_one_of_each_kind_equals_one_that_loses_none(whole_run: Path, lockstep_settings: Config) -> None:
