@@ -24,7 +24,7 @@ from actors.feed import Feed
 from actors.placement import Cores, engine_specs, reseeded
 from actors.replica import ActorReplica, Replica
 from actors.rollout import GroupTask, RolloutActor
-from actors.supervision import Call, Crew, ReplicaLost
+from actors.supervision import Call, Crew, ReplicaLost, RolloutError
 from tandem.authors import Authors
 from tandem.config import Config, SamplingConfig
 from tandem.restarts import RestartBudget
@@ -97,6 +97,11 @@ class RolloutPool:
 
         def replica(specs: Sequence[EngineSpec], seat: PlacementGroupSchedulingStrategy | None) -> Replica:
             def make(before: int) -> ActorHandle:
+                if before and transport != SHM:
+                    raise RolloutError(
+                        f"a rollout actor was lost, and weights that come by {transport} reach only those that the learner met "
+                        "at the start; go on with resume=auto, or use learner.transport=shm, with which it is started again"
+                    )
                 return actor.options(**options, scheduling_strategy=seat).remote(reseeded(specs, before))
 
             return ActorReplica(make)
