@@ -19,6 +19,7 @@ from actors.replica import ActorReplica
 from actors.rollout_pool import RolloutPool
 from launch.claims import PREFIX, abandoned
 from launch.inputs import Inputs
+from launch.seats import Seats
 from tandem.config import Config
 from tandem.processes import Whereabouts, whereabouts
 from tandem.restarts import RestartBudget
@@ -39,7 +40,7 @@ class LockstepActor(Lockstep):
         return {"": whereabouts()}
 
 
-def start_two(inputs: Inputs, done: int, budget: RestartBudget) -> RolloutPool:
+def start_two(inputs: Inputs, done: int, budget: RestartBudget, seats: Seats) -> RolloutPool:
     """Two rollout actors that can be killed."""
     # Ray's workers do not know of the folders that pytest adds to the path.
     path = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
