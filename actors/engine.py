@@ -137,6 +137,7 @@ class Engine:
         if published.transport == SHM:
             await self.pause()
             await self.map_weights(published)
+            await self.check_weights()
             await self.load_weights()
         elif not self._transferred:
             raise RuntimeError(f"version {published.version} of the weights has not come by {published.transport}")
@@ -153,6 +154,10 @@ class Engine:
     async def map_weights(self, published: PublishedWeights) -> None:
         """Maps published weights in shared memory into the engine's process."""
         await self._llm.collective_rpc("map_weights", args=(published.encode(),))
+
+    async def check_weights(self) -> None:
+        """Raises an error when what was mapped is not what was published: nothing is loaded then."""
+        await self._llm.collective_rpc("check_weights")
 
     async def load_weights(self) -> None:
         """Loads what was mapped, packed as the engine computes with it."""

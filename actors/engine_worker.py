@@ -37,24 +37,26 @@ class WeightReceiver:
         model_runner: Any
     _segment: WeightSegment | None = None
     """what was last mapped; it stays so, since mapping takes longer than copying"""
+    _published: PublishedWeights | None = None
+    """what it is to hold"""
 
     def map_weights(self, encoded: str) -> None:
-        """Maps the segment that `encoded` (a `PublishedWeights`) describes.
-
-        Raises `RuntimeError` when the segment's bytes are not those that were published; nothing is loaded then.
-        """
-        published = PublishedWeights.decode(encoded)
+        """Maps the segment that `encoded` (a `PublishedWeights`) describes."""
+        published = self._published = PublishedWeights.decode(encoded)
         segment = self._segment
         if segment is None or (str(segment.path), segment.layout) != (published.path, published.layout):
-            segment = WeightSegment(published.path, published.layout, threads=len(os.sched_getaffinity(0)))
-        if segment.checksum() != published.checksum:
+            self._segment = WeightSegment(published.path, published.layout, threads=len(os.sched_getaffinity(0)))
+
+    def check_weights(self) -> None:
+        """Raises `RuntimeError` when the bytes that were mapped are not those that were published."""
+        assert self._segment is not None and self._published is not None
+        if self._segment.checksum() != self._published.checksum:
             raise RuntimeError(
-                f"{published.path} does not hold version {published.version} of the weights: its checksum differs"
+                f"{self._published.path} does not hold version {self._published.version} of the weights: its checksum differs"
             )
-        self._segment = segment
 
     def load_weights(self) -> None:
-        """Loads what was mapped."""
+        """Loads what was mapped and checked."""
         assert self._segment is not None
         self.model_runner.reload_weights(weights_iterator=self._segment.tensors())
         for module in self.model_runner.get_model().modules():

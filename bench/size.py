@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -41,6 +42,7 @@ QWEN3_600M = {
     "tie_word_embeddings": True,
 }
 """The published configuration of Qwen3-0.6B."""
+PARAMETERS = 596_049_920
 OVERRIDES = [
     "model=hf",
     "model.dtype=bfloat16",
@@ -50,12 +52,14 @@ OVERRIDES = [
     "rollout.prompts_per_step=2",
     "rollout.group_size=4",
     "rollout.max_in_flight=8",
-    "rollout.kv_cache_gib=1",
+    "rollout.kv_cache_gib=0.5",
     "rollout.sampling.max_tokens=64",
     "eval.sampling.max_tokens=64",
     "eval.problems=2",
     "data.max_prompt_tokens=128",
     "learner.micro_batch_tokens=512",
+    "learner.gradient_checkpointing=true",
+    "learner.logprob_chunk_tokens=128",
     # Random weights answer nothing right, so that all rewards are equal: this term still has a gradient.
     "algo.lambda_junior=0.1",
     "algo.mini_batches=1",
@@ -68,8 +72,8 @@ TOLD = ("time/step_s", "grad/norm", "logprob/gap_mean")
 SAMPLING_S = 0.2
 
 
-def save_random_model(folder: Path) -> int:
-    """Writes the model to `folder`, in bfloat16, with SmolLM2's tokenizer; returns its number of parameters."""
+def save_random_model(folder: Path) -> None:
+    """Writes the model to `folder`, in bfloat16, with SmolLM2's tokenizer."""
     config = configuration(["model=smollm2"])
     set_environment(config.cache_path)
     tokenizer = AutoTokenizer.from_pretrained(base_model(config.model, config.cache_path))
@@ -77,7 +81,6 @@ def save_random_model(folder: Path) -> int:
     model = Qwen3ForCausalLM(Qwen3Config(**QWEN3_600M)).to(torch.bfloat16)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 class Watch:
@@ -119,14 +122,17 @@ def main() -> int:
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "qwen3-0.6b-random"
-        parameters = save_random_model(model)
+        # In a process of its own, which takes its memory with it.
+        builder = multiprocessing.get_context("spawn").Process(target=save_random_model, args=(model,))
+        builder.start()
+        builder.join()
         command = [sys.executable, "launch/train.py", *OVERRIDES, f"model.path={model}", f"log.dir={folder}"]
         start = time.perf_counter()
         run = subprocess.Popen([*command, f"learner.ranks={options.ranks}"], env=os.environ | {"PYTHONPATH": os.getcwd()})
         watch = Watch(run.pid)
         code = run.wait()
         watch.stop()
-        found: Figures = {"parameters": parameters, "ranks": options.ranks, "exit_code": code}
+        found: Figures = {"parameters": PARAMETERS, "ranks": options.ranks, "exit_code": code}
         found |= {"peak_gib": round(watch.peak_bytes / 2**30, 2), "run_s": round(time.perf_counter() - start, 1)}
         if code == 0:
             rows = [json.loads(line) for line in (Path(folder) / "size" / "metrics.jsonl").read_text().splitlines()]
