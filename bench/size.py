@@ -63,6 +63,7 @@ OVERRIDES = [
     # Random weights answer nothing right, so that all rewards are equal: this term still has a gradient.
     "algo.lambda_junior=0.1",
     "algo.mini_batches=1",
+    "checkpoint.save_every=0",
     "log.export=false",
     "log.tensorboard=false",
     "name=size",
