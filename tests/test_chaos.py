@@ -43,7 +43,7 @@ COMMAND = [
     f"rollout.prompts_per_step={PROMPTS}",
     f"rollout.group_size={GROUP_SIZE}",
     f"eval.problems={HELD_OUT}",
-    f"log.samples_per_step={PROMPTS}",
+    f"log.samples_per_step={PROMPTS * GROUP_SIZE}",
     "checkpoint.save_every=3",
     "guard.stall_s=120",
     "guard.senior_fraction_tolerance=0.1",
@@ -93,8 +93,9 @@ def assert_sound(run: Path) -> None:
     """Every group of every step was judged exactly once, and each step published its version."""
     rows = lines(run / "metrics.jsonl")
     assert [row["step"] for row in rows] == [row["weights/version"] for row in rows] == list(range(STEPS + 1))
-    judged = [(sample["step"], sample["id"]) for sample in lines(run / "samples.jsonl")]
-    assert sorted(judged) == sorted((s, f"step{s}/{i}/0") for s in range(1, STEPS + 1) for i in range(PROMPTS))
+    judged = [(sample["step"], sample["id"]) for sample in lines(run / "samples.jsonl") if sample["set"] == "training"]
+    steps, places = range(1, STEPS + 1), [(i, k) for i in range(PROMPTS) for k in range(GROUP_SIZE)]
+    assert sorted(judged) == sorted((s, f"step{s}/{i}/{k}") for s in steps for i, k in places)
     for row in rows[1:]:
         others = row["reward/wrong"] + row["reward/timeouts"] + row["reward/unparsable"] + row["reward/errors"]
         assert round(row["reward/correct"] * PROMPTS * GROUP_SIZE) + others == PROMPTS * GROUP_SIZE
