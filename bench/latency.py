@@ -14,6 +14,7 @@ from bench.workload import Workload
 from tandem.cogen import Session, Token, cogenerate
 from tandem.rollout import JUNIOR, SENIOR, Rollout, StopReason
 from tandem.schedule import Pen, Schedule
+from tandem.schedules import SOLO
 
 POSITIONS = (256, 4_000)
 REACH = 128
@@ -57,7 +58,7 @@ async def handoff_latencies(pair: EnginePair, work: Workload, repeats: int) -> F
     steps: dict[int, list[float]] = {position: [] for position in POSITIONS}
     for repeat in range(repeats):
         prompt = repeat % len(work.prompts)
-        solo, solo_gaps = await _timed(pair, work, prompt, f"long-solo-{repeat}", [SENIOR], Schedule(prob_senior=1.0))
+        solo, solo_gaps = await _timed(pair, work, prompt, f"long-solo-{repeat}", [SENIOR], SOLO)
         rollout, gaps = await _timed(pair, work, prompt, f"long-tandem-{repeat}", [SENIOR, JUNIOR], work.schedule)
         changed = np.diff(rollout.authorship) != 0
         for position in POSITIONS:

@@ -12,6 +12,7 @@ from bench.workload import Workload
 from tandem.cogen import Session, Token, cogenerate
 from tandem.rollout import JUNIOR, SENIOR, Rollout, StopReason
 from tandem.schedule import Pen, Schedule, TurnStart
+from tandem.schedules import SOLO
 
 if TYPE_CHECKING:
     from actors.engine import Engine
@@ -23,7 +24,7 @@ Mode = Callable[[EnginePair, Workload, str], Coroutine[Any, Any, list[Rollout]]]
 
 async def solo(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:
     """The senior's engine alone: vanilla GRPO on half of the hardware."""
-    return await _all(_write(pair, work, tag, i, [SENIOR], Schedule(prob_senior=1.0)) for i in range(len(work.prompts)))
+    return await _all(_write(pair, work, tag, i, [SENIOR], SOLO) for i in range(len(work.prompts)))
 
 
 async def tandem(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:

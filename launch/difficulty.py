@@ -22,11 +22,10 @@ from tandem.data.prompts import encode
 from tandem.plan.run_plan import planned
 from tandem.restarts import RestartBudget
 from tandem.rollout import Verdict
-from tandem.schedule import Schedule
+from tandem.schedules import SOLO
 
 CHUNK = 256
 """Problems after which what was found is written down: so many are tried again after an interruption."""
-SOLO = Schedule(prob_senior=1.0)
 
 
 def measure(config: Config) -> None:

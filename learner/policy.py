@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from tandem.logprobs import LOGIT_TRANSFORMS, token_logprobs
+from tandem.logprobs import refuse_logit_transforms, token_logprobs
 
 
 class LogprobHead(nn.Module):
@@ -45,9 +45,7 @@ class Policy(nn.Module):
         super().__init__()
         config = AutoConfig.from_pretrained(path)
         config.attention_dropout = 0.0  # the engines have none, and both must compute the same distribution
-        for setting in LOGIT_TRANSFORMS:
-            if getattr(config, setting, None) not in (None, 1.0):
-                raise ValueError(f"{path}: models that set {setting} are not supported; choose another model.path")
+        refuse_logit_transforms(config, path, "; choose another model.path")
         model = AutoModelForCausalLM.from_pretrained(path, config=config, dtype=dtype, attn_implementation="sdpa")
         head = model.get_output_embeddings()
         if getattr(head, "bias", None) is not None:

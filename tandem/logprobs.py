@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
 LOGIT_TRANSFORMS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 """Settings of models that change their logits behind the head: what is computed from hidden states and head would be wrong."""
+
+
+def refuse_logit_transforms(model: PretrainedConfig, path: object, remedy: str = "") -> None:
+    """Raises `ValueError`, with `remedy`, for a model (at `path`) whose logits are more than hidden @ weight.T."""
+    for setting in LOGIT_TRANSFORMS:
+        if getattr(model, setting, None) not in (None, 1.0):
+            raise ValueError(f"{path}: models that set {setting} are not supported{remedy}")
 
 
 def token_logprobs(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from tandem.bucketing import buckets
-from tandem.logprobs import LOGIT_TRANSFORMS
+from tandem.logprobs import refuse_logit_transforms
 from tandem.measures.distributions import cross_entropies, divergences
 
 
@@ -55,10 +55,7 @@ class Reader:
     """
 
     def __init__(self, path: Path, dtype: str, device: str) -> None:
-        config = AutoConfig.from_pretrained(path)
-        for setting in LOGIT_TRANSFORMS:
-            if getattr(config, setting, None) not in (None, 1.0):
-                raise ValueError(f"{path}: models that set {setting} are not supported")
+        refuse_logit_transforms(AutoConfig.from_pretrained(path), path)
         self.device = device
         self._model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype)).eval().to(device)
 
