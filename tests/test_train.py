@@ -124,7 +124,10 @@ def wait_for_engines(process: subprocess.Popen[str], engines: int) -> None:
         if sum("EngineCore" in command for command in commands) == engines:
             return
         if time.monotonic() > deadline:
-            pytest.fail(f"{engines} engines wanted; exit code {process.poll()}; running: {commands}")
+            code = process.poll()
+            os.killpg(process.pid, signal.SIGINT)
+            rest, _ = process.communicate(timeout=60)
+            pytest.fail(f"{engines} engines wanted; exit code {code}; running: {commands}; it went on to say:\n{rest}")
         time.sleep(0.5)
 
 
