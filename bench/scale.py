@@ -28,7 +28,7 @@ from actors.rollout import GroupTask
 from actors.rollout_pool import CONCURRENT_GROUPS, RolloutPool
 from bench.report import Figures, machine, tell
 from launch.entry import set_environment
-from launch.local_cluster import ray_cluster
+from launch.resources.local_cluster import ray_cluster
 from tandem.config import Config, SamplingConfig
 from tandem.processes import Whereabouts
 from tandem.rollout import BASE_VERSION, SENIOR, EndReason, Group, Problem, Prompt, Rollout

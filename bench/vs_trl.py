@@ -26,7 +26,7 @@ from actors.rollout_pool import RolloutPool
 from bench.report import Figures, machine, tell
 from bench.vs_trl_task import Step, Task, reward
 from launch.entry import configuration, set_environment
-from launch.local_cluster import ray_cluster
+from launch.resources.local_cluster import ray_cluster
 from learner.group import LearnerGroup
 from tandem.authors import load_authors
 from tandem.config import Config

@@ -12,8 +12,8 @@ from rich.progress import Progress
 from actors.reward import Judge, judge_groups
 from actors.rollout_pool import RolloutPool
 from launch.entry import run
-from launch.local_cluster import ray_cluster
-from launch.plan import machine_plan
+from launch.resources.local_cluster import ray_cluster
+from launch.resources.plan import machine_plan
 from tandem.authors import load_authors
 from tandem.config import Config, ConfigError, ScheduleConfig
 from tandem.data.pass_rates import PassRateFile

@@ -10,13 +10,13 @@ from transformers.utils.logging import disable_progress_bar
 
 from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
-from launch.console import EvaluationConsole
 from launch.entry import run
-from launch.evaluation_folder import EvaluationFolder
-from launch.examination import Examination
-from launch.local_cluster import ray_cluster
-from launch.measured_run import senior_of, settings_of_run
-from launch.plan import machine_plan
+from launch.evaluating.examination import Examination
+from launch.evaluating.folder import EvaluationFolder
+from launch.evaluating.measured_run import senior_of, settings_of_run
+from launch.resources.local_cluster import ray_cluster
+from launch.resources.plan import machine_plan
+from launch.running.console import EvaluationConsole
 from tandem.authors import Authors, load_authors, with_senior
 from tandem.config import Config, ConfigError, ScheduleConfig
 from tandem.data.problems import load_problems

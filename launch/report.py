@@ -21,10 +21,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from launch.entry import BAD_INPUT
-from launch.evaluation_tables import evaluation_tables
-from launch.other_author import score
-from launch.run_record import RunRecord, is_run, read_run
-from launch.transcript import Transcript
+from launch.evaluating.other_author import score
+from launch.evaluating.tables import evaluation_tables
+from launch.records.run_record import RunRecord, is_run, read_run
+from launch.records.transcript import Transcript
 from tandem.config import ConfigError
 
 PAGE = Path(__file__).parent / "page"

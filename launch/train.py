@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from actors.reward import judge_groups
 from launch.entry import run
-from launch.evaluation import due, evaluate
-from launch.inputs import read_inputs
-from launch.local_cluster import given_cluster, ray_cluster
-from launch.parts import Parts, started
-from launch.plan import show_plan
+from launch.resources.local_cluster import given_cluster, ray_cluster
+from launch.resources.plan import show_plan
+from launch.running.evaluation import due, evaluate
+from launch.running.inputs import read_inputs
+from launch.running.parts import Parts, started
 from tandem import guards
 from tandem.config import Config
 from tandem.dynamic_sampling import sample

@@ -24,8 +24,8 @@ from rich.table import Table
 from rich.text import Text
 
 from launch.entry import BAD_INPUT
-from launch.run_record import JsonLines, is_run, read_config
-from launch.transcript import Transcript
+from launch.records.run_record import JsonLines, is_run, read_config
+from launch.records.transcript import Transcript
 from tandem.config import ConfigError
 
 STYLES = {"senior": "underline dodger_blue1", "junior": "dark_orange"}

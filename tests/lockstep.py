@@ -15,8 +15,8 @@ from transformers import AutoModelForCausalLM
 
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
-from launch.inputs import Inputs
-from launch.seats import Seats
+from launch.resources.seats import Seats
+from launch.running.inputs import Inputs
 from tandem.authors import Authors
 from tandem.cogen import Limits, Token, cogenerate
 from tandem.processes import Whereabouts
@@ -116,5 +116,5 @@ class Lockstep:
 
 
 def start_lockstep(inputs: Inputs, done: int, budget: RestartBudget, seats: Seats) -> RolloutPool:
-    """What `launch.parts.start_engines` is to vLLM's engines."""
+    """What `launch.running.parts.start_engines` is to vLLM's engines."""
     return RolloutPool(inputs.config, [Lockstep(inputs.authors)], budget=budget)

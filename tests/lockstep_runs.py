@@ -10,8 +10,8 @@ from builders import save_model, small_tokenizer
 from lockstep import start_lockstep
 from omegaconf import OmegaConf
 
-from launch.inputs import read_inputs
-from launch.parts import StartsEngines, started
+from launch.running.inputs import read_inputs
+from launch.running.parts import StartsEngines, started
 from launch.train import learn
 from tandem.config import Config, load
 

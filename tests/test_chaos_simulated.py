@@ -17,9 +17,9 @@ from ray.actor import ActorHandle
 
 from actors.replica import ActorReplica
 from actors.rollout_pool import RolloutPool
-from launch.claims import PREFIX, abandoned
-from launch.inputs import Inputs
-from launch.seats import Seats
+from launch.resources.claims import PREFIX, abandoned
+from launch.resources.seats import Seats
+from launch.running.inputs import Inputs
 from tandem.config import Config
 from tandem.processes import Whereabouts, whereabouts
 from tandem.restarts import RestartBudget

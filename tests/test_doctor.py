@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from launch import diagnosis, machine_checks
-from launch.diagnosis import diagnose, table
-from launch.machine_checks import Finding, Status, machine_findings
+from launch.diagnosing import diagnosis, machine_checks
+from launch.diagnosing.diagnosis import diagnose, table
+from launch.diagnosing.machine_checks import Finding, Status, machine_findings
 from tandem.authors import Authors
 from tandem.config import Config
 
@@ -74,7 +74,7 @@ def test_a_self_test_that_fails_is_a_finding(config: Config, monkeypatch: pytest
     def fail(config: Config, logs: Path) -> str:
         raise RuntimeError("the engine is gone\nat line 3")
 
-    monkeypatch.setattr("launch.self_test.self_test", fail)
+    monkeypatch.setattr("launch.diagnosing.self_test.self_test", fail)
     finding = diagnosis.self_test_finding(config)
     assert (finding.status, finding.found) == (Status.BROKEN, "RuntimeError: the engine is gone")
 

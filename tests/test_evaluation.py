@@ -25,10 +25,10 @@ from transformers import AutoModelForCausalLM
 from writing import forward_logprobs, texts, write
 
 from launch.entry import CONF
-from launch.evaluation_folder import EvaluationFolder
-from launch.examination import label
-from launch.inputs import check_measures
-from launch.measured_run import senior_of, settings_of_run
+from launch.evaluating.examination import label
+from launch.evaluating.folder import EvaluationFolder
+from launch.evaluating.measured_run import senior_of, settings_of_run
+from launch.running.inputs import check_measures
 from tandem.authors import Authors, load_authors, noise_seed, with_senior
 from tandem.config import Config, ConfigError, ScheduleConfig, load
 from tandem.measures.reading import Pace, as_written, drift_scores, in_tokens_of, legibility_scores

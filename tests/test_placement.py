@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from actors.engine_spec import EngineSpec, visible_gpus
 from actors.placement import engine_specs, reseeded, share_of_cores
 from launch.entry import configuration
-from launch.local_cluster import choose_transport
-from launch.nodes import NodeFacts
-from launch.plan import run_plan
-from launch.seats import engine_cores
+from launch.resources.local_cluster import choose_transport
+from launch.resources.nodes import NodeFacts
+from launch.resources.plan import run_plan
+from launch.resources.seats import engine_cores
 from tandem.authors import Authors, Junior, OwnVocabulary
 from tandem.config import Config, ConfigError, RolloutConfig
 from tandem.plan.placement import Node

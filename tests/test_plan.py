@@ -14,7 +14,7 @@ from rich.console import Console
 from transformers import LlamaConfig, Qwen3Config
 
 from launch.entry import configuration
-from launch.plan import assumed_plan, print_plan
+from launch.resources.plan import assumed_plan, print_plan
 from tandem.config import ConfigError, LearnerConfig
 from tandem.plan.fit import fractions_shared, memory
 from tandem.plan.memory import USABLE, engine_memory, rank_memory

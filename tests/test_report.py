@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from run_folders import HOSTILE, PER_STEP, make_run
 from transformers import AutoModelForCausalLM
 
-from launch.boards import samples_table
-from launch.evaluation_tables import share
-from launch.other_author import completion_logprobs
+from launch.evaluating.other_author import completion_logprobs
+from launch.evaluating.tables import share
+from launch.records.boards import samples_table
+from launch.records.run_record import JsonLines, read_run
 from launch.report import find_runs, main, report, script_data
-from launch.run_record import JsonLines, read_run
 from learner.policy import Policy
 from tandem.authors import Authors
 from tandem.config import ConfigError

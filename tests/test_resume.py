@@ -11,7 +11,7 @@ from lockstep import Lockstep
 from lockstep_runs import LETTER, rows, run, samples, weights
 
 from actors.rollout_pool import RolloutPool
-from launch.inputs import read_inputs
+from launch.running.inputs import read_inputs
 from learner.group import LearnerGroup
 from tandem.config import Config
 from tandem.data.prompts import encode

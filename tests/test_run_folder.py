@@ -14,9 +14,9 @@ from builders import judged_group, scheduled_rollout, small_tokenizer
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from launch.checkpoints import Checkpoint
-from launch.resume import Resumption
-from launch.run_folder import RunFolder
+from launch.records.checkpoints import Checkpoint
+from launch.records.resume import Resumption
+from launch.records.run_folder import RunFolder
 from tandem.config import Config, ConfigError, load
 from tandem.rollout import JUNIOR, SENIOR, Group, Problem, Verdict
 from tandem.schedule import Schedule, boundary_table

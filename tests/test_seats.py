@@ -11,10 +11,10 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from launch import nodes as nodes_module
-from launch import seats as seats_module
-from launch.nodes import cluster_nodes, inspected
-from launch.seats import reserved
+from launch.resources import nodes as nodes_module
+from launch.resources import seats as seats_module
+from launch.resources.nodes import cluster_nodes, inspected
+from launch.resources.seats import reserved
 from tandem.authors import Authors
 from tandem.config import Config, ConfigError, LearnerConfig, RolloutConfig
 from tandem.plan.run_plan import RunPlan, cluster_plan

@@ -7,7 +7,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
-from launch.run_record import RunRecord
+from launch.records.run_record import RunRecord
 
 Z = 1.96
 """Standard errors to either side of a 95 % interval."""

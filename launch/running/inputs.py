@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from launch.checkpoints import Checkpoint
-from launch.local_cluster import choose_transport
-from launch.plan import run_plan
-from launch.resume import find_resumption
-from launch.run_folder import RunFolder
+from launch.records.checkpoints import Checkpoint
+from launch.records.resume import find_resumption
+from launch.records.run_folder import RunFolder
+from launch.resources.local_cluster import choose_transport
+from launch.resources.plan import run_plan
 from tandem.authors import Authors, load_authors
 from tandem.config import Config, ConfigError
 from tandem.data.problems import ProblemSet, load_problems

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from actors.rollout_pool import RolloutPool
-from launch.local_cluster import ray_cluster
+from launch.resources.local_cluster import ray_cluster
 from learner.group import LearnerGroup
 from tandem import guards
 from tandem.authors import load_authors

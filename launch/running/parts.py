@@ -14,16 +14,16 @@ from actors.ahead import WritesAhead
 from actors.in_turn import WritesInTurn
 from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
-from launch.checkpoints import Checkpoint, State
-from launch.claims import claimed_file
-from launch.console import TrainingConsole
-from launch.inputs import Inputs
-from launch.plan import print_plan
-from launch.run_folder import RunFolder
-from launch.sealed import disk_full, written_aside
-from launch.seats import Seats, reserved
-from launch.watchdog import Watchdog
-from launch.writing import group_source
+from launch.records.checkpoints import Checkpoint, State
+from launch.records.run_folder import RunFolder
+from launch.records.sealed import disk_full, written_aside
+from launch.resources.claims import claimed_file
+from launch.resources.plan import print_plan
+from launch.resources.seats import Seats, reserved
+from launch.running.console import TrainingConsole
+from launch.running.inputs import Inputs
+from launch.running.watchdog import Watchdog
+from launch.running.writing import group_source
 from learner.group import LearnerGroup, segment_path
 from learner.supervised import SupervisedLearner
 from tandem import guards

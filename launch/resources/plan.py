@@ -9,8 +9,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from launch.local_cluster import has_cpu_engines
-from launch.nodes import cluster_nodes, connected, gpu_gib, in_submitted_job
+from launch.resources.local_cluster import has_cpu_engines
+from launch.resources.nodes import cluster_nodes, connected, gpu_gib, in_submitted_job
 from tandem.config import Config, ConfigError
 from tandem.plan.memory import GIB
 from tandem.plan.placement import Node, Slot, most_replicas

@@ -21,10 +21,10 @@ import psutil
 import ray
 import torch
 
-from launch.local_cluster import has_cpu_engines
+from launch.resources.local_cluster import has_cpu_engines
 from tandem.zoo.recipes import RECIPES
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 GIB = 2**30
 MIN_MEMORY_GIB, MIN_SHARED_MEMORY_GIB, MIN_DISK_GIB = 6, 0.5, 4
 MIN_FILES = 4096

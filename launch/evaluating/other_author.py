@@ -9,8 +9,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch.nn.utils.rnn import pad_sequence
 
-from launch.run_record import RunRecord
-from launch.transcript import Transcript, rounded
+from launch.records.run_record import RunRecord
+from launch.records.transcript import Transcript, rounded
 from learner.policy import Policy
 from tandem.authors import load_authors
 from tandem.config import ConfigError, load

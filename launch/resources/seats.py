@@ -11,7 +11,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.placement import Cores, share_of_cores
-from launch.nodes import NodeFacts, inspected
+from launch.resources.nodes import NodeFacts, inspected
 from tandem.authors import Authors
 from tandem.config import ConfigError
 from tandem.plan.run_plan import RunPlan

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from launch.transcript import Transcript
+from launch.records.transcript import Transcript
 from tandem.config import Config
 
 MARKS = {"senior": ("🟦", "#0072B2"), "junior": ("🟧", "#B26B00")}

@@ -12,9 +12,9 @@ from typing import Any
 
 from rich.table import Table
 
-from launch.checkpoints import packages
-from launch.evaluation_plots import draw
-from launch.measured_run import run_of
+from launch.evaluating.measured_run import run_of
+from launch.evaluating.plots import draw
+from launch.records.checkpoints import packages
 from tandem.authors import Authors
 from tandem.config import Config, ConfigError
 from tandem.measures.score import Score

@@ -13,7 +13,7 @@ from pathlib import Path
 import ray
 import torch
 
-from launch.claims import claimed_folder
+from launch.resources.claims import claimed_folder
 from tandem.config import ConfigError
 from tandem.weights import IPC, NCCL, SHM
 

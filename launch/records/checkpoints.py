@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from launch.sealed import PARTIAL, seal, written_aside
+from launch.records.sealed import PARTIAL, seal, written_aside
 from tandem.config import CheckpointConfig
 from tandem.staleness import Place
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from launch.examination import Examination
-from launch.parts import Parts
+from launch.evaluating.examination import Examination
+from launch.running.parts import Parts
 
 
 def due(parts: Parts, step: int) -> bool:

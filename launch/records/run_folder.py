@@ -15,11 +15,11 @@ from typing import Any, Self
 import yaml
 from transformers import PreTrainedTokenizerBase
 
-from launch.boards import boards
-from launch.checkpoints import Checkpoints
-from launch.resume import NEW, Resumption, runs_folder
-from launch.run_record import JsonLines
-from launch.transcript import transcript
+from launch.records.boards import boards
+from launch.records.checkpoints import Checkpoints
+from launch.records.resume import NEW, Resumption, runs_folder
+from launch.records.run_record import JsonLines
+from launch.records.transcript import transcript
 from tandem.config import Config, ConfigError
 from tandem.metrics import turn_lengths
 from tandem.rollout import Group

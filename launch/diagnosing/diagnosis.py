@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from launch.diagnosing.machine_checks import Finding, Status, fine, machine_findings
 from launch.entry import set_environment
-from launch.machine_checks import Finding, Status, fine, machine_findings
 from tandem.config import Config
 
 COLOURS = {Status.FINE: "green", Status.DOUBTFUL: "yellow", Status.BROKEN: "red"}
@@ -19,7 +19,7 @@ LOGS = Path("doctor-logs")
 
 def self_test_finding(config: Config) -> Finding:
     """The run in small, as a finding: whatever stops it is what was found."""
-    from launch.self_test import self_test  # it brings in everything
+    from launch.diagnosing.self_test import self_test  # it brings in everything
 
     begun = time.monotonic()
     try:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from omegaconf import OmegaConf
 
-from launch.checkpoints import Checkpoint, Checkpoints, is_checkpoint, packages
-from launch.nodes import in_submitted_job
-from launch.sealed import fault
+from launch.records.checkpoints import Checkpoint, Checkpoints, is_checkpoint, packages
+from launch.records.sealed import fault
+from launch.resources.nodes import in_submitted_job
 from tandem.config import Config, ConfigError, keys, load
 
 AUTO = "auto"

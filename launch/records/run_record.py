@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from launch.transcript import Transcript
+from launch.records.transcript import Transcript
 from tandem.config import ConfigError
 
 
