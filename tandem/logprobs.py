@@ -39,8 +39,28 @@ def token_logprobs(
     return _TokenLogprobs.apply(hidden, weight, targets, temperature, forbidden, chunk)
 
 
-def _log_softmax(hidden: Tensor, weight: Tensor, temperature: float, forbidden: int | None) -> Tensor:
-    logits = (hidden @ weight.T).to(_work_dtype(hidden))
+_CACHED = 2**19
+"""So many logits stay in a CPU's cache while a pass over them follows another."""
+
+
+def _chunks(count: int, size: int) -> list[slice]:
+    """`count` rows in slices of `size`; the first has what is left over, so that the last, whose logits are kept, is whole."""
+    ends = range(count, 0, -size)
+    return [slice(max(0, end - size), end) for end in ends][::-1]
+
+
+def _blocks(logits: Tensor) -> list[slice]:
+    """The rows of `logits` in slices that fit a CPU's cache; on a GPU all in one."""
+    size = max(1, _CACHED // logits.shape[1]) if logits.device.type == "cpu" else max(1, len(logits))
+    return [slice(start, start + size) for start in range(0, len(logits), size)]
+
+
+def _logits(hidden: Tensor, weight: Tensor) -> Tensor:
+    return (hidden @ weight.T).to(_work_dtype(hidden))
+
+
+def _log_softmax(logits: Tensor, temperature: float, forbidden: int | None) -> Tensor:
+    """The log-softmax of `logits`, which are written over."""
     if temperature != 1:
         logits.div_(temperature)
     if forbidden is not None:
@@ -61,13 +81,16 @@ class _TokenLogprobs(torch.autograd.Function):
         logprobs = torch.empty(len(hidden), dtype=_work_dtype(hidden), device=hidden.device)
         entropies = torch.empty_like(logprobs)
         softmax = None
-        for start in range(0, len(hidden), chunk):
-            rows = slice(start, start + chunk)
+        for rows in _chunks(len(hidden), chunk):
             softmax = None  # the chunk before must be gone before this one is there
-            log_softmax = _log_softmax(hidden[rows], weight, temperature, forbidden)
-            logprobs[rows] = log_softmax.gather(1, targets[rows, None]).squeeze(1)
-            softmax = log_softmax.exp_()
-            entropies[rows] = torch.special.entr(softmax).sum(-1)  # entr(0) is 0, so the forbidden id adds nothing
+            softmax = _logits(hidden[rows], weight)
+            for block in _blocks(softmax):
+                log_softmax = _log_softmax(softmax[block], temperature, forbidden)
+                logprobs[rows][block] = log_softmax.gather(1, targets[rows][block, None]).squeeze(1)
+                torch.exp(log_softmax, out=softmax[block])
+                if forbidden is not None:
+                    log_softmax[:, forbidden] = 0  # with a probability of 0 it adds nothing to the entropy
+                entropies[rows][block] = -torch.linalg.vecdot(softmax[block], log_softmax)
         ctx.save_for_backward(hidden, weight, targets)
         ctx.softmax = softmax  # not saved as the others are, since the backward pass writes into it
         ctx.mark_non_differentiable(entropies)
@@ -79,18 +102,18 @@ class _TokenLogprobs(torch.autograd.Function):
         softmax, ctx.softmax = ctx.softmax, None
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros_like(weight, dtype=_work_dtype(weight))
-        for start in reversed(range(0, len(hidden), ctx.chunk)):
-            rows = slice(start, start + ctx.chunk)
+        for rows in reversed(_chunks(len(hidden), ctx.chunk)):
             if softmax is None:
-                softmax = _log_softmax(hidden[rows], weight, ctx.temperature, ctx.forbidden).exp_()
+                softmax = _logits(hidden[rows], weight)
+                for block in _blocks(softmax):
+                    torch.exp(_log_softmax(softmax[block], ctx.temperature, ctx.forbidden), out=softmax[block])
             # d logprob(target) / d logits = onehot(target) - softmax, and logits are divided by the temperature.
-            grad = grad_logprobs[rows, None] / ctx.temperature
-            grad_logits = softmax.mul_(-grad)
-            grad_logits.scatter_add_(1, targets[rows, None], grad)
+            grad = -grad_logprobs[rows, None] / ctx.temperature
+            softmax.scatter_add_(1, targets[rows, None], -torch.ones_like(grad))
             if ctx.forbidden is not None:
-                grad_logits[:, ctx.forbidden] = 0
-            grad_logits = grad_logits.to(hidden.dtype)
-            grad_hidden[rows] = grad_logits @ weight
-            grad_weight += grad_logits.T @ hidden[rows]
-            softmax = grad_logits = None
+                softmax[:, ctx.forbidden] = 0
+            difference = softmax.to(hidden.dtype)
+            grad_hidden[rows] = (difference @ weight) * grad
+            grad_weight += difference.T @ (hidden[rows] * grad).to(hidden.dtype)
+            softmax = difference = None
         return grad_hidden, grad_weight.to(weight.dtype), None, None, None, None

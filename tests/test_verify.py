@@ -191,6 +191,13 @@ def sleeps(gold, response):
     time.sleep(float(response))
     return True
 
+def dies(gold, response):
+    with open("deaths", "a") as deaths:
+        deaths.write(response)
+    if open("deaths").read().count(response) <= int(gold):
+        os._exit(1)
+    return True
+
 class Nested:
     judge = staticmethod(share)
 
@@ -229,6 +236,13 @@ def test_a_verifier_of_the_users_own_has_the_same_deadline() -> None:
     late, soon = graded_by("own_verifiers:sleeps", ("", "1e6"), ("", "0"))
     assert (late.verdict, soon.verdict) == (Verdict.TIMEOUT, Verdict.CORRECT)
     assert TIMEOUT_S <= late.seconds < TIMEOUT_S + 1.0
+
+
+@pytest.mark.usefixtures("verifiers")
+def test_an_answer_over_which_a_second_worker_dies_is_an_error_and_the_next_is_judged() -> None:
+    once, twice, never = graded_by("own_verifiers:dies", ("1", "a"), ("9", "b"), ("0", "c"))
+    assert [once.verdict, twice.verdict, never.verdict] == [Verdict.CORRECT, Verdict.ERROR, Verdict.CORRECT]
+    assert Path("deaths").read_text() == "aabbc"
 
 
 @pytest.mark.usefixtures("verifiers")
