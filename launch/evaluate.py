@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-
-from transformers.utils.logging import disable_progress_bar
 
 from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
@@ -14,6 +11,7 @@ from launch.entry import run
 from launch.evaluating.examination import Examination
 from launch.evaluating.folder import EvaluationFolder
 from launch.evaluating.measured_run import senior_of, settings_of_run
+from launch.evaluating.reading import READ, read_scores
 from launch.resources.local_cluster import ray_cluster
 from launch.resources.plan import machine_plan
 from launch.running.console import EvaluationConsole
@@ -21,12 +19,9 @@ from tandem.authors import Authors, load_authors, with_senior
 from tandem.config import Config, ConfigError, ScheduleConfig
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
-from tandem.measures.reading import Pace, as_written, drift_scores, in_tokens_of, legibility_scores
-from tandem.measures.score import Score
 from tandem.plan.run_plan import planned
 from tandem.restarts import RestartBudget
-from tandem.rollout import BASE_VERSION, Group
-from tandem.scoring import Reader
+from tandem.rollout import BASE_VERSION
 from tandem.zoo.hub import model_directory
 
 
@@ -65,10 +60,9 @@ def evaluate(config: Config) -> None:
             say=console.say,
         )
         scores = examination.scores()
-        seniors = examination.solo if {"drift", "legibility"} & set(measures) else []
+        seniors = examination.solo if set(READ) & set(measures) else []
         juniors = examination.junior_alone if "legibility" in measures else []
     # The engines are gone, and their memory is the readers'.
-    disable_progress_bar()
     device = "cuda" if gpus else "cpu"
     read, notes = read_scores(config, authors, seniors, juniors, device)
     scores |= read
@@ -84,27 +78,6 @@ def measured_authors(config: Config) -> Authors:
     if not config.senior:
         return authors
     return with_senior(authors, model_directory(senior_of(config.senior), "senior"), f"senior={config.senior}")
-
-
-def read_scores(
-    config: Config, authors: Authors, seniors: Sequence[Group], juniors: Sequence[Group], device: str
-) -> tuple[dict[str, Score], list[str]]:
-    """The measures of what the models say of texts, the senior's and the junior's own; and what is left out, and why."""
-    scores: dict[str, Score] = {}
-    notes: list[str] = []
-    if not seniors:
-        return scores, notes
-    junior, pace = authors.juniors[0], Pace(config.learner.micro_batch_tokens, config.learner.logprob_chunk_tokens)
-    seniors = [replace(group, rollouts=group.rollouts[: config.eval.scored_samples]) for group in seniors]
-    reader = Reader(junior.path, junior.dtype, device)
-    if "drift" in config.eval.measures and junior.own:
-        notes.append("no drift: senior and junior have different tokenizers, and no distribution in common")
-    elif "drift" in config.eval.measures:
-        scores |= drift_scores(Reader(authors.senior, config.model.dtype, device), reader, seniors, pace)
-    if "legibility" in config.eval.measures:
-        transcribe = in_tokens_of(junior.own.tokenizer, 0) if junior.own else as_written
-        scores |= legibility_scores(reader, seniors, juniors, transcribe, pace)
-    return scores, notes
 
 
 if __name__ == "__main__":

@@ -326,7 +326,7 @@ class EvalConfig:
     """What is measured on held-out problems: by launch/evaluate.py, and before, during and after training."""
 
     measures: list[str] = field(default_factory=lambda: ["solo"])
-    """`solo`, `handoff`, `takeover`, and, in launch/evaluate.py only, `drift` and `legibility`: see docs/evaluation.md"""
+    """`solo`, `handoff`, `takeover`, `drift` and `legibility`: see docs/evaluation.md"""
     problems: int = 400
     """held-out problems that are evaluated, at most"""
     every: int = 20

@@ -205,12 +205,15 @@ def test_a_senior_must_be_one_that_the_model_could_become(authors: Authors, tmp_
 def test_training_says_what_it_does_not_measure() -> None:
     config = Config()
     check_measures(config)
-    for change, message in [
-        ({"measures": ["solo", "drift"]}, "training does not measure drift"),
-        ({"measures": ["handoff"]}, "name solo too"),
+    compared = replace(config, eval=replace(config.eval, measures=["solo", "drift"]))
+    check_measures(compared)
+    for refused, message in [
+        (replace(compared, junior=["self", "x"]), r"this run does not measure drift, for there is one junior .* of junior="),
+        (replace(compared, mode=replace(config.mode, name="cluster")), "does not measure drift, for both models would be read"),
+        (replace(config, eval=replace(config.eval, measures=["handoff"])), "name solo too"),
     ]:
         with pytest.raises(ConfigError, match=message):
-            check_measures(replace(config, eval=replace(config.eval, **change)))
+            check_measures(refused)
     with pytest.raises(ConfigError, match="senior=x: training starts from model"):
         check_measures(replace(config, senior="x"))
 

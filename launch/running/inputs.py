@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from launch.evaluating.reading import READ
 from launch.records.checkpoints import Checkpoint
 from launch.records.resume import find_resumption
 from launch.records.run_folder import RunFolder
@@ -15,10 +16,6 @@ from tandem.data.problems import ProblemSet, load_problems
 from tandem.data.prompts import encode
 from tandem.plan.run_plan import RunPlan, planned
 from tandem.rollout import Prompt
-
-OFFLINE = ("drift", "legibility")
-"""Measures that compare the whole distributions of both models, which neither engines nor learner hold."""
-
 
 @dataclass(frozen=True)
 class Inputs:
@@ -58,11 +55,18 @@ def read_inputs(config: Config) -> Inputs:
 
 
 def check_measures(config: Config) -> None:
-    """Raises `ConfigError` for what only launch/evaluate.py does."""
-    for measure in OFFLINE:
-        if measure in config.eval.measures:
+    """Raises `ConfigError` for what training does not measure."""
+    for measure in sorted(set(READ) & set(config.eval.measures)):
+        why = (
+            "both models would be read on this process's CPU"
+            if config.mode.name == "cluster"
+            else f"there is one junior to compare with at a time, not the {len(config.junior)} of junior={config.junior}"
+            if len(config.junior) > 1
+            else ""
+        )
+        if why:
             raise ConfigError(
-                f"eval.measures={config.eval.measures}: training does not measure {measure}; leave it out, and let "
+                f"eval.measures={config.eval.measures}: this run does not measure {measure}, for {why}; leave it out, and let "
                 "launch/evaluate.py measure the senior afterwards"
             )
     if "solo" not in config.eval.measures:
