@@ -17,6 +17,7 @@ from tandem.data.prompts import encode
 from tandem.plan.run_plan import RunPlan, planned
 from tandem.rollout import Prompt
 
+
 @dataclass(frozen=True)
 class Inputs:
     """What `read_inputs` found."""
