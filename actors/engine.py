@@ -143,7 +143,9 @@ class Engine:
             raise RuntimeError(f"version {published.version} of the weights has not come by {published.transport}")
         self._transferred = False
         await self._llm.update_weight_version(str(published.version))
-        self.version = int(await self._llm.get_weight_version())
+        before, self.version = self.version, int(await self._llm.get_weight_version())
+        if self.version <= before:  # another run's, which must not share what its namesake has read
+            await self._llm.reset_prefix_cache()
         await self._llm.resume_generation()
         return self.version
 

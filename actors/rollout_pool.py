@@ -8,6 +8,8 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from queue import Empty
 from types import TracebackType
@@ -113,6 +115,13 @@ class RolloutPool:
         # Engines that share a GPU measure its free memory as they start: one after the other.
         at_once = not 0 < gpus_per_replica < 1
         return cls(config, replicas, junior_weights=authors.junior_weights, at_once=at_once, budget=budget)
+
+    @contextmanager
+    def lent(self, config: Config, authors: Authors) -> Iterator[RolloutPool]:
+        """The same replicas for the run that `config` describes, which does not end them. It begins by publishing to them."""
+        borrowed = copy(self)
+        borrowed._config, borrowed._junior_weights = config, authors.junior_weights
+        yield borrowed
 
     def generate(
         self,

@@ -23,9 +23,10 @@ from bench import sweep
 from bench.engines import Measured, engine_pair, measure
 from bench.latency import TOKENS, handoff_latencies
 from bench.modes import MODES, shortened, tandem
-from bench.report import Figures, figures, machine, table, tell
+from bench.report import Figures, figures, table, tell
 from bench.translated import translated
 from bench.workload import DTYPES, WARM_UP_TOKENS, Workload, prepare
+from launch.resources.machine import machine
 
 DUAL, TRANSLATED, VARIANT = "dual", "translated", "tandem_variant"
 LONG_ROLLOUTS = 1

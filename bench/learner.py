@@ -26,8 +26,9 @@ from rich.table import Table
 from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from bench.report import Figures, machine, tell
+from bench.report import Figures, tell
 from launch.entry import configuration, set_environment
+from launch.resources.machine import machine
 from tandem.authors import load_authors
 from tandem.batching import to_samples
 from tandem.config import Config

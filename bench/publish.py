@@ -31,8 +31,9 @@ from rich.table import Table
 from actors.engine import Engine
 from actors.placement import engine_specs
 from bench.engines import engine_pair
-from bench.report import Figures, machine, tell
+from bench.report import Figures, tell
 from launch.entry import configuration, set_environment
+from launch.resources.machine import machine
 from learner.group import segment_path
 from tandem.authors import load_authors
 from tandem.config import Config

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import median
 
-import psutil
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -71,15 +66,6 @@ def table(runs: Runs) -> Table:
             *(f"{share:.0%}" for share in busy),
         )
     return shown
-
-
-def machine() -> str:
-    """The processor and its widest instructions, the cores this process may use, and the memory."""
-    cpuinfo = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-    memory = psutil.virtual_memory().total / 2**30
-    processor = f"{names[0] if names else platform.processor()} ({torch.backends.cpu.get_cpu_capability()})"
-    return f"{processor}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB"
 
 
 def tell(found: Figures, console: Console, *, as_json: bool) -> None:

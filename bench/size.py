@@ -25,8 +25,9 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
-from bench.report import Figures, machine, tell
+from bench.report import Figures, tell
 from launch.entry import configuration, set_environment
+from launch.resources.machine import machine
 from tandem.zoo import base_model
 
 QWEN3_600M = {

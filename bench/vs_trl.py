@@ -23,10 +23,11 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.rollout_pool import RolloutPool
-from bench.report import Figures, machine, tell
+from bench.report import Figures, tell
 from bench.vs_trl_task import Step, Task, reward
 from launch.entry import configuration, set_environment
 from launch.resources.local_cluster import ray_cluster
+from launch.resources.machine import machine
 from learner.group import LearnerGroup
 from tandem.authors import load_authors
 from tandem.config import Config

@@ -7,7 +7,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -25,6 +26,8 @@ BAD_INPUT = 2
 """The exit code for a configuration or data that cannot be used."""
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
+UNUSABLE = (ConfigError, HydraException, OmegaConfBaseException)
+"""What is raised for a configuration or data that cannot be used."""
 CONF = Path(__file__).resolve().parent.parent / "conf"
 _UNKNOWN_KEY = re.compile(r"Could not override '([^']+)'")
 _ILL_TYPED = re.compile(r"Error merging override ([^=]+)=(.*)")
@@ -59,10 +62,8 @@ Amend = Callable[[DictConfig, list[str]], DictConfig]
 def run(main: Callable[[Config], None], amend: Amend = lambda composed, overrides: composed) -> None:
     """Composes the configuration from conf/ and the command line, has it amended, checks it, and calls `main` with it.
 
-    Exits with 2 and a message, before anything starts, when the configuration or the data cannot be used; with 130 after
-    Ctrl-C or SIGTERM.
+    Exits as `exit_codes` says.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ray, Slurm and Kubernetes stop a job
     # Hydra would otherwise print its own trace and exit with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     ConfigStore.instance().store(name="schema", node=Config)
@@ -71,15 +72,24 @@ def run(main: Callable[[Config], None], amend: Amend = lambda composed, override
     def keep(composed: DictConfig) -> None:
         compositions.append((composed, list(HydraConfig.get().overrides.task)))
 
-    try:
+    with exit_codes():
         hydra.main(version_base=None, config_path=str(CONF), config_name="config")(keep)()
         # Outside of Hydra, which would put a line of its own before every error.
         for composed, overrides in compositions:
             config = load(amend(composed, overrides))
             set_environment(config.cache_path)
             main(config)
-    except (ConfigError, HydraException, OmegaConfBaseException) as error:
-        print(f"{Path(sys.argv[0]).name}: {_explain(error)}", file=sys.stderr)
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Exits with 2 and a message when the block finds that the configuration or the data cannot be used; with 130 after Ctrl-C
+    or SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ray, Slurm and Kubernetes stop a job
+    try:
+        yield
+    except UNUSABLE as error:
+        print(f"{Path(sys.argv[0]).name}: {explain(error)}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -96,7 +106,7 @@ def configuration(overrides: Sequence[str]) -> Config:
         return load(compose("config", list(overrides)))
 
 
-def _explain(error: BaseException) -> str:
+def explain(error: BaseException) -> str:
     """One message for the user: Hydra wraps the useful one, and advises to add unknown keys, which would be refused."""
     if match := _UNKNOWN_KEY.search(str(error)):
         key = match[1]

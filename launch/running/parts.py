@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from tandem.rollout import BASE_VERSION, JUNIOR, Prompt
 from tandem.staleness import START
 from tandem.weights import SHM
 
-StartsEngines = Callable[[Inputs, int, RestartBudget, Seats], RolloutPool]
+StartsEngines = Callable[[Inputs, int, RestartBudget, Seats], AbstractContextManager[RolloutPool]]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,19 @@
+"""The machine that a measurement was made on, in words."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import psutil
+import torch
+
+
+def machine() -> str:
+    """The processor and its widest instructions, the cores this process may use, and the memory."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+    memory = psutil.virtual_memory().total / 2**30
+    processor = f"{names[0] if names else platform.processor()} ({torch.backends.cpu.get_cpu_capability()})"
+    return f"{processor}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB"
