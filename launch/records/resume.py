@@ -143,18 +143,19 @@ def _differences(config: Config, checkpoint: Checkpoint) -> Iterator[str]:
         f"{key}={attrgetter(key)(config)}: {checkpoint.path} was written with {attrgetter(key)(saved)}; give that, or begin a "
         "new run"
         for key in changed
-        if _among(key, FIXED)
+        if among(key, FIXED)
     ]
     if refused:
         raise ConfigError("\n".join(refused))
     planned = config.learner.lr_schedule != "constant" or config.schedule.anneal != "constant"
     for key in changed:
-        if not _among(key, FREE) or (key == "steps" and planned):
+        if not among(key, FREE) or (key == "steps" and planned):
             yield f"warning: {key} was {attrgetter(key)(saved)} so far and is {attrgetter(key)(config)} from here on"
     for package, version in checkpoint.state().packages.items():
         if (installed := packages().get(package)) != version:
             yield f"warning: {package} was {version} so far and is {installed or 'missing'} from here on"
 
 
-def _among(key: str, groups: tuple[str, ...]) -> bool:
+def among(key: str, groups: tuple[str, ...]) -> bool:
+    """Whether `key` is one of `groups`, or lies in one."""
     return any(key == group or key.startswith(f"{group}.") for group in groups)

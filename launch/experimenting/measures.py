@@ -1,0 +1,25 @@
+"""The measures that an experiment shows, and what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+ACCURACY = "solo/accuracy"
+LEGIBILITY, FLOOR = "legibility/senior_text", "legibility/junior_text"
+SHOWN = {
+    ACCURACY: "solo",
+    "solo/greedy": "solo, greedy",
+    "team/step_alternating/accuracy": "team, step by step",
+    "team/word/accuracy": "team, by words",
+    LEGIBILITY: "legibility, nats",
+    FLOOR: "its floor, nats",
+    "drift/kl_senior_junior": "KL(senior, junior)",
+    "drift/kl_junior_senior": "KL(junior, senior)",
+    "solo/jargon_share": "jargon share",
+}
+"""In the order in which they are shown. Legibility is the junior's cross-entropy on the senior's texts; the floor, on its own."""
+
+
+def shown(measures: Sequence[str]) -> dict[str, str]:
+    """Those of `SHOWN` that were taken."""
+    return {measure: name for measure, name in SHOWN.items() if measure in measures}
