@@ -17,7 +17,7 @@ SHOWN = {
     "drift/kl_junior_senior": "KL(junior, senior)",
     "solo/jargon_share": "jargon share",
 }
-"""In the order in which they are shown. Legibility is the junior's cross-entropy on the senior's texts; the floor, on its own."""
+"""In their order. Legibility is the junior's cross-entropy on the senior's texts, the floor that on its own."""
 
 
 def shown(measures: Sequence[str]) -> dict[str, str]:

@@ -33,8 +33,8 @@ def _facts(results: Results, experiment: Experiment) -> str:
     about = (
         f"Arms and seeds: {seeds}. Each run has {config.steps} steps of {config.rollout.prompts_per_step} prompts with "
         f"{config.rollout.group_size} rollouts. Measured on {results.problems} held-out problems, which a hash of the problem "
-        f"chooses, with {config.eval.samples} text each, drawn at temperature {config.eval.sampling.temperature:g} where it does "
-        f"not say greedy. Intervals: {METHOD}. Steps and evaluations took {minutes:.0f} minutes on {machine()}."
+        f"chooses, with {config.eval.samples} text each, drawn at temperature {config.eval.sampling.temperature:g} unless it "
+        f"says greedy. Intervals: {METHOD}. Steps and evaluations took {minutes:.0f} minutes on {machine()}."
     )
     parts = [
         f"# {results.title}",
