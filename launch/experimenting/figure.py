@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from launch.experimenting.measures import ACCURACY, FLOOR, LEGIBILITY, shown
 from launch.experimenting.results import Results
 
-COLUMNS = 4
+COLUMNS = 3
 _PANEL_INCHES = (3.3, 2.8)
 _INK = "#444444"
 # Colours of Okabe and Ito, which differ under every kind of colour blindness; markers differ too.
@@ -55,12 +55,13 @@ def _over_training(axes: Axes, results: Results, measure: str) -> None:
         banded = {step: each for step, each in curve.items() if each.low is not None}
         low, high = ([getattr(each, end) for each in banded.values()] for end in ("low", "high"))
         axes.fill_between(list(banded), low, high, color=colour, alpha=0.15, linewidth=0)
-    if measure == LEGIBILITY and FLOOR in results.measures:
-        floor = results.curve(results.arms[0], FLOOR)
-        axes.plot(list(floor), [each.mean for each in floor.values()], color=_INK, linestyle=":", linewidth=1.5)
-        axes.annotate("floor", (0, floor[min(floor)].mean), color=_INK, fontsize=9, xytext=(2, 3), textcoords="offset points")
-    # An interval of few seeds may be far wider than what the curves show.
     means = [each.mean for arm in results.arms for each in results.curve(arm, measure).values()]
+    if measure == LEGIBILITY and FLOOR in results.measures:
+        floor = {step: each.mean for step, each in results.curve(results.arms[0], FLOOR).items()}
+        axes.plot(list(floor), list(floor.values()), color=_INK, linestyle=":", linewidth=1.5)
+        axes.annotate("on its own", (0, floor[0]), color=_INK, fontsize=8, xytext=(2, -10), textcoords="offset points")
+        means += floor.values()
+    # The interval of two or three seeds may be far wider than what the curves show.
     room = 0.25 * (max(means) - min(means)) or 0.05
     axes.set_ylim(max(0.0, min(means) - room), max(means) + room)
     axes.set_xlabel("step", fontsize=9)
@@ -75,5 +76,5 @@ def _frontier(axes: Axes, results: Results) -> None:
         axes.plot(x, y, color=colour, marker=marker, markersize=5)
         axes.plot(x[-1:], y[-1:], color=colour, marker=marker, markersize=10)
     axes.set_title("solo against legibility", fontsize=11)
-    axes.set_xlabel("legibility, nats (less is better)", fontsize=9)
+    axes.set_xlabel("junior's cross-entropy, nats per token", fontsize=9)
     axes.set_ylabel("solo", fontsize=9)

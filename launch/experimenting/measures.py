@@ -9,10 +9,10 @@ LEGIBILITY, FLOOR = "legibility/senior_text", "legibility/junior_text"
 SHOWN = {
     ACCURACY: "solo",
     "solo/greedy": "solo, greedy",
-    "team/step_alternating/accuracy": "team, step by step",
+    "team/step_alternating/accuracy": "team, by steps",
     "team/word/accuracy": "team, by words",
-    LEGIBILITY: "legibility, nats",
-    FLOOR: "its floor, nats",
+    LEGIBILITY: "junior's cross-entropy",
+    FLOOR: "that on its own text",
     "drift/kl_senior_junior": "KL(senior, junior)",
     "drift/kl_junior_senior": "KL(junior, senior)",
     "solo/jargon_share": "jargon share",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ PRESETS = CONF / "experiment_preset"
 MOST_SEEDS = 10
 FOLDER = "experiments"
 """Where experiments are, in the folder of runs."""
+PLACES = ("results", "log.dir", "cache_dir")
+"""Arguments that say where things are kept."""
 _NAME = re.compile(r"\w[\w.-]*")
 
 
@@ -54,7 +57,6 @@ class Experiment:
     """All runs of a comparison."""
 
     name: str
-    preset: str
     title: str
     overrides: tuple[str, ...]
     """for every run, those of the command line last"""
@@ -64,18 +66,13 @@ class Experiment:
     """seed by seed, so that all arms have been compared before a seed is added"""
     results: Path
     """the folder that its results go to"""
+    command: str
+    """the command line, but for where things are kept"""
 
     @property
     def folder(self) -> Path:
         """Where its run folders are."""
         return Path(self.runs[0].config.log.dir)
-
-    @property
-    def command(self) -> str:
-        """The command line, but for where things are kept."""
-        own = [f"preset={self.preset}", f"seeds={len(self.seeds)}"]
-        named = [] if self.name == self.preset else [f"name={self.name}"]
-        return " ".join(["python launch/experiment.py", *own, *named])
 
 
 def experiment(arguments: Sequence[str]) -> Experiment:
@@ -101,8 +98,10 @@ def experiment(arguments: Sequence[str]) -> Experiment:
     arms = _chosen(own["arms"], preset)
     overrides, seeds = [*preset.overrides, *further], _seeds(own["seeds"])
     runs = list(_runs(name, overrides, arms, preset.seeded, seeds))
+    told = [argument for argument in arguments if argument.partition("=")[0] not in PLACES]
+    command = shlex.join(["python", "launch/experiment.py", *told])
     return Experiment(
-        name, own["preset"], preset.title, tuple(overrides), arms, seeds, tuple(runs), Path(own["results"]).expanduser()
+        name, preset.title, tuple(overrides), arms, seeds, tuple(runs), Path(own["results"]).expanduser(), command
     )
 
 
