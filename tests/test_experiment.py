@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from matplotlib.colors import same_color
+from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 from run_folders import write_lines
@@ -215,7 +215,7 @@ def test_the_picture_has_a_panel_for_each_measure(results: Results) -> None:
     assert [line.get_label() for line in lines] == results.arms
     assert lines[0].get_ydata() == pytest.approx([value("tandem", 2, step, ACCURACY) for step in STEPS])
     looks = {(line.get_color(), line.get_marker()) for line in lines}
-    assert len(looks) == 3 and not any(same_color(line.get_color(), "red") for line in lines)
+    assert len(looks) == 3
     frontier = figure.axes[len(titles) - 1].get_lines()[0]
     assert frontier.get_xdata() == pytest.approx([value("tandem", 2, step, LEGIBILITY) for step in STEPS])
 
@@ -261,6 +261,7 @@ def test_only_what_is_not_finished_is_made(compared: Experiment, monkeypatch: py
 
     monkeypatch.setattr("launch.experiment.make", make)
     monkeypatch.setattr("launch.experiment.ray_cluster", lambda logs: nullcontext())
+    monkeypatch.setattr("launch.experiment.draw", lambda results: Figure())  # it takes a second
     with pytest.raises(KeyboardInterrupt):
         compare(compared, Console())
     assert made == ["tandem-seed1", "grpo-seed1", "kl_reg-seed1", "tandem-seed2"]
