@@ -1,0 +1,94 @@
+"""The published run and its controls: they compose and fit, and each control differs in what it controls for alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from launch.entry import configuration
+from launch.resources.plan import assumed_plan
+from tandem.config import Config
+
+RUN = "+experiment=paper_qwen3_4b"
+SOLO = {"schedule.name": ("word", "solo")}
+CONTROLS: dict[str, dict[str, Any]] = {
+    "grpo": SOLO | {"algo.arm": ("tandem", "grpo")},
+    "kl_reg": SOLO | {"algo.arm": ("tandem", "kl_reg"), "algo.kl_coef": (0.0, 0.001)},
+    "grpo_g16": SOLO | {"algo.arm": ("tandem", "grpo_g16"), "rollout.group_size": (8, 16)},
+}
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing may be looked up to compose a run, or to plan it."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Every setting by its dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
+def published(*overrides: str) -> Config:
+    return configuration([RUN, *overrides])
+
+
+def test_the_run_has_the_published_hyper_parameters() -> None:
+    assert (
+        flat(asdict(published())).items()
+        >= {
+            "steps": 200,
+            "model.path": "Qwen/Qwen3-4B-Instruct-2507",
+            "junior": ["self"],
+            "data.path": "agentica-org/DeepScaleR-Preview-Dataset",
+            "data.held_out_problems": 1000,
+            "data.max_prompt_tokens": 1024,
+            "schedule.name": "word",
+            "schedule.prob_senior": 0.5,
+            "schedule.max_gap_tokens": 32,
+            "rollout.prompts_per_step": 16,
+            "rollout.group_size": 8,
+            "rollout.sampling.temperature": 0.6,
+            "rollout.sampling.max_tokens": 3000,
+            "algo.mini_batches": 16 // 8,
+            "algo.clip_low": 0.2,
+            "algo.clip_high": 0.2,
+            "algo.kl_coef": 0,
+            "algo.lambda_junior": 0,
+            "algo.junior_token_loss_weight": 0,
+            "learner.lr": 1e-6,
+            "eval.measures": ["solo"],
+            "eval.sampling.temperature": 0.7,
+            "eval.sampling.top_p": 0.8,
+            "eval.sampling.top_k": 20,
+            "eval.sampling.max_tokens": 3000,
+        }.items()
+    )
+
+
+@pytest.mark.parametrize("arm", CONTROLS)
+def test_a_control_differs_in_what_it_controls_for_alone(arm: str) -> None:
+    run, control = flat(asdict(published())), flat(asdict(published(f"algo={arm}")))
+    assert {key: (run[key], control[key]) for key in run if run[key] != control[key]} == CONTROLS[arm]
+
+
+@pytest.mark.parametrize("gpus", [8, 64])
+@pytest.mark.parametrize("mode", ["auto", "local", "cluster"])
+@pytest.mark.parametrize("arm", ["tandem", *CONTROLS])
+def test_the_run_fits_on_the_gpus_of_a_node_and_of_eight(arm: str, mode: str, gpus: int) -> None:
+    plan = assumed_plan(published(f"algo={arm}", f"mode={mode}", "plan_only=true", f"cluster.gpus={gpus}"))
+    assert plan.on_gpus and len({slot.owner for slot in plan.slots if slot.role == "learner"}) == 2
+
+
+def test_the_run_uses_every_gpu_of_a_node() -> None:
+    plan = assumed_plan(published("mode=cluster", "plan_only=true", "cluster.gpus=8"))
+    assert plan.demand.total == 8
