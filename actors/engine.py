@@ -21,6 +21,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from actors.carried_turn import carrying
 from actors.engine_spec import EngineSpec
 from actors.engine_worker import BoundExecutor
+from actors.vllm_versions import Differences, differences, vllm_version
 from tandem.cogen import AuthorLost, Token
 from tandem.config import SamplingConfig
 from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR, StopReason
@@ -41,11 +42,6 @@ class Engine:
         "cuda": "actors.handoff_scheduler.AsyncHandoffScheduler",
     }
     """what ends turns, by device"""
-    PROCESSORS: ClassVar = {
-        "cpu": "actors.handoff_processor:HandoffProcessor",
-        "cuda": "actors.handoff_slot_processor:HandoffSlotProcessor",
-    }
-    """what ends turns by a sentinel, by device: vLLM's runners for CPUs and for GPUs take processors of different interfaces"""
     LOOK_S: ClassVar = 0.5
     """how often it is looked whether the process lives while it is to answer"""
 
@@ -56,7 +52,7 @@ class Engine:
         """The version of the weights the engine computes with."""
         self._transferred = False
         """whether weights came that the engine has not been told the version of"""
-        on_cpu = spec.device == "cpu"
+        on_cpu, vllm = spec.device == "cpu", differences(vllm_version())
         if spec.transport == IPC:
             # Memory handles pass between the engine's own processes as pickles, which vLLM refuses unless told otherwise.
             os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"
@@ -80,7 +76,8 @@ class Engine:
             distributed_executor_backend=BoundExecutor if on_cpu else "mp" if len(spec.gpus) > 1 else "uni",
             # Log-probabilities of the very distribution that is sampled from: temperature applied, a sentinel excluded.
             logprobs_mode="processed_logprobs",
-            **self._turn_ending(),
+            **self._turn_ending(vllm),
+            enable_prefix_caching=vllm.prefix_caching,
             stream_interval=spec.stream_interval,
             # Prompts come as tokens and tokens go out; vLLM would ask its tokenizer something at every turn.
             skip_tokenizer_init=True,
@@ -94,11 +91,12 @@ class Engine:
         self._llm = AsyncLLM.from_engine_args(args)
         self.stop_token_ids = [*spec.eos_ids] if spec.sentinel is None else [spec.sentinel, *spec.eos_ids]
 
-    def _turn_ending(self) -> dict[str, Any]:
+    def _turn_ending(self, vllm: Differences) -> dict[str, Any]:
         """How vLLM is told to end turns."""
         if self.spec.sentinel is None:
             return {"scheduler_cls": self.SCHEDULERS[self.spec.device]}
-        return {"logits_processors": [self.PROCESSORS[self.spec.device]]}
+        os.environ.update(vllm.sentinel_environment)
+        return {"logits_processors": [vllm.processors[self.spec.device]]}
 
     @property
     def rollouts_that_fit(self) -> int:
