@@ -58,6 +58,7 @@ lint: $(INSTALLED)  ## ruff, types, import contracts
 
 docs: $(INSTALLED)  ## the documentation as a site, in site/; no link may lead nowhere
 	@python -m launch.config_reference
+	@python -m launch.sizing_reference
 	@NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --quiet
 	@echo "site/index.html"
 

@@ -67,7 +67,8 @@ class ModelConfig:
     step_boundary: str = "paragraph"
     """what ends a step of reasoning: `paragraph` (two newlines) or `newline`"""
     shape: dict[str, int] = field(default_factory=dict)
-    """the shape of a Qwen3 model in the terms of its config.json, for plans made without that file; empty: it is read"""
+    """the shape of a Qwen3 model in the terms of its config.json, for plans made without that file (`tie_word_embeddings` is 1
+    unless it is given as 0); empty: it is read"""
     sentinel: str = ""
     """the token that ends a turn if rollout.turn_end=sentinel, which must never occur in text; empty: an id the tokenizer does
     not use, else an unused special token"""

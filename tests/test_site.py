@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from launch import sizing_reference
 from launch.config_reference import PAGE, _fields, page
 from tandem import config as schema
 from tandem.config import Config, keys
@@ -30,6 +31,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_reference_is_current() -> None:
     assert PAGE.read_text() == page(), "run python -m launch.config_reference"
+
+
+def test_the_sizing_table_is_what_the_plan_reckons() -> None:
+    assert sizing_reference.PAGE.read_text() == sizing_reference.page(), "run python -m launch.sizing_reference"
 
 
 def test_every_key_is_in_the_reference_and_says_what_it_is() -> None:

@@ -58,7 +58,7 @@ def model_size(shape: PretrainedConfig) -> ModelSize:
 
 def _shape(model: ModelConfig) -> PretrainedConfig:
     if model.shape:
-        return Qwen3Config(tie_word_embeddings=True, **model.shape)
+        return Qwen3Config(**model.shape | {"tie_word_embeddings": bool(model.shape.get("tie_word_embeddings", True))})
     if model.source == "zoo":
         return Qwen3Config(vocab_size=ZOO_VOCABULARY, tie_word_embeddings=True, **asdict(RECIPES[model.recipe].shape))
     return _read(model.path, "model.path", "; or give model.shape")
