@@ -20,7 +20,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from tandem.config import Config, ConfigError, keys, load
+from tandem.config import Config, ConfigError
+from tandem.config_load import keys, load
 
 BAD_INPUT = 2
 """The exit code for a configuration or data that cannot be used."""

@@ -1,19 +1,15 @@
 """The typed configuration: what Hydra's YAML is checked against, as a whole, before any engine starts.
 
-Every field is documented here, once; conf/ only sets values. `load` turns what Hydra composed into a `Config` or raises a
-`ConfigError` that names each bad key, its value and the remedy.
+Every field is documented here, once; conf/ only sets values. `tandem.config_load` makes a `Config` of what Hydra composed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from tandem.config_checks import problems
+from omegaconf import MISSING
 
 SELF = "self"
 """The junior that is a frozen copy of the senior's base model."""
@@ -448,27 +444,3 @@ class Config:
     def cache_path(self) -> Path:
         """`cache_dir` with the home directory filled in."""
         return Path(self.cache_dir).expanduser().resolve()
-
-
-def load(composed: DictConfig) -> Config:
-    """The typed configuration for what Hydra composed.
-
-    Raises `ConfigError` naming every unknown key, ill-typed value and impossible combination.
-    """
-    try:
-        plain = OmegaConf.to_container(composed, resolve=True)
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from error
-    assert isinstance(config, Config)
-    if found := list(problems(config)):
-        raise ConfigError("\n".join(found))
-    return config
-
-
-def keys(schema: Any) -> list[str]:
-    """All keys of a configuration class, dotted."""
-    types = get_type_hints(schema)
-    return [
-        f"{name}.{key}" if key else name for name, kind in types.items() for key in (keys(kind) if is_dataclass(kind) else [""])
-    ]

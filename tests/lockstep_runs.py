@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 from launch.running.inputs import read_inputs
 from launch.running.parts import StartsEngines, started
 from launch.train import learn
-from tandem.config import Config, load
+from tandem.config import Config
+from tandem.config_load import load
 
 LETTER = "e"
 """What makes an answer of a random model right: its text has one."""

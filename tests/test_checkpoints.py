@@ -20,7 +20,8 @@ from launch.records.run_folder import RunFolder
 from launch.records.sealed import MANIFEST, PARTIAL
 from launch.running.console import TrainingConsole
 from launch.running.parts import Parts
-from tandem.config import CheckpointConfig, Config, ConfigError, load
+from tandem.config import CheckpointConfig, Config, ConfigError
+from tandem.config_load import load
 from tandem.staleness import Place
 
 

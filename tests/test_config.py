@@ -18,8 +18,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from launch.entry import CONF
-from tandem.config import Config, ConfigError, keys, load
+from tandem.config import Config, ConfigError
 from tandem.config_checks import CHOICES, POSITIVE, RANGES
+from tandem.config_load import keys, load
 from tandem.objective.advantage import ESTIMATORS
 
 Compose = Callable[..., DictConfig]

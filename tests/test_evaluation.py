@@ -30,7 +30,8 @@ from launch.evaluating.folder import EvaluationFolder
 from launch.evaluating.measured_run import senior_of, settings_of_run
 from launch.running.inputs import check_measures
 from tandem.authors import Authors, load_authors, noise_seed, with_senior
-from tandem.config import Config, ConfigError, ScheduleConfig, load
+from tandem.config import Config, ConfigError, ScheduleConfig
+from tandem.config_load import load
 from tandem.measures.reading import Pace, as_written, drift_scores, in_tokens_of, legibility_scores
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt
 from tandem.schedule import BEGINS_WORD, ENDS_STEP, Schedule, replay

@@ -17,7 +17,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from launch.records.checkpoints import Checkpoint
 from launch.records.resume import Resumption
 from launch.records.run_folder import RunFolder
-from tandem.config import Config, ConfigError, load
+from tandem.config import Config, ConfigError
+from tandem.config_load import load
 from tandem.rollout import JUNIOR, SENIOR, Group, Problem, Verdict
 from tandem.schedule import Schedule, boundary_table
 

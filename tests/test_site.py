@@ -13,7 +13,8 @@ import pytest
 from launch import sizing_reference
 from launch.config_reference import PAGE, _fields, page
 from tandem import config as schema
-from tandem.config import Config, keys
+from tandem.config import Config
+from tandem.config_load import keys
 
 ROOT = Path(__file__).resolve().parent.parent
 

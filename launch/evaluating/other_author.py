@@ -13,7 +13,8 @@ from launch.records.run_record import RunRecord
 from launch.records.transcript import Transcript, rounded
 from learner.policy import Policy
 from tandem.authors import load_authors
-from tandem.config import ConfigError, load
+from tandem.config import ConfigError
+from tandem.config_load import load
 
 ROLLOUTS = 16
 """That pass through a model at a time."""

@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from launch.records.checkpoints import Checkpoint, Checkpoints, is_checkpoint, packages
 from launch.records.sealed import fault
 from launch.resources.nodes import in_submitted_job
-from tandem.config import Config, ConfigError, keys, load
+from tandem.config import Config, ConfigError
+from tandem.config_load import keys, load
 
 AUTO = "auto"
 FIXED = (

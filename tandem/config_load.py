@@ -1,0 +1,36 @@
+"""From what Hydra composed to the typed configuration, and the keys that it has."""
+
+from __future__ import annotations
+
+from dataclasses import is_dataclass
+from typing import Any, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from tandem.config import Config, ConfigError
+from tandem.config_checks import problems
+
+
+def load(composed: DictConfig) -> Config:
+    """The typed configuration for what Hydra composed.
+
+    Raises `ConfigError` naming every unknown key, ill-typed value and impossible combination.
+    """
+    try:
+        plain = OmegaConf.to_container(composed, resolve=True)
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from error
+    assert isinstance(config, Config)
+    if found := list(problems(config)):
+        raise ConfigError("\n".join(found))
+    return config
+
+
+def keys(schema: Any) -> list[str]:
+    """All keys of a configuration class, dotted."""
+    types = get_type_hints(schema)
+    return [
+        f"{name}.{key}" if key else name for name, kind in types.items() for key in (keys(kind) if is_dataclass(kind) else [""])
+    ]
