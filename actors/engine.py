@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Coroutine, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, TypeVar
 
 from vllm import SamplingParams
-from vllm.config import WeightTransferConfig
+from vllm.config import ProfilerConfig, WeightTransferConfig
 from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.engine.protocol import StreamingInput
@@ -42,6 +44,8 @@ class Engine:
         "cuda": "actors.handoff_scheduler.AsyncHandoffScheduler",
     }
     """what ends turns, by device"""
+    PROFILED_STEPS: ClassVar = 40
+    """the steps that are profiled: a rollout takes hundreds, each with an event for every operation"""
     LOOK_S: ClassVar = 0.5
     """how often it is looked whether the process lives while it is to answer"""
 
@@ -53,6 +57,7 @@ class Engine:
         self._transferred = False
         """whether weights came that the engine has not been told the version of"""
         on_cpu, vllm = spec.device == "cpu", differences(vllm_version())
+        self._profiles = TemporaryDirectory(prefix="tandem-profile-") if spec.profiled else None
         if spec.transport == IPC:
             # Memory handles pass between the engine's own processes as pickles, which vLLM refuses unless told otherwise.
             os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"
@@ -84,6 +89,7 @@ class Engine:
             weight_transfer_config=None if spec.transport == SHM else WeightTransferConfig(backend=spec.transport),
             worker_extension_cls="actors.engine_worker.WeightReceiver",
             additional_config=spec.carried(),
+            profiler_config=self._profiling(),
             async_scheduling=not on_cpu and spec.sentinel is None,
             enable_log_requests=False,
             disable_log_stats=True,
@@ -97,6 +103,13 @@ class Engine:
             return {"scheduler_cls": self.SCHEDULERS[self.spec.device]}
         os.environ.update(vllm.sentinel_environment)
         return {"logits_processors": [vllm.processors[self.spec.device]]}
+
+    def _profiling(self) -> ProfilerConfig:
+        """How vLLM is told to profile its workers: operations without the Python around them."""
+        if self._profiles is None:
+            return ProfilerConfig()
+        folder = self._profiles.name
+        return ProfilerConfig("torch", torch_profiler_dir=folder, torch_profiler_with_stack=False, ignore_frontend=True)
 
     @property
     def rollouts_that_fit(self) -> int:
@@ -189,6 +202,20 @@ class Engine:
         """The largest share of the KV cache that was in use since this was last asked."""
         return (await self._llm.collective_rpc("kv_usage"))[0]
 
+    async def start_profile(self) -> None:
+        """Profiles the engine's next `PROFILED_STEPS` steps; the spec must say that it can be."""
+        await self._llm.start_profile(max_iterations=self.PROFILED_STEPS)
+
+    async def stop_profile(self) -> list[bytes]:
+        """What the profiler saw, of each of the engine's workers: Chrome traces compressed with gzip."""
+        await self._llm.stop_profile()
+        assert self._profiles is not None
+        paths = sorted(Path(self._profiles.name).glob("*.json.gz"))
+        profiles = [path.read_bytes() for path in paths]
+        for path in paths:
+            path.unlink()
+        return profiles
+
     @property
     def pid(self) -> int:
         """The engine's process."""
@@ -224,6 +251,8 @@ class Engine:
         self._llm.shutdown()
         # vLLM shuts down once more when collected; at the interpreter's end that would fail.
         del self._llm
+        if self._profiles is not None:
+            self._profiles.cleanup()
 
 
 class EngineSession:

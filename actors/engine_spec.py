@@ -58,6 +58,8 @@ class EngineSpec:
     enforce_eager: bool = True
     transport: str = SHM
     """how a learner's weights come to a senior's engine"""
+    profiled: bool = False
+    """whether vLLM's own profiler can be started in it"""
     stream_interval: int = 1
     """tokens of a turn that the engine gathers before it tells of them; it tells of the turn's end at once, and of a session's
     very first token"""

@@ -73,6 +73,7 @@ def engine_specs(
             gpu_memory_fraction=(rollout.junior_gpu_memory_fraction if place else rollout.gpu_memory_fraction) or NO_GPU,
             gpus=engine_gpus(rollout, place) if own_gpus else (),
             enforce_eager=rollout.enforce_eager,
+            profiled=config.profile,
         )
 
     return [[spec(first + place) for place in range(each)] for first in range(0, engines, each)]

@@ -18,6 +18,7 @@ from tandem.config import JudgeConfig
 from tandem.processes import Whereabouts, on_this_host, whereabouts
 from tandem.restarts import RestartBudget
 from tandem.rollout import Group
+from tandem.trace import Row, Span
 from tandem.verify.pool import Judgement, VerifierPool
 
 
@@ -29,10 +30,25 @@ class RewardActor:
 
     def __init__(self, config: JudgeConfig, verifier: str = "") -> None:
         self._pool = VerifierPool(config.workers, config.timeout_s, config.memory_gib, config.answer_pattern, verifier)
+        self._spans: list[Span] | None = None
+        """of what is judged, while it is profiled"""
 
     def grade(self, items: Sequence[tuple[str, str]]) -> list[Judgement]:
         """The judgements of (gold answer, response) pairs, in their order; see `VerifierPool.grade`."""
-        return self._pool.grade(items)
+        start_s = time.time()
+        judgements = self._pool.grade(items)
+        if self._spans is not None:
+            self._spans.append(Span(f"judge {len(items)} answers", "answers", start_s, time.time()))
+        return judgements
+
+    def start_profile(self) -> None:
+        """From here on it notes when it judges."""
+        self._spans = []
+
+    def stop_profile(self) -> list[Span]:
+        """When it has judged since."""
+        spans, self._spans = self._spans or [], None
+        return spans
 
     def processes(self) -> dict[str, Whereabouts]:
         """Where this actor runs; its workers are its children."""
@@ -54,6 +70,14 @@ class Judge:
         actor: Any = ray.remote(num_cpus=0)(RewardActor)
         self._actor: ActorHandle = actor.remote(self._config, self._verifier)
         self._told = self._actor.processes.remote()
+
+    def start_profile(self) -> None:
+        """See `tandem.trace.Profiled`."""
+        ray.get(self._actor.start_profile.remote())
+
+    def stop_profile(self) -> list[Row]:
+        """See `tandem.trace.Profiled`."""
+        return [Row("reward actor", ray.get(self._actor.stop_profile.remote()))]
 
     def grade(self, items: Sequence[tuple[str, str]], timeout_s: float) -> list[Judgement]:
         """See `RewardActor.grade`; everything is judged again when the actor dies meanwhile, and nothing of it kept before.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import AutoTokenizer
 
 from actors.engine_spec import EngineSpec, visible_gpus
+from actors.noted_session import NotedSession
 from tandem.authors import draw_junior, noise_seed
 from tandem.byte_level import ByteLevel
 from tandem.cogen import Limits, Session, cogenerate
@@ -20,6 +21,7 @@ from tandem.config import SamplingConfig
 from tandem.processes import Whereabouts, whereabouts
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt, Rollout
 from tandem.schedule import Schedule
+from tandem.trace import Row, Span
 from tandem.translation import TranslatedSession, Translation
 from tandem.weights import PublishedWeights
 
@@ -59,6 +61,8 @@ class RolloutActor:
         self._senior = self._specs[_SENIOR]
         self._engines: dict[EngineKey, Engine] = {}
         self._slots: dict[EngineKey, asyncio.Semaphore] = {}
+        self._turns: list[Span] | None = None
+        """the turns that were written, while they are profiled"""
         self._boundaries = self._senior.boundaries()
         self._tokenizer = AutoTokenizer.from_pretrained(self._senior.model)
         self._translations = {key: self._translation(spec) for key, spec in self._specs.items() if spec.unit}
@@ -110,7 +114,7 @@ class RolloutActor:
             rollout = await cogenerate(
                 rollout_id,
                 task.prompt.token_ids,
-                {key[0]: self._session(key, rollout_id, seed, task) for key in keys},
+                {key[0]: self._noted(key, rollout_id, self._session(key, rollout_id, seed, task)) for key in keys},
                 task.schedule,
                 self._boundaries,
                 seed,
@@ -127,6 +131,10 @@ class RolloutActor:
             return session
         prompt_ids, context = task.prompt.junior_token_ids[key[1]], self._specs[key].max_model_len
         return TranslatedSession(session, self._translations[key], prompt_ids, len(task.prompt.token_ids), context)
+
+    def _noted(self, key: EngineKey, rollout_id: str, session: Session) -> Session:
+        """`session`, its turns noted if they are profiled."""
+        return session if self._turns is None else NotedSession(session, _name(key), rollout_id, self._turns)
 
     def _translation(self, junior: EngineSpec) -> Translation:
         assert junior.unit is not None
@@ -164,6 +172,21 @@ class RolloutActor:
         turns end by a sentinel, which have vLLM's own scheduler."""
         engines = {_name(key): engine for key, engine in self._engines.items() if engine.spec.sentinel is None}
         return {name: await engine.unless_dead(engine.kv_usage()) for name, engine in engines.items()}
+
+    async def start_profile(self) -> None:
+        """From here on it notes who writes when, and its engines their operations."""
+        self._turns = []
+        await asyncio.gather(*(engine.unless_dead(engine.start_profile()) for engine in self._engines.values()))
+
+    async def stop_profile(self) -> list[Row]:
+        """What it has noted since, and what each worker of its engines has; named as `processes` names them."""
+        turns, self._turns = self._turns or [], None
+        rows = [Row("", turns)]
+        for key, engine in self._engines.items():
+            for index, profile in enumerate(await engine.unless_dead(engine.stop_profile()) or [b""]):
+                worker = f", worker {index}" if index else ""
+                rows.append(Row(f", {_name(key).replace('_', ' ')} engine{worker}", profile=profile))
+        return rows
 
     async def processes(self) -> dict[str, Whereabouts]:
         """Where this actor runs (``), and each of its engines (`, senior engine`)."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty
 from types import TracebackType
 from typing import Self
@@ -33,6 +33,7 @@ from tandem.config import Config, SamplingConfig
 from tandem.restarts import RestartBudget
 from tandem.rollout import BASE_VERSION, Group, Prompt
 from tandem.schedule import Schedule
+from tandem.trace import Row
 from tandem.weights import SHM, PublishedWeights
 
 CANCEL_TIMEOUT_S = 60.0
@@ -255,6 +256,15 @@ class RolloutPool:
         """The largest share of its KV cache that each kind of engine has used since this was last asked, in any replica."""
         told = self._crew.ask("kv_usage", timeout_s=self._config.guard.publish_timeout_s, everyone=False)
         return {name: max(each[name] for each in told) for name in (told[0] if told else ())}
+
+    def start_profile(self) -> None:
+        """See `tandem.trace.Profiled`."""
+        self._crew.ask("start_profile", timeout_s=self._config.guard.publish_timeout_s)
+
+    def stop_profile(self) -> list[Row]:
+        """See `tandem.trace.Profiled`; of a rollout actor it tells whose turn it was in each rollout."""
+        told = self._crew.ask("stop_profile", timeout_s=self._config.guard.publish_timeout_s)
+        return [replace(row, name=f"rollout actor {actor}{row.name}") for actor, rows in enumerate(told) for row in rows]
 
     def processes(self) -> dict[str, psutil.Process]:
         """Rollout actors and engines on this host, by name."""

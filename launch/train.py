@@ -8,7 +8,10 @@ from launch.resources.local_cluster import given_cluster, ray_cluster
 from launch.resources.plan import show_plan
 from launch.running.evaluation import due, evaluate
 from launch.running.inputs import read_inputs
-from launch.running.parts import Parts, started
+from launch.running.learner_only import learn_only
+from launch.running.parts import Parts, WritingParts, started
+from launch.running.profiling import step_clock
+from launch.running.rollouts_only import write_only
 from tandem import guards
 from tandem.config import Config
 from tandem.dynamic_sampling import sample
@@ -21,10 +24,19 @@ from tandem.staleness import mean_staleness
 
 
 def train(config: Config) -> None:
-    """Trains the senior as `config` says and leaves everything in the run folder; with `plan_only`, shows the plan instead."""
+    """Trains the senior as `config` says, or does the part of that which it asks for; leaves everything in the run folder."""
     if config.plan_only:
         show_plan(config)
-        return
+    elif config.rollouts_only:
+        write_only(config, write_step)
+    elif config.learner_only:
+        learn_only(config)
+    else:
+        train_whole(config)
+
+
+def train_whole(config: Config) -> None:
+    """A run with all its parts."""
     with given_cluster():
         inputs = read_inputs(config)
         with inputs.folder as folder, ray_cluster(logs=folder.path / "logs"), started(inputs) as parts:
@@ -45,18 +57,40 @@ def learn(parts: Parts) -> None:
         parts.log({"step": 0, "weights/version": 0} | evaluate(parts, 0))
     with parts.writing:
         for step in range(parts.done + 1, parts.config.steps + 1):
-            row = train_step(parts, step)
+            with step_clock(parts.config, step, parts.folder.trace, parts.profiled) as clock:
+                row = train_step(parts, step, clock)
             if due(parts, step):
                 row |= evaluate(parts, step)
             parts.log(row)
             parts.save(step)
 
 
-def train_step(parts: Parts, step: int) -> dict[str, float]:
+def train_step(parts: Parts, step: int, clock: PhaseTimer) -> dict[str, float]:
     """One step of tandem GRPO; returns its metrics."""
+    config, learner, rollouts = parts.config, parts.learner, parts.rollouts
+    groups, written = write_step(parts, step, step - 1, clock)
+    with clock("update"):
+        learned = learner.update(groups, step)
+    guards.check_skipped(learned["grad/skipped_in_a_row"], config.guard.max_skipped_updates)
+    if "logprob/gap_mean" in learned:
+        guards.check_logprob_gap(learned["logprob/gap_mean"], config.guard.max_logprob_gap)
+    with clock("publish"):
+        rollouts.expect_weights()
+        reported = rollouts.receive_weights(learner.publish(version=step))
+    guards.check_published(step, reported)
+    parts.writing.advance(step)
+    metrics = written | learned | clock.metrics() | parts.resources()
+    # Engines that write ahead write all the time, not only while the learner waits for them.
+    spent = metrics["time/step_s"] if config.rollout.max_staleness else clock.seconds["generate"]
+    return {"step": step, "weights/version": step} | metrics | {"rollout/tokens_per_s": metrics["rollout/tokens"] / spent}
+
+
+def write_step(parts: WritingParts, step: int, version: int, clock: PhaseTimer) -> tuple[list[Group], dict[str, float]]:
+    """The groups that a step learns from, written by engines of `version`, judged and with their advantages; and the metrics
+    of all that were written for it."""
     config, algo, batch = parts.config, parts.config.algo, parts.config.rollout.prompts_per_step
-    learner, rollouts, writing, console = parts.learner, parts.rollouts, parts.writing, parts.console
-    clock, schedule, dropped_before = PhaseTimer(), schedule_at(config, step), writing.dropped
+    writing, console = parts.writing, parts.console
+    schedule, dropped_before = schedule_at(config, step), writing.dropped
 
     def judged_groups(count: int) -> list[Group]:
         with clock("generate"), console.doing("writing", count) as done:
@@ -69,29 +103,16 @@ def train_step(parts: Parts, step: int) -> dict[str, float]:
     taken, groups = sample(judged_groups, writing.reject, batch, algo.dynamic_sampling_rounds)
     guards.check_any_finished(taken, config.rollout.straggler_deadline_s)
     guards.check_authorship(taken, schedule, parts.authors.boundaries, config.guard.senior_fraction_tolerance)
-    guards.check_weight_version(taken, step - 1, config.rollout.max_staleness)
+    guards.check_weight_version(taken, version, config.rollout.max_staleness)
     if warning := guards.check_verdicts(taken):
         console.say(f"step {step}: {warning}")
     assign_advantages(groups, algo.advantage)
-    with clock("update"):
-        learned = learner.update(groups, step)
-    guards.check_skipped(learned["grad/skipped_in_a_row"], config.guard.max_skipped_updates)
-    if "logprob/gap_mean" in learned:
-        guards.check_logprob_gap(learned["logprob/gap_mean"], config.guard.max_logprob_gap)
-    with clock("publish"):
-        rollouts.expect_weights()
-        reported = rollouts.receive_weights(learner.publish(version=step))
-    guards.check_published(step, reported)
-    writing.advance(step)
-    parts.folder.keep_samples(step, groups, parts.authors.tokenizer)
-    metrics = rollout_metrics(taken, len(parts.authors.juniors)) | learned | clock.metrics() | parts.resources()
+    parts.keep(step, groups)
+    metrics = rollout_metrics(taken, len(parts.authors.juniors)) | {"tandem/prob_senior": schedule.prob_senior}
     metrics["rollout/groups_dropped"] = writing.dropped - dropped_before
     metrics["rollout/groups_refilled"] = max(0, len(taken) - batch)
-    metrics["rollout/staleness_mean"] = mean_staleness(groups, step - 1)
-    # Engines that write ahead write all the time, not only while the learner waits for them.
-    spent = metrics["time/step_s"] if config.rollout.max_staleness else clock.seconds["generate"]
-    metrics["rollout/tokens_per_s"] = metrics["rollout/tokens"] / spent
-    return {"step": step, "weights/version": step, "tandem/prob_senior": schedule.prob_senior} | metrics
+    metrics["rollout/staleness_mean"] = mean_staleness(groups, version)
+    return groups, metrics
 
 
 if __name__ == "__main__":

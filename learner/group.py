@@ -18,8 +18,9 @@ from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from tandem.config import Config
-from tandem.processes import on_this_host
+from tandem.processes import PeakMemory, on_this_host
 from tandem.rollout import Group
+from tandem.trace import Row
 from tandem.weights import SHM, PublishedWeights
 
 CLOSE_TIMEOUT_S = 10.0
@@ -128,6 +129,18 @@ class LearnerGroup:
     def export(self, path: Path) -> None:
         """Writes the present weights as a Hugging Face directory, tokenizer included. Raises `OSError` as `save` does."""
         self._to_disk("export", path)
+
+    def start_profile(self) -> None:
+        """See `tandem.trace.Profiled`."""
+        self._call("start_profile")
+
+    def stop_profile(self) -> list[Row]:
+        """See `tandem.trace.Profiled`."""
+        return [Row(f"learner rank {rank}", profile=told) for rank, told in enumerate(self._call("stop_profile"))]
+
+    def peak_memory(self) -> list[PeakMemory]:
+        """The most memory that each rank has had so far."""
+        return self._call("peak_memory")
 
     def close(self) -> None:
         """Ends the ranks and removes the segment, whatever state they are in."""

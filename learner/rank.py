@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import torch.distributed as dist
 from ray.actor import ActorHandle
 from ray.util import get_node_ip_address
 from safetensors import SafetensorError
+from torch.profiler import ProfilerActivity, profile, record_function
 from transformers.utils.logging import disable_progress_bar
 
 from learner import checkpoint
@@ -22,7 +25,7 @@ from learner.reference import Reference
 from learner.update import Updater
 from learner.zero import build_engine, join_process_group
 from tandem.config import Config
-from tandem.processes import Whereabouts, whereabouts
+from tandem.processes import PeakMemory, Whereabouts, peak_host_bytes, whereabouts
 from tandem.rollout import Group
 from tandem.weights import SHM, PublishedWeights
 
@@ -55,6 +58,7 @@ class Rank:
         torch.set_num_threads(spec.threads)
         disable_progress_bar()  # the terminal is the driver's
         self.config, self.spec = config, spec
+        self._profiler: profile | None = None
 
     def rendezvous(self) -> tuple[str, int]:
         """This process's address and a free port on it, for the others to meet at."""
@@ -111,7 +115,8 @@ class Rank:
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
         """See `Updater.update`."""
-        return self.updater.update(groups, step)
+        with record_function("update"):
+            return self.updater.update(groups, step)
 
     def connect(self, engines: Sequence[ActorHandle]) -> None:
         """See `Publisher.connect`."""
@@ -119,7 +124,28 @@ class Rank:
 
     def publish(self, version: int) -> PublishedWeights | None:
         """See `Publisher.publish`; None on all ranks but 0."""
-        return self.publisher.publish(version)
+        with record_function("publish"):
+            return self.publisher.publish(version)
+
+    def start_profile(self) -> None:
+        """Has torch note what this rank does."""
+        on_gpu = [ProfilerActivity.CUDA] if self.spec.device == "cuda" else []
+        self._profiler = profile(activities=[ProfilerActivity.CPU, *on_gpu])
+        self._profiler.start()
+
+    def stop_profile(self) -> bytes:
+        """What torch has noted since, as a Chrome trace compressed with gzip; empty in a rank that came later."""
+        if self._profiler is None:
+            return b""
+        self._profiler.stop()
+        with TemporaryDirectory() as folder:
+            self._profiler.export_chrome_trace(str(path := Path(folder) / "trace.json"))
+            self._profiler = None
+            return gzip.compress(path.read_bytes(), compresslevel=1)
+
+    def peak_memory(self) -> PeakMemory:
+        """The most memory that this rank has had so far."""
+        return PeakMemory(peak_host_bytes(), torch.cuda.max_memory_allocated() if self.spec.device == "cuda" else 0)
 
     def save(self, folder: Path) -> OSError | None:
         """See `learner.checkpoint.save`."""

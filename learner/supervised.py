@@ -14,6 +14,7 @@ from ray.actor import ActorHandle
 from learner.group import LearnerGroup, RankLost
 from tandem.restarts import RestartBudget
 from tandem.rollout import Group
+from tandem.trace import Row
 from tandem.weights import PublishedWeights
 
 T = TypeVar("T")
@@ -69,6 +70,14 @@ class SupervisedLearner:
     def export(self, path: Path) -> None:
         """See `LearnerGroup.export`."""
         self._surviving(lambda learner: learner.export(path))
+
+    def start_profile(self) -> None:
+        """See `LearnerGroup.start_profile`."""
+        self._surviving(lambda learner: learner.start_profile())
+
+    def stop_profile(self) -> list[Row]:
+        """See `LearnerGroup.stop_profile`; empty rows of ranks that came in others' place."""
+        return self._surviving(lambda learner: learner.stop_profile())
 
     def processes(self) -> dict[str, psutil.Process]:
         """See `LearnerGroup.processes`."""

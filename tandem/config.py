@@ -13,6 +13,8 @@ from omegaconf import MISSING
 
 SELF = "self"
 """The junior that is a frozen copy of the senior's base model."""
+FAKE, FAKE_LONGEST = "fake", "fake_longest"
+"""What `learner_only` may name besides a run folder: random rollouts."""
 
 
 class ConfigError(ValueError):
@@ -393,6 +395,8 @@ class LogConfig:
     """rollouts kept word by word with their authors, per step and per evaluation, whole groups as far as they go"""
     export: bool = True
     """write the final senior as a Hugging Face directory"""
+    rollouts: bool = False
+    """save what every step learned from whole, for learner_only"""
 
 
 @dataclass
@@ -410,6 +414,15 @@ class Config:
     """training steps, each of which learns from rollout.prompts_per_step groups"""
     plan_only: bool = False
     """print where everything would go, and end"""
+    rollouts_only: bool = False
+    """start no learner: write, judge and save the rollouts of all steps, with the base model; see docs/debugging.md"""
+    learner_only: str = ""
+    """start no engines, and learn from the rollouts that a run folder holds (by rollouts_only or log.rollouts); or from random
+    ones, to see what memory that takes: `fake` draws their lengths, `fake_longest` makes all as long as may be"""
+    profile: bool = False
+    """trace what all processes do in one step, on one timeline: trace.json.gz in the run folder"""
+    profile_step: int = 2
+    """which step is traced"""
     cache_dir: str = "~/.cache/tandem"
     """built base models and other files that outlive a run"""
     senior: str = ""

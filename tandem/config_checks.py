@@ -59,6 +59,7 @@ def problems(config: Config) -> Iterator[str]:
         yield "cluster.gpus=0: plan_only=true with mode=cluster plans for GPUs that need not be there; say how many"
     if config.cluster.gpus and not config.plan_only:
         yield f"cluster.gpus={config.cluster.gpus}: only a plan assumes GPUs; add plan_only=true, or leave it out"
+    yield from _mode_problems(config)
     yield from data_problems(config.data)
     if config.junior_translation:
         yield from _translation_problems(config)
@@ -145,6 +146,24 @@ def problems(config: Config) -> Iterator[str]:
             yield str(error)
 
 
+def _mode_problems(config: Config) -> Iterator[str]:
+    """What does not go together of the ways to run a part of a run, or to look into one."""
+    if config.rollouts_only and config.learner_only:
+        yield f"learner_only={config.learner_only}: rollouts_only=true starts no learner; choose one of them"
+    for key in ("rollouts_only", "learner_only"):
+        if (value := getattr(config, key)) and config.resume:
+            yield f"resume={config.resume}: {key}={value} writes no checkpoint to go on from; leave one of them out"
+    if config.rollouts_only and config.rollout.max_staleness:
+        yield (
+            f"rollout.max_staleness={config.rollout.max_staleness}: with rollouts_only=true no weights change, and nothing "
+            "becomes stale; set it to 0"
+        )
+    if config.learner_only and config.log.rollouts:
+        yield f"log.rollouts=True: learner_only={config.learner_only} writes no rollouts; leave it out"
+    if config.profile and config.profile_step > config.steps:
+        yield f"profile_step={config.profile_step}: the run has steps={config.steps}; trace one of them"
+
+
 def _evaluation_problems(config: EvalConfig) -> Iterator[str]:
     """What is wrong with the measures."""
     for name in config.measures:
@@ -224,6 +243,7 @@ RANGES = [
     # numpy, which vLLM seeds with a thousand times this and more, takes 32 bits.
     ("seed", 0, 4_000_000),
     ("steps", 1, math.inf),
+    ("profile_step", 1, math.inf),
     ("mode.cpu_cores", 0, math.inf),
     ("model.recipe_seed", 0, math.inf),
     ("data.held_out_fraction", 0, 0.99),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from time import perf_counter
+from time import perf_counter, time
 
 import numpy as np
 
 from tandem.rollout import JUNIOR, SENIOR, Group, Rollout, Verdict
+from tandem.trace import Span
 
 
 def rollout_metrics(groups: Sequence[Group], juniors: int = 1) -> dict[str, float]:
@@ -78,13 +79,16 @@ class PhaseTimer:
     def __init__(self) -> None:
         self._start = perf_counter()
         self.seconds: dict[str, float] = {}
+        self.spans: list[Span] = []
+        """the phases in the order of their ends"""
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
         """Times the block as `phase`, which may come more than once."""
-        start = perf_counter()
+        start, wall_s = perf_counter(), time()
         yield
         self.seconds[phase] = self.seconds.get(phase, 0.0) + perf_counter() - start
+        self.spans.append(Span(phase, "phases", wall_s, time()))
 
     def metrics(self) -> dict[str, float]:
         """time/PHASE_s for every phase, and time/step_s since the timer was made."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -23,6 +24,21 @@ class Whereabouts(NamedTuple):
 def whereabouts(pid: int | None = None) -> Whereabouts:
     """Of this host's process `pid`, or of this one."""
     return Whereabouts(socket.gethostname(), os.getpid() if pid is None else pid)
+
+
+class PeakMemory(NamedTuple):
+    """The most memory that a process has had, in bytes."""
+
+    host: int
+    """resident, shared pages included"""
+    gpu: int
+    """allocated by torch; 0 without a GPU"""
+
+
+def peak_host_bytes() -> int:
+    """The largest resident size that this process has had, as Linux counts it."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) << 10
 
 
 def on_this_host(processes: Mapping[str, Whereabouts]) -> dict[str, psutil.Process]:

@@ -11,13 +11,13 @@ import numpy as np
 import ray
 import torch
 from probe_rank import ProbeRank
-from random_rollouts import random_groups
 from tokenizers import Tokenizer, models
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from learner.rank import RankSpec
 from tandem.config import Config, LearnerConfig
+from tandem.random_rollouts import random_groups
 from tandem.rollout import Group
 
 VOCABULARY, SENTINEL, TEMPERATURE = 200, 199, 0.6

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import ray
-from random_rollouts import random_groups
 
 from actors.rollout import GroupTask
 from tandem.processes import Whereabouts, whereabouts
+from tandem.random_rollouts import random_groups
 from tandem.rollout import FROZEN_VERSION, Group
 from tandem.weights import PublishedWeights, WeightLayout
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from random_rollouts import random_groups
 
 from tandem.batching import (
     Sample,
@@ -17,6 +16,7 @@ from tandem.batching import (
     weighed,
 )
 from tandem.bucketing import USEFUL_FRACTION
+from tandem.random_rollouts import random_groups
 
 lengths = st.lists(st.integers(2, 60), max_size=24)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from random_rollouts import random_groups
 
 from actors.dispatch import FILL, Dispatch
 from actors.rollout import GroupTask
 from tandem.config import SamplingConfig
+from tandem.random_rollouts import random_groups
 from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import Schedule
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from random_rollouts import random_groups
 
 from tandem.dynamic_sampling import is_uniform, sample
+from tandem.random_rollouts import random_groups
 from tandem.rollout import Group
 
 

@@ -22,7 +22,6 @@ from learner_ranks import (
     plain_logprobs,
     tiny_config,
 )
-from random_rollouts import random_groups
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -32,6 +31,7 @@ from learner.zero import engine_config
 from tandem.batching import collate, to_samples, weighed
 from tandem.config import AlgoConfig, LearnerConfig
 from tandem.objective.loss import micro_batch_loss
+from tandem.random_rollouts import random_groups
 from tandem.rollout import JUNIOR, Group
 from tandem.segment import WeightSegment
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from learner_ranks import GROUPS, SENTINEL, Ranks, assert_same, on_policy_groups, tiny_config
-from random_rollouts import random_groups
 
 from learner.group import LearnerGroup
 from tandem.config import Config
+from tandem.random_rollouts import random_groups
 from tandem.rollout import Group
 
 

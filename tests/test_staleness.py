@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from random_rollouts import random_groups
 
+from tandem.random_rollouts import random_groups
 from tandem.rollout import JUNIOR, Group
 from tandem.staleness import Lookahead, Place, mean_staleness, oldest_version
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import ray
 import torch
-from random_rollouts import random_groups
 from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
 from vllm.distributed.weight_transfer import ipc_engine, nccl_engine
 from vllm.distributed.weight_transfer.packed_tensor import PackedIpcChunk
@@ -24,6 +23,7 @@ from learner.group import LearnerGroup
 from learner.publish import Publisher
 from tandem.authors import Authors
 from tandem.config import Config
+from tandem.random_rollouts import random_groups
 from tandem.rollout import SENIOR
 from tandem.weights import IPC, NCCL, TRANSPORTS, PublishedWeights
 

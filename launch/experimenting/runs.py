@@ -15,7 +15,8 @@ from launch.running.inputs import read_inputs
 from launch.running.parts import started
 from launch.train import learn
 from tandem.config import Config as Settings
-from tandem.config import ConfigError, keys, load
+from tandem.config import ConfigError
+from tandem.config_load import keys, load
 
 COMPARED = ("steps", "eval")
 """What a run by itself may change when it goes on, and runs that are compared must have in common."""

@@ -19,6 +19,7 @@ from launch.records.boards import boards
 from launch.records.checkpoints import Checkpoints
 from launch.records.resume import NEW, Resumption, runs_folder
 from launch.records.run_record import JsonLines
+from launch.records.saved_rollouts import Origin, go_back, save_step
 from launch.records.transcript import transcript
 from tandem.config import Config, ConfigError
 from tandem.metrics import turn_lengths
@@ -26,8 +27,8 @@ from tandem.rollout import Group
 
 
 class RunFolder:
-    """runs/NAME/ with config.yaml, metrics.jsonl, samples.jsonl, what boards show, checkpoints and the exported senior; a
-    context manager.
+    """runs/NAME/ with config.yaml, metrics.jsonl, samples.jsonl, what boards show, checkpoints and the exported senior, and
+    what debugging leaves; a context manager.
 
     A run that goes on (`resumption`) keeps what was logged up to the step after which it does. Raises `ConfigError` when the
     folder already holds another run: nothing is overwritten.
@@ -54,6 +55,7 @@ class RunFolder:
         checkpoint = self._resumption.checkpoint
         last = checkpoint.step if checkpoint else -1
         self.checkpoints.go_back(last)
+        go_back(self.rollouts, last)
         self.rows = _cut(self.path / "metrics.jsonl", last)
         _cut(self.path / "samples.jsonl", last)
         self._metrics = (self.path / "metrics.jsonl").open("a")
@@ -82,6 +84,16 @@ class RunFolder:
         """Where the seniors of checkpoints are exported."""
         return self.path / "seniors"
 
+    @property
+    def rollouts(self) -> Path:
+        """Where whole rollouts are saved."""
+        return self.path / "rollouts"
+
+    @property
+    def trace(self) -> Path:
+        """Where the trace of a step is written."""
+        return self.path / "trace.json.gz"
+
     def log(self, row: Mapping[str, float]) -> None:
         """Appends one step's metrics. A key that does not apply to the step must be absent; what is not finite is left out."""
         row = {key: value for key, value in row.items() if math.isfinite(value)}
@@ -107,6 +119,10 @@ class RunFolder:
             if not held_out:
                 for key, lengths in turn_lengths(groups).items():
                     board.histogram(step, key, lengths)
+
+    def keep_rollouts(self, step: int, groups: Sequence[Group], origin: Origin) -> None:
+        """Saves the step's groups whole."""
+        save_step(self.rollouts, step, groups, origin)
 
 
 def _cut(path: Path, last: int) -> list[dict[str, Any]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -16,6 +17,7 @@ from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
 from launch.records.checkpoints import Checkpoint, State
 from launch.records.run_folder import RunFolder
+from launch.records.saved_rollouts import Origin
 from launch.records.sealed import disk_full, written_aside
 from launch.resources.claims import claimed_file
 from launch.resources.plan import print_plan
@@ -31,33 +33,55 @@ from tandem.authors import Authors
 from tandem.config import Config
 from tandem.processes import host_memory_fraction
 from tandem.restarts import RestartBudget
-from tandem.rollout import BASE_VERSION, JUNIOR, Prompt
+from tandem.rollout import BASE_VERSION, JUNIOR, Group, Prompt
 from tandem.staleness import START
+from tandem.trace import Profiled
 from tandem.weights import SHM
 
 StartsEngines = Callable[[Inputs, int, RestartBudget, Seats], AbstractContextManager[RolloutPool]]
+BEGINNING = State(BASE_VERSION, START)
+"""Where a run begins that goes on from no checkpoint."""
+
+
+class Stage(NamedTuple):
+    """What all parts are started on."""
+
+    console: TrainingConsole
+    seats: Seats
+    budget: RestartBudget
+    """of restarts of all parts"""
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The parts of a run, all of them started."""
+class WritingParts:
+    """The parts that write and judge rollouts, all of them started, and what keeps them."""
 
     config: Config
-    done: int
-    """steps that are done already: after which the run goes on"""
     authors: Authors
     folder: RunFolder
     console: TrainingConsole
-    learner: SupervisedLearner
     rollouts: RolloutPool
     writing: WritesAhead | WritesInTurn
     """has `rollouts` write the groups to train on"""
     judge: Judge
-    held_out: list[Prompt]
-    """what the senior is evaluated on"""
     budget: RestartBudget
     """of restarts of all parts"""
     watchdog: Watchdog
+
+    @property
+    def profiled(self) -> list[Profiled]:
+        """Whose processes a profiled step looks into."""
+        return [self.rollouts, self.judge]
+
+    def keep(self, step: int, groups: Sequence[Group]) -> None:
+        """Keeps some of what the step learns from to be read, and all of it if it is to be learned from again."""
+        self.folder.keep_samples(step, groups, self.authors.tokenizer)
+        if self.config.log.rollouts or self.config.rollouts_only:
+            self.folder.keep_rollouts(step, groups, self._origin)
+
+    @cached_property
+    def _origin(self) -> Origin:
+        return Origin.of(self.authors, self.config.rollout.sampling.temperature)
 
     def log(self, row: Mapping[str, float]) -> None:
         """Keeps and shows one step's metrics."""
@@ -69,6 +93,22 @@ class Parts:
         """Metrics of the memory in use, on this host and in the engines' KV caches, and of the restarts so far."""
         kv_usage = {f"engine/kv_usage_{name}": used for name, used in self.rollouts.kv_usage().items()}
         return kv_usage | {"host/memory_fraction": host_memory_fraction(), "run/restarts": self.budget.total}
+
+
+@dataclass(frozen=True)
+class Parts(WritingParts):
+    """The parts of a run that learns."""
+
+    done: int
+    """steps that are done already: after which the run goes on"""
+    learner: SupervisedLearner
+    held_out: list[Prompt]
+    """what the senior is evaluated on"""
+
+    @property
+    def profiled(self) -> list[Profiled]:
+        """See `WritingParts.profiled`."""
+        return [*super().profiled, self.learner]
 
     def save(self, step: int) -> None:
         """Writes a checkpoint after `step` if one is due. If the disk is full, the ones before are kept and the run goes on."""
@@ -121,57 +161,70 @@ def start_learner(inputs: Inputs, segment: Path, seats: Seats, saved: Path | Non
 
 
 @contextmanager
+def staged(inputs: Inputs) -> Iterator[Stage]:
+    """Says what the run begins with, and reserves the seats of its parts."""
+    plan, console = inputs.plan, TrainingConsole(inputs.config.steps)
+    if plan.mode == "cluster" or plan.on_gpus:
+        print_plan(plan, console.console)
+    cores, shares_memory = inputs.config.mode.cpu_cores, inputs.transport == SHM
+    with reserved(plan, inputs.authors, cores, shares_memory=shares_memory) as seats:
+        console.say(f"run folder {inputs.folder.path}; senior {inputs.authors.senior}; {inputs.problems.left_out}")
+        for warning in inputs.warnings:
+            console.say(warning)
+        yield Stage(console, seats, RestartBudget(inputs.config.guard.max_restarts_per_hour, console.say))
+
+
+@contextmanager
+def writing_started(
+    inputs: Inputs,
+    stage: Stage,
+    state: State,
+    start_engines: StartsEngines = start_engines,
+    others: Callable[[], Mapping[str, psutil.Process]] = dict,
+) -> Iterator[WritingParts]:
+    """Starts what writes and judges for a run that goes on from `state`, and the console, and ends them again.
+
+    The watchdog looks into `others` too. Raises `GuardError` at the end when a frozen junior has changed.
+    """
+    config, authors, (console, seats, budget) = inputs.config, inputs.authors, stage
+    with ExitStack() as stack:
+        console.say(f"starting the engines of {config.rollout.replicas} rollout actors ...")
+        rollouts = stack.enter_context(start_engines(inputs, state.step, budget, seats))
+        judge = Judge(config.judge, budget, config.data.verifier)
+        stack.callback(judge.close)
+        frozen = rollouts.checksums(JUNIOR)
+        console.say(f"{sum(rollouts.admitted)} rollouts may be in flight")
+        writing = group_source(config, rollouts, authors, inputs.problems, state.step, state.place)
+
+        def processes() -> dict[str, psutil.Process]:
+            return {**others(), **rollouts.processes(), **judge.processes()}
+
+        stack.enter_context(console)
+        watchdog = stack.enter_context(Watchdog(config.guard.stall_s, processes, console.say))
+        yield WritingParts(config, authors, inputs.folder, console, rollouts, writing, judge, budget, watchdog)
+        guards.check_unchanged(frozen, rollouts.checksums(JUNIOR))
+
+
+@contextmanager
 def started(inputs: Inputs, start_engines: StartsEngines = start_engines) -> Iterator[Parts]:
     """Starts everything that a run takes, in a Ray cluster and with an open run folder, and ends it again.
 
     Learner and engines have the weights of the checkpoint that the run goes on from. Raises `GuardError` at the end when a
     frozen junior has changed.
     """
-    config, authors, folder, checkpoint = inputs.config, inputs.authors, inputs.folder, inputs.checkpoint
-    plan, console = inputs.plan, TrainingConsole(config.steps)
+    config, checkpoint = inputs.config, inputs.checkpoint
     with ExitStack() as stack:
-        if plan.mode == "cluster" or plan.on_gpus:
-            print_plan(plan, console.console)
-        seats = stack.enter_context(reserved(plan, authors, config.mode.cpu_cores, shares_memory=inputs.transport == SHM))
-        console.say(f"run folder {folder.path}; senior {authors.senior}; {inputs.problems.left_out}")
-        for warning in inputs.warnings:
-            console.say(warning)
+        stage = stack.enter_context(staged(inputs))
         if checkpoint:
-            console.say(f"going on after step {checkpoint.step}, from {checkpoint.path}")
-        console.say(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
+            stage.console.say(f"going on after step {checkpoint.step}, from {checkpoint.path}")
+        stage.console.say(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
         saved = checkpoint.learner if checkpoint else None
         segment = stack.enter_context(claimed_file(segment_path().parent, ".weights"))
-        budget = RestartBudget(config.guard.max_restarts_per_hour, console.say)
-        learner = stack.enter_context(SupervisedLearner(partial(start_learner, inputs, segment, seats), budget, saved))
-        console.say(f"starting the engines of {config.rollout.replicas} rollout actors ...")
-        state = checkpoint.state() if checkpoint else State(BASE_VERSION, START)
-        rollouts = stack.enter_context(start_engines(inputs, state.step, budget, seats))
-        learner.connect(rollouts.actors)
-        judge = Judge(config.judge, budget, config.data.verifier)
-        stack.callback(judge.close)
-        frozen = rollouts.checksums(JUNIOR)
+        start = partial(start_learner, inputs, segment, stage.seats)
+        learner = stack.enter_context(SupervisedLearner(start, stage.budget, saved))
+        state = checkpoint.state() if checkpoint else BEGINNING
+        parts = stack.enter_context(writing_started(inputs, stage, state, start_engines, learner.processes))
+        learner.connect(parts.rollouts.actors)
         if checkpoint:
-            guards.check_published(state.step, rollouts.receive_weights(learner.publish(version=state.step)))
-        console.say(f"{sum(rollouts.admitted)} rollouts may be in flight")
-        writing = group_source(config, rollouts, authors, inputs.problems, state.step, state.place)
-
-        def processes() -> dict[str, psutil.Process]:
-            return learner.processes() | rollouts.processes() | judge.processes()
-
-        stack.enter_context(console)
-        watchdog = stack.enter_context(Watchdog(config.guard.stall_s, processes, console.say))
-        yield Parts(
-            config,
-            state.step,
-            authors,
-            folder,
-            console,
-            learner,
-            rollouts,
-            writing,
-            judge,
-            inputs.held_out,
-            budget,
-            watchdog,
-        )
-        guards.check_unchanged(frozen, rollouts.checksums(JUNIOR))
+            guards.check_published(state.step, parts.rollouts.receive_weights(learner.publish(version=state.step)))
+        yield Parts(**vars(parts), done=state.step, learner=learner, held_out=inputs.held_out)

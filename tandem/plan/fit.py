@@ -79,7 +79,7 @@ def fractions_alone(config: Config, sizes: Sizes, gpu_gib: float) -> Fractions:
                 f"rollout.{role}_tensor_parallel={_gpus(config, role)}: the {role}'s engine needs {engine.least:.1f} GiB "
                 f"on each of its GPUs (estimated) and gets {share:.2f} of {gpu_gib:g} GiB; {remedy}"
             )
-    if found.rank.total > USABLE * gpu_gib:
+    if not config.rollouts_only and found.rank.total > USABLE * gpu_gib:
         raise ConfigError(
             f"learner.ranks={config.learner.ranks}: a rank needs {found.rank.total:.1f} GiB (estimated) of {gpu_gib:g} GiB; "
             + _remedy(config, sizes, USABLE * gpu_gib)

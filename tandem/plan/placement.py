@@ -45,10 +45,14 @@ class Demand:
 
 
 def demand(config: Config, *, learns: bool = True) -> Demand:
-    """What `config` wants when every engine and, if the run `learns`, every rank has GPUs of its own."""
+    """What `config` wants when every engine and, if the run `learns`, every rank has GPUs of its own.
+
+    There are no ranks with `rollouts_only`, and no replicas with `learner_only`.
+    """
     juniors = len(config.junior) * needs_junior(config)
     engines = (config.rollout.senior_tensor_parallel, *[config.rollout.junior_tensor_parallel] * juniors)
-    return Demand(engines, config.rollout.replicas, config.learner.ranks * learns)
+    replicas = 0 if config.learner_only else config.rollout.replicas
+    return Demand(engines, replicas, config.learner.ranks if learns and not config.rollouts_only else 0)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class RunPlan:
     demand: Demand
     slots: tuple[Slot, ...]
     fractions: Fractions | None = None
-    """the share of its GPUs that an engine takes; None on the CPU"""
+    """the share of its GPUs that an engine takes; None on the CPU, and without engines"""
     memory: Memory | None = None
     """estimates; None on the CPU"""
     claims_per_gpu: int = 1
@@ -59,7 +59,7 @@ def cluster_plan(config: Config, nodes: Sequence[Node], sizes: Sizes | None) -> 
     slots = place(wanted, nodes)
     used = {slot.node for slot in slots}
     smallest = min(nodes[node].gpu_gib for node in used)
-    fractions = fractions_alone(config, sizes, smallest)
+    fractions = fractions_alone(config, sizes, smallest) if wanted.replicas else None
     return RunPlan("cluster", tuple(nodes), wanted, tuple(slots), fractions, memory(config, sizes))
 
 
@@ -72,7 +72,7 @@ def local_plan(config: Config, node: Node, sizes: Sizes | None, *, learns: bool 
     if sizes is None:
         return RunPlan("local", (node,), wanted, tuple(spread(wanted, [node])))
     each = claims_per_gpu(wanted, node.gpus)
-    fractions = shared_fractions(config, wanted, node.gpus, node.gpu_gib, sizes)
+    fractions = shared_fractions(config, wanted, node.gpus, node.gpu_gib, sizes) if wanted.replicas else None
     slots = tuple(share_out(wanted, node.gpus, each))
     return RunPlan("local", (node,), wanted, slots, fractions, memory(config, sizes), each)
 

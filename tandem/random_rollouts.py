@@ -1,4 +1,4 @@
-"""Groups of random tokens, for tests that need no model to have written them."""
+"""Groups of random tokens that no model has written: for tests, and to see what memory a learner takes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,29 @@ from tandem.rollout import FROZEN_VERSION, EndReason, Group, Problem, Prompt, Ro
 
 
 def random_groups(
-    seed: int, *, groups: int = 4, size: int = 4, vocabulary: int = 200, max_tokens: int = 30, logprob: float = -5.3
+    seed: int,
+    *,
+    groups: int = 4,
+    size: int = 4,
+    vocabulary: int = 200,
+    prompt_tokens: tuple[int, int] = (2, 8),
+    tokens: tuple[int, int] = (4, 30),
+    senior_share: float = 0.5,
+    logprob: float = -5.3,
 ) -> list[Group]:
-    """`groups` groups of `size` rollouts with advantages; the behaviour log-probabilities are near `logprob`."""
+    """`groups` groups of `size` rollouts with advantages; the behaviour log-probabilities are near `logprob`.
+
+    Prompts and rollouts have from the first to the second of `prompt_tokens` and `tokens` tokens. The senior writes
+    `senior_share` of them, the first of each rollout among these.
+    """
     rng = np.random.default_rng(seed)
     result = []
     for g in range(groups):
-        prompt_ids = rng.integers(0, vocabulary, rng.integers(2, 9)).astype(np.int32)
+        prompt_ids = rng.integers(0, vocabulary, rng.integers(*prompt_tokens, endpoint=True)).astype(np.int32)
         rollouts = []
         for r in range(size):
-            length = int(rng.integers(4, max_tokens + 1))
-            authorship = rng.integers(0, 2, length).astype(np.int8)
+            length = int(rng.integers(*tokens, endpoint=True))
+            authorship = (rng.random(length) < senior_share).astype(np.int8)
             authorship[0] = 1
             rollouts.append(
                 Rollout(
