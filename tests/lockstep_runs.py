@@ -28,7 +28,7 @@ def small_run(folder: Path) -> Config:
     given = {
         "name": "whole",
         "steps": 4,
-        "log": {"dir": str(folder), "tensorboard": False},
+        "log": {"dir": str(folder), "tensorboard": False, "rollouts": True},
         "model": {"source": "hf", "path": str(model)},
         "data": {"source": "jsonl", "path": str(folder / "problems.jsonl")},
         "rollout": {"prompts_per_step": 4, "group_size": 4, "sampling": {"max_tokens": 8}},

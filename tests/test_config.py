@@ -212,6 +212,12 @@ def test_a_number_that_must_be_positive_is_refused_otherwise(defaults: DictConfi
             ("junior_translation=true", "eval.measures=[handoff]"),
             r"eval.handoff\[0\].name=step: .* started for schedule.name=word",
         ),
+        (("rollouts_only=true", "learner_only=fake"), "learner_only=fake: rollouts_only=true starts no learner; choose one"),
+        (("rollouts_only=true", "resume=auto"), "resume=auto: rollouts_only=True writes no checkpoint to go on from"),
+        (("learner_only=fake", "resume=auto"), "resume=auto: learner_only=fake writes no checkpoint to go on from"),
+        (("rollouts_only=true", "rollout.max_staleness=1"), "rollout.max_staleness=1: with rollouts_only=true .* set it to 0"),
+        (("learner_only=fake", "log.rollouts=true"), "log.rollouts=True: learner_only=fake writes no rollouts; leave it out"),
+        (("profile=true", "steps=1"), "profile_step=2: the run has steps=1; trace one of them"),
         (("junior_dtypes=[float16]",), r"junior_dtypes=\['float16'\]: choose float32 or bfloat16"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -14,12 +15,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from launch.records.saved_rollouts import load_step, saved_steps
 from tandem.authors import Authors
+from tandem.rollout import SENIOR
 
 ROOT = Path(__file__).resolve().parent.parent
 STEP_KEYS = {
@@ -114,6 +118,52 @@ def test_a_run_with_two_replicas_and_two_ranks_leaves_what_it_should(start: Any,
     assert f"{run / 'senior'}" in output.replace("\n", "")
     assert shared_memory() <= before
     assert not list(temporary.iterdir())
+
+
+def traced(run: Path) -> dict[str, list[dict[str, Any]]]:
+    """The spans of the run's trace, by the rows that it has."""
+    events = json.loads(gzip.decompress((run / "trace.json.gz").read_bytes()))["traceEvents"]
+    rows = {event["pid"]: event["args"]["name"] for event in events if event["name"] == "process_name"}
+    return {name: [e for e in events if e["ph"] == "X" and e["pid"] == row] for row, name in rows.items()}
+
+
+def assert_within_the_step(rows: dict[str, list[dict[str, Any]]]) -> None:
+    (step,) = (span for span in rows["driver"] if span["name"] == "step 2")
+    assert step["ts"] == 0
+    for name, spans in rows.items():
+        assert spans, f"{name} did nothing"
+        assert all(span["ts"] >= 0 and span["ts"] + span["dur"] <= step["dur"] + 1 for span in spans), name
+
+
+def test_rollouts_alone_are_written_and_a_step_is_traced(start: Any, tmp_path: Path, temporary: Path) -> None:
+    sizes = ["rollout.prompts_per_step=2", "rollout.sampling.max_tokens=48"]
+    output, _ = (process := start("rollouts_only=true", "steps=2", "profile=true", *sizes)).communicate(timeout=200)
+    assert process.returncode == 0, output
+    run = tmp_path / "run"
+    groups = [load_step(step) for step in saved_steps(run / "rollouts")]
+    assert [[len(group.rollouts) for group in step] for step in groups] == [[8, 8], [8, 8]]
+    assert all(np.array_equal(r.authorship == SENIOR, r.weight_versions == 0) for s in groups for g in s for r in g.rollouts)
+    samples = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
+    assert [sample["id"] for sample in samples] == [r.id for step in groups for group in step for r in group.rollouts]
+    rows = traced(run)
+    actor = "rollout actor 0"
+    assert list(rows) == ["driver", actor, f"{actor}, senior engine", f"{actor}, junior engine", "reward actor"]
+    assert_within_the_step(rows)
+    assert [span["name"] for span in rows["driver"]] == ["step 2", "generate", "judge"]
+    turns = [turn for group in groups[1] for rollout in group.rollouts for turn in rollout.turns]
+    assert sum(int(span["name"].split("(")[1][:-1]) for span in rows[actor]) == sum(turn.stop - turn.start for turn in turns)
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.slow
+def test_a_step_of_all_actors_is_traced(start: Any, tmp_path: Path) -> None:
+    output, _ = (process := start("steps=2", "profile=true", "learner.ranks=2", "eval.problems=16")).communicate(timeout=280)
+    assert process.returncode == 0, output
+    rows = traced(tmp_path / "run")
+    assert list(rows)[-3:] == ["reward actor", "learner rank 0", "learner rank 1"]
+    assert_within_the_step(rows)
+    assert [span["name"] for span in rows["driver"]] == ["step 2", "generate", "judge", "update", "publish"]
+    assert {"update", "publish"} <= {span["name"] for span in rows["learner rank 0"]}
 
 
 def wait_for_engines(process: subprocess.Popen[str], engines: int) -> None:
