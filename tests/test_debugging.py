@@ -48,7 +48,9 @@ def as_told(value: Any) -> Any:
         return str(value.dtype), value.tolist()
     if isinstance(value, list):
         return [as_told(each) for each in value]
-    return {name: as_told(each) for name, each in vars(value).items()} if hasattr(value, "__dataclass_fields__") else value
+    if isinstance(value, dict):
+        return {key: as_told(each) for key, each in value.items()}
+    return as_told(vars(value)) if hasattr(value, "__dataclass_fields__") else value
 
 
 def test_what_is_saved_comes_back_whole(tmp_path: Path) -> None:
