@@ -14,6 +14,7 @@ from pathlib import Path
 
 import hydra
 from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -58,12 +59,18 @@ def set_environment(cache: Path) -> None:
 
 Amend = Callable[[DictConfig, list[str]], DictConfig]
 """Makes other settings of those composed and the command line's overrides."""
+Sweep = Callable[[list[str]], None]
+"""Runs every combination of settings that the command line's overrides name."""
 
 
-def run(main: Callable[[Config], None], amend: Amend = lambda composed, overrides: composed) -> None:
+def run(
+    main: Callable[[Config], None],
+    amend: Amend = lambda composed, overrides: composed,
+    sweep: Sweep | None = None,
+) -> None:
     """Composes the configuration from conf/ and the command line, has it amended, checks it, and calls `main` with it.
 
-    Exits as `exit_codes` says.
+    With --multirun, hands the overrides to `sweep` instead; without one, that is refused. Exits as `exit_codes` says.
     """
     # Hydra would otherwise print its own trace and exit with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -74,6 +81,11 @@ def run(main: Callable[[Config], None], amend: Amend = lambda composed, override
         compositions.append((composed, list(HydraConfig.get().overrides.task)))
 
     with exit_codes():
+        if (swept := _swept()) is not None:
+            if sweep is None:
+                raise ConfigError("--multirun: only launch/train.py sweeps; leave it out, and give every key one value")
+            sweep(swept)
+            return
         hydra.main(version_base=None, config_path=str(CONF), config_name="config")(keep)()
         # Outside of Hydra, which would put a line of its own before every error.
         for composed, overrides in compositions:
@@ -95,6 +107,20 @@ def exit_codes() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def _swept() -> list[str] | None:
+    """The overrides of a command line that asks for a sweep; None for one that does not. Raises `ConfigError` for one that asks
+    for something else too."""
+    arguments = get_args_parser().parse_args()
+    if not arguments.multirun or arguments.help or arguments.hydra_help:
+        return None
+    if arguments.run or arguments.cfg or arguments.info or arguments.shell_completion:
+        raise ConfigError(
+            "--multirun: give it without --run, --cfg, --info and --shell-completion; plan_only=true shows the runs"
+        )
+    overrides: list[str] = arguments.overrides
+    return overrides
 
 
 def configuration(overrides: Sequence[str]) -> Config:

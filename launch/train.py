@@ -1,4 +1,4 @@
-"""Tandem GRPO from end to end. `python launch/train.py [key=value ...]`; the keys are in tandem/config.py and conf/."""
+"""Tandem GRPO from end to end. `python launch/train.py [--multirun] [key=value ...]`; the keys are in tandem/config.py."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from launch.running.learner_only import learn_only
 from launch.running.parts import Parts, WritingParts, started
 from launch.running.profiling import step_clock
 from launch.running.rollouts_only import write_only
+from launch.sweeping.sweep import sweep
 from tandem import guards
 from tandem.config import Config
 from tandem.dynamic_sampling import sample
@@ -116,4 +117,4 @@ def write_step(parts: WritingParts, step: int, version: int, clock: PhaseTimer) 
 
 
 if __name__ == "__main__":
-    run(train)
+    run(train, sweep=sweep)

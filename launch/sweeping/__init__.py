@@ -1,0 +1,1 @@
+"""Several runs of training by one command: their arms, their processes and what came of them."""

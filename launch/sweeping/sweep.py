@@ -1,0 +1,77 @@
+"""A sweep: `python launch/train.py --multirun KEY=VALUE,VALUE ...`. Every run is checked before the first one starts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from rich.console import Console
+
+from launch.entry import CONF, set_environment
+from launch.records.run_record import is_run, read_run
+from launch.report import report
+from launch.resources.local_cluster import given_cluster
+from launch.resources.plan import show_plan
+from launch.running.inputs import read_inputs
+from launch.sweeping.arms import Arm, checked, plan_arms, quoted
+from launch.sweeping.process import run_arm
+from launch.sweeping.summary import Summary, result_of
+from tandem.config import Config
+
+INCOMPLETE = 1
+"""The exit code when some run has not finished."""
+REPORT = Path("report.html")
+
+
+def sweep(overrides: Sequence[str]) -> None:
+    """Runs all arms of a command line, by Hydra's launcher, and sums up what came of them, even after an interrupt.
+
+    Exits with 1 unless all of them finish. Raises `ConfigError`, or what Hydra raises for overrides that it cannot read,
+    before any of them starts.
+    """
+    with initialize_config_dir(str(CONF), version_base=None, job_name="train"):
+        arms = plan_arms(overrides)
+        folder, console = arms[0].folder.parent, Console()
+        set_environment(arms[0].config.cache_path)
+        if arms[0].config.plan_only:
+            for arm in arms:
+                console.print(f"{arm.label}{' (finished)' if arm.finished else ''}:", highlight=False, soft_wrap=True)
+                show_plan(arm.config)
+            return
+        with given_cluster():  # for the Ray launcher, which takes a cluster that it finds connected
+            todo = [arm for arm in arms if not arm.finished]
+            checked(check_inputs, [arm.config for arm in todo], [arm.label for arm in todo])
+            console.print(f"sweep folder {folder}: {len(arms)} runs, {len(todo)} to do", highlight=False, soft_wrap=True)
+            hydra = GlobalHydra.instance().hydra
+            assert hydra is not None
+            try:
+                hydra.multirun("config", partial(run_arm, arms=arms), [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
+            finally:
+                summary = sum_up(arms, folder, console)
+    if not summary.complete:
+        sys.exit(INCOMPLETE)
+
+
+def check_inputs(config: Config) -> None:
+    """Raises `ConfigError` for models, data or a run folder that cannot be used, or GPUs that are too few."""
+    read_inputs(config)
+
+
+def sum_up(arms: Sequence[Arm], folder: Path, console: Console) -> Summary:
+    """Writes and shows the summary of a sweep and the report on those of its runs that have logged anything."""
+    summary = Summary(folder.name, [result_of(arm) for arm in arms])
+    summary.write(folder)
+    for table in summary.tables():
+        console.print(table)
+    for result in summary.results:
+        if result.error:
+            console.print(f"{result.run}: {result.error}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"summary {folder / 'summary.md'}", highlight=False, soft_wrap=True)
+    if runs := [read_run(arm.folder) for arm in arms if is_run(arm.folder)]:
+        (folder / REPORT).write_text(report(runs))
+        console.print(f"report {folder / REPORT}", highlight=False, soft_wrap=True)
+    return summary
