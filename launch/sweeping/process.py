@@ -19,15 +19,16 @@ from launch.sweeping.outcome import FAILED, FINISHED, INTERRUPTED, OUTPUT, Outco
 TRAIN = Path(__file__).resolve().parent.parent / "train.py"
 
 
-def run_arm(_: DictConfig, arms: Sequence[Arm]) -> None:
-    """Hydra's job: runs the arm whose turn it is, wherever the launcher has put this, unless it is finished already."""
+def run_arm(_: DictConfig, arms: Sequence[Arm], commands: Sequence[Sequence[str]]) -> None:
+    """Hydra's job: runs the command of the arm whose turn it is, wherever the launcher has put this, unless the arm is finished
+    already."""
     number = HydraConfig.get().job.num
     arm, tag = arms[number], f"[{number + 1}/{len(arms)}] {arms[number].label}:"
     if arm.finished:
         print(f"{tag} already finished", flush=True)
         return
     print(f"{tag} runs; python launch/watch.py {arm.folder}", flush=True)
-    outcome = run_process(arm, command(arm))
+    outcome = run_process(arm, commands[number])
     print(f"{tag} {outcome.state} after {outcome.seconds:.0f} s" + (f": {outcome.error}" if outcome.error else ""), flush=True)
 
 

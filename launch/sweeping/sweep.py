@@ -17,8 +17,8 @@ from launch.report import report
 from launch.resources.local_cluster import given_cluster
 from launch.resources.plan import show_plan
 from launch.running.inputs import read_inputs
+from launch.sweeping import process
 from launch.sweeping.arms import Arm, checked, plan_arms, quoted
-from launch.sweeping.process import run_arm
 from launch.sweeping.summary import Summary, result_of
 from tandem.config import Config
 
@@ -48,8 +48,9 @@ def sweep(overrides: Sequence[str]) -> None:
             console.print(f"sweep folder {folder}: {len(arms)} runs, {len(todo)} to do", highlight=False, soft_wrap=True)
             hydra = GlobalHydra.instance().hydra
             assert hydra is not None
+            run_arm = partial(process.run_arm, arms=arms, commands=[process.command(arm) for arm in arms])
             try:
-                hydra.multirun("config", partial(run_arm, arms=arms), [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
+                hydra.multirun("config", run_arm, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
             finally:
                 summary = sum_up(arms, folder, console)
     if not summary.complete:
