@@ -117,11 +117,8 @@ def test_an_arm_keeps_its_folder_when_the_sweep_grows(arms_of: Callable[..., lis
     assert {arm.folder for arm in few} < {arm.folder for arm in many}
 
 
-def test_ranges_and_the_sweepers_own_parameters_are_swept(arms_of: Callable[..., list[Arm]]) -> None:
-    arms = arms_of("seed=range(1,4)", "hydra.sweeper.params={learner.lr:'1e-4,2e-4'}")
-    assert sorted((arm.config.seed, arm.config.learner.lr) for arm in arms) == [
-        (s, lr) for s in (1, 2, 3) for lr in (1e-4, 2e-4)
-    ]
+def test_a_range_is_swept(arms_of: Callable[..., list[Arm]]) -> None:
+    assert [arm.config.seed for arm in arms_of("seed=range(1,4)")] == [1, 2, 3]
 
 
 @given(st.text(min_size=1))
