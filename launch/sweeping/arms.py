@@ -20,7 +20,8 @@ from hydra.types import RunMode
 from launch.records.resume import AUTO, runs_folder
 from launch.records.run_record import is_run
 from launch.sweeping.outcome import FINISHED, read_outcome
-from tandem.config import Config, ConfigError, load
+from tandem.config import Config, ConfigError
+from tandem.config_load import load
 
 RECORD = "multirun.yaml"
 """What Hydra leaves in the folder of a sweep: its configuration."""
