@@ -182,7 +182,8 @@ class RolloutActor:
         """What it has noted since, and what each worker of its engines has; named as `processes` names them."""
         turns, self._turns = self._turns or [], None
         rows = [Row("", turns)]
-        for key, engine in self._engines.items():
+        for key in self._specs:  # whose order is not that in which the engines were ready
+            engine = self._engines[key]
             for index, profile in enumerate(await engine.unless_dead(engine.stop_profile()) or [b""]):
                 worker = f", worker {index}" if index else ""
                 rows.append(Row(f", {_name(key).replace('_', ' ')} engine{worker}", profile=profile))

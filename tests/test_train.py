@@ -135,6 +135,7 @@ def assert_within_the_step(rows: dict[str, list[dict[str, Any]]]) -> None:
         assert all(span["ts"] >= 0 and span["ts"] + span["dur"] <= step["dur"] + 1 for span in spans), name
 
 
+@pytest.mark.slow
 def test_rollouts_alone_are_written_and_a_step_is_traced(start: Any, tmp_path: Path, temporary: Path) -> None:
     sizes = ["rollout.prompts_per_step=2", "rollout.sampling.max_tokens=48"]
     output, _ = (process := start("rollouts_only=true", "steps=2", "profile=true", *sizes)).communicate(timeout=200)
