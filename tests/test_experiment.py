@@ -313,6 +313,7 @@ def test_two_arms_on_the_same_engines(tmp_path: Path, authors: object) -> None:
     for arm in ("tandem", "grpo"):
         steps = numbers["values"][arm]["1"]
         assert list(steps) == ["0", "1", "2"] and set(steps["2"]) >= set(SHOWN)
-        assert abs(steps["0"]["drift/kl_senior_junior"]) < 1e-5 < steps["2"]["drift/kl_senior_junior"]
+        drift = [steps[step]["drift/kl_senior_junior"] for step in ("0", "2")]
+        assert abs(drift[0]) < 1e-6 < drift[1], "what is read are the present weights"
     assert numbers["values"]["tandem"]["1"]["2"] != numbers["values"]["grpo"]["1"]["2"]
     assert "run folder" not in run(), "a second start makes nothing again"
