@@ -24,7 +24,7 @@ from tandem.config_load import keys, load
 from tandem.objective.advantage import ESTIMATORS
 
 Compose = Callable[..., DictConfig]
-GROUP_FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
+GROUP_FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml") if path.parent.name != "experiment_preset")
 FINITE_RANGES = [(key, high + 1) for key, _, high in RANGES if high < math.inf]
 
 
