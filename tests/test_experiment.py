@@ -293,6 +293,7 @@ def test_a_folder_that_was_made_otherwise_is_refused(compared: Experiment) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_two_arms_on_the_same_engines(tmp_path: Path, authors: object) -> None:
     command = [
         *(sys.executable, "launch/experiment.py", "preset=self_paired", "seeds=1", "arms=tandem,grpo", "steps=2"),
@@ -301,7 +302,7 @@ def test_two_arms_on_the_same_engines(tmp_path: Path, authors: object) -> None:
 
     def run() -> str:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "150"}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=290)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
