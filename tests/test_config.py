@@ -24,7 +24,9 @@ from tandem.config_load import keys, load
 from tandem.objective.advantage import ESTIMATORS
 
 Compose = Callable[..., DictConfig]
-GROUP_FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml") if path.parent.name != "experiment_preset")
+ELSEWHERE = ("experiment", "experiment_preset")
+"""Whole runs and comparisons of them, which have tests of their own."""
+GROUP_FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml") if path.parent.name not in ELSEWHERE)
 FINITE_RANGES = [(key, high + 1) for key, _, high in RANGES if high < math.inf]
 
 
