@@ -195,10 +195,11 @@ def assert_stale_by_at_most(bound: int, metrics: Path) -> None:
     [
         ([], "starting the engines", None),
         (["algo=kl_reg"], "[5/500]", 1),  # which starts no junior
-        (
+        pytest.param(
             ["rollout.max_staleness=1", "rollout.prompts_per_step=4", "algo.dynamic_sampling_rounds=2"],
             "[5/500]",
             2,
+            marks=pytest.mark.slow,
         ),
     ],
     ids=["while the engines start", "in the middle of training", "while writing ahead"],
