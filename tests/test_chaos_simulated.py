@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from monkey import Monkey, command, descendants, plan, titled, workers
 from ray.actor import ActorHandle
 
 from actors.replica import ActorReplica
+from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
 from launch.resources.claims import PREFIX, abandoned
 from launch.resources.seats import Seats
@@ -23,8 +25,12 @@ from launch.running.inputs import Inputs
 from tandem.config import Config
 from tandem.processes import Whereabouts, whereabouts
 from tandem.restarts import RestartBudget
+from tandem.rollout import Group
 
 SEED = 7
+LONGEST_DELAY_S = 0.1
+GROUP_S = 0.5
+"""What writing a group takes at least: a step of so small a model would be over before it could be disturbed."""
 VICTIMS = {
     "rollout actor": titled("LockstepActor"),
     "learner rank": titled("Rank"),
@@ -35,6 +41,10 @@ VICTIMS = {
 
 class LockstepActor(Lockstep):
     """Engines in lockstep in a process of their own."""
+
+    def write_group(self, task: GroupTask) -> Group:
+        time.sleep(GROUP_S)
+        return super().write_group(task)
 
     def processes(self) -> dict[str, Whereabouts]:
         return {"": whereabouts()}
@@ -59,7 +69,7 @@ def alive(titles: Sequence[str]) -> list[psutil.Process]:
 
 def test_a_run_that_loses_one_of_each_kind_equals_one_that_loses_none(whole_run: Path, lockstep_settings: Config) -> None:
     disturbed = whole_run.with_name("disturbed")
-    kills = plan(SEED, list(VICTIMS), first=1, last=3, longest_s=0.5)
+    kills = plan(SEED, list(VICTIMS), first=1, last=3, longest_s=LONGEST_DELAY_S)
     with Monkey(os.getpid(), disturbed / "metrics.jsonl", kills, VICTIMS) as monkey:
         run(replace(lockstep_settings, name=disturbed.name), start_two)
     assert {killed.victim for killed in monkey.killed} == set(VICTIMS)
