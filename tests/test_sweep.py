@@ -256,9 +256,14 @@ except KeyboardInterrupt:
             threading.Event().wait(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
+    # What a shell starts in the background ignores interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=interrupt_once_started).start()
-    with pytest.raises(KeyboardInterrupt):
-        process.run_process(arm, [sys.executable, "-c", waits])
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            process.run_process(arm, [sys.executable, "-c", waits])
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (arm.folder / OUTPUT).read_text() == "started\nended\n"
     outcome = read_outcome(arm.folder)
     assert outcome is not None
