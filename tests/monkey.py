@@ -39,6 +39,11 @@ class Killed:
     rows: int
 
 
+def is_engine(process: psutil.Process) -> bool:
+    """Whether it is a vLLM engine's: by its title, or, where that could not be set, by what multiprocessing started it with."""
+    return any(mark in command(process) for mark in ("EngineCore", "multiprocessing.spawn"))
+
+
 def titled(title: str) -> Finder:
     """The actors of a run whose class is `title`."""
 
@@ -57,7 +62,7 @@ def engine(index: int) -> Finder:
     """The `index`th of an actor's engines, which are in the order of their cores."""
 
     def find(driver: psutil.Process) -> list[psutil.Process]:
-        engines = [process for process in descendants(driver) if "EngineCore" in command(process)]
+        engines = [process for process in descendants(driver) if is_engine(process)]
         bound = {process: process.cpu_affinity() for process in engines}
         started = [process for process in engines if bound[process] != driver.cpu_affinity()]
         return sorted(started, key=lambda process: bound[process])[index::2]

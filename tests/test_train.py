@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from monkey import command, descendants, is_engine
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from launch.records.saved_rollouts import load_step, saved_steps
@@ -171,14 +172,15 @@ def wait_for_engines(process: subprocess.Popen[str], engines: int) -> None:
     """Waits until `process` runs that many engines; fails with what it runs instead."""
     deadline = time.monotonic() + 20
     while True:
-        commands = [" ".join(child.cmdline()) for child in psutil.Process(process.pid).children(recursive=True)]
-        if sum("EngineCore" in command for command in commands) == engines:
+        children = descendants(psutil.Process(process.pid))
+        if sum(map(is_engine, children)) == engines:
             return
         if time.monotonic() > deadline:
             code = process.poll()
             os.killpg(process.pid, signal.SIGINT)
             rest, _ = process.communicate(timeout=60)
-            pytest.fail(f"{engines} engines wanted; exit code {code}; running: {commands}; it went on to say:\n{rest}")
+            running = [command(child) for child in children]
+            pytest.fail(f"{engines} engines wanted; exit code {code}; running: {running}; it went on to say:\n{rest}")
         time.sleep(0.5)
 
 
