@@ -179,7 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.learner", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", choices=MODELS, default="smollm2")
     parser.add_argument("--rollouts", type=int, default=32, help="of one update (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="medians are told (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="medians are told (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     options = parser.parse_args()
     console = Console()
