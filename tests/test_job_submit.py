@@ -19,6 +19,7 @@ from urllib.request import Request, urlopen
 
 import psutil
 import pytest
+from monkey import is_engine
 
 from tandem.authors import Authors
 
@@ -168,9 +169,5 @@ def test_a_job_that_is_stopped_leaves_no_engine(cluster: RayCluster) -> None:
     assert "stopped" in (status.stdout + status.stderr).lower()
     logs = cluster.ray("job", "logs", "--address", cluster.dashboard, "stopped").stdout
     assert "interrupted" in logs and "Traceback" not in logs
-    engines = [
-        process
-        for process in psutil.process_iter(["cmdline", "environ"])
-        if "EngineCore" in " ".join(process.info["cmdline"] or [])
-    ]
+    engines = [process for process in psutil.process_iter(["environ"]) if is_engine(process)]
     assert not [process for process in engines if str(cluster.folder) in (process.info["environ"] or {}).get("TMPDIR", "")]
