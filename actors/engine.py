@@ -46,6 +46,9 @@ class Engine:
     """what ends turns, by device"""
     PROFILED_STEPS: ClassVar = 40
     """the steps that are profiled: a rollout takes hundreds, each with an event for every operation"""
+    WEIGHTS: ClassVar = "weights"
+    KV_CACHE: ClassVar = "kv_cache"
+    """vLLM's names for the memory that an engine sleeps without"""
     LOOK_S: ClassVar = 0.5
     """how often it is looked whether the process lives while it is to answer"""
 
@@ -56,6 +59,8 @@ class Engine:
         """The version of the weights the engine computes with."""
         self._transferred = False
         """whether weights came that the engine has not been told the version of"""
+        self._asleep: frozenset[str] = frozenset()
+        """the memory that it sleeps without"""
         on_cpu, vllm = spec.device == "cpu", differences(vllm_version())
         self._profiles = TemporaryDirectory(prefix="tandem-profile-") if spec.profiled else None
         if spec.transport == IPC:
@@ -76,6 +81,7 @@ class Engine:
             enforce_eager=spec.enforce_eager,
             kv_cache_memory_bytes=int(spec.kv_cache_gib * 2**30) if on_cpu else None,
             gpu_memory_utilization=spec.gpu_memory_fraction,
+            enable_sleep_mode=spec.sleeps and not on_cpu,  # vLLM's workers on CPU take the calls and keep their memory
             tensor_parallel_size=len(spec.gpus) or 1,
             # Not Ray, which vLLM would take in a placement group: it holds no place for the workers.
             distributed_executor_backend=BoundExecutor if on_cpu else "mp" if len(spec.gpus) > 1 else "uni",
@@ -129,7 +135,12 @@ class Engine:
         return fit
 
     def session(self, rollout_id: str, sampling: SamplingConfig, noise_seed: int | None = None) -> EngineSession:
-        """A new session for one rollout; with a seed its sampling noise is a function of that seed alone."""
+        """A new session for one rollout; with a seed its sampling noise is a function of that seed alone.
+
+        Raises `RuntimeError` while the engine sleeps.
+        """
+        if self._asleep:
+            raise RuntimeError(f"rollout {rollout_id}: the engine of {self.spec.model} sleeps, until new weights come")
         return EngineSession(self, rollout_id, sampling, noise_seed)
 
     def generate(
@@ -142,10 +153,11 @@ class Engine:
         """Takes published weights; returns the version the engine then reports.
 
         Rollouts in flight pause meanwhile and go on with the new weights, over the KV cache that the old ones left; each token
-        keeps the version that it was sampled from. Raises whatever the loading raises, and `RuntimeError` when weights that
-        vLLM was to transfer have not come; the engine then writes no more.
+        keeps the version that it was sampled from. An engine that sleeps wakes. Raises whatever the loading raises, and
+        `RuntimeError` when weights that vLLM was to transfer have not come; the engine then writes no more.
         """
         if published.transport == SHM:
+            await self._wake(self.WEIGHTS)
             await self.pause()
             await self.map_weights(published)
             await self.check_weights()
@@ -157,8 +169,26 @@ class Engine:
         before, self.version = self.version, int(await self._llm.get_weight_version())
         if self.version <= before:  # another run's, which must not share what its namesake has read
             await self._llm.reset_prefix_cache()
+        await self.wake()
         await self._llm.resume_generation()
         return self.version
+
+    async def sleep(self) -> None:
+        """Gives the GPU memory of weights and KV cache back; nothing may be in flight. Weights that come wake it.
+
+        The weights wait in the CPU's memory, those of the senior too: what is published holds no more than parameters.
+        """
+        await self._llm.sleep(level=1)
+        self._asleep = frozenset({self.WEIGHTS, self.KV_CACHE})
+
+    async def wake(self) -> None:
+        """Takes back what it sleeps without; no effect on an engine that is awake."""
+        await self._wake(self.WEIGHTS, self.KV_CACHE)
+
+    async def _wake(self, *memory: str) -> None:
+        if wanted := self._asleep.intersection(memory):
+            await self._llm.wake_up(sorted(wanted))
+            self._asleep -= wanted
 
     async def pause(self) -> None:
         """Stops writing; requests and their KV entries stay."""
@@ -178,12 +208,14 @@ class Engine:
 
     async def transfer(self, step: str, info: Any) -> None:
         """A step of vLLM's own weight transfer: the learner asks to `init` it and, for each version, to `start`, to `update`
-        with what comes and to `finish`. The engine pauses at the start and goes on when it is told the version.
+        with what comes and to `finish`. The engine pauses at the start, where it wakes if it sleeps but for the KV cache, and
+        goes on when it is told the version.
         """
         match step:
             case "init":
                 await self._llm.init_weight_transfer_engine(WeightTransferInitRequest(init_info=info))
             case "start":
+                await self._wake(self.WEIGHTS)
                 await self.pause()
                 await self._llm.start_weight_update()
             case "update":

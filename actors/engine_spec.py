@@ -55,6 +55,8 @@ class EngineSpec:
     gpu_memory_fraction: float = 0.25
     gpus: tuple[int, ...] = ()
     """which of the GPUs that its actor sees it takes, spreading its model over them; empty: it shares the first"""
+    sleeps: bool = False
+    """whether it can be told to give its GPU's memory back for a time"""
     enforce_eager: bool = True
     transport: str = SHM
     """how a learner's weights come to a senior's engine"""

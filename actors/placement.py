@@ -28,13 +28,14 @@ def engine_specs(
     transport: str = SHM,
     cores: Cores = (),
     own_gpus: bool = False,
+    sleep: bool = False,
 ) -> list[list[EngineSpec]]:
     """For each replica, the engines to start: the senior's, whose weights come by `transport`, then each junior's unless no
     junior ever writes.
 
     Engines of a run that goes on from `first_version` draw other noise than those that it began with. Without `cores` the
     engines divide those of this machine. With `own_gpus` each takes the next of its replica's GPUs, as many as its
-    tensor-parallel size; otherwise they share one.
+    tensor-parallel size; otherwise they share one. With `sleep` they can be told to give its memory back for a time.
     """
     each = engines_per_replica(config)
     engines = config.rollout.replicas * each
@@ -72,6 +73,7 @@ def engine_specs(
             transport=SHM if place else transport,
             gpu_memory_fraction=(rollout.junior_gpu_memory_fraction if place else rollout.gpu_memory_fraction) or NO_GPU,
             gpus=engine_gpus(rollout, place) if own_gpus else (),
+            sleeps=sleep,
             enforce_eager=rollout.enforce_eager,
             profiled=config.profile,
         )

@@ -154,9 +154,15 @@ class RolloutActor:
         return ByteLevel(self._tokenizer)
 
     async def receive_weights(self, published: PublishedWeights) -> int:
-        """Has the senior's engine take published weights; returns the version that the engine then reports."""
+        """Has the senior's engine take published weights; returns the version that the engine then reports. All wake."""
         engine = self._engines[_SENIOR]
-        return await engine.unless_dead(engine.receive_weights(published))
+        version = await engine.unless_dead(engine.receive_weights(published))
+        await asyncio.gather(*(each.unless_dead(each.wake()) for each in self._engines.values()))
+        return version
+
+    async def sleep(self) -> None:
+        """Has the engines give the memory of their GPU back until the senior's receives weights; nothing may be in flight."""
+        await asyncio.gather(*(engine.unless_dead(engine.sleep()) for engine in self._engines.values()))
 
     async def transfer(self, step: str, info: Any) -> None:
         """A step of a weight transfer to the senior's engine (see `Engine.transfer`)."""

@@ -54,7 +54,8 @@ class InFlight:
 class RolloutPool:
     """Starts `replicas` and spreads groups over them; a context manager that ends them.
 
-    They start all at once, or with `at_once` false one after the other. `junior_weights` say how often each junior is drawn.
+    They start all at once, or with `at_once` false one after the other. `junior_weights` say how often each junior is drawn,
+    `sleeps` whether the engines are to give their GPU's memory back while the learner learns (`sleep`).
     One that dies is started again as `budget` allows, and the groups it was writing are given away anew (see
     `actors.supervision.Crew`). Every method that waits for replicas raises `RolloutError` when one fails, `TimeoutError` when
     one is late, both naming it, and `GuardError` when they die too often.
@@ -67,9 +68,10 @@ class RolloutPool:
         *,
         junior_weights: tuple[float, ...] = (1.0,),
         at_once: bool = True,
+        sleeps: bool = False,
         budget: RestartBudget | None = None,
     ) -> None:
-        self._config, self._junior_weights = config, junior_weights
+        self._config, self._junior_weights, self.sleeps = config, junior_weights, sleeps
         budget = budget or RestartBudget(config.guard.max_restarts_per_hour)
         self._crew = Crew(replicas, budget, config.guard.publish_timeout_s, at_once=at_once)
 
@@ -87,13 +89,15 @@ class RolloutPool:
         gpus_per_replica: float = 0.0,
         first_version: int = BASE_VERSION,
         transport: str = SHM,
+        sleep: bool = False,
         budget: RestartBudget | None = None,
         cores: Cores = (),
         seats: Sequence[PlacementGroupSchedulingStrategy] = (),
     ) -> RolloutPool:
         """`config.rollout.replicas` rollout actors with `gpus_per_replica` GPUs each (0: their engines run on the CPU, bound to
         `cores`, or to cores of this machine of their own as far as there are any), each where its seat says, for a run that
-        goes on from version `first_version` of the weights. Those of the seniors come by `transport`.
+        goes on from version `first_version` of the weights. Those of the seniors come by `transport`. With `sleep` the engines
+        can sleep.
 
         Raises `ConfigError` when the installed vLLM cannot do it.
         """
@@ -114,12 +118,19 @@ class RolloutPool:
             return ActorReplica(make)
 
         specs = engine_specs(
-            config, authors, device, first_version=first_version, transport=transport, cores=cores, own_gpus=own_gpus
+            config,
+            authors,
+            device,
+            first_version=first_version,
+            transport=transport,
+            cores=cores,
+            own_gpus=own_gpus,
+            sleep=sleep,
         )
         replicas = [replica(engines, seat) for engines, seat in zip(specs, seats or [None] * len(specs), strict=True)]
         # Engines that share a GPU measure its free memory as they start: one after the other.
         at_once = not 0 < gpus_per_replica < 1
-        return cls(config, replicas, junior_weights=authors.junior_weights, at_once=at_once, budget=budget)
+        return cls(config, replicas, junior_weights=authors.junior_weights, at_once=at_once, sleeps=sleep, budget=budget)
 
     @contextmanager
     def lent(self, config: Config, authors: Authors) -> Iterator[RolloutPool]:
@@ -247,6 +258,10 @@ class RolloutPool:
         A replica that is being started again is left out; it receives them before it is given anything.
         """
         return self._crew.publish(published)
+
+    def sleep(self) -> None:
+        """Has all engines give the memory of their GPUs back until they receive weights; no group may be in flight."""
+        self._crew.ask("sleep", timeout_s=self._config.guard.publish_timeout_s)
 
     def checksums(self, author: int) -> list[list[str]]:
         """Fingerprints of the weights of `author`'s engines, by replica (see `RolloutActor.checksums`)."""

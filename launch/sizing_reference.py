@@ -13,7 +13,16 @@ from rich.console import Console
 from launch.entry import configuration
 from launch.resources.plan import assumed_plan, print_plan
 from tandem.config import Config, ConfigError
-from tandem.plan.memory import ENGINE_OVERHEAD_GIB, GIB, RANK_OVERHEAD_GIB, RankMemory, engine_memory, rank_memory
+from tandem.plan.memory import (
+    ENGINE_ASLEEP_GIB,
+    ENGINE_OVERHEAD_GIB,
+    GIB,
+    RANK_OVERHEAD_GIB,
+    REDUCED_AT_ONCE,
+    RankMemory,
+    engine_memory,
+    rank_memory,
+)
 from tandem.plan.placement import Node, most_replicas
 from tandem.plan.run_plan import RunPlan, cluster_plan, local_plan
 from tandem.plan.sizes import Sizes, model_sizes
@@ -35,6 +44,7 @@ keys and values, of 128."""
 SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "tie_word_embeddings")
 ONE_GPU: list[dict[str, Any]] = [
     {},
+    {"zero_stage": 2},
     {"offload_optimizer": True},
     {"zero_stage": 3, "offload_optimizer": True, "offload_parameters": True, "micro_batch_tokens": 2048},
 ]
@@ -56,16 +66,19 @@ run is refused. This page is written by `python -m launch.sizing_reference`.
 ENGINES = f"""## Engines
 
 Weights are parameters × 2 bytes. The KV cache keeps, for each token, 2 × layers × KV heads × head size numbers of 2 bytes. Both
-are divided by the engine's GPUs. {ENGINE_OVERHEAD_GIB} GiB are for the CUDA context, activations and graphs.
+are divided by the engine's GPUs. {ENGINE_OVERHEAD_GIB} GiB are for the CUDA context, activations and graphs. An engine that
+shares the learner's GPU sleeps while it learns (`rollout.sleep`); {ENGINE_ASLEEP_GIB} GiB stay.
 """
 RANKS = f"""## Ranks of the learner
 
 Weights are parameters × 2 bytes, gradients × 4, the optimizer's state × 12 (two moments and the float32 weights). ZeRO 1
-divides the optimizer's state by the ranks, 2 the gradients too, 3 the weights too, and gathers one bucket to publish.
+divides the optimizer's state by the ranks, 2 the gradients too, 3 the weights too, and gathers one bucket to publish; to reduce
+gradients in, it has a buffer for {REDUCED_AT_ONCE:,} numbers.
 Activations are micro-batch × hidden size × layers × 2 bytes, recomputed in the backward pass, and the logits of a chunk: chunk
 × vocabulary × 16 bytes. {RANK_OVERHEAD_GIB} GiB are for the CUDA context, NCCL and fragmentation. Offloading takes the
 optimizer's state (`learner.offload_optimizer`) and the weights (`learner.offload_parameters`) to the CPU's memory, which is not
-counted here.
+counted here. When an update is over, activations go, and the gradients too but for ZeRO 3 and, in bfloat16, ZeRO 1: that much
+more is left to engines that share the GPU and sleep meanwhile.
 """
 SIZING = f"""## Which GPUs for which model
 
@@ -125,11 +138,13 @@ def _ranks(runs: dict[str, Config], sizes: dict[str, Sizes]) -> Iterator[str]:
     def parts() -> Iterator[Sequence[str]]:
         for stage, ranks in splits:
             found = rank("4B", stage, ranks)
-            values = (found.weights, found.gradients, found.optimizer, found.activations, found.total)
+            held = (found.weights, found.gradients, found.optimizer, found.buffers, found.activations)
+            values = (*held, found.total, found.between_updates)
             yield (f"ZeRO {stage}, {ranks} rank{'s' * (ranks > 1)}", *(f"{value:.1f}" for value in values))
 
     yield "A rank of the 4B:\n"
-    yield from _table(("", "weights", "gradients", "optimizer", "activations", "total"), parts())
+    parts_of_it = ("weights", "gradients", "optimizer", "buffers", "activations")
+    yield from _table(("", *parts_of_it, "total", "between updates"), parts())
     yield "The total of a rank of each model:\n"
     totals = ([name, *(f"{rank(name, *split).total:.1f}" for split in splits)] for name in runs)
     yield from _table(["model", *(f"ZeRO {stage}, {ranks}" for stage, ranks in splits)], totals)

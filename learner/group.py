@@ -90,6 +90,7 @@ class LearnerGroup:
                     segment_path=self.segment_path,
                     transport=transport,
                     device=device,
+                    shares_gpu=0 < gpus_per_rank < 1,
                     threads=max(1, cores // ranks),
                     persistence_threshold=persistence_threshold,
                 ),

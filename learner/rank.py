@@ -46,6 +46,8 @@ class RankSpec:
     """how weights reach the engines"""
     device: str = "cpu"
     """`cpu` or `cuda`"""
+    shares_gpu: bool = False
+    """whether engines take turns with it on its GPU"""
     threads: int = 1
     persistence_threshold: int = 100_000
     """under ZeRO-3, smaller parameters stay whole on every rank"""
@@ -101,6 +103,7 @@ class Rank:
             transport=spec.transport,
             threads=spec.threads,
         )
+        self._yield_gpu()
 
     def _policy(self, *, gradient_checkpointing: bool = False) -> Policy:
         """The base model."""
@@ -116,7 +119,14 @@ class Rank:
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
         """See `Updater.update`."""
         with record_function("update"):
-            return self.updater.update(groups, step)
+            learned = self.updater.update(groups, step)
+        self._yield_gpu()
+        return learned
+
+    def _yield_gpu(self) -> None:
+        """Gives back the memory that torch keeps for the next update, if engines want it meanwhile."""
+        if self.spec.shares_gpu:
+            torch.cuda.empty_cache()
 
     def connect(self, engines: Sequence[ActorHandle]) -> None:
         """See `Publisher.connect`."""

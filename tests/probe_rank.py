@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any, ClassVar
 from unittest.mock import patch
 
@@ -16,6 +18,7 @@ from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_grad
 from learner.gather import GatheredWeights, Whole
 from learner.rank import Rank
 from tandem.config import Config
+from tandem.plan.memory import REDUCED_AT_ONCE
 from tandem.rollout import Group
 
 
@@ -91,5 +94,29 @@ class ProbeRank(Rank):
         assert CountedGathering.whole == 0
         return CountedGathering.peak, sum(sent), overlaps
 
+    def kept(self, groups: list[Group]) -> float:
+        """Bytes of tensors for each parameter that stay when an update is over, but for what ZeRO-3 reduces gradients in."""
+        self.updater.update(groups, step=1)
+        numbers = sum(getattr(p, "ds_numel", p.numel()) for _, p in self._parameters())
+        learner = self.config.learner
+        buffer = REDUCED_AT_ONCE * (learner.zero_stage == 3) * getattr(torch, learner.dtype).itemsize
+        return (_tensor_bytes(self.updater.engine) - buffer) / numbers
+
     def _parameters(self) -> list[tuple[str, Any]]:
         return list(self.updater.engine.module.model.named_parameters())
+
+
+def _tensor_bytes(root: Any) -> int:
+    """Bytes behind all tensors that can be reached from `root`."""
+    storages, seen, pending = {}, set(), [root]
+    while pending:
+        thing = pending.pop()
+        if id(thing) in seen or isinstance(thing, ModuleType | FunctionType | type):
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, torch.Tensor):
+            storage = thing.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+            pending.append(thing.grad if thing.is_leaf else None)
+        pending += gc.get_referents(thing)
+    return sum(storages.values())

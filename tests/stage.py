@@ -14,7 +14,7 @@ from actors.rollout import GroupTask
 from tandem.processes import Whereabouts, whereabouts
 from tandem.random_rollouts import random_groups
 from tandem.rollout import FROZEN_VERSION, Group
-from tandem.weights import PublishedWeights, WeightLayout
+from tandem.weights import SHM, PublishedWeights, WeightLayout
 
 ADMITTED = 4
 SLOW, STUCK, UNLUCKY = 9, 10, 11
@@ -76,6 +76,9 @@ class Stage:
             self.version = published.version
         return self.version
 
+    async def sleep(self, replica: int) -> None:
+        self.events.append(Event("sleeps", replica))
+
     async def checksums(self, replica: int, author: int) -> list[str]:
         return [str(self.version)]
 
@@ -132,7 +135,7 @@ class MortalReplica:
 
 def published(version: int) -> PublishedWeights:
     """What a learner announces."""
-    return PublishedWeights(version, "", WeightLayout(()), 0)
+    return PublishedWeights(version, SHM, "", WeightLayout(()), 0)
 
 
 def new_stage() -> Any:

@@ -31,6 +31,8 @@ from learner.zero import engine_config
 from tandem.batching import collate, to_samples, weighed
 from tandem.config import AlgoConfig, LearnerConfig
 from tandem.objective.loss import micro_batch_loss
+from tandem.plan.memory import GIB, RANK_OVERHEAD_GIB, rank_memory
+from tandem.plan.sizes import ModelSize
 from tandem.random_rollouts import random_groups
 from tandem.rollout import JUNIOR, Group
 from tandem.segment import WeightSegment
@@ -318,6 +320,21 @@ def test_no_more_than_a_bucket_is_whole_at_a_time_while_weights_are_sent(
     assert bucket // 2 < peak <= bucket and overlaps >= 2
     peak, sent, overlaps = ranks[count]("stream_weights", 3 * largest // 4)
     assert sent == total and peak == largest and overlaps > 0, "a tensor that is larger goes alone, the others still overlap"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(
+    ("stage", "dtype"), [(stage, dtype) for dtype in ("float32", "bfloat16") for stage in range(dtype == "bfloat16", 4)]
+)
+def test_between_updates_a_rank_keeps_what_the_plan_says(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], stage: int, dtype: str, count: int
+) -> None:
+    config = tiny_config(zero_stage=stage, dtype=dtype, ranks=count, publish_bucket_mib=0)
+    ranks[count]("reload", config, model_paths["tied"])
+    kept = ranks[count]("kept", random_groups(1, **GROUPS))
+    billion = rank_memory(ModelSize(parameters=GIB, layers=0, hidden=0, vocabulary=0, kv_values=0), config.learner)
+    # Buckets of a tiny model weigh more than those of a real one.
+    assert kept == pytest.approx(billion.between_updates - RANK_OVERHEAD_GIB - billion.buffers, abs=0.8)
 
 
 def test_the_group_trains_publishes_and_cleans_up(ranks: dict[int, Ranks], model_paths: dict[str, str], tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
+from functools import cache
 from io import StringIO
 from pathlib import Path
 
@@ -15,9 +17,9 @@ from transformers import LlamaConfig, Qwen3Config
 
 from launch.entry import configuration
 from launch.resources.plan import assumed_plan, print_plan
-from tandem.config import ConfigError, LearnerConfig
+from tandem.config import Config, ConfigError, LearnerConfig
 from tandem.plan.fit import fractions_shared, memory
-from tandem.plan.memory import USABLE, engine_memory, rank_memory
+from tandem.plan.memory import ENGINE_ASLEEP_GIB, USABLE, engine_memory, rank_memory
 from tandem.plan.placement import Demand, Node, most_replicas, place, share_out, spread
 from tandem.plan.run_plan import planned
 from tandem.plan.sharing import claims_per_gpu
@@ -46,6 +48,12 @@ def plan_for() -> Callable[..., str]:
         return terminal.getvalue()
 
     return shown
+
+
+@cache
+def four_billion() -> Config:
+    """A run of a model of four billion parameters."""
+    return configuration(["model=qwen3_4b", "data=jsonl", "data.path=x"])
 
 
 # Placement
@@ -159,23 +167,66 @@ def test_zero_divides_what_it_says_over_the_ranks() -> None:
     replicas=st.integers(1, 3),
     juniors=st.integers(1, 3),
     learner=st.booleans(),
+    sleep=st.booleans(),
+    stage=st.integers(1, 3),
     in_flight=st.integers(1, 256),
 )
-def test_a_shared_gpu_is_never_promised_twice(gib: float, replicas: int, juniors: int, learner: bool, in_flight: int) -> None:
-    config = configuration(["model=qwen3_4b", "data=jsonl", "data.path=x", f"rollout.max_in_flight={in_flight}"])
-    config.junior = ["self"] * juniors
+def test_a_shared_gpu_is_never_promised_twice(
+    gib: float, replicas: int, juniors: int, learner: bool, sleep: bool, stage: int, in_flight: int
+) -> None:
+    config = deepcopy(four_billion())
+    config.rollout.max_in_flight, config.junior, config.learner.zero_stage = in_flight, ["self"] * juniors, stage
     sizes = Sizes(FOUR_BILLION, (FOUR_BILLION,) * juniors)
     found = memory(config, sizes)
-    needed = replicas * sum(engine.least for engine in found.engines) + learner * found.rank.total
+    writing, learning = 0.0, 0.0
+    """what the rank and sleeping engines take, while engines write and while it learns"""
+    if learner and sleep:
+        writing, learning = found.rank.between_updates, found.rank.total + replicas * (1 + juniors) * ENGINE_ASLEEP_GIB
+    elif learner:
+        writing = found.rank.total
+    needed = max(replicas * sum(engine.least for engine in found.engines) + writing, learning)
     assume(abs(needed - USABLE * gib) > 1e-6)
     if needed > USABLE * gib:
         with pytest.raises(ConfigError, match="use "):
-            fractions_shared(config, sizes, gib, replicas, learner=learner)
+            fractions_shared(config, sizes, gib, replicas, learner=learner, sleep=sleep)
         return
-    fractions = fractions_shared(config, sizes, gib, replicas, learner=learner)
-    taken = replicas * (fractions.senior + juniors * fractions.junior) * gib + learner * found.rank.total
+    fractions = fractions_shared(config, sizes, gib, replicas, learner=learner, sleep=sleep)
+    taken = replicas * (fractions.senior + juniors * fractions.junior) * gib + writing
     assert taken <= USABLE * gib + 1e-6
     assert found.senior.texts(fractions.senior * gib + 0.001 * gib) >= 1
+
+
+def test_what_learns_alone_needs_the_gpu_only_while_engines_sleep() -> None:
+    config = deepcopy(four_billion())
+    config.learner.zero_stage = 2
+    sizes = Sizes(FOUR_BILLION, (FOUR_BILLION,))
+    rank = memory(config, sizes).rank
+    assert rank.total - rank.between_updates == rank.gradients + rank.activations
+    awake, asleep = (fractions_shared(config, sizes, 141, 1, learner=True, sleep=sleep) for sleep in (False, True))
+    assert 2 * 141 * (asleep.senior - awake.senior) == pytest.approx(rank.gradients + rank.activations, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sleep"),
+    [
+        ([], True),
+        (["rollout.sleep=false"], False),
+        (["rollout.max_staleness=1"], False),
+        (["cluster.gpus=2"], False),
+        (["cluster.gpus=2", "rollout.replicas=2"], False),
+        (["cluster.gpus=2", "rollout.replicas=3"], True),
+        (["rollouts_only=true"], False),
+    ],
+)
+def test_engines_sleep_that_share_a_gpu_with_a_learner_and_do_not_write_while_it_learns(
+    settings: list[str], sleep: bool
+) -> None:
+    plan = assumed_plan(configuration(["plan_only=true", "mode=local", "cluster.gpus=1", *settings]))
+    assert plan.engines_sleep == sleep
+    together = {slot.gpus for slot in plan.slots if slot.role == "learner"} & {
+        slot.gpus for slot in plan.slots if slot.role == "senior"
+    }
+    assert bool(together) or not sleep
 
 
 def test_a_model_spread_over_more_gpus_takes_less_of_each() -> None:
@@ -201,6 +252,7 @@ def test_sixty_four_gpus_of_a_real_model(plan_for: Callable[..., str]) -> None:
 def test_one_gpu_for_everything(plan_for: Callable[..., str]) -> None:
     shown = plan_for("mode=local", "cluster.gpus=1", "cluster.gpu_gib=141", "model=qwen3_4b", "data=jsonl", "data.path=x")
     assert shown.count("this machine") == 3 and "all 1 GPUs are used" in shown
+    assert "engines sleep while the learner learns" in shown and " while engines write" in shown
 
 
 def test_the_plan_decides_the_shares_that_nobody_set() -> None:
@@ -233,6 +285,22 @@ def test_the_plan_decides_the_shares_that_nobody_set() -> None:
         (
             ["mode=local", "cluster.gpus=1", "model=qwen3_4b"],
             "is too small .* use learner.zero_stage=1 learner.offload_optimizer",
+        ),
+        (
+            ["mode=local", "cluster.gpus=1", "cluster.gpu_gib=100", "model=qwen3_4b", "rollout.sleep=false"],
+            "is too small .* use rollout.sleep=true, so that engines sleep while the learner learns",
+        ),
+        (
+            ["mode=local", "cluster.gpus=1", "cluster.gpu_gib=100", "model=qwen3_4b", "rollout.max_staleness=1"],
+            "is too small .* use rollout.max_staleness=0, so that engines sleep",
+        ),
+        (
+            ["mode=local", "cluster.gpus=1", "cluster.gpu_gib=90", "model=qwen3_4b"],
+            "a rank of the learner 74.1 GiB while it learns and 68.9 GiB while they write; use learner.zero_stage=2$",
+        ),
+        (
+            ["mode=local", "cluster.gpus=2", "cluster.gpu_gib=60", "model=qwen3_4b"],
+            "learner.ranks=1: a rank needs .* of 60 GiB",
         ),
         (["mode=cluster", "cluster.gpus=8", "model=qwen3_4b"], "learner.ranks=1: a rank needs .*gradient_checkpointing=true"),
         (

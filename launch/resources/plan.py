@@ -89,6 +89,8 @@ def print_plan(plan: RunPlan, console: Console) -> None:
         shown.add_row(node.name, _span(indices), _what(slots), _memory(plan, slots[0].role, node.gpu_gib))
     console.print(shown)
     console.print(_idle(plan), highlight=False)
+    if plan.engines_sleep:
+        console.print("engines sleep while the learner learns (rollout.sleep)", highlight=False)
 
 
 def _idle(plan: RunPlan) -> str:
@@ -133,8 +135,10 @@ def _memory(plan: RunPlan, role: str, gpu_gib: float) -> str:
         return ""
     if role == "learner":
         rank = plan.memory.rank
-        parts = f"weights {rank.weights:.1f}, gradients {rank.gradients:.1f}, optimizer {rank.optimizer:.1f}"
-        return f"{rank.total:.1f}: {parts}, activations {rank.activations:.1f}"
+        named = ("weights", "gradients", "optimizer", "buffers", "activations")
+        parts = ", ".join(f"{name} {gib:.1f}" for name in named if (gib := getattr(rank, name)) or name != "buffers")
+        while_writing = f"; {rank.between_updates:.1f} while engines write" if plan.engines_sleep else ""
+        return f"{rank.total:.1f}: {parts}{while_writing}"
     engine = plan.memory.senior if role == "senior" else max(plan.memory.juniors, key=lambda junior: junior.least)
     assert plan.fractions is not None
     if not gpu_gib:

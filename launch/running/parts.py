@@ -140,6 +140,7 @@ def start_engines(inputs: Inputs, done: int, budget: RestartBudget, seats: Seats
         gpus_per_replica=inputs.plan.gpus_per_replica,
         first_version=done,
         transport=inputs.transport,
+        sleep=inputs.plan.engines_sleep,
         budget=budget,
         cores=seats.engine_cores,
         seats=seats.replicas,

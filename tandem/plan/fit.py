@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tandem.config import Config, ConfigError, LearnerConfig
-from tandem.plan.memory import USABLE, EngineMemory, RankMemory, engine_memory, rank_memory
+from tandem.plan.memory import ENGINE_ASLEEP_GIB, USABLE, EngineMemory, RankMemory, engine_memory, rank_memory
 from tandem.plan.sizes import Sizes
 from tandem.schedules import needs_junior
 
@@ -79,31 +79,58 @@ def fractions_alone(config: Config, sizes: Sizes, gpu_gib: float) -> Fractions:
                 f"rollout.{role}_tensor_parallel={_gpus(config, role)}: the {role}'s engine needs {engine.least:.1f} GiB "
                 f"on each of its GPUs (estimated) and gets {share:.2f} of {gpu_gib:g} GiB; {remedy}"
             )
-    if not config.rollouts_only and found.rank.total > USABLE * gpu_gib:
-        raise ConfigError(
-            f"learner.ranks={config.learner.ranks}: a rank needs {found.rank.total:.1f} GiB (estimated) of {gpu_gib:g} GiB; "
-            + _remedy(config, sizes, USABLE * gpu_gib)
-        )
+    if not config.rollouts_only:
+        check_rank_alone(config, sizes, gpu_gib)
     return fractions
 
 
-def fractions_shared(config: Config, sizes: Sizes, gpu_gib: float, replicas: int, *, learner: bool) -> Fractions:
-    """The shares when `replicas` replicas, and a rank of the learner if `learner`, share a GPU of `gpu_gib`.
+def check_rank_alone(config: Config, sizes: Sizes, gpu_gib: float) -> None:
+    """Raises `ConfigError` when a rank does not fit on a GPU of its own, with what would make it fit."""
+    rank, usable = memory(config, sizes).rank, USABLE * gpu_gib
+    if rank.total > usable:
+        raise ConfigError(
+            f"learner.ranks={config.learner.ranks}: a rank needs {rank.total:.1f} GiB (estimated) of {gpu_gib:g} GiB; "
+            + _remedy(config, sizes, lambda rank: rank.total <= usable)
+        )
+
+
+def room_beside(rank: RankMemory, gpu_gib: float, engines: int, *, sleep: bool) -> float:
+    """What a rank leaves of a GPU of `gpu_gib` to so many engines, in GiB: all that it does not need while they write, if they
+    `sleep` while it learns and it then has room beside them (0 if not); else all that it never needs."""
+    usable = USABLE * gpu_gib
+    if not sleep:
+        return usable - rank.total
+    return usable - rank.between_updates if rank.total + engines * ENGINE_ASLEEP_GIB <= usable else 0.0
+
+
+def fractions_shared(
+    config: Config, sizes: Sizes, gpu_gib: float, replicas: int, *, learner: bool, sleep: bool = False
+) -> Fractions:
+    """The shares when `replicas` replicas, and a rank of the learner if `learner`, share a GPU of `gpu_gib`. With `sleep` the
+    engines give their memory back while it learns.
 
     Every engine gets room for its weights and for equally many texts of full length, at most `rollout.max_in_flight`. Raises
     `ConfigError` when there is no room for one, with what would make some.
     """
     found = memory(config, sizes)
-    rank = found.rank.total if learner else 0.0
-    budget = (USABLE * gpu_gib - rank) / replicas
-    if (least := sum(engine.least for engine in found.engines)) > budget:
-        room = USABLE * gpu_gib - least * replicas
-        with_learner = f", a rank of the learner {rank:.1f} GiB" if learner else ""
-        raise ConfigError(
-            f"mode.name=local: one GPU of {gpu_gib:g} GiB is too small for all (estimated): the {len(found.engines)} engines "
-            f"of a replica need {least:.1f} GiB{with_learner}; "
-            + (_remedy(config, sizes, room) if learner else "use fewer replicas")
-        )
+    least = sum(engine.least for engine in found.engines)
+
+    def room(rank: RankMemory, *, sleep: bool = sleep) -> float:
+        return room_beside(rank, gpu_gib, replicas * len(found.engines), sleep=sleep) if learner else USABLE * gpu_gib
+
+    budget = room(found.rank) / replicas
+    if least > budget:
+        needs = f"the {len(found.engines)} engines of a replica need {least:.1f} GiB"
+        remedy = "use fewer replicas"
+        if learner:
+            needs += f", a rank of the learner {found.rank.total:.1f} GiB"
+            if sleep:
+                needs += f" while it learns and {found.rank.between_updates:.1f} GiB while they write"
+            remedy = _remedy(config, sizes, lambda rank: least * replicas <= room(rank))
+            if not sleep and least * replicas <= room(found.rank, sleep=True):
+                wakeful = "rollout.max_staleness=0" if config.rollout.max_staleness else "rollout.sleep=true"
+                remedy = f"use {wakeful}, so that engines sleep while the learner learns"
+        raise ConfigError(f"mode.name=local: one GPU of {gpu_gib:g} GiB is too small for all (estimated): {needs}; {remedy}")
     weights, text = (sum(getattr(engine, part) for engine in found.engines) for part in ("weights", "text"))
     texts = min(config.rollout.max_in_flight, (budget - weights) / text)
     senior, *juniors = (math.floor(1000 * (engine.weights + texts * engine.text) / gpu_gib) / 1000 for engine in found.engines)
@@ -128,11 +155,11 @@ def _more_gpus(config: Config, sizes: Sizes, role: str, gib: float) -> str:
     return "use a smaller model, shorter texts or larger GPUs"
 
 
-def _remedy(config: Config, sizes: Sizes, gib: float) -> str:
-    """The mildest change of the learner with which a rank fits into `gib`."""
+def _remedy(config: Config, sizes: Sizes, fits: Callable[[RankMemory], bool]) -> str:
+    """The mildest change of the learner with which a rank `fits`."""
     for changes in _changes(config.learner):
         learner = replace(config.learner, **changes)
-        if rank_memory(sizes.senior, learner, reference=bool(config.algo.kl_coef)).total <= gib:
+        if fits(rank_memory(sizes.senior, learner, reference=bool(config.algo.kl_coef))):
             return "use " + " ".join(f"learner.{key}={str(value).lower()}" for key, value in changes.items())
     return "use a smaller model, larger GPUs, or more of them with mode=cluster learner.ranks=N"
 
@@ -141,8 +168,13 @@ def _changes(learner: LearnerConfig) -> Iterator[dict[str, Any]]:
     """Ways to make a rank smaller, the mildest first."""
     checkpointing: dict[str, Any] = {"gradient_checkpointing": True}
     small = {"micro_batch_tokens": min(2048, learner.micro_batch_tokens)}
-    yield checkpointing
-    yield checkpointing | small
+    # It computes the same as ZeRO 1 and lets go of gradients sooner.
+    lean: dict[str, Any] = {"zero_stage": 2} if learner.zero_stage == 1 else {}
+    if lean:
+        yield lean
+        yield checkpointing
+    yield lean | checkpointing
+    yield lean | checkpointing | small
     if learner.ranks > 1:
         yield {"zero_stage": 3} | checkpointing
         yield {"zero_stage": 3} | checkpointing | small

@@ -15,6 +15,8 @@ GIB = 2**30
 BYTES = {"float32": 4, "bfloat16": 2}
 ENGINE_OVERHEAD_GIB = 2.5
 """CUDA context, activations of a step and captured graphs of one engine, on each of its GPUs."""
+ENGINE_ASLEEP_GIB = 1.0
+"""What an engine keeps of a GPU while it sleeps: CUDA context and captured graphs."""
 RANK_OVERHEAD_GIB = 1.5
 """CUDA context, NCCL's buffers and fragmentation of one rank."""
 USABLE = 0.92
@@ -22,6 +24,8 @@ USABLE = 0.92
 ACTIVATION_BYTES, CHECKPOINT_BYTES = 34, 2
 """For each token, layer and unit of the hidden size: what a transformer layer keeps for the backward pass in 16 bits (arXiv
 2205.05198, without attention scores), and what it keeps when activations are recomputed."""
+REDUCED_AT_ONCE = 500_000_000
+"""numbers in the buffer that DeepSpeed allocates under ZeRO-3 to reduce gradients in (its `reduce_bucket_size`)"""
 LOGIT_COPIES = 4
 """float32 numbers that exist at a time for each logit of a chunk: logits, log-probabilities and their gradients"""
 
@@ -59,11 +63,22 @@ class RankMemory:
     gradients: float
     optimizer: float
     activations: float
+    buffers: float
+    """what gradients are reduced in, under ZeRO-3"""
+    gradients_stay: bool
+    """whether DeepSpeed keeps memory for gradients when an update is over"""
 
     @property
     def total(self) -> float:
         """All of it, overhead included."""
-        return self.weights + self.gradients + self.optimizer + self.activations + RANK_OVERHEAD_GIB
+        gradients = 0.0 if self.gradients_stay else self.gradients
+        return self.between_updates + gradients + self.activations
+
+    @property
+    def between_updates(self) -> float:
+        """What stays while it does not learn."""
+        gradients = self.gradients if self.gradients_stay else 0.0
+        return self.weights + gradients + self.optimizer + self.buffers + RANK_OVERHEAD_GIB
 
 
 def rank_memory(size: ModelSize, learner: LearnerConfig, *, reference: bool = False) -> RankMemory:
@@ -82,4 +97,6 @@ def rank_memory(size: ModelSize, learner: LearnerConfig, *, reference: bool = Fa
         gradients=4 * billion / (ranks if stage >= 2 else 1),
         optimizer=optimizer,
         activations=activations + logits,
+        buffers=REDUCED_AT_ONCE * width / GIB if stage == 3 else 0.0,
+        gradients_stay=stage == 3 or (stage == 1 and learner.dtype == "bfloat16"),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tandem.config import Config
 from tandem.plan.fit import Fractions, Memory, fractions_alone, memory
 from tandem.plan.placement import Demand, Node, Slot, demand, place, share_out, spread
-from tandem.plan.sharing import claims_per_gpu, shared_fractions
+from tandem.plan.sharing import claims_per_gpu, engines_sleep, shared_fractions
 from tandem.plan.sizes import Sizes
 
 
@@ -27,6 +27,8 @@ class RunPlan:
     """estimates; None on the CPU"""
     claims_per_gpu: int = 1
     """replicas and ranks that share a GPU"""
+    engines_sleep: bool = False
+    """whether engines give their memory back while the learner learns"""
 
     @property
     def on_gpus(self) -> bool:
@@ -74,7 +76,8 @@ def local_plan(config: Config, node: Node, sizes: Sizes | None, *, learns: bool 
     each = claims_per_gpu(wanted, node.gpus)
     fractions = shared_fractions(config, wanted, node.gpus, node.gpu_gib, sizes) if wanted.replicas else None
     slots = tuple(share_out(wanted, node.gpus, each))
-    return RunPlan("local", (node,), wanted, slots, fractions, memory(config, sizes), each)
+    sleep = engines_sleep(config, wanted, each)
+    return RunPlan("local", (node,), wanted, slots, fractions, memory(config, sizes), each, sleep)
 
 
 def planned(config: Config, plan: RunPlan) -> Config:

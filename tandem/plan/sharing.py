@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tandem.config import Config, ConfigError
-from tandem.plan.fit import Fractions, fractions_shared
+from tandem.plan.fit import Fractions, check_rank_alone, fractions_shared
 from tandem.plan.placement import Demand
 from tandem.plan.sizes import Sizes
 from tandem.schedules import needs_junior
@@ -32,6 +32,17 @@ def claims_per_gpu(demand: Demand, gpus: int) -> int:
     return each
 
 
+def beside_learner(demand: Demand, claims_per_gpu: int) -> int:
+    """How many replicas share the GPU of the learner's rank: GPUs are filled by replicas first."""
+    return demand.replicas % claims_per_gpu if demand.ranks else 0
+
+
+def engines_sleep(config: Config, demand: Demand, claims_per_gpu: int) -> bool:
+    """Whether engines give their GPU's memory back while the learner learns: they are to, some share its GPU, and none writes
+    meanwhile."""
+    return config.rollout.sleep and not config.rollout.max_staleness and beside_learner(demand, claims_per_gpu) > 0
+
+
 def shared_fractions(config: Config, demand: Demand, gpus: int, gpu_gib: float, sizes: Sizes) -> Fractions:
     """The shares of a GPU that engines take: those of `rollout`, or as much as the card's `gpu_gib` leaves beside the learner.
 
@@ -50,6 +61,9 @@ def shared_fractions(config: Config, demand: Demand, gpus: int, gpu_gib: float, 
             )
         return Fractions(senior, junior)
     shares = [fractions_shared(config, sizes, gpu_gib, replicas, learner=False)]
-    if each > 1 and demand.ranks:  # one of the shares is the learner's
-        shares.append(fractions_shared(config, sizes, gpu_gib, min(each - 1, demand.replicas), learner=True))
+    if beside := beside_learner(demand, each):
+        sleep = engines_sleep(config, demand, each)
+        shares.append(fractions_shared(config, sizes, gpu_gib, beside, learner=True, sleep=sleep))
+    elif demand.ranks:
+        check_rank_alone(config, sizes, gpu_gib)
     return min(shares, key=lambda share: share.senior)

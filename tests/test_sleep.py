@@ -1,0 +1,219 @@
+"""Engines that sleep while the learner learns: what they are told, and that they and the run go on as before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import torch
+from engine_pair import EnginePair
+from lockstep import Lockstep
+from lockstep_runs import rows, run, weights
+from stage import MortalReplica, StageReplica, events, new_stage, published
+from transformers import AutoModelForCausalLM
+from vllm.v1.engine.async_llm import AsyncLLM
+from writing import write
+
+from actors.engine import Engine
+from actors.placement import engine_specs
+from actors.rollout_pool import RolloutPool
+from launch.resources.seats import Seats
+from launch.running.inputs import Inputs
+from learner.group import LearnerGroup
+from learner.publish import Publisher
+from tandem.authors import Authors
+from tandem.config import Config
+from tandem.random_rollouts import random_groups
+from tandem.restarts import RestartBudget
+from tandem.rollout import Prompt
+from tandem.schedule import Schedule
+from tandem.weights import IPC, SHM, PublishedWeights
+
+WORD = Schedule(0.5, 32)
+
+
+@pytest.fixture
+def publisher(authors: Authors, tmp_path: Path) -> Iterator[Publisher]:
+    """Publishes the base model's weights."""
+    model = AutoModelForCausalLM.from_pretrained(authors.senior, dtype=torch.float32)
+    yield (publisher := Publisher(model, tmp_path / "segment", bucket_bytes=1 << 20))
+    publisher.close()
+
+
+# Real engines, whose workers on CPU take the calls and keep their memory
+
+
+def sleeping(engines: EnginePair) -> set[bool]:
+    """What vLLM says of the engines."""
+
+    async def ask() -> set[bool]:
+        return {await engine._llm.is_sleeping() for engine in engines.actor._engines.values()}
+
+    return engines.run(ask())
+
+
+def test_engines_that_slept_write_what_they_would_have_written(
+    engines: EnginePair, prompts: list[Prompt], publisher: Publisher
+) -> None:
+    before = write(engines, prompts[:6], WORD, "before-sleep", temperature=0)
+    assert sleeping(engines) == {False}
+    engines.run(engines.actor.sleep())
+    assert sleeping(engines) == {True}
+    with pytest.raises(RuntimeError, match=r"rollout asleep/0/0: the engine of .* sleeps, until new weights come"):
+        write(engines, prompts[:1], WORD, "asleep")
+    assert engines.run(engines.actor.receive_weights(publisher.publish(0))) == 0
+    assert sleeping(engines) == {False}
+    after = write(engines, prompts[:6], WORD, "after-sleep", temperature=0)
+    for one, other in zip(before, after, strict=True):
+        assert one.token_ids.tolist() == other.token_ids.tolist() and one.authorship.tolist() == other.authorship.tolist()
+
+
+# What an engine on a GPU would be told
+
+
+class ToldLLM:
+    """In vLLM's place: remembers what it is called for."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.options: Any = None
+        """the arguments it was started with"""
+        self.version = "0"
+
+    def __getattr__(self, name: str) -> Any:
+        async def method(*arguments: Any, **options: Any) -> None:
+            memory = "+".join(arguments[0]) if name == "wake_up" else options.get("level", "")
+            self.told.append(f"{name} {memory}".strip())
+            await asyncio.sleep(0)
+
+        return method
+
+    async def collective_rpc(self, method: str, args: tuple[Any, ...] = ()) -> None:
+        self.told.append(method)
+
+    async def update_weight_version(self, version: str) -> None:
+        self.version = version
+
+    async def get_weight_version(self) -> str:
+        return self.version
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> ToldLLM:
+    """What `Engine` starts instead of vLLM."""
+    llm = ToldLLM()
+
+    def start(args: Any) -> ToldLLM:
+        llm.options = args
+        return llm
+
+    monkeypatch.setattr(AsyncLLM, "from_engine_args", start)
+    return llm
+
+
+@pytest.mark.parametrize("sleep", [False, True])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_only_engines_that_may_sleep_and_can_are_started_for_it(
+    told: ToldLLM, config: Config, authors: Authors, sleep: bool, device: str
+) -> None:
+    for spec in engine_specs(config, authors, device, sleep=sleep)[0]:
+        Engine(spec)
+        assert told.options.enable_sleep_mode == (sleep and device == "cuda")
+
+
+@pytest.mark.parametrize("transport", [SHM, IPC])
+def test_weights_are_awake_before_they_are_loaded_and_the_cache_before_it_writes(
+    told: ToldLLM, config: Config, authors: Authors, transport: str
+) -> None:
+    spec = engine_specs(config, authors, "cuda", transport=transport, sleep=True)[0][0]
+    message = published(1) if transport == SHM else PublishedWeights(1, transport)
+
+    async def follow_an_update() -> None:
+        engine = Engine(spec)
+        await engine.sleep()
+        if transport == IPC:
+            for step in ("start", "update", "finish"):
+                await engine.transfer(step, {})
+        await engine.receive_weights(message)
+        await engine.wake()  # that is awake already
+
+    asyncio.run(follow_an_update())
+    asleep, awake, *loading, cache, resumed = told.told
+    assert (asleep, awake, cache, resumed) == ("sleep 1", "wake_up weights", "wake_up kv_cache", "resume_generation")
+    by_hand = ["map_weights", "check_weights", "load_weights"]
+    by_vllm = ["start_weight_update", "update_weights", "finish_weight_update"]
+    assert loading == ["pause_generation", *(by_hand if transport == SHM else by_vllm)]
+
+
+# The pool and the run
+
+
+def test_every_replica_is_told_those_that_come_back_too(ray_session: None) -> None:
+    stage, mortal = new_stage(), MortalReplica()
+    with RolloutPool(Config(), [StageReplica(stage, 0), StageReplica(stage, 1), mortal], sleeps=True) as pool:
+        mortal.kill()
+        pool.sleep()
+        assert [replica for replica, _ in events(stage, "sleeps")] == [0, 1]
+        assert [replica for replica, _ in events(mortal._stage, "sleeps")] == [0], "it is back, and asleep"
+    ray.kill(stage)
+    mortal.kill()
+
+
+class Sleeper(Lockstep):
+    """An engine in lockstep that writes nothing while it sleeps."""
+
+    nights = 0
+    asleep = False
+
+    def sleep(self) -> None:
+        assert not self.asleep
+        self.asleep = True
+        Sleeper.nights += 1
+
+    def call(self, method: str, *arguments: Any) -> ray.ObjectRef:
+        assert not self.asleep or method in ("receive_weights", "close"), f"{method} while it sleeps"
+        if method == "receive_weights":
+            self.asleep = False
+        return super().call(method, *arguments)
+
+
+def test_engines_sleep_from_the_update_until_they_have_its_weights(whole_run: Path, lockstep_settings: Config) -> None:
+    def start_sleepers(inputs: Inputs, done: int, budget: RestartBudget, seats: Seats) -> RolloutPool:
+        return RolloutPool(inputs.config, [Sleeper(inputs.authors)], sleeps=True, budget=budget)
+
+    slept = run(replace(lockstep_settings, name="slept"), start_sleepers)
+    assert Sleeper.nights == lockstep_settings.steps
+    assert rows(slept) == rows(whole_run) and weights(slept, 4) == weights(whole_run, 4)
+
+
+# A GPU
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("transport", [SHM, IPC])
+def test_a_sleeping_engine_gives_the_gpu_to_the_learner_and_takes_it_back(
+    ray_session: None, config: Config, authors: Authors, prompts: list[Prompt], transport: str
+) -> None:
+    settings = deepcopy(config)
+    settings.rollout.gpu_memory_fraction = settings.rollout.junior_gpu_memory_fraction = 0.25
+    free = lambda: torch.cuda.mem_get_info()[0]  # noqa: E731
+    total = torch.cuda.mem_get_info()[1]
+    with (
+        LearnerGroup(settings, str(authors.senior), authors.sentinel, gpus_per_rank=0.5, transport=transport) as learner,
+        RolloutPool.of_engines(settings, authors, gpus_per_replica=0.5, transport=transport, sleep=True) as pool,
+    ):
+        learner.connect(pool.actors)
+        for version in (1, 2):
+            awake = free()
+            pool.sleep()
+            assert free() - awake > 0.4 * total, "two engines had a quarter each"
+            learner.update(random_groups(version, vocabulary=150), version)
+            assert pool.receive_weights(learner.publish(version)) == [version]
+            groups = pool.generate(prompts[:4], 2, WORD, settings.rollout.sampling, f"after{version}")
+            assert {int(v) for group in groups for r in group.rollouts for v in r.weight_versions} >= {version}
