@@ -48,7 +48,7 @@ class Engine:
     """the steps that are profiled: a rollout takes hundreds, each with an event for every operation"""
     WEIGHTS: ClassVar = "weights"
     KV_CACHE: ClassVar = "kv_cache"
-    """vLLM's names for the memory that an engine sleeps without"""
+    """vLLM's names for the memory that an engine gives back while it sleeps"""
     LOOK_S: ClassVar = 0.5
     """how often it is looked whether the process lives while it is to answer"""
 
@@ -59,8 +59,8 @@ class Engine:
         """The version of the weights the engine computes with."""
         self._transferred = False
         """whether weights came that the engine has not been told the version of"""
-        self._asleep: frozenset[str] = frozenset()
-        """the memory that it sleeps without"""
+        self._given_back: frozenset[str] = frozenset()
+        """the kinds of GPU memory that it sleeps without"""
         on_cpu, vllm = spec.device == "cpu", differences(vllm_version())
         self._profiles = TemporaryDirectory(prefix="tandem-profile-") if spec.profiled else None
         if spec.transport == IPC:
@@ -139,8 +139,7 @@ class Engine:
 
         Raises `RuntimeError` while the engine sleeps.
         """
-        if self._asleep:
-            raise RuntimeError(f"rollout {rollout_id}: the engine of {self.spec.model} sleeps, until new weights come")
+        self._must_be_awake()
         return EngineSession(self, rollout_id, sampling, noise_seed)
 
     def generate(
@@ -176,19 +175,26 @@ class Engine:
     async def sleep(self) -> None:
         """Gives the GPU memory of weights and KV cache back; nothing may be in flight. Weights that come wake it.
 
-        The weights wait in the CPU's memory, those of the senior too: what is published holds no more than parameters.
+        The weights wait in the CPU's memory, those of the senior too: what is published holds no more than parameters. Raises
+        `RuntimeError` unless the spec says that it sleeps.
         """
+        if not self.spec.sleeps:
+            raise RuntimeError(f"the engine of {self.spec.model} was not started to sleep")
         await self._llm.sleep(level=1)
-        self._asleep = frozenset({self.WEIGHTS, self.KV_CACHE})
+        self._given_back = frozenset({self.WEIGHTS, self.KV_CACHE})
 
     async def wake(self) -> None:
-        """Takes back what it sleeps without; no effect on an engine that is awake."""
+        """Takes back what it gave; no effect on an engine that is awake."""
         await self._wake(self.WEIGHTS, self.KV_CACHE)
 
     async def _wake(self, *memory: str) -> None:
-        if wanted := self._asleep.intersection(memory):
+        if wanted := self._given_back.intersection(memory):
             await self._llm.wake_up(sorted(wanted))
-            self._asleep -= wanted
+            self._given_back -= wanted
+
+    def _must_be_awake(self) -> None:
+        if self._given_back:
+            raise RuntimeError(f"the engine of {self.spec.model} sleeps, until it is woken or new weights come")
 
     async def pause(self) -> None:
         """Stops writing; requests and their KV entries stay."""
@@ -208,8 +214,8 @@ class Engine:
 
     async def transfer(self, step: str, info: Any) -> None:
         """A step of vLLM's own weight transfer: the learner asks to `init` it and, for each version, to `start`, to `update`
-        with what comes and to `finish`. The engine pauses at the start, where it wakes if it sleeps but for the KV cache, and
-        goes on when it is told the version.
+        with what comes and to `finish`. The engine pauses at the start and goes on when it is told the version; of one that
+        sleeps, all but the KV cache wakes at the start.
         """
         match step:
             case "init":
@@ -227,7 +233,8 @@ class Engine:
                 raise ValueError(f"{step!r} is no step of a weight transfer")
 
     async def weights_checksum(self) -> str:
-        """A fingerprint of the weights the engine computes with."""
+        """A fingerprint of the weights the engine computes with. Raises `RuntimeError` while it sleeps."""
+        self._must_be_awake()
         return (await self._llm.collective_rpc("weights_checksum"))[0]
 
     async def kv_usage(self) -> float:
@@ -270,7 +277,11 @@ class Engine:
             task.cancel()
 
     async def prompt_logprobs(self, token_ids: Sequence[int], request_id: str) -> list[float]:
-        """log p(token | tokens before it), in nats, of all tokens but the first; temperature 1, sentinel included."""
+        """log p(token | tokens before it), in nats, of all tokens but the first; temperature 1, sentinel included.
+
+        Raises `RuntimeError` while the engine sleeps.
+        """
+        self._must_be_awake()
         params = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False, skip_reading_prefix_cache=True)
         final: RequestOutput | None = None
         async for output in self._llm.generate(TokensPrompt(prompt_token_ids=list(token_ids)), params, request_id):

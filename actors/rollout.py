@@ -157,11 +157,16 @@ class RolloutActor:
         """Has the senior's engine take published weights; returns the version that the engine then reports. All wake."""
         engine = self._engines[_SENIOR]
         version = await engine.unless_dead(engine.receive_weights(published))
-        await asyncio.gather(*(each.unless_dead(each.wake()) for each in self._engines.values()))
+        await self.wake()
         return version
 
+    async def wake(self) -> None:
+        """Has the engines take the memory of their GPU back, if they gave it."""
+        await asyncio.gather(*(engine.unless_dead(engine.wake()) for engine in self._engines.values()))
+
     async def sleep(self) -> None:
-        """Has the engines give the memory of their GPU back until the senior's receives weights; nothing may be in flight."""
+        """Has the engines give the memory of their GPU back, until they are woken or the senior's receives weights; nothing may
+        be in flight."""
         await asyncio.gather(*(engine.unless_dead(engine.sleep()) for engine in self._engines.values()))
 
     async def transfer(self, step: str, info: Any) -> None:

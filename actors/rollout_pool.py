@@ -71,7 +71,8 @@ class RolloutPool:
         sleeps: bool = False,
         budget: RestartBudget | None = None,
     ) -> None:
-        self._config, self._junior_weights, self.sleeps = config, junior_weights, sleeps
+        self._config, self._junior_weights = config, junior_weights
+        self.sleeps, self._asleep = sleeps, False
         budget = budget or RestartBudget(config.guard.max_restarts_per_hour)
         self._crew = Crew(replicas, budget, config.guard.publish_timeout_s, at_once=at_once)
 
@@ -257,11 +258,27 @@ class RolloutPool:
 
         A replica that is being started again is left out; it receives them before it is given anything.
         """
-        return self._crew.publish(published)
+        reported = self._crew.publish(published)
+        self._asleep = False
+        return reported
 
     def sleep(self) -> None:
-        """Has all engines give the memory of their GPUs back until they receive weights; no group may be in flight."""
+        """Has all engines give the memory of their GPUs back until they receive weights; no group may be in flight. Waits for
+        replicas that are being started again."""
+        self._crew.await_all()  # an engine measures the free memory while it starts
         self._crew.ask("sleep", timeout_s=self._config.guard.publish_timeout_s)
+        self._asleep = True
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """In the block the engines sleep, if they may at all; after it they are as they were."""
+        if not self.sleeps or self._asleep:
+            yield
+            return
+        self.sleep()
+        yield
+        self._crew.ask("wake", timeout_s=self._config.guard.publish_timeout_s)
+        self._asleep = False
 
     def checksums(self, author: int) -> list[list[str]]:
         """Fingerprints of the weights of `author`'s engines, by replica (see `RolloutActor.checksums`)."""

@@ -148,6 +148,13 @@ class Crew:
                     continue
         return [answers[replica] for replica in sorted(answers)]
 
+    def await_all(self) -> None:
+        """Waits until no replica is being started again. Raises why one cannot come back, if one cannot."""
+        with self._changed:
+            while not all(self.up):
+                self.check()
+                self._changed.wait()
+
     def _next(self, wanted: set[int], *, wait: bool) -> list[int]:
         """Those of `wanted` that are up; waits until there is one if any is wanted. Coming back has deadlines of its own."""
         with self._changed:

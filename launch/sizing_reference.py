@@ -72,13 +72,13 @@ shares the learner's GPU sleeps while it learns (`rollout.sleep`); {ENGINE_ASLEE
 RANKS = f"""## Ranks of the learner
 
 Weights are parameters × 2 bytes, gradients × 4, the optimizer's state × 12 (two moments and the float32 weights). ZeRO 1
-divides the optimizer's state by the ranks, 2 the gradients too, 3 the weights too, and gathers one bucket to publish; to reduce
-gradients in, it has a buffer for {REDUCED_AT_ONCE:,} numbers.
+divides the optimizer's state by the ranks, 2 the gradients too, 3 the weights too, and gathers one bucket to publish. The
+buffer to reduce gradients in is for {REDUCED_AT_ONCE:,} numbers; ZeRO 1 in bfloat16 has none.
 Activations are micro-batch × hidden size × layers × 2 bytes, recomputed in the backward pass, and the logits of a chunk: chunk
 × vocabulary × 16 bytes. {RANK_OVERHEAD_GIB} GiB are for the CUDA context, NCCL and fragmentation. Offloading takes the
 optimizer's state (`learner.offload_optimizer`) and the weights (`learner.offload_parameters`) to the CPU's memory, which is not
-counted here. When an update is over, activations go, and the gradients too but for ZeRO 3 and, in bfloat16, ZeRO 1: that much
-more is left to engines that share the GPU and sleep meanwhile.
+counted here. When an update is over, activations go, and gradients too but for ZeRO 3 and, in bfloat16, ZeRO 1 without
+offloading: that much more is left to engines that share the GPU and sleep meanwhile.
 """
 SIZING = f"""## Which GPUs for which model
 

@@ -70,7 +70,7 @@ def train_step(parts: Parts, step: int, clock: PhaseTimer) -> dict[str, float]:
     """One step of tandem GRPO; returns its metrics."""
     config, learner, rollouts = parts.config, parts.learner, parts.rollouts
     groups, written = write_step(parts, step, step - 1, clock)
-    if rollouts.sleeps:  # until they receive weights
+    if rollouts.sleeps:  # they wake when they receive weights
         with clock("sleep"):
             rollouts.sleep()
     with clock("update"):

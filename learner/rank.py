@@ -47,7 +47,7 @@ class RankSpec:
     device: str = "cpu"
     """`cpu` or `cuda`"""
     shares_gpu: bool = False
-    """whether engines take turns with it on its GPU"""
+    """whether it has no more than a share of its GPU, and engines may want what it does not use"""
     threads: int = 1
     persistence_threshold: int = 100_000
     """under ZeRO-3, smaller parameters stay whole on every rank"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -35,12 +36,17 @@ class SupervisedLearner:
         """what was learned after that"""
         self._engines: list[ActorHandle] = []
         """whom every group connects to"""
+        self._resting: Callable[[], AbstractContextManager[None]] = nullcontext
+        """in whose block those leave the memory to learn in"""
         self._learner = start(saved)
 
-    def connect(self, engines: Sequence[ActorHandle]) -> None:
-        """See `LearnerGroup.connect`; groups that take this one's place connect to them too."""
+    def connect(
+        self, engines: Sequence[ActorHandle], resting: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
+        """See `LearnerGroup.connect`; groups that take this one's place connect to them too, and repeat updates in a block of
+        `resting`."""
         self._surviving(lambda learner: learner.connect(engines))
-        self._engines = list(engines)
+        self._engines, self._resting = list(engines), resting
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
         """See `LearnerGroup.update`."""
@@ -92,18 +98,19 @@ class SupervisedLearner:
                 self._replace(lost)
 
     def _replace(self, lost: RankLost) -> None:
-        while True:
-            self._budget.spend("learner", lost)
-            self._learner.kill()
-            try:
-                self._learner = self._start(self._saved)
-                if self._engines:
-                    self._learner.connect(self._engines)
-                for groups, step in self._since:
-                    self._learner.update(groups, step)
-                return
-            except RankLost as again:
-                lost = again
+        with self._resting():
+            while True:
+                self._budget.spend("learner", lost)
+                self._learner.kill()
+                try:
+                    self._learner = self._start(self._saved)
+                    if self._engines:
+                        self._learner.connect(self._engines)
+                    for groups, step in self._since:
+                        self._learner.update(groups, step)
+                    return
+                except RankLost as again:
+                    lost = again
 
     def __enter__(self) -> Self:
         return self

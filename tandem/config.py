@@ -187,8 +187,8 @@ class RolloutConfig:
     enforce_eager: bool = True
     """skip compilation and CUDA graphs: quick to start, slower to write"""
     sleep: bool = True
-    """engines that share a GPU with the learner give its memory back while it learns; not with max_staleness above 0, when they
-    write meanwhile"""
+    """where engines share the learner's GPU, they give its memory back while it learns; not with max_staleness above 0, when
+    they write meanwhile"""
     turn_end: str = "scheduler"
     """what ends a turn inside an engine: its `scheduler`, or a `sentinel` token that costs a step, for a vLLM whose scheduler
     has changed"""

@@ -89,10 +89,12 @@ def foreign_authors(config: Config, authors: Authors, tmp_path_factory: pytest.T
 def engines(config: Config, authors: Authors, small_junior: Path, foreign_authors: Authors) -> Iterator[EnginePair]:
     """A senior with five juniors: its own copy, `small_junior` in bfloat16 with half as many slots, those of
     `foreign_authors`, and a copy that ends its turns with a sentinel."""
-    senior, copy = engine_specs(config, authors, "cpu")[0]
+    senior, copy = engine_specs(config, authors, "cpu", sleep=True)[0]
     small = replace(copy, junior=1, model=str(small_junior), dtype="bfloat16", max_num_seqs=copy.max_num_seqs // 2)
     two = replace(config, junior=["random", "renumbered"])
-    foreign, renumbered = (replace(spec, junior=spec.junior + 2) for spec in engine_specs(two, foreign_authors, "cpu")[0][1:])
+    foreign, renumbered = (
+        replace(spec, junior=spec.junior + 2) for spec in engine_specs(two, foreign_authors, "cpu", sleep=True)[0][1:]
+    )
     sentinel = sentinel_token_id(authors.tokenizer, authors.vocabulary)
     by_sentinel = replace(copy, junior=4, sentinel=sentinel, stream_interval=1)
     pair = EnginePair([senior, copy, small, foreign, renumbered, by_sentinel])

@@ -102,6 +102,18 @@ class ProbeRank(Rank):
         buffer = REDUCED_AT_ONCE * (learner.zero_stage == 3) * getattr(torch, learner.dtype).itemsize
         return (_tensor_bytes(self.updater.engine) - buffer) / numbers
 
+    def gives_back(self, config: Config, model_path: str, groups: list[Group], shares_gpu: bool) -> list[str]:
+        """After which calls torch is told to give back memory that it does not use, on a GPU that is shared or not."""
+        after: list[str] = []
+        own, self.spec = self.spec, replace(self.spec, shares_gpu=shares_gpu)
+        with patch.object(torch.cuda, "empty_cache", lambda: after.append(calling)):
+            calling = "load"
+            self.reload(config, model_path)
+            calling = "update"
+            self.update(groups, step=1)
+        self.spec = own
+        return after
+
     def _parameters(self) -> list[tuple[str, Any]]:
         return list(self.updater.engine.module.model.named_parameters())
 

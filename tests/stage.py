@@ -77,7 +77,10 @@ class Stage:
         return self.version
 
     async def sleep(self, replica: int) -> None:
-        self.events.append(Event("sleeps", replica))
+        """Has no memory to give back."""
+
+    async def wake(self, replica: int) -> None:
+        """Has given none."""
 
     async def checksums(self, replica: int, author: int) -> list[str]:
         return [str(self.version)]

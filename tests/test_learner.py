@@ -334,7 +334,13 @@ def test_between_updates_a_rank_keeps_what_the_plan_says(
     kept = ranks[count]("kept", random_groups(1, **GROUPS))
     billion = rank_memory(ModelSize(parameters=GIB, layers=0, hidden=0, vocabulary=0, kv_values=0), config.learner)
     # Buckets of a tiny model weigh more than those of a real one.
-    assert kept == pytest.approx(billion.between_updates - RANK_OVERHEAD_GIB - billion.buffers, abs=0.8)
+    buffers = billion.buffers if "buffers" in billion.stay else 0.0
+    assert kept == pytest.approx(billion.between_updates - RANK_OVERHEAD_GIB - buffers, abs=0.8)
+
+
+def test_a_rank_that_shares_its_gpu_gives_back_what_torch_keeps(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+    for shares, expected in ((True, ["load", "update"]), (False, [])):
+        assert ranks[1]("gives_back", tiny_config(), model_paths["tied"], random_groups(1, **GROUPS), shares) == expected
 
 
 def test_the_group_trains_publishes_and_cleans_up(ranks: dict[int, Ranks], model_paths: dict[str, str], tmp_path: Path) -> None:

@@ -19,12 +19,13 @@ from launch.entry import configuration
 from launch.resources.plan import assumed_plan, print_plan
 from tandem.config import Config, ConfigError, LearnerConfig
 from tandem.plan.fit import fractions_shared, memory
-from tandem.plan.memory import ENGINE_ASLEEP_GIB, USABLE, engine_memory, rank_memory
+from tandem.plan.memory import ENGINE_ASLEEP_GIB, RANK_OVERHEAD_GIB, USABLE, engine_memory, rank_memory
 from tandem.plan.placement import Demand, Node, most_replicas, place, share_out, spread
 from tandem.plan.run_plan import planned
 from tandem.plan.sharing import claims_per_gpu
 from tandem.plan.sizes import ModelSize, Sizes, model_size, model_sizes
 
+AWAKE = ("rollout.max_staleness=1", "rollout.sleep=false")
 FOUR_BILLION = ModelSize(parameters=4_022_468_096, layers=36, hidden=2560, vocabulary=151_936, kv_values=2 * 36 * 8 * 128)
 
 demands = st.builds(
@@ -160,6 +161,13 @@ def test_zero_divides_what_it_says_over_the_ranks() -> None:
     assert rank(zero_stage=2, ranks=4) == [weights, gradients / 4, optimizer / 4]
     assert rank(zero_stage=3, ranks=4, publish_bucket_mib=0) == [weights / 4, gradients / 4, optimizer / 4]
     assert rank(zero_stage=1, offload_optimizer=True) == [weights, gradients, 0]
+    one, two, three, offloaded = (
+        rank_memory(FOUR_BILLION, LearnerConfig(dtype="bfloat16", **settings))  # type: ignore[arg-type]
+        for settings in ({"zero_stage": 1}, {"zero_stage": 2}, {"zero_stage": 3}, {"zero_stage": 1, "offload_optimizer": True})
+    )
+    assert one.buffers == 0 < two.buffers == three.buffers == offloaded.buffers / 2
+    assert one.between_updates - two.between_updates == pytest.approx(gradients)
+    assert offloaded.between_updates == pytest.approx(weights + RANK_OVERHEAD_GIB)
 
 
 @given(
@@ -201,9 +209,10 @@ def test_what_learns_alone_needs_the_gpu_only_while_engines_sleep() -> None:
     config.learner.zero_stage = 2
     sizes = Sizes(FOUR_BILLION, (FOUR_BILLION,))
     rank = memory(config, sizes).rank
-    assert rank.total - rank.between_updates == rank.gradients + rank.activations
+    went = rank.gradients + rank.activations + rank.buffers
+    assert rank.total - rank.between_updates == pytest.approx(went)
     awake, asleep = (fractions_shared(config, sizes, 141, 1, learner=True, sleep=sleep) for sleep in (False, True))
-    assert 2 * 141 * (asleep.senior - awake.senior) == pytest.approx(rank.gradients + rank.activations, abs=0.5)
+    assert 2 * 141 * (asleep.senior - awake.senior) == pytest.approx(went, abs=0.5)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +222,7 @@ def test_what_learns_alone_needs_the_gpu_only_while_engines_sleep() -> None:
         (["rollout.sleep=false"], False),
         (["rollout.max_staleness=1"], False),
         (["cluster.gpus=2"], False),
-        (["cluster.gpus=2", "rollout.replicas=2"], False),
+        (["cluster.gpus=2", "rollout.replicas=2"], True),
         (["cluster.gpus=2", "rollout.replicas=3"], True),
         (["rollouts_only=true"], False),
     ],
@@ -295,8 +304,13 @@ def test_the_plan_decides_the_shares_that_nobody_set() -> None:
             "is too small .* use rollout.max_staleness=0, so that engines sleep",
         ),
         (
+            ["mode=local", "cluster.gpus=1", "cluster.gpu_gib=100", "model=qwen3_4b", *AWAKE],
+            "is too small .* use rollout.max_staleness=0 rollout.sleep=true, so that",
+        ),
+        (
             ["mode=local", "cluster.gpus=1", "cluster.gpu_gib=90", "model=qwen3_4b"],
-            "a rank of the learner 74.1 GiB while it learns and 68.9 GiB while they write; use learner.zero_stage=2$",
+            "a rank of the learner 74.1 GiB while it learns beside 2.0 GiB of sleeping engines, and 68.9 GiB while they write; "
+            "use learner.zero_stage=2$",
         ),
         (
             ["mode=local", "cluster.gpus=2", "cluster.gpu_gib=60", "model=qwen3_4b"],

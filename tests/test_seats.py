@@ -17,7 +17,8 @@ from launch.resources.nodes import cluster_nodes, inspected
 from launch.resources.seats import reserved
 from tandem.authors import Authors
 from tandem.config import Config, ConfigError, LearnerConfig, RolloutConfig
-from tandem.plan.run_plan import RunPlan, cluster_plan
+from tandem.plan.placement import Node
+from tandem.plan.run_plan import RunPlan, cluster_plan, local_plan
 from tandem.plan.sizes import model_sizes
 
 pytestmark = pytest.mark.slow  # a cluster of its own, in a process that may be connected to another
@@ -84,3 +85,18 @@ def test_nodes_without_common_memory_are_refused(cluster: None, tmp_path: Path, 
     monkeypatch.setattr(nodes_module, "facts", lambda paths: nodes_module.NodeFacts((), "", (False,)))
     with pytest.raises(ConfigError, match="mode.name=cluster: node .* does not share /dev/shm"):
         inspected(cluster_nodes(), [])
+
+
+@pytest.mark.parametrize(("gpus", "replicas"), [(1, 1), (1, 2), (2, 2), (2, 3), (2, 5), (3, 4)])
+def test_who_shares_a_gpu_of_one_machine_is_who_the_plan_says(config: Config, gpus: int, replicas: int) -> None:
+    ray.shutdown()
+    plan = local_plan(replace(config, rollout=RolloutConfig(replicas=replicas)), Node("", gpus, 80.0), model_sizes(config))
+    ray.init(num_cpus=1, num_gpus=gpus, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    owners = [("learner", 0), *(("senior", replica) for replica in range(replicas))]  # as they are started
+    found = []
+    for _ in owners:
+        witness = Witness.options(num_cpus=0, num_gpus=plan.gpus_per_rank).remote()
+        found.append((witness, int(ray.get(witness.where.remote(), timeout=60)[1])))
+    places = {(slot.role, slot.owner): slot.gpus[0] for slot in plan.slots}
+    assert [gpu for _, gpu in found] == [places[owner] for owner in owners]
+    ray.shutdown()

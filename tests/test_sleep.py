@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 from engine_pair import EnginePair
 from lockstep import Lockstep
 from lockstep_runs import rows, run, weights
-from stage import MortalReplica, StageReplica, events, new_stage, published
+from stage import MortalReplica, StageReplica, new_stage, published
 from transformers import AutoModelForCausalLM
 from vllm.v1.engine.async_llm import AsyncLLM
 from writing import write
@@ -31,7 +31,7 @@ from tandem.authors import Authors
 from tandem.config import Config
 from tandem.random_rollouts import random_groups
 from tandem.restarts import RestartBudget
-from tandem.rollout import Prompt
+from tandem.rollout import JUNIOR, SENIOR, Group, Prompt
 from tandem.schedule import Schedule
 from tandem.weights import IPC, SHM, PublishedWeights
 
@@ -65,8 +65,13 @@ def test_engines_that_slept_write_what_they_would_have_written(
     assert sleeping(engines) == {False}
     engines.run(engines.actor.sleep())
     assert sleeping(engines) == {True}
-    with pytest.raises(RuntimeError, match=r"rollout asleep/0/0: the engine of .* sleeps, until new weights come"):
-        write(engines, prompts[:1], WORD, "asleep")
+    for refused in (
+        lambda: write(engines, prompts[:1], WORD, "asleep"),
+        lambda: engines.run(engines.actor.checksums(SENIOR)),
+        lambda: engines.run(engines.actor.prompt_logprobs(JUNIOR, prompts[0].token_ids, "asleep")),
+    ):
+        with pytest.raises(RuntimeError, match=r"the engine of .* sleeps, until it is woken or new weights come"):
+            refused()
     assert engines.run(engines.actor.receive_weights(publisher.publish(0))) == 0
     assert sleeping(engines) == {False}
     after = write(engines, prompts[:6], WORD, "after-sleep", temperature=0)
@@ -98,6 +103,7 @@ class ToldLLM:
         self.told.append(method)
 
     async def update_weight_version(self, version: str) -> None:
+        self.told.append("update_weight_version")
         self.version = version
 
     async def get_weight_version(self) -> str:
@@ -148,47 +154,99 @@ def test_weights_are_awake_before_they_are_loaded_and_the_cache_before_it_writes
     assert (asleep, awake, cache, resumed) == ("sleep 1", "wake_up weights", "wake_up kv_cache", "resume_generation")
     by_hand = ["map_weights", "check_weights", "load_weights"]
     by_vllm = ["start_weight_update", "update_weights", "finish_weight_update"]
-    assert loading == ["pause_generation", *(by_hand if transport == SHM else by_vllm)]
+    assert loading == ["pause_generation", *(by_hand if transport == SHM else by_vllm), "update_weight_version"]
+
+
+def test_an_engine_that_was_not_started_to_sleep_does_not(told: ToldLLM, config: Config, authors: Authors) -> None:
+    (senior, _) = engine_specs(config, authors, "cuda")[0]
+    with pytest.raises(RuntimeError, match="was not started to sleep"):
+        asyncio.run(Engine(senior).sleep())
+    assert not told.told
 
 
 # The pool and the run
 
 
-def test_every_replica_is_told_those_that_come_back_too(ray_session: None) -> None:
+class Noted:
+    """A replica whose calls are noted."""
+
+    def __init__(self, replica: Any, name: str, calls: list[str]) -> None:
+        self._replica, self._name, self._calls = replica, name, calls
+
+    def call(self, method: str, *arguments: Any) -> ray.ObjectRef:
+        self._calls.append(f"{self._name} {method}")
+        return self._replica.call(method, *arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._replica, name)
+
+
+def test_none_sleeps_before_all_are_back_and_all_are_as_they_were_after_a_rest(ray_session: None) -> None:
+    calls: list[str] = []
     stage, mortal = new_stage(), MortalReplica()
-    with RolloutPool(Config(), [StageReplica(stage, 0), StageReplica(stage, 1), mortal], sleeps=True) as pool:
+    replicas = [Noted(StageReplica(stage, 0), "immortal", calls), Noted(mortal, "mortal", calls)]
+    with RolloutPool(Config(), replicas, sleeps=True) as pool:
         mortal.kill()
-        pool.sleep()
-        assert [replica for replica, _ in events(stage, "sleeps")] == [0, 1]
-        assert [replica for replica, _ in events(mortal._stage, "sleeps")] == [0], "it is back, and asleep"
+        assert len(pool.kv_usage()) == 1, "the loss is noticed"
+        calls.clear()
+        with pool.resting():
+            assert sorted(calls[-2:]) == ["immortal sleep", "mortal sleep"] and "mortal start" in calls[:-2]
+            calls.clear()
+            with pool.resting():
+                assert not calls, "they sleep already"
+            assert not calls, "and sleep on"
+        assert calls == ["immortal wake", "mortal wake"]
+    with RolloutPool(Config(), replicas[:1]) as pool, pool.resting():
+        assert calls[-1] == "immortal start", "what may not sleep is left alone"
     ray.kill(stage)
     mortal.kill()
 
 
 class Sleeper(Lockstep):
-    """An engine in lockstep that writes nothing while it sleeps."""
+    """An engine in lockstep that does nothing else while it sleeps."""
 
-    nights = 0
     asleep = False
 
     def sleep(self) -> None:
         assert not self.asleep
-        self.asleep = True
-        Sleeper.nights += 1
+        Sleeper.asleep = True
+
+    def wake(self) -> None:
+        assert self.asleep
+        Sleeper.asleep = False
+
+    def receive_weights(self, published: PublishedWeights) -> int:
+        Sleeper.asleep = False
+        return super().receive_weights(published)
 
     def call(self, method: str, *arguments: Any) -> ray.ObjectRef:
-        assert not self.asleep or method in ("receive_weights", "close"), f"{method} while it sleeps"
-        if method == "receive_weights":
-            self.asleep = False
+        assert not self.asleep or method in ("wake", "receive_weights", "close"), f"{method} while it sleeps"
         return super().call(method, *arguments)
 
 
-def test_engines_sleep_from_the_update_until_they_have_its_weights(whole_run: Path, lockstep_settings: Config) -> None:
+def test_engines_sleep_during_updates_those_that_are_repeated_too(
+    whole_run: Path, lockstep_settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def start_sleepers(inputs: Inputs, done: int, budget: RestartBudget, seats: Seats) -> RolloutPool:
         return RolloutPool(inputs.config, [Sleeper(inputs.authors)], sleeps=True, budget=budget)
 
+    updates: list[int] = []
+
+    def update(group: LearnerGroup, groups: Sequence[Group], step: int) -> dict[str, float]:
+        assert Sleeper.asleep
+        updates.append(step)
+        return real_update(group, groups, step)
+
+    def save(group: LearnerGroup, folder: Path) -> None:
+        if len(updates) == 4:  # of the last step: engines are awake
+            ray.kill(group._ranks[0])
+        real_save(group, folder)
+
+    real_update, real_save = LearnerGroup.update, LearnerGroup.save
+    monkeypatch.setattr(LearnerGroup, "update", update)
+    monkeypatch.setattr(LearnerGroup, "save", save)
     slept = run(replace(lockstep_settings, name="slept"), start_sleepers)
-    assert Sleeper.nights == lockstep_settings.steps
+    assert updates == [1, 2, 3, 4, 3, 4] and not Sleeper.asleep
     assert rows(slept) == rows(whole_run) and weights(slept, 4) == weights(whole_run, 4)
 
 

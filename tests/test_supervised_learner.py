@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,36 @@ def test_whenever_ranks_die_the_run_publishes_the_same(
 ) -> None:
     folders = [tmp_path_factory.mktemp("run") for _ in range(2)]
     assert run(fates, folders[0], save_every) == run([], folders[1], save_every)
+
+
+def test_what_takes_a_dead_groups_place_repeats_updates_while_engines_rest(tmp_path: Path) -> None:
+    rests: list[str] = []
+
+    @contextmanager
+    def resting() -> Iterator[None]:
+        rests.append("begin")
+        yield
+        rests.append("end")
+
+    class Watched(Group):
+        def connect(self, engines: list[str]) -> None:
+            pass
+
+        def update(self, groups: list[int], step: int) -> dict[str, float]:
+            rests.append(f"update {step}")
+            return super().update(groups, step)
+
+    disk: dict[Path | None, list[Any]] = {None: []}
+    # Starts, and the update and the saving in turn: the second saving dies, and so does what comes in its place.
+    deaths = iter([False, False, False, False, True, True, False, True])
+    learner: Any = SupervisedLearner(lambda saved: Watched(saved, deaths, disk), RestartBudget(100))  # type: ignore[arg-type,return-value]
+    learner.connect(["engine"], resting)
+    for step in (1, 2):
+        learner.update([step], step)
+        (path := tmp_path / str(step)).mkdir()
+        learner.save(path)
+    assert disk[path] == [(1, [1]), (2, [2])]
+    assert rests == ["update 1", "update 2", "begin", "update 1", "update 1", "update 2", "end"]
 
 
 def test_ranks_that_die_again_and_again_end_the_run(tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ def started(inputs: Inputs, start_engines: StartsEngines = start_engines) -> Ite
         learner = stack.enter_context(SupervisedLearner(start, stage.budget, saved))
         state = checkpoint.state() if checkpoint else BEGINNING
         parts = stack.enter_context(writing_started(inputs, stage, state, start_engines, learner.processes))
-        learner.connect(parts.rollouts.actors)
+        learner.connect(parts.rollouts.actors, parts.rollouts.resting)
         if checkpoint:
             guards.check_published(state.step, parts.rollouts.receive_weights(learner.publish(version=state.step)))
         yield Parts(**vars(parts), done=state.step, learner=learner, held_out=inputs.held_out)

@@ -125,11 +125,19 @@ def fractions_shared(
         if learner:
             needs += f", a rank of the learner {found.rank.total:.1f} GiB"
             if sleep:
-                needs += f" while it learns and {found.rank.between_updates:.1f} GiB while they write"
+                asleep = replicas * len(found.engines) * ENGINE_ASLEEP_GIB
+                needs += (
+                    f" while it learns beside {asleep:.1f} GiB of sleeping engines, and {found.rank.between_updates:.1f} GiB "
+                    "while they write"
+                )
             remedy = _remedy(config, sizes, lambda rank: least * replicas <= room(rank))
             if not sleep and least * replicas <= room(found.rank, sleep=True):
-                wakeful = "rollout.max_staleness=0" if config.rollout.max_staleness else "rollout.sleep=true"
-                remedy = f"use {wakeful}, so that engines sleep while the learner learns"
+                settings = {
+                    "rollout.max_staleness=0": config.rollout.max_staleness,
+                    "rollout.sleep=true": not config.rollout.sleep,
+                }
+                to_sleep = " ".join(setting for setting, missing in settings.items() if missing)
+                remedy = f"use {to_sleep}, so that engines sleep while the learner learns"
         raise ConfigError(f"mode.name=local: one GPU of {gpu_gib:g} GiB is too small for all (estimated): {needs}; {remedy}")
     weights, text = (sum(getattr(engine, part) for engine in found.engines) for part in ("weights", "text"))
     texts = min(config.rollout.max_in_flight, (budget - weights) / text)

@@ -25,7 +25,7 @@ ACTIVATION_BYTES, CHECKPOINT_BYTES = 34, 2
 """For each token, layer and unit of the hidden size: what a transformer layer keeps for the backward pass in 16 bits (arXiv
 2205.05198, without attention scores), and what it keeps when activations are recomputed."""
 REDUCED_AT_ONCE = 500_000_000
-"""numbers in the buffer that DeepSpeed allocates under ZeRO-3 to reduce gradients in (its `reduce_bucket_size`)"""
+"""numbers in the buffer that DeepSpeed reduces gradients in (its `reduce_bucket_size`)"""
 LOGIT_COPIES = 4
 """float32 numbers that exist at a time for each logit of a chunk: logits, log-probabilities and their gradients"""
 
@@ -64,21 +64,19 @@ class RankMemory:
     optimizer: float
     activations: float
     buffers: float
-    """what gradients are reduced in, under ZeRO-3"""
-    gradients_stay: bool
-    """whether DeepSpeed keeps memory for gradients when an update is over"""
+    """what gradients are reduced in"""
+    stay: tuple[str, ...]
+    """which of these DeepSpeed keeps when an update is over"""
 
     @property
     def total(self) -> float:
         """All of it, overhead included."""
-        gradients = 0.0 if self.gradients_stay else self.gradients
-        return self.between_updates + gradients + self.activations
+        return self.weights + self.gradients + self.optimizer + self.activations + self.buffers + RANK_OVERHEAD_GIB
 
     @property
     def between_updates(self) -> float:
-        """What stays while it does not learn."""
-        gradients = self.gradients if self.gradients_stay else 0.0
-        return self.weights + gradients + self.optimizer + self.buffers + RANK_OVERHEAD_GIB
+        """What stays while it does not learn, overhead included."""
+        return sum(getattr(self, part) for part in self.stay) + RANK_OVERHEAD_GIB
 
 
 def rank_memory(size: ModelSize, learner: LearnerConfig, *, reference: bool = False) -> RankMemory:
@@ -92,11 +90,15 @@ def rank_memory(size: ModelSize, learner: LearnerConfig, *, reference: bool = Fa
     kept = CHECKPOINT_BYTES if learner.gradient_checkpointing else ACTIVATION_BYTES
     activations = learner.micro_batch_tokens * size.hidden * size.layers * kept * width / 2 / GIB
     logits = min(learner.logprob_chunk_tokens, learner.micro_batch_tokens) * size.vocabulary * 4 * LOGIT_COPIES / GIB
+    # DeepSpeed's optimizer for ZeRO 1 in bfloat16 has gradients of its own, unless it is offloaded, and needs no buffer.
+    own_gradients = stage == 1 and learner.dtype == "bfloat16" and not learner.offload_optimizer
+    buffer = 0 if stage == 0 or own_gradients else 4 if stage == 1 else width
+    stay = {"gradients": own_gradients or (stage == 3 and not learner.offload_optimizer), "buffers": stage == 3}
     return RankMemory(
         weights=weights * (1 + reference) + gathered,
         gradients=4 * billion / (ranks if stage >= 2 else 1),
         optimizer=optimizer,
         activations=activations + logits,
-        buffers=REDUCED_AT_ONCE * width / GIB if stage == 3 else 0.0,
-        gradients_stay=stage == 3 or (stage == 1 and learner.dtype == "bfloat16"),
+        buffers=REDUCED_AT_ONCE * buffer / GIB,
+        stay=("weights", "optimizer", *(part for part, stays in stay.items() if stays)),
     )

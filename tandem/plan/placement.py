@@ -142,12 +142,15 @@ def spread(demand: Demand, nodes: Sequence[Node]) -> list[Slot]:
 
 
 def share_out(demand: Demand, gpus: int, claims_per_gpu: int) -> list[Slot]:
-    """Slots on the `gpus` of one node when `claims_per_gpu` replicas or ranks share each: all engines of a replica one GPU."""
+    """Slots on the `gpus` of one node when `claims_per_gpu` replicas or ranks share each: all engines of a replica one GPU.
+
+    Ranks are placed first, as they are started first: so does Ray, which fills one GPU before it begins another.
+    """
     engines = [
-        Slot("junior" if index else "senior", replica, 0, (replica // claims_per_gpu,))
+        Slot("junior" if index else "senior", replica, 0, ((demand.ranks + replica) // claims_per_gpu,))
         for replica in range(demand.replicas)
         for index in range(len(demand.engines))
     ]
-    ranks = [(demand.replicas + rank) // claims_per_gpu for rank in range(demand.ranks)]
-    assert all(gpu < gpus for gpu in ranks)
-    return engines + [Slot("learner", rank, 0, (gpu,)) for rank, gpu in enumerate(ranks)]
+    slots = engines + [Slot("learner", rank, 0, (rank // claims_per_gpu,)) for rank in range(demand.ranks)]
+    assert all(gpu < gpus for slot in slots for gpu in slot.gpus)
+    return slots

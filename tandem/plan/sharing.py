@@ -33,8 +33,8 @@ def claims_per_gpu(demand: Demand, gpus: int) -> int:
 
 
 def beside_learner(demand: Demand, claims_per_gpu: int) -> int:
-    """How many replicas share the GPU of the learner's rank: GPUs are filled by replicas first."""
-    return demand.replicas % claims_per_gpu if demand.ranks else 0
+    """How many replicas share the GPU of the learner's rank."""
+    return min(claims_per_gpu - 1, demand.replicas) if demand.ranks else 0
 
 
 def engines_sleep(config: Config, demand: Demand, claims_per_gpu: int) -> bool:
