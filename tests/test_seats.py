@@ -87,11 +87,11 @@ def test_nodes_without_common_memory_are_refused(cluster: None, tmp_path: Path, 
         inspected(cluster_nodes(), [])
 
 
-@pytest.mark.parametrize(("gpus", "replicas"), [(1, 1), (1, 2), (2, 2), (2, 3), (2, 5), (3, 4)])
+@pytest.mark.parametrize(("gpus", "replicas"), [(1, 2), (2, 2), (3, 4)])
 def test_who_shares_a_gpu_of_one_machine_is_who_the_plan_says(config: Config, gpus: int, replicas: int) -> None:
     ray.shutdown()
     plan = local_plan(replace(config, rollout=RolloutConfig(replicas=replicas)), Node("", gpus, 80.0), model_sizes(config))
-    ray.init(num_cpus=1, num_gpus=gpus, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.init("local", num_cpus=1, num_gpus=gpus, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     owners = [("learner", 0), *(("senior", replica) for replica in range(replicas))]  # as they are started
     found = []
     for _ in owners:

@@ -197,7 +197,7 @@ def test_none_sleeps_before_all_are_back_and_all_are_as_they_were_after_a_rest(r
             assert not calls, "and sleep on"
         assert calls == ["immortal wake", "mortal wake"]
     with RolloutPool(Config(), replicas[:1]) as pool, pool.resting():
-        assert calls[-1] == "immortal start", "what may not sleep is left alone"
+        assert calls[-1] == "immortal processes", "what may not sleep is left alone"
     ray.kill(stage)
     mortal.kill()
 
