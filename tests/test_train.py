@@ -63,6 +63,9 @@ def temporary(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+FEW = ("rollout.prompts_per_step=8", "rollout.group_size=4", "eval.problems=24")
+
+
 @pytest.fixture
 def start(tmp_path: Path, temporary: Path, authors: Authors) -> Iterator[Any]:
     """Starts `python launch/train.py` with overrides; whatever is left of it afterwards is killed."""
@@ -97,7 +100,7 @@ def shared_memory() -> set[str]:
 
 def test_a_run_with_two_replicas_and_two_ranks_leaves_what_it_should(start: Any, tmp_path: Path, temporary: Path) -> None:
     before = shared_memory()
-    output, _ = (process := start("steps=2", "rollout.replicas=2", "learner.ranks=2")).communicate(timeout=280)
+    output, _ = (process := start("steps=2", "rollout.replicas=2", "learner.ranks=2", *FEW)).communicate(timeout=280)
     assert process.returncode == 0, output
     run = tmp_path / "run"
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -196,7 +199,7 @@ def assert_stale_by_at_most(bound: int, metrics: Path) -> None:
     ("overrides", "moment", "engines"),
     [
         ([], "starting the engines", None),
-        (["algo=kl_reg"], "[5/500]", 1),  # which starts no junior
+        (["algo=kl_reg", *FEW], "[5/500]", 1),  # which starts no junior
         pytest.param(
             ["rollout.max_staleness=1", "rollout.prompts_per_step=4", "algo.dynamic_sampling_rounds=2"],
             "[5/500]",
