@@ -1,4 +1,4 @@
-"""One author's vLLM engine, and its sessions: a rollout's streaming request that outlives the author's turns."""
+"""One author's vLLM engine."""
 
 from __future__ import annotations
 
@@ -14,20 +14,18 @@ from vllm.config import ProfilerConfig, WeightTransferConfig
 from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.engine.protocol import StreamingInput
-from vllm.inputs import TokensPrompt, tokens_input
-from vllm.outputs import CompletionOutput, RequestOutput
-from vllm.sampling_params import RequestOutputKind
+from vllm.inputs import TokensPrompt
+from vllm.outputs import RequestOutput
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from actors.carried_turn import carrying
+from actors.engine_session import EngineSession
 from actors.engine_spec import EngineSpec
 from actors.engine_worker import BoundExecutor
 from actors.vllm_versions import Differences, differences, vllm_version
-from tandem.cogen import AuthorLost, Token
+from tandem.cogen import AuthorLost
 from tandem.config import SamplingConfig
-from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR, StopReason
-from tandem.schedule import Pen, TurnStart
+from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR
 from tandem.weights import IPC, SHM, PublishedWeights
 
 T = TypeVar("T")
@@ -296,108 +294,6 @@ class Engine:
         del self._llm
         if self._profiles is not None:
             self._profiles.cleanup()
-
-
-class EngineSession:
-    """One author's view of one rollout: a streaming-input request of vLLM, which keeps its KV cache between turns."""
-
-    def __init__(self, engine: Engine, rollout_id: str, sampling: SamplingConfig, noise_seed: int | None) -> None:
-        self._engine, self._rollout_id, self._sampling, self._noise_seed = engine, rollout_id, sampling, noise_seed
-        self._turns: asyncio.Queue[StreamingInput] = asyncio.Queue()
-        self._outputs = engine.generate(self._stream(), self._params(1, None), rollout_id)
-        self._begun = 0
-        """turns begun"""
-        self._ended = 0
-        """turns that the engine said were over; with a sentinel it may lag behind while the partner writes"""
-        self._forgotten: list[int] = []
-        """the last token of a turn, which vLLM discards: it never read it"""
-        self.stop_reason: StopReason | None = None
-        """why the engine last ended a turn; None before it ended any"""
-
-    def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
-        """Gives the engine the tokens it has not seen and lets it write (see `tandem.cogen.Session`)."""
-        if not self._forgotten and not heard:
-            raise ValueError(f"rollout {self._rollout_id}: a turn must not begin without news")
-        self._begun += 1
-        self._turns.put_nowait(
-            StreamingInput(
-                # The salt keeps rollouts from sharing prompts that other weights have read.
-                prompt=tokens_input([*self._forgotten, *heard], cache_salt=str(self._engine.version)),
-                sampling_params=self._params(budget, TurnStart.at(pen)),
-            )
-        )
-        self._forgotten = []
-
-    def retract(self) -> None:
-        """Takes back the last token of the turn that ended: it shall not be part of the text."""
-        self._forgotten = []
-
-    async def read(self) -> list[Token]:
-        """The next tokens of the present turn.
-
-        Raises `AuthorLost` when the engine's process is gone, and `RuntimeError` when the engine ends a turn that the schedule
-        goes on with, or goes on with one that it ends.
-        """
-        sentinel = self._engine.spec.sentinel
-        tokens: list[Token] = []
-        while not tokens:
-            if self._ended == self._begun:
-                raise RuntimeError(f"rollout {self._rollout_id}: the engine ended a turn that the schedule goes on with")
-            try:
-                output = await anext(self._outputs, None)
-            except EngineDeadError as error:
-                raise AuthorLost(f"its engine of {self._engine.spec.model} died") from error
-            completion = output.outputs[0] if output else None
-            if completion is None or not completion.token_ids:
-                reason = completion.finish_reason if completion else "no more output"
-                raise RuntimeError(f"rollout {self._rollout_id}: the engine gave it up ({reason})")
-            # vLLM merges outputs that are not fetched at once: one may hold the end of a turn and the beginning of the next.
-            for token, logprob in zip(completion.token_ids, completion.logprobs.logprobs, strict=True):
-                if token == sentinel:
-                    self._ended += 1
-                elif self._ended == self._begun - 1:
-                    tokens.append(Token(token, logprob, self._engine.version))
-                else:
-                    raise RuntimeError(f"rollout {self._rollout_id}: the engine wrote on after the pen had passed")
-            if completion.finish_reason is not None:
-                self._end(completion)
-        return tokens
-
-    def _end(self, completion: CompletionOutput) -> None:
-        last = completion.token_ids[-1]
-        if last != self._engine.spec.sentinel:
-            self._ended += 1
-            self._forgotten = [last]
-        if completion.finish_reason == "length":
-            self.stop_reason = StopReason.LENGTH
-        else:
-            self.stop_reason = StopReason.EOS if last in self._engine.spec.eos_ids else StopReason.HANDOFF
-
-    async def close(self) -> None:
-        """Ends the request and frees its KV blocks and its slot."""
-        await self._outputs.aclose()
-
-    async def _stream(self) -> AsyncGenerator[StreamingInput, None]:
-        while True:
-            yield await self._turns.get()
-
-    def _params(self, budget: int, start: TurnStart | None) -> SamplingParams:
-        return SamplingParams(
-            temperature=self._sampling.temperature,
-            top_p=self._sampling.top_p,
-            top_k=self._sampling.top_k,
-            seed=self._noise_seed,
-            max_tokens=budget,
-            logprobs=0,
-            flat_logprobs=True,
-            # The end-of-sequence ids are named here, so that both authors' engines stop at the same ones.
-            ignore_eos=True,
-            stop_token_ids=self._engine.stop_token_ids,
-            extra_args=carrying(start) if start else None,
-            output_kind=RequestOutputKind.DELTA,
-            detokenize=False,
-            skip_clone=True,
-        )
 
 
 def quiet_environment() -> None:
