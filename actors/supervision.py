@@ -159,8 +159,7 @@ class Crew:
         """Those of `wanted` that are up; waits until there is one if any is wanted. Coming back has deadlines of its own."""
         with self._changed:
             while True:
-                if self._failure is not None:
-                    raise self._failure
+                self.check()
                 on = [replica for replica in sorted(wanted) if self.up[replica]]
                 if on or not wanted or not wait:
                     return on

@@ -41,7 +41,8 @@ class Killed:
 
 def is_engine(process: psutil.Process) -> bool:
     """Whether it is a vLLM engine's: by its title, or, where that could not be set, by what multiprocessing started it with."""
-    return any(mark in command(process) for mark in ("EngineCore", "multiprocessing.spawn"))
+    line = command(process)
+    return any(mark in line for mark in ("EngineCore", "multiprocessing.spawn"))
 
 
 def titled(title: str) -> Finder:

@@ -113,36 +113,44 @@ def fractions_shared(
     `ConfigError` when there is no room for one, with what would make some.
     """
     found = memory(config, sizes)
-    least = sum(engine.least for engine in found.engines)
+    engines, least = replicas * len(found.engines), sum(engine.least for engine in found.engines)
 
     def room(rank: RankMemory, *, sleep: bool = sleep) -> float:
-        return room_beside(rank, gpu_gib, replicas * len(found.engines), sleep=sleep) if learner else USABLE * gpu_gib
+        return room_beside(rank, gpu_gib, engines, sleep=sleep) if learner else USABLE * gpu_gib
 
-    budget = room(found.rank) / replicas
-    if least > budget:
+    def fits(rank: RankMemory, *, sleep: bool = sleep) -> bool:
+        return least * replicas <= room(rank, sleep=sleep)
+
+    if not fits(found.rank):
         needs = f"the {len(found.engines)} engines of a replica need {least:.1f} GiB"
-        remedy = "use fewer replicas"
-        if learner:
-            needs += f", a rank of the learner {found.rank.total:.1f} GiB"
-            if sleep:
-                asleep = replicas * len(found.engines) * ENGINE_ASLEEP_GIB
-                needs += (
-                    f" while it learns beside {asleep:.1f} GiB of sleeping engines, and {found.rank.between_updates:.1f} GiB "
-                    "while they write"
-                )
-            remedy = _remedy(config, sizes, lambda rank: least * replicas <= room(rank))
-            if not sleep and least * replicas <= room(found.rank, sleep=True):
-                settings = {
-                    "rollout.max_staleness=0": config.rollout.max_staleness,
-                    "rollout.sleep=true": not config.rollout.sleep,
-                }
-                to_sleep = " ".join(setting for setting, missing in settings.items() if missing)
-                remedy = f"use {to_sleep}, so that engines sleep while the learner learns"
+        if not learner:
+            remedy = "use fewer replicas"
+        else:
+            needs += f", a rank of the learner {_needs(found.rank, engines, sleep=sleep)}"
+            remedy = _to_sleep(config) if not sleep and fits(found.rank, sleep=True) else _remedy(config, sizes, fits)
         raise ConfigError(f"mode.name=local: one GPU of {gpu_gib:g} GiB is too small for all (estimated): {needs}; {remedy}")
+    budget = room(found.rank) / replicas
     weights, text = (sum(getattr(engine, part) for engine in found.engines) for part in ("weights", "text"))
     texts = min(config.rollout.max_in_flight, (budget - weights) / text)
     senior, *juniors = (math.floor(1000 * (engine.weights + texts * engine.text) / gpu_gib) / 1000 for engine in found.engines)
     return Fractions(senior, max(juniors, default=senior))
+
+
+def _needs(rank: RankMemory, engines: int, *, sleep: bool) -> str:
+    """What a rank needs of a GPU that it shares with so many engines, which may sleep while it learns."""
+    if not sleep:
+        return f"{rank.total:.1f} GiB"
+    return (
+        f"{rank.total:.1f} GiB while it learns beside {engines * ENGINE_ASLEEP_GIB:.1f} GiB of sleeping engines, and "
+        f"{rank.between_updates:.1f} GiB while they write"
+    )
+
+
+def _to_sleep(config: Config) -> str:
+    """What has engines sleep that share a GPU with the learner."""
+    missing = {"rollout.max_staleness=0": config.rollout.max_staleness, "rollout.sleep=true": not config.rollout.sleep}
+    settings = " ".join(setting for setting, lacks in missing.items() if lacks)
+    return f"use {settings}, so that engines sleep while the learner learns"
 
 
 def _gpus(config: Config, role: str) -> int:

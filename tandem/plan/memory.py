@@ -93,12 +93,16 @@ def rank_memory(size: ModelSize, learner: LearnerConfig, *, reference: bool = Fa
     # DeepSpeed's optimizer for ZeRO 1 in bfloat16 has gradients of its own, unless it is offloaded, and needs no buffer.
     own_gradients = stage == 1 and learner.dtype == "bfloat16" and not learner.offload_optimizer
     buffer = 0 if stage == 0 or own_gradients else 4 if stage == 1 else width
-    stay = {"gradients": own_gradients or (stage == 3 and not learner.offload_optimizer), "buffers": stage == 3}
+    stay = ["weights", "optimizer"]
+    if own_gradients or (stage == 3 and not learner.offload_optimizer):
+        stay.append("gradients")
+    if stage == 3:
+        stay.append("buffers")
     return RankMemory(
         weights=weights * (1 + reference) + gathered,
         gradients=4 * billion / (ranks if stage >= 2 else 1),
         optimizer=optimizer,
         activations=activations + logits,
         buffers=REDUCED_AT_ONCE * buffer / GIB,
-        stay=("weights", "optimizer", *(part for part, stays in stay.items() if stays)),
+        stay=tuple(stay),
     )
