@@ -73,8 +73,7 @@ clean:  ## remove .venv and what the tools left here; runs/ and the cache folder
 
 $(INSTALLED): | $(VENV)/bin/pip
 	@echo "== Installing the $$(grep -c '^[^#]*==' $(REQUIREMENTS)) packages of $(REQUIREMENTS) in .venv, 4 GB on a disk, about two minutes"
-	@pip install -q -q $(PIP_FLAGS_$(DEVICE)) -r $(REQUIREMENTS) & pip=$$!; \
-		while sleep 10; kill -0 $$pip 2>/dev/null; do echo "   $$SECONDS s, $$(du -sh $(VENV) | cut -f1) in place"; done; wait $$pip
+	@tools/install.sh $(VENV) $(REQUIREMENTS) $(PIP_FLAGS_$(DEVICE))
 	@pip install -q -q --no-deps --no-build-isolation -e .
 	@rm -f $(VENV)/.installed-*
 	@touch $@
