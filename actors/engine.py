@@ -22,7 +22,6 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from actors.engine_session import EngineSession
 from actors.engine_spec import EngineSpec
 from actors.engine_worker import BoundExecutor
-from actors.vllm_versions import Differences, differences, vllm_version
 from tandem.cogen import AuthorLost
 from tandem.config import SamplingConfig
 from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR
@@ -59,7 +58,7 @@ class Engine:
         """whether weights came that the engine has not been told the version of"""
         self._given_back: frozenset[str] = frozenset()
         """the kinds of GPU memory that it sleeps without"""
-        on_cpu, vllm = spec.device == "cpu", differences(vllm_version())
+        on_cpu = spec.device == "cpu"
         self._profiles = TemporaryDirectory(prefix="tandem-profile-") if spec.profiled else None
         if spec.transport == IPC:
             # Memory handles pass between the engine's own processes as pickles, which vLLM refuses unless told otherwise.
@@ -83,10 +82,9 @@ class Engine:
             tensor_parallel_size=len(spec.gpus) or 1,
             # Not Ray, which vLLM would take in a placement group: it holds no place for the workers.
             distributed_executor_backend=BoundExecutor if on_cpu else "mp" if len(spec.gpus) > 1 else "uni",
-            # Log-probabilities of the very distribution that is sampled from: temperature applied, a sentinel excluded.
+            # Log-probabilities of the very distribution that is sampled from: temperature applied.
             logprobs_mode="processed_logprobs",
-            **self._turn_ending(vllm),
-            enable_prefix_caching=vllm.prefix_caching,
+            scheduler_cls=self.SCHEDULERS[spec.device],
             stream_interval=spec.stream_interval,
             # Prompts come as tokens and tokens go out; vLLM would ask its tokenizer something at every turn.
             skip_tokenizer_init=True,
@@ -94,19 +92,11 @@ class Engine:
             worker_extension_cls="actors.engine_worker.WeightReceiver",
             additional_config=spec.carried(),
             profiler_config=self._profiling(),
-            async_scheduling=not on_cpu and spec.sentinel is None,
+            async_scheduling=not on_cpu,
             enable_log_requests=False,
             disable_log_stats=True,
         )
         self._llm = AsyncLLM.from_engine_args(args)
-        self.stop_token_ids = [*spec.eos_ids] if spec.sentinel is None else [spec.sentinel, *spec.eos_ids]
-
-    def _turn_ending(self, vllm: Differences) -> dict[str, Any]:
-        """How vLLM is told to end turns."""
-        if self.spec.sentinel is None:
-            return {"scheduler_cls": self.SCHEDULERS[self.spec.device]}
-        os.environ.update(vllm.sentinel_environment)
-        return {"logits_processors": [vllm.processors[self.spec.device]]}
 
     def _profiling(self) -> ProfilerConfig:
         """How vLLM is told to profile its workers: operations without the Python around them."""
@@ -275,7 +265,7 @@ class Engine:
             task.cancel()
 
     async def prompt_logprobs(self, token_ids: Sequence[int], request_id: str) -> list[float]:
-        """log p(token | tokens before it), in nats, of all tokens but the first; temperature 1, sentinel included.
+        """log p(token | tokens before it), in nats, of all tokens but the first; temperature 1.
 
         Raises `RuntimeError` while the engine sleeps.
         """

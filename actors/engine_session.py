@@ -33,7 +33,7 @@ class EngineSession:
         self._begun = 0
         """turns begun"""
         self._ended = 0
-        """turns that the engine said were over; with a sentinel it may lag behind while the partner writes"""
+        """turns that the engine ended"""
         self._forgotten: list[int] = []
         """the last token of a turn, which vLLM discards: it never read it"""
         self.stop_reason: StopReason | None = None
@@ -63,7 +63,6 @@ class EngineSession:
         Raises `AuthorLost` when the engine's process is gone, and `RuntimeError` when the engine ends a turn that the schedule
         goes on with, or goes on with one that it ends.
         """
-        sentinel = self._engine.spec.sentinel
         tokens: list[Token] = []
         while not tokens:
             if self._ended == self._begun:
@@ -78,9 +77,7 @@ class EngineSession:
                 raise RuntimeError(f"rollout {self._rollout_id}: the engine gave it up ({reason})")
             # vLLM merges outputs that are not fetched at once: one may hold the end of a turn and the beginning of the next.
             for token, logprob in zip(completion.token_ids, completion.logprobs.logprobs, strict=True):
-                if token == sentinel:
-                    self._ended += 1
-                elif self._ended == self._begun - 1:
+                if self._ended == self._begun - 1:
                     tokens.append(Token(token, logprob, self._engine.version))
                 else:
                     raise RuntimeError(f"rollout {self._rollout_id}: the engine wrote on after the pen had passed")
@@ -90,9 +87,8 @@ class EngineSession:
 
     def _end(self, completion: CompletionOutput) -> None:
         last = completion.token_ids[-1]
-        if last != self._engine.spec.sentinel:
-            self._ended += 1
-            self._forgotten = [last]
+        self._ended += 1
+        self._forgotten = [last]
         if completion.finish_reason == "length":
             self.stop_reason = StopReason.LENGTH
         else:
@@ -117,7 +113,7 @@ class EngineSession:
             flat_logprobs=True,
             # The end-of-sequence ids are named here, so that both authors' engines stop at the same ones.
             ignore_eos=True,
-            stop_token_ids=self._engine.stop_token_ids,
+            stop_token_ids=[*self._engine.spec.eos_ids],
             extra_args=carrying(start) if start else None,
             output_kind=RequestOutputKind.DELTA,
             detokenize=False,

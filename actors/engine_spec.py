@@ -35,8 +35,6 @@ class EngineSpec:
     """the longest text, prompt included"""
     max_num_seqs: int
     """request slots"""
-    sentinel: int | None
-    """the token id that ends a turn; None: the engine's scheduler ends turns, without any"""
     eos_ids: tuple[int, ...]
     """the token ids that end a rollout"""
     packed_boundaries: str

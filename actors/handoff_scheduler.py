@@ -1,7 +1,7 @@
 """Turns that end in the engine's scheduler: the token that passes the pen is the last, and no step is spent on saying so.
 
 vLLM takes a scheduler class by name (`scheduler_cls`) but keeps no promise about its methods: the one overridden here exists in
-vLLM 0.32. Where it does not, turns end with a sentinel (`actors/handoff_processor.py`): see `actors/vllm_versions.py`.
+vLLM 0.32.
 """
 
 from __future__ import annotations

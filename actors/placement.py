@@ -43,9 +43,9 @@ def engine_specs(
     cores = cores or [share_of_cores(mine, index, engines) for index in range(engines)]
     rollout = config.rollout
 
-    # A scheduler that ends turns at the right token leaves nobody waiting for the tokens before it. A sentinel comes late, and
-    # where weights change within a turn, a token must be told of while its version is still the engine's.
-    every_token, weights_change = authors.sentinel is not None, config.rollout.max_staleness > 0
+    # The driver needs a turn's tokens only when the turn ends. Where weights change within a turn, it must receive each token
+    # while the token's version is still the engine's.
+    weights_change = config.rollout.max_staleness > 0
 
     def spec(index: int) -> EngineSpec:
         place = index % each
@@ -62,8 +62,7 @@ def engine_specs(
             seed=(config.seed * 1_000 + index + first_version * 1_000_003) % 2**32,
             max_model_len=context,
             max_num_seqs=config.rollout.max_in_flight,
-            sentinel=authors.sentinel,
-            stream_interval=1 if every_token or (weights_change and not place) else context,
+            stream_interval=1 if weights_change and not place else context,
             eos_ids=own.eos_ids if own else authors.eos_ids,
             packed_boundaries=pack_boundaries(boundaries),
             vocabulary=len(boundaries),

@@ -179,10 +179,8 @@ class RolloutActor:
         return [await engine.unless_dead(engine.weights_checksum()) for engine in engines]
 
     async def kv_usage(self) -> dict[str, float]:
-        """The largest share of its KV cache that each engine has used since this was last asked; nothing of engines whose
-        turns end by a sentinel, which have vLLM's own scheduler."""
-        engines = {_name(key): engine for key, engine in self._engines.items() if engine.spec.sentinel is None}
-        return {name: await engine.unless_dead(engine.kv_usage()) for name, engine in engines.items()}
+        """Return the largest share of its KV cache that each engine has used since the last call."""
+        return {_name(key): await engine.unless_dead(engine.kv_usage()) for key, engine in self._engines.items()}
 
     async def start_profile(self) -> None:
         """From here on it notes who writes when, and its engines their operations."""

@@ -27,7 +27,6 @@ from actors.placement import Cores, engine_specs, reseeded
 from actors.replica import ActorReplica, Replica
 from actors.rollout import GroupTask, RolloutActor
 from actors.supervision import Call, Crew, ReplicaLost, RolloutError
-from actors.vllm_versions import check_vllm, vllm_version
 from tandem.authors import Authors
 from tandem.config import Config, SamplingConfig
 from tandem.restarts import RestartBudget
@@ -99,10 +98,7 @@ class RolloutPool:
         `cores`, or to cores of this machine of their own as far as there are any), each where its seat says, for a run that
         goes on from version `first_version` of the weights. Those of the seniors come by `transport`. With `sleep` the engines
         can sleep.
-
-        Raises `ConfigError` when the installed vLLM cannot do it.
         """
-        check_vllm(config.rollout.turn_end, vllm_version())
         device, own_gpus = "cuda" if gpus_per_replica else "cpu", gpus_per_replica > 1
         options = {"num_cpus": 0, "num_gpus": gpus_per_replica, "max_concurrency": CONCURRENT_GROUPS}
         actor = ray.remote(RolloutActor)

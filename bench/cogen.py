@@ -28,7 +28,7 @@ from bench.translated import translated
 from bench.workload import DTYPES, WARM_UP_TOKENS, Workload, prepare
 from launch.resources.machine import machine
 
-DUAL, TRANSLATED, VARIANT = "dual", "translated", "tandem_variant"
+DUAL, TRANSLATED = "dual", "translated"
 LONG_ROLLOUTS = 1
 """A handoff's own latency is measured without company."""
 REPEATS = 3
@@ -38,13 +38,11 @@ DUAL_SHARE = 0.25
 """What `dual` takes of the time of a round of the other modes, roughly."""
 
 
-async def throughput(
-    work: Workload, modes: Sequence[str], repeats: int | None = None, variant: str = ""
-) -> dict[str, list[Measured]]:
+async def throughput(work: Workload, modes: Sequence[str], repeats: int | None = None) -> dict[str, list[Measured]]:
     """`repeats` measurements of each mode (None: `REPEATS`, or as many as there is time for), after a short one to warm up.
 
     The modes on the pair of engines take turns, so that a slow moment of the machine meets them all; `dual` comes last, with
-    the machine to itself. `variant` (MODULE:CLASS) names another engine class, which writes as the mode `tandem_variant`.
+    the machine to itself.
     """
     start, rounds = time.monotonic(), 0
     runs: dict[str, list[Measured]] = {mode: [] for mode in modes}
@@ -53,9 +51,6 @@ async def throughput(
         ways = {mode: (MODES[mode], pair) for mode in modes if mode in MODES}
         if TRANSLATED in modes:
             ways[TRANSLATED] = await stack.enter_async_context(translated(work))
-        if variant:
-            ways[VARIANT] = (tandem, await stack.enter_async_context(engine_pair(work.specs, variant)))
-            runs[VARIANT] = []
         for mode, (write, engines) in ways.items():
             await write(engines, shortened(work, WARM_UP_TOKENS), f"{mode}-warm-up")
         started = time.monotonic()
@@ -110,7 +105,7 @@ def main() -> None:
         found = uvloop.run(curves(options.model, options.tokens, repeats, options.out, console))
     else:
         work = prepare(options.model, options.rollouts, options.tokens)
-        runs = uvloop.run(throughput(work, options.modes, options.repeats, options.variant))
+        runs = uvloop.run(throughput(work, options.modes, options.repeats))
         console.print(table(runs))
         repeats = min(map(len, runs.values()))
         found = {"rollouts": options.rollouts, "tokens_per_rollout": options.tokens, **figures(runs)}
@@ -136,7 +131,6 @@ def _options() -> argparse.Namespace:
         metavar="MODE",
         help="default: %(default)s",
     )
-    parser.add_argument("--variant", default="", metavar="MODULE:CLASS", help="another engine class to compare tandem with")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--long", action="store_true", help="one handoff's latency early and late in a long text instead")

@@ -83,7 +83,7 @@ def learner(config: Config, path: str, groups: list[Group]) -> Callable[[int], d
     from learner.rank import Rank, RankSpec
 
     with TemporaryDirectory() as folder:
-        rank = Rank(config, RankSpec(0, 1, path, None, Path(folder) / "weights", threads=torch.get_num_threads()))
+        rank = Rank(config, RankSpec(0, 1, path, Path(folder) / "weights", threads=torch.get_num_threads()))
         with socket.create_server(("", 0)) as server:
             port: int = server.getsockname()[1]
         rank.join("127.0.0.1", port)

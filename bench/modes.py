@@ -90,14 +90,12 @@ class RequestPerTurn:
 
         from actors.carried_turn import carrying
 
-        sentinel = self._engine.spec.sentinel
         params = SamplingParams(
             temperature=self._temperature,
             max_tokens=budget,
             logprobs=0,
             flat_logprobs=True,
             ignore_eos=True,
-            stop_token_ids=[] if sentinel is None else [sentinel],
             extra_args=carrying(start),
             output_kind=RequestOutputKind.FINAL_ONLY,
             detokenize=False,
@@ -106,7 +104,7 @@ class RequestPerTurn:
         async for output in self._engine.generate(prompt, params, request_id):
             written = output.outputs[0]
         drawn = zip(written.token_ids, written.logprobs.logprobs, strict=True)
-        return [Token(token, logprob, self._engine.version) for token, logprob in drawn if token != sentinel]
+        return [Token(token, logprob, self._engine.version) for token, logprob in drawn]
 
 
 MODES: dict[str, Mode] = {"solo": solo, "tandem": tandem, "naive": naive, "solo_two_devices": solo_two_devices}

@@ -90,7 +90,7 @@ def serve(config: Config, path: str, rank: int, segment: Path, pipe: Connection)
     from learner.rank import Rank, RankSpec
 
     ranks = config.learner.ranks
-    member = Rank(config, RankSpec(rank, ranks, path, None, segment, threads=max(1, threads() // ranks)))
+    member = Rank(config, RankSpec(rank, ranks, path, segment, threads=max(1, threads() // ranks)))
     if rank == 0:
         pipe.send(member.rendezvous())
     member.join(*pipe.recv())

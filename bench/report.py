@@ -22,7 +22,6 @@ RATIOS = {
     "tandem_over_dual": ("tandem", "dual"),
     "tandem_over_solo_same_hardware": ("tandem", "solo_two_devices"),
     "translated_over_tandem": ("translated", "tandem"),
-    "variant_over_tandem": ("tandem_variant", "tandem"),
 }
 
 

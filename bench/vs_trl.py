@@ -79,7 +79,7 @@ def with_us(task: Task, arm: str, folder: Path) -> list[Step]:
     steps = []
     with (
         ray_cluster(logs=folder / "logs"),
-        LearnerGroup(config, str(authors.senior), authors.sentinel) as learner,
+        LearnerGroup(config, str(authors.senior)) as learner,
         RolloutPool.of_engines(config, authors) as pool,
     ):
         for step in range(1, task.steps + 1):

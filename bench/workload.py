@@ -76,7 +76,6 @@ def prepare(model: str, rollouts: int, tokens: int, schedule: str = "word") -> W
             seed=SEED * 1_000 + author,
             max_model_len=context,
             max_num_seqs=rollouts,
-            sentinel=authors.sentinel,
             stream_interval=context,
             eos_ids=(),
             packed_boundaries=pack_boundaries(authors.boundaries),

@@ -50,7 +50,7 @@ class LearnerGroup:
     Starts `config.learner.ranks` ranks with `gpus_per_rank` GPUs each (0: they run on the CPU and share its cores), each where
     its seat says, from the model at `model_path`, with the state that `save` left in the folder `saved` if one is given, on
     however many ranks. They publish by `transport`; through shared memory in the file `segment`, which is left behind when the
-    ranks fail, or in one of the group's own. `sentinel_id` is the id that the engines mask, or None if they mask none. Every
+    ranks fail, or in one of the group's own.  Every
     method waits for all ranks, at most `config.learner.timeout_s`, and raises `LearnerError` naming the rank that failed, or
     `RankLost` where it died.
     """
@@ -59,7 +59,6 @@ class LearnerGroup:
         self,
         config: Config,
         model_path: str,
-        sentinel_id: int | None,
         *,
         saved: Path | None = None,
         segment: Path | None = None,
@@ -86,7 +85,6 @@ class LearnerGroup:
                     rank=rank,
                     ranks=ranks,
                     model_path=model_path,
-                    sentinel_id=sentinel_id,
                     segment_path=self.segment_path,
                     transport=transport,
                     device=device,

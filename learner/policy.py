@@ -15,14 +15,14 @@ class LogprobHead(nn.Module):
     It is a module of its own, holding the (perhaps tied) head weight, so that ZeRO-3's hooks gather that weight around it.
     """
 
-    def __init__(self, weight: nn.Parameter, *, temperature: float, forbidden: int | None, chunk: int) -> None:
+    def __init__(self, weight: nn.Parameter, *, temperature: float, chunk: int) -> None:
         super().__init__()
         self.weight = weight
-        self.temperature, self.forbidden, self.chunk = temperature, forbidden, chunk
+        self.temperature, self.chunk = temperature, chunk
 
     def forward(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies [N] of `targets` [N] for `hidden` [N, H]; see `tandem.logprobs`."""
-        return token_logprobs(hidden, self.weight, targets, self.temperature, self.forbidden, self.chunk)
+        return token_logprobs(hidden, self.weight, targets, self.temperature, self.chunk)
 
 
 class Policy(nn.Module):
@@ -38,7 +38,6 @@ class Policy(nn.Module):
         *,
         dtype: torch.dtype,
         temperature: float,
-        sentinel_id: int | None,
         chunk: int,
         gradient_checkpointing: bool = False,
     ) -> None:
@@ -50,7 +49,7 @@ class Policy(nn.Module):
         head = model.get_output_embeddings()
         if getattr(head, "bias", None) is not None:
             raise ValueError(f"{path}: a head with a bias is not supported; choose another model.path")
-        model.set_output_embeddings(LogprobHead(head.weight, temperature=temperature, forbidden=sentinel_id, chunk=chunk))
+        model.set_output_embeddings(LogprobHead(head.weight, temperature=temperature, chunk=chunk))
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self.model = model.train()

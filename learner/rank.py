@@ -38,7 +38,6 @@ class RankSpec:
     ranks: int
     model_path: str
     """the Hugging Face directory or hub id to start from"""
-    sentinel_id: int | None
     """the id that the engines mask out of the vocabulary"""
     segment_path: Path
     """where rank 0 publishes, through shared memory"""
@@ -111,7 +110,6 @@ class Rank:
             self.spec.model_path,
             dtype=getattr(torch, self.config.learner.dtype),
             temperature=self.config.rollout.sampling.temperature,
-            sentinel_id=self.spec.sentinel_id,
             chunk=self.config.learner.logprob_chunk_tokens,
             gradient_checkpointing=gradient_checkpointing,
         )

@@ -16,7 +16,7 @@ from tandem.config import Config, ConfigError
 from tandem.schedule import COIN_SIDES, BoundaryRule, boundary_table, coin
 from tandem.schedules import all_schedules, boundary_rule, named_schedule
 from tandem.translation import Unit, stop_table, unit_of
-from tandem.zoo import base_model, junior_model, sentinel_token_id, tokenizer_difference
+from tandem.zoo import base_model, junior_model, tokenizer_difference
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,6 @@ class Authors:
     vocabulary: int
     """the width of the models' logits"""
     eos_ids: tuple[int, ...]
-    sentinel: int | None
-    """the token that ends a turn inside an engine and never occurs in text; None: the engine's scheduler ends turns"""
     boundaries: np.ndarray
     """uint8 [vocabulary], what each token begins or ends, as far as a schedule asks (`BEGINS_WORD`, `ENDS_STEP`)"""
     context: int
@@ -132,16 +130,12 @@ def load_authors(config: Config) -> Authors:
     boundaries = _boundaries(config, tokenizer, vocabulary)
     if any(junior.own for junior in juniors):
         _byte_level("model", tokenizer)
-    smallest = min(model.vocab_size for model in models)
-    by_sentinel = config.rollout.turn_end == "sentinel"
-    sentinel = sentinel_token_id(tokenizer, smallest, config.model.sentinel) if by_sentinel else None
     return Authors(
         senior=senior,
         juniors=tuple(juniors),
         tokenizer=tokenizer,
         vocabulary=vocabulary,
         eos_ids=_eos_ids(senior, tokenizer),
-        sentinel=sentinel,
         boundaries=boundaries,
         context=context,
     )

@@ -67,9 +67,6 @@ class ModelConfig:
     shape: dict[str, int] = field(default_factory=dict)
     """the shape of a Qwen3 model in the terms of its config.json, for plans made without that file (`tie_word_embeddings` is 1
     unless it is given as 0); empty: it is read"""
-    sentinel: str = ""
-    """the token that ends a turn if rollout.turn_end=sentinel, which must never occur in text; empty: an id the tokenizer does
-    not use, else an unused special token"""
 
 
 @dataclass
@@ -189,9 +186,6 @@ class RolloutConfig:
     sleep: bool = True
     """where engines share the learner's GPU, they give its memory back while it learns; not with max_staleness above 0, when
     they write meanwhile"""
-    turn_end: str = "scheduler"
-    """what ends a turn inside an engine: its `scheduler`, or a `sentinel` token that costs a step, for a vLLM whose scheduler
-    has changed"""
     timeout_s: float = 1800.0
     """longest wait for the next group to finish"""
     max_staleness: int = 0

@@ -205,8 +205,6 @@ def _translation_problems(config: Config) -> Iterator[str]:
                 f"eval.handoff[{index}].name={handoff.name}: a junior with another tokenizer (junior_translation=true) is "
                 f"started for schedule.name={config.schedule.name}; choose the same kind"
             )
-    if config.rollout.turn_end == "sentinel":
-        yield "rollout.turn_end=sentinel: junior_translation=true takes tokens back; it needs rollout.turn_end=scheduler"
     for key in ("junior_token_loss_weight", "lambda_junior"):
         if value := getattr(config.algo, key):
             yield (
@@ -225,7 +223,6 @@ CHOICES = {
     "data.on_bad_line": ("stop", "skip"),
     "model.step_boundary": ("paragraph", "newline"),
     "schedule.name": tuple(SCHEDULES),
-    "rollout.turn_end": ("scheduler", "sentinel"),
     "schedule.anneal": ("constant", "linear", "cosine"),
     "algo.advantage": tuple(ESTIMATORS),
     "algo.arm": ("tandem", *CONTROLS),

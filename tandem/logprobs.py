@@ -21,13 +21,10 @@ def refuse_logit_transforms(model: PretrainedConfig, path: object, remedy: str =
             raise ValueError(f"{path}: models that set {setting} are not supported{remedy}")
 
 
-def token_logprobs(
-    hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, forbidden: int | None, chunk: int
-) -> tuple[Tensor, Tensor]:
+def token_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, chunk: int) -> tuple[Tensor, Tensor]:
     """Log-probabilities of `targets` [N] and entropies [N], in nats, of softmax(hidden @ weight.T / temperature).
 
-    `hidden` is [N, H], the head's `weight` [V, H]. The distribution is over the vocabulary without the id `forbidden`, if
-    there is one: what the engines sample from when they mask the sentinel. Logits exist for `chunk` tokens at a time: the
+    `hidden` is [N, H], the head's `weight` [V, H]. Logits exist for `chunk` tokens at a time: the
     last chunk's are kept for the backward pass, those before are recomputed there. The softmax is float32 at least, whatever
     the inputs are. Gradients flow from the log-probabilities to `hidden` and `weight`; the entropy is a statistic without
     gradient.
@@ -36,7 +33,7 @@ def token_logprobs(
     """
     if temperature <= 0 or chunk <= 0:
         raise ValueError(f"temperature={temperature} and chunk={chunk} must both be positive")
-    return _TokenLogprobs.apply(hidden, weight, targets, temperature, forbidden, chunk)
+    return _TokenLogprobs.apply(hidden, weight, targets, temperature, chunk)
 
 
 _CACHED = 2**19
@@ -59,12 +56,10 @@ def _logits(hidden: Tensor, weight: Tensor) -> Tensor:
     return (hidden @ weight.T).to(_work_dtype(hidden))
 
 
-def _log_softmax(logits: Tensor, temperature: float, forbidden: int | None) -> Tensor:
+def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
     """The log-softmax of `logits`, which are written over."""
     if temperature != 1:
         logits.div_(temperature)
-    if forbidden is not None:
-        logits[:, forbidden] = -torch.inf
     return torch.log_softmax(logits, dim=-1)
 
 
@@ -75,9 +70,9 @@ def _work_dtype(tensor: Tensor) -> torch.dtype:
 class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, forbidden: int | None, chunk: int
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, chunk: int
     ) -> tuple[Tensor, Tensor]:
-        ctx.temperature, ctx.forbidden, ctx.chunk = temperature, forbidden, chunk
+        ctx.temperature, ctx.chunk = temperature, chunk
         logprobs = torch.empty(len(hidden), dtype=_work_dtype(hidden), device=hidden.device)
         entropies = torch.empty_like(logprobs)
         softmax = None
@@ -85,11 +80,9 @@ class _TokenLogprobs(torch.autograd.Function):
             softmax = None  # the chunk before must be gone before this one is there
             softmax = _logits(hidden[rows], weight)
             for block in _blocks(softmax):
-                log_softmax = _log_softmax(softmax[block], temperature, forbidden)
+                log_softmax = _log_softmax(softmax[block], temperature)
                 logprobs[rows][block] = log_softmax.gather(1, targets[rows][block, None]).squeeze(1)
                 torch.exp(log_softmax, out=softmax[block])
-                if forbidden is not None:
-                    log_softmax[:, forbidden] = 0  # with a probability of 0 it adds nothing to the entropy
                 entropies[rows][block] = -torch.linalg.vecdot(softmax[block], log_softmax)
         ctx.save_for_backward(hidden, weight, targets)
         ctx.softmax = softmax  # not saved as the others are, since the backward pass writes into it
@@ -106,14 +99,12 @@ class _TokenLogprobs(torch.autograd.Function):
             if softmax is None:
                 softmax = _logits(hidden[rows], weight)
                 for block in _blocks(softmax):
-                    torch.exp(_log_softmax(softmax[block], ctx.temperature, ctx.forbidden), out=softmax[block])
+                    torch.exp(_log_softmax(softmax[block], ctx.temperature), out=softmax[block])
             # d logprob(target) / d logits = onehot(target) - softmax, and logits are divided by the temperature.
             grad = -grad_logprobs[rows, None] / ctx.temperature
             softmax.scatter_add_(1, targets[rows, None], -torch.ones_like(grad))
-            if ctx.forbidden is not None:
-                softmax[:, ctx.forbidden] = 0
             difference = softmax.to(hidden.dtype)
             grad_hidden[rows] = (difference @ weight) * grad
             grad_weight += difference.T @ (hidden[rows] * grad).to(hidden.dtype)
             softmax = difference = None
-        return grad_hidden, grad_weight.to(weight.dtype), None, None, None, None
+        return grad_hidden, grad_weight.to(weight.dtype), None, None, None

@@ -100,7 +100,7 @@ class Rollout:
     junior: int = 0
     """which of the run's juniors was to write with the senior"""
     stop_reasons: dict[int, StopReason | None] = field(default_factory=dict)
-    """why each author's engine last stopped, by author; None: it never wrote (or its last sentinel was never read)"""
+    """why each author's engine last stopped, by author; None: it never wrote"""
 
     def __len__(self) -> int:
         return len(self.token_ids)

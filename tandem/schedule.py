@@ -3,7 +3,7 @@
 A schedule is a pure function of (seed, tokens): the engine that writes, the actor that moves the pen and the test that replays
 a finished rollout all evaluate the same rule and must agree on every token. The rule is written once, in integer arithmetic
 that means the same for Python ints and for int64 tensors; `Pen` drives it a token at a time, in the actor and in the engine's
-scheduler, and `tandem.handoff` a batch at a time.
+scheduler.
 """
 
 from __future__ import annotations

@@ -24,7 +24,6 @@ from tandem.config import Config
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.rollout import Prompt
-from tandem.zoo import sentinel_token_id
 
 if TYPE_CHECKING:  # it imports DeepSpeed, which takes seconds
     from learner_ranks import Ranks
@@ -87,17 +86,15 @@ def foreign_authors(config: Config, authors: Authors, tmp_path_factory: pytest.T
 
 @pytest.fixture(scope="session")
 def engines(config: Config, authors: Authors, small_junior: Path, foreign_authors: Authors) -> Iterator[EnginePair]:
-    """A senior with five juniors: its own copy, `small_junior` in bfloat16 with half as many slots, those of
-    `foreign_authors`, and a copy that ends its turns with a sentinel."""
+    """A senior with four juniors: its own copy, `small_junior` in bfloat16 with half as many slots, and those of
+    `foreign_authors`."""
     senior, copy = engine_specs(config, authors, "cpu", sleep=True)[0]
     small = replace(copy, junior=1, model=str(small_junior), dtype="bfloat16", max_num_seqs=copy.max_num_seqs // 2)
     two = replace(config, junior=["random", "renumbered"])
     foreign, renumbered = (
         replace(spec, junior=spec.junior + 2) for spec in engine_specs(two, foreign_authors, "cpu", sleep=True)[0][1:]
     )
-    sentinel = sentinel_token_id(authors.tokenizer, authors.vocabulary)
-    by_sentinel = replace(copy, junior=4, sentinel=sentinel, stream_interval=1)
-    pair = EnginePair([senior, copy, small, foreign, renumbered, by_sentinel])
+    pair = EnginePair([senior, copy, small, foreign, renumbered])
     yield pair
     pair.close()
 

@@ -20,8 +20,8 @@ from tandem.config import Config, LearnerConfig
 from tandem.random_rollouts import random_groups
 from tandem.rollout import Group
 
-VOCABULARY, SENTINEL, TEMPERATURE = 200, 199, 0.6
-GROUPS = {"groups": 4, "size": 4, "vocabulary": SENTINEL}
+VOCABULARY, TOKENS, TEMPERATURE = 200, 199, 0.6
+GROUPS = {"groups": 4, "size": 4, "vocabulary": TOKENS}
 
 
 class Ranks:
@@ -29,7 +29,7 @@ class Ranks:
 
     def __init__(self, count: int, folder: Path) -> None:
         self.segment_path = folder / f"{count}.weights"
-        specs = [RankSpec(r, count, "", SENTINEL, self.segment_path, persistence_threshold=0) for r in range(count)]
+        specs = [RankSpec(r, count, "", self.segment_path, persistence_threshold=0) for r in range(count)]
         # Ray's workers do not know of the folders that pytest adds to the path.
         path = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
         actor = ray.remote(ProbeRank).options(num_cpus=0, runtime_env=path)
@@ -67,7 +67,7 @@ def save_models(folder: Path) -> dict[str, str]:
             tie_word_embeddings=name == "tied",
         )
         Qwen3ForCausalLM(config).save_pretrained(paths[name])
-        words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(SENTINEL)}, unk_token="w0"))
+        words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(TOKENS)}, unk_token="w0"))
         PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(paths[name])
     return paths
 
@@ -86,7 +86,6 @@ def plain_logprobs(model: Any, prompt_ids: np.ndarray, token_ids: np.ndarray, te
     """What transformers says of a completion's tokens, one unpadded rollout at a time."""
     ids = torch.from_numpy(np.concatenate([prompt_ids, token_ids])).long()
     logits = model(ids[None]).logits[0, len(prompt_ids) - 1 : -1] / temperature
-    logits[:, SENTINEL] = -torch.inf
     return torch.log_softmax(logits, -1).gather(1, ids[len(prompt_ids) :, None]).squeeze(1)
 
 

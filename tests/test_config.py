@@ -196,7 +196,6 @@ def test_a_number_that_must_be_positive_is_refused_otherwise(defaults: DictConfi
         (("junior_dtypes=[float32,bfloat16]",), "junior_dtypes=.*: give one for each of the 1 juniors, or none"),
         (("junior_translation=true", "schedule=token"), "schedule.name=token: it passes the pen inside words"),
         (("junior_translation=true", "schedule.name=foo"), "^schedule.name=foo: choose word or [^\n]*$"),
-        (("junior_translation=true", "rollout.turn_end=sentinel"), "rollout.turn_end=sentinel: .* rollout.turn_end=scheduler"),
         (("junior_translation=true", "algo.junior_token_loss_weight=0.5"), "algo.junior_token_loss_weight=0.5: .* set it to 0"),
         (("rollout.sampling.top_p=0.8",), "rollout.sampling.top_p=0.8: .* importance ratios; set it to 1"),
         (("rollout.sampling.top_k=20",), "rollout.sampling.top_k=20: .* set it to 0, which eval.sampling.top_k need not be"),

@@ -25,7 +25,7 @@ from tandem.rollout import SENIOR, Group, StopReason, Verdict
 from tandem.trace import Row, Span, chrome_trace
 from tandem.verify.judgement import Judgement
 
-ORIGIN = Origin("model", "tokenizer", 200, None, 1.0)
+ORIGIN = Origin("model", "tokenizer", 200, 1.0)
 
 
 def judged_groups() -> list[Group]:
@@ -70,8 +70,8 @@ def test_later_steps_are_removed_by_a_run_that_goes_back(tmp_path: Path) -> None
 def test_a_changed_byte_and_another_format_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_step(tmp_path, 1, judged_groups(), ORIGIN)
     (step,) = saved_steps(tmp_path)
-    monkeypatch.setattr("launch.records.saved_rollouts.VERSION", 2)
-    with pytest.raises(UnreadableRollouts, match="version 1 of the format, and this program reads version 2"):
+    monkeypatch.setattr("launch.records.saved_rollouts.VERSION", 3)
+    with pytest.raises(UnreadableRollouts, match="version 2 of the format, and this program reads version 3"):
         read_origin(step)
     arrays = bytearray((step / "arrays.safetensors").read_bytes())
     arrays[-1] ^= 1

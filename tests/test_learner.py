@@ -13,8 +13,8 @@ import ray
 import torch
 from learner_ranks import (
     GROUPS,
-    SENTINEL,
     TEMPERATURE,
+    TOKENS,
     VOCABULARY,
     Ranks,
     assert_same,
@@ -60,7 +60,7 @@ def reference_gradient(path: str, groups: Sequence[Group]) -> dict[str, np.ndarr
 @pytest.mark.parametrize("kind", ["tied", "untied"])
 def test_logprobs_equal_plain_transformers(model_paths: dict[str, str], kind: str, temperature: float) -> None:
     groups = random_groups(0, **GROUPS)
-    policy = Policy(model_paths[kind], dtype=torch.float32, temperature=temperature, sentinel_id=SENTINEL, chunk=16)
+    policy = Policy(model_paths[kind], dtype=torch.float32, temperature=temperature, chunk=16)
     model = AutoModelForCausalLM.from_pretrained(model_paths[kind])
     batch = collate(to_samples(groups, 1.0))
     with torch.no_grad():
@@ -76,7 +76,7 @@ def test_a_head_with_a_bias_is_refused(model_paths: dict[str, str], monkeypatch:
     model.lm_head = torch.nn.Linear(64, VOCABULARY)
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *_, **__: model)
     with pytest.raises(ValueError, match="head with a bias"):
-        Policy(model_paths["untied"], dtype=torch.float32, temperature=1.0, sentinel_id=None, chunk=16)
+        Policy(model_paths["untied"], dtype=torch.float32, temperature=1.0, chunk=16)
 
 
 def test_bfloat16_without_master_weights_is_refused() -> None:
@@ -304,7 +304,7 @@ def test_the_trained_weights_are_published_and_exported(
     ranks[2]("export", tmp_path)
     exported = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="auto")
     assert all(torch.equal(p, tensors[name]) for name, p in exported.named_parameters())
-    assert len(AutoTokenizer.from_pretrained(tmp_path)) == SENTINEL
+    assert len(AutoTokenizer.from_pretrained(tmp_path)) == TOKENS
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -345,7 +345,7 @@ def test_a_rank_that_shares_its_gpu_gives_back_what_torch_keeps(ranks: dict[int,
 
 def test_the_group_trains_publishes_and_cleans_up(ranks: dict[int, Ranks], model_paths: dict[str, str], tmp_path: Path) -> None:
     config = tiny_config(zero_stage=2, ranks=2)
-    with LearnerGroup(config, model_paths["tied"], SENTINEL) as learner:
+    with LearnerGroup(config, model_paths["tied"]) as learner:
         metrics = learner.update(random_groups(7, **GROUPS), 1)
         assert metrics["grad/norm"] > 0
         published = learner.publish(1)
@@ -361,7 +361,7 @@ def test_the_group_trains_publishes_and_cleans_up(ranks: dict[int, Ranks], model
 
 
 def test_a_dead_rank_is_named(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
-    learner = LearnerGroup(tiny_config(ranks=2), model_paths["tied"], SENTINEL)
+    learner = LearnerGroup(tiny_config(ranks=2), model_paths["tied"])
     learner.publish(0)
     ray.kill(learner._ranks[1])
     with pytest.raises(RankLost, match="rank 1 of 2 failed in 'update'"):

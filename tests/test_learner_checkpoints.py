@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from learner_ranks import GROUPS, SENTINEL, Ranks, assert_same, on_policy_groups, tiny_config
+from learner_ranks import GROUPS, Ranks, assert_same, on_policy_groups, tiny_config
 
 from learner.group import LearnerGroup
 from tandem.config import Config
@@ -157,7 +157,7 @@ def test_a_group_saves_and_takes_up(ranks: dict[int, Ranks], model_paths: dict[s
     ranks[1]("reload", config, path)
     train(ranks[1], path, (1, 2))
     ranks[1]("save", folder)
-    with LearnerGroup(config, path, SENTINEL, saved=folder) as learner:
+    with LearnerGroup(config, path, saved=folder) as learner:
         assert learner.publish(2).checksum == ranks[1]("publish", 2).checksum
         (folder / "again" / "random-0.pt").mkdir(parents=True)  # where a file should go
         with pytest.raises(IsADirectoryError):

@@ -10,31 +10,27 @@ from torch.utils._pytree import tree_leaves
 
 from tandem.logprobs import token_logprobs
 
-VOCABULARY, HIDDEN, TOKENS, SENTINEL = 17, 6, 11, 16
+VOCABULARY, HIDDEN, TOKENS = 17, 6, 11
 
 
 def inputs(dtype: torch.dtype = torch.float64, tokens: int = TOKENS) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(tokens)
     hidden = torch.randn(tokens, HIDDEN, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
     weight = torch.randn(VOCABULARY, HIDDEN, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
-    return hidden, weight, torch.randint(0, VOCABULARY - 1, (tokens,), generator=generator)
+    return hidden, weight, torch.randint(0, VOCABULARY, (tokens,), generator=generator)
 
 
-def plain(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, forbidden: int | None) -> tuple[Tensor, Tensor]:
-    logits = hidden @ weight.T / temperature
-    kept = [i for i in range(VOCABULARY) if i != forbidden]
-    distribution = torch.distributions.Categorical(logits=logits[:, kept])
+def plain(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    distribution = torch.distributions.Categorical(logits=hidden @ weight.T / temperature)
     return distribution.log_prob(targets), distribution.entropy()
 
 
 @settings(deadline=None)
-@given(st.integers(1, 20), st.integers(1, 25), st.sampled_from([1.0, 0.6, 2.0]), st.sampled_from([None, SENTINEL]))
-def test_values_and_gradients_equal_the_plain_computation(
-    tokens: int, chunk: int, temperature: float, forbidden: int | None
-) -> None:
+@given(st.integers(1, 20), st.integers(1, 25), st.sampled_from([1.0, 0.6, 2.0]))
+def test_values_and_gradients_equal_the_plain_computation(tokens: int, chunk: int, temperature: float) -> None:
     hidden, weight, targets = inputs(tokens=tokens)
-    got, entropy = token_logprobs(hidden, weight, targets, temperature, forbidden, chunk)
-    expected, expected_entropy = plain(hidden, weight, targets, temperature, forbidden)
+    got, entropy = token_logprobs(hidden, weight, targets, temperature, chunk)
+    expected, expected_entropy = plain(hidden, weight, targets, temperature)
     torch.testing.assert_close(got, expected)
     torch.testing.assert_close(entropy, expected_entropy.detach())
     coefficients = torch.arange(1.0, tokens + 1, dtype=torch.float64)
@@ -46,31 +42,22 @@ def test_values_and_gradients_equal_the_plain_computation(
 
 def test_no_tokens_have_no_gradient() -> None:
     hidden, weight, targets = inputs(tokens=0)
-    token_logprobs(hidden, weight, targets, 1.0, None, 4)[0].sum().backward()
+    token_logprobs(hidden, weight, targets, 1.0, 4)[0].sum().backward()
     assert weight.grad is not None and not weight.grad.any()
 
 
 def test_gradcheck() -> None:
     hidden, weight, targets = inputs()
-    assert torch.autograd.gradcheck(lambda h, w: token_logprobs(h, w, targets, 0.7, SENTINEL, 4)[0], (hidden, weight))
+    assert torch.autograd.gradcheck(lambda h, w: token_logprobs(h, w, targets, 0.7, 4)[0], (hidden, weight))
 
 
 def test_the_entropy_carries_no_gradient() -> None:
-    assert not token_logprobs(*inputs(), 1.0, None, 4)[1].requires_grad
-
-
-def test_the_forbidden_token_is_impossible_and_cannot_be_learnt() -> None:
-    hidden, weight, targets = inputs()
-    targets[3] = SENTINEL
-    logprobs, _ = token_logprobs(hidden, weight, targets, 1.0, SENTINEL, 4)
-    assert logprobs[3] == -torch.inf
-    _, grad_weight = torch.autograd.grad(logprobs[:3].sum(), (hidden, weight))
-    assert grad_weight.isfinite().all() and not grad_weight[SENTINEL].any()
+    assert not token_logprobs(*inputs(), 1.0, 4)[1].requires_grad
 
 
 def test_bfloat16_inputs_get_a_float32_softmax() -> None:
     hidden, weight, targets = inputs(torch.bfloat16)
-    logprobs, entropy = token_logprobs(hidden, weight, targets, 1.0, None, 4)
+    logprobs, entropy = token_logprobs(hidden, weight, targets, 1.0, 4)
     assert logprobs.dtype == entropy.dtype == torch.float32
     expected = torch.log_softmax((hidden @ weight.T).float(), -1).gather(1, targets[:, None]).squeeze(1)
     torch.testing.assert_close(logprobs, expected)
@@ -87,11 +74,11 @@ def test_logits_never_exist_for_more_than_a_chunk() -> None:
 
     hidden, weight, targets = inputs()
     with Recorder():
-        token_logprobs(hidden, weight, targets, 1.0, None, 4)[0].sum().backward()
+        token_logprobs(hidden, weight, targets, 1.0, 4)[0].sum().backward()
     assert (4, VOCABULARY) in shapes and (TOKENS, VOCABULARY) not in shapes
 
 
 @pytest.mark.parametrize(("temperature", "chunk"), [(0.0, 4), (1.0, 0)])
 def test_senseless_settings_are_refused(temperature: float, chunk: int) -> None:
     with pytest.raises(ValueError, match="must both be positive"):
-        token_logprobs(*inputs(), temperature, None, chunk)
+        token_logprobs(*inputs(), temperature, chunk)

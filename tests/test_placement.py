@@ -43,7 +43,6 @@ def pair() -> Authors:
         tokenizer=small_tokenizer(),
         vocabulary=321,
         eos_ids=(1, 5),
-        sentinel=4,
         boundaries=np.arange(321) % 3 == 0,
         context=161,
     )
@@ -71,7 +70,7 @@ def test_cores_are_shared_fairly(count: int, engines: int) -> None:
 def test_a_junior_with_its_own_tokenizer_keeps_its_vocabulary(settings: Config, pair: Authors) -> None:
     stops = np.arange(50) % 5 == 0
     own = OwnVocabulary(foreign_tokenizer(), "word", stops, eos_ids=(7,), context=300)
-    foreign = replace(pair, sentinel=None, juniors=(replace(pair.juniors[0], own=own),))
+    foreign = replace(pair, juniors=(replace(pair.juniors[0], own=own),))
     senior, junior = all_specs(settings, foreign)
     assert np.array_equal(junior.boundaries(), stops)
     assert (junior.unit, junior.vocabulary, junior.eos_ids, junior.max_model_len) == ("word", 50, (7,), 300)
@@ -202,5 +201,5 @@ def test_both_engines_know_the_same_vocabulary(settings: Config, pair: Authors) 
     settings.rollout.max_in_flight = 7
     for spec in all_specs(settings, pair):
         assert np.array_equal(spec.boundaries(), pair.boundaries)
-        assert (spec.vocabulary, spec.sentinel, spec.eos_ids, spec.max_model_len) == (321, 4, (1, 5), 161)
+        assert (spec.vocabulary, spec.eos_ids, spec.max_model_len) == (321, (1, 5), 161)
         assert spec.max_num_seqs == 7

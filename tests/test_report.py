@@ -214,7 +214,7 @@ def test_a_share_of_unknown_trials_has_no_interval() -> None:
 
 
 def test_scores_are_the_models_log_probabilities(authors: Authors) -> None:
-    policy = Policy(str(authors.senior), dtype=torch.float32, temperature=0.7, sentinel_id=None, chunk=8).eval()
+    policy = Policy(str(authors.senior), dtype=torch.float32, temperature=0.7, chunk=8).eval()
     prompt = authors.tokenizer.encode("Mia has 46 pens.")
     rollouts = [
         {"prompt_ids": prompt[:cut], "turns": [{"token_ids": authors.tokenizer.encode(text)} for text in turns]}

@@ -263,7 +263,7 @@ def test_a_sleeping_engine_gives_the_gpu_to_the_learner_and_takes_it_back(
     free = lambda: torch.cuda.mem_get_info()[0]  # noqa: E731
     total = torch.cuda.mem_get_info()[1]
     with (
-        LearnerGroup(settings, str(authors.senior), authors.sentinel, gpus_per_rank=0.5, transport=transport) as learner,
+        LearnerGroup(settings, str(authors.senior), gpus_per_rank=0.5, transport=transport) as learner,
         RolloutPool.of_engines(settings, authors, gpus_per_replica=0.5, transport=transport, sleep=True) as pool,
     ):
         learner.connect(pool.actors)

@@ -155,7 +155,7 @@ def test_weights_reach_an_engine_on_a_gpu(
     settings.learner.zero_stage, settings.learner.publish_bucket_mib = 3, 1
     ids = torch.randint(5, 150, (60,), generator=torch.Generator().manual_seed(1)).tolist()
     with (
-        LearnerGroup(settings, str(authors.senior), authors.sentinel, gpus_per_rank=share, transport=transport) as learner,
+        LearnerGroup(settings, str(authors.senior), gpus_per_rank=share, transport=transport) as learner,
         RolloutPool.of_engines(settings, authors, gpus_per_replica=share, transport=transport) as pool,
     ):
         learner.connect(pool.actors)

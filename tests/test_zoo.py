@@ -12,17 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from tandem.config import Config, ConfigError, DataConfig, ModelConfig
 from tandem.data import encode, load_problems
 from tandem.schedule import boundary_table
-from tandem.zoo import RECIPES, base_model, junior_model, sentinel_token_id, tokenizer_difference, zoo_model
+from tandem.zoo import RECIPES, base_model, junior_model, tokenizer_difference, zoo_model
 from tandem.zoo.cache import build_once
 from tandem.zoo.pretrain import pretrain
-from tandem.zoo.tokenizer import END, HANDOFF
+from tandem.zoo.tokenizer import END
 
 CONF = Path(__file__).parents[1] / "conf"
 WATER_CYCLE = (
@@ -162,37 +160,7 @@ def test_words_and_lines_are_boundaries(tokenizer: PreTrainedTokenizerBase) -> N
     assert [tokenizer.convert_ids_to_tokens(i) for i in ids if table[i]] == ["Ġ5", "Ġ4", "Ġ+", "Ġ5", "Ġ=", "Ġ4", "Ċ"]
 
 
-# The sentinel and the two authors' tokenizers
-
-
-def test_the_sentinel_is_the_handoff_token_of_the_zoo(tokenizer: PreTrainedTokenizerBase) -> None:
-    assert tokenizer.convert_ids_to_tokens(sentinel_token_id(tokenizer, len(tokenizer))) == HANDOFF
-
-
-def test_the_sentinel_is_else_an_id_beyond_the_tokenizer_or_an_idle_special_token() -> None:
-    stranger = _stranger("<|spare 1|>", "<|spare 2|>", "<|user|>")
-    assert sentinel_token_id(stranger, len(stranger) + 64) == len(stranger)
-    assert stranger.convert_ids_to_tokens(sentinel_token_id(stranger, len(stranger))) == "<|spare 2|>"
-    with pytest.raises(ConfigError, match=r"model\.sentinel is empty .* no unused special token"):
-        sentinel_token_id(_stranger("<|user|>"), len(_stranger("<|user|>")))
-
-
-def _stranger(*special_tokens: str) -> PreTrainedTokenizerBase:
-    """A tokenizer that is not the zoo's, with `special_tokens` of which its chat template uses `<|user|>`."""
-    return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(WordLevel({"a": 0, "b": 1})),
-        eos_token="<|end|>",
-        additional_special_tokens=list(special_tokens),
-        chat_template="<|user|>{{ messages[0].content }}",
-    )
-
-
-def test_a_configured_sentinel_is_taken_or_refused(tokenizer: PreTrainedTokenizerBase) -> None:
-    assert sentinel_token_id(tokenizer, len(tokenizer), "Take") == tokenizer.convert_tokens_to_ids("Take")
-    with pytest.raises(ConfigError, match=r"model\.sentinel=<nope>: there is no such token"):
-        sentinel_token_id(tokenizer, len(tokenizer), "<nope>")
-    with pytest.raises(ConfigError, match=r"model\.sentinel=<\|end\|>: this token occurs in texts"):
-        sentinel_token_id(tokenizer, len(tokenizer), "<|end|>")
+# The two authors' tokenizers
 
 
 def test_what_tells_two_tokenizers_apart(tokenizer: PreTrainedTokenizerBase, quick: Path) -> None:
@@ -291,11 +259,9 @@ def test_the_base_leaves_room_for_reinforcement_learning(cache: Path) -> None:
 
 
 @pytest.mark.slow
-def test_smollm2_is_converted_and_has_an_idle_sentinel(cache: Path) -> None:
+def test_smollm2_is_converted(cache: Path) -> None:
     directory = base_model(ModelConfig(source="smollm2"), cache)
     tokenizer, model = AutoTokenizer.from_pretrained(directory), AutoModelForCausalLM.from_pretrained(directory)
-    sentinel = tokenizer.convert_ids_to_tokens(sentinel_token_id(tokenizer, model.config.vocab_size))
-    assert sentinel not in ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
     assert tokenizer.convert_ids_to_tokens(model.generation_config.eos_token_id) == "<|im_end|>"
     assert tokenizer.convert_ids_to_tokens(tokenizer.encode("So\n\n12 pens")) == ["So", "ĊĊ", "1", "2", "Ġpens"]
     ids = tokenizer.encode(WATER_CYCLE, return_tensors="pt")

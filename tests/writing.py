@@ -64,15 +64,11 @@ def texts(rollouts: Sequence[Rollout]) -> list[list[int]]:
     return [rollout.token_ids.tolist() for rollout in rollouts]
 
 
-def forward_logprobs(
-    model: torch.nn.Module, rollout: Rollout, temperature: float = 1.0, forbidden: int | None = None
-) -> np.ndarray:
-    """log_softmax(logits / T) of every token, over the vocabulary without `forbidden`, by plain transformers; float32 [T]."""
+def forward_logprobs(model: torch.nn.Module, rollout: Rollout, temperature: float = 1.0) -> np.ndarray:
+    """Return log_softmax(logits / T) of every token by plain transformers; float32 [T]."""
     ids = torch.tensor([*rollout.prompt_ids, *rollout.token_ids])
     with torch.no_grad():
         logits = model(ids[None]).logits[0].float() / temperature
-    if forbidden is not None:
-        logits[:, forbidden] = -torch.inf
     start = len(rollout.prompt_ids) - 1
     return logits.log_softmax(-1)[start:-1].gather(1, ids[start + 1 :, None])[:, 0].numpy()
 

@@ -37,7 +37,7 @@ def self_test(config: Config, logs: Path) -> str:
         stack.enter_context(ray_cluster(logs))
         starting = stack.enter_context(ThreadPoolExecutor())
         engines = starting.submit(RolloutPool.of_engines, config, authors)
-        ranks = starting.submit(LearnerGroup, config, str(authors.senior), authors.sentinel)
+        ranks = starting.submit(LearnerGroup, config, str(authors.senior))
         rollouts, learner = stack.enter_context(engines.result()), stack.enter_context(ranks.result())
         learner.connect(rollouts.actors)
         groups = rollouts.generate(prompts, GROUP, schedule, config.rollout.sampling, "step1")

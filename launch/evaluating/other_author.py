@@ -38,19 +38,19 @@ def score(run: RunRecord) -> None:
     temperatures = {"training": config.rollout.sampling.temperature, "held_out": config.eval.sampling.temperature or 1.0}
     for which, temperature in temperatures.items():
         samples = [sample for sample in run.samples if sample["set"] == which]
-        _score_turns(samples, "junior", senior, temperature, authors.sentinel)
+        _score_turns(samples, "junior", senior, temperature)
         for index, junior in enumerate(authors.juniors):
             if not junior.own:
                 its = [sample for sample in samples if sample["junior"] == index]
-                _score_turns(its, "senior", junior.path, temperature, authors.sentinel)
+                _score_turns(its, "senior", junior.path, temperature)
 
 
-def _score_turns(samples: Sequence[Transcript], author: str, model: Path, temperature: float, sentinel: int | None) -> None:
+def _score_turns(samples: Sequence[Transcript], author: str, model: Path, temperature: float) -> None:
     """Scores what `author` wrote by the model at `model`."""
     samples = [sample for sample in samples if any(turn["author"] == author for turn in sample["turns"])]
     if not samples:
         return
-    policy = Policy(str(model), dtype=torch.float32, temperature=temperature, sentinel_id=sentinel, chunk=CHUNK_TOKENS).eval()
+    policy = Policy(str(model), dtype=torch.float32, temperature=temperature, chunk=CHUNK_TOKENS).eval()
     for start in range(0, len(samples), ROLLOUTS):
         batch = samples[start : start + ROLLOUTS]
         for sample, logprobs in zip(batch, completion_logprobs(policy, batch), strict=True):

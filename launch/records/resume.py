@@ -52,7 +52,6 @@ FREE = (
     "rollout.senior_tensor_parallel",
     "rollout.junior_tensor_parallel",
     "rollout.enforce_eager",
-    "rollout.turn_end",
     "rollout.timeout_s",
     "learner.ranks",
     "learner.zero_stage",

@@ -22,7 +22,7 @@ from tandem.authors import Authors
 from tandem.rollout import EndReason, Group, Problem, Prompt, Rollout, StopReason
 from tandem.verify.judgement import Judgement, Verdict
 
-VERSION = 1
+VERSION = 2
 """Of the format: another one is refused."""
 SAMPLED_BYTES = 1 << 20
 """Of both ends of a file of weights, which stand for all of it."""
@@ -44,15 +44,13 @@ class Origin:
     """a fingerprint of the tokenizer"""
     vocabulary: int
     """the width of the models' logits"""
-    sentinel: int | None
-    """the token that could not be drawn"""
     temperature: float
 
     @classmethod
     def of(cls, authors: Authors, temperature: float) -> Origin:
         """That of rollouts which `authors` write at `temperature`."""
         tokenizer = _fingerprint_of_tokenizer(authors.tokenizer)
-        return cls(fingerprint(authors.senior), tokenizer, authors.vocabulary, authors.sentinel, temperature)
+        return cls(fingerprint(authors.senior), tokenizer, authors.vocabulary, temperature)
 
 
 def fingerprint(model: Path) -> str:

@@ -23,18 +23,17 @@ def fake_groups(config: Config, authors: Authors) -> GroupsOf:
     rollout = config.rollout
     longest = config.learner_only == FAKE_LONGEST
     most = config.data.max_prompt_tokens, rollout.sampling.max_tokens
-    vocabulary = authors.sentinel or authors.vocabulary  # the learner gives a sentinel no probability
 
     def groups_of(step: int) -> list[Group]:
         groups = random_groups(
             config.seed * 1_000_003 + step,
             groups=rollout.prompts_per_step,
             size=rollout.group_size,
-            vocabulary=vocabulary,
+            vocabulary=authors.vocabulary,
             prompt_tokens=(most[0] if longest else 1, most[0]),
             tokens=(most[1] if longest else 1, most[1]),
             senior_share=schedule_at(config, step).prob_senior,
-            logprob=-math.log(vocabulary),
+            logprob=-math.log(authors.vocabulary),
         )
         for group in groups:
             group.rewards = group.advantages
@@ -77,7 +76,5 @@ def _differences(theirs: Origin, own: Origin, run: Path) -> Iterator[str]:
         yield f"its models had {theirs.vocabulary} outputs, not {own.vocabulary}; set model and junior to those {remedy}"
     if theirs.model != own.model:
         yield f"its rollouts were written by another base model; set model to the one {remedy}"
-    if theirs.sentinel != own.sentinel:
-        yield f"its sentinel was {theirs.sentinel}, and this one is {own.sentinel}; set rollout.turn_end to the value {remedy}"
     if theirs.temperature != own.temperature:
         yield f"its rollouts were drawn at another temperature; set rollout.sampling.temperature={theirs.temperature:g}"

@@ -89,7 +89,7 @@ def started_learner(inputs: LearnerInputs, console: TrainingConsole) -> Iterator
         console.say(f"run folder {inputs.folder.path}; senior {authors.senior}; rollouts {config.learner_only}")
         console.say(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
         yield stack.enter_context(
-            LearnerGroup(config, str(authors.senior), authors.sentinel, gpus_per_rank=plan.gpus_per_rank, seats=seats.ranks)
+            LearnerGroup(config, str(authors.senior), gpus_per_rank=plan.gpus_per_rank, seats=seats.ranks)
         )
 
 

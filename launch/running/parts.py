@@ -152,7 +152,6 @@ def start_learner(inputs: Inputs, segment: Path, seats: Seats, saved: Path | Non
     return LearnerGroup(
         inputs.config,
         str(inputs.authors.senior),
-        inputs.authors.sentinel,
         saved=saved,
         segment=segment,
         gpus_per_rank=inputs.plan.gpus_per_rank,

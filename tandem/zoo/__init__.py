@@ -9,12 +9,12 @@ from tandem.config import SELF, ConfigError, ModelConfig
 from tandem.zoo.cache import build_once
 from tandem.zoo.hub import model_directory
 from tandem.zoo.recipes import CODE_VERSION, RECIPES, Recipe
-from tandem.zoo.vocabulary import sentinel_token_id, tokenizer_difference
+from tandem.zoo.vocabulary import tokenizer_difference
 
 ZOO = "zoo:"
 """What a junior's name begins with if a recipe follows."""
 
-__all__ = ["RECIPES", "Recipe", "base_model", "junior_model", "sentinel_token_id", "tokenizer_difference", "zoo_model"]
+__all__ = ["RECIPES", "Recipe", "base_model", "junior_model", "tokenizer_difference", "zoo_model"]
 
 
 def base_model(model: ModelConfig, cache: Path) -> Path:

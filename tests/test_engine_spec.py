@@ -1,0 +1,51 @@
+"""What reaches an engine's processes: its spec, and the turn that a request carries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from vllm import SamplingParams
+
+from actors.carried_turn import carried_turn, carrying
+from actors.engine_spec import EngineSpec, pack_boundaries
+from tandem.rollout import JUNIOR
+from tandem.schedule import Pen, Schedule, TurnStart
+
+BOUNDARIES = np.array([0, 2, 1, 0, 0, 1, 0, 3, 0, 0, 2, 0], np.uint8)
+SPEC = EngineSpec(
+    author=JUNIOR,
+    model="model",
+    dtype="float32",
+    seed=1,
+    max_model_len=128,
+    max_num_seqs=6,
+    eos_ids=(1, 2),
+    packed_boundaries=pack_boundaries(BOUNDARIES),
+    vocabulary=len(BOUNDARIES),
+    cores=(0, 1),
+)
+
+
+def test_a_request_carries_a_whole_turn_or_none() -> None:
+    start = TurnStart.at(Pen(Schedule(), BOUNDARIES, seed=3))
+    assert carried_turn(SamplingParams()) is None
+    assert carried_turn(SamplingParams(extra_args=carrying(start))) == start
+    with pytest.raises(ValueError, match="extra_args\\['turn'\\] must hold"):
+        carried_turn(SamplingParams(extra_args={"turn": [1, 2]}))
+
+
+def test_the_spec_reaches_the_engines_processes_whole() -> None:
+    assert EngineSpec.of(SimpleNamespace(additional_config=SPEC.carried())) == SPEC
+    with pytest.raises(KeyError):
+        EngineSpec.of(SimpleNamespace(additional_config={}))
+
+
+@given(table=st.lists(st.integers(0, 3), min_size=1, max_size=100))
+def test_packed_boundaries_are_the_table(table: list[int]) -> None:
+    packed = replace(SPEC, packed_boundaries=pack_boundaries(np.array(table)), vocabulary=len(table))
+    assert packed.boundaries().tolist() == table
