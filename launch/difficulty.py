@@ -35,7 +35,7 @@ def measure(config: Config) -> None:
     config = replace(config, schedule=ScheduleConfig(name="solo"))
     plan = machine_plan(config, learns=False)
     config, gpus = planned(config, plan), plan.gpus_per_replica
-    path, count = Path(config.data.pass_rates).expanduser(), config.data.difficulty_rollouts
+    path, count = Path(config.data.pass_rates), config.data.difficulty_rollouts
     authors, file, console = load_authors(config), PassRateFile(path), Console()
     data = replace(config.data, pass_rates="")
     problems = load_problems(data, config.seed, authors.tokenizer, authors.junior_tokenizers).catalogue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import is_dataclass
 from typing import Any, get_type_hints
 
@@ -10,6 +11,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tandem.config import Config, ConfigError
 from tandem.config_checks import problems
+
+PATHS = ("data.path", "data.held_out_path", "data.pass_rates", "model.path")
+"""Keys whose value may be a path that begins with `~`: no shell expands it behind a `key=`."""
 
 
 def load(composed: DictConfig) -> Config:
@@ -23,6 +27,9 @@ def load(composed: DictConfig) -> Config:
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from error
     assert isinstance(config, Config)
+    for key in PATHS:
+        section, name = key.split(".")
+        setattr(getattr(config, section), name, os.path.expanduser(getattr(getattr(config, section), name)))
     if found := list(problems(config)):
         raise ConfigError("\n".join(found))
     return config
