@@ -36,6 +36,12 @@ def data_problems(data: DataConfig) -> Iterator[str]:
         yield f"data.held_out_path={data.held_out_path}: {other} says otherwise what is held out; leave one of them out"
     if data.system and not data.chat:
         yield f"data.system={data.system!r:.40}: it takes a chat template; set data.chat=true, or use data.template"
+    if "{question}" not in data.template:
+        yield f"data.template={data.template!r:.40}: it must contain {{question}}"
+    if data.source not in ENDLESS and data.question_field == data.answer_field:
+        yield f"data.answer_field={data.answer_field}: it is data.question_field too; name the field of the answer"
+    if data.source == "hub" and not data.split:
+        yield "data.split is empty: name one of the data set's splits, such as train"
     if data.source == "reasoning_gym":
         yield from _mix_problems(data)
 

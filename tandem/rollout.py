@@ -41,6 +41,10 @@ class StopReason(StrEnum):
     """What was left of the budget or the context was spent."""
 
 
+Message = tuple[str, str]
+"""The role and the content of one message of a conversation."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """A question with a verifiable answer, before any chat template.
@@ -51,6 +55,8 @@ class Problem:
     id: str
     question: str
     answer: str
+    history: tuple[Message, ...] = ()
+    """the messages before the question, where the data set has whole conversations"""
 
 
 @dataclass(frozen=True)

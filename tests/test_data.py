@@ -201,8 +201,3 @@ def test_a_limit_that_no_prompt_meets_is_refused(source: str, tokenizer: PreTrai
     data = DataConfig(source=source, path=str(lines), max_prompt_tokens=3)
     with pytest.raises(ConfigError, match=r"data\.max_prompt_tokens"):
         load_problems(data, 1, tokenizer).train.batch(0, 4)
-
-
-def test_a_template_without_a_question_is_refused(tokenizer: PreTrainedTokenizerBase) -> None:
-    with pytest.raises(ConfigError, match=r"data\.template='Say yes\.': it must contain \{question\}"):
-        encode([Chain(46, (-3,)).problem()], tokenizer, DataConfig(source="arith", template="Say yes."))

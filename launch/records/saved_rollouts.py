@@ -167,13 +167,17 @@ def _group(told: dict[str, Any], arrays: dict[str, _Reader]) -> Group:
     prompt_ids = arrays["prompt_ids"].next(told["prompt_tokens"])
     junior_prompts = {int(junior): tuple(ids) for junior, ids in told["junior_prompts"].items()}
     return Group(
-        Prompt(Problem(**told["problem"]), tuple(prompt_ids.tolist()), junior_prompts),
+        Prompt(_problem(told["problem"]), tuple(prompt_ids.tolist()), junior_prompts),
         [_rollout(each, prompt_ids, arrays) for each in told["rollouts"]],
         [Judgement(**each | {"verdict": Verdict(each["verdict"])}) for each in told["judgements"]],
         arrays["rewards"].next(size),
         {name.removeprefix("reward_terms/"): arrays[name].next(size) for name in arrays if name.startswith("reward_terms/")},
         arrays["advantages"].next(size),
     )
+
+
+def _problem(told: dict[str, Any]) -> Problem:
+    return Problem(**told | {"history": tuple((role, content) for role, content in told.get("history", ()))})
 
 
 def _rollout(told: dict[str, Any], prompt_ids: np.ndarray, arrays: dict[str, _Reader]) -> Rollout:

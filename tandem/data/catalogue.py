@@ -1,14 +1,14 @@
-"""A finite data set that is read once and then left where it is: what stays in memory of a problem is 25 bytes."""
+"""A finite data set that is read once and then left where it is: what stays in memory of a problem is 28 bytes."""
 
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from tandem.config import ConfigError, DataConfig
-from tandem.data.order import Accepts
 from tandem.data.rows import Rows, hash64, problem_of, question_id
 from tandem.data.split import position
 from tandem.rollout import Problem
@@ -29,8 +29,8 @@ class Catalogue:
     """uint64 [N], the hash of each question"""
     positions: np.ndarray
     """float64 [N], where in [0, 1) the split puts each"""
-    fits: np.ndarray
-    """bool [N], whether no reader's prompt is too long"""
+    lengths: np.ndarray
+    """int32 [N], the tokens of each one's prompt, for the reader for whom it has most"""
     skipped: int
     """malformed rows left out"""
 
@@ -48,28 +48,37 @@ class Catalogue:
         return problem
 
     @property
+    def fits(self) -> np.ndarray:
+        """bool [N], whether no reader's prompt is too long"""
+        return self.lengths <= self.data.max_prompt_tokens
+
+    @property
     def ids(self) -> list[str]:
         """The problems' ids, for which none is read."""
         return [question_id(digest) for digest in self.digests.tolist()]
 
     def where(self, chosen: np.ndarray) -> Catalogue:
         """The problems for which `chosen` (bool [N]) holds, or those at its indices, in that order."""
-        arrays = ("places", "digests", "positions", "fits")
+        arrays = ("places", "digests", "positions", "lengths")
         return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
 
 
-def catalogue(rows: Rows, data: DataConfig, fits: Accepts) -> Catalogue:
-    """Reads all rows once. A question that occurs again counts once.
+def catalogue(rows: Rows, data: DataConfig, length: Callable[[Problem], int]) -> Catalogue:
+    """Reads all rows once. A question that occurs again counts once. `length` gives the tokens of a problem's prompt.
 
-    Malformed rows are those that describe no problem, and those that repeat a question with another answer. Raises
-    `ConfigError` when there are any, unless `data.on_bad_line` says to skip them: the first ten are named by number, with what
-    is wrong. Raises it when there is no problem at all.
+    Malformed rows are those that describe no problem, those of whose messages no prompt can be made, and those that repeat a
+    question with another answer. Raises `ConfigError` when there are any, unless `data.on_bad_line` says to skip them: the
+    first ten are named by number, with what is wrong. Raises it when there is no problem at all, and when the configuration
+    contradicts a row.
     """
-    places, numbers, digests, answers, fitting = array("q"), array("q"), array("Q"), array("Q"), array("b")
+    places, numbers, digests, answers, lengths = array("q"), array("q"), array("Q"), array("Q"), array("i")
     malformed = _Malformed(rows.unit)
     for number, place, stored in rows.scan():
         try:
             problem = problem_of(rows.record(stored), data)
+            tokens = length(problem)
+        except ConfigError as error:
+            raise ConfigError(f"{error} ({rows.key}, {rows.unit} {number})") from error
         except ValueError as error:
             malformed.add(number, str(error))
             continue
@@ -77,7 +86,7 @@ def catalogue(rows: Rows, data: DataConfig, fits: Accepts) -> Catalogue:
         numbers.append(number)
         digests.append(int(problem.id.rpartition("/")[2], 16))
         answers.append(hash64(problem.answer))
-        fitting.append(fits(problem))
+        lengths.append(tokens)
 
     unique, first, which = np.unique(np.array(digests, np.uint64), return_index=True, return_inverse=True)
     contrary = np.flatnonzero(np.array(answers, np.uint64) != np.array(answers, np.uint64)[first][which])
@@ -102,7 +111,7 @@ def catalogue(rows: Rows, data: DataConfig, fits: Accepts) -> Catalogue:
         np.array(places, np.int64)[in_order],
         digests_in_order,
         np.array([position(question_id(digest)) for digest in digests_in_order.tolist()]),
-        np.array(fitting, bool)[in_order],
+        np.array(lengths, np.int32)[in_order],
         malformed.count,
     )
 

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NoReturn
 
-from tandem.config import ConfigError
+from tandem.config import DataConfig
+from tandem.data.fields import Numeral
+from tandem.data.file_kinds import check_kind
 
 
 class JsonLines:
     """The rows of the file at `path`, which the setting `key` names; blank lines are skipped. The place of a row is the byte
     where its line begins.
 
-    Raises `ConfigError` when there is no such file.
+    Raises `ConfigError` when there is no such file, or it is plainly of another kind.
     """
 
     unit = "line"
 
-    def __init__(self, path: str, key: str) -> None:
-        if not path:
-            raise ConfigError(f"{key} is empty: name a file with one JSON object a line")
-        if not Path(path).is_file():
-            raise ConfigError(f"{key}={path}: there is no such file; name a file with one JSON object a line")
+    def __init__(self, path: str, key: str, data: DataConfig) -> None:
+        check_kind(path, key, data)
         self.key = f"{key}={path}"
         self._path = path
 
@@ -43,9 +42,11 @@ class JsonLines:
             return file.readline()
 
     def record(self, stored: bytes) -> dict[str, object]:
-        """See `Rows`."""
+        """See `Rows`. Numbers become `Numeral`: JSON spells more of them than a float can hold."""
         try:
-            record = json.loads(stored.rstrip(), parse_constant=_refuse)
+            # Not `json.loads` of the bytes, which would guess an encoding for every line.
+            line = stored.removeprefix(codecs.BOM_UTF8).decode().rstrip()
+            record = json.loads(line, parse_float=Numeral, parse_int=Numeral, parse_constant=_refuse, object_pairs_hook=_fields)
         except UnicodeDecodeError as error:
             raise ValueError(f"not UTF-8 (byte {error.start})") from error
         except json.JSONDecodeError as error:
@@ -53,8 +54,20 @@ class JsonLines:
         except RecursionError as error:
             raise ValueError("nested too deeply") from error
         if not isinstance(record, dict):
-            raise ValueError(f"not a JSON object but {type(record).__name__}")
+            raise ValueError(f"not a JSON object but {_name(record)}")
         return record
+
+
+def _fields(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"field {next(name for name in names if names.count(name) > 1)!r} occurs twice in one object")
+    return fields
+
+
+def _name(value: object) -> str:
+    return "a number" if isinstance(value, Numeral) else type(value).__name__
 
 
 def _refuse(constant: str) -> NoReturn:

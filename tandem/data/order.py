@@ -49,6 +49,8 @@ class Shuffled:
 
     problems: Problems
     seed: int
+    remedy: str = "give more problems"
+    """what besides asking for fewer prompts helps where there are too few problems"""
 
     def batch(self, step: int, size: int) -> list[Problem]:
         """See `Sampler`. Raises `ConfigError` when there are fewer than `size` problems."""
@@ -56,7 +58,7 @@ class Shuffled:
         if size > count:
             raise ConfigError(
                 f"rollout.prompts_per_step={size}: there are only {count} problems to train on; "
-                "ask for fewer prompts or give more problems"
+                f"ask for fewer prompts or {self.remedy}"
             )
         epoch, index = divmod(step, count // size)
         return [self.problems[i] for i in _order(self.seed, epoch, count)[index * size : (index + 1) * size].tolist()]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from tandem.data.catalogue import Catalogue, catalogue
 from tandem.data.jsonl import JsonLines
 from tandem.data.order import Accepts, Draws, Endless, Sampler, Shuffled, Untrainable, stream
 from tandem.data.pass_rates import read_pass_rates
-from tandem.data.prompts import prompt
+from tandem.data.prompts import all_too_long, check_reader, prompt_length
 from tandem.data.rows import Rows
 from tandem.data.split import held_out
 from tandem.rollout import Problem
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
 ARITH_RESERVED = 0.5
 """The fraction of the offline task that the base models of `tandem.zoo` never saw: no more of it can be held out."""
+
+TRIED = 100
+"""How many problems of an endless source must not all have too long a prompt."""
+
+Length = Callable[[Problem], int]
+"""The tokens of a problem's prompt, for the reader for whom it has most."""
 
 
 @dataclass(frozen=True)
@@ -72,20 +79,22 @@ def load_problems(
         raise ConfigError(f"data.held_out_fraction={data.held_out_fraction}: give a number from 0 to below 1")
 
     readers = [reader for reader in (tokenizer, *(junior_tokenizers or {}).values()) if reader]
+    for reader in readers:
+        check_reader(reader, data)
 
-    def fits(problem: Problem) -> bool:
-        return all(len(prompt(problem, reader, data).token_ids) <= data.max_prompt_tokens for reader in readers)
+    def length(problem: Problem) -> int:
+        return prompt_length(problem, readers, data)
 
     match data.source:
         case "arith":
-            return _endless(_arith(data), data, seed, fits)
+            return _endless(_arith(data), data, seed, length)
         case "reasoning_gym":
-            return _endless(_reasoning_gym(data), data, seed, fits)
+            return _endless(_reasoning_gym(data), data, seed, length)
         case "jsonl" | "parquet":
             reserved = _file(data, data.held_out_path, "data.held_out_path") if data.held_out_path else None
-            return _finite(_file(data, data.path, "data.path"), reserved, data, seed, fits)
+            return _finite(_file(data, data.path, "data.path"), reserved, data, seed, length)
         case "hub":
-            return _finite(hub(data), None, data, seed, fits)
+            return _finite(hub(data), None, data, seed, length)
     raise ConfigError(f"data.source={data.source}: choose arith, reasoning_gym, jsonl, parquet or hub")
 
 
@@ -105,12 +114,14 @@ def _reasoning_gym(data: DataConfig) -> Draws:
 
 
 def _file(data: DataConfig, path: str, key: str) -> Rows:
-    return JsonLines(path, key) if data.source == "jsonl" else parquet(path, key, data)
+    return JsonLines(path, key, data) if data.source == "jsonl" else parquet(path, key, data)
 
 
-def _endless(draws: Draws, data: DataConfig, seed: int, fits: Accepts) -> ProblemSet:
+def _endless(draws: Draws, data: DataConfig, seed: int, length: Length) -> ProblemSet:
+    _check_any_fits(draws, data, seed, length)
+
     def on_side(held: bool) -> Accepts:
-        return lambda problem: held_out(problem, data.held_out_fraction) is held and fits(problem)
+        return lambda problem: held_out(problem, data.held_out_fraction) is held and length(problem) <= data.max_prompt_tokens
 
     return ProblemSet(
         train=Endless(draws, on_side(False), seed),
@@ -119,35 +130,55 @@ def _endless(draws: Draws, data: DataConfig, seed: int, fits: Accepts) -> Proble
     )
 
 
-def _finite(rows: Rows, held_out_rows: Rows | None, data: DataConfig, seed: int, fits: Accepts) -> ProblemSet:
-    problems = catalogue(rows, data, fits)
-    reserved = catalogue(held_out_rows, data, fits) if held_out_rows else problems.where(_reserved(problems, data))
+def _check_any_fits(draws: Draws, data: DataConfig, seed: int, length: Length) -> None:
+    """Raise `ConfigError` when the prompts of the first problems of an endless source are all too long."""
+    random, lengths = Random(seed), []
+    for _ in range(TRIED):
+        lengths.append(length(draws(random)))
+        if lengths[-1] <= data.max_prompt_tokens:
+            return
+    raise all_too_long(TRIED, min(lengths), data, f" that were tried of data.source={data.source}")
+
+
+def _finite(rows: Rows, held_out_rows: Rows | None, data: DataConfig, seed: int, length: Length) -> ProblemSet:
+    problems = catalogue(rows, data, length)
+    reserved = catalogue(held_out_rows, data, length) if held_out_rows else problems.where(_reserved(problems, data))
     training = problems.where(~np.isin(problems.digests, reserved.digests))
     evaluation = reserved.where(np.argsort(reserved.positions, kind="stable"))
     evaluation, usable = evaluation.where(evaluation.fits), training.where(training.fits)
-    dropped = len(training) - len(usable) + len(reserved) - len(evaluation)
-    longer = f" ({dropped} prompts are longer than data.max_prompt_tokens={data.max_prompt_tokens})" if dropped else ""
-    if not len(usable) and not data.evaluation_only:
-        raise ConfigError(f"{rows.key}: no problem is left to train on{longer}; give more problems")
+    too_long = len(training) - len(usable)
+    if not data.evaluation_only:
+        _check_any_left(usable, training, rows.key, "to train on", "hold fewer problems out, or give more")
     rated = usable.where(_rate_fits(usable, data))
     if len(usable) and not len(rated):
         raise ConfigError(
             f"data.pass_rates={data.pass_rates}: the rates of all {len(usable)} problems are beyond data.min_pass_rate="
             f"{data.min_pass_rate} and data.max_pass_rate={data.max_pass_rate}; allow more"
         )
-    if not len(evaluation):
-        raise ConfigError(
-            f"{rows.key}: no problem is left for evaluation{longer}; "
-            f"raise data.held_out_fraction={data.held_out_fraction} or name a data.held_out_path"
-        )
+    _check_any_left(
+        evaluation,
+        reserved,
+        held_out_rows.key if held_out_rows else rows.key,
+        "for evaluation",
+        f"raise data.held_out_fraction={data.held_out_fraction} or name a data.held_out_path",
+    )
+    longer = f"raise data.max_prompt_tokens={data.max_prompt_tokens}, which left {too_long} out" if too_long else ""
     return ProblemSet(
-        train=Untrainable(rows.key) if data.evaluation_only else Shuffled(rated, seed),
-        dropped=dropped,
+        train=Untrainable(rows.key) if data.evaluation_only else Shuffled(rated, seed, longer or Shuffled.remedy),
+        dropped=too_long + len(reserved) - len(evaluation),
         _held_out=lambda: (evaluation[index] for index in range(len(evaluation))),
         skipped=problems.skipped + (reserved.skipped if held_out_rows else 0),
         too_easy_or_hard=len(usable) - len(rated),
         catalogue=None if data.evaluation_only else rated,
     )
+
+
+def _check_any_left(usable: Catalogue, all_: Catalogue, key: str, purpose: str, remedy: str) -> None:
+    """Raise `ConfigError` when there are no problems for a purpose, or none whose prompts are short enough."""
+    if not len(all_):
+        raise ConfigError(f"{key}: no problem is left {purpose}; {remedy}")
+    if not len(usable):
+        raise all_too_long(len(all_), int(all_.lengths.min()), all_.data, f" {purpose} of {key}")
 
 
 def _reserved(problems: Catalogue, data: DataConfig) -> np.ndarray:
@@ -163,5 +194,5 @@ def _rate_fits(problems: Catalogue, data: DataConfig) -> np.ndarray:
     """bool [N], which problems the base solves neither too often nor too seldom, as far as that is known."""
     if not data.pass_rates:
         return np.ones(len(problems), bool)
-    known, low, high = read_pass_rates(Path(data.pass_rates).expanduser()), data.min_pass_rate, data.max_pass_rate
+    known, low, high = read_pass_rates(Path(data.pass_rates)), data.min_pass_rate, data.max_pass_rate
     return np.array([low <= known.get(id_, low) <= high for id_ in problems.ids], bool)

@@ -2,33 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from jinja2 import TemplateError
+
 from tandem.config import ConfigError, DataConfig
-from tandem.rollout import Problem, Prompt
+from tandem.rollout import Message, Problem, Prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+TEMPLATE_ERRORS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a chat template may raise: its own refusals, and what Python raises for the expressions in it."""
+_PROBES = ("What is 1 + 1?", "How many days has a week?")
+
 
 def prompt(problem: Problem, tokenizer: PreTrainedTokenizerBase, data: DataConfig) -> Prompt:
-    """A problem in `data.template` and, if `data.chat`, in the tokenizer's chat template, up to where the answer begins.
+    """Return a problem in `data.template` and, if `data.chat`, in the tokenizer's chat template, up to where the answer begins.
 
-    Raises `ConfigError` when the template has no place for the question or the tokenizer no chat template.
+    The messages before the question stay as they are. Raises `ConfigError` when the tokenizer has no chat template or it
+    refuses what the configuration says, and `ValueError` when it refuses the problem's own messages.
     """
-    if "{question}" not in data.template:
-        raise ConfigError(f"data.template={data.template!r}: it must contain {{question}}")
     # Not str.format: templates and questions are full of LaTeX braces.
     message = data.template.replace("{question}", problem.question)
     if not data.chat:
-        return Prompt(problem, tuple(tokenizer.encode(message)))
+        return Prompt(problem, _beginning(message, tokenizer))
+    system = [("system", data.system)] if data.system else []
+    try:
+        return Prompt(problem, _chat([*system, *problem.history, ("user", message)], tokenizer))
+    except TEMPLATE_ERRORS as error:
+        name, reason = tokenizer.name_or_path, " ".join(str(error).split())
+        if system and _renders([*problem.history, ("user", message)], tokenizer):
+            raise ConfigError(
+                f"data.system={data.system!r:.40}: the chat template of {name} refuses a system message ({reason}); leave it "
+                "out, and put its text into data.template"
+            ) from error
+        if problem.history:
+            raise ValueError(f"the chat template of {name} refuses its messages ({reason})") from error
+        raise ConfigError(
+            f"data.chat=true: the chat template of {name} fails on a message of the user ({reason}); mend it, or set "
+            "data.chat=false"
+        ) from error
+
+
+def check_reader(tokenizer: PreTrainedTokenizerBase, data: DataConfig) -> None:
+    """Raise `ConfigError` when the tokenizer's chat template refuses, or leaves out, what the configuration has it wrap."""
+    if not data.chat:
+        return
     if not tokenizer.chat_template:
         raise ConfigError(f"data.chat=true: {tokenizer.name_or_path} has no chat template; set data.chat=false")
-    chat = [{"role": "system", "content": data.system}] if data.system else []
-    chat.append({"role": "user", "content": message})
-    return Prompt(problem, tuple(tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)))
+    one, other = (Problem("", question, "") for question in _PROBES)
+    read = prompt(one, tokenizer, data)
+    if tokenizer.decode(read.token_ids) == tokenizer.decode(prompt(other, tokenizer, data).token_ids):
+        raise ConfigError(
+            f"data.chat=true: the chat template of {tokenizer.name_or_path} leaves the question out; mend it, or set "
+            "data.chat=false"
+        )
+    if data.system and read == prompt(one, tokenizer, replace(data, system="")):
+        raise ConfigError(
+            f"data.system={data.system!r:.40}: the chat template of {tokenizer.name_or_path} leaves it out; put its text into "
+            "data.template"
+        )
+
+
+def prompt_length(problem: Problem, tokenizers: Sequence[PreTrainedTokenizerBase], data: DataConfig) -> int:
+    """Return the tokens of the longest prompt that any of `tokenizers` makes of a problem; 0 without any."""
+    return max((len(prompt(problem, tokenizer, data).token_ids) for tokenizer in tokenizers), default=0)
 
 
 def encode(
@@ -54,8 +95,41 @@ def encode(
     prompts = [read_by_all(problem) for problem in problems]
     kept = [read for read in prompts if length(read) <= data.max_prompt_tokens]
     if prompts and not kept:
-        raise ConfigError(
-            f"data.max_prompt_tokens={data.max_prompt_tokens}: all {len(prompts)} prompts are longer; "
-            f"the shortest has {min(map(length, prompts))} tokens"
-        )
+        raise all_too_long(len(prompts), min(map(length, prompts)), data)
     return kept, len(prompts) - len(kept)
+
+
+def all_too_long(count: int, shortest: int, data: DataConfig, where: str = "") -> ConfigError:
+    """Return the refusal of `count` problems whose prompts are all too long, the shortest of `shortest` tokens."""
+    return ConfigError(
+        f"data.max_prompt_tokens={data.max_prompt_tokens}: all {count} prompts{where} are longer; the shortest has {shortest} "
+        "tokens: allow more, or give shorter problems"
+    )
+
+
+def _chat(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    chat = [{"role": role, "content": content} for role, content in messages]
+    return tuple(tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False))
+
+
+def _renders(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> bool:
+    try:
+        _chat(messages, tokenizer)
+    except TEMPLATE_ERRORS:
+        return False
+    return True
+
+
+def _beginning(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """Return the tokens of a text that goes on: with what the tokenizer puts before a text, without what it puts after one.
+
+    Raises `ConfigError` when the two cannot be told apart.
+    """
+    marked, bare = tokenizer.encode(text), tokenizer.encode(text, add_special_tokens=False)
+    for start in range(len(marked) - len(bare) + 1):
+        if marked[start : start + len(bare)] == bare:
+            return tuple(marked[: start + len(bare)])
+    raise ConfigError(
+        f"data.chat=false: {tokenizer.name_or_path} changes the tokens of a text when it adds its special ones; set "
+        "data.chat=true, or mend the tokenizer's post-processor"
+    )

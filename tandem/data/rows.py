@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from tandem.config import DataConfig
-from tandem.rollout import Problem
+from tandem.config import ConfigError, DataConfig
+from tandem.data.fields import lookup, text_of
+from tandem.data.messages import read_messages
+from tandem.rollout import Message, Problem
 
 
 class Rows(Protocol):
@@ -32,13 +34,42 @@ class Rows(Protocol):
 
 
 def problem_of(record: Mapping[str, object], data: DataConfig) -> Problem:
-    """The problem that a row describes; raises `ValueError` saying what is wrong with it.
+    """Return the problem that a row describes.
 
-    Its id is a hash of the question, white space aside: the same question is the same problem, whatever it is stored in.
+    The question is a text, or a list of messages whose last one asks it. The problem's id is a hash of the question, white
+    space aside: the same question is the same problem, whatever it is stored in. What was said before it belongs to it; a
+    system message does not.
+
+    Raises `ValueError` saying what is wrong with the row, and `ConfigError` when the configuration contradicts it.
     """
-    question = _text(record, data.question_field, "data.question_field", numbers=False)
-    answer = _text(record, data.answer_field, "data.answer_field", numbers=True)
-    return Problem(id=question_id(hash64(" ".join(question.split()))), question=question, answer=answer)
+    asked = lookup(record, data.question_field, "data.question_field")
+    history: list[Message] = []
+    if isinstance(asked, list):
+        *history, (_, question) = read_messages(asked, data.question_field)
+        _check_messages(history, data)
+    else:
+        question = text_of(asked, f"field {data.question_field!r}")
+    answer = text_of(lookup(record, data.answer_field, "data.answer_field"), f"field {data.answer_field!r}", numbers=True)
+    return Problem(question_id(_digest(history, question)), question, answer, tuple(history))
+
+
+def _check_messages(history: Sequence[Message], data: DataConfig) -> None:
+    """Raise `ConfigError` when prompts that are lists of messages contradict the configuration."""
+    if not data.chat:
+        raise ConfigError(
+            f"data.chat=false: field {data.question_field!r} holds messages, which take a chat template; set data.chat=true, "
+            "or name a field of text with data.question_field"
+        )
+    if data.system and history and history[0][0] == "system":
+        raise ConfigError(
+            f"data.system={data.system!r:.40}: the messages of field {data.question_field!r} have a system message of their "
+            "own; leave data.system out"
+        )
+
+
+def _digest(history: Sequence[Message], question: str) -> int:
+    said = [f"{role}: {content}" for role, content in history if role != "system"]
+    return hash64(" ".join("\n".join([*said, question]).split()))
 
 
 def question_id(digest: int) -> str:
@@ -49,17 +80,3 @@ def question_id(digest: int) -> str:
 def hash64(text: str) -> int:
     """A hash of `text` that is the same in every process, of 64 bits."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
-
-
-def _text(record: Mapping[str, object], field: str, key: str, numbers: bool) -> str:
-    """The non-empty text of a field; where `numbers` are allowed they become text."""
-    if field not in record:
-        raise ValueError(f"no field {field!r} ({key}); it has {', '.join(map(repr, record)) or 'none'}")
-    value = record[field]
-    if numbers and isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
-    if value is None or (isinstance(value, str) and not value.strip()):
-        raise ValueError(f"field {field!r} is empty")
-    if not isinstance(value, str):
-        raise ValueError(f"field {field!r} is not text{' or a number' * numbers}: {value!r:.40}")
-    return value.strip()

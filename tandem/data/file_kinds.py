@@ -1,0 +1,119 @@
+"""What a file is, by how it begins, where it is not what the configuration takes it for: one message instead of one a line."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from pathlib import Path
+
+from tandem.config import ConfigError, DataConfig
+
+HEAD = 1 << 16
+"""How many bytes of a file are looked at."""
+PARQUET_MAGIC = b"PAR1"
+WANTED = {"jsonl": "name a file with one JSON object a line", "parquet": "name a Parquet file"}
+"""What to do about a file that cannot be used, by `data.source`."""
+
+_MAGIC = (
+    (b"\x1f\x8b", "compressed with gzip", "unpack it with gunzip"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it with unzstd"),
+    (b"BZh", "compressed with bzip2", "unpack it with bunzip2"),
+    (b"\xfd7zXZ\x00", "compressed with xz", "unpack it with unxz"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it"),
+    (b"PK\x03\x04", "a zip archive or a spreadsheet", "unpack it, or export its table as one JSON object a line"),
+    (b"ARROW1", "an Arrow file", "write it as Parquet, and set data.source=parquet"),
+    (b"version https://git-lfs", "a pointer to a file that Git LFS keeps, not the file", "fetch it with `git lfs pull`"),
+    (codecs.BOM_UTF32_LE, "text in UTF-32", "convert it to UTF-8 with `iconv -f UTF-32 -t UTF-8`"),
+    (codecs.BOM_UTF32_BE, "text in UTF-32", "convert it to UTF-8 with `iconv -f UTF-32 -t UTF-8`"),
+    (codecs.BOM_UTF16_LE, "text in UTF-16", "convert it to UTF-8 with `iconv -f UTF-16 -t UTF-8`"),
+    (codecs.BOM_UTF16_BE, "text in UTF-16", "convert it to UTF-8 with `iconv -f UTF-16 -t UTF-8`"),
+    (b'{\x00"\x00', "text in UTF-16", "convert it to UTF-8 with `iconv -f UTF-16LE -t UTF-8`"),
+    (b'\x00{\x00"', "text in UTF-16", "convert it to UTF-8 with `iconv -f UTF-16BE -t UTF-8`"),
+)
+"""How files begin that hold data in another form, what they are, and what to do about it."""
+_LINES = "write one object a line"
+
+
+def check_kind(path: str, key: str, data: DataConfig) -> None:
+    """Raise `ConfigError` unless the file at `path`, which the setting `key` names, can be of the kind that `data.source` says.
+
+    A file of no kind that is known here passes.
+    """
+    wanted = WANTED[data.source]
+    if not path:
+        raise ConfigError(f"{key} is empty: {wanted}")
+    try:
+        if not Path(path).exists():
+            raise ConfigError(f"{key}={path}: there is no such file; {wanted}")
+        if Path(path).is_dir():
+            raise ConfigError(f"{key}={path}: it is a folder; {wanted}, or set data.source=hub for a folder of data files")
+        if not Path(path).is_file():
+            raise ConfigError(f"{key}={path}: it is no regular file, which could be read again; {wanted}")
+        with open(path, "rb") as file:
+            head = file.read(HEAD)
+    except OSError as error:
+        raise ConfigError(f"{key}={path}: it cannot be read ({error.strerror}); {wanted}") from error
+    if found := _parquet_fault(head, data) if data.source == "parquet" else _lines_fault(head, data):
+        what, remedy = found
+        raise ConfigError(f"{key}={path}: it is {what}; {remedy}")
+
+
+def _parquet_fault(head: bytes, data: DataConfig) -> tuple[str, str] | None:
+    """What a file that is to be Parquet is instead, and the remedy; None: nothing speaks against it."""
+    if head.startswith(PARQUET_MAGIC):
+        return None
+    if head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
+        return "a file of JSON", "set data.source=jsonl"
+    return _magic(head) or _text_table(head, data) or ("no Parquet file", WANTED["parquet"])
+
+
+def _lines_fault(head: bytes, data: DataConfig) -> tuple[str, str] | None:
+    """What a file that is to hold a JSON object a line is instead, and the remedy; None: nothing speaks against it."""
+    if head.startswith(PARQUET_MAGIC):
+        return "a Parquet file", "set data.source=parquet"
+    return _magic(head) or _one_document(head) or _text_table(head, data)
+
+
+def _magic(head: bytes) -> tuple[str, str] | None:
+    for magic, what, remedy in _MAGIC:
+        if head.startswith(magic):
+            return what, remedy
+    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    if not text and len(head) < HEAD:
+        return "empty", "give problems"
+    if text[:14].lower().startswith((b"<!doctype html", b"<html")):
+        return "a web page", "download the file itself"
+    if b"\0" in head:
+        return "no text", "convert it to one JSON object a line"
+    return None
+
+
+def _one_document(head: bytes) -> tuple[str, str] | None:
+    """What a file is that holds one JSON value over many lines, or an array of all rows, and the remedy."""
+    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    if re.match(rb"\[\s*(\{|\Z)", text) and not _is_line_of_many(text):
+        return "one JSON array, not an object a line", f"{_LINES}, as `jq -c '.[]'` does"
+    if re.match(rb"\{[ \t\r]*\n\s*\"", text):
+        return "JSON whose objects spread over lines", f"{_LINES}, as `jq -c .` does, or `jq -c '.NAME[]'` for a list inside"
+    return None
+
+
+def _is_line_of_many(text: bytes) -> bool:
+    """Whether `text` begins with a whole JSON value on a line of its own, after which others follow."""
+    first, _, rest = text.partition(b"\n")
+    try:
+        json.loads(first)
+    except (ValueError, RecursionError):
+        return False
+    return bool(rest.strip())
+
+
+def _text_table(head: bytes, data: DataConfig) -> tuple[str, str] | None:
+    """What a file is whose first line is a header that names the question's column, and the remedy."""
+    first = head.removeprefix(codecs.BOM_UTF8).partition(b"\n")[0].decode(errors="replace")
+    for separator, kind in ((",", "csv"), ("\t", "tsv")):
+        cells = [cell.strip().strip('"') for cell in first.split(separator)]
+        if len(cells) > 1 and data.question_field in cells:
+            return f"a {kind.upper()} table", f"put it into a folder as train.{kind}, and set data.source=hub data.path=FOLDER"
+    return None
