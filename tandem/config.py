@@ -208,7 +208,8 @@ class JudgeConfig:
     memory_gib: float = 2.0
     """address space of one worker"""
     answer_pattern: str = ""
-    """a regular expression whose first group is the final answer; empty: the last \\boxed{}, else "the answer is" or ####"""
+    """a regular expression whose first group is the final answer; empty: the last \\boxed{}, else the last statement such as
+    "the answer is", `Final Answer:` or ####"""
 
 
 @dataclass

@@ -3,9 +3,10 @@ r"""Where a text states its final answer.
 Only an explicit mark counts, and no number is guessed from text that marks none. Without a pattern of the task's own the marks
 are, in this order:
 
-1. the last `\boxed{...}` or `\fbox{...}`; where that is empty or never closed, the text states no answer;
-2. the last of `####` at the head of a line and "the answer is" (or "the final answer is", or any one word more), up to the end
-   of the line or the sentence, or what stands in display mathematics right behind it.
+1. the last `\boxed{...}`, with those that "and", "or" or a comma joins to it; where it is empty or never closed, the text
+   states no answer;
+2. the last statement in words: "The answer is ...", `Final Answer: ...`, `#### ...`, `<answer>...</answer>` and their like
+   (`tandem.verify.statements`).
 
 What a model thinks, between `<think>` and `</think>`, is not part of the text. Every search is linear in its length.
 """
@@ -15,23 +16,26 @@ from __future__ import annotations
 import re
 from collections import deque
 
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+from tandem.verify.statements import stated_answer, without_reason
+
+_BOX = re.compile(r"\\(?:begin)?(?:boxed|fbox|framebox)(?![A-Za-z])[ \t]*(?:\s*(\{))?")
+r"""Opens a box; `\beginboxed{` is a slip of some models. Without a brace the box holds what stands right behind it."""
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 """A brace that groups, or an escape to step over: `\\{` is a printed brace and groups nothing."""
-_STATEMENT = re.compile(
-    r"^[ \t]{0,3}\#\#\#\#(?!\#)[ \t]*"  # GSM8K's
-    r"|\bthe\s{1,9}(?:[a-z]{1,20}\s{1,9})?answer\s{1,9}is\b(?!\s{1,9}not\b)[ \t]{0,9}:?\s*",
-    re.IGNORECASE | re.MULTILINE | re.ASCII,
-)
-_DISPLAY = {"$$": "$$", "\\[": "\\]"}
-_END = re.compile(r"\n|\.(?=[\s*\"]|\Z)|[!?](?=[ \t*\"]{0,9}(?:\n|\Z))")
-"""Where a statement ends: with its line, or with its sentence. The point in 3.5 ends none, nor does the factorial in 5! + 1."""
-_EMPHASIS = ' \t\r\n*_"'
-_THINK = re.compile(r"<think>|</think>")
+_BARE_END = re.compile(r"\\[)\]]|\\.|[{}]|[\s$<]|\Z", re.DOTALL)
+"""Where the contents of a box without braces may end: at white space and with the mathematics."""
+_JOINT = re.compile(r"(?:[\s$;*{}]|\\[()\[\],;: ]|\\q?quad|,|and|or|\\text\s?\{|\\(?:land|lor|vee|wedge))*")
+_JOINS = re.compile(r",|and|or|land|vee|wedge")
+_JOINT_CHARS = 60
+"""Boxes that stand further apart are not joined."""
+_MOST_BOXES = 50
+"""More of them are not joined."""
+_THINK = re.compile(r"<(/?)(?:seed:)?think(?:ing)?>")
+_OPENING = re.compile(_THINK.pattern + r"\s*\Z")
 
 
-def compile_pattern(answer_pattern: str) -> re.Pattern[str] | None:
-    """A task's `judge.answer_pattern`, compiled; None when it is empty, which means the marks above.
+def compile_pattern(answer_pattern: str, key: str = "judge.answer_pattern") -> re.Pattern[str] | None:
+    """Compile a task's own pattern, which the setting `key` holds; None when it is empty, which means the marks above.
 
     Raises `ValueError` when it is not a regular expression or has no group to hold the answer.
     """
@@ -40,33 +44,37 @@ def compile_pattern(answer_pattern: str) -> re.Pattern[str] | None:
     try:
         pattern = re.compile(answer_pattern)
     except re.error as error:
-        raise ValueError(f"judge.answer_pattern={answer_pattern!r} is not a regular expression: {error}") from error
+        raise ValueError(f"{key}={answer_pattern!r} is not a regular expression: {error}") from error
     if not pattern.groups:
-        raise ValueError(f"judge.answer_pattern={answer_pattern!r} has no group: put parentheses around the answer")
+        raise ValueError(f"{key}={answer_pattern!r} has no group: put parentheses around the answer")
     return pattern
 
 
 def final_answer(text: str, pattern: re.Pattern[str] | None = None) -> str | None:
-    """The final answer that `text` states, stripped, or None if it states none.
+    """Return the final answer that `text` states, stripped, or None if it states none.
 
     With a `pattern` it is the first group of the pattern's last match, otherwise what stands at the mark that counts. Where
     that is empty the text states no answer: an earlier mark does not stand in for it.
     """
     text = without_thinking(text)
     if pattern is not None:
-        match = _last_match(pattern, text)
-        answer = match.group(1) if match else None
-    elif box := _last_match(_BOX, text):
-        answer = _in_braces(text, box.end())
-    elif statement := _last_match(_STATEMENT, text):
-        answer = _stated(text, statement.end())
+        matches = deque(pattern.finditer(text), maxlen=1)
+        answer = matches[0].group(1) if matches else None
+    elif boxes := deque(_BOX.finditer(text), maxlen=_MOST_BOXES):
+        answer = _in_boxes(text, boxes)
     else:
-        answer = None
+        answer = stated_answer(text)
     return (answer or "").strip() or None
 
 
+def marks_answer(text: str) -> bool:
+    """Return whether `text` holds a mark of a final answer, even one that states none."""
+    text = without_thinking(text)
+    return bool(_BOX.search(text)) or stated_answer(text) is not None
+
+
 def without_thinking(text: str) -> str:
-    """`text` without what stands between `<think>` and `</think>`.
+    """Return `text` without what stands between `<think>` and `</think>`.
 
     Behind a `<think>` that is never closed there is only thinking. In front of a `</think>` that was never opened there is only
     thinking too: a chat template may have opened it in the prompt.
@@ -74,7 +82,7 @@ def without_thinking(text: str) -> str:
     said: list[str] = []
     start, thinking = 0, False
     for tag in _THINK.finditer(text):
-        closes = tag.group() == "</think>"
+        closes = bool(tag[1])
         if closes and not thinking:
             said.clear()
         elif not closes and not thinking:
@@ -85,25 +93,38 @@ def without_thinking(text: str) -> str:
     return "\n".join(said)
 
 
-def _last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    matches = deque(pattern.finditer(text), maxlen=1)
-    return matches[0] if matches else None
+def opened_thinking(prompt: str) -> str:
+    """Return the `<think>` with which `prompt` ends, so that what follows is thinking until it is closed; else ""."""
+    tag = _OPENING.search(prompt)
+    return tag.group() if tag and not tag[1] else ""
 
 
-def _in_braces(text: str, start: int) -> str | None:
-    """What stands between a brace that opened just before `start` and the one that closes it."""
-    depth = 1
-    for brace in _BRACE.finditer(text, start):
-        depth += {"{": 1, "}": -1}.get(brace.group(), 0)
-        if depth == 0:
-            return text[start : brace.start()]
+def _in_boxes(text: str, boxes: deque[re.Match[str]]) -> str | None:
+    """What the last of `boxes` holds, after what those hold that are joined to it: `\\boxed{1}$ and $\\boxed{2}` is `1, 2`."""
+    answers: list[str] = []
+    start = None
+    for box in reversed(boxes):
+        end = _end_of(text, box)
+        if end is None or (start is not None and not _joins(text, end, start)):
+            break
+        answers.insert(0, without_reason(text[box.end() : end]).strip())
+        start = box.start()
+    return ", ".join(dict.fromkeys(answers))
+
+
+def _joins(text: str, end: int, start: int) -> bool:
+    """Whether what stands between a box that ends at `end` and another that begins at `start` joins them."""
+    between = text[end:start] if 0 <= start - end <= _JOINT_CHARS else "no joint"
+    return bool(_JOINS.search(between) and _JOINT.fullmatch(between))
+
+
+def _end_of(text: str, box: re.Match[str]) -> int | None:
+    """Where the contents of `box` end; None if its brace is never closed."""
+    depth = 1 if box[1] else 0
+    for part in (_BRACE if box[1] else _BARE_END).finditer(text, box.end()):
+        depth += {"{": 1, "}": -1}.get(part.group(), 0)
+        if box[1] and depth == 0:
+            return part.start()
+        if not box[1] and (depth < 0 or (depth == 0 and not re.match(r"\\[^)\]]|[{}]", part.group()))):
+            return part.start()
     return None
-
-
-def _stated(text: str, start: int) -> str | None:
-    """What a statement that begins at `start` says, without emphasis and the punctuation behind it."""
-    if closing := _DISPLAY.get(text[start : start + 2]):
-        stop = text.find(closing, start + 2)
-        return text[start + 2 : stop] if stop >= 0 else None
-    end = _END.search(text, start)
-    return text[start : end.start() if end else len(text)].lstrip(_EMPHASIS).rstrip(_EMPHASIS + ".,;:")

@@ -1,0 +1,199 @@
+r"""Final answers that a text states in words: "The answer is 5", `**Final Answer:** 5`, `#### 5`, `<answer>5</answer>`.
+
+A statement is a noun ("answer", in some languages; "the correct option") that is followed by a verb, a colon or the end of a
+heading. It reaches to the end of its line or sentence, or of the display mathematics in it. Its reasons ("since ...", "which
+...") and what only changes its looks are left out.
+
+This runs on untrusted text. The nouns are found in one pass; around each, patterns look at no more than `_NEAR` characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_NEAR = 100
+"""Characters around a noun that decide whether it marks an answer."""
+_LONGEST = 2000
+"""Longer statements are cut off: nobody reads such an answer."""
+
+_ROOTS = {
+    **dict.fromkeys(("nswer", "NSWER", "inal result", "inal Result", "ption", "hoice"), 1),
+    **dict.fromkeys(("Ans", "ANS", "####", "答案", "正解", "答え", "답"), 0),
+    **dict.fromkeys(("ntwort", "éponse", "espuesta", "esposta", "isposta", "твет", "áp án", "áp số"), 1),
+}
+"""What every noun contains, and how many characters of the noun stand in front of that: a search for these is fast."""
+_NOUN = re.compile(
+    r"(?P<tag>(?<=<)answer>)|(?P<hashes>(?<!#)####(?!#))"
+    r"|(?P<other>答案|正解は?|答え|정?답|[Rr]éponse|[Rr]espuesta|[Rr]esposta|[Rr]isposta|Antwort|[Оо]твет|[Đđ]áp (?:án|số))"
+    r"|(?P<choice>(?<![A-Za-z])(?:[Oo]ption|[Cc]hoice)(?![A-Za-z]))"
+    r"|(?<![A-Za-z])(?:[Aa]nswers?|ANSWERS?|Ans|ANS|[Ff]inal\s[Rr]esult)(?![A-Za-z])"
+)
+_LOOKS = r"(?:[*_`}\s]|</?[a-z]{1,8}>)"
+"""What only changes the looks of a mark: bold, code, a closing brace of `\\textbf{`, tags."""
+_VERB = re.compile(
+    r"(?:\s+(?:to|for|of)\s[^.:;!?\n]{1,60}?)?[*_]{0,3}\s+(?:(?:also|then|thus|therefore|hence|now|simply)\s+)?"
+    r"(?:(?:is|are|was|(?:would|will|should|must|has\sto)\s+be|(?:comes\s(?:out\s)?|turns\sout\s)to(?:\sbe)?|becomes|equals?)"
+    r"(?![A-Za-z])|=)"
+    r"(?!\s+(?:not|never)\b|n't|\s+(?:correct|right|wrong|incorrect|verified|confirmed|consistent|reasonable|valid|clear)\s*[.,!\n])",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(rf"{_LOOKS}{{0,6}}(?:[:：=]|->|→|⇒|—|–)|\s*(?=\$|\\[(\[])")
+_HEADING = re.compile(r"[*_`}: ]{0,6}(?:</?[a-z]{1,8}>)?[ \t]*\r?\n")
+_OTHER_VERB = re.compile(
+    rf"(?:\s(?:finale?|correcte?|correcta|correta|corretta))?(?:{_LOOKS}{{0,6}}[:：=—–-]"
+    r"|\s(?:est|es|é|è|ist|lautet|là|равен|равна)(?!\w)(?!\s(?:nicht|no|не)\b)|\s?(?:应该|应)?(?:是|为|等于)|[はは은는])"
+)
+_LEADING_WORDS = (
+    r"so|thus|therefore|hence|and|the|my|our|your|this|a|final|correct|right|short|simplified|exact|numeric(?:al)?|required"
+    r"|desired|model|step|\d{1,3}"
+)
+_LEADING = re.compile(rf"(?:^|[.!?:;>])(?:[^\w\n]|</?[a-z]{{1,8}}>|\\[a-z]{{4,7}}\s?\{{|\b(?:{_LEADING_WORDS})\b)*$", re.I)
+"""What may stand in a line or sentence in front of a label."""
+_FINAL = re.compile(r"\bfinal\W{0,3}$|\b(?:is|be)\W{1,3}$", re.IGNORECASE)
+"""In front of a label in the middle of a sentence; "is": "my answer is ANSWER: 5"."""
+_ARTICLE = re.compile(
+    r"\b(?:the|my|our|your|this|final|correct|so|thus|therefore|hence)\s{1,9}(?:[\w-]{1,20}\s{1,9}){0,2}$", re.I
+)
+_CONDITION = re.compile(r"\b(?:if|whether|suppose|assume|assuming|unless)\s{1,9}(?:the|my|our|your|this)\s[^.]{0,40}$", re.I)
+_ADJECTIVE = re.compile(r"\b(?:correct|right|best)\s{1,9}$", re.IGNORECASE)
+
+_INTRODUCTION = re.compile(
+    r"\s{0,3}\}?(?:[\s*_`\":=：“>]|</?[a-z]{1,8}>|\\text[a-z]{0,2}\{\s*\}"
+    r"|\b(?:therefore|thus|hence|then|simply|just|indeed|exactly|approximately|equal\sto|given\sby|that)\b[,:]?)*+",
+    re.IGNORECASE,
+)
+"""What stands between the mark and the answer."""
+_STOP = re.compile(
+    r"\$\$|\\\[|(?:\\[^\[])+|[{}]"
+    r"|\n|[。！]|(?<![AaPp]\.[Mm])\.(?=\$?[\s*\")]|\$?\Z)|[!?](?=[ \t*\"]{0,9}(?:\n|\Z))|</\w|<br|<\|",
+)
+"""Where a statement may end, and what to step over. The point in 3.5 ends none, nor does the factorial in 5! + 1."""
+_DISPLAY = {"$$": "$$", "\\[": "\\]"}
+_REASON = re.compile(
+    r"\s{0,3}[,;:(—–]?\s{0,3}(?:\\text[a-z]{0,2}\s?\{\s?)?[,(]?\s?\b(?:since|because|which|due\sto|given\sthat|I\shope|in\stotal"
+    r"|altogether)\b"
+    r"|\s{0,3}(?:[,;(—–]|\s-)\s{0,3}(?:\b(?:as|so|where|not|hence|thus|therefore|meaning|that\sis|respectively|(?:rounded|correct)"
+    r"\sto|or\s(?:about|approximately|roughly)|or\s(?=\\?approx))\b|i\.e\.)"
+    r"|[，,]?(?:因为|因此|所以|其中)|です|である|입니다|이다|이에요",
+    re.IGNORECASE,
+)
+"""Where the reasons of an answer begin."""
+_BOLD = re.compile(r"(?<![\w)\]}*])\*\*([^*\n]+)\*\*(?![\w*])")
+_PREDICATE = re.compile(
+    r"[A-Za-z][a-z]+\b(?P<subject>.*?)\s(?:is|are|equals)\s(?P<predicate>[-+−]?\s?[\d.$\\(\[{£€].*)", re.DOTALL
+)
+_ANOTHER_VERB = re.compile(r"\s(?:is|are|equals)\s")
+_ORNAMENTS = " \t\r\n*_`\"'“”.,;:✅✓✔☑🎉■□∎\ufe0f"
+_TIME = re.compile(r"[ap]\.m\Z", re.IGNORECASE)
+_WORDS_ONLY = re.compile(r"[ \t]*(?:[A-Z][A-Za-z ]{3,60}:?|Step\s\d.{0,80})[ \t*]*\n\s*\S")
+"""Behind `####`: a heading of words with text below it."""
+
+
+def stated_answer(text: str) -> str | None:
+    """Return what the last statement in `text` says, perhaps nothing (""), or None where no statement is made."""
+    for noun in _nouns(text):
+        if noun["tag"]:
+            return _tagged(text, noun.end())
+        start = _start(text, noun)
+        if start is not None:
+            return _stated(text, start)
+    return None
+
+
+def without_reason(answer: str) -> str:
+    """Return `answer` up to where its reasons begin: `5, since 2+3=5` is `5`."""
+    reason = _REASON.search(answer)
+    head = answer[: reason.start()] if reason else ""
+    return head if head.strip() and head.count("{") == head.count("}") else answer
+
+
+def _nouns(text: str) -> Iterator[re.Match[str]]:
+    """The nouns in `text`, the last one first."""
+    places = {root: place for root in _ROOTS if (place := text.rfind(root)) >= 0}
+    while places:
+        root = max(places, key=lambda root: places[root])
+        place = places.pop(root)
+        if noun := _NOUN.match(text, max(0, place - _ROOTS[root])):
+            yield noun
+        if (before := text.rfind(root, 0, place)) >= 0:
+            places[root] = before
+
+
+def _start(text: str, noun: re.Match[str]) -> int | None:
+    """Where the statement begins that `noun` makes, or None if it makes none."""
+    end = noun.end()
+    if noun["other"]:
+        verb = _OTHER_VERB.match(text, end)
+        return verb.end() if verb else None
+    before = text[max(0, noun.start() - _NEAR) : noun.start()]
+    whole_line = len(before) < _NEAR or "\n" in before
+    before = ("" if whole_line else "x ") + before.rpartition("\n")[2]
+    if noun["hashes"]:
+        return None if len(before) > 3 or before.strip(" \t") or _WORDS_ONLY.match(text, end) else end
+    before = before.replace("*", "").replace("_", " ")
+    verb = _VERB.match(text, end, end + _NEAR)
+    if noun["choice"]:
+        return verb.end() if verb and _ADJECTIVE.search(before) else None
+    if verb:
+        marks = not _CONDITION.search(before) and (_ARTICLE.search(before) or _LEADING.search(before))
+        return verb.end() if marks else None
+    if label := _LABEL.match(text, end, end + _NEAR):
+        return label.end() if _LEADING.search(before) or _FINAL.search(before) else None
+    if heading := _HEADING.match(text, end, end + _NEAR):
+        return heading.end() if _LEADING.match(before) else None
+    return None
+
+
+def _tagged(text: str, start: int) -> str:
+    """What stands between `<answer>`, which ends at `start`, and its closing tag; nothing if there is none."""
+    stop = text.find("</answer>", start)
+    return without_reason(_plain(text[start:stop])) if stop >= 0 else ""
+
+
+def _stated(text: str, start: int) -> str:
+    """What a statement says whose mark ends at `start`."""
+    introduction = _INTRODUCTION.match(text, start, start + _LONGEST)
+    if introduction:  # but for the marks of bold, whose other half may stand within the answer
+        start += len(introduction.group().rstrip("*"))
+    end = _end(text, start)
+    if end is None:
+        return ""
+    said = text[start:end].strip()
+    for opening, closing in _DISPLAY.items():
+        inside = said.rstrip(_ORNAMENTS).removeprefix(opening).removesuffix(closing)
+        if len(inside) == len(said.rstrip(_ORNAMENTS)) - 4 and opening not in inside:
+            return _plain(inside)
+    said = _plain(without_reason(said))
+    sentence = _PREDICATE.fullmatch(said)
+    if sentence and not _ANOTHER_VERB.search(sentence["subject"]) and not _ANOTHER_VERB.search(sentence["predicate"]):
+        return sentence["predicate"]
+    return said
+
+
+def _end(text: str, start: int) -> int | None:
+    """Where the statement that begins at `start` ends; None if display mathematics in it is never closed."""
+    depth, beyond = 0, start
+    limit = min(len(text), start + _LONGEST)
+    for stop in _STOP.finditer(text, start, limit):
+        if stop.start() < beyond:
+            continue
+        part = stop.group()
+        if part in _DISPLAY:
+            closed = text.find(_DISPLAY[part], stop.end(), limit)
+            if closed < 0:
+                return None
+            beyond = closed + 2
+        elif part in "{}":
+            depth += 1 if part == "{" else -1
+            if depth < 0:
+                return stop.start()
+        elif not part.startswith("\\"):
+            return stop.end() + (text[stop.end() : stop.end() + 1] == "$") if part == "." else stop.start()
+    return limit
+
+
+def _plain(answer: str) -> str:
+    """`answer` without emphasis, ornaments and the punctuation behind it."""
+    answer = _BOLD.sub(r"\1", answer).lstrip(' \t\r\n*_`"“').rstrip(_ORNAMENTS)
+    return f"{answer}." if _TIME.search(answer) else answer

@@ -1,0 +1,292 @@
+"""Where a text states its final answer."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tandem.verify.extract import compile_pattern, final_answer, opened_thinking
+from tandem.verify.pool import VerifierPool
+
+
+def boxed(answer: str) -> str:
+    return f"The answer is $\\boxed{{{answer}}}$."
+
+
+unboxed = st.text(alphabet="ab1 +^_{}$\\\n", max_size=20)
+content = st.recursive(
+    st.one_of(st.text(alphabet="xy12 +^_,.", max_size=6), st.sampled_from(["\\{", "\\}", "\\\\", "\\pi "])),
+    lambda inner: st.one_of(
+        st.tuples(inner, inner).map("".join),
+        inner.map(lambda text: f"{{{text}}}"),
+        st.tuples(inner, inner).map(lambda pair: f"\\frac{{{pair[0]}}}{{{pair[1]}}}"),
+    ),
+    max_leaves=12,
+)
+
+
+@given(before=st.lists(st.one_of(unboxed, content.map(boxed), st.just("\\boxed{")), max_size=3), content=content, after=unboxed)
+def test_the_answer_is_the_last_box_with_its_braces_balanced(before: list[str], content: str, after: str) -> None:
+    assert final_answer("".join(before) + f"\\boxed{{{content}}}" + after) == (content.strip() or None)
+
+
+@given(before=unboxed, content=content)
+def test_an_unclosed_last_box_states_no_answer(before: str, content: str) -> None:
+    assert final_answer(before + boxed("7") + "\\boxed{" + content) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "It is 42.",
+        "The answer is not 42.",
+        "The answer is",
+        "#### ",
+        "\\boxed{}",
+        "\\boxed{ \n}",
+        "\\boxed{42",
+        "\\boxed",
+        "$\\boxed$",
+        "\\boxed ",
+        "the answer isn't 41",
+        "What is the answer?",
+        "whether the answer is 7",
+        "I think the result equals $x^2$.",
+        "We check the answer: 2+3=5.",
+        "Answer - 5",
+        "<answer>5",
+        "<answer></answer>",
+        "Therefore, the total is 18.",
+        "Thus, the number is **73**.",
+        "The options are A and B.",
+    ],
+)
+def test_no_answer_is_guessed(text: str) -> None:
+    assert final_answer(text) is None
+
+
+def test_a_task_may_name_its_own_pattern() -> None:
+    pattern = compile_pattern(r"####\s*(\S*)")
+    assert final_answer("#### 3\nno, \\boxed{4}: #### 5 \n", pattern) == "5"
+    assert final_answer("#### 3\nno: ####", pattern) is None
+    assert final_answer(boxed("4"), pattern) is None
+
+
+@pytest.mark.parametrize("pattern", ["(", "answer: .*"])
+def test_an_unusable_pattern_is_named(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"judge\.answer_pattern"):
+        VerifierPool(1, 1.0, 1.0, pattern)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("so \\fbox{3}", "3"),
+        ("\\boxed{1} so \\fbox{2}", "2"),
+        ("\\boxed{1}, that is, the answer is 2.\n#### 3", "1"),
+        ("The answer is 42.", "42"),
+        ("The final answer is $\\frac12$. I hope it is correct.", "$\\frac12$"),
+        ("**The answer is:** 3.5 cm. Done", "3.5 cm"),
+        ("the correct answer is (B)", "(B)"),
+        ("The answer is\n$$\n5\n$$\nas was to be shown", "5"),
+        ("The answer is 4. No, the answer is 5!", "5"),
+        ("The answer is 5! + 1", "5! + 1"),
+        ("2 + 3 = 5\n#### 5", "5"),
+        ("#### Conclusion\nThe answer is 5.", "5"),
+        ("The answer is between 3 and 5.\n#### 4\n", "4"),
+    ],
+)
+def test_what_counts_as_a_mark(text: str, answer: str) -> None:
+    assert final_answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("The answer is **73** apples.", "73 apples"),
+        ("The answer is 5, since 2+3=5.", "5"),
+        ("Thus, the number is **73**.\n\n---\n\n✅ Final Answer: **73**", "73"),
+        ("**Final Answer:** 73", "73"),
+        ("**Final Answer**\n73", "73"),
+        ("\\boxed5", "5"),
+        ("\\boxed 5", "5"),
+        ("<answer>73</answer>", "73"),
+        ("$\\boxed 5$ is", "5"),
+        ("$\\boxed\\frac{1}{2}$.", "\\frac{1}{2}"),
+        ("\\boxed12.", "12."),
+        ("\\boxed 12, so", "12,"),
+        ("\\(\\boxed5\\)", "5"),
+        ("$\\boxed{\\boxed{5}}$", "5"),
+        ("Therefore the answer is +7", "+7"),
+        ("The final answer is: $\\boxed{5}$. I hope it is correct.", "5"),
+        ("Final Answer: The final answer is $[2,5)$. I hope it is correct.", "$[2,5)$"),
+        ("Final Answer: The largest $n$ is 34.", "34"),
+        ("Final Answer: The volume of $ABCDEFGH$ is 120. I hope it is correct.", "120"),
+        ("Final Answer: The maximum number of points that could be in the domain of $f(x)$ is 19. <|im_start|>user", "19"),
+        ("Answer \\[ 9 \\]", "9"),
+        ("Answer $ 9 $", "$ 9 $"),
+        ("Answer $$ 9 $$", "9"),
+        ("Answer \\( 9 \\)", "\\( 9 \\)"),
+        ("Answer \\[ \n 9 \n \\]", "9"),
+        ("\\[ \\boxed{-2} \\quad \\text{and} \\quad \\boxed{1}. \\]", "-2, 1"),
+        ("The answer is therefore 5.", "5"),
+        ("Therefore, the answer is equal to 5.", "5"),
+        ("the answer equals 5", "5"),
+        ("So the answer would be 5.", "5"),
+        ("ANSWER: 42", "42"),
+        ("**Final answer:**\n\nANSWER: 42", "42"),
+        ("This is a multi-line answer: below\n\nMy answer is ANSWER: 42", "42"),
+        ("ANSWER IS 42", "42"),
+        ("Answer -> 5", "5"),
+        ("The answer is 41, not 42.", "41"),
+        ("The answer is 42 because geometry proves it", "42"),
+        ("The answer is $$42$$", "42"),
+        ("The answer is $$5$$ or $$6$$.", "$$5$$ or $$6$$"),
+        ("### Final Answer\n\n73", "73"),
+        ("## Answer:\n73", "73"),
+        ("#### Final Answer: 73", "73"),
+        ("#### **73**", "73"),
+        ("\\textbf{Answer:} 5", "5"),
+        ("\\textbf{Answer: 5}", "5"),
+        ("\\text{Final Answer: } 5", "5"),
+        ("<b>Answer:</b> 5", "5"),
+        ("The answer is 5.\n\n#### Verification\n2+3=5.", "5"),
+        ("The answer is 5. I hope this answer is clear.", "5"),
+        ("The answer is 5. I am sure the answer is correct.", "5"),
+        ("答案是5。", "5"),
+        ("因此，答案为 $5$，因为2+3=5。", "$5$"),
+        ("最终答案：5", "5"),
+        ("La réponse est 5.", "5"),
+        ("La respuesta es 5.", "5"),
+        ("Ответ: 5.", "5"),
+        ("Die Antwort ist 5.", "5"),
+        ("答えは5です。", "5"),
+        ("정답은 5입니다.", "5"),
+        ("The answer is $x=5.$ Then more.", "$x=5.$"),
+        ("The correct option is (B).", "(B)"),
+        ("The correct answer is option B.", "option B"),
+        ("The answer is 6:00 p.m.", "6:00 p.m."),
+        ("The answer to the question is 5.", "5"),
+        ("Answer = 5", "5"),
+        ("Answer: 5 ✅", "5"),
+        ("**Answer**: $\\frac12$", "$\\frac12$"),
+        ("`Answer: 5`", "5"),
+        ("> **Answer:** 5", "5"),
+        ("- Answer: -5", "-5"),
+        ("* **Final Answer:** -5", "-5"),
+        ("Answers: 1, 2", "1, 2"),
+        ("The answers are 1 and 2.", "1 and 2"),
+        ("Step 4: Final Answer: 73", "73"),
+        ("<answer>\n\\boxed{5}\n</answer>", "5"),
+        ("<answer> The answer is 5 </answer>", "5"),
+        ("Final answer: 3.5 cm.", "3.5 cm"),
+        ("The answer is \\(5\\).", "\\(5\\)"),
+        ("The answer is 1/3, or approximately 0.333.", "1/3"),
+        ("\\boxed{5 \\text{ (since } 2+3=5)}", "5"),
+        ("The answer is **5** or **6**", "5 or 6"),
+        ("The answer is 5! + 1", "5! + 1"),
+        ("The answer is 5 (because 2+3).", "5"),
+        ("\\fbox{5}", "5"),
+        ("\\beginboxed{8\\sqrt{6}}", "8\\sqrt{6}"),
+        ("Final Answer: There are 73 apples.", "73 apples"),
+    ],
+)
+def test_marks_that_models_use(text: str, answer: str) -> None:
+    assert final_answer(text) == answer
+
+
+MARKS = [
+    "\\boxed{%s}",
+    "The answer is %s.",
+    "So the answer is therefore **%s**.",
+    "**Final Answer:** %s",
+    "### Final Answer\n\n%s",
+    "#### %s",
+    "<answer>%s</answer>",
+    "Answer: %s, since it is.",
+    "答案是%s。",
+]
+numbers = st.integers(-999, 999).map(str)
+prose = st.text(alphabet="ab .\n$*#:=5answeriboxd\\{}", max_size=60)
+
+
+@given(before=prose, mark=st.sampled_from(MARKS), answer=numbers)
+def test_text_before_the_mark_never_changes_the_answer(before: str, mark: str, answer: str) -> None:
+    assume("boxed" not in before)
+    assert final_answer(f"{before}\n\n{mark % answer}") == answer
+
+
+@given(text=st.text(alphabet="ab c1.\n$*:=-(){}\\", max_size=80))
+def test_text_without_a_mark_states_no_answer(text: str) -> None:
+    assert final_answer(text) is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "opening"),
+    [
+        ("user: 2+3?<|assistant|><think>\n", "<think>\n"),
+        ("<|assistant|><seed:think>", "<seed:think>"),
+        ("<|assistant|><think>\n\n</think>\n\n", ""),
+        ("What does <think> mean?", ""),
+        ("2+3?", ""),
+    ],
+)
+def test_a_prompt_may_open_the_thinking(prompt: str, opening: str) -> None:
+    assert opened_thinking(prompt) == opening
+    assert final_answer(opening + "so \\boxed{5}, or not") == (None if opening else "5")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<think>\\boxed{1}</think>\\boxed{2}", "2"),
+        ("\\boxed{2}<think>\\boxed{1}</think>", "2"),
+        ("<think>\\boxed{1}</think>", None),
+        ("\\boxed{2}<think>\\boxed{1}", "2"),
+        ("<think>a<think>b</think>\\boxed{2}", "2"),
+        ("the template opened it: \\boxed{1}</think>\\boxed{2}", "2"),
+        ("\\boxed{1}</think>", None),
+        ("\\box<think></think>ed{1}", None),
+    ],
+)
+def test_what_is_thought_is_no_answer(text: str, answer: str | None) -> None:
+    assert final_answer(text) == answer
+    assert final_answer(text, compile_pattern(r"\\boxed\{(\d)")) == answer
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "\\boxed{",
+        "\\boxed",
+        "{",
+        "}",
+        "\\",
+        "\\boxed{}",
+        "\\boxed ",
+        " ",
+        "\x00",
+        "the answer is ",
+        "the ",
+        "*",
+        "#### ",
+        "<think>",
+        "<answer>",
+        "the answer ",
+        "Answer",
+        "$$",
+        "since ",
+        "**",
+        "\\boxed{1}, ",
+        "\n",
+    ],
+)
+@pytest.mark.parametrize("before", ["\\boxed{", "The answer is ", "the "])
+def test_extraction_is_linear(before: str, piece: str) -> None:
+    start = time.monotonic()
+    final_answer(before + piece * (1_000_000 // len(piece)) + "x")
+    assert time.monotonic() - start < 2.0
