@@ -22,7 +22,8 @@ from learner.zero import forget_gradients
 from tandem.batching import MicroBatch, MiniBatch, plan_rank, split_mini_batches, to_samples, weighed
 from tandem.config import Config
 from tandem.objective.loss import micro_batch_loss
-from tandem.objective.mismatch import CORRECTIONS
+from tandem.objective.mismatch import corrected
+from tandem.objective.statistics import gap, step_metrics
 from tandem.optim import learning_rate
 from tandem.rollout import Group
 
@@ -51,7 +52,9 @@ class Updater:
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
         """One optimizer step per mini-batch of training step `step` (from 1); returns the step's metrics, alike on every rank.
 
-        An optimizer step with a gradient norm that is not finite is skipped and counted as grad/skipped.
+        Without a token to learn from there is none, and the weights stay as they are. An optimizer step with a gradient norm
+        that is not finite is skipped and counted as grad/skipped.
+
         Raises `ValueError` for groups that cannot be trained on (see `tandem.batching`).
         """
         lr = learning_rate(self._config.learner, step, self._config.steps)
@@ -89,10 +92,10 @@ class Updater:
             logprobs, entropies = self.engine(batch.input_ids, batch.positions, batch.targets)
             total, stats = micro_batch_loss(logprobs, batch, self._config.algo)
             self.engine.backward(total * self._ranks)
-            self._add(entropy=entropies[batch.senior].sum(), **stats)
+            self._add(entropy=entropies[batch.senior].sum(), senior=batch.senior.sum(), **stats)
             self._add(real=batch.real_tokens, padded=batch.padded_tokens)
             if count_gap:
-                self._add_gap(batch, logprobs)
+                self._add(**gap(batch, logprobs))
 
     def step(self) -> float:
         """The optimizer's step on the accumulated gradient; returns the gradient's global norm before clipping.
@@ -123,26 +126,17 @@ class Updater:
         for batch in mini_batch:
             moved = batch.to(self.engine.device)
             logprobs, _ = self.engine(moved.input_ids, moved.positions, moved.targets)
-            self._add_gap(moved, logprobs)
+            self._add(**gap(moved, logprobs))
             recomputed.append(self._corrected(replace(batch, old_logprobs=logprobs.cpu())))
         return tuple(recomputed)
 
     def _corrected(self, batch: MicroBatch) -> MicroBatch:
         """The micro-batch with `algo.mismatch` in its coefficients."""
-        algo = self._config.algo
-        if algo.mismatch == "none":
+        if self._config.algo.mismatch == "none":
             return batch
-        log_ratio = batch.old_logprobs - batch.behaviour_logprobs
-        factors = CORRECTIONS[algo.mismatch](log_ratio, batch.rollout, algo.mismatch_low, algo.mismatch_high)
-        # What the junior wrote was sampled from another model: that is no mismatch of one.
-        factors = torch.where(batch.senior, factors, 1.0)
-        counted = factors[batch.senior]
-        self._add(correction=counted.sum(), masked=(counted == 0).sum(), corrected=len(counted))
-        return replace(batch, coefficients=batch.coefficients * factors)
-
-    def _add_gap(self, batch: MicroBatch, logprobs: Tensor) -> None:
-        gap = (batch.old_logprobs - logprobs.detach()).abs()[batch.fresh]
-        self._add(gap=gap.sum(), gap_tokens=len(gap))
+        batch, stats = corrected(batch, self._config.algo)
+        self._add(**stats)
+        return batch
 
     def _zero(self) -> Tensor:
         return torch.zeros((), dtype=torch.float64, device=self.engine.device)
@@ -152,29 +146,17 @@ class Updater:
             self._sums[name] += value.detach() if isinstance(value, Tensor) else value
 
     def _metrics(self, norms: list[float]) -> dict[str, float]:
-        """The step's sums, added up over the ranks, as means."""
-        stacked = torch.stack(list(self._sums.values()))
-        dist.all_reduce(stacked)
-        sums = dict(zip(self._sums, stacked.tolist(), strict=True))
+        """The step's sums, added up over the ranks, as means; a mean over nothing is left out."""
+        sums: dict[str, float] = {}
+        if self._sums:  # on all ranks or on none: all plan the same step
+            stacked = torch.stack(list(self._sums.values()))
+            dist.all_reduce(stacked)
+            sums = dict(zip(self._sums, stacked.tolist(), strict=True))
         finite = [norm for norm in norms if math.isfinite(norm)]
-        metrics = {
-            "loss/policy": sums["policy_loss"] / len(norms),
-            "policy/clip_fraction": sums["clipped"] / sums["tokens"],
-            "policy/ratio_mean": sums["ratio"] / sums["tokens"],
-            "policy/entropy": sums["entropy"] / sums["tokens"],
+        metrics = step_metrics(sums, len(norms)) | {
             "grad/skipped": float(len(norms) - len(finite)),
             "grad/skipped_in_a_row": float(self.skipped_in_a_row),
-            "learner/tokens": sums["real"],
-            "learner/useful_token_fraction": sums["real"] / sums["padded"],
         }
-        if sums["gap_tokens"]:  # else nothing was written by the present weights alone
-            metrics["logprob/gap_mean"] = sums["gap"] / sums["gap_tokens"]
-        for term in ("kl_reference", "kl_junior"):
-            if term in sums:
-                metrics[f"loss/{term}"] = sums[term] / len(norms)
-        if "corrected" in sums:
-            metrics["mismatch/weight_mean"] = sums["correction"] / sums["corrected"]
-            metrics["mismatch/masked_fraction"] = sums["masked"] / sums["corrected"]
         if finite:
             metrics["grad/norm"] = sum(finite) / len(finite)
         return metrics

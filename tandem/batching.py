@@ -140,18 +140,12 @@ def split_mini_batches(samples: Sequence[Sample], count: int, seed: Sequence[int
     """`count` mini-batches of whole samples, shuffled by `seed` so that every group spreads over them.
 
     They are equal, but where dropped groups leave a number that does not divide: then some have one sample more. With fewer
-    samples than `count` each is a mini-batch. A mini-batch without any senior token is left out: it has nothing to learn from.
-    Raises `ValueError` when that leaves none: the authorship mask is then missing or broken.
+    samples than `count` each is a mini-batch. A mini-batch in which no token is scored is left out: it has nothing to learn
+    from. That may leave none, when the junior wrote a small step alone.
     """
     order = np.random.default_rng(seed).permutation(len(samples))
     mini_batches = [[samples[i] for i in part] for part in np.array_split(order, min(count, len(samples)))]
-    with_senior = [part for part in mini_batches if any(sample.senior.any() for sample in part)]
-    if not with_senior:
-        raise ValueError(
-            f"no token of {len(samples)} rollouts is the senior's: the authorship mask is all zeros, "
-            "so there is nothing to learn from; check that the rollout actors return it"
-        )
-    return with_senior
+    return [part for part in mini_batches if any(sample.weights.any() or sample.junior_weights.any() for sample in part)]
 
 
 def split_ranks(samples: Sequence[Sample], ranks: int) -> list[list[Sample]]:

@@ -153,6 +153,21 @@ def test_what_engine_and_learner_disagree_about_is_corrected(ranks: dict[int, Ra
     assert metrics["mismatch/masked_fraction"] == pytest.approx(np.mean(kept == 0)) and 0.1 < np.mean(kept == 0) < 0.9
 
 
+def test_a_step_whose_tokens_are_all_masked_has_no_gradient(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+    groups = on_policy_groups(model_paths["tied"], seed=6)
+    for rollout in (rollout for group in groups for rollout in group.rollouts):
+        rollout.logprobs = rollout.logprobs - 3  # the engine is far from the learner at every token
+    config = tiny_config()
+    config.algo = AlgoConfig(mini_batches=1, old_logprobs="learner", mismatch="sequence_mask")
+    ranks[1]("reload", config, model_paths["tied"])
+    before = ranks[1]("publish", 0).checksum
+    metrics = ranks[1]("update", groups, 1)
+    assert metrics["mismatch/masked_fraction"] == 1 and metrics["mismatch/weight_mean"] == 0
+    assert metrics["loss/policy"] == metrics["grad/norm"] == 0 and 0 < metrics["policy/entropy"] <= np.log(VOCABULARY)
+    assert "policy/clip_fraction" not in metrics
+    assert ranks[1]("publish", 1).checksum == before
+
+
 def test_one_rank_and_two_agree_on_the_gradient(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
     groups = on_policy_groups(model_paths["tied"], seed=2)
     gradients = []
@@ -355,8 +370,12 @@ def test_the_group_trains_publishes_and_cleans_up(ranks: dict[int, Ranks], model
         groups = random_groups(7, **GROUPS)
         for rollout in (rollout for group in groups for rollout in group.rollouts):
             rollout.authorship[:] = JUNIOR
-        with pytest.raises(LearnerError, match=r"(?s)rank 0 of 2 failed in 'update'.*authorship mask"):
-            learner.update(groups, 2)
+        idle = learner.update(groups, 2)
+        assert idle["loss/policy"] == idle["learner/tokens"] == 0 and "policy/entropy" not in idle
+        assert learner.publish(2).checksum == published.checksum, "the junior wrote everything: there is nothing to learn"
+        groups[0].advantages = groups[0].advantages[:1]
+        with pytest.raises(LearnerError, match=r"(?s)rank 0 of 2 failed in 'update'.*1 advantages for 4 rollouts"):
+            learner.update(groups, 3)
     assert not learner.segment_path.exists()
 
 

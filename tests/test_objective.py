@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,8 +19,9 @@ from tandem.config import AlgoConfig
 from tandem.objective import kl
 from tandem.objective.aggregation import AGGREGATIONS
 from tandem.objective.loss import micro_batch_loss
-from tandem.objective.mismatch import CORRECTIONS
+from tandem.objective.mismatch import CORRECTIONS, corrected
 from tandem.objective.policy_loss import POLICY_LOSSES
+from tandem.objective.statistics import gap, step_metrics
 
 LOW, HIGH = 0.2, 0.3
 seeds = st.integers(0, 1000)
@@ -41,8 +44,10 @@ def written_out(batch: MicroBatch, logprobs: Tensor, policy_loss: str, aggregati
     for r, (new, old) in enumerate(zip(by_rollout(batch, logprobs), by_rollout(batch, batch.old_logprobs), strict=True)):
         ratios = [torch.exp(a - b) for a, b in zip(new, old, strict=True)]
         if policy_loss == "gspo":
-            mean = sum(w * (a - b) for w, a, b in zip(weights[r], new, old, strict=True)) / sum(weights[r])
-            ratios = [torch.exp(mean)] * len(new)
+            wrote = by_rollout(batch, batch.senior)[r]
+            counts = [[w if own == one else 0.0 for w, own in zip(weights[r], wrote, strict=True)] for one in wrote]
+            means = [sum(w * (a - b) for w, a, b in zip(each, new, old, strict=True)) / sum(each) for each in counts]
+            ratios = [torch.exp(mean) for mean in means]  # of all that the token's author wrote
         advantage = samples[r].advantage
         if policy_loss == "cispo":
             bounded = [min(max(ratio.item(), 1 - LOW), 1 + HIGH) for ratio in ratios]
@@ -238,6 +243,7 @@ def test_corrections_are_those_of_their_papers(seed: int) -> None:
     log_ratio = policy_logprobs(batch, seed, spread=0.8).detach() - batch.old_logprobs
     low, high = 0.6, 1.5
     found = {name: correct(log_ratio, batch.rollout, low, high) for name, correct in CORRECTIONS.items()}
+    assert batch.senior.all()
     for i, w in enumerate(log_ratio.exp().tolist()):
         mine = log_ratio[batch.rollout == batch.rollout[i]]
         geometric_mean = math.exp(mine.mean().item())
@@ -250,3 +256,111 @@ def test_corrections_are_those_of_their_papers(seed: int) -> None:
 def test_where_engine_and_learner_agree_nothing_is_corrected(name: str) -> None:
     rollout = torch.tensor([0, 0, 1])
     assert torch.equal(CORRECTIONS[name](torch.zeros(3), rollout, 0.5, 2.0), torch.ones(3))
+
+
+@pytest.mark.parametrize("name", CORRECTIONS)
+@settings(max_examples=30)
+@given(seed=seeds, junior=st.sampled_from([-math.inf, math.inf, math.nan, -30.0, 5.0]))
+def test_what_the_junior_wrote_is_no_mismatch(name: str, seed: int, junior: float) -> None:
+    """Where engine and learner agree exactly on the senior's tokens, nothing of the senior's is masked or weighed."""
+    batch = batch_of(random_samples(seed, junior_weight=0.5, imitate_junior=True))
+    batch = replace(batch, old_logprobs=torch.where(batch.senior, batch.old_logprobs, junior))
+    after, stats = corrected(batch, algo(mismatch=name))
+    assert torch.equal(after.coefficients, batch.coefficients)
+    assert stats["masked"] == 0 and stats["corrected"] == stats["correction"] == batch.senior.sum()
+
+
+# Metrics
+
+MAX_RATIO = math.exp(20)
+BOUNDS = {
+    "policy/clip_fraction": (0, 1),
+    "policy/ratio_mean": (1 / MAX_RATIO, MAX_RATIO),
+    "policy/entropy": (0, math.log(50)),
+    "logprob/gap_mean": (0, math.inf),
+    "mismatch/weight_mean": (0, 1.5),
+    "mismatch/masked_fraction": (0, 1),
+    "learner/useful_token_fraction": (0, 1),
+    "learner/tokens": (0, math.inf),
+    "loss/policy": (-math.inf, math.inf),
+    "loss/kl_reference": (0, math.inf),
+    "loss/kl_junior": (-math.inf, math.inf),
+}
+
+
+@every_loss
+@settings(max_examples=60)
+@given(
+    seed=seeds,
+    masks=st.sampled_from(["mixed", "junior alone", "senior alone"]),
+    mismatch=st.sampled_from(["none", *CORRECTIONS]),
+    junior_weight=st.sampled_from([0.0, 0.3]),
+    lambda_junior=st.sampled_from([0.0, 0.2]),
+    aggregation=st.sampled_from(list(AGGREGATIONS)),
+    spread=st.sampled_from([0.0, 0.1, 3.0, 50.0]),
+)
+def test_metrics_stay_within_their_bounds(
+    policy_loss: str,
+    seed: int,
+    masks: str,
+    mismatch: str,
+    junior_weight: float,
+    lambda_junior: float,
+    aggregation: str,
+    spread: float,
+) -> None:
+    """Whoever wrote the tokens, and whatever is masked; where nothing counts there is no gradient."""
+    settings = algo(
+        policy_loss=policy_loss,
+        mismatch=mismatch,
+        mismatch_low=0.7,
+        mismatch_high=1.5,
+        lambda_junior=lambda_junior,
+        kl_coef=0.1,
+    )
+    samples = random_samples(seed, junior_weight=junior_weight, imitate_junior=lambda_junior > 0)
+    if masks != "mixed":
+        alone = masks == "senior alone"
+        samples = [
+            replace(
+                sample,
+                senior=np.full(len(sample.senior), alone),
+                weights=np.full(len(sample.senior), 1.0 if alone else junior_weight),
+                junior_weights=np.full(len(sample.senior), float(not alone and lambda_junior > 0)),
+            )
+            for sample in samples
+        ]
+    generator = torch.Generator().manual_seed(seed)
+    sums: dict[str, float] = {}
+
+    def add(stats: Mapping[str, Tensor | int]) -> None:
+        for name, value in stats.items():
+            sums[name] = sums.get(name, 0.0) + float(value)
+
+    counted = 0
+    for part in (samples[:2], samples[2:]):
+        batch = batch_of(part, aggregation)
+        batch = replace(batch, old_logprobs=batch.old_logprobs + spread * torch.randn(len(batch.targets), generator=generator))
+        add(gap(batch, batch.behaviour_logprobs))
+        if mismatch != "none":
+            batch, stats = corrected(batch, settings)
+            add(stats)
+        logprobs = policy_logprobs(batch, seed, spread)
+        batch = replace(batch, reference_logprobs=batch.old_logprobs - 0.5)
+        loss, stats = micro_batch_loss(logprobs, batch, settings)
+        entropies = torch.rand(len(batch.targets), generator=generator) * math.log(50)
+        add(stats | {"entropy": entropies[batch.senior].sum(), "senior": batch.senior.sum()})
+        add({"real": batch.real_tokens, "padded": batch.padded_tokens})
+        counts = (batch.coefficients > 0) | (batch.junior_coefficients > 0)
+        (gradient,) = torch.autograd.grad(loss, logprobs)
+        assert gradient.isfinite().all() and not gradient[~counts].any()
+        counted += int((batch.coefficients > 0)[batch.senior].sum())
+    metrics = step_metrics(sums, mini_batches=2)
+    for name, value in metrics.items():
+        low, high = BOUNDS[name]
+        assert low - 1e-6 <= value <= high * (1 + 1e-6), name
+    assert ("policy/clip_fraction" in metrics) == bool(counted), "a mean over no tokens is left out"
+
+
+def test_a_step_without_an_update_has_metrics() -> None:
+    assert step_metrics({}, mini_batches=0) == {"loss/policy": 0.0, "learner/tokens": 0.0}

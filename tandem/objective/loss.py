@@ -20,9 +20,9 @@ def micro_batch_loss(logprobs: Tensor, batch: MicroBatch, algo: AlgoConfig) -> t
     """The loss (a scalar) of `batch`, for whose scored tokens the policy says `logprobs` [N]; they carry the gradient.
 
     The losses of a mini-batch's micro-batches and ranks add up. So do the statistics: `policy_loss`; over the senior's tokens
-    `tokens`, `ratio` (the importance ratio) and `clipped` (1 where the clip decides); with `algo.kl_coef` and
-    `algo.lambda_junior` the terms `kl_reference` and `kl_junior`, without these factors. A token without a coefficient cannot
-    reach the loss or its gradient, whatever its values, infinities and NaN included.
+    that have a coefficient `tokens` (their number), `ratio` (the importance ratio) and `clipped` (1 where the clip decides);
+    with `algo.kl_coef` and `algo.lambda_junior` the terms `kl_reference` and `kl_junior`, without these factors. A token
+    without a coefficient cannot reach the loss or its gradient, whatever its values, infinities and NaN included.
     """
     live = batch.coefficients > 0
     tokens = Tokens(
@@ -31,6 +31,7 @@ def micro_batch_loss(logprobs: Tensor, batch: MicroBatch, algo: AlgoConfig) -> t
         advantages=replaced(batch.advantages, live),
         coefficients=batch.coefficients,
         rollout=batch.rollout,
+        senior=batch.senior,
     )
     policy = POLICY_LOSSES[algo.policy_loss](tokens, algo.clip_low, algo.clip_high)
     total = (policy.loss * batch.coefficients).sum()

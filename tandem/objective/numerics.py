@@ -19,11 +19,11 @@ def replaced(values: Tensor, live: Tensor) -> Tensor:
     return torch.where(live, values, 0.0)
 
 
-def mean_by_rollout(values: Tensor, weights: Tensor, rollout: Tensor) -> Tensor:
-    """For each of N tokens the weighted mean of `values` [N] over its rollout's tokens; `rollout` int64 [N] says whose they
-    are. 0 where a rollout has no weight.
+def mean_by_part(values: Tensor, weights: Tensor, part: Tensor) -> Tensor:
+    """Return for each of N tokens the weighted mean of `values` [N] over the tokens of its part; `part` int64 [N] says which
+    that is. 0 where a part has no weight.
     """
-    rollouts = int(rollout.max()) + 1 if len(rollout) else 0
-    totals = weights.new_zeros(rollouts).index_add(0, rollout, weights)
-    sums = values.new_zeros(rollouts).index_add(0, rollout, values * weights)
-    return (sums / torch.where(totals > 0, totals, 1.0))[rollout]
+    parts = int(part.max()) + 1 if len(part) else 0
+    totals = weights.new_zeros(parts).index_add(0, part, weights)
+    sums = values.new_zeros(parts).index_add(0, part, values * weights)
+    return (sums / torch.where(totals > 0, totals, 1.0))[part]

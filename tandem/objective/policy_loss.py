@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tandem.objective.numerics import bounded_exp, mean_by_rollout
+from tandem.objective.numerics import bounded_exp, mean_by_part
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Tokens:
     """float [N], how much each counts in the loss; 0: not at all"""
     rollout: Tensor
     """int64 [N], which rollout each belongs to; all of a rollout's tokens are here"""
+    senior: Tensor
+    """bool [N], which of them the senior wrote"""
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,12 @@ def clip(tokens: Tokens, low: float, high: float) -> TokenLosses:
 def gspo(tokens: Tokens, low: float, high: float) -> TokenLosses:
     """GSPO's surrogate (arXiv 2507.18071, eq. 5-7): all tokens of a rollout share one ratio, the geometric mean of theirs.
 
-    The mean is over the tokens that count, each as much as it counts.
+    The mean is over the senior's tokens that count, each as much as it counts. The junior's, where they count, share another
+    ratio, the mean of theirs: they were sampled from the junior, from which the senior is far away before it learns anything,
+    and one ratio for both authors would clip the senior's tokens for it.
     """
-    log_ratio = mean_by_rollout(tokens.logprobs - tokens.old_logprobs, tokens.coefficients, tokens.rollout)
+    part = 2 * tokens.rollout + tokens.senior
+    log_ratio = mean_by_part(tokens.logprobs - tokens.old_logprobs, tokens.coefficients, part)
     return _clipped_surrogate(bounded_exp(log_ratio), tokens.advantages, low, high)
 
 
