@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from tandem.config import Config, ConfigError
-from tandem.config_load import keys, load
+from tandem.config_load import RETIRED, keys, load
 
 BAD_INPUT = 2
 """The exit code for a configuration or data that cannot be used."""
@@ -137,6 +137,8 @@ def explain(error: BaseException) -> str:
     """One message for the user: Hydra wraps the useful one, and advises to add unknown keys, which would be refused."""
     if match := _UNKNOWN_KEY.search(str(error)):
         key = match[1]
+        if key in RETIRED:
+            return f"{key}: there is no such key any more: {RETIRED[key]}"
         if key in keys(Config):
             return f"{key}: it takes new entries one by one, as in '+{key}.NAME=VALUE'"
         similar = [known for known in keys(Config) if known.split(".")[-1] == key.split(".")[-1]]

@@ -75,6 +75,8 @@ def train_step(parts: Parts, step: int, clock: PhaseTimer) -> dict[str, float]:
             rollouts.sleep()
     with clock("update"):
         learned = learner.update(groups, step)
+    if warning := guards.check_counted(learned):
+        parts.console.say(f"step {step}: {warning}")
     guards.check_skipped(learned["grad/skipped_in_a_row"], config.guard.max_skipped_updates)
     if "logprob/gap_mean" in learned:
         guards.check_logprob_gap(learned["logprob/gap_mean"], config.guard.max_logprob_gap)
@@ -106,7 +108,10 @@ def write_step(parts: WritingParts, step: int, version: int, clock: PhaseTimer) 
 
     taken, groups = sample(judged_groups, writing.reject, batch, algo.dynamic_sampling_rounds)
     guards.check_any_finished(taken, config.rollout.straggler_deadline_s)
-    guards.check_authorship(taken, schedule, parts.authors.boundaries, config.guard.senior_fraction_tolerance)
+    # Those that were still being written, or came too late, might have been in these groups' place.
+    others = writing.dropped - dropped_before + 2 * config.rollout.max_staleness * batch
+    guards.check_authorship(taken, schedule, parts.authors.boundaries, chosen_from=len(taken) + others)
+    guards.check_finite_logprobs(taken)
     guards.check_weight_version(taken, version, config.rollout.max_staleness)
     if warning := guards.check_verdicts(taken):
         console.say(f"step {step}: {warning}")

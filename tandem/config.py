@@ -352,8 +352,6 @@ class EvalConfig:
 class GuardConfig:
     """What stops a run that is not doing what it says."""
 
-    senior_fraction_tolerance: float = 0.05
-    """how far a step's senior share of tokens may be from what the schedule implies, beyond four standard errors"""
     max_logprob_gap: float = 0.1
     """largest mean |behaviour - learner| log-probability of senior tokens before an update, in nats"""
     max_skipped_updates: int = 8

@@ -301,7 +301,6 @@ RANGES = [
     ("eval.scored_samples", 1, math.inf),
     ("eval.confidence", 0.5, 0.999),
     ("eval.resamples", 100, math.inf),
-    ("guard.senior_fraction_tolerance", 0, 1),
     ("guard.max_skipped_updates", 0, math.inf),
     ("guard.max_restarts_per_hour", 0, math.inf),
     ("checkpoint.save_every", 0, math.inf),

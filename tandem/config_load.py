@@ -14,15 +14,21 @@ from tandem.config_checks import problems
 
 PATHS = ("data.path", "data.held_out_path", "data.pass_rates", "model.path")
 """Keys whose value may be a path that begins with `~`: no shell expands it behind a `key=`."""
+RETIRED = {"guard.senior_fraction_tolerance": "the guard tests exactly how many draws the senior won; leave it out"}
+"""Keys that there were once, and why there are none now: refused on the command line, left out of what a run has saved."""
 
 
 def load(composed: DictConfig) -> Config:
-    """The typed configuration for what Hydra composed.
+    """The typed configuration for what Hydra composed, or for what a run has saved of it, retired keys left out.
 
     Raises `ConfigError` naming every unknown key, ill-typed value and impossible combination.
     """
     try:
         plain = OmegaConf.to_container(composed, resolve=True)
+        for key in RETIRED:
+            group, _, name = key.rpartition(".")
+            if isinstance(plain, dict) and isinstance(holder := plain.get(group), dict):
+                holder.pop(name, None)
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from error

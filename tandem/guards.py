@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tandem.metrics import senior_token_fraction
 from tandem.rollout import BASE_VERSION, SENIOR, Group, Verdict
-from tandem.schedule import Schedule, replay
+from tandem.schedule import COIN_SIDES, Schedule, replay_draws
+
+FALSE_ALARM = 1e-9
+"""The most probable that it may be for the draws of a correct step to stop the run."""
 
 
 class GuardError(RuntimeError):
@@ -25,38 +27,71 @@ def check_any_finished(groups: Sequence[Group], deadline_s: float) -> None:
         )
 
 
-def check_authorship(groups: Sequence[Group], schedule: Schedule, boundaries: np.ndarray, tolerance: float) -> None:
-    """Raises `GuardError` when a mask is missing or constant, is not the one that the schedule implies for the rollout's
-    tokens, or when the step's senior share is further than `tolerance` plus four standard errors from `prob_senior` (unless a
-    junior has another tokenizer).
+def check_authorship(
+    groups: Sequence[Group], schedule: Schedule, boundaries: np.ndarray, *, chosen_from: int | None = None
+) -> None:
+    """Raises `GuardError` when a mask is missing, when it is not the one that the schedule implies for the rollout's tokens, or
+    when the senior won more or fewer of the draws than chance explains (see `_check_draws`).
+
+    `groups` are the first to finish of `chosen_from` groups; None: there were no others.
     """
-    rollouts = [rollout for group in groups for rollout in group.rollouts]
-    for rollout in rollouts:
+    wins = draws = 0
+    for rollout in (rollout for group in groups for rollout in group.rollouts):
         if len(rollout.authorship) != len(rollout) or not len(rollout):
             raise GuardError(
                 f"rollout {rollout.id}: its authorship mask has {len(rollout.authorship)} entries for {len(rollout)} tokens; "
                 "without the mask this run would train as plain GRPO"
             )
-        implied = replay(schedule, boundaries, rollout.seed, rollout.token_ids, rollout.breaks)
+        implied, drawn = replay_draws(schedule, boundaries, rollout.seed, rollout.token_ids, rollout.breaks)
         if not np.array_equal(rollout.authorship, implied):
             raise GuardError(f"rollout {rollout.id}: its authorship mask is not what the schedule implies for its tokens")
-    share = senior_token_fraction(groups)
-    if schedule.solo or schedule.alternates:
-        return
-    if share in (0.0, 1.0) and 0 < schedule.prob_senior < 1:
+        wins += int(np.count_nonzero(implied[drawn] == SENIOR))
+        draws += int(np.count_nonzero(drawn))
+    if not schedule.alternates:
+        _check_draws(wins, draws, schedule, math.comb(max(chosen_from or 0, len(groups)), len(groups)))
+
+
+def _check_draws(wins: int, draws: int, schedule: Schedule, selections: int) -> None:
+    """Raises `GuardError` when coins of the schedule's probability would hardly give the senior `wins` of `draws`.
+
+    The masks follow from the coins; this says whether the coins are fair, which those of rollouts with one and the same seed
+    would not be. How many draws a rollout has depends on who won them, for authors differ in the length of their words and
+    texts, so that `wins` is not binomial. But the likelihood ratio of a coin with another probability to the schedule's is a
+    martingale over the draws, and so is its mean over all probabilities, which is 1 / (P * (draws + 1)) with the binomial
+    probability P of `wins`. By Ville's inequality it exceeds 1 / alpha with a probability of at most alpha, whenever rollouts
+    end. There are `selections` ways to choose the groups of this step from those that might have been its groups, and alpha
+    is shared among them.
+    """
+    prob = schedule.threshold / COIN_SIDES  # `prob_senior`, as exactly as a coin has it
+    log_chance = _log_binomial(wins, draws, prob) + math.log(draws + 1)
+    if log_chance < math.log(FALSE_ALARM) - math.log(selections):
         raise GuardError(
-            f"one author wrote all {len(rollouts)} rollouts of this step, though prob_senior={schedule.prob_senior}"
+            f"the senior won {wins} of this step's {draws} draws, but schedule.prob_senior={prob:g}: chance would do this less "
+            f"than once in {1 / FALSE_ALARM:.0e} steps; the coins are not fair (do the rollouts have different seeds?)"
         )
-    if any(rollout.breaks is not None for rollout in rollouts):
-        return  # turns differ in length: the senior's end where a word begins, such a junior's where one ends
-    # A rollout draws at its start and at least once for each handoff, which bounds the draws from below.
-    draws = len(rollouts) + sum(rollout.handoffs for rollout in rollouts)
-    error = math.sqrt(schedule.prob_senior * (1 - schedule.prob_senior) / draws)
-    if abs(share - schedule.prob_senior) > tolerance + 4 * error:
-        raise GuardError(
-            f"the senior wrote {share:.3f} of this step's tokens, but schedule.prob_senior={schedule.prob_senior} "
-            f"(tolerance guard.senior_fraction_tolerance={tolerance} + 4 x {error:.3f}): the schedule is not being followed"
-        )
+
+
+def _log_binomial(wins: int, draws: int, prob: float) -> float:
+    """The logarithm of the probability of `wins` in `draws`, each of which is won with `prob`."""
+    losses = draws - wins
+    if (wins and not prob) or (losses and prob == 1):
+        return -math.inf
+    log_ways = math.lgamma(draws + 1) - math.lgamma(wins + 1) - math.lgamma(losses + 1)
+    return log_ways + (wins * math.log(prob) if wins else 0.0) + (losses * math.log1p(-prob) if losses else 0.0)
+
+
+def check_finite_logprobs(groups: Sequence[Group]) -> None:
+    """Raises `GuardError` when an engine reported a log-probability that is not a finite number for a token that it sampled."""
+    for rollout in (rollout for group in groups for rollout in group.rollouts):
+        for token in np.flatnonzero(~np.isfinite(rollout.logprobs)):
+            senior = rollout.authorship[token] == SENIOR
+            author = "senior" if senior else f"junior {rollout.junior}"
+            source = f"weights of version {rollout.weight_versions[token]}" if senior else "weights"
+            raise GuardError(
+                f"rollout {rollout.id}: the engine of the {author} gave token {token} the log-probability "
+                f"{rollout.logprobs[token]:g}: its {source} hold NaN or infinite values, or overflow"
+                + ("" if senior else f" (junior[{rollout.junior}])")
+            )
 
 
 def check_weight_version(groups: Sequence[Group], expected: int, max_staleness: int = 0) -> None:
@@ -102,6 +137,14 @@ def check_verdicts(groups: Sequence[Group]) -> str | None:
     return None
 
 
+def check_counted(learned: Mapping[str, float]) -> str | None:
+    """Return a warning when no token of the senior's counted in an update, whose metrics are `learned`."""
+    if "policy/clip_fraction" in learned:
+        return None
+    why = "algo.mismatch masks them all" if learned.get("mismatch/masked_fraction") == 1 else "the junior wrote all of it"
+    return f"no token of the senior's counts in this step's loss: {why}"
+
+
 def check_skipped(in_a_row: float, limit: int) -> None:
     """Raises `GuardError` when the last `limit` optimizer steps were skipped for gradients that were not finite (0: never)."""
     if limit and in_a_row >= limit:
@@ -114,9 +157,15 @@ def check_skipped(in_a_row: float, limit: int) -> None:
 def check_logprob_gap(gap: float, limit: float) -> None:
     """Raises `GuardError` when behaviour and learner disagree: the weights did not arrive, or the two compute different models.
 
-    `gap` is the mean |behaviour - learner| log-probability of senior tokens before the update, in nats.
+    `gap` is the mean |behaviour - learner| log-probability of senior tokens before the update, in nats. The engines' own
+    log-probabilities are finite (`check_finite_logprobs`), so that a gap that is not must come from the learner's.
     """
-    if not gap <= limit:
+    if not math.isfinite(gap):
+        raise GuardError(
+            f"logprob/gap_mean={gap:g}: the learner's log-probabilities are NaN or infinite where the engines' are not: its "
+            "weights hold such values, or overflow in learner.dtype"
+        )
+    if gap > limit:
         raise GuardError(
             f"logprob/gap_mean={gap:.4g} exceeds guard.max_logprob_gap={limit}: "
             "the engines do not sample from the learner's weights"

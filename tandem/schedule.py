@@ -162,12 +162,26 @@ def replay(
 
     `breaks` is the rollout's, if its junior had another tokenizer: it holds where the junior writes.
     """
+    return replay_draws(schedule, boundaries, seed, tokens, breaks)[0]
+
+
+def replay_draws(
+    schedule: Schedule,
+    boundaries: Sequence[int] | np.ndarray,
+    seed: int,
+    tokens: Iterable[int],
+    breaks: Iterable[bool] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mask of `replay`, and the tokens whose author was drawn for them: bool [T], the first and the one after each
+    redraw.
+    """
     pen = Pen(schedule, boundaries, seed)
-    mask = []
+    mask, drawn = [], []
     for token, broken in zip(tokens, repeat(None) if breaks is None else breaks, strict=False):
         mask.append(pen.author)
+        drawn.append(pen.gap == 0)
         pen.wrote(int(token), broken if pen.author == JUNIOR else None)
-    return np.array(mask, dtype=np.int8)
+    return np.array(mask, dtype=np.int8), np.array(drawn, dtype=bool)
 
 
 def boundary_table(tokenizer: PreTrainedTokenizerBase, rule: BoundaryRule, size: int) -> np.ndarray:

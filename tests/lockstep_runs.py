@@ -35,7 +35,6 @@ def small_run(folder: Path) -> Config:
         "eval": {"problems": 2, "every": 2, "sampling": {"max_tokens": 8}},
         "judge": {"answer_pattern": f"({LETTER})"},
         "learner": {"lr": 1e-2, "weight_decay": 0.1},
-        "guard": {"senior_fraction_tolerance": 0.5},
         "checkpoint": {"save_every": 2, "export": True},
     }
     return load(OmegaConf.create(given))

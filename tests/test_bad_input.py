@@ -84,6 +84,7 @@ def test_a_value_that_cannot_be(refused: Refused, override: str, message: str) -
     [
         ("schedule.prob_seinor=0.5", "schedule.prob_seinor: there is no such key; did you mean schedule.prob_senior"),
         ("group_size=4", "group_size: there is no such key; did you mean rollout.group_size?"),
+        ("guard.senior_fraction_tolerance=0.1", "there is no such key any more: the guard tests exactly how many draws"),
         ("quite_unlike=anything", "quite_unlike: there is no such key"),
         ("+schedule.speed=3", "schedule.speed"),
         ("rollout.group_size=many", "'many'"),

@@ -47,7 +47,6 @@ COMMAND = [
     f"log.samples_per_step={PROMPTS * GROUP_SIZE}",
     "checkpoint.save_every=3",
     "guard.stall_s=120",
-    "guard.senior_fraction_tolerance=0.1",
     "resume=auto",
 ]
 

@@ -41,7 +41,7 @@ def self_test(config: Config, logs: Path) -> str:
         rollouts, learner = stack.enter_context(engines.result()), stack.enter_context(ranks.result())
         learner.connect(rollouts.actors)
         groups = rollouts.generate(prompts, GROUP, schedule, config.rollout.sampling, "step1")
-        guards.check_authorship(groups, schedule, authors.boundaries, tolerance=1.0)
+        guards.check_authorship(groups, schedule, authors.boundaries)
         for group in groups:  # nobody judges: some rewards must differ
             group.rewards = np.arange(GROUP, dtype=np.float32) % 2
         assign_advantages(groups, config.algo.advantage)

@@ -147,7 +147,8 @@ class Examination:
         with self._doing(what, len(tasks)) as done:
             groups = self._pool.write_all(tasks, done)
         guards.check_weight_version(groups, self._version)
-        guards.check_authorship(groups, schedule, self._authors.boundaries, self._config.guard.senior_fraction_tolerance)
+        guards.check_authorship(groups, schedule, self._authors.boundaries)
+        guards.check_finite_logprobs(groups)
         for group, prefix in zip(groups, prefixes, strict=True):
             for rollout in group.rollouts if prefix else []:
                 rollout.text = self._authors.tokenizer.decode([*prefix, *rollout.token_ids], skip_special_tokens=True)

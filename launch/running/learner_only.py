@@ -66,6 +66,8 @@ def learn(inputs: LearnerInputs) -> None:
             for step in range(1, config.steps + 1):
                 with step_clock(config, step, folder.trace, [learner]) as clock:
                     row = learn_step(inputs, learner, step, clock)
+                if warning := guards.check_counted(row):
+                    console.say(f"step {step}: {warning}")
                 folder.log(row)
                 console.row(row)
         if config.log.export and not inputs.fake:
