@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 
 import hydra
@@ -17,12 +16,13 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from launch.command_line import CONF, TYPES, explain_unknown, explain_unreadable, literal_override, literal_overrides
 from tandem.config import Config, ConfigError
-from tandem.config_load import RETIRED, keys, load
+from tandem.config_load import load
 
 BAD_INPUT = 2
 """The exit code for a configuration or data that cannot be used."""
@@ -30,9 +30,9 @@ INTERRUPTED = 130
 """The exit code after Ctrl-C."""
 UNUSABLE = (ConfigError, HydraException, OmegaConfBaseException)
 """What is raised for a configuration or data that cannot be used."""
-CONF = Path(__file__).resolve().parent.parent / "conf"
-_UNKNOWN_KEY = re.compile(r"Could not override '([^']+)'")
+_UNKNOWN_KEY = re.compile(r"Could not override '([^']*)'")
 _ILL_TYPED = re.compile(r"Error merging override ([^=]+)=(.*)")
+_SEVERAL = re.compile(r"Ambiguous value for argument '(.*)'")
 _CACHES = {
     "HF_DATASETS_CACHE": "datasets",
     "TORCH_EXTENSIONS_DIR": "torch_extensions",
@@ -84,8 +84,9 @@ def run(
         if (swept := _swept()) is not None:
             if sweep is None:
                 raise ConfigError("--multirun: only launch/train.py sweeps; leave it out, and give every key one value")
-            sweep(swept)
+            sweep(literal_overrides(swept, sweep=True))
             return
+        sys.argv[1:] = map(literal_override, sys.argv[1:])  # which Hydra reads by itself
         hydra.main(version_base=None, config_path=str(CONF), config_name="config")(keep)()
         # Outside of Hydra, which would put a line of its own before every error.
         for composed, overrides in compositions:
@@ -130,20 +131,18 @@ def configuration(overrides: Sequence[str]) -> Config:
     """
     ConfigStore.instance().store(name="schema", node=Config)
     with initialize_config_dir(str(CONF), version_base=None):
-        return load(compose("config", list(overrides)))
+        return load(compose("config", literal_overrides(overrides)))
 
 
 def explain(error: BaseException) -> str:
     """One message for the user: Hydra wraps the useful one, and advises to add unknown keys, which would be refused."""
+    if isinstance(error, OverrideParseException):
+        return explain_unreadable(error.override)
     if match := _UNKNOWN_KEY.search(str(error)):
         key = match[1]
-        if key in RETIRED:
-            return f"{key}: there is no such key any more: {RETIRED[key]}"
-        if key in keys(Config):
-            return f"{key}: it takes new entries one by one, as in '+{key}.NAME=VALUE'"
-        similar = [known for known in keys(Config) if known.split(".")[-1] == key.split(".")[-1]]
-        similar = similar or get_close_matches(key, keys(Config), n=3)
-        return f"{key}: there is no such key" + (f"; did you mean {' or '.join(similar)}?" if similar else "")
+        return f"{key}: it takes new entries one by one, as in '+{key}.NAME=VALUE'" if key in TYPES else explain_unknown(key)
+    if match := _SEVERAL.search(str(error)):
+        return f"{match[1]}: several values are a sweep; add --multirun, or give one"
     if (match := _ILL_TYPED.match(str(error))) and "is not a ListConfig" in str(error.__cause__):
         return f"{match[1]}={match[2]}: this is a list; write '{match[1]}=[{match[2]}]'"
     lines = [str(error).strip()]

@@ -43,7 +43,12 @@ def load(composed: DictConfig) -> Config:
 
 def keys(schema: Any) -> list[str]:
     """All keys of a configuration class, dotted."""
-    types = get_type_hints(schema)
-    return [
-        f"{name}.{key}" if key else name for name, kind in types.items() for key in (keys(kind) if is_dataclass(kind) else [""])
-    ]
+    return list(field_types(schema))
+
+
+def field_types(schema: Any) -> dict[str, Any]:
+    """Return the type of every key of a configuration class, by its dotted name."""
+    types: dict[str, Any] = {}
+    for name, kind in get_type_hints(schema).items():
+        types |= {f"{name}.{key}": each for key, each in field_types(kind).items()} if is_dataclass(kind) else {name: kind}
+    return types

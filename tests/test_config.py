@@ -17,7 +17,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from launch.entry import CONF
+from launch.command_line import CONF
 from tandem.config import Config, ConfigError
 from tandem.config_checks import CHOICES, POSITIVE, RANGES
 from tandem.config_load import keys, load

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from problem_files import SUMS, arrow_cache, write_jsonl, write_parquet
 
-from launch.entry import CONF
+from launch.command_line import CONF
 from tandem.config import Config, ConfigError, DataConfig
 from tandem.config_load import load
 from tandem.data import load_problems

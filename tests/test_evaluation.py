@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from transformers import AutoModelForCausalLM
 from writing import forward_logprobs, texts, write
 
-from launch.entry import CONF
+from launch.command_line import CONF
 from launch.evaluating.examination import label
 from launch.evaluating.folder import EvaluationFolder
 from launch.evaluating.measured_run import senior_of, settings_of_run

@@ -22,10 +22,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_folders import make_run
 
-from launch.entry import BAD_INPUT, CONF, INTERRUPTED, run
+from launch.command_line import CONF, quoted
+from launch.entry import BAD_INPUT, INTERRUPTED, run
 from launch.evaluate import evaluate
 from launch.sweeping import process
-from launch.sweeping.arms import Arm, folder_name, plan_arms, quoted
+from launch.sweeping.arms import Arm, folder_name, plan_arms
 from launch.sweeping.outcome import FAILED, FINISHED, OUTPUT, WAITING, Outcome, error_of, read_outcome
 from launch.sweeping.outcome import INTERRUPTED as INTERRUPTED_STATE
 from launch.sweeping.summary import Summary, grouped, result_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from launch.entry import CONF
+from launch.command_line import CONF
 from tandem.config import ConfigError
 
 LEFT = ("config.yaml", "metrics.jsonl")

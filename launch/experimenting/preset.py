@@ -11,7 +11,8 @@ from pathlib import Path
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from launch.entry import CONF, UNUSABLE, configuration, explain
+from launch.command_line import CONF
+from launch.entry import UNUSABLE, configuration, explain
 from launch.running.inputs import check_measures
 from tandem.config import Config, ConfigError
 

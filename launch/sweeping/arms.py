@@ -116,11 +116,6 @@ def folder_name(label: str) -> str:
     return f"{name[:LONGEST_NAME].lstrip('.')}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
 
-def quoted(text: str) -> str:
-    """`text` as a value that Hydra reads back whole."""
-    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", text) + "'"
-
-
 def _split(overrides: Sequence[str]) -> list[list[str]]:
     """The overrides of each arm, as Hydra's basic sweeper divides them."""
     hydra = GlobalHydra.instance().hydra

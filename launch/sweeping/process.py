@@ -12,8 +12,9 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from launch.command_line import quoted
 from launch.entry import INTERRUPTED as INTERRUPTED_CODE
-from launch.sweeping.arms import Arm, quoted
+from launch.sweeping.arms import Arm
 from launch.sweeping.outcome import FAILED, FINISHED, INTERRUPTED, OUTPUT, Outcome, error_of, read_outcome
 
 TRAIN = Path(__file__).resolve().parent.parent / "train.py"

@@ -11,14 +11,15 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from rich.console import Console
 
-from launch.entry import CONF, set_environment
+from launch.command_line import CONF, quoted
+from launch.entry import set_environment
 from launch.records.run_record import is_run, read_run
 from launch.report import report
 from launch.resources.local_cluster import given_cluster
 from launch.resources.plan import show_plan
 from launch.running.inputs import read_inputs
 from launch.sweeping import process
-from launch.sweeping.arms import Arm, checked, plan_arms, quoted
+from launch.sweeping.arms import Arm, checked, plan_arms
 from launch.sweeping.summary import Summary, result_of
 from tandem.config import Config
 

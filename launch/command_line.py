@@ -1,0 +1,165 @@
+"""The overrides of a command line: the text keys take their values as typed, and what Hydra cannot read is explained.
+
+Hydra reads a value by a grammar of its own: `name=1e5` is the number 100000.0, and `data.path=~/x.jsonl`, `name=(x)` and
+`data.template=Q: {question}` are errors. Here the value of a key whose type is text is quoted before Hydra reads it, unless it
+is read as typed. What keeps its meaning: a pair of quotes around the whole value, `${...}`, and in a sweep the commas between
+values.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
+from omegaconf.errors import GrammarParseError
+from omegaconf.grammar_parser import parse as parse_interpolations
+
+from tandem.config import Config, ConfigError
+from tandem.config_load import RETIRED, field_types
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+TYPES = field_types(Config)
+"""The type of every key."""
+_OVERRIDE = re.compile(r"(?P<key>(?P<prefix>\+{0,2})(?P<name>[A-Za-z_][\w.]*))=(?P<value>.*)", re.DOTALL)
+_SWEEP_FUNCTION = re.compile(r"\s*(choice|range|glob|interval|sort|shuffle|tag)\s*\(.*\)\s*", re.DOTALL)
+_OPENING, _CLOSING = "([{", ")]}"
+_MISSING = "???"
+"""OmegaConf's mark of a value that is yet to be given."""
+
+
+def literal_overrides(overrides: Sequence[str], *, sweep: bool = False) -> list[str]:
+    """Return the overrides, with the values of text keys and of lists of texts quoted where Hydra would not read them as typed.
+
+    `sweep`: whether a comma separates values. Raises `ConfigError` for a text that no key can hold.
+    """
+    return [literal_override(override, sweep=sweep) for override in overrides]
+
+
+def literal_override(override: str, *, sweep: bool = False) -> str:
+    """Return one of `literal_overrides`; what overrides no text key is returned as it is."""
+    if override.startswith("="):
+        raise ConfigError(f"{override}: give key=value")
+    match = _OVERRIDE.fullmatch(override)
+    kind = TYPES.get(match["name"]) if match else None
+    if match is None or kind not in (str, list[str]):
+        return override
+    element: Callable[[str], str] = partial(_literal, override)
+    if kind == list[str]:
+        element = partial(_literal_list, element)
+    value = match["value"]
+    if not sweep:
+        value = element(value)
+    elif not _SWEEP_FUNCTION.fullmatch(value):
+        value = ",".join(map(element, split_values(value)))
+    return f"{match['key']}={value}"
+
+
+def quoted(text: str) -> str:
+    """Return `text` as a value that Hydra reads back whole."""
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def split_values(text: str) -> Iterator[str]:
+    """Yield what stands between the commas of `text` that are in no quotes and no brackets."""
+    start, depth, quote = 0, 0, ""
+    for place, character in enumerate(text):
+        if quote:
+            escaped = (place - len(text[:place].rstrip("\\"))) % 2
+            quote = "" if character == quote and not escaped else quote
+        elif character in "'\"" and not text[start:place].strip(" [{("):
+            quote = character
+        elif character in _OPENING:
+            depth += 1
+        elif character in _CLOSING:
+            depth -= 1
+        elif character == "," and depth <= 0:
+            yield text[start:place]
+            start, depth = place + 1, 0
+    yield text[start:]
+
+
+def _literal(override: str, text: str) -> str:
+    """Return the value `text` as Hydra reads it whole. Raises `ConfigError` for one that no text key of `override` can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{override!a}: this is no text in UTF-8; give one") from error
+    if text.strip() == _MISSING:
+        raise ConfigError(f"{override}: {_MISSING} stands for a value that is yet to be given; give another")
+    if "${" in text:
+        try:
+            parse_interpolations(text)
+        except GrammarParseError as error:
+            raise ConfigError(
+                f"{override}: ${{ begins a reference to another key or to the environment, as in ${{seed}} or "
+                "${oc.env:HOME}, and this one cannot be read; correct it, or leave ${ out"
+            ) from error
+    read = _read(text)
+    if read is not None and (text[:1] in ("'", '"') or "${" in text):
+        return text
+    # A backslash at the end would escape the comma after it.
+    return text if read == text and "\\" not in text else quoted(text)
+
+
+def _literal_list(element: Callable[[str], str], text: str) -> str:
+    """Return a list with every element as `element` gives it; what is no list as it is."""
+    inside = text.strip()
+    if not (inside.startswith("[") and inside.endswith("]")) or not inside[1:-1].strip():
+        return text
+    return f"[{','.join(element(each.strip()) for each in split_values(inside[1:-1]))}]"
+
+
+def _read(text: str) -> str | None:
+    """Return the text that Hydra reads in a value; None where it reads something else, or nothing."""
+    try:
+        value = _parser().parse_override(f"key={text}").value()
+    except HydraException:
+        return None
+    return value if isinstance(value, str) else None
+
+
+@cache
+def _parser() -> OverridesParser:
+    return OverridesParser.create()
+
+
+def explain_unreadable(override: str) -> str:
+    """Return what to type instead of an override that Hydra cannot read."""
+    key, equals, value = override.partition("=")
+    name = key.lstrip("+~").partition("@")[0]
+    if not equals:
+        return f"{override}: give a value, as in {override}=VALUE" if known(name) else explain_unknown(name)
+    if (CONF / name).is_dir():
+        return f"{override}: choose {' or '.join(sorted(path.stem for path in (CONF / name).glob('*.yaml')))}"
+    if not known(name):
+        return explain_unknown(name)
+    kind: Any = TYPES.get(name)
+    if kind is bool:
+        return f"{override}: give true or false"
+    if kind in (int, float):
+        return f"{override}: give a number"
+    if kind == list[str]:
+        return f"{override}: this is a list; write {shlex.quote(f'{key}=[{quoted(value)}]')}"
+    return f"{override}: this cannot be read; if it is one text, write {shlex.quote(f'{key}={quoted(value)}')}"
+
+
+def explain_unknown(key: str) -> str:
+    """Return which keys an unknown one may have been meant to be, or what became of it."""
+    if key in RETIRED:
+        return f"{key}: there is no such key any more: {RETIRED[key]}"
+    similar = [other for other in TYPES if other.split(".")[-1] == key.split(".")[-1]]
+    similar = similar or get_close_matches(key, TYPES, n=3)
+    return f"{key}: there is no such key" + (f"; did you mean {' or '.join(similar)}?" if similar else "")
+
+
+def known(key: str) -> bool:
+    """Whether `key` is a key, or a group of them, or lies in a dictionary that is one."""
+    return any(key == other or other.startswith(f"{key}.") or key.startswith(f"{other}.") for other in TYPES)

@@ -1,0 +1,154 @@
+"""The overrides of a command line: text arrives as typed, and what cannot be read is explained."""
+
+from __future__ import annotations
+
+import shlex
+import string
+from collections.abc import Callable
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from launch.command_line import explain_unreadable, literal_override, literal_overrides, quoted, split_values
+from launch.entry import UNUSABLE, configuration, explain
+from tandem.config import Config, ConfigError
+
+REPORTED = [
+    *("~/x.jsonl", "run=1", "(x)", "#1", "ü", "a(b).jsonl", "Q: {question}", "1e5", "3e-4", "1_000", "true"),
+    *("null", "inf", "007", "a,b", "", " x ", "it's", 'say "x"', "\\", "a\\", "a\\'", "[x", "{x}", "a: b", "a=b=c"),
+    *("\\(x\\)", "100%", "$x", "x'y'", "-", "a b"),
+]
+TEXT_KEYS = ("name", "data.path", "data.template", "model.path", "log.dir", "judge.answer_pattern")
+CHARACTERS = st.characters(exclude_categories=("C",), include_characters="\t\n") | st.sampled_from(string.punctuation + " ")
+TEXTS = st.lists(CHARACTERS | st.sampled_from(["${", "\\'", "''", "???", "1e5", "null"]), max_size=12).map("".join)
+parser = OverridesParser.create()
+
+
+@pytest.fixture
+def composed() -> Callable[..., Config]:
+    """Return the configuration that a command line gives."""
+    GlobalHydra.instance().clear()
+    return lambda *overrides: configuration(overrides)
+
+
+def own_meaning(text: str) -> bool:
+    """Whether a value has a meaning of its own: quotes around it, a reference, or the mark of a missing one."""
+    return text[:1] in ("'", '"') or "${" in text or text.strip() == "???"
+
+
+def read(override: str) -> tuple[object, str]:
+    """Return what Hydra reads in an override, or what is said of one that is refused."""
+    try:
+        return parser.parse_overrides([literal_override(override)])[0].value(), ""
+    except (HydraException, ConfigError) as error:
+        return None, explain(error)
+
+
+@given(key=st.sampled_from(TEXT_KEYS), text=TEXTS)
+@example(key="name", text="a\\")
+def test_any_text_arrives_as_typed_or_is_refused_with_its_key(key: str, text: str) -> None:
+    value, refusal = read(f"{key}={text}")
+    if own_meaning(text):
+        assert isinstance(value, str) or refusal.startswith(f"{key}={text}: ")
+    else:
+        assert (value, refusal) == (text, "")
+
+
+@given(text=TEXTS)
+def test_quoted_text_is_read_back_whole(text: str) -> None:
+    assert parser.parse_override(f"key={quoted(text)}").value() == text
+    if "${" not in text:
+        assert literal_override(f"name={quoted(text)}") == f"name={quoted(text)}", "once is enough"
+
+
+@given(texts=st.lists(TEXTS.filter(lambda text: not own_meaning(text)), min_size=2, max_size=4))
+def test_a_sweep_takes_each_value_as_typed(texts: list[str]) -> None:
+    plain = [text.translate(str.maketrans("", "", ",()[]{}")) or "x" for text in texts]
+    override = parser.parse_override(literal_override(f"name={','.join(plain)}", sweep=True))
+    assert override.is_sweep_override()
+    values = [parser.parse_override(f"name={each}").value() for each in override.sweep_string_iterator()]
+    assert values == plain
+
+
+@pytest.mark.parametrize("text", REPORTED)
+def test_reported_texts_reach_the_configuration(composed: Callable[..., Config], text: str) -> None:
+    config = composed(f"name={text}", f"data.template={text}{{question}}")
+    assert config.name == text
+    assert config.data.template == f"{text}{{question}}"
+
+
+def test_elements_of_a_list_arrive_as_typed(composed: Callable[..., Config]) -> None:
+    config = composed("junior=[self, 1e5, org/a(b), 'with, comma', ~/ü]")
+    assert config.junior == ["self", "1e5", "org/a(b)", "with, comma", "~/ü"]
+    assert composed("junior=['self']").junior == ["self"]
+
+
+def test_quotes_and_references_keep_their_meaning(composed: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOMEWHERE", "/some where")
+    config = composed('name="a: b"', "log.dir=${oc.env:SOMEWHERE}/runs", "data.template='{question}'", "seed=3")
+    assert (config.name, config.log.dir, config.data.template, config.seed) == ("a: b", "/some where/runs", "{question}", 3)
+
+
+def test_other_keys_are_left_to_hydra() -> None:
+    overrides = ["steps=1e3", "model=tiny", "+data.task_options.gcd={a: 1}", "hydra/launcher=joblib", "~name", "--cfg", "x"]
+    assert literal_overrides(overrides) == overrides
+    functions = ["name=choice(a,b)", "schedule.name=glob(*)"]
+    assert literal_overrides(functions, sweep=True) == functions
+    assert literal_overrides(["schedule.name=word,token"], sweep=True) == ["schedule.name=word,token"]
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("a,b", ["a", "b"]),
+        ("'a,b',c", ["'a,b'", "c"]),
+        ("[a,b],[c]", ["[a,b]", "[c]"]),
+        (r"'a\',b',c", [r"'a\',b'", "c"]),
+        ("it's,b", ["it's", "b"]),
+        ("", [""]),
+    ],
+)
+def test_values_are_split_at_commas_outside_of_quotes_and_brackets(text: str, values: list[str]) -> None:
+    assert list(split_values(text)) == values
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("name=${", "name=${: ${ begins a reference"),
+        ("name=???", "name=???: ??? stands for a value that is yet to be given"),
+        ("name=a\udcff", "'name=a\\udcff': this is no text in UTF-8"),
+        ("name=${nothing}", "name: "),
+        ("nmae=(x)", "nmae: there is no such key; did you mean name?"),
+        ("steps=(5)", "steps=(5): give a number"),
+        ("profile=#", "profile=#: give true or false"),
+        ("model=ü", "model=ü: choose hf or"),
+        ("junior=a(b)", "junior=a(b): this is a list; write 'junior=['\"'\"'a(b)'\"'\"']'"),
+        ("data.task_options=(x)", "data.task_options=(x): this cannot be read"),
+        ("seed=1,2", "seed=1,2: several values are a sweep; add --multirun, or give one"),
+        ("steps", "steps: give a value, as in steps=VALUE"),
+        ("=", "=: give key=value"),
+        ("=x", "=x: give key=value"),
+    ],
+)
+def test_what_cannot_be_read_is_explained(composed: Callable[..., Config], override: str, said: str) -> None:
+    with pytest.raises(UNUSABLE) as error:
+        composed(override)
+    assert explain(error.value).startswith(said)
+    assert "antlr" not in explain(error.value) and "hydra.cc" not in explain(error.value)
+
+
+def test_the_remedy_can_be_typed() -> None:
+    told = explain_unreadable("+data.task_options.gcd=a (b")
+    (argument,) = shlex.split(told.partition("; if it is one text, write ")[2])
+    assert parser.parse_override(argument).value() == "a (b"
+
+
+@given(name=st.sampled_from(["steps", "profile", "junior", "model", "nothing", "data.task_options"]), text=TEXTS)
+def test_no_message_is_the_grammars(name: str, text: str) -> None:
+    _, refusal = read(f"{name}={text}")
+    assert not refusal or (refusal.startswith(name) and "hydra" not in refusal.lower())
