@@ -12,6 +12,8 @@ from rich.progress import Progress
 from actors.reward import Judge, judge_groups
 from actors.rollout_pool import RolloutPool
 from launch.entry import run
+from launch.records.owner import held
+from launch.records.places import check_writable
 from launch.resources.local_cluster import ray_cluster
 from launch.resources.plan import machine_plan
 from tandem.authors import load_authors
@@ -35,8 +37,16 @@ def measure(config: Config) -> None:
     config = replace(config, schedule=ScheduleConfig(name="solo"))
     plan = machine_plan(config, learns=False)
     config, gpus = planned(config, plan), plan.gpus_per_replica
-    path, count = Path(config.data.pass_rates), config.data.difficulty_rollouts
-    authors, file, console = load_authors(config), PassRateFile(path), Console()
+    path = Path(config.data.pass_rates)
+    check_writable(path.parent, f"data.pass_rates={config.data.pass_rates}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with held(path.with_name(f"{path.name}.owner"), path, f"data.pass_rates={config.data.pass_rates}"):
+        _measure(config, path, gpus)
+
+
+def _measure(config: Config, path: Path, gpus: float) -> None:
+    """Tries what the pass-rate file at `path`, which no other process writes to, lacks."""
+    authors, file, console, count = load_authors(config), PassRateFile(path), Console(), config.data.difficulty_rollouts
     data = replace(config.data, pass_rates="")
     problems = load_problems(data, config.seed, authors.tokenizer, authors.junior_tokenizers).catalogue
     if problems is None:

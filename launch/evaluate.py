@@ -12,6 +12,7 @@ from launch.evaluating.examination import Examination
 from launch.evaluating.folder import EvaluationFolder
 from launch.evaluating.measured_run import senior_of, settings_of_run
 from launch.evaluating.reading import READ, read_scores
+from launch.records.owner import owned
 from launch.resources.local_cluster import ray_cluster
 from launch.resources.plan import machine_plan
 from launch.running.console import EvaluationConsole
@@ -42,6 +43,7 @@ def evaluate(config: Config) -> None:
 
     with ExitStack() as stack:
         console = stack.enter_context(EvaluationConsole())
+        stack.enter_context(owned(folder.path, f"name={folder.path.name}"))
         console.say(f"{folder.path}: {', '.join(measures)} of {authors.senior} on {len(prompts)} problems")
         stack.enter_context(ray_cluster(logs=folder.path / "logs"))
         budget = RestartBudget(config.guard.max_restarts_per_hour, console.say)

@@ -19,6 +19,7 @@ from launch.experimenting.page import NUMBERS, PICTURE, terminal, write_page
 from launch.experimenting.preset import Experiment, Run, experiment
 from launch.experimenting.results import Results, read_results, write_results
 from launch.experimenting.runs import check_unchanged, finished, make
+from launch.records.owner import owned
 from launch.resources.local_cluster import ray_cluster
 
 
@@ -59,4 +60,5 @@ if __name__ == "__main__":
     with exit_codes():
         compared = experiment(sys.argv[1:])
         set_environment(compared.runs[0].config.cache_path)
-        compare(compared, Console())
+        with owned(compared.folder, f"name={compared.name}"):
+            compare(compared, Console())

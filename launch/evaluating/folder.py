@@ -15,6 +15,8 @@ from rich.table import Table
 from launch.evaluating.measured_run import run_of
 from launch.evaluating.plots import draw
 from launch.records.checkpoints import packages
+from launch.records.owner import check_free
+from launch.records.places import folder_within, named_folder
 from tandem.authors import Authors
 from tandem.config import Config, ConfigError
 from tandem.measures.score import Score
@@ -33,8 +35,9 @@ class EvaluationFolder:
     def __init__(self, config: Config) -> None:
         self._config = config
         run = run_of(config.senior)
-        above = run / "evaluation" if run else Path(config.log.dir).expanduser().resolve()
-        self.path = above / (config.name or f"{datetime.now():%Y%m%d-%H%M%S}-evaluation")
+        name = config.name or f"{datetime.now():%Y%m%d-%H%M%S}-evaluation"
+        self.path = folder_within(run / "evaluation", name, f"senior={config.senior}") if run else named_folder(config, name)
+        check_free(self.path, f"name={name}")
         self._interval = partial(
             Score.interval, confidence=config.eval.confidence, resamples=config.eval.resamples, seed=config.seed
         )
@@ -49,8 +52,7 @@ class EvaluationFolder:
     def write(
         self, authors: Authors, prompts: Sequence[Prompt], scores: Mapping[str, Score], notes: Sequence[str], device: str
     ) -> None:
-        """Writes `scores` of `prompts`, taken on `device`, as JSON, as a table and as a picture."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Writes `scores` of `prompts`, taken on `device`, as JSON, as a table and as a picture, into the existing folder."""
         settings = asdict(self._config)
         found: dict[str, Any] = {
             "senior": str(authors.senior),

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from launch.command_line import CONF
 from launch.entry import UNUSABLE, configuration, explain
+from launch.records.places import named_folder
 from launch.running.inputs import check_measures
 from tandem.config import Config, ConfigError
 
@@ -152,6 +153,6 @@ def _runs(
                 raise ConfigError(f"arm {arm}: {explain(error)}") from error
             if config.name or config.resume or config.plan_only or not config.log.export:
                 raise ConfigError(f"arm {arm}: name, resume, plan_only and log.export are the experiment's own; leave them out")
-            folder = (Path(config.log.dir).expanduser() / FOLDER / name).resolve()
+            folder = named_folder(config, f"{FOLDER}/{name}")
             log = replace(config.log, dir=str(folder))
             yield Run(arm, seed, replace(config, name=f"{arm}-seed{seed}", resume="auto", log=log))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from html import escape
@@ -9,8 +13,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from torch.utils.tensorboard import SummaryWriter
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch.utils.tensorboard import summary
 
+from launch.records.append import AppendFile
 from launch.records.transcript import Transcript
 from tandem.config import Config
 
@@ -36,23 +43,34 @@ class Board(Protocol):
 
 
 class TensorBoard:
-    """Event files in a folder; what they hold of step `first` and later is forgotten."""
+    """An event file in a folder; what others there hold of step `first` and later is hidden.
+
+    Events are written at once, in the calling thread, so that a refusal of the disk is an `OSError` where it can be handled.
+    """
 
     def __init__(self, folder: Path, first: int) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=first)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+        self._file = AppendFile(folder / name)
+        self._records = RecordWriter(self._file)
+        self._add(first, file_version="brain.Event:2")
+        self._add(first, session_log=SessionLog(status=SessionLog.START))
 
     def scalars(self, step: int, row: Mapping[str, float]) -> None:
         for key, value in row.items():
-            self._writer.add_scalar(key, value, step)
+            self._add(step, summary=summary.scalar(key, value))
 
     def histogram(self, step: int, key: str, values: np.ndarray) -> None:
-        self._writer.add_histogram(key, values, step)
+        self._add(step, summary=summary.histogram(key, values, bins="auto"))
 
     def samples(self, step: int, key: str, transcripts: Sequence[Transcript]) -> None:
-        self._writer.add_text(key, samples_table(transcripts), step)
+        self._add(step, summary=summary.text(key, samples_table(transcripts)))
 
     def close(self) -> None:
-        self._writer.close()
+        self._file.close()
+
+    def _add(self, step: int, **content: Any) -> None:
+        self._records.write(Event(wall_time=time.time(), step=step, **content).SerializeToString())
 
 
 class WeightsAndBiases:

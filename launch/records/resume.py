@@ -10,8 +10,8 @@ from typing import NamedTuple
 from omegaconf import OmegaConf
 
 from launch.records.checkpoints import Checkpoint, Checkpoints, is_checkpoint, packages
+from launch.records.places import named_folder
 from launch.records.sealed import fault
-from launch.resources.nodes import in_submitted_job
 from tandem.config import Config, ConfigError
 from tandem.config_load import keys, load
 
@@ -88,12 +88,6 @@ NEW = Resumption()
 """Another run than all before."""
 
 
-def runs_folder(config: Config) -> Path:
-    """Where run folders are. The working directory of a submitted job is a copy that Ray removes, so not below that."""
-    base = Path.home() if in_submitted_job() else Path()
-    return (base / Path(config.log.dir).expanduser()).resolve()
-
-
 def find_resumption(config: Config) -> Resumption:
     """What `config.resume` comes to; a checkpoint that is not intact is passed over for the one before it, with a warning.
 
@@ -104,12 +98,12 @@ def find_resumption(config: Config) -> Resumption:
     if config.resume == AUTO:
         if not config.name:
             raise ConfigError("resume=auto: say which run is to go on with name=NAME, or give its folder: resume=PATH")
-        given = runs_folder(config) / config.name
+        given = named_folder(config, config.name)
     else:
         given = Path(config.resume).expanduser().resolve()
     single = is_checkpoint(given)
     run = given.parent.parent if single else given
-    if config.name not in ("", run.name):
+    if config.resume != AUTO and config.name not in ("", run.name) and run != named_folder(config, config.name):
         raise ConfigError(
             f"name={config.name}: resume={config.resume} goes on in {run}; leave the name out, or copy that folder and resume "
             "the copy"

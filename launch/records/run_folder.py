@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import datetime
 from itertools import islice
@@ -15,9 +16,13 @@ from typing import Any, Self
 import yaml
 from transformers import PreTrainedTokenizerBase
 
+from launch.records.append import LinesFile
 from launch.records.boards import boards
 from launch.records.checkpoints import Checkpoints
-from launch.records.resume import NEW, Resumption, runs_folder
+from launch.records.disk import UnwritableError, disk_full
+from launch.records.owner import check_free, owned
+from launch.records.places import check_writable, named_folder
+from launch.records.resume import NEW, Resumption
 from launch.records.run_record import JsonLines
 from launch.records.saved_rollouts import Origin, go_back, save_step
 from launch.records.transcript import transcript
@@ -28,46 +33,71 @@ from tandem.rollout import Group
 
 class RunFolder:
     """runs/NAME/ with config.yaml, metrics.jsonl, samples.jsonl, what boards show, checkpoints and the exported senior, and
-    what debugging leaves; a context manager.
+    what debugging leaves; a context manager, in whose block no other process may write to the folder.
 
     A run that goes on (`resumption`) keeps what was logged up to the step after which it does. Raises `ConfigError` when the
-    folder already holds another run: nothing is overwritten.
+    folder already holds another run, since nothing is overwritten; when another process writes to it; and when it cannot be
+    made. `say` shows a line to the user: what a full disk delays, and what is odd.
     """
 
     def __init__(self, config: Config, resumption: Resumption = NEW) -> None:
         name = config.name or f"{datetime.now():%Y%m%d-%H%M%S}-{config.schedule.name}"
         self._config, self._resumption = config, resumption
-        self.path = resumption.run or runs_folder(config) / name
+        self._key = f"resume={config.resume}" if resumption.run and not config.name else f"name={name}"
+        self.path = resumption.run or named_folder(config, name)
         self.checkpoints = Checkpoints(self.path / "checkpoints", config.checkpoint)
+        self.say: Callable[[str], None] = print
+        self._warned: set[str] = set()
         self.rows: list[dict[str, float]] = []
         """the metrics of all steps, those before a resumption too"""
-        logged = list(JsonLines(self.path / "metrics.jsonl").new())
-        if resumption.run is None and (self.path / "metrics.jsonl").exists():
+        check_free(self.path, self._key)
+        check_writable(self.path, self._key)
+        logged = list(JsonLines(self._metrics_path).new())
+        if resumption.run is None and self._metrics_path.exists():
             raise ConfigError(
-                f"name={name}: {self.path} already holds a run; choose another name or remove it; resume=auto goes on with it"
+                f"{self._key}: {self.path} already holds a run; choose another name or remove it; resume=auto goes on with it"
             )
         if logged and resumption.checkpoint is None and logged[-1]["step"] >= config.steps:
             raise ConfigError(f"resume={config.resume}: {self.path} holds a finished run; choose another name")
+        self._found = _version(self._metrics_path)
 
     def __enter__(self) -> Self:
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(yaml.safe_dump(asdict(self._config) | {"name": self.path.name}, sort_keys=False))
-        checkpoint = self._resumption.checkpoint
-        last = checkpoint.step if checkpoint else -1
-        self.checkpoints.go_back(last)
-        go_back(self.rollouts, last)
-        self.rows = _cut(self.path / "metrics.jsonl", last)
-        _cut(self.path / "samples.jsonl", last)
-        self._metrics = (self.path / "metrics.jsonl").open("a")
-        self._samples = (self.path / "samples.jsonl").open("a")
-        self._boards = boards(self._config, self.path, first=last + 1)
+        with ExitStack() as stack:
+            before = stack.enter_context(owned(self.path, self._key))
+            if _version(self._metrics_path) != self._found:
+                raise ConfigError(f"{self._key}: another process has written to {self.path} meanwhile; start again")
+            if before:
+                self.say(f"warning: {self.path} was held by {before}, which did not end in order: make sure that it has ended")
+            name = self._config.name or self.path.name
+            self.config.write_text(yaml.safe_dump(asdict(self._config) | {"name": name}, sort_keys=False))
+            checkpoint = self._resumption.checkpoint
+            last = checkpoint.step if checkpoint else -1
+            self.checkpoints.go_back(last)
+            go_back(self.rollouts, last)
+            self.rows = _cut(self._metrics_path, last)
+            _cut(self._samples_path, last)
+            self._metrics, self._samples = LinesFile(self._metrics_path), LinesFile(self._samples_path)
+            stack.callback(self._metrics.close)
+            stack.callback(self._samples.close)
+            self._boards = boards(self._config, self.path, first=last + 1)
+            self._identity = self.path.stat().st_ino
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._metrics.close()
-        self._samples.close()
-        for board in self._boards:
-            board.close()
+        with self._stack:
+            for board in self._boards:
+                self._show(board.close)
+            if not all([self._metrics.flush(), self._samples.flush()]):
+                self.say(f"WARNING: {self.path} lacks the last metrics or samples, for which its disk has no room")
+
+    @property
+    def _metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def _samples_path(self) -> Path:
+        return self.path / "samples.jsonl"
 
     @property
     def config(self) -> Path:
@@ -96,33 +126,69 @@ class RunFolder:
 
     def log(self, row: Mapping[str, float]) -> None:
         """Appends one step's metrics. A key that does not apply to the step must be absent; what is not finite is left out."""
+        self.require()
         row = {key: value for key, value in row.items() if math.isfinite(value)}
         self.rows.append(row)
-        self._metrics.write(json.dumps(row) + "\n")
-        self._metrics.flush()
+        self._append(self._metrics, [row])
         for board in self._boards:
-            board.scalars(int(row["step"]), row)
+            self._show(board.scalars, int(row["step"]), row)
 
     def keep_samples(
         self, step: int, groups: Sequence[Group], tokenizer: PreTrainedTokenizerBase, *, held_out: bool = False
     ) -> None:
         """Appends the step's first rollouts, whole groups as far as they go, word by word with their authors; boards also show
         how long the turns of all of them are. `held_out`: whether they are of an evaluation."""
+        self.require()
         rollouts = ((group, index) for group in groups for index in range(len(group.rollouts)))
         chosen = islice(rollouts, self._config.log.samples_per_step)
         samples = [transcript(step, group, index, tokenizer, held_out=held_out) for group, index in chosen]
-        for sample in samples:
-            self._samples.write(json.dumps(sample, ensure_ascii=False) + "\n")
-        self._samples.flush()
+        self._append(self._samples, samples)
         for board in self._boards:
-            board.samples(step, "samples/held_out" if held_out else "samples/training", samples)
+            self._show(board.samples, step, "samples/held_out" if held_out else "samples/training", samples)
             if not held_out:
                 for key, lengths in turn_lengths(groups).items():
-                    board.histogram(step, key, lengths)
+                    self._show(board.histogram, step, key, lengths)
 
     def keep_rollouts(self, step: int, groups: Sequence[Group], origin: Origin) -> None:
         """Saves the step's groups whole."""
+        self.require()
         save_step(self.rollouts, step, groups, origin)
+
+    def require(self) -> None:
+        """Raises `UnwritableError` when the folder is gone, or is another one than the run began with."""
+        try:
+            there = self.path.stat().st_ino == self._identity
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise UnwritableError(
+                f"{self.path}: the run folder was removed or renamed while the run wrote to it, and the run ends after step "
+                f"{int(self.rows[-1]['step']) if self.rows else 0}: nothing more could be kept"
+            )
+
+    def _append(self, file: LinesFile, rows: Sequence[Mapping[str, Any]]) -> None:
+        if not file.append(rows):
+            self._warn("metrics and samples are kept in memory until it has room")
+
+    def _show(self, show: Callable[..., None], *arguments: Any) -> None:
+        """Calls a board's method `show`; what a full disk refuses, the board lacks."""
+        try:
+            show(*arguments)
+        except OSError as error:
+            if not disk_full(error):
+                raise
+            self._warn("TensorBoard lacks what is logged meanwhile")
+
+    def _warn(self, what: str) -> None:
+        warning = f"WARNING: the disk of {self.path} is full; {what}"
+        if warning not in self._warned:
+            self.say(warning)
+        self._warned.add(warning)
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Return what changes when the file is written to; None where there is none."""
+    return (status.st_size, status.st_mtime_ns) if path.exists() and (status := path.stat()) else None
 
 
 def _cut(path: Path, last: int) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -11,6 +10,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+
+from tandem.files import respect_umask
 
 MANIFEST = "manifest.json"
 PARTIAL = ".partial"
@@ -28,6 +29,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
+        respect_umask(partial)
         for written in [*partial.rglob("*"), partial]:
             _sync(written)
     except BaseException:
@@ -85,8 +87,3 @@ def _checksums(folder: Path, names: list[str]) -> dict[str, str]:
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def disk_full(error: OSError) -> bool:
-    """Whether the disk, or the user's share of it, has no room left."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)

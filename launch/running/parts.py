@@ -16,9 +16,10 @@ from actors.in_turn import WritesInTurn
 from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
 from launch.records.checkpoints import Checkpoint, State
+from launch.records.disk import disk_full
 from launch.records.run_folder import RunFolder
 from launch.records.saved_rollouts import Origin
-from launch.records.sealed import disk_full, written_aside
+from launch.records.sealed import written_aside
 from launch.resources.claims import claimed_file
 from launch.resources.plan import print_plan
 from launch.resources.seats import Seats, reserved

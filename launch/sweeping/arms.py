@@ -17,7 +17,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import MissingConfigException
 from hydra.types import RunMode
 
-from launch.records.resume import AUTO, runs_folder
+from launch.records.owner import check_free
+from launch.records.places import named_folder
+from launch.records.resume import AUTO
 from launch.records.run_record import is_run
 from launch.sweeping.outcome import FINISHED, read_outcome
 from tandem.config import Config, ConfigError
@@ -169,7 +171,8 @@ def _sweep_folder(config: Config) -> Path:
         raise ConfigError(f"resume={config.resume}: a sweep goes on by its name; give resume={AUTO} and name=NAME")
     if config.resume and not config.name:
         raise ConfigError(f"resume={AUTO}: say which sweep is to go on with name=NAME")
-    folder = runs_folder(config) / (config.name or f"{datetime.now():%Y%m%d-%H%M%S}-sweep")
+    folder = named_folder(config, config.name or f"{datetime.now():%Y%m%d-%H%M%S}-sweep")
+    check_free(folder, f"name={config.name}")
     if is_run(folder):
         raise ConfigError(f"name={config.name}: {folder} holds a single run; choose another name")
     if (folder / RECORD).exists() and not config.resume:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from launch.command_line import CONF, quoted
 from launch.entry import set_environment
+from launch.records.owner import owned
 from launch.records.run_record import is_run, read_run
 from launch.report import report
 from launch.resources.local_cluster import given_cluster
@@ -43,7 +44,10 @@ def sweep(overrides: Sequence[str]) -> None:
                 console.print(f"{arm.label}{' (finished)' if arm.finished else ''}:", highlight=False, soft_wrap=True)
                 show_plan(arm.config)
             return
-        with given_cluster():  # for the Ray launcher, which takes a cluster that it finds connected
+        with (
+            owned(folder, f"name={folder.name}"),
+            given_cluster(),
+        ):  # for the Ray launcher, which takes a cluster that it finds connected
             todo = [arm for arm in arms if not arm.finished]
             checked(check_inputs, [arm.config for arm in todo], [arm.label for arm in todo])
             console.print(f"sweep folder {folder}: {len(arms)} runs, {len(todo)} to do", highlight=False, soft_wrap=True)
