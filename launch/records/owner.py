@@ -1,8 +1,8 @@
 """The one process that may write to a folder or a file: a lock that ends with the process, and a note of who holds it.
 
 The kernel releases a lock when its holder dies, however it dies, so that a run that was killed can be resumed at once. The note
-names the holder to others. On a file system whose locks do not reach other hosts the note is all there is: `held` yields whom it
-names on another host, if that owner did not end in order.
+names the holder to others. On a file system whose locks do not reach other hosts the note is all there is: `held` yields whom
+it names on another host, if that owner did not end in order.
 """
 
 from __future__ import annotations
