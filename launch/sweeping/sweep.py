@@ -44,20 +44,18 @@ def sweep(overrides: Sequence[str]) -> None:
                 console.print(f"{arm.label}{' (finished)' if arm.finished else ''}:", highlight=False, soft_wrap=True)
                 show_plan(arm.config)
             return
-        with (
-            owned(folder, f"name={folder.name}"),
-            given_cluster(),
-        ):  # for the Ray launcher, which takes a cluster that it finds connected
+        with given_cluster():  # for the Ray launcher, which takes a cluster that it finds connected
             todo = [arm for arm in arms if not arm.finished]
             checked(check_inputs, [arm.config for arm in todo], [arm.label for arm in todo])
             console.print(f"sweep folder {folder}: {len(arms)} runs, {len(todo)} to do", highlight=False, soft_wrap=True)
             hydra = GlobalHydra.instance().hydra
             assert hydra is not None
             run_arm = partial(process.run_arm, arms=arms, commands=[process.command(arm) for arm in arms])
-            try:
-                hydra.multirun("config", run_arm, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
-            finally:
-                summary = sum_up(arms, folder, console)
+            with owned(folder, f"name={folder.name}"):
+                try:
+                    hydra.multirun("config", run_arm, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
+                finally:
+                    summary = sum_up(arms, folder, console)
     if not summary.complete:
         sys.exit(INCOMPLETE)
 
