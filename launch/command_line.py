@@ -30,6 +30,7 @@ TYPES = field_types(Config)
 """The type of every key."""
 _OVERRIDE = re.compile(r"(?P<key>(?P<prefix>\+{0,2})(?P<name>[A-Za-z_][\w.]*))=(?P<value>.*)", re.DOTALL)
 _SWEEP_FUNCTION = re.compile(r"\s*(choice|range|glob|interval|sort|shuffle|tag)\s*\(.*\)\s*", re.DOTALL)
+_QUOTED = re.compile(r"""'(\\.|[^'\\])*'|"(\\.|[^"\\])*\"""", re.DOTALL)
 _OPENING, _CLOSING = "([{", ")]}"
 _MISSING = "???"
 """OmegaConf's mark of a value that is yet to be given."""
@@ -69,20 +70,16 @@ def quoted(text: str) -> str:
 
 def split_values(text: str) -> Iterator[str]:
     """Yield what stands between the commas of `text` that are in no quotes and no brackets."""
-    start, depth, quote = 0, 0, ""
-    for place, character in enumerate(text):
-        if quote:
-            escaped = (place - len(text[:place].rstrip("\\"))) % 2
-            quote = "" if character == quote and not escaped else quote
-        elif character in "'\"" and not text[start:place].strip(" [{("):
-            quote = character
-        elif character in _OPENING:
-            depth += 1
-        elif character in _CLOSING:
-            depth -= 1
-        elif character == "," and depth <= 0:
+    start, place, depth = 0, 0, 0
+    while place < len(text):
+        if not text[start:place].strip(" [{(") and (in_quotes := _QUOTED.match(text, place)):
+            place = in_quotes.end()
+            continue
+        if text[place] == "," and depth <= 0:
             yield text[start:place]
             start, depth = place + 1, 0
+        depth += (text[place] in _OPENING) - (text[place] in _CLOSING)
+        place += 1
     yield text[start:]
 
 
