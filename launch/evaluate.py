@@ -44,7 +44,7 @@ def evaluate(config: Config) -> None:
     with ExitStack() as stack:
         console = stack.enter_context(EvaluationConsole())
         stack.enter_context(owned(folder.path, f"name={folder.path.name}"))
-        console.say(f"{folder.path}: {', '.join(measures)} of {authors.senior} on {len(prompts)} problems")
+        console.say(f"{folder.path}: {', '.join(measures)} of {authors.senior} on {len(prompts)} problems; {problems.left_out}")
         stack.enter_context(ray_cluster(logs=folder.path / "logs"))
         budget = RestartBudget(config.guard.max_restarts_per_hour, console.say)
         pool = stack.enter_context(RolloutPool.of_engines(config, authors, gpus_per_replica=gpus, budget=budget))

@@ -93,7 +93,10 @@ class DataConfig:
     question_field: str = "question"
     """the field of a row that holds the question"""
     answer_field: str = "answer"
-    """the field of a row that holds the answer"""
+    """the field of a row that holds the answer, or a solution that marks it"""
+    answer_pattern: str = ""
+    """a regular expression whose first group is the answer in that field; empty: what the field marks as its final answer, as
+    a response would, or else the whole field"""
     on_bad_line: str = "stop"
     """what a malformed row of a file does: `stop` the run before it begins, or `skip` the row, which is counted"""
     pass_rates: str = ""

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from tandem.verify.extract import compile_pattern
+
 if TYPE_CHECKING:
     from tandem.config import DataConfig
 
@@ -40,10 +42,26 @@ def data_problems(data: DataConfig) -> Iterator[str]:
         yield f"data.template={data.template!r:.40}: it must contain {{question}}"
     if data.source not in ENDLESS and data.question_field == data.answer_field:
         yield f"data.answer_field={data.answer_field}: it is data.question_field too; name the field of the answer"
+    if data.answer_pattern:
+        yield from _pattern_problems(data)
     if data.source == "hub" and not data.split:
         yield "data.split is empty: name one of the data set's splits, such as train"
     if data.source == "reasoning_gym":
         yield from _mix_problems(data)
+
+
+def _pattern_problems(data: DataConfig) -> Iterator[str]:
+    try:
+        compile_pattern(data.answer_pattern, "data.answer_pattern")
+    except ValueError as error:
+        yield str(error)
+    if data.source in ENDLESS:
+        yield f"data.answer_pattern={data.answer_pattern!r}: data.source={data.source} makes its own answers; leave it out"
+    elif data.verifier:
+        yield (
+            f"data.answer_pattern={data.answer_pattern!r}: data.verifier={data.verifier} is given the whole field; leave one "
+            "of them out"
+        )
 
 
 def _mix_problems(data: DataConfig) -> Iterator[str]:

@@ -12,9 +12,12 @@ from tandem.config import ConfigError, DataConfig
 from tandem.data.rows import Rows, hash64, problem_of, question_id
 from tandem.data.split import position
 from tandem.rollout import Problem
+from tandem.verify.golds import UnreadableGold
 
 SHOWN_ERRORS = 10
 """How many malformed rows one message spells out."""
+MAX_UNREADABLE = 0.1
+"""A data set of which a larger share of the golds cannot be read is refused: its answers are not where it was said."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Catalogue:
     """int32 [N], the tokens of each one's prompt, for the reader for whom it has most"""
     skipped: int
     """malformed rows left out"""
+    unreadable: int
+    """rows left out because no answer can be read in their gold"""
 
     def __len__(self) -> int:
         return len(self.places)
@@ -68,17 +73,21 @@ def catalogue(rows: Rows, data: DataConfig, length: Callable[[Problem], int]) ->
 
     Malformed rows are those that describe no problem, those of whose messages no prompt can be made, and those that repeat a
     question with another answer. Raises `ConfigError` when there are any, unless `data.on_bad_line` says to skip them: the
-    first ten are named by number, with what is wrong. Raises it when there is no problem at all, and when the configuration
-    contradicts a row.
+    first ten are named by number, with what is wrong. Rows in whose gold no answer can be read are left out and counted; when
+    they are a good part of all, it raises `ConfigError` that names them likewise. Raises it when there is no problem at all,
+    and when the configuration contradicts a row.
     """
     places, numbers, digests, answers, lengths = array("q"), array("q"), array("Q"), array("Q"), array("i")
-    malformed = _Malformed(rows.unit)
+    malformed, unreadable = _Malformed(rows.unit), _Malformed(rows.unit)
     for number, place, stored in rows.scan():
         try:
             problem = problem_of(rows.record(stored), data)
             tokens = length(problem)
         except ConfigError as error:
             raise ConfigError(f"{error} ({rows.key}, {rows.unit} {number})") from error
+        except UnreadableGold as error:
+            unreadable.add(number, str(error))
+            continue
         except ValueError as error:
             malformed.add(number, str(error))
             continue
@@ -100,6 +109,12 @@ def catalogue(rows: Rows, data: DataConfig, length: Callable[[Problem], int]) ->
             f"{rows.key}: malformed {rows.unit}s: {malformed.count}; correct or remove them, or set data.on_bad_line=skip\n"
             f"{malformed.shown()}"
         )
+    if unreadable.count > MAX_UNREADABLE * (len(places) + unreadable.count):
+        raise ConfigError(
+            f"data.answer_field={data.answer_field}: no answer can be read in the golds of {unreadable.count} of "
+            f"{len(places) + unreadable.count} {rows.unit}s of {rows.key}; name another field, or say with data.answer_pattern "
+            f"where the answer stands in it, or name a data.verifier that judges by such golds\n{unreadable.shown()}"
+        )
     if not len(unique):
         skipped = f" ({malformed.count} malformed {rows.unit}s were skipped)\n{malformed.shown()}" if malformed.count else ""
         raise ConfigError(f"{rows.key}: it holds no problem{skipped}")
@@ -113,6 +128,7 @@ def catalogue(rows: Rows, data: DataConfig, length: Callable[[Problem], int]) ->
         np.array([position(question_id(digest)) for digest in digests_in_order.tolist()]),
         np.array(lengths, np.int32)[in_order],
         malformed.count,
+        unreadable.count,
     )
 
 

@@ -46,6 +46,8 @@ class ProblemSet:
     _held_out: Callable[[], Iterator[Problem]]
     skipped: int = 0
     """malformed rows left out, as `data.on_bad_line=skip` says"""
+    unreadable: int = 0
+    """rows left out because no answer can be read in their gold"""
     too_easy_or_hard: int = 0
     """problems left out for their pass rate"""
     catalogue: Catalogue | None = None
@@ -60,7 +62,8 @@ class ProblemSet:
         """What of the data is not used, in words."""
         rated = f", {self.too_easy_or_hard} for their pass rate" if self.too_easy_or_hard else ""
         malformed = f", {self.skipped} malformed rows skipped" if self.skipped else ""
-        return f"{self.dropped} problems dropped as too long{rated}{malformed}"
+        unreadable = f", {self.unreadable} rows without a gold answer that can be read" if self.unreadable else ""
+        return f"{self.dropped} problems dropped as too long{rated}{malformed}{unreadable}"
 
 
 def load_problems(
@@ -168,6 +171,7 @@ def _finite(rows: Rows, held_out_rows: Rows | None, data: DataConfig, seed: int,
         dropped=too_long + len(reserved) - len(evaluation),
         _held_out=lambda: (evaluation[index] for index in range(len(evaluation))),
         skipped=problems.skipped + (reserved.skipped if held_out_rows else 0),
+        unreadable=problems.unreadable + (reserved.unreadable if held_out_rows else 0),
         too_easy_or_hard=len(usable) - len(rated),
         catalogue=None if data.evaluation_only else rated,
     )

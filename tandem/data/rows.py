@@ -10,6 +10,7 @@ from tandem.config import ConfigError, DataConfig
 from tandem.data.fields import lookup, text_of
 from tandem.data.messages import read_messages
 from tandem.rollout import Message, Problem
+from tandem.verify.golds import gold_answer
 
 
 class Rows(Protocol):
@@ -40,7 +41,8 @@ def problem_of(record: Mapping[str, object], data: DataConfig) -> Problem:
     space aside: the same question is the same problem, whatever it is stored in. What was said before it belongs to it; a
     system message does not.
 
-    Raises `ValueError` saying what is wrong with the row, and `ConfigError` when the configuration contradicts it.
+    Raises `ValueError` saying what is wrong with the row (`UnreadableGold` if it is the answer alone), and `ConfigError` when
+    the configuration contradicts it.
     """
     asked = lookup(record, data.question_field, "data.question_field")
     history: list[Message] = []
@@ -50,6 +52,8 @@ def problem_of(record: Mapping[str, object], data: DataConfig) -> Problem:
     else:
         question = text_of(asked, f"field {data.question_field!r}")
     answer = text_of(lookup(record, data.answer_field, "data.answer_field"), f"field {data.answer_field!r}", numbers=True)
+    # What a verifier of the user's own makes of a gold is its own affair.
+    answer = answer if data.verifier else gold_answer(answer, data.answer_pattern)
     return Problem(question_id(_digest(history, question)), question, answer, tuple(history))
 
 
