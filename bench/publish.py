@@ -100,7 +100,7 @@ def serve(config: Config, path: str, rank: int, segment: Path, pipe: Connection)
         with torch.no_grad():
             for parameter in member.updater.engine.module.model.parameters():
                 getattr(parameter, "ds_tensor", parameter).mul_(1.001)
-        Path("/proc/self/clear_refs").write_text(CLEAR_PEAK)
+        Path("/proc/self/clear_refs").write_text(CLEAR_PEAK, encoding="utf-8")
         before, start = resident("VmRSS"), time.perf_counter()
         published = member.publish(version)
         seconds = time.perf_counter() - start
@@ -110,7 +110,7 @@ def serve(config: Config, path: str, rank: int, segment: Path, pipe: Connection)
 
 def resident(field: str) -> float:
     """This process's resident memory in MiB: `VmRSS` now, `VmHWM` at its peak."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 2**10
 
 

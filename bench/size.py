@@ -137,7 +137,9 @@ def main() -> int:
         found: Figures = {"parameters": PARAMETERS, "ranks": options.ranks, "exit_code": code}
         found |= {"peak_gib": round(watch.peak_bytes / 2**30, 2), "run_s": round(time.perf_counter() - start, 1)}
         if code == 0:
-            rows = [json.loads(line) for line in (Path(folder) / "size" / "metrics.jsonl").read_text().splitlines()]
+            rows = [
+                json.loads(line) for line in (Path(folder) / "size" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+            ]
             found |= {
                 key.replace("/", "_"): round(rows[-1][key], 4) for key in ("time/step_s", "grad/norm", "logprob/gap_mean")
             }

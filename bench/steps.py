@@ -39,7 +39,7 @@ class NotingScheduler(HandoffScheduler):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._notes = (Path(os.environ[FOLDER]) / f"{os.getpid()}.jsonl").open("w", buffering=1)
+        self._notes = (Path(os.environ[FOLDER]) / f"{os.getpid()}.jsonl").open("w", buffering=1, encoding="utf-8")
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         """As the scheduler does it."""
@@ -90,7 +90,7 @@ async def noted(work: Workload) -> tuple[Steps, float]:
             began = time.perf_counter()
             await tandem(pair, work, "measured")
             seconds = time.perf_counter() - began
-        lines = [line for file in Path(folder).iterdir() for line in file.read_text().splitlines()]
+        lines = [line for file in Path(folder).iterdir() for line in file.read_text(encoding="utf-8").splitlines()]
     notes = np.array([note for note in map(json.loads, lines) if note[0] >= began])
     return Steps(*notes[:, 1:].T), notes[:, 1].sum() / (len(work.specs) * seconds)
 

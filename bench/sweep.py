@@ -119,10 +119,10 @@ def save(points: Iterable[Point], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(asdict(each)) for each in points)
     file = folder / RESULT
-    file.write_text(f"[\n{lines}\n]\n")
+    file.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     return file
 
 
 def load(folder: Path) -> list[Point]:
     """What `save` wrote into `folder`."""
-    return [Point(**fields) for fields in json.loads((folder / RESULT).read_text())]
+    return [Point(**fields) for fields in json.loads((folder / RESULT).read_text(encoding="utf-8"))]

@@ -115,4 +115,4 @@ def train(task: Task) -> list[Step]:
 if __name__ == "__main__":
     settings = json.loads(sys.argv[1])
     found = train(Task(**{**settings, "betas": tuple(settings["betas"])}))
-    Path(sys.argv[2]).write_text(json.dumps([asdict(step) for step in found]))
+    Path(sys.argv[2]).write_text(json.dumps([asdict(step) for step in found]), encoding="utf-8")

@@ -69,7 +69,7 @@ def with_trl(task: Task, folder: Path) -> list[Step]:
     subprocess.run(
         [sys.executable, "-m", "bench.trl_run", json.dumps(asdict(task)), str(result)], check=True, stdout=subprocess.DEVNULL
     )
-    return [Step(**step) for step in json.loads(result.read_text())]
+    return [Step(**step) for step in json.loads(result.read_text(encoding="utf-8"))]
 
 
 def with_us(task: Task, arm: str, folder: Path) -> list[Step]:

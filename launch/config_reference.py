@@ -36,7 +36,7 @@ def page() -> str:
 
 
 def _source() -> ast.Module:
-    return ast.parse(Path(schema.__file__).read_text())
+    return ast.parse(Path(schema.__file__).read_text(encoding="utf-8"))
 
 
 def _section(classes: dict[str, ast.ClassDef], name: str, prefix: str) -> Iterator[str]:
@@ -91,4 +91,4 @@ def _cell(key: str, meaning: str) -> str:
 
 if __name__ == "__main__":
     PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page())
+    PAGE.write_text(page(), encoding="utf-8")

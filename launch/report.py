@@ -42,10 +42,10 @@ def report(runs: Sequence[RunRecord]) -> str:
         "rollouts": [_rollout(sample, index) for index, run in enumerate(runs) for sample in run.samples],
     }
     pages = Environment(loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined)
-    script = Markup("\n".join((PAGE / name).read_text() for name in SCRIPTS))
+    script = Markup("\n".join((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS))
     return pages.get_template("page.html").render(
         title=", ".join(run.name for run in runs),
-        style=Markup((PAGE / "page.css").read_text()),
+        style=Markup((PAGE / "page.css").read_text(encoding="utf-8")),
         script=script,
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=Markup(script_data(data)),
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for run in runs:
                 score(run)
         out = given.out or Path(commonpath(folders)) / "report.html"
-        out.write_text(report(runs))
+        out.write_text(report(runs), encoding="utf-8")
     except ConfigError as error:
         print(f"report.py: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)

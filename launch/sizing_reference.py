@@ -218,4 +218,4 @@ def _plans() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    PAGE.write_text(page(), encoding="utf-8")

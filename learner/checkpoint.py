@@ -52,7 +52,7 @@ class Layout:
 
 def saved_layout(folder: Path) -> Layout:
     """The layout of the learner that wrote `folder`."""
-    return Layout(**json.loads((folder / "layout.json").read_text()))
+    return Layout(**json.loads((folder / "layout.json").read_text(encoding="utf-8")))
 
 
 class Files(TorchCheckpointEngine):
@@ -100,7 +100,7 @@ def save(engine: DeepSpeedEngine, layout: Layout, folder: Path, counts: Mapping[
     files.save(_random_state(), folder / f"random-{rank}.pt")
     if rank == 0 and files.failure is None:
         try:
-            (folder / "layout.json").write_text(json.dumps(asdict(layout)))
+            (folder / "layout.json").write_text(json.dumps(asdict(layout)), encoding="utf-8")
         except OSError as error:
             return error
     return files.failure
@@ -150,7 +150,7 @@ def convert(saved: Path, universal: Path) -> None:
         strict=True,
         inject_missing_state=True,
     )
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         ds_to_universal.main(arguments)
 
 

@@ -18,5 +18,5 @@ def respect_umask(folder: Path) -> None:
 
 def _umask() -> int:
     """Return this process's umask; `os.umask` would have to change it for a moment, in all threads."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("Umask:"))
+    (line,) = (line for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if line.startswith("Umask:"))
     return int(line.split()[1], 8)

@@ -37,7 +37,7 @@ class PeakMemory(NamedTuple):
 
 def peak_host_bytes() -> int:
     """The largest resident size that this process has had, as Linux counts it."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    (line,) = (line for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) << 10
 
 

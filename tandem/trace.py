@@ -71,7 +71,7 @@ def chrome_trace(rows: Sequence[Row], start_s: float, end_s: float) -> dict[str,
 
 def write_trace(path: Path, trace: dict[str, Any]) -> None:
     """Writes a trace as JSON, compressed with gzip."""
-    with gzip.open(path, "wt", compresslevel=5) as file:
+    with gzip.open(path, "wt", compresslevel=5, encoding="utf-8") as file:
         json.dump(trace, file)
 
 

@@ -104,7 +104,7 @@ def packages() -> Finding:
 
 def _pins(requirements: Path) -> dict[str, str]:
     """The versions that a list of requirements pins; none if the list is not there."""
-    lines = requirements.read_text().splitlines() if requirements.is_file() else []
+    lines = requirements.read_text(encoding="utf-8").splitlines() if requirements.is_file() else []
     return {match[1]: match[2] for line in lines if (match := re.match(r"([\w.-]+)(?:\[[\w,-]+\])?={2,3}(\S+)", line))}
 
 
@@ -118,7 +118,7 @@ def _installed(name: str) -> str | None:
 def processor() -> Finding:
     """Cores, and the instructions that vLLM's kernels for CPUs are compiled for."""
     cores = len(os.sched_getaffinity(0))
-    flags = set(re.findall(r"\bavx\w+", Path("/proc/cpuinfo").read_text()))
+    flags = set(re.findall(r"\bavx\w+", Path("/proc/cpuinfo").read_text(encoding="utf-8")))
     best = next((name for name in ("avx512f", "avx2") if name in flags), None)
     found = f"{cores} cores, {best or 'neither AVX-512 nor AVX2'}"
     if best is None and has_cpu_engines():

@@ -64,13 +64,13 @@ class EvaluationFolder:
             "scores": {name: self._entry(score) for name, score in scores.items()},
             "notes": list(notes),
         }
-        with (self.path / "problems.jsonl").open("w") as file:
+        with (self.path / "problems.jsonl").open("w", encoding="utf-8") as file:
             for index, prompt in enumerate(prompts):
                 parts = {name: [float(score.totals[index]), float(score.weights[index])] for name, score in scores.items()}
                 file.write(json.dumps({"id": prompt.problem.id, "scores": parts}) + "\n")
-        (self.path / "table.md").write_text(self._markdown(scores))
+        (self.path / "table.md").write_text(self._markdown(scores), encoding="utf-8")
         draw(found["scores"], f"{len(prompts)} problems").savefig(self.path / "evaluation.png")
-        self.result.write_text(json.dumps(found, indent=2) + "\n")
+        self.result.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
     def table(self, scores: Mapping[str, Score]) -> Table:
         """The scores with their intervals."""

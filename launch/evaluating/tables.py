@@ -34,7 +34,7 @@ def _solo(run: RunRecord) -> Table:
 
 
 def _evaluation(path: Path) -> Table:
-    found = json.loads(path.read_text(), parse_constant=lambda _: None)
+    found = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
     about = [f"{found['problems']} problems", found["senior"], f"{found['settings']['eval']['confidence']:.0%} intervals"]
     return {
         "title": f"Evaluation {path.parent.name}",

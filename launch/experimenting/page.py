@@ -21,8 +21,8 @@ Cells = list[list[str]]
 
 def write_page(results: Results, experiment: Experiment, path: Path) -> None:
     """Writes the page; the section that is written by hand, and what follows it, stay as they are."""
-    _, heading, reading = path.read_text().partition(READING) if path.exists() else ("", "", "")
-    path.write_text(f"{_facts(results, experiment)}\n{heading or READING}{reading}")
+    _, heading, reading = path.read_text(encoding="utf-8").partition(READING) if path.exists() else ("", "", "")
+    path.write_text(f"{_facts(results, experiment)}\n{heading or READING}{reading}", encoding="utf-8")
 
 
 def _facts(results: Results, experiment: Experiment) -> str:

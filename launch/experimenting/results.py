@@ -127,4 +127,4 @@ def write_results(results: Results, experiment: Experiment, path: Path) -> None:
         "minutes": {arm: [round(each / 60, 2) for each in spent] for arm, spent in results.seconds.items()},
         "settings": results.settings,
     }
-    path.write_text(json.dumps(found, indent=1) + "\n")
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

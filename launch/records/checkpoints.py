@@ -55,7 +55,7 @@ class Checkpoint:
 
     def state(self) -> State:
         """The driver's state."""
-        fields = json.loads((self.path / "state.json").read_text())
+        fields = json.loads((self.path / "state.json").read_text(encoding="utf-8"))
         return State(**fields | {"place": Place(*fields["place"])})
 
 
@@ -78,7 +78,7 @@ class Checkpoints:
         with written_aside(path) as partial:
             (partial / "learner").mkdir()
             save_learner(partial / "learner")
-            (partial / "state.json").write_text(json.dumps(asdict(state), indent=1))
+            (partial / "state.json").write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
             shutil.copy(settings, partial / "config.yaml")
             seal(partial)
         self._remove_old(state.step)

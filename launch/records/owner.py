@@ -106,7 +106,7 @@ def _write(descriptor: int, text: str) -> None:
 def _read(note: Path) -> Owner | None:
     """Return whom the note names."""
     try:
-        return Owner(**json.loads(note.read_text()))
+        return Owner(**json.loads(note.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 

@@ -69,7 +69,7 @@ class RunFolder:
             if before:
                 self.say(f"warning: {self.path} was held by {before}, which did not end in order: make sure that it has ended")
             name = self._config.name or self.path.name
-            self.config.write_text(yaml.safe_dump(asdict(self._config) | {"name": name}, sort_keys=False))
+            self.config.write_text(yaml.safe_dump(asdict(self._config) | {"name": name}, sort_keys=False), encoding="utf-8")
             checkpoint = self._resumption.checkpoint
             last = checkpoint.step if checkpoint else -1
             self.checkpoints.go_back(last)
@@ -195,6 +195,6 @@ def _cut(path: Path, last: int) -> list[dict[str, Any]]:
     """Leaves in `path` what was logged up to step `last`, and returns it."""
     kept = [row for row in JsonLines(path).new() if row["step"] <= last]
     shorter = path.with_name(f"{path.name}.cut")
-    shorter.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
+    shorter.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept), encoding="utf-8")
     shorter.replace(path)
     return kept

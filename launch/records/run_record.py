@@ -69,7 +69,7 @@ def is_run(folder: Path) -> bool:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The run's configuration by dotted key."""
-    return dict(_dotted(yaml.safe_load((folder / "config.yaml").read_text()), ""))
+    return dict(_dotted(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")), ""))
 
 
 def _dotted(node: Any, key: str) -> Iterator[tuple[str, Any]]:

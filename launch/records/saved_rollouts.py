@@ -83,8 +83,10 @@ def save_step(folder: Path, step: int, groups: Sequence[Group], origin: Origin) 
         arrays[f"reward_terms/{name}"] = _joined([group.reward_terms[name] for group in groups])
     with written_aside(_path(folder, step)) as partial:
         save_file(arrays, partial / "arrays.safetensors")
-        (partial / "groups.jsonl").write_text("".join(json.dumps(_told(group)) + "\n" for group in groups))
-        (partial / "origin.json").write_text(json.dumps({"version": VERSION, "step": step} | asdict(origin), indent=1))
+        (partial / "groups.jsonl").write_text("".join(json.dumps(_told(group)) + "\n" for group in groups), encoding="utf-8")
+        (partial / "origin.json").write_text(
+            json.dumps({"version": VERSION, "step": step} | asdict(origin), indent=1), encoding="utf-8"
+        )
         seal(partial)
 
 
@@ -104,7 +106,7 @@ def read_origin(step: Path) -> Origin:
     """What a saved step was sampled from. Raises `UnreadableRollouts` unless all its files are as they were written."""
     if wrong := fault(step):
         raise UnreadableRollouts(f"{step} is damaged: {wrong}")
-    told = json.loads((step / "origin.json").read_text())
+    told = json.loads((step / "origin.json").read_text(encoding="utf-8"))
     if (version := told.pop("version")) != VERSION:
         raise UnreadableRollouts(f"{step} is in version {version} of the format, and this program reads version {VERSION}")
     del told["step"]
@@ -114,7 +116,7 @@ def read_origin(step: Path) -> Origin:
 def load_step(step: Path) -> list[Group]:
     """The groups of a saved step."""
     arrays = {name: _Reader(array) for name, array in load_file(step / "arrays.safetensors").items()}
-    lines = (step / "groups.jsonl").read_text().splitlines()
+    lines = (step / "groups.jsonl").read_text(encoding="utf-8").splitlines()
     return [_group(json.loads(line), arrays) for line in lines]
 
 

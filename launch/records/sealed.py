@@ -52,13 +52,13 @@ def seal(folder: Path) -> None:
     """Writes the manifest of `folder`: size and checksum of every file."""
     names = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
     files = {name: [(folder / name).stat().st_size, checksum] for name, checksum in _checksums(folder, names).items()}
-    (folder / MANIFEST).write_text(json.dumps({"files": files, "checksum": _of_manifest(files)}, indent=1))
+    (folder / MANIFEST).write_text(json.dumps({"files": files, "checksum": _of_manifest(files)}, indent=1), encoding="utf-8")
 
 
 def fault(folder: Path) -> str | None:
     """What is wrong with a sealed folder: the first file that is missing, or is not what it was. None if it is intact."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files, checksum = manifest["files"], manifest["checksum"]
     except FileNotFoundError:
         return f"{MANIFEST} is missing"

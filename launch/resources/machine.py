@@ -13,7 +13,11 @@ import torch
 def machine() -> str:
     """The processor and its widest instructions, the cores this process may use, and the memory."""
     cpuinfo = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+    names = [
+        line.partition(":")[2].strip()
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines()
+        if line.startswith("model name")
+    ]
     memory = psutil.virtual_memory().total / 2**30
     processor = f"{names[0] if names else platform.processor()} ({torch.backends.cpu.get_cpu_capability()})"
     return f"{processor}, {len(os.sched_getaffinity(0))} cores, {memory:.0f} GiB"

@@ -63,7 +63,7 @@ def gpu_gib() -> float:
     """The memory of this node's smallest GPU, as its driver says; 0 where there is none to ask."""
     query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:
-        said = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
+        said = subprocess.run(query, capture_output=True, encoding="utf-8", timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return 0.0
     return min((int(line) / 1024 for line in said.split()), default=0.0)
@@ -71,7 +71,7 @@ def gpu_gib() -> float:
 
 def facts(paths: Sequence[str]) -> NodeFacts:
     """What this node says of itself, and which of `paths` exist on it."""
-    machine = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    machine = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     return NodeFacts(tuple(sorted(os.sched_getaffinity(0))), machine, tuple(Path(path).exists() for path in paths))
 
 

@@ -74,7 +74,9 @@ def where(process: psutil.Process) -> str:
         return f"{what} (install py-spy to see more)"
     command = [path, "dump", "--nonblocking", "--pid", str(process.pid)]
     try:
-        seen = subprocess.run(command, capture_output=True, text=True, timeout=DUMP_TIMEOUT_S, check=False)
+        seen = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=DUMP_TIMEOUT_S, check=False
+        )
     except subprocess.TimeoutExpired:
         return f"{what} (py-spy took too long)"
     return f"{what}\n{seen.stdout}" if seen.returncode == 0 else f"{what} (py-spy: {seen.stderr.strip()[:200]})"

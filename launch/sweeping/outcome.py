@@ -31,13 +31,13 @@ class Outcome:
 
     def write(self, folder: Path) -> None:
         """Keeps it in the run folder."""
-        (folder / _FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+        (folder / _FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
 def read_outcome(folder: Path) -> Outcome | None:
     """What the run folder keeps; None where no process has ended yet."""
     file = folder / _FILE
-    return Outcome(**json.loads(file.read_text())) if file.exists() else None
+    return Outcome(**json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
 
 
 def error_of(printed: str, exit_code: int) -> str:

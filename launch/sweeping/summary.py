@@ -121,10 +121,12 @@ class Summary:
         found: dict[str, Any] = {"name": self.name} | {
             key: [asdict(each) for each in found] for key, found in (("runs", self.results), ("groups", self.groups))
         }
-        (folder / SUMMARY).write_text(json.dumps(found, indent=2) + "\n")
+        (folder / SUMMARY).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         markdown = [_markdown(*table) for table in self._tables()]
         errors = "".join(f"- {result.run}: {_escaped(result.error)}\n" for result in self.results if result.error)
-        (folder / MARKDOWN).write_text("\n".join([f"# {self.name}\n", *markdown, *([errors] if errors else [])]))
+        (folder / MARKDOWN).write_text(
+            "\n".join([f"# {self.name}\n", *markdown, *([errors] if errors else [])]), encoding="utf-8"
+        )
 
     def tables(self) -> list[Table]:
         """For the terminal."""

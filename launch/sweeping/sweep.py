@@ -76,6 +76,6 @@ def sum_up(arms: Sequence[Arm], folder: Path, console: Console) -> Summary:
             console.print(f"{result.run}: {result.error}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"summary {folder / 'summary.md'}", highlight=False, soft_wrap=True)
     if runs := [read_run(arm.folder) for arm in arms if is_run(arm.folder)]:
-        (folder / REPORT).write_text(report(runs))
+        (folder / REPORT).write_text(report(runs), encoding="utf-8")
         console.print(f"report {folder / REPORT}", highlight=False, soft_wrap=True)
     return summary

@@ -15,7 +15,7 @@ def read_pass_rates(path: Path, key: str = "data.pass_rates") -> dict[str, float
     """
     if not path.is_file():
         raise ConfigError(f"{key}={path}: there is no such file; write it with launch/difficulty.py")
-    *lines, _ = path.read_text().split("\n")
+    *lines, _ = path.read_text(encoding="utf-8").split("\n")
     rates = {}
     for number, line in enumerate(lines, start=1):
         try:
@@ -40,7 +40,7 @@ class PassRateFile:
     def add(self, solved: dict[str, int], rollouts: int) -> None:
         """Appends how many of each problem's `rollouts` were correct, by its id."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a") as file:
+        with self._path.open("a", encoding="utf-8") as file:
             for id_, count in solved.items():
                 file.write(json.dumps({"id": id_, "solved": count, "rollouts": rollouts}) + "\n")
         self.known |= solved.keys()
