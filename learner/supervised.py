@@ -12,13 +12,22 @@ from typing import Self, TypeVar
 import psutil
 from ray.actor import ActorHandle
 
-from learner.group import LearnerGroup, RankLost
+from learner.group import LearnerError, LearnerGroup, RankLost
 from tandem.restarts import RestartBudget
 from tandem.rollout import Group
 from tandem.trace import Row
 from tandem.weights import PublishedWeights
 
 T = TypeVar("T")
+
+KEPT_WITHOUT_CHECKPOINTS = 40
+"""Updates that can be repeated in a run that writes no checkpoints: as many as with checkpoints by default."""
+
+
+def updates_kept(save_every: int) -> int:
+    """Return how many updates can be repeated where a checkpoint is written every `save_every` steps (0: never): as many as two
+    checkpoints are apart, so that one that could not be written costs nothing."""
+    return 2 * save_every or KEPT_WITHOUT_CHECKPOINTS
 
 
 class SupervisedLearner:
@@ -27,13 +36,20 @@ class SupervisedLearner:
     `start` starts a group with the state in a folder, or from the base model: first with `saved`. A group that lost a rank is
     replaced by one from the last checkpoint, which then repeats the updates since, from the same groups. An update is a
     function of the state and the groups, so all is as it was; what was being done is done again. The groups since the last
-    checkpoint are kept in memory for that.
+    checkpoint are kept in memory for that, those of `kept` updates at most: after more, a lost rank ends the run.
     """
 
-    def __init__(self, start: Callable[[Path | None], LearnerGroup], budget: RestartBudget, saved: Path | None = None) -> None:
-        self._start, self._budget, self._saved = start, budget, saved
-        self._since: list[tuple[Sequence[Group], int]] = []
-        """what was learned after that"""
+    def __init__(
+        self,
+        start: Callable[[Path | None], LearnerGroup],
+        budget: RestartBudget,
+        saved: Path | None = None,
+        *,
+        kept: int = KEPT_WITHOUT_CHECKPOINTS,
+    ) -> None:
+        self._start, self._budget, self._saved, self._kept = start, budget, saved, kept
+        self._since: list[tuple[Sequence[Group], int]] | None = []
+        """what was learned after that; None: more than is kept"""
         self._engines: list[ActorHandle] = []
         """whom every group connects to"""
         self._resting: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -51,7 +67,10 @@ class SupervisedLearner:
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
         """See `LearnerGroup.update`."""
         learned = self._surviving(lambda learner: learner.update(groups, step))
-        self._since.append((groups, step))
+        if self._since is not None:
+            self._since.append((groups, step))
+            if len(self._since) > self._kept:
+                self._since = None
         return learned
 
     def publish(self, version: int) -> PublishedWeights:
@@ -70,8 +89,7 @@ class SupervisedLearner:
 
     def checkpointed(self, folder: Path) -> None:
         """What `save` wrote last is complete and lies in `folder`: restarts begin there."""
-        self._saved = folder
-        self._since.clear()
+        self._saved, self._since = folder, []
 
     def export(self, path: Path) -> None:
         """See `LearnerGroup.export`."""
@@ -98,6 +116,11 @@ class SupervisedLearner:
                 self._replace(lost)
 
     def _replace(self, lost: RankLost) -> None:
+        if self._since is None:
+            raise LearnerError(
+                f"{lost}; it is not started again: more than {self._kept} steps since the last checkpoint would have to be "
+                "repeated, and their rollouts are not kept; set checkpoint.save_every, or make room on the disk"
+            ) from lost
         with self._resting():
             while True:
                 self._budget.spend("learner", lost)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learner.group import LearnerError, RankLost
-from learner.supervised import SupervisedLearner
+from learner.supervised import SupervisedLearner, updates_kept
 from tandem.guards import GuardError
 from tandem.restarts import RestartBudget
 
@@ -105,6 +105,24 @@ def test_what_takes_a_dead_groups_place_repeats_updates_while_engines_rest(tmp_p
 def test_ranks_that_die_again_and_again_end_the_run(tmp_path: Path) -> None:
     with pytest.raises(GuardError, match=r"4 losses within an hour \(learner 4 times\)"):
         run([True] * 40, tmp_path, 0, per_hour=3)
+
+
+@pytest.mark.parametrize("save_every", [0, 3])
+def test_no_more_updates_are_kept_than_a_restart_repeats(tmp_path: Path, save_every: int) -> None:
+    """The disk refuses every checkpoint: those of a run that writes none are too few for a restart just as well."""
+    kept = updates_kept(save_every)
+    disk: dict[Path | None, list[Any]] = {None: []}
+    deaths = iter([False, *[False] * (kept - 1), True, False, *[False] * kept, False, True, True])
+    learner: Any = SupervisedLearner(lambda saved: Group(saved, deaths, disk), RestartBudget(10), kept=kept)  # type: ignore[arg-type,return-value]
+    for step in range(1, kept + 2):  # a death in the last update that can be repeated is survived
+        learner.update([step], step)
+    assert learner._since is None, "what cannot be repeated is not kept"
+    with pytest.raises(LearnerError, match=f"more than {kept} steps since the last checkpoint.*set checkpoint.save_every"):
+        learner.publish(kept + 1)
+    (path := tmp_path / "later").mkdir()
+    learner._learner.state, disk[path] = [], []
+    learner.checkpointed(path)
+    assert learner.update([1], kept + 2) == {"sum": 1.0}, "a checkpoint makes up for it"
 
 
 def test_what_is_no_death_is_raised_at_once() -> None:

@@ -28,7 +28,7 @@ from launch.running.inputs import Inputs
 from launch.running.watchdog import Watchdog
 from launch.running.writing import group_source
 from learner.group import LearnerGroup, segment_path
-from learner.supervised import SupervisedLearner
+from learner.supervised import SupervisedLearner, updates_kept
 from tandem import guards
 from tandem.authors import Authors
 from tandem.config import Config
@@ -222,7 +222,9 @@ def started(inputs: Inputs, start_engines: StartsEngines = start_engines) -> Ite
         saved = checkpoint.learner if checkpoint else None
         segment = stack.enter_context(claimed_file(segment_path().parent, ".weights"))
         start = partial(start_learner, inputs, segment, stage.seats)
-        learner = stack.enter_context(SupervisedLearner(start, stage.budget, saved))
+        learner = stack.enter_context(
+            SupervisedLearner(start, stage.budget, saved, kept=updates_kept(config.checkpoint.save_every))
+        )
         state = checkpoint.state() if checkpoint else BEGINNING
         parts = stack.enter_context(writing_started(inputs, stage, state, start_engines, learner.processes))
         learner.connect(parts.rollouts.actors, parts.rollouts.resting)
