@@ -1,8 +1,9 @@
 """The learner's state on disk: DeepSpeed's own checkpoint, which another number of ranks or ZeRO stage reads by way of the
 universal format.
 
-What is saved are the weights, their float32 masters, the optimizer's moments, and each rank's random state, which models with
-dropout draw from. The learning rate and what else the configuration says of the optimizer is always the configuration's.
+What is saved are the weights, their float32 masters and the optimizer's moments: an update draws nothing at random
+that the seed does not determine. The learning rate and what else the configuration says of the optimizer is always the
+configuration's.
 """
 
 from __future__ import annotations
@@ -97,7 +98,6 @@ def save(engine: DeepSpeedEngine, layout: Layout, folder: Path, counts: Mapping[
     engine._copy_recovery_script = lambda path: None
     engine.save_checkpoint(str(folder), tag=TAG, client_state={"counts": dict(counts)}, save_latest=False)
     rank = dist.get_rank()
-    files.save(_random_state(), folder / f"random-{rank}.pt")
     if rank == 0 and files.failure is None:
         try:
             (folder / "layout.json").write_text(json.dumps(asdict(layout)), encoding="utf-8")
@@ -128,8 +128,6 @@ def load(engine: DeepSpeedEngine, optimizer: torch.optim.Optimizer, config: Lear
         group.update(ours)
     if config.zero_stage:
         engine.optimizer.clip_grad = config.grad_clip
-    if (random := folder / f"random-{dist.get_rank()}.pt").exists():
-        _set_random_state(torch.load(random))
     dist.barrier()
     if universal and dist.get_rank() == 0:
         shutil.rmtree(source)
@@ -152,14 +150,3 @@ def convert(saved: Path, universal: Path) -> None:
     )
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         ds_to_universal.main(arguments)
-
-
-def _random_state() -> dict[str, torch.Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    return states | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
-
-
-def _set_random_state(states: Mapping[str, torch.Tensor]) -> None:
-    torch.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tandem.logprobs import refuse_logit_transforms, token_logprobs
 
@@ -28,8 +29,10 @@ class LogprobHead(nn.Module):
 class Policy(nn.Module):
     """The model at `path` (a Hugging Face directory or hub id) with its head replaced by a `LogprobHead`.
 
-    Names and tying of its parameters (`policy.model.named_parameters()`) are the checkpoint's. Raises `ValueError` for a model
-    whose logits are more than hidden @ weight.T.
+    The model is in evaluation mode, also while it learns: dropout of any kind, layer drop and router jitter are off, since the
+    engines have none and both must compute the same distribution. Names and tying of its parameters
+    (`policy.model.named_parameters()`) are the checkpoint's. Raises `ValueError` for a model whose logits are more than
+    hidden @ weight.T.
     """
 
     def __init__(
@@ -43,16 +46,16 @@ class Policy(nn.Module):
     ) -> None:
         super().__init__()
         config = AutoConfig.from_pretrained(path)
-        config.attention_dropout = 0.0  # the engines have none, and both must compute the same distribution
         refuse_logit_transforms(config, path, "; choose another model.path")
-        model = AutoModelForCausalLM.from_pretrained(path, config=config, dtype=dtype, attn_implementation="sdpa")
+        model = AutoModelForCausalLM.from_pretrained(path, config=config, dtype=dtype)
         head = model.get_output_embeddings()
         if getattr(head, "bias", None) is not None:
             raise ValueError(f"{path}: a head with a bias is not supported; choose another model.path")
         model.set_output_embeddings(LogprobHead(head.weight, temperature=temperature, chunk=chunk))
+        self.model = model.eval()
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        self.model = model.train()
+            _checkpoint_in_evaluation_mode(model)
 
     def forward(self, input_ids: Tensor, positions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies [N] of `targets` [N], which the model predicts at `positions` [N].
@@ -61,3 +64,20 @@ class Policy(nn.Module):
         """
         hidden = self.model.base_model(input_ids, use_cache=False).last_hidden_state
         return self.model.get_output_embeddings()(hidden.flatten(0, 1)[positions], targets)
+
+
+def _checkpoint_in_evaluation_mode(model: PreTrainedModel) -> None:
+    """Has the layers of `model` recompute their activations although they compute as in evaluation.
+
+    transformers asks a layer for its mode before it calls it, and recomputes in training mode only. So each layer is in
+    training mode, but not while it computes.
+    """
+
+    def set_mode(layer: nn.Module, training: bool) -> None:
+        layer.training = training
+
+    for layer in model.modules():
+        if isinstance(layer, GradientCheckpointingLayer):
+            layer.training = True
+            layer.register_forward_pre_hook(lambda layer, _: set_mode(layer, False))
+            layer.register_forward_hook(lambda layer, *_: set_mode(layer, True), always_call=True)
