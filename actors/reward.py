@@ -108,11 +108,11 @@ class Judge:
 
 
 def judge_groups(judge: Judge, groups: Sequence[Group], timeout_s: float) -> None:
-    """Has `judge` judge every rollout's text and fills in each group's judgements.
+    """Have `judge` judge every group's responses, and fill in the group's judgements.
 
     Raises what `Judge.grade` raises.
     """
-    items = [(group.prompt.problem.answer, rollout.text) for group in groups for rollout in group.rollouts]
+    items = [(group.prompt.problem.answer, response) for group in groups for response in group.responses]
     judgements = iter(judge.grade(items, timeout_s))
     for group in groups:
         group.judgements = [next(judgements) for _ in group.rollouts]

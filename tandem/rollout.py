@@ -67,6 +67,8 @@ class Prompt:
     token_ids: tuple[int, ...]
     junior_token_ids: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """the same in the template and tokens of each junior (by its index) that has a tokenizer of its own"""
+    opening: str = ""
+    """the `<think>` with which the chat template ends, if it does: a text then begins inside it"""
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,11 @@ class Group:
     """what the rewards are the sums of, by name: float32 [G] each"""
     advantages: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     """float32 [G], set by `tandem.objective.advantage`"""
+
+    @property
+    def responses(self) -> list[str]:
+        """What the judge reads: each rollout's text, after the `<think>` that the prompt opened."""
+        return [self.prompt.opening + rollout.text for rollout in self.rollouts]
 
     @property
     def verdicts(self) -> list[Verdict]:

@@ -353,5 +353,5 @@ def test_messages_survive_being_saved(tmp_path: Path) -> None:
     problem = conversation(("system", "Be brief."), ("user", "4?"))
     [group] = random_groups(1, groups=1)
     group.prompt = replace(group.prompt, problem=problem)
-    save_step(tmp_path, 1, [group], Origin("model", "tokenizer", 200, None, 1.0))
+    save_step(tmp_path, 1, [group], Origin("model", "tokenizer", 200, 1.0))
     assert load_step(saved_steps(tmp_path)[0])[0].prompt.problem == problem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -36,7 +37,10 @@ def test_groups_get_judgements_and_workers_end_with_the_actor() -> None:
         group("40", ["\\boxed{40}", "\\boxed{41}", "It is 40."]),
         group("\\sqrt{8}", ["\\boxed{2\\sqrt{2}}", "\\boxed{\\sqrt{8}}", "\\boxed{2.83}"]),
     ]
-    judge_groups(judge, groups, timeout_s=60)
+    thinking = group("40", ["\\boxed{40}, or is it", "no.</think>\\boxed{40}"])
+    thinking.prompt = replace(thinking.prompt, opening="<think>")
+    judge_groups(judge, [*groups, thinking], timeout_s=60)
+    assert thinking.verdicts == [Verdict.UNPARSABLE, Verdict.CORRECT]
     assert groups[0].verdicts == [Verdict.CORRECT, Verdict.WRONG, Verdict.UNPARSABLE]
     assert groups[1].verdicts == [Verdict.CORRECT, Verdict.CORRECT, Verdict.WRONG]
     assert [judgement.score for judgement in groups[1].judgements] == [1.0, 1.0, 0.0]

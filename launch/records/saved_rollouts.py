@@ -133,6 +133,7 @@ def _told(group: Group) -> dict[str, Any]:
     return {
         "problem": asdict(group.prompt.problem),
         "prompt_tokens": len(group.prompt.token_ids),
+        "opening": group.prompt.opening,
         "junior_prompts": {str(junior): list(ids) for junior, ids in group.prompt.junior_token_ids.items()},
         "rollouts": [
             {
@@ -169,7 +170,7 @@ def _group(told: dict[str, Any], arrays: dict[str, _Reader]) -> Group:
     prompt_ids = arrays["prompt_ids"].next(told["prompt_tokens"])
     junior_prompts = {int(junior): tuple(ids) for junior, ids in told["junior_prompts"].items()}
     return Group(
-        Prompt(_problem(told["problem"]), tuple(prompt_ids.tolist()), junior_prompts),
+        Prompt(_problem(told["problem"]), tuple(prompt_ids.tolist()), junior_prompts, told["opening"]),
         [_rollout(each, prompt_ids, arrays) for each in told["rollouts"]],
         [Judgement(**each | {"verdict": Verdict(each["verdict"])}) for each in told["judgements"]],
         arrays["rewards"].next(size),

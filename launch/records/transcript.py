@@ -44,6 +44,7 @@ def transcript(step: int, group: Group, index: int, tokenizer: PreTrainedTokeniz
         "junior": rollout.junior,
         "prompt_ids": [int(token) for token in rollout.prompt_ids],
         "turns": turns,
+        "response": group.responses[index],
         "end": rollout.end.value,
         "verdict": judgement.verdict.value,
         "extracted": judgement.extracted,

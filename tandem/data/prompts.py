@@ -10,12 +10,15 @@ from jinja2 import TemplateError
 
 from tandem.config import ConfigError, DataConfig
 from tandem.rollout import Message, Problem, Prompt
+from tandem.verify.extract import opened_thinking
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TEMPLATE_ERRORS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a chat template may raise: its own refusals, and what Python raises for the expressions in it."""
+_OPENING_TOKENS = 16
+"""More tokens than `<think>` and the white space after it have."""
 _PROBES = ("What is 1 + 1?", "How many days has a week?")
 
 
@@ -28,10 +31,10 @@ def prompt(problem: Problem, tokenizer: PreTrainedTokenizerBase, data: DataConfi
     # Not str.format: templates and questions are full of LaTeX braces.
     message = data.template.replace("{question}", problem.question)
     if not data.chat:
-        return Prompt(problem, _beginning(message, tokenizer))
+        return _prompt(problem, _beginning(message, tokenizer), tokenizer)
     system = [("system", data.system)] if data.system else []
     try:
-        return Prompt(problem, _chat([*system, *problem.history, ("user", message)], tokenizer))
+        return _prompt(problem, _chat([*system, *problem.history, ("user", message)], tokenizer), tokenizer)
     except TEMPLATE_ERRORS as error:
         name, reason = tokenizer.name_or_path, " ".join(str(error).split())
         if system and _renders([*problem.history, ("user", message)], tokenizer):
@@ -105,6 +108,12 @@ def all_too_long(count: int, shortest: int, data: DataConfig, where: str = "") -
         f"data.max_prompt_tokens={data.max_prompt_tokens}: all {count} prompts{where} are longer; the shortest has {shortest} "
         "tokens: allow more, or give shorter problems"
     )
+
+
+def _prompt(problem: Problem, token_ids: tuple[int, ...], tokenizer: PreTrainedTokenizerBase) -> Prompt:
+    # Decoded as a rollout's text is: where <think> is a special token the text has no </think> either.
+    end = tokenizer.decode(token_ids[-_OPENING_TOKENS:], skip_special_tokens=True)
+    return Prompt(problem, token_ids, opening=opened_thinking(end))
 
 
 def _chat(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
