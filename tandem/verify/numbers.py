@@ -1,5 +1,5 @@
-"""Plain numbers, as exact rationals: integers with or without thousands separators, decimals, fractions, mixed numbers, powers
-of ten, percentages."""
+"""Plain numbers, as exact rationals: integers with or without thousands separators, decimals, repeating decimals, fractions,
+mixed numbers, powers of ten, numbers in words, and numerals of another base."""
 
 from __future__ import annotations
 
@@ -14,19 +14,35 @@ TOLERANCE = Fraction(1, 10**6)
 ROUNDED_DIGITS = 6
 """A decimal with so many digits behind the point stands for a number that it need not be exactly."""
 
-_UNSIGNED = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+"
-_NUMBER = re.compile(
-    rf"""
+_UNSIGNED = r"(?:\d{1,3}(?:[, ]\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+"
+_TIMES = r"(?:\\times|\\cdot|\*)"
+NUMERAL = rf"""
     (?P<sign>[-+]?)\s?
     (?:
-        (?:(?P<whole>\d+)(?:\s|\\\s)?)?\\frac\s?\{{\s?(?P<top>[-+]?(?:{_UNSIGNED}))\s?\}}\s?\{{\s?(?P<bottom>[-+]?(?:{_UNSIGNED}))\s?\}}
+        (?:(?P<whole>\d+)\s?)?\\frac\s?\{{\s?(?P<top>[-+]?(?:{_UNSIGNED}))\s?\}}\s?\{{\s?(?P<bottom>[-+]?(?:{_UNSIGNED}))\s?\}}
       | (?:(?P<whole_>\d+)\s)?(?P<left>{_UNSIGNED})\s?/\s?(?P<right>{_UNSIGNED})
-      | (?P<decimal>{_UNSIGNED})(?:(?:e|\s?\\(?:times|cdot)\s?10\s?\^)\s?(?P<brace>\{{)?(?P<power>[-+]?\d{{1,3}})(?(brace)\}}))?
+      | (?P<fixed>\d*\.\d*)(?:\\(?:overline|bar|dot|overset\{{\\cdot\}})\s?\{{?(?P<period>\d+)\}}?|\((?P<period_>\d+)\))
+      | (?P<shown>\d*\.\d+)\s?\\ldots
+      | 10\s?\^\s?(?P<ten>\{{)?\s?(?P<exponent>[-+]?\d{{1,3}})\s?(?(ten)\}})
+      | (?P<decimal>{_UNSIGNED})(?:(?:e|\s?{_TIMES}\s?10\s?\^)\s?(?P<brace>\{{)?(?P<power>[-+]?\d{{1,3}})(?(brace)\}}))?
     )
-    \s?(?P<percent>%?)
-    """,
-    re.VERBOSE | re.ASCII | re.IGNORECASE,
+"""
+"""A regular expression (verbose, ASCII, without regard to capitals) for what `read_number` reads, apart from words."""
+_NUMBER = re.compile(rf"{NUMERAL}\s?(?P<percent>(?:\\?%)?)", re.VERBOSE | re.ASCII | re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"([-+]?)(\d+),(\d+)", re.ASCII)
+_BASED = re.compile(
+    r"(?P<sign>-?)(?:\\text\{)?\(?(?P<digits>[0-9A-F]+(?:\.[0-9A-F]+)?)\)?\}?\s?"
+    r"(?:_\s?\{?\s?\(?(?:\\text\{\s?)?(?P<base>\d{1,2}|[a-z]+)\)?\s?\}?\}?"
+    r"|(?:\\text\{)?\s?\(?\s?(?:in )?base[ -]?\s?\$?(?P<named>\d{1,2}|[a-z]+)\)?\s?\}?)",
+    re.ASCII,
 )
+_UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+_ONES = {word: number for number, word in enumerate(f"{_UNITS} eighteen nineteen".split())}
+_TENS = {word: 10 * number for number, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)}
+SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+"""Words that multiply the number in front of them."""
+_PARTS = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8}
+_PARTS |= {"ninth": 9, "tenth": 10}
 
 
 @dataclass(frozen=True)
@@ -35,48 +51,136 @@ class Number:
 
     value: Fraction
     """what is written in front of any percent sign"""
-    decimals: int | None
+    decimals: int | None = None
     """how many digits stand behind the point; None without a point"""
-    percent: bool
+    percent: bool = False
+    base: int = 10
+    """the base of its numeral"""
+    lists: bool = False
+    """whether its thousands separators may be commas between numbers"""
 
 
 def read_number(text: str) -> Number | None:
-    """The number that the whole of `text` writes, if it is one. `text` has single spaces."""
+    """Return the number that the whole of `text` writes, if it is one. `text` is canonical (`tandem.verify.spelling`)."""
     match = _NUMBER.fullmatch(text) if len(text) <= MAX_NUMBER_CHARS else None
     if match is None:
-        return None
+        return _read_based(text) or _read_words(text)
     over = Fraction(_digits(match["bottom"] or match["right"] or "1"))
     if over == 0:
         return None
-    value = Fraction(_digits(match["top"] or match["left"] or match["decimal"])) / over
-    value += int(match["whole"] or match["whole_"] or 0)
-    value *= Fraction(10) ** int(match["power"] or 0)
-    decimals = len(match["decimal"].partition(".")[2]) if "." in (match["decimal"] or "") else None
-    return Number(-value if match["sign"] == "-" else value, decimals, bool(match["percent"]))
+    decimal, decimals = match["decimal"], None
+    if match["fixed"] is not None or match["shown"]:
+        value = _repeating(match["fixed"], match["period"] or match["period_"]) if match["fixed"] else _shown(match["shown"])
+        if value is None:
+            return None
+    elif match["exponent"]:
+        value = Fraction(10) ** int(match["exponent"])
+    else:
+        value = Fraction(_digits(match["top"] or match["left"] or decimal)) / over
+        value += int(match["whole"] or match["whole_"] or 0)
+        value *= Fraction(10) ** int(match["power"] or 0)
+        decimals = len(decimal.partition(".")[2]) if "." in (decimal or "") else None
+    value = -value if match["sign"] == "-" else value
+    return Number(value, decimals, bool(match["percent"]), lists="," in (decimal or ""))
+
+
+def with_decimal_comma(text: str) -> Number | None:
+    """Return the number of `text` with a comma for its decimal point, such as 2,74; None where a comma separates thousands."""
+    match = _DECIMAL_COMMA.fullmatch(text)
+    if match is None or (len(match[3]) == 3 and match[2] != "0"):
+        return None
+    value = Fraction(f"{match[2]}.{match[3]}")
+    return Number(-value if match[1] == "-" else value, len(match[3]))
 
 
 def _digits(numeral: str) -> str:
-    return numeral.replace(",", "")
+    return numeral.replace(",", "").replace(" ", "")
+
+
+def _repeating(fixed: str, period: str) -> Fraction:
+    """Return 0.1666... for ("0.1", "6")."""
+    whole, _, digits = fixed.partition(".")
+    return (int((whole + digits + period) or "0") - int((whole + digits) or "0")) / Fraction(
+        (10 ** len(period) - 1) * 10 ** len(digits)
+    )
+
+
+def _shown(numeral: str) -> Fraction | None:
+    """Return the repeating decimal of which `numeral` shows at least two periods; None where it shows none."""
+    whole, _, digits = numeral.partition(".")
+    for length in range(1, len(digits) // 2 + 1):
+        period = digits[-length:]
+        if digits[-2 * length : -length] == period:
+            return _repeating(f"{whole}.{digits}", period)
+    return None
+
+
+def _read_based(text: str) -> Number | None:
+    """Return the number of a numeral with its base, such as 1010_2."""
+    match = _BASED.fullmatch(text) if len(text) <= MAX_NUMBER_CHARS else None
+    if match is None or "." in match["digits"]:
+        return None
+    name = match["base"] or match["named"]
+    base = int(name) if name.isdigit() else _ONES.get(name, 0)
+    if not 2 <= base <= 16 or any(int(digit, 16) >= base for digit in match["digits"]):
+        return None
+    value = Fraction(int(match["digits"], base))
+    return Number(-value if match["sign"] else value, base=base)
+
+
+def _read_words(text: str) -> Number | None:
+    """Return the number that words write, such as twenty-one, one half or two hundred and five."""
+    words = text.removeprefix("\\text{").removesuffix("}").lower().replace("-", " ").split()
+    if not words or len(words) > 12 or not set(words) <= {"and", "a", "an", "negative", "minus", *_ONES, *_TENS, *SCALES, *_PARTS}:
+        return None
+    sign = -1 if words[0] in ("negative", "minus") else 1
+    words = words[1:] if sign < 0 else words
+    over = 1
+    if words and (part := _PARTS.get(words[-1]) or _PARTS.get(words[-1].removesuffix("s"))):
+        if len(words) == 1 and part > 2:
+            return None  # an ordinal
+        over, words = part, words[:-1] or ["one"]
+    total, group, last = 0, 0, ""
+    for word in words:
+        if word in SCALES:
+            group = (group or 1) * SCALES[word]
+            if word not in ("hundred", "dozen"):
+                total, group = total + group, 0
+        elif word in _ONES or word in _TENS or word in ("a", "an"):
+            if last in _ONES or (last in _TENS and not 1 <= _ONES.get(word, 0) <= 9) or last in ("a", "an"):
+                return None
+            group += _ONES.get(word, _TENS.get(word, 1))
+        elif word != "and" or last not in SCALES:
+            return None
+        last = word
+    if not words or last == "and" or words in (["a"], ["an"]) and over == 1:
+        return None
+    return Number(sign * Fraction(total + group, over))
 
 
 def same_number(gold: Number, answer: Number) -> bool:
-    """Whether two numbers are exactly the same rational.
+    """Return whether two numbers are exactly the same rational, written in the same base.
 
     A decimal also equals a fraction that no decimal can write, and another decimal if both have at least `ROUNDED_DIGITS`, if
-    it is within `TOLERANCE` of it. A percentage equals both the number in front of its sign and a hundredth of it.
+    it is within `TOLERANCE` of it. A percentage equals both the number in front of its sign and a hundredth of it, except that
+    the sign is meant where the gold has none and is below 1.
     """
+    if gold.base != answer.base:
+        return False
     rounded = all(number.decimals is not None and number.decimals >= ROUNDED_DIGITS for number in (gold, answer))
     if gold.decimals is not None and not _terminates(answer.value):
         rounded = True
     if answer.decimals is not None and not _terminates(gold.value):
         rounded = True
     tolerance = TOLERANCE if rounded else Fraction(0)
-    readings = [(gold.value, answer.value)]
+    readings = []
+    if gold.percent == answer.percent or gold.percent or abs(gold.value) >= 1:
+        readings.append((gold.value, answer.value))
     if gold.percent != answer.percent:
         readings.append((gold.value / (100 if gold.percent else 1), answer.value / (100 if answer.percent else 1)))
     return any(abs(g - a) <= tolerance * abs(g) for g, a in readings)
 
 
 def _terminates(value: Fraction) -> bool:
-    """Whether a decimal can write `value`: its denominator has no prime factors but 2 and 5."""
+    """Return whether a decimal can write `value`: its denominator has no prime factors but 2 and 5."""
     return 10 ** value.denominator.bit_length() % value.denominator == 0

@@ -1,0 +1,223 @@
+r"""Expressions and equations, read by latex2sympy and compared at points.
+
+Two expressions are equal if their values agree to 20 digits wherever both are real, at points drawn once and for all; two
+equations, if the differences of their sides have a constant ratio there. Unlike simplification this ends soon, and tells apart
+what agrees for positive numbers only, such as x and |x|. Numbers are compared exactly where they are rational.
+
+All texts are canonical (`tandem.verify.spelling`). Anything here may run for ever on a hostile text, or eat all memory.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from itertools import islice
+from random import Random
+from typing import Any
+
+from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
+from math_verify import verify
+from sympy import (
+    Derivative,
+    Dummy,
+    Eq,
+    Expr,
+    Float,
+    I,
+    Integral,
+    Limit,
+    MatrixBase,
+    Product,
+    Rational,
+    Sum,
+    Symbol,
+    UnevaluatedExpr,
+    fraction,
+    nan,
+    oo,
+    together,
+    zoo,
+)
+from sympy.core.function import AppliedUndef
+
+from tandem.verify.guards import Unparsable
+from tandem.verify.numbers import TOLERANCE
+
+ROUGHLY = 1e-2
+"""How near, relative to it, an approximation must come to what it approximates."""
+_DIGITS = 30
+_SAME = 1e-20
+"""How near, relative to them, values must be to be the same."""
+_POINTS = 5
+_MOST_POINTS = 12
+
+_CONFIG = ConversionConfig(lowercase_symbols=False)
+_NOT_MATHEMATICS = re.compile(
+    r"\\text|\d\s+\.?\d|\d\s?_|[\"`?@#;]|\\(?:begin|end)\{(?!.?matrix|array|cases)|[^\x00-\x7f°]|(?<![A-Za-z\\])[A-Za-z]{12,}|\\ldots|:.*:"
+)
+"""What the parser would skip or misread: text, numbers side by side, bases of numerals, marks, words."""
+_IMAGINARY = re.compile(r"\\[A-Za-z]+|I")
+_PRIMES = re.compile(r"([A-Za-z])('+)")
+_TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
+_LEADING_ZEROS = re.compile(r"(?<![\d.])0+(?=\d)")
+_POWER_OF_TEN = re.compile(r"(?<=\d)e([-+]?\d+)(?!\d)", re.IGNORECASE)
+_GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
+
+
+@lru_cache(maxsize=4096)
+def read(text: str) -> Any:
+    """Return what `text` means to sympy: an expression, a relation, a matrix. Raises `Unparsable` where it cannot be read."""
+    if not text or _NOT_MATHEMATICS.search(text):
+        raise Unparsable(f"not a mathematical expression: {text!r}")
+    degrees = bool(_TRIGONOMETRIC.search(text))
+    text = text.replace("°", "^{\\circ}" if degrees else "")
+    text = _PRIMES.sub(lambda part: f"{part[1]}_{{{'p' * len(part[2])}}}", text)
+    text = _IMAGINARY.sub(lambda part: "\\iota " if part[0] == "I" else part[0], text)
+    text = _LEADING_ZEROS.sub("", _GROUPED.sub(lambda number: number[0].replace(",", ""), text))
+    text = _POWER_OF_TEN.sub(r"\\cdot 10^{\1}", text)
+    try:
+        expression = latex2sympy(
+            text, is_real=True, convert_degrees=degrees, normalization_config=None, conversion_config=_CONFIG
+        )
+    except RecursionError as error:
+        raise Unparsable(f"nested too deep: {text!r}") from error
+    except Exception as error:  # the parser raises Exception itself, and whatever its grammar did not foresee
+        raise Unparsable(f"not a mathematical expression: {text!r}") from error
+    return _evaluated(expression)
+
+
+def same_expression(gold: Any, answer: Any, roughly: bool = False) -> bool:
+    """Return whether two things that `read` returned are equal; `roughly` where one approximates the other."""
+    if isinstance(gold, MatrixBase) or isinstance(answer, MatrixBase):
+        same_shape = isinstance(gold, MatrixBase) and isinstance(answer, MatrixBase) and gold.shape == answer.shape
+        return same_shape and all(map(same_expression, gold.flat(), answer.flat()))
+    if isinstance(gold, Eq) and isinstance(answer, Eq):
+        return _same_equation(gold, answer)
+    if not isinstance(gold, Expr) or not isinstance(answer, Expr):
+        return bool(gold == answer) or bool(verify(gold, answer, timeout_seconds=None))
+    if any(value.has(nan, zoo) for value in (gold, answer)):
+        return False
+    if gold == answer:
+        return True
+    if gold.has(oo) or answer.has(oo):
+        return False
+    decimal = gold.has(Float) or answer.has(Float)
+    gold, answer = _exact(gold), _exact(answer)
+    if gold == answer:
+        return True
+    tolerance = ROUGHLY if roughly else float(TOLERANCE) if decimal else _SAME
+    if gold.is_Rational and answer.is_Rational and not decimal and not roughly:
+        return False
+    agreement = _agree(gold, answer, tolerance)
+    if agreement is None:
+        return bool(verify(gold, answer, timeout_seconds=None))
+    return agreement
+
+
+def _evaluated(expression: Any) -> Any:
+    """Return `expression` as sympy evaluates it, but for sums, integrals and limits, which are worked out."""
+    if not isinstance(expression, Expr):
+        if isinstance(expression, MatrixBase):
+            return expression.applyfunc(_evaluated)
+        return expression
+    if expression.has(UnevaluatedExpr, Sum, Product, Integral, Limit, Derivative):
+        expression = expression.doit()
+    elif expression.args:
+        expression = expression.func(*map(_evaluated, expression.args))
+    return expression.subs(Symbol("i", real=True), I) if isinstance(expression, Expr) else expression
+
+
+def _exact(expression: Expr) -> Expr:
+    """Return `expression` with its decimals as fractions."""
+    return expression.xreplace({number: Rational(str(number)) for number in expression.atoms(Float)})
+
+
+def _agree(gold: Expr, answer: Expr, tolerance: float) -> bool | None:
+    """Return whether two expressions agree at points; None where they have no values there."""
+    pair = _without_functions([gold, answer])
+    symbols = sorted(set().union(*(value.free_symbols for value in pair)), key=str)
+    if not symbols:
+        values = [_value(value, {}) for value in pair]
+        return None if None in values else _near(values[0], values[1], tolerance)
+    agreed = compared = 0
+    complex_agreement: list[bool] = []
+    for point in islice(_points(symbols), _MOST_POINTS):
+        one, other = (_value(value, point) for value in pair)
+        if one is None or other is None:
+            continue
+        near = _near(one, other, tolerance)
+        if one.is_real and other.is_real:
+            compared += 1
+            if not near:
+                return False
+            agreed += 1
+        else:
+            complex_agreement.append(near)
+        if agreed >= _POINTS and len(complex_agreement) + compared >= _POINTS + 2:
+            break
+    if compared:
+        return True if not gold.has(I) or not complex_agreement else all(complex_agreement)
+    return all(complex_agreement) if complex_agreement else None
+
+
+def _same_equation(gold: Eq, answer: Eq) -> bool:
+    """Return whether the differences of both sides, without denominators, have a constant ratio."""
+    differences = [_exact(fraction(together(_exact(side.lhs - side.rhs)))[0]) for side in map(_sides_evaluated, (gold, answer))]
+    ratio = constant_ratio(differences, float(TOLERANCE) if gold.has(Float) or answer.has(Float) else _SAME)
+    return ratio is not None
+
+
+def _sides_evaluated(equation: Eq) -> Any:
+    return Eq(_evaluated(equation.lhs), _evaluated(equation.rhs), evaluate=False)
+
+
+def constant_ratio(differences: list[Expr], tolerance: float = _SAME) -> Expr | None:
+    """Return the ratio of two expressions if it is the same, and not 0, at all points; None if it is not."""
+    pair = _without_functions(differences)
+    symbols = sorted(set().union(*(value.free_symbols for value in pair)), key=str)
+    first, compared = None, 0
+    for point in islice(_points(symbols), _MOST_POINTS):
+        one, other = (_value(value, point) for value in pair)
+        if one is None or other is None or (one == 0 and other == 0):
+            continue
+        if one == 0 or other == 0:
+            return None
+        ratio = one / other
+        if first is None:
+            first = ratio
+        elif not _near(first, ratio, tolerance):
+            return None
+        compared += 1
+    return first if compared >= _POINTS else None
+
+
+def _points(symbols: list[Any]) -> Any:
+    """Yield values for `symbols`: positive ones first, then of both signs. Always the same for as many symbols."""
+    random = Random(len(symbols))
+    for number in range(10**6):
+        lowest = 200 if number < _POINTS else -4000
+        yield {symbol: Rational(random.randint(lowest, 4000) * 2 + 1, 2003) for symbol in symbols}
+
+
+def _value(expression: Expr, point: dict[Any, Any]) -> Any:
+    """Return the value at `point`, or None if there is none."""
+    try:
+        value = expression.xreplace(point).evalf(_DIGITS, chop=True) if point else expression.evalf(_DIGITS)
+    except (ArithmeticError, ValueError, TypeError, NotImplementedError):
+        return None
+    return value if value.is_number and value.is_finite and not value.free_symbols and value.is_comparable is not None and not (
+        value.has(nan, zoo, oo)
+    ) and all(part.is_Number for part in value.as_real_imag()) else None  # fmt: skip
+
+
+def _near(one: Any, other: Any, tolerance: float) -> bool:
+    size = max(abs(one), abs(other))
+    return bool(size == 0 or abs(one - other) <= tolerance * size or (tolerance == _SAME and size < 1e-60))
+
+
+def _without_functions(expressions: list[Expr]) -> list[Expr]:
+    """Return `expressions` with each value of an unknown function, such as f(x), as a variable of its own."""
+    applied = set().union(*(expression.atoms(AppliedUndef) for expression in expressions))
+    variables = {value: Dummy(str(value), real=True) for value in sorted(applied, key=str)}
+    return [expression.xreplace(variables) for expression in expressions]
+

@@ -1,0 +1,228 @@
+"""Whether two answers mean the same, from their parts down to what only algebra can compare.
+
+A comparison has three results: True, False, and None where the `leaf` that compares single expressions cannot tell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from tandem.verify.numbers import Number, read_number, same_number, with_decimal_comma
+from tandem.verify.quantities import Quantity, read_quantity, same_unit, values
+from tandem.verify.structure import EQUALS, RELATION, Parts, alike, is_equation, named, parts, split, without_brackets
+from tandem.verify.words import is_words, read_choice, read_date, read_time, same_date, same_time, same_words
+
+
+class Leaf(Protocol):
+    """Compares two texts that are no collections, or one of which is a region of numbers."""
+
+    def __call__(self, gold: str, answer: str, roughly: bool = False) -> bool | None:
+        """Return whether the texts mean the same; `roughly` where one approximates the other."""
+
+
+_REGION = re.compile(r"\\(?:cup|cap|setminus|notin|mathbb|mid)(?![A-Za-z])|\\\{[^{}]*[|:][^{}]*\\\}")
+_BARE_LIST = re.compile(r",(?! )")
+
+
+def compare(gold: str, answer: str, leaf: Leaf) -> bool | None:
+    """Return whether `answer` means the same as `gold`, both canonical, or None where `leaf` cannot tell."""
+    if alike(gold, answer):
+        return True
+    if not gold or not answer:
+        return False
+    for settled in (_choices(gold, answer, leaf), _moments(gold, answer)):
+        if settled is not _UNSETTLED:
+            return settled  # type: ignore[return-value]
+    quantities = read_quantity(gold), read_quantity(answer)
+    if (settled := _quantities(*quantities)) is not None:
+        return settled
+    if (settled := same_words(gold, answer)) is not None:
+        return settled
+    if any(one.number and is_words(other) for one, other in (zip(quantities, (answer, gold), strict=True))):
+        return False
+    settled = _named(gold, answer, leaf)
+    if settled is not _UNSETTLED:
+        return settled  # type: ignore[return-value]
+    if is_region(gold) or is_region(answer):
+        return leaf(gold, answer)
+    collections = parts(gold), parts(answer)
+    if any(collections):
+        return _collections(gold, answer, *collections, leaf)
+    inner = without_brackets(gold), without_brackets(answer)
+    if inner != (gold, answer):
+        return compare(*inner, leaf)
+    if is_equation(gold) or is_equation(answer):
+        return _equations(gold, answer, leaf)
+    if not same_unit(*quantities):
+        return False
+    if (quantities[0].text, quantities[1].text) != (gold, answer):
+        return compare(quantities[0].text, quantities[1].text, leaf)
+    return leaf(gold, answer)
+
+
+def is_region(text: str) -> bool:
+    """Return whether `text` tells numbers by relations or as a union of sets, as x < 2 and (0,1) \\cup (1,2) do."""
+    return bool(RELATION.search(text) or _REGION.search(text))
+
+
+_UNSETTLED = object()
+
+
+def _choices(gold: str, answer: str, leaf: Leaf) -> object:
+    """Compare the letters of a choice; the text behind a letter stands for the answer where the gold has no letter."""
+    gold_choice, answer_choice = read_choice(gold), read_choice(answer, leniently=True)
+    if gold_choice and answer_choice:
+        if gold_choice.letter != answer_choice.letter:
+            return False
+        return not gold_choice.rest or not answer_choice.rest or compare(gold_choice.rest, answer_choice.rest, leaf)
+    if gold_choice and gold_choice.rest:
+        return compare(gold_choice.rest, answer, leaf)
+    if answer_choice and answer_choice.rest:
+        return compare(gold, answer_choice.rest, leaf)
+    return _UNSETTLED
+
+
+def _moments(gold: str, answer: str) -> object:
+    """Compare dates, and times of day."""
+    if (gold_date := read_date(gold)) and (answer_date := read_date(answer)):
+        return same_date(gold_date, answer_date)
+    if (gold_time := read_time(gold)) and (answer_time := read_time(answer)):
+        return same_time(gold_time, answer_time)
+    return _UNSETTLED
+
+
+def _quantities(gold: Quantity, answer: Quantity) -> bool | None:
+    """Compare plain numbers with or without units."""
+    if gold.number and answer.number:
+        return same_unit(gold, answer) and any(same_number(*pair) for pair in values(gold, answer))
+    for one, other in ((gold, answer), (answer, gold)):
+        if one.number and one.number.decimals and (number := with_decimal_comma(other.text)):
+            return same_number(one.number, number)
+    return None
+
+
+def _named(gold: str, answer: str, leaf: Leaf) -> object:
+    """Compare values without the name that stands in front of one of them, or the same in front of both."""
+    (gold_name, gold_value), (answer_name, answer_value) = named(gold), named(answer)
+    if gold_name and answer_name:
+        if gold_name == answer_name:
+            return compare(gold_value, answer_value, leaf)
+        if renamed := _with_argument(gold_name, answer_name, answer_value):
+            return compare(gold_value, renamed, leaf)
+        return leaf(gold, answer)
+    if gold_name and not is_equation(answer):
+        return compare(gold_value, answer, leaf)
+    if answer_name and not is_equation(gold):
+        return compare(gold, answer_value, leaf)
+    return _UNSETTLED
+
+
+_FUNCTION = re.compile(r"([A-Za-z])\(([A-Za-z])\)")
+
+
+def _with_argument(gold_name: str, answer_name: str, value: str) -> str | None:
+    """Return the value of a function with the gold's letter for its argument, if the names differ in nothing else."""
+    gold, answer = _FUNCTION.fullmatch(gold_name), _FUNCTION.fullmatch(answer_name)
+    if not gold or not answer or gold[1] != answer[1] or re.search(rf"(?<![\\A-Za-z]){gold[2]}(?![A-Za-z])", value):
+        return None
+    return re.sub(rf"(?<![\\A-Za-z]){answer[2]}(?![A-Za-z])", gold[2], value)
+
+
+def _equations(gold: str, answer: str, leaf: Leaf) -> bool | None:
+    """Compare equations that name nothing; one that only the answer has states its last side, if it is true."""
+    gold_sides, sides = split(gold, EQUALS), split(answer, EQUALS)
+    if len(gold_sides) > 1 and "\\approx" in gold and "=" not in gold:
+        return _any(compare(side, answer, leaf) for side in gold_sides)
+    if len(gold_sides) > 1 or not all(sides):
+        return leaf(gold, answer)
+    exact = split(answer.split("\\approx")[0].strip(), EQUALS)
+    rough = sides[len(exact) :]
+    states = _any([compare(gold, exact[-1], leaf), *(compare(gold, side, leaf) for side in rough)])
+    if states is False or (len(sides) == 2 and not rough and _is_labeled(*sides)):
+        return states
+    holds = [compare(side, exact[-1], leaf) for side in exact[:-1]]
+    return _all([states, *holds, *(_approximates(exact[-1], side, leaf) for side in rough)])
+
+
+def _is_labeled(label: str, value: str) -> bool:
+    """Return whether a number in front of the answer may be a label of it, as in 4=3; one below it, as in 4=5, is a guess."""
+    return label.isdecimal() and value.isdecimal() and int(label) > int(value)
+
+
+def _approximates(exact: str, rough: str, leaf: Leaf) -> bool | None:
+    one, other = read_number(exact), read_number(rough)
+    if one and other:
+        return abs(one.value - other.value) * 100 <= abs(one.value)
+    return leaf(exact, rough, roughly=True)
+
+
+def _collections(gold: str, answer: str, golds: Parts | None, answers: Parts | None, leaf: Leaf) -> bool | None:
+    """Compare two texts of which at least one is a collection."""
+    golds = golds or _listed(gold, answers)
+    answers = answers or _listed(answer, golds)
+    if golds is None or answers is None:
+        collection, other = (golds, answer) if golds else (answers, gold)
+        if collection and collection.kind == "set" and len(collection.items) == 1:
+            return compare(gold, collection.items[0], leaf) if answers else compare(collection.items[0], other, leaf)
+        if collection and "x" in collection.kind:
+            return leaf(gold, answer)
+        return False
+    kinds = {golds.kind, answers.kind}
+    if kinds <= {"list", "set"}:
+        if kinds == {"list"} and _names_order(golds.items, answers.items):
+            return _all_same(golds.items, answers.items, leaf)
+        return _same_set(golds.items, answers.items, leaf)
+    vectors = {kind for kind in kinds if kind in ("()", "list") or kind.endswith("x1") or kind.startswith("1x")}
+    if len(kinds) == 1 or (vectors == kinds and "()" in kinds):
+        return _all_same(golds.items, answers.items, leaf)
+    return False
+
+
+def _listed(text: str, other: Parts | None) -> Parts | None:
+    """Return the list that `text` is if its commas are no thousands separators, where the other is a list."""
+    number = read_number(text)
+    if other and other.kind in ("list", "set") and number and number.lists:
+        return Parts("list", tuple(_BARE_LIST.split(text)))
+    return None
+
+
+def _names_order(golds: Sequence[str], answers: Sequence[str]) -> bool:
+    """Return whether one list names different quantities in order, and the other gives only their values."""
+    names = [{named(item)[0] for item in items} for items in (golds, answers)]
+    return any(len(one) > 1 and other == {""} for one, other in (names, reversed(names)))
+
+
+def _all_same(golds: Sequence[str], answers: Sequence[str], leaf: Leaf) -> bool | None:
+    if len(golds) != len(answers):
+        return False
+    return _all(compare(gold, answer, leaf) for gold, answer in zip(golds, answers, strict=True))
+
+
+def _same_set(golds: Sequence[str], answers: Sequence[str], leaf: Leaf) -> bool | None:
+    """Return whether each item of one has its like in the other."""
+
+    def has_like(item: str, others: Sequence[str], swapped: bool) -> bool | None:
+        return _any(compare(*((other, item) if swapped else (item, other)), leaf) for other in others)
+
+    there = _all(has_like(gold, answers, swapped=False) for gold in golds)
+    return _all((there, _all(has_like(answer, golds, swapped=True) for answer in answers))) if there is not False else False
+
+
+def _all(results: Iterable[bool | None]) -> bool | None:
+    unknown = False
+    for result in results:
+        if result is False:
+            return False
+        unknown |= result is None
+    return None if unknown else True
+
+
+def _any(results: Iterable[bool | None]) -> bool | None:
+    unknown = False
+    for result in results:
+        if result:
+            return True
+        unknown |= result is None
+    return None if unknown else False

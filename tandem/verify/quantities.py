@@ -1,0 +1,291 @@
+r"""Quantities: a number with a unit of measure, a currency, a scale word or a counter behind or in front of it.
+
+Units are left out of the comparison, unless both answers name one. They come off behind plain numbers; behind other
+expressions only where they stand in `\text{...}`, because a letter there is a variable.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from tandem.verify.numbers import NUMERAL, SCALES, Number, read_number
+
+_TABLE = """
+metre 1/1000000 µm micrometer micrometre micron
+metre 1/1000 mm millimeter millimetre
+metre 1/100 cm centimeter centimetre
+metre 1 m meter metre
+metre 1000 km kilometer kilometre
+foot 1/12 in inch inches ''
+foot 1 ft foot feet '
+foot 3 yd yard
+foot 5280 mi mile
+gram 1/1000 mg milligram
+gram 1 g gram gm
+gram 1000 kg kilogram kilo
+pound 1/16 oz ounce
+pound 1 lb pound lbs
+second 1/1000 ms millisecond
+second 1 s sec second
+second 60 min minute
+second 3600 h hr hour
+second 86400 day
+second 604800 week
+month 1 month
+month 12 yr year
+litre 1/1000 ml mL milliliter millilitre
+litre 1 L l liter litre
+gallon 1/4 quart qt
+gallon 1 gal gallon
+degree 1 ° deg degree
+radian 1 rad radian
+celsius 1 °C
+fahrenheit 1 °F
+kelvin 1 K kelvin
+dollar 1/100 cent ¢
+dollar 1 dollar USD \\$ US$ US\\$ bucks
+euro 1 € euro EUR
+pound-sterling 1 £ GBP
+yuan 1 yuan ¥ CNY RMB 元
+rupee 1 ₹ rupee Rs Rs. INR
+yen 1 yen JPY
+percent 1 % \\% percent percentage pct
+ampere 1 A amp ampere
+volt 1 V volt
+watt 1 W watt
+joule 1 J joule
+joule 1000 kJ
+newton 1 N newton
+pascal 1 Pa pascal
+hertz 1 Hz hertz
+ohm 1 Ω ohm \\Omega
+mole 1 mol mole
+electronvolt 1 eV
+angstrom 1 Å \\AA angstrom
+mph 1 mph
+km/h 1 kmh kph
+acre 1 acre
+hectare 1 ha hectare
+bit 1 bit
+byte 1 byte
+"""
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """What a unit measures, and how much of it."""
+
+    kind: str
+    factor: Fraction
+
+
+_SCALES = {
+    name: _Scale(kind, Fraction(factor))
+    for kind, factor, *aliases in map(str.split, _TABLE.strip().splitlines())
+    for alias in aliases
+    for name in (alias, f"{alias}s", f"{alias}.")
+}
+_POWERS = {"square": 2, "sq": 2, "sq.": 2, "cubic": 3, "cu": 3, "cu.": 3}
+_BARE_SINGLE = frozenset("mgshLlKVWJN°%€£¥₹¢'Å")
+"""Single characters that name a unit behind a plain number without `\\text`."""
+_CURRENCY = re.compile(
+    r"(?:\\text\{\s?)?(?P<name>US\s?\\?\$|\\\$|[€£¥₹]|(?:USD|EUR|GBP|CNY|RMB|INR|JPY|Rs\.?)(?![A-Za-z]))\s?\}?\s?(?P<rest>[-+\d.\\].*)",
+    re.DOTALL,
+)
+_NUMERAL = re.compile(NUMERAL, re.VERBOSE | re.ASCII | re.IGNORECASE)
+_TEXT = re.compile(r"\\text\s?\{([^{}]*)\}")
+_TEXT_TAIL = re.compile(r"(?P<quantity>.*[\d)}A-Za-z|!])\s?(?P<tail>(?:\\text\{[^{}]*\}|°|\\%).*)", re.DOTALL)
+_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])(?!.*\))")
+"""A function whose argument a sign of degrees would belong to."""
+_UNIT_FRACTION = re.compile(r"\\frac\{([^{}\d]+)\}\{([^{}\d]+)\}")
+_WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*\.?", re.UNICODE)
+_ORDINAL = re.compile(r"\^?\s?\{?\s?(?:th|st|nd|rd)\s?\}?(?![A-Za-z])\s?", re.IGNORECASE)
+_POWER = re.compile(r"\s?\^\s?\{?\s?([-\d]+)\s?\}?\Z")
+_NO_COUNTERS = frozenset(
+    "or and not to than if mod modulo base times time plus minus over squared cubed half halves third thirds quarter quarters "
+    "fourth fourths fifth fifths tenth tenths percent percentage is isn't no nor but either neither between choose factorial "
+    "root sqrt where when otherwise wrong incorrect impossible undefined more less fewer greater least most many pi theta about "
+    "тысяч тысячи миллион миллиона миллионов миллиард или и 或 或者 和 万 亿 千 百 十 만 억 천 mil millones mille".split()
+)
+"""Words that do more than to name what is counted."""
+_MOST_COUNTERS = 5
+_EAST_ASIAN = re.compile("[\u3000-\u9fff\uac00-\ud7af]")
+_EAST_ASIAN_SCALES = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8, "千": 10**3, "百": 100, "만": 10**4, "억": 10**8, "천": 10**3}
+_BARE_COUNTER = 4
+"""Bare words of fewer letters may be products of variables."""
+_UNKNOWN = ""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What a text states: an expression, and the unit behind it."""
+
+    text: str
+    """the expression, without the unit"""
+    number: Number | None
+    """the expression as a plain number, if it is one"""
+    unit: str = _UNKNOWN
+    """what is measured, under one name for all spellings; empty without a unit that is known"""
+    factor: Fraction = Fraction(1)
+    """how much of it one unit is"""
+    others: tuple[Fraction, ...] = ()
+    """the factors of the smaller units that a compound such as 1 h 30 min names"""
+
+
+def read_quantity(text: str) -> Quantity:
+    """Return the quantity that `text` states; without a unit behind it, it is `text` itself."""
+    number = read_number(text)
+    if number and not number.percent:
+        return Quantity(text, number)
+    if (currency := _CURRENCY.fullmatch(text)) and (scale := _SCALES.get(currency["name"].replace(" ", ""))):
+        inner = read_quantity(currency["rest"].strip())
+        if inner.number and inner.unit in (_UNKNOWN, scale.kind):
+            return replace(inner, unit=scale.kind, factor=scale.factor)
+    if compound := _compound(text):
+        return compound
+    numeral = _NUMERAL.match(text)
+    if numeral and numeral.end() < len(text):
+        tail = text[numeral.end() :]
+        if (number := read_number(numeral[0].strip())) and (measured := _measured(number, numeral[0].strip(), tail)):
+            return measured
+    if (match := _TEXT_TAIL.fullmatch(text)) and not _ANGLE.search(match["quantity"]) and (scale := _unit(_flat(match["tail"]))):
+        quantity = match["quantity"].strip()
+        name = _flat(match["tail"])
+        if _is_numeric(quantity) or (len(name) > 1 and match["tail"].startswith("\\text")):
+            number = read_number(quantity)
+            if scale.kind == "percent":
+                return Quantity(quantity, number and replace(number, percent=True), "percent")
+            return Quantity(quantity, number, scale.kind, scale.factor)
+    return Quantity(text, None)
+
+
+def same_unit(gold: Quantity, answer: Quantity) -> bool:
+    """Return whether no unit of the two contradicts the other."""
+    return not (gold.unit and answer.unit) or gold.unit == answer.unit
+
+
+def values(gold: Quantity, answer: Quantity) -> list[tuple[Number, Number]]:
+    """Return the pairs of numbers of which one must be the same for two quantities of plain numbers to be equal."""
+    assert gold.number is not None and answer.number is not None
+    if gold.unit and answer.unit:
+        if gold.factor == answer.factor:
+            return [(gold.number, answer.number)]
+        scaled = replace(answer.number, value=answer.number.value * answer.factor / gold.factor)
+        return [(gold.number, scaled)]
+    pairs = [(gold.number, answer.number)]
+    pairs += [(gold.number, replace(answer.number, value=answer.number.value * answer.factor / other)) for other in answer.others]
+    pairs += [(replace(gold.number, value=gold.number.value * gold.factor / other), answer.number) for other in gold.others]
+    return pairs
+
+
+def _measured(number: Number, numeral: str, tail: str) -> Quantity | None:
+    """Return the quantity of `number` with `tail` behind it; None where the tail is no unit and counts nothing."""
+    ordinal = _ORDINAL.match(_flat(tail)) if number.value.denominator == 1 and not tail.startswith(" ^") else None
+    words = _flat(tail)[ordinal.end() :].strip() if ordinal else _flat(tail)
+    if ordinal and not words:
+        return Quantity(numeral, number)
+    first = words.split(" ")[0] if words else ""
+    if first.lower() in SCALES or first.lower().removesuffix("s") in SCALES:
+        number = replace(number, value=number.value * SCALES[first.lower() if first.lower() in SCALES else first.lower()[:-1]])
+        rest = words[len(first) :].strip()
+        scaled = str(number.value)
+        if not rest:
+            return Quantity(scaled, number)
+        return _measured(number, scaled, f"\\text{{{rest}}}")
+    if first and first[0] in _EAST_ASIAN_SCALES:
+        number = replace(number, value=number.value * _EAST_ASIAN_SCALES[first[0]])
+        rest = words[1:].strip()
+        return _measured(number, str(number.value), f"\\text{{{rest}}}") if rest else Quantity(str(number.value), number)
+    if (scale := _unit(words)) and _is_written_as_unit(words, tail):
+        if scale.kind == "percent":
+            return Quantity(numeral, replace(number, percent=True), "percent")
+        return Quantity(numeral, number, scale.kind, scale.factor)
+    return Quantity(numeral, number) if _counts(words, bare="\\text" not in tail) else None
+
+
+def _is_written_as_unit(words: str, tail: str) -> bool:
+    """Return whether `tail` is the name of a unit rather than a product of variables."""
+    if "\\text" in tail or "\\mu" in tail or not words[0].isalpha() or not words.isascii():
+        return True
+    base = _POWER.sub("", words)
+    if len(base) > 1:
+        return True
+    return tail.startswith(" ") and base in _BARE_SINGLE and (base == words or base == "m")
+
+
+def _unit(words: str) -> _Scale | None:
+    """Return what `words` measure, such as cm, square feet, km/h or metres per second."""
+    product, over = _Scale("", Fraction(1)), False
+    for piece in re.split(r"(\s?/\s?|\sper\s|\s?\\cdot\s?|\s?\*\s?|\ban?\s(?=hour|minute|second|day))", words):
+        piece = piece.strip()
+        if piece in ("/", "per", "a", "an"):
+            over = True
+            continue
+        if not piece or piece in ("\\cdot", "*"):
+            continue
+        if (scale := _single_unit(piece)) is None:
+            return None
+        factor = 1 / scale.factor if over else scale.factor
+        product = _Scale(f"{product.kind}{'/' if over else '·' if product.kind else ''}{scale.kind}", product.factor * factor)
+    return product if product.kind and not product.kind.startswith("/") else None
+
+
+def _single_unit(words: str) -> _Scale | None:
+    power_match = _POWER.search(words)
+    power = int(power_match[1]) if power_match and power_match[1].lstrip("-").isdigit() else 1
+    name = words[: power_match.start()].strip() if power_match else words
+    first, _, rest = name.partition(" ")
+    if rest and first.lower() in _POWERS:
+        name, power = rest, _POWERS[first.lower()]
+    scale = _SCALES.get(name) or _SCALES.get(name.lower()) or _SCALES.get(name.replace(" ", ""))
+    if scale is None or not -4 < power < 4 or power == 0:
+        return None
+    return _Scale(f"{scale.kind}^{power}" if power != 1 else scale.kind, scale.factor**power)
+
+
+def _counts(words: str, bare: bool) -> bool:
+    """Return whether `words` can name what is counted, as in 12 apples, 5 ways or 3个."""
+    words = _POWER.sub("", words)
+    found = _WORD.findall(words)
+    if not found or len(found) > _MOST_COUNTERS or re.sub(r"[\s,]", "", _WORD.sub("", words)):
+        return False
+    if any(word.lower() in _NO_COUNTERS or word.lower() in SCALES for word in found):
+        return False
+    if _EAST_ASIAN.search(words):
+        return not any(mark in words for mark in "或和十")
+    if not bare:
+        return len(words) > 1
+    return len(found[0]) >= _BARE_COUNTER or not found[0].isascii()
+
+
+def _compound(text: str) -> Quantity | None:
+    """Return the quantity of several units of one kind, each smaller than the one before, such as 5 ft 3 in."""
+    place, total, scales, first = 0, Fraction(0), [], None
+    flat = re.sub(r",|(?<![A-Za-z])and(?![A-Za-z])", " ", _flat(text))
+    flat = " ".join(flat.split())
+    for piece in re.finditer(r"(\d+(?:\.\d+)?)\s?([A-Za-z°'$]+\.?)(?:\s|\Z|(?=\d))", flat):
+        scale = _SCALES.get(piece[2]) or _SCALES.get(piece[2].lower())
+        if piece.start() != place or scale is None or (scales and (scale.kind, True) != (first, scale.factor < scales[-1])):
+            return None
+        first = scale.kind
+        scales.append(scale.factor)
+        total += Fraction(piece[1]) * scale.factor
+        place = piece.end()
+    if len(scales) < 2 or place != len(flat) or first is None:
+        return None
+    value = Number(total / scales[0])
+    return Quantity(str(value.value), value, first, scales[0], tuple(scales[1:]))
+
+
+def _flat(text: str) -> str:
+    """Return `text` without `\\text{...}` around its parts, as one line of words."""
+    text = _UNIT_FRACTION.sub(r"\1/\2", _TEXT.sub(r" \1 ", text).replace("\\mu", "µ").replace("μ", "µ"))
+    text = " ".join(text.replace("{}", "").split())
+    return re.sub(r"(µ) (?=[a-z])|° (?=[CF]\b)", lambda part: part[0].strip(), re.sub(r"\s?/\s?", "/", text))
+
+
+def _is_numeric(text: str) -> bool:
+    """Return whether `text` holds no variables: no letters but those of commands, and e."""
+    return not re.search(r"[A-Za-z]", re.sub(r"\\(?!alpha|beta|theta|mu|text)[A-Za-z]+|\be\b", "", text))

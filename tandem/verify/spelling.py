@@ -1,0 +1,231 @@
+r"""One spelling for what looks the same: Unicode, fonts, spacing, digit groups and delimiters become plain LaTeX.
+
+The result has single spaces, `\frac`, `\sqrt` and `\binom` with braces around their arguments, `\text{...}` for every upright
+font, `\leq`, `\geq` and `\neq` for their relations, and `°` for degrees. Only characters are replaced; nothing is evaluated.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+_INVISIBLE = re.compile("[\u200b-\u200d\u2060\ufe0f\ufeff]")
+_SCRIPT = re.compile(r"([⁰¹²³⁴-⁹⁺⁻⁼⁽⁾ⁿⁱˣ]+)|([₀-₉₊₋₌₍₎ₐₑₒₓₙₖₘ]+)")
+_ROOT = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?|[A-Za-zπ]|\([^()]*\)|\{[^{}]*\})")
+_ROOTS = {"√": "\\sqrt", "∛": "\\sqrt[3]", "∜": "\\sqrt[4]"}
+_SYMBOLS = str.maketrans(
+    {"\u2212": "-", "\u2013": "-", "\u2014": "-", "\u2010": "-", "\u2011": "-", "\u2044": "/", "\u2215": "/", "\u2236": ":"}
+    | {"×": "\\times ", "·": "\\cdot ", "⋅": "\\cdot ", "∙": "\\cdot ", "÷": "/", "±": "\\pm ", "∓": "\\mp ", "∗": "*"}
+    | {"∞": "\\infty ", "≤": "\\leq ", "≥": "\\geq ", "⩽": "\\leq ", "⩾": "\\geq ", "≠": "\\neq ", "≈": "\\approx "}
+    | {"∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "∉": "\\notin ", "∅": "\\emptyset ", "∖": "\\setminus ", "∣": "\\mid "}
+    | {"ℝ": "\\mathbb{R}", "ℤ": "\\mathbb{Z}", "ℕ": "\\mathbb{N}", "ℚ": "\\mathbb{Q}", "ℂ": "\\mathbb{C}", "∠": "\\angle "}
+    | {"π": "\\pi ", "θ": "\\theta ", "α": "\\alpha ", "β": "\\beta ", "γ": "\\gamma ", "δ": "\\delta ", "λ": "\\lambda "}
+    | {"φ": "\\phi ", "ω": "\\omega ", "σ": "\\sigma ", "Δ": "\\Delta ", "º": "°", "˚": "°", "∘": "°", "′": "'", "’": "'"}
+    | {"″": "''", "“": '"', "”": '"', "⟨": "(", "⟩": ")", "∧": "\\land ", "∨": "\\lor ", "∆": "\\Delta ", "、": ","}
+)
+_GREEK_MU = re.compile("μ(?![A-Za-z])")
+_GROUP_MARK = r"(?:\{,\}|\\text\s?\{,\}|,?\s?\\!\s*|\\[,;: ]|~)"
+_DIGIT_GROUPS = re.compile(rf"(?<![\d.])\d{{1,3}}(?:{_GROUP_MARK}\d{{3}})+(?!\d)")
+_GROUP_MARKS = re.compile(_GROUP_MARK)
+_DELIMITER = re.compile(r"(?<!\\)\\[()\[\]]|\\begin\{(?:math|displaymath|equation\*?|align(?:ed)?\*?|gather(?:ed)?\*?)\}"
+                        r"|\\end\{(?:math|displaymath|equation\*?|align(?:ed)?\*?|gather(?:ed)?\*?)\}")  # fmt: skip
+_DOUBLED = re.compile(r"\\\\(?=[A-Za-z])")
+_DOLLAR = re.compile(r"(?<!\\)\$")
+_CELL = re.compile(r"\\begin\{(?:array|matrix)\}(?:\{[^{}]*\})?([^&\\]*)\\end\{(?:array|matrix)\}")
+_ROW_GAP = re.compile(r"(\\\\|\\cr)\s?\[-?[\d.]+\s?(?:pt|em|ex|mm|cm|in)\]")
+_SPACE = re.compile(
+    r"\\(?:quad|qquad|enspace|thinspace|medspace|thickspace|nobreakspace|newline|hfill|par)(?![A-Za-z])"
+    r"|(?<!\\)\\[,;:> ]|\\[hv]space\*?\s?\{[^{}]*\}|~|\\kern[-\d.]+(?:pt|em)"
+)
+_NO_LOOKS = re.compile(
+    r"\\(?:left|right)\.|\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|scriptscriptstyle|limits|nolimits|strut|mathstrut"
+    r"|bf|rm|it|sf|tt|sl|em|bfseries|itshape|mathsf|boldmath|tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE"
+    r"|huge|Huge|noindent|centering|boxed|fbox|underline|mathbf|mathit|mathsf|mathtt|mathcal|mathnormal|boldsymbol|bm|pmb"
+    r"|ensuremath|hbox|smash|displaylimits)(?![A-Za-z])"
+    r"|\\!|\\(?:textcolor|colorbox|fcolorbox)\s?(?:\[[^\[\]]*\])?\{[^{}]*\}|\\color\s?(?:\[[^\[\]]*\])?\{[^{}]*\}"
+    r"|\\(?:hphantom|vphantom|phantom|label|tag)\*?\s?\{[^{}]*\}"
+)
+_UPRIGHT = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt|sl|sc|up|md|normal)|emph|mathrm|mbox|operatorname\*?|textup)(?![A-Za-z])\s?(?=\{)|\\text\s+(?=\{)"
+)
+_FUNCTION = re.compile(
+    r"\\text\{\s?((?:arc|ar)?(?:sin|cos|tan|cot|sec|csc)h?|ln|log|exp|gcd|lcm|floor|ceil|det|sgn|Re|Im|arg"
+    r"|(?:max|min|deg)(?=\}\s?\())\s?\}"
+)
+_UPRIGHT_LETTER = re.compile(r"\\text\{\s?([eid])\s?\}(?!\s?\\text)")
+_TEXT_NUMBER = re.compile(r"\\text\{\s?([-+\d.,/:\s]+)\}")
+_TEXT_LEADING_NUMBER = re.compile(r"\\text\{\s?([-+]?\d[\d,]*(?:\.\d+)?)(?![\d:/.,-])\s?(?=[^\s})])")
+_TEXT_EMPTY = re.compile(r"\\text\{\s*\}")
+_TEXT_TEXT = re.compile(r"(\\text\{[^{}]*)\}\s?\\text\{")
+_TEXT_JOIN = re.compile(r"\\text\{([^{}()]*?)(?<![A-Za-z])(and|or)(?![A-Za-z])([^{}()]*)\}")
+_INFIX = re.compile(r"\{([^{}]*)\\(choose|over)(?![A-Za-z])([^{}]*)\}")
+_COMMAND_WITH_ARGUMENTS = re.compile(r"\\(frac|[dtc]frac|sqrt|binom|[dt]binom)(?![A-Za-z])")
+_SCRIPT_SPACE = re.compile(r"\s?([\^_])\s?")
+_SCRIPT_FRACTION = re.compile(r"([\^_])\s?(\\frac\{[^{}]*\}\{[^{}]*\}|\\sqrt\{[^{}]*\})")
+_OUTER_BRACES = re.compile(r"(?<![\\\w}\]^_*])\{([^{}\\]*)\}(?!\s?[{^_])")
+_SYNONYMS = {
+    re.compile(pattern): canonical
+    for pattern, canonical in (
+        (r"\^\s?\{?\s?(?:\\circ|\\degree)(?![A-Za-z])\s?\}?|\\degree(?![A-Za-z])|\\textdegree(?![A-Za-z])", "°"),
+        (r"\\(?:leq?|leqslant|leqq)(?![A-Za-z])|<\s?=|=<", r"\\leq "),
+        (r"\\(?:geq?|geqslant|geqq)(?![A-Za-z])|>\s?=", r"\\geq "),
+        (r"\\neq?(?![A-Za-z])|!=|\\not\s?=", r"\\neq "),
+        (r"\\lt(?![A-Za-z])|&lt;", "<"),
+        (r"\\gt(?![A-Za-z])|&gt;", ">"),
+        (r"\\(?:approx|approxeq|simeq|doteq)(?![A-Za-z])|~=", r"\\approx "),
+        (r"\\(?:varnothing|empty)(?![A-Za-z])|\\\{\s?\\\}", r"\\emptyset "),
+        (r"\\(?:lbrace)(?![A-Za-z])", r"\\{"),
+        (r"\\(?:rbrace)(?![A-Za-z])", r"\\}"),
+        (r"\\(?:langle|lparen)(?![A-Za-z])", "("),
+        (r"\\(?:rangle|rparen)(?![A-Za-z])", ")"),
+        (r"\\lbrack(?![A-Za-z])", "["),
+        (r"\\rbrack(?![A-Za-z])", "]"),
+        (r"\\[lr]?vert(?![A-Za-z])", "|"),
+        (r"\\(?:infin|infty)(?![A-Za-z])|(?<![A-Za-z\\])(?:infinity|inf)(?![A-Za-z])", r"\\infty "),
+        (r"\+\s?\\infty", r"\\infty "),
+        (r"\\(?:imath|jmath)(?![A-Za-z])", "i"),
+        (r"\\(?:ldots|dots|cdots|dotsc|dotsb)(?![A-Za-z])|…|\.{3,}", r"\\ldots "),
+        (r"\\colon(?![A-Za-z])", ":"),
+        (r"\\ast(?![A-Za-z])", "*"),
+        (r"\*\*", "^"),
+        (r"\\div(?![A-Za-z])", "/"),
+        (r"\\(?:backslash)(?![A-Za-z])", r"\\setminus "),
+        (r"\\(?:wedge|land)(?![A-Za-z])|\\&", r"\\land "),
+        (r"\\(?:vee|lor)(?![A-Za-z])", r"\\lor "),
+        (r"\\(sin|cos|tan|sinh|cosh|tanh|cot|sec|csc)\s?\^\s?\{?\s?-\s?1\s?\}?(?!\d)", r"\\arc\1 "),
+        (r"\\(sin|cos|tan)\s?\^\s?(\d)(?=[A-Za-z])", r"\\\1^{\2} "),
+        (r"\\lg(?![A-Za-z])", r"\\log_{10} "),
+        (r"\\mathds?\{|\\Bbb\s?\{|\\mathbb\s?\{", r"\\mathbb{"),
+        (r"\\Reals?(?![A-Za-z])|\\R(?![A-Za-z])", r"\\mathbb{R}"),
+        (r"\\prime(?![A-Za-z])", "'"),
+        (r"\^\s?\{?('+)\}?", r"\1"),
+        (r"(?<![A-Za-z\\])(sqrt|sin|cos|tan|log|ln|exp|pi|arcsin|arccos|arctan)(?![A-Za-z])", r"\\\1"),
+        (r"\\sqrt\s?\(([^()]*)\)", r"\\sqrt{\1}"),
+        (r"(?<=[A-Za-z0-9)}])\^\s?\(([^()]*)\)", r"^{\1}"),
+    )
+}
+_MARKDOWN = re.compile(r"(\*\*|__|\*|_|`+|\")(.*)\1", re.DOTALL)
+_LEADING = re.compile(r"(?:=(?!=)|\\implies|\\therefore|\\Rightarrow|[:,;])\s?")
+_TRAILING = re.compile(r"(?:\s|[.,;:]|\\\\|\\(?=\Z))+\Z")
+
+
+@lru_cache(maxsize=4096)
+def canonical(text: str) -> str:
+    """Return the one spelling of all texts that look like `text`."""
+    text = _DELIMITER.sub(" ", _without_unicode(text))
+    if "\\begin" not in text:
+        text = _DOUBLED.sub(r"\\", text)
+    text = _without_markdown(text.strip())
+    text = _without_dollars(text)
+    text = _DIGIT_GROUPS.sub(lambda number: _GROUP_MARKS.sub("", number[0]), text)
+    text = _ROW_GAP.sub(r"\1", _NO_LOOKS.sub("", text))
+    text = " ".join(_SPACE.sub(" ", text.replace("{,}", ",")).split())
+    text = _without_fonts(text)
+    for pattern, replacement in _SYNONYMS.items():
+        text = pattern.sub(replacement, text)
+    text = _INFIX.sub(lambda part: f"\\{'binom' if part[2] == 'choose' else 'frac'}{{{part[1]}}}{{{part[3]}}}", text)
+    text = _SCRIPT_SPACE.sub(r"\1", text)
+    text = _SCRIPT_FRACTION.sub(r"\1{\2}", _with_arguments(_CELL.sub(r" \1 ", text)))
+    text = _unbraced(" ".join(text.split()))
+    text = _LEADING.sub("", text, count=1) if _LEADING.match(text) else text
+    return _without_markdown(_TRAILING.sub("", text)).strip()
+
+
+def _without_unicode(text: str) -> str:
+    if text.isascii():
+        return text
+    text = _SCRIPT.sub(_script, _INVISIBLE.sub("", text))
+    text = "".join(_fraction(character) for character in text)
+    text = unicodedata.normalize("NFKC", text.replace("∘", "°").replace("º", "°").replace("˚", "°").replace("′", "'"))
+    text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
+    text = _ROOT.sub(lambda root: f"{_ROOTS[root[1]]}{{{root[2].strip('(){}')}}}", text)
+    text = _GREEK_MU.sub(r"\\mu ", text)
+    return text.translate(_SYMBOLS)
+
+
+def _script(script: re.Match[str]) -> str:
+    plain = unicodedata.normalize("NFKC", script[0]).replace("\u2212", "-").replace("ˣ", "x")
+    return f"{'^' if script[1] else '_'}{{{plain}}}"
+
+
+def _fraction(character: str) -> str:
+    decomposition = unicodedata.decomposition(character)
+    if not decomposition.startswith("<fraction>"):
+        return character
+    top, _, bottom = unicodedata.normalize("NFKC", character).partition("\u2044")
+    return f"\\frac{{{top}}}{{{bottom}}}" if bottom else character
+
+
+def _without_markdown(text: str) -> str:
+    match = _MARKDOWN.fullmatch(text)
+    return match[2].strip() if match and match[1] not in match[2] else text
+
+
+def _without_dollars(text: str) -> str:
+    """Remove the dollar signs that delimit mathematics; one that stands alone is money."""
+    return _DOLLAR.sub("" if len(_DOLLAR.findall(text)) % 2 == 0 else r"\\$", text)
+
+
+def _without_fonts(text: str) -> str:
+    """Write every upright font as `\\text`, and take numbers, functions and the constants e and i out of it."""
+    if "\\" not in text:
+        return text
+    text = _UPRIGHT.sub(r"\\text", text)
+    text = _FUNCTION.sub(r"\\\1 ", text)
+    text = _UPRIGHT_LETTER.sub(r"\1", text)
+    text = _TEXT_NUMBER.sub(r" \1 ", text)
+    text = _TEXT_LEADING_NUMBER.sub(r" \1 \\text{", text)
+    text = _TEXT_JOIN.sub(r"\\text{\1} \2 \\text{\3}", text)
+    return _TEXT_EMPTY.sub(" ", _TEXT_TEXT.sub(r"\1 ", text)).strip()
+
+
+def _with_arguments(text: str) -> str:
+    """Put braces around the arguments of `\\frac`, `\\binom` and `\\sqrt`, which TeX takes token by token."""
+    for command in reversed(list(_COMMAND_WITH_ARGUMENTS.finditer(text))):
+        name, place, written = command[1].lstrip("dtc"), command.end(), ""
+        if name == "sqrt" and (root := re.compile(r"\s?\[([^\[\]]*)\]").match(text, place)):
+            written, place = f"[{root[1].strip()}]", root.end()
+        for _ in range(1 if name == "sqrt" else 2):
+            argument, place = _argument(text, place)
+            written += f"{{{argument}}}"
+        text = text[: command.start()] + f"\\{name}{written}" + text[place:]
+    return text
+
+
+def _argument(text: str, place: int) -> tuple[str, int]:
+    """Return the token or group of `text` at `place`, without its braces, and where it ends."""
+    while place < len(text) and text[place] == " ":
+        place += 1
+    if place == len(text):
+        return "", place
+    if text[place] == "{":
+        end = _closing(text, place)
+        return text[place + 1 : end].strip(), min(end + 1, len(text))
+    command = re.compile(r"\\[A-Za-z]+|\\?.", re.DOTALL).match(text, place)
+    if command is None:
+        return "", place
+    end = command.end()
+    if command[0] in ("\\frac", "\\binom", "\\sqrt", "\\text"):  # these have arguments already, as the rightmost come first
+        while end < len(text) and text[end] in "{[":
+            end = _closing(text, end) + 1
+    return text[place:end], min(end, len(text))
+
+
+def _closing(text: str, place: int) -> int:
+    """Return where the bracket at `place` closes; the end of the text if it never does."""
+    depth = 0
+    for index in range(place, len(text)):
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(text[index], 0)
+        if depth == 0:
+            return index
+    return len(text)
+
+
+def _unbraced(text: str) -> str:
+    """Remove braces that are no argument of anything."""
+    while (shorter := _OUTER_BRACES.sub(r"\1", text)) != text:
+        text = shorter
+    while text.startswith("{") and _closing(text, 0) == len(text) - 1:
+        text = text[1:-1].strip()
+    return text

@@ -1,0 +1,172 @@
+r"""How an answer is put together: lists, sets, tuples, intervals and matrices, the names in front of values, and remarks.
+
+All texts are canonical (`tandem.verify.spelling`); no function evaluates anything.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MAX_PARTS = 60
+"""Larger collections are not taken apart."""
+
+_TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
+_DEPTH = {"(": 1, "[": 1, "{": 1, "\\{": 1, "\\lfloor": 1, "\\lceil": 1, "\\begin": 1}
+_DEPTH |= {")": -1, "]": -1, "}": -1, "\\}": -1, "\\rfloor": -1, "\\rceil": -1, "\\end": -1}
+_CONNECTED = r",?\s?(?:\\text\{\s?,?\s?(?:and|or)\s?\}|(?<![A-Za-z\\])(?:and|or)(?![a-z])|\\lor(?![a-z])|\\land(?![a-z]))\s?"
+AND_OR = re.compile(_CONNECTED)
+SEPARATOR = re.compile(rf"{_CONNECTED}|[,;]\s?|\\\\\s?")
+"""What stands between the parts of a list."""
+_COMMA = re.compile(r"[,;]\s?")
+EQUALS = re.compile(r"(?<![<>!\\:])=|\\approx|:=")
+RELATION = re.compile(r"<|>|\\leq(?![A-Za-z])|\\geq(?![A-Za-z])|\\neq(?![A-Za-z])")
+_MATRIX = re.compile(
+    r"[(\[]?\s?\\begin\{(?P<kind>[pbB]?matrix|array|smallmatrix)\}(?:\{[^{}]*\})?(?P<cells>.*)\\end\{(?P=kind)\}\s?[)\]]?", re.DOTALL
+)
+_NAME = re.compile(
+    r"(?:[A-Za-z:/|'&°\s]|\\(?!frac|sqrt|begin|text|sin|cos|tan|log|ln|cdot|times|pm|mp|sum|int|binom|overline)[A-Za-z]+"
+    r"|\\overline\s?\{[A-Za-z\s]*\}|_\s?(?:\{[^{}]*\}|\w)|\((?:[A-Za-z\d,\s']|\\[a-z]+)*\)|\\text\{[^{}]*\}|\\frac\{[A-Za-z\s]*\}\{[A-Za-z\s]*\})+"
+)
+_MEMBER = re.compile(r"\\in(?![A-Za-z])\s?")
+_REMARK = re.compile(
+    r"\s?(?:\\text\{\s?)?\(\s?(?:\\text\{\s?)?(?:(?:since|because|as|where|about|approximately|approx\.?|roughly|rounded|exactly|"
+    r"or about|or approximately|i\.e\.|which is|nearest|to the nearest|to \d|with|for|by|from|using|note)(?![A-Za-z])|\\approx)"
+    r".*\)\s?\}?\s?\Z|,?\s?(?:\\text\{\s?)?,?\s?(?<![A-Za-z])(?:since|because|approximately)(?![A-Za-z]).*\Z",
+    re.DOTALL | re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a text is made of."""
+
+    kind: str
+    """`list` without brackets, `set`, the two brackets of a tuple or interval, or the shape of a matrix"""
+    items: tuple[str, ...]
+
+
+def split(text: str, separator: re.Pattern[str]) -> list[str]:
+    """Return the pieces of `text` between the separators that no bracket encloses, stripped."""
+    pieces, start, place, depth = [], 0, 0, 0
+    while place < len(text):
+        match = separator.match(text, place) if depth == 0 else None
+        if match and match.end() > place:
+            pieces.append(text[start:place].strip())
+            start = place = match.end()
+            continue
+        token = _TOKEN.match(text, place)
+        assert token is not None
+        depth += _DEPTH.get(token[0], 0)
+        place = token.end()
+    return [*pieces, text[start:].strip()]
+
+
+def parts(text: str) -> Parts | None:
+    """Return the parts of a collection or matrix, or None for anything else."""
+    if matrix := _MATRIX.fullmatch(text):
+        return _matrix(matrix["cells"])
+    opening = _enclosing(text)
+    if opening:
+        closing = "\\}" if text.endswith("\\}") else text[-1]
+        inside = text[len(opening) : -len(closing)].strip()
+        items = split(inside, _COMMA)
+        if opening == "\\{":
+            return Parts("set", _expanded(items)) if closing == "\\}" and len(items) <= MAX_PARTS else None
+        return Parts(opening + closing, tuple(items)) if 1 < len(items) <= MAX_PARTS and all(items) else None
+    items = _expanded(piece for piece in split(text, SEPARATOR) if piece)
+    return Parts("list", items) if 1 < len(items) <= MAX_PARTS else None
+
+
+def without_brackets(text: str) -> str:
+    """Return `text` without parentheses or braces around the whole of it, where they hold no collection."""
+    while _enclosing(text) == "(" and text.endswith(")") and len(split(text[1:-1], _COMMA)) == 1:
+        text = text[1:-1].strip()
+    return text
+
+
+def _enclosing(text: str) -> str:
+    """Return the bracket that opens at the head of `text` and closes at its end; empty if there is none."""
+    opening = next((bracket for bracket in ("\\{", "(", "[") if text.startswith(bracket)), "")
+    if not opening or not text.endswith((")", "]", "\\}")):
+        return ""
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        depth += _DEPTH.get(token[0], 0)
+        if depth <= 0:
+            return opening if token.end() == len(text) else ""
+    return ""
+
+
+def _matrix(cells: str) -> Parts | None:
+    rows = [split(row, re.compile("&")) for row in split(cells.strip(), re.compile(r"\\\\|\\cr(?![A-Za-z])|\\hline(?![A-Za-z])"))]
+    rows = [row for row in rows if row != [""]]
+    if not rows or len({len(row) for row in rows}) != 1 or len(rows) * len(rows[0]) > MAX_PARTS:
+        return None
+    return Parts(f"{len(rows)}x{len(rows[0])}", tuple(cell for row in rows for cell in row))
+
+
+def _expanded(items: object) -> tuple[str, ...]:
+    r"""Return `items` with both values of each that has `\pm`."""
+    both: list[str] = []
+    for item in items:  # type: ignore[attr-defined]
+        if "\\pm" in item or "\\mp" in item:
+            upper = item.replace("\\pm", "+").replace("\\mp", "-").removeprefix("+").strip()
+            both += [upper, item.replace("\\pm", "-").replace("\\mp", "+").removeprefix("+").strip()]
+        else:
+            both.append(item)
+    return tuple(both)
+
+
+def without_remark(text: str) -> str:
+    """Return `text` without a remark behind it, such as "(approximately)" or "since 2+3=5"."""
+    return _REMARK.sub("", text).strip() or text
+
+
+def named(text: str) -> tuple[str, str]:
+    r"""Return the name and the value that `text` states, as in x = 5, f(x) = x^2 or x \in [0,1]; ("", text) where it names none.
+
+    Of a chain that begins with or holds a name the value is what stands last, or last before an approximation.
+    """
+    if "=" not in text and "\\approx" not in text and "\\in" not in text:
+        return "", text
+    if len(member := split(text, _MEMBER)) == 2 and is_name(member[0]) and member[1]:
+        return _squeezed(member[0]), member[1]
+    sides = split(text, EQUALS)
+    if len(sides) < 2 or not all(sides) or RELATION.search(text):
+        return "", text
+    if any(len(split(side, SEPARATOR)) > 1 for side in sides[:-1]):
+        return "", text  # a list of several names
+    exact = split(text.split("\\approx")[0].strip(), EQUALS)
+    name = next((side for side in sides[:-1] if is_name(side)), None)
+    if name is not None:
+        return _squeezed(name), exact[-1] if len(exact) > 1 else sides[-1]
+    if len(sides) == 2 and is_name(sides[1]):
+        return _squeezed(sides[1]), sides[0]
+    return "", text
+
+
+def is_name(text: str) -> bool:
+    """Return whether `text` can name a quantity: x, f(x), a_n, |AB|, (x, y), A:B; but not 2x, x+1 or pi."""
+    return bool(_NAME.fullmatch(text)) and text not in ("\\pi", "\\infty", "\\emptyset", "/", ":") and not text[0] in "/:'"
+
+
+def is_equation(text: str) -> bool:
+    """Return whether an equals sign, or an approximate one, stands outside all brackets of `text`."""
+    return ("=" in text or "\\approx" in text) and len(split(text, EQUALS)) > 1
+
+
+def _squeezed(text: str) -> str:
+    return text.replace(" ", "").replace("{", "").replace("}", "")
+
+
+def alike(one: str, other: str) -> bool:
+    """Return whether two texts differ at most in spaces that separate no digits."""
+    return one == other or _without_spaces(one) == _without_spaces(other)
+
+
+_IDLE_SPACE = re.compile(r"(?<!\d) | (?![\d.])")
+
+
+def _without_spaces(text: str) -> str:
+    return _IDLE_SPACE.sub("", text)

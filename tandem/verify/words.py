@@ -1,0 +1,126 @@
+r"""Answers that are no mathematics: the letter of a choice, words, dates and times of day.
+
+All texts are canonical (`tandem.verify.spelling`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_TEXT = re.compile(r"\\text\s?\{([^{}]*)\}")
+_CHOICE = re.compile(
+    r"(?:(?:the )?(?:correct )?(?:option|choice|answer)(?: is)?:?\s?)?"
+    r"(?:\(\s?(?P<round>[A-J])\s?\)|(?P<bare>[A-J])(?P<mark>\)|[.:](?=\s|\Z))?)(?P<rest>.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_NAMED_CHOICE = re.compile(r"(?:the )?(?:correct )?(?:option|choice|answer)", re.IGNORECASE)
+_WORDS = re.compile(r"[^\W\d_](?:[^\W\d_]|['’-])*(?:,? (?:[^\W\d_]|['’-])+)*")
+_ARTICLE = re.compile(r"(?:an?|the) (?=\w{2})", re.IGNORECASE)
+_NAMES_LETTERS = 4
+"""Shorter words that stand alone may be products of variables."""
+_ANSWERS = {"yes": True, "no": False, "true": True, "false": False}
+_BEGINS = re.compile(r"(yes|no|true|false)\s?[,.;:!-]\s?(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
+_MONTHS = "january february march april may june july august september october november december".split()
+_MONTH = rf"(?P<month>{'|'.join(f'{month[:3]}(?:{month[3:]})?' for month in _MONTHS)}|sept)\.?"
+_DAY = r"(?P<day>\d{1,2})\s?(?:\^?\{?(?:st|nd|rd|th)\}?)?"
+_DATE = re.compile(
+    rf"(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day,? )?(?:(?:the )?{_DAY}(?: of)? {_MONTH}"
+    rf"|{_MONTH.replace('month', 'month_')} (?:the )?{_DAY.replace('day', 'day_')})(?:,? (?P<year>\d{{4}}))?",
+    re.IGNORECASE,
+)
+_TIME = re.compile(
+    r"(?P<hour>\d{1,2})(?::(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?)?\s?(?P<half>[ap]\.?\s?m\.?|noon|midnight)?", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The letter of a choice, and the text of it where it is given too."""
+
+    letter: str
+    rest: str
+
+
+def read_choice(text: str, leniently: bool = False) -> Choice | None:
+    """Return the choice that `text` names, such as B for (B), \\text{B}, Option B, B. 7 or (B) 7; `leniently` for a bare b too."""
+    flat = flattened(text)
+    match = _CHOICE.fullmatch(flat)
+    if not match:
+        return None
+    letter, rest = match["round"] or match["bare"], match["rest"].strip()
+    if rest and not (match["round"] or match["mark"]):
+        return None
+    if rest and match["round"] and (rest[0] in "^_=+-*/!'(,;" or re.match(r"\\(?:cdot|times|cup|cap|pm|frac)", rest)):
+        return None
+    plain = leniently or match["round"] or _NAMED_CHOICE.match(flat)
+    if not letter.isupper() and (rest or not plain):
+        return None
+    return Choice(letter.upper(), _rest(text, rest))
+
+
+def _rest(text: str, rest: str) -> str:
+    """Return `rest` as `text` spells it, with its `\\text{...}`, where that can be told."""
+    place = text.find(")")
+    spelled = text[place + 1 :].lstrip("} ").removeprefix("\\text{}").strip() if place >= 0 else rest
+    return spelled if flattened(spelled) == rest else rest
+
+
+def flattened(text: str) -> str:
+    """Return `text` without `\\text{...}` around its parts."""
+    return " ".join(_TEXT.sub(r" \1 ", text).split())
+
+
+def same_words(gold: str, answer: str) -> bool | None:
+    """Return whether two answers in words are the same, or None if they are not both words.
+
+    Capitals, articles and what follows "Yes," or "No," do not count.
+    """
+    golds, answers = flattened(gold), flattened(answer)
+    wrapped = golds != gold or answers != answer
+    if golds.lower() in _ANSWERS and (begins := _BEGINS.fullmatch(answers)):
+        return golds.lower() == begins[1].lower()
+    if not (_WORDS.fullmatch(golds) and _WORDS.fullmatch(answers)):
+        return None
+    if not wrapped and not (len(golds) >= _NAMES_LETTERS and len(answers) >= _NAMES_LETTERS):
+        if golds.casefold() == answers.casefold() and len(golds) > 1:
+            return True
+        return None
+    return _ARTICLE.sub("", golds).casefold() == _ARTICLE.sub("", answers).casefold()
+
+
+def is_words(text: str) -> bool:
+    """Return whether `text` is words that cannot be a product of variables."""
+    flat = flattened(text)
+    return bool(_WORDS.fullmatch(flat)) and (len(flat) >= _NAMES_LETTERS or (flat != text and len(flat) > 1))
+
+
+def read_date(text: str) -> tuple[str, int, str] | None:
+    """Return month, day and year ("" where none is named) of a date in words."""
+    match = _DATE.fullmatch(flattened(text))
+    if match is None:
+        return None
+    return (match["month"] or match["month_"])[:3].lower(), int(match["day"] or match["day_"]), match["year"] or ""
+
+
+def same_date(gold: tuple[str, int, str], answer: tuple[str, int, str]) -> bool:
+    """Return whether two dates are the same; a year counts where both name one."""
+    return gold[:2] == answer[:2] and (gold[2] == answer[2] or not (gold[2] and answer[2]))
+
+
+def read_time(text: str) -> tuple[int, int, int, bool | None] | None:
+    """Return hour, minute, second and whether it is after noon (None where that is not said) of a time of day."""
+    match = _TIME.fullmatch(flattened(text))
+    if match is None or not (match["half"] or match["minute"]) or int(match["hour"]) > 24:
+        return None
+    hour = int(match["hour"])
+    half = (match["half"] or "").lower()
+    after = None if not half else half.startswith("p") or (half == "noon")
+    if after is None and hour > 12:
+        hour, after = hour - 12, True
+    return hour, int(match["minute"] or 0), int(match["second"] or 0), after
+
+
+def same_time(gold: tuple[int, int, int, bool | None], answer: tuple[int, int, int, bool | None]) -> bool:
+    """Return whether two times of day are the same; the half of the day counts where both name it."""
+    return gold[:3] == answer[:3] and (gold[3] == answer[3] or gold[3] is None or answer[3] is None)
