@@ -27,6 +27,7 @@ from sympy import (
     Integral,
     Limit,
     MatrixBase,
+    MatrixExpr,
     Product,
     Rational,
     Sum,
@@ -117,6 +118,8 @@ def same_expression(gold: Any, answer: Any, roughly: bool = False) -> bool:
 def _evaluated(expression: Any) -> Any:
     """Return `expression` as sympy evaluates it, but for sums, integrals and limits, which are worked out."""
     if not isinstance(expression, Expr):
+        if isinstance(expression, MatrixExpr):
+            expression = expression.doit()
         if isinstance(expression, MatrixBase):
             return expression.applyfunc(_evaluated)
         return expression
@@ -220,4 +223,3 @@ def _without_functions(expressions: list[Expr]) -> list[Expr]:
     applied = set().union(*(expression.atoms(AppliedUndef) for expression in expressions))
     variables = {value: Dummy(str(value), real=True) for value in sorted(applied, key=str)}
     return [expression.xreplace(variables) for expression in expressions]
-

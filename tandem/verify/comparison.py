@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from tandem.verify.numbers import Number, read_number, same_number, with_decimal_comma
+from tandem.verify.numbers import read_number, same_number, with_decimal_comma
 from tandem.verify.quantities import Quantity, read_quantity, same_unit, values
 from tandem.verify.structure import EQUALS, RELATION, Parts, alike, is_equation, named, parts, split, without_brackets
 from tandem.verify.words import is_words, read_choice, read_date, read_time, same_date, same_time, same_words
@@ -47,9 +47,9 @@ def compare(gold: str, answer: str, leaf: Leaf) -> bool | None:
         return settled  # type: ignore[return-value]
     if is_region(gold) or is_region(answer):
         return leaf(gold, answer)
-    collections = parts(gold), parts(answer)
-    if any(collections):
-        return _collections(gold, answer, *collections, leaf)
+    golds, answers = (None if one.number else parts(text) for one, text in zip(quantities, (gold, answer), strict=True))
+    if golds or answers:
+        return _collections(gold, answer, golds, answers, leaf)
     inner = without_brackets(gold), without_brackets(answer)
     if inner != (gold, answer):
         return compare(*inner, leaf)
@@ -57,6 +57,9 @@ def compare(gold: str, answer: str, leaf: Leaf) -> bool | None:
         return _equations(gold, answer, leaf)
     if not same_unit(*quantities):
         return False
+    if quantities[0].unit and quantities[1].unit and (ratio := quantities[1].factor / quantities[0].factor) != 1:
+        scaled = f"({quantities[1].text}) \\cdot \\frac{{{ratio.numerator}}}{{{ratio.denominator}}}"
+        return compare(quantities[0].text, scaled, leaf)
     if (quantities[0].text, quantities[1].text) != (gold, answer):
         return compare(quantities[0].text, quantities[1].text, leaf)
     return leaf(gold, answer)

@@ -32,7 +32,10 @@ def judge(gold: str, answer: str) -> bool:
 
 
 def same_meaning(gold: str, answer: str, roughly: bool = False) -> bool:
-    """Return whether two single expressions, equations or regions are equal. Raises `Unparsable` when the answer cannot be read."""
+    """Return whether two single expressions, equations or regions are equal.
+
+    Raises `Unparsable` when the answer cannot be read.
+    """
     if is_region(gold) or is_region(answer):
         return same_region(gold, answer)
     stated = read(answer)

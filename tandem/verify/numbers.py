@@ -14,7 +14,7 @@ TOLERANCE = Fraction(1, 10**6)
 ROUNDED_DIGITS = 6
 """A decimal with so many digits behind the point stands for a number that it need not be exactly."""
 
-_UNSIGNED = r"(?:\d{1,3}(?:[, ]\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+"
+_UNSIGNED = r"(?:[1-9]\d{0,2}(?:[, ]\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+"
 _TIMES = r"(?:\\times|\\cdot|\*)"
 NUMERAL = rf"""
     (?P<sign>[-+]?)\s?
@@ -38,11 +38,13 @@ _BASED = re.compile(
 )
 _UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
 _ONES = {word: number for number, word in enumerate(f"{_UNITS} eighteen nineteen".split())}
-_TENS = {word: 10 * number for number, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)}
+_TENS_WORDS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_TENS = {word: 10 * number for number, word in enumerate(_TENS_WORDS.split(), start=2)}
 SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 """Words that multiply the number in front of them."""
 _PARTS = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8}
 _PARTS |= {"ninth": 9, "tenth": 10}
+_PARTS |= {f"{word}s": number for word, number in _PARTS.items()}
 
 
 @dataclass(frozen=True)
@@ -131,12 +133,16 @@ def _read_based(text: str) -> Number | None:
 def _read_words(text: str) -> Number | None:
     """Return the number that words write, such as twenty-one, one half or two hundred and five."""
     words = text.removeprefix("\\text{").removesuffix("}").lower().replace("-", " ").split()
-    if not words or len(words) > 12 or not set(words) <= {"and", "a", "an", "negative", "minus", *_ONES, *_TENS, *SCALES, *_PARTS}:
+    if (
+        not words
+        or len(words) > 12
+        or not set(words) <= {"and", "a", "an", "negative", "minus", *_ONES, *_TENS, *SCALES, *_PARTS}
+    ):
         return None
     sign = -1 if words[0] in ("negative", "minus") else 1
     words = words[1:] if sign < 0 else words
     over = 1
-    if words and (part := _PARTS.get(words[-1]) or _PARTS.get(words[-1].removesuffix("s"))):
+    if words and (part := _PARTS.get(words[-1])):
         if len(words) == 1 and part > 2:
             return None  # an ordinal
         over, words = part, words[:-1] or ["one"]
@@ -153,7 +159,7 @@ def _read_words(text: str) -> Number | None:
         elif word != "and" or last not in SCALES:
             return None
         last = word
-    if not words or last == "and" or words in (["a"], ["an"]) and over == 1:
+    if not words or last == "and" or (words in (["a"], ["an"]) and over == 1):
         return None
     return Number(sign * Fraction(total + group, over))
 

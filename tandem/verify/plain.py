@@ -10,6 +10,15 @@ from tandem.verify.comparison import compare
 from tandem.verify.guards import MAX_ANSWER_CHARS, Unparsable, refuse_too_big, refuse_unreadable
 from tandem.verify.spelling import canonical
 from tandem.verify.structure import alike, without_remark
+from tandem.verify.words import flattened
+
+_MEANINGS = {
+    **dict.fromkeys(("all real numbers", "all reals", "real numbers", "all real x", "set of all real numbers"), "\\mathbb{R}"),
+    **dict.fromkeys(
+        ("no solution", "no solutions", "no real solution", "no real solutions", "none", "empty set", "null set"), "\\emptyset"
+    ),
+}
+"""Words for sets of numbers."""
 
 __all__ = ["Unparsable", "reading", "settle"]
 
@@ -34,7 +43,8 @@ def settle(gold: str, answer: str) -> bool | None:
 
 def reading(answer: str) -> str:
     """Return what is read of `answer`: its one spelling, without a remark behind it."""
-    return without_remark(canonical(answer))
+    text = without_remark(canonical(answer))
+    return _MEANINGS.get(flattened(text).lower().removeprefix("the "), text)
 
 
 def _undecided(gold: str, answer: str, roughly: bool = False) -> None:

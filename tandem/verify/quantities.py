@@ -11,83 +11,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from tandem.verify.numbers import NUMERAL, SCALES, Number, read_number
+from tandem.verify.units import POWER, Unit, read_unit, unit_named
 
-_TABLE = """
-metre 1/1000000 µm micrometer micrometre micron
-metre 1/1000 mm millimeter millimetre
-metre 1/100 cm centimeter centimetre
-metre 1 m meter metre
-metre 1000 km kilometer kilometre
-foot 1/12 in inch inches ''
-foot 1 ft foot feet '
-foot 3 yd yard
-foot 5280 mi mile
-gram 1/1000 mg milligram
-gram 1 g gram gm
-gram 1000 kg kilogram kilo
-pound 1/16 oz ounce
-pound 1 lb pound lbs
-second 1/1000 ms millisecond
-second 1 s sec second
-second 60 min minute
-second 3600 h hr hour
-second 86400 day
-second 604800 week
-month 1 month
-month 12 yr year
-litre 1/1000 ml mL milliliter millilitre
-litre 1 L l liter litre
-gallon 1/4 quart qt
-gallon 1 gal gallon
-degree 1 ° deg degree
-radian 1 rad radian
-celsius 1 °C
-fahrenheit 1 °F
-kelvin 1 K kelvin
-dollar 1/100 cent ¢
-dollar 1 dollar USD \\$ US$ US\\$ bucks
-euro 1 € euro EUR
-pound-sterling 1 £ GBP
-yuan 1 yuan ¥ CNY RMB 元
-rupee 1 ₹ rupee Rs Rs. INR
-yen 1 yen JPY
-percent 1 % \\% percent percentage pct
-ampere 1 A amp ampere
-volt 1 V volt
-watt 1 W watt
-joule 1 J joule
-joule 1000 kJ
-newton 1 N newton
-pascal 1 Pa pascal
-hertz 1 Hz hertz
-ohm 1 Ω ohm \\Omega
-mole 1 mol mole
-electronvolt 1 eV
-angstrom 1 Å \\AA angstrom
-mph 1 mph
-km/h 1 kmh kph
-acre 1 acre
-hectare 1 ha hectare
-bit 1 bit
-byte 1 byte
-"""
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """What a unit measures, and how much of it."""
-
-    kind: str
-    factor: Fraction
-
-
-_SCALES = {
-    name: _Scale(kind, Fraction(factor))
-    for kind, factor, *aliases in map(str.split, _TABLE.strip().splitlines())
-    for alias in aliases
-    for name in (alias, f"{alias}s", f"{alias}.")
-}
-_POWERS = {"square": 2, "sq": 2, "sq.": 2, "cubic": 3, "cu": 3, "cu.": 3}
 _BARE_SINGLE = frozenset("mgshLlKVWJN°%€£¥₹¢'Å")
 """Single characters that name a unit behind a plain number without `\\text`."""
 _CURRENCY = re.compile(
@@ -102,17 +27,19 @@ _ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])(?!.*\))")
 _UNIT_FRACTION = re.compile(r"\\frac\{([^{}\d]+)\}\{([^{}\d]+)\}")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*\.?", re.UNICODE)
 _ORDINAL = re.compile(r"\^?\s?\{?\s?(?:th|st|nd|rd)\s?\}?(?![A-Za-z])\s?", re.IGNORECASE)
-_POWER = re.compile(r"\s?\^\s?\{?\s?([-\d]+)\s?\}?\Z")
-_NO_COUNTERS = frozenset(
-    "or and not to than if mod modulo base times time plus minus over squared cubed half halves third thirds quarter quarters "
-    "fourth fourths fifth fifths tenth tenths percent percentage is isn't no nor but either neither between choose factorial "
-    "root sqrt where when otherwise wrong incorrect impossible undefined more less fewer greater least most many pi theta about "
-    "тысяч тысячи миллион миллиона миллионов миллиард или и 或 或者 和 万 亿 千 百 十 만 억 천 mil millones mille".split()
-)
+_OPERATORS = """
+or and not to than if mod modulo base times time plus minus over squared cubed percent percentage choose factorial root sqrt
+half halves third thirds quarter quarters fourth fourths fifth fifths tenth tenths pi theta
+is isn't no nor but either neither between where when otherwise wrong incorrect impossible undefined about
+more less fewer greater least most many
+тысяч тысячи миллион миллиона миллионов миллиард или и 或 或者 和 万 亿 千 百 十 만 억 천 mil millones mille
+"""
+_NO_COUNTERS = frozenset(_OPERATORS.split())
 """Words that do more than to name what is counted."""
 _MOST_COUNTERS = 5
 _EAST_ASIAN = re.compile("[\u3000-\u9fff\uac00-\ud7af]")
-_EAST_ASIAN_SCALES = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8, "千": 10**3, "百": 100, "만": 10**4, "억": 10**8, "천": 10**3}
+_EAST_ASIAN_SCALES = {"百": 100, "千천": 10**3, "万萬만": 10**4, "亿億억": 10**8}
+_EAST_ASIAN_SCALES = {mark: scale for marks, scale in _EAST_ASIAN_SCALES.items() for mark in marks}
 _BARE_COUNTER = 4
 """Bare words of fewer letters may be products of variables."""
 _UNKNOWN = ""
@@ -139,7 +66,7 @@ def read_quantity(text: str) -> Quantity:
     number = read_number(text)
     if number and not number.percent:
         return Quantity(text, number)
-    if (currency := _CURRENCY.fullmatch(text)) and (scale := _SCALES.get(currency["name"].replace(" ", ""))):
+    if (currency := _CURRENCY.fullmatch(text)) and (scale := unit_named(currency["name"])):
         inner = read_quantity(currency["rest"].strip())
         if inner.number and inner.unit in (_UNKNOWN, scale.kind):
             return replace(inner, unit=scale.kind, factor=scale.factor)
@@ -150,14 +77,16 @@ def read_quantity(text: str) -> Quantity:
         tail = text[numeral.end() :]
         if (number := read_number(numeral[0].strip())) and (measured := _measured(number, numeral[0].strip(), tail)):
             return measured
-    if (match := _TEXT_TAIL.fullmatch(text)) and not _ANGLE.search(match["quantity"]) and (scale := _unit(_flat(match["tail"]))):
-        quantity = match["quantity"].strip()
-        name = _flat(match["tail"])
-        if _is_numeric(quantity) or (len(name) > 1 and match["tail"].startswith("\\text")):
+    if (match := _TEXT_TAIL.fullmatch(text)) and not _ANGLE.search(match["quantity"]):
+        quantity, name = match["quantity"].strip(), _flat(match["tail"])
+        scale = read_unit(name)
+        if scale and (_is_numeric(quantity) or (len(name) > 1 and match["tail"].startswith("\\text"))):
             number = read_number(quantity)
             if scale.kind == "percent":
                 return Quantity(quantity, number and replace(number, percent=True), "percent")
             return Quantity(quantity, number, scale.kind, scale.factor)
+        if match["tail"].startswith("\\text") and _is_numeric(quantity) and _counts(name, bare=False):
+            return Quantity(quantity, read_number(quantity))
     return Quantity(text, None)
 
 
@@ -175,7 +104,9 @@ def values(gold: Quantity, answer: Quantity) -> list[tuple[Number, Number]]:
         scaled = replace(answer.number, value=answer.number.value * answer.factor / gold.factor)
         return [(gold.number, scaled)]
     pairs = [(gold.number, answer.number)]
-    pairs += [(gold.number, replace(answer.number, value=answer.number.value * answer.factor / other)) for other in answer.others]
+    pairs += [
+        (gold.number, replace(answer.number, value=answer.number.value * answer.factor / other)) for other in answer.others
+    ]
     pairs += [(replace(gold.number, value=gold.number.value * gold.factor / other), answer.number) for other in gold.others]
     return pairs
 
@@ -198,7 +129,7 @@ def _measured(number: Number, numeral: str, tail: str) -> Quantity | None:
         number = replace(number, value=number.value * _EAST_ASIAN_SCALES[first[0]])
         rest = words[1:].strip()
         return _measured(number, str(number.value), f"\\text{{{rest}}}") if rest else Quantity(str(number.value), number)
-    if (scale := _unit(words)) and _is_written_as_unit(words, tail):
+    if (scale := read_unit(words)) and _is_written_as_unit(words, tail):
         if scale.kind == "percent":
             return Quantity(numeral, replace(number, percent=True), "percent")
         return Quantity(numeral, number, scale.kind, scale.factor)
@@ -209,45 +140,15 @@ def _is_written_as_unit(words: str, tail: str) -> bool:
     """Return whether `tail` is the name of a unit rather than a product of variables."""
     if "\\text" in tail or "\\mu" in tail or not words[0].isalpha() or not words.isascii():
         return True
-    base = _POWER.sub("", words)
+    base = POWER.sub("", words)
     if len(base) > 1:
         return True
     return tail.startswith(" ") and base in _BARE_SINGLE and (base == words or base == "m")
 
 
-def _unit(words: str) -> _Scale | None:
-    """Return what `words` measure, such as cm, square feet, km/h or metres per second."""
-    product, over = _Scale("", Fraction(1)), False
-    for piece in re.split(r"(\s?/\s?|\sper\s|\s?\\cdot\s?|\s?\*\s?|\ban?\s(?=hour|minute|second|day))", words):
-        piece = piece.strip()
-        if piece in ("/", "per", "a", "an"):
-            over = True
-            continue
-        if not piece or piece in ("\\cdot", "*"):
-            continue
-        if (scale := _single_unit(piece)) is None:
-            return None
-        factor = 1 / scale.factor if over else scale.factor
-        product = _Scale(f"{product.kind}{'/' if over else '·' if product.kind else ''}{scale.kind}", product.factor * factor)
-    return product if product.kind and not product.kind.startswith("/") else None
-
-
-def _single_unit(words: str) -> _Scale | None:
-    power_match = _POWER.search(words)
-    power = int(power_match[1]) if power_match and power_match[1].lstrip("-").isdigit() else 1
-    name = words[: power_match.start()].strip() if power_match else words
-    first, _, rest = name.partition(" ")
-    if rest and first.lower() in _POWERS:
-        name, power = rest, _POWERS[first.lower()]
-    scale = _SCALES.get(name) or _SCALES.get(name.lower()) or _SCALES.get(name.replace(" ", ""))
-    if scale is None or not -4 < power < 4 or power == 0:
-        return None
-    return _Scale(f"{scale.kind}^{power}" if power != 1 else scale.kind, scale.factor**power)
-
-
 def _counts(words: str, bare: bool) -> bool:
     """Return whether `words` can name what is counted, as in 12 apples, 5 ways or 3个."""
-    words = _POWER.sub("", words)
+    words = POWER.sub("", words)
     found = _WORD.findall(words)
     if not found or len(found) > _MOST_COUNTERS or re.sub(r"[\s,]", "", _WORD.sub("", words)):
         return False
@@ -262,21 +163,23 @@ def _counts(words: str, bare: bool) -> bool:
 
 def _compound(text: str) -> Quantity | None:
     """Return the quantity of several units of one kind, each smaller than the one before, such as 5 ft 3 in."""
-    place, total, scales, first = 0, Fraction(0), [], None
+    place, total = 0, Fraction(0)
+    scales: list[Unit] = []
     flat = re.sub(r",|(?<![A-Za-z])and(?![A-Za-z])", " ", _flat(text))
     flat = " ".join(flat.split())
     for piece in re.finditer(r"(\d+(?:\.\d+)?)\s?([A-Za-z°'$]+\.?)(?:\s|\Z|(?=\d))", flat):
-        scale = _SCALES.get(piece[2]) or _SCALES.get(piece[2].lower())
-        if piece.start() != place or scale is None or (scales and (scale.kind, True) != (first, scale.factor < scales[-1])):
+        scale = unit_named(piece[2])
+        if piece.start() != place or scale is None:
             return None
-        first = scale.kind
-        scales.append(scale.factor)
+        if scales and not (scale.kind == scales[-1].kind and scale.factor < scales[-1].factor):
+            return None
+        scales.append(scale)
         total += Fraction(piece[1]) * scale.factor
         place = piece.end()
-    if len(scales) < 2 or place != len(flat) or first is None:
+    if len(scales) < 2 or place != len(flat):
         return None
-    value = Number(total / scales[0])
-    return Quantity(str(value.value), value, first, scales[0], tuple(scales[1:]))
+    value = Number(total / scales[0].factor)
+    return Quantity(str(value.value), value, scales[0].kind, scales[0].factor, tuple(scale.factor for scale in scales[1:]))
 
 
 def _flat(text: str) -> str:

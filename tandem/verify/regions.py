@@ -1,4 +1,6 @@
-r"""Sets of real numbers: intervals, unions, inequalities, set-builder notation. x < 2, (-\infty, 2) and \{x \mid x < 2\} are one.
+r"""Sets of real numbers: intervals, unions, inequalities, set-builder notation.
+
+x < 2, (-\infty, 2) and \{x \mid x < 2\} are one.
 
 All texts are canonical (`tandem.verify.spelling`). Inequalities that are not solved for their variable are solved by sympy.
 """
@@ -13,13 +15,19 @@ from sympy import (
     And,
     Complement,
     EmptySet,
+    Eq,
     Expr,
     FiniteSet,
     Float,
+    Ge,
+    Gt,
     Integers,
     Intersection,
     Interval,
+    Le,
+    Lt,
     Naturals,
+    Ne,
     Rational,
     Rationals,
     Reals,
@@ -42,8 +50,9 @@ _LITERALS = {
     "\\mathbb{Q}": Rationals,
     "\\emptyset": EmptySet,
 }
-_UNION, _INTERSECTION = re.compile(r"\\cup(?![A-Za-z])|\\lor(?![A-Za-z])|(?:\\text\{\s?)?(?<![A-Za-z])or(?![a-z])\s?\}?"), re.compile(
-    r"\\cap(?![A-Za-z])|\\land(?![A-Za-z])|(?:,\s?)?(?:\\text\{\s?)?(?<![A-Za-z])and(?![a-z])\s?\}?"
+_UNION, _INTERSECTION = (
+    re.compile(r"\\cup(?![A-Za-z])|\\lor(?![A-Za-z])|(?:\\text\{\s?)?(?<![A-Za-z])or(?![a-z])\s?\}?"),
+    re.compile(r"\\cap(?![A-Za-z])|\\land(?![A-Za-z])|(?:,\s?)?(?:\\text\{\s?)?(?<![A-Za-z])and(?![a-z])\s?\}?"),
 )
 _MINUS = re.compile(r"\\setminus(?![A-Za-z])|(?<=\})\s?-(?=\s?\\\{)|(?<=\})\s?\\(?=\s?\\\{)")
 _MEMBER = re.compile(r"\\(?:not\s?\\)?(?:in|notin)(?![A-Za-z])")
@@ -102,10 +111,10 @@ def region(text: str) -> Region:
             return Region(numbers, next(iter(variables), None))
     if text.replace(" ", "") in _LITERALS:
         return Region(_LITERALS[text.replace(" ", "")], None)
-    if member := split(text, _MEMBER) if "\\in" in text or "\\notin" in text else []:
-        if len(member) == 2 and is_name(member[0]):
-            inside = region(member[1]).numbers
-            return Region(Complement(Reals, inside) if "\\notin" in text or "\\not" in text else inside, read(member[0]))
+    member = split(text, _MEMBER)
+    if len(member) == 2 and is_name(member[0]):
+        inside = region(member[1]).numbers
+        return Region(Complement(Reals, inside) if "\\not" in text else inside, read(member[0]))
     if builder := _BUILDER.fullmatch(text):
         return _built(builder["element"], builder["condition"])
     if text.startswith("\\{") and text.endswith("\\}"):
@@ -181,8 +190,6 @@ def _solution(left: Expr, operator: str, right: Expr, variable: Expr) -> Set:
         }[operator]()
     if {*left.free_symbols, *right.free_symbols} != {variable}:
         raise Unparsable("an inequality in several variables")
-    from sympy import Eq, Ge, Gt, Le, Lt, Ne
-
     relation = {"<": Lt, ">": Gt, "\\leq": Le, "\\geq": Ge, "\\neq": Ne, "=": Eq}[operator](left, right)
     try:
         solved = And(relation).as_set() if relation not in (True, False) else (Reals if relation else EmptySet)
@@ -223,7 +230,7 @@ def _pieces(numbers: Set) -> list[Set] | None:
     """Return the intervals and points of a union from left to right, or None if it has others."""
     if isinstance(numbers, Complement):
         numbers = numbers.doit() if not numbers.free_symbols else numbers
-    pieces = []
+    pieces: list[Set] = []
     for piece in numbers.args if isinstance(numbers, Union) else [numbers]:
         if isinstance(piece, FiniteSet):
             pieces += map(FiniteSet, piece.args)
@@ -275,4 +282,3 @@ def _same_half_space(gold: str, answer: str) -> bool:
         operators.append(operator)
     ratio = constant_ratio(differences)
     return operators[0] == operators[1] and ratio is not None and bool(ratio > 0 or operators[0] == "\\neq")
-

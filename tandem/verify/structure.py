@@ -6,6 +6,7 @@ All texts are canonical (`tandem.verify.spelling`); no function evaluates anythi
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_PARTS = 60
@@ -18,11 +19,13 @@ _CONNECTED = r",?\s?(?:\\text\{\s?,?\s?(?:and|or)\s?\}|(?<![A-Za-z\\])(?:and|or)
 AND_OR = re.compile(_CONNECTED)
 SEPARATOR = re.compile(rf"{_CONNECTED}|[,;]\s?|\\\\\s?")
 """What stands between the parts of a list."""
+_SEMICOLON = re.compile(r";\s?")
 _COMMA = re.compile(r"[,;]\s?")
 EQUALS = re.compile(r"(?<![<>!\\:])=|\\approx|:=")
 RELATION = re.compile(r"<|>|\\leq(?![A-Za-z])|\\geq(?![A-Za-z])|\\neq(?![A-Za-z])")
 _MATRIX = re.compile(
-    r"[(\[]?\s?\\begin\{(?P<kind>[pbB]?matrix|array|smallmatrix)\}(?:\{[^{}]*\})?(?P<cells>.*)\\end\{(?P=kind)\}\s?[)\]]?", re.DOTALL
+    r"[(\[]?\s?\\begin\{(?P<kind>[pbB]?matrix|array|smallmatrix)\}(?:\{[^{}]*\})?(?P<cells>.*)\\end\{(?P=kind)\}\s?[)\]]?",
+    re.DOTALL,
 )
 _NAME = re.compile(
     r"(?:[A-Za-z:/|'&°\s]|\\(?!frac|sqrt|begin|text|sin|cos|tan|log|ln|cdot|times|pm|mp|sum|int|binom|overline)[A-Za-z]+"
@@ -64,7 +67,7 @@ def split(text: str, separator: re.Pattern[str]) -> list[str]:
 
 def parts(text: str) -> Parts | None:
     """Return the parts of a collection or matrix, or None for anything else."""
-    if matrix := _MATRIX.fullmatch(text):
+    if (matrix := _MATRIX.fullmatch(text)) and "\\end" not in matrix["cells"]:
         return _matrix(matrix["cells"])
     opening = _enclosing(text)
     if opening:
@@ -74,8 +77,11 @@ def parts(text: str) -> Parts | None:
         if opening == "\\{":
             return Parts("set", _expanded(items)) if closing == "\\}" and len(items) <= MAX_PARTS else None
         return Parts(opening + closing, tuple(items)) if 1 < len(items) <= MAX_PARTS and all(items) else None
-    items = _expanded(piece for piece in split(text, SEPARATOR) if piece)
-    return Parts("list", items) if 1 < len(items) <= MAX_PARTS else None
+    pieces = split(text, _SEMICOLON)
+    if len(pieces) == 1 or all(len(split(piece, SEPARATOR)) == 1 for piece in pieces):
+        pieces = split(text, SEPARATOR)
+    listed = _expanded(piece for piece in pieces if piece)
+    return Parts("list", listed) if 1 < len(listed) <= MAX_PARTS else None
 
 
 def without_brackets(text: str) -> str:
@@ -99,17 +105,19 @@ def _enclosing(text: str) -> str:
 
 
 def _matrix(cells: str) -> Parts | None:
-    rows = [split(row, re.compile("&")) for row in split(cells.strip(), re.compile(r"\\\\|\\cr(?![A-Za-z])|\\hline(?![A-Za-z])"))]
+    rows = [
+        split(row, re.compile("&")) for row in split(cells.strip(), re.compile(r"\\\\|\\cr(?![A-Za-z])|\\hline(?![A-Za-z])"))
+    ]
     rows = [row for row in rows if row != [""]]
     if not rows or len({len(row) for row in rows}) != 1 or len(rows) * len(rows[0]) > MAX_PARTS:
         return None
     return Parts(f"{len(rows)}x{len(rows[0])}", tuple(cell for row in rows for cell in row))
 
 
-def _expanded(items: object) -> tuple[str, ...]:
+def _expanded(items: Iterable[str]) -> tuple[str, ...]:
     r"""Return `items` with both values of each that has `\pm`."""
     both: list[str] = []
-    for item in items:  # type: ignore[attr-defined]
+    for item in items:
         if "\\pm" in item or "\\mp" in item:
             upper = item.replace("\\pm", "+").replace("\\mp", "-").removeprefix("+").strip()
             both += [upper, item.replace("\\pm", "-").replace("\\mp", "+").removeprefix("+").strip()]
@@ -120,13 +128,15 @@ def _expanded(items: object) -> tuple[str, ...]:
 
 def without_remark(text: str) -> str:
     """Return `text` without a remark behind it, such as "(approximately)" or "since 2+3=5"."""
-    return _REMARK.sub("", text).strip() or text
+    shorter = _REMARK.sub("", text).strip()
+    return shorter + "}" * (shorter.count("{") - shorter.count("}")) or text
 
 
 def named(text: str) -> tuple[str, str]:
-    r"""Return the name and the value that `text` states, as in x = 5, f(x) = x^2 or x \in [0,1]; ("", text) where it names none.
+    r"""Return the name and the value that `text` states, as in x = 5, f(x) = x^2 or x \in [0,1].
 
-    Of a chain that begins with or holds a name the value is what stands last, or last before an approximation.
+    The name is empty, and the value `text` itself, where it names none. Of a chain that holds a name the value is what stands
+    last, or last before an approximation.
     """
     if "=" not in text and "\\approx" not in text and "\\in" not in text:
         return "", text
@@ -148,12 +158,12 @@ def named(text: str) -> tuple[str, str]:
 
 def is_name(text: str) -> bool:
     """Return whether `text` can name a quantity: x, f(x), a_n, |AB|, (x, y), A:B; but not 2x, x+1 or pi."""
-    return bool(_NAME.fullmatch(text)) and text not in ("\\pi", "\\infty", "\\emptyset", "/", ":") and not text[0] in "/:'"
+    return bool(_NAME.fullmatch(text)) and text not in ("\\pi", "\\infty", "\\emptyset", "/", ":") and text[0] not in "/:'"
 
 
 def is_equation(text: str) -> bool:
-    """Return whether an equals sign, or an approximate one, stands outside all brackets of `text`."""
-    return ("=" in text or "\\approx" in text) and len(split(text, EQUALS)) > 1
+    """Return whether `text` is one equation: an equals sign, or an approximate one, stands outside all of its brackets."""
+    return ("=" in text or "\\approx" in text) and len(split(text, EQUALS)) > 1 and len(split(text, SEPARATOR)) == 1
 
 
 def _squeezed(text: str) -> str:

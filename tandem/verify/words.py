@@ -15,14 +15,16 @@ _CHOICE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _NAMED_CHOICE = re.compile(r"(?:the )?(?:correct )?(?:option|choice|answer)", re.IGNORECASE)
-_WORDS = re.compile(r"[^\W\d_](?:[^\W\d_]|['’-])*(?:,? (?:[^\W\d_]|['’-])+)*")
+_WORD = r"[^\W\d_]+(?:['’][^\W\d_]+|-[^\W\d_]{2,})*"
+_WORDS = re.compile(rf"{_WORD}(?: {_WORD})*")
+_JOINED = re.compile(r"\b(?:and|or)\b", re.IGNORECASE)
 _ARTICLE = re.compile(r"(?:an?|the) (?=\w{2})", re.IGNORECASE)
 _NAMES_LETTERS = 4
 """Shorter words that stand alone may be products of variables."""
 _ANSWERS = {"yes": True, "no": False, "true": True, "false": False}
 _BEGINS = re.compile(r"(yes|no|true|false)\s?[,.;:!-]\s?(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
-_MONTHS = "january february march april may june july august september october november december".split()
-_MONTH = rf"(?P<month>{'|'.join(f'{month[:3]}(?:{month[3:]})?' for month in _MONTHS)}|sept)\.?"
+_MONTHS = "january february march april may june july august september october november december"
+_MONTH = rf"(?P<month>{'|'.join(f'{month[:3]}(?:{month[3:]})?' for month in _MONTHS.split())}|sept)\.?"
 _DAY = r"(?P<day>\d{1,2})\s?(?:\^?\{?(?:st|nd|rd|th)\}?)?"
 _DATE = re.compile(
     rf"(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day,? )?(?:(?:the )?{_DAY}(?: of)? {_MONTH}"
@@ -30,7 +32,8 @@ _DATE = re.compile(
     re.IGNORECASE,
 )
 _TIME = re.compile(
-    r"(?P<hour>\d{1,2})(?::(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?)?\s?(?P<half>[ap]\.?\s?m\.?|noon|midnight)?", re.IGNORECASE
+    r"(?P<hour>\d{1,2})(?::(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?)?\s?(?P<half>[ap]\.?\s?m\.?|noon|midnight)?",
+    re.IGNORECASE,
 )
 
 
@@ -43,7 +46,7 @@ class Choice:
 
 
 def read_choice(text: str, leniently: bool = False) -> Choice | None:
-    """Return the choice that `text` names, such as B for (B), \\text{B}, Option B, B. 7 or (B) 7; `leniently` for a bare b too."""
+    """Return the choice that `text` names, such as B for (B), \\text{B}, Option B, B. 7 or (B) 7; `leniently` for b too."""
     flat = flattened(text)
     match = _CHOICE.fullmatch(flat)
     if not match:
@@ -51,7 +54,11 @@ def read_choice(text: str, leniently: bool = False) -> Choice | None:
     letter, rest = match["round"] or match["bare"], match["rest"].strip()
     if rest and not (match["round"] or match["mark"]):
         return None
-    if rest and match["round"] and (rest[0] in "^_=+-*/!'(,;" or re.match(r"\\(?:cdot|times|cup|cap|pm|frac)", rest)):
+    if (
+        rest
+        and match["round"]
+        and (rest[0] in "^_=+-*/!'(,;" or re.match(r"\\(?:cdot|times|cup|cap|pm|frac)|(?:and|or)\b", rest))
+    ):
         return None
     plain = leniently or match["round"] or _NAMED_CHOICE.match(flat)
     if not letter.isupper() and (rest or not plain):
@@ -83,10 +90,10 @@ def same_words(gold: str, answer: str) -> bool | None:
     if not (_WORDS.fullmatch(golds) and _WORDS.fullmatch(answers)):
         return None
     if not wrapped and not (len(golds) >= _NAMES_LETTERS and len(answers) >= _NAMES_LETTERS):
-        if golds.casefold() == answers.casefold() and len(golds) > 1:
-            return True
-        return None
-    return _ARTICLE.sub("", golds).casefold() == _ARTICLE.sub("", answers).casefold()
+        return True if len(golds) == _NAMES_LETTERS - 1 and golds.casefold() == answers and answers.islower() else None
+    if _ARTICLE.sub("", golds).casefold() == _ARTICLE.sub("", answers).casefold():
+        return True
+    return None if _JOINED.search(golds) and _JOINED.search(answers) else False
 
 
 def is_words(text: str) -> bool:
