@@ -117,9 +117,9 @@ def same_expression(gold: Any, answer: Any, roughly: bool = False) -> bool:
 
 def _evaluated(expression: Any) -> Any:
     """Return `expression` as sympy evaluates it, but for sums, integrals and limits, which are worked out."""
+    if isinstance(expression, MatrixExpr):
+        expression = expression.doit()
     if not isinstance(expression, Expr):
-        if isinstance(expression, MatrixExpr):
-            expression = expression.doit()
         if isinstance(expression, MatrixBase):
             return expression.applyfunc(_evaluated)
         return expression

@@ -106,6 +106,7 @@ _SYNONYMS = {
     )
 }
 _MARKDOWN = re.compile(r"(\*\*|__|\*|_|`+|\")(.*)\1", re.DOTALL)
+_BOLD = re.compile(r"(?<![\w)}\]])\*\*([^*]+)\*\*(?![\w({\\])")
 _LEADING = re.compile(r"(?:=(?!=)|\\implies|\\therefore|\\Rightarrow|[:,;])\s?")
 _TRAILING = re.compile(r"(?:\s|[.,;:]|\\\\|\\(?=\Z))+\Z")
 
@@ -117,7 +118,7 @@ def canonical(text: str) -> str:
     if "\\begin" not in text:
         text = _DOUBLED.sub(r"\\", text)
     text = _without_markdown(text.strip())
-    text = _without_dollars(text)
+    text = _BOLD.sub(r"\1", _without_dollars(text))
     text = _DIGIT_GROUPS.sub(lambda number: _GROUP_MARKS.sub("", number[0]), text)
     text = _ROW_GAP.sub(r"\1", _NO_LOOKS.sub("", text))
     text = " ".join(_SPACE.sub(" ", text.replace("{,}", ",")).split())

@@ -1,0 +1,152 @@
+"""Whether two answers mean the same: cases from public graders' tests, bug reports and data sets, and properties of each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from string import ascii_letters
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from tandem.verify.equivalence import judge
+from tandem.verify.extract import final_answer
+from tandem.verify.plain import Unparsable, settle
+
+DATA = Path(__file__).parent / "data"
+
+
+def cases(name: str) -> list[dict[str, str]]:
+    return [json.loads(line) for line in (DATA / name).read_text().splitlines()]
+
+
+def says(gold: str, answer: str | None) -> str:
+    """Return the verdict; an answer that cannot be read is wrong here."""
+    try:
+        return "correct" if answer is not None and judge(gold, answer) else "wrong"
+    except Unparsable:
+        return "wrong"
+
+
+def test_responses_are_judged_as_they_should_be() -> None:
+    judged = [(case, says(case["gold"], final_answer(case["response"]))) for case in cases("responses.jsonl")]
+    assert [case for case, verdict in judged if verdict != case["want"]] == []
+    assert len(judged) == 235
+
+
+def test_answers_of_every_kind_are_judged_as_they_should_be() -> None:
+    """Each line of answers.jsonl has a gold and an answer; both directions of the same kind, and near misses."""
+    judged = [(case, says(case["gold"], case["answer"])) for case in cases("answers.jsonl")]
+    assert [case for case, verdict in judged if verdict != case["want"]] == []
+
+
+@pytest.mark.parametrize("role", ["gold", "answer"])
+def test_last_variable_is_no_unit(role: str) -> None:
+    for letter in ascii_letters:
+        with_letter, swapped = f"x+2{letter}", f"2{letter}+x"
+        assert says(*((with_letter, swapped) if role == "gold" else (swapped, with_letter))) == "correct", letter
+        for deleted in (f"x^2+2{letter}", f"x^2+2 {letter}", f"(x-1){letter}", f"(x-1) {letter}", f"3{letter}"):
+            rest = deleted.removesuffix(letter).strip()
+            assert says(*((deleted, rest) if role == "gold" else (rest, deleted))) == "wrong", deleted
+
+
+exponents = st.integers(-400, 400)
+
+
+@settings(deadline=None)
+@given(base=st.integers(2, 12), one=exponents, other=exponents)
+def test_tiny_and_huge_numbers_are_compared_exactly(base: int, one: int, other: int) -> None:
+    spelled = [f"\\frac{{1}}{{{base}^{{{-power}}}}}" if power < 0 else f"{base}^{{{power}}}" for power in (one, other)]
+    assert says(*spelled) == ("correct" if one == other else "wrong")
+
+
+numerals = st.integers(1000, 10**12)
+GROUP_MARKS = [",", "{,}", ",\\!", ",\\! ", "\\,", "\\ ", "~", " ", "\\text{,}", "\u202f", "\u00a0"]
+
+
+@given(number=numerals, other=numerals, mark=st.sampled_from(GROUP_MARKS))
+def test_digits_are_grouped_in_any_way(number: int, other: int, mark: str) -> None:
+    grouped = f"{number:,}".replace(",", mark)
+    assert settle(str(number), grouped) is True
+    assert settle(grouped, str(number)) is True
+    assert settle(str(other), grouped) is (number == other)
+
+
+LOOKS = ["\\boldsymbol{{{}}}", "\\mathbf{{{}}}", "\\textcolor{{blue}}{{{}}}", "\\color{{red}} {}", "\\Large {}", "{{\\bf {}}}"]
+LOOKS += ["\\left({}\\right)", "\\displaystyle {}", "\\boxed{{{}}}", "\\underline{{{}}}"]
+MARKS = ["{}", "**{}**", "${}$", "\\({}\\)", "= {}", "{}.", "{};", "`{}`", "**${}$**"]
+contents = st.sampled_from(["5", "-3", "0.25", "\\frac{1}{3}", "2\\sqrt{3}", "x^2+1", "e^{2x}", "\\frac{\\pi}{6}"])
+
+
+@settings(deadline=None)
+@given(contents, contents, st.lists(st.sampled_from(LOOKS), max_size=3), st.sampled_from(MARKS))
+def test_looks_do_not_count(content: str, other: str, looks: list[str], mark: str) -> None:
+    decorated = content
+    for look in looks:
+        decorated = look.format(decorated)
+    decorated = mark.format(decorated)
+    assert says(content, decorated) == "correct"
+    assert says(decorated, content) == "correct"
+    assert says(other, decorated) == ("correct" if content == other else "wrong")
+
+
+ends = st.integers(-9, 9)
+
+
+@st.composite
+def regions(draw: st.DrawFn) -> tuple[tuple[int, int, str, str], list[str]]:
+    """Return an interval, and ways to write it."""
+    low, high = sorted(draw(st.lists(ends, min_size=2, max_size=2, unique=True)))
+    left, right = draw(st.sampled_from(["(", "["])), draw(st.sampled_from([")", "]"]))
+    below, above = "<" if left == "(" else "\\le", "<" if right == ")" else "\\leq"
+    ways = [f"{left}{low},{high}{right}", f"{low} {below} x {above} {high}", f"x \\in {left}{low}, {high}{right}"]
+    ways += [f"\\{{x \\mid {low} {below} x {above} {high}\\}}", f"\\{{x : {low} {below} x {above} {high}\\}}"]
+    at_least = ">" if left == "(" else "\\ge"
+    ways += [f"x {at_least} {low} \\text{{ and }} x {above} {high}"]
+    return (low, high, left, right), ways
+
+
+@settings(deadline=None)
+@given(st.data(), regions(), regions())
+def test_regions_are_the_same_however_written(
+    data: st.DataObject, one: tuple[tuple[int, int, str, str], list[str]], other: tuple[tuple[int, int, str, str], list[str]]
+) -> None:
+    assert says(data.draw(st.sampled_from(one[1])), data.draw(st.sampled_from(one[1]))) == "correct"
+    same = one[0] == other[0]
+    assert says(data.draw(st.sampled_from(one[1])), data.draw(st.sampled_from(other[1]))) == ("correct" if same else "wrong")
+
+
+@settings(deadline=None)
+@given(factors=st.lists(st.integers(1, 9), min_size=3, max_size=3), scale=st.integers(-9, 9), change=st.integers(0, 3))
+def test_equations_are_equal_up_to_a_constant(factors: list[int], scale: int, change: int) -> None:
+    assume(scale)
+    a, b, c = factors
+    gold = f"\\frac{{x^2}}{{{a}}}+{b}y^2={c}"
+    answer = f"{scale * b * a}y^2+{scale}x^2={scale * a * (c + change)}".replace("+-", "-")
+    assert says(gold, answer) == ("correct" if change == 0 else "wrong")
+
+
+@given(digits=st.text("01", min_size=2, max_size=12), base=st.integers(2, 9), other=st.integers(2, 9))
+def test_numerals_of_different_bases_differ(digits: str, base: int, other: int) -> None:
+    assert settle(f"{digits}_{base}", f"{digits}_{{{other}}}") is (base == other)
+    assert settle(f"{digits}_{base}", digits) is False
+    assert settle(digits, f"{digits}_{base}") is False
+
+
+@given(number=st.integers(1, 999), word=st.sampled_from(["thousand", "million", "billion", "hundred", "dozen"]))
+def test_scale_words_multiply(number: int, word: str) -> None:
+    scale = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "hundred": 100, "dozen": 12}[word]
+    for spelled in (f"{number} {word}", f"{number}\\text{{ {word}}}", f"\\text{{{number} {word}}}"):
+        assert settle(str(number * scale), spelled) is True
+        assert settle(str(number), spelled) is False
+
+
+@given(text=st.text(max_size=60), gold=st.sampled_from(["5", "x+1", "\\text{June 20}", "[0,1)", "1,2", "(B) 7"]))
+@settings(max_examples=300, deadline=None)
+def test_any_text_gets_a_verdict_without_algebra(text: str, gold: str) -> None:
+    try:
+        assert settle(gold, text) in (True, False, None)
+        assert text == "" or settle(text, text) is True
+    except Unparsable:
+        pass
