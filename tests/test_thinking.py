@@ -27,7 +27,8 @@ DATA = DataConfig(source="jsonl")
 def reader(end: str) -> PreTrainedTokenizerBase:
     """A tokenizer whose chat template ends with `end`."""
     tokenizer = deepcopy(small_tokenizer())
-    tokenizer.chat_template = f"{{% for message in messages %}}<user>{{{{ message.content }}}}{{% endfor %}}<assistant>{{{{ {end!r} }}}}"
+    messages = "{% for message in messages %}<user>{{ message.content }}{% endfor %}<assistant>"
+    tokenizer.chat_template = f"{messages}{{{{ {end!r} }}}}"
     return tokenizer
 
 

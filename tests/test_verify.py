@@ -298,8 +298,14 @@ def test_saved_responses_are_graded_by_a_verifier_of_the_users_own() -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("[" * 100_000, "not JSON"),
-        ("5", "not a JSON object but int"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"gold": 5, "resp', "not JSON (Unterminated string"),
+        ('{"gold": NaN, "response": "5"}', "not JSON (NaN is no number)"),
+        ('{"gold": "\\ud800", "response": "5"}', "gold holds half a surrogate pair"),
+        ('{"gold": " ", "response": "5"}', "gold is empty"),
+        ('{"gold": [5], "response": "5"}', "gold is not text or a number but a list"),
+        ('{"gold": 5, "response": 5}', "needs gold, a text or a number, and response, a text"),
+        ("5", "not a JSON object but a number"),
         ('{"gold": "5"}', "needs gold, a text or a number, and response, a text"),
     ],
 )
@@ -307,3 +313,57 @@ def test_a_malformed_line_is_named(line: str, reason: str) -> None:
     done = graded_lines('{"gold": 5, "response": "5"}\n' + line)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"line 2: {reason}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "contents", "reason"),
+    [
+        ("absent", None, "absent: No such file or directory; name a file with one JSON object a line"),
+        ("", None, ": Is a directory"),
+        ("utf16", '{"gold": 5, "response": "5"}'.encode("utf-16"), "line 1: not UTF-8 (byte 0)"),
+        ("latin1", '{"gold": 5, "response": "5"}\n{"gold": "é"}'.encode("latin-1"), "line 2: not UTF-8 (byte 10)"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(name: str, contents: bytes | None, reason: str, tmp_path: Path) -> None:
+    if contents is not None:
+        (tmp_path / name).write_bytes(contents)
+    done = graded_lines("", "--jsonl", str(tmp_path / name))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert reason in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--workers", "0"), "judge.workers=0: must be positive and finite"),
+        (("--timeout-s", "nan"), "judge.timeout_s=nan: must be positive and finite"),
+        (("--memory-gib", "inf"), "judge.memory_gib=inf: must be positive and finite"),
+        (("--memory-gib", "0.01"), "is judge.memory_gib=0.01 too small for it?"),
+        (("--answer-pattern", "("), "judge.answer_pattern='(' is not a regular expression"),
+        (("--gold-pattern", "x"), "--gold-pattern='x' has no group"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_named(options: tuple[str, str], reason: str) -> None:
+    done = graded_lines('{"gold": 5, "response": "5"}', *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("tandem.verify: ") and reason in last
+
+
+def test_golds_are_read_as_those_of_a_data_set() -> None:
+    golds = ["2+3.\n#### 5", "So \\boxed{5}.", 5.0, "5", "One sees " + "that it is odd " * 5, "6*7=42\n####"]
+    done = graded_lines("\n".join(json.dumps({"gold": gold, "response": "\\boxed{5}"}) for gold in golds))
+    verdicts = [json.loads(line)["verdict"] for line in done.stdout.splitlines()]
+    assert verdicts[:4] == ["correct"] * 4 and "correct" not in verdicts[4:]
+    assert done.stderr == "tandem.verify: golds in which no answer can be read: 2 (lines 5, 6)\n"
+    done = graded_lines('{"gold": "6 [[5]] 7", "response": "\\\\boxed{5}"}', "--gold-pattern", r"\[\[(.*)\]\]")
+    assert json.loads(done.stdout)["verdict"] == "correct"
+
+
+def test_whoever_reads_the_verdicts_may_stop() -> None:
+    lines = json.dumps({"gold": "5", "response": "\\boxed{5}"}) + "\n"
+    command = f"{sys.executable} -m tandem.verify --jsonl - --workers 1 | head -1"
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, shell=True, input=lines * 5000, capture_output=True, text=True, check=False, env=env)
+    assert json.loads(done.stdout)["verdict"] == "correct"
+    assert done.stderr == ""

@@ -42,20 +42,28 @@ class JsonLines:
             return file.readline()
 
     def record(self, stored: bytes) -> dict[str, object]:
-        """See `Rows`. Numbers become `Numeral`: JSON spells more of them than a float can hold."""
-        try:
-            # Not `json.loads` of the bytes, which would guess an encoding for every line.
-            line = stored.removeprefix(codecs.BOM_UTF8).decode().rstrip()
-            record = json.loads(line, parse_float=Numeral, parse_int=Numeral, parse_constant=_refuse, object_pairs_hook=_fields)
-        except UnicodeDecodeError as error:
-            raise ValueError(f"not UTF-8 (byte {error.start})") from error
-        except json.JSONDecodeError as error:
-            raise ValueError(f"not JSON ({error.msg}, column {error.colno})") from error
-        except RecursionError as error:
-            raise ValueError("nested too deeply") from error
-        if not isinstance(record, dict):
-            raise ValueError(f"not a JSON object but {_name(record)}")
-        return record
+        """See `Rows`."""
+        return read_object(stored)
+
+
+def read_object(line: bytes) -> dict[str, object]:
+    """Return the JSON object on a line. Numbers become `Numeral`: JSON spells more of them than a float can hold.
+
+    Raises `ValueError` saying what is wrong with the line.
+    """
+    try:
+        # Not `json.loads` of the bytes, which would guess an encoding for every line.
+        text = line.removeprefix(codecs.BOM_UTF8).decode().rstrip()
+        record = json.loads(text, parse_float=Numeral, parse_int=Numeral, parse_constant=_refuse, object_pairs_hook=_fields)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 (byte {error.start})") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON ({error.msg}, column {error.colno})") from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"not a JSON object but {_name(record)}")
+    return record
 
 
 def _fields(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -8,6 +8,7 @@ workers only, and so does a task's own pattern: a regular expression may take fo
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -35,8 +36,8 @@ class VerifierPool:
 
     def __init__(self, workers: int, timeout_s: float, memory_gib: float, answer_pattern: str = "", verifier: str = "") -> None:
         for name, value in (("workers", workers), ("timeout_s", timeout_s), ("memory_gib", memory_gib)):
-            if value <= 0:
-                raise ValueError(f"judge.{name}={value}: must be positive")
+            if not 0 < value < math.inf:
+                raise ValueError(f"judge.{name}={value}: must be positive and finite")
         compile_pattern(answer_pattern)
         if verifier:
             check_path(verifier)
