@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from tandem import config as schema
-from tandem.config_checks import CHOICES, POSITIVE, RANGES
+from tandem.config_checks.bounds import CHOICES, LONGEST_S, POSITIVE, RANGES, SECONDS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "configuration.md"
 HEAD = """# Configuration reference
@@ -86,6 +86,8 @@ def _cell(key: str, meaning: str) -> str:
         checked.append(f"at least {bounds[0]:g}" if bounds[1] == float("inf") else f"{bounds[0]:g} to {bounds[1]:g}")
     if key in POSITIVE:
         checked.append("above 0")
+    if key in SECONDS:
+        checked.append(f"above 0, at most {LONGEST_S:,} seconds")
     return "; ".join([part for part in (meaning, *checked) if part]).replace("|", r"\|")
 
 

@@ -20,9 +20,9 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from launch.command_line import CONF, TYPES, explain_unknown, explain_unreadable, literal_override, literal_overrides
+from launch.command_line import CONF, explain_unknown, explain_unreadable, literal_override, literal_overrides
 from tandem.config import Config, ConfigError
-from tandem.config_load import load
+from tandem.config_load import load, schema
 
 BAD_INPUT = 2
 """The exit code for a configuration or data that cannot be used."""
@@ -74,7 +74,7 @@ def run(
     """
     # Hydra would otherwise print its own trace and exit with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    ConfigStore.instance().store(name="schema", node=Config)
+    ConfigStore.instance().store(name="schema", node=schema())
     compositions: list[tuple[DictConfig, list[str]]] = []
 
     def keep(composed: DictConfig) -> None:
@@ -129,7 +129,7 @@ def configuration(overrides: Sequence[str]) -> Config:
 
     Raises `ConfigError`, or what Hydra raises for overrides that it cannot read.
     """
-    ConfigStore.instance().store(name="schema", node=Config)
+    ConfigStore.instance().store(name="schema", node=schema())
     with initialize_config_dir(str(CONF), version_base=None):
         return load(compose("config", literal_overrides(overrides)))
 
@@ -139,8 +139,7 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OverrideParseException):
         return explain_unreadable(error.override)
     if match := _UNKNOWN_KEY.search(str(error)):
-        key = match[1]
-        return f"{key}: it takes new entries one by one, as in '+{key}.NAME=VALUE'" if key in TYPES else explain_unknown(key)
+        return explain_unknown(match[1])
     if match := _SEVERAL.search(str(error)):
         return f"{match[1]}: several values are a sweep; add --multirun, or give one"
     if (match := _ILL_TYPED.match(str(error))) and "is not a ListConfig" in str(error.__cause__):

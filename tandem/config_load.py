@@ -18,10 +18,32 @@ RETIRED = {"guard.senior_fraction_tolerance": "the guard tests exactly how many 
 """Keys that there were once, and why there are none now: refused on the command line, left out of what a run has saved."""
 
 
+def schema() -> DictConfig:
+    """Return the schema that Hydra composes onto: `Config`, whose dictionaries take new keys, alone or whole."""
+    node = OmegaConf.structured(Config)
+    for key in keys(Config):
+        if OmegaConf.is_dict(inner := OmegaConf.select(node, key, throw_on_missing=False)):
+            OmegaConf.set_struct(inner, False)
+    assert isinstance(node, DictConfig)
+    return node
+
+
 def load(composed: DictConfig) -> Config:
-    """The typed configuration for what Hydra composed, or for what a run has saved of it, retired keys left out.
+    """The typed configuration for what Hydra composed.
 
     Raises `ConfigError` naming every unknown key, ill-typed value and impossible combination.
+    """
+    config = typed(composed)
+    if found := list(problems(config)):
+        raise ConfigError("\n".join(found))
+    return config
+
+
+def typed(composed: DictConfig) -> Config:
+    """Return the configuration that a run has saved, or that Hydra composed, without asking whether it makes sense; retired
+    keys are left out.
+
+    Raises `ConfigError` naming an unknown key or an ill-typed value.
     """
     try:
         plain = OmegaConf.to_container(composed, resolve=True)
@@ -36,8 +58,6 @@ def load(composed: DictConfig) -> Config:
     for key in PATHS:
         section, name = key.split(".")
         setattr(getattr(config, section), name, os.path.expanduser(getattr(getattr(config, section), name)))
-    if found := list(problems(config)):
-        raise ConfigError("\n".join(found))
     return config
 
 

@@ -90,7 +90,7 @@ def test_a_value_that_cannot_be(refused: Refused, override: str, message: str) -
         ("rollout.group_size=many", "'many'"),
         ("model=huge", "model/huge"),
         ("schedule.prob_senior", "schedule.prob_senior"),
-        ("data.task_options={gcd:{}}", "data.task_options: it takes new entries one by one, as in '+data.task_options.NAME="),
+        ("model.shape={hidden_size:wide}", "model.shape={hidden_size:wide}"),
         ("junior=org/model", "junior=org/model: this is a list; write 'junior=[org/model]'"),
     ],
 )

@@ -244,7 +244,7 @@ def test_a_full_disk_keeps_what_there_is_and_says_so(small_disk: Path, capsys: p
         ({"rollout__prompts_per_step": 8}, "rollout.prompts_per_step=8: .* was written with 16"),
         ({"rollout__group_size": 4, "data__max_prompt_tokens": 80}, r"(?s)data.max_prompt_tokens=80.*\nrollout.group_size=4"),
         ({"junior": ["/a/junior"]}, r"junior=\['/a/junior'\]: .* was written with \['self'\]"),
-        ({"learner__dtype": "bfloat16"}, "learner.dtype=bfloat16: .* was written with float32"),
+        ({"learner__dtype": "bfloat16", "model__dtype": "bfloat16"}, "learner.dtype=bfloat16: .* was written with float32"),
         ({"learner__zero_stage": 0}, "learner.zero_stage=0: .* was written with 1; only 1 and 2 read"),
         ({"learner__zero_stage": 3}, "learner.zero_stage=3: .* was written with 1; only 1 and 2 read"),
     ],

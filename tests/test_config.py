@@ -19,8 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from launch.command_line import CONF
 from tandem.config import Config, ConfigError
-from tandem.config_checks import CHOICES, POSITIVE, RANGES
-from tandem.config_load import keys, load
+from tandem.config_checks.bounds import CHOICES, POSITIVE, RANGES, SECONDS
+from tandem.config_load import keys, load, schema
 from tandem.objective.advantage import ESTIMATORS
 
 Compose = Callable[..., DictConfig]
@@ -33,7 +33,7 @@ FINITE_RANGES = [(key, high + 1) for key, _, high in RANGES if high < math.inf]
 @pytest.fixture(scope="module")
 def composed() -> Any:
     """Composes conf/ with overrides, as launch.entry does."""
-    ConfigStore.instance().store(name="schema", node=Config)
+    ConfigStore.instance().store(name="schema", node=schema())
     with initialize_config_dir(version_base=None, config_dir=str(CONF)):
         yield lambda *overrides: compose("config", overrides=list(overrides))
 
@@ -122,7 +122,7 @@ def test_the_cache_can_be_moved(composed: Compose, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_checks_are_about_keys_that_exist() -> None:
-    checked = [*CHOICES, *(key for key, _, _ in RANGES), *POSITIVE]
+    checked = [*CHOICES, *(key for key, _, _ in RANGES), *POSITIVE, *SECONDS]
     assert set(checked) <= set(keys(Config))
     assert len(set(checked)) == len(checked)
 
@@ -130,7 +130,7 @@ def test_the_checks_are_about_keys_that_exist() -> None:
 def test_every_number_is_checked() -> None:
     config = Config()
     numbers = {key for key in keys(Config) if type(attrgetter(key)(config)) in (int, float)}
-    checked = {*CHOICES, *(key for key, _, _ in RANGES), *POSITIVE}
+    checked = {*CHOICES, *(key for key, _, _ in RANGES), *POSITIVE, *SECONDS}
     assert numbers <= checked
 
 
@@ -154,7 +154,7 @@ def test_a_number_out_of_its_range_is_refused(defaults: DictConfig, key: str, ba
 
 
 @pytest.mark.parametrize("bad", [0, -1, math.nan])
-@pytest.mark.parametrize("key", POSITIVE)
+@pytest.mark.parametrize("key", [*POSITIVE, *SECONDS])
 def test_a_number_that_must_be_positive_is_refused_otherwise(defaults: DictConfig, key: str, bad: float) -> None:
     with pytest.raises(ConfigError, match=f"^{key}={float(bad)}: give a number above 0"):
         load(with_value(defaults, key, float(bad)))
@@ -213,6 +213,39 @@ def test_a_number_that_must_be_positive_is_refused_otherwise(defaults: DictConfi
             ("junior_translation=true", "eval.measures=[handoff]"),
             r"eval.handoff\[0\].name=step: .* started for schedule.name=word",
         ),
+        (("schedule=alternate", "schedule.anneal=linear", "schedule.prob_senior_end=0.9"), "schedule.anneal=linear: .* coin"),
+        (("schedule=chunk", "schedule.alternates=true", "schedule.prob_senior=0.9"), "schedule.prob_senior=0.9: .* coin"),
+        (("schedule.anneal=linear",), "schedule.anneal=linear: .*schedule.prob_senior=0.5 .* give another, or choose constant"),
+        (("schedule=solo", "algo.lambda_junior=0.1"), "algo.lambda_junior=0.1: .* a schedule in which a junior writes"),
+        (("algo=grpo", "algo.junior_token_loss_weight=1"), "algo.junior_token_loss_weight=1.0: .* in which a junior writes"),
+        (("reward.correct=0",), "reward.correct=0: every reward is 0 .*reward.format=0.* give one of them a weight above 0"),
+        (("reward.correct=0", "reward.overlong_penalty=0"), "reward.overlong_penalty=0"),
+        (("learner.betas=[1.5,2]",), r"learner.betas=\[1.5, 2.0\]: give two numbers from 0 to below 1, such as"),
+        (("learner.betas=[0.9]",), r"learner.betas=\[0.9\]: give two numbers"),
+        (("learner.betas=[0.9,nan]",), r"learner.betas=\[0.9, nan\]: give two numbers"),
+        (("judge.timeout_s=700",), "judge.timeout_s=700: all answers of a step have judge.step_timeout_s=600; .* no more"),
+        (("learner.dtype=bfloat16",), "learner.dtype=bfloat16: .* choose model.dtype=bfloat16, or learner.dtype=float32"),
+        (("learner.warmup_steps=61",), "learner.warmup_steps=61: the run has steps=60, .* give fewer"),
+        (
+            ("algo.old_logprobs=learner", "rollout.max_staleness=1"),
+            "algo.old_logprobs=learner: with rollout.max_staleness=1 .* choose algo.old_logprobs=rollout, or .*mismatch=tis",
+        ),
+        (("learner.lr=inf",), "learner.lr=inf: give a finite number above 0"),
+        (("rollout.timeout_s=1e9",), "rollout.timeout_s=1000000000.0: give a number above 0, at most 2,000,000 seconds"),
+        (("model.recipe=plane",), "model.recipe=plane: the recipes are plain, jargon"),
+        (("junior=[zoo:plane]",), r"junior\[0\]=zoo:plane: the recipes are plain, jargon"),
+        (("junior=['']",), r"junior\[0\] is empty: name a Hugging Face directory"),
+        (("junior=[self,self]", "junior_weights=[1e308,1e308]"), "junior_weights=.*: give numbers above 0"),
+        (("model.shape={hidden_size:64}",), "model.shape=.*: it lacks num_hidden_layers, num_attention_heads, intermediate"),
+        (("model=qwen3_4b", "model.shape.layers=3"), "model.shape.layers=3: there is no such key; choose among hidden_size"),
+        (("model=qwen3_4b", "model.shape.head_dim=0"), "model.shape.head_dim=0: give a number of at least 1"),
+        (("model=qwen3_4b", "model.shape.tie_word_embeddings=2"), "model.shape.tie_word_embeddings=2: give 1 if"),
+        (("data.path=mine.jsonl",), "data.path=mine.jsonl: it has no effect without data=jsonl, parquet or hub; set that"),
+        (("model.path=org/name",), "model.path=org/name: it has no effect without model=hf; set that, or leave it out"),
+        (("plan_only=true", "mode.device=cpu", "cluster.gpus=1"), "cluster.gpus=1: mode.device=cpu uses no GPU; leave one"),
+        (("eval.measures=[]",), r"eval.measures=\[\]: name each measure once, and at least one of solo, handoff"),
+        (("eval.measures=[solo,solo]",), "eval.measures=.*: name each measure once"),
+        (("eval.handoff=[{name: step,chunk_tokens: 4}]",), r"eval.handoff\[0\].chunk_tokens=4: .* name=chunk; set that"),
         (("rollouts_only=true", "learner_only=fake"), "learner_only=fake: rollouts_only=true starts no learner; choose one"),
         (("rollouts_only=true", "resume=auto"), "resume=auto: rollouts_only=True writes no checkpoint to go on from"),
         (("learner_only=fake", "resume=auto"), "resume=auto: learner_only=fake writes no checkpoint to go on from"),

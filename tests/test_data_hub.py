@@ -12,8 +12,8 @@ from hydra.core.config_store import ConfigStore
 from problem_files import SUMS, arrow_cache, write_jsonl, write_parquet
 
 from launch.command_line import CONF
-from tandem.config import Config, ConfigError, DataConfig
-from tandem.config_load import load
+from tandem.config import ConfigError, DataConfig
+from tandem.config_load import load, schema
 from tandem.data import load_problems
 
 PROBLEMS = [{"problem": row["question"], "answer": str(row["answer"]), "solution": "Add."} for row in SUMS]
@@ -39,7 +39,7 @@ def hub(path: Path | str, **fields: object) -> DataConfig:
 
 
 def recipe(*overrides: str) -> DataConfig:
-    ConfigStore.instance().store(name="schema", node=Config)
+    ConfigStore.instance().store(name="schema", node=schema())
     with initialize_config_dir(str(CONF), version_base=None):
         return load(compose("config", overrides=["model=hf", "model.path=x", *overrides])).data
 

@@ -31,7 +31,7 @@ from launch.evaluating.measured_run import senior_of, settings_of_run
 from launch.running.inputs import check_measures
 from tandem.authors import Authors, load_authors, noise_seed, with_senior
 from tandem.config import Config, ConfigError, ScheduleConfig
-from tandem.config_load import load
+from tandem.config_load import load, schema
 from tandem.measures.reading import Pace, as_written, drift_scores, in_tokens_of, legibility_scores
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt
 from tandem.schedule import BEGINS_WORD, ENDS_STEP, Schedule, replay
@@ -147,7 +147,7 @@ def run_folder(authors: Authors, tmp_path_factory: pytest.TempPathFactory) -> Pa
         "name": "trained",
         "model": {"source": "zoo", "recipe": "plain", "word_boundary": "word_or_newline", "step_boundary": "newline"},
         "data": {"source": "arith", "held_out_fraction": 0.2},
-        "schedule": {"name": "chunk"},
+        "schedule": {"name": "chunk", "chunk_tokens": 4},
         "eval": {"problems": 9, "sampling": {"temperature": 0.5}},
         "cache_dir": str(authors.senior.parent.parent),
     }
@@ -158,7 +158,7 @@ def run_folder(authors: Authors, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture
 def composed() -> Iterator[Any]:
     """The settings of a command line, as launch/evaluate.py takes them."""
-    ConfigStore.instance().store(name="schema", node=Config)
+    ConfigStore.instance().store(name="schema", node=schema())
     with initialize_config_dir(version_base=None, config_dir=str(CONF)):
 
         def settings(*overrides: str) -> DictConfig:
@@ -172,6 +172,9 @@ def test_a_run_brings_its_settings_and_the_command_line_wins(composed: Any, run_
     assert (config.data.held_out_fraction, config.schedule.name, config.eval.sampling.temperature) == (0.2, "chunk", 0.5)
     assert (config.eval.problems, config.eval.samples, config.seed, config.name) == (5, 4, 7, "again")
     assert [label(schedule) for schedule in config.eval.handoff] == ["step_alternating", "word"]
+    assert config.schedule.chunk_tokens == 4
+    other = load(composed(f"senior={run_folder}", "schedule=word"))  # under which the run's chunks have no effect
+    assert (other.schedule.name, other.schedule.chunk_tokens) == ("word", 8)
     # A senior that lies in the run folder is one of the run's.
     inside = load(composed(f"senior={run_folder / 'senior'}"))
     assert inside.data.held_out_fraction == 0.2 and inside.name == ""

@@ -33,6 +33,7 @@ from launch.sweeping.summary import Summary, grouped, result_of
 from launch.sweeping.sweep import INCOMPLETE, sum_up, sweep
 from launch.train import train
 from tandem.config import Config
+from tandem.config_load import schema
 
 ROOT = Path(__file__).resolve().parent.parent
 STAND_IN = """
@@ -52,7 +53,7 @@ if fails:
 @pytest.fixture(autouse=True)
 def _hydra() -> Iterator[None]:
     GlobalHydra.instance().clear()
-    ConfigStore.instance().store(name="schema", node=Config)
+    ConfigStore.instance().store(name="schema", node=schema())
     yield
     GlobalHydra.instance().clear()
 

@@ -9,6 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from launch.command_line import CONF
 from tandem.config import ConfigError
+from tandem.config_checks.unused import unused
+from tandem.config_load import typed
 
 LEFT = ("config.yaml", "metrics.jsonl")
 """What tells a run folder from others."""
@@ -39,6 +41,8 @@ def senior_of(senior: str) -> str:
 def settings_of_run(composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """`composed`, or if its `senior` belongs to a run, that run's settings with the command line's `overrides` in them.
 
+    What the run was given and these leave without an effect has its default.
+
     Raises `ConfigError` for an override that would make another run of it.
     """
     run = run_of(composed.senior)
@@ -56,4 +60,8 @@ def settings_of_run(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
             OmegaConf.update(settings, key, OmegaConf.load(CONF / key / f"{value}.yaml"), force_add=True)
         else:
             raise ConfigError(f"{override}: senior={composed.senior} is a run, which brings its own {key}; leave it out")
+    given = {override.partition("=")[0].lstrip("+") for override in overrides}
+    for key, _, default, _ in list(unused(typed(settings))):
+        if key not in given:
+            OmegaConf.update(settings, key, default, merge=False)
     return settings

@@ -14,7 +14,7 @@ from launch.records.transcript import Transcript, rounded
 from learner.policy import Policy
 from tandem.authors import load_authors
 from tandem.config import ConfigError
-from tandem.config_load import load
+from tandem.config_load import typed
 
 ROLLOUTS = 16
 """That pass through a model at a time."""
@@ -33,7 +33,7 @@ def score(run: RunRecord) -> None:
         raise ConfigError(f"{senior}: a score needs the final senior; wait for the run's end, or train with log.export=true")
     composed = OmegaConf.load(run.path / "config.yaml")
     assert isinstance(composed, DictConfig)
-    config = load(composed)
+    config = typed(composed)
     authors = load_authors(config)
     temperatures = {"training": config.rollout.sampling.temperature, "held_out": config.eval.sampling.temperature or 1.0}
     for which, temperature in temperatures.items():

@@ -16,7 +16,7 @@ from launch.running.parts import started
 from launch.train import learn
 from tandem.config import Config as Settings
 from tandem.config import ConfigError
-from tandem.config_load import keys, load
+from tandem.config_load import keys, typed
 
 COMPARED = ("steps", "eval")
 """What a run by itself may change when it goes on, and runs that are compared must have in common."""
@@ -27,7 +27,7 @@ def check_unchanged(run: Run) -> None:
     path = run.path / "config.yaml"
     if not path.exists():
         return
-    saved = load(OmegaConf.load(path))  # type: ignore[arg-type]
+    saved = typed(OmegaConf.load(path))  # type: ignore[arg-type]
     for key in keys(Settings):
         given, was = attrgetter(key)(run.config), attrgetter(key)(saved)
         if given != was and (among(key, COMPARED) or not among(key, FREE)):

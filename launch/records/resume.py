@@ -13,7 +13,7 @@ from launch.records.checkpoints import Checkpoint, Checkpoints, is_checkpoint, p
 from launch.records.places import named_folder
 from launch.records.sealed import fault
 from tandem.config import Config, ConfigError
-from tandem.config_load import keys, load
+from tandem.config_load import keys, typed
 
 AUTO = "auto"
 FIXED = (
@@ -128,7 +128,7 @@ def _differences(config: Config, checkpoint: Checkpoint) -> Iterator[str]:
 
     Raises `ConfigError` for what must not change.
     """
-    saved = load(OmegaConf.load(checkpoint.path / "config.yaml"))  # type: ignore[arg-type]
+    saved = typed(OmegaConf.load(checkpoint.path / "config.yaml"))  # type: ignore[arg-type]
     if config.steps < checkpoint.step:
         raise ConfigError(f"steps={config.steps}: {checkpoint.path} was written after more; give at least {checkpoint.step}")
     if not any({config.learner.zero_stage, saved.learner.zero_stage} <= stages for stages in INTERCHANGEABLE):

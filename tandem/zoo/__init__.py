@@ -8,11 +8,8 @@ from pathlib import Path
 from tandem.config import SELF, ConfigError, ModelConfig
 from tandem.zoo.cache import build_once
 from tandem.zoo.hub import model_directory
-from tandem.zoo.recipes import CODE_VERSION, RECIPES, Recipe
+from tandem.zoo.recipes import CODE_VERSION, RECIPES, ZOO, Recipe
 from tandem.zoo.vocabulary import tokenizer_difference
-
-ZOO = "zoo:"
-"""What a junior's name begins with if a recipe follows."""
 
 __all__ = ["RECIPES", "Recipe", "base_model", "junior_model", "tokenizer_difference", "zoo_model"]
 

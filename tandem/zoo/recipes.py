@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 
 CODE_VERSION = 1
 """Raise it when a change of the code makes another model of the same recipe or package: cached models are then made anew."""
+ZOO = "zoo:"
+"""What a junior's name begins with if a recipe follows."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,126 @@
+"""Every setting is asked whether its value can be, and whether it has an effect; what can work is accepted."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+from dataclasses import is_dataclass
+from functools import cache, reduce
+from operator import attrgetter
+from typing import get_args, get_origin, get_type_hints
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launch.entry import CONF, configuration
+from launch.experimenting.preset import experiment
+from tandem.config import Config
+from tandem.config_checks import problems
+from tandem.config_checks.unused import CONDITIONAL, OF_A_SCHEDULE, Conditional
+from tandem.config_load import keys
+
+NUMBERS = [key for key in keys(Config) if type(attrgetter(key)(Config())) in (int, float)]
+"""Every key whose value is a number."""
+LISTS = ["learner.betas", "junior_weights", "data.task_weights", "eval.pass_at", "eval.prefixes"]
+"""Every key whose value is a list of numbers."""
+
+
+def refusals(key: str, value: object) -> list[str]:
+    """What is said when the shipped configuration has `value` for `key`."""
+    config = deepcopy(shipped())
+    *groups, leaf = key.split(".")
+    setattr(reduce(getattr, groups, config), leaf, value)
+    return list(problems(config))
+
+
+@cache
+def shipped() -> Config:
+    return configuration([])
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+def test_a_number_is_legal_or_refused_by_its_key(key: str) -> None:
+    whole = isinstance(attrgetter(key)(Config()), int)
+    for value in (0, -1, 10**30) if whole else (0.0, -1.0, 1e300, math.nan, math.inf, -math.inf):
+        found = refusals(key, value)
+        assert all(key in message for message in found), value
+        assert found or math.isfinite(value), "neither NaN nor infinity is a number of anything"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0], ids=str)
+@pytest.mark.parametrize("key", LISTS)
+def test_a_number_in_a_list_is_refused_by_its_key(key: str, value: float) -> None:
+    found = refusals(key, [value] * 2)
+    assert found and all(key in message for message in found)
+
+
+def test_every_list_of_numbers_is_listed() -> None:
+    types = {key: hint for kind in every_class(Config) for key, hint in get_type_hints(kind).items()}
+    numeric = {key for key, hint in types.items() if set(get_args(hint)) & {int, float} and get_origin(hint) in (list, tuple)}
+    assert numeric == {key.rpartition(".")[2] for key in LISTS}
+
+
+def every_class(kind: type) -> list[type]:
+    """A configuration class and all inside it."""
+    inner = [hint for hint in get_type_hints(kind).values() if is_dataclass(hint)]
+    return [kind, *(found for each in inner for found in every_class(each))]  # type: ignore[arg-type]
+
+
+@given(data=st.data(), key=st.sampled_from(NUMBERS))
+def test_whatever_number_is_drawn_it_makes_a_configuration_or_is_refused_by_its_key(data: st.DataObject, key: str) -> None:
+    whole = isinstance(attrgetter(key)(Config()), int)
+    value = data.draw(st.integers(-(2**70), 2**70) | st.integers(-3, 300) if whole else st.floats() | st.floats(0, 2))
+    assert all(key in message for message in refusals(key, value))
+
+
+CASES = [("", each) for each in CONDITIONAL] + [("schedule.", each) for each in OF_A_SCHEDULE]
+
+
+@pytest.mark.parametrize(("prefix", "conditional"), CASES, ids=lambda case: getattr(case, "key", case))
+def test_a_setting_that_has_no_effect_is_refused_and_its_default_is_not(prefix: str, conditional: Conditional) -> None:
+    key = prefix + conditional.key
+    default = attrgetter(key)(Config())
+    other: dict[type, object] = {bool: True, int: 7, float: 0.3, str: "other", list: [0.5], dict: {"x": 1}}
+    config = deepcopy(shipped())
+    schedule = {"chunk_tokens": "word", "alternates": "word", "max_gap_tokens": "token"}
+    config.schedule.name = "solo" if key.startswith("algo.") else schedule.get(conditional.key, "alternate")
+    if key == "model.recipe":
+        config.model.source = "smollm2"
+    if key == "model.recipe_seed":
+        config.model.source = "hf"
+    if key.startswith("checkpoint."):
+        config.checkpoint.save_every = 0
+    if key.endswith("memory_fraction"):
+        config.mode.device = "cpu"
+    if key == "reward.overlong_buffer_tokens":
+        config.reward.overlong_penalty = 0.0
+    *groups, leaf = key.split(".")
+    for value, refused in ((default, False), (other[type(default)], True)):
+        setattr(reduce(getattr, groups, config), leaf, value)
+        assert any(line.startswith(f"{key}={value}: it has no effect without") for line in problems(config)) is refused
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("algo=grpo", "schedule.prob_senior=0.7", "schedule.max_gap_tokens=8"),  # the control of a run with these
+        ("steps=1",),  # shorter than the warm-up by default
+        ("learner_only=fake", "learner.dtype=bfloat16"),  # no engine disagrees
+        ("rollouts_only=true", "learner.dtype=bfloat16"),
+        ("model.dtype=bfloat16",),  # engines may be the less exact, which old_logprobs and mismatch are for
+        ("algo.old_logprobs=learner", "algo.mismatch=tis", "rollout.max_staleness=2"),
+        ("reward.correct=0", "reward.format=1"),
+        ("model=hf", "model.path=x", "junior=[zoo:plain]", "model.recipe_seed=3"),
+        ("model.shape={hidden_size:64,num_hidden_layers:2,num_attention_heads:4,intermediate_size:128}",),
+        ("model=qwen3_4b", "model.shape={num_hidden_layers:28}", "model.shape.tie_word_embeddings=0"),
+        ("data=reasoning_gym", "data.task_options={chain_sum:{max_terms:3}}"),
+    ],
+)
+def test_what_can_work_is_accepted(overrides: tuple[str, ...]) -> None:
+    configuration(overrides)
+
+
+@pytest.mark.parametrize("preset", sorted(path.stem for path in CONF.glob("experiment_preset/*.yaml")))
+def test_every_arm_of_every_preset_is_accepted(preset: str) -> None:
+    experiment([f"preset={preset}"])
