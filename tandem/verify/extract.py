@@ -107,9 +107,16 @@ def _in_boxes(text: str, boxes: deque[re.Match[str]]) -> str | None:
         end = _end_of(text, box)
         if end is None or (start is not None and not _joins(text, end, start)):
             break
-        answers.insert(0, without_reason(text[box.end() : end]).strip())
+        answers.insert(0, _boxed(text[box.end() : end], bare=not box[1]))
         start = box.start()
     return ", ".join(dict.fromkeys(answers))
+
+
+def _boxed(contents: str, bare: bool) -> str:
+    """What the contents of a box state: they may mark the answer themselves."""
+    stated = stated_answer(contents)
+    answer = without_reason(contents).strip() if stated is None else stated
+    return answer.rstrip(".,;:") if bare else answer
 
 
 def _joins(text: str, end: int, start: int) -> bool:
