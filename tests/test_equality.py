@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from contextlib import suppress
 from pathlib import Path
 from string import ascii_letters
 
@@ -150,3 +152,76 @@ def test_any_text_gets_a_verdict_without_algebra(text: str, gold: str) -> None:
         assert text == "" or settle(text, text) is True
     except Unparsable:
         pass
+
+
+PIECES = [
+    "a",
+    "\\aa",
+    "\\text{a}",
+    "{",
+    "\\frac",
+    "\\sqrt",
+    "(",
+    "()",
+    "\\{a|",
+    " ",
+    "^",
+    "_",
+    "=",
+    "a=",
+    "x=1,",
+    "<",
+    "and ",
+    "1 h ",
+    "'",
+    "-",
+    "**",
+    "$",
+    "°",
+    "\\%",
+    "\\in ",
+    "\\cup ",
+    "\\pm ",
+    "\\begin{pmatrix}",
+    "&",
+    ":",
+    "(since ",
+    "base ",
+    "one ",
+    "June ",
+    "20 ",
+    "(A) ",
+    "½",
+    "²",
+    "√(",
+    "0.3",
+    "\\ldots ",
+    "per ",
+    "m/s ",
+    "万",
+    "\\!",
+    "\\color{red}",
+    "\\choose ",
+    "x\\mid ",
+    "f(x)",
+    "a_{1}",
+    "(a,",
+    "[1,2)",
+    "5!",
+    "\\equiv ",
+    "mod ",
+    ",",
+]
+ENDS = ["", "!", "1=5", "!\\in x", "}", ")"]
+
+
+@pytest.mark.parametrize("gold", ["5", "x+1", "\\text{June 20}", "[0,1)", "f(x)=x^2"])
+def test_no_text_takes_long_without_algebra(gold: str) -> None:
+    """This runs in the process that asks: an expression that could be matched in many ways would stop it for ever."""
+    for piece in PIECES:
+        for end in ENDS:
+            text = piece * (490 // len(piece)) + end
+            began = time.process_time()
+            with suppress(Unparsable):
+                settle(gold, text)
+            assert time.process_time() - began < 1.0, text[:40]

@@ -11,7 +11,18 @@ from typing import Protocol
 
 from tandem.verify.numbers import read_number, same_number, with_decimal_comma
 from tandem.verify.quantities import Quantity, read_quantity, same_unit, values
-from tandem.verify.structure import EQUALS, RELATION, Parts, alike, is_equation, named, parts, split, without_brackets
+from tandem.verify.structure import (
+    EQUALS,
+    RELATION,
+    Parts,
+    alike,
+    congruence,
+    is_equation,
+    named,
+    parts,
+    split,
+    without_brackets,
+)
 from tandem.verify.words import is_words, read_choice, read_date, read_time, same_date, same_time, same_words
 
 
@@ -32,7 +43,7 @@ def compare(gold: str, answer: str, leaf: Leaf) -> bool | None:
         return True
     if not gold or not answer:
         return False
-    for settled in (_choices(gold, answer, leaf), _moments(gold, answer)):
+    for settled in (_choices(gold, answer, leaf), _moments(gold, answer), _congruences(gold, answer, leaf)):
         if settled is not _UNSETTLED:
             return settled  # type: ignore[return-value]
     quantities = read_quantity(gold), read_quantity(answer)
@@ -96,6 +107,16 @@ def _moments(gold: str, answer: str) -> object:
     return _UNSETTLED
 
 
+def _congruences(gold: str, answer: str, leaf: Leaf) -> object:
+    """Compare residues; the modulus may be left out on one side."""
+    one, other = congruence(gold), congruence(answer)
+    if one and other:
+        return one[1] == other[1] and (one[1] == 0 or (int(one[0]) - int(other[0])) % one[1] == 0)
+    if one or other:
+        return compare(one[0] if one else gold, other[0] if other else answer, leaf)
+    return _UNSETTLED
+
+
 def _quantities(gold: Quantity, answer: Quantity) -> bool | None:
     """Compare plain numbers with or without units."""
     if gold.number and answer.number:
@@ -112,6 +133,8 @@ def _named(gold: str, answer: str, leaf: Leaf) -> object:
     if gold_name and answer_name:
         if gold_name == answer_name:
             return compare(gold_value, answer_value, leaf)
+        if {gold_name, answer_name} in _Y_OF_X:
+            return compare(gold_value, answer_value, leaf)
         if renamed := _with_argument(gold_name, answer_name, answer_value):
             return compare(gold_value, renamed, leaf)
         return leaf(gold, answer)
@@ -122,6 +145,9 @@ def _named(gold: str, answer: str, leaf: Leaf) -> object:
     return _UNSETTLED
 
 
+_Y_OF_X = ({"y", "f(x)"}, {"y", "y(x)"})
+"""Names of one quantity."""
+_INDEX = re.compile(r"_[1-9]\Z")
 _FUNCTION = re.compile(r"([A-Za-z])\(([A-Za-z])\)")
 
 
@@ -193,7 +219,7 @@ def _listed(text: str, other: Parts | None) -> Parts | None:
 
 def _names_order(golds: Sequence[str], answers: Sequence[str]) -> bool:
     """Return whether one list names different quantities in order, and the other gives only their values."""
-    names = [{named(item)[0] for item in items} for items in (golds, answers)]
+    names = [{_INDEX.sub("", named(item)[0]) for item in items} for items in (golds, answers)]
     return any(len(one) > 1 and other == {""} for one, other in (names, reversed(names)))
 
 

@@ -31,7 +31,7 @@ NUMERAL = rf"""
 _NUMBER = re.compile(rf"{NUMERAL}\s?(?P<percent>(?:\\?%)?)", re.VERBOSE | re.ASCII | re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"([-+]?)(\d+),(\d+)", re.ASCII)
 _BASED = re.compile(
-    r"(?P<sign>-?)(?:\\text\{)?\(?(?P<digits>[0-9A-F]+(?:\.[0-9A-F]+)?)\)?\}?\s?"
+    r"(?P<sign>-?)(?:\\text\{)?\(?(?P<digits>[0-9A-F]+(?:,[0-9A-F]{3})*)\)?\}?\s?"
     r"(?:_\s?\{?\s?\(?(?:\\text\{\s?)?(?P<base>\d{1,2}|[a-z]+)\)?\s?\}?\}?"
     r"|(?:\\text\{)?\s?\(?\s?(?:in )?base[ -]?\s?\$?(?P<named>\d{1,2}|[a-z]+)\)?\s?\}?)",
     re.ASCII,
@@ -120,13 +120,14 @@ def _shown(numeral: str) -> Fraction | None:
 def _read_based(text: str) -> Number | None:
     """Return the number of a numeral with its base, such as 1010_2."""
     match = _BASED.fullmatch(text) if len(text) <= MAX_NUMBER_CHARS else None
-    if match is None or "." in match["digits"]:
+    if match is None:
         return None
+    digits = match["digits"].replace(",", "")
     name = match["base"] or match["named"]
     base = int(name) if name.isdigit() else _ONES.get(name, 0)
-    if not 2 <= base <= 16 or any(int(digit, 16) >= base for digit in match["digits"]):
+    if not 2 <= base <= 16 or any(int(digit, 16) >= base for digit in digits):
         return None
-    value = Fraction(int(match["digits"], base))
+    value = Fraction(int(digits, base))
     return Number(-value if match["sign"] else value, base=base)
 
 

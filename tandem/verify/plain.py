@@ -6,6 +6,8 @@ rationals, and refuses what could grow without bound before reading it.
 
 from __future__ import annotations
 
+import re
+
 from tandem.verify.comparison import compare
 from tandem.verify.guards import MAX_ANSWER_CHARS, Unparsable, refuse_too_big, refuse_unreadable
 from tandem.verify.spelling import canonical
@@ -19,6 +21,10 @@ _MEANINGS = {
     ),
 }
 """Words for sets of numbers."""
+_ALL_BUT = re.compile(
+    r"all (?:real numbers|reals|real x|values|x)(?: of x)? (?:except|but|other than)(?: for)? (?:x ?= ?)?(.*)", re.IGNORECASE
+)
+_PREFIX = re.compile(r"(?:\\text\{\s?)?(?:the )?(?:final |correct )?answer(?: is\b:?|:)\s?(?:\}\s?)?", re.IGNORECASE)
 
 __all__ = ["Unparsable", "reading", "settle"]
 
@@ -43,7 +49,9 @@ def settle(gold: str, answer: str) -> bool | None:
 
 def reading(answer: str) -> str:
     """Return what is read of `answer`: its one spelling, without a remark behind it."""
-    text = without_remark(canonical(answer))
+    text = _PREFIX.sub("", without_remark(canonical(answer)))
+    if exception := _ALL_BUT.fullmatch(flattened(text)):
+        return f"\\mathbb{{R}} \\setminus \\{{{exception[1]}\\}}"
     return _MEANINGS.get(flattened(text).lower().removeprefix("the "), text)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import prod
 
 from tandem.verify.numbers import NUMERAL, SCALES, Number, read_number
 from tandem.verify.units import POWER, Unit, read_unit, unit_named
@@ -40,6 +41,7 @@ _MOST_COUNTERS = 5
 _EAST_ASIAN = re.compile("[\u3000-\u9fff\uac00-\ud7af]")
 _EAST_ASIAN_SCALES = {"百": 100, "千천": 10**3, "万萬만": 10**4, "亿億억": 10**8}
 _EAST_ASIAN_SCALES = {mark: scale for marks, scale in _EAST_ASIAN_SCALES.items() for mark in marks}
+_EAST_ASIAN_MARKS = re.compile(rf"[{''.join(_EAST_ASIAN_SCALES)}]{{1,2}}")
 _BARE_COUNTER = 4
 """Bare words of fewer letters may be products of variables."""
 _UNKNOWN = ""
@@ -70,7 +72,7 @@ def read_quantity(text: str) -> Quantity:
         inner = read_quantity(currency["rest"].strip())
         if inner.number and inner.unit in (_UNKNOWN, scale.kind):
             return replace(inner, unit=scale.kind, factor=scale.factor)
-    if compound := _compound(text):
+    if compound := _compound(text) or _in_words(text):
         return compound
     numeral = _NUMERAL.match(text)
     if numeral and numeral.end() < len(text):
@@ -125,9 +127,9 @@ def _measured(number: Number, numeral: str, tail: str) -> Quantity | None:
         if not rest:
             return Quantity(scaled, number)
         return _measured(number, scaled, f"\\text{{{rest}}}")
-    if first and first[0] in _EAST_ASIAN_SCALES:
-        number = replace(number, value=number.value * _EAST_ASIAN_SCALES[first[0]])
-        rest = words[1:].strip()
+    if marks := _EAST_ASIAN_MARKS.match(words):
+        number = replace(number, value=number.value * prod(_EAST_ASIAN_SCALES[mark] for mark in marks[0]))
+        rest = words[marks.end() :].strip()
         return _measured(number, str(number.value), f"\\text{{{rest}}}") if rest else Quantity(str(number.value), number)
     if (scale := read_unit(words)) and _is_written_as_unit(words, tail):
         if scale.kind == "percent":
@@ -148,7 +150,7 @@ def _is_written_as_unit(words: str, tail: str) -> bool:
 
 def _counts(words: str, bare: bool) -> bool:
     """Return whether `words` can name what is counted, as in 12 apples, 5 ways or 3个."""
-    words = POWER.sub("", words)
+    words = re.sub(r"\b(units?) (?:squared|cubed)\Z", r"\1", POWER.sub("", words))
     found = _WORD.findall(words)
     if not found or len(found) > _MOST_COUNTERS or re.sub(r"[\s,]", "", _WORD.sub("", words)):
         return False
@@ -180,6 +182,16 @@ def _compound(text: str) -> Quantity | None:
         return None
     value = Number(total / scales[0].factor)
     return Quantity(str(value.value), value, scales[0].kind, scales[0].factor, tuple(scale.factor for scale in scales[1:]))
+
+
+def _in_words(text: str) -> Quantity | None:
+    """Return the quantity of a number in words with a counter behind it, such as five ways."""
+    words = _flat(text).split()
+    for cut in range(1, min(len(words), _MOST_COUNTERS)) if words and words[0].isalpha() else ():
+        spelled, counted = " ".join(words[:cut]), " ".join(words[cut:])
+        if (number := read_number(spelled)) and not read_number(" ".join(words[: cut + 1])) and _counts(counted, bare=False):
+            return Quantity(spelled, number)
+    return None
 
 
 def _flat(text: str) -> str:

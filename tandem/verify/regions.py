@@ -41,7 +41,7 @@ from sympy.core.function import AppliedUndef
 
 from tandem.verify.algebra import constant_ratio, read, same_expression
 from tandem.verify.guards import Unparsable
-from tandem.verify.structure import AND_OR, RELATION, is_name, split
+from tandem.verify.structure import AND_OR, RELATION, both_signs, is_name, split
 
 _LITERALS = {
     "\\mathbb{R}": Reals,
@@ -98,6 +98,8 @@ def _region_or_none(text: str) -> Region | None:
 def region(text: str) -> Region:
     """Return the numbers that `text` describes. Raises `Unparsable` when it describes none."""
     text = text.strip()
+    if "\\pm" in text and RELATION.search(text):
+        return _conditions(list(both_signs([text])))
     for separator, operation in ((_UNION, Union), (_INTERSECTION, Intersection), (_MINUS, Complement)):
         pieces = split(text, separator)
         if len(pieces) > 1 and all(pieces):

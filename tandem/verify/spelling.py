@@ -95,6 +95,11 @@ _SYNONYMS = {
         (r"\\(?:vee|lor)(?![A-Za-z])", r"\\lor "),
         (r"\\(sin|cos|tan|sinh|cosh|tanh|cot|sec|csc)\s?\^\s?\{?\s?-\s?1\s?\}?(?!\d)", r"\\arc\1 "),
         (r"\\(sin|cos|tan)\s?\^\s?(\d)(?=[A-Za-z])", r"\\\1^{\2} "),
+        (r"\\log\s?_\s?\{?\s?e\s?\}?(?![A-Za-z])", r"\\ln "),
+        (r"\\log\s?_\s?(\w)", r"\\log_{\1} "),
+        (r"\\dot\s?\{?(\d)\}?(\d*)\\dot\s?\{?(\d)\}?", r"\\overline{\1\2\3}"),
+        (r"(?<=\d)\s?(?:\\text\{\s?to\s?\}|\bto\b)\s?(?=\d)", ":"),
+        (r"[.,;:]+\s?(?=\}\Z)", ""),
         (r"\\lg(?![A-Za-z])", r"\\log_{10} "),
         (r"\\mathds?\{|\\Bbb\s?\{|\\mathbb\s?\{", r"\\mathbb{"),
         (r"\\Reals?(?![A-Za-z])|\\R(?![A-Za-z])", r"\\mathbb{R}"),
@@ -107,7 +112,7 @@ _SYNONYMS = {
 }
 _MARKDOWN = re.compile(r"(\*\*|__|\*|_|`+|\")(.*)\1", re.DOTALL)
 _BOLD = re.compile(r"(?<![\w)}\]])\*\*([^*]+)\*\*(?![\w({\\])")
-_LEADING = re.compile(r"(?:=(?!=)|\\implies|\\therefore|\\Rightarrow|[:,;])\s?")
+_LEADING = re.compile(r"(?:=(?!=)|\\approx(?![A-Za-z])|\\implies|\\therefore|\\Rightarrow|[:,;])\s?")
 _TRAILING = re.compile(r"(?:\s|[.,;:]|\\\\|\\(?=\Z))+\Z")
 
 

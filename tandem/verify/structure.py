@@ -28,8 +28,14 @@ _MATRIX = re.compile(
     re.DOTALL,
 )
 _NAME = re.compile(
-    r"(?:[A-Za-z:/|'&°\s]|\\(?!frac|sqrt|begin|text|sin|cos|tan|log|ln|cdot|times|pm|mp|sum|int|binom|overline)[A-Za-z]+"
-    r"|\\overline\s?\{[A-Za-z\s]*\}|_\s?(?:\{[^{}]*\}|\w)|\((?:[A-Za-z\d,\s']|\\[a-z]+)*\)|\\text\{[^{}]*\}|\\frac\{[A-Za-z\s]*\}\{[A-Za-z\s]*\})+"
+    r"(?:[A-Za-z:/|'&°\s]|\\(?!frac|sqrt|begin|text|sin|cos|tan|log|ln|cdot|times|pm|mp|sum|int|binom|overline)[A-Za-z]++"
+    r"|\\overline\s?\{[A-Za-z\s]*+\}|_\s?(?:\{[^{}]*+\}|\w)|\((?:[A-Za-z\d,\s']|\\[a-z]++)*+\)|\\text\{[^{}]*+\}"
+    r"|\\frac\{[A-Za-z\s]*+\}\{[A-Za-z\s]*+\})++"
+)
+"""Possessive throughout: in the process that asks, no text may be matched in more than one way."""
+_CONGRUENCE = re.compile(
+    r"(?:(?P<name>[A-Za-z])\s?\\equiv\s?)?(?P<value>-?\d+)\s?(?:\\text\{\s?)?\(?\s?(?:\\pmod|\\p?mod|\\bmod|mod)\s?(?:\\text\{)?"
+    r"\s?\{?\s?(?P<modulus>\d+)\s?\}?\s?\)?\s?\}?"
 )
 _MEMBER = re.compile(r"\\in(?![A-Za-z])\s?")
 _REMARK = re.compile(
@@ -75,12 +81,12 @@ def parts(text: str) -> Parts | None:
         inside = text[len(opening) : -len(closing)].strip()
         items = split(inside, _COMMA)
         if opening == "\\{":
-            return Parts("set", _expanded(items)) if closing == "\\}" and len(items) <= MAX_PARTS else None
+            return Parts("set", both_signs(items)) if closing == "\\}" and len(items) <= MAX_PARTS else None
         return Parts(opening + closing, tuple(items)) if 1 < len(items) <= MAX_PARTS and all(items) else None
     pieces = split(text, _SEMICOLON)
     if len(pieces) == 1 or all(len(split(piece, SEPARATOR)) == 1 for piece in pieces):
         pieces = split(text, SEPARATOR)
-    listed = _expanded(piece for piece in pieces if piece)
+    listed = both_signs(piece for piece in pieces if piece)
     return Parts("list", listed) if 1 < len(listed) <= MAX_PARTS else None
 
 
@@ -114,7 +120,7 @@ def _matrix(cells: str) -> Parts | None:
     return Parts(f"{len(rows)}x{len(rows[0])}", tuple(cell for row in rows for cell in row))
 
 
-def _expanded(items: Iterable[str]) -> tuple[str, ...]:
+def both_signs(items: Iterable[str]) -> tuple[str, ...]:
     r"""Return `items` with both values of each that has `\pm`."""
     both: list[str] = []
     for item in items:
@@ -154,6 +160,12 @@ def named(text: str) -> tuple[str, str]:
     if len(sides) == 2 and is_name(sides[1]):
         return _squeezed(sides[1]), sides[0]
     return "", text
+
+
+def congruence(text: str) -> tuple[str, int] | None:
+    r"""Return the residue and the modulus that `text` states, as x \equiv 5 \pmod 7 and 5 \pmod{7} do."""
+    match = _CONGRUENCE.fullmatch(text)
+    return (match["value"], int(match["modulus"])) if match else None
 
 
 def is_name(text: str) -> bool:

@@ -18,7 +18,7 @@ _NAMED_CHOICE = re.compile(r"(?:the )?(?:correct )?(?:option|choice|answer)", re
 _WORD = r"[^\W\d_]+(?:['’][^\W\d_]+|-[^\W\d_]{2,})*"
 _WORDS = re.compile(rf"{_WORD}(?: {_WORD})*")
 _JOINED = re.compile(r"\b(?:and|or)\b", re.IGNORECASE)
-_ARTICLE = re.compile(r"(?:an?|the) (?=\w{2})", re.IGNORECASE)
+_ARTICLE = re.compile(r"(?:an?|the|on) (?=\w{2})", re.IGNORECASE)
 _NAMES_LETTERS = 4
 """Shorter words that stand alone may be products of variables."""
 _ANSWERS = {"yes": True, "no": False, "true": True, "false": False}
@@ -54,11 +54,7 @@ def read_choice(text: str, leniently: bool = False) -> Choice | None:
     letter, rest = match["round"] or match["bare"], match["rest"].strip()
     if rest and not (match["round"] or match["mark"]):
         return None
-    if (
-        rest
-        and match["round"]
-        and (rest[0] in "^_=+-*/!'(,;" or re.match(r"\\(?:cdot|times|cup|cap|pm|frac)|(?:and|or)\b", rest))
-    ):
+    if rest and match["round"] and (rest[0] in "^_=+-*/!'(,;" or re.match(r"\\(?:cdot|times|cup|cap|pm)|(?:and|or)\b", rest)):
         return None
     plain = leniently or match["round"] or _NAMED_CHOICE.match(flat)
     if not letter.isupper() and (rest or not plain):
