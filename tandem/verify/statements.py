@@ -81,10 +81,11 @@ _STOP = re.compile(
 """Where a statement may end, and what to step over. The point in 3.5 ends none, nor does the factorial in 5! + 1."""
 _DISPLAY = {"$$": "$$", "\\[": "\\]"}
 _REASON = re.compile(
-    r"\s{0,3}[,;:(—–]?\s{0,3}(?:\\text[a-z]{0,2}\s?\{\s?)?[,(]?\s?\b(?:since|because|which|due\sto|given\sthat|I\shope|in\stotal"
-    r"|altogether|as\s(?:required|desired|expected|needed|requested|shown))\b"
-    r"|\s{0,3}(?:[,;(—–]|\s-)\s{0,3}(?:\b(?:as|so|where|not|hence|thus|therefore|meaning|that\sis|respectively|obtained|found|calculated|derived|using|by|(?:rounded|correct)"
-    r"\sto|or\s(?:about|approximately|roughly)|or\s(?=\\?approx))\b|i\.e\.)"
+    r"\s{0,3}(?:[,;:(—–]|(?<=\s)-)?\s{0,3}(?:\\text[a-z]{0,2}\s?\{\s?)?[,(]?\s?\b(?:since|because|which|due\sto|given\sthat"
+    r"|I\shope|in\stotal|altogether|as\s(?:required|desired|expected|needed|requested|shown))\b"
+    r"|\s{0,3}[,;(—–]\s{0,3}(?:(?:as|so|where|not|hence|thus|therefore|meaning|that\sis|obtained|found|calculated|derived|using"
+    r"|by|(?:rounded|correct)\sto|or\s(?:about|approximately|roughly|\\?approx))(?=\s+[\w$\\])|respectively\b|i\.e\.)"
+    r"|(?<=[\d%})$])\sof\s(?:the|a|an|his|her|its|their|all)\b"
     r"|[，,]?(?:因为|因此|所以|其中)|です|である|입니다|이다|이에요",
     re.IGNORECASE,
 )
@@ -94,6 +95,7 @@ _PREDICATE = re.compile(
     r"[A-Za-z][a-z]+\b(?P<subject>.*?)\s(?:is|are|equals)\s(?P<predicate>[-+−]?\s?[\d.$\\(\[{£€].*)", re.DOTALL
 )
 _ANOTHER_VERB = re.compile(r"\s(?:is|are|equals)\s")
+_QUOTES = " \t\r\n*_`\"'“‘"
 _ORNAMENTS = " \t\r\n*_`\"'“”.,;:✅✓✔☑🎉■□∎\ufe0f"
 _TIME = re.compile(r"[ap]\.m\Z", re.IGNORECASE)
 _WORDS_ONLY = re.compile(r"[ \t]*(?:[A-Z][A-Za-z ]{3,60}:?|Step\s\d.{0,80})[ \t*]*\n\s*\S")
@@ -221,5 +223,5 @@ def _end(text: str, start: int) -> int | None:
 
 def _plain(answer: str) -> str:
     """`answer` without emphasis, ornaments and the punctuation behind it."""
-    answer = _BOLD.sub(r"\1", answer).lstrip(' \t\r\n*_`"“').rstrip(_ORNAMENTS)
+    answer = _BOLD.sub(r"\1", answer).lstrip(_QUOTES).rstrip(_ORNAMENTS)
     return f"{answer}." if _TIME.search(answer) else answer
