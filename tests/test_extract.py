@@ -245,6 +245,8 @@ def test_what_counts_as_a_mark(text: str, answer: str) -> None:
         ("The answer is 5 if n is odd, and 6 if it is even.", "5 if n is odd, and 6 if it is even"),
         ("\\boxed{x=5} or \\boxed{x=-5}", "x=5, x=-5"),
         ("\\boxed{5}, \\boxed{5}", "5"),
+        ("$\\boxed{15\\frac{39}{40}},$ or $\\boxed{\\frac{639}{40}}$ inches", "\\frac{639}{40}"),
+        ("are $\\boxed{\\frac{3}{2}}$ and $\\boxed{-3}.$", "\\frac{3}{2}, -3"),
         ("\\boxed{10} and then \\boxed{42}", "42"),
         ("Answer: the number of ways is 12.", "12"),
         ("Answer: the statement is false.", "the statement is false"),

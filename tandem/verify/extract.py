@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections import deque
 
+from tandem.verify.plain import Unparsable, settle
 from tandem.verify.statements import stated_answer, without_reason
 
 _BOX = re.compile(r"\\(?:begin)?(?:boxed|fbox|framebox)(?![A-Za-z])[ \t]*(?:\s*(\{))?")
@@ -107,9 +108,18 @@ def _in_boxes(text: str, boxes: deque[re.Match[str]]) -> str | None:
         end = _end_of(text, box)
         if end is None or (start is not None and not _joins(text, end, start)):
             break
-        answers.insert(0, _boxed(text[box.end() : end], bare=not box[1]))
-        start = box.start()
-    return ", ".join(dict.fromkeys(answers))
+        answer, start = _boxed(text[box.end() : end], bare=not box[1]), box.start()
+        if not any(_restates(answer, other) for other in answers):
+            answers.insert(0, answer)
+    return ", ".join(answers)
+
+
+def _restates(answer: str, other: str) -> bool:
+    """Whether two boxes state one value, as in `\\boxed{\\frac12}$, or $\\boxed{0.5}$`."""
+    try:
+        return settle(other, answer) is True
+    except Unparsable:
+        return False
 
 
 def _boxed(contents: str, bare: bool) -> str:
