@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
+from vllm.model_executor.layers.fused_moe.unquantized_fused_moe_method import UnquantizedFusedMoEMethod
 from vllm.model_executor.layers.linear import LinearBase
 from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
+from vllm.platforms import current_platform
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from actors import handoff_scheduler
@@ -58,8 +60,13 @@ class WeightReceiver:
     def load_weights(self) -> None:
         """Loads what was mapped and checked."""
         assert self._segment is not None
+        modules = list(self.model_runner.get_model().modules())
+        for module in modules:
+            method = getattr(module, "quant_method", None)
+            if current_platform.is_cpu() and isinstance(method, UnquantizedFusedMoEMethod):
+                method.moe_kernel = None  # vLLM packs experts while it makes their kernel, and would not make another
         self.model_runner.reload_weights(weights_iterator=self._segment.tensors())
-        for module in self.model_runner.get_model().modules():
+        for module in modules:
             # A tied LM head keeps a packed copy of the embeddings on CPU, which the reload does not renew.
             if isinstance(module, VocabParallelEmbedding):
                 module.quant_method.process_weights_after_loading(module)
@@ -79,7 +86,7 @@ class WeightReceiver:
             # A CPU engine keeps the weights of linear layers and the LM head packed, where they cannot be read:
             # what they make of a fixed vector stands for them.
             if isinstance(module, LinearBase) and not module.weight.numel():
-                width = module.input_size_per_partition
+                width = getattr(module, "input_size_per_partition", module.input_size)  # replicated ones have no partition
             elif isinstance(module, VocabParallelEmbedding):
                 width = module.embedding_dim
             else:

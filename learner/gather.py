@@ -7,9 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 
 import deepspeed
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from learner.checkpoint_format import CheckpointFormat
 from tandem.weights import TensorSpec, lay_out
 
 Whole = Sequence[tuple[TensorSpec, Tensor]]
@@ -19,14 +21,22 @@ Whole = Sequence[tuple[TensorSpec, Tensor]]
 class GatheredWeights:
     """The whole weights of `model`, perhaps partitioned by ZeRO: at most `bucket_bytes` at a time, or the largest tensor.
 
-    They are gathered half a bucket at a time, so that one half can arrive while the other is sent. Names are those of the
-    Hugging Face checkpoint; of tied tensors only the first is listed. Both ways to go through them are collective.
+    They are gathered half a bucket at a time, so that one half can arrive while the other is sent. Tensors are those of the
+    Hugging Face checkpoint, which a model may hold otherwise; of tied tensors only the first is listed. Both ways to go through
+    them are collective. Raises `ValueError` for a model that cannot be brought into that form a tensor at a time.
     """
 
     def __init__(self, model: PreTrainedModel, bucket_bytes: int) -> None:
         self._bucket_bytes = bucket_bytes
         self._parameters = dict(model.named_parameters())
-        self.layout = lay_out((name, tuple(getattr(p, "ds_shape", p.shape)), p.dtype) for name, p in self._parameters.items())
+        self._held = lay_out((name, tuple(getattr(p, "ds_shape", p.shape)), p.dtype) for name, p in self._parameters.items())
+        whole = {
+            spec.name: torch.empty(spec.shape, dtype=getattr(torch, spec.dtype), device="meta") for spec in self._held.tensors
+        }
+        self._format = CheckpointFormat(model, whole)
+        saved = [saved for name, tensor in whole.items() for saved in self._format.saved(name, tensor)]
+        self.layout = lay_out((name, tuple(tensor.shape), tensor.dtype) for name, tensor in saved)
+        self._specs = {spec.name: spec for spec in self.layout.tensors}
 
     def __iter__(self) -> Iterator[tuple[TensorSpec, Tensor]]:
         """Every tensor, in the layout's order. Its memory lives as long as the tensor, even if its half is let go of."""
@@ -64,10 +74,15 @@ class GatheredWeights:
             settle()
 
     def _halves(self) -> Iterator[tuple[TensorSpec, ...]]:
-        return self.layout.buckets(self._bucket_bytes // 2)
+        return self._held.buckets(self._bucket_bytes // 2)
 
     def _gather(self, half: Sequence[TensorSpec], gathered: ExitStack) -> Whole:
         """The tensors of `half`, whole until `gathered` closes."""
         parameters = [self._parameters[spec.name] for spec in half]
         gathered.enter_context(deepspeed.zero.GatheredParameters(parameters))
-        return [(spec, parameter.detach()) for spec, parameter in zip(half, parameters, strict=True)]
+        saved = [
+            each
+            for spec, parameter in zip(half, parameters, strict=True)
+            for each in self._format.saved(spec.name, parameter.detach())
+        ]
+        return [(self._specs[name], tensor) for name, tensor in saved]

@@ -49,7 +49,8 @@ class Publisher:
         """Writes a Hugging Face directory: the weights, the configuration and the tokenizer of `tokenizer_path`."""
         state = {spec.name: tensor.to("cpu", copy=True) for spec, tensor in self._weights if self._rank == 0}
         if self._rank == 0:
-            self._model.save_pretrained(path, state_dict=state)
+            # The weights have the checkpoint's names already.
+            self._model.save_pretrained(path, state_dict=state, save_original_format=False)
             AutoTokenizer.from_pretrained(tokenizer_path).save_pretrained(path)
 
     def close(self) -> None:

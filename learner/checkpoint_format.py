@@ -1,0 +1,39 @@
+"""A model's weights as its Hugging Face checkpoint has them: transformers may hold them by other names, or in fewer tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.core_model_loading import revert_weight_conversion
+
+
+class CheckpointFormat:
+    """How each parameter of `model` is saved; `parameters` are all of them, whole, on any device.
+
+    Engines load the tensors of the checkpoint, of which some models hold several in one, the experts of a layer, say. Raises
+    `ValueError` for a model that holds a tensor of its checkpoint in several parameters.
+    """
+
+    def __init__(self, model: PreTrainedModel, parameters: Mapping[str, Tensor]) -> None:
+        self._model = model
+        self._renamed: dict[str, str] = {}
+        """the parameters that are saved as they are, and their names in the checkpoint"""
+        names: set[str] = set()
+        for name, parameter in parameters.items():
+            saved = revert_weight_conversion(model, {name: parameter})
+            names |= saved.keys()
+            if len(saved) == 1 and next(iter(saved.values())) is parameter:
+                self._renamed[name] = next(iter(saved))
+        if names != set(revert_weight_conversion(model, dict(parameters))):
+            raise ValueError(
+                f"model: {type(model).__name__} holds tensors of its checkpoint in several parameters, which cannot be "
+                "published one by one; choose another model"
+            )
+
+    def saved(self, name: str, parameter: Tensor) -> list[tuple[str, Tensor]]:
+        """Return the checkpoint's tensors that the whole parameter `name` holds, with their names, in a fixed order."""
+        if renamed := self._renamed.get(name):
+            return [(renamed, parameter)]
+        return sorted(revert_weight_conversion(self._model, {name: parameter}).items())
