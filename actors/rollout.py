@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from transformers import AutoTokenizer
-
 from actors.engine_spec import EngineSpec, visible_gpus
 from actors.noted_session import NotedSession
 from tandem.authors import draw_junior, noise_seed
 from tandem.byte_level import ByteLevel
 from tandem.cogen import Limits, Session, cogenerate
 from tandem.config import SamplingConfig
+from tandem.models.loading import load_tokenizer
 from tandem.processes import Whereabouts, whereabouts
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt, Rollout
 from tandem.schedule import Schedule
@@ -64,7 +63,7 @@ class RolloutActor:
         self._turns: list[Span] | None = None
         """the turns that were written, while they are profiled"""
         self._boundaries = self._senior.boundaries()
-        self._tokenizer = AutoTokenizer.from_pretrained(self._senior.model)
+        self._tokenizer = load_tokenizer(self._senior.model)
         self._translations = {key: self._translation(spec) for key, spec in self._specs.items() if spec.unit}
 
     async def start(self) -> int:
@@ -141,7 +140,7 @@ class RolloutActor:
         eos = self._tokenizer.eos_token_id
         return Translation(
             senior=self._vocabulary,
-            junior=ByteLevel(AutoTokenizer.from_pretrained(junior.model)),
+            junior=ByteLevel(load_tokenizer(junior.model)),
             unit=junior.unit,
             stops=junior.boundaries(),
             senior_eos=self._senior.eos_ids[0] if eos is None else eos,

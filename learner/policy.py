@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tandem.logprobs import refuse_logit_transforms, token_logprobs
+from tandem.models.loading import load_config, load_language_model
 
 
 class LogprobHead(nn.Module):
@@ -45,9 +46,9 @@ class Policy(nn.Module):
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        config = AutoConfig.from_pretrained(path)
+        config = load_config(path)
         refuse_logit_transforms(config, path, "; choose another model.path")
-        model = AutoModelForCausalLM.from_pretrained(path, config=config, dtype=dtype)
+        model = load_language_model(path, dtype, config)
         head = model.get_output_embeddings()
         if getattr(head, "bias", None) is not None:
             raise ValueError(f"{path}: a head with a bias is not supported; choose another model.path")

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ray.actor import ActorHandle
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 
 from learner.gather import GatheredWeights
 from learner.transport import Transport
 from learner.transport.shm import SharedMemory
+from tandem.models.loading import load_tokenizer
 from tandem.weights import SHM, PublishedWeights
 
 
@@ -51,7 +52,7 @@ class Publisher:
         if self._rank == 0:
             # The weights have the checkpoint's names already.
             self._model.save_pretrained(path, state_dict=state, save_original_format=False)
-            AutoTokenizer.from_pretrained(tokenizer_path).save_pretrained(path)
+            load_tokenizer(tokenizer_path).save_pretrained(path)
 
     def close(self) -> None:
         """Leaves nothing behind in shared memory."""

@@ -9,14 +9,17 @@ from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from tandem.byte_level import ByteLevel
 from tandem.config import Config, ConfigError
+from tandem.models import ModelFacts, inspect_model
 from tandem.schedule import COIN_SIDES, BoundaryRule, boundary_table, coin
 from tandem.schedules import all_schedules, boundary_rule, named_schedule
 from tandem.translation import Unit, stop_table, unit_of
 from tandem.zoo import base_model, junior_model, tokenizer_difference
+
+_NO_END = "declares no end-of-sequence token, so that no rollout could end; set the tokenizer's eos_token and save it again"
 
 
 @dataclass(frozen=True)
@@ -91,42 +94,45 @@ def noise_seed(seed: int, author: int) -> int:
 def load_authors(config: Config) -> Authors:
     """Finds, builds or converts the models, and checks that the senior can write one text with each of the juniors.
 
-    Raises `ConfigError` when a model cannot be had, when tokenizers differ that must not, or when a model's context is too
-    short.
+    Raises `ConfigError` when a model cannot be had or used (see `inspect_model`), when tokenizers differ that must not, or when
+    a model's context is too short.
     """
     senior = base_model(config.model, config.cache_path)
-    tokenizer = AutoTokenizer.from_pretrained(senior)
     budget = max(config.rollout.sampling.max_tokens, config.eval.sampling.max_tokens)
     context = config.data.max_prompt_tokens + budget + 1
     rule = boundary_rule(config)
 
-    def readable(key: str, path: Path) -> PretrainedConfig:
-        model = AutoConfig.from_pretrained(path)
-        if model.max_position_embeddings < context:
+    def inspected(name: str, key: str, path: Path) -> ModelFacts:
+        """The model at `path`, whose context must suffice: `name` is the key with its value, `key` what short contexts name."""
+        facts = inspect_model(path, name)
+        if facts.context is not None and facts.context < context:
             raise ConfigError(
-                f"{key}: its context is {model.max_position_embeddings} tokens, but data.max_prompt_tokens="
+                f"{key}: its context is {facts.context} tokens, but data.max_prompt_tokens="
                 f"{config.data.max_prompt_tokens} and max_tokens={budget} need {context}; lower one of them"
             )
-        return model
+        return facts
 
-    models = [readable("model", senior)]
+    base = inspected(f"model.path={config.model.path}" if config.model.source == "hf" else "model", "model", senior)
+    if not base.eos_ids:
+        raise ConfigError(f"model: {senior} {_NO_END}")
+    models = [base]
     weights = config.junior_weights or [1.0] * len(config.junior)
     dtypes = config.junior_dtypes or [config.model.dtype] * len(config.junior)
     juniors = []
     for index, (name, weight, dtype) in enumerate(zip(config.junior, weights, dtypes, strict=True)):
         path, own = junior_model(name, senior, f"junior[{index}]", config.cache_path, config.model.recipe_seed), None
         if path != senior:
-            key, its = f"junior[{index}]={name}", AutoTokenizer.from_pretrained(path)
-            model = readable(key, path)
-            difference = tokenizer_difference(tokenizer, its)
+            key = f"junior[{index}]={name}"
+            junior = inspected(key, key, path)
+            difference = tokenizer_difference(base.tokenizer, junior.tokenizer)
             if difference and not config.junior_translation:
                 raise ConfigError(f"{key}: {difference}; choose a junior that shares it, or set junior_translation=true")
             if difference:
-                own = _own_vocabulary(key, path, its, model, rule, context)
+                own = _own_vocabulary(key, junior, rule, context)
             else:
-                models.append(model)
+                models.append(junior)
         juniors.append(Junior(path, weight, dtype, own))
-    vocabulary = max(model.vocab_size for model in models)
+    tokenizer, vocabulary = base.tokenizer, max(model.vocabulary for model in models)
     boundaries = _boundaries(config, tokenizer, vocabulary)
     if any(junior.own for junior in juniors):
         _byte_level("model", tokenizer)
@@ -135,7 +141,7 @@ def load_authors(config: Config) -> Authors:
         juniors=tuple(juniors),
         tokenizer=tokenizer,
         vocabulary=vocabulary,
-        eos_ids=_eos_ids(senior, tokenizer),
+        eos_ids=base.eos_ids,
         boundaries=boundaries,
         context=context,
     )
@@ -147,13 +153,13 @@ def with_senior(authors: Authors, senior: Path, key: str) -> Authors:
     Raises `ConfigError`, naming `key`, when it has another tokenizer or cannot read as long texts.
     """
     remedy = "set model to the one that it was made of"
-    if difference := tokenizer_difference(authors.tokenizer, AutoTokenizer.from_pretrained(senior)):
+    model = inspect_model(senior, key)
+    if difference := tokenizer_difference(authors.tokenizer, model.tokenizer):
         raise ConfigError(f"{key}: {difference}; {remedy}")
-    model = AutoConfig.from_pretrained(senior)
-    if model.max_position_embeddings < authors.context:
-        raise ConfigError(f"{key}: it reads {model.max_position_embeddings} tokens, and {authors.context} are needed; {remedy}")
-    if model.vocab_size > authors.vocabulary:
-        raise ConfigError(f"{key}: it has {model.vocab_size} outputs, and the model {authors.vocabulary}; {remedy}")
+    if model.context is not None and model.context < authors.context:
+        raise ConfigError(f"{key}: it reads {model.context} tokens, and {authors.context} are needed; {remedy}")
+    if model.vocabulary > authors.vocabulary:
+        raise ConfigError(f"{key}: it has {model.vocabulary} outputs, and the model {authors.vocabulary}; {remedy}")
     return replace(authors, senior=senior)
 
 
@@ -164,23 +170,25 @@ def _boundaries(config: Config, tokenizer: PreTrainedTokenizerBase, vocabulary: 
         try:
             marked = boundary_table(tokenizer, boundary_rule(config, schedule), vocabulary)
         except ValueError as error:
-            raise ConfigError(f"{key}.name={schedule.name}: {error}") from error
+            raise ConfigError(
+                f"{key}.name={schedule.name}: {error}; choose token or chunk, which need no boundaries"
+            ) from error
         table |= named_schedule(schedule).boundary * marked
     return table
 
 
-def _own_vocabulary(
-    key: str, path: Path, tokenizer: PreTrainedTokenizerBase, model: PretrainedConfig, rule: BoundaryRule, context: int
-) -> OwnVocabulary:
-    """What the junior at `path` brings along. Raises `ConfigError` when its text cannot be translated."""
-    _byte_level(key, tokenizer)
+def _own_vocabulary(key: str, junior: ModelFacts, rule: BoundaryRule, context: int) -> OwnVocabulary:
+    """What a junior with another tokenizer brings along. Raises `ConfigError` when its text cannot be translated."""
+    _byte_level(key, junior.tokenizer)
+    if not junior.eos_ids:
+        raise ConfigError(f"{key}: it {_NO_END}")
     try:
-        stops = stop_table(tokenizer, rule, model.vocab_size)
+        stops = stop_table(junior.tokenizer, rule, junior.vocabulary)
     except ValueError as error:
-        raise ConfigError(f"{key}: {error}") from error
+        raise ConfigError(f"{key}: {error}; choose another junior, or schedule=token or chunk") from error
     # Where the senior needs one token the junior may need more: it gets room for twice as many, if it can read them.
-    room = min(2 * context, model.max_position_embeddings)
-    return OwnVocabulary(tokenizer, unit_of(rule), stops, _eos_ids(path, tokenizer), room)
+    room = 2 * context if junior.context is None else min(2 * context, junior.context)
+    return OwnVocabulary(junior.tokenizer, unit_of(rule), stops, junior.eos_ids, room)
 
 
 def _byte_level(key: str, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -189,15 +197,3 @@ def _byte_level(key: str, tokenizer: PreTrainedTokenizerBase) -> None:
         ByteLevel(tokenizer)
     except ValueError as error:
         raise ConfigError(f"{key}: {error}, which junior_translation=true needs") from error
-
-
-def _eos_ids(model: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The ids that end a text: the tokenizer's, and those the model's generation configuration adds."""
-    ids = {tokenizer.eos_token_id}
-    if (model / "generation_config.json").is_file():
-        declared = GenerationConfig.from_pretrained(model).eos_token_id
-        ids |= set(declared) if isinstance(declared, list) else {declared}
-    ids.discard(None)
-    if not ids:
-        raise ConfigError(f"model: {model} declares no end-of-sequence token, so that no rollout could end")
-    return tuple(sorted(ids))

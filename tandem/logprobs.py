@@ -10,7 +10,16 @@ from torch import Tensor
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-LOGIT_TRANSFORMS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+LOGIT_TRANSFORMS = (
+    "final_logit_softcapping",
+    "logits_soft_cap",
+    "output_logit_soft_cap",
+    "logit_scale",
+    "logits_scaling",
+    "lm_head_multiplier",
+    "logits_mup_width_multiplier",
+    "unpadded_vocab_size",
+)
 """Settings of models that change their logits behind the head: what is computed from hidden states and head would be wrong."""
 
 

@@ -10,11 +10,12 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from tandem.bucketing import buckets
 from tandem.logprobs import refuse_logit_transforms
 from tandem.measures.distributions import cross_entropies, divergences
+from tandem.models.loading import load_config, load_language_model
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,10 @@ class Reader:
     """
 
     def __init__(self, path: Path, dtype: str, device: str) -> None:
-        refuse_logit_transforms(AutoConfig.from_pretrained(path), path)
+        config = load_config(path)
+        refuse_logit_transforms(config, path)
         self.device = device
-        self._model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype)).eval().to(device)
+        self._model: PreTrainedModel = load_language_model(path, getattr(torch, dtype), config).eval().to(device)
 
     def hidden(self, ids: Tensor) -> Tensor:
         """The last hidden states [B, L, H] for `ids` [B, L], padded on the right."""

@@ -149,13 +149,15 @@ def test_a_model_that_reads_too_little(refused: Refused, model: Path) -> None:
 def test_a_junior_with_another_tokenizer(refused: Refused, model: Path, tmp_path: Path) -> None:
     other = small_tokenizer().__class__.from_pretrained(model)
     other.add_tokens(["Mia"])
-    junior = save_model(tmp_path / "junior", other)
+    junior = save_model(tmp_path / "junior", other, vocab_size=len(other))
     message = refused("model=hf", f"model.path={model}", f"junior=[self,{junior}]")
     assert message.startswith(f"junior[1]={junior}: the junior's tokenizer differs from the senior's in 1 tokens ('Mia'")
 
 
 def test_a_junior_whose_text_cannot_be_translated(refused: Refused, model: Path, tmp_path: Path) -> None:
-    words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"▁a": 0, "</s>": 1})), eos_token="</s>")
+    words = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel({"▁a": 0, "</s>": 1, "<unk>": 2}, unk_token="<unk>")), eos_token="</s>"
+    )
     junior = save_model(tmp_path / "junior", words)
     message = refused("model=hf", f"model.path={model}", f"junior=[{junior}]", "junior_translation=true")
     assert message.startswith(f"junior[0]={junior}: the vocabulary of") and "not byte-level BPE" in message

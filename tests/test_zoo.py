@@ -203,24 +203,6 @@ def test_a_directory_is_taken_as_it_is(quick: Path, cache: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("missing", "message"),
-    [
-        ("config.json", "there is no config.json"),
-        ("tokenizer.json", "there are no tokenizer files"),
-        ("model.safetensors", "there are no weights"),
-    ],
-)
-def test_an_incomplete_directory_is_refused(missing: str, message: str, quick: Path, tmp_path: Path) -> None:
-    for file in quick.iterdir():
-        if file.name != missing:
-            (tmp_path / file.name).symlink_to(file)
-    with pytest.raises(ConfigError, match=f"model.path={tmp_path}: {message}"):
-        base_model(ModelConfig(source="hf", path=str(tmp_path)), tmp_path)
-    with pytest.raises(ConfigError, match=rf"junior\[1\]={tmp_path}: {message}"):
-        junior_model(str(tmp_path), quick, "junior[1]", tmp_path)
-
-
-@pytest.mark.parametrize(
     ("model", "message"),
     [
         (ModelConfig(source="hf"), r"model\.path is empty"),

@@ -12,26 +12,26 @@ from tandem.config import ConfigError
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _NEEDED_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
-_TOKENIZERS = ["tokenizer.json", "tokenizer.model", "vocab.json"]
-_WEIGHTS = ["*.safetensors", "pytorch_model*.bin"]
 
 
 def model_directory(path: str, key: str = "model.path") -> Path:
-    """The local Hugging Face directory for `path`, a directory or a hub id (downloaded to the hub's own cache).
+    """The local directory of the model `path`, a directory or a hub id (downloaded to the hub's own cache).
 
-    `key` is the configuration key that holds it. Raises `ConfigError` when there is no such model or a part of it is missing.
+    `key` is the configuration key that holds it. What the directory holds is for `inspect_model` to see. Raises `ConfigError`
+    when there is no such model.
     """
     if not path:
         raise ConfigError(f"{key} is empty: name a Hugging Face directory or a hub id")
-    local = Path(path).expanduser().resolve()
-    directory = local if local.is_dir() else _download(path, key)
-    if not (directory / "config.json").is_file():
-        raise ConfigError(f"{key}={path}: there is no config.json; name a directory that save_pretrained wrote")
-    if not any((directory / name).is_file() for name in _TOKENIZERS):
-        raise ConfigError(f"{key}={path}: there are no tokenizer files; save the model's tokenizer there with save_pretrained")
-    if not any(match for pattern in _WEIGHTS for match in directory.glob(pattern)):
-        raise ConfigError(f"{key}={path}: there are no weights; save the model there with save_pretrained")
-    return directory
+    try:
+        local = Path(path).expanduser().resolve()
+        if local.is_dir():
+            return local
+        is_file = local.is_file()
+    except (OSError, RuntimeError) as error:  # a name that is too long, no permission; a home that does not exist
+        raise ConfigError(f"{key}={path:.80}: {error}; name a Hugging Face directory or a hub id (ORG/NAME)") from error
+    if is_file:
+        raise ConfigError(f"{key}={path}: this is a file; name the directory that holds the model's config.json and weights")
+    return _download(path, key)
 
 
 def _download(path: str, key: str) -> Path:

@@ -1,0 +1,87 @@
+"""What a model's configuration must say: a causal language model of text, in plain weights, that engines and learner know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import transformers
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, PretrainedConfig, PreTrainedModel
+
+from tandem.logprobs import refuse_logit_transforms
+from tandem.models.loading import load_config
+from tandem.models.served import served_architectures
+from tandem.models.unusable import UnusableModel, refusing
+
+_CONTEXT_KEYS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+    "max_sequence_length",
+    "max_seq_length",
+    "seq_len",
+)
+"""The names that vLLM looks for."""
+
+
+def read_configuration(directory: Path) -> PretrainedConfig:
+    """Read config.json of `directory`. Raises `UnusableModel` when it is damaged or of a model that transformers lacks."""
+    remedy = f"transformers {transformers.__version__} must know the model_type, and code of the model's own is never run"
+    with refusing("config.json cannot be used", remedy):
+        config = load_config(directory)
+    if getattr(config, "quantization_config", None) or (directory / "hf_quant_config.json").is_file():
+        settings = getattr(config, "quantization_config", None) or {}
+        method = settings.get("quant_method", "a quantized format") if isinstance(settings, dict) else settings.quant_method
+        raise UnusableModel(
+            f"its weights are quantized (quantization_config: {method}), and the learner's weights could not be loaded into "
+            "such engines; choose the model in float32, float16 or bfloat16"
+        )
+    if config.get_text_config() is not config:
+        raise UnusableModel(
+            f"model_type={config.model_type} wraps a text model (text_config) with encoders of images or sound; choose a "
+            "text-only model, or save its language model alone with save_pretrained"
+        )
+    if config.is_encoder_decoder:
+        raise UnusableModel(f"model_type={config.model_type} is an encoder-decoder; choose a decoder-only language model")
+    return config
+
+
+def causal_lm_class(config: PretrainedConfig) -> type[PreTrainedModel]:
+    """Return the class that the learner loads, the same as the engines load. Raises `UnusableModel` when there is none."""
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise UnusableModel(
+            f"model_type={config.model_type} is no causal language model in transformers {transformers.__version__}; choose a "
+            "model whose architecture ends in ForCausalLM"
+        )
+    model_class: type[PreTrainedModel] = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    declared = config.architectures or []
+    if not declared or declared[0] != model_class.__name__:
+        raise UnusableModel(
+            f"architectures={declared} in config.json, but a language model of model_type={config.model_type} is "
+            f"{model_class.__name__}; an encoder, a classifier or a bare model has no head that writes: choose a causal "
+            "language model, or save this one from AutoModelForCausalLM"
+        )
+    served = served_architectures()
+    if served is not None and model_class.__name__ not in served and not model_class.is_backend_compatible():
+        raise UnusableModel(f"the installed vLLM has no {model_class.__name__}; choose a model that vLLM serves")
+    return model_class
+
+
+def check_logits(config: PretrainedConfig) -> None:
+    """Raise `UnusableModel` for a model that changes its logits after the head."""
+    try:
+        refuse_logit_transforms(config, config.model_type)
+    except ValueError as error:
+        raise UnusableModel(f"{error}; choose a model whose logits are its head's output") from error
+
+
+def context_length(config: PretrainedConfig) -> int | None:
+    """Return the most tokens that the model reads; None when its positions have no limit (ALiBi).
+
+    Raises `UnusableModel` for a limit that is no positive integer.
+    """
+    limits = {key: value for key in _CONTEXT_KEYS if (value := getattr(config, key, None)) is not None}
+    for key, value in limits.items():
+        if not isinstance(value, int) or value < 1:
+            raise UnusableModel(f"{key}={value!r} in config.json; it must be a positive integer")
+    return min(limits.values(), default=None)

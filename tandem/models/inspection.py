@@ -1,0 +1,85 @@
+"""Inspection of a model's directory before anything starts: every fault is a refusal with key, value and remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+from tandem.config import SELF, Config, ConfigError
+from tandem.models.configuration import causal_lm_class, check_logits, context_length, read_configuration
+from tandem.models.structure import fitted_model
+from tandem.models.unusable import UnusableModel
+from tandem.models.vocabulary import check_rows, end_tokens, read_tokenizer
+from tandem.models.weight_files import check_no_pointers, read_headers, weight_files
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the files of a usable model say."""
+
+    directory: Path
+    config: PretrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+    context: int | None
+    """the most tokens that it reads; None: no limit"""
+    vocabulary: int
+    """the width of its logits"""
+    eos_ids: tuple[int, ...]
+    """the ids that end a text; perhaps none"""
+    parameters: int
+
+
+def inspect_model(directory: Path, key: str) -> ModelFacts:
+    """Inspect the Hugging Face directory of a senior or junior: configuration, architecture, weight files, head, tokenizer.
+
+    Only headers of the weights are read, no code of the model is run, and nothing is asked. `key` is the configuration key that
+    names the model, with its value (`model.path=...`, `junior[0]=...`). Raises `ConfigError` when the model cannot be used.
+    """
+    try:
+        return _inspect(directory)
+    except UnusableModel as error:
+        raise ConfigError(f"{key}: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{key}: {error.filename or directory} cannot be read: {error.strerror or error}") from error
+
+
+def inspect_local_models(config: Config) -> None:
+    """Inspect those models of `config` that are directories of this machine: nothing is downloaded, built or converted.
+
+    Raises `ConfigError` as `inspect_model` does.
+    """
+    named = {f"junior[{index}]": name for index, name in enumerate(config.junior) if name != SELF}
+    if config.model.source == "hf":
+        named["model.path"] = config.model.path
+    for key, name in named.items():
+        if name and (directory := Path(name).expanduser()).is_dir():
+            inspect_model(directory.resolve(), f"{key}={name}")
+
+
+def _inspect(directory: Path) -> ModelFacts:
+    check_no_pointers(directory)
+    if (directory / "adapter_config.json").is_file():
+        raise UnusableModel(
+            "it holds an adapter (adapter_config.json); merge it into its base model (merge_and_unload) and save that"
+        )
+    if not (directory / "config.json").is_file():
+        raise UnusableModel("there is no config.json; name a directory that save_pretrained wrote")
+    config = read_configuration(directory)
+    model_class = causal_lm_class(config)
+    check_logits(config)
+    context = context_length(config)
+    tokenizer = read_tokenizer(directory)
+    model = fitted_model(model_class, config, read_headers(weight_files(directory)))
+    rows, outputs = model.get_input_embeddings().weight.shape[0], model.get_output_embeddings().weight.shape[0]
+    check_rows(tokenizer, min(rows, outputs))
+    return ModelFacts(
+        directory=directory,
+        config=config,
+        tokenizer=tokenizer,
+        context=context,
+        vocabulary=outputs,
+        eos_ids=end_tokens(directory, tokenizer, outputs),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+    )

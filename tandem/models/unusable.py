@@ -1,0 +1,26 @@
+"""The reason why a model cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class UnusableModel(Exception):
+    """A model cannot be used; the message says why and what helps, without the key that named the model."""
+
+
+@contextmanager
+def refusing(what: str, remedy: str) -> Iterator[None]:
+    """Turn what a library raises on a damaged or unknown file into `UnusableModel`: `what`, the error's first line, `remedy`.
+
+    For calls into transformers, tokenizers and pickle only. They parse files of a user, check few of the values, and raise
+    whatever their code meets: `KeyError`, `ZeroDivisionError`, plain `Exception` from Rust.
+    """
+    try:
+        yield
+    except UnusableModel:
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+        raise UnusableModel(f"{what}: {type(error).__name__}: {lines[0]:.300}; {remedy}") from error
