@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -137,6 +139,14 @@ def test_a_model_folder_without_a_tokenizer(refused: Refused, tmp_path: Path) ->
     folder = save_model(tmp_path / "model", None)
     message = refused("model=hf", f"model.path={folder}")
     assert message.startswith(f"model.path={folder}: there are no tokenizer files")
+
+
+def test_truncated_model(refused: Refused, model: Path, tmp_path: Path) -> None:
+    damaged = shutil.copytree(model, tmp_path / "damaged")
+    os.truncate(damaged / "model.safetensors", 5000)
+    for arguments in ([f"model.path={damaged}"], [f"model.path={model}", f"junior=[self,{damaged}]"]):
+        named = arguments[-1].replace("junior=[self,", "junior[1]=").removesuffix("]")
+        assert refused("model=hf", *arguments).startswith(f"{named}: model.safetensors is damaged or incomplete, 5,000 bytes: ")
 
 
 def test_a_model_that_reads_too_little(refused: Refused, model: Path) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import transformers
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, PretrainedConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, PretrainedConfig, PreTrainedModel
 
 from tandem.logprobs import refuse_logit_transforms
 from tandem.models.loading import load_config
@@ -26,8 +27,15 @@ _CONTEXT_KEYS = (
 
 def read_configuration(directory: Path) -> PretrainedConfig:
     """Read config.json of `directory`. Raises `UnusableModel` when it is damaged or of a model that transformers lacks."""
-    remedy = f"transformers {transformers.__version__} must know the model_type, and code of the model's own is never run"
-    with refusing("config.json cannot be used", remedy):
+    with refusing("config.json cannot be used", "correct it, or copy the model again"):
+        model_type = json.loads((directory / "config.json").read_text(encoding="utf-8"))["model_type"]
+        known = model_type in CONFIG_MAPPING
+    if not known:
+        raise UnusableModel(
+            f"transformers {transformers.__version__} has no model_type={model_type}, and code that the model brings along "
+            "(auto_map) is never run; choose a model of a type that it has"
+        )
+    with refusing("config.json cannot be used", "correct it, or copy the model again"):
         config = load_config(directory)
     if getattr(config, "quantization_config", None) or (directory / "hf_quant_config.json").is_file():
         settings = getattr(config, "quantization_config", None) or {}

@@ -12,7 +12,7 @@ class UnusableModel(Exception):
 
 @contextmanager
 def refusing(what: str, remedy: str) -> Iterator[None]:
-    """Turn what a library raises on a damaged or unknown file into `UnusableModel`: `what`, the error's first line, `remedy`.
+    """Turn what a library raises on a damaged or unknown file into `UnusableModel`: `what`, the error, `remedy`.
 
     For calls into transformers, tokenizers and pickle only. They parse files of a user, check few of the values, and raise
     whatever their code meets: `KeyError`, `ZeroDivisionError`, plain `Exception` from Rust.
@@ -22,5 +22,5 @@ def refusing(what: str, remedy: str) -> Iterator[None]:
     except UnusableModel:
         raise
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
-        raise UnusableModel(f"{what}: {type(error).__name__}: {lines[0]:.300}; {remedy}") from error
+        reason = " ".join(str(error).split())
+        raise UnusableModel(f"{what}: {type(error).__name__}: {reason:.300}; {remedy}") from error
