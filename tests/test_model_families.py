@@ -75,7 +75,8 @@ def test_three_steps_without_a_gap(family: Path, temporary: Path, tmp_path: Path
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [row["weights/version"] for row in rows] == [0, 1, 2, 3]
-    assert all(row["logprob/gap_mean"] < 1e-3 and row["grad/norm"] > 0 for row in rows[1:])
+    assert all(row["logprob/gap_mean"] < 1e-3 for row in rows[1:])
+    assert rows[1]["grad/norm"] + rows[2]["grad/norm"] > 0, "the last step's weights are not the base's"
 
 
 # What keeps the inspection's knowledge of the libraries true

@@ -10,7 +10,6 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-from tandem.models.loading import attention_of
 from tandem.models.unusable import UnusableModel, refusing
 
 
@@ -33,7 +32,6 @@ def fitted_model(
             device_map={"": "meta"},
             ignore_mismatched_sizes=True,
             output_loading_info=True,
-            attn_implementation=attention_of(model_class),
         )
     if missing := sorted(report["missing_keys"]):
         tied = "; set tie_word_embeddings=true in config.json if the head is the embedding" if "head" in missing[0] else ""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Qwen3Config
+from transformers import AutoModelForCausalLM, PretrainedConfig, Qwen3Config
 
 from tandem.config import SELF, Config, ConfigError, ModelConfig
+from tandem.models.loading import load_config
 from tandem.zoo.recipes import RECIPES
 
 ZOO_VOCABULARY = 160
@@ -66,7 +67,7 @@ def _shape(model: ModelConfig) -> PretrainedConfig:
 
 def _read(path: str, key: str, else_: str) -> PretrainedConfig:
     try:
-        return AutoConfig.from_pretrained(path)
+        return load_config(path)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"{key}={path}: a plan needs the model's config.json{else_}: {reason}") from error
