@@ -50,6 +50,32 @@ def test_a_file_that_cannot_be_used_is_refused(lines: Path, tmp_path: Path) -> N
         load_problems(jsonl(lines, pass_rates=str(lines)), 1)
 
 
+@pytest.mark.parametrize(
+    ("line", "number"),
+    [
+        (b"\xff\n", 1),
+        (b'{"id": "a", "solved": 3, "rollouts": 2}\n', 1),
+        (b'{"id": "a", "solved": -1, "rollouts": 2}\n', 1),
+        (b'{"id": "a", "solved": NaN, "rollouts": 2}\n', 1),
+        (b'{"id": ["a"], "solved": 1, "rollouts": 2}\n', 1),
+        (b'{"id": "a", "solved": 0, "rollouts": 0}\n', 1),
+        (b"[" * 100_000 + b"\n", 1),
+        (b'{"id": "a", "solved": 1, "rollouts": 2}\nA note of mine', 2),
+    ],
+)
+def test_line_that_is_no_pass_rate_is_named_and_kept(tmp_path: Path, line: bytes, number: int) -> None:
+    (path := tmp_path / "rates.jsonl").write_bytes(line)
+    with pytest.raises(ConfigError, match=f"data.pass_rates={path}: line {number} is no pass rate"):
+        PassRateFile(path)
+    assert path.read_bytes() == line
+
+
+def test_file_that_cannot_be_written_is_refused_before_anything_is_tried(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"data\.pass_rates=.*: it cannot be written \(.*; name another file"):
+        PassRateFile(tmp_path / "file" / "rates.jsonl")
+
+
 def test_rates_that_leave_no_problem_are_refused(lines: Path, tmp_path: Path) -> None:
     everything = load_problems(jsonl(lines), 1).catalogue
     assert everything is not None

@@ -7,39 +7,55 @@ from pathlib import Path
 
 from tandem.config import ConfigError
 
+BEGINNING = b'{"id": "'
+"""How every line begins, one that was cut short too."""
+
 
 def read_pass_rates(path: Path, key: str = "data.pass_rates") -> dict[str, float]:
     """The share of solved rollouts by problem id. A last line that was cut short is left out.
 
     Raises `ConfigError` when there is no such file or it holds other lines.
     """
-    if not path.is_file():
-        raise ConfigError(f"{key}={path}: there is no such file; write it with launch/difficulty.py")
-    *lines, _ = path.read_text(encoding="utf-8").split("\n")
+    try:
+        if not path.is_file():
+            raise ConfigError(f"{key}={path}: there is no such file; write it with launch/difficulty.py")
+        *lines, last = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise ConfigError(f"{key}={path}: it cannot be read ({error.strerror}); write it with launch/difficulty.py") from error
     rates = {}
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)
-            rates[row["id"]] = row["solved"] / row["rollouts"]
-        except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+            row = json.loads(line.decode())
+            id_, solved, rollouts = row["id"], row["solved"], row["rollouts"]
+            if not (isinstance(id_, str) and type(solved) is type(rollouts) is int and 0 <= solved <= rollouts):
+                raise ValueError("no count of rollouts")
+            rates[id_] = solved / rollouts
+        except (ValueError, KeyError, TypeError, ZeroDivisionError, RecursionError) as error:
             raise ConfigError(f"{key}={path}: line {number} is no pass rate; correct or remove it") from error
+    if last[: len(BEGINNING)] != BEGINNING[: len(last)]:
+        raise ConfigError(f"{key}={path}: line {len(lines) + 1} is no pass rate; correct or remove it")
     return rates
 
 
 class PassRateFile:
-    """The file at `path`, to go on with; `known` are the problems it holds. Raises `ConfigError` as `read_pass_rates` does."""
+    """The file at `path`, to go on with; `known` are the problems it holds.
+
+    Raises `ConfigError` as `read_pass_rates` does, and when the file cannot be written.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.known: set[str] = set()
-        if path.exists():
-            self.known = set(read_pass_rates(path))
-            whole = path.read_bytes()
-            path.write_bytes(whole[: whole.rfind(b"\n") + 1])
+        self.known: set[str] = set(read_pass_rates(path)) if path.is_file() else set()
         self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab+") as file:
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+        except OSError as error:
+            raise ConfigError(f"data.pass_rates={path}: it cannot be written ({error.strerror}); name another file") from error
 
     def add(self, solved: dict[str, int], rollouts: int) -> None:
         """Appends how many of each problem's `rollouts` were correct, by its id."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
             for id_, count in solved.items():
                 file.write(json.dumps({"id": id_, "solved": count, "rollouts": rollouts}) + "\n")
