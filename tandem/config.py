@@ -91,9 +91,9 @@ class DataConfig:
     evaluation_only: bool = False
     """whether all problems are held out, and training on them is refused"""
     question_field: str = "question"
-    """the field of a row that holds the question"""
+    """the field of a row that holds the question, a text or a list of messages; a dotted name reaches into objects and lists"""
     answer_field: str = "answer"
-    """the field of a row that holds the answer, or a solution that marks it"""
+    """the field of a row, named likewise, that holds the answer or a solution that marks it"""
     answer_pattern: str = ""
     """a regular expression whose first group is the answer in that field; empty: what the field marks as its final answer, as
     a response would, or else the whole field"""
@@ -117,9 +117,9 @@ class DataConfig:
     """what judges a response: a function `package.module:function` of (gold, response), run in the judge's workers; empty:
     mathematical equivalence of the final answer"""
     template: str = "{question}"
-    """the user message; `{question}` is replaced"""
+    """the user message, the last one where a question is a list of messages; `{question}` is replaced"""
     system: str = ""
-    """the system message; empty: the chat template's own, if it has one"""
+    """the system message; empty: that of the messages, or the chat template's own, if there is one"""
     chat: bool = True
     """whether the tokenizer's chat template wraps the messages"""
     max_prompt_tokens: int = 64

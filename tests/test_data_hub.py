@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,24 @@ def test_benchmarks_are_for_evaluation_only(name: str, folder: Path) -> None:
     assert (len(problems.held_out(100)), data.template) == (5, BOXED)
     with pytest.raises(ConfigError, match="evaluation only"):
         problems.train.batch(0, 1)
+
+
+def test_recipe_for_verl_takes_its_prompts_as_they_are(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": [{"role": "user", "content": row["question"]}], "reward_model": {"ground_truth": str(row["answer"])}}
+        for row in SUMS
+    ]
+    path = write_parquet(tmp_path / "train.parquet", rows)
+    data = recipe("data=verl", f"data.path={path}")
+    texts = DataConfig(source="jsonl", path=str(write_jsonl(tmp_path / "sums.jsonl", SUMS)))
+    assert load_problems(data, 1).held_out(40) == load_problems(texts, 1).held_out(40)
+    assert data.template == "{question}"
+
+
+@pytest.mark.parametrize("key", ["data.path", "data.held_out_path", "data.pass_rates", "model.path"])
+def test_path_that_begins_with_a_tilde_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ConfigStore.instance().store(name="schema", node=Config)
+    with initialize_config_dir(str(CONF), version_base=None):
+        config = load(compose("config", overrides=["model=hf", "data=jsonl", f"{key}='~/x y.jsonl'"]))
+    assert attrgetter(key)(config) == f"{tmp_path}/x y.jsonl"

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 FLOATS: dict[str, type[np.floating[Any]]] = {"float16": np.float16, "float32": np.float32, "float64": np.float64}
 """The types of columns whose numbers `datasets` returns as Python floats, with the digits of a float64."""
 
+BATCH = 1000
+"""How many rows are read at once."""
+
+Stored = Mapping[str, object] | ValueError
+"""The columns of a row, or why they cannot be read."""
+
 
 class ArrowRows:
     """The rows of `dataset`, which the setting `key` names; the place of a row is its index.
@@ -36,18 +42,33 @@ class ArrowRows:
         self._dataset = dataset.select_columns(list(columns))
         self._features = self._dataset.features
 
-    def scan(self) -> Iterator[tuple[int, int, Mapping[str, object]]]:
+    def scan(self) -> Iterator[tuple[int, int, Stored]]:
         """See `Rows`."""
-        for index, record in enumerate(self._dataset):
-            yield index + 1, index, record
+        for start in range(0, len(self._dataset), BATCH):
+            for index, stored in enumerate(self._batch(start), start):
+                yield index + 1, index, stored
 
-    def at(self, place: int) -> Mapping[str, object]:
+    def at(self, place: int) -> Stored:
         """See `Rows`."""
-        return self._dataset[place]
+        try:
+            return self._dataset[place]
+        except ValueError as error:  # such as text that is not UTF-8, which Parquet does not check
+            return error
 
-    def record(self, stored: Mapping[str, object]) -> Mapping[str, object]:
+    def record(self, stored: Stored) -> Mapping[str, object]:
         """See `Rows`. Numbers become `Numeral`, and labels their names."""
+        if isinstance(stored, ValueError):
+            raise ValueError(f"cannot be read ({stored})"[:SHOWN_CHARS])
         return {name: _spelled(value, self._features[name]) for name, value in stored.items()}
+
+    def _batch(self, start: int) -> Iterator[Stored]:
+        places = range(start, min(start + BATCH, len(self._dataset)))
+        try:
+            columns = self._dataset[places.start : places.stop]
+        except ValueError:
+            yield from map(self.at, places)
+        else:
+            yield from (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
 
 
 def parquet(path: str, key: str, data: DataConfig) -> ArrowRows:

@@ -134,8 +134,11 @@ def _beginning(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]
 
     Raises `ConfigError` when the two cannot be told apart.
     """
-    marked, bare = tokenizer.encode(text), tokenizer.encode(text, add_special_tokens=False)
-    for start in range(len(marked) - len(bare) + 1):
+    # How many stand before a text is seen from one that holds no special tokens itself.
+    marked, bare = (tokenizer.encode(_PROBES[0], add_special_tokens=added) for added in (True, False))
+    starts = [start for start in range(len(marked)) if marked[start : start + len(bare)] == bare]
+    marked, bare = (tokenizer.encode(text, add_special_tokens=added) for added in (True, False))
+    for start in starts:
         if marked[start : start + len(bare)] == bare:
             return tuple(marked[: start + len(bare)])
     raise ConfigError(
