@@ -13,7 +13,7 @@ from hydra.core.config_store import ConfigStore
 from problem_files import SUMS, arrow_cache, write_jsonl, write_parquet
 
 from launch.command_line import CONF
-from tandem.config import ConfigError, DataConfig
+from tandem.config import Config, ConfigError, DataConfig
 from tandem.config_load import load, schema
 from tandem.data import load_problems
 
@@ -39,10 +39,14 @@ def hub(path: Path | str, **fields: object) -> DataConfig:
     return DataConfig(source="hub", path=str(path), question_field="problem", **fields)  # type: ignore[arg-type]
 
 
-def recipe(*overrides: str) -> DataConfig:
+def composed(*overrides: str) -> Config:
     ConfigStore.instance().store(name="schema", node=schema())
     with initialize_config_dir(str(CONF), version_base=None):
-        return load(compose("config", overrides=["model=hf", "model.path=x", *overrides])).data
+        return load(compose("config", overrides=["model=hf", "model.path=x", *overrides]))
+
+
+def recipe(*overrides: str) -> DataConfig:
+    return composed(*overrides).data
 
 
 def test_a_split_holds_the_problems_that_its_rows_hold_as_json_lines(folder: Path, tmp_path: Path) -> None:
@@ -110,7 +114,5 @@ def test_recipe_for_verl_takes_its_prompts_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["data.path", "data.held_out_path", "data.pass_rates", "model.path"])
 def test_path_that_begins_with_a_tilde_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    ConfigStore.instance().store(name="schema", node=Config)
-    with initialize_config_dir(str(CONF), version_base=None):
-        config = load(compose("config", overrides=["model=hf", "data=jsonl", f"{key}='~/x y.jsonl'"]))
+    config = composed("data=jsonl", f"{key}='~/x y.jsonl'")
     assert attrgetter(key)(config) == f"{tmp_path}/x y.jsonl"
