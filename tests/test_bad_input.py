@@ -114,6 +114,25 @@ def test_a_data_file_with_a_malformed_line(refused: Refused, model: Path, tmp_pa
     assert message.splitlines()[1].startswith("  line 42: not JSON")
 
 
+@pytest.mark.parametrize(
+    ("content", "overrides", "reason"),
+    [
+        (b'{"question": "\\ud800", "answer": 1}', ["data.on_bad_line=skip"], "line 1: field 'question' holds half a surrogate"),
+        (b"\x1f\x8b\x08", [], "it is compressed with gzip; unpack it with gunzip"),
+        (b'[{"question": "a", "answer": 1}]', [], "it is one JSON array, not an object a line"),
+        (b'{"question": "a", "answer": 1}', ["data.max_prompt_tokens=2"], "all 1 prompts"),
+    ],
+)
+def test_data_file_that_cannot_be_used(
+    refused: Refused, model: Path, tmp_path: Path, content: bytes, overrides: list[str], reason: str
+) -> None:
+    (file := tmp_path / "problems.jsonl").write_bytes(content)
+    message = refused(
+        "model=hf", f"model.path={model}", "data=jsonl", f"data.path={file}", "data.held_out_fraction=0", *overrides
+    )
+    assert message.startswith("data.") and str(file) in message and reason in message
+
+
 def test_a_benchmark_is_not_trained_on(refused: Refused, model: Path, tmp_path: Path) -> None:
     lines = [json.dumps({"question": f"What is {i} + 1?", "answer": i + 1}) for i in range(40)]
     (file := tmp_path / "problems.jsonl").write_text("\n".join(lines))
