@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import cache, partial
@@ -126,6 +127,14 @@ def _read(text: str) -> str | None:
 @cache
 def _parser() -> OverridesParser:
     return OverridesParser.create()
+
+
+def going_on(*overrides: str) -> str:
+    """Return the command that goes on with this process's run: its own, with `overrides` in place of `name` and `resume`."""
+    if Path(sys.argv[0]).name != "train.py":
+        return "the same command"
+    kept = [argument for argument in sys.argv[1:] if not argument.startswith(("name=", "resume="))]
+    return f"`{shlex.join(['python', sys.argv[0], *kept, *overrides])}`"
 
 
 def explain_unreadable(override: str) -> str:

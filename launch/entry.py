@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -21,6 +22,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from launch.command_line import CONF, explain_unknown, explain_unreadable, literal_override, literal_overrides
+from launch.records.disk import UnwritableError, disk_full
 from tandem.config import Config, ConfigError
 from tandem.config_load import load, schema
 
@@ -28,6 +30,10 @@ BAD_INPUT = 2
 """The exit code for a configuration or data that cannot be used."""
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
+TERMINATED = 143
+"""The exit code after SIGTERM."""
+UNWRITABLE = 3
+"""The exit code of a run whose results the disk refuses."""
 UNUSABLE = (ConfigError, HydraException, OmegaConfBaseException)
 """What is raised for a configuration or data that cannot be used."""
 _UNKNOWN_KEY = re.compile(r"Could not override '([^']*)'")
@@ -86,8 +92,11 @@ def run(
                 raise ConfigError("--multirun: only launch/train.py sweeps; leave it out, and give every key one value")
             sweep(literal_overrides(swept, sweep=True))
             return
-        sys.argv[1:] = map(literal_override, sys.argv[1:])  # which Hydra reads by itself
-        hydra.main(version_base=None, config_path=str(CONF), config_name="config")(keep)()
+        given, sys.argv = sys.argv, [sys.argv[0], *map(literal_override, sys.argv[1:])]  # which Hydra reads by itself
+        try:
+            hydra.main(version_base=None, config_path=str(CONF), config_name="config")(keep)()
+        finally:
+            sys.argv = given
         # Outside of Hydra, which would put a line of its own before every error.
         for composed, overrides in compositions:
             config = load(amend(composed, overrides))
@@ -95,19 +104,37 @@ def run(
             main(config)
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as Ray, Slurm and Kubernetes stop a job. Its text, if any, says where the run ended and how to go on."""
+
+
+def terminate(number: int, frame: FrameType | None) -> None:
+    """Raise `Terminated`, as the handler of SIGTERM."""
+    raise Terminated
+
+
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Exits with 2 and a message when the block finds that the configuration or the data cannot be used; with 130 after Ctrl-C
-    or SIGTERM."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ray, Slurm and Kubernetes stop a job
+    """Exits with a message instead of a traceback: with 2 when the block finds that the configuration or the data cannot be
+    used, with 3 when the disk refuses what the run leaves, with 130 after Ctrl-C and with 143 after SIGTERM."""
+    signal.signal(signal.SIGTERM, terminate)
+    program = Path(sys.argv[0]).name
     try:
         yield
     except UNUSABLE as error:
-        print(f"{Path(sys.argv[0]).name}: {explain(error)}", file=sys.stderr)
+        print(f"{program}: {explain(error)}", file=sys.stderr)
         sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except UnwritableError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        sys.exit(UNWRITABLE)
+    except OSError as error:
+        if not disk_full(error):
+            raise
+        print(f"{program}: {error}: the disk is full; make room, and start again", file=sys.stderr)
+        sys.exit(UNWRITABLE)
+    except KeyboardInterrupt as stop:
+        print(f"interrupted{f' {stop}' if str(stop) else ''}", file=sys.stderr)
+        sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
 
 
 def _swept() -> list[str] | None:

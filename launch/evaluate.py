@@ -12,6 +12,7 @@ from launch.evaluating.examination import Examination
 from launch.evaluating.folder import EvaluationFolder
 from launch.evaluating.measured_run import senior_of, settings_of_run
 from launch.evaluating.reading import READ, read_scores
+from launch.records.disk import wait_for_room
 from launch.records.owner import owned
 from launch.resources.local_cluster import ray_cluster
 from launch.resources.plan import machine_plan
@@ -68,8 +69,12 @@ def evaluate(config: Config) -> None:
     device = "cuda" if gpus else "cpu"
     read, notes = read_scores(config, authors, seniors, juniors, device)
     scores |= read
-    folder.write(authors, prompts, scores, notes, device)
     console.say(folder.table(scores))
+
+    def write() -> None:
+        folder.write(authors, prompts, scores, notes, device)
+
+    wait_for_room(write, folder.path, "the results", config.log.export_wait_s, console.say)
     for line in [*notes, f"written to {folder.path}"]:
         console.say(line)
 

@@ -20,7 +20,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from launch.entry import BAD_INPUT
+from launch.entry import BAD_INPUT, UNWRITABLE
 from launch.evaluating.other_author import score
 from launch.evaluating.tables import evaluation_tables
 from launch.records.run_record import RunRecord, is_run, read_run
@@ -104,6 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ConfigError as error:
         print(f"report.py: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+    except OSError as error:  # the page could not be written, or a run folder not be read
+        print(f"report.py: {error}", file=sys.stderr)
+        sys.exit(UNWRITABLE)
     print(f"{out} ({out.stat().st_size / 2**20:.1f} MiB)")
 
 

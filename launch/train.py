@@ -7,6 +7,7 @@ from launch.entry import run
 from launch.resources.local_cluster import given_cluster, ray_cluster
 from launch.resources.plan import show_plan
 from launch.running.evaluation import due, evaluate
+from launch.running.export import export_senior
 from launch.running.inputs import read_inputs
 from launch.running.learner_only import learn_only
 from launch.running.parts import Parts, WritingParts, started
@@ -42,24 +43,26 @@ def train_whole(config: Config) -> None:
         inputs = read_inputs(config)
         with inputs.folder as folder, ray_cluster(logs=folder.path / "logs"), started(inputs) as parts:
             learn(parts)
-            if config.log.export:
-                parts.learner.export(folder.senior)
+            senior = export_senior(parts.learner, config, folder, parts.console.say) if config.log.export else None
     accuracies = [row["solo/accuracy"] for row in folder.rows if "solo/accuracy" in row]
     change = " before, ".join(f"{accuracy:.3f}" for accuracy in (accuracies[0], accuracies[-1]))
     say = parts.console.say
     say(f"solo accuracy on {len(parts.held_out)} held-out problems: {change} after")
     say(f"metrics {folder.path / 'metrics.jsonl'}, samples {folder.path / 'samples.jsonl'}")
-    say(f"report: python launch/report.py {folder.path}" + (f"; senior: {folder.senior}" if config.log.export else ""))
+    say(f"report: python launch/report.py {folder.path}" + (f"; senior: {senior}" if senior else ""))
 
 
 def learn(parts: Parts) -> None:
     """All steps of a run, or those that are left of one that goes on."""
     if parts.done == 0:
         parts.log({"step": 0, "weights/version": 0} | evaluate(parts, 0))
-    with parts.writing:
+    elif due(parts, parts.done) and "solo/accuracy" not in parts.folder.rows[-1]:  # what SIGTERM has cut short
+        parts.log(parts.folder.rows[-1] | evaluate(parts, parts.done))
+    with parts.writing, parts.stoppable():
         for step in range(parts.done + 1, parts.config.steps + 1):
-            with step_clock(parts.config, step, parts.folder.trace, parts.profiled) as clock:
+            with step_clock(parts.config, step, parts.folder.trace, parts.profiled, parts.console.say) as clock:
                 row = train_step(parts, step, clock)
+            parts.reached(step, row)
             if due(parts, step):
                 row |= evaluate(parts, step)
             parts.log(row)
@@ -70,6 +73,7 @@ def train_step(parts: Parts, step: int, clock: PhaseTimer) -> dict[str, float]:
     """One step of tandem GRPO; returns its metrics."""
     config, learner, rollouts = parts.config, parts.learner, parts.rollouts
     groups, written = write_step(parts, step, step - 1, clock)
+    parts.stopping.hold()  # a step that has begun to learn is finished before SIGTERM ends the run
     if rollouts.sleeps:  # they wake when they receive weights
         with clock("sleep"):
             rollouts.sleep()

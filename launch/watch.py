@@ -127,13 +127,14 @@ def _figures(run: WatchedRun) -> list[tuple[str, str]]:
 
 
 def time_shares(run: WatchedRun) -> dict[str, float]:
-    """The shares of the last steps' time that each phase took, the longest first; what is in no phase is `other`."""
-    last = run.rows[-RECENT:]
-    whole = sum(row.get("time/step_s", 0.0) for row in last)
+    """The shares of the last steps' time, and of the evaluations between them, that each phase took, the longest first; what is
+    in no phase is `other`."""
+    timed = [row for row in run.rows[-RECENT:] if "time/step_s" in row]
+    whole = sum(row["time/step_s"] + row.get("time/evaluate_s", 0.0) for row in timed)
     if not whole:
         return {}
-    keys = {key for row in last for key in row if key.startswith("time/") and key != "time/step_s"}
-    spent = {key.removeprefix("time/").removesuffix("_s"): sum(row.get(key, 0.0) for row in last) for key in keys}
+    keys = {key for row in timed for key in row if key.startswith("time/") and key != "time/step_s"}
+    spent = {key.removeprefix("time/").removesuffix("_s"): sum(row.get(key, 0.0) for row in timed) for key in keys}
     spent["other"] = max(0.0, whole - sum(spent.values()))
     return {phase: seconds / whole for phase, seconds in sorted(spent.items(), key=lambda item: -item[1])}
 

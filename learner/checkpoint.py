@@ -88,6 +88,13 @@ def disk_failure(error: BaseException) -> OSError | None:
     return OSError(errno.ENOSPC, full) if full in str(error) else None
 
 
+def require_room(folder: Path, nbytes: int) -> None:
+    """Raise `OSError` as a full disk does, saying how much is missing, when `folder` has no room for `nbytes`."""
+    if (free := shutil.disk_usage(folder).free) < nbytes:
+        mib = [f"{size / 2**20:,.1f} MiB" for size in (nbytes, free, nbytes - free)]
+        raise OSError(errno.ENOSPC, "{} are needed and {} are free: {} are missing".format(*mib))
+
+
 def save(engine: DeepSpeedEngine, layout: Layout, folder: Path, counts: Mapping[str, int]) -> OSError | None:
     """Writes the learner's state, and `counts`, into the existing `folder`; what the disk refused, if it did.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from ray.actor import ActorHandle
 from transformers import PreTrainedModel
 
+from learner.checkpoint import require_room
 from learner.gather import GatheredWeights
 from learner.transport import Transport
 from learner.transport.shm import SharedMemory
@@ -47,9 +48,13 @@ class Publisher:
         return self._transport.send(version)
 
     def export(self, path: Path, tokenizer_path: str) -> None:
-        """Writes a Hugging Face directory: the weights, the configuration and the tokenizer of `tokenizer_path`."""
+        """Writes a Hugging Face directory: the weights, the configuration and the tokenizer of `tokenizer_path`.
+
+        Raises `OSError` where the disk has no room for the weights, once all ranks have gathered them.
+        """
         state = {spec.name: tensor.to("cpu", copy=True) for spec, tensor in self._weights if self._rank == 0}
         if self._rank == 0:
+            require_room(path, sum(tensor.nbytes for tensor in state.values()))
             # The weights have the checkpoint's names already.
             self._model.save_pretrained(path, state_dict=state, save_original_format=False)
             load_tokenizer(tokenizer_path).save_pretrained(path)

@@ -377,6 +377,12 @@ class CheckpointConfig:
     """checkpoints to keep, older ones are removed once a new one is complete; 0: all"""
     export: bool = False
     """write the senior as a Hugging Face directory too, as often as a checkpoint; these are all kept"""
+    on_signal: bool = True
+    """on SIGTERM, by which schedulers stop a job, write a checkpoint of the last step before the run ends; not if
+    save_every is 0"""
+    on_signal_wait_s: float = 25.0
+    """how long after SIGTERM the step that learns and this checkpoint may take, before the run ends without it; Slurm and
+    Kubernetes kill a job after 30 seconds unless told otherwise"""
 
 
 @dataclass
@@ -394,6 +400,11 @@ class LogConfig:
     """rollouts kept word by word with their authors, per step and per evaluation, whole groups as far as they go"""
     export: bool = True
     """write the final senior as a Hugging Face directory"""
+    export_wait_s: float = 600.0
+    """how long the final senior and the results of an evaluation wait for room on a full disk"""
+    export_fallback: str = ""
+    """the folder that the final senior is written to where the run folder's disk stays full or fails; empty: `seniors` in
+    cache_dir"""
     rollouts: bool = False
     """save what every step learned from whole, for learner_only"""
 

@@ -218,6 +218,7 @@ def test_a_full_disk_keeps_what_there_is_and_says_so(small_disk: Path, capsys: p
             console=TrainingConsole(3),
             learner=SimpleNamespace(save=save, checkpointed=lambda folder: None),
             writing=SimpleNamespace(place=Place()),
+            _write=lambda state, then: Parts._write(parts, state, then),
         )
         Parts.save(parts, 1)
         Parts.save(parts, 2)

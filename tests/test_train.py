@@ -238,6 +238,28 @@ def test_an_interrupted_run_leaves_no_process_behind(
 
 @pytest.mark.timeout(660)
 @pytest.mark.slow
+def test_sigterm_saves_a_checkpoint_and_the_command_it_names_goes_on(start: Any, tmp_path: Path, temporary: Path) -> None:
+    process = start("steps=500", "eval.problems=16", *FEW[:2])
+    assert any(line.startswith("[5/500]") for line in process.stdout)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    rest, _ = process.communicate(timeout=90)
+    assert process.returncode == 143, rest
+    assert "Traceback" not in rest and "SIGTERM received" not in rest
+    (said,) = (line for line in rest.splitlines() if line.startswith("interrupted after step "))
+    step = int(said.split()[3].rstrip(";"))
+    assert step >= 5 and f"the last checkpoint is of step {step}: go on with `python launch/train.py " in said
+    assert "name=run resume=auto" in said
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive and not list(temporary.iterdir())
+    output, _ = (process := start(f"steps={step + 1}", "eval.problems=16", *FEW[:2], "resume=auto")).communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert f"going on after step {step}" in output
+    assert len({path.stat().st_mode for path in (tmp_path / "run" / "senior").iterdir()}) == 1, "as the umask leaves them"
+
+
+@pytest.mark.timeout(660)
+@pytest.mark.slow
 def test_a_lost_run_goes_on_with_another_number_of_ranks(start: Any, tmp_path: Path) -> None:
     common = ["eval.problems=16", "checkpoint.save_every=2", "resume=auto"]
     process = start("steps=500", "learner.ranks=2", *common)

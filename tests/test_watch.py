@@ -142,6 +142,15 @@ def test_shares_of_time_add_up(run: Path) -> None:
     assert sum(shares.values()) == pytest.approx(1)
 
 
+def test_evaluations_are_a_part_of_the_time(run: Path) -> None:
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows[-1]["time/evaluate_s"] = 10.8
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (watched := WatchedRun(run)).refresh()
+    shares = time_shares(watched)
+    assert shares["evaluate"] == pytest.approx(0.5) and sum(shares.values()) == pytest.approx(1)
+
+
 @given(values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=100))
 def test_a_sparkline_is_never_too_long_and_spans_its_values(values: list[float]) -> None:
     line = sparkline(values, 40)

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from launch.experimenting.engines import LentEngines, publish_base
 from launch.experimenting.preset import Run
 from launch.records.resume import FREE, among
-from launch.records.sealed import written_aside
+from launch.running.export import export_senior
 from launch.running.inputs import read_inputs
 from launch.running.parts import started
 from launch.train import learn
@@ -50,5 +50,5 @@ def make(run: Run, engines: LentEngines) -> None:
     with inputs.folder, started(inputs, engines.lend) as parts:
         publish_base(parts)
         learn(parts)
-        with written_aside(senior(run)) as partial:
-            parts.learner.export(partial)
+        # Elsewhere it would not be found: see `finished`.
+        export_senior(parts.learner, run.config, parts.folder, parts.console.say, elsewhere=False)

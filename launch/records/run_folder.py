@@ -16,6 +16,7 @@ from typing import Any, Self
 import yaml
 from transformers import PreTrainedTokenizerBase
 
+from launch.command_line import going_on
 from launch.records.append import LinesFile
 from launch.records.boards import boards
 from launch.records.checkpoints import Checkpoints
@@ -85,11 +86,26 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            error.args = (self._how_to_go_on(),)
         with self._stack:
             for board in self._boards:
                 self._show(board.close)
             if not all([self._metrics.flush(), self._samples.flush()]):
                 self.say(f"WARNING: {self.path} lacks the last metrics or samples, for which its disk has no room")
+
+    def _how_to_go_on(self) -> str:
+        """Where an interrupted run has ended, and the command that goes on."""
+        where = f"after step {int(self.rows[-1]['step'])}" if self.rows else "before the first step"
+        if self._config.rollouts_only or self._config.learner_only:
+            return where
+        named = self._config.name and self.path == named_folder(self._config, self._config.name)
+        overrides = [f"name={self._config.name}", "resume=auto"] if named else [f"resume={self.path}"]
+        checkpoints = self.checkpoints.complete()
+        if not checkpoints and not named:
+            return f"{where}; there is no checkpoint to go on from"
+        found = f"the last checkpoint is of step {checkpoints[0].step}" if checkpoints else "there is no checkpoint yet"
+        return f"{where}; {found}: {'go on' if checkpoints else 'begin again'} with {going_on(*overrides)}"
 
     @property
     def _metrics_path(self) -> Path:

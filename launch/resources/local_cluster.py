@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -27,7 +29,8 @@ def given_cluster() -> Iterator[None]:
     if ray.is_initialized() or not os.environ.get("RAY_ADDRESS"):
         yield
         return
-    ray.init(logging_level="ERROR")
+    with own_signals():
+        ray.init(logging_level="ERROR")
     try:
         yield
     finally:
@@ -56,14 +59,15 @@ def _private_cluster(folder: Path, logs: Path) -> Iterator[None]:
     elsewhere = os.environ.get("TMPDIR")
     os.environ["TMPDIR"] = str(folder)  # the engines' sockets and files too
     try:
-        ray.init(
-            "local",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            _temp_dir=str(folder),
-            configure_logging=False,
-        )
+        with own_signals():
+            ray.init(
+                "local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                _temp_dir=str(folder),
+                configure_logging=False,
+            )
         yield
     except Exception:
         ray.shutdown()
@@ -74,6 +78,15 @@ def _private_cluster(folder: Path, logs: Path) -> Iterator[None]:
         ray.shutdown()
         del os.environ["TMPDIR"]
         os.environ |= {"TMPDIR": elsewhere} if elsewhere else {}
+
+
+@contextmanager
+def own_signals() -> Iterator[None]:
+    """Keep this process's handler of SIGTERM, which Ray replaces while it starts: its own prints a crash dump and exits."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def choose_transport(asked: str, share: float, gpus: int | None = None) -> str:

@@ -12,6 +12,7 @@ from launch.resources.local_cluster import given_cluster, ray_cluster
 from launch.resources.plan import print_plan, run_plan
 from launch.resources.seats import reserved
 from launch.running.console import TrainingConsole
+from launch.running.export import export_senior
 from launch.running.given_groups import GroupsOf, fake_groups, saved_groups
 from launch.running.profiling import step_clock
 from learner.group import LearnerGroup
@@ -64,14 +65,14 @@ def learn(inputs: LearnerInputs) -> None:
     with started_learner(inputs, console) as learner:
         with console:
             for step in range(1, config.steps + 1):
-                with step_clock(config, step, folder.trace, [learner]) as clock:
+                with step_clock(config, step, folder.trace, [learner], console.say) as clock:
                     row = learn_step(inputs, learner, step, clock)
                 if warning := guards.check_counted(row):
                     console.say(f"step {step}: {warning}")
                 folder.log(row)
                 console.row(row)
         if config.log.export and not inputs.fake:
-            learner.export(folder.senior)
+            export_senior(learner, config, folder, console.say)
     for rank in range(config.learner.ranks):
         peaks = {where: folder.rows[-1][f"memory/rank{rank}/{where}_gib"] for where in ("host", "gpu")}
         console.say(f"learner rank {rank}: at most {peaks['host']:.2f} GiB of host memory, {peaks['gpu']:.2f} GiB of a GPU's")

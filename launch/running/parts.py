@@ -25,6 +25,7 @@ from launch.resources.plan import print_plan
 from launch.resources.seats import Seats, reserved
 from launch.running.console import TrainingConsole
 from launch.running.inputs import Inputs
+from launch.running.stopping import Stopping
 from launch.running.watchdog import Watchdog
 from launch.running.writing import group_source
 from learner.group import LearnerGroup, segment_path
@@ -105,31 +106,57 @@ class Parts(WritingParts):
     learner: SupervisedLearner
     held_out: list[Prompt]
     """what the senior is evaluated on"""
+    stopping: Stopping
+    """what SIGTERM does"""
 
     @property
     def profiled(self) -> list[Profiled]:
         """See `WritingParts.profiled`."""
         return [*super().profiled, self.learner]
 
+    def reached(self, step: int, row: Mapping[str, float]) -> None:
+        """Note that learner and engines are at `step`, whose metrics are `row` so far: SIGTERM saves that."""
+        self.stopping.reached(State(step, self.writing.place), row)
+
+    def log(self, row: Mapping[str, float]) -> None:
+        """See `WritingParts.log`."""
+        super().log(row)
+        self.stopping.row = None
+
+    def stoppable(self) -> AbstractContextManager[None]:
+        """Have SIGTERM end the block after a checkpoint, as `checkpoint.on_signal` says."""
+        return self.stopping.saving(self._save_at_signal)
+
+    def _save_at_signal(self, state: State) -> None:
+        if self.stopping.row:
+            self.log(self.stopping.row)  # its evaluation is made up for when the run goes on
+        checkpoint, newest = self.config.checkpoint, next(iter(self.folder.checkpoints.complete()), None)
+        if checkpoint.on_signal and checkpoint.save_every and (newest is None or newest.step != state.step):
+            self.console.say(f"SIGTERM: writing a checkpoint of step {state.step}")
+            self._write(state, "the run ends")
+
     def save(self, step: int) -> None:
         """Writes a checkpoint after `step` if one is due. If the disk is full, the ones before are kept and the run goes on."""
+        if self.folder.checkpoints.due(step, self.config.steps):
+            self._write(State(step, self.writing.place), "the run goes on. Make room before the next one is due")
+
+    def _write(self, state: State, then: str) -> None:
+        """Writes a checkpoint; if the disk is full, says so, and what happens `then`."""
+        self.folder.require()
         checkpoints = self.folder.checkpoints
-        if not checkpoints.due(step, self.config.steps):
-            return
         try:
-            path = checkpoints.save(State(step, self.writing.place), self.folder.config, self.learner.save)
+            path = checkpoints.save(state, self.folder.config, self.learner.save)
             self.learner.checkpointed(Checkpoint(path).learner)
             if self.config.checkpoint.export:
-                with written_aside(self.folder.seniors / f"step-{step:06d}") as partial:
+                with written_aside(self.folder.seniors / f"step-{state.step:06d}") as partial:
                     self.learner.export(partial)
         except OSError as error:
             if not disk_full(error):
                 raise
             kept = checkpoints.complete()
             self.console.say(
-                f"WARNING: nothing could be saved after step {step}, for the disk of {self.folder.path} is full ({error}); "
-                + (f"{kept[0].path} is kept" if kept else "there is no checkpoint yet")
-                + ", and the run goes on. Make room before the next one is due"
+                f"WARNING: nothing could be saved after step {state.step}, for the disk of {self.folder.path} is full "
+                f"({error}); {f'{kept[0].path} is kept' if kept else 'there is no checkpoint yet'}, and {then}"
             )
 
 
@@ -230,4 +257,5 @@ def started(inputs: Inputs, start_engines: StartsEngines = start_engines) -> Ite
         learner.connect(parts.rollouts.actors, parts.rollouts.resting)
         if checkpoint:
             guards.check_published(state.step, parts.rollouts.receive_weights(learner.publish(version=state.step)))
-        yield Parts(**vars(parts), done=state.step, learner=learner, held_out=inputs.held_out)
+        stopping = Stopping(config.checkpoint.on_signal_wait_s, stage.console.say)
+        yield Parts(**vars(parts), done=state.step, learner=learner, held_out=inputs.held_out, stopping=stopping)

@@ -28,7 +28,7 @@ def write_only(config: Config, write_step: WritesStep) -> None:
             parts.writing,
         ):
             for step in range(1, config.steps + 1):
-                with step_clock(config, step, folder.trace, parts.profiled) as clock:
+                with step_clock(config, step, folder.trace, parts.profiled, parts.console.say) as clock:
                     _, written = write_step(parts, step, BASE_VERSION, clock)
                     row = {"step": step, "weights/version": BASE_VERSION} | written | clock.metrics() | parts.resources()
                 parts.log(row | {"rollout/tokens_per_s": row["rollout/tokens"] / clock.seconds["generate"]})

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from launch.command_line import quoted
 from launch.entry import INTERRUPTED as INTERRUPTED_CODE
+from launch.entry import TERMINATED
 from launch.sweeping.arms import Arm
 from launch.sweeping.outcome import FAILED, FINISHED, INTERRUPTED, OUTPUT, Outcome, error_of, read_outcome
 
@@ -42,7 +43,7 @@ def command(arm: Arm) -> list[str]:
 def run_process(arm: Arm, command: Sequence[str]) -> Outcome:
     """Runs `command` to its end, with all that it prints in the arm's folder, and keeps there what came of it.
 
-    An interrupt ends the process as Ctrl-C would, and waits for that.
+    An interrupt ends the process by SIGTERM, so that it saves a checkpoint, and waits for that.
     """
     arm.folder.mkdir(parents=True, exist_ok=True)
     output = arm.folder / OUTPUT
@@ -63,7 +64,9 @@ def run_process(arm: Arm, command: Sequence[str]) -> Outcome:
         interrupt = _wait(process)
     code = process.returncode
     seconds = time.monotonic() - began + (earlier.seconds if earlier else 0)
-    state = INTERRUPTED if interrupt else {0: FINISHED, INTERRUPTED_CODE: INTERRUPTED}.get(code, FAILED)
+    state = (
+        INTERRUPTED if interrupt else {0: FINISHED, INTERRUPTED_CODE: INTERRUPTED, TERMINATED: INTERRUPTED}.get(code, FAILED)
+    )
     printed = output.read_bytes()[before:].decode(errors="replace")
     outcome = Outcome(state, code, seconds, arm.config.steps, error_of(printed, code) if state == FAILED else "")
     outcome.write(arm.folder)

@@ -122,6 +122,7 @@ RANGES = [
     ("checkpoint.save_every", 0, math.inf),
     ("checkpoint.keep_last", 0, math.inf),
     ("log.samples_per_step", 0, math.inf),
+    ("log.export_wait_s", 0, math.inf),
 ]
 POSITIVE = [
     "cluster.gpu_gib",
@@ -138,6 +139,7 @@ SECONDS = [
     "learner.timeout_s",
     "guard.publish_timeout_s",
     "guard.stall_s",
+    "checkpoint.on_signal_wait_s",
 ]
 """Waits: above 0, at most `LONGEST_S`."""
 

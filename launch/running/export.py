@@ -1,0 +1,68 @@
+"""The final senior, which must not be lost to a full disk: wait for room, then another folder, and only then a loud end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from launch.records.disk import UnwritableError, wait_for_room
+from launch.records.run_folder import RunFolder
+from launch.records.sealed import written_aside
+from tandem.config import Config
+
+
+class Exports(Protocol):
+    """A learner, as far as it is exported."""
+
+    def export(self, path: Path) -> None:
+        """Write the weights to the folder `path`. Raises `OSError` for what the disk refuses."""
+        ...
+
+
+def export_senior(
+    learner: Exports, config: Config, folder: RunFolder, say: Callable[[str], None], *, elsewhere: bool = True
+) -> Path:
+    """Write the learner's weights as the run's senior, and return where they lie.
+
+    Waits for room for `log.export_wait_s`; then, with `elsewhere`, writes to `log.export_fallback`. Raises `UnwritableError`
+    where no disk takes them.
+    """
+    folder.require()
+    fallback = Path(config.log.export_fallback).expanduser() if config.log.export_fallback else config.cache_path / "seniors"
+    own, other = folder.senior, _unused(fallback / folder.path.name)
+    try:
+        return wait_for_room(lambda: _export(learner, own), own, "the senior", config.log.export_wait_s, say)
+    except OSError as error:
+        refusal = f"the senior could not be written to {own}: {error}"
+    if elsewhere:
+        say(f"WARNING: {refusal}; it is written to {other} instead")
+        try:
+            return _export(learner, other)
+        except OSError as error:
+            refusal += f"; nor to {other} (log.export_fallback): {error}"
+    kept = folder.checkpoints.complete()
+    raise UnwritableError(
+        f"{refusal}. "
+        + (
+            f"Its weights are in {kept[0].path}: make room, and start again with resume={folder.path}"
+            if kept
+            else "No checkpoint had room either, and its weights are lost"
+        )
+    )
+
+
+def _export(learner: Exports, path: Path) -> Path:
+    with written_aside(path) as partial:
+        learner.export(partial)
+    return path
+
+
+def _unused(path: Path) -> Path:
+    """Return `path`, or the first beside it that does not exist: no other run's senior is overwritten."""
+    number = 1
+    unused = path
+    while unused.exists():
+        number += 1
+        unused = path.with_name(f"{path.name}-{number}")
+    return unused

@@ -1,0 +1,277 @@
+"""The end of a run at a signal or at a disk's refusal: what it saves, what it says, and its exit code."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+from test_run_places import settings
+
+from launch.entry import BAD_INPUT, INTERRUPTED, TERMINATED, UNWRITABLE, Terminated, exit_codes, terminate
+from launch.records.checkpoints import State
+from launch.records.disk import UnwritableError
+from launch.records.resume import find_resumption
+from launch.records.run_folder import RunFolder
+from launch.resources.local_cluster import own_signals
+from launch.running.console import TrainingConsole
+from launch.running.export import export_senior
+from launch.running.parts import Parts
+from launch.running.profiling import step_clock
+from launch.running.stopping import Stopping
+from learner.checkpoint import require_room
+from tandem.config import Config, ConfigError
+from tandem.staleness import Place
+
+
+@pytest.fixture(autouse=True)
+def default_handler() -> Iterator[None]:
+    """Leaves the handler of SIGTERM as it was; until then it is that of an entry point."""
+    before = signal.signal(signal.SIGTERM, terminate)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def ended(main: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """The exit code of an entry point, and what it says on standard error."""
+    with pytest.raises(SystemExit) as exit_, exit_codes():
+        main()
+    assert isinstance(exit_.value.code, int)
+    return exit_.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ConfigError("x=1: give 2"), BAD_INPUT, ": x=1: give 2\n"),
+        (UnwritableError("no room"), UNWRITABLE, ": no room\n"),
+        (OSError(28, "No space left on device", "/x"), UNWRITABLE, "No space left on device: '/x': the disk is full; make"),
+        (KeyboardInterrupt(), INTERRUPTED, "interrupted\n"),
+        (KeyboardInterrupt("after step 3"), INTERRUPTED, "interrupted after step 3\n"),
+        (Terminated(), TERMINATED, "interrupted\n"),
+    ],
+)
+def test_ends_have_an_exit_code_and_a_message(
+    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> None:
+        raise error
+
+    assert (found := ended(main, capsys))[0] == code and said in found[1]
+
+
+def test_sigterm_ends_an_entry_point_even_where_a_library_has_replaced_its_handler(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        with own_signals():
+            signal.signal(signal.SIGTERM, lambda number, frame: os._exit(9))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert ended(main, capsys) == (TERMINATED, "interrupted\n")
+
+
+# A run that is stopped
+
+
+class Loop:
+    """A run's loop without engines: its steps and what is saved."""
+
+    def __init__(self, config: Config, save: Callable[[Path], None] = lambda folder: (folder / "weights").touch()) -> None:
+        self.folder = RunFolder(config, find_resumption(config))
+        self.stopping = Stopping(config.checkpoint.on_signal_wait_s, print)
+        learner = SimpleNamespace(save=save, checkpointed=lambda folder: None)
+        self.writing = SimpleNamespace(place=Place(0))
+        self.parts = Parts(
+            **dict.fromkeys(("authors", "rollouts", "judge", "budget")),  # type: ignore[arg-type]
+            config=config,
+            folder=self.folder,
+            console=TrainingConsole(config.steps),
+            writing=self.writing,  # type: ignore[arg-type]
+            watchdog=SimpleNamespace(alive=lambda: None),  # type: ignore[arg-type]
+            done=0,
+            learner=learner,  # type: ignore[arg-type]
+            held_out=[],
+            stopping=self.stopping,
+        )
+
+    def run(self, at: str, action: Callable[[], None]) -> None:
+        """Three steps; `action` happens at a place of the third: while it is written, learned from, evaluated or saved."""
+        with self.folder, self.parts.stoppable():
+            for step in (1, 2, 3):
+                self.writing.place = Place(16 * step)
+                for place in ("write", "learn", "evaluate", "log"):
+                    if place == "learn":
+                        self.stopping.hold()
+                    if place == "evaluate":
+                        self.parts.reached(step, {"step": step})
+                    if (step, place) == (3, at):
+                        action()
+                self.parts.log({"step": step, "solo/accuracy": 0.5})
+                self.parts.save(step)
+
+
+def send(number: int) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), number)
+
+
+def lasting(seconds: float) -> None:
+    """Something that takes so long, and notices signals."""
+    threading.Event().wait(seconds)
+
+
+def run_settings(folder: Path, **changes: Any) -> Config:
+    """Five steps, and a checkpoint after the last alone."""
+    return OmegaConf.to_object(OmegaConf.merge(settings(folder), {"steps": 5}, changes))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(("at", "step"), [("write", 2), ("learn", 3), ("evaluate", 3), ("log", 3)])
+def test_sigterm_saves_the_last_step_that_is_done(
+    tmp_path: Path, at: str, step: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["launch/train.py", "data.template=Q: {question}", f"log.dir={tmp_path}", "name=run"])
+    loop = Loop(run_settings(tmp_path))
+    code, said = ended(lambda: loop.run(at, send(signal.SIGTERM)), capsys)
+    assert code == TERMINATED
+    command = shlex.join(
+        ["python", "launch/train.py", "data.template=Q: {question}", f"log.dir={tmp_path}", "name=run", "resume=auto"]
+    )
+    assert said == f"interrupted after step {step}; the last checkpoint is of step {step}: go on with `{command}`\n"
+    (checkpoint,) = loop.folder.checkpoints.complete()
+    assert checkpoint.state() == State(step, Place(16 * step, []))
+    assert [row["step"] for row in loop.folder.rows] == list(range(1, step + 1))
+    assert ("solo/accuracy" in loop.folder.rows[-1]) == (at == "write"), "an evaluation that was cut short is made up for"
+    again = run_settings(tmp_path, resume="auto")
+    assert find_resumption(again).checkpoint == checkpoint
+
+
+def test_sigterm_between_steps_writes_no_checkpoint_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved: list[Path] = []
+    loop = Loop(run_settings(tmp_path, checkpoint={"save_every": 2}), saved.append)
+    assert ended(lambda: loop.run("write", send(signal.SIGTERM)), capsys)[0] == TERMINATED
+    assert len(saved) == 1
+
+
+@pytest.mark.parametrize("checkpoint", [{"on_signal": False}, {"save_every": 0}])
+def test_nothing_is_saved_where_that_is_not_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], checkpoint: dict[str, Any]
+) -> None:
+    loop = Loop(run_settings(tmp_path, checkpoint=checkpoint))
+    code, said = ended(lambda: loop.run("write", send(signal.SIGTERM)), capsys)
+    assert code == TERMINATED and not loop.folder.checkpoints.complete()
+    assert "interrupted after step 2; there is no checkpoint yet: begin again with the same command" in said
+
+
+def test_what_takes_too_long_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = {"on_signal_wait_s": 0.3}
+
+    def stuck(folder: Path) -> None:
+        lasting(30)
+
+    loop = Loop(run_settings(tmp_path / "saving", checkpoint=short), stuck)
+    began = time.monotonic()
+    code, said = ended(lambda: loop.run("write", send(signal.SIGTERM)), capsys)
+    assert code == TERMINATED and "there is no checkpoint yet" in said
+    assert not list(loop.folder.checkpoints.path.glob("*")), "nothing half-written is left"
+
+    def update() -> None:
+        send(signal.SIGTERM)()
+        lasting(30)
+
+    loop = Loop(run_settings(tmp_path / "learning", checkpoint=short))
+    assert ended(lambda: loop.run("learn", update), capsys)[0] == TERMINATED
+    assert not loop.folder.checkpoints.complete() and time.monotonic() - began < 20
+
+
+def test_ctrl_c_ends_at_once_and_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loop = Loop(run_settings(tmp_path, checkpoint={"save_every": 2}))
+
+    def press() -> None:
+        raise KeyboardInterrupt
+
+    code, said = ended(lambda: loop.run("learn", press), capsys)
+    assert code == INTERRUPTED
+    assert said == "interrupted after step 2; the last checkpoint is of step 2: go on with the same command\n"
+
+
+def test_a_full_disk_at_sigterm_is_said(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loop = Loop(run_settings(small_disk), lambda folder: require_room(folder, 1 << 30))
+    with pytest.raises(SystemExit, match=str(TERMINATED)), exit_codes():
+        loop.run("write", send(signal.SIGTERM))
+    assert "nothing could be saved after step 2" in (said := capsys.readouterr().out)
+    assert "1,024.0 MiB are needed" in said and "are missing" in said and "and the run ends" in said
+
+
+# The final senior
+
+
+def filled(disk: Path, leave: int = 0) -> Path:
+    (file := disk / "fill").write_bytes(bytes(shutil.disk_usage(disk).free - leave))
+    return file
+
+
+class Weights:
+    """A learner that exports so many bytes."""
+
+    def __init__(self, nbytes: int) -> None:
+        self._nbytes = nbytes
+
+    def export(self, path: Path) -> None:
+        require_room(path, self._nbytes)
+        (path / "model.safetensors").write_bytes(bytes(self._nbytes))
+
+
+@pytest.fixture
+def run(small_disk: Path) -> Iterator[RunFolder]:
+    """An open run folder on a disk with 64 KiB left."""
+    with RunFolder(run_settings(small_disk)) as folder:
+        folder.log({"step": 5})
+        filled(small_disk, leave=65536)
+        yield folder
+
+
+def test_the_senior_waits_for_room(run: RunFolder, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("launch.records.disk.time.sleep", lambda seconds: (small_disk / "fill").unlink())
+    senior = export_senior(Weights(500_000), run_settings(small_disk), run, said.append)
+    assert senior == run.senior and (senior / "model.safetensors").stat().st_size == 500_000
+    (warning,) = said
+    assert warning.startswith(
+        f"WARNING: the senior cannot be written to {senior}: [Errno 28] 0.5 MiB are needed and 0.1 MiB are free"
+    )
+    assert "0.4 MiB are missing. Make room: this is tried for 600 s" in warning
+
+
+def test_the_senior_goes_elsewhere_where_no_room_comes(run: RunFolder, small_disk: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    log = {"dir": str(small_disk), "export_wait_s": 0, "export_fallback": str(tmp_path / "kept")}
+    config = run_settings(small_disk, log=log)
+    for name in ("run", "run-2"):
+        senior = export_senior(Weights(500_000), config, run, said.append)
+        assert senior == tmp_path / "kept" / name and (senior / "model.safetensors").stat().st_size == 500_000
+        assert not run.senior.exists() and f"it is written to {senior} instead" in said[-1]
+
+
+def test_a_senior_that_fits_nowhere_ends_the_run_with_what_is_left(run: RunFolder, small_disk: Path) -> None:
+    config = run_settings(small_disk, log={"dir": str(small_disk), "export_wait_s": 0, "export_fallback": "/proc/none"})
+    with pytest.raises(UnwritableError, match=r"/run/senior: .* are missing; nor to /proc/none/run .*its weights are lost"):
+        export_senior(Weights(500_000), config, run, lambda message: None)
+    run.checkpoints.save(State(5, Place()), run.config, lambda folder: None)
+    with pytest.raises(UnwritableError, match=r"Its weights are in .*step-000005: make room, and start again with resume="):
+        export_senior(Weights(500_000), config, run, lambda message: None, elsewhere=False)
+
+
+def test_a_profiled_step_says_where_its_trace_is(tmp_path: Path) -> None:
+    config, said = Config(profile=True), list[str]()
+    for step in (1, 2):
+        with step_clock(config, step, tmp_path / "trace.json.gz", [], said.append):
+            pass
+    assert said == [f"trace of step 2: {tmp_path / 'trace.json.gz'}; open it in ui.perfetto.dev"]
