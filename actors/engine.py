@@ -28,6 +28,8 @@ from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR
 from tandem.weights import IPC, SHM, PublishedWeights
 
 T = TypeVar("T")
+FORBIDDEN = -100.0
+"""vLLM's lowest bias of a logit."""
 
 
 class Engine:
@@ -97,6 +99,9 @@ class Engine:
             disable_log_stats=True,
         )
         self._llm = AsyncLLM.from_engine_args(args)
+        width = self._llm.model_config.get_vocab_size()
+        self.forbidden = dict.fromkeys(range(width if spec.readable is None else spec.readable, width), FORBIDDEN)
+        """What is added to the logits of ids that must not be sampled."""
 
     def _profiling(self) -> ProfilerConfig:
         """How vLLM is told to profile its workers: operations without the Python around them."""

@@ -109,6 +109,7 @@ class EngineSession:
             top_k=self._sampling.top_k,
             seed=self._noise_seed,
             max_tokens=budget,
+            logit_bias=self._engine.forbidden or None,
             logprobs=0,
             flat_logprobs=True,
             # The end-of-sequence ids are named here, so that both authors' engines stop at the same ones.

@@ -43,6 +43,8 @@ class EngineSpec:
     """rows of the boundary table: the width of the model's logits"""
     cores: tuple[int, ...]
     """CPU cores the engine's threads are bound to, on CPU"""
+    readable: int | None = None
+    """how many ids the other author can read, which are all that may be sampled; None: whatever the model has"""
     junior: int = 0
     """which of the juniors, when `author` is `JUNIOR`"""
     unit: Unit | None = None

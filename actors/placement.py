@@ -66,6 +66,7 @@ def engine_specs(
             eos_ids=own.eos_ids if own else authors.eos_ids,
             packed_boundaries=pack_boundaries(boundaries),
             vocabulary=len(boundaries),
+            readable=authors.readable if place and not own else None,
             device=device,
             cores=cores[index],
             kv_cache_gib=rollout.kv_cache_gib,

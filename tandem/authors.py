@@ -56,7 +56,9 @@ class Authors:
     juniors: tuple[Junior, ...]
     tokenizer: PreTrainedTokenizerBase
     vocabulary: int
-    """the width of the models' logits"""
+    """the width of the models' logits, of the widest that has the senior's tokenizer"""
+    readable: int
+    """the width of the senior's: it has no embedding for the ids beyond, which no junior with its tokenizer may sample"""
     eos_ids: tuple[int, ...]
     boundaries: np.ndarray
     """uint8 [vocabulary], what each token begins or ends, as far as a schedule asks (`BEGINS_WORD`, `ENDS_STEP`)"""
@@ -141,6 +143,7 @@ def load_authors(config: Config) -> Authors:
         juniors=tuple(juniors),
         tokenizer=tokenizer,
         vocabulary=vocabulary,
+        readable=base.vocabulary,
         eos_ids=base.eos_ids,
         boundaries=boundaries,
         context=context,

@@ -170,3 +170,28 @@ def test_several_juniors_are_told_apart_in_the_metrics() -> None:
     shares = {"junior/0/share": 0.25, "junior/1/share": 0, "junior/2/share": 0.75}
     assert by_junior == pytest.approx(shares | {"junior/0/reward_mean": 0, "junior/2/reward_mean": 2 / 3})
     assert not any(key.startswith("junior/") for key in rollout_metrics(groups))
+
+
+@pytest.mark.slow
+def test_a_junior_samples_no_id_that_the_senior_cannot_read(
+    config: Config, authors: Authors, prompts: list[Prompt], tmp_path: Path
+) -> None:
+    """As a Qwen2 of 152,064 rows would beside one of 151,936. Here a quarter of the random junior's rows are unknown."""
+    wide = authors.vocabulary + authors.vocabulary // 3
+    save_model(tmp_path, authors.tokenizer, vocab_size=wide, head_dim=32, initializer_range=0.2)
+    pair_of = replace(config, junior=[str(tmp_path)])
+    wide_authors = load_authors(pair_of)
+    assert (wide_authors.readable, wide_authors.vocabulary) == (authors.vocabulary, wide)
+    pair = EnginePair(engine_specs(pair_of, wide_authors, "cpu")[0])
+    try:
+        rollouts = write(pair, prompts, Schedule(0.3, 4), "wide")
+    finally:
+        pair.close()
+    assert max(rollout.token_ids.max() for rollout in rollouts) < authors.vocabulary
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    model.lm_head.register_forward_hook(
+        lambda *args: args[2].index_fill(-1, torch.arange(authors.vocabulary, wide), -torch.inf)
+    )
+    for rollout in rollouts:
+        mine = rollout.authorship == JUNIOR
+        np.testing.assert_allclose(rollout.logprobs[mine], forward_logprobs(model, rollout)[mine], atol=1e-4)

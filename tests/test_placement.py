@@ -41,6 +41,7 @@ def pair() -> Authors:
         senior=Path("senior"),
         juniors=(Junior(Path("junior"), 1.0, "bfloat16"),),
         tokenizer=small_tokenizer(),
+        readable=321,
         vocabulary=321,
         eos_ids=(1, 5),
         boundaries=np.arange(321) % 3 == 0,
