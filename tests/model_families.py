@@ -53,7 +53,12 @@ def save_family(name: str, folder: Path) -> Path:
     torch.manual_seed(0)
     config = FAMILIES[name]()
     config.initializer_range = 0.2
-    hf.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    model = hf.AutoModelForCausalLM.from_config(config)
+    # Nothing of this may be applied: engines and learner would disagree.
+    model.generation_config = hf.GenerationConfig(
+        do_sample=True, temperature=0.3, top_k=5, repetition_penalty=2.0, eos_token_id=1
+    )
+    model.save_pretrained(folder)
     tokenizer = small_tokenizer()
     if config.pad_token_id is None:
         tokenizer = tokenizer.__class__.from_pretrained(_saved(tokenizer, folder))
