@@ -154,64 +154,11 @@ def test_any_text_gets_a_verdict_without_algebra(text: str, gold: str) -> None:
         pass
 
 
-PIECES = [
-    "a",
-    "\\aa",
-    "\\text{a}",
-    "{",
-    "\\frac",
-    "\\sqrt",
-    "(",
-    "()",
-    "\\{a|",
-    " ",
-    "^",
-    "_",
-    "=",
-    "a=",
-    "x=1,",
-    "<",
-    "and ",
-    "1 h ",
-    "'",
-    "-",
-    "**",
-    "$",
-    "°",
-    "\\%",
-    "\\in ",
-    "\\cup ",
-    "\\pm ",
-    "\\begin{pmatrix}",
-    "&",
-    ":",
-    "(since ",
-    "base ",
-    "one ",
-    "June ",
-    "20 ",
-    "(A) ",
-    "½",
-    "²",
-    "√(",
-    "0.3",
-    "\\ldots ",
-    "per ",
-    "m/s ",
-    "万",
-    "\\!",
-    "\\color{red}",
-    "\\choose ",
-    "x\\mid ",
-    "f(x)",
-    "a_{1}",
-    "(a,",
-    "[1,2)",
-    "5!",
-    "\\equiv ",
-    "mod ",
-    ",",
-]
+_PIECES = r"""
+a;\aa;\text{a};{;\frac;\sqrt;(;();\{a|; ;^;_;=;a=;x=1,;<;and ;1 h ;';-;**;$;°;\%;\in ;\cup ;\pm ;\begin{pmatrix};&;:;(since ;of
+one ;June ;20 ;(A) ;½;²;√(;0.3;\ldots ;per ;m/s ;万;\!;\color{red};\choose ;x\mid ;f(x);a_{1};(a,;[1,2);5!;\equiv ;mod ;,;base
+"""
+PIECES = _PIECES.strip().replace("\n", ";").split(";")
 ENDS = ["", "!", "1=5", "!\\in x", "}", ")"]
 
 

@@ -16,7 +16,6 @@ from random import Random
 from typing import Any
 
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
-from math_verify import verify
 from sympy import (
     Derivative,
     Dummy,
@@ -24,6 +23,7 @@ from sympy import (
     Expr,
     Float,
     I,
+    Integer,
     Integral,
     Limit,
     MatrixBase,
@@ -36,6 +36,7 @@ from sympy import (
     fraction,
     nan,
     oo,
+    simplify,
     together,
     zoo,
 )
@@ -95,7 +96,7 @@ def same_expression(gold: Any, answer: Any, roughly: bool = False) -> bool:
     if isinstance(gold, Eq) and isinstance(answer, Eq):
         return _same_equation(gold, answer)
     if not isinstance(gold, Expr) or not isinstance(answer, Expr):
-        return bool(gold == answer) or bool(verify(gold, answer, timeout_seconds=None))
+        return bool(gold == answer)
     if any(value.has(nan, zoo) for value in (gold, answer)):
         return False
     if gold == answer:
@@ -111,7 +112,7 @@ def same_expression(gold: Any, answer: Any, roughly: bool = False) -> bool:
         return False
     agreement = _agree(gold, answer, tolerance)
     if agreement is None:
-        return bool(verify(gold, answer, timeout_seconds=None))
+        return bool(simplify(gold - answer) == 0)
     return agreement
 
 
@@ -141,7 +142,9 @@ def _agree(gold: Expr, answer: Expr, tolerance: float) -> bool | None:
     symbols = sorted(set().union(*(value.free_symbols for value in pair)), key=str)
     if not symbols:
         values = [_value(value, {}) for value in pair]
-        return None if None in values else _near(values[0], values[1], tolerance)
+        if None in values or tolerance > _SAME or not _near(values[0], values[1], tolerance):
+            return None if None in values else _near(values[0], values[1], tolerance)
+        return _value(gold - answer, {}) in (0, None)
     agreed = compared = 0
     complex_agreement: list[bool] = []
     for point in islice(_points(symbols), _MOST_POINTS):
@@ -208,14 +211,16 @@ def _value(expression: Expr, point: dict[Any, Any]) -> Any:
         value = expression.xreplace(point).evalf(_DIGITS, chop=True) if point else expression.evalf(_DIGITS)
     except (ArithmeticError, ValueError, TypeError, NotImplementedError):
         return None
-    return value if value.is_number and value.is_finite and not value.free_symbols and value.is_comparable is not None and not (
-        value.has(nan, zoo, oo)
-    ) and all(part.is_Number for part in value.as_real_imag()) else None  # fmt: skip
+    parts = value.as_real_imag()
+    if not value.is_finite or value.has(nan, zoo, oo) or not all(part.is_Number for part in parts):
+        return None
+    # what could not be told from 0 has no digit
+    return value if any(getattr(part, "_prec", _DIGITS) > 1 for part in parts) else Integer(0)
 
 
 def _near(one: Any, other: Any, tolerance: float) -> bool:
     size = max(abs(one), abs(other))
-    return bool(size == 0 or abs(one - other) <= tolerance * size or (tolerance == _SAME and size < 1e-60))
+    return bool(size == 0 or abs(one - other) <= tolerance * size)
 
 
 def _without_functions(expressions: list[Expr]) -> list[Expr]:

@@ -63,7 +63,6 @@ _INFIX = re.compile(r"\{([^{}]*)\\(choose|over)(?![A-Za-z])([^{}]*)\}")
 _COMMAND_WITH_ARGUMENTS = re.compile(r"\\(frac|[dtc]frac|sqrt|binom|[dt]binom)(?![A-Za-z])")
 _SCRIPT_SPACE = re.compile(r"\s?([\^_])\s?")
 _SCRIPT_FRACTION = re.compile(r"([\^_])\s?(\\frac\{[^{}]*\}\{[^{}]*\}|\\sqrt\{[^{}]*\})")
-_OUTER_BRACES = re.compile(r"(?<![\\\w}\]^_*])\{([^{}\\]*)\}(?!\s?[{^_])")
 _SYNONYMS = {
     re.compile(pattern): canonical
     for pattern, canonical in (
@@ -112,7 +111,7 @@ _SYNONYMS = {
 }
 _MARKDOWN = re.compile(r"(\*\*|__|\*|_|`+|\")(.*)\1", re.DOTALL)
 _BOLD = re.compile(r"(?<![\w)}\]])\*\*([^*]+)\*\*(?![\w({\\])")
-_LEADING = re.compile(r"(?:=(?!=)|\\approx(?![A-Za-z])|\\implies|\\therefore|\\Rightarrow|[:,;])\s?")
+_LEADING = re.compile(r"\A(?:=(?!=)|\\approx(?![A-Za-z])|\\implies|\\therefore|\\Rightarrow|[:,;])\s?")
 _TRAILING = re.compile(r"(?:\s|[.,;:]|\\\\|\\(?=\Z))+\Z")
 
 
@@ -133,9 +132,14 @@ def canonical(text: str) -> str:
     text = _INFIX.sub(lambda part: f"\\{'binom' if part[2] == 'choose' else 'frac'}{{{part[1]}}}{{{part[3]}}}", text)
     text = _SCRIPT_SPACE.sub(r"\1", text)
     text = _SCRIPT_FRACTION.sub(r"\1{\2}", _with_arguments(_CELL.sub(r" \1 ", text)))
-    text = _unbraced(" ".join(text.split()))
-    text = _LEADING.sub("", text, count=1) if _LEADING.match(text) else text
-    return _without_markdown(_TRAILING.sub("", text)).strip()
+    return _bare(" ".join(text.split()))
+
+
+def _bare(text: str) -> str:
+    """Remove braces and bold marks around the whole, and stray punctuation at both ends."""
+    while (shorter := _without_markdown(_LEADING.sub("", _TRAILING.sub("", _unbraced(text)))).strip()) != text:
+        text = shorter
+    return text
 
 
 def _without_unicode(text: str) -> str:
@@ -220,9 +224,10 @@ def _argument(text: str, place: int) -> tuple[str, int]:
 
 def _closing(text: str, place: int) -> int:
     """Return where the bracket at `place` closes; the end of the text if it never does."""
-    depth = 0
+    opening, depth = text[place], 0
+    closing = {"{": "}", "[": "]"}[opening]
     for index in range(place, len(text)):
-        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(text[index], 0)
+        depth += (text[index] == opening) - (text[index] == closing)
         if depth == 0:
             return index
     return len(text)
@@ -230,8 +235,11 @@ def _closing(text: str, place: int) -> int:
 
 def _unbraced(text: str) -> str:
     """Remove braces that are no argument of anything."""
-    while (shorter := _OUTER_BRACES.sub(r"\1", text)) != text:
-        text = shorter
-    while text.startswith("{") and _closing(text, 0) == len(text) - 1:
-        text = text[1:-1].strip()
+    place = 0
+    while (place := text.find("{", place)) >= 0:
+        before, end = text[:place].rstrip()[-1:], _closing(text, place)
+        if before.isalnum() or before in tuple("\\}]^_*") or end == len(text) or text[end + 1 : end + 2] in tuple("{^_"):
+            place += 1
+        else:
+            text = (text[:place] + text[place + 1 : end] + text[end + 1 :]).strip()
     return text

@@ -8,7 +8,6 @@ then.
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import resource
@@ -94,7 +93,6 @@ def _by_algebra(answer_pattern: str, tell: Callable[..., None]) -> Judge:
     from tandem.verify.equivalence import judge  # only now, within the limit
     from tandem.verify.plain import Unparsable
 
-    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own time limit is off
     judge("\\sqrt{8}", "2\\sqrt{2}")  # what the first answer would else wait for: the parser builds its tables
     pattern = compile_pattern(answer_pattern)
 
