@@ -13,6 +13,7 @@ from rich.console import Console
 from launch.entry import configuration
 from launch.resources.plan import assumed_plan, print_plan
 from tandem.config import Config, ConfigError
+from tandem.plan.fit import longest_rollout
 from tandem.plan.memory import (
     ENGINE_ASLEEP_GIB,
     ENGINE_OVERHEAD_GIB,
@@ -24,7 +25,7 @@ from tandem.plan.memory import (
     rank_memory,
 )
 from tandem.plan.placement import Node, most_replicas
-from tandem.plan.run_plan import RunPlan, cluster_plan, local_plan
+from tandem.plan.run_plan import RunPlan, plan_on_cluster, plan_on_machine
 from tandem.plan.sizes import Sizes, model_sizes
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "sizing.md"
@@ -46,7 +47,7 @@ ONE_GPU: list[dict[str, Any]] = [
     {},
     {"zero_stage": 2},
     {"offload_optimizer": True},
-    {"zero_stage": 3, "offload_optimizer": True, "offload_parameters": True, "micro_batch_tokens": 2048},
+    {"zero_stage": 3, "offload_optimizer": True, "offload_parameters": True, "micro_batch_tokens": 4096},
 ]
 MANY_GPUS: list[dict[str, Any]] = [{}, {"zero_stage": 3}, {"zero_stage": 3, "offload_optimizer": True}]
 """Settings of the learner, the mildest first."""
@@ -75,7 +76,8 @@ Weights are parameters × 2 bytes, gradients × 4, the optimizer's state × 12 (
 divides the optimizer's state by the ranks, 2 the gradients too, 3 the weights too, and gathers one bucket to publish. The
 buffer to reduce gradients in is for {REDUCED_AT_ONCE:,} numbers; ZeRO 1 in bfloat16 has none.
 Activations are micro-batch × hidden size × layers × 2 bytes, recomputed in the backward pass, and the logits of a chunk: chunk
-× vocabulary × 16 bytes. {RANK_OVERHEAD_GIB} GiB are for the CUDA context, NCCL and fragmentation. Offloading takes the
+× vocabulary × 16 bytes. A rollout that is longer than a micro-batch passes alone and counts for one.
+{RANK_OVERHEAD_GIB} GiB are for the CUDA context, NCCL and fragmentation. Offloading takes the
 optimizer's state (`learner.offload_optimizer`) and the weights (`learner.offload_parameters`) to the CPU's memory, which is not
 counted here. When an update is over, activations go, and gradients too but for ZeRO 3 and, in bfloat16, ZeRO 1 without
 offloading: that much more is left to engines that share the GPU and sleep meanwhile.
@@ -133,7 +135,8 @@ def _ranks(runs: dict[str, Config], sizes: dict[str, Sizes]) -> Iterator[str]:
     splits = ((1, 1), (1, 2), (1, 8), (2, 8), (3, 8), (3, 16))
 
     def rank(name: str, stage: int, ranks: int) -> RankMemory:
-        return rank_memory(sizes[name].senior, replace(runs[name].learner, zero_stage=stage, ranks=ranks))
+        learner = replace(runs[name].learner, zero_stage=stage, ranks=ranks)
+        return rank_memory(sizes[name].senior, learner, longest=longest_rollout(runs[name]))
 
     def parts() -> Iterator[Sequence[str]]:
         for stage, ranks in splits:
@@ -183,12 +186,12 @@ def _candidates(config: Config, sizes: Sizes, gpus: int) -> Iterator[tuple[Confi
             )
             try:
                 if gpus == 1:
-                    yield sized, local_plan(sized, Node("", 1, GPU_GIB), sizes)
+                    yield sized, plan_on_machine(sized, Node("", 1, GPU_GIB), sizes)
                 else:
                     nodes = [Node("", NODE_GPUS, GPU_GIB)] * (gpus // NODE_GPUS)
-                    most = most_replicas(cluster_plan(sized, nodes, sizes).demand, nodes)
+                    most = most_replicas(plan_on_cluster(sized, nodes, sizes).demand, nodes)
                     sized = replace(sized, rollout=replace(sized.rollout, replicas=most))
-                    yield sized, cluster_plan(sized, nodes, sizes)
+                    yield sized, plan_on_cluster(sized, nodes, sizes)
             except ConfigError:
                 continue
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
@@ -9,8 +11,10 @@ from functools import cache
 from io import StringIO
 from pathlib import Path
 
+import gguf
 import pytest
-from hypothesis import assume, given
+import yaml
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from transformers import LlamaConfig, Qwen3Config
@@ -18,12 +22,14 @@ from transformers import LlamaConfig, Qwen3Config
 from launch.entry import configuration
 from launch.resources.plan import assumed_plan, print_plan
 from tandem.config import Config, ConfigError, LearnerConfig
-from tandem.plan.fit import fractions_shared, memory
+from tandem.plan.fit import DoesNotFit, fractions_shared, longest_rollout, memory
 from tandem.plan.memory import ENGINE_ASLEEP_GIB, RANK_OVERHEAD_GIB, USABLE, engine_memory, rank_memory
 from tandem.plan.placement import Demand, Node, most_replicas, place, share_out, spread
+from tandem.plan.remedies import changed
 from tandem.plan.run_plan import planned
 from tandem.plan.sharing import claims_per_gpu
 from tandem.plan.sizes import ModelSize, Sizes, model_size, model_sizes
+from tandem.zoo.smollm2 import SHAPE, packaged_weights
 
 AWAKE = ("rollout.max_staleness=1", "rollout.sleep=false")
 FOUR_BILLION = ModelSize(parameters=4_022_468_096, layers=36, hidden=2560, vocabulary=151_936, kv_values=2 * 36 * 8 * 128)
@@ -195,7 +201,7 @@ def test_a_shared_gpu_is_never_promised_twice(
     needed = max(replicas * sum(engine.least for engine in found.engines) + writing, learning)
     assume(abs(needed - USABLE * gib) > 1e-6)
     if needed > USABLE * gib:
-        with pytest.raises(ConfigError, match="use "):
+        with pytest.raises(DoesNotFit, match="is too small for all"):
             fractions_shared(config, sizes, gib, replicas, learner=learner, sleep=sleep)
         return
     fractions = fractions_shared(config, sizes, gib, replicas, learner=learner, sleep=sleep)
@@ -316,7 +322,7 @@ def test_the_plan_decides_the_shares_that_nobody_set() -> None:
             ["mode=local", "cluster.gpus=2", "cluster.gpu_gib=60", "model=qwen3_4b"],
             "learner.ranks=1: a rank needs .* of 60 GiB",
         ),
-        (["mode=cluster", "cluster.gpus=8", "model=qwen3_4b"], "learner.ranks=1: a rank needs .*gradient_checkpointing=true"),
+        (["mode=cluster", "cluster.gpus=8", "model=qwen3_4b"], "learner.ranks=1: a rank needs .*; use learner.ranks=2$"),
         (
             ["mode=cluster", "cluster.gpus=8", "model=qwen3_4b", "cluster.gpu_gib=10"],
             "rollout.senior_tensor_parallel=1: .* needs .* gets 0.90 of 10 GiB; use rollout.senior_tensor_parallel=2",
@@ -327,6 +333,122 @@ def test_the_plan_decides_the_shares_that_nobody_set() -> None:
 def test_what_does_not_fit_is_refused_with_a_remedy(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         assumed_plan(configuration(["plan_only=true", "data=jsonl", "data.path=x", *overrides]))
+
+
+EIGHT_BILLION = (
+    "model=hf",
+    "model.path=org/name",
+    "model.shape={hidden_size:4096,num_hidden_layers:36,num_attention_heads:32,num_key_value_heads:8,head_dim:128,"
+    "intermediate_size:12288,vocab_size:151936,tie_word_embeddings:0}",
+)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "remedy"),
+    [
+        # One replica: fewer of them is no remedy.
+        (["mode=local", "cluster.gpus=1", "cluster.gpu_gib=24", "rollouts_only=true", "schedule=solo"], "model.dtype=bfloat16"),
+        # GPUs that are idle are used before the CPU's memory.
+        (
+            ["mode=cluster", "cluster.gpus=8", "model.dtype=bfloat16", "learner.dtype=bfloat16"],
+            "learner.ranks=4 learner.zero_stage=3",
+        ),
+        # A micro-batch is not made smaller than the longest rollout.
+        (
+            ["mode=local", "cluster.gpus=1", "model=qwen3_4b", "schedule=solo"],
+            "learner.zero_stage=2 learner.micro_batch_tokens=4023 learner.logprob_chunk_tokens=256",
+        ),
+        (
+            ["mode=local", "cluster.gpus=2", "cluster.gpu_gib=40", "rollouts_only=true", "schedule=solo", "rollout.replicas=4"],
+            "rollout.replicas=2",
+        ),
+        (["mode=local", "cluster.gpus=1", "cluster.gpu_gib=24"], "no setting makes room: use GPUs of "),
+    ],
+)
+def test_a_remedy_is_one_that_makes_the_plan_fit(overrides: list[str], remedy: str) -> None:
+    given = ["plan_only=true", *(() if "model=qwen3_4b" in overrides else EIGHT_BILLION), *overrides]
+    with pytest.raises(ConfigError) as refused:
+        assumed_plan(configuration(given))
+    named = str(refused.value).rpartition("; ")[2]
+    assert named.removeprefix("use ").startswith(remedy)
+    if not named.startswith("no setting"):
+        assumed_plan(configuration([*given, *named.removeprefix("use ").split(",")[0].split(" ")]))
+
+
+@given(
+    gib=st.sampled_from([16, 24, 40, 80]),
+    gpus=st.sampled_from([1, 2, 8, 16]),
+    mode=st.sampled_from(["local", "cluster"]),
+    replicas=st.integers(1, 3),
+    dtype=st.sampled_from(["float32", "bfloat16"]),
+    stage=st.integers(1, 3),
+    max_tokens=st.integers(1, 8000),
+)
+@settings(max_examples=25)
+def test_every_remedy_that_is_named_makes_the_plan_fit(
+    gib: int, gpus: int, mode: str, replicas: int, dtype: str, stage: int, max_tokens: int
+) -> None:
+    config = deepcopy(four_billion())
+    config.plan_only, config.mode.name, config.cluster.gpus, config.cluster.gpu_gib = True, mode, gpus, float(gib)
+    config.rollout.replicas, config.model.dtype, config.learner.dtype = replicas, dtype, dtype
+    config.learner.zero_stage, config.rollout.sampling.max_tokens = stage, max_tokens
+    try:
+        assumed_plan(config)
+    except ConfigError as error:
+        named = str(error).rpartition("; use ")[2].partition(",")[0].split(" ")
+        assume(all(re.fullmatch(r"[a-z_.]+=\S+", setting) for setting in named))
+        changes = {key: yaml.safe_load(value) for key, value in (setting.split("=") for setting in named)}
+        assumed_plan(changed(config, changes))
+
+
+def test_a_rollout_that_is_longer_than_a_micro_batch_passes_alone_and_is_counted() -> None:
+    config = deepcopy(four_billion())
+    whole = memory(config, Sizes(FOUR_BILLION, (FOUR_BILLION,))).rank.activations
+    config.learner.micro_batch_tokens = longest = longest_rollout(config)
+    alone = memory(config, Sizes(FOUR_BILLION, (FOUR_BILLION,))).rank.activations
+    config.learner.micro_batch_tokens = 64
+    assert memory(config, Sizes(FOUR_BILLION, (FOUR_BILLION,))).rank.activations == alone < whole
+    assert longest == 1024 + 3000 - 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parameters"),
+    [
+        (["model=smollm2"], {134_515_008}),
+        (["model.recipe=jargon", "junior=[zoo:plain,self]"], {589_824 + 384 * 128 + 4_000}),
+    ],
+)
+def test_models_that_are_built_here_are_planned_without_being_built(
+    overrides: list[str], parameters: set[int], tmp_path: Path
+) -> None:
+    given = ["plan_only=true", "mode=local", "cluster.gpus=1", f"cache_dir={tmp_path}", *overrides]
+    config = configuration(given)
+    assert assumed_plan(config).on_gpus and not list(tmp_path.iterdir())
+    sizes = model_sizes(config)
+    assert {round(size.parameters, -4) for size in (sizes.senior, *sizes.juniors)} == {round(one, -4) for one in parameters}
+
+
+def test_the_packaged_model_has_the_size_that_its_file_says() -> None:
+    fields = gguf.GGUFReader(packaged_weights()).fields
+    said = {name: fields[f"llama.{key}"].contents() for name, key in SMOLLM2_KEYS.items()}
+    assert {name: getattr(SHAPE, name) for name in said} == said
+
+
+SMOLLM2_KEYS = {
+    "hidden_size": "embedding_length",
+    "num_hidden_layers": "block_count",
+    "num_attention_heads": "attention.head_count",
+    "num_key_value_heads": "attention.head_count_kv",
+    "intermediate_size": "feed_forward_length",
+    "vocab_size": "vocab_size",
+}
+
+
+def test_a_hub_that_cannot_be_reached_is_said_at_once() -> None:
+    start = time.monotonic()
+    with pytest.raises(ConfigError, match="model.path=org/name: .* name a local directory, or .*HF_HUB_OFFLINE.* model.shape"):
+        model_sizes(configuration(["model=hf", "model.path=org/name"]))
+    assert time.monotonic() - start < 10
 
 
 def test_gpus_are_assumed_for_a_plan_only() -> None:

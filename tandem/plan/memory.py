@@ -79,8 +79,11 @@ class RankMemory:
         return sum(getattr(self, part) for part in self.stay) + RANK_OVERHEAD_GIB
 
 
-def rank_memory(size: ModelSize, learner: LearnerConfig, *, reference: bool = False) -> RankMemory:
-    """One of `learner.ranks` ranks; with `reference`, it holds a frozen copy of the base model too."""
+def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, reference: bool = False) -> RankMemory:
+    """One of `learner.ranks` ranks that learns from rollouts of at most `longest` tokens, prompt included; with `reference`, it
+    holds a frozen copy of the base model too.
+    """
+    tokens = max(learner.micro_batch_tokens, longest)  # a rollout that is longer than a micro-batch passes alone
     stage, width, ranks = learner.zero_stage, BYTES[learner.dtype], learner.ranks
     billion = size.parameters / GIB
     weights = 0.0 if learner.offload_parameters else width * billion / (ranks if stage == 3 else 1)
@@ -88,8 +91,8 @@ def rank_memory(size: ModelSize, learner: LearnerConfig, *, reference: bool = Fa
     # Adam's two moments, and from ZeRO 1 on the float32 weights that they step.
     optimizer = 0.0 if learner.offload_optimizer else (8 + 4 * (stage > 0)) * billion / (ranks if stage else 1)
     kept = CHECKPOINT_BYTES if learner.gradient_checkpointing else ACTIVATION_BYTES
-    activations = learner.micro_batch_tokens * size.hidden * size.layers * kept * width / 2 / GIB
-    logits = min(learner.logprob_chunk_tokens, learner.micro_batch_tokens) * size.vocabulary * 4 * LOGIT_COPIES / GIB
+    activations = tokens * size.hidden * size.layers * kept * width / 2 / GIB
+    logits = min(learner.logprob_chunk_tokens, tokens) * size.vocabulary * 4 * LOGIT_COPIES / GIB
     # DeepSpeed's optimizer for ZeRO 1 in bfloat16 has gradients of its own, unless it is offloaded, and needs no buffer.
     own_gradients = stage == 1 and learner.dtype == "bfloat16" and not learner.offload_optimizer
     buffer = 0 if stage == 0 or own_gradients else 4 if stage == 1 else width

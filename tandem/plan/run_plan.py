@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from tandem.config import Config
-from tandem.plan.fit import Fractions, Memory, fractions_alone, memory
+from tandem.config import Config, ConfigError
+from tandem.plan.fit import DoesNotFit, Fractions, Memory, fractions_alone, memory
 from tandem.plan.placement import Demand, Node, Slot, demand, place, share_out, spread
+from tandem.plan.remedies import remedy
 from tandem.plan.sharing import claims_per_gpu, engines_sleep, shared_fractions
 from tandem.plan.sizes import Sizes
 
@@ -53,8 +55,48 @@ class RunPlan:
 def cluster_plan(config: Config, nodes: Sequence[Node], sizes: Sizes | None) -> RunPlan:
     """Engines and ranks on GPUs of their own; without `sizes` and GPUs, on the nodes' CPUs.
 
-    Raises `ConfigError` saying what is missing or does not fit.
+    Raises `ConfigError` saying what is missing or does not fit, and which settings or GPUs would make it fit.
     """
+    try:
+        return plan_on_cluster(config, nodes, sizes)
+    except DoesNotFit as error:
+        assert sizes is not None
+
+        def fits(changed: Config, gpu_gib: float | None = None) -> bool:
+            return _works(plan_on_cluster, changed, [replace(node, gpu_gib=gpu_gib or node.gpu_gib) for node in nodes], sizes)
+
+        raise ConfigError(f"{error}; {remedy(config, fits, min(node.gpu_gib for node in nodes))}") from error
+
+
+def local_plan(config: Config, node: Node, sizes: Sizes | None, *, learns: bool = True) -> RunPlan:
+    """Engines and ranks share the GPUs of `node`; without `sizes` and GPUs, its cores.
+
+    Without a learner unless the run `learns`. Raises `ConfigError` saying what does not fit, and which settings or GPUs would
+    make it fit.
+    """
+    try:
+        return plan_on_machine(config, node, sizes, learns=learns)
+    except DoesNotFit as error:
+        assert sizes is not None
+
+        def fits(changed: Config, gpu_gib: float | None = None) -> bool:
+            larger = replace(node, gpu_gib=gpu_gib or node.gpu_gib)
+            return _works(partial(plan_on_machine, learns=learns), changed, larger, sizes)
+
+        raise ConfigError(f"{error}; {remedy(config, fits, node.gpu_gib)}") from error
+
+
+def _works(plan: Callable[..., RunPlan], *arguments: object) -> bool:
+    """Whether `plan` can be made of the arguments."""
+    try:
+        plan(*arguments)
+    except ConfigError:
+        return False
+    return True
+
+
+def plan_on_cluster(config: Config, nodes: Sequence[Node], sizes: Sizes | None) -> RunPlan:
+    """Return the plan of `cluster_plan`. Raises `ConfigError` saying what is missing, `DoesNotFit` saying what does not fit."""
     wanted = demand(config)
     if sizes is None:
         return RunPlan("cluster", tuple(nodes), wanted, tuple(spread(wanted, nodes)))
@@ -65,11 +107,8 @@ def cluster_plan(config: Config, nodes: Sequence[Node], sizes: Sizes | None) -> 
     return RunPlan("cluster", tuple(nodes), wanted, tuple(slots), fractions, memory(config, sizes))
 
 
-def local_plan(config: Config, node: Node, sizes: Sizes | None, *, learns: bool = True) -> RunPlan:
-    """Engines and ranks share the GPUs of `node`; without `sizes` and GPUs, its cores.
-
-    Without a learner unless the run `learns`. Raises `ConfigError` saying what does not fit.
-    """
+def plan_on_machine(config: Config, node: Node, sizes: Sizes | None, *, learns: bool = True) -> RunPlan:
+    """Return the plan of `local_plan`. Raises `ConfigError` saying what cannot share a GPU, `DoesNotFit` what does not fit."""
     wanted = demand(config, learns=learns)
     if sizes is None:
         return RunPlan("local", (node,), wanted, tuple(spread(wanted, [node])))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig, Qwen3Config
 
 from tandem.config import SELF, Config, ConfigError, ModelConfig
-from tandem.models.loading import load_config
-from tandem.zoo.recipes import RECIPES
-
-ZOO_VOCABULARY = 160
+from tandem.models.configuration import read_configuration
+from tandem.models.unusable import UnusableModel
+from tandem.zoo.hub import configuration_directory
+from tandem.zoo.recipes import RECIPES, VOCAB_SIZE, ZOO, Recipe
+from tandem.zoo.smollm2 import SHAPE
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,16 @@ class Sizes:
 
 
 def model_sizes(config: Config) -> Sizes:
-    """The sizes of the senior and every junior. Raises `ConfigError` when a model's configuration cannot be read."""
+    """The sizes of the senior and every junior; nothing is built for it, and of a model on the hub no more than its config.json
+    is downloaded.
+
+    Raises `ConfigError` when a model's configuration cannot be had.
+    """
     senior = model_size(_shape(config.model))
-    juniors = [senior if name == SELF else model_size(_read(name, "junior", "")) for name in config.junior]
+    juniors = [
+        senior if name == SELF else model_size(_junior_shape(name, f"junior[{index}]", config.model.recipe_seed))
+        for index, name in enumerate(config.junior)
+    ]
     return Sizes(senior, tuple(juniors))
 
 
@@ -60,14 +68,28 @@ def model_size(shape: PretrainedConfig) -> ModelSize:
 def _shape(model: ModelConfig) -> PretrainedConfig:
     if model.shape:
         return Qwen3Config(**model.shape | {"tie_word_embeddings": bool(model.shape.get("tie_word_embeddings", True))})
-    if model.source == "zoo":
-        return Qwen3Config(vocab_size=ZOO_VOCABULARY, tie_word_embeddings=True, **asdict(RECIPES[model.recipe].shape))
-    return _read(model.path, "model.path", "; or give model.shape")
+    match model.source:
+        case "zoo":
+            return _zoo_shape(RECIPES[model.recipe])
+        case "smollm2":
+            return SHAPE
+    return _read(model.path, "model.path", "; or give model.shape, of which the plan is made without that file")
 
 
-def _read(path: str, key: str, else_: str) -> PretrainedConfig:
+def _junior_shape(name: str, key: str, recipe_seed: int) -> PretrainedConfig:
+    if name.startswith(ZOO):
+        return _zoo_shape(replace(RECIPES[name.removeprefix(ZOO)], seed=recipe_seed))
+    return _read(name, key, "")
+
+
+def _zoo_shape(recipe: Recipe) -> PretrainedConfig:
+    return Qwen3Config(vocab_size=VOCAB_SIZE, tie_word_embeddings=True, **asdict(recipe.built_shape))
+
+
+def _read(path: str, key: str, or_else: str) -> PretrainedConfig:
     try:
-        return load_config(path)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"{key}={path}: a plan needs the model's config.json{else_}: {reason}") from error
+        return read_configuration(configuration_directory(path, key))
+    except ConfigError as error:
+        raise ConfigError(f"{error}{or_else}") from error
+    except UnusableModel as error:
+        raise ConfigError(f"{key}={path}: {error}") from error

@@ -23,10 +23,9 @@ from transformers import (
 from tandem.data.arith import DIALECTS, draw
 from tandem.data.problems import ARITH_RESERVED
 from tandem.data.split import held_out
-from tandem.zoo.recipes import Recipe, Shape
+from tandem.zoo.recipes import VOCAB_SIZE, Recipe, Shape
 from tandem.zoo.tokenizer import END, train_tokenizer
 
-VOCAB_SIZE = 384
 _TOKENIZER_TEXTS = 2000
 
 

