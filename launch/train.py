@@ -5,12 +5,12 @@ from __future__ import annotations
 from actors.reward import judge_groups
 from launch.entry import run
 from launch.resources.local_cluster import given_cluster, ray_cluster
-from launch.resources.plan import show_plan
 from launch.running.evaluation import due, evaluate
 from launch.running.export import export_senior
 from launch.running.inputs import read_inputs
 from launch.running.learner_only import learn_only
 from launch.running.parts import Parts, WritingParts, started
+from launch.running.plan_only import plan_only
 from launch.running.profiling import step_clock
 from launch.running.rollouts_only import write_only
 from launch.sweeping.sweep import sweep
@@ -28,7 +28,7 @@ from tandem.staleness import mean_staleness
 def train(config: Config) -> None:
     """Trains the senior as `config` says, or does the part of that which it asks for; leaves everything in the run folder."""
     if config.plan_only:
-        show_plan(config)
+        plan_only(config)
     elif config.rollouts_only:
         write_only(config, write_step)
     elif config.learner_only:

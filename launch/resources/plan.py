@@ -72,12 +72,6 @@ def machine_plan(config: Config, *, learns: bool = True) -> RunPlan:
     return local_plan(config, Node("this machine", gpus, gib), model_sizes(config), learns=learns)
 
 
-def show_plan(config: Config) -> None:
-    """Prints the plan for the assumed GPUs, or for this machine if none are assumed. Raises `ConfigError`."""
-    plan = assumed_plan(config) if config.cluster.gpus else run_plan(config)
-    print_plan(plan, Console())
-
-
 def print_plan(plan: RunPlan, console: Console) -> None:
     """The plan as a table, and what it leaves unused."""
     shown = Table(title=f"mode={plan.mode}: {plan.demand}")

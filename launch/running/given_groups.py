@@ -43,6 +43,17 @@ def fake_groups(config: Config, authors: Authors) -> GroupsOf:
     return groups_of
 
 
+def steps_of(config: Config) -> list[Path]:
+    """Return the files of rollouts, a step each, in the run folder `learner_only`. Raises `ConfigError` when there are none."""
+    run = Path(config.learner_only).expanduser().resolve()
+    if steps := saved_steps(run / "rollouts"):
+        return steps
+    raise ConfigError(
+        f"learner_only={config.learner_only}: {run} holds no rollouts; name a run folder of rollouts_only=true or "
+        "log.rollouts=true"
+    )
+
+
 def saved_groups(config: Config, authors: Authors) -> GroupsOf:
     """What the run folder `learner_only` has saved, step by step and then from its beginning.
 
@@ -50,9 +61,7 @@ def saved_groups(config: Config, authors: Authors) -> GroupsOf:
     to learn.
     """
     key, run = f"learner_only={config.learner_only}", Path(config.learner_only).expanduser().resolve()
-    steps = saved_steps(run / "rollouts")
-    if not steps:
-        raise ConfigError(f"{key}: {run} holds no rollouts; name a run folder of rollouts_only=true or log.rollouts=true")
+    steps = steps_of(config)
     own = Origin.of(authors, config.rollout.sampling.temperature)
     try:
         for theirs in map(read_origin, steps):

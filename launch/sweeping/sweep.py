@@ -17,8 +17,8 @@ from launch.records.owner import owned
 from launch.records.run_record import is_run, read_run
 from launch.report import report
 from launch.resources.local_cluster import given_cluster
-from launch.resources.plan import show_plan
 from launch.running.inputs import read_inputs
+from launch.running.plan_only import check_named, show_plan
 from launch.sweeping import process
 from launch.sweeping.arms import Arm, checked, plan_arms
 from launch.sweeping.summary import Summary, result_of
@@ -40,6 +40,8 @@ def sweep(overrides: Sequence[str]) -> None:
         folder, console = arms[0].folder.parent, Console()
         set_environment(arms[0].config.cache_path)
         if arms[0].config.plan_only:
+            todo = [arm for arm in arms if not arm.finished]
+            checked(check_named, [arm.config for arm in todo], [arm.label for arm in todo])
             for arm in arms:
                 console.print(f"{arm.label}{' (finished)' if arm.finished else ''}:", highlight=False, soft_wrap=True)
                 show_plan(arm.config)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from tandem.rollout import Problem
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+FIRST_ROWS = 1000
+"""So many rows are read to check a data set before a run."""
 ARITH_RESERVED = 0.5
 """The fraction of the offline task that the base models of `tandem.zoo` never saw: no more of it can be held out."""
 
@@ -99,6 +101,33 @@ def load_problems(
         case "hub":
             return _finite(hub(data), None, data, seed, length)
     raise ConfigError(f"data.source={data.source}: choose arith, reasoning_gym, jsonl, parquet or hub")
+
+
+def check_first_rows(data: DataConfig) -> None:
+    """Read the first rows of the files that `data` names, or make sure that the tasks exist; the hub is not asked.
+
+    Raises `ConfigError` when a file does not exist, is of another kind or has other fields, and for rows as `load_problems`
+    does.
+    """
+    if data.source == "reasoning_gym":
+        _reasoning_gym(data)
+    elif data.source == "hub" and (Path(data.path).is_dir() or not data.path or Path(data.path).is_file()):
+        catalogue(_FirstRows(hub(data)), data, lambda _: 0)
+    elif data.source in ("jsonl", "parquet"):
+        for key in ("path", "held_out_path"):
+            if (path := getattr(data, key)) or key == "path":
+                catalogue(_FirstRows(_file(data, path, f"data.{key}")), data, lambda _: 0)
+
+
+class _FirstRows:
+    """The first rows of others."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.key, self.unit, self.at, self.record, self._rows = rows.key, rows.unit, rows.at, rows.record, rows
+
+    def scan(self) -> Iterator[tuple[int, int, Any]]:
+        """See `Rows`."""
+        return islice(self._rows.scan(), FIRST_ROWS)
 
 
 def _arith(data: DataConfig) -> Draws:

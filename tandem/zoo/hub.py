@@ -36,6 +36,11 @@ def model_directory(path: str, key: str = "model.path", files: Sequence[str] = _
     return _download(path, key, files)
 
 
+def is_hub_id(path: str) -> bool:
+    """Whether `path` can only be a model on the hub: no directory of this machine, and of the form ORG/NAME."""
+    return not Path(path).expanduser().is_dir() and bool(_HUB_ID.fullmatch(path))
+
+
 def configuration_directory(path: str, key: str) -> Path:
     """The local directory that holds the config.json of the model `path`; of a hub id no more than that is downloaded.
 
