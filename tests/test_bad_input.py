@@ -168,6 +168,14 @@ def test_a_plan_reads_the_first_rows(refused: Refused, call: Callable[..., None]
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_plan_inspects_the_models_that_are_here(refused: Refused, model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "model")
+    (weights,) = (tmp_path / "model").glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:1000])
+    message = refused("plan_only=true", "model=hf", f"model.path={tmp_path / 'model'}")
+    assert message.startswith(f"model.path={tmp_path / 'model'}: ") and weights.name in message
+
+
 def test_a_plan_of_a_model_on_the_hub_says_at_once_that_there_is_no_hub(refused: Refused) -> None:
     start = time.monotonic()
     message = refused("plan_only=true", "model=hf", "model.path=org/name")

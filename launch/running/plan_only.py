@@ -15,6 +15,7 @@ from launch.running.inputs import check_measures
 from tandem.config import FAKE, FAKE_LONGEST, SELF, Config
 from tandem.data.pass_rates import read_pass_rates
 from tandem.data.problems import check_first_rows
+from tandem.models import inspect_local_models
 from tandem.zoo.hub import configuration_directory, is_hub_id
 from tandem.zoo.recipes import ZOO
 
@@ -35,7 +36,8 @@ def show_plan(config: Config) -> None:
 def check_named(config: Config) -> None:
     """Check the models, files and folders that the settings name: that they are there, and the first rows of the data.
 
-    Of a model on the hub its config.json alone is asked for, and not even that if `model.shape` is given. Raises `ConfigError`.
+    Models in a directory are inspected. Of a model on the hub its config.json alone is asked for, and not even that if
+    `model.shape` is given. Raises `ConfigError`.
     """
     if not config.learner_only:
         check_measures(config)
@@ -48,6 +50,7 @@ def check_named(config: Config) -> None:
     named |= {f"junior[{index}]": name for index, name in enumerate(config.junior) if name != SELF and not name.startswith(ZOO)}
     for key, name in named.items():
         configuration_directory(name, key)
+    inspect_local_models(config)
     check_first_rows(config.data)
     if config.data.pass_rates:
         read_pass_rates(Path(config.data.pass_rates))

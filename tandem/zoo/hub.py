@@ -38,7 +38,7 @@ def model_directory(path: str, key: str = "model.path", files: Sequence[str] = _
 
 def is_hub_id(path: str) -> bool:
     """Whether `path` can only be a model on the hub: no directory of this machine, and of the form ORG/NAME."""
-    return not Path(path).expanduser().is_dir() and bool(_HUB_ID.fullmatch(path))
+    return bool(_HUB_ID.fullmatch(path)) and not Path(path).is_dir()
 
 
 def configuration_directory(path: str, key: str) -> Path:
