@@ -141,6 +141,7 @@ def test_code_of_the_model_is_not_run(folder: Path, monkeypatch: pytest.MonkeyPa
         ({"model_type": None}, "config.json cannot be used: KeyError: 'model_type'"),
         ({"architectures": ["Qwen3Model"]}, "architectures=['Qwen3Model'] in config.json, but a language model of "),
         ({"architectures": ["Qwen3ForSequenceClassification"]}, "architectures=['Qwen3ForSequenceClassification'] in "),
+        ({"architectures": 7}, "architectures=7 in config.json, but "),
         ({"architectures": None}, "architectures=[] in config.json, but "),
         ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}, "its weights are quantized"),
         ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "its weights are quantized"),
@@ -479,17 +480,42 @@ FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_c
 )
 @example(name="model.safetensors", where=0.0, what=b"\xff" * 8, cut=False)
 @settings(max_examples=150)
-def test_any_damage_is_refused_or_harmless(
+def test_bytes_written_over_a_file_are_refused_or_harmless(
     saved: Path, tmp_path_factory: pytest.TempPathFactory, name: str, where: float, what: bytes, cut: bool
 ) -> None:
-    """Bytes written over a file, or a file cut off: the model is used or refused, and nothing else is raised."""
-    damaged = tmp_path_factory.mktemp("damaged")
-    for file in saved.iterdir():
-        (damaged / file.name).symlink_to(file)
+    """The model is used or refused, also when the file is cut off there, and nothing else is raised."""
     content = (saved / name).read_bytes()
     at = int(where * (8000 if name == "model.safetensors" else len(content)))
-    (damaged / name).unlink()
-    (damaged / name).write_bytes(content[:at] + what + (b"" if cut else content[at + len(what) :]))
+    inspect_with(saved, tmp_path_factory, name, content[:at] + what + (b"" if cut else content[at + len(what) :]))
+
+
+VALUES = [None, 0, -1, 1, 7, 10**6, 10**12, 1e308, True, "", "x", [], {}, [1], {"a": 1}, [None], 3.5]
+
+
+@given(name=st.sampled_from(FILES[:-1]), value=st.sampled_from(VALUES), data=st.data())
+@settings(max_examples=150)
+def test_other_values_are_refused_or_harmless(
+    saved: Path, tmp_path_factory: pytest.TempPathFactory, name: str, value: object, data: st.DataObject
+) -> None:
+    """Any value of a JSON file is another, of any type."""
+    content = json.loads((saved / name).read_text())
+    key = data.draw(st.sampled_from(sorted(content)))
+    if name == "tokenizer.json" and isinstance(content[key], dict) and content[key]:
+        content, whole = content[key], content
+        key = data.draw(st.sampled_from(sorted(content)))
+    else:
+        whole = content
+    content[key] = value
+    inspect_with(saved, tmp_path_factory, name, json.dumps(whole).encode())
+
+
+def inspect_with(saved: Path, folders: pytest.TempPathFactory, name: str, content: bytes) -> None:
+    """Inspect the model `saved` with other content of the file `name`."""
+    damaged = folders.mktemp("damaged")
+    for file in saved.iterdir():
+        if file.name != name:
+            (damaged / file.name).symlink_to(file)
+    (damaged / name).write_bytes(content)
     with suppress(ConfigError):
         inspect_model(damaged, "model.path=MODEL")
     shutil.rmtree(damaged)

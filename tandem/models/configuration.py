@@ -63,7 +63,7 @@ def causal_lm_class(config: PretrainedConfig) -> type[PreTrainedModel]:
         )
     model_class: type[PreTrainedModel] = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     declared = config.architectures or []
-    if not declared or declared[0] != model_class.__name__:
+    if not isinstance(declared, list) or [*declared[:1]] != [model_class.__name__]:
         raise UnusableModel(
             f"architectures={declared} in config.json, but a language model of model_type={config.model_type} is "
             f"{model_class.__name__}; an encoder, a classifier or a bare model has no head that writes: choose a causal "
