@@ -111,7 +111,7 @@ _SYNONYMS = {
 }
 _MARKDOWN = re.compile(r"(\*\*|__|\*|_|`+|\")(.*)\1", re.DOTALL)
 _BOLD = re.compile(r"(?<![\w)}\]])\*\*([^*]+)\*\*(?![\w({\\])")
-_LEADING = re.compile(r"\A(?:=(?!=)|\\approx(?![A-Za-z])|\\implies|\\therefore|\\Rightarrow|[:,;])\s?")
+_LEADING = re.compile(r"\A(?:(?:=(?!=)|\\approx(?![A-Za-z])|\\implies|\\therefore|\\Rightarrow|[:,;])\s?)+")
 _TRAILING = re.compile(r"(?:\s|[.,;:]|\\\\|\\(?=\Z))+\Z")
 
 
