@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from launch.command_line import CONF, explain_unknown, explain_unreadable, literal_override, literal_overrides
 from launch.records.disk import UnwritableError, disk_full
+from launch.records.places import check_writable
 from tandem.config import Config, ConfigError
 from tandem.config_load import load, schema
 
@@ -63,6 +64,13 @@ def set_environment(cache: Path) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
+def use_cache(config: Config) -> None:
+    """Set the environment for a run with this cache folder. Raises `ConfigError` when nothing can be written there."""
+    if not config.plan_only:
+        check_writable(config.cache_path, f"cache_dir={config.cache_dir} (or the environment variable TANDEM_CACHE)")
+    set_environment(config.cache_path)
+
+
 Amend = Callable[[DictConfig, list[str]], DictConfig]
 """Makes other settings of those composed and the command line's overrides."""
 Sweep = Callable[[list[str]], None]
@@ -100,7 +108,7 @@ def run(
         # Outside of Hydra, which would put a line of its own before every error.
         for composed, overrides in compositions:
             config = load(amend(composed, overrides))
-            set_environment(config.cache_path)
+            use_cache(config)
             main(config)
 
 

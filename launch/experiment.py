@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from launch.entry import exit_codes, set_environment
+from launch.entry import exit_codes, use_cache
 from launch.experimenting.engines import LentEngines
 from launch.experimenting.figure import draw
 from launch.experimenting.page import NUMBERS, PICTURE, terminal, write_page
@@ -59,6 +59,6 @@ def report(compared: Experiment, done: Sequence[Run]) -> Results:
 if __name__ == "__main__":
     with exit_codes():
         compared = experiment(sys.argv[1:])
-        set_environment(compared.runs[0].config.cache_path)
+        use_cache(compared.runs[0].config)
         with owned(compared.folder, f"name={compared.name}"):
             compare(compared, Console())

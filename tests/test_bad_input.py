@@ -262,6 +262,26 @@ def test_a_junior_that_does_not_exist(refused: Refused) -> None:
     assert refused("junior=[self,/no/such/model]").startswith("junior[1]=/no/such/model: there is no such directory")
 
 
+@pytest.mark.parametrize("key", ["log.dir", "cache_dir"])
+def test_a_folder_that_cannot_be_written(call: Callable[..., None], key: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=str(BAD_INPUT)):
+        call(train, f"{key}=/proc/none")
+    said = capsys.readouterr().err
+    assert said.startswith(f"train.py: {key}=/proc/none") and "name a folder that can be" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("steps=(5)", "steps=(5): give a number"),
+        ("model=ü", "model=ü: choose "),
+        ("name=../up", "name=../up: it names a folder in"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_explained(refused: Refused, override: str, said: str) -> None:
+    assert refused(override).startswith(said)
+
+
 def test_a_run_folder_that_is_taken(call: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     taken = tmp_path / "runs" / "run" / "metrics.jsonl"
     taken.parent.mkdir(parents=True)

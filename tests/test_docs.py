@@ -12,6 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 
+from launch.command_line import literal_overrides
 from tandem.config import Config
 from tandem.config_load import load, schema
 
@@ -81,7 +82,7 @@ def test_overrides_in_the_text_are_accepted(doc: Path) -> None:
         for given in overrides(doc):
             if re.search(r"\bmine\b", " ".join(given)):  # what the tutorial has its reader make: see test_tutorial.py
                 continue
-            load(compose("config", overrides=given))
+            load(compose("config", overrides=literal_overrides(given)))
 
 
 def test_the_table_of_groups_lists_the_files() -> None:

@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from rich.console import Console
 
 from launch.command_line import CONF, quoted
-from launch.entry import set_environment
+from launch.entry import use_cache
 from launch.records.owner import owned
 from launch.records.run_record import is_run, read_run
 from launch.report import report
@@ -38,7 +38,7 @@ def sweep(overrides: Sequence[str]) -> None:
     with initialize_config_dir(str(CONF), version_base=None, job_name="train"):
         arms = plan_arms(overrides)
         folder, console = arms[0].folder.parent, Console()
-        set_environment(arms[0].config.cache_path)
+        use_cache(arms[0].config)
         if arms[0].config.plan_only:
             todo = [arm for arm in arms if not arm.finished]
             checked(check_named, [arm.config for arm in todo], [arm.label for arm in todo])
