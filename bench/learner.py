@@ -27,7 +27,8 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from bench.report import Figures, tell
-from launch.entry import configuration, set_environment
+from launch.entry import configuration
+from launch.resources.environment import set_environment
 from launch.resources.machine import machine
 from tandem.authors import load_authors
 from tandem.batching import to_samples

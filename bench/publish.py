@@ -32,7 +32,8 @@ from actors.engine import Engine
 from actors.placement import engine_specs
 from bench.engines import engine_pair
 from bench.report import Figures, tell
-from launch.entry import configuration, set_environment
+from launch.entry import configuration
+from launch.resources.environment import set_environment
 from launch.resources.machine import machine
 from learner.group import segment_path
 from tandem.authors import load_authors

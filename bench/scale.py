@@ -27,7 +27,7 @@ from rich.table import Table
 from actors.rollout import GroupTask
 from actors.rollout_pool import CONCURRENT_GROUPS, RolloutPool
 from bench.report import Figures, tell
-from launch.entry import set_environment
+from launch.resources.environment import set_environment
 from launch.resources.local_cluster import ray_cluster
 from launch.resources.machine import machine
 from tandem.config import Config, SamplingConfig

@@ -26,7 +26,8 @@ from rich.table import Table
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
 from bench.report import Figures, tell
-from launch.entry import configuration, set_environment
+from launch.entry import configuration
+from launch.resources.environment import set_environment
 from launch.resources.machine import machine
 from tandem.zoo import base_model
 

@@ -25,7 +25,8 @@ from rich.table import Table
 from actors.rollout_pool import RolloutPool
 from bench.report import Figures, tell
 from bench.vs_trl_task import Step, Task, reward
-from launch.entry import configuration, set_environment
+from launch.entry import configuration
+from launch.resources.environment import set_environment
 from launch.resources.local_cluster import ray_cluster
 from launch.resources.machine import machine
 from learner.group import LearnerGroup

@@ -11,7 +11,8 @@ import torch
 from transformers import AutoConfig
 
 from actors.engine_spec import EngineSpec, pack_boundaries
-from launch.entry import configuration, set_environment
+from launch.entry import configuration
+from launch.resources.environment import set_environment
 from tandem.authors import load_authors
 from tandem.cogen import Limits
 from tandem.config import SamplingConfig

@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from launch.command_line import CONF, explain_unknown, explain_unreadable, literal_override, literal_overrides
 from launch.records.disk import UnwritableError, disk_full
 from launch.records.places import check_writable
+from launch.resources.environment import set_environment
 from tandem.config import Config, ConfigError
 from tandem.config_load import load, schema
 
@@ -40,28 +41,6 @@ UNUSABLE = (ConfigError, HydraException, OmegaConfBaseException)
 _UNKNOWN_KEY = re.compile(r"Could not override '([^']*)'")
 _ILL_TYPED = re.compile(r"Error merging override ([^=]+)=(.*)")
 _SEVERAL = re.compile(r"Ambiguous value for argument '(.*)'")
-_CACHES = {
-    "HF_DATASETS_CACHE": "datasets",
-    "TORCH_EXTENSIONS_DIR": "torch_extensions",
-    "TORCHINDUCTOR_CACHE_DIR": "inductor",
-    "TRITON_CACHE_DIR": "triton",
-    "VLLM_CACHE_ROOT": "vllm",
-    "VLLM_CONFIG_ROOT": "vllm",
-}
-"""Where libraries keep what they compile or download, under the cache folder."""
-
-
-def set_environment(cache: Path) -> None:
-    """What Ray, vLLM and DeepSpeed read from the environment, for this process and all it starts; what the user set stays."""
-    # torch looks for ninja on the path when it compiles an extension.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    for variable, folder in _CACHES.items():
-        os.environ.setdefault(variable, str(cache / folder))
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray would run the engines and the learner at 15
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def use_cache(config: Config) -> None:

@@ -17,7 +17,7 @@ from hypothesis import settings
 
 from actors.placement import engine_specs
 from bench.translated import renumber
-from launch.entry import set_environment
+from launch.resources.environment import set_environment
 from launch.resources.local_cluster import ray_cluster
 from tandem.authors import Authors, load_authors
 from tandem.config import Config

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from launch.diagnosing.machine_checks import Finding, Status, fine, machine_findings
-from launch.entry import set_environment
+from launch.resources.environment import set_environment
 from tandem.config import Config
 
 COLOURS = {Status.FINE: "green", Status.DOUBTFUL: "yellow", Status.BROKEN: "red"}

@@ -3,38 +3,78 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
-import tempfile
+import socket
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import ray
 import torch
 
 from launch.resources.claims import claimed_folder
+from launch.resources.environment import environment, temporary_base
 from tandem.config import ConfigError
 from tandem.weights import IPC, NCCL, SHM
 
-LONGEST_BASE = 20
-"""Characters of a temporary directory's path that leave room for Ray's socket names."""
+ANSWER_TIMEOUT_S = 5.0
+"""How long the cluster in RAY_ADDRESS may take to accept a connection."""
+ERROR_FILE = "error.txt"
+"""The traceback of what ended a run, among its logs."""
+_TOKEN = secrets.token_hex(32)
+"""What the processes of this process's private clusters know each other by. Ray reads it once in a process, and would otherwise
+keep one in the home directory, which may not be writable."""
 
 
 @contextmanager
 def given_cluster() -> Iterator[None]:
-    """Connects to the cluster in RAY_ADDRESS if that is set and this process is not connected yet."""
-    if ray.is_initialized() or not os.environ.get("RAY_ADDRESS"):
+    """Connects to the cluster in RAY_ADDRESS if that is set and this process is not connected yet.
+
+    Raises `ConfigError` if there is none or it does not accept this process.
+    """
+    address = os.environ.get("RAY_ADDRESS")
+    if ray.is_initialized() or not address:
         yield
         return
-    with own_signals():
-        ray.init(logging_level="ERROR")
+    if reason := no_answer(address):
+        raise _unreachable(address, reason)
+    try:
+        with own_signals():
+            ray.init(logging_level="ERROR")
+    except (ConnectionError, RuntimeError, ray.exceptions.AuthenticationError) as error:
+        raise _unreachable(address, str(error)) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def no_answer(address: str) -> str:
+    """Return why nothing accepts connections at `address`, a value of RAY_ADDRESS.
+
+    Empty if something does, or if Ray itself is to find the cluster. Ray would take two minutes, and then end the process.
+    """
+    try:
+        host, port = urlsplit(address if "://" in address else f"ray://{address}").netloc.rsplit(":", 1)
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_TIMEOUT_S):
+            return ""
+    except OSError as error:
+        return f"nothing answers there ({error})"
+    except ValueError:  # no port: `auto`, or an address that Ray knows how to look up
+        return ""
+
+
+def _unreachable(address: str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"RAY_ADDRESS={address}: {reason}\nStart a cluster (launch/cluster/start_node.sh) and give its address, or unset "
+        "RAY_ADDRESS: the run then starts a cluster of its own"
+    )
 
 
 @contextmanager
@@ -42,42 +82,39 @@ def ray_cluster(logs: Path) -> Iterator[None]:
     """Connects to the cluster in RAY_ADDRESS, or starts one on this machine and ends it again.
 
     A private cluster first removes what those of dead runs have left. After an error its logs are kept in `logs`, since that is
-    where an engine says why it died.
+    where an engine says why it died, and the error's traceback with them.
     """
     if os.environ.get("RAY_ADDRESS"):
         with given_cluster():
             yield
         return
-    # Ray's sockets lie some 70 characters deeper, and the path of a Unix socket may have only 107.
-    base = tempfile.gettempdir()
-    with claimed_folder(Path(base if len(base) <= LONGEST_BASE else "/tmp")) as folder:
+    with claimed_folder(temporary_base()) as folder:
         yield from _private_cluster(folder, logs)
 
 
 def _private_cluster(folder: Path, logs: Path) -> Iterator[None]:
     """Starts Ray in `folder`, yields, and ends it again."""
-    elsewhere = os.environ.get("TMPDIR")
-    os.environ["TMPDIR"] = str(folder)  # the engines' sockets and files too
-    try:
-        with own_signals():
-            ray.init(
-                "local",
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="ERROR",
-                _temp_dir=str(folder),
-                configure_logging=False,
-            )
-        yield
-    except Exception:
-        ray.shutdown()
-        if (written := folder / "session_latest" / "logs").is_dir():
-            shutil.copytree(written, logs, dirs_exist_ok=True, ignore_dangling_symlinks=True)
-        raise
-    finally:
-        ray.shutdown()
-        del os.environ["TMPDIR"]
-        os.environ |= {"TMPDIR": elsewhere} if elsewhere else {}
+    token = os.environ.get("RAY_AUTH_TOKEN", _TOKEN)
+    with environment(TMPDIR=str(folder), RAY_AUTH_TOKEN=token):  # the engines' sockets and files lie there too
+        try:
+            with own_signals():
+                ray.init(
+                    "local",
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                    _temp_dir=str(folder),
+                    configure_logging=False,
+                )
+            yield
+        except Exception:
+            ray.shutdown()
+            if (written := folder / "session_latest" / "logs").is_dir():
+                shutil.copytree(written, logs, dirs_exist_ok=True, ignore_dangling_symlinks=True)
+                (logs / ERROR_FILE).write_text(traceback.format_exc(), encoding="utf-8")
+            raise
+        finally:
+            ray.shutdown()
 
 
 @contextmanager
