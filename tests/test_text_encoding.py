@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("tandem", "actors", "learner", "launch", "bench")
-NEVER_TEXT = {"os", "safe_open"}
+NEVER_TEXT = {"os", "safe_open", "Interval"}
 """Owners of an `open` that returns no text file."""
 
 

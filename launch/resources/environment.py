@@ -13,8 +13,8 @@ from pathlib import Path
 from tandem.config import ConfigError
 
 LONGEST_BASE = 20
-"""Characters of a temporary directory's path that leave room for Ray's sockets, which lie some 70 characters deeper: the path of a
-Unix socket may have only 107."""
+"""Characters of a temporary directory's path that leave room for Ray's sockets, which lie some 70 characters deeper: the path
+of a Unix socket may have only 107."""
 FALLBACK_BASE = Path("/tmp")
 INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"
 _CACHES = {

@@ -1,0 +1,124 @@
+"""A run's surroundings: where its temporary files lie, what libraries are told, and a cluster that is not there."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launch.resources.environment import (
+    FALLBACK_BASE,
+    INDUCTOR,
+    LONGEST_BASE,
+    environment,
+    is_plain,
+    set_environment,
+    temporary_base,
+    unsuitable_base,
+)
+from launch.resources.local_cluster import given_cluster, no_answer
+from tandem.config import ConfigError
+
+TmpdirIs = Callable[[Path], None]
+
+
+@pytest.fixture
+def tmpdir_is(monkeypatch: pytest.MonkeyPatch) -> TmpdirIs:
+    """Makes a folder the temporary one, as TMPDIR does at the start of a process."""
+
+    def tmpdir_is(folder: Path) -> None:
+        monkeypatch.setenv("TMPDIR", str(folder))
+        monkeypatch.setattr(tempfile, "tempdir", None)
+
+    return tmpdir_is
+
+
+@given(st.text())
+def test_no_tool_misreads_a_plain_path(text: str) -> None:
+    if is_plain(Path(text)):
+        path = str(Path(text))
+        assert shlex.split(path) == [path] and path.isascii()
+        assert not set(path) & set("%#?:;&|<>()[]{}$`*~!\"'\\ \t\n")
+
+
+@pytest.mark.parametrize("name", ["a b", "ü", "a#b", "a%b", "it's", 'a"b', "a\\b", "a:b", "x" * (LONGEST_BASE + 1)])
+def test_the_temporary_folder_is_elsewhere_where_its_path_would_be_misread(tmpdir_is: TmpdirIs, name: str) -> None:
+    folder = Path(tempfile.mkdtemp(dir="/tmp")) / name
+    folder.mkdir()
+    tmpdir_is(folder)
+    assert unsuitable_base(folder) and temporary_base() == FALLBACK_BASE
+
+
+def test_a_temporary_folder_with_a_plain_path_is_used(tmpdir_is: TmpdirIs) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
+    tmpdir_is(folder)
+    assert temporary_base() == folder
+
+
+def test_a_missing_temporary_folder_is_no_error(tmpdir_is: TmpdirIs) -> None:
+    tmpdir_is(Path("/no/such/folder"))
+    assert temporary_base() == FALLBACK_BASE
+
+
+def test_without_any_temporary_folder_the_run_is_refused(
+    tmpdir_is: TmpdirIs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (odd := tmp_path / "a b").mkdir()
+    tmpdir_is(odd)
+    monkeypatch.setattr("launch.resources.environment.FALLBACK_BASE", Path("/no/such"))
+    with pytest.raises(ConfigError, match=r"TMPDIR=.*/a b: .*and /no/such cannot be written; name another folder in TMPDIR"):
+        temporary_base()
+
+
+@pytest.mark.parametrize(("cache", "kept"), [("/c/tandem", "/c/tandem/inductor"), ("/c d/tandem", None)])
+def test_torchs_compiler_gets_plain_paths_only(monkeypatch: pytest.MonkeyPatch, cache: str, kept: str | None) -> None:
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    os.environ[INDUCTOR] = f"{tempfile.gettempdir()}/torchinductor_somebody"  # as torch does when it is imported
+    set_environment(Path(cache))
+    assert os.environ.get(INDUCTOR) == kept
+
+
+def test_what_the_user_set_stays_but_text_is_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", os.environ | {INDUCTOR: "/mine", "PYTHONUTF8": "0"})
+    set_environment(Path("/c/tandem"))
+    assert (os.environ[INDUCTOR], os.environ["PYTHONUTF8"]) == ("/mine", "1")
+
+
+def test_the_environment_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SET", "before")
+    monkeypatch.delenv("UNSET", raising=False)
+    with environment(SET="in", UNSET="in"):
+        assert os.environ["SET"] == os.environ["UNSET"] == "in"
+    assert os.environ["SET"] == "before" and "UNSET" not in os.environ
+
+
+def test_a_cluster_that_does_not_answer_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        assert no_answer(address) == no_answer(f"ray://{address}") == no_answer("auto") == ""
+    assert "nothing answers" in no_answer(address) and "nothing answers" in no_answer(f"ray://{address}")
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    with (
+        pytest.raises(ConfigError, match=rf"RAY_ADDRESS={address}: nothing answers there .*\n.*unset RAY_ADDRESS"),
+        given_cluster(),
+    ):
+        pass
+
+
+def test_what_ray_says_of_a_cluster_that_is_not_there_is_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**options: object) -> None:
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(ConfigError, match=r"RAY_ADDRESS=auto: Could not find any running Ray instance\.\n"), given_cluster():
+        pass
