@@ -87,7 +87,9 @@ class Judge:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                return ray.get(self._actor.grade.remote(items), timeout=max(0.0, deadline - time.monotonic()))
+                judgements = ray.get(self._actor.grade.remote(items), timeout=max(0.0, deadline - time.monotonic()))
+                self._budget.worked("reward actor")
+                return judgements
             except GetTimeoutError as error:
                 raise TimeoutError(f"the reward actor did not judge {len(items)} answers within {timeout_s:g} s") from error
             except RayActorError as error:

@@ -22,6 +22,8 @@ from tandem.weights import PublishedWeights
 
 START_TIMEOUT_S = 600.0
 """Engines compile on their first start."""
+WORK = "write_group"
+"""The method whose answer shows that an actor can do its work."""
 CLOSE_TIMEOUT_S = 10.0
 """How long engines may take to end before they are killed."""
 
@@ -117,12 +119,15 @@ class Crew:
         Raises `ReplicaLost` when the replica died, which is then started again, and `RolloutError` when the call failed.
         """
         try:
-            return get()
+            answer = get()
         except RayError as error:
             if not _means_death(error):
                 raise self._failed(call, error) from error
             self._lost(call, error)
             raise ReplicaLost(str(error)) from error
+        if call.method == WORK:
+            self._budget.worked(f"rollout actor {call.replica}")
+        return answer
 
     def ask(self, method: str, *arguments: Any, timeout_s: float, everyone: bool = True) -> list[Any]:
         """The replicas' answers to a call of `method`, in their order: again from those that are lost meanwhile, once they are

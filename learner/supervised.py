@@ -67,6 +67,7 @@ class SupervisedLearner:
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
         """See `LearnerGroup.update`."""
         learned = self._surviving(lambda learner: learner.update(groups, step))
+        self._budget.worked("learner")
         if self._since is not None:
             self._since.append((groups, step))
             if len(self._since) > self._kept:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -11,35 +13,58 @@ from textwrap import shorten
 from tandem.guards import GuardError
 
 HOUR_S = 3600.0
-WIDTH = 160
-"""Characters that are told of why something died."""
+WIDTH = 400
+"""Characters that are printed of why something died."""
+_VARIABLE = re.compile(r"\S*\d\S*")
+"""The words of a reason that differ between two deaths of the same kind: ids, counts, addresses."""
+
+
+def print_error(message: str) -> None:
+    """Print `message` on standard error at once."""
+    print(message, file=sys.stderr, flush=True)
 
 
 class RestartBudget:
     """Allows `per_hour` restarts within any hour, of all parts of a run together; `say` tells the user of each.
 
-    Any thread may call it.
+    A part that dies twice in the same way before it has done any work is not started a third time: it would die again. Any
+    thread may call the methods.
     """
 
     def __init__(
         self,
         per_hour: int,
-        say: Callable[[str], None] = lambda message: None,
+        say: Callable[[str], None] = print_error,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._per_hour, self._say, self._clock = per_hour, say, clock
         self._spent: deque[tuple[float, str]] = deque()
+        self._worked = set[str]()
+        """parts that have done some of their work"""
+        self._died_idle = set[tuple[str, str]]()
+        """the deaths of the others: which part, and the kind of its reason"""
         self._lock = threading.Lock()
         self.total = 0
         """restarts so far"""
 
-    def spend(self, part: str, why: object) -> None:
-        """`part` is lost, because of `why`, and shall be started again.
+    def worked(self, part: str) -> None:
+        """Note that `part` has done some of its work in this run: it can, and may be restarted as often as the hour allows."""
+        self._worked.add(part)
 
-        Raises `GuardError`, naming what died how often, when that is too often.
+    def spend(self, part: str, why: object) -> None:
+        """Allow a restart of `part`, which died because of `why`, and print both.
+
+        Raises `GuardError`, naming what died how often and why, when that is too often.
         """
         reason = _in_short(why)
         with self._lock:
+            if part not in self._worked:
+                death = (part, _VARIABLE.sub("#", reason))
+                if death in self._died_idle:
+                    raise GuardError(
+                        f"{part} died twice in the same way before it had done any work, and is not started again: {reason}"
+                    )
+                self._died_idle.add(death)
             now = self._clock()
             while self._spent and self._spent[0][0] <= now - HOUR_S:
                 self._spent.popleft()

@@ -14,6 +14,7 @@ from tandem.restarts import HOUR_S, RestartBudget
 def test_no_hour_has_more_restarts_than_allowed_and_none_is_refused_before(per_hour: int, pauses: list[float]) -> None:
     now, allowed, said = 0.0, list[float](), list[str]()
     budget = RestartBudget(per_hour, said.append, clock=lambda: now)
+    budget.worked("learner")
     for pause in pauses:
         now += pause
         recent = [moment for moment in allowed if moment > now - HOUR_S]
@@ -28,6 +29,7 @@ def test_no_hour_has_more_restarts_than_allowed_and_none_is_refused_before(per_h
 
 def test_the_stop_names_what_died_how_often_and_why() -> None:
     budget = RestartBudget(3)
+    budget.worked("learner")
     for part in ("learner", "rollout actor 0", "learner"):
         budget.spend(part, "it died")
     with pytest.raises(GuardError, match=r"4 losses within an hour \(learner 2 times, reward actor 1 times, rollout actor 0 1"):
@@ -38,3 +40,33 @@ def test_the_console_is_told_the_last_line_of_a_traceback() -> None:
     said: list[str] = []
     RestartBudget(2, said.append).spend("learner", ValueError("Traceback:\n  in a line\nno memory\n"))
     assert said == ["LOST: learner is started again (restart 1 of 2 within an hour): no memory"]
+
+
+PARTS, REASONS = ["learner", "rollout actor 0", "rollout actor 1"], ["no memory", "killed by signal 9"]
+Happening = tuple[str, str | None]
+"""A part, and why it dies; None: it does some of its work."""
+
+
+@given(st.lists(st.tuples(st.sampled_from(PARTS), st.sampled_from([*REASONS, None])), max_size=30))
+def test_a_part_that_dies_twice_in_the_same_way_before_it_has_worked_ends_the_run(
+    happenings: list[Happening],
+) -> None:
+    said, worked, died = list[str](), set[str](), set[Happening]()
+    budget = RestartBudget(1000, said.append)
+    for number, (part, reason) in enumerate(happenings):
+        if reason is None:
+            budget.worked(part)
+            worked.add(part)
+        elif part not in worked and (part, reason) in died:
+            with pytest.raises(GuardError, match=f"{part} died twice in the same way before .*: rollout 7/{number}: {reason}"):
+                budget.spend(part, f"rollout 7/{number}: {reason}")
+            return
+        else:
+            budget.spend(part, f"rollout 7/{number}: {reason}")
+            died.add((part, reason))
+            assert part in said[-1] and reason in said[-1]
+
+
+def test_restarts_are_printed_wherever_a_budget_has_no_console(capsys: pytest.CaptureFixture[str]) -> None:
+    RestartBudget(1).spend("learner", "no memory")
+    assert "LOST: learner is started again" in capsys.readouterr().err

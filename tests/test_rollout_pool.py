@@ -208,13 +208,22 @@ def test_a_replica_that_comes_back_waits_for_weights_that_are_being_written(
         assert versions(writing.result()) == {6}
 
 
-def test_replicas_that_die_again_and_again_end_the_run(mortals: list[MortalReplica], settings: Config) -> None:
-    budget = RestartBudget(1)
+def test_a_replica_that_dies_twice_before_it_has_written_ends_the_run(mortals: list[MortalReplica], settings: Config) -> None:
+    budget = RestartBudget(20)
     with (
         RolloutPool(settings, mortals[:1], budget=budget) as pool,
-        pytest.raises(GuardError, match=r"\(rollout actor 0 2 times\).*max_restarts_per_hour=1"),
+        pytest.raises(GuardError, match="rollout actor 0 died twice in the same way before it had done any work"),
     ):
         pool.generate(prompts("dies"), 2, WORD, SAMPLING, "t")
+    assert budget.total == 1
+
+
+def test_replicas_that_die_again_and_again_end_the_run(mortals: list[MortalReplica], settings: Config) -> None:
+    budget = RestartBudget(2)
+    with RolloutPool(settings, mortals[:1], budget=budget) as pool:
+        pool.generate(prompts("0"), 2, WORD, SAMPLING, "t")
+        with pytest.raises(GuardError, match=r"\(rollout actor 0 3 times\).*max_restarts_per_hour=2"):
+            pool.generate(prompts("dies"), 2, WORD, SAMPLING, "t")
 
 
 def test_an_error_is_no_death(mortals: list[MortalReplica], settings: Config) -> None:

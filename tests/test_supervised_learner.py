@@ -51,7 +51,7 @@ class Group:
 def run(fates: list[bool], folder: Path, save_every: int, per_hour: int = 1000) -> list[Any]:
     """What a run of six steps publishes."""
     disk: dict[Path | None, list[Any]] = {None: []}
-    deaths = iter([False, *fates])  # the first start succeeds
+    deaths = iter([False, False, *fates])  # the first start and the first update succeed
     learner: Any = SupervisedLearner(lambda saved: Group(saved, deaths, disk), RestartBudget(per_hour))  # type: ignore[arg-type,return-value]
     seen: list[Any] = []
     for step in range(1, 7):
@@ -100,6 +100,14 @@ def test_what_takes_a_dead_groups_place_repeats_updates_while_engines_rest(tmp_p
         learner.save(path)
     assert disk[path] == [(1, [1]), (2, [2])]
     assert rests == ["update 1", "update 2", "begin", "update 1", "update 1", "update 2", "end"]
+
+
+def test_ranks_that_die_twice_before_the_first_update_end_the_run() -> None:
+    budget, fates = RestartBudget(20), iter([False, True, False, True])
+    learner: Any = SupervisedLearner(lambda saved: Group(saved, fates, {None: []}), budget)  # type: ignore[arg-type,return-value]
+    with pytest.raises(GuardError, match="learner died twice in the same way before it had done any work.*: died"):
+        learner.update([1], 1)
+    assert budget.total == 1
 
 
 def test_ranks_that_die_again_and_again_end_the_run(tmp_path: Path) -> None:
