@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -113,3 +114,41 @@ def test_a_start_that_cannot_be_says_why(tmp_path: Path, arguments: list[str], s
     environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
     refused = subprocess.run([CLUSTER / "start_node.sh", *arguments], env=environment, capture_output=True, text=True)
     assert refused.returncode != 0 and said in refused.stderr
+
+
+FAKE_RAY = """#!/usr/bin/env bash
+printf '%s\\n' "$@"
+"""
+
+
+def start(tmp_path: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """What `start_node.sh` calls Ray with, printed by a program in its place."""
+    (ray := tmp_path / "ray").write_text(FAKE_RAY, encoding="utf-8")
+    ray.chmod(0o755)
+    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {"PATH": path, "HOME": str(tmp_path), **variables}
+    return subprocess.run([CLUSTER / "start_node.sh", *arguments], env=environment, capture_output=True, text=True)
+
+
+def test_a_node_takes_no_port_that_another_ray_holds(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        ports = {"RAY_PORT": str(free.getsockname()[1])}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        ports["RAY_DASHBOARD_PORT"] = str(free.getsockname()[1])
+    head = start(tmp_path, "head", "lo", **ports)
+    worker = start(tmp_path, "worker", "lo", f"127.0.0.1:{ports['RAY_PORT']}", **ports)
+    assert head.returncode == worker.returncode == 0, head.stderr + worker.stderr
+    moved = [line for line in (head.stdout + worker.stdout).splitlines() if "agent-listen-port=" in line or "client" in line]
+    numbers = [int(line.partition("=")[2]) for line in moved]
+    assert len(numbers) == 3 and not {52365, 10001} & set(numbers) and all(numbers)
+
+
+@pytest.mark.parametrize("variable", ["RAY_PORT", "RAY_DASHBOARD_PORT"])
+def test_a_head_whose_port_is_taken_says_so(tmp_path: Path, variable: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as other:
+        port, free = taken.getsockname()[1], other.getsockname()[1]
+        other.close()
+        ports = {"RAY_PORT": str(free), "RAY_DASHBOARD_PORT": str(free)} | {variable: str(port)}
+        refused = start(tmp_path, "head", "lo", **ports)
+    assert refused.returncode == 2
+    assert f"{variable}={port}: another process listens on this port of 127.0.0.1; choose another with" in refused.stderr
