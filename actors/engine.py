@@ -23,7 +23,7 @@ from actors.engine_session import EngineSession
 from actors.engine_spec import EngineSpec
 from actors.engine_worker import BoundExecutor
 from tandem.cogen import AuthorLost
-from tandem.config import SamplingConfig
+from tandem.config import ConfigError, SamplingConfig
 from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR
 from tandem.weights import IPC, SHM, PublishedWeights
 
@@ -114,14 +114,14 @@ class Engine:
     def rollouts_that_fit(self) -> int:
         """How many rollouts of full length the engine can hold at once: as its request slots and its KV cache allow.
 
-        Raises `ValueError` when not even one fits.
+        Raises `ConfigError` when not even one fits.
         """
         cache = self._llm.vllm_config.cache_config
         blocks_each = -(-self.spec.max_model_len // cache.block_size)
         fit = min(self.spec.max_num_seqs, ((cache.num_gpu_blocks or 0) - 1) // blocks_each)
         if fit < 1:
             key = "kv_cache_gib" if self.spec.device == "cpu" else "gpu_memory_fraction"
-            raise ValueError(
+            raise ConfigError(
                 f"rollout.{key}={getattr(self.spec, key)}: the KV cache does not hold one text of {self.spec.max_model_len} "
                 "tokens; raise it"
             )

@@ -16,6 +16,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskErro
 
 from actors.replica import ActorReplica, Replica
 from tandem.cogen import AuthorLost
+from tandem.errors import RunError
 from tandem.processes import end, on_this_host
 from tandem.restarts import RestartBudget
 from tandem.weights import PublishedWeights
@@ -28,7 +29,7 @@ CLOSE_TIMEOUT_S = 10.0
 """How long engines may take to end before they are killed."""
 
 
-class RolloutError(RuntimeError):
+class RolloutError(RunError):
     """A rollout actor failed; the message names it."""
 
 

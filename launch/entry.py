@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 
@@ -27,7 +28,10 @@ from launch.records.places import check_writable
 from launch.resources.environment import set_environment
 from tandem.config import Config, ConfigError
 from tandem.config_load import load, schema
+from tandem.errors import RunError, plain_error
 
+FAILED = 1
+"""The exit code of a run that cannot go on."""
 BAD_INPUT = 2
 """The exit code for a configuration or data that cannot be used."""
 INTERRUPTED = 130
@@ -102,15 +106,23 @@ def terminate(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Exits with a message instead of a traceback: with 2 when the block finds that the configuration or the data cannot be
-    used, with 3 when the disk refuses what the run leaves, with 130 after Ctrl-C and with 143 after SIGTERM."""
+    """Exits with a message instead of a traceback: with 1 when a run cannot go on for a reason that the project names, with 2
+    when the configuration or the data cannot be used, with 3 when the disk refuses what the run leaves, with 130 after Ctrl-C
+    and with 143 after SIGTERM."""
     signal.signal(signal.SIGTERM, terminate)
+    for stream in (sys.stdout, sys.stderr):  # whose encoding may lack the signs of a table
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     program = Path(sys.argv[0]).name
     try:
         yield
     except UNUSABLE as error:
-        print(f"{program}: {explain(error)}", file=sys.stderr)
+        print(f"{program}: {explain(plain_error(error) or error)}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+    except RunError as error:
+        plain = plain_error(error) or error
+        print(f"{program}: {plain}", file=sys.stderr)
+        sys.exit(BAD_INPUT if isinstance(plain, ConfigError) else FAILED)
     except UnwritableError as error:
         print(f"{program}: {error}", file=sys.stderr)
         sys.exit(UNWRITABLE)

@@ -8,12 +8,14 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
 
+from tandem.config import ConfigError
+
 
 class CheckpointFormat:
     """How each parameter of `model` is saved; `parameters` are all of them, whole, on any device.
 
     Engines load the tensors of the checkpoint, of which some models hold several in one, the experts of a layer, say. Raises
-    `ValueError` for a model that holds a tensor of its checkpoint in several parameters.
+    `ConfigError` for a model that holds a tensor of its checkpoint in several parameters.
     """
 
     def __init__(self, model: PreTrainedModel, parameters: Mapping[str, Tensor]) -> None:
@@ -27,7 +29,7 @@ class CheckpointFormat:
             if len(saved) == 1 and next(iter(saved.values())) is parameter:
                 self._renamed[name] = next(iter(saved))
         if names != set(revert_weight_conversion(model, dict(parameters))):
-            raise ValueError(
+            raise ConfigError(
                 f"model: {type(model).__name__} holds tensors of its checkpoint in several parameters, which cannot be "
                 "published one by one; choose another model"
             )

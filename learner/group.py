@@ -18,6 +18,7 @@ from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from tandem.config import Config
+from tandem.errors import RunError
 from tandem.processes import PeakMemory, on_this_host
 from tandem.rollout import Group
 from tandem.trace import Row
@@ -29,7 +30,7 @@ FAILURE_GRACE_S = 10.0
 """How long the others may take to fail too once one rank has: that one may have failed only because another died."""
 
 
-class LearnerError(RuntimeError):
+class LearnerError(RunError):
     """A rank of the learner failed, died or did not answer in time; the message names it."""
 
 

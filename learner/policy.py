@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from tandem.config import ConfigError
 from tandem.logprobs import refuse_logit_transforms, token_logprobs
 from tandem.models.loading import load_config, load_language_model
 
@@ -51,7 +52,7 @@ class Policy(nn.Module):
         model = load_language_model(path, dtype, config)
         head = model.get_output_embeddings()
         if getattr(head, "bias", None) is not None:
-            raise ValueError(f"{path}: a head with a bias is not supported; choose another model.path")
+            raise ConfigError(f"{path}: a head with a bias is not supported; choose another model.path")
         model.set_output_embeddings(LogprobHead(head.weight, temperature=temperature, chunk=chunk))
         self.model = model.eval()
         if gradient_checkpointing:

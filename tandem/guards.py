@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tandem.errors import RunError
 from tandem.rollout import BASE_VERSION, SENIOR, Group, Verdict
 from tandem.schedule import COIN_SIDES, Schedule, replay_draws
 
@@ -14,7 +15,7 @@ FALSE_ALARM = 1e-9
 """The most probable that it may be for the draws of a correct step to stop the run."""
 
 
-class GuardError(RuntimeError):
+class GuardError(RunError):
     """The run is not doing what its configuration says; going on would train something else."""
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import xxhash
 
+from tandem.config import ConfigError
 from tandem.weights import TensorSpec, WeightLayout
 
 PIECE_BYTES = 512 << 10
@@ -36,7 +37,7 @@ class WeightSegment:
     """A memory-mapped file (in shared memory) that holds the weights of one layout.
 
     `threads` copy and hash. All pages are there from the beginning, so that no publishing waits for the kernel to find them.
-    Raises `ValueError` when an existing file is shorter than the layout, and `OSError` when there is no room for a new one.
+    Raises `ValueError` when an existing file is shorter than the layout, and `ConfigError` when there is no room for a new one.
     """
 
     def __init__(self, path: str | Path, layout: WeightLayout, *, create: bool = False, threads: int = 1) -> None:
@@ -130,4 +131,4 @@ def _allocate(fd: int, path: Path, nbytes: int) -> None:
             raise
         path.unlink()
         room = f"no room for {nbytes / 2**20:.0f} MiB of weights; enlarge {path.parent} (Docker: --shm-size)"
-        raise OSError(errno.ENOSPC, room) from error
+        raise ConfigError(f"learner.transport=shm: {room}") from error

@@ -15,13 +15,16 @@ import pytest
 import ray
 from builders import save_model, small_tokenizer
 from hydra.core.global_hydra import GlobalHydra
+from ray.exceptions import RayTaskError
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from launch.entry import BAD_INPUT, INTERRUPTED, run
+from launch.entry import BAD_INPUT, FAILED, INTERRUPTED, run
 from launch.train import train
-from tandem.config import Config
+from learner.group import LearnerError
+from tandem.config import Config, ConfigError
+from tandem.guards import GuardError
 
 Refused = Callable[..., str]
 
@@ -308,3 +311,31 @@ def test_an_error_that_is_no_users_mistake_is_not_hidden(call: Callable[..., Non
 
     with pytest.raises(ZeroDivisionError, match="a bug"):
         call(broken)
+
+
+@pytest.mark.parametrize(
+    ("inner", "code"), [(ConfigError("learner.transport=shm: no room"), BAD_INPUT), (GuardError("the run is wrong"), FAILED)]
+)
+def test_what_an_actor_says_is_the_message(
+    call: Callable[..., None], capsys: pytest.CaptureFixture[str], inner: Exception, code: int
+) -> None:
+    def failing(config: Config) -> None:
+        wrapped = RayTaskError("update", "Traceback: a page of it", inner)
+        raise LearnerError(f"learner rank 0 of 1 failed: {wrapped}") from wrapped
+
+    with pytest.raises(SystemExit) as exit_:
+        call(failing)
+    assert (exit_.value.code, capsys.readouterr().err) == (code, f"train.py: {inner}\n")
+
+
+def test_an_unknown_error_in_an_actor_keeps_its_traceback(
+    call: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(config: Config) -> None:
+        wrapped = RayTaskError("update", "Traceback: a page of it", ZeroDivisionError("a bug"))
+        raise LearnerError(f"learner rank 0 of 1 failed: {wrapped}") from wrapped
+
+    with pytest.raises(SystemExit) as exit_:
+        call(failing)
+    said = capsys.readouterr().err
+    assert exit_.value.code == FAILED and "learner rank 0 of 1 failed" in said and "a page of it" in said

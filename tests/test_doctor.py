@@ -123,6 +123,28 @@ def test_a_folder_that_cannot_be_written_is_broken(monkeypatch: pytest.MonkeyPat
     assert machine_checks.disk("cache folder", Path("/elsewhere/cache"), "cache_dir").fix == "name another in cache_dir"
 
 
+def test_surroundings_that_are_doubtful_are_found_with_a_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (odd := tmp_path / "a b").mkdir()
+    monkeypatch.setenv("TMPDIR", str(odd))
+    monkeypatch.setenv("HOME", "/no/such/home")
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("locale.getpreferredencoding", lambda do_setlocale: "ANSI_X3.4-1968")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    checks = [machine_checks.temporary_folder_used, machine_checks.home, machine_checks.locale_encoding]
+    findings = [check() for check in checks]
+    assert [finding.status for finding in findings] == [Status.DOUBTFUL] * 3
+    cluster = machine_checks.ray_cluster_found()
+    assert cluster.status is Status.BROKEN and "RAY_ADDRESS=127.0.0.1:1: nothing answers" in cluster.found
+    assert all(finding.fix for finding in [*findings, cluster])
+
+
+def test_a_temporary_folder_that_is_missing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", "/no/such/folder")
+    monkeypatch.setattr("tempfile.tempdir", None)
+    finding = machine_checks.temporary_folder_used()
+    assert finding.status is Status.DOUBTFUL and "TMPDIR=/no/such/folder is no folder" in finding.found
+
+
 def test_the_table_has_a_row_for_each_finding(capsys: pytest.CaptureFixture[str]) -> None:
     Console(width=120).print(table([Finding(what, Status.FINE, "seen") for what in ("one", "two", "three")]))
     said = capsys.readouterr().out

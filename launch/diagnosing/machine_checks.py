@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import os
 import platform
 import re
@@ -21,7 +22,9 @@ import psutil
 import ray
 import torch
 
-from launch.resources.local_cluster import has_cpu_engines
+from launch.resources.environment import temporary_base, unsuitable_base
+from launch.resources.local_cluster import has_cpu_engines, no_answer
+from tandem.config import ConfigError
 from tandem.zoo.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +72,9 @@ def machine_findings(cache: Path) -> Iterator[Finding]:
         shared_memory,
         lambda: disk("cache folder", cache, "cache_dir"),
         lambda: disk("temporary folder", Path(tempfile.gettempdir()), "TMPDIR"),
+        temporary_folder_used,
+        home,
+        locale_encoding,
         open_files,
         network,
         ray_cluster_found,
@@ -198,6 +204,43 @@ def disk(what: str, folder: Path, key: str) -> Finding:
     return fine(what, found)
 
 
+def temporary_folder_used() -> Finding:
+    """Where a run's temporary files lie: not in TMPDIR where sockets and compilers would misread its path."""
+    given = Path(tempfile.gettempdir())
+    try:
+        used = temporary_base()
+    except ConfigError as error:
+        return Finding("sockets", Status.BROKEN, str(error), "export TMPDIR=/FOLDER with a short, plain path")
+    if (asked := os.environ.get("TMPDIR")) and not Path(asked).is_dir():
+        return Finding("sockets", Status.DOUBTFUL, f"TMPDIR={asked} is no folder; {used} is used", "make it, or unset TMPDIR")
+    if used != given:
+        found = f"TMPDIR={given}: {unsuitable_base(given)}; {used} is used"
+        return Finding(
+            "sockets", Status.DOUBTFUL, found, "export TMPDIR=/FOLDER with a short, plain path, if that is too small"
+        )
+    return fine("sockets", f"in {used}")
+
+
+def home() -> Finding:
+    """Whether libraries can keep what they download in the home directory."""
+    folder = Path.home()
+    if os.access(folder, os.W_OK | os.X_OK):
+        return fine("home", f"{folder} is writable")
+    fix = (
+        "name writable folders in HF_HOME and TANDEM_CACHE; for a cluster of several nodes, a token file in RAY_AUTH_TOKEN_PATH"
+    )
+    return Finding("home", Status.DOUBTFUL, f"{folder} is not writable", fix)
+
+
+def locale_encoding() -> Finding:
+    """The encoding of text that names none."""
+    encoding = locale.getpreferredencoding(do_setlocale=False)
+    if encoding.lower().replace("-", "") == "utf8":
+        return fine("locale", encoding)
+    found = f"{encoding}: names and tables may be shown with escapes"
+    return Finding("locale", Status.DOUBTFUL, found, "export LC_ALL=C.UTF-8, or PYTHONUTF8=1")
+
+
 def open_files() -> Finding:
     """How many files a process may open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -220,6 +263,9 @@ def network() -> Finding:
 def ray_cluster_found() -> Finding:
     """Which Ray cluster a run would use."""
     if address := os.environ.get("RAY_ADDRESS"):
+        if reason := no_answer(address):
+            fix = "start a cluster (launch/cluster/start_node.sh) and give its address, or unset RAY_ADDRESS"
+            return Finding("Ray", Status.BROKEN, f"RAY_ADDRESS={address}: {reason}", fix)
         return fine("Ray", f"RAY_ADDRESS={address}: a run joins that cluster")
     taken = [f"{port} ({what})" for port, what in RAY_PORTS.items() if _listens(port)]
     return fine("Ray", "a run starts a cluster of its own" + (f"; in use: port {', '.join(taken)}" if taken else ""))
