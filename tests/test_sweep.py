@@ -32,7 +32,7 @@ from launch.sweeping.outcome import INTERRUPTED as INTERRUPTED_STATE
 from launch.sweeping.summary import Summary, grouped, result_of
 from launch.sweeping.sweep import INCOMPLETE, sum_up, sweep
 from launch.train import train
-from tandem.config import Config
+from tandem.config import Config, ConfigError
 from tandem.config_load import schema
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -117,6 +117,15 @@ def test_every_combination_is_an_arm_in_a_folder_of_its_own(arms_of: Callable[..
 def test_an_arm_keeps_its_folder_when_the_sweep_grows(arms_of: Callable[..., list[Arm]]) -> None:
     few, many = arms_of("algo=tandem,grpo", "seed=1,2"), arms_of("algo=tandem,grpo,kl_reg", "seed=1,2,3")
     assert {arm.folder for arm in few} < {arm.folder for arm in many}
+
+
+def test_a_shared_setting_is_left_out_of_the_arms_that_it_has_no_effect_in(arms_of: Callable[..., list[Arm]]) -> None:
+    word, chunk = arms_of("schedule=word,chunk", "schedule.chunk_tokens=4")
+    assert "schedule.chunk_tokens=4" not in word.overrides and chunk.config.schedule.chunk_tokens == 4
+    with pytest.raises(ConfigError, match="chunk_tokens=4: it has no effect"):
+        arms_of("schedule=word,token", "schedule.chunk_tokens=4")
+    with pytest.raises(ConfigError, match="chunk_tokens=4: it has no effect"):  # the same run twice
+        arms_of("schedule=word,chunk", "schedule.chunk_tokens=4,6")
 
 
 def test_a_range_is_swept(arms_of: Callable[..., list[Arm]]) -> None:

@@ -23,7 +23,8 @@ from launch.records.resume import AUTO
 from launch.records.run_record import is_run
 from launch.sweeping.outcome import FINISHED, read_outcome
 from tandem.config import Config, ConfigError
-from tandem.config_load import load
+from tandem.config_checks.unused import unused
+from tandem.config_load import load, typed
 
 RECORD = "multirun.yaml"
 """What Hydra leaves in the folder of a sweep: its configuration."""
@@ -83,6 +84,7 @@ def plan_arms(overrides: Sequence[str]) -> list[Arm]:
     differing = [key for key in pairs[0] if len({pair[key] for pair in pairs}) > 1]
     swept = [{key: pair[key] for key in differing} for pair in pairs]
     _check_swept(swept)
+    commands = _without_unused(commands)
     configs = checked(load, [compose("config", command) for command in commands], map(label, swept))
     folder = _sweep_folder(configs[0])
     arms = []
@@ -146,6 +148,23 @@ def _split(overrides: Sequence[str]) -> list[list[str]]:
             raise ConfigError(f"{override.input_line}: an interval has no end of values; name them, as in seed=1,2,3")
     (commands,) = BasicSweeper.split_arguments(parsed, None)
     return commands
+
+
+def _without_unused(commands: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """Return the commands without the settings of all arms that have no effect in this arm, but in another.
+
+    What has no effect in any arm stays, to be refused.
+    """
+    try:
+        unused_keys = [{key for key, *_ in unused(typed(compose("config", list(command))))} for command in commands]
+    except ConfigError:  # what cannot be typed is refused with the names of its arms
+        return list(commands)
+    droppable = set.union(*unused_keys) - set.intersection(*unused_keys)
+    shared = set.intersection(*map(set, commands))
+    return [
+        [override for override in command if override not in shared or _pair(override)[0] not in droppable & without]
+        for command, without in zip(commands, unused_keys, strict=True)
+    ]
 
 
 def _pair(override: str) -> tuple[str, str]:
