@@ -54,6 +54,7 @@ class Publisher:
         """
         state = {spec.name: tensor.to("cpu", copy=True) for spec, tensor in self._weights if self._rank == 0}
         if self._rank == 0:
+            path.mkdir(parents=True, exist_ok=True)
             require_room(path, sum(tensor.nbytes for tensor in state.values()))
             # The weights have the checkpoint's names already.
             self._model.save_pretrained(path, state_dict=state, save_original_format=False)
