@@ -172,3 +172,13 @@ def test_no_text_takes_long_without_algebra(gold: str) -> None:
             with suppress(Unparsable):
                 settle(gold, text)
             assert time.process_time() - began < 1.0, text[:40]
+
+
+@pytest.mark.parametrize("opening", ["5=(", "5=5=(", "x=(", "5=\\{", "(A) (", "5=5,(", "x+1=5=("])
+def test_nested_equations_are_not_taken_apart_for_ever(opening: str) -> None:
+    closing = ")" if opening.endswith("(") else "\\}"
+    for depth in range(1, 20):
+        began = time.process_time()
+        with suppress(Unparsable):
+            settle("5", opening * depth + "5=5" + closing * depth)
+        assert time.process_time() - began < 0.5, depth

@@ -347,3 +347,18 @@ def test_extraction_is_linear(before: str, piece: str) -> None:
     start = time.monotonic()
     final_answer(before + piece * (1_000_000 // len(piece)) + "x")
     assert time.monotonic() - start < 2.0
+
+
+@pytest.mark.parametrize("piece", ["<so>", "\\step{", "</a>", "**", "so ", "1 ", "\\text {", "<a", "\\so"])
+@pytest.mark.parametrize("before", ["", ":", ". "])
+def test_what_stands_in_front_of_a_mark_is_matched_in_one_way(before: str, piece: str) -> None:
+    start = time.monotonic()
+    final_answer(before + piece * (99 // len(piece)) + "x Answer: 5")
+    assert time.monotonic() - start < 0.5
+
+
+def test_many_joined_boxes_are_compared_with_few() -> None:
+    boxes = ", ".join(f"\\boxed{{x^{number}+\\frac{{1}}{{{number}}}}}" for number in range(2, 52))
+    start = time.monotonic()
+    assert (final_answer(boxes) or "").count(",") == 49
+    assert time.monotonic() - start < 0.5

@@ -159,12 +159,17 @@ def _with_argument(gold_name: str, answer_name: str, value: str) -> str | None:
     return re.sub(rf"(?<![\\A-Za-z]){answer[2]}(?![A-Za-z])", gold[2], value)
 
 
+_MOST_ENCLOSED = 2
+"""Equals signs within brackets, as in sums. Each side is compared twice, so the time doubles with each equation in another."""
+
+
 def _equations(gold: str, answer: str, leaf: Leaf) -> bool | None:
     """Compare equations that name nothing; one that only the answer has states its last side, if it is true."""
     gold_sides, sides = split(gold, EQUALS), split(answer, EQUALS)
     if len(gold_sides) > 1 and "\\approx" in gold and "=" not in gold:
         return _any(compare(side, answer, leaf) for side in gold_sides)
-    if len(gold_sides) > 1 or not all(sides):
+    enclosed = len(EQUALS.findall(answer)) - len(sides) + 1
+    if len(gold_sides) > 1 or not all(sides) or enclosed > _MOST_ENCLOSED:
         return leaf(gold, answer)
     exact = split(answer.split("\\approx")[0].strip(), EQUALS)
     rough = sides[len(exact) :]

@@ -31,6 +31,10 @@ _JOINT_CHARS = 60
 """Boxes that stand further apart are not joined."""
 _MOST_BOXES = 50
 """More of them are not joined."""
+_FEW_BOXES = 6
+"""Behind so many values, a box that states one of them in another spelling counts as another value."""
+_SHORT_BOX = 100
+"""Longer boxes are not compared with each other."""
 _THINK = re.compile(r"<(/?)(?:seed:)?think(?:ing)?>")
 _OPENING = re.compile(_THINK.pattern + r"\s*\Z")
 
@@ -109,13 +113,15 @@ def _in_boxes(text: str, boxes: deque[re.Match[str]]) -> str | None:
         if end is None or (start is not None and not _joins(text, end, start)):
             break
         answer, start = _boxed(text[box.end() : end], bare=not box[1]), box.start()
-        if not any(_restates(answer, other) for other in answers):
+        if answer not in answers and not (len(answers) < _FEW_BOXES and any(_restates(answer, other) for other in answers)):
             answers.insert(0, answer)
     return ", ".join(answers)
 
 
 def _restates(answer: str, other: str) -> bool:
-    """Whether two boxes state one value, as in `\\boxed{\\frac12}$, or $\\boxed{0.5}$`."""
+    """Return whether two boxes state one value, as in `\\boxed{\\frac12}$, or $\\boxed{0.5}$`; False where they are long."""
+    if max(len(answer), len(other)) > _SHORT_BOX:
+        return False
     try:
         return settle(other, answer) is True
     except Unparsable:

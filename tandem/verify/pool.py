@@ -124,14 +124,20 @@ def check_verifier(verifier: str, memory_gib: float) -> None:
 
 
 def _without_algebra(gold: str, response: str) -> Judgement | None:
-    """The judgement where it takes no worker to tell."""
-    answer = final_answer(response)
-    if answer is None:
-        return plain_judgement(Verdict.UNPARSABLE)
+    """Return the judgement where it takes no worker to tell.
+
+    A fault of the verifier is left to a worker, where it becomes the verdict `ERROR` on this response alone.
+    """
+    answer = None
     try:
-        settled = settle(gold, answer)
+        answer = final_answer(response)
+        settled = settle(gold, answer) if answer is not None else None
     except Unparsable:
         return plain_judgement(Verdict.UNPARSABLE, answer)
+    except Exception:  # noqa: BLE001  whatever it is, the worker meets it again and reports it
+        return None
+    if answer is None:
+        return plain_judgement(Verdict.UNPARSABLE)
     if settled is None:
         return None
     return plain_judgement(Verdict.CORRECT if settled else Verdict.WRONG, answer)

@@ -53,8 +53,8 @@ _LEADING_WORDS = (
     r"so|thus|therefore|hence|and|the|my|our|your|this|a|final|correct|right|short|simplified|exact|numeric(?:al)?|required"
     r"|desired|model|step|\d{1,3}"
 )
-_LEADING = re.compile(rf"(?:^|[.!?:;>])(?:[^\w\n]|</?[a-z]{{1,8}}>|\\[a-z]{{4,9}}\s?\{{|\b(?:{_LEADING_WORDS})\b)*$", re.I)
-"""What may stand in a line or sentence in front of a label."""
+_LEADING = re.compile(rf"(?:^|[.!?:;>])(?:</?[a-z]{{1,8}}>|\\[a-z]{{4,9}}\s?\{{|\b(?:{_LEADING_WORDS})\b|[^\w\n])*+$", re.I)
+"""What may stand in a line or sentence in front of a label. Possessive: a tag is also marks around a word."""
 _FINAL = re.compile(r"\bfinal\W{0,3}$|\b(?:is|be)\W{1,3}$", re.IGNORECASE)
 """In front of a label in the middle of a sentence; "is": "my answer is ANSWER: 5"."""
 _ARTICLE = re.compile(

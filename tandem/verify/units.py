@@ -85,7 +85,7 @@ _UNITS = {
     for name in (alias, f"{alias}s", f"{alias}.")
 }
 _POWERS = {"square": 2, "sq": 2, "sq.": 2, "cubic": 3, "cu": 3, "cu.": 3}
-POWER = re.compile(r"\s?\^\s?\{?\s?([-\d]+)\s?\}?\Z")
+POWER = re.compile(r"\s?\^\s?\{?\s?(-?\d+)\s?\}?\Z")
 """A power behind the name of a unit."""
 _MOST_POWER = 3
 
@@ -109,7 +109,7 @@ def read_unit(words: str) -> Unit | None:
 
 def _single(words: str) -> Unit | None:
     power_match = POWER.search(words)
-    power = int(power_match[1]) if power_match and power_match[1].lstrip("-").isdigit() else 1
+    power = int(power_match[1]) if power_match else 1
     name = words[: power_match.start()].strip() if power_match else words
     first, _, rest = name.partition(" ")
     if rest and first.lower() in _POWERS:
