@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -99,8 +100,14 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, as Ray, Slurm and Kubernetes stop a job. Its text, if any, says where the run ended and how to go on."""
 
 
+_terminated = threading.Event()
+"""Whether `terminate` has been called in the present block of `exit_codes`."""
+
+
 def terminate(number: int, frame: FrameType | None) -> None:
-    """Raise `Terminated`, as the handler of SIGTERM."""
+    """Raise `Terminated`, as the handler of SIGTERM, and note the signal: Ray turns what is raised while it waits into a plain
+    `KeyboardInterrupt`."""
+    _terminated.set()
     raise Terminated
 
 
@@ -109,6 +116,7 @@ def exit_codes() -> Iterator[None]:
     """Exits with a message instead of a traceback: with 1 when a run cannot go on for a reason that the project names, with 2
     when the configuration or the data cannot be used, with 3 when the disk refuses what the run leaves, with 130 after Ctrl-C
     and with 143 after SIGTERM."""
+    _terminated.clear()
     signal.signal(signal.SIGTERM, terminate)
     for stream in (sys.stdout, sys.stderr):  # whose encoding may lack the signs of a table
         if isinstance(stream, TextIOWrapper):
@@ -133,7 +141,7 @@ def exit_codes() -> Iterator[None]:
         sys.exit(UNWRITABLE)
     except KeyboardInterrupt as stop:
         print(f"interrupted{f' {stop}' if str(stop) else ''}", file=sys.stderr)
-        sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
+        sys.exit(TERMINATED if isinstance(stop, Terminated) or _terminated.is_set() else INTERRUPTED)
 
 
 def _swept() -> list[str] | None:

@@ -51,9 +51,10 @@ class LearnerGroup:
     Starts `config.learner.ranks` ranks with `gpus_per_rank` GPUs each (0: they run on the CPU and share its cores), each where
     its seat says, from the model at `model_path`, with the state that `save` left in the folder `saved` if one is given, on
     however many ranks. They publish by `transport`; through shared memory in the file `segment`, which is left behind when the
-    ranks fail, or in one of the group's own.  Every
-    method waits for all ranks, at most `config.learner.timeout_s`, and raises `LearnerError` naming the rank that failed, or
-    `RankLost` where it died.
+    ranks fail, or in one of the group's own.
+
+    Every method waits for all ranks, at most `config.learner.timeout_s`, and raises `LearnerError` naming the rank that failed,
+    or `RankLost` where it died.
     """
 
     def __init__(

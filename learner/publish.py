@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ray.actor import ActorHandle
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
+from transformers.utils import GENERATION_CONFIG_NAME
 
 from learner.checkpoint import require_room
 from learner.gather import GatheredWeights
@@ -57,9 +59,28 @@ class Publisher:
             path.mkdir(parents=True, exist_ok=True)
             require_room(path, sum(tensor.nbytes for tensor in state.values()))
             # The weights have the checkpoint's names already.
-            self._model.save_pretrained(path, state_dict=state, save_original_format=False)
+            with _generation_config_unchanged(self._model, path):
+                self._model.save_pretrained(path, state_dict=state, save_original_format=False)
             load_tokenizer(tokenizer_path).save_pretrained(path)
 
     def close(self) -> None:
         """Leaves nothing behind in shared memory."""
         self._transport.close()
+
+
+@contextmanager
+def _generation_config_unchanged(model: PreTrainedModel, folder: Path) -> Iterator[None]:
+    """Write the model's generation configuration to `folder` after the block, as it was loaded.
+
+    transformers loads one whose values contradict each other, such as a temperature without sampling, but refuses to save it.
+    """
+    given = model.generation_config
+    if given is None:
+        yield
+        return
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = given
+    given.to_json_file(folder / GENERATION_CONFIG_NAME)

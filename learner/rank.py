@@ -38,7 +38,6 @@ class RankSpec:
     ranks: int
     model_path: str
     """the Hugging Face directory or hub id to start from"""
-    """the id that the engines mask out of the vocabulary"""
     segment_path: Path
     """where rank 0 publishes, through shared memory"""
     transport: str = SHM

@@ -49,14 +49,15 @@ class RestartBudget:
 
     def worked(self, part: str) -> None:
         """Note that `part` has done some of its work in this run: it can, and may be restarted as often as the hour allows."""
-        self._worked.add(part)
+        with self._lock:
+            self._worked.add(part)
 
     def spend(self, part: str, why: object) -> None:
         """Allow a restart of `part`, which died because of `why`, and print both.
 
         Raises `GuardError`, naming what died how often and why, when that is too often.
         """
-        reason = _in_short(why)
+        reason = in_short(why)
         with self._lock:
             if part not in self._worked:
                 death = (part, _VARIABLE.sub("#", reason))
@@ -80,7 +81,7 @@ class RestartBudget:
         self._say(f"LOST: {part} is started again (restart {len(lost)} of {self._per_hour} within an hour): {reason}")
 
 
-def _in_short(why: object) -> str:
-    """The line that says most of an error that Ray has wrapped in a traceback: the last, cut where it gets long."""
+def in_short(why: object) -> str:
+    """Return the line that says most of an error that Ray has wrapped in a traceback: the last, cut where it gets long."""
     lines = [line.strip() for line in str(why).splitlines() if line.strip()]
     return shorten(lines[-1], WIDTH, placeholder=" ...") if lines else type(why).__name__

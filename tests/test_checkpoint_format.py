@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,19 @@ def test_tensors_are_those_of_the_checkpoint(kind: str, tmp_path: Path) -> None:
     assert exported.keys() == saved.keys() and all(torch.equal(exported[name], saved[name]) for name in saved)
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "senior")
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+
+
+def test_a_generation_configuration_that_contradicts_itself_is_exported_as_it_was(tmp_path: Path) -> None:
+    AutoModelForCausalLM.from_config(MODELS["qwen3"]).save_pretrained(tmp_path / "base")
+    small_tokenizer().save_pretrained(tmp_path / "base")
+    given = {"temperature": 0.6, "top_p": 0.95, "eos_token_id": 1}  # without do_sample, as many models have it
+    (tmp_path / "base" / "generation_config.json").write_text(json.dumps(given))
+    publisher = Publisher(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), tmp_path / "segment", bucket_bytes=1 << 20)
+    publisher.export(tmp_path / "senior", str(tmp_path / "base"))
+    publisher.close()
+    exported = json.loads((tmp_path / "senior" / "generation_config.json").read_text())
+    assert exported.items() >= given.items()
+    AutoModelForCausalLM.from_pretrained(tmp_path / "senior")
 
 
 def test_a_model_that_cannot_be_brought_into_the_checkpoints_form_tensor_by_tensor_is_refused(

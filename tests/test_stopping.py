@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray
 from omegaconf import OmegaConf
 from test_run_places import settings
 
@@ -151,6 +152,36 @@ def test_sigterm_saves_the_last_step_that_is_done(
     assert ("solo/accuracy" in loop.folder.rows[-1]) == (at == "write"), "an evaluation that was cut short is made up for"
     again = run_settings(tmp_path, resume="auto")
     assert find_resumption(again).checkpoint == checkpoint
+
+
+def test_sigterm_while_ray_waits_saves_too(ray_session: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    @ray.remote(num_cpus=0, max_retries=0)
+    def kill(pid: int) -> None:
+        time.sleep(0.5)  # by then the driver waits
+        os.kill(pid, signal.SIGTERM)
+        time.sleep(60)
+
+    task: list[Any] = []
+
+    def wait() -> None:
+        task.append(kill.remote(os.getpid()))
+        ray.get(task[-1], timeout=30)
+
+    loop = Loop(run_settings(tmp_path))
+    code, said = ended(lambda: loop.run("write", wait), capsys)
+    ray.cancel(task[0], force=True)
+    assert code == TERMINATED and "after step 2; the last checkpoint is of step 2" in said
+    assert ended(wait, capsys)[0] == TERMINATED
+    ray.cancel(task[1], force=True)
+
+
+def test_a_checkpoint_that_fails_does_not_hide_the_signal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(folder: Path) -> None:
+        raise RuntimeError("rank 1 died")
+
+    with pytest.raises(SystemExit, match=str(TERMINATED)), exit_codes():
+        Loop(run_settings(tmp_path), fail).run("write", send(signal.SIGTERM))
+    assert "WARNING: no checkpoint could be written: rank 1 died" in capsys.readouterr().out
 
 
 def test_sigterm_between_steps_writes_no_checkpoint_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from datetime import datetime
 from itertools import islice
@@ -22,7 +22,7 @@ from launch.records.boards import boards
 from launch.records.checkpoints import Checkpoints
 from launch.records.disk import UnwritableError, disk_full
 from launch.records.owner import check_free, owned
-from launch.records.places import check_writable, named_folder
+from launch.records.places import check_writable, named_folder, runs_folder
 from launch.records.resume import NEW, Resumption
 from launch.records.run_record import JsonLines
 from launch.records.saved_rollouts import Origin, go_back, save_step
@@ -86,9 +86,10 @@ class RunFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            error.args = (self._how_to_go_on(),)
         with self._stack:
+            if isinstance(error, KeyboardInterrupt):
+                with suppress(OSError, ConfigError):  # a disk that has gone meanwhile: the run ends without the advice
+                    error.args = (self._how_to_go_on(),)
             for board in self._boards:
                 self._show(board.close)
             if not all([self._metrics.flush(), self._samples.flush()]):
@@ -99,7 +100,7 @@ class RunFolder:
         where = f"after step {int(self.rows[-1]['step'])}" if self.rows else "before the first step"
         if self._config.rollouts_only or self._config.learner_only:
             return where
-        named = self._config.name and self.path == named_folder(self._config, self._config.name)
+        named = self._config.name and self.path == runs_folder(self._config) / self._config.name
         overrides = [f"name={self._config.name}", "resume=auto"] if named else [f"resume={self.path}"]
         checkpoints = self.checkpoints.complete()
         if not checkpoints and not named:

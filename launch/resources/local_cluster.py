@@ -121,9 +121,11 @@ def _private_cluster(folder: Path, logs: Path) -> Iterator[None]:
 def own_signals() -> Iterator[None]:
     """Keep this process's handler of SIGTERM, which Ray replaces while it starts: its own prints a crash dump and exits."""
     handler = signal.getsignal(signal.SIGTERM)
-    yield
-    if handler is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def choose_transport(asked: str, share: float, gpus: int | None = None) -> str:

@@ -10,6 +10,7 @@ from types import FrameType
 
 from launch.entry import Terminated
 from launch.records.checkpoints import State
+from tandem.restarts import in_short
 
 
 class Stopping:
@@ -48,10 +49,14 @@ class Stopping:
         self._timer = timer
         try:
             yield
-        except Terminated:
+        except KeyboardInterrupt as stop:  # Ray turns a `Terminated` that its waiting is ended by into a plain one
+            if not self._asked:
+                raise
             if self.state and not self._held:
                 self._save(save, self.state)
-            raise
+            if isinstance(stop, Terminated):
+                raise
+            raise Terminated from stop
         finally:
             self._ignored = True  # what follows is the orderly end
             timer.cancel()
@@ -72,5 +77,8 @@ class Stopping:
     def _save(self, save: Callable[[State], None], state: State) -> None:
         try:
             save(state)
-        except Terminated:
+        except KeyboardInterrupt:
             self._say(f"WARNING: no checkpoint could be written within checkpoint.on_signal_wait_s={self._wait_s:g}")
+        except Exception as error:  # noqa: BLE001
+            # The run ends in any case, and its end is to say where it is: why the learner cannot save must not hide that.
+            self._say(f"WARNING: no checkpoint could be written: {in_short(error)}")
