@@ -41,6 +41,7 @@ _ONES = {word: number for number, word in enumerate(f"{_UNITS} eighteen nineteen
 _TENS_WORDS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _TENS = {word: 10 * number for number, word in enumerate(_TENS_WORDS.split(), start=2)}
 SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+SCALES |= {"quadrillion": 10**15, "quintillion": 10**18, "lakh": 10**5, "crore": 10**7, "score": 20}
 """Words that multiply the number in front of them."""
 _PARTS = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8}
 _PARTS |= {"ninth": 9, "tenth": 10}
@@ -151,7 +152,7 @@ def _read_words(text: str) -> Number | None:
     for word in words:
         if word in SCALES:
             group = (group or 1) * SCALES[word]
-            if word not in ("hundred", "dozen"):
+            if word not in ("hundred", "dozen", "score"):
                 total, group = total + group, 0
         elif word in _ONES or word in _TENS or word in ("a", "an"):
             if last in _ONES or (last in _TENS and not 1 <= _ONES.get(word, 0) <= 9) or last in ("a", "an"):

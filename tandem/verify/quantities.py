@@ -33,6 +33,7 @@ or and not to than if mod modulo base times time plus minus over squared cubed p
 half halves third thirds quarter quarters fourth fourths fifth fifths tenth tenths pi theta
 is isn't no nor but either neither between where when otherwise wrong incorrect impossible undefined about
 more less fewer greater least most many
+tens doubled tripled quadrupled halved twice thrice negative negated positive below above under beneath
 тысяч тысячи миллион миллиона миллионов миллиард или и 或 或者 和 万 亿 千 百 十 만 억 천 mil millones mille
 """
 _NO_COUNTERS = frozenset(_OPERATORS.split())
@@ -42,6 +43,8 @@ _EAST_ASIAN = re.compile("[\u3000-\u9fff\uac00-\ud7af]")
 _EAST_ASIAN_SCALES = {"百": 100, "千천": 10**3, "万萬만": 10**4, "亿億억": 10**8}
 _EAST_ASIAN_SCALES = {mark: scale for marks, scale in _EAST_ASIAN_SCALES.items() for mark in marks}
 _EAST_ASIAN_MARKS = re.compile(rf"[{''.join(_EAST_ASIAN_SCALES)}]{{1,2}}")
+_PART = re.compile(r"(?:six|seven|eigh|nin|eleven|twelf|\w+teen|\w+tie|(?:hundred|thousand|\w{1,9}illion))ths?", re.IGNORECASE)
+"""Words for parts of one: not months or lengths, which may be counted."""
 _BARE_COUNTER = 4
 """Bare words of fewer letters may be products of variables."""
 _UNKNOWN = ""
@@ -154,7 +157,7 @@ def _counts(words: str, bare: bool) -> bool:
     found = _WORD.findall(words)
     if not found or len(found) > _MOST_COUNTERS or re.sub(r"[\s,]", "", _WORD.sub("", words)):
         return False
-    if any(word.lower() in _NO_COUNTERS or word.lower() in SCALES for word in found):
+    if any(word.lower() in _NO_COUNTERS or word.lower().removesuffix("s") in SCALES or _PART.fullmatch(word) for word in found):
         return False
     if _EAST_ASIAN.search(words):
         return not any(mark in words for mark in "或和十")

@@ -112,18 +112,30 @@ def same_date(gold: tuple[str, int, str], answer: tuple[str, int, str]) -> bool:
 
 
 def read_time(text: str) -> tuple[int, int, int, bool | None] | None:
-    """Return hour, minute, second and whether it is after noon (None where that is not said) of a time of day."""
+    """Return hour, minute, second and whether it is after noon (None where that is not said) of a time of day.
+
+    An hour above 12 is kept: it may be the first part of a ratio.
+    """
     match = _TIME.fullmatch(flattened(text))
     if match is None or not (match["half"] or match["minute"]) or int(match["hour"]) > 24:
         return None
     hour = int(match["hour"])
     half = (match["half"] or "").lower()
     after = None if not half else half.startswith("p") or (half == "noon")
-    if after is None and hour > 12:
-        hour, after = hour - 12, True
     return hour, int(match["minute"] or 0), int(match["second"] or 0), after
 
 
 def same_time(gold: tuple[int, int, int, bool | None], answer: tuple[int, int, int, bool | None]) -> bool:
-    """Return whether two times of day are the same; the half of the day counts where both name it."""
+    """Return whether two times of day are the same; the half of the day counts where both name it.
+
+    Hours of the afternoon are those of a 24-hour clock only where one side names the half of the day: 15:20 is 3:20 p.m.,
+    but not 3:20, which may be a ratio.
+    """
+    if gold[3] is not None or answer[3] is not None:
+        gold, answer = _on_12_hours(gold), _on_12_hours(answer)
     return gold[:3] == answer[:3] and (gold[3] == answer[3] or gold[3] is None or answer[3] is None)
+
+
+def _on_12_hours(time: tuple[int, int, int, bool | None]) -> tuple[int, int, int, bool | None]:
+    hour, minute, second, after = time
+    return (hour - 12, minute, second, True) if after is None and hour > 12 else time
