@@ -58,8 +58,8 @@ CONDITIONAL = [
     Conditional("data.task_options", lambda c: c.data.source == "reasoning_gym", "data=reasoning_gym"),
     Conditional("data.min_pass_rate", lambda c: c.data.pass_rates, "data.pass_rates"),
     Conditional("data.max_pass_rate", lambda c: c.data.pass_rates, "data.pass_rates"),
-    Conditional("rollout.gpu_memory_fraction", lambda c: c.mode.device != "cpu", "a GPU, and mode.device=cpu uses none"),
-    Conditional("rollout.junior_gpu_memory_fraction", lambda c: c.mode.device != "cpu", "a GPU, and mode.device=cpu uses none"),
+    Conditional("rollout.gpu_memory_fraction", lambda c: c.mode.device != "cpu", "mode.device other than cpu"),
+    Conditional("rollout.junior_gpu_memory_fraction", lambda c: c.mode.device != "cpu", "mode.device other than cpu"),
     Conditional("reward.overlong_buffer_tokens", lambda c: c.reward.overlong_penalty, "reward.overlong_penalty above 0"),
     Conditional("reward.overlong_penalty", lambda c: c.reward.overlong_buffer_tokens, "reward.overlong_buffer_tokens"),
     Conditional("algo.junior_token_loss_weight", lambda c: c.schedule.name != "solo", "a schedule in which a junior writes"),
@@ -81,8 +81,8 @@ OF_A_SCHEDULE = [
     Conditional("max_gap_tokens", lambda s: s.name in ("word", "alternate"), "name=word or alternate"),
     Conditional("chunk_tokens", lambda s: s.name == "chunk", "name=chunk"),
     Conditional("alternates", lambda s: s.name in ("step", "chunk"), "name=step or chunk"),
-    Conditional("prob_senior", _tosses_coins, "a redraw that tosses a coin: not name=alternate or alternates=true"),
-    Conditional("anneal", _tosses_coins, "a redraw that tosses a coin: not name=alternate or alternates=true"),
+    Conditional("prob_senior", _tosses_coins, "alternates=false and a name other than alternate"),
+    Conditional("anneal", _tosses_coins, "alternates=false and a name other than alternate"),
     Conditional("prob_senior_end", lambda s: s.anneal != "constant", "anneal=linear or cosine"),
 ]
 """Of `schedule`, and of each of `eval.handoff`."""
