@@ -19,6 +19,7 @@ from vllm.outputs import RequestOutput
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from actors.engine_death import cause_of_death
 from actors.engine_session import EngineSession
 from actors.engine_spec import EngineSpec
 from actors.engine_worker import BoundExecutor
@@ -251,8 +252,17 @@ class Engine:
     @property
     def pid(self) -> int:
         """The engine's process."""
+        return self._process.pid
+
+    @property
+    def _process(self) -> Any:
         (process,) = self._llm.engine_core.resources.engine_manager.processes
-        return process.pid
+        return process
+
+    async def lost(self) -> AuthorLost:
+        """Return the error that says that this engine died, and why."""
+        why = await asyncio.to_thread(cause_of_death, self._process)
+        return AuthorLost(f"its engine of {self.spec.model} died: {why}")
 
     async def unless_dead(self, call: Coroutine[Any, Any, T]) -> T:
         """What `call` to this engine returns. Raises `AuthorLost` when the engine's process dies before it answers, where vLLM
@@ -265,7 +275,7 @@ class Engine:
                     raise EngineDeadError
             return task.result()
         except EngineDeadError as error:
-            raise AuthorLost(f"its engine of {self.spec.model} died") from error
+            raise await self.lost() from error
         finally:
             task.cancel()
 

@@ -14,7 +14,7 @@ from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from actors.carried_turn import carrying
-from tandem.cogen import AuthorLost, Token
+from tandem.cogen import Token
 from tandem.config import SamplingConfig
 from tandem.rollout import StopReason
 from tandem.schedule import Pen, TurnStart
@@ -70,7 +70,7 @@ class EngineSession:
             try:
                 output = await anext(self._outputs, None)
             except EngineDeadError as error:
-                raise AuthorLost(f"its engine of {self._engine.spec.model} died") from error
+                raise await self._engine.lost() from error
             completion = output.outputs[0] if output else None
             if completion is None or not completion.token_ids:
                 reason = completion.finish_reason if completion else "no more output"
