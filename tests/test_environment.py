@@ -6,7 +6,7 @@ import os
 import shlex
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +40,13 @@ def tmpdir_is(monkeypatch: pytest.MonkeyPatch) -> TmpdirIs:
     return tmpdir_is
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
 @given(st.text())
 def test_no_tool_misreads_a_plain_path(text: str) -> None:
     if is_plain(Path(text)):
@@ -49,17 +56,17 @@ def test_no_tool_misreads_a_plain_path(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a b", "ü", "a#b", "a%b", "it's", 'a"b', "a\\b", "a:b", "x" * (LONGEST_BASE + 1)])
-def test_the_temporary_folder_is_elsewhere_where_its_path_would_be_misread(tmpdir_is: TmpdirIs, name: str) -> None:
-    folder = Path(tempfile.mkdtemp(dir="/tmp")) / name
-    folder.mkdir()
+def test_the_temporary_folder_is_elsewhere_where_its_path_would_be_misread(
+    tmpdir_is: TmpdirIs, short_folder: Path, name: str
+) -> None:
+    (folder := short_folder / name).mkdir()
     tmpdir_is(folder)
     assert unsuitable_base(folder) and temporary_base() == FALLBACK_BASE
 
 
-def test_a_temporary_folder_with_a_plain_path_is_used(tmpdir_is: TmpdirIs) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
-    tmpdir_is(folder)
-    assert temporary_base() == folder
+def test_a_temporary_folder_with_a_plain_path_is_used(tmpdir_is: TmpdirIs, short_folder: Path) -> None:
+    tmpdir_is(short_folder)
+    assert temporary_base() == short_folder
 
 
 def test_a_missing_temporary_folder_is_no_error(tmpdir_is: TmpdirIs) -> None:
