@@ -56,9 +56,10 @@ def learn(parts: Parts) -> None:
     """All steps of a run, or those that are left of one that goes on."""
     if parts.done == 0:
         parts.log({"step": 0, "weights/version": 0} | evaluate(parts, 0))
-    elif due(parts, parts.done) and (rows := parts.folder.rows) and rows[-1]["step"] == parts.done:
-        if "solo/accuracy" not in rows[-1]:  # what SIGTERM has cut short
-            parts.log(rows[-1] | evaluate(parts, parts.done))
+    elif due(parts, parts.done) and (rows := parts.folder.rows):
+        row = rows[-1]
+        if row["step"] == parts.done and "solo/accuracy" not in row:  # what SIGTERM has cut short
+            parts.log(row | evaluate(parts, parts.done))
     with parts.writing, parts.stoppable():
         for step in range(parts.done + 1, parts.config.steps + 1):
             with step_clock(parts.config, step, parts.folder.trace, parts.profiled, parts.console.say) as clock:
