@@ -14,7 +14,11 @@ from tandem.config_checks import problems
 
 PATHS = ("data.path", "data.held_out_path", "data.pass_rates", "model.path")
 """Keys whose value may be a path that begins with `~`: no shell expands it behind a `key=`."""
-RETIRED = {"guard.senior_fraction_tolerance": "the guard tests exactly how many draws the senior won; leave it out"}
+RETIRED = {
+    "guard.senior_fraction_tolerance": "the guard tests exactly how many draws the senior won; leave it out",
+    "model.sentinel": "the engine's scheduler ends turns; leave it out",
+    "rollout.turn_end": "the engine's scheduler ends turns; leave it out",
+}
 """Keys that there were once, and why there are none now: refused on the command line, left out of what a run has saved."""
 
 

@@ -59,7 +59,7 @@ def test_a_run_equals_the_loop_written_out(whole_run: Path, lockstep_settings: C
     inputs = read_inputs(replace(lockstep_settings, name="by hand"))
     engines, batch = Lockstep(inputs.authors), lockstep_settings.rollout.prompts_per_step
     pool = RolloutPool(lockstep_settings, [engines])
-    with LearnerGroup(lockstep_settings, str(inputs.authors.senior), None) as learner:
+    with LearnerGroup(lockstep_settings, str(inputs.authors.senior)) as learner:
         for step, row in enumerate(rows(whole_run)[1:], start=1):
             schedule = schedule_at(lockstep_settings, step)
             groups = []

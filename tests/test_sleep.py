@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -90,6 +91,7 @@ class ToldLLM:
         self.options: Any = None
         """the arguments it was started with"""
         self.version = "0"
+        self.model_config = SimpleNamespace(get_vocab_size=lambda: 0)
 
     def __getattr__(self, name: str) -> Any:
         async def method(*arguments: Any, **options: Any) -> None:

@@ -79,13 +79,13 @@ def plan_arms(overrides: Sequence[str]) -> list[Arm]:
     Hydra must have been initialized. Raises `ConfigError` for arms that cannot be, or what Hydra raises for overrides that it
     cannot read.
     """
-    commands = _split(overrides)
+    commands: Sequence[Sequence[str]] = _split(overrides)
     pairs = [dict(_pair(override) for override in command) for command in commands]
     differing = [key for key in pairs[0] if len({pair[key] for pair in pairs}) > 1]
     swept = [{key: pair[key] for key in differing} for pair in pairs]
     _check_swept(swept)
     commands = _without_unused(commands)
-    configs = checked(load, [compose("config", command) for command in commands], map(label, swept))
+    configs = checked(load, [compose("config", list(command)) for command in commands], map(label, swept))
     folder = _sweep_folder(configs[0])
     arms = []
     for command, values, config in zip(commands, swept, configs, strict=True):
@@ -159,8 +159,8 @@ def _without_unused(commands: Sequence[Sequence[str]]) -> list[Sequence[str]]:
         unused_keys = [{key for key, *_ in unused(typed(compose("config", list(command))))} for command in commands]
     except ConfigError:  # what cannot be typed is refused with the names of its arms
         return list(commands)
-    droppable = set.union(*unused_keys) - set.intersection(*unused_keys)
-    shared = set.intersection(*map(set, commands))
+    droppable = unused_keys[0].union(*unused_keys) - unused_keys[0].intersection(*unused_keys)
+    shared = set(commands[0]).intersection(*commands)
     return [
         [override for override in command if override not in shared or _pair(override)[0] not in droppable & without]
         for command, without in zip(commands, unused_keys, strict=True)
