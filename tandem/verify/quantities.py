@@ -33,7 +33,7 @@ or and not to than if mod modulo base times time plus minus over squared cubed p
 half halves third thirds quarter quarters fourth fourths fifth fifths tenth tenths pi theta
 is isn't no nor but either neither between where when otherwise wrong incorrect impossible undefined about
 more less fewer greater least most many
-tens doubled tripled quadrupled halved twice thrice negative negated positive below above under beneath
+tens doubled tripled quadrupled halved twice thrice negative negated below above under beneath
 тысяч тысячи миллион миллиона миллионов миллиард или и 或 或者 和 万 亿 千 百 十 만 억 천 mil millones mille
 """
 _NO_COUNTERS = frozenset(_OPERATORS.split())
