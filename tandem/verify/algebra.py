@@ -52,6 +52,8 @@ _SAME = 1e-20
 """How near, relative to them, values must be to be the same."""
 _POINTS = 5
 _MOST_POINTS = 12
+_POSITIVE = 4
+"""Points with positive values for all variables come first."""
 
 _CONFIG = ConversionConfig(lowercase_symbols=False)
 _NOT_MATHEMATICS = re.compile(
@@ -145,7 +147,7 @@ def _agree(gold: Expr, answer: Expr, tolerance: float) -> bool | None:
         if None in values or tolerance > _SAME or not _near(values[0], values[1], tolerance):
             return None if None in values else _near(values[0], values[1], tolerance)
         return _value(gold - answer, {}) in (0, None)
-    agreed = compared = 0
+    compared = 0
     complex_agreement: list[bool] = []
     for point in islice(_points(symbols), _MOST_POINTS):
         one, other = (_value(value, point) for value in pair)
@@ -156,11 +158,8 @@ def _agree(gold: Expr, answer: Expr, tolerance: float) -> bool | None:
             compared += 1
             if not near:
                 return False
-            agreed += 1
         else:
             complex_agreement.append(near)
-        if agreed >= _POINTS and len(complex_agreement) + compared >= _POINTS + 2:
-            break
     if compared:
         return True if not gold.has(I) or not complex_agreement else all(complex_agreement)
     return all(complex_agreement) if complex_agreement else None
@@ -198,24 +197,38 @@ def constant_ratio(differences: list[Expr], tolerance: float = _SAME) -> Expr | 
 
 
 def _points(symbols: list[Any]) -> Any:
-    """Yield values for `symbols`: positive ones first, then of both signs. Always the same for as many symbols."""
+    """Yield values for `symbols`, always the same for as many symbols: small positive ones, then each point and its opposite.
+
+    The first such point has alternating signs, and every second one is ten times as large.
+    """
     random = Random(len(symbols))
-    for number in range(10**6):
-        lowest = 200 if number < _POINTS else -4000
-        yield {symbol: Rational(random.randint(lowest, 4000) * 2 + 1, 2003) for symbol in symbols}
+
+    def drawn(scale: int) -> list[Rational]:
+        return [Rational(scale * (random.randint(200, 4000) * 2 + 1), 2003) for _ in symbols]
+
+    for _ in range(_POSITIVE):
+        yield dict(zip(symbols, drawn(1), strict=True))
+    for pair in range(10**6):
+        signs = [(-1) ** (place if pair == 0 else random.randint(0, 1)) for place in range(len(symbols))]
+        values = [sign * value for sign, value in zip(signs, drawn(10 if pair % 2 else 1), strict=True)]
+        yield dict(zip(symbols, values, strict=True))
+        yield dict(zip(symbols, [-value for value in values], strict=True))
 
 
 def _value(expression: Expr, point: dict[Any, Any]) -> Any:
     """Return the value at `point`, or None if there is none."""
     try:
-        value = expression.xreplace(point).evalf(_DIGITS, chop=True) if point else expression.evalf(_DIGITS)
+        value = expression.xreplace(point).evalf(_DIGITS)
     except (ArithmeticError, ValueError, TypeError, NotImplementedError):
         return None
     parts = value.as_real_imag()
     if not value.is_finite or value.has(nan, zoo, oo) or not all(part.is_Number for part in parts):
         return None
-    # what could not be told from 0 has no digit
-    return value if any(getattr(part, "_prec", _DIGITS) > 1 for part in parts) else Integer(0)
+    # What could not be told from 0 has no digit. A part is small only next to the other: constants of nature are small too.
+    real, imaginary = (part if getattr(part, "_prec", _DIGITS) > 1 else Integer(0) for part in parts)
+    if abs(imaginary) <= _SAME * abs(real):
+        return real
+    return I * imaginary if abs(real) <= _SAME * abs(imaginary) else value
 
 
 def _near(one: Any, other: Any, tolerance: float) -> bool:
