@@ -298,6 +298,9 @@ def test_a_senior_that_fits_nowhere_ends_the_run_with_what_is_left(run: RunFolde
     run.checkpoints.save(State(5, Place()), run.config, lambda folder: None)
     with pytest.raises(UnwritableError, match=r"Its weights are in .*step-000005: make room, and start again with resume="):
         export_senior(Weights(500_000), config, run, lambda message: None, elsewhere=False)
+    run.rows.append({"step": 7})
+    with pytest.raises(UnwritableError, match=r"step-000005, is of step 5; 7 were learned: make room, and start again"):
+        export_senior(Weights(500_000), config, run, lambda message: None, elsewhere=False)
 
 
 def test_a_profiled_step_says_where_its_trace_is(tmp_path: Path) -> None:

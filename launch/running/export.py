@@ -30,26 +30,31 @@ def export_senior(
     """
     folder.require()
     fallback = Path(config.log.export_fallback).expanduser() if config.log.export_fallback else config.cache_path / "seniors"
-    own, other = folder.senior, _unused(fallback / folder.path.name)
+    own, beside = folder.senior, fallback / folder.path.name
     try:
         return wait_for_room(lambda: _export(learner, own), own, "the senior", config.log.export_wait_s, say)
     except OSError as error:
         refusal = f"the senior could not be written to {own}: {error}"
     if elsewhere:
-        say(f"WARNING: {refusal}; it is written to {other} instead")
         try:
+            other = _unused(beside)
+            say(f"WARNING: {refusal}; it is written to {other} instead")
             return _export(learner, other)
         except OSError as error:
-            refusal += f"; nor to {other} (log.export_fallback): {error}"
+            refusal += f"; nor to {beside} (log.export_fallback): {error}"
+    raise UnwritableError(f"{refusal}. {_what_is_left(folder)}")
+
+
+def _what_is_left(folder: RunFolder) -> str:
+    """Return which checkpoint holds the senior, or the last of its steps that are not lost, and how to go on."""
+    learned = max((int(row["step"]) for row in folder.rows), default=0)
     kept = folder.checkpoints.complete()
-    raise UnwritableError(
-        f"{refusal}. "
-        + (
-            f"Its weights are in {kept[0].path}: make room, and start again with resume={folder.path}"
-            if kept
-            else "No checkpoint had room either, and its weights are lost"
-        )
-    )
+    if not kept:
+        return "There is no checkpoint: its weights are lost"
+    go_on = f"make room, and start again with resume={folder.path}"
+    if kept[0].step < learned:
+        return f"The newest checkpoint, {kept[0].path}, is of step {kept[0].step}; {learned} were learned: {go_on}"
+    return f"Its weights are in {kept[0].path}: {go_on}"
 
 
 def _export(learner: Exports, path: Path) -> Path:
