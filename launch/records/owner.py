@@ -70,7 +70,7 @@ def check_free(folder: Path, key: str) -> None:
     """Raise `ConfigError` when another process holds `folder`, as `owned` does."""
     try:
         descriptor = os.open(folder / OWNER, os.O_RDWR)
-    except OSError:  # nobody has held it yet; what is wrong with the folder is said elsewhere
+    except OSError:  # not held yet; what is wrong with the folder is reported elsewhere
         return
     try:
         if not _lock(descriptor):
@@ -80,7 +80,7 @@ def check_free(folder: Path, key: str) -> None:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock an open file; whether nobody else has. A file system without locks lets everybody pass."""
+    """Lock an open file and return whether that succeeded; always true on a file system without locks."""
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(PAUSE_S)

@@ -28,7 +28,7 @@ class Stopping:
         """that step's metrics, until they are logged"""
 
     def hold(self) -> None:
-        """From here on the learner changes: SIGTERM waits until `reached`."""
+        """Make SIGTERM wait until `reached`: the learner changes meanwhile."""
         self._held = True
 
     def reached(self, state: State, row: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""Loading of configurations, tokenizers and models; code that a directory brings along is never run, and nobody is asked."""
+"""Loading of configurations, tokenizers and models: code that a directory brings along never runs, and no question is asked."""
 
 from __future__ import annotations
 
