@@ -106,7 +106,7 @@ def same_expression(gold: Any, answer: Any, roughly: bool = False) -> bool:
     if gold.has(oo) or answer.has(oo):
         return False
     decimal = gold.has(Float) or answer.has(Float)
-    gold, answer = _exact(gold), _exact(answer)
+    gold, answer = exact(gold), exact(answer)
     if gold == answer:
         return True
     tolerance = ROUGHLY if roughly else float(TOLERANCE) if decimal else _SAME
@@ -133,7 +133,7 @@ def _evaluated(expression: Any) -> Any:
     return expression.subs(Symbol("i", real=True), I) if isinstance(expression, Expr) else expression
 
 
-def _exact(expression: Expr) -> Expr:
+def exact(expression: Expr) -> Expr:
     """Return `expression` with its decimals as fractions."""
     return expression.xreplace({number: Rational(str(number)) for number in expression.atoms(Float)})
 
@@ -167,7 +167,7 @@ def _agree(gold: Expr, answer: Expr, tolerance: float) -> bool | None:
 
 def _same_equation(gold: Eq, answer: Eq) -> bool:
     """Return whether the differences of both sides, without denominators, have a constant ratio."""
-    differences = [_exact(fraction(together(_exact(side.lhs - side.rhs)))[0]) for side in map(_sides_evaluated, (gold, answer))]
+    differences = [exact(fraction(together(exact(side.lhs - side.rhs)))[0]) for side in map(_sides_evaluated, (gold, answer))]
     ratio = constant_ratio(differences, float(TOLERANCE) if gold.has(Float) or answer.has(Float) else _SAME)
     return ratio is not None
 

@@ -18,7 +18,6 @@ from sympy import (
     Eq,
     Expr,
     FiniteSet,
-    Float,
     Ge,
     Gt,
     Integers,
@@ -28,7 +27,6 @@ from sympy import (
     Lt,
     Naturals,
     Ne,
-    Rational,
     Rationals,
     Reals,
     S,
@@ -39,7 +37,7 @@ from sympy import (
 )
 from sympy.core.function import AppliedUndef
 
-from tandem.verify.algebra import constant_ratio, read, same_expression
+from tandem.verify.algebra import constant_ratio, exact, read, same_expression
 from tandem.verify.guards import Unparsable
 from tandem.verify.structure import AND_OR, RELATION, both_signs, is_name, split
 
@@ -164,7 +162,7 @@ def _relation(text: str) -> Region:
     operators = [match[0] for match in _RELATIONS.finditer(text)]
     if len(operators) != len(operands) - 1 or not all(operands):
         raise Unparsable(f"not a chain of relations: {text!r}")
-    sides = [_exact(_plain(read(operand))) for operand in operands]
+    sides = [exact(_plain(read(operand))) for operand in operands]
     symbols = set().union(*(side.free_symbols for side in sides))
     # a < x < b is said of x, whatever a and b are; else there must be one variable
     alone = [side for side in sides if side.is_Symbol]
@@ -208,11 +206,7 @@ def _plain(expression: Any) -> Expr:
 
 
 def _number(text: str) -> Expr:
-    return _exact(_plain(read(text.strip())))
-
-
-def _exact(expression: Expr) -> Expr:
-    return expression.xreplace({number: Rational(str(number)) for number in expression.atoms(Float)})
+    return exact(_plain(read(text.strip())))
 
 
 def _same_set(gold: Set, answer: Set) -> bool:
