@@ -33,7 +33,7 @@ help:  ## say what each target does
 
 setup: $(INSTALLED)  ## create .venv, build the offline base model
 	@echo "== The base model, built once and kept in $(TANDEM_CACHE)"
-	@python -m launch.warmup
+	@python -m tools.warmup
 
 train: setup  ## train a senior with the defaults, or with ARGS="steps=20 schedule=solo"
 	@echo "== Training"
@@ -57,8 +57,8 @@ lint: $(INSTALLED)  ## ruff, types, import contracts
 	@lint-imports
 
 docs: $(INSTALLED)  ## the documentation as a site, in site/; no link may lead nowhere
-	@python -m launch.config_reference
-	@python -m launch.sizing_reference
+	@python -m tools.config_reference
+	@python -m tools.sizing_reference
 	@NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --quiet
 	@echo "site/index.html"
 

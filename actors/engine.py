@@ -23,10 +23,10 @@ from actors.engine_death import cause_of_death
 from actors.engine_session import EngineSession
 from actors.engine_spec import EngineSpec
 from actors.engine_worker import BoundExecutor
-from tandem.cogen import AuthorLost
-from tandem.config import ConfigError, SamplingConfig
+from tandem.cogeneration import AuthorLost
+from tandem.config.schema import ConfigError, SamplingConfig
 from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR
-from tandem.weights import IPC, SHM, PublishedWeights
+from tandem.runtime.weights import IPC, SHM, PublishedWeights
 
 T = TypeVar("T")
 FORBIDDEN = -100.0

@@ -14,8 +14,8 @@ from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from actors.carried_turn import carrying
-from tandem.cogen import Token
-from tandem.config import SamplingConfig
+from tandem.cogeneration import Token
+from tandem.config.schema import SamplingConfig
 from tandem.rollout import StopReason
 from tandem.schedule import Pen, TurnStart
 
@@ -40,7 +40,7 @@ class EngineSession:
         """why the engine last ended a turn; None before it ended any"""
 
     def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
-        """Gives the engine the tokens it has not seen and lets it write (see `tandem.cogen.Session`)."""
+        """Gives the engine the tokens it has not seen and lets it write (see `tandem.cogeneration.Session`)."""
         if not self._forgotten and not heard:
             raise ValueError(f"rollout {self._rollout_id}: a turn must not begin without news")
         self._begun += 1

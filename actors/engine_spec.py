@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tandem.runtime.weights import SHM
 from tandem.schedule import BEGINS_WORD, ENDS_STEP
-from tandem.weights import SHM
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig

@@ -15,8 +15,8 @@ from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from actors import handoff_scheduler
 from actors.engine_spec import EngineSpec
-from tandem.segment import WeightSegment
-from tandem.weights import PublishedWeights, checksum
+from tandem.runtime.segment import WeightSegment
+from tandem.runtime.weights import PublishedWeights, checksum
 
 
 class BoundExecutor(UniProcExecutor):

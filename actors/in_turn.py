@@ -15,7 +15,7 @@ from tandem.staleness import START, Place
 
 
 class WritesInTurn:
-    """What `actors.ahead.WritesAhead` is to a run that tolerates staleness, for one that tolerates none.
+    """What `actors.async_groups.WritesAhead` is to a run that tolerates staleness, for one that tolerates none.
 
     `task_at` makes the group of a position, of at most `max_tokens` tokens a rollout; the stream is taken up at `place`. Groups
     that are unfinished `deadline_s` after they were asked for are dropped (0: never).

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from tandem.cogen import Session, Token
+from tandem.cogeneration import Session, Token
 from tandem.rollout import StopReason
+from tandem.runtime.trace import Span
 from tandem.schedule import Pen
-from tandem.trace import Span
 
 
 class NotedSession:
-    """`session` (see `tandem.cogen.Session`) of `author` in a rollout, which appends every turn to `turns` when it is told of
+    """`session` (see `tandem.cogeneration.Session`) of `author` in a rollout, which appends every turn to `turns` when it is told of
     its tokens."""
 
     def __init__(self, session: Session, author: str, rollout_id: str, turns: list[Span]) -> None:

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from actors.engine_spec import EngineSpec, pack_boundaries
 from tandem.authors import Authors
-from tandem.config import Config, RolloutConfig
+from tandem.config.schema import Config, RolloutConfig
 from tandem.rollout import BASE_VERSION, JUNIOR, SENIOR
+from tandem.runtime.weights import SHM
 from tandem.schedules import needs_junior
-from tandem.weights import SHM
 
 NO_GPU = 0.5
 """The share of a GPU that an engine without one is said to take: it has no effect, but vLLM accepts no 0."""

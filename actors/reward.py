@@ -14,11 +14,11 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError
 
-from tandem.config import JudgeConfig
-from tandem.processes import Whereabouts, on_this_host, whereabouts
-from tandem.restarts import RestartBudget
+from tandem.config.schema import JudgeConfig
 from tandem.rollout import Group
-from tandem.trace import Row, Span
+from tandem.runtime.processes import Whereabouts, on_this_host, whereabouts
+from tandem.runtime.restarts import RestartBudget
+from tandem.runtime.trace import Row, Span
 from tandem.verify.pool import Judgement, VerifierPool
 
 
@@ -72,11 +72,11 @@ class Judge:
         self._told = self._actor.processes.remote()
 
     def start_profile(self) -> None:
-        """See `tandem.trace.Profiled`."""
+        """See `tandem.runtime.trace.Profiled`."""
         ray.get(self._actor.start_profile.remote())
 
     def stop_profile(self) -> list[Row]:
-        """See `tandem.trace.Profiled`."""
+        """See `tandem.runtime.trace.Profiled`."""
         return [Row("reward actor", ray.get(self._actor.stop_profile.remote()))]
 
     def grade(self, items: Sequence[tuple[str, str]], timeout_s: float) -> list[Judgement]:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 from actors.engine_spec import EngineSpec, visible_gpus
 from actors.noted_session import NotedSession
 from tandem.authors import draw_junior, noise_seed
-from tandem.byte_level import ByteLevel
-from tandem.cogen import Limits, Session, cogenerate
-from tandem.config import SamplingConfig
+from tandem.cogeneration import Limits, Session, cogenerate
+from tandem.config.schema import SamplingConfig
 from tandem.models.loading import load_tokenizer
-from tandem.processes import Whereabouts, whereabouts
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt, Rollout
+from tandem.runtime.processes import Whereabouts, whereabouts
+from tandem.runtime.trace import Row, Span
+from tandem.runtime.weights import PublishedWeights
 from tandem.schedule import Schedule
-from tandem.trace import Row, Span
+from tandem.tokenization.byte_level import ByteLevel
 from tandem.translation import TranslatedSession, Translation
-from tandem.weights import PublishedWeights
 
 if TYPE_CHECKING:
     from actors.engine import Engine

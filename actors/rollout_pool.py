@@ -25,15 +25,15 @@ from actors.engine_spec import EngineSpec
 from actors.feed import Feed
 from actors.placement import Cores, engine_specs, reseeded
 from actors.replica import ActorReplica, Replica
+from actors.replicas import Call, Crew, ReplicaLost, RolloutError
 from actors.rollout import GroupTask, RolloutActor
-from actors.supervision import Call, Crew, ReplicaLost, RolloutError
 from tandem.authors import Authors
-from tandem.config import Config, SamplingConfig
-from tandem.restarts import RestartBudget
+from tandem.config.schema import Config, SamplingConfig
 from tandem.rollout import BASE_VERSION, Group, Prompt
+from tandem.runtime.restarts import RestartBudget
+from tandem.runtime.trace import Row
+from tandem.runtime.weights import SHM, PublishedWeights
 from tandem.schedule import Schedule
-from tandem.trace import Row
-from tandem.weights import SHM, PublishedWeights
 
 CANCEL_TIMEOUT_S = 60.0
 """How long a replica may take to give up cancelled groups and free what they hold."""
@@ -56,7 +56,7 @@ class RolloutPool:
     They start all at once, or with `at_once` false one after the other. `junior_weights` say how often each junior is drawn,
     `sleeps` whether the engines are to give their GPU's memory back while the learner learns (`sleep`).
     One that dies is started again as `budget` allows, and the groups it was writing are given away anew (see
-    `actors.supervision.Crew`). Every method that waits for replicas raises `RolloutError` when one fails, `TimeoutError` when
+    `actors.replicas.Crew`). Every method that waits for replicas raises `RolloutError` when one fails, `TimeoutError` when
     one is late, both naming it, and `GuardError` when they die too often.
     """
 
@@ -286,11 +286,11 @@ class RolloutPool:
         return {name: max(each[name] for each in told) for name in (told[0] if told else ())}
 
     def start_profile(self) -> None:
-        """See `tandem.trace.Profiled`."""
+        """See `tandem.runtime.trace.Profiled`."""
         self._crew.ask("start_profile", timeout_s=self._config.guard.publish_timeout_s)
 
     def stop_profile(self) -> list[Row]:
-        """See `tandem.trace.Profiled`; of a rollout actor it tells whose turn it was in each rollout."""
+        """See `tandem.runtime.trace.Profiled`; of a rollout actor it tells whose turn it was in each rollout."""
         told = self._crew.ask("stop_profile", timeout_s=self._config.guard.publish_timeout_s)
         return [replace(row, name=f"rollout actor {actor}{row.name}") for actor, rows in enumerate(told) for row in rows]
 

@@ -26,7 +26,7 @@ from bench.modes import MODES, shortened, tandem
 from bench.report import Figures, figures, table, tell
 from bench.translated import translated
 from bench.workload import DTYPES, WARM_UP_TOKENS, Workload, prepare
-from launch.resources.machine import machine
+from launch.cluster.machine import machine
 
 DUAL, TRANSLATED = "dual", "translated"
 LONG_ROLLOUTS = 1

@@ -11,7 +11,7 @@ import numpy as np
 from bench.engines import EnginePair
 from bench.report import Figures
 from bench.workload import Workload
-from tandem.cogen import Session, Token, cogenerate
+from tandem.cogeneration import Session, Token, cogenerate
 from tandem.rollout import JUNIOR, SENIOR, Rollout, StopReason
 from tandem.schedule import Pen, Schedule
 from tandem.schedules import SOLO
@@ -23,7 +23,7 @@ TOKENS = POSITIONS[-1] + REACH
 
 
 class TimedSession:
-    """A `tandem.cogen.Session` that notes in `arrivals` (seconds, one entry a token) when each token came."""
+    """A `tandem.cogeneration.Session` that notes in `arrivals` (seconds, one entry a token) when each token came."""
 
     def __init__(self, session: Session, arrivals: list[float]) -> None:
         self._session, self._arrivals = session, arrivals

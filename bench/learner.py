@@ -27,12 +27,12 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from bench.report import Figures, tell
+from launch.cluster.environment import set_environment
+from launch.cluster.machine import machine
 from launch.entry import configuration
-from launch.resources.environment import set_environment
-from launch.resources.machine import machine
 from tandem.authors import load_authors
 from tandem.batching import to_samples
-from tandem.config import Config
+from tandem.config.schema import Config
 from tandem.rollout import BASE_VERSION, SENIOR, EndReason, Group, Problem, Prompt, Rollout
 
 MODELS = ("smollm2", "tiny")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.engines import EnginePair
 from bench.workload import Workload
-from tandem.cogen import Session, Token, cogenerate
+from tandem.cogeneration import Session, Token, cogenerate
 from tandem.rollout import JUNIOR, SENIOR, Rollout, StopReason
 from tandem.schedule import Pen, Schedule, TurnStart
 from tandem.schedules import SOLO
@@ -55,7 +55,7 @@ async def solo_two_devices(pair: EnginePair, work: Workload, tag: str) -> list[R
 
 
 class RequestPerTurn:
-    """A `tandem.cogen.Session` that keeps nothing in the engine: every turn is a plain request with the whole text so far."""
+    """A `tandem.cogeneration.Session` that keeps nothing in the engine: every turn is a plain request with the whole text so far."""
 
     def __init__(self, engine: Engine, rollout_id: str, temperature: float) -> None:
         self._engine, self._rollout_id, self._temperature = engine, rollout_id, temperature

@@ -32,14 +32,14 @@ from actors.engine import Engine
 from actors.placement import engine_specs
 from bench.engines import engine_pair
 from bench.report import Figures, tell
+from launch.cluster.environment import set_environment
+from launch.cluster.machine import machine
 from launch.entry import configuration
-from launch.resources.environment import set_environment
-from launch.resources.machine import machine
 from learner.group import segment_path
 from tandem.authors import load_authors
-from tandem.config import Config
+from tandem.config.schema import Config
 from tandem.rollout import SENIOR
-from tandem.weights import PublishedWeights
+from tandem.runtime.weights import PublishedWeights
 
 MODELS = ("smollm2", "tiny")
 CLEAR_PEAK = "5"

@@ -27,12 +27,12 @@ from rich.table import Table
 from actors.rollout import GroupTask
 from actors.rollout_pool import CONCURRENT_GROUPS, RolloutPool
 from bench.report import Figures, tell
-from launch.resources.environment import set_environment
-from launch.resources.local_cluster import ray_cluster
-from launch.resources.machine import machine
-from tandem.config import Config, SamplingConfig
-from tandem.processes import Whereabouts
+from launch.cluster.environment import set_environment
+from launch.cluster.local_cluster import ray_cluster
+from launch.cluster.machine import machine
+from tandem.config.schema import Config, SamplingConfig
 from tandem.rollout import BASE_VERSION, SENIOR, EndReason, Group, Problem, Prompt, Rollout
+from tandem.runtime.processes import Whereabouts
 from tandem.schedule import Schedule
 
 REPLICAS = (1, 2, 4, 8, 16, 32, 64)

@@ -26,10 +26,10 @@ from rich.table import Table
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
 from bench.report import Figures, tell
+from launch.cluster.environment import set_environment
+from launch.cluster.machine import machine
 from launch.entry import configuration
-from launch.resources.environment import set_environment
-from launch.resources.machine import machine
-from tandem.zoo import base_model
+from tandem.models.zoo import base_model
 
 QWEN3_600M = {
     "vocab_size": 151_936,

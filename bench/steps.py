@@ -27,7 +27,7 @@ from bench.engines import engine_pair
 from bench.modes import shortened, tandem
 from bench.report import Figures, tell
 from bench.workload import DTYPES, WARM_UP_TOKENS, Workload, prepare
-from launch.resources.machine import machine
+from launch.cluster.machine import machine
 
 FOLDER = "TANDEM_BENCH_STEPS"
 """The environment variable that tells the engines' processes where to note their steps."""

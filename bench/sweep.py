@@ -11,7 +11,7 @@ from statistics import median
 from bench.engines import Measured, engine_pair, measure
 from bench.modes import MODES, shortened
 from bench.workload import WARM_UP_TOKENS, Workload, prepare
-from launch.resources.machine import machine
+from launch.cluster.machine import machine
 
 SWEPT = ("solo", "tandem", "solo_two_devices")
 """The modes measured at every value, in turn, so that a slow moment of the machine meets tandem and its references."""

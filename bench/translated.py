@@ -18,9 +18,9 @@ from actors.engine_spec import pack_boundaries
 from bench.engines import EnginePair, engine_pair
 from bench.modes import Mode
 from bench.workload import Workload
-from tandem.byte_level import ByteLevel
-from tandem.cogen import Session, cogenerate
+from tandem.cogeneration import Session, cogenerate
 from tandem.rollout import JUNIOR, SENIOR, Rollout
+from tandem.tokenization.byte_level import ByteLevel
 from tandem.translation import TranslatedSession, Translation, stop_table
 
 

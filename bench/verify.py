@@ -25,7 +25,7 @@ from rich.table import Table
 from bench.benign_answers import Benign, benign_answers
 from bench.hostile_answers import hostile_responses
 from bench.report import Figures, tell
-from launch.resources.machine import machine
+from launch.cluster.machine import machine
 from tandem.verify.judgement import Verdict
 from tandem.verify.pool import VerifierPool
 

@@ -25,15 +25,15 @@ from rich.table import Table
 from actors.rollout_pool import RolloutPool
 from bench.report import Figures, tell
 from bench.vs_trl_task import Step, Task, reward
+from launch.cluster.environment import set_environment
+from launch.cluster.local_cluster import ray_cluster
+from launch.cluster.machine import machine
 from launch.entry import configuration
-from launch.resources.environment import set_environment
-from launch.resources.local_cluster import ray_cluster
-from launch.resources.machine import machine
 from learner.group import LearnerGroup
+from tandem.advantage import assign_advantages
 from tandem.authors import load_authors
-from tandem.config import Config
+from tandem.config.schema import Config
 from tandem.data.prompts import encode
-from tandem.objective.advantage import assign_advantages
 from tandem.schedules import schedule_at
 
 ARMS = {"ours": "grpo", "tandem": "tandem"}

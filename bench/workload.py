@@ -11,11 +11,11 @@ import torch
 from transformers import AutoConfig
 
 from actors.engine_spec import EngineSpec, pack_boundaries
+from launch.cluster.environment import set_environment
 from launch.entry import configuration
-from launch.resources.environment import set_environment
 from tandem.authors import load_authors
-from tandem.cogen import Limits
-from tandem.config import SamplingConfig
+from tandem.cogeneration import Limits
+from tandem.config.schema import SamplingConfig
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.rollout import JUNIOR, SENIOR

@@ -23,8 +23,8 @@ from hydra.errors import HydraException
 from omegaconf.errors import GrammarParseError
 from omegaconf.grammar_parser import parse as parse_interpolations
 
-from tandem.config import Config, ConfigError
-from tandem.config_load import RETIRED, field_types
+from tandem.config.load import RETIRED, field_types
+from tandem.config.schema import Config, ConfigError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 TYPES = field_types(Config)

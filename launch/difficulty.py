@@ -11,19 +11,19 @@ from rich.progress import Progress
 
 from actors.reward import Judge, judge_groups
 from actors.rollout_pool import RolloutPool
+from launch.cluster.local_cluster import ray_cluster
+from launch.cluster.plan import machine_plan
 from launch.entry import run
-from launch.records.owner import held
-from launch.records.places import check_writable
-from launch.resources.local_cluster import ray_cluster
-from launch.resources.plan import machine_plan
+from launch.storage.owner import held
+from launch.storage.places import check_writable
 from tandem.authors import load_authors
-from tandem.config import Config, ConfigError, ScheduleConfig
+from tandem.config.schema import Config, ConfigError, ScheduleConfig
 from tandem.data.pass_rates import PassRateFile
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.plan.run_plan import planned
-from tandem.restarts import RestartBudget
 from tandem.rollout import Verdict
+from tandem.runtime.restarts import RestartBudget
 from tandem.schedules import SOLO
 
 CHUNK = 256

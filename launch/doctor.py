@@ -17,7 +17,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, as for launch/train.py")
     given = parser.parse_args(arguments)
     try:
-        from launch.diagnosing.diagnosis import diagnose
+        from launch.diagnosis.diagnosis import diagnose
         from launch.entry import configuration
     except ModuleNotFoundError as error:
         print(

@@ -23,12 +23,12 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from launch.cluster.environment import set_environment
 from launch.command_line import CONF, explain_unknown, explain_unreadable, literal_override, literal_overrides
-from launch.records.disk import UnwritableError, disk_full
-from launch.records.places import check_writable
-from launch.resources.environment import set_environment
-from tandem.config import Config, ConfigError
-from tandem.config_load import load, schema
+from launch.storage.disk import UnwritableError, disk_full
+from launch.storage.places import check_writable
+from tandem.config.load import load, schema
+from tandem.config.schema import Config, ConfigError
 from tandem.errors import RunError, plain_error
 
 FAILED = 1

@@ -7,24 +7,24 @@ from dataclasses import replace
 
 from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
+from launch.cluster.local_cluster import ray_cluster
+from launch.cluster.plan import machine_plan
 from launch.entry import run
-from launch.evaluating.examination import Examination
-from launch.evaluating.folder import EvaluationFolder
-from launch.evaluating.measured_run import senior_of, settings_of_run
-from launch.evaluating.reading import READ, read_scores
-from launch.records.disk import wait_for_room
-from launch.records.owner import owned
-from launch.resources.local_cluster import ray_cluster
-from launch.resources.plan import machine_plan
-from launch.running.console import EvaluationConsole
+from launch.evaluation.evaluator import Examination
+from launch.evaluation.folder import EvaluationFolder
+from launch.evaluation.measured_run import senior_of, settings_of_run
+from launch.evaluation.reading import READ, read_scores
+from launch.run.console import EvaluationConsole
+from launch.storage.disk import wait_for_room
+from launch.storage.owner import owned
 from tandem.authors import Authors, load_authors, with_senior
-from tandem.config import Config, ConfigError, ScheduleConfig
+from tandem.config.schema import Config, ConfigError, ScheduleConfig
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
+from tandem.models.zoo.hub import model_directory
 from tandem.plan.run_plan import planned
-from tandem.restarts import RestartBudget
 from tandem.rollout import BASE_VERSION
-from tandem.zoo.hub import model_directory
+from tandem.runtime.restarts import RestartBudget
 
 
 def evaluate(config: Config) -> None:

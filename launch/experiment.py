@@ -12,15 +12,15 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from launch.cluster.local_cluster import ray_cluster
 from launch.entry import exit_codes, use_cache
-from launch.experimenting.engines import LentEngines
-from launch.experimenting.figure import draw
-from launch.experimenting.page import NUMBERS, PICTURE, terminal, write_page
-from launch.experimenting.preset import Experiment, Run, experiment
-from launch.experimenting.results import Results, read_results, write_results
-from launch.experimenting.runs import check_unchanged, finished, make
-from launch.records.owner import owned
-from launch.resources.local_cluster import ray_cluster
+from launch.experiments.engines import LentEngines
+from launch.experiments.figure import draw
+from launch.experiments.page import NUMBERS, PICTURE, terminal, write_page
+from launch.experiments.preset import Experiment, Run, experiment
+from launch.experiments.results import Results, read_results, write_results
+from launch.experiments.runs import check_unchanged, finished, make
+from launch.storage.owner import owned
 
 
 def compare(compared: Experiment, console: Console) -> None:

@@ -21,13 +21,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from launch.entry import BAD_INPUT, UNWRITABLE
-from launch.evaluating.other_author import score
-from launch.evaluating.tables import evaluation_tables
-from launch.records.run_record import RunRecord, is_run, read_run
-from launch.records.transcript import Transcript
-from tandem.config import ConfigError
+from launch.evaluation.other_author import score
+from launch.evaluation.tables import evaluation_tables
+from launch.storage.run_record import RunRecord, is_run, read_run
+from launch.storage.transcript import Transcript
+from tandem.config.schema import ConfigError
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(__file__).parent / "report_page"
 SCRIPTS = ("dom.js", "curves.js", "tables.js", "list.js", "transcripts.js", "main.js")
 """In the order of their needs; together they are one script."""
 FIELDS = ("step", "set", "id", "problem", "question", "gold", "junior", "end", "verdict", "extracted", "reward", "advantage")

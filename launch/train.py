@@ -1,24 +1,24 @@
-"""Tandem GRPO from end to end. `python launch/train.py [--multirun] [key=value ...]`; the keys are in tandem/config.py."""
+"""Tandem GRPO from end to end. `python launch/train.py [--multirun] [key=value ...]`; the keys are in tandem/config/schema.py."""
 
 from __future__ import annotations
 
 from actors.reward import judge_groups
+from launch.cluster.local_cluster import given_cluster, ray_cluster
 from launch.entry import run
-from launch.resources.local_cluster import given_cluster, ray_cluster
-from launch.running.evaluation import due, evaluate
-from launch.running.export import export_senior
-from launch.running.inputs import read_inputs
-from launch.running.learner_only import learn_only
-from launch.running.parts import Parts, WritingParts, started
-from launch.running.plan_only import plan_only
-from launch.running.profiling import step_clock
-from launch.running.rollouts_only import write_only
-from launch.sweeping.sweep import sweep
+from launch.experiments.sweep import sweep
+from launch.run.evaluation import due, evaluate
+from launch.run.export import export_senior
+from launch.run.inputs import read_inputs
+from launch.run.learner_only import learn_only
+from launch.run.plan_only import plan_only
+from launch.run.profiling import step_clock
+from launch.run.rollouts_only import write_only
+from launch.run.training_run import Parts, WritingParts, started
 from tandem import guards
-from tandem.config import Config
+from tandem.advantage import assign_advantages
+from tandem.config.schema import Config
 from tandem.dynamic_sampling import sample
 from tandem.metrics import PhaseTimer, rollout_metrics
-from tandem.objective.advantage import assign_advantages
 from tandem.rewards import assign_rewards
 from tandem.rollout import Group
 from tandem.schedules import schedule_at

@@ -24,9 +24,9 @@ from rich.table import Table
 from rich.text import Text
 
 from launch.entry import BAD_INPUT
-from launch.records.run_record import JsonLines, is_run, read_config
-from launch.records.transcript import Transcript
-from tandem.config import ConfigError
+from launch.storage.run_record import JsonLines, is_run, read_config
+from launch.storage.transcript import Transcript
+from tandem.config.schema import ConfigError
 
 STYLES = {"senior": "underline dodger_blue1", "junior": "dark_orange"}
 """Told apart without colours too."""

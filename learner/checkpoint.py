@@ -25,7 +25,7 @@ from deepspeed.checkpoint import ds_to_universal
 from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
 from deepspeed.runtime.engine import DeepSpeedEngine
 
-from tandem.config import LearnerConfig
+from tandem.config.schema import LearnerConfig
 
 TAG = "state"
 """DeepSpeed's name for what it keeps in a folder."""

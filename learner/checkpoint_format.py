@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
 
-from tandem.config import ConfigError
+from tandem.config.schema import ConfigError
 
 
 class CheckpointFormat:

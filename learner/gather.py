@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from learner.checkpoint_format import CheckpointFormat
-from tandem.weights import TensorSpec, lay_out
+from tandem.runtime.weights import TensorSpec, lay_out
 
 Whole = Sequence[tuple[TensorSpec, Tensor]]
 """Tensors as they are on all ranks together."""

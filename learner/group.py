@@ -17,12 +17,12 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from tandem.config import Config
+from tandem.config.schema import Config
 from tandem.errors import RunError
-from tandem.processes import PeakMemory, on_this_host
 from tandem.rollout import Group
-from tandem.trace import Row
-from tandem.weights import SHM, PublishedWeights
+from tandem.runtime.processes import PeakMemory, on_this_host
+from tandem.runtime.trace import Row
+from tandem.runtime.weights import SHM, PublishedWeights
 
 CLOSE_TIMEOUT_S = 10.0
 """How long a rank may take to say goodbye before it is killed."""
@@ -132,11 +132,11 @@ class LearnerGroup:
         self._to_disk("export", path)
 
     def start_profile(self) -> None:
-        """See `tandem.trace.Profiled`."""
+        """See `tandem.runtime.trace.Profiled`."""
         self._call("start_profile")
 
     def stop_profile(self) -> list[Row]:
-        """See `tandem.trace.Profiled`."""
+        """See `tandem.runtime.trace.Profiled`."""
         return [Row(f"learner rank {rank}", profile=told) for rank, told in enumerate(self._call("stop_profile"))]
 
     def peak_memory(self) -> list[PeakMemory]:

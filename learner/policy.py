@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from tandem.config import ConfigError
+from tandem.config.schema import ConfigError
 from tandem.logprobs import refuse_logit_transforms, token_logprobs
 from tandem.models.loading import load_config, load_language_model
 

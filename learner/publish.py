@@ -15,7 +15,7 @@ from learner.gather import GatheredWeights
 from learner.transport import Transport
 from learner.transport.shm import SharedMemory
 from tandem.models.loading import load_tokenizer
-from tandem.weights import SHM, PublishedWeights
+from tandem.runtime.weights import SHM, PublishedWeights
 
 
 class Publisher:

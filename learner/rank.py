@@ -24,10 +24,10 @@ from learner.publish import Publisher
 from learner.reference import Reference
 from learner.update import Updater
 from learner.zero import build_engine, join_process_group
-from tandem.config import Config
-from tandem.processes import PeakMemory, Whereabouts, peak_host_bytes, whereabouts
+from tandem.config.schema import Config
 from tandem.rollout import Group
-from tandem.weights import SHM, PublishedWeights
+from tandem.runtime.processes import PeakMemory, Whereabouts, peak_host_bytes, whereabouts
+from tandem.runtime.weights import SHM, PublishedWeights
 
 
 @dataclass(frozen=True)

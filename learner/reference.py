@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from learner.policy import Policy
 from learner.zero import offloaded_parameters
 from tandem.batching import MicroBatch
-from tandem.config import LearnerConfig
+from tandem.config.schema import LearnerConfig
 
 
 class Reference:

@@ -20,10 +20,9 @@ from torch import Tensor
 from learner.reference import Reference
 from learner.zero import forget_gradients
 from tandem.batching import MicroBatch, MiniBatch, plan_rank, split_mini_batches, to_samples, weighed
-from tandem.config import Config
-from tandem.objective.loss import micro_batch_loss
-from tandem.objective.mismatch import corrected
-from tandem.objective.statistics import gap, step_metrics
+from tandem.config.schema import Config
+from tandem.loss import corrected, gap, micro_batch_loss
+from tandem.metrics import step_metrics
 from tandem.optim import learning_rate
 from tandem.rollout import Group
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from tandem.byte_level import ByteLevel
-from tandem.config import Config, ConfigError
+from tandem.config.schema import Config, ConfigError
 from tandem.models import ModelFacts, inspect_model
+from tandem.models.zoo import base_model, junior_model, tokenizer_difference
 from tandem.schedule import COIN_SIDES, BoundaryRule, boundary_table, coin
 from tandem.schedules import all_schedules, boundary_rule, named_schedule
+from tandem.tokenization.byte_level import ByteLevel
 from tandem.translation import Unit, stop_table, unit_of
-from tandem.zoo import base_model, junior_model, tokenizer_difference
 
 _NO_END = "declares no end-of-sequence token, so that no rollout could end; set the tokenizer's eos_token and save it again"
 

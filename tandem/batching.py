@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tandem.aggregation import coefficients
 from tandem.bucketing import buckets
-from tandem.objective.aggregation import coefficients
 from tandem.rollout import SENIOR, Group
 
 

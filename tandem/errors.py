@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tandem.config import ConfigError
+from tandem.config.schema import ConfigError
 
 
 class RunError(RuntimeError):

@@ -1,15 +1,15 @@
-"""What a step's rollouts say of themselves, under the names that metrics.jsonl uses."""
+"""Metrics of a step's rollouts, of its update and of the time it took, under the names that metrics.jsonl uses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter, time
 
 import numpy as np
 
 from tandem.rollout import JUNIOR, SENIOR, Group, Rollout, Verdict
-from tandem.trace import Span
+from tandem.runtime.trace import Span
 
 
 def rollout_metrics(groups: Sequence[Group], juniors: int = 1) -> dict[str, float]:
@@ -71,6 +71,34 @@ def turn_lengths(groups: Sequence[Group]) -> dict[str, np.ndarray]:
 def accuracy(groups: Sequence[Group]) -> float:
     """The share of rollouts with a correct answer."""
     return float(np.mean([verdict is Verdict.CORRECT for group in groups for verdict in group.verdicts]))
+
+
+LOSSES = {"loss/policy": "policy_loss", "loss/kl_reference": "kl_reference", "loss/kl_junior": "kl_junior"}
+"""The metrics that are means over the optimizer steps, by the names of the sums."""
+MEANS = {
+    "policy/clip_fraction": ("clipped", "tokens"),
+    "policy/ratio_mean": ("ratio", "tokens"),
+    "policy/entropy": ("entropy", "senior"),
+    "logprob/gap_mean": ("gap", "gap_tokens"),
+    "mismatch/weight_mean": ("correction", "corrected"),
+    "mismatch/masked_fraction": ("masked", "corrected"),
+    "learner/useful_token_fraction": ("real", "padded"),
+}
+"""The metrics that are means over tokens, by the names of the sum and of the number of tokens it is over.
+
+Clip fraction and ratio are over the senior's tokens with a coefficient, which one that `algo.mismatch` masks has not; entropy
+and the mismatch's own over all that the senior wrote; the gap over what it wrote with the weights that are about to learn.
+"""
+
+
+def step_metrics(sums: Mapping[str, float], mini_batches: int) -> dict[str, float]:
+    """Return the metrics that a step's `sums` make, over all micro-batches of its `mini_batches` optimizer steps and all ranks.
+
+    A mean over no tokens is left out, as is what was not summed; without an optimizer step the policy's loss is 0.
+    """
+    losses = {name: sums[total] / mini_batches for name, total in LOSSES.items() if total in sums}
+    means = {name: sums[total] / sums[count] for name, (total, count) in MEANS.items() if sums.get(count)}
+    return {"loss/policy": 0.0, "learner/tokens": sums.get("real", 0.0)} | losses | means
 
 
 class PhaseTimer:

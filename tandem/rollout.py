@@ -146,7 +146,7 @@ class Group:
     reward_terms: dict[str, np.ndarray] = field(default_factory=dict)
     """what the rewards are the sums of, by name: float32 [G] each"""
     advantages: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
-    """float32 [G], set by `tandem.objective.advantage`"""
+    """float32 [G], set by `tandem.advantage`"""
 
     @property
     def responses(self) -> list[str]:

@@ -15,11 +15,11 @@ from typing import Literal, Protocol
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from tandem.byte_level import ByteLevel
-from tandem.cogen import Session, Token
+from tandem.cogeneration import Session, Token
 from tandem.rollout import JUNIOR, StopReason
 from tandem.schedule import BoundaryRule, Pen, Schedule, boundary_table
 from tandem.schedules import WHOLE_TEXT
+from tandem.tokenization.byte_level import ByteLevel
 
 Unit = Literal["word", "step"]
 """What a junior writes at a time. A token that stops it begins the next word, but ends the present step."""
@@ -67,7 +67,7 @@ def stop_table(tokenizer: PreTrainedTokenizerBase, rule: BoundaryRule, size: int
 
 
 class TranslatedSession:
-    """The junior's view of one rollout, told and telling in the senior's tokens (a `tandem.cogen.Session`).
+    """The junior's view of one rollout, told and telling in the senior's tokens (a `tandem.cogeneration.Session`).
 
     `session` is the junior's own, which holds at most `context` tokens. It reads the prompt as `prompt_ids`, in its own
     template and tokens, in place of the first `senior_prompt_tokens` tokens that it is told. Its log-probability of a unit
@@ -91,7 +91,7 @@ class TranslatedSession:
         self._budget = 0
 
     def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
-        """Notes what the senior wrote, in the junior's tokens (see `tandem.cogen.Session`).
+        """Notes what the senior wrote, in the junior's tokens (see `tandem.cogeneration.Session`).
 
         Raises `ValueError` when the prompt leaves the junior no room for a token.
         """

@@ -13,10 +13,10 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from tandem.data.arith import draw, plain
+from tandem.models.zoo.tokenizer import train_tokenizer
 from tandem.rollout import FROZEN_VERSION, EndReason, Group, Problem, Prompt, Rollout, Verdict
 from tandem.schedule import Schedule, replay
 from tandem.verify.judgement import plain_judgement
-from tandem.zoo.tokenizer import train_tokenizer
 
 
 @cache

@@ -17,10 +17,10 @@ from hypothesis import settings
 
 from actors.placement import engine_specs
 from bench.translated import renumber
-from launch.resources.environment import set_environment
-from launch.resources.local_cluster import ray_cluster
+from launch.cluster.environment import set_environment
+from launch.cluster.local_cluster import ray_cluster
 from tandem.authors import Authors, load_authors
-from tandem.config import Config
+from tandem.config.schema import Config
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.rollout import Prompt

@@ -16,8 +16,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from learner.rank import RankSpec
-from tandem.config import Config, LearnerConfig
-from tandem.random_rollouts import random_groups
+from tandem.config.schema import Config, LearnerConfig
+from tandem.data.random_groups import random_groups
 from tandem.rollout import Group
 
 VOCABULARY, TOKENS, TEMPERATURE = 200, 199, 0.6

@@ -15,22 +15,22 @@ from transformers import AutoModelForCausalLM
 
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
-from launch.resources.seats import Seats
-from launch.running.inputs import Inputs
+from launch.cluster.placements import Seats
+from launch.run.inputs import Inputs
 from tandem.authors import Authors
-from tandem.cogen import Limits, Token, cogenerate
-from tandem.processes import Whereabouts
-from tandem.restarts import RestartBudget
+from tandem.cogeneration import Limits, Token, cogenerate
 from tandem.rollout import BASE_VERSION, FROZEN_VERSION, JUNIOR, SENIOR, Group, Rollout, StopReason
+from tandem.runtime.processes import Whereabouts
+from tandem.runtime.restarts import RestartBudget
+from tandem.runtime.segment import WeightSegment
+from tandem.runtime.weights import PublishedWeights, checksum
 from tandem.schedule import Pen
-from tandem.segment import WeightSegment
-from tandem.weights import PublishedWeights, checksum
 
 AT_A_TIME = 4
 
 
 class PlainSession:
-    """A session (see `tandem.cogen.Session`) that reads the whole text for every token."""
+    """A session (see `tandem.cogeneration.Session`) that reads the whole text for every token."""
 
     def __init__(self, model: torch.nn.Module, version: int, rollout_id: str, temperature: float) -> None:
         self._model, self._version, self._temperature = model, version, temperature
@@ -116,5 +116,5 @@ class Lockstep:
 
 
 def start_lockstep(inputs: Inputs, done: int, budget: RestartBudget, seats: Seats) -> RolloutPool:
-    """What `launch.running.parts.start_engines` is to vLLM's engines."""
+    """What `launch.run.training_run.start_engines` is to vLLM's engines."""
     return RolloutPool(inputs.config, [Lockstep(inputs.authors)], budget=budget)

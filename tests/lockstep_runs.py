@@ -10,11 +10,11 @@ from builders import save_model, small_tokenizer
 from lockstep import start_lockstep
 from omegaconf import OmegaConf
 
-from launch.running.inputs import read_inputs
-from launch.running.parts import StartsEngines, started
+from launch.run.inputs import read_inputs
+from launch.run.training_run import StartsEngines, started
 from launch.train import learn
-from tandem.config import Config
-from tandem.config_load import load
+from tandem.config.load import load
+from tandem.config.schema import Config
 
 LETTER = "e"
 """What makes an answer of a random model right: its text has one."""

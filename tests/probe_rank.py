@@ -17,7 +17,7 @@ from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_grad
 
 from learner.gather import GatheredWeights, Whole
 from learner.rank import Rank
-from tandem.config import Config
+from tandem.config.schema import Config
 from tandem.plan.memory import REDUCED_AT_ONCE
 from tandem.rollout import Group
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from tandem.config import Config
+from tandem.config.schema import Config
 
 SOLUTION = [
     "Start",

@@ -11,10 +11,10 @@ import numpy as np
 import ray
 
 from actors.rollout import GroupTask
-from tandem.processes import Whereabouts, whereabouts
-from tandem.random_rollouts import random_groups
+from tandem.data.random_groups import random_groups
 from tandem.rollout import FROZEN_VERSION, Group
-from tandem.weights import SHM, PublishedWeights, WeightLayout
+from tandem.runtime.processes import Whereabouts, whereabouts
+from tandem.runtime.weights import SHM, PublishedWeights, WeightLayout
 
 ADMITTED = 4
 SLOW, STUCK, UNLUCKY = 9, 10, 11

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.objective.advantage import ESTIMATORS, assign_advantages
-from tandem.random_rollouts import random_groups
+from tandem.advantage import ESTIMATORS, assign_advantages
+from tandem.data.random_groups import random_groups
 
 SIZE = 5
 # Rewards of a step's groups: neither equal nor so close that the epsilon decides.

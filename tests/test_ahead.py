@@ -10,13 +10,13 @@ import pytest
 import ray
 from stage import ADMITTED, NEVER, StageReplica, events, new_stage
 
-from actors.ahead import WritesAhead
+from actors.async_groups import WritesAhead
 from actors.dispatch import FILL
 from actors.in_turn import WritesInTurn
+from actors.replicas import RolloutError
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
-from actors.supervision import RolloutError
-from tandem.config import Config, SamplingConfig
+from tandem.config.schema import Config, SamplingConfig
 from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import Schedule
 from tandem.staleness import Lookahead, Place, oldest_version

@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerFast
 from launch.entry import BAD_INPUT, FAILED, INTERRUPTED, run
 from launch.train import train
 from learner.group import LearnerError
-from tandem.config import Config, ConfigError
+from tandem.config.schema import Config, ConfigError
 from tandem.guards import GuardError
 
 Refused = Callable[..., str]

@@ -16,7 +16,7 @@ from tandem.batching import (
     weighed,
 )
 from tandem.bucketing import USEFUL_FRACTION
-from tandem.random_rollouts import random_groups
+from tandem.data.random_groups import random_groups
 
 lengths = st.lists(st.integers(2, 60), max_size=24)
 

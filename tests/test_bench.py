@@ -14,7 +14,7 @@ from bench.curves import LINES, PANELS, PICTURE, draw, redraw
 from bench.engines import Measured
 from bench.sweep import AXES, SWEPT, Axis, Point, load, point, save
 from bench.workload import Workload
-from tandem.cogen import Limits
+from tandem.cogeneration import Limits
 from tandem.schedule import Schedule, replay
 
 WORK = Workload(

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 from two_tokenizers import PIECES, TOKENIZERS, texts, vocabulary
 
-from tandem.byte_level import ByteLevel
+from tandem.tokenization.byte_level import ByteLevel
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)

@@ -21,7 +21,7 @@ import psutil
 import pytest
 from monkey import Kill, Killed, Monkey, engine, plan, titled, workers
 
-from launch.resources.claims import PREFIX, abandoned
+from launch.cluster.locks import PREFIX, abandoned
 from tandem.authors import Authors
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(560)]

@@ -19,13 +19,13 @@ from ray.actor import ActorHandle
 from actors.replica import ActorReplica
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
-from launch.resources.claims import PREFIX, abandoned
-from launch.resources.seats import Seats
-from launch.running.inputs import Inputs
-from tandem.config import Config
-from tandem.processes import Whereabouts, whereabouts
-from tandem.restarts import RestartBudget
+from launch.cluster.locks import PREFIX, abandoned
+from launch.cluster.placements import Seats
+from launch.run.inputs import Inputs
+from tandem.config.schema import Config
 from tandem.rollout import Group
+from tandem.runtime.processes import Whereabouts, whereabouts
+from tandem.runtime.restarts import RestartBudget
 
 SEED = 7
 LONGEST_DELAY_S = 0.1

@@ -14,14 +14,14 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from launch.records.checkpoints import SET_ASIDE, Checkpoint, Checkpoints, State
-from launch.records.resume import FIXED, FREE, find_resumption
-from launch.records.run_folder import RunFolder
-from launch.records.sealed import MANIFEST, PARTIAL
-from launch.running.console import TrainingConsole
-from launch.running.parts import Parts
-from tandem.config import CheckpointConfig, Config, ConfigError
-from tandem.config_load import load
+from launch.run.console import TrainingConsole
+from launch.run.training_run import Parts
+from launch.storage.atomic_dir import MANIFEST, PARTIAL
+from launch.storage.checkpoints import SET_ASIDE, Checkpoint, Checkpoints, State
+from launch.storage.resume import FIXED, FREE, find_resumption
+from launch.storage.run_folder import RunFolder
+from tandem.config.load import load
+from tandem.config.schema import CheckpointConfig, Config, ConfigError
 from tandem.staleness import Place
 
 
@@ -288,7 +288,7 @@ def test_the_lists_of_keys_name_keys_that_exist() -> None:
 
 def test_other_packages_draw_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_to(settings(tmp_path), 1, save=(1,))
-    monkeypatch.setattr("launch.records.resume.packages", lambda: {"torch": "9.9"})
+    monkeypatch.setattr("launch.storage.resume.packages", lambda: {"torch": "9.9"})
     (torch, *others) = sorted(find_resumption(settings(tmp_path, resume="auto")).warnings, key=lambda line: "torch" not in line)
     assert torch.startswith("warning: torch was 2.") and torch.endswith("so far and is 9.9 from here on")
     assert others and all(line.endswith("so far and is missing from here on") for line in others)

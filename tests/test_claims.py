@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from launch.resources.claims import claimed_file, claimed_folder
+from launch.cluster.locks import claimed_file, claimed_folder
 
 RUN = """
 import os, subprocess, sys
 from pathlib import Path
-from launch.resources.claims import claimed_file, claimed_folder
+from launch.cluster.locks import claimed_file, claimed_folder
 base = Path(sys.argv[1])
 with claimed_folder(base) as folder, claimed_file(base, ".weights") as file:
     (folder / "socket").touch()

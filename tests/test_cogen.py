@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.cogen import Limits, Token, cogenerate
+from tandem.cogeneration import Limits, Token, cogenerate
 from tandem.rollout import FROZEN_VERSION, JUNIOR, SENIOR, EndReason, Rollout, StopReason
 from tandem.schedule import Pen, Schedule, replay
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from launch.command_line import explain_unreadable, literal_override, literal_overrides, quoted, split_values
 from launch.entry import UNUSABLE, configuration, explain
-from tandem.config import Config, ConfigError
+from tandem.config.schema import Config, ConfigError
 
 REPORTED = [
     *("~/x.jsonl", "run=1", "(x)", "#1", "ü", "a(b).jsonl", "Q: {question}", "1e5", "3e-4", "1_000", "true"),

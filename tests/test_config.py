@@ -18,10 +18,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from launch.command_line import CONF
-from tandem.config import Config, ConfigError
-from tandem.config_checks.bounds import CHOICES, POSITIVE, RANGES, SECONDS
-from tandem.config_load import keys, load, schema
-from tandem.objective.advantage import ESTIMATORS
+from tandem.advantage import ESTIMATORS
+from tandem.config.checks.bounds import CHOICES, POSITIVE, RANGES, SECONDS
+from tandem.config.load import keys, load, schema
+from tandem.config.schema import Config, ConfigError
 
 Compose = Callable[..., DictConfig]
 ELSEWHERE = ("experiment", "experiment_preset")

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launch.entry import CONF, configuration
-from launch.experimenting.preset import experiment
-from tandem.config import Config
-from tandem.config_checks import problems
-from tandem.config_checks.unused import CONDITIONAL, OF_A_SCHEDULE, Conditional
-from tandem.config_load import keys
+from launch.experiments.preset import experiment
+from tandem.config.checks import problems
+from tandem.config.checks.unused import CONDITIONAL, OF_A_SCHEDULE, Conditional
+from tandem.config.load import keys
+from tandem.config.schema import Config
 
 NUMBERS = [key for key in keys(Config) if type(attrgetter(key)(Config())) in (int, float)]
 """Every key whose value is a number."""

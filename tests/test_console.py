@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from launch.running.console import PLAIN_EVERY, ROWS, TrainingConsole
+from launch.run.console import PLAIN_EVERY, ROWS, TrainingConsole
 
 
 def row(step: int, **more: float) -> dict[str, float]:

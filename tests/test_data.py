@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from problem_files import SUMS, jsonl, write_jsonl
 from transformers import PreTrainedTokenizerBase
 
-from tandem.config import ConfigError, DataConfig
+from tandem.config.schema import ConfigError, DataConfig
 from tandem.data import encode, held_out, load_problems
 from tandem.data.arith import VALUES, Chain, draw, jargon, plain
-from tandem.zoo.tokenizer import train_tokenizer
+from tandem.models.zoo.tokenizer import train_tokenizer
 
 ARITH = DataConfig(source="arith")
 seeds = st.integers(0, 2**32)

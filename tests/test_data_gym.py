@@ -11,9 +11,9 @@ from random import Random
 import pytest
 from reasoning_gym.factory import create_dataset
 
-from tandem.config import ConfigError, DataConfig
+from tandem.config.checks.data import data_problems
+from tandem.config.schema import ConfigError, DataConfig
 from tandem.data import held_out, load_problems
-from tandem.data_checks import data_problems
 from tandem.verify.gym import gold, score
 from tandem.verify.judgement import Verdict
 from tandem.verify.pool import VerifierPool

@@ -15,10 +15,10 @@ from problem_files import SUMS, jsonl, write_jsonl
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerBase
 
-from tandem.config import ConfigError, DataConfig
+from tandem.config.checks.data import data_problems
+from tandem.config.schema import ConfigError, DataConfig
 from tandem.data import encode, load_problems
 from tandem.data.prompts import prompt
-from tandem.data_checks import data_problems
 from tandem.rollout import Problem
 
 PROBLEM = Problem("id", "What is 1 + 1?", "2")

@@ -23,12 +23,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import from_dtype
 from problem_files import SUMS, arrow_cache, jsonl, write_jsonl, write_parquet
 
-from launch.records.saved_rollouts import Origin, load_step, save_step, saved_steps
-from tandem.config import ConfigError, DataConfig
+from launch.storage.saved_rollouts import Origin, load_step, save_step, saved_steps
+from tandem.config.schema import ConfigError, DataConfig
 from tandem.data import encode, load_problems
 from tandem.data.fields import Numeral, lookup
+from tandem.data.random_groups import random_groups
 from tandem.data.rows import problem_of
-from tandem.random_rollouts import random_groups
 from tandem.rollout import Problem
 
 VERL = {"question_field": "prompt", "answer_field": "reward_model.ground_truth"}

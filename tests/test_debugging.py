@@ -14,15 +14,15 @@ import pytest
 from builders import foreign_tokenizer, save_model, small_tokenizer
 from lockstep_runs import rows
 
-from launch.records.saved_rollouts import Origin, UnreadableRollouts, go_back, load_step, read_origin, save_step, saved_steps
-from launch.resources.plan import assumed_plan
-from launch.running.given_groups import fake_groups
-from launch.running.learner_only import learn, read_learner_inputs
+from launch.cluster.plan import assumed_plan
+from launch.run.given_groups import fake_groups
+from launch.run.learner_only import learn, read_learner_inputs
+from launch.storage.saved_rollouts import Origin, UnreadableRollouts, go_back, load_step, read_origin, save_step, saved_steps
 from tandem.authors import Authors, load_authors
-from tandem.config import Config, ConfigError
-from tandem.random_rollouts import random_groups
+from tandem.config.schema import Config, ConfigError
+from tandem.data.random_groups import random_groups
 from tandem.rollout import SENIOR, Group, StopReason, Verdict
-from tandem.trace import Row, Span, chrome_trace
+from tandem.runtime.trace import Row, Span, chrome_trace
 from tandem.verify.judgement import Judgement
 
 ORIGIN = Origin("model", "tokenizer", 200, 1.0)
@@ -70,7 +70,7 @@ def test_later_steps_are_removed_by_a_run_that_goes_back(tmp_path: Path) -> None
 def test_a_changed_byte_and_another_format_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_step(tmp_path, 1, judged_groups(), ORIGIN)
     (step,) = saved_steps(tmp_path)
-    monkeypatch.setattr("launch.records.saved_rollouts.VERSION", 3)
+    monkeypatch.setattr("launch.storage.saved_rollouts.VERSION", 3)
     with pytest.raises(UnreadableRollouts, match="version 2 of the format, and this program reads version 3"):
         read_origin(step)
     arrays = bytearray((step / "arrays.safetensors").read_bytes())

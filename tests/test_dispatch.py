@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from actors.dispatch import FILL, Dispatch
 from actors.rollout import GroupTask
-from tandem.config import SamplingConfig
-from tandem.random_rollouts import random_groups
+from tandem.config.schema import SamplingConfig
+from tandem.data.random_groups import random_groups
 from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import Schedule
 

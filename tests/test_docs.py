@@ -13,8 +13,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 
 from launch.command_line import literal_overrides
-from tandem.config import Config
-from tandem.config_load import load, schema
+from tandem.config.load import load, schema
+from tandem.config.schema import Config
 
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from launch.diagnosing import diagnosis, machine_checks
-from launch.diagnosing.diagnosis import diagnose, table
-from launch.diagnosing.machine_checks import Finding, Status, machine_findings
+from launch.diagnosis import diagnosis, machine_checks
+from launch.diagnosis.diagnosis import diagnose, table
+from launch.diagnosis.machine_checks import Finding, Status, machine_findings
 from tandem.authors import Authors
-from tandem.config import Config
+from tandem.config.schema import Config
 
 ROOT = Path(__file__).resolve().parent.parent
 Usage = namedtuple("Usage", "total used free")
@@ -74,7 +74,7 @@ def test_a_self_test_that_fails_is_a_finding(config: Config, monkeypatch: pytest
     def fail(config: Config, logs: Path) -> str:
         raise RuntimeError("the engine is gone\nat line 3")
 
-    monkeypatch.setattr("launch.diagnosing.self_test.self_test", fail)
+    monkeypatch.setattr("launch.diagnosis.self_test.self_test", fail)
     finding = diagnosis.self_test_finding(config)
     assert (finding.status, finding.found) == (Status.BROKEN, "RuntimeError: the engine is gone")
 

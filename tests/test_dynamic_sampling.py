@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tandem.data.random_groups import random_groups
 from tandem.dynamic_sampling import is_uniform, sample
-from tandem.random_rollouts import random_groups
 from tandem.rollout import Group
 
 

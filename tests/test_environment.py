@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch.resources.environment import (
+from launch.cluster.environment import (
     FALLBACK_BASE,
     INDUCTOR,
     LONGEST_BASE,
@@ -23,8 +23,8 @@ from launch.resources.environment import (
     temporary_base,
     unsuitable_base,
 )
-from launch.resources.local_cluster import given_cluster, no_answer
-from tandem.config import ConfigError
+from launch.cluster.local_cluster import given_cluster, no_answer
+from tandem.config.schema import ConfigError
 
 TmpdirIs = Callable[[Path], None]
 
@@ -79,7 +79,7 @@ def test_without_any_temporary_folder_the_run_is_refused(
 ) -> None:
     (odd := tmp_path / "a b").mkdir()
     tmpdir_is(odd)
-    monkeypatch.setattr("launch.resources.environment.FALLBACK_BASE", Path("/no/such"))
+    monkeypatch.setattr("launch.cluster.environment.FALLBACK_BASE", Path("/no/such"))
     with pytest.raises(ConfigError, match=r"TMPDIR=.*/a b: .*and /no/such cannot be written; name another folder in TMPDIR"):
         temporary_base()
 

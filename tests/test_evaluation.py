@@ -25,18 +25,18 @@ from transformers import AutoModelForCausalLM
 from writing import forward_logprobs, texts, write
 
 from launch.command_line import CONF
-from launch.evaluating.examination import label
-from launch.evaluating.folder import EvaluationFolder
-from launch.evaluating.measured_run import senior_of, settings_of_run
-from launch.running.inputs import check_measures
+from launch.evaluation.evaluator import label
+from launch.evaluation.folder import EvaluationFolder
+from launch.evaluation.measured_run import senior_of, settings_of_run
+from launch.run.inputs import check_measures
 from tandem.authors import Authors, load_authors, noise_seed, with_senior
-from tandem.config import Config, ConfigError, ScheduleConfig
-from tandem.config_load import load, schema
+from tandem.config.load import load, schema
+from tandem.config.schema import Config, ConfigError, ScheduleConfig
 from tandem.measures.reading import Pace, as_written, drift_scores, in_tokens_of, legibility_scores
+from tandem.measures.scoring import Reader
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt
 from tandem.schedule import BEGINS_WORD, ENDS_STEP, Schedule, replay
 from tandem.schedules import JUNIOR_ALONE, SOLO, WHOLE_TEXT
-from tandem.scoring import Reader
 
 ROOT = Path(__file__).resolve().parent.parent
 WORD = Schedule(0.5, 32)

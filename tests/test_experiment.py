@@ -20,15 +20,15 @@ from run_folders import write_lines
 
 from launch.entry import BAD_INPUT
 from launch.experiment import compare, report
-from launch.experimenting import preset as presets
-from launch.experimenting.figure import draw
-from launch.experimenting.measures import ACCURACY, FLOOR, LEGIBILITY, SHOWN, shown
-from launch.experimenting.page import READING, differences, ends, markdown, terminal
-from launch.experimenting.preset import PRESETS, Experiment, Run, experiment, read_preset
-from launch.experimenting.results import Results, read_results
-from launch.experimenting.runs import check_unchanged, finished
-from launch.experimenting.statistics import T_975, estimate
-from tandem.config import ConfigError, LogConfig
+from launch.experiments import preset as presets
+from launch.experiments.figure import draw
+from launch.experiments.measures import ACCURACY, FLOOR, LEGIBILITY, SHOWN, shown
+from launch.experiments.page import READING, differences, ends, markdown, terminal
+from launch.experiments.preset import PRESETS, Experiment, Run, experiment, read_preset
+from launch.experiments.results import Results, read_results
+from launch.experiments.runs import check_unchanged, finished
+from launch.experiments.statistics import T_975, estimate
+from tandem.config.schema import ConfigError, LogConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = (0, 20, 40, 60)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from problem_files import jsonl, write_jsonl
 
-from tandem.config import ConfigError, DataConfig
+from tandem.config.checks.data import data_problems
+from tandem.config.schema import ConfigError, DataConfig
 from tandem.data import load_problems
-from tandem.data_checks import data_problems
 from tandem.verify.golds import UnreadableGold, gold_answer
 
 GSM8K = "Natalia sold 48/2 = <<48/2=24>>24 clips in May.\nNatalia sold 48+24 = <<48+24=72>>72 clips in April and May.\n#### 72"

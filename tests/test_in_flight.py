@@ -18,10 +18,10 @@ from actors.placement import engine_specs
 from actors.rollout import GroupTask
 from learner.publish import Publisher
 from tandem.authors import Authors
-from tandem.config import Config, SamplingConfig
+from tandem.config.schema import Config, SamplingConfig
 from tandem.rollout import SENIOR, Problem, Prompt, Rollout
+from tandem.runtime.weights import PublishedWeights
 from tandem.schedule import Schedule
-from tandem.weights import PublishedWeights
 
 TOKENS = 400
 

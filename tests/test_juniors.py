@@ -18,7 +18,7 @@ from writing import forward_logprobs, group_tasks, only, write, write_groups
 
 from actors.placement import engine_specs
 from tandem.authors import Authors, Junior, draw_junior, load_authors
-from tandem.config import Config
+from tandem.config.schema import Config
 from tandem.metrics import rollout_metrics
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt, Verdict
 from tandem.schedule import COIN_SIDES, Schedule, coin, replay

@@ -29,13 +29,13 @@ from learner.group import LearnerError, LearnerGroup, RankLost
 from learner.policy import Policy
 from learner.zero import engine_config
 from tandem.batching import collate, to_samples, weighed
-from tandem.config import AlgoConfig, LearnerConfig
-from tandem.objective.loss import micro_batch_loss
+from tandem.config.schema import AlgoConfig, LearnerConfig
+from tandem.data.random_groups import random_groups
+from tandem.loss import micro_batch_loss
 from tandem.plan.memory import GIB, RANK_OVERHEAD_GIB, rank_memory
 from tandem.plan.sizes import ModelSize
-from tandem.random_rollouts import random_groups
 from tandem.rollout import JUNIOR, Group
-from tandem.segment import WeightSegment
+from tandem.runtime.segment import WeightSegment
 
 
 def reference_loss(model: Any, groups: Sequence[Group]) -> Tensor:

@@ -12,8 +12,8 @@ import pytest
 from learner_ranks import GROUPS, Ranks, assert_same, on_policy_groups, tiny_config
 
 from learner.group import LearnerGroup
-from tandem.config import Config
-from tandem.random_rollouts import random_groups
+from tandem.config.schema import Config
+from tandem.data.random_groups import random_groups
 from tandem.rollout import Group
 
 

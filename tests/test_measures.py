@@ -20,9 +20,9 @@ from tandem.measures import texts
 from tandem.measures.distributions import divergences
 from tandem.measures.passk import pass_at_k
 from tandem.measures.score import Score
+from tandem.measures.scoring import Reader, Text, drift, foresight, sums
 from tandem.rollout import Group, Verdict
 from tandem.schedule import Schedule
-from tandem.scoring import Reader, Text, drift, foresight, sums
 
 # pass@k
 

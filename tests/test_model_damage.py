@@ -12,7 +12,7 @@ from builders import save_model, small_tokenizer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tandem.config import ConfigError
+from tandem.config.schema import ConfigError
 from tandem.models import inspect_model
 
 

@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from tandem.authors import load_authors
-from tandem.config import Config, ConfigError
+from tandem.config.schema import Config, ConfigError
 from tandem.models import inspect_local_models, inspect_model
-from tandem.zoo.hub import model_directory
+from tandem.models.zoo.hub import model_directory
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22e\nsize 988097824\n"
 

@@ -14,14 +14,11 @@ from hypothesis import strategies as st
 from objective_batches import MAX_TOKENS, batch_of, policy_logprobs, random_samples
 from torch import Tensor
 
+from tandem.aggregation import AGGREGATIONS
 from tandem.batching import MicroBatch, Sample, collate, weighed
-from tandem.config import AlgoConfig
-from tandem.objective import kl
-from tandem.objective.aggregation import AGGREGATIONS
-from tandem.objective.loss import micro_batch_loss
-from tandem.objective.mismatch import CORRECTIONS, corrected
-from tandem.objective.policy_loss import POLICY_LOSSES
-from tandem.objective.statistics import gap, step_metrics
+from tandem.config.schema import AlgoConfig
+from tandem.loss import CORRECTIONS, KL_ESTIMATORS, POLICY_LOSSES, corrected, gap, micro_batch_loss
+from tandem.metrics import step_metrics
 
 LOW, HIGH = 0.2, 0.3
 seeds = st.integers(0, 1000)
@@ -190,7 +187,7 @@ def test_estimators_measure_what_they_say(name: str, gradient_of: str | None) ->
     logits.requires_grad_()
     p, r = torch.log_softmax(logits, -1), torch.log_softmax(reference, -1)
     sampled = p.detach().exp()  # how often each token is drawn: no gradient goes through the drawing
-    estimate = (sampled * kl.ESTIMATORS[name](p, r)).sum()
+    estimate = (sampled * KL_ESTIMATORS[name](p, r)).sum()
     policy_to_reference, reference_to_policy = (p.exp() * (p - r)).sum(), (r.exp() * (r - p)).sum()
     if name != "k2":
         torch.testing.assert_close(estimate, policy_to_reference)
@@ -204,7 +201,7 @@ def test_the_term_towards_the_junior_is_its_divergence_and_its_gradient() -> Non
     logits, junior = torch.randn(2, 7, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     logits.requires_grad_()
     p, q = torch.log_softmax(logits, -1), torch.log_softmax(junior, -1)
-    term, divergence = (q.exp() * kl.towards_junior(p, q)).sum(), (q.exp() * (q - p)).sum()
+    term, divergence = (q.exp() * towards_junior(p, q)).sum(), (q.exp() * (q - p)).sum()
     torch.testing.assert_close(term, divergence)
     torch.testing.assert_close(*(torch.autograd.grad(each, logits, retain_graph=True)[0] for each in (term, divergence)))
 
@@ -220,7 +217,7 @@ def test_each_term_pulls_at_its_authors_tokens_only(seed: int) -> None:
     loss, stats = micro_batch_loss(logprobs, batch, algo(kl_coef=0.1))
     (gradient,) = torch.autograd.grad(loss, logprobs)
     assert not gradient[~batch.senior].any() and gradient[batch.senior].all()
-    at_senior = kl.k3(logprobs[batch.senior], reference[batch.senior]).mean()
+    at_senior = k3(logprobs[batch.senior], reference[batch.senior]).mean()
     assert stats["kl_reference"].item() == pytest.approx(at_senior.item(), rel=1e-5)
     assert loss.item() == pytest.approx(0.1 * at_senior.item(), rel=1e-5)
 

@@ -13,8 +13,8 @@ from objective_batches import MAX_TOKENS, batch_of, policy_logprobs, random_samp
 from torch import Tensor
 
 from tandem.batching import MicroBatch
-from tandem.config import AlgoConfig
-from tandem.objective.loss import micro_batch_loss
+from tandem.config.schema import AlgoConfig
+from tandem.loss import micro_batch_loss
 
 LOW, HIGH = 0.2, 0.3
 

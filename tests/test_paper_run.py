@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from launch.cluster.plan import assumed_plan
 from launch.entry import configuration
-from launch.resources.plan import assumed_plan
-from tandem.config import Config
+from tandem.config.schema import Config
 
 RUN = "+experiment=paper_qwen3_4b"
 SOLO = {"schedule.name": ("word", "solo")}

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from problem_files import SUMS, jsonl, write_jsonl
 
-from tandem.config import ConfigError, DataConfig
+from tandem.config.checks.data import data_problems
+from tandem.config.schema import ConfigError, DataConfig
 from tandem.data import load_problems
 from tandem.data.pass_rates import PassRateFile, read_pass_rates
-from tandem.data_checks import data_problems
 
 
 @pytest.fixture

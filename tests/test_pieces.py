@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from two_tokenizers import TOKENIZERS, texts
 
-from tandem.pieces import pieces
+from tandem.tokenization.pieces import pieces
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 
 from actors.engine_spec import EngineSpec, visible_gpus
 from actors.placement import engine_specs, reseeded, share_of_cores
+from launch.cluster.local_cluster import choose_transport
+from launch.cluster.nodes import NodeFacts
+from launch.cluster.placements import engine_cores
+from launch.cluster.plan import run_plan
 from launch.entry import configuration
-from launch.resources.local_cluster import choose_transport
-from launch.resources.nodes import NodeFacts
-from launch.resources.plan import run_plan
-from launch.resources.seats import engine_cores
 from tandem.authors import Authors, Junior, OwnVocabulary
-from tandem.config import Config, ConfigError, RolloutConfig
+from tandem.config.schema import Config, ConfigError, RolloutConfig
 from tandem.plan.placement import Node
 from tandem.plan.run_plan import cluster_plan
 from tandem.rollout import JUNIOR, SENIOR
-from tandem.weights import TRANSPORTS
+from tandem.runtime.weights import TRANSPORTS
 
 
 @pytest.fixture

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 from transformers import LlamaConfig, Qwen3Config
 
+from launch.cluster.plan import assumed_plan, print_plan
 from launch.entry import configuration
-from launch.resources.plan import assumed_plan, print_plan
-from tandem.config import Config, ConfigError, LearnerConfig
+from tandem.config.schema import Config, ConfigError, LearnerConfig
+from tandem.models.zoo.smollm2 import SHAPE, packaged_weights
 from tandem.plan.fit import DoesNotFit, fractions_shared, longest_rollout, memory
 from tandem.plan.memory import ENGINE_ASLEEP_GIB, RANK_OVERHEAD_GIB, USABLE, engine_memory, rank_memory
 from tandem.plan.placement import Demand, Node, most_replicas, place, share_out, spread
@@ -29,7 +30,6 @@ from tandem.plan.remedies import changed
 from tandem.plan.run_plan import planned
 from tandem.plan.sharing import claims_per_gpu
 from tandem.plan.sizes import ModelSize, Sizes, model_size, model_sizes
-from tandem.zoo.smollm2 import SHAPE, packaged_weights
 
 AWAKE = ("rollout.max_staleness=1", "rollout.sleep=false")
 FOUR_BILLION = ModelSize(parameters=4_022_468_096, layers=36, hidden=2560, vocabulary=151_936, kv_values=2 * 36 * 8 * 128)

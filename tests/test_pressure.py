@@ -22,8 +22,8 @@ from watched_pair import DEADLINE_S, WatchedPair, until, watched_pair
 from actors.placement import engine_specs
 from actors.rollout import GroupTask
 from tandem.authors import Authors
-from tandem.cogen import AuthorLost
-from tandem.config import Config, SamplingConfig
+from tandem.cogeneration import AuthorLost
+from tandem.config.schema import Config, SamplingConfig
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Problem, Prompt, Rollout, StopReason

@@ -17,11 +17,11 @@ from actors.placement import engine_specs
 from actors.rollout import GroupTask
 from learner.publish import Publisher
 from tandem.authors import Authors
-from tandem.config import Config, SamplingConfig
+from tandem.config.schema import Config, SamplingConfig
 from tandem.rollout import SENIOR, Problem, Prompt
+from tandem.runtime.segment import WeightSegment
+from tandem.runtime.weights import NCCL, PublishedWeights
 from tandem.schedule import Schedule
-from tandem.segment import WeightSegment
-from tandem.weights import NCCL, PublishedWeights
 
 KINDS = {
     "embeddings": lambda name: "embed_tokens" in name or "lm_head" in name,

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from run_folders import HOSTILE, PER_STEP, make_run
 from transformers import AutoModelForCausalLM
 
-from launch.evaluating.other_author import completion_logprobs
-from launch.evaluating.tables import share
-from launch.records.boards import samples_table
-from launch.records.run_record import JsonLines, read_run
+from launch.evaluation.other_author import completion_logprobs
+from launch.evaluation.tables import share
 from launch.report import find_runs, main, report, script_data
+from launch.storage.loggers import samples_table
+from launch.storage.run_record import JsonLines, read_run
 from learner.policy import Policy
 from tandem.authors import Authors
-from tandem.config import ConfigError
+from tandem.config.schema import ConfigError
 
 texts = st.lists(st.sampled_from([*HOSTILE, "<", "!--", "script", "/", ">", "\\", '"', "\n"]) | st.text(max_size=4)).map(
     "".join

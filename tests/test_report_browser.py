@@ -12,8 +12,8 @@ import pytest
 from browser import chromium
 from run_folders import HOSTILE, PER_STEP, make_run
 
-from launch.records.run_record import RunRecord, read_run
 from launch.report import report
+from launch.storage.run_record import RunRecord, read_run
 
 Open = Callable[..., Any]
 STEPS = 6

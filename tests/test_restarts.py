@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.guards import GuardError
-from tandem.restarts import HOUR_S, RestartBudget
+from tandem.runtime.restarts import HOUR_S, RestartBudget
 
 
 @given(st.integers(0, 5), st.lists(st.floats(0, 2 * HOUR_S), max_size=30))

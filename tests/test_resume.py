@@ -11,12 +11,12 @@ from lockstep import Lockstep
 from lockstep_runs import LETTER, rows, run, samples, weights
 
 from actors.rollout_pool import RolloutPool
-from launch.running.inputs import read_inputs
+from launch.run.inputs import read_inputs
 from learner.group import LearnerGroup
-from tandem.config import Config
+from tandem.advantage import assign_advantages
+from tandem.config.schema import Config
 from tandem.data.prompts import encode
 from tandem.metrics import rollout_metrics
-from tandem.objective.advantage import assign_advantages
 from tandem.rollout import Group, Verdict
 from tandem.schedules import schedule_at
 from tandem.verify.judgement import plain_judgement

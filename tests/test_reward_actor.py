@@ -11,9 +11,9 @@ import pytest
 from monkey import titled
 
 from actors.reward import Judge, judge_groups
-from tandem.config import JudgeConfig
-from tandem.restarts import RestartBudget
+from tandem.config.schema import JudgeConfig
 from tandem.rollout import EndReason, Group, Problem, Prompt, Rollout, Verdict
+from tandem.runtime.restarts import RestartBudget
 
 
 def group(answer: str, texts: list[str]) -> Group:

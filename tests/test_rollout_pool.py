@@ -16,14 +16,14 @@ from engine_pair import EnginePair
 from stage import ADMITTED, NEVER, SLOW, STUCK, UNLUCKY, MortalReplica, StageReplica, events, new_stage, published
 
 from actors.dispatch import FILL
+from actors.replicas import RolloutError
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
-from actors.supervision import RolloutError
 from tandem.authors import Authors
-from tandem.config import Config, SamplingConfig
+from tandem.config.schema import Config, SamplingConfig
 from tandem.guards import GuardError
-from tandem.restarts import RestartBudget
 from tandem.rollout import SENIOR, Group, Problem, Prompt
+from tandem.runtime.restarts import RestartBudget
 from tandem.schedule import Schedule
 
 WORD = Schedule(0.5, 32)

@@ -14,11 +14,11 @@ from builders import judged_group, scheduled_rollout, small_tokenizer
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from launch.records.checkpoints import Checkpoint
-from launch.records.resume import Resumption
-from launch.records.run_folder import RunFolder
-from tandem.config import Config, ConfigError
-from tandem.config_load import load
+from launch.storage.checkpoints import Checkpoint
+from launch.storage.resume import Resumption
+from launch.storage.run_folder import RunFolder
+from tandem.config.load import load
+from tandem.config.schema import Config, ConfigError
 from tandem.rollout import JUNIOR, SENIOR, Group, Problem, Verdict
 from tandem.schedule import Schedule, boundary_table
 

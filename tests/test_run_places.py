@@ -15,22 +15,22 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from launch.records.checkpoints import Checkpoint
-from launch.records.disk import UnwritableError, wait_for_room
-from launch.records.owner import OWNER, Owner, check_free, owned
-from launch.records.places import check_writable, named_folder
-from launch.records.resume import Resumption, find_resumption
-from launch.records.run_folder import RunFolder
-from launch.records.sealed import written_aside
-from tandem.config import Config, ConfigError
-from tandem.config_load import load
-from tandem.files import respect_umask
+from launch.storage.atomic_dir import written_aside
+from launch.storage.checkpoints import Checkpoint
+from launch.storage.disk import UnwritableError, wait_for_room
+from launch.storage.owner import OWNER, Owner, check_free, owned
+from launch.storage.places import check_writable, named_folder
+from launch.storage.resume import Resumption, find_resumption
+from launch.storage.run_folder import RunFolder
+from tandem.config.load import load
+from tandem.config.schema import Config, ConfigError
+from tandem.runtime.permissions import respect_umask
 
 ROOT = Path(__file__).resolve().parent.parent
 HOLD = """
 import sys
 from pathlib import Path
-from launch.records.owner import owned
+from launch.storage.owner import owned
 with owned(Path(sys.argv[1]), "name=run"):
     print("held", flush=True)
     sys.stdin.read()
@@ -206,7 +206,7 @@ def test_a_write_waits_for_room(small_disk: Path, monkeypatch: pytest.MonkeyPatc
         assert seconds <= 60
         (small_disk / "fill").unlink()
 
-    monkeypatch.setattr("launch.records.disk.time.sleep", make_room)
+    monkeypatch.setattr("launch.storage.disk.time.sleep", make_room)
     path = small_disk / "senior"
     wait_for_room(lambda: path.write_bytes(bytes(9999)), path, "the senior", 60, said.append)
     assert path.stat().st_size == 9999
@@ -216,8 +216,8 @@ def test_a_write_waits_for_room(small_disk: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(("failure", "calls"), [(OSError(28, "full"), 3), (OSError(5, "broken"), 1)])
 def test_only_a_full_disk_is_waited_for_and_not_for_ever(failure: OSError, calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("launch.records.disk.time.sleep", lambda seconds: now.append(now[-1] + seconds))
-    monkeypatch.setattr("launch.records.disk.time.monotonic", lambda: now[-1])
+    monkeypatch.setattr("launch.storage.disk.time.sleep", lambda seconds: now.append(now[-1] + seconds))
+    monkeypatch.setattr("launch.storage.disk.time.monotonic", lambda: now[-1])
     called: list[int] = []
 
     def fail() -> None:

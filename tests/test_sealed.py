@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch.records.disk import disk_full
-from launch.records.sealed import MANIFEST, fault, seal, written_aside
+from launch.storage.atomic_dir import MANIFEST, fault, seal, written_aside
+from launch.storage.disk import disk_full
 
 FILES = {"state.json": b"{}", "learner/weights.pt": bytes(range(256)) * 5, "learner/empty": b""}
 

@@ -11,12 +11,12 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from launch.resources import nodes as nodes_module
-from launch.resources import seats as seats_module
-from launch.resources.nodes import cluster_nodes, inspected
-from launch.resources.seats import reserved
+from launch.cluster import nodes as nodes_module
+from launch.cluster import seats as seats_module
+from launch.cluster.nodes import cluster_nodes, inspected
+from launch.cluster.placements import reserved
 from tandem.authors import Authors
-from tandem.config import Config, ConfigError, LearnerConfig, RolloutConfig
+from tandem.config.schema import Config, ConfigError, LearnerConfig, RolloutConfig
 from tandem.plan.placement import Node
 from tandem.plan.run_plan import RunPlan, cluster_plan, local_plan
 from tandem.plan.sizes import model_sizes

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from launch import sizing_reference
-from launch.config_reference import PAGE, _fields, page
-from tandem import config as schema
-from tandem.config import Config
-from tandem.config_load import keys
+from tandem.config import schema
+from tandem.config.load import keys
+from tandem.config.schema import Config
+from tools import sizing_reference
+from tools.config_reference import PAGE, _fields, page
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,11 +31,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_reference_is_current() -> None:
-    assert PAGE.read_text() == page(), "run python -m launch.config_reference"
+    assert PAGE.read_text() == page(), "run python -m tools.config_reference"
 
 
 def test_the_sizing_table_is_what_the_plan_reckons() -> None:
-    assert sizing_reference.PAGE.read_text() == sizing_reference.page(), "run python -m launch.sizing_reference"
+    assert sizing_reference.PAGE.read_text() == sizing_reference.page(), "run python -m tools.sizing_reference"
 
 
 def test_every_key_is_in_the_reference_and_says_what_it_is() -> None:
@@ -65,4 +65,4 @@ def test_pages_fetch_nothing_but_what_is_theirs(site: Path) -> None:
 
 
 def test_files_outside_the_documentation_are_named_not_linked(site: Path) -> None:
-    assert "<code>tandem/config.py</code>" in (site / "configuration" / "index.html").read_text()
+    assert "<code>tandem/config/schema.py</code>" in (site / "configuration" / "index.html").read_text()

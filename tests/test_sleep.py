@@ -24,17 +24,17 @@ from writing import write
 from actors.engine import Engine
 from actors.placement import engine_specs
 from actors.rollout_pool import RolloutPool
-from launch.resources.seats import Seats
-from launch.running.inputs import Inputs
+from launch.cluster.placements import Seats
+from launch.run.inputs import Inputs
 from learner.group import LearnerGroup
 from learner.publish import Publisher
 from tandem.authors import Authors
-from tandem.config import Config
-from tandem.random_rollouts import random_groups
-from tandem.restarts import RestartBudget
+from tandem.config.schema import Config
+from tandem.data.random_groups import random_groups
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt
+from tandem.runtime.restarts import RestartBudget
+from tandem.runtime.weights import IPC, SHM, PublishedWeights
 from tandem.schedule import Schedule
-from tandem.weights import IPC, SHM, PublishedWeights
 
 WORD = Schedule(0.5, 32)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.random_rollouts import random_groups
+from tandem.data.random_groups import random_groups
 from tandem.rollout import JUNIOR, Group
 from tandem.staleness import Lookahead, Place, mean_staleness, oldest_version
 

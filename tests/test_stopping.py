@@ -19,19 +19,19 @@ import ray
 from omegaconf import OmegaConf
 from test_run_places import settings
 
+from launch.cluster.local_cluster import own_signals
 from launch.entry import BAD_INPUT, INTERRUPTED, TERMINATED, UNWRITABLE, Terminated, exit_codes, terminate
-from launch.records.checkpoints import State
-from launch.records.disk import UnwritableError
-from launch.records.resume import find_resumption
-from launch.records.run_folder import RunFolder
-from launch.resources.local_cluster import own_signals
-from launch.running.console import TrainingConsole
-from launch.running.export import export_senior
-from launch.running.parts import Parts
-from launch.running.profiling import step_clock
-from launch.running.stopping import Stopping
+from launch.run.console import TrainingConsole
+from launch.run.export import export_senior
+from launch.run.profiling import step_clock
+from launch.run.stopping import Stopping
+from launch.run.training_run import Parts
+from launch.storage.checkpoints import State
+from launch.storage.disk import UnwritableError
+from launch.storage.resume import find_resumption
+from launch.storage.run_folder import RunFolder
 from learner.checkpoint import require_room
-from tandem.config import Config, ConfigError
+from tandem.config.schema import Config, ConfigError
 from tandem.staleness import Place
 
 
@@ -271,7 +271,7 @@ def run(small_disk: Path) -> Iterator[RunFolder]:
 
 def test_the_senior_waits_for_room(run: RunFolder, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr("launch.records.disk.time.sleep", lambda seconds: (small_disk / "fill").unlink())
+    monkeypatch.setattr("launch.storage.disk.time.sleep", lambda seconds: (small_disk / "fill").unlink())
     senior = export_senior(Weights(500_000), run_settings(small_disk), run, said.append)
     assert senior == run.senior and (senior / "model.safetensors").stat().st_size == 500_000
     (warning,) = said

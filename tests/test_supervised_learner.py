@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learner.group import LearnerError, RankLost
-from learner.supervised import SupervisedLearner, updates_kept
+from learner.resilient_learner import SupervisedLearner, updates_kept
 from tandem.guards import GuardError
-from tandem.restarts import RestartBudget
+from tandem.runtime.restarts import RestartBudget
 
 
 class Group:

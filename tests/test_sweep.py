@@ -25,15 +25,15 @@ from run_folders import make_run
 from launch.command_line import CONF, quoted
 from launch.entry import BAD_INPUT, INTERRUPTED, run
 from launch.evaluate import evaluate
-from launch.sweeping import process
-from launch.sweeping.arms import Arm, folder_name, plan_arms
-from launch.sweeping.outcome import FAILED, FINISHED, OUTPUT, WAITING, Outcome, error_of, read_outcome
-from launch.sweeping.outcome import INTERRUPTED as INTERRUPTED_STATE
-from launch.sweeping.summary import Summary, grouped, result_of
-from launch.sweeping.sweep import INCOMPLETE, sum_up, sweep
+from launch.experiments import process
+from launch.experiments.outcome import FAILED, FINISHED, OUTPUT, WAITING, Outcome, error_of, read_outcome
+from launch.experiments.outcome import INTERRUPTED as INTERRUPTED_STATE
+from launch.experiments.summary import Summary, grouped, result_of
+from launch.experiments.sweep import INCOMPLETE, sum_up, sweep
+from launch.experiments.sweep_arms import Arm, folder_name, plan_arms
 from launch.train import train
-from tandem.config import Config, ConfigError
-from tandem.config_load import schema
+from tandem.config.load import schema
+from tandem.config.schema import Config, ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
 STAND_IN = """

@@ -11,9 +11,9 @@ import pytest
 from builders import judged_group, scheduled_rollout, small_tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from launch.records.saved_rollouts import Origin, load_step, save_step, saved_steps
-from launch.records.transcript import transcript
-from tandem.config import DataConfig
+from launch.storage.saved_rollouts import Origin, load_step, save_step, saved_steps
+from launch.storage.transcript import transcript
+from tandem.config.schema import DataConfig
 from tandem.data.prompts import prompt
 from tandem.rollout import Group, Problem
 from tandem.schedule import Schedule

@@ -22,7 +22,7 @@ import yaml
 from monkey import command, descendants, is_engine
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from launch.records.saved_rollouts import load_step, saved_steps
+from launch.storage.saved_rollouts import load_step, saved_steps
 from tandem.authors import Authors
 from tandem.rollout import SENIOR
 

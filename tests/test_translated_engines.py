@@ -10,12 +10,12 @@ from transformers import AutoModelForCausalLM
 from writing import forward_logprobs, only, texts, write
 
 from tandem.authors import Authors
-from tandem.byte_level import ByteLevel
-from tandem.config import Config
+from tandem.config.schema import Config
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Prompt, Rollout
 from tandem.schedule import Schedule, replay
+from tandem.tokenization.byte_level import ByteLevel
 
 WORD, SOLO = Schedule(0.5, 32), Schedule(1.0)
 RANDOM, RENUMBERED = 2, 3

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 from two_tokenizers import TOKENIZERS, texts, vocabulary
 
-from tandem.cogen import Limits, Token, cogenerate
+from tandem.cogeneration import Limits, Token, cogenerate
 from tandem.rollout import FROZEN_VERSION, JUNIOR, SENIOR, EndReason, Rollout, StopReason
 from tandem.schedule import BoundaryRule, Pen, Schedule, boundary_table, replay
 from tandem.schedules import WHOLE_TEXT

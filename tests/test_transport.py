@@ -22,10 +22,10 @@ from actors.rollout_pool import RolloutPool
 from learner.group import LearnerGroup
 from learner.publish import Publisher
 from tandem.authors import Authors
-from tandem.config import Config
-from tandem.random_rollouts import random_groups
+from tandem.config.schema import Config
+from tandem.data.random_groups import random_groups
 from tandem.rollout import SENIOR
-from tandem.weights import IPC, NCCL, TRANSPORTS, PublishedWeights
+from tandem.runtime.weights import IPC, NCCL, TRANSPORTS, PublishedWeights
 
 BUCKET = 1 << 15
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from run_folders import make_run
 
-from launch.records.run_record import read_run
+from launch.storage.run_record import read_run
 from launch.watch import STYLES, WatchedRun, main, sparkline, time_shares, view, visible, watch
 
 ROOT = Path(__file__).resolve().parent.parent

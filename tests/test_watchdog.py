@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from launch.running.watchdog import BESIDE_PYTHON, Watchdog, where
+from launch.run.watchdog import BESIDE_PYTHON, Watchdog, where
 
 SLEEPER = "import time\ndef waits_for_godot():\n    print('here', flush=True)\n    time.sleep(1000)\nwaits_for_godot()"
 

@@ -12,9 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.config import ConfigError
-from tandem.segment import PIECE_BYTES, WeightSegment
-from tandem.weights import ALIGNMENT, SHM, PublishedWeights, TensorSpec, WeightLayout, checksum, lay_out
+from tandem.config.schema import ConfigError
+from tandem.runtime.segment import PIECE_BYTES, WeightSegment
+from tandem.runtime.weights import ALIGNMENT, SHM, PublishedWeights, TensorSpec, WeightLayout, checksum, lay_out
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.int8, torch.bool, torch.int64]
 

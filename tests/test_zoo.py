@@ -14,13 +14,13 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from tandem.config import Config, ConfigError, DataConfig, ModelConfig
+from tandem.config.schema import Config, ConfigError, DataConfig, ModelConfig
 from tandem.data import encode, load_problems
+from tandem.models.zoo import RECIPES, base_model, junior_model, tokenizer_difference, zoo_model
+from tandem.models.zoo.cache import build_once
+from tandem.models.zoo.pretrain import pretrain
+from tandem.models.zoo.tokenizer import END
 from tandem.schedule import boundary_table
-from tandem.zoo import RECIPES, base_model, junior_model, tokenizer_difference, zoo_model
-from tandem.zoo.cache import build_once
-from tandem.zoo.pretrain import pretrain
-from tandem.zoo.tokenizer import END
 
 CONF = Path(__file__).parents[1] / "conf"
 WATER_CYCLE = (

@@ -7,7 +7,7 @@ from functools import cache
 from builders import foreign_tokenizer, small_tokenizer
 from hypothesis import strategies as st
 
-from tandem.byte_level import ByteLevel
+from tandem.tokenization.byte_level import ByteLevel
 
 WORDS = [" the", " Add 5", "Add", "é", "e\u0301", "漢字", " 漢", "🙂", ".", "it's"]
 SPACES = ["\n", "\n\n", " ", "  ", "   ", "\t", "\u00a0"]

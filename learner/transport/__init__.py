@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ray.actor import ActorHandle
 
-from tandem.weights import PublishedWeights
+from tandem.runtime.weights import PublishedWeights
 
 
 class Transport(Protocol):

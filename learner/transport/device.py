@@ -17,7 +17,7 @@ from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
 from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 
 from learner.gather import GatheredWeights
-from tandem.weights import NCCL, PublishedWeights
+from tandem.runtime.weights import NCCL, PublishedWeights
 
 
 class Source(WeightSource):

@@ -8,8 +8,8 @@ from pathlib import Path
 from ray.actor import ActorHandle
 
 from learner.gather import GatheredWeights, Whole
-from tandem.segment import WeightSegment
-from tandem.weights import SHM, PublishedWeights
+from tandem.runtime.segment import WeightSegment
+from tandem.runtime.weights import SHM, PublishedWeights
 
 
 class SharedMemory:

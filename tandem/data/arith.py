@@ -2,7 +2,7 @@
 
 A chain starts from a number and adds or takes away a few small ones. Its *plain* solution spells every step out; its *jargon*
 solution is a shorthand that nobody reads who has not learnt it. Problems are for reinforcement learning, solutions (with slips,
-which set how hard the task is) are for pre-training the base models in `tandem.zoo`.
+which set how hard the task is) are for pre-training the base models in `tandem.models.zoo`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 
-from tandem.config import ConfigError, DataConfig
+from tandem.config.schema import ConfigError, DataConfig
 
 HEAD = 1 << 16
 """How many bytes of a file are looked at."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from reasoning_gym.factory import DATASETS, create_dataset
 
-from tandem.config import ConfigError, DataConfig
+from tandem.config.schema import ConfigError, DataConfig
 from tandem.rollout import Problem
 from tandem.verify.gym import gold
 

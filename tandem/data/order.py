@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tandem.config import ConfigError
+from tandem.config.schema import ConfigError
 from tandem.rollout import Problem
 
 PATIENCE = 10_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tandem.config import ConfigError
+from tandem.config.schema import ConfigError
 
 BEGINNING = b'{"id": "'
 """How every line begins, one that was cut short too."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tandem.config import ConfigError, DataConfig
+from tandem.config.schema import ConfigError, DataConfig
 from tandem.data import arith
 from tandem.data.arrow import hub, parquet
 from tandem.data.catalogue import Catalogue, catalogue
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FIRST_ROWS = 1000
 """So many rows are read to check a data set before a run."""
 ARITH_RESERVED = 0.5
-"""The fraction of the offline task that the base models of `tandem.zoo` never saw: no more of it can be held out."""
+"""The fraction of the offline task that the base models of `tandem.models.zoo` never saw: no more of it can be held out."""
 
 TRIED = 100
 """How many problems of an endless source must not all have too long a prompt."""

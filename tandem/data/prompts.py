@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import TemplateError
 
-from tandem.config import ConfigError, DataConfig
+from tandem.config.schema import ConfigError, DataConfig
 from tandem.rollout import Message, Problem, Prompt
 from tandem.verify.extract import opened_thinking
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from tandem.config import ConfigError, DataConfig
+from tandem.config.schema import ConfigError, DataConfig
 from tandem.data.fields import lookup, text_of
 from tandem.data.messages import read_messages
 from tandem.rollout import Message, Problem

@@ -9,8 +9,8 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from tandem.measures.score import Score
+from tandem.measures.scoring import Reader, Statistic, Text, drift, foresight, sums
 from tandem.rollout import EndReason, Group, Prompt, Rollout
-from tandem.scoring import Reader, Statistic, Text, drift, foresight, sums
 
 Transcribe = Callable[[Prompt, Rollout], Text]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-from tandem.config import SELF, Config, ConfigError
+from tandem.config.schema import SELF, Config, ConfigError
 from tandem.models.configuration import causal_lm_class, check_logits, context_length, read_configuration
 from tandem.models.structure import fitted_model
 from tandem.models.unusable import UnusableModel

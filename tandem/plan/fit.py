@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tandem.config import Config, ConfigError
+from tandem.config.schema import Config, ConfigError
 from tandem.plan.memory import ENGINE_ASLEEP_GIB, USABLE, EngineMemory, RankMemory, engine_memory, rank_memory
 from tandem.plan.sizes import Sizes
 from tandem.schedules import needs_junior

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tandem.config import Config, ConfigError
+from tandem.config.schema import Config, ConfigError
 from tandem.schedules import needs_junior
 
 

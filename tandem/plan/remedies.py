@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
-from tandem.config import Config
+from tandem.config.schema import Config
 from tandem.plan.fit import longest_rollout
 
 Changes = dict[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tandem.config import Config, ConfigError
+from tandem.config.schema import Config, ConfigError
 from tandem.plan.fit import DoesNotFit, Fractions, Memory, fractions_alone, memory
 from tandem.plan.placement import Demand, Node, Slot, demand, place, share_out, spread
 from tandem.plan.remedies import remedy

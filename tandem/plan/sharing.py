@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tandem.config import Config, ConfigError
+from tandem.config.schema import Config, ConfigError
 from tandem.plan.fit import Fractions, check_rank_alone, fractions_shared
 from tandem.plan.placement import Demand
 from tandem.plan.sizes import Sizes

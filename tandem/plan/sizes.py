@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig, Qwen3Config
 
-from tandem.config import SELF, Config, ConfigError, ModelConfig
+from tandem.config.schema import SELF, Config, ConfigError, ModelConfig
 from tandem.models.configuration import read_configuration
 from tandem.models.unusable import UnusableModel
-from tandem.zoo.hub import configuration_directory
-from tandem.zoo.recipes import RECIPES, VOCAB_SIZE, ZOO, Recipe
-from tandem.zoo.smollm2 import SHAPE
+from tandem.models.zoo.hub import configuration_directory
+from tandem.models.zoo.recipes import RECIPES, VOCAB_SIZE, ZOO, Recipe
+from tandem.models.zoo.smollm2 import SHAPE
 
 
 @dataclass(frozen=True)

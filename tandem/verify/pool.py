@@ -17,18 +17,18 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Self
 
-from tandem.verify.dotted import check_path
 from tandem.verify.extract import compile_pattern, final_answer
-from tandem.verify.handle import GIB, Task, WorkerHandle
 from tandem.verify.judgement import Judgement, Verdict, plain_judgement
+from tandem.verify.load_verifier import check_path
 from tandem.verify.plain import Unparsable, settle
 from tandem.verify.worker import Settings
+from tandem.verify.worker_process import GIB, Task, WorkerHandle
 
 
 class VerifierPool:
     """Judges responses in `workers` processes, each with `memory_gib` GiB of address space and `timeout_s` seconds a response.
 
-    `verifier` is the dotted path of a function (see `tandem.verify.dotted`); empty means the mathematical verifier, for which
+    `verifier` is the dotted path of a function (see `tandem.verify.load_verifier`); empty means the mathematical verifier, for which
     `answer_pattern` may be a regular expression whose first group is the final answer. The processes start at once and are
     waited for only when one is needed. Not for use by several threads at a time.
     Raises `ValueError` when a limit is not positive, or pattern or path are malformed.

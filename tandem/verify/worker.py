@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from tandem.verify.dotted import load_verifier
 from tandem.verify.extract import compile_pattern, final_answer
 from tandem.verify.judgement import Judgement, Verdict, as_judgement, plain_judgement
+from tandem.verify.load_verifier import load_verifier
 
 ORPHAN_GRACE_S = 1.0
 """How long past the deadline a worker lives on if nobody kills it."""

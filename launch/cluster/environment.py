@@ -1,0 +1,104 @@
+"""What libraries read from the environment of a run, and the folder that holds its temporary files."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tandem.config.schema import ConfigError
+
+LONGEST_BASE = 20
+"""Characters of a temporary directory's path that leave room for Ray's sockets, which lie some 70 characters deeper: the path
+of a Unix socket may have only 107."""
+FALLBACK_BASE = Path("/tmp")
+INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"
+_CACHES = {
+    "HF_DATASETS_CACHE": "datasets",
+    "TORCH_EXTENSIONS_DIR": "torch_extensions",
+    "TRITON_CACHE_DIR": "triton",
+    "VLLM_CACHE_ROOT": "vllm",
+    "VLLM_CONFIG_ROOT": "vllm",
+}
+"""Where libraries keep what they compile or download, under the cache folder."""
+_PLAIN = re.compile(r"[\w./+-]*", re.ASCII)
+
+
+def set_environment(cache: Path) -> None:
+    """Set what Ray, vLLM, torch and DeepSpeed read from the environment, for this process and all that it starts.
+
+    What the user has set stays, except for Python's UTF-8 mode: in an ASCII locale libraries could not read their own files.
+    """
+    os.environ["PYTHONUTF8"] = "1"
+    # torch looks for ninja on the path when it compiles an extension.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    for variable, folder in _CACHES.items():
+        os.environ.setdefault(variable, str(cache / folder))
+    _set_inductor_cache(cache / "inductor")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray would run the engines and the learner at 15
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _set_inductor_cache(folder: Path) -> None:
+    """Have torch's compiler keep its results in `folder`, or in each run's temporary folder if its path is not plain."""
+    given = Path(os.environ.get(INDUCTOR, ""))
+    # torch sets the variable itself, to a folder of this name, when it is imported.
+    if given.name.startswith("torchinductor_") and given.parent == Path(tempfile.gettempdir()):
+        del os.environ[INDUCTOR]
+    if is_plain(folder):
+        os.environ.setdefault(INDUCTOR, str(folder))
+
+
+def is_plain(path: Path) -> bool:
+    """Whether `path` consists of characters that no command line and no address of a socket interprets.
+
+    torch's compiler splits its command lines at spaces and quotes; ZeroMQ and gRPC read paths as parts of addresses.
+    """
+    return _PLAIN.fullmatch(str(path)) is not None
+
+
+def unsuitable_base(base: Path) -> str:
+    """Return why a run's temporary folder cannot lie in `base`; empty if it can."""
+    if len(str(base)) > LONGEST_BASE:
+        return f"the path has more than {LONGEST_BASE} characters, too many for Ray's sockets"
+    if not is_plain(base):
+        return "the path has characters other than letters, digits and '._+-', which compilers and sockets misread"
+    return "" if os.access(base, os.W_OK | os.X_OK) else "it cannot be written"
+
+
+def temporary_base() -> Path:
+    """Return the folder in which a run makes its temporary folder: the one that TMPDIR names if it is suitable, else `/tmp`.
+
+    Raises `ConfigError` if neither can be used.
+    """
+    try:
+        base = Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        base = Path(os.environ.get("TMPDIR", FALLBACK_BASE))
+    for candidate in (base, FALLBACK_BASE):
+        if not unsuitable_base(candidate):
+            return candidate
+    raise ConfigError(
+        f"TMPDIR={base}: {unsuitable_base(base)}, and {FALLBACK_BASE} cannot be written; name another folder in TMPDIR, with a "
+        f"path of at most {LONGEST_BASE} letters, digits and '._+-'"
+    )
+
+
+@contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Set environment variables for the block, and restore them after it."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ |= variables
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ |= {name: value} if value is not None else {}

@@ -1,0 +1,108 @@
+"""The nodes of a Ray cluster, as each finds itself: its GPUs' memory, its cores, and the machine that it is on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from tandem.config.schema import ConfigError
+from tandem.plan.placement import Node
+
+ANSWER_TIMEOUT_S = 120.0
+"""How long a node may take to start a worker and answer."""
+SHARED_MEMORY = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What a node says of itself."""
+
+    cores: tuple[int, ...]
+    """that its workers may run on"""
+    machine: str
+    """the kernel's boot id: nodes that have it in common run on one machine"""
+    sees: tuple[bool, ...]
+    """which of the paths that it was asked for exist there"""
+
+
+def connected() -> bool:
+    """Whether this process is connected to a Ray cluster."""
+    return bool(ray.is_initialized())
+
+
+def in_submitted_job() -> bool:
+    """Whether this process is the entry point of a job that `ray job submit` submitted."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def cluster_nodes() -> list[Node]:
+    """The nodes that are alive, this process's own first, then by address."""
+    own = ray.get_runtime_context().get_node_id()
+    alive = sorted((node for node in ray.nodes() if node["Alive"]), key=lambda node: (node["NodeID"] != own, _name(node)))
+    gpus = [int(node["Resources"].get("GPU", 0)) for node in alive]
+    memory = _ask(alive_with_gpus := [node["NodeID"] for node, count in zip(alive, gpus, strict=True) if count], gpu_gib)
+    gib = dict(zip(alive_with_gpus, memory, strict=True))
+    return [
+        Node(_name(node), count, gib.get(node["NodeID"], 0.0), node["NodeID"]) for node, count in zip(alive, gpus, strict=True)
+    ]
+
+
+def _name(node: dict[str, Any]) -> str:
+    return f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+
+
+def gpu_gib() -> float:
+    """The memory of this node's smallest GPU, as its driver says; 0 where there is none to ask."""
+    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(query, capture_output=True, encoding="utf-8", timeout=30, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return 0.0
+    return min((int(line) / 1024 for line in said.split()), default=0.0)
+
+
+def facts(paths: Sequence[str]) -> NodeFacts:
+    """What this node says of itself, and which of `paths` exist on it."""
+    machine = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    return NodeFacts(tuple(sorted(os.sched_getaffinity(0))), machine, tuple(Path(path).exists() for path in paths))
+
+
+def inspected(nodes: Sequence[Node], models: Sequence[Path], *, shares_memory: bool = True) -> list[NodeFacts]:
+    """The facts of `nodes`, which must see the `models` and, if weights travel that way, share this machine's memory.
+
+    Raises `ConfigError` naming a node that does not.
+    """
+    probe = SHARED_MEMORY / f"tandem-probe-{uuid.uuid4().hex}"
+    probe.touch()
+    try:
+        found = _ask([node.id for node in nodes], facts, [str(probe), *map(str, models)])
+    finally:
+        probe.unlink()
+    for node, fact in zip(nodes, found, strict=True):
+        if shares_memory and not fact.sees[0]:
+            raise ConfigError(
+                f"mode.name=cluster: node {node.name} does not share {SHARED_MEMORY} with this one, and that is how weights "
+                "travel without NCCL; use nodes of one machine, or GPUs with learner.transport=auto"
+            )
+        for model, sees in zip(models, fact.sees[1:], strict=True):
+            if not sees:
+                raise ConfigError(f"cache_dir: node {node.name} does not see {model}; put models where every node sees them")
+    return found
+
+
+def _ask(node_ids: Sequence[str], question: Any, *arguments: Any) -> list[Any]:
+    """What `question` answers on each node."""
+    remote = ray.remote(num_cpus=0)(question)
+    answers = [
+        remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False)).remote(*arguments)
+        for node_id in node_ids
+    ]
+    return list(ray.get(answers, timeout=ANSWER_TIMEOUT_S))

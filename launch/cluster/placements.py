@@ -1,0 +1,83 @@
+"""The places of a run in Ray's terms: a placement group that reserves what the plan says, on the nodes that it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import ray
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from actors.placement import Cores, share_of_cores
+from launch.cluster.nodes import NodeFacts, inspected
+from tandem.authors import Authors
+from tandem.config.schema import ConfigError
+from tandem.plan.run_plan import RunPlan
+
+RESERVE_TIMEOUT_S = 60.0
+"""How long Ray may take to reserve what is free."""
+A_LITTLE = 0.001
+"""The CPUs that a bundle without GPUs reserves: it stands for a place; cores are shared."""
+
+
+@dataclass(frozen=True)
+class Seats:
+    """Where Ray is to put each replica and each rank; empty where it may choose."""
+
+    replicas: Sequence[PlacementGroupSchedulingStrategy] = ()
+    ranks: Sequence[PlacementGroupSchedulingStrategy] = ()
+    engine_cores: Cores = ()
+    """for each engine, those that it is bound to"""
+
+
+@contextmanager
+def reserved(plan: RunPlan, authors: Authors, cores: int, *, shares_memory: bool = True) -> Iterator[Seats]:
+    """Reserves a bundle for every replica and every rank, each on its node, and gives them back at the end.
+
+    Engines on CPUs are bound to at most `cores` of each machine (0: all). Raises `ConfigError` when others use what the plan
+    wants, for which a run never waits, and when a node lacks the authors' models or, if it `shares_memory`, this machine's.
+    """
+    if plan.mode == "local":
+        yield Seats()
+        return
+    facts = inspected(plan.nodes, [authors.senior, *(junior.path for junior in authors.juniors)], shares_memory=shares_memory)
+    counts = {"senior": plan.demand.replicas, "learner": plan.demand.ranks}
+    owners = [(role, owner) for role, count in counts.items() for owner in range(count)]
+    gpus = {"senior": plan.gpus_per_replica, "learner": plan.gpus_per_rank}
+    bundles = [{"GPU": gpus[role]} if plan.on_gpus else {"CPU": A_LITTLE} for role, _ in owners]
+    homes = [{"ray.io/node-id": plan.home(role, owner).id} for role, owner in owners]
+    group = placement_group(bundles, strategy="PACK", bundle_label_selector=homes)
+    try:
+        if not group.wait(RESERVE_TIMEOUT_S):
+            raise ConfigError(_taken(plan))
+        seats = [PlacementGroupSchedulingStrategy(group, index) for index in range(len(bundles))]
+        replicas = plan.demand.replicas
+        yield Seats(seats[:replicas], seats[replicas:], () if plan.on_gpus else engine_cores(plan, facts, cores))
+    finally:
+        remove_placement_group(group)
+
+
+def _taken(plan: RunPlan) -> str:
+    kind, wanted = (
+        ("GPU", plan.demand.total) if plan.on_gpus else ("CPU", A_LITTLE * (plan.demand.replicas + plan.demand.ranks))
+    )
+    free = ray.available_resources().get(kind, 0)
+    return (
+        f"mode.name=cluster: the run wants {wanted:g} {kind}s as planned, and Ray did not reserve them within "
+        f"{RESERVE_TIMEOUT_S:g} s: {free:g} are free; wait for other jobs to end (ray job list), or use fewer"
+    )
+
+
+def engine_cores(plan: RunPlan, facts: Sequence[NodeFacts], limit: int) -> Cores:
+    """For each engine, replica by replica, the cores of its machine that it is bound to; at most `limit` a machine (0: all).
+
+    Nodes of one machine have the same cores, which the engines of all of them divide.
+    """
+    machines = [facts[slot.node].machine for slot in plan.slots if slot.role != "learner"]
+    cores = {fact.machine: fact.cores[: limit or None] for fact in facts}
+    return [
+        share_of_cores(cores[machine], machines[:index].count(machine), machines.count(machine))
+        for index, machine in enumerate(machines)
+    ]

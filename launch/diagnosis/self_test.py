@@ -1,0 +1,61 @@
+"""A run in small: two engines write a few texts, two ZeRO ranks learn from them, and the engines take the new weights."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from actors.rollout_pool import RolloutPool
+from launch.cluster.local_cluster import ray_cluster
+from learner.group import LearnerGroup
+from tandem import guards
+from tandem.advantage import assign_advantages
+from tandem.authors import load_authors
+from tandem.config.schema import Config, LearnerConfig
+from tandem.data.problems import load_problems
+from tandem.data.prompts import encode
+from tandem.schedules import schedule_at
+
+PROMPTS, GROUP = 2, 4
+
+
+def self_test(config: Config, logs: Path) -> str:
+    """One step on the CPU with the offline base; returns what was seen.
+
+    Raises whatever an engine, a rank or a guard raises; Ray's and the engines' logs are then in `logs`.
+    """
+    config = _small(config)
+    authors = load_authors(config)
+    problems = load_problems(config.data, config.seed, authors.tokenizer).train.batch(0, PROMPTS)
+    prompts, _ = encode(problems, authors.tokenizer, config.data)
+    schedule = schedule_at(config, 1)
+    with ExitStack() as stack:
+        stack.enter_context(ray_cluster(logs))
+        starting = stack.enter_context(ThreadPoolExecutor())
+        engines = starting.submit(RolloutPool.of_engines, config, authors)
+        ranks = starting.submit(LearnerGroup, config, str(authors.senior))
+        rollouts, learner = stack.enter_context(engines.result()), stack.enter_context(ranks.result())
+        learner.connect(rollouts.actors)
+        groups = rollouts.generate(prompts, GROUP, schedule, config.rollout.sampling, "step1")
+        guards.check_authorship(groups, schedule, authors.boundaries)
+        for group in groups:  # nobody judges: some rewards must differ
+            group.rewards = np.arange(GROUP, dtype=np.float32) % 2
+        assign_advantages(groups, config.algo.advantage)
+        learned = learner.update(groups, step=1)
+        guards.check_logprob_gap(learned["logprob/gap_mean"], config.guard.max_logprob_gap)
+        guards.check_published(1, rollouts.receive_weights(learner.publish(version=1)))
+    tokens = sum(len(rollout.token_ids) for group in groups for rollout in group.rollouts)
+    return (
+        f"{tokens} tokens by two authors, one ZeRO-3 step on two ranks, gap {learned['logprob/gap_mean']:.1e} nats, published"
+    )
+
+
+def _small(config: Config) -> Config:
+    """`config`, cut down to the offline base on the CPU."""
+    learner = LearnerConfig(ranks=2, zero_stage=3, timeout_s=120)
+    rollout = replace(config.rollout, prompts_per_step=PROMPTS, group_size=GROUP, replicas=1, max_in_flight=PROMPTS * GROUP)
+    return replace(config, learner=learner, rollout=rollout, mode=replace(config.mode, device="cpu"))

@@ -1,0 +1,175 @@
+"""An evaluation's texts on running engines, written and judged when a measure first asks for them, and what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import cached_property
+
+from actors.reward import Judge, judge_groups
+from actors.rollout_pool import RolloutPool
+from tandem import guards
+from tandem.authors import Authors
+from tandem.config.schema import Config, SamplingConfig, ScheduleConfig
+from tandem.measures import texts
+from tandem.measures.score import Score
+from tandem.rollout import Group, Prompt
+from tandem.schedule import Schedule
+from tandem.schedules import JUNIOR_ALONE, SOLO, named_schedule
+
+Doing = Callable[[str, int], AbstractContextManager[Callable[[object], None]]]
+"""Shows that something with so many parts goes on; yields what to call with each part that is done."""
+
+
+class Examination:
+    """The measures of `config.eval` that engines take, for the senior they hold and the held-out `prompts`.
+
+    Every text is drawn as `config.eval.sampling` says, from noise that the run's seed and `tag` determine; no two examinations
+    on the same engines have the same tag. The senior's weights are of `version`. `say` is told what is odd.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        authors: Authors,
+        pool: RolloutPool,
+        judge: Judge,
+        prompts: Sequence[Prompt],
+        *,
+        version: int,
+        tag: str,
+        doing: Doing,
+        say: Callable[[str], None],
+    ) -> None:
+        self._config, self._authors, self._pool, self._judge = config, authors, pool, judge
+        self._prompts, self._version, self._tag, self._doing, self._say = prompts, version, tag, doing, say
+
+    def scores(self) -> dict[str, Score]:
+        """The scores of all measures that engines take, by their names."""
+        takers = {"solo": self._solo_scores, "handoff": self._team_scores, "takeover": self._takeover_scores}
+        scores: dict[str, Score] = {}
+        for measure in self._config.eval.measures:
+            if measure in takers:
+                scores |= takers[measure]()
+        return scores
+
+    @cached_property
+    def solo(self) -> list[Group]:
+        """The senior's own texts."""
+        return self._write("solo", self._prompts, SOLO, samples=self._config.eval.samples)
+
+    @cached_property
+    def junior_alone(self) -> list[Group]:
+        """One text of the junior's own for each problem."""
+        return self._write("junior", self._prompts, JUNIOR_ALONE)
+
+    def takeover(self, fraction: float) -> list[Group]:
+        """For each problem, the text that begins with `fraction` of the senior's first solution and that the junior ends.
+
+        Both together have the usual budget, and are judged together.
+        """
+        if fraction == 0:
+            return self.junior_alone
+        prefixes = [group.rollouts[0].token_ids[: int(fraction * len(group.rollouts[0]))].tolist() for group in self.solo]
+        begun = [self._begun(*each) for each in zip(self._prompts, prefixes, strict=True)]
+        return self._write(f"takeover-{fraction:g}", begun, JUNIOR_ALONE, prefixes=prefixes)
+
+    def _solo_scores(self) -> dict[str, Score]:
+        evaluation = self._config.eval
+        scores = {"accuracy": texts.accuracy(self.solo)}
+        scores |= texts.passes(self.solo, [k for k in evaluation.pass_at if k > 1])
+        scores["tokens"] = texts.length(self.solo)
+        if self._has_dialects:
+            scores["jargon_share"] = texts.jargon_share(self.solo)
+        if evaluation.greedy:
+            greedy = self._write("greedy", self._prompts, SOLO, temperature=0.0)
+            scores["greedy"] = texts.accuracy(greedy)
+            if self._has_dialects:
+                scores["greedy_jargon_share"] = texts.jargon_share(greedy)
+        return {f"solo/{name}": score for name, score in scores.items()}
+
+    def _team_scores(self) -> dict[str, Score]:
+        scores: dict[str, Score] = {}
+        for schedule in self._config.eval.handoff:
+            name = f"team/{label(schedule)}"
+            groups = self._write(name, self._prompts, named_schedule(schedule), samples=self._config.eval.samples)
+            scores |= {
+                f"{name}/accuracy": texts.accuracy(groups),
+                f"{name}/senior_share": texts.senior_share(groups),
+                f"{name}/handoffs": texts.handoffs(groups),
+            }
+        return scores
+
+    def _takeover_scores(self) -> dict[str, Score]:
+        fractions = self._config.eval.prefixes
+        scores = {f"takeover/{100 * fraction:g}%": texts.accuracy(self.takeover(fraction)) for fraction in fractions}
+        whole = [replace(group, rollouts=group.rollouts[:1], judgements=group.judgements[:1]) for group in self.solo]
+        return scores | {"takeover/100%": texts.accuracy(whole)}
+
+    @property
+    def _has_dialects(self) -> bool:
+        return self._config.data.source == "arith"
+
+    def _begun(self, prompt: Prompt, prefix: list[int]) -> Prompt:
+        """`prompt` with the beginning of a solution, for all who read it."""
+        text = self._authors.tokenizer.decode(prefix)
+        theirs = {
+            junior: (*prompt.junior_token_ids[junior], *tokenizer.encode(text, add_special_tokens=False))
+            for junior, tokenizer in self._authors.junior_tokenizers.items()
+        }
+        return replace(prompt, token_ids=(*prompt.token_ids, *prefix), junior_token_ids=theirs)
+
+    def _write(
+        self,
+        what: str,
+        prompts: Sequence[Prompt],
+        schedule: Schedule,
+        *,
+        samples: int = 1,
+        prefixes: Sequence[list[int]] | None = None,
+        temperature: float | None = None,
+    ) -> list[Group]:
+        """`samples` judged texts for each prompt, in the prompts' order; each prompt ends with its prefix, if there are any.
+
+        Raises `GuardError` when authors or weights are not those that they should be, or when nothing could be judged.
+        """
+        given = self._config.eval.sampling
+        sampling = given if temperature is None else replace(given, temperature=temperature)
+        prefixes = prefixes or [[]] * len(prompts)
+        tasks = [
+            replace(
+                self._pool.task(prompt, samples, schedule, _left(sampling, prefix), f"{self._tag}/{what}/{index}"),
+                repeatable=True,
+            )
+            for index, (prompt, prefix) in enumerate(zip(prompts, prefixes, strict=True))
+        ]
+        with self._doing(what, len(tasks)) as done:
+            groups = self._pool.write_all(tasks, done)
+        guards.check_weight_version(groups, self._version)
+        guards.check_authorship(groups, schedule, self._authors.boundaries)
+        guards.check_finite_logprobs(groups)
+        for group, prefix in zip(groups, prefixes, strict=True):
+            for rollout in group.rollouts if prefix else []:
+                rollout.text = self._authors.tokenizer.decode([*prefix, *rollout.token_ids], skip_special_tokens=True)
+        judge_groups(self._judge, groups, self._config.judge.step_timeout_s)
+        if warning := guards.check_verdicts(groups):
+            self._say(f"{self._tag}, {what}: {warning}")
+        return groups
+
+
+def label(schedule: ScheduleConfig) -> str:
+    """A short name for a schedule: its own, and what differs from the defaults."""
+    usual = ScheduleConfig(name=schedule.name)
+    parts = [schedule.name]
+    if schedule.alternates:
+        parts.append("alternating")
+    for key in ("prob_senior", "max_gap_tokens", "chunk_tokens"):
+        if getattr(schedule, key) != getattr(usual, key):
+            parts.append(f"{key}={getattr(schedule, key):g}")
+    return "_".join(parts)
+
+
+def _left(sampling: SamplingConfig, prefix: Sequence[int]) -> SamplingConfig:
+    """`sampling` with what `prefix` leaves of the budget."""
+    return replace(sampling, max_tokens=sampling.max_tokens - len(prefix))

@@ -1,0 +1,96 @@
+"""What an evaluation leaves behind: its scores with all settings, what each problem adds to them, a table and a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from launch.evaluation.measured_run import run_of
+from launch.evaluation.plots import draw
+from launch.storage.checkpoints import packages
+from launch.storage.owner import check_free
+from launch.storage.places import folder_within, named_folder
+from tandem.authors import Authors
+from tandem.config.schema import Config, ConfigError
+from tandem.measures.score import Score
+from tandem.rollout import Prompt
+
+RECORDED = ("seed", "model", "junior", "junior_dtypes", "junior_translation", "data", "judge", "eval")
+"""The settings that the numbers depend on."""
+
+
+class EvaluationFolder:
+    """runs/NAME/evaluation/NAME/ for a run's senior, else NAME/ in the folder of runs; NAME is the date and time unless given.
+
+    Raises `ConfigError` when it already holds an evaluation: nothing is overwritten.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        run = run_of(config.senior)
+        name = config.name or f"{datetime.now():%Y%m%d-%H%M%S}-evaluation"
+        self.path = folder_within(run / "evaluation", name, f"senior={config.senior}") if run else named_folder(config, name)
+        check_free(self.path, f"name={name}")
+        self._interval = partial(
+            Score.interval, confidence=config.eval.confidence, resamples=config.eval.resamples, seed=config.seed
+        )
+        if self.result.exists():
+            raise ConfigError(f"name={config.name}: {self.path} already holds an evaluation; choose another name or remove it")
+
+    @property
+    def result(self) -> Path:
+        """Where the scores are."""
+        return self.path / "result.json"
+
+    def write(
+        self, authors: Authors, prompts: Sequence[Prompt], scores: Mapping[str, Score], notes: Sequence[str], device: str
+    ) -> None:
+        """Writes `scores` of `prompts`, taken on `device`, as JSON, as a table and as a picture, into the existing folder."""
+        settings = asdict(self._config)
+        found: dict[str, Any] = {
+            "senior": str(authors.senior),
+            "juniors": [str(junior.path) for junior in authors.juniors],
+            "device": device,
+            "problems": len(prompts),
+            "settings": {key: settings[key] for key in RECORDED},
+            "packages": packages(),
+            "scores": {name: self._entry(score) for name, score in scores.items()},
+            "notes": list(notes),
+        }
+        with (self.path / "problems.jsonl").open("w", encoding="utf-8") as file:
+            for index, prompt in enumerate(prompts):
+                parts = {name: [float(score.totals[index]), float(score.weights[index])] for name, score in scores.items()}
+                file.write(json.dumps({"id": prompt.problem.id, "scores": parts}) + "\n")
+        (self.path / "table.md").write_text(self._markdown(scores), encoding="utf-8")
+        draw(found["scores"], f"{len(prompts)} problems").savefig(self.path / "evaluation.png")
+        self.result.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+    def table(self, scores: Mapping[str, Score]) -> Table:
+        """The scores with their intervals."""
+        table = Table(*self._columns)
+        for row in self._rows(scores):
+            table.add_row(*row)
+        return table
+
+    @property
+    def _columns(self) -> tuple[str, str, str]:
+        return "measure", "value", f"{self._config.eval.confidence:.0%} interval"
+
+    def _markdown(self, scores: Mapping[str, Score]) -> str:
+        rows = [self._columns, ("---", "---", "---"), *self._rows(scores)]
+        return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+    def _rows(self, scores: Mapping[str, Score]) -> list[tuple[str, str, str]]:
+        intervals = {name: self._interval(score) for name, score in scores.items()}
+        return [(name, f"{score.value:.4f}", "{:.4f} to {:.4f}".format(*intervals[name])) for name, score in scores.items()]
+
+    def _entry(self, score: Score) -> dict[str, float]:
+        low, high = self._interval(score)
+        return {"value": score.value, "low": low, "high": high}

@@ -1,0 +1,80 @@
+"""The picture of an experiment: every measure over training, and solo accuracy against legibility."""
+
+from __future__ import annotations
+
+from itertools import cycle
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from launch.experiments.measures import ACCURACY, FLOOR, LEGIBILITY, shown
+from launch.experiments.results import Results
+
+COLUMNS = 3
+_PANEL_INCHES = (3.3, 2.8)
+_INK = "#444444"
+# Colours of Okabe and Ito, which differ under every kind of colour blindness; markers differ too.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+
+
+def draw(results: Results) -> Figure:
+    """A panel for each measure, with every arm's mean and the band of its interval; last the frontier, if it was measured."""
+    measures = shown(results.measures)
+    panels = [measure for measure in measures if measure != FLOOR]
+    frontier = ACCURACY in measures and LEGIBILITY in measures
+    count = len(panels) + frontier
+    columns, rows = min(COLUMNS, count), -(-count // COLUMNS)
+    size = (_PANEL_INCHES[0] * columns, _PANEL_INCHES[1] * rows + 0.4)
+    figure = Figure(figsize=size, dpi=130, facecolor="white", layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for panel, measure in zip(axes, panels, strict=False):
+        _over_training(panel, results, measure)
+        panel.set_title(measures[measure], fontsize=11)
+    if frontier:
+        _frontier(axes[len(panels)], results)
+    for panel in axes[:count]:
+        panel.grid(color="#DDDDDD")
+        panel.set_axisbelow(True)
+        panel.spines[["top", "right"]].set_visible(False)
+    for panel in axes[count:]:
+        panel.set_axis_off()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=6, frameon=False, fontsize=11)
+    return figure
+
+
+def _lines(results: Results) -> dict[str, tuple[str, str]]:
+    """The colour and marker of each arm."""
+    return dict(zip(results.arms, zip(cycle(_COLOURS), cycle(_MARKERS), strict=False), strict=False))
+
+
+def _over_training(axes: Axes, results: Results, measure: str) -> None:
+    for arm, (colour, marker) in _lines(results).items():
+        curve = results.curve(arm, measure)
+        axes.plot(list(curve), [each.mean for each in curve.values()], color=colour, marker=marker, markersize=5, label=arm)
+        banded = {step: each for step, each in curve.items() if each.low is not None}
+        low, high = ([getattr(each, end) for each in banded.values()] for end in ("low", "high"))
+        axes.fill_between(list(banded), low, high, color=colour, alpha=0.15, linewidth=0)
+    means = [each.mean for arm in results.arms for each in results.curve(arm, measure).values()]
+    if measure == LEGIBILITY and FLOOR in results.measures:
+        floor = {step: each.mean for step, each in results.curve(results.arms[0], FLOOR).items()}
+        axes.plot(list(floor), list(floor.values()), color=_INK, linestyle=":", linewidth=1.5)
+        axes.annotate("on its own", (0, floor[0]), color=_INK, fontsize=8, xytext=(2, -10), textcoords="offset points")
+        means += floor.values()
+    # The interval of two or three seeds may be far wider than what the curves show.
+    room = 0.25 * (max(means) - min(means)) or 0.05
+    axes.set_ylim(max(0.0, min(means) - room), max(means) + room)
+    axes.set_xlabel("step", fontsize=9)
+
+
+def _frontier(axes: Axes, results: Results) -> None:
+    """Each arm's path from the start, where all are, to its end, which is drawn larger."""
+    for arm, (colour, marker) in _lines(results).items():
+        legibility, accuracy = results.curve(arm, LEGIBILITY), results.curve(arm, ACCURACY)
+        steps = [step for step in legibility if step in accuracy]
+        x, y = ([curve[step].mean for step in steps] for curve in (legibility, accuracy))
+        axes.plot(x, y, color=colour, marker=marker, markersize=5)
+        axes.plot(x[-1:], y[-1:], color=colour, marker=marker, markersize=10)
+    axes.set_title("solo against legibility", fontsize=11)
+    axes.set_xlabel("junior's cross-entropy, nats per token", fontsize=9)
+    axes.set_ylabel("solo", fontsize=9)

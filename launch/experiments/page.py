@@ -1,0 +1,92 @@
+"""The page of an experiment's results, of which one section is written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.table import Table
+
+from launch.cluster.machine import machine
+from launch.experiments.measures import shown
+from launch.experiments.preset import Experiment
+from launch.experiments.results import Results
+from launch.experiments.statistics import METHOD, Estimate
+
+READING = "## Reading\n"
+"""From here on the page is its reader's: it is never written over."""
+PICTURE, NUMBERS = "figure.png", "results.json"
+Cells = list[list[str]]
+
+
+def write_page(results: Results, experiment: Experiment, path: Path) -> None:
+    """Writes the page; the section that is written by hand, and what follows it, stay as they are."""
+    _, heading, reading = path.read_text(encoding="utf-8").partition(READING) if path.exists() else ("", "", "")
+    path.write_text(f"{_facts(results, experiment)}\n{heading or READING}{reading}", encoding="utf-8")
+
+
+def _facts(results: Results, experiment: Experiment) -> str:
+    name = experiment.name
+    config = experiment.runs[0].config
+    minutes = sum(sum(spent) for spent in results.seconds.values()) / 60
+    seeds = ", ".join(f"{arm} {len(spent)}" for arm, spent in results.seconds.items())
+    about = (
+        f"Arms and seeds: {seeds}. Each run has {config.steps} steps of {config.rollout.prompts_per_step} prompts with "
+        f"{config.rollout.group_size} rollouts. Measured on {results.problems} held-out problems, which a hash of the problem "
+        f"chooses, with {config.eval.samples} text each, drawn at temperature {config.eval.sampling.temperature:g} unless it "
+        f"says greedy. Intervals: {METHOD}. Steps and evaluations took {minutes:.0f} minutes on {machine()}."
+    )
+    parts = [
+        f"# {results.title}",
+        f"```\n{experiment.command}\n```",
+        f"![Every measure over training]({name}/{PICTURE})",
+        f"{about} All values and settings: [{NUMBERS}]({name}/{NUMBERS}).",
+        "At the end, and at the start:",
+        markdown(ends(results)),
+    ]
+    if gaps := differences(results):
+        parts += [f"What {results.arms[0]} has more than the others at the end, paired by seed:", markdown(gaps)]
+    return "".join(f"{part}\n\n" for part in parts).rstrip("\n") + "\n"
+
+
+def ends(results: Results) -> Cells:
+    """A header, and a row for each measure: at the start and at each arm's end, with its interval."""
+    first = results.arms[0]
+    rows = []
+    for measure, name in shown(results.measures).items():
+        curves = {arm: results.curve(arm, measure) for arm in results.arms}
+        start = curves[first].get(0)
+        rows.append([name, _cell(start), *(_cell(curve.get(results.last_step(arm))) for arm, curve in curves.items())])
+    return [["", "start", *results.arms], *rows]
+
+
+def differences(results: Results) -> Cells:
+    """A header, and a row for each measure: how much more the first arm has at the end than each other; none without others."""
+    first, *others = results.arms
+    rows = [
+        [name, *(_cell(results.difference(first, arm, measure), "+") for arm in others)]
+        for measure, name in shown(results.measures).items()
+    ]
+    return [["", *(f"{first} less {arm}" for arm in others)], *rows] if others else []
+
+
+def _cell(value: Estimate | None, sign: str = "") -> str:
+    if value is None:
+        return ""
+    reach = "" if value.high is None else f" ± {value.high - value.mean:.3f}"
+    return f"{value.mean:{sign}.3f}{reach}"
+
+
+def markdown(cells: Cells) -> str:
+    """A table in Markdown."""
+    header, *rows = cells
+    return "\n".join(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows])
+
+
+def terminal(results: Results) -> Iterator[Table]:
+    """The same tables for a terminal."""
+    for header, *rows in filter(None, (ends(results), differences(results))):
+        table = Table(*header, title=results.title)
+        for row in rows:
+            table.add_row(*row)
+        yield table

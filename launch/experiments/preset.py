@@ -1,0 +1,158 @@
+"""What an experiment compares: arms, each a list of overrides of launch/train.py, and the seeds they are run with."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from launch.command_line import CONF
+from launch.entry import UNUSABLE, configuration, explain
+from launch.run.inputs import check_measures
+from launch.storage.places import named_folder
+from tandem.config.schema import Config, ConfigError
+
+PRESETS = CONF / "experiment_preset"
+MOST_SEEDS = 10
+FOLDER = "experiments"
+"""Where experiments are, in the folder of runs."""
+PLACES = ("results", "log.dir", "cache_dir")
+"""Arguments that say where things are kept."""
+_NAME = re.compile(r"\w[\w.-]*")
+
+
+@dataclass
+class Preset:
+    """A file of conf/experiment_preset/."""
+
+    title: str = MISSING
+    """what is compared, as a heading"""
+    overrides: list[str] = field(default_factory=list)
+    """of launch/train.py, for every run"""
+    arms: dict[str, list[str]] = MISSING
+    """the arms by their names, and what each overrides further"""
+    seeded: list[str] = field(default_factory=lambda: ["seed"])
+    """the keys of launch/train.py that take the number of the seed"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of launch/train.py."""
+
+    arm: str
+    seed: int
+    config: Config
+
+    @property
+    def path(self) -> Path:
+        """Its run folder."""
+        return Path(self.config.log.dir) / self.config.name
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All runs of a comparison."""
+
+    name: str
+    title: str
+    overrides: tuple[str, ...]
+    """for every run, those of the command line last"""
+    arms: dict[str, list[str]]
+    seeds: tuple[int, ...]
+    runs: tuple[Run, ...]
+    """seed by seed, so that all arms have been compared before a seed is added"""
+    results: Path
+    """the folder that its results go to"""
+    command: str
+    """the command line, but for where things are kept"""
+
+    @property
+    def folder(self) -> Path:
+        """Where its run folders are."""
+        return Path(self.runs[0].config.log.dir)
+
+
+def experiment(arguments: Sequence[str]) -> Experiment:
+    """The experiment that `key=value` arguments describe: `preset`, `seeds` (how many), `arms` (some of the preset's, or files
+    of conf/algo), `name` (the preset's unless given), `results` (a folder), and whatever launch/train.py takes, for every run.
+
+    Raises `ConfigError` for the first of them, or the first arm, that cannot be used.
+    """
+    own = {"preset": "", "seeds": "3", "arms": "", "name": "", "results": "docs/results"}
+    further = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            raise ConfigError(f"{argument}: give key=value, such as preset=jargon")
+        if key in own:
+            own[key] = value
+        else:
+            further.append(argument)
+    preset = read_preset(own["preset"])
+    name = own["name"] or own["preset"]
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"name={name}: it becomes a folder; give letters, digits, dots, dashes and underscores")
+    arms = _chosen(own["arms"], preset)
+    overrides, seeds = [*preset.overrides, *further], _seeds(own["seeds"])
+    runs = list(_runs(name, overrides, arms, preset.seeded, seeds))
+    told = [argument for argument in arguments if argument.partition("=")[0] not in PLACES]
+    command = shlex.join(["python", "launch/experiment.py", *told])
+    return Experiment(
+        name, preset.title, tuple(overrides), arms, seeds, tuple(runs), Path(own["results"]).expanduser(), command
+    )
+
+
+def read_preset(name: str) -> Preset:
+    """The preset `name`. Raises `ConfigError` when there is none, or when it is not what `Preset` says."""
+    known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    if name not in known:
+        raise ConfigError(f"preset={name}: choose {' or '.join(known)}")
+    path = PRESETS / f"{name}.yaml"
+    try:
+        preset = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Preset), OmegaConf.load(path)))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path.name}: {error.full_key}: {str(error).splitlines()[0]}") from error
+    assert isinstance(preset, Preset)
+    if wrong := [arm for arm in preset.arms if not _NAME.fullmatch(arm)]:
+        raise ConfigError(f"{path.name}: arms={wrong}: they name folders; give letters, digits, dots, dashes, underscores")
+    return preset
+
+
+def _chosen(arms: str, preset: Preset) -> dict[str, list[str]]:
+    """The arms by their names; all of the preset's when none are named."""
+    algorithms = {path.stem: [f"algo={path.stem}"] for path in (CONF / "algo").glob("*.yaml")}
+    known = algorithms | preset.arms
+    names = [name.strip() for name in arms.strip("[]").split(",") if name.strip()] or list(preset.arms)
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"arms={arms}: there is no arm {name}; choose among {', '.join(known)}")
+    return {name: known[name] for name in names}
+
+
+def _seeds(count: str) -> tuple[int, ...]:
+    if not count.isdecimal() or not 1 <= int(count) <= MOST_SEEDS:
+        raise ConfigError(f"seeds={count}: say how many, from 1 to {MOST_SEEDS}")
+    return tuple(range(1, int(count) + 1))
+
+
+def _runs(
+    name: str, overrides: Sequence[str], arms: dict[str, list[str]], seeded: Sequence[str], seeds: Sequence[int]
+) -> Iterator[Run]:
+    """All runs, each with its configuration checked. Raises `ConfigError` for the first that cannot be."""
+    for seed in seeds:
+        for arm, its in arms.items():
+            try:
+                config = configuration([*overrides, *its, *(f"{key}={seed}" for key in seeded)])
+                check_measures(config)
+            except UNUSABLE as error:
+                raise ConfigError(f"arm {arm}: {explain(error)}") from error
+            if config.name or config.resume or config.plan_only or not config.log.export:
+                raise ConfigError(f"arm {arm}: name, resume, plan_only and log.export are the experiment's own; leave them out")
+            folder = named_folder(config, f"{FOLDER}/{name}")
+            log = replace(config.log, dir=str(folder))
+            yield Run(arm, seed, replace(config, name=f"{arm}-seed{seed}", resume="auto", log=log))

@@ -1,0 +1,54 @@
+"""The runs of an experiment: which are finished, and how one is made or goes on."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from launch.experiments.engines import LentEngines, publish_base
+from launch.experiments.preset import Run
+from launch.run.export import export_senior
+from launch.run.inputs import read_inputs
+from launch.run.training_run import started
+from launch.storage.resume import FREE, among
+from launch.train import learn
+from tandem.config.load import keys, typed
+from tandem.config.schema import Config as Settings
+from tandem.config.schema import ConfigError
+
+COMPARED = ("steps", "eval")
+"""What a run by itself may change when it goes on, and runs that are compared must have in common."""
+
+
+def check_unchanged(run: Run) -> None:
+    """Raises `ConfigError` when the run's folder holds a run with other settings."""
+    path = run.path / "config.yaml"
+    if not path.exists():
+        return
+    saved = typed(OmegaConf.load(path))  # type: ignore[arg-type]
+    for key in keys(Settings):
+        given, was = attrgetter(key)(run.config), attrgetter(key)(saved)
+        if given != was and (among(key, COMPARED) or not among(key, FREE)):
+            raise ConfigError(f"{key}={given}: {run.path} was made with {was}; choose another name, or remove that folder")
+
+
+def finished(run: Run) -> bool:
+    """Whether the run's folder holds all of it."""
+    return senior(run).is_dir()
+
+
+def senior(run: Run) -> Path:
+    """The exported senior, which is the last that a run leaves."""
+    return run.path / "senior"
+
+
+def make(run: Run, engines: LentEngines) -> None:
+    """Trains and evaluates a run, or what is left of it, as launch/train.py does, in the Ray cluster of this process."""
+    inputs = read_inputs(run.config)
+    with inputs.folder, started(inputs, engines.lend) as parts:
+        publish_base(parts)
+        learn(parts)
+        # Elsewhere it would not be found: see `finished`.
+        export_senior(parts.learner, run.config, parts.folder, parts.console.say, elsewhere=False)

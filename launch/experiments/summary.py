@@ -1,0 +1,185 @@
+"""What came of a sweep: a row for each run, means over the seeds, as JSON, as Markdown and for the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from rich.table import Table
+
+from launch.experiments.outcome import FINISHED, INTERRUPTED, WAITING, Outcome, read_outcome
+from launch.experiments.sweep_arms import Arm
+from launch.storage.run_record import JsonLines
+
+SEED = "seed"
+"""What runs are grouped over."""
+MEASURES = ("solo_accuracy", "reward", "seconds")
+"""What groups have the mean of."""
+SUMMARY = Path("summary.json")
+MARKDOWN = Path("summary.md")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one run. A measure is None where the run did not come to it."""
+
+    run: str
+    """its folder's name"""
+    overrides: dict[str, str]
+    """those in which the runs of the sweep differ"""
+    state: str
+    exit_code: int | None
+    error: str
+    step: int | None
+    """the last one that is logged"""
+    solo_accuracy: float | None
+    """at its last evaluation"""
+    reward: float | None
+    """the mean of its last step"""
+    seconds: float | None
+    """of wall time, all attempts together"""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The finished runs of a group: their mean and, of two or more, the standard deviation of the sample."""
+
+    runs: int
+    mean: float
+    deviation: float | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed alone."""
+
+    overrides: dict[str, str]
+    solo_accuracy: Spread | None
+    reward: Spread | None
+    seconds: Spread | None
+
+
+def result_of(arm: Arm) -> Result:
+    """What the arm's folder says, however far it came."""
+    outcome, rows = read_outcome(arm.folder), list(JsonLines(arm.folder / "metrics.jsonl").new())
+    return Result(
+        run=arm.folder.name,
+        overrides=arm.swept,
+        state=_state(arm, outcome),
+        exit_code=outcome.exit_code if outcome else None,
+        error=outcome.error if outcome else "",
+        step=int(rows[-1]["step"]) if rows else None,
+        solo_accuracy=_last(rows, "solo/accuracy"),
+        reward=_last(rows, "reward/mean"),
+        seconds=outcome.seconds if outcome else None,
+    )
+
+
+def _state(arm: Arm, outcome: Outcome | None) -> str:
+    """A run without an outcome was killed with the sweep, or never began; one that was to do less has yet to go on."""
+    if outcome is None:
+        return INTERRUPTED if arm.folder.exists() else WAITING
+    return INTERRUPTED if outcome.state == FINISHED and not arm.finished else outcome.state
+
+
+def _last(rows: Sequence[Mapping[str, float]], key: str) -> float | None:
+    return next((row[key] for row in reversed(rows) if key in row), None)
+
+
+def grouped(results: Sequence[Result]) -> list[Group]:
+    """The runs grouped over their seeds; none where the seed is the same for all."""
+    groups: dict[tuple[tuple[str, str], ...], list[Result]] = {}
+    for result in results:
+        if SEED in result.overrides:
+            groups.setdefault(tuple((key, value) for key, value in result.overrides.items() if key != SEED), []).append(result)
+    return [Group(dict(key), **{name: _spread(name, runs) for name in MEASURES}) for key, runs in groups.items()]
+
+
+def _spread(measure: str, results: Iterable[Result]) -> Spread | None:
+    values = [value for run in results if run.state == FINISHED and (value := getattr(run, measure)) is not None]
+    return Spread(len(values), fmean(values), stdev(values) if len(values) > 1 else None) if values else None
+
+
+class Summary:
+    """The results of all runs of a sweep, and what becomes of them."""
+
+    def __init__(self, name: str, results: Sequence[Result]) -> None:
+        self.name, self.results, self.groups = name, results, grouped(results)
+        self._keys = list(results[0].overrides)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run has finished."""
+        return all(result.state == FINISHED for result in self.results)
+
+    def write(self, folder: Path) -> None:
+        """Writes summary.json and summary.md into `folder`."""
+        found: dict[str, Any] = {"name": self.name} | {
+            key: [asdict(each) for each in found] for key, found in (("runs", self.results), ("groups", self.groups))
+        }
+        (folder / SUMMARY).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        markdown = [_markdown(*table) for table in self._tables()]
+        errors = "".join(f"- {result.run}: {_escaped(result.error)}\n" for result in self.results if result.error)
+        (folder / MARKDOWN).write_text(
+            "\n".join([f"# {self.name}\n", *markdown, *([errors] if errors else [])]), encoding="utf-8"
+        )
+
+    def tables(self) -> list[Table]:
+        """For the terminal."""
+        shown = []
+        for columns, rows in self._tables():
+            table = Table()
+            for number, column in enumerate(columns):
+                table.add_column(column, justify="left" if number < len(self._keys) else "right")
+            for row in rows:
+                table.add_row(*row)
+            shown.append(table)
+        return shown
+
+    def _tables(self) -> list[tuple[list[str], list[list[str]]]]:
+        """Columns and rows: of the runs, and of the groups if there are any."""
+        columns = [*self._keys, "state", "step", "solo acc.", "reward", "wall time"]
+        tables = [(columns, [self._row(result) for result in self.results])]
+        if self.groups:
+            keys = [key for key in self._keys if key != SEED]
+            columns = [*keys, "finished", "solo acc.", "reward", "wall time"]
+            tables.append((columns, [self._group_row(group) for group in self.groups]))
+        return tables
+
+    def _row(self, result: Result) -> list[str]:
+        state = result.state if result.state == FINISHED or result.exit_code is None else f"{result.state} ({result.exit_code})"
+        measures = [_number(result.solo_accuracy), _number(result.reward), _duration(result.seconds)]
+        return [*result.overrides.values(), state, "" if result.step is None else str(result.step), *measures]
+
+    def _group_row(self, group: Group) -> list[str]:
+        of = [run for run in self.results if {**group.overrides, SEED: ""} == {**run.overrides, SEED: ""}]
+        finished = f"{group.seconds.runs if group.seconds else 0} of {len(of)}"
+        measures = [_mean(group.solo_accuracy, _number), _mean(group.reward, _number), _mean(group.seconds, _duration)]
+        return [*group.overrides.values(), finished, *measures]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _duration(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.0f} s"
+
+
+def _mean(spread: Spread | None, form: Any) -> str:
+    if spread is None:
+        return ""
+    return form(spread.mean) + ("" if spread.deviation is None else f" ± {form(spread.deviation)}")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("`", "\\`")
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *([_escaped(cell) for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,0 +1,83 @@
+"""A sweep: `python launch/train.py --multirun KEY=VALUE,VALUE ...`. Every run is checked before the first one starts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from rich.console import Console
+
+from launch.cluster.local_cluster import given_cluster
+from launch.command_line import CONF, quoted
+from launch.entry import use_cache
+from launch.experiments import process
+from launch.experiments.summary import Summary, result_of
+from launch.experiments.sweep_arms import Arm, checked, plan_arms
+from launch.report import report
+from launch.run.inputs import read_inputs
+from launch.run.plan_only import check_named, show_plan
+from launch.storage.owner import owned
+from launch.storage.run_record import is_run, read_run
+from tandem.config.schema import Config
+
+INCOMPLETE = 1
+"""The exit code when some run has not finished."""
+REPORT = Path("report.html")
+
+
+def sweep(overrides: Sequence[str]) -> None:
+    """Runs all arms of a command line, by Hydra's launcher, and sums up what came of them, even after an interrupt.
+
+    Exits with 1 unless all of them finish. Raises `ConfigError`, or what Hydra raises for overrides that it cannot read,
+    before any of them starts.
+    """
+    with initialize_config_dir(str(CONF), version_base=None, job_name="train"):
+        arms = plan_arms(overrides)
+        folder, console = arms[0].folder.parent, Console()
+        use_cache(arms[0].config)
+        if arms[0].config.plan_only:
+            todo = [arm for arm in arms if not arm.finished]
+            checked(check_named, [arm.config for arm in todo], [arm.label for arm in todo])
+            for arm in arms:
+                console.print(f"{arm.label}{' (finished)' if arm.finished else ''}:", highlight=False, soft_wrap=True)
+                show_plan(arm.config)
+            return
+        with given_cluster():  # for the Ray launcher, which takes a cluster that it finds connected
+            todo = [arm for arm in arms if not arm.finished]
+            checked(check_inputs, [arm.config for arm in todo], [arm.label for arm in todo])
+            console.print(f"sweep folder {folder}: {len(arms)} runs, {len(todo)} to do", highlight=False, soft_wrap=True)
+            hydra = GlobalHydra.instance().hydra
+            assert hydra is not None
+            run_arm = partial(process.run_arm, arms=arms, commands=[process.command(arm) for arm in arms])
+            with owned(folder, f"name={folder.name}"):
+                try:
+                    hydra.multirun("config", run_arm, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
+                finally:
+                    summary = sum_up(arms, folder, console)
+    if not summary.complete:
+        sys.exit(INCOMPLETE)
+
+
+def check_inputs(config: Config) -> None:
+    """Raises `ConfigError` for models, data or a run folder that cannot be used, or GPUs that are too few."""
+    read_inputs(config)
+
+
+def sum_up(arms: Sequence[Arm], folder: Path, console: Console) -> Summary:
+    """Writes and shows the summary of a sweep and the report on those of its runs that have logged anything."""
+    summary = Summary(folder.name, [result_of(arm) for arm in arms])
+    summary.write(folder)
+    for table in summary.tables():
+        console.print(table)
+    for result in summary.results:
+        if result.error:
+            console.print(f"{result.run}: {result.error}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"summary {folder / 'summary.md'}", highlight=False, soft_wrap=True)
+    if runs := [read_run(arm.folder) for arm in arms if is_run(arm.folder)]:
+        (folder / REPORT).write_text(report(runs), encoding="utf-8")
+        console.print(f"report {folder / REPORT}", highlight=False, soft_wrap=True)
+    return summary

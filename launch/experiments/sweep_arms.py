@@ -1,0 +1,202 @@
+"""The arms of a sweep: every run that a command line asks for, all of them composed and checked before the first one starts."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from hydra import compose
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import MissingConfigException
+from hydra.types import RunMode
+
+from launch.experiments.outcome import FINISHED, read_outcome
+from launch.storage.owner import check_free
+from launch.storage.places import named_folder
+from launch.storage.resume import AUTO
+from launch.storage.run_record import is_run
+from tandem.config.checks.unused import unused
+from tandem.config.load import load, typed
+from tandem.config.schema import Config, ConfigError
+
+RECORD = "multirun.yaml"
+"""What Hydra leaves in the folder of a sweep: its configuration."""
+WHOLE = ("name", "resume", "log.dir", "cache_dir", "plan_only")
+"""Keys that belong to a sweep, not to its arms."""
+LAUNCHERS = {"hydra/launcher/joblib": "hydra-joblib-launcher", "hydra/launcher/ray": "hydra-ray-launcher"}
+"""Launchers that are packages of their own."""
+LONGEST_NAME = 120
+"""Characters of a run folder's name; Linux allows 255, and others are made from it."""
+
+
+Given = TypeVar("Given")
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One run of a sweep."""
+
+    overrides: tuple[str, ...]
+    """all that its command line says"""
+    swept: dict[str, str]
+    """the keys in which the arms of the sweep differ, with the arm's values"""
+    config: Config
+    """what these come to; `name` and `log.dir` are those of the arm's own folder"""
+
+    @property
+    def label(self) -> str:
+        """What tells it from the others."""
+        return label(self.swept)
+
+    @property
+    def folder(self) -> Path:
+        """Its run folder."""
+        return Path(self.config.log.dir) / self.config.name
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has come to its end already, in an earlier call."""
+        outcome = read_outcome(self.folder)
+        return outcome is not None and outcome.state == FINISHED and outcome.steps >= self.config.steps
+
+
+def label(swept: dict[str, str]) -> str:
+    """What tells an arm from the others."""
+    return ",".join(f"{key}={value}" for key, value in swept.items())
+
+
+def plan_arms(overrides: Sequence[str]) -> list[Arm]:
+    """The arms that `overrides` give on a command line with --multirun, in Hydra's order, each in a folder of the sweep's.
+
+    Hydra must have been initialized. Raises `ConfigError` for arms that cannot be, or what Hydra raises for overrides that it
+    cannot read.
+    """
+    commands: Sequence[Sequence[str]] = _split(overrides)
+    pairs = [dict(_pair(override) for override in command) for command in commands]
+    differing = [key for key in pairs[0] if len({pair[key] for pair in pairs}) > 1]
+    swept = [{key: pair[key] for key in differing} for pair in pairs]
+    _check_swept(swept)
+    commands = _without_unused(commands)
+    configs = checked(load, [compose("config", list(command)) for command in commands], map(label, swept))
+    folder = _sweep_folder(configs[0])
+    arms = []
+    for command, values, config in zip(commands, swept, configs, strict=True):
+        config = replace(config, name=folder_name(label(values)), log=replace(config.log, dir=str(folder)))
+        arms.append(Arm(tuple(command), values, config))
+    return arms
+
+
+def checked(check: Callable[[Given], Found], configs: Iterable[Given], labels: Iterable[str]) -> list[Found]:
+    """What `check` makes of each arm's configuration. Raises `ConfigError` with all that it refuses, and in which arms."""
+    results: list[Found] = []
+    refused: dict[str, list[str]] = {}
+    count = 0
+    for config, name in zip(configs, labels, strict=True):
+        count += 1
+        try:
+            results.append(check(config))
+        except ConfigError as error:
+            refused.setdefault(str(error), []).append(name)
+    if refused:
+        everywhere = ["every arm"]
+        wrong = {message: everywhere if len(arms) == count else arms for message, arms in refused.items()}
+        raise ConfigError("\n".join(f"{message}\n  in {'; '.join(arms)}" for message, arms in wrong.items()))
+    return results
+
+
+def folder_name(label: str) -> str:
+    """The name of an arm's run folder: its label, as far as that can be one, whatever arms the sweep has besides."""
+    name = re.sub(r"[^\w.,=+\[\]-]", "-", label)
+    if name == label and len(name) <= LONGEST_NAME and not name.startswith("."):
+        return name
+    return f"{name[:LONGEST_NAME].lstrip('.')}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+
+
+def _split(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of each arm, as Hydra's basic sweeper divides them."""
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    try:
+        composed = hydra.compose_config("config", list(overrides), RunMode.MULTIRUN, with_log_configuration=False).hydra
+    except MissingConfigException as error:
+        package = LAUNCHERS.get(str(error.missing_cfg_file))
+        if package is None:
+            raise
+        launcher = str(error.missing_cfg_file).rpartition("/")[2]
+        raise ConfigError(
+            f"hydra/launcher={launcher}: the package {package} is not installed; install it, or leave hydra/launcher out to "
+            "run one arm after another (docs/sweeps.md)"
+        ) from error
+    if (sweeper := composed.runtime.choices["hydra/sweeper"]) != "basic":
+        raise ConfigError(
+            f"hydra/sweeper={sweeper}: its arms depend on what came of earlier ones and cannot be checked beforehand; leave it "
+            "out, and name the values"
+        )
+    fixed = [f"{key}={value}" for key, value in (composed.sweeper.params or {}).items()]
+    parser = OverridesParser.create(config_loader=hydra.config_loader)
+    parsed = parser.parse_overrides([*fixed, *composed.overrides.task])
+    for override in parsed:
+        if override.is_sweep_override() and not override.is_discrete_sweep():
+            raise ConfigError(f"{override.input_line}: an interval has no end of values; name them, as in seed=1,2,3")
+    (commands,) = BasicSweeper.split_arguments(parsed, None)
+    return commands
+
+
+def _without_unused(commands: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """Return the commands without the settings of all arms that have no effect in this arm, but in another.
+
+    What has no effect in any arm stays, to be refused.
+    """
+    try:
+        unused_keys = [{key for key, *_ in unused(typed(compose("config", list(command))))} for command in commands]
+    except ConfigError:  # what cannot be typed is refused with the names of its arms
+        return list(commands)
+    droppable = unused_keys[0].union(*unused_keys) - unused_keys[0].intersection(*unused_keys)
+    shared = set(commands[0]).intersection(*commands)
+    return [
+        [override for override in command if override not in shared or _pair(override)[0] not in droppable & without]
+        for command, without in zip(commands, unused_keys, strict=True)
+    ]
+
+
+def _pair(override: str) -> tuple[str, str]:
+    key, _, value = override.partition("=")
+    return key, value
+
+
+def _check_swept(swept: Sequence[dict[str, str]]) -> None:
+    if len(swept) == 1:
+        raise ConfigError("--multirun: no key has several values; give some, as in seed=1,2,3, or leave --multirun out")
+    for key in WHOLE:
+        if key in swept[0]:
+            values = ",".join(dict.fromkeys(arm[key] for arm in swept))
+            raise ConfigError(f"{key}={values}: it belongs to the sweep as a whole, not to its runs; give one value")
+    labels = [label(arm) for arm in swept]
+    if twice := sorted({name for name in labels if labels.count(name) > 1}):
+        raise ConfigError(f"--multirun: {'; '.join(twice) or 'a run'} comes up more than once; give every value once")
+
+
+def _sweep_folder(config: Config) -> Path:
+    """The folder of the sweep: `name` in `log.dir`."""
+    if config.resume not in ("", AUTO):
+        raise ConfigError(f"resume={config.resume}: a sweep goes on by its name; give resume={AUTO} and name=NAME")
+    if config.resume and not config.name:
+        raise ConfigError(f"resume={AUTO}: say which sweep is to go on with name=NAME")
+    folder = named_folder(config, config.name or f"{datetime.now():%Y%m%d-%H%M%S}-sweep")
+    check_free(folder, f"name={config.name}")
+    if is_run(folder):
+        raise ConfigError(f"name={config.name}: {folder} holds a single run; choose another name")
+    if (folder / RECORD).exists() and not config.resume:
+        raise ConfigError(
+            f"name={config.name}: {folder} already holds a sweep; choose another name or remove it; "
+            f"resume={AUTO} goes on with it"
+        )
+    return folder

@@ -1,0 +1,76 @@
+"""What a run begins with: models, problems, and where to go on, all read and checked before anything is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from launch.cluster.local_cluster import choose_transport
+from launch.cluster.plan import run_plan
+from launch.evaluation.reading import READ
+from launch.storage.checkpoints import Checkpoint
+from launch.storage.resume import find_resumption
+from launch.storage.run_folder import RunFolder
+from tandem.authors import Authors, load_authors
+from tandem.config.schema import Config, ConfigError
+from tandem.data.problems import ProblemSet, load_problems
+from tandem.data.prompts import encode
+from tandem.plan.run_plan import RunPlan, planned
+from tandem.rollout import Prompt
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What `read_inputs` found."""
+
+    config: Config
+    plan: RunPlan
+    """where engines and learner go"""
+    transport: str
+    """how weights reach the engines"""
+    authors: Authors
+    problems: ProblemSet
+    held_out: list[Prompt]
+    """what the senior is evaluated on"""
+    folder: RunFolder
+    checkpoint: Checkpoint | None
+    """after which the run goes on; None: from the beginning"""
+    warnings: tuple[str, ...]
+
+
+def read_inputs(config: Config) -> Inputs:
+    """What a run as `config` says begins with, on this machine or in the Ray cluster that this process is connected to.
+
+    Raises `ConfigError` for what cannot be used.
+    """
+    check_measures(config)
+    plan = run_plan(config)
+    config = planned(config, plan)
+    resumption = find_resumption(config)
+    transport = choose_transport(config.learner.transport, plan.gpus_per_rank, sum(node.gpus for node in plan.nodes))
+    folder, authors = RunFolder(config, resumption), load_authors(config)
+    problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers)
+    held_out, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data, authors.junior_tokenizers)
+    problems.train.batch(0, config.rollout.prompts_per_step)  # so that too few problems are an error now
+    checkpoint, warnings = resumption.checkpoint, resumption.warnings
+    return Inputs(config, plan, transport, authors, problems, held_out, folder, checkpoint, warnings)
+
+
+def check_measures(config: Config) -> None:
+    """Raises `ConfigError` for what training does not measure."""
+    for measure in sorted(set(READ) & set(config.eval.measures)):
+        why = (
+            "both models would be read on this process's CPU"
+            if config.mode.name == "cluster"
+            else f"there is one junior to compare with at a time, not the {len(config.junior)} of junior={config.junior}"
+            if len(config.junior) > 1
+            else ""
+        )
+        if why:
+            raise ConfigError(
+                f"eval.measures={config.eval.measures}: this run does not measure {measure}, for {why}; leave it out, and let "
+                "launch/evaluate.py measure the senior afterwards"
+            )
+    if "solo" not in config.eval.measures:
+        raise ConfigError(f"eval.measures={config.eval.measures}: training reports solo accuracy; name solo too")
+    if config.senior:
+        raise ConfigError(f"senior={config.senior}: training starts from model; only launch/evaluate.py takes a senior")

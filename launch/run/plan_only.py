@@ -1,0 +1,56 @@
+"""A plan instead of a run: all that the settings name is checked as far as that is cheap, and nothing is started or built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from launch.cluster.local_cluster import choose_transport
+from launch.cluster.plan import assumed_plan, print_plan, run_plan
+from launch.run.given_groups import steps_of
+from launch.run.inputs import check_measures
+from launch.storage.resume import find_resumption
+from launch.storage.run_folder import RunFolder
+from tandem.config.schema import FAKE, FAKE_LONGEST, SELF, Config
+from tandem.data.pass_rates import read_pass_rates
+from tandem.data.problems import check_first_rows
+from tandem.models import inspect_local_models
+from tandem.models.zoo.hub import configuration_directory, is_hub_id
+from tandem.models.zoo.recipes import ZOO
+
+
+def plan_only(config: Config) -> None:
+    """Check what the settings name and print the plan. Raises `ConfigError` for what a run could not use."""
+    check_named(config)
+    show_plan(config)
+
+
+def show_plan(config: Config) -> None:
+    """Print the plan for the assumed GPUs, or for this machine if none are assumed. Raises `ConfigError`."""
+    plan = assumed_plan(config) if config.cluster.gpus else run_plan(config)
+    choose_transport(config.learner.transport, plan.gpus_per_rank, sum(node.gpus for node in plan.nodes))
+    print_plan(plan, Console())
+
+
+def check_named(config: Config) -> None:
+    """Check the models, files and folders that the settings name: that they are there, and the first rows of the data.
+
+    Models in a directory are inspected. Of a model on the hub its config.json alone is asked for, and not even that if
+    `model.shape` is given. Raises `ConfigError`.
+    """
+    if not config.learner_only:
+        check_measures(config)
+        RunFolder(config, find_resumption(config))
+    elif config.learner_only not in (FAKE, FAKE_LONGEST):
+        steps_of(config)
+    named = {"model.path": config.model.path} if config.model.source == "hf" else {}
+    if config.model.shape and is_hub_id(config.model.path):
+        named = {}
+    named |= {f"junior[{index}]": name for index, name in enumerate(config.junior) if name != SELF and not name.startswith(ZOO)}
+    for key, name in named.items():
+        configuration_directory(name, key)
+    inspect_local_models(config)
+    check_first_rows(config.data)
+    if config.data.pass_rates:
+        read_pass_rates(Path(config.data.pass_rates))

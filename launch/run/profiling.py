@@ -1,0 +1,32 @@
+"""The clock of a step, and the trace of the one step that is profiled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tandem.config.schema import Config
+from tandem.metrics import PhaseTimer
+from tandem.runtime.trace import Profiled, Row, Span, chrome_trace, write_trace
+
+
+@contextmanager
+def step_clock(
+    config: Config, step: int, path: Path, profiled: Sequence[Profiled], say: Callable[[str], None]
+) -> Iterator[PhaseTimer]:
+    """Yields the clock of step `step`. Of the one that is to be profiled, what `profiled` and the driver did while the block
+    ran is written to `path` afterwards, which `say` tells."""
+    if not config.profile or step != config.profile_step:
+        yield PhaseTimer()
+        return
+    for each in profiled:
+        each.start_profile()
+    clock, start_s = PhaseTimer(), time.time()
+    yield clock
+    end_s = time.time()
+    driver = Row("driver", [Span(f"step {step}", "step", start_s, end_s), *clock.spans])
+    rows = [driver, *(row for each in profiled for row in each.stop_profile())]
+    write_trace(path, chrome_trace(rows, start_s, end_s))
+    say(f"trace of step {step}: {path}; open it in ui.perfetto.dev")

@@ -1,0 +1,65 @@
+"""Where run folders are, and the refusal of places that cannot be written, before anything starts."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from launch.cluster.nodes import in_submitted_job
+from tandem.config.schema import Config, ConfigError
+
+LONGEST_PART = 255
+"""Bytes of one part of a path, on the file systems of Linux."""
+
+
+def runs_folder(config: Config) -> Path:
+    """Return where run folders are. The working directory of a submitted job is a copy that Ray removes, so not below that.
+
+    Raises `ConfigError` for a `log.dir` that is no path.
+    """
+    base = Path.home() if in_submitted_job() else Path()
+    try:
+        return (base / Path(config.log.dir).expanduser()).resolve()
+    except (OSError, RuntimeError) as error:  # a home that nobody has, a loop of links
+        raise ConfigError(f"log.dir={config.log.dir}: {reason(error)}; name a folder that can be written") from error
+
+
+def named_folder(config: Config, name: str) -> Path:
+    """Return the folder `name` in the folder of runs, as `folder_within` does. Raises `ConfigError` for a bad `log.dir` too."""
+    return folder_within(runs_folder(config), name, f"log.dir={config.log.dir}")
+
+
+def folder_within(above: Path, name: str, key: str) -> Path:
+    """Return the folder `name` in `above`, which must be one that can be made and written.
+
+    `key` is the key that names `above`, with its value. Raises `ConfigError` for a name that is no folder's or leads elsewhere,
+    and where nothing can be written.
+    """
+    check_writable(above, key)
+    parts = Path(name).parts
+    if not parts or name.startswith("/") or ".." in parts:
+        raise ConfigError(f"name={name}: it names a folder in {above} ({key}); give one without .. and without a leading /")
+    if any(len(os.fsencode(part)) > LONGEST_PART for part in parts):
+        raise ConfigError(f"name={name}: a folder's name has at most {LONGEST_PART} bytes; give a shorter one")
+    check_writable(above / name, f"name={name}")
+    return above / name
+
+
+def check_writable(folder: Path, key: str) -> None:
+    """Raise `ConfigError` when nothing can be written in `folder`, or when it cannot be made; leaves nothing behind.
+
+    `key` is the key that names the folder, with its value.
+    """
+    try:
+        existing = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+        os.rmdir(tempfile.mkdtemp(prefix=".tandem-", dir=existing))
+    except OSError as error:
+        raise ConfigError(f"{key}: nothing can be written in {folder} ({reason(error)}); name a folder that can be") from error
+
+
+def reason(error: Exception) -> str:
+    """Return why an operation on a file failed, without its number."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return f"{error.strerror}: {error.filename}" if error.filename else error.strerror

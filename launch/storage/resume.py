@@ -1,0 +1,159 @@
+"""Where a run goes on: the newest intact checkpoint, and whether the configuration still fits it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from operator import attrgetter
+from pathlib import Path
+from typing import NamedTuple
+
+from omegaconf import OmegaConf
+
+from launch.storage.atomic_dir import fault
+from launch.storage.checkpoints import Checkpoint, Checkpoints, is_checkpoint, packages
+from launch.storage.places import named_folder
+from tandem.config.load import keys, typed
+from tandem.config.schema import Config, ConfigError
+
+AUTO = "auto"
+FIXED = (
+    "seed",
+    "junior",
+    "junior_weights",
+    "junior_translation",
+    "model",
+    "data",
+    "rollout.prompts_per_step",
+    "rollout.group_size",
+    "learner.dtype",
+)
+"""Keys, or groups of them, without which a run would not be the one that was saved."""
+FREE = (
+    "name",
+    "steps",
+    "resume",
+    "cache_dir",
+    "mode",
+    "cluster",
+    "plan_only",
+    "rollouts_only",
+    "learner_only",
+    "profile",
+    "profile_step",
+    "judge.workers",
+    "judge.timeout_s",
+    "judge.step_timeout_s",
+    "judge.memory_gib",
+    "rollout.replicas",
+    "rollout.max_in_flight",
+    "rollout.kv_cache_gib",
+    "rollout.gpu_memory_fraction",
+    "rollout.junior_gpu_memory_fraction",
+    "rollout.senior_tensor_parallel",
+    "rollout.junior_tensor_parallel",
+    "rollout.enforce_eager",
+    "rollout.timeout_s",
+    "learner.ranks",
+    "learner.zero_stage",
+    "learner.offload_optimizer",
+    "learner.offload_parameters",
+    "learner.micro_batch_tokens",
+    "learner.logprob_chunk_tokens",
+    "learner.gradient_checkpointing",
+    "learner.publish_bucket_mib",
+    "learner.timeout_s",
+    "checkpoint",
+    "eval",
+    "guard",
+    "log",
+)
+"""Keys, or groups of them, that decide where and how a run computes, or what it says of itself. All others draw a warning."""
+
+
+INTERCHANGEABLE = ({0}, {1, 2}, {3})
+"""ZeRO stages that read each other's checkpoints: DeepSpeed's universal format is not the same for all of them."""
+
+
+class Resumption(NamedTuple):
+    """What `resume` came to."""
+
+    run: Path | None = None
+    """the run folder that goes on; None: a new one"""
+    checkpoint: Checkpoint | None = None
+    """after which it goes on; None: from the beginning"""
+    warnings: tuple[str, ...] = ()
+
+
+NEW = Resumption()
+"""Another run than all before."""
+
+
+def find_resumption(config: Config) -> Resumption:
+    """What `config.resume` comes to; a checkpoint that is not intact is passed over for the one before it, with a warning.
+
+    Raises `ConfigError` when there is nothing to resume, when no checkpoint is intact, and when `config` does not fit it.
+    """
+    if not config.resume:
+        return NEW
+    if config.resume == AUTO:
+        if not config.name:
+            raise ConfigError("resume=auto: say which run is to go on with name=NAME, or give its folder: resume=PATH")
+        given = named_folder(config, config.name)
+    else:
+        given = Path(config.resume).expanduser().resolve()
+    single = is_checkpoint(given)
+    run = given.parent.parent if single else given
+    if config.resume != AUTO and config.name not in ("", run.name) and run != named_folder(config, config.name):
+        raise ConfigError(
+            f"name={config.name}: resume={config.resume} goes on in {run}; leave the name out, or copy that folder and resume "
+            "the copy"
+        )
+    checkpoints = Checkpoints(run / "checkpoints", config.checkpoint)
+    candidates = [Checkpoint(given)] if single else checkpoints.complete()
+    passed_over = [] if single else [f"{path} was never completed" for path in checkpoints.partial()]
+    for checkpoint in candidates:
+        if wrong := fault(checkpoint.path):
+            passed_over.append(f"{checkpoint.path} is damaged: {wrong}")
+            continue
+        warnings = [f"warning: {what}; passed over" for what in passed_over]
+        return Resumption(run, checkpoint, (*warnings, *_differences(config, checkpoint)))
+    if candidates or config.resume != AUTO:
+        found = "\n  ".join(passed_over) or f"{run} has none"
+        raise ConfigError(f"resume={config.resume}: there is no intact checkpoint; leave resume out for a new run\n  {found}")
+    return Resumption(run, None, tuple(f"warning: {what}; passed over" for what in passed_over))
+
+
+def _differences(config: Config, checkpoint: Checkpoint) -> Iterator[str]:
+    """A warning for everything that is not as it was when `checkpoint` was written and may change what the run learns.
+
+    Raises `ConfigError` for what must not change.
+    """
+    saved = typed(OmegaConf.load(checkpoint.path / "config.yaml"))  # type: ignore[arg-type]
+    if config.steps < checkpoint.step:
+        raise ConfigError(f"steps={config.steps}: {checkpoint.path} was written after more; give at least {checkpoint.step}")
+    if not any({config.learner.zero_stage, saved.learner.zero_stage} <= stages for stages in INTERCHANGEABLE):
+        raise ConfigError(
+            f"learner.zero_stage={config.learner.zero_stage}: {checkpoint.path} was written with {saved.learner.zero_stage}; "
+            "only 1 and 2 read each other's; choose that"
+        )
+    changed = [key for key in keys(Config) if attrgetter(key)(config) != attrgetter(key)(saved)]
+    refused = [
+        f"{key}={attrgetter(key)(config)}: {checkpoint.path} was written with {attrgetter(key)(saved)}; give that, or begin a "
+        "new run"
+        for key in changed
+        if among(key, FIXED)
+    ]
+    if refused:
+        raise ConfigError("\n".join(refused))
+    planned = config.learner.lr_schedule != "constant" or config.schedule.anneal != "constant"
+    for key in changed:
+        if not among(key, FREE) or (key == "steps" and planned):
+            yield f"warning: {key} was {attrgetter(key)(saved)} so far and is {attrgetter(key)(config)} from here on"
+    for package, version in checkpoint.state().packages.items():
+        if (installed := packages().get(package)) != version:
+            yield f"warning: {package} was {version} so far and is {installed or 'missing'} from here on"
+
+
+def among(key: str, groups: tuple[str, ...]) -> bool:
+    """Whether `key` is one of `groups`, or lies in one."""
+    return any(key == group or key.startswith(f"{group}.") for group in groups)

@@ -1,0 +1,217 @@
+"""The run folder: everything a run leaves behind."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+from transformers import PreTrainedTokenizerBase
+
+from launch.command_line import going_on
+from launch.storage.append import LinesFile
+from launch.storage.checkpoints import Checkpoints
+from launch.storage.disk import UnwritableError, disk_full
+from launch.storage.loggers import boards
+from launch.storage.owner import check_free, owned
+from launch.storage.places import check_writable, named_folder, runs_folder
+from launch.storage.resume import NEW, Resumption
+from launch.storage.run_record import JsonLines
+from launch.storage.saved_rollouts import Origin, go_back, save_step
+from launch.storage.transcript import transcript
+from tandem.config.schema import Config, ConfigError
+from tandem.metrics import turn_lengths
+from tandem.rollout import Group
+
+
+class RunFolder:
+    """runs/NAME/ with config.yaml, metrics.jsonl, samples.jsonl, what boards show, checkpoints and the exported senior, and
+    what debugging leaves; a context manager, in whose block no other process may write to the folder.
+
+    A run that goes on (`resumption`) keeps what was logged up to the step after which it does. Raises `ConfigError` when the
+    folder already holds another run, since nothing is overwritten; when another process writes to it; and when it cannot be
+    made. `say` shows a line to the user: what a full disk delays, and what is odd.
+    """
+
+    def __init__(self, config: Config, resumption: Resumption = NEW) -> None:
+        name = config.name or f"{datetime.now():%Y%m%d-%H%M%S}-{config.schedule.name}"
+        self._config, self._resumption = config, resumption
+        self._key = f"resume={config.resume}" if resumption.run and not config.name else f"name={name}"
+        self.path = resumption.run or named_folder(config, name)
+        self.checkpoints = Checkpoints(self.path / "checkpoints", config.checkpoint)
+        self.say: Callable[[str], None] = print
+        self._warned: set[str] = set()
+        self.rows: list[dict[str, float]] = []
+        """the metrics of all steps, those before a resumption too"""
+        check_free(self.path, self._key)
+        check_writable(self.path, self._key)
+        logged = list(JsonLines(self._metrics_path).new())
+        if resumption.run is None and self._metrics_path.exists():
+            raise ConfigError(
+                f"{self._key}: {self.path} already holds a run; choose another name or remove it; resume=auto goes on with it"
+            )
+        if logged and resumption.checkpoint is None and logged[-1]["step"] >= config.steps:
+            raise ConfigError(f"resume={config.resume}: {self.path} holds a finished run; choose another name")
+        self._found = _version(self._metrics_path)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            before = stack.enter_context(owned(self.path, self._key))
+            if _version(self._metrics_path) != self._found:
+                raise ConfigError(f"{self._key}: another process has written to {self.path} meanwhile; start again")
+            if before:
+                self.say(f"warning: {self.path} was held by {before}, which did not end in order: make sure that it has ended")
+            name = self._config.name or self.path.name
+            self.config.write_text(yaml.safe_dump(asdict(self._config) | {"name": name}, sort_keys=False), encoding="utf-8")
+            checkpoint = self._resumption.checkpoint
+            last = checkpoint.step if checkpoint else -1
+            self.checkpoints.go_back(last)
+            go_back(self.rollouts, last)
+            self.rows = _cut(self._metrics_path, last)
+            _cut(self._samples_path, last)
+            self._metrics, self._samples = LinesFile(self._metrics_path), LinesFile(self._samples_path)
+            stack.callback(self._metrics.close)
+            stack.callback(self._samples.close)
+            self._boards = boards(self._config, self.path, first=last + 1)
+            self._identity = self.path.stat().st_ino
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        with self._stack:
+            if isinstance(error, KeyboardInterrupt):
+                with suppress(OSError, ConfigError):  # a disk that has gone meanwhile: the run ends without the advice
+                    error.args = (self._how_to_go_on(),)
+            for board in self._boards:
+                self._show(board.close)
+            if not all([self._metrics.flush(), self._samples.flush()]):
+                self.say(f"WARNING: {self.path} lacks the last metrics or samples, for which its disk has no room")
+
+    def _how_to_go_on(self) -> str:
+        """Where an interrupted run has ended, and the command that goes on."""
+        where = f"after step {int(self.rows[-1]['step'])}" if self.rows else "before the first step"
+        if self._config.rollouts_only or self._config.learner_only:
+            return where
+        named = self._config.name and self.path == runs_folder(self._config) / self._config.name
+        overrides = [f"name={self._config.name}", "resume=auto"] if named else [f"resume={self.path}"]
+        checkpoints = self.checkpoints.complete()
+        if not checkpoints and not named:
+            return f"{where}; there is no checkpoint to go on from"
+        found = f"the last checkpoint is of step {checkpoints[0].step}" if checkpoints else "there is no checkpoint yet"
+        return f"{where}; {found}: {'go on' if checkpoints else 'begin again'} with {going_on(*overrides)}"
+
+    @property
+    def _metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def _samples_path(self) -> Path:
+        return self.path / "samples.jsonl"
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def senior(self) -> Path:
+        """Where the final senior is exported."""
+        return self.path / "senior"
+
+    @property
+    def seniors(self) -> Path:
+        """Where the seniors of checkpoints are exported."""
+        return self.path / "seniors"
+
+    @property
+    def rollouts(self) -> Path:
+        """Where whole rollouts are saved."""
+        return self.path / "rollouts"
+
+    @property
+    def trace(self) -> Path:
+        """Where the trace of a step is written."""
+        return self.path / "trace.json.gz"
+
+    def log(self, row: Mapping[str, float]) -> None:
+        """Appends one step's metrics. A key that does not apply to the step must be absent; what is not finite is left out."""
+        self.require()
+        row = {key: value for key, value in row.items() if math.isfinite(value)}
+        self.rows.append(row)
+        self._append(self._metrics, [row])
+        for board in self._boards:
+            self._show(board.scalars, int(row["step"]), row)
+
+    def keep_samples(
+        self, step: int, groups: Sequence[Group], tokenizer: PreTrainedTokenizerBase, *, held_out: bool = False
+    ) -> None:
+        """Appends the step's first rollouts, whole groups as far as they go, word by word with their authors; boards also show
+        how long the turns of all of them are. `held_out`: whether they are of an evaluation."""
+        self.require()
+        rollouts = ((group, index) for group in groups for index in range(len(group.rollouts)))
+        chosen = islice(rollouts, self._config.log.samples_per_step)
+        samples = [transcript(step, group, index, tokenizer, held_out=held_out) for group, index in chosen]
+        self._append(self._samples, samples)
+        for board in self._boards:
+            self._show(board.samples, step, "samples/held_out" if held_out else "samples/training", samples)
+            if not held_out:
+                for key, lengths in turn_lengths(groups).items():
+                    self._show(board.histogram, step, key, lengths)
+
+    def keep_rollouts(self, step: int, groups: Sequence[Group], origin: Origin) -> None:
+        """Saves the step's groups whole."""
+        self.require()
+        save_step(self.rollouts, step, groups, origin)
+
+    def require(self) -> None:
+        """Raises `UnwritableError` when the folder is gone, or is another one than the run began with."""
+        try:
+            there = self.path.stat().st_ino == self._identity
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise UnwritableError(
+                f"{self.path}: the run folder was removed or renamed while the run wrote to it, and the run ends after step "
+                f"{int(self.rows[-1]['step']) if self.rows else 0}: nothing more could be kept"
+            )
+
+    def _append(self, file: LinesFile, rows: Sequence[Mapping[str, Any]]) -> None:
+        if not file.append(rows):
+            self._warn("metrics and samples are kept in memory until it has room")
+
+    def _show(self, show: Callable[..., None], *arguments: Any) -> None:
+        """Calls a board's method `show`; what a full disk refuses, the board lacks."""
+        try:
+            show(*arguments)
+        except OSError as error:
+            if not disk_full(error):
+                raise
+            self._warn("TensorBoard lacks what is logged meanwhile")
+
+    def _warn(self, what: str) -> None:
+        warning = f"WARNING: the disk of {self.path} is full; {what}"
+        if warning not in self._warned:
+            self.say(warning)
+        self._warned.add(warning)
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Return what changes when the file is written to; None where there is none."""
+    return (status.st_size, status.st_mtime_ns) if path.exists() and (status := path.stat()) else None
+
+
+def _cut(path: Path, last: int) -> list[dict[str, Any]]:
+    """Leaves in `path` what was logged up to step `last`, and returns it."""
+    kept = [row for row in JsonLines(path).new() if row["step"] <= last]
+    shorter = path.with_name(f"{path.name}.cut")
+    shorter.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept), encoding="utf-8")
+    shorter.replace(path)
+    return kept

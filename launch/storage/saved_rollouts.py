@@ -1,0 +1,201 @@
+"""Whole rollouts on disk: everything that a step learned from, in files that hold nothing but data, sealed with checksums.
+
+docs/debugging.md describes the files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+from transformers import PreTrainedTokenizerBase
+
+from launch.storage.atomic_dir import fault, seal, written_aside
+from tandem.authors import Authors
+from tandem.rollout import EndReason, Group, Problem, Prompt, Rollout, StopReason
+from tandem.verify.judgement import Judgement, Verdict
+
+VERSION = 2
+"""Of the format: another one is refused."""
+SAMPLED_BYTES = 1 << 20
+"""Of both ends of a file of weights, which stand for all of it."""
+PER_TOKEN = ("token_ids", "authorship", "logprobs", "weight_versions")
+"""The arrays of a rollout."""
+
+
+class UnreadableRollouts(ValueError):
+    """Saved rollouts that are damaged, or in another format."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What rollouts were sampled from: another learner's log-probabilities of them would mean nothing."""
+
+    model: str
+    """a fingerprint of the base model's weights"""
+    tokenizer: str
+    """a fingerprint of the tokenizer"""
+    vocabulary: int
+    """the width of the models' logits"""
+    temperature: float
+
+    @classmethod
+    def of(cls, authors: Authors, temperature: float) -> Origin:
+        """That of rollouts which `authors` write at `temperature`."""
+        tokenizer = _fingerprint_of_tokenizer(authors.tokenizer)
+        return cls(fingerprint(authors.senior), tokenizer, authors.vocabulary, temperature)
+
+
+def fingerprint(model: Path) -> str:
+    """Of the weights in a Hugging Face directory: the sizes of their files, and both ends of each."""
+    seen = hashlib.blake2b(digest_size=16)
+    for path in sorted([*model.glob("*.safetensors"), *model.glob("pytorch_model*.bin")]):
+        size = path.stat().st_size
+        seen.update(f"{path.name} {size} ".encode())
+        with path.open("rb") as file:
+            seen.update(file.read(SAMPLED_BYTES))
+            file.seek(max(0, size - SAMPLED_BYTES))
+            seen.update(file.read())
+    return seen.hexdigest()
+
+
+def _fingerprint_of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
+    told = json.dumps([sorted(tokenizer.get_vocab().items()), tokenizer.bos_token_id, tokenizer.eos_token_id])
+    return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+
+
+def save_step(folder: Path, step: int, groups: Sequence[Group], origin: Origin) -> None:
+    """Writes what step `step` learns from, judged and with advantages, to a folder of its own in `folder`."""
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    arrays = {name: _joined([getattr(rollout, name) for rollout in rollouts]) for name in PER_TOKEN}
+    arrays["prompt_ids"] = _joined([np.array(group.prompt.token_ids, np.int32) for group in groups])
+    arrays["breaks"] = _joined([np.zeros(0, bool) if r.breaks is None else r.breaks for r in rollouts]).astype(np.uint8)
+    arrays["rewards"] = _joined([group.rewards for group in groups])
+    arrays["advantages"] = _joined([group.advantages for group in groups])
+    for name in groups[0].reward_terms:
+        arrays[f"reward_terms/{name}"] = _joined([group.reward_terms[name] for group in groups])
+    with written_aside(_path(folder, step)) as partial:
+        save_file(arrays, partial / "arrays.safetensors")
+        (partial / "groups.jsonl").write_text("".join(json.dumps(_told(group)) + "\n" for group in groups), encoding="utf-8")
+        (partial / "origin.json").write_text(
+            json.dumps({"version": VERSION, "step": step} | asdict(origin), indent=1), encoding="utf-8"
+        )
+        seal(partial)
+
+
+def saved_steps(folder: Path) -> list[Path]:
+    """The folders of the steps that were saved in `folder`, in their order."""
+    return sorted(path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdigit())
+
+
+def go_back(folder: Path, step: int) -> None:
+    """Removes what was saved of later steps than `step`."""
+    for path in saved_steps(folder):
+        if path > _path(folder, step):
+            shutil.rmtree(path)
+
+
+def read_origin(step: Path) -> Origin:
+    """What a saved step was sampled from. Raises `UnreadableRollouts` unless all its files are as they were written."""
+    if wrong := fault(step):
+        raise UnreadableRollouts(f"{step} is damaged: {wrong}")
+    told = json.loads((step / "origin.json").read_text(encoding="utf-8"))
+    if (version := told.pop("version")) != VERSION:
+        raise UnreadableRollouts(f"{step} is in version {version} of the format, and this program reads version {VERSION}")
+    del told["step"]
+    return Origin(**told)
+
+
+def load_step(step: Path) -> list[Group]:
+    """The groups of a saved step."""
+    arrays = {name: _Reader(array) for name, array in load_file(step / "arrays.safetensors").items()}
+    lines = (step / "groups.jsonl").read_text(encoding="utf-8").splitlines()
+    return [_group(json.loads(line), arrays) for line in lines]
+
+
+def _path(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:06d}"
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return np.ascontiguousarray(np.concatenate(parts))
+
+
+def _told(group: Group) -> dict[str, Any]:
+    """What of a group is no array."""
+    return {
+        "problem": asdict(group.prompt.problem),
+        "prompt_tokens": len(group.prompt.token_ids),
+        "opening": group.prompt.opening,
+        "junior_prompts": {str(junior): list(ids) for junior, ids in group.prompt.junior_token_ids.items()},
+        "rollouts": [
+            {
+                "id": rollout.id,
+                "tokens": len(rollout),
+                "end": rollout.end,
+                "seed": rollout.seed,
+                "junior": rollout.junior,
+                "translated": rollout.breaks is not None,
+                "text": rollout.text,
+                "stop_reasons": {str(author): reason for author, reason in rollout.stop_reasons.items()},
+            }
+            for rollout in group.rollouts
+        ],
+        "judgements": [asdict(judgement) for judgement in group.judgements],
+    }
+
+
+class _Reader:
+    """An array that is read piece by piece."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array, self._read = array, 0
+
+    def next(self, count: int) -> np.ndarray:
+        """The next `count` entries."""
+        self._read += count
+        return self._array[self._read - count : self._read]
+
+
+def _group(told: dict[str, Any], arrays: dict[str, _Reader]) -> Group:
+    """The next group of the arrays, and what is `told` of it."""
+    size = len(told["rollouts"])
+    prompt_ids = arrays["prompt_ids"].next(told["prompt_tokens"])
+    junior_prompts = {int(junior): tuple(ids) for junior, ids in told["junior_prompts"].items()}
+    return Group(
+        Prompt(_problem(told["problem"]), tuple(prompt_ids.tolist()), junior_prompts, told["opening"]),
+        [_rollout(each, prompt_ids, arrays) for each in told["rollouts"]],
+        [Judgement(**each | {"verdict": Verdict(each["verdict"])}) for each in told["judgements"]],
+        arrays["rewards"].next(size),
+        {name.removeprefix("reward_terms/"): arrays[name].next(size) for name in arrays if name.startswith("reward_terms/")},
+        arrays["advantages"].next(size),
+    )
+
+
+def _problem(told: dict[str, Any]) -> Problem:
+    return Problem(**told | {"history": tuple((role, content) for role, content in told.get("history", ()))})
+
+
+def _rollout(told: dict[str, Any], prompt_ids: np.ndarray, arrays: dict[str, _Reader]) -> Rollout:
+    def reasons() -> Iterator[tuple[int, StopReason | None]]:
+        for author, reason in told["stop_reasons"].items():
+            yield int(author), None if reason is None else StopReason(reason)
+
+    return Rollout(
+        id=told["id"],
+        prompt_ids=prompt_ids,
+        **{name: arrays[name].next(told["tokens"]) for name in PER_TOKEN},
+        end=EndReason(told["end"]),
+        seed=told["seed"],
+        breaks=arrays["breaks"].next(told["tokens"]).astype(bool) if told["translated"] else None,
+        text=told["text"],
+        junior=told["junior"],
+        stop_reasons=dict(reasons()),
+    )

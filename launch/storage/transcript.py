@@ -1,0 +1,58 @@
+"""One rollout as samples.jsonl tells it: who wrote which words, how sure they were, and what came of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from tandem.rollout import SENIOR, Group
+from tandem.tokenization.pieces import pieces
+
+Transcript = dict[str, Any]
+"""A line of samples.jsonl; docs/report.md lists the fields."""
+
+DECIMALS = 4
+"""Of a log-probability, in nats."""
+
+
+def transcript(step: int, group: Group, index: int, tokenizer: PreTrainedTokenizerBase, *, held_out: bool) -> Transcript:
+    """Rollout `index` of a judged group of training step `step`; one on a held-out problem has the verifier's score for a
+    reward, and no advantage.
+    """
+    rollout, problem, judgement = group.rollouts[index], group.prompt.problem, group.judgements[index]
+    texts = pieces(rollout.token_ids.tolist(), tokenizer)
+    turns = [
+        {
+            "author": "senior" if turn.author == SENIOR else "junior",
+            "text": "".join(texts[turn.start : turn.stop]),
+            "tokens": texts[turn.start : turn.stop],
+            "token_ids": rollout.token_ids[turn.start : turn.stop].tolist(),
+            "logprobs": rounded(rollout.logprobs[turn.start : turn.stop].tolist()),
+        }
+        for turn in rollout.turns
+    ]
+    told = {
+        "step": step,
+        "set": "held_out" if held_out else "training",
+        "id": rollout.id,
+        "problem": problem.id,
+        "question": problem.question,
+        "gold": problem.answer,
+        "junior": rollout.junior,
+        "prompt_ids": [int(token) for token in rollout.prompt_ids],
+        "turns": turns,
+        "response": group.responses[index],
+        "end": rollout.end.value,
+        "verdict": judgement.verdict.value,
+        "extracted": judgement.extracted,
+        "reward": float(judgement.score if held_out else group.rewards[index]),
+    }
+    return told if held_out else told | {"advantage": float(group.advantages[index])}
+
+
+def rounded(logprobs: Iterable[float]) -> list[float | None]:
+    """Log-probabilities for JSON, which has no infinities: what is not finite is None."""
+    return [round(value, DECIMALS) if math.isfinite(value) else None for value in logprobs]

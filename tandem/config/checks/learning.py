@@ -1,0 +1,102 @@
+"""Which objectives and settings of the learner make sense together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tandem.config.checks.bounds import CONTROLS
+
+if TYPE_CHECKING:
+    from tandem.config.schema import Config, LearnerConfig
+
+SHORTEST_WARMUP = 2
+"""`learner.warmup_steps` as it is by default, which a run of a single step may have too."""
+
+
+def learning_problems(config: Config) -> Iterator[str]:
+    """Yield what is wrong with the objective and the learner."""
+    yield from _arm_problems(config)
+    yield from _ratio_problems(config)
+    yield from _batch_problems(config)
+    yield from _optimizer_problems(config.learner, config.steps)
+    yield from _memory_problems(config.learner)
+    both = not (config.rollouts_only or config.learner_only)
+    if both and config.learner.dtype == "bfloat16" and config.model.dtype == "float32":
+        yield (
+            "learner.dtype=bfloat16: the engines would compute in model.dtype=float32 with weights that the learner rounds to "
+            "bfloat16, in twice the memory, and sample from another model than the one that learns; choose "
+            "model.dtype=bfloat16, or learner.dtype=float32"
+        )
+    if config.learner.transport in ("nccl", "ipc") and config.mode.device == "cpu":
+        yield (
+            f"learner.transport={config.learner.transport}: it needs GPUs, and mode.device=cpu uses none; choose auto or shm"
+        )
+
+
+def _arm_problems(config: Config) -> Iterator[str]:
+    algo = config.algo
+    if algo.arm in CONTROLS and config.schedule.name != "solo":
+        yield (
+            f"schedule.name={config.schedule.name}: algo={algo.arm} is a control, in which the senior writes alone; "
+            "leave the schedule out, or choose algo=tandem"
+        )
+    if algo.arm == "kl_reg" and not algo.kl_coef:
+        yield "algo.kl_coef=0: algo=kl_reg is the control with a Kullback-Leibler term; give a number above 0, or algo=grpo"
+    if algo.arm == "grpo_g16" and config.rollout.group_size != 16:
+        yield (
+            f"rollout.group_size={config.rollout.group_size}: algo=grpo_g16 is the control with groups of 16; leave it out, or "
+            "choose algo=grpo"
+        )
+
+
+def _ratio_problems(config: Config) -> Iterator[str]:
+    algo, staleness = config.algo, config.rollout.max_staleness
+    if algo.mismatch != "none" and algo.old_logprobs != "learner":
+        yield (
+            f"algo.mismatch={algo.mismatch}: with algo.old_logprobs={algo.old_logprobs} the importance ratio is "
+            "taken to the engine's log-probabilities already; choose algo.old_logprobs=learner"
+        )
+    if algo.old_logprobs == "learner" and staleness and algo.mismatch == "none":
+        yield (
+            f"algo.old_logprobs=learner: with rollout.max_staleness={staleness} older weights wrote some of the tokens, and no "
+            "ratio would say so; choose algo.old_logprobs=rollout, or a correction such as algo.mismatch=tis"
+        )
+
+
+def _batch_problems(config: Config) -> Iterator[str]:
+    rollout, mini_batches, ranks = config.rollout, config.algo.mini_batches, config.learner.ranks
+    rollouts = rollout.prompts_per_step * rollout.group_size
+    if mini_batches >= 1 and rollouts % mini_batches:
+        yield (
+            f"algo.mini_batches={mini_batches}: the step's {rollouts} rollouts (rollout.prompts_per_step="
+            f"{rollout.prompts_per_step} x rollout.group_size={rollout.group_size}) do not divide by it"
+        )
+    elif (mini_batch := rollouts // max(mini_batches, 1)) < ranks:
+        yield (
+            f"learner.ranks={ranks}: a mini-batch holds only {mini_batch} rollouts; "
+            f"use fewer ranks or mini-batches, or more rollouts (algo.mini_batches={mini_batches}, rollout.prompts_per_step="
+            f"{rollout.prompts_per_step}, rollout.group_size={rollout.group_size})"
+        )
+
+
+def _optimizer_problems(learner: LearnerConfig, steps: int) -> Iterator[str]:
+    if len(learner.betas) != 2 or not all(0 <= beta < 1 for beta in learner.betas):
+        yield f"learner.betas={list(learner.betas)}: give two numbers from 0 to below 1, such as [0.9,0.98]"
+    if learner.warmup_steps > max(steps, SHORTEST_WARMUP):
+        yield (
+            f"learner.warmup_steps={learner.warmup_steps}: the run has steps={steps}, and the learning rate would never reach "
+            "learner.lr; give fewer"
+        )
+
+
+def _memory_problems(learner: LearnerConfig) -> Iterator[str]:
+    if learner.dtype == "bfloat16" and learner.zero_stage == 0:
+        yield "learner.zero_stage=0: bfloat16 needs the float32 master weights that ZeRO keeps; choose learner.zero_stage=1"
+    if learner.offload_optimizer and learner.zero_stage == 0:
+        yield "learner.offload_optimizer=True: without ZeRO nothing is offloaded; choose learner.zero_stage=1, 2 or 3"
+    if learner.offload_parameters and learner.zero_stage != 3:
+        yield (
+            f"learner.offload_parameters=True: learner.zero_stage={learner.zero_stage} keeps the parameters whole; "
+            "choose learner.zero_stage=3"
+        )

@@ -1,0 +1,90 @@
+"""Which schedules, rollouts, verdicts and rewards make a run that learns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tandem.verify.extract import compile_pattern
+from tandem.verify.pool import check_verifier
+
+if TYPE_CHECKING:
+    from tandem.config.schema import Config, RewardConfig
+
+
+def rollout_problems(config: Config) -> Iterator[str]:
+    """Yield what is wrong with how rollouts are written, judged and rewarded."""
+    yield from _schedule_problems(config)
+    rollout = config.rollout
+    if rollout.max_staleness and rollout.straggler_deadline_s:
+        yield (
+            f"rollout.straggler_deadline_s={rollout.straggler_deadline_s:g}: with rollout.max_staleness="
+            f"{rollout.max_staleness} no step waits for stragglers, and what becomes too old is dropped; set it to 0"
+        )
+    for key, every_token in (("top_p", 1.0), ("top_k", 0)):
+        if (given := getattr(rollout.sampling, key)) != every_token:
+            yield (
+                f"rollout.sampling.{key}={given:g}: what may not be drawn would bias the importance ratios; "
+                f"set it to {every_token:g}, which eval.sampling.{key} need not be"
+            )
+    yield from _judge_problems(config)
+    yield from _reward_problems(config.reward, rollout.sampling.max_tokens)
+
+
+def _schedule_problems(config: Config) -> Iterator[str]:
+    schedule = config.schedule
+    if schedule.name == "solo":
+        return
+    if schedule.prob_senior == 0:
+        yield "schedule.prob_senior=0: the senior would write nothing and learn nothing; give a number above 0"
+    if schedule.anneal == "constant":
+        return
+    if schedule.prob_senior_end == 0:
+        yield "schedule.prob_senior_end=0: the senior would write nothing and learn nothing; give a number above 0"
+    if schedule.prob_senior_end == schedule.prob_senior:
+        yield (
+            f"schedule.anneal={schedule.anneal}: it leads from schedule.prob_senior={schedule.prob_senior:g} to "
+            "schedule.prob_senior_end, which is the same; give another, or choose constant"
+        )
+    for key, value in (
+        ("rollout.max_staleness", config.rollout.max_staleness),
+        ("algo.dynamic_sampling_rounds", config.algo.dynamic_sampling_rounds),
+    ):
+        if value:
+            yield (
+                f"schedule.anneal={schedule.anneal}: with {key}={value} the groups of a step may be those of "
+                "different places in the run, and one schedule must fit them all; choose constant"
+            )
+
+
+def _judge_problems(config: Config) -> Iterator[str]:
+    judge = config.judge
+    if judge.timeout_s > judge.step_timeout_s:
+        yield (
+            f"judge.timeout_s={judge.timeout_s:g}: all answers of a step have judge.step_timeout_s={judge.step_timeout_s:g}; "
+            "give one answer no more than that"
+        )
+    try:
+        compile_pattern(judge.answer_pattern)
+    except ValueError as error:
+        yield str(error)
+    if config.data.verifier and judge.memory_gib > 0:
+        try:
+            check_verifier(config.data.verifier, judge.memory_gib)
+        except ValueError as error:
+            yield str(error)
+
+
+def _reward_problems(reward: RewardConfig, max_tokens: int) -> Iterator[str]:
+    overlong = reward.overlong_buffer_tokens and reward.overlong_penalty
+    if not (reward.correct or reward.format or overlong):
+        yield (
+            f"reward.correct={reward.correct:g}: every reward is 0 (reward.format={reward.format:g}, reward.overlong_penalty="
+            f"{reward.overlong_penalty:g} with reward.overlong_buffer_tokens={reward.overlong_buffer_tokens}), and there is "
+            "nothing to learn from; give one of them a weight above 0"
+        )
+    if reward.overlong_buffer_tokens > max_tokens:
+        yield (
+            f"reward.overlong_buffer_tokens={reward.overlong_buffer_tokens}: a rollout has at most "
+            f"rollout.sampling.max_tokens={max_tokens}; give fewer"
+        )

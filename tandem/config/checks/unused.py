@@ -1,0 +1,112 @@
+"""Refuses settings that would be ignored under the others.
+
+A setting counts as given if it differs from its default. Under `schedule=solo` the schedule's settings are not checked: the
+control of a tandem run is the same command with `algo=grpo`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tandem.config.checks.data import ENDLESS, FILES
+from tandem.config.schema import Config
+from tandem.models.zoo.recipes import ZOO
+
+if TYPE_CHECKING:
+    from tandem.config.schema import ScheduleConfig
+
+DEFAULTS = Config()
+
+
+class Conditional(NamedTuple):
+    """A setting that has an effect only under another."""
+
+    key: str
+    used: Callable[[Any], bool]
+    """whether it has an effect, given what the key begins at: a `Config`, or a `ScheduleConfig`"""
+    condition: str
+    """the same in words, as settings"""
+
+
+def _tosses_coins(schedule: ScheduleConfig) -> bool:
+    return schedule.name != "alternate" and not (schedule.alternates and schedule.name in ("step", "chunk"))
+
+
+CONDITIONAL = [
+    Conditional(
+        "cluster.gpus_per_node", lambda c: c.cluster.gpus and c.mode.name == "cluster", "cluster.gpus and mode=cluster"
+    ),
+    Conditional("cluster.gpu_gib", lambda c: c.cluster.gpus, "cluster.gpus"),
+    Conditional("profile_step", lambda c: c.profile, "profile=true"),
+    Conditional("model.recipe", lambda c: c.model.source == "zoo", "model.source=zoo"),
+    Conditional(
+        "model.recipe_seed",
+        lambda c: c.model.source == "zoo" or any(name.startswith(ZOO) for name in c.junior),
+        "model.source=zoo, or a junior zoo:RECIPE",
+    ),
+    Conditional("model.path", lambda c: c.model.source == "hf", "model=hf"),
+    Conditional("data.path", lambda c: c.data.source not in ENDLESS, f"data={', '.join(FILES)} or hub"),
+    Conditional("data.question_field", lambda c: c.data.source not in ENDLESS, f"data={', '.join(FILES)} or hub"),
+    Conditional("data.answer_field", lambda c: c.data.source not in ENDLESS, f"data={', '.join(FILES)} or hub"),
+    Conditional("data.on_bad_line", lambda c: c.data.source not in ENDLESS, f"data={', '.join(FILES)} or hub"),
+    Conditional("data.subset", lambda c: c.data.source == "hub", "data=hub"),
+    Conditional("data.split", lambda c: c.data.source == "hub", "data=hub"),
+    Conditional("data.tasks", lambda c: c.data.source == "reasoning_gym", "data=reasoning_gym"),
+    Conditional("data.task_weights", lambda c: c.data.source == "reasoning_gym", "data=reasoning_gym"),
+    Conditional("data.task_options", lambda c: c.data.source == "reasoning_gym", "data=reasoning_gym"),
+    Conditional("data.min_pass_rate", lambda c: c.data.pass_rates, "data.pass_rates"),
+    Conditional("data.max_pass_rate", lambda c: c.data.pass_rates, "data.pass_rates"),
+    Conditional("rollout.gpu_memory_fraction", lambda c: c.mode.device != "cpu", "mode.device other than cpu"),
+    Conditional("rollout.junior_gpu_memory_fraction", lambda c: c.mode.device != "cpu", "mode.device other than cpu"),
+    Conditional("reward.overlong_buffer_tokens", lambda c: c.reward.overlong_penalty, "reward.overlong_penalty above 0"),
+    Conditional("reward.overlong_penalty", lambda c: c.reward.overlong_buffer_tokens, "reward.overlong_buffer_tokens"),
+    Conditional("algo.junior_token_loss_weight", lambda c: c.schedule.name != "solo", "a schedule in which a junior writes"),
+    Conditional("algo.lambda_junior", lambda c: c.schedule.name != "solo", "a schedule in which a junior writes"),
+    Conditional("algo.kl_estimator", lambda c: c.algo.kl_coef, "algo.kl_coef above 0"),
+    Conditional("algo.mismatch_low", lambda c: c.algo.mismatch not in ("none", "tis"), "algo.mismatch=icepop or sequence_mask"),
+    Conditional("algo.mismatch_high", lambda c: c.algo.mismatch != "none", "algo.mismatch=tis, icepop or sequence_mask"),
+    Conditional("learner.min_lr_ratio", lambda c: c.learner.lr_schedule != "constant", "learner.lr_schedule=linear or cosine"),
+    Conditional("eval.prefixes", lambda c: "takeover" in c.eval.measures, "takeover among eval.measures"),
+    Conditional(
+        "eval.scored_samples",
+        lambda c: not {"drift", "legibility"}.isdisjoint(c.eval.measures),
+        "drift or legibility among eval.measures",
+    ),
+    Conditional("checkpoint.keep_last", lambda c: c.checkpoint.save_every, "checkpoint.save_every above 0"),
+    Conditional("checkpoint.export", lambda c: c.checkpoint.save_every, "checkpoint.save_every above 0"),
+]
+OF_A_SCHEDULE = [
+    Conditional("max_gap_tokens", lambda s: s.name in ("word", "alternate"), "name=word or alternate"),
+    Conditional("chunk_tokens", lambda s: s.name == "chunk", "name=chunk"),
+    Conditional("alternates", lambda s: s.name in ("step", "chunk"), "name=step or chunk"),
+    Conditional("prob_senior", _tosses_coins, "alternates=false and a name other than alternate"),
+    Conditional("anneal", _tosses_coins, "alternates=false and a name other than alternate"),
+    Conditional("prob_senior_end", lambda s: s.anneal != "constant", "anneal=linear or cosine"),
+]
+"""Of `schedule`, and of each of `eval.handoff`."""
+
+
+def unused_problems(config: Config) -> Iterator[str]:
+    """Yield a line for every setting that is given and has no effect: the key, its value, what it needs."""
+    for key, value, _, condition in unused(config):
+        yield f"{key}={value}: it has no effect without {condition}; set that, or leave it out"
+
+
+def unused(config: Config) -> Iterator[tuple[str, Any, Any, str]]:
+    """Yield the key, value and default of every setting that is given and has no effect, and the condition that it needs."""
+    yield from _unused("", CONDITIONAL, config, DEFAULTS)
+    if config.schedule.name != "solo":
+        yield from _unused("schedule.", OF_A_SCHEDULE, config.schedule, DEFAULTS.schedule)
+    for index, schedule in enumerate(config.eval.handoff):
+        yield from _unused(f"eval.handoff[{index}].", OF_A_SCHEDULE, schedule, DEFAULTS.schedule)
+
+
+def _unused(
+    prefix: str, conditional: list[Conditional], config: object, defaults: object
+) -> Iterator[tuple[str, Any, Any, str]]:
+    for key, used, condition in conditional:
+        value, default = attrgetter(key)(config), attrgetter(key)(defaults)
+        if value != default and not used(config):
+            yield prefix + key, value, default, condition

@@ -1,0 +1,78 @@
+"""From what Hydra composed to the typed configuration, and the keys that it has."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import is_dataclass
+from typing import Any, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from tandem.config.checks import problems
+from tandem.config.schema import Config, ConfigError
+
+PATHS = ("data.path", "data.held_out_path", "data.pass_rates", "model.path")
+"""Keys whose value may be a path that begins with `~`: no shell expands it behind a `key=`."""
+RETIRED = {
+    "guard.senior_fraction_tolerance": "the guard tests exactly how many draws the senior won; leave it out",
+    "model.sentinel": "the engine's scheduler ends turns; leave it out",
+    "rollout.turn_end": "the engine's scheduler ends turns; leave it out",
+}
+"""Keys that there were once, and why there are none now: refused on the command line, left out of what a run has saved."""
+
+
+def schema() -> DictConfig:
+    """Return the schema that Hydra composes onto: `Config`, whose dictionaries take new keys, alone or whole."""
+    node = OmegaConf.structured(Config)
+    for key in keys(Config):
+        if OmegaConf.is_dict(inner := OmegaConf.select(node, key, throw_on_missing=False)):
+            OmegaConf.set_struct(inner, False)
+    assert isinstance(node, DictConfig)
+    return node
+
+
+def load(composed: DictConfig) -> Config:
+    """The typed configuration for what Hydra composed.
+
+    Raises `ConfigError` naming every unknown key, ill-typed value and impossible combination.
+    """
+    config = typed(composed)
+    if found := list(problems(config)):
+        raise ConfigError("\n".join(found))
+    return config
+
+
+def typed(composed: DictConfig) -> Config:
+    """Return the configuration that a run has saved, or that Hydra composed, without asking whether it makes sense; retired
+    keys are left out.
+
+    Raises `ConfigError` naming an unknown key or an ill-typed value.
+    """
+    try:
+        plain = OmegaConf.to_container(composed, resolve=True)
+        for key in RETIRED:
+            group, _, name = key.rpartition(".")
+            if isinstance(plain, dict) and isinstance(holder := plain.get(group), dict):
+                holder.pop(name, None)
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from error
+    assert isinstance(config, Config)
+    for key in PATHS:
+        section, name = key.split(".")
+        setattr(getattr(config, section), name, os.path.expanduser(getattr(getattr(config, section), name)))
+    return config
+
+
+def keys(schema: Any) -> list[str]:
+    """All keys of a configuration class, dotted."""
+    return list(field_types(schema))
+
+
+def field_types(schema: Any) -> dict[str, Any]:
+    """Return the type of every key of a configuration class, by its dotted name."""
+    types: dict[str, Any] = {}
+    for name, kind in get_type_hints(schema).items():
+        types |= {f"{name}.{key}": each for key, each in field_types(kind).items()} if is_dataclass(kind) else {name: kind}
+    return types

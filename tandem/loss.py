@@ -1,0 +1,229 @@
+"""The loss of a micro-batch: a policy loss on the counted tokens, Kullback-Leibler terms, and corrections of the mismatch between
+engine and learner.
+
+To add one, write the function and name it in `POLICY_LOSSES`, `KL_ESTIMATORS` or `CORRECTIONS`. It may rely on finite inputs:
+tokens that do not count are replaced by zeros before it sees them, and have a coefficient of zero.
+
+Shapes: N tokens of a micro-batch's rollouts, float [N] unless another type is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from tandem.batching import MicroBatch
+    from tandem.config.schema import AlgoConfig
+
+
+def micro_batch_loss(logprobs: Tensor, batch: MicroBatch, algo: AlgoConfig) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss (a scalar) of `batch`, for whose scored tokens the policy says `logprobs` [N]; they carry the gradient.
+
+    The losses of a mini-batch's micro-batches and ranks add up. So do the statistics: `policy_loss`; over the senior's tokens
+    that have a coefficient `tokens` (their number), `ratio` (the importance ratio) and `clipped` (1 where the clip decides);
+    with `algo.kl_coef` and `algo.lambda_junior` the terms `kl_reference` and `kl_junior`, without these factors. A token
+    without a coefficient cannot reach the loss or its gradient, whatever its values, infinities and NaN included.
+    """
+    live = batch.coefficients > 0
+    tokens = Tokens(
+        logprobs=replaced(logprobs, live),
+        old_logprobs=replaced(batch.old_logprobs, live),
+        advantages=replaced(batch.advantages, live),
+        coefficients=batch.coefficients,
+        rollout=batch.rollout,
+        senior=batch.senior,
+    )
+    policy = POLICY_LOSSES[algo.policy_loss](tokens, algo.clip_low, algo.clip_high)
+    total = (policy.loss * batch.coefficients).sum()
+    counted = live & batch.senior
+    stats = {
+        "policy_loss": total,
+        "tokens": counted.sum(),
+        "ratio": policy.ratio[counted].sum(),
+        "clipped": policy.clipped[counted].sum(),
+    }
+    if algo.kl_coef:
+        assert batch.reference_logprobs is not None
+        kl = KL_ESTIMATORS[algo.kl_estimator](replaced(logprobs, counted), replaced(batch.reference_logprobs, counted))
+        stats["kl_reference"] = (kl * replaced(batch.coefficients, counted)).sum()
+        total = total + algo.kl_coef * stats["kl_reference"]
+    if algo.lambda_junior:
+        imitated = batch.junior_coefficients > 0
+        kl = towards_junior(replaced(logprobs, imitated), replaced(batch.behaviour_logprobs, imitated))
+        stats["kl_junior"] = (kl * batch.junior_coefficients).sum()
+        total = total + algo.lambda_junior * stats["kl_junior"]
+    return total, {name: value.detach().to(torch.float64) for name, value in stats.items()}
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """N tokens of some rollouts; `logprobs` carries the gradient."""
+
+    logprobs: Tensor
+    """float [N], of the policy"""
+    old_logprobs: Tensor
+    """float [N], of the policy before the update"""
+    advantages: Tensor
+    """float [N]"""
+    coefficients: Tensor
+    """float [N], how much each counts in the loss; 0: not at all"""
+    rollout: Tensor
+    """int64 [N], which rollout each belongs to; all of a rollout's tokens are here"""
+    senior: Tensor
+    """bool [N], which of them the senior wrote"""
+
+
+@dataclass(frozen=True)
+class TokenLosses:
+    """What a policy loss says of N tokens."""
+
+    loss: Tensor
+    """float [N], with the gradient"""
+    ratio: Tensor
+    """float [N], the importance ratio"""
+    clipped: Tensor
+    """bool [N], where the clip decides"""
+
+
+def clip(tokens: Tokens, low: float, high: float) -> TokenLosses:
+    """PPO's clipped surrogate (arXiv 1707.06347) as GRPO has it (arXiv 2402.03300), with bounds of their own below and above
+    as in DAPO (arXiv 2503.14476).
+    """
+    return _clipped_surrogate(bounded_exp(tokens.logprobs - tokens.old_logprobs), tokens.advantages, low, high)
+
+
+def gspo(tokens: Tokens, low: float, high: float) -> TokenLosses:
+    """GSPO's surrogate (arXiv 2507.18071, eq. 5-7): all tokens of a rollout share one ratio, the geometric mean of theirs.
+
+    The mean is over the senior's tokens that count, each as much as it counts. The junior's, where they count, share another
+    ratio, the mean of theirs: they were sampled from the junior, from which the senior is far away before it learns anything,
+    and one ratio for both authors would clip the senior's tokens for it.
+    """
+    part = 2 * tokens.rollout + tokens.senior
+    log_ratio = mean_by_part(tokens.logprobs - tokens.old_logprobs, tokens.coefficients, part)
+    return _clipped_surrogate(bounded_exp(log_ratio), tokens.advantages, low, high)
+
+
+def cispo(tokens: Tokens, low: float, high: float) -> TokenLosses:
+    """CISPO (MiniMax-M1, arXiv 2506.13585, eq. 4-5): REINFORCE times the clipped ratio, so that no token loses its gradient.
+
+    The paper bounds the ratio from above only: low=1.
+    """
+    ratio = bounded_exp(tokens.logprobs - tokens.old_logprobs).detach()
+    bounded = ratio.clamp(1 - low, 1 + high)
+    return TokenLosses(-bounded * tokens.advantages * tokens.logprobs, ratio, bounded != ratio)
+
+
+POLICY_LOSSES: dict[str, Callable[[Tokens, float, float], TokenLosses]] = {"clip": clip, "gspo": gspo, "cispo": cispo}
+"""The policy losses by their name in `algo.policy_loss`; the numbers are `algo.clip_low` and `algo.clip_high`."""
+
+
+def _clipped_surrogate(ratio: Tensor, advantages: Tensor, low: float, high: float) -> TokenLosses:
+    free = -advantages * ratio
+    clipped = -advantages * ratio.clamp(1 - low, 1 + high)
+    return TokenLosses(torch.maximum(free, clipped), ratio, clipped > free)
+
+
+def k1(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """log p - log r, [N]: unbiased as a number. As a loss its gradient is zero in expectation over p's own samples: it measures
+    and does not pull.
+    """
+    return logprobs - reference
+
+
+def k2(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """(log p - log r)^2 / 2, [N]: biased as a number; its gradient is that of KL(p || r) in expectation over p's samples."""
+    return (logprobs - reference).square() / 2
+
+
+def k3(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """r/p - 1 - log(r/p), [N]: unbiased, never negative; GRPO's (arXiv 2402.03300, eq. 4). Its gradient is KL(r || p)'s."""
+    log_ratio = (reference - logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+    return log_ratio.exp() - 1 - log_ratio
+
+
+KL_ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3}
+"""Of KL(policy || reference), by their name in `algo.kl_estimator`."""
+
+
+def towards_junior(logprobs: Tensor, junior_logprobs: Tensor) -> Tensor:
+    """log q - log p, [N], at tokens that the junior q sampled: unbiased for KL(q || p), and so is its gradient, that of
+    imitating the junior's tokens.
+    """
+    return junior_logprobs - logprobs
+
+
+def truncated(log_ratio: Tensor, rollout: Tensor, low: float, high: float) -> Tensor:
+    """min(w, high), [N]: truncated importance sampling (TIS, F. Yao et al., 2025, "Your efficient RL framework secretly brings
+    you off-policy RL training"). `low` plays no part.
+    """
+    return bounded_exp(log_ratio).clamp(max=high)
+
+
+def masked_band(log_ratio: Tensor, rollout: Tensor, low: float, high: float) -> Tensor:
+    """w within [low, high], else 0, [N]: IcePop (Ling team, 2025; arXiv 2510.18855)."""
+    ratio = bounded_exp(log_ratio)
+    return torch.where((ratio >= low) & (ratio <= high), ratio, 0.0)
+
+
+def sequence_mask(log_ratio: Tensor, rollout: Tensor, low: float, high: float) -> Tensor:
+    """1 for all of the senior's tokens of a rollout if the geometric mean of their w is within [low, high], else 0, [N]."""
+    ratio = bounded_exp(mean_by_part(log_ratio, torch.ones_like(log_ratio), rollout))
+    return ((ratio >= low) & (ratio <= high)).to(log_ratio.dtype)
+
+
+CORRECTIONS: dict[str, Callable[[Tensor, Tensor, float, float], Tensor]] = {
+    "tis": truncated,
+    "icepop": masked_band,
+    "sequence_mask": sequence_mask,
+}
+"""By their name in `algo.mismatch`: from old - mu [N], the rollouts of the tokens [N] and two bounds to factors [N]."""
+
+
+def corrected(batch: MicroBatch, algo: AlgoConfig) -> tuple[MicroBatch, dict[str, Tensor]]:
+    """Return the micro-batch with `algo.mismatch` in the coefficients of the senior's tokens, and what adds up over
+    micro-batches: `corrected` tokens, the sum `correction` of their factors, and how many were `masked`, with a factor of 0.
+    """
+    senior = batch.senior
+    log_ratio = (batch.old_logprobs - batch.behaviour_logprobs)[senior]
+    factors = CORRECTIONS[algo.mismatch](log_ratio, batch.rollout[senior], algo.mismatch_low, algo.mismatch_high)
+    coefficients = batch.coefficients.clone()
+    coefficients[senior] *= factors
+    stats = {"correction": factors.sum(), "masked": (factors == 0).sum(), "corrected": senior.sum()}
+    return replace(batch, coefficients=coefficients), stats
+
+
+def gap(batch: MicroBatch, logprobs: Tensor) -> dict[str, Tensor]:
+    """Return how far the policy's `logprobs` [N] are from those that are to be the same, summed over the fresh tokens, and the
+    number of these."""
+    differences = (batch.old_logprobs - logprobs.detach()).abs()[batch.fresh]
+    return {"gap": differences.sum(), "gap_tokens": batch.fresh.sum()}
+
+
+MAX_LOG_RATIO = 20.0
+"""Beyond it exp() may overflow, and the zero gradient of a clipped token would become 0 * inf."""
+
+
+def bounded_exp(log_ratio: Tensor) -> Tensor:
+    """exp(log_ratio), within exp(-MAX_LOG_RATIO) and exp(MAX_LOG_RATIO)."""
+    return log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
+
+
+def replaced(values: Tensor, live: Tensor) -> Tensor:
+    """`values` with zeros where not `live`: multiplying by 0 would let infinities and NaN through."""
+    return torch.where(live, values, 0.0)
+
+
+def mean_by_part(values: Tensor, weights: Tensor, part: Tensor) -> Tensor:
+    """Return for each of N tokens the weighted mean of `values` [N] over the tokens of its part; `part` int64 [N] says which
+    that is. 0 where a part has no weight.
+    """
+    parts = int(part.max()) + 1 if len(part) else 0
+    totals = weights.new_zeros(parts).index_add(0, part, weights)
+    sums = values.new_zeros(parts).index_add(0, part, values * weights)
+    return (sums / torch.where(totals > 0, totals, 1.0))[part]

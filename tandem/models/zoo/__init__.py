@@ -1,0 +1,64 @@
+"""Base models: built or converted once into a cache, or named by the user."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from tandem.config.schema import SELF, ConfigError, ModelConfig
+from tandem.models.zoo.cache import build_once
+from tandem.models.zoo.hub import model_directory
+from tandem.models.zoo.recipes import CODE_VERSION, RECIPES, ZOO, Recipe
+from tandem.models.zoo.vocabulary import tokenizer_difference
+
+__all__ = ["RECIPES", "Recipe", "base_model", "junior_model", "tokenizer_difference", "zoo_model"]
+
+
+def base_model(model: ModelConfig, cache: Path) -> Path:
+    """The Hugging Face directory of the senior's base model: tokenizer, weights and configuration.
+
+    What has to be built or converted is kept under `cache`. Raises `ConfigError` when the model cannot be had.
+    """
+    match model.source:
+        case "zoo":
+            return zoo_model(_recipe(f"model.recipe={model.recipe}", model.recipe, model.recipe_seed), cache)
+        case "smollm2":
+            from tandem.models.zoo.smollm2 import VERSION, convert_smollm2
+
+            directory = cache / "zoo" / f"smollm2-{VERSION}-{CODE_VERSION}"
+            return build_once(directory, convert_smollm2, "SmolLM2 ready to use (about 20 s)")
+        case "hf":
+            return model_directory(model.path)
+    raise ConfigError(f"model.source={model.source}: choose zoo, smollm2 or hf")
+
+
+def junior_model(name: str, senior: Path, key: str, cache: Path, recipe_seed: int = 1) -> Path:
+    """The Hugging Face directory of the junior `name`: a directory, a hub id, `zoo:RECIPE`, or `self` for `senior`.
+
+    `key` is the configuration key that holds the name. Raises `ConfigError` when the model cannot be had.
+    """
+    if name == SELF:
+        return senior
+    if name.startswith(ZOO):
+        return zoo_model(_recipe(f"{key}={name}", name.removeprefix(ZOO), recipe_seed), cache)
+    return model_directory(name, key)
+
+
+def zoo_model(recipe: Recipe, cache: Path) -> Path:
+    """The model of `recipe`, pre-trained if it is not in the cache (its parent first)."""
+
+    def build(directory: Path) -> None:
+        # Only here: a cached model does not need what pre-training brings in.
+        from tandem.models.zoo.pretrain import pretrain
+
+        parent = zoo_model(recipe.ancestor, cache) if recipe.ancestor else None
+        pretrain(recipe, parent, directory)
+
+    return build_once(cache / "zoo" / f"{recipe.name}-{recipe.digest}", build, f"the base model {recipe.name!r}")
+
+
+def _recipe(key: str, name: str, seed: int) -> Recipe:
+    """The recipe `name` with `seed`. Raises `ConfigError`, naming `key`, when there is none."""
+    if name not in RECIPES:
+        raise ConfigError(f"{key}: the recipes are {', '.join(RECIPES)}")
+    return replace(RECIPES[name], seed=seed)

@@ -1,0 +1,65 @@
+"""Hugging Face directories and hub ids that a user names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from tandem.config.schema import ConfigError
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_CONFIGURATION = ["config.json"]
+_NEEDED_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+
+
+def model_directory(path: str, key: str = "model.path", files: Sequence[str] = _NEEDED_FILES) -> Path:
+    """The local directory of the model `path`, a directory or a hub id (its `files` are downloaded to the hub's own cache).
+
+    `key` is the configuration key that holds it. What the directory holds is for `inspect_model` to see. Raises `ConfigError`
+    when there is no such model.
+    """
+    if not path:
+        raise ConfigError(f"{key} is empty: name a Hugging Face directory or a hub id")
+    try:
+        local = Path(path).expanduser().resolve()
+        if local.is_dir():
+            return local
+        is_file = local.is_file()
+    except (OSError, RuntimeError) as error:  # a name that is too long, no permission; a home that does not exist
+        raise ConfigError(f"{key}={path:.80}: {error}; name a Hugging Face directory or a hub id (ORG/NAME)") from error
+    if is_file:
+        raise ConfigError(f"{key}={path}: this is a file; name the directory that holds the model's config.json and weights")
+    return _download(path, key, files)
+
+
+def is_hub_id(path: str) -> bool:
+    """Whether `path` can only be a model on the hub: no directory of this machine, and of the form ORG/NAME."""
+    return bool(_HUB_ID.fullmatch(path)) and not Path(path).is_dir()
+
+
+def configuration_directory(path: str, key: str) -> Path:
+    """The local directory that holds the config.json of the model `path`; of a hub id no more than that is downloaded.
+
+    Raises `ConfigError`, naming `key`, when there is no such model.
+    """
+    directory = model_directory(path, key, _CONFIGURATION)
+    if not (directory / "config.json").is_file():
+        raise ConfigError(f"{key}={path}: there is no config.json; name a directory that save_pretrained wrote")
+    return directory
+
+
+def _download(path: str, key: str, files: Sequence[str]) -> Path:
+    if not _HUB_ID.fullmatch(path):
+        raise ConfigError(f"{key}={path}: there is no such directory; name a Hugging Face directory or a hub id (ORG/NAME)")
+    try:
+        return Path(snapshot_download(path, allow_patterns=list(files)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"{key}={path}: there is no such directory, and the hub does not give it: {reason}; name a local directory, or "
+            "connect to the hub (HF_ENDPOINT names another; HF_HUB_OFFLINE=1 takes what was downloaded before)"
+        ) from error

@@ -1,0 +1,1 @@
+"""What a run of several processes needs below the method: shared weights, processes, restarts, traces."""

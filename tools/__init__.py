@@ -1,0 +1,1 @@
+"""Generators of the reference pages, and what set-up runs once."""

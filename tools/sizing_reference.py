@@ -1,0 +1,224 @@
+"""Writes docs/reference/sizing.md: which GPUs for which model, as the plan reckons. `python -m tools.sizing_reference`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from launch.cluster.plan import assumed_plan, print_plan
+from launch.entry import configuration
+from tandem.config.schema import Config, ConfigError
+from tandem.plan.fit import longest_rollout
+from tandem.plan.memory import (
+    ENGINE_ASLEEP_GIB,
+    ENGINE_OVERHEAD_GIB,
+    GIB,
+    RANK_OVERHEAD_GIB,
+    REDUCED_AT_ONCE,
+    RankMemory,
+    engine_memory,
+    rank_memory,
+)
+from tandem.plan.placement import Node, most_replicas
+from tandem.plan.run_plan import RunPlan, plan_on_cluster, plan_on_machine
+from tandem.plan.sizes import Sizes, model_sizes
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "sizing.md"
+GPU_GIB, NODE_GPUS = 80.0, 8
+FEWEST_TEXTS = 16
+"""An engine that holds fewer texts of full length at a time is spread over more GPUs."""
+MODELS = {
+    "0.6B": (1024, 28, 16, 3072, 1),
+    "1.7B": (2048, 28, 16, 6144, 1),
+    "4B": (2560, 36, 32, 9728, 1),
+    "8B": (4096, 36, 32, 12288, 0),
+    "14B": (5120, 40, 40, 17408, 0),
+    "32B": (5120, 64, 64, 25600, 0),
+}
+"""Qwen3's hidden size, layers, attention heads and intermediate size, and whether its embeddings are tied; all have 8 heads for
+keys and values, of 128."""
+SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "tie_word_embeddings")
+ONE_GPU: list[dict[str, Any]] = [
+    {},
+    {"zero_stage": 2},
+    {"offload_optimizer": True},
+    {"zero_stage": 3, "offload_optimizer": True, "offload_parameters": True, "micro_batch_tokens": 4096},
+]
+MANY_GPUS: list[dict[str, Any]] = [{}, {"zero_stage": 3}, {"zero_stage": 3, "offload_optimizer": True}]
+"""Settings of the learner, the mildest first."""
+PLANS = (
+    "plan_only=true mode=cluster cluster.gpus=8",
+    "plan_only=true mode=cluster cluster.gpus=64 rollout.replicas=24 learner.ranks=16",
+    "plan_only=true mode=local cluster.gpus=1 rollout.replicas=1 learner.ranks=1 learner.offload_optimizer=true",
+    "plan_only=true mode=local cluster.gpus=1 cluster.gpu_gib=141 rollout.replicas=1 learner.ranks=1",
+)
+HEAD = """# Sizing
+
+Which GPUs a model of a given size wants, for the published run's lengths (`+experiment=paper_qwen3_4b`: prompts of 1,024 and
+responses of 3,000 tokens, micro-batches of 16,384, bfloat16, a junior of the senior's size). All figures are GiB on each GPU
+and **estimates, which no GPU has confirmed**: they are those of `tandem/plan/memory.py`, by which `plan_only=true` plans and a
+run is refused. This page is written by `python -m tools.sizing_reference`.
+"""
+ENGINES = f"""## Engines
+
+Weights are parameters × 2 bytes. The KV cache keeps, for each token, 2 × layers × KV heads × head size numbers of 2 bytes. Both
+are divided by the engine's GPUs. {ENGINE_OVERHEAD_GIB} GiB are for the CUDA context, activations and graphs. An engine that
+shares the learner's GPU sleeps while it learns (`rollout.sleep`); {ENGINE_ASLEEP_GIB} GiB stay.
+"""
+RANKS = f"""## Ranks of the learner
+
+Weights are parameters × 2 bytes, gradients × 4, the optimizer's state × 12 (two moments and the float32 weights). ZeRO 1
+divides the optimizer's state by the ranks, 2 the gradients too, 3 the weights too, and gathers one bucket to publish. The
+buffer to reduce gradients in is for {REDUCED_AT_ONCE:,} numbers; ZeRO 1 in bfloat16 has none.
+Activations are micro-batch × hidden size × layers × 2 bytes, recomputed in the backward pass, and the logits of a chunk: chunk
+× vocabulary × 16 bytes. A rollout that is longer than a micro-batch passes alone and counts for one.
+{RANK_OVERHEAD_GIB} GiB are for the CUDA context, NCCL and fragmentation. Offloading takes the
+optimizer's state (`learner.offload_optimizer`) and the weights (`learner.offload_parameters`) to the CPU's memory, which is not
+counted here. When an update is over, activations go, and gradients too but for ZeRO 3 and, in bfloat16, ZeRO 1 without
+offloading: that much more is left to engines that share the GPU and sleep meanwhile.
+"""
+SIZING = f"""## Which GPUs for which model
+
+GPUs of {GPU_GIB:.0f} GiB, {NODE_GPUS} to a node. For each the mildest settings of the learner that fit, a quarter of the GPUs
+for it (half if that does not do), and as many replicas as there is room for, whose engines hold at least {FEWEST_TEXTS} texts
+of full length (on one GPU, at least one). In brackets: texts of full length that the replicas write at a time; a step of the
+published run has 128. On one GPU (`mode=local`) engines and learner share it.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    runs = {name: _run(name) for name in MODELS}
+    sizes = {name: model_sizes(config) for name, config in runs.items()}
+    return "\n".join([HEAD, *_engines(runs, sizes), *_ranks(runs, sizes), *_sizing(runs, sizes), *_plans()])
+
+
+def _run(name: str) -> Config:
+    shape = dict(zip(SHAPE, MODELS[name], strict=True))
+    return configuration(["+experiment=paper_qwen3_4b", *(f"++model.shape.{key}={value}" for key, value in shape.items())])
+
+
+def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"| {' | '.join('---' for _ in head)} |"
+    yield from (f"| {' | '.join(row)} |" for row in rows)
+    yield ""
+
+
+def _context(config: Config) -> int:
+    return config.data.max_prompt_tokens + config.rollout.sampling.max_tokens
+
+
+def _engines(runs: dict[str, Config], sizes: dict[str, Sizes]) -> Iterator[str]:
+    yield ENGINES
+    head = ("model", "parameters", "weights", "KV cache of a token, KiB", "of a text of full length", "the least of an engine")
+
+    def rows() -> Iterator[Sequence[str]]:
+        for name, config in runs.items():
+            size = sizes[name].senior
+            engine = engine_memory(size, config.model.dtype, 1, _context(config))
+            token = engine_memory(size, config.model.dtype, 1, 1).text * GIB / 1024
+            weights = engine.weights - ENGINE_OVERHEAD_GIB
+            shown = (f"{weights:.1f}", f"{token:.0f}", f"{engine.text:.2f}", f"{engine.least:.1f}")
+            yield (name, f"{size.parameters / 1e9:.2f} billion", *shown)
+
+    yield from _table(head, rows())
+
+
+def _ranks(runs: dict[str, Config], sizes: dict[str, Sizes]) -> Iterator[str]:
+    yield RANKS
+    splits = ((1, 1), (1, 2), (1, 8), (2, 8), (3, 8), (3, 16))
+
+    def rank(name: str, stage: int, ranks: int) -> RankMemory:
+        learner = replace(runs[name].learner, zero_stage=stage, ranks=ranks)
+        return rank_memory(sizes[name].senior, learner, longest=longest_rollout(runs[name]))
+
+    def parts() -> Iterator[Sequence[str]]:
+        for stage, ranks in splits:
+            found = rank("4B", stage, ranks)
+            held = (found.weights, found.gradients, found.optimizer, found.buffers, found.activations)
+            values = (*held, found.total, found.between_updates)
+            yield (f"ZeRO {stage}, {ranks} rank{'s' * (ranks > 1)}", *(f"{value:.1f}" for value in values))
+
+    yield "A rank of the 4B:\n"
+    parts_of_it = ("weights", "gradients", "optimizer", "buffers", "activations")
+    yield from _table(("", *parts_of_it, "total", "between updates"), parts())
+    yield "The total of a rank of each model:\n"
+    totals = ([name, *(f"{rank(name, *split).total:.1f}" for split in splits)] for name in runs)
+    yield from _table(["model", *(f"ZeRO {stage}, {ranks}" for stage, ranks in splits)], totals)
+
+
+def _sizing(runs: dict[str, Config], sizes: dict[str, Sizes]) -> Iterator[str]:
+    yield SIZING
+    rows = ([name, *(_fitting(config, sizes[name], gpus) for gpus in (1, 8, 64))] for name, config in runs.items())
+    yield from _table(("model", "1 GPU", "8 GPUs", "64 GPUs"), rows)
+
+
+def _fitting(config: Config, sizes: Sizes, gpus: int) -> str:
+    """The settings of the first plan that fits."""
+    for changed, plan in _candidates(config, sizes, gpus):
+        assert plan.memory is not None and plan.fractions is not None
+        engines = plan.memory.engines
+        roles = ("senior", *["junior"] * (len(engines) - 1))
+        texts = min(engine.texts(plan.fractions.of(role) * GPU_GIB) for role, engine in zip(roles, engines, strict=True))
+        texts = min(texts, config.rollout.max_in_flight)
+        if texts < (FEWEST_TEXTS if gpus > 1 else 1):
+            continue
+        written = " ".join(f"`{setting}`" for setting in _settings(changed))
+        return f"{written or 'as it is'} ({texts * changed.rollout.replicas})"
+    return "does not fit"
+
+
+def _candidates(config: Config, sizes: Sizes, gpus: int) -> Iterator[tuple[Config, RunPlan]]:
+    """Plans that fit, the mildest settings first."""
+    layouts = [(1, 1)] if gpus == 1 else [(gpus // part, spread) for part in (4, 2) for spread in (1, 2, 4)]
+    for learner in ONE_GPU if gpus == 1 else MANY_GPUS:
+        for ranks, spread in layouts:
+            sized = replace(
+                config,
+                learner=replace(config.learner, ranks=ranks, **learner),
+                rollout=replace(config.rollout, replicas=1, senior_tensor_parallel=spread, junior_tensor_parallel=spread),
+            )
+            try:
+                if gpus == 1:
+                    yield sized, plan_on_machine(sized, Node("", 1, GPU_GIB), sizes)
+                else:
+                    nodes = [Node("", NODE_GPUS, GPU_GIB)] * (gpus // NODE_GPUS)
+                    most = most_replicas(plan_on_cluster(sized, nodes, sizes).demand, nodes)
+                    sized = replace(sized, rollout=replace(sized.rollout, replicas=most))
+                    yield sized, plan_on_cluster(sized, nodes, sizes)
+            except ConfigError:
+                continue
+
+
+def _settings(config: Config) -> Iterator[str]:
+    """What `config` sets otherwise than a run that is not told anything of places and memory."""
+    rollout, learner, plain = config.rollout, config.learner, Config()
+    for key in ("replicas", "senior_tensor_parallel", "junior_tensor_parallel"):
+        if (value := getattr(rollout, key)) != getattr(plain.rollout, key) or key == "replicas":
+            yield f"rollout.{key}={value}"
+    for key in ("ranks", "zero_stage", "offload_optimizer", "offload_parameters"):
+        if (value := getattr(learner, key)) != getattr(plain.learner, key) or key == "ranks":
+            yield f"learner.{key}={str(value).lower()}"
+    if learner.micro_batch_tokens == ONE_GPU[-1]["micro_batch_tokens"]:
+        yield f"learner.micro_batch_tokens={learner.micro_batch_tokens}"
+
+
+def _plans() -> Iterator[str]:
+    yield "## Plans of the published run\n"
+    yield "As the command prints them.\n"
+    for given in PLANS:
+        overrides = ["+experiment=paper_qwen3_4b", *given.split()]
+        terminal = StringIO()
+        print_plan(assumed_plan(configuration(overrides)), Console(width=130, file=terminal))
+        shown = "\n".join(line.rstrip() for line in terminal.getvalue().rstrip().splitlines())
+        yield f"```\n$ python launch/train.py {' '.join(overrides)}\n{shown}\n```\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,16 @@
+"""What `make setup` does once after installing: builds the base model that the default run starts from."""
+
+from __future__ import annotations
+
+from launch.entry import run
+from tandem.config.schema import Config
+from tandem.models.zoo import base_model
+
+
+def warm_up(config: Config) -> None:
+    """Builds or converts the configured base model if the cache does not hold it."""
+    print(f"base model ready: {base_model(config.model, config.cache_path)}")
+
+
+if __name__ == "__main__":
+    run(warm_up)
