@@ -7,15 +7,15 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from actors.feed import Feed
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
+from actors.task_queue import TaskQueue
 from tandem.rollout import Group
-from tandem.staleness import Lookahead, Place
+from tandem.staleness import StalenessBuffer, StreamPosition
 
 
-class WritesAhead:
-    """Has `pool` write the groups at the positions that `lookahead` begins; a context manager that gives up what is in flight.
+class AsyncGroupSource:
+    """Has `pool` write the groups at the positions that `buffer` begins; a context manager that gives up what is in flight.
 
     `task_at` makes the group of a position, of at most `max_tokens` tokens a rollout; it is called in the writing thread.
     Whatever fails there is raised by the next `take`.
@@ -24,14 +24,14 @@ class WritesAhead:
     def __init__(
         self,
         pool: RolloutPool,
-        lookahead: Lookahead,
+        buffer: StalenessBuffer,
         task_at: Callable[[int], GroupTask],
         max_tokens: int,
     ) -> None:
-        self._pool, self._lookahead, self._task_at, self._max_tokens = pool, lookahead, task_at, max_tokens
-        self._feed = Feed(self._begin)
+        self._pool, self._lookahead, self._task_at, self._max_tokens = pool, buffer, task_at, max_tokens
+        self._task_queue = TaskQueue(self._begin)
         self._changed = threading.Condition()
-        """guards the lookahead; notified whenever a group finishes or the thread fails"""
+        """guards the buffer; notified whenever a group finishes or the thread fails"""
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._write, name="writes-ahead", daemon=True)
 
@@ -53,16 +53,16 @@ class WritesAhead:
                 self._changed.wait()
 
     def reject(self, count: int) -> None:
-        """See `Lookahead.reject`."""
+        """See `StalenessBuffer.reject`."""
         with self._changed:
             self._lookahead.reject(count)
-        self._feed.wake()
+        self._task_queue.wake()
 
     def advance(self, version: int) -> None:
         """The engines have received `version`: more groups may be begun, and some may have become too old."""
         with self._changed:
             self._lookahead.advance(version)
-        self._feed.wake()
+        self._task_queue.wake()
 
     @property
     def dropped(self) -> int:
@@ -70,8 +70,8 @@ class WritesAhead:
         return self._lookahead.dropped
 
     @property
-    def place(self) -> Place:
-        """See `Lookahead.place`."""
+    def place(self) -> StreamPosition:
+        """See `StalenessBuffer.place`."""
         with self._changed:
             return self._lookahead.place
 
@@ -80,7 +80,7 @@ class WritesAhead:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._feed.cancel()
+        self._task_queue.cancel()
         self._thread.join()
 
     def _begin(self) -> tuple[int, GroupTask] | None:
@@ -90,7 +90,7 @@ class WritesAhead:
 
     def _write(self) -> None:
         try:
-            for position, group in self._pool.write(self._feed, self._max_tokens):
+            for position, group in self._pool.write(self._task_queue, self._max_tokens):
                 with self._changed:
                     self._lookahead.finish(position, group)
                     self._changed.notify_all()

@@ -23,7 +23,7 @@ from actors.engine_death import cause_of_death
 from actors.engine_session import EngineSession
 from actors.engine_spec import EngineSpec
 from actors.engine_worker import BoundExecutor
-from tandem.cogeneration import AuthorLost
+from tandem.cogeneration import AuthorFailed
 from tandem.config.schema import ConfigError, SamplingConfig
 from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR
 from tandem.runtime.weights import IPC, SHM, PublishedWeights
@@ -259,14 +259,16 @@ class Engine:
         (process,) = self._llm.engine_core.resources.engine_manager.processes
         return process
 
-    async def lost(self) -> AuthorLost:
+    async def lost(self) -> AuthorFailed:
         """Return the error that says that this engine died, and why."""
         why = await asyncio.to_thread(cause_of_death, self._process)
-        return AuthorLost(f"its engine of {self.spec.model} died: {why}")
+        return AuthorFailed(f"its engine of {self.spec.model} died: {why}")
 
     async def unless_dead(self, call: Coroutine[Any, Any, T]) -> T:
-        """What `call` to this engine returns. Raises `AuthorLost` when the engine's process dies before it answers, where vLLM
-        would wait for ever."""
+        """Return what `call` to this engine returns.
+
+        Raises `AuthorFailed` when the engine's process dies before it answers, where vLLM would wait for ever.
+        """
         task = asyncio.ensure_future(call)
         try:
             while not task.done():

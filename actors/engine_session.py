@@ -34,34 +34,34 @@ class EngineSession:
         """turns begun"""
         self._ended = 0
         """turns that the engine ended"""
-        self._forgotten: list[int] = []
+        self._unprocessed_token: list[int] = []
         """the last token of a turn, which vLLM discards: it never read it"""
         self.stop_reason: StopReason | None = None
         """why the engine last ended a turn; None before it ended any"""
 
-    def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
+    def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
         """Gives the engine the tokens it has not seen and lets it write (see `tandem.cogeneration.Session`)."""
-        if not self._forgotten and not heard:
+        if not self._unprocessed_token and not new_tokens:
             raise ValueError(f"rollout {self._rollout_id}: a turn must not begin without news")
         self._begun += 1
         self._turns.put_nowait(
             StreamingInput(
                 # The salt keeps rollouts from sharing prompts that other weights have read.
-                prompt=tokens_input([*self._forgotten, *heard], cache_salt=str(self._engine.version)),
+                prompt=tokens_input([*self._unprocessed_token, *new_tokens], cache_salt=str(self._engine.version)),
                 sampling_params=self._params(budget, TurnStart.at(pen)),
             )
         )
-        self._forgotten = []
+        self._unprocessed_token = []
 
     def retract(self) -> None:
         """Takes back the last token of the turn that ended: it shall not be part of the text."""
-        self._forgotten = []
+        self._unprocessed_token = []
 
     async def read(self) -> list[Token]:
         """The next tokens of the present turn.
 
-        Raises `AuthorLost` when the engine's process is gone, and `RuntimeError` when the engine ends a turn that the schedule
-        goes on with, or goes on with one that it ends.
+        Raises `AuthorFailed` when the engine's process is gone, and `RuntimeError` when engine and schedule disagree about the
+        end of the turn.
         """
         tokens: list[Token] = []
         while not tokens:
@@ -88,7 +88,7 @@ class EngineSession:
     def _end(self, completion: CompletionOutput) -> None:
         last = completion.token_ids[-1]
         self._ended += 1
-        self._forgotten = [last]
+        self._unprocessed_token = [last]
         if completion.finish_reason == "length":
             self.stop_reason = StopReason.LENGTH
         else:

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from actors.feed import Feed
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
+from actors.task_queue import TaskQueue
 from tandem.rollout import Group
-from tandem.staleness import START, Place
+from tandem.staleness import START, StreamPosition
 
 
-class WritesInTurn:
-    """What `actors.async_groups.WritesAhead` is to a run that tolerates staleness, for one that tolerates none.
+class SyncGroupSource:
+    """What `actors.async_groups.AsyncGroupSource` is to a run that tolerates staleness, for one that tolerates none.
 
     `task_at` makes the group of a position, of at most `max_tokens` tokens a rollout; the stream is taken up at `place`. Groups
     that are unfinished `deadline_s` after they were asked for are dropped (0: never).
@@ -28,7 +28,7 @@ class WritesInTurn:
         max_tokens: int,
         *,
         deadline_s: float = 0.0,
-        place: Place = START,
+        place: StreamPosition = START,
     ) -> None:
         self._pool, self._task_at, self._max_tokens, self._deadline_s = pool, task_at, max_tokens, deadline_s
         self.place = place
@@ -41,12 +41,12 @@ class WritesInTurn:
         again, (position, unfinished) = self.place.unfinished[:count], self.place
         end = position + count - len(again)
         positions = [*again, *range(position, end)]
-        self.place = Place(end, unfinished[len(again) :])
+        self.place = StreamPosition(end, unfinished[len(again) :])
         tasks = deque((position, self._task_at(position)) for position in positions)
-        feed = Feed(lambda: tasks.popleft() if tasks else None)
-        feed.end()
+        queue = TaskQueue(lambda: tasks.popleft() if tasks else None)
+        queue.end()
         groups: dict[int, Group] = {}
-        for position, group in self._pool.write(feed, self._max_tokens, deadline_s=self._deadline_s):
+        for position, group in self._pool.write(queue, self._max_tokens, deadline_s=self._deadline_s):
             groups[position] = group
             on_group(group)
         self.dropped += count - len(groups)

@@ -11,18 +11,17 @@ from tandem.runtime.trace import Span
 from tandem.schedule import Pen
 
 
-class NotedSession:
-    """`session` (see `tandem.cogeneration.Session`) of `author` in a rollout, which appends every turn to `turns` when it is told of
-    its tokens."""
+class TracedSession:
+    """A `tandem.cogeneration.Session` of `author` that appends every turn to `turns` once its tokens are read."""
 
     def __init__(self, session: Session, author: str, rollout_id: str, turns: list[Span]) -> None:
         self._session, self._author, self._rollout_id, self._turns = session, author, rollout_id, turns
         self._begun_s = 0.0
 
-    def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
+    def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
         """See `Session.begin_turn`."""
         self._begun_s = time.time()
-        self._session.begin_turn(heard, pen, budget)
+        self._session.begin_turn(new_tokens, pen, budget)
 
     async def read(self) -> Sequence[Token]:
         """See `Session.read`. Where an engine tells of a turn in parts, each part is a span."""

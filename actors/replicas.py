@@ -15,7 +15,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from actors.replica import ActorReplica, Replica
-from tandem.cogeneration import AuthorLost
+from tandem.cogeneration import AuthorFailed
 from tandem.errors import RunError
 from tandem.runtime.processes import end, on_this_host
 from tandem.runtime.restarts import RestartBudget
@@ -33,7 +33,7 @@ class RolloutError(RunError):
     """A rollout actor failed; the message names it."""
 
 
-class ReplicaLost(RuntimeError):
+class ReplicaFailed(RuntimeError):
     """A rollout actor or an engine of it has died and is being started again: what it was doing is to be done again."""
 
 
@@ -52,7 +52,7 @@ class Call:
     answer: ray.ObjectRef
 
 
-class Crew:
+class ReplicaSet:
     """The replicas of a pool, started all at once or one after the other, and each started again when it is lost.
 
     A replica is lost when its actor or an engine of it has died. It comes back in a thread of its own and receives the last
@@ -108,16 +108,16 @@ class Crew:
     # Calls
 
     def call(self, replica: int, method: str, *arguments: Any) -> Call:
-        """Calls `method` of a replica and returns at once. Raises `ReplicaLost` when it is not up."""
+        """Calls `method` of a replica and returns at once. Raises `ReplicaFailed` when it is not up."""
         with self._changed:  # it must not be renewed between the look and the call
             if not self.up[replica]:
-                raise ReplicaLost(f"rollout actor {replica} is being started again")
+                raise ReplicaFailed(f"rollout actor {replica} is being started again")
             return Call(replica, self._lives[replica], method, self._replicas[replica].call(method, *arguments))
 
     def answer(self, call: Call, get: Callable[[], Any]) -> Any:
         """What `get` returns of the call's answer.
 
-        Raises `ReplicaLost` when the replica died, which is then started again, and `RolloutError` when the call failed.
+        Raises `ReplicaFailed` when the replica died, which is then started again, and `RolloutError` when the call failed.
         """
         try:
             answer = get()
@@ -125,7 +125,7 @@ class Crew:
             if not _means_death(error):
                 raise self._failed(call, error) from error
             self._lost(call, error)
-            raise ReplicaLost(str(error)) from error
+            raise ReplicaFailed(str(error)) from error
         if call.method == WORK:
             self._budget.worked(f"rollout actor {call.replica}")
         return answer
@@ -144,13 +144,13 @@ class Crew:
             for replica in on:
                 try:
                     calls.append(self.call(replica, method, *arguments))
-                except ReplicaLost:
+                except ReplicaFailed:
                     continue
             self._in_time(calls, timeout_s)
             for call in calls:
                 try:
                     answers[call.replica] = self.answer(call, partial(ray.get, call.answer))
-                except ReplicaLost:
+                except ReplicaFailed:
                     continue
         return [answers[replica] for replica in sorted(answers)]
 
@@ -185,7 +185,7 @@ class Crew:
 
     # Weights
 
-    def expect_weights(self) -> None:
+    def begin_weight_sync(self) -> None:
         """The learner is about to write another version over the last one: nobody reads that any more when this returns."""
         with self._changed:
             while self._loading:
@@ -316,4 +316,4 @@ class Crew:
 def _means_death(error: RayError) -> bool:
     """Whether an actor, or an engine of it, is gone: another may do what it was doing."""
     cause = error.cause if isinstance(error, RayTaskError) else error
-    return isinstance(cause, RayActorError | AuthorLost)
+    return isinstance(cause, RayActorError | AuthorFailed)

@@ -16,7 +16,7 @@ from ray.exceptions import GetTimeoutError, RayActorError
 
 from tandem.config.schema import JudgeConfig
 from tandem.rollout import Group
-from tandem.runtime.processes import Whereabouts, on_this_host, whereabouts
+from tandem.runtime.processes import ProcessLocation, on_this_host, process_location
 from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.trace import Row, Span
 from tandem.verify.pool import Judgement, VerifierPool
@@ -50,9 +50,9 @@ class RewardActor:
         spans, self._spans = self._spans or [], None
         return spans
 
-    def processes(self) -> dict[str, Whereabouts]:
+    def processes(self) -> dict[str, ProcessLocation]:
         """Where this actor runs; its workers are its children."""
-        return {"reward actor": whereabouts()}
+        return {"reward actor": process_location()}
 
     def close(self) -> None:
         """Ends the worker processes."""

@@ -11,13 +11,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from actors.engine_spec import EngineSpec, visible_gpus
-from actors.noted_session import NotedSession
+from actors.noted_session import TracedSession
 from tandem.authors import draw_junior, noise_seed
 from tandem.cogeneration import Limits, Session, cogenerate
 from tandem.config.schema import SamplingConfig
 from tandem.models.loading import load_tokenizer
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt, Rollout
-from tandem.runtime.processes import Whereabouts, whereabouts
+from tandem.runtime.processes import ProcessLocation, process_location
 from tandem.runtime.trace import Row, Span
 from tandem.runtime.weights import PublishedWeights
 from tandem.schedule import Schedule
@@ -133,7 +133,7 @@ class RolloutActor:
 
     def _noted(self, key: EngineKey, rollout_id: str, session: Session) -> Session:
         """`session`, its turns noted if they are profiled."""
-        return session if self._turns is None else NotedSession(session, _name(key), rollout_id, self._turns)
+        return session if self._turns is None else TracedSession(session, _name(key), rollout_id, self._turns)
 
     def _translation(self, junior: EngineSpec) -> Translation:
         assert junior.unit is not None
@@ -197,10 +197,12 @@ class RolloutActor:
                 rows.append(Row(f", {_name(key).replace('_', ' ')} engine{worker}", profile=profile))
         return rows
 
-    async def processes(self) -> dict[str, Whereabouts]:
+    async def processes(self) -> dict[str, ProcessLocation]:
         """Where this actor runs (``), and each of its engines (`, senior engine`)."""
-        engines = {f", {_name(key).replace('_', ' ')} engine": whereabouts(engine.pid) for key, engine in self._engines.items()}
-        return {"": whereabouts()} | engines
+        engines = {
+            f", {_name(key).replace('_', ' ')} engine": process_location(engine.pid) for key, engine in self._engines.items()
+        }
+        return {"": process_location()} | engines
 
     async def prompt_logprobs(self, author: int, token_ids: Sequence[int], request_id: str) -> list[float]:
         """What `author`'s (first) engine gives a text as log-probabilities; see `Engine.prompt_logprobs`."""

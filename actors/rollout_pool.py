@@ -22,11 +22,11 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.dispatch import Dispatch
 from actors.engine_spec import EngineSpec
-from actors.feed import Feed
 from actors.placement import Cores, engine_specs, reseeded
 from actors.replica import ActorReplica, Replica
-from actors.replicas import Call, Crew, ReplicaLost, RolloutError
+from actors.replicas import Call, ReplicaFailed, ReplicaSet, RolloutError
 from actors.rollout import GroupTask, RolloutActor
+from actors.task_queue import TaskQueue
 from tandem.authors import Authors
 from tandem.config.schema import Config, SamplingConfig
 from tandem.rollout import BASE_VERSION, Group, Prompt
@@ -56,8 +56,8 @@ class RolloutPool:
     They start all at once, or with `at_once` false one after the other. `junior_weights` say how often each junior is drawn,
     `sleeps` whether the engines are to give their GPU's memory back while the learner learns (`sleep`).
     One that dies is started again as `budget` allows, and the groups it was writing are given away anew (see
-    `actors.replicas.Crew`). Every method that waits for replicas raises `RolloutError` when one fails, `TimeoutError` when
-    one is late, both naming it, and `GuardError` when they die too often.
+    `actors.replicas.ReplicaSet`). Every method that waits for replicas raises `RolloutError` when one fails, `TimeoutError`
+    when one is late, both naming it, and `GuardError` when they die too often.
     """
 
     def __init__(
@@ -73,12 +73,12 @@ class RolloutPool:
         self._config, self._junior_weights = config, junior_weights
         self.sleeps, self._asleep = sleeps, False
         budget = budget or RestartBudget(config.guard.max_restarts_per_hour)
-        self._crew = Crew(replicas, budget, config.guard.publish_timeout_s, at_once=at_once)
+        self._replica_set = ReplicaSet(replicas, budget, config.guard.publish_timeout_s, at_once=at_once)
 
     @property
     def admitted(self) -> list[int]:
         """Rollouts that each replica writes at a time."""
-        return self._crew.admitted
+        return self._replica_set.admitted
 
     @classmethod
     def of_engines(
@@ -92,7 +92,7 @@ class RolloutPool:
         sleep: bool = False,
         budget: RestartBudget | None = None,
         cores: Cores = (),
-        seats: Sequence[PlacementGroupSchedulingStrategy] = (),
+        placements: Sequence[PlacementGroupSchedulingStrategy] = (),
     ) -> RolloutPool:
         """`config.rollout.replicas` rollout actors with `gpus_per_replica` GPUs each (0: their engines run on the CPU, bound to
         `cores`, or to cores of this machine of their own as far as there are any), each where its seat says, for a run that
@@ -124,13 +124,13 @@ class RolloutPool:
             own_gpus=own_gpus,
             sleep=sleep,
         )
-        replicas = [replica(engines, seat) for engines, seat in zip(specs, seats or [None] * len(specs), strict=True)]
+        replicas = [replica(engines, seat) for engines, seat in zip(specs, placements or [None] * len(specs), strict=True)]
         # Engines that share a GPU measure its free memory as they start: one after the other.
         at_once = not 0 < gpus_per_replica < 1
         return cls(config, replicas, junior_weights=authors.junior_weights, at_once=at_once, sleeps=sleep, budget=budget)
 
     @contextmanager
-    def lent(self, config: Config, authors: Authors) -> Iterator[RolloutPool]:
+    def borrow(self, config: Config, authors: Authors) -> Iterator[RolloutPool]:
         """The same replicas for the run that `config` describes, which does not end them. It begins by publishing to them."""
         borrowed = copy(self)
         borrowed._config, borrowed._junior_weights = config, authors.junior_weights
@@ -152,7 +152,7 @@ class RolloutPool:
 
     def write_all(self, tasks: Sequence[GroupTask], on_group: Callable[[Group], None] = lambda group: None) -> list[Group]:
         """The groups of `tasks`, in their order; otherwise as `generate`."""
-        return _in_order(self.write(_feed(tasks), max(task.sampling.max_tokens for task in tasks)), on_group)
+        return _in_order(self.write(_task_queue(tasks), max(task.sampling.max_tokens for task in tasks)), on_group)
 
     def stream(
         self,
@@ -171,10 +171,10 @@ class RolloutPool:
         finishes within `rollout.timeout_s`. Replicas are fed between two groups: take them without delay, and to the end.
         """
         tasks = [self.task(prompt, group_size, schedule, sampling, f"{tag}/{index}") for index, prompt in enumerate(prompts)]
-        return self.write(_feed(tasks), sampling.max_tokens, deadline_s=deadline_s)
+        return self.write(_task_queue(tasks), sampling.max_tokens, deadline_s=deadline_s)
 
-    def write(self, feed: Feed, max_tokens: int, *, deadline_s: float = 0.0) -> Iterator[tuple[int, Group]]:
-        """Writes the groups that `feed` hands out, none longer than `max_tokens`, until it ends; otherwise as `stream`.
+    def write(self, queue: TaskQueue, max_tokens: int, *, deadline_s: float = 0.0) -> Iterator[tuple[int, Group]]:
+        """Writes the groups that `queue` hands out, none longer than `max_tokens`, until it ends; otherwise as `stream`.
 
         A group whose replica is lost is written again, with the same ids and seeds, by whichever has room.
         """
@@ -182,17 +182,17 @@ class RolloutPool:
         dispatch = Dispatch(self.admitted, max_tokens)
         again: deque[tuple[int, GroupTask]] = deque()
         in_flight: dict[Future, InFlight] = {}
-        with self._crew.waking(feed.wake):
-            while not feed.cancelled:
-                self._crew.check()
+        with self._replica_set.waking(queue.wake):
+            while not queue.cancelled:
+                self._replica_set.check()
                 left_s = deadline - time.monotonic()
-                exhausted = left_s <= 0 or self._give(feed, again, dispatch, in_flight)
-                if not in_flight and exhausted and (feed.ended or left_s <= 0):
+                exhausted = left_s <= 0 or self._give(queue, again, dispatch, in_flight)
+                if not in_flight and exhausted and (queue.ended or left_s <= 0):
                     break
                 patience_s = self._config.rollout.timeout_s if in_flight else math.inf
                 wait_s = min(left_s, patience_s)
                 try:
-                    future = feed.news.get(timeout=None if wait_s == math.inf else max(0.0, wait_s))
+                    future = queue.events.get(timeout=None if wait_s == math.inf else max(0.0, wait_s))
                 except Empty:
                     if left_s <= patience_s:
                         break  # the deadline has passed
@@ -201,11 +201,11 @@ class RolloutPool:
                         f"rollout.timeout_s={self._config.rollout.timeout_s:g}"
                     ) from None
                 if future is None:
-                    continue  # woken: the feed may have more, or a replica has come back
+                    continue  # woken: the queue may have more, or a replica has come back
                 done = in_flight.pop(future)
                 try:
-                    group = self._crew.answer(done.call, future.result)
-                except ReplicaLost:
+                    group = self._replica_set.answer(done.call, future.result)
+                except ReplicaFailed:
                     dispatch.take_away(done.call.replica, done.task)
                     again.append((done.index, done.task))
                     continue
@@ -214,23 +214,23 @@ class RolloutPool:
         self._cancel(list(in_flight.values()))
 
     def _give(
-        self, feed: Feed, again: deque[tuple[int, GroupTask]], dispatch: Dispatch, in_flight: dict[Future, InFlight]
+        self, queue: TaskQueue, again: deque[tuple[int, GroupTask]], dispatch: Dispatch, in_flight: dict[Future, InFlight]
     ) -> bool:
         """Gives groups to replicas while these have room, those of lost replicas first; whether none is left to give now."""
-        while (replica := dispatch.next_replica(self._crew.up)) is not None:
-            if (begun := again.popleft() if again else feed.begin()) is None:
+        while (replica := dispatch.next_replica(self._replica_set.up)) is not None:
+            if (begun := again.popleft() if again else queue.begin()) is None:
                 return True
             index, task = begun
             try:
-                call = self._crew.call(replica, "write_group", task)
-            except ReplicaLost:
+                call = self._replica_set.call(replica, "write_group", task)
+            except ReplicaFailed:
                 again.appendleft(begun)
                 continue
             dispatch.give(replica, task)
             future = call.answer.future()
             in_flight[future] = InFlight(index, task, call)
             # Not ray.wait, whose every call costs time for each group in flight.
-            future.add_done_callback(feed.news.put)
+            future.add_done_callback(queue.events.put)
         return False
 
     def task(self, prompt: Prompt, group_size: int, schedule: Schedule, sampling: SamplingConfig, name: str) -> GroupTask:
@@ -243,64 +243,64 @@ class RolloutPool:
     @property
     def actors(self) -> list[ActorHandle]:
         """The replicas' actors, for a learner to meet."""
-        return self._crew.actors
+        return self._replica_set.actors
 
-    def expect_weights(self) -> None:
+    def begin_weight_sync(self) -> None:
         """To be called before the learner writes a version over the last one: a replica that comes back may be reading that."""
-        self._crew.expect_weights()
+        self._replica_set.begin_weight_sync()
 
     def receive_weights(self, published: PublishedWeights) -> list[int]:
         """Has every senior engine take published weights; returns the version that each then reports.
 
         A replica that is being started again is left out; it receives them before it is given anything.
         """
-        reported = self._crew.publish(published)
+        reported = self._replica_set.publish(published)
         self._asleep = False
         return reported
 
     def sleep(self) -> None:
         """Has all engines give the memory of their GPUs back until they receive weights; no group may be in flight. Waits for
         replicas that are being started again."""
-        self._crew.await_all()  # an engine measures the free memory while it starts
-        self._crew.ask("sleep", timeout_s=self._config.guard.publish_timeout_s)
+        self._replica_set.await_all()  # an engine measures the free memory while it starts
+        self._replica_set.ask("sleep", timeout_s=self._config.guard.publish_timeout_s)
         self._asleep = True
 
     @contextmanager
-    def resting(self) -> Iterator[None]:
+    def sleeping(self) -> Iterator[None]:
         """In the block the engines sleep, if they may at all; after it they are as they were."""
         if not self.sleeps or self._asleep:
             yield
             return
         self.sleep()
         yield
-        self._crew.ask("wake", timeout_s=self._config.guard.publish_timeout_s)
+        self._replica_set.ask("wake", timeout_s=self._config.guard.publish_timeout_s)
         self._asleep = False
 
     def checksums(self, author: int) -> list[list[str]]:
         """Fingerprints of the weights of `author`'s engines, by replica (see `RolloutActor.checksums`)."""
-        return self._crew.ask("checksums", author, timeout_s=self._config.guard.publish_timeout_s)
+        return self._replica_set.ask("checksums", author, timeout_s=self._config.guard.publish_timeout_s)
 
     def kv_usage(self) -> dict[str, float]:
         """The largest share of its KV cache that each kind of engine has used since this was last asked, in any replica."""
-        told = self._crew.ask("kv_usage", timeout_s=self._config.guard.publish_timeout_s, everyone=False)
+        told = self._replica_set.ask("kv_usage", timeout_s=self._config.guard.publish_timeout_s, everyone=False)
         return {name: max(each[name] for each in told) for name in (told[0] if told else ())}
 
     def start_profile(self) -> None:
         """See `tandem.runtime.trace.Profiled`."""
-        self._crew.ask("start_profile", timeout_s=self._config.guard.publish_timeout_s)
+        self._replica_set.ask("start_profile", timeout_s=self._config.guard.publish_timeout_s)
 
     def stop_profile(self) -> list[Row]:
         """See `tandem.runtime.trace.Profiled`; of a rollout actor it tells whose turn it was in each rollout."""
-        told = self._crew.ask("stop_profile", timeout_s=self._config.guard.publish_timeout_s)
+        told = self._replica_set.ask("stop_profile", timeout_s=self._config.guard.publish_timeout_s)
         return [replace(row, name=f"rollout actor {actor}{row.name}") for actor, rows in enumerate(told) for row in rows]
 
     def processes(self) -> dict[str, psutil.Process]:
         """Rollout actors and engines on this host, by name."""
-        return self._crew.processes()
+        return self._replica_set.processes()
 
     def close(self) -> None:
         """Ends the replicas and their engines, whatever state they are in."""
-        self._crew.close()
+        self._replica_set.close()
 
     def __enter__(self) -> Self:
         return self
@@ -321,12 +321,12 @@ class RolloutPool:
             )
 
 
-def _feed(tasks: Iterable[GroupTask]) -> Feed:
+def _task_queue(tasks: Iterable[GroupTask]) -> TaskQueue:
     """Hands out `tasks`, each after its place, and ends."""
     waiting = deque(enumerate(tasks))
-    feed = Feed(lambda: waiting.popleft() if waiting else None)
-    feed.end()
-    return feed
+    queue = TaskQueue(lambda: waiting.popleft() if waiting else None)
+    queue.end()
+    return queue
 
 
 def _in_order(written: Iterable[tuple[int, Group]], on_group: Callable[[Group], None]) -> list[Group]:

@@ -28,9 +28,9 @@ class TimedSession:
     def __init__(self, session: Session, arrivals: list[float]) -> None:
         self._session, self._arrivals = session, arrivals
 
-    def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
+    def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
         """As the session does it."""
-        self._session.begin_turn(heard, pen, budget)
+        self._session.begin_turn(new_tokens, pen, budget)
 
     async def read(self) -> Sequence[Token]:
         """As the session does it."""

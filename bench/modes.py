@@ -55,7 +55,7 @@ async def solo_two_devices(pair: EnginePair, work: Workload, tag: str) -> list[R
 
 
 class RequestPerTurn:
-    """A `tandem.cogeneration.Session` that keeps nothing in the engine: every turn is a plain request with the whole text so far."""
+    """A `tandem.cogeneration.Session` without state in the engine: every turn is a plain request with the whole text so far."""
 
     def __init__(self, engine: Engine, rollout_id: str, temperature: float) -> None:
         self._engine, self._rollout_id, self._temperature = engine, rollout_id, temperature
@@ -65,9 +65,9 @@ class RequestPerTurn:
         """not told apart here"""
         self._request: asyncio.Task[list[Token]] | None = None
 
-    def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
+    def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
         """Sends the text so far, and lets the engine write until the schedule passes the pen."""
-        self._text += heard
+        self._text += new_tokens
         self._turns += 1
         self._request = asyncio.create_task(self._complete(TurnStart.at(pen), budget))
 

@@ -32,7 +32,7 @@ from launch.cluster.local_cluster import ray_cluster
 from launch.cluster.machine import machine
 from tandem.config.schema import Config, SamplingConfig
 from tandem.rollout import BASE_VERSION, SENIOR, EndReason, Group, Problem, Prompt, Rollout
-from tandem.runtime.processes import Whereabouts
+from tandem.runtime.processes import ProcessLocation
 from tandem.schedule import Schedule
 
 REPLICAS = (1, 2, 4, 8, 16, 32, 64)
@@ -95,7 +95,7 @@ class SimulatedReplicas:
             seed=seed,
         )
 
-    async def processes(self, replica: int) -> dict[str, Whereabouts]:
+    async def processes(self, replica: int) -> dict[str, ProcessLocation]:
         """As `RolloutActor.processes`: nowhere of its own."""
         return {}
 

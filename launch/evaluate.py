@@ -10,7 +10,7 @@ from actors.rollout_pool import RolloutPool
 from launch.cluster.local_cluster import ray_cluster
 from launch.cluster.plan import machine_plan
 from launch.entry import run
-from launch.evaluation.evaluator import Examination
+from launch.evaluation.evaluator import Evaluator
 from launch.evaluation.folder import EvaluationFolder
 from launch.evaluation.measured_run import senior_of, settings_of_run
 from launch.evaluation.reading import READ, read_scores
@@ -45,13 +45,15 @@ def evaluate(config: Config) -> None:
     with ExitStack() as stack:
         console = stack.enter_context(EvaluationConsole())
         stack.enter_context(owned(folder.path, f"name={folder.path.name}"))
-        console.say(f"{folder.path}: {', '.join(measures)} of {authors.senior} on {len(prompts)} problems; {problems.left_out}")
+        console.print(
+            f"{folder.path}: {', '.join(measures)} of {authors.senior} on {len(prompts)} problems; {problems.left_out}"
+        )
         stack.enter_context(ray_cluster(logs=folder.path / "logs"))
-        budget = RestartBudget(config.guard.max_restarts_per_hour, console.say)
+        budget = RestartBudget(config.guard.max_restarts_per_hour, console.print)
         pool = stack.enter_context(RolloutPool.of_engines(config, authors, gpus_per_replica=gpus, budget=budget))
         judge = Judge(config.judge, budget, config.data.verifier)
         stack.callback(judge.close)
-        examination = Examination(
+        examination = Evaluator(
             config,
             authors,
             pool,
@@ -59,8 +61,8 @@ def evaluate(config: Config) -> None:
             prompts,
             version=BASE_VERSION,
             tag="evaluation",
-            doing=console.doing,
-            say=console.say,
+            progress=console.progress,
+            print_line=console.print,
         )
         scores = examination.scores()
         seniors = examination.solo if set(READ) & set(measures) else []
@@ -69,14 +71,14 @@ def evaluate(config: Config) -> None:
     device = "cuda" if gpus else "cpu"
     read, notes = read_scores(config, authors, seniors, juniors, device)
     scores |= read
-    console.say(folder.table(scores))
+    console.print(folder.table(scores))
 
     def write() -> None:
         folder.write(authors, prompts, scores, notes, device)
 
-    wait_for_room(write, folder.path, "the results", config.log.export_wait_s, console.say)
+    wait_for_room(write, folder.path, "the results", config.log.export_wait_s, console.print)
     for line in [*notes, f"written to {folder.path}"]:
-        console.say(line)
+        console.print(line)
 
 
 def measured_authors(config: Config) -> Authors:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from launch.cluster.local_cluster import ray_cluster
 from launch.entry import exit_codes, use_cache
-from launch.experiments.engines import LentEngines
+from launch.experiments.engines import SharedEngines
 from launch.experiments.figure import draw
 from launch.experiments.page import NUMBERS, PICTURE, terminal, write_page
 from launch.experiments.preset import Experiment, Run, experiment
@@ -32,7 +32,7 @@ def compare(compared: Experiment, console: Console) -> None:
     left = [run for run in compared.runs if run not in done]
     console.print(f"{compared.folder}: {len(compared.runs)} runs, {len(done)} of them finished", highlight=False)
     if left:
-        with ray_cluster(logs=compared.folder / "logs"), LentEngines() as engines:
+        with ray_cluster(logs=compared.folder / "logs"), SharedEngines() as engines:
             for run in left:
                 console.rule(f"{run.arm}, seed {run.seed}: run {len(done) + 1} of {len(compared.runs)}")
                 make(run, engines)

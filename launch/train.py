@@ -1,4 +1,4 @@
-"""Tandem GRPO from end to end. `python launch/train.py [--multirun] [key=value ...]`; the keys are in tandem/config/schema.py."""
+"""Tandem GRPO from end to end. `python launch/train.py [--multirun] [key=value ...]`; docs/configuration.md has the keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from launch.run.learner_only import learn_only
 from launch.run.plan_only import plan_only
 from launch.run.profiling import step_clock
 from launch.run.rollouts_only import write_only
-from launch.run.training_run import Parts, WritingParts, started
+from launch.run.training_run import RolloutRun, TrainingRun, started
 from tandem import guards
 from tandem.advantage import assign_advantages
 from tandem.config.schema import Config
@@ -43,16 +43,16 @@ def train_whole(config: Config) -> None:
         inputs = read_inputs(config)
         with inputs.folder as folder, ray_cluster(logs=folder.path / "logs"), started(inputs) as parts:
             learn(parts)
-            senior = export_senior(parts.learner, config, folder, parts.console.say) if config.log.export else None
+            senior = export_senior(parts.learner, config, folder, parts.console.print) if config.log.export else None
     accuracies = [row["solo/accuracy"] for row in folder.rows if "solo/accuracy" in row]
     change = " before, ".join(f"{accuracy:.3f}" for accuracy in (accuracies[0], accuracies[-1]))
-    say = parts.console.say
-    say(f"solo accuracy on {len(parts.held_out)} held-out problems: {change} after")
-    say(f"metrics {folder.path / 'metrics.jsonl'}, samples {folder.path / 'samples.jsonl'}")
-    say(f"report: python launch/report.py {folder.path}" + (f"; senior: {senior}" if senior else ""))
+    print_line = parts.console.print
+    print_line(f"solo accuracy on {len(parts.held_out)} held-out problems: {change} after")
+    print_line(f"metrics {folder.path / 'metrics.jsonl'}, samples {folder.path / 'samples.jsonl'}")
+    print_line(f"report: python launch/report.py {folder.path}" + (f"; senior: {senior}" if senior else ""))
 
 
-def learn(parts: Parts) -> None:
+def learn(parts: TrainingRun) -> None:
     """All steps of a run, or those that are left of one that goes on."""
     if parts.done == 0:
         parts.log({"step": 0, "weights/version": 0} | evaluate(parts, 0))
@@ -62,7 +62,7 @@ def learn(parts: Parts) -> None:
             parts.log(row | evaluate(parts, parts.done))
     with parts.writing, parts.stoppable():
         for step in range(parts.done + 1, parts.config.steps + 1):
-            with step_clock(parts.config, step, parts.folder.trace, parts.profiled, parts.console.say) as clock:
+            with step_clock(parts.config, step, parts.folder.trace, parts.profiled, parts.console.print) as clock:
                 row = train_step(parts, step, clock)
             parts.reached(step, row)
             if due(parts, step):
@@ -71,7 +71,7 @@ def learn(parts: Parts) -> None:
             parts.save(step)
 
 
-def train_step(parts: Parts, step: int, clock: PhaseTimer) -> dict[str, float]:
+def train_step(parts: TrainingRun, step: int, clock: PhaseTimer) -> dict[str, float]:
     """One step of tandem GRPO; returns its metrics."""
     config, learner, rollouts = parts.config, parts.learner, parts.rollouts
     groups, written = write_step(parts, step, step - 1, clock)
@@ -82,12 +82,12 @@ def train_step(parts: Parts, step: int, clock: PhaseTimer) -> dict[str, float]:
     with clock("update"):
         learned = learner.update(groups, step)
     if warning := guards.check_counted(learned):
-        parts.console.say(f"step {step}: {warning}")
+        parts.console.print(f"step {step}: {warning}")
     guards.check_skipped(learned["grad/skipped_in_a_row"], config.guard.max_skipped_updates)
     if "logprob/gap_mean" in learned:
         guards.check_logprob_gap(learned["logprob/gap_mean"], config.guard.max_logprob_gap)
     with clock("publish"):
-        rollouts.expect_weights()
+        rollouts.begin_weight_sync()
         reported = rollouts.receive_weights(learner.publish(version=step))
     guards.check_published(step, reported)
     parts.writing.advance(step)
@@ -97,7 +97,7 @@ def train_step(parts: Parts, step: int, clock: PhaseTimer) -> dict[str, float]:
     return {"step": step, "weights/version": step} | metrics | {"rollout/tokens_per_s": metrics["rollout/tokens"] / spent}
 
 
-def write_step(parts: WritingParts, step: int, version: int, clock: PhaseTimer) -> tuple[list[Group], dict[str, float]]:
+def write_step(parts: RolloutRun, step: int, version: int, clock: PhaseTimer) -> tuple[list[Group], dict[str, float]]:
     """The groups that a step learns from, written by engines of `version`, judged and with their advantages; and the metrics
     of all that were written for it."""
     config, algo, batch = parts.config, parts.config.algo, parts.config.rollout.prompts_per_step
@@ -105,7 +105,7 @@ def write_step(parts: WritingParts, step: int, version: int, clock: PhaseTimer) 
     schedule, dropped_before = schedule_at(config, step), writing.dropped
 
     def judged_groups(count: int) -> list[Group]:
-        with clock("generate"), console.doing("writing", count) as done:
+        with clock("generate"), console.progress("writing", count) as done:
             groups = writing.take(count, done)
         with clock("judge"):
             judge_groups(parts.judge, groups, config.judge.step_timeout_s)
@@ -120,7 +120,7 @@ def write_step(parts: WritingParts, step: int, version: int, clock: PhaseTimer) 
     guards.check_finite_logprobs(taken)
     guards.check_weight_version(taken, version, config.rollout.max_staleness)
     if warning := guards.check_verdicts(taken):
-        console.say(f"step {step}: {warning}")
+        console.print(f"step {step}: {warning}")
     assign_advantages(groups, algo.advantage)
     parts.keep(step, groups)
     metrics = rollout_metrics(taken, len(parts.authors.juniors)) | {"tandem/prob_senior": schedule.prob_senior}

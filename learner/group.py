@@ -34,7 +34,7 @@ class LearnerError(RunError):
     """A rank of the learner failed, died or did not answer in time; the message names it."""
 
 
-class RankLost(LearnerError):
+class RankFailed(LearnerError):
     """A rank of the learner died: nothing is known against what it was told to do."""
 
 
@@ -54,7 +54,7 @@ class LearnerGroup:
     ranks fail, or in one of the group's own.
 
     Every method waits for all ranks, at most `config.learner.timeout_s`, and raises `LearnerError` naming the rank that failed,
-    or `RankLost` where it died.
+    or `RankFailed` where it died.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class LearnerGroup:
         segment: Path | None = None,
         gpus_per_rank: float = 0.0,
         transport: str = SHM,
-        seats: Sequence[PlacementGroupSchedulingStrategy] = (),
+        placements: Sequence[PlacementGroupSchedulingStrategy] = (),
         persistence_threshold: int = 100_000,
     ) -> None:
         ranks = config.learner.ranks
@@ -95,13 +95,13 @@ class LearnerGroup:
                     persistence_threshold=persistence_threshold,
                 ),
             )
-            for rank, seat in enumerate(seats or [None] * ranks)
+            for rank, seat in enumerate(placements or [None] * ranks)
         ]
         try:
             address, port = self._wait("start", [self._ranks[0].rendezvous.remote()])[0]
             self._call("join", address, port)
             self._call("load", saved)
-            told = self._call("whereabouts")
+            told = self._call("process_location")
         except BaseException:
             self.kill()
             raise
@@ -198,7 +198,7 @@ class LearnerGroup:
             # A rank that died takes its peers' collectives down with it: it is the one to name.
             # Among equals the first rank, so that the same failure is always told the same way.
             rank, cause = min(failures.items(), key=lambda failure: (not isinstance(failure[1], RayActorError), failure[0]))
-            kind = RankLost if isinstance(cause, RayActorError) else LearnerError
+            kind = RankFailed if isinstance(cause, RayActorError) else LearnerError
             raise kind(f"learner rank {rank} of {len(self._ranks)} failed in {method!r}: {cause}") from cause
         if pending:
             raise LearnerError(

@@ -26,7 +26,7 @@ from learner.update import Updater
 from learner.zero import build_engine, join_process_group
 from tandem.config.schema import Config
 from tandem.rollout import Group
-from tandem.runtime.processes import PeakMemory, Whereabouts, peak_host_bytes, whereabouts
+from tandem.runtime.processes import PeakMemory, ProcessLocation, peak_host_bytes, process_location
 from tandem.runtime.weights import SHM, PublishedWeights
 
 
@@ -66,9 +66,9 @@ class Rank:
             port: int = server.getsockname()[1]
         return get_node_ip_address(), port
 
-    def whereabouts(self) -> Whereabouts:
+    def process_location(self) -> ProcessLocation:
         """Where this rank runs."""
-        return whereabouts()
+        return process_location()
 
     def join(self, address: str, port: int) -> None:
         """Meets the other ranks at rank 0's rendezvous."""

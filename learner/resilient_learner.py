@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 import psutil
 from ray.actor import ActorHandle
 
-from learner.group import LearnerError, LearnerGroup, RankLost
+from learner.group import LearnerError, LearnerGroup, RankFailed
 from tandem.rollout import Group
 from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.trace import Row
@@ -30,7 +30,7 @@ def updates_kept(save_every: int) -> int:
     return 2 * save_every or KEPT_WITHOUT_CHECKPOINTS
 
 
-class SupervisedLearner:
+class ResilientLearner:
     """What `LearnerGroup` is, for as many restarts as `budget` allows; a context manager that ends the ranks.
 
     `start` starts a group with the state in a folder, or from the base model: first with `saved`. A group that lost a rank is
@@ -57,12 +57,12 @@ class SupervisedLearner:
         self._learner = start(saved)
 
     def connect(
-        self, engines: Sequence[ActorHandle], resting: Callable[[], AbstractContextManager[None]] = nullcontext
+        self, engines: Sequence[ActorHandle], sleeping: Callable[[], AbstractContextManager[None]] = nullcontext
     ) -> None:
         """See `LearnerGroup.connect`; groups that take this one's place connect to them too, and repeat updates in a block of
-        `resting`."""
+        `sleeping`."""
         self._surviving(lambda learner: learner.connect(engines))
-        self._engines, self._resting = list(engines), resting
+        self._engines, self._resting = list(engines), sleeping
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
         """See `LearnerGroup.update`."""
@@ -113,10 +113,10 @@ class SupervisedLearner:
         while True:
             try:
                 return work(self._learner)
-            except RankLost as lost:
+            except RankFailed as lost:
                 self._replace(lost)
 
-    def _replace(self, lost: RankLost) -> None:
+    def _replace(self, lost: RankFailed) -> None:
         if self._since is None:
             raise LearnerError(
                 f"{lost}; it is not started again: more than {self._kept} steps since the last checkpoint would have to be "
@@ -133,7 +133,7 @@ class SupervisedLearner:
                     for groups, step in self._since:
                         self._learner.update(groups, step)
                     return
-                except RankLost as again:
+                except RankFailed as again:
                     lost = again
 
     def __enter__(self) -> Self:

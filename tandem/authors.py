@@ -23,7 +23,7 @@ _NO_END = "declares no end-of-sequence token, so that no rollout could end; set 
 
 
 @dataclass(frozen=True)
-class OwnVocabulary:
+class JuniorTokenizer:
     """What a junior with another tokenizer does not share with the senior (see `tandem.translation`)."""
 
     tokenizer: PreTrainedTokenizerBase
@@ -44,7 +44,7 @@ class Junior:
     weight: float
     """relative to the other juniors'"""
     dtype: str
-    own: OwnVocabulary | None = None
+    own: JuniorTokenizer | None = None
     """None: it shares the senior's tokenizer"""
 
 
@@ -130,7 +130,7 @@ def load_authors(config: Config) -> Authors:
             if difference and not config.junior_translation:
                 raise ConfigError(f"{key}: {difference}; choose a junior that shares it, or set junior_translation=true")
             if difference:
-                own = _own_vocabulary(key, junior, rule, context)
+                own = _junior_tokenizer(key, junior, rule, context)
             else:
                 models.append(junior)
         juniors.append(Junior(path, weight, dtype, own))
@@ -180,7 +180,7 @@ def _boundaries(config: Config, tokenizer: PreTrainedTokenizerBase, vocabulary: 
     return table
 
 
-def _own_vocabulary(key: str, junior: ModelFacts, rule: BoundaryRule, context: int) -> OwnVocabulary:
+def _junior_tokenizer(key: str, junior: ModelFacts, rule: BoundaryRule, context: int) -> JuniorTokenizer:
     """What a junior with another tokenizer brings along. Raises `ConfigError` when its text cannot be translated."""
     _byte_level(key, junior.tokenizer)
     if not junior.eos_ids:
@@ -191,7 +191,7 @@ def _own_vocabulary(key: str, junior: ModelFacts, rule: BoundaryRule, context: i
         raise ConfigError(f"{key}: {error}; choose another junior, or schedule=token or chunk") from error
     # Where the senior needs one token the junior may need more: it gets room for twice as many, if it can read them.
     room = 2 * context if junior.context is None else min(2 * context, junior.context)
-    return OwnVocabulary(junior.tokenizer, unit_of(rule), stops, junior.eos_ids, room)
+    return JuniorTokenizer(junior.tokenizer, unit_of(rule), stops, junior.eos_ids, room)
 
 
 def _byte_level(key: str, tokenizer: PreTrainedTokenizerBase) -> None:

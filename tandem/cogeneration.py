@@ -22,7 +22,7 @@ from tandem.schedule import Pen, Schedule
 _NAMES = {SENIOR: "senior", JUNIOR: "junior"}
 
 
-class AuthorLost(RuntimeError):
+class AuthorFailed(RuntimeError):
     """An author's engine is gone, and with it what the author knew of the rollout."""
 
 
@@ -39,8 +39,8 @@ class Token(NamedTuple):
 class Session(Protocol):
     """One author's view of one rollout."""
 
-    def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
-        """Gives the author the pen: `heard` are the tokens it has not seen (never none), `budget` the most it may write.
+    def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
+        """Gives the author the pen: `new_tokens` are the tokens it has not seen (never none), `budget` the most it may write.
 
         The author follows the schedule from `pen`'s present state and stops by itself when the pen passes.
         """
@@ -51,7 +51,7 @@ class Session(Protocol):
 
         An engine may tell of a turn's tokens as it writes them or all at once.
 
-        Raises `AuthorLost` when the author's engine is gone, and `RuntimeError` when the author stops although the schedule
+        Raises `AuthorFailed` when the author's engine is gone, and `RuntimeError` when the author stops although the schedule
         leaves it the pen.
         """
         ...
@@ -105,8 +105,8 @@ async def cogenerate(
     """Lets the authors in `sessions` (by `SENIOR` and `JUNIOR`) write one rollout, passing the pen as the schedule says.
 
     The solo schedule needs only the senior's session. All sessions are closed in the end, whatever happens. Raises `ValueError`
-    when the prompt leaves no room for a token, `RuntimeError` when an author writes on after its turn, and `AuthorLost`, naming
-    both authors, when one of them is gone.
+    when the prompt leaves no room for a token, `RuntimeError` when an author writes on after its turn, and `AuthorFailed`,
+    naming both authors, when one of them is gone.
     """
     async with AsyncExitStack() as stack:
         for session in sessions.values():
@@ -119,16 +119,16 @@ async def cogenerate(
         budget = min(limits.max_tokens, limits.context - len(prompt_ids))
         text = _Text()
         end: EndReason | None = None
-        unheard = {author: list(prompt_ids) for author in sessions}
+        pending_tokens = {author: list(prompt_ids) for author in sessions}
         while end is None:
             author = pen.author
-            sessions[author].begin_turn(unheard[author], pen, budget - len(text.ids))
-            unheard[author] = []
+            sessions[author].begin_turn(pending_tokens[author], pen, budget - len(text.ids))
+            pending_tokens[author] = []
             while pen.author == author and end is None:
                 try:
                     tokens = await sessions[author].read()
-                except AuthorLost as lost:
-                    raise AuthorLost(_farewell(rollout_id, author, sessions, len(text.ids), lost)) from lost
+                except AuthorFailed as lost:
+                    raise AuthorFailed(_failure_message(rollout_id, author, sessions, len(text.ids), lost)) from lost
                 if not tokens:
                     end = EndReason.CONTEXT
                 for token in tokens:
@@ -137,8 +137,8 @@ async def cogenerate(
                         raise RuntimeError(f"rollout {rollout_id}: an author wrote on at token {len(text.ids)}, after {over}")
                     text.append(author, token)
                     pen.wrote(token.id, token.breaks)
-                    for listener in unheard.keys() - {author}:
-                        unheard[listener].append(token.id)
+                    for listener in pending_tokens.keys() - {author}:
+                        pending_tokens[listener].append(token.id)
                     end = _ended(text, budget, limits)
     return Rollout(
         id=rollout_id,
@@ -162,6 +162,6 @@ def _ended(text: _Text, budget: int, limits: Limits) -> EndReason | None:
     return None
 
 
-def _farewell(rollout_id: str, author: int, sessions: Mapping[int, Session], written: int, lost: AuthorLost) -> str:
+def _failure_message(rollout_id: str, author: int, sessions: Mapping[int, Session], written: int, lost: AuthorFailed) -> str:
     partners = "".join(f"; the {_NAMES[partner]} cannot go on alone" for partner in sessions.keys() - {author})
     return f"rollout {rollout_id}: the {_NAMES[author]} is lost after {written} tokens ({lost}){partners}"

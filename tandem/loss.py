@@ -1,5 +1,5 @@
-"""The loss of a micro-batch: a policy loss on the counted tokens, Kullback-Leibler terms, and corrections of the mismatch between
-engine and learner.
+"""The loss of a micro-batch: a policy loss on the counted tokens, Kullback-Leibler terms, and corrections of the mismatch
+between engine and learner.
 
 To add one, write the function and name it in `POLICY_LOSSES`, `KL_ESTIMATORS` or `CORRECTIONS`. It may rely on finite inputs:
 tokens that do not count are replaced by zeros before it sees them, and have a coefficient of zero.

@@ -15,7 +15,7 @@ import numpy as np
 from tandem.rollout import BASE_VERSION, SENIOR, Group
 
 
-class Place(NamedTuple):
+class StreamPosition(NamedTuple):
     """Where a run is in its stream of problems."""
 
     position: int = 0
@@ -24,7 +24,7 @@ class Place(NamedTuple):
     """those before it that were begun and not taken by the learner: a resumed run writes them again"""
 
 
-START = Place()
+START = StreamPosition()
 
 
 def oldest_version(group: Group) -> int | None:
@@ -40,7 +40,7 @@ def mean_staleness(groups: Sequence[Group], version: int) -> float:
     return version - float(versions.mean()) if len(versions) else 0.0
 
 
-class Lookahead:
+class StalenessBuffer:
     """The groups of a run between the problem stream and the learner, by their position in the stream.
 
     The learner takes `batch` groups a step. A group may be begun once the engines' `version` is at most `max_staleness` behind
@@ -58,7 +58,7 @@ class Lookahead:
         *,
         steps: int | None = None,
         version: int = BASE_VERSION,
-        place: Place = START,
+        place: StreamPosition = START,
     ) -> None:
         self._batch, self._max_staleness = batch, max_staleness
         self._wanted = math.inf if steps is None else batch * steps
@@ -74,9 +74,9 @@ class Lookahead:
         self._finished: dict[int, Group] = {}
 
     @property
-    def place(self) -> Place:
+    def place(self) -> StreamPosition:
         """Where a run that is resumed from here goes on."""
-        return Place(self._position, sorted({*self._again, *self._in_flight, *self._finished}))
+        return StreamPosition(self._position, sorted({*self._again, *self._in_flight, *self._finished}))
 
     def begin(self) -> int | None:
         """The position of the next group to write; None while no other may be begun."""

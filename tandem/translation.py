@@ -90,14 +90,14 @@ class TranslatedSession:
         """what the junior wrote beyond its last unit: the beginning of the next one, or its end of sequence"""
         self._budget = 0
 
-    def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
+    def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
         """Notes what the senior wrote, in the junior's tokens (see `tandem.cogeneration.Session`).
 
         Raises `ValueError` when the prompt leaves the junior no room for a token.
         """
         if self._skip and len(self._news) >= self._room:
             raise ValueError(f"the prompt has {len(self._news)} of the junior's tokens; its context holds {self._room}")
-        self._news += self._translation.junior.encode(self._translation.senior.decode(heard[self._skip :]))
+        self._news += self._translation.junior.encode(self._translation.senior.decode(new_tokens[self._skip :]))
         self._skip, self._budget = 0, budget
         # Special tokens are no news: then what the junior sampled still follows what it knows.
         if self._ahead and self._news:

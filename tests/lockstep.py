@@ -15,12 +15,12 @@ from transformers import AutoModelForCausalLM
 
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
-from launch.cluster.placements import Seats
+from launch.cluster.placements import Placements
 from launch.run.inputs import Inputs
 from tandem.authors import Authors
 from tandem.cogeneration import Limits, Token, cogenerate
 from tandem.rollout import BASE_VERSION, FROZEN_VERSION, JUNIOR, SENIOR, Group, Rollout, StopReason
-from tandem.runtime.processes import Whereabouts
+from tandem.runtime.processes import ProcessLocation
 from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.segment import WeightSegment
 from tandem.runtime.weights import PublishedWeights, checksum
@@ -38,8 +38,8 @@ class PlainSession:
         self._known: list[int] = []
         self.stop_reason: StopReason | None = None
 
-    def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
-        self._known += heard
+    def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
+        self._known += new_tokens
 
     async def read(self) -> list[Token]:
         with torch.no_grad():
@@ -105,7 +105,7 @@ class Lockstep:
     def kv_usage(self) -> dict[str, float]:
         return {}
 
-    def processes(self) -> dict[str, Whereabouts]:
+    def processes(self) -> dict[str, ProcessLocation]:
         return {}
 
     def kill(self) -> None:
@@ -115,6 +115,6 @@ class Lockstep:
         raise NotImplementedError("it is a part of the caller's process")
 
 
-def start_lockstep(inputs: Inputs, done: int, budget: RestartBudget, seats: Seats) -> RolloutPool:
+def start_lockstep(inputs: Inputs, done: int, budget: RestartBudget, placements: Placements) -> RolloutPool:
     """What `launch.run.training_run.start_engines` is to vLLM's engines."""
     return RolloutPool(inputs.config, [Lockstep(inputs.authors)], budget=budget)

@@ -13,7 +13,7 @@ import ray
 from actors.rollout import GroupTask
 from tandem.data.random_groups import random_groups
 from tandem.rollout import FROZEN_VERSION, Group
-from tandem.runtime.processes import Whereabouts, whereabouts
+from tandem.runtime.processes import ProcessLocation, process_location
 from tandem.runtime.weights import SHM, PublishedWeights, WeightLayout
 
 ADMITTED = 4
@@ -88,8 +88,8 @@ class Stage:
     async def kv_usage(self, replica: int) -> dict[str, float]:
         return {"senior": replica / 10}
 
-    async def processes(self, replica: int) -> dict[str, Whereabouts]:
-        return {"": whereabouts()}
+    async def processes(self, replica: int) -> dict[str, ProcessLocation]:
+        return {"": process_location()}
 
     async def close(self, replica: int) -> None:
         self.events.append(Event("closed", replica))

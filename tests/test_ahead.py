@@ -10,16 +10,16 @@ import pytest
 import ray
 from stage import ADMITTED, NEVER, StageReplica, events, new_stage
 
-from actors.async_groups import WritesAhead
+from actors.async_groups import AsyncGroupSource
 from actors.dispatch import FILL
-from actors.in_turn import WritesInTurn
+from actors.in_turn import SyncGroupSource
 from actors.replicas import RolloutError
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
 from tandem.config.schema import Config, SamplingConfig
 from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import Schedule
-from tandem.staleness import Lookahead, Place, oldest_version
+from tandem.staleness import StalenessBuffer, StreamPosition, oldest_version
 
 SAMPLING = SamplingConfig(max_tokens=20)
 BATCH = 4
@@ -50,8 +50,8 @@ def tasks(pool: RolloutPool, *durations: str) -> Callable[[int], GroupTask]:
     return task_at
 
 
-def writes_ahead(pool: RolloutPool, lookahead: Lookahead, duration: str = "0.8") -> WritesAhead:
-    return WritesAhead(pool, lookahead, tasks(pool, duration), SAMPLING.max_tokens)
+def writes_ahead(pool: RolloutPool, buffer: StalenessBuffer, duration: str = "0.8") -> AsyncGroupSource:
+    return AsyncGroupSource(pool, buffer, tasks(pool, duration), SAMPLING.max_tokens)
 
 
 def problem_ids(groups: list[Group]) -> list[str]:
@@ -60,8 +60,8 @@ def problem_ids(groups: list[Group]) -> list[str]:
 
 def seconds_a_step(pool: RolloutPool, staleness: int, learning_s: float, steps: int) -> float:
     """What a step takes, after the first, with a learner that takes `learning_s`."""
-    lookahead = Lookahead(BATCH, staleness, steps=steps)
-    with writes_ahead(pool, lookahead) as ahead:
+    buffer = StalenessBuffer(BATCH, staleness, steps=steps)
+    with writes_ahead(pool, buffer) as ahead:
         for step in range(1, steps + 1):
             if step == 2:
                 start = time.perf_counter()
@@ -85,13 +85,13 @@ def test_on_policy_they_take_turns(pool: RolloutPool) -> None:
 
 
 def test_what_is_in_flight_in_the_end_is_given_up(pool: RolloutPool, shared_stage: Any) -> None:
-    with writes_ahead(pool, Lookahead(BATCH, 1), NEVER):
+    with writes_ahead(pool, StalenessBuffer(BATCH, 1), NEVER):
         time.sleep(0.3)
     assert len(events(shared_stage, "cancelled")) == len(events(shared_stage, "given")) == 2 * FILL
 
 
 def test_others_are_written_in_place_of_rejected_groups(pool: RolloutPool) -> None:
-    with writes_ahead(pool, Lookahead(BATCH, 0, steps=1), "0") as ahead:
+    with writes_ahead(pool, StalenessBuffer(BATCH, 0, steps=1), "0") as ahead:
         first = ahead.take(BATCH)
         ahead.reject(2)
         assert problem_ids([*first, *ahead.take(2)]) == [str(i) for i in range(BATCH + 2)]
@@ -99,7 +99,7 @@ def test_others_are_written_in_place_of_rejected_groups(pool: RolloutPool) -> No
 
 def test_each_group_is_told_once_as_it_finishes(pool: RolloutPool) -> None:
     told: list[object] = []
-    with writes_ahead(pool, Lookahead(BATCH, 1, steps=2), "0") as ahead:
+    with writes_ahead(pool, StalenessBuffer(BATCH, 1, steps=2), "0") as ahead:
         ahead.take(BATCH, told.append)
         time.sleep(0.5)  # the next batch waits already
         ahead.take(BATCH, told.append)
@@ -108,18 +108,18 @@ def test_each_group_is_told_once_as_it_finishes(pool: RolloutPool) -> None:
 
 def test_in_turn_the_positions_follow_each_other_and_stragglers_are_counted(pool: RolloutPool) -> None:
     told: list[object] = []
-    with WritesInTurn(pool, tasks(pool, "0", "0", "0", "0", "0", NEVER), SAMPLING.max_tokens, deadline_s=0.5) as writing:
+    with SyncGroupSource(pool, tasks(pool, "0", "0", "0", "0", "0", NEVER), SAMPLING.max_tokens, deadline_s=0.5) as writing:
         assert problem_ids(writing.take(BATCH, told.append)) == ["0", "1", "2", "3"] and writing.dropped == 0
         assert problem_ids(writing.take(BATCH, told.append)) == ["4", "6", "7"] and writing.dropped == 1
     assert len(told) == 2 * BATCH - 1
 
 
 def test_what_fails_in_the_writing_is_raised_where_the_groups_are_awaited(pool: RolloutPool) -> None:
-    with writes_ahead(pool, Lookahead(BATCH, 1), "fails") as ahead, pytest.raises(RolloutError, match="no such thing"):
+    with writes_ahead(pool, StalenessBuffer(BATCH, 1), "fails") as ahead, pytest.raises(RolloutError, match="no such thing"):
         ahead.take(BATCH)
 
 
 def test_in_turn_what_another_run_left_unfinished_comes_first(pool: RolloutPool) -> None:
-    with WritesInTurn(pool, tasks(pool, "0"), SAMPLING.max_tokens, place=Place(8, [2, 5, 6])) as writing:
-        assert problem_ids(writing.take(2)) == ["2", "5"] and writing.place == Place(8, [6])
-        assert problem_ids(writing.take(3)) == ["6", "8", "9"] and writing.place == Place(10, [])
+    with SyncGroupSource(pool, tasks(pool, "0"), SAMPLING.max_tokens, place=StreamPosition(8, [2, 5, 6])) as writing:
+        assert problem_ids(writing.take(2)) == ["2", "5"] and writing.place == StreamPosition(8, [6])
+        assert problem_ids(writing.take(3)) == ["6", "8", "9"] and writing.place == StreamPosition(10, [])

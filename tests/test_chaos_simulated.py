@@ -20,11 +20,11 @@ from actors.replica import ActorReplica
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
 from launch.cluster.locks import PREFIX, abandoned
-from launch.cluster.placements import Seats
+from launch.cluster.placements import Placements
 from launch.run.inputs import Inputs
 from tandem.config.schema import Config
 from tandem.rollout import Group
-from tandem.runtime.processes import Whereabouts, whereabouts
+from tandem.runtime.processes import ProcessLocation, process_location
 from tandem.runtime.restarts import RestartBudget
 
 SEED = 7
@@ -46,11 +46,11 @@ class LockstepActor(Lockstep):
         time.sleep(GROUP_S)
         return super().write_group(task)
 
-    def processes(self) -> dict[str, Whereabouts]:
-        return {"": whereabouts()}
+    def processes(self) -> dict[str, ProcessLocation]:
+        return {"": process_location()}
 
 
-def start_two(inputs: Inputs, done: int, budget: RestartBudget, seats: Seats) -> RolloutPool:
+def start_two(inputs: Inputs, done: int, budget: RestartBudget, placements: Placements) -> RolloutPool:
     """Two rollout actors that can be killed."""
     # Ray's workers do not know of the folders that pytest adds to the path.
     path = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}

@@ -15,14 +15,14 @@ import yaml
 from omegaconf import OmegaConf
 
 from launch.run.console import TrainingConsole
-from launch.run.training_run import Parts
+from launch.run.training_run import TrainingRun
 from launch.storage.atomic_dir import MANIFEST, PARTIAL
 from launch.storage.checkpoints import SET_ASIDE, Checkpoint, Checkpoints, State
 from launch.storage.resume import FIXED, FREE, find_resumption
 from launch.storage.run_folder import RunFolder
 from tandem.config.load import load
 from tandem.config.schema import CheckpointConfig, Config, ConfigError
-from tandem.staleness import Place
+from tandem.staleness import StreamPosition
 
 
 def settings(tmp_path: Path, **changes: Any) -> Config:
@@ -50,7 +50,7 @@ def run_to(config: Config, *steps: int, save: tuple[int, ...] = ()) -> Path:
         for step in steps:
             folder.log({"step": step, "reward/mean": 0.25})
             if step in save:
-                folder.checkpoints.save(State(step, Place(16 * step, [3])), folder.config, save_learner)
+                folder.checkpoints.save(State(step, StreamPosition(16 * step, [3])), folder.config, save_learner)
     return folder.path
 
 
@@ -69,7 +69,7 @@ def test_a_checkpoint_holds_what_was_saved(tmp_path: Path) -> None:
     assert names(checkpoint.path) == ["config.yaml", "learner", MANIFEST, "state.json"]
     assert (checkpoint.step, checkpoint.run) == (2, run)
     state = checkpoint.state()
-    assert (state.step, state.place) == (2, Place(32, [3]))
+    assert (state.step, state.place) == (2, StreamPosition(32, [3]))
     assert "torch" in state.packages
     assert names(checkpoint.learner) == ["weights.pt"]
 
@@ -90,7 +90,7 @@ def test_nothing_is_removed_for_one_that_fails(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        Checkpoints(run / "checkpoints", config.checkpoint).save(State(2, Place()), run / "config.yaml", fail)
+        Checkpoints(run / "checkpoints", config.checkpoint).save(State(2, StreamPosition()), run / "config.yaml", fail)
     assert names(run / "checkpoints") == ["step-000001"]
     assert find_resumption(replace(config, resume="auto")).checkpoint == Checkpoint(run / "checkpoints" / "step-000001")
 
@@ -217,16 +217,16 @@ def test_a_full_disk_keeps_what_there_is_and_says_so(small_disk: Path, capsys: p
             folder=folder,
             console=TrainingConsole(3),
             learner=SimpleNamespace(save=save, checkpointed=lambda folder: None),
-            writing=SimpleNamespace(place=Place()),
-            _write=lambda state, then: Parts._write(parts, state, then),
+            writing=SimpleNamespace(place=StreamPosition()),
+            _write=lambda state, then: TrainingRun._write(parts, state, then),
         )
-        Parts.save(parts, 1)
-        Parts.save(parts, 2)
+        TrainingRun.save(parts, 1)
+        TrainingRun.save(parts, 2)
         said = capsys.readouterr().out
         assert names(folder.path / "checkpoints") == ["step-000001"]
         assert "WARNING: nothing could be saved after step 2" in said and "No space left on device" in said
         assert f"{folder.path / 'checkpoints' / 'step-000001'} is kept" in said
-        Parts.save(parts, 3)
+        TrainingRun.save(parts, 3)
         assert names(folder.path / "checkpoints") == ["step-000001", "step-000003"]
 
 

@@ -55,9 +55,9 @@ class Writer:
     closed: int = 0
     stop_reason: StopReason | None = None
 
-    def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
-        assert heard and budget > 0
-        self.known += heard
+    def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
+        assert new_tokens and budget > 0
+        self.known += new_tokens
         self.pen, self.left, self.turns = copy.copy(pen), budget, self.turns + 1
 
     async def read(self) -> list[Token]:

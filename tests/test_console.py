@@ -73,8 +73,8 @@ def test_a_long_run_prints_a_step_now_and_then_and_every_evaluation(capsys: pyte
 @pytest.mark.usefixtures("no_terminal")
 def test_messages_and_progress_need_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     console = TrainingConsole(steps=1)
-    console.say("run folder " + "x" * 200)
-    with console, console.doing("writing", total=2) as done:
+    console.print("run folder " + "x" * 200)
+    with console, console.progress("writing", total=2) as done:
         done(None)
         done(None)
     assert capsys.readouterr().out == "run folder " + "x" * 200 + "\n", "paths stay whole, and nothing is drawn"
@@ -85,10 +85,10 @@ def test_a_terminal_shows_what_is_being_done(capsys: pytest.CaptureFixture[str])
     with TrainingConsole(steps=60) as console:
         console.row(row(2))
         assert shown(capsys, "2/60")
-        with console.doing("writing", total=4) as done:
+        with console.progress("writing", total=4) as done:
             done(None)
             assert shown(capsys, "1/4")
-        console.say("a message")
+        console.print("a message")
         assert shown(capsys, "a message")
 
 

@@ -25,7 +25,7 @@ from learner_ranks import (
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from learner.group import LearnerError, LearnerGroup, RankLost
+from learner.group import LearnerError, LearnerGroup, RankFailed
 from learner.policy import Policy
 from learner.zero import engine_config
 from tandem.batching import collate, to_samples, weighed
@@ -383,7 +383,7 @@ def test_a_dead_rank_is_named(ranks: dict[int, Ranks], model_paths: dict[str, st
     learner = LearnerGroup(tiny_config(ranks=2), model_paths["tied"])
     learner.publish(0)
     ray.kill(learner._ranks[1])
-    with pytest.raises(RankLost, match="rank 1 of 2 failed in 'update'"):
+    with pytest.raises(RankFailed, match="rank 1 of 2 failed in 'update'"):
         learner.update(random_groups(8, **GROUPS), 1)
     learner.close()
     assert not learner.segment_path.exists()

@@ -20,7 +20,7 @@ from tandem.measures import texts
 from tandem.measures.distributions import divergences
 from tandem.measures.passk import pass_at_k
 from tandem.measures.score import Score
-from tandem.measures.scoring import Reader, Text, drift, foresight, sums
+from tandem.measures.scoring import Reader, Text, drift, sums, token_cross_entropy
 from tandem.rollout import Group, Verdict
 from tandem.schedule import Schedule
 
@@ -158,7 +158,7 @@ def test_scoring_agrees_with_plain_transformers(models: list[Path]) -> None:
         for length in (1, 30, 7, 7, 12, 3)
     ]
     readers = [Reader(path, "float32", "cpu") for path in models]
-    nats = sums(foresight, readers, written, batch_tokens=40, chunk_tokens=5)
+    nats = sums(token_cross_entropy, readers, written, batch_tokens=40, chunk_tokens=5)
     apart = sums(drift, readers, written, batch_tokens=40, chunk_tokens=5)
     plain = [AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32) for path in models]
     for index, text in enumerate(written):

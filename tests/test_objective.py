@@ -17,7 +17,7 @@ from torch import Tensor
 from tandem.aggregation import AGGREGATIONS
 from tandem.batching import MicroBatch, Sample, collate, weighed
 from tandem.config.schema import AlgoConfig
-from tandem.loss import CORRECTIONS, KL_ESTIMATORS, POLICY_LOSSES, corrected, gap, micro_batch_loss
+from tandem.loss import CORRECTIONS, KL_ESTIMATORS, POLICY_LOSSES, corrected, gap, k3, micro_batch_loss, towards_junior
 from tandem.metrics import step_metrics
 
 LOW, HIGH = 0.2, 0.3

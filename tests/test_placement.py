@@ -20,7 +20,7 @@ from launch.cluster.nodes import NodeFacts
 from launch.cluster.placements import engine_cores
 from launch.cluster.plan import run_plan
 from launch.entry import configuration
-from tandem.authors import Authors, Junior, OwnVocabulary
+from tandem.authors import Authors, Junior, JuniorTokenizer
 from tandem.config.schema import Config, ConfigError, RolloutConfig
 from tandem.plan.placement import Node
 from tandem.plan.run_plan import cluster_plan
@@ -70,7 +70,7 @@ def test_cores_are_shared_fairly(count: int, engines: int) -> None:
 
 def test_a_junior_with_its_own_tokenizer_keeps_its_vocabulary(settings: Config, pair: Authors) -> None:
     stops = np.arange(50) % 5 == 0
-    own = OwnVocabulary(foreign_tokenizer(), "word", stops, eos_ids=(7,), context=300)
+    own = JuniorTokenizer(foreign_tokenizer(), "word", stops, eos_ids=(7,), context=300)
     foreign = replace(pair, juniors=(replace(pair.juniors[0], own=own),))
     senior, junior = all_specs(settings, foreign)
     assert np.array_equal(junior.boundaries(), stops)

@@ -22,7 +22,7 @@ from watched_pair import DEADLINE_S, WatchedPair, until, watched_pair
 from actors.placement import engine_specs
 from actors.rollout import GroupTask
 from tandem.authors import Authors
-from tandem.cogeneration import AuthorLost
+from tandem.cogeneration import AuthorFailed
 from tandem.config.schema import Config, SamplingConfig
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
@@ -215,7 +215,7 @@ def test_the_death_of_a_partner_ends_its_rollouts_with_an_error_that_names_both(
 
     errors = cramped.pair.run(kill_the_junior())
     for i, error in enumerate(errors):
-        assert isinstance(error, AuthorLost)
+        assert isinstance(error, AuthorFailed)
         said = rf"rollout bereft/{i}: the junior is lost after \d+ tokens .*; the senior cannot go on alone"
         assert re.fullmatch(said, str(error))
     assert tokens(write(cramped.pair, again(long_texts, "widowed", SOLO))) == tokens(long_texts)

@@ -199,7 +199,7 @@ def test_a_replica_that_comes_back_waits_for_weights_that_are_being_written(
 ) -> None:
     with RolloutPool(settings, mortals[:1]) as pool, ThreadPoolExecutor() as threads:
         pool.receive_weights(published(5))
-        pool.expect_weights()
+        pool.begin_weight_sync()
         mortals[0].kill()
         writing = threads.submit(pool.generate, prompts("0", "0"), 2, WORD, SAMPLING, "t")
         with pytest.raises(FutureTimeoutError):

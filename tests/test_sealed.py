@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch.storage.atomic_dir import MANIFEST, fault, seal, written_aside
+from launch.storage.atomic_dir import MANIFEST, find_corruption, seal, written_aside
 from launch.storage.disk import disk_full
 
 FILES = {"state.json": b"{}", "learner/weights.pt": bytes(range(256)) * 5, "learner/empty": b""}
@@ -31,7 +31,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_is_complete_is_intact_and_alone(sealed: Path) -> None:
-    assert fault(sealed) is None
+    assert find_corruption(sealed) is None
     assert list(sealed.parent.iterdir()) == [sealed]
 
 
@@ -41,7 +41,7 @@ def test_any_flipped_bit_is_noticed(sealed: Path, name: str, data: st.DataObject
     place, bit = data.draw(st.integers(0, len(whole) - 1)), data.draw(st.integers(0, 7))
     (sealed / name).write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
     try:
-        wrong = fault(sealed)
+        wrong = find_corruption(sealed)
     finally:
         (sealed / name).write_bytes(whole)
     # A blank of the manifest may become another that says the same.
@@ -54,7 +54,7 @@ def test_any_missing_end_is_noticed(sealed: Path, name: str, data: st.DataObject
     left = data.draw(st.integers(0, len(whole) - 1))
     (sealed / name).write_bytes(whole[:left])
     try:
-        wrong = fault(sealed)
+        wrong = find_corruption(sealed)
     finally:
         (sealed / name).write_bytes(whole)
     assert wrong and name in wrong
@@ -64,7 +64,7 @@ def test_any_missing_end_is_noticed(sealed: Path, name: str, data: st.DataObject
 def test_a_missing_file_is_noticed(sealed: Path, tmp_path: Path, name: str) -> None:
     shutil.copytree(sealed, copy := tmp_path / "copy")
     (copy / name).unlink()
-    assert fault(copy) == f"{name} is missing"
+    assert find_corruption(copy) == f"{name} is missing"
 
 
 def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import ray
 from ray.cluster_utils import Cluster
 
 from launch.cluster import nodes as nodes_module
-from launch.cluster import seats as seats_module
+from launch.cluster import placements as placements_module
 from launch.cluster.nodes import cluster_nodes, inspected
-from launch.cluster.placements import reserved
+from launch.cluster.placements import reserve_placements
 from tandem.authors import Authors
 from tandem.config.schema import Config, ConfigError, LearnerConfig, RolloutConfig
 from tandem.plan.placement import Node
@@ -52,9 +52,9 @@ class Witness:
 
 
 def test_everyone_sits_where_the_plan_says(plan: RunPlan, authors: Authors) -> None:
-    with reserved(plan, authors, 0) as seats:
-        replicas = [Witness.options(num_cpus=0, num_gpus=3, scheduling_strategy=seat).remote() for seat in seats.replicas]
-        ranks = [Witness.options(num_cpus=0, num_gpus=1, scheduling_strategy=seat).remote() for seat in seats.ranks]
+    with reserve_placements(plan, authors, 0) as placements:
+        replicas = [Witness.options(num_cpus=0, num_gpus=3, scheduling_strategy=seat).remote() for seat in placements.replicas]
+        ranks = [Witness.options(num_cpus=0, num_gpus=1, scheduling_strategy=seat).remote() for seat in placements.ranks]
         found = ray.get([witness.where.remote() for witness in replicas + ranks], timeout=60)
         planned = [plan.home("senior", 0), plan.home("senior", 1), plan.home("learner", 0), plan.home("learner", 1)]
         assert [node for node, _ in found] == [node.id for node in planned]
@@ -66,11 +66,11 @@ def test_everyone_sits_where_the_plan_says(plan: RunPlan, authors: Authors) -> N
 
 
 def test_gpus_that_others_hold_are_not_waited_for(plan: RunPlan, authors: Authors, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seats_module, "RESERVE_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(placements_module, "RESERVE_TIMEOUT_S", 2.0)
     with (
-        reserved(plan, authors, 0),
+        reserve_placements(plan, authors, 0),
         pytest.raises(ConfigError, match="the run wants 8 GPUs as planned, .*: 0 are free; wait for other jobs"),
-        reserved(plan, authors, 0),
+        reserve_placements(plan, authors, 0),
     ):
         pass
 

@@ -24,7 +24,7 @@ from writing import write
 from actors.engine import Engine
 from actors.placement import engine_specs
 from actors.rollout_pool import RolloutPool
-from launch.cluster.placements import Seats
+from launch.cluster.placements import Placements
 from launch.run.inputs import Inputs
 from learner.group import LearnerGroup
 from learner.publish import Publisher
@@ -191,14 +191,14 @@ def test_none_sleeps_before_all_are_back_and_all_are_as_they_were_after_a_rest(r
         mortal.kill()
         assert len(pool.kv_usage()) == 1, "the loss is noticed"
         calls.clear()
-        with pool.resting():
+        with pool.sleeping():
             assert sorted(calls[-2:]) == ["immortal sleep", "mortal sleep"] and "mortal start" in calls[:-2]
             calls.clear()
-            with pool.resting():
+            with pool.sleeping():
                 assert not calls, "they sleep already"
             assert not calls, "and sleep on"
         assert calls == ["immortal wake", "mortal wake"]
-    with RolloutPool(Config(), replicas[:1]) as pool, pool.resting():
+    with RolloutPool(Config(), replicas[:1]) as pool, pool.sleeping():
         assert calls[-1] == "immortal processes", "what may not sleep is left alone"
     ray.kill(stage)
     mortal.kill()
@@ -229,7 +229,7 @@ class Sleeper(Lockstep):
 def test_engines_sleep_during_updates_those_that_are_repeated_too(
     whole_run: Path, lockstep_settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def start_sleepers(inputs: Inputs, done: int, budget: RestartBudget, seats: Seats) -> RolloutPool:
+    def start_sleepers(inputs: Inputs, done: int, budget: RestartBudget, placements: Placements) -> RolloutPool:
         return RolloutPool(inputs.config, [Sleeper(inputs.authors)], sleeps=True, budget=budget)
 
     updates: list[int] = []

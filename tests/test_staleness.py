@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tandem.data.random_groups import random_groups
 from tandem.rollout import JUNIOR, Group
-from tandem.staleness import Lookahead, Place, mean_staleness, oldest_version
+from tandem.staleness import StalenessBuffer, StreamPosition, mean_staleness, oldest_version
 
 
 def group_of(*versions: int) -> Group:
@@ -32,7 +32,7 @@ def test_mean_staleness_counts_the_seniors_tokens() -> None:
 @given(st.data(), st.integers(1, 4), st.integers(0, 3))
 def test_no_stale_group_is_learnt_from_and_none_is_lost_or_doubled(data: st.DataObject, batch: int, bound: int) -> None:
     """Groups finish in any order and take any time; the learner takes a batch whenever there is one."""
-    ahead, steps = Lookahead(batch, bound, steps=4), 4
+    ahead, steps = StalenessBuffer(batch, bound, steps=4), 4
     begun: dict[int, int] = {}  # position -> the version that its first token is sampled from
     learnt: list[int] = []
     in_flight: list[int] = []
@@ -61,7 +61,7 @@ def test_no_stale_group_is_learnt_from_and_none_is_lost_or_doubled(data: st.Data
 
 
 def test_on_policy_a_batch_is_begun_when_the_one_before_has_been_learnt_from() -> None:
-    ahead = Lookahead(2, 0)
+    ahead = StalenessBuffer(2, 0)
     assert [ahead.begin() for _ in range(3)] == [0, 1, None]
     for position in (1, 0):
         ahead.finish(position, group_of(0))
@@ -72,7 +72,7 @@ def test_on_policy_a_batch_is_begun_when_the_one_before_has_been_learnt_from() -
 
 
 def test_a_group_that_was_overtaken_for_too_long_is_dropped_and_another_is_begun() -> None:
-    ahead = Lookahead(1, 1)
+    ahead = StalenessBuffer(1, 1)
     assert [ahead.begin() for _ in range(3)] == [0, 1, None]
     ahead.finish(1, group_of(0))
     ahead.take(1)
@@ -87,20 +87,20 @@ def test_a_group_that_was_overtaken_for_too_long_is_dropped_and_another_is_begun
 
 
 def test_what_was_begun_and_not_learnt_from_is_written_again_after_a_resume() -> None:
-    ahead = Lookahead(2, 1)
+    ahead = StalenessBuffer(2, 1)
     for _ in range(4):
         ahead.begin()
     for position in (3, 0, 1):
         ahead.finish(position, group_of(0))
     ahead.take(2)
     ahead.advance(1)
-    assert ahead.place == Place(4, [2, 3])
-    resumed = Lookahead(2, 1, version=1, place=ahead.place)
+    assert ahead.place == StreamPosition(4, [2, 3])
+    resumed = StalenessBuffer(2, 1, version=1, place=ahead.place)
     assert [resumed.begin() for _ in range(5)] == [2, 3, 4, 5, None]
 
 
 def test_others_may_be_begun_in_place_of_groups_that_were_of_no_use() -> None:
-    ahead = Lookahead(2, 0, steps=1)
+    ahead = StalenessBuffer(2, 0, steps=1)
     for position in (ahead.begin(), ahead.begin()):
         ahead.finish(position, group_of(0))
     ahead.take(2)
@@ -116,4 +116,4 @@ def test_a_group_that_the_junior_wrote_alone_has_no_age() -> None:
     for rollout in group.rollouts:
         rollout.authorship[:] = JUNIOR
     assert oldest_version(group) is None
-    assert Lookahead(1, 0, version=9).staleness(group) == 0
+    assert StalenessBuffer(1, 0, version=9).staleness(group) == 0

@@ -25,14 +25,14 @@ from launch.run.console import TrainingConsole
 from launch.run.export import export_senior
 from launch.run.profiling import step_clock
 from launch.run.stopping import Stopping
-from launch.run.training_run import Parts
+from launch.run.training_run import TrainingRun
 from launch.storage.checkpoints import State
 from launch.storage.disk import UnwritableError
 from launch.storage.resume import find_resumption
 from launch.storage.run_folder import RunFolder
 from learner.checkpoint import require_room
 from tandem.config.schema import Config, ConfigError
-from tandem.staleness import Place
+from tandem.staleness import StreamPosition
 
 
 @pytest.fixture(autouse=True)
@@ -90,8 +90,8 @@ class Loop:
         self.folder = RunFolder(config, find_resumption(config))
         self.stopping = Stopping(config.checkpoint.on_signal_wait_s, print)
         learner = SimpleNamespace(save=save, checkpointed=lambda folder: None)
-        self.writing = SimpleNamespace(place=Place(0))
-        self.parts = Parts(
+        self.writing = SimpleNamespace(place=StreamPosition(0))
+        self.parts = TrainingRun(
             **dict.fromkeys(("authors", "rollouts", "judge", "budget")),  # type: ignore[arg-type]
             config=config,
             folder=self.folder,
@@ -108,7 +108,7 @@ class Loop:
         """Three steps; `action` happens at a place of the third: while it is written, learned from, evaluated or saved."""
         with self.folder, self.parts.stoppable():
             for step in (1, 2, 3):
-                self.writing.place = Place(16 * step)
+                self.writing.place = StreamPosition(16 * step)
                 for place in ("write", "learn", "evaluate", "log"):
                     if place == "learn":
                         self.stopping.hold()
@@ -147,7 +147,7 @@ def test_sigterm_saves_the_last_step_that_is_done(
     )
     assert said == f"interrupted after step {step}; the last checkpoint is of step {step}: go on with `{command}`\n"
     (checkpoint,) = loop.folder.checkpoints.complete()
-    assert checkpoint.state() == State(step, Place(16 * step, []))
+    assert checkpoint.state() == State(step, StreamPosition(16 * step, []))
     assert [row["step"] for row in loop.folder.rows] == list(range(1, step + 1))
     assert ("solo/accuracy" in loop.folder.rows[-1]) == (at == "write"), "an evaluation that was cut short is made up for"
     again = run_settings(tmp_path, resume="auto")
@@ -295,7 +295,7 @@ def test_a_senior_that_fits_nowhere_ends_the_run_with_what_is_left(run: RunFolde
     config = run_settings(small_disk, log={"dir": str(small_disk), "export_wait_s": 0, "export_fallback": "/proc/none"})
     with pytest.raises(UnwritableError, match=r"/run/senior: .* are missing; nor to /proc/none/run .*its weights are lost"):
         export_senior(Weights(500_000), config, run, lambda message: None)
-    run.checkpoints.save(State(5, Place()), run.config, lambda folder: None)
+    run.checkpoints.save(State(5, StreamPosition()), run.config, lambda folder: None)
     with pytest.raises(UnwritableError, match=r"Its weights are in .*step-000005: make room, and start again with resume="):
         export_senior(Weights(500_000), config, run, lambda message: None, elsewhere=False)
     run.rows.append({"step": 7})

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learner.group import LearnerError, RankLost
-from learner.resilient_learner import SupervisedLearner, updates_kept
+from learner.group import LearnerError, RankFailed
+from learner.resilient_learner import ResilientLearner, updates_kept
 from tandem.guards import GuardError
 from tandem.runtime.restarts import RestartBudget
 
@@ -27,7 +27,7 @@ class Group:
 
     def _may_die(self) -> None:
         if next(self._fates, False):
-            raise RankLost("learner rank 0 of 1 failed: died")
+            raise RankFailed("learner rank 0 of 1 failed: died")
 
     def update(self, groups: list[int], step: int) -> dict[str, float]:
         self.state.append((step, groups))
@@ -52,7 +52,7 @@ def run(fates: list[bool], folder: Path, save_every: int, per_hour: int = 1000) 
     """What a run of six steps publishes."""
     disk: dict[Path | None, list[Any]] = {None: []}
     deaths = iter([False, False, *fates])  # the first start and the first update succeed
-    learner: Any = SupervisedLearner(lambda saved: Group(saved, deaths, disk), RestartBudget(per_hour))  # type: ignore[arg-type,return-value]
+    learner: Any = ResilientLearner(lambda saved: Group(saved, deaths, disk), RestartBudget(per_hour))  # type: ignore[arg-type,return-value]
     seen: list[Any] = []
     for step in range(1, 7):
         seen.append(learner.update([step, 10 * step], step))
@@ -76,7 +76,7 @@ def test_what_takes_a_dead_groups_place_repeats_updates_while_engines_rest(tmp_p
     rests: list[str] = []
 
     @contextmanager
-    def resting() -> Iterator[None]:
+    def sleeping() -> Iterator[None]:
         rests.append("begin")
         yield
         rests.append("end")
@@ -92,8 +92,8 @@ def test_what_takes_a_dead_groups_place_repeats_updates_while_engines_rest(tmp_p
     disk: dict[Path | None, list[Any]] = {None: []}
     # Starts, and the update and the saving in turn: the second saving dies, and so does what comes in its place.
     deaths = iter([False, False, False, False, True, True, False, True])
-    learner: Any = SupervisedLearner(lambda saved: Watched(saved, deaths, disk), RestartBudget(100))  # type: ignore[arg-type,return-value]
-    learner.connect(["engine"], resting)
+    learner: Any = ResilientLearner(lambda saved: Watched(saved, deaths, disk), RestartBudget(100))  # type: ignore[arg-type,return-value]
+    learner.connect(["engine"], sleeping)
     for step in (1, 2):
         learner.update([step], step)
         (path := tmp_path / str(step)).mkdir()
@@ -104,7 +104,7 @@ def test_what_takes_a_dead_groups_place_repeats_updates_while_engines_rest(tmp_p
 
 def test_ranks_that_die_twice_before_the_first_update_end_the_run() -> None:
     budget, fates = RestartBudget(20), iter([False, True, False, True])
-    learner: Any = SupervisedLearner(lambda saved: Group(saved, fates, {None: []}), budget)  # type: ignore[arg-type,return-value]
+    learner: Any = ResilientLearner(lambda saved: Group(saved, fates, {None: []}), budget)  # type: ignore[arg-type,return-value]
     with pytest.raises(GuardError, match="learner died twice in the same way before it had done any work.*: died"):
         learner.update([1], 1)
     assert budget.total == 1
@@ -121,7 +121,7 @@ def test_no_more_updates_are_kept_than_a_restart_repeats(tmp_path: Path, save_ev
     kept = updates_kept(save_every)
     disk: dict[Path | None, list[Any]] = {None: []}
     deaths = iter([False, *[False] * (kept - 1), True, False, *[False] * kept, False, True, True])
-    learner: Any = SupervisedLearner(lambda saved: Group(saved, deaths, disk), RestartBudget(10), kept=kept)  # type: ignore[arg-type,return-value]
+    learner: Any = ResilientLearner(lambda saved: Group(saved, deaths, disk), RestartBudget(10), kept=kept)  # type: ignore[arg-type,return-value]
     for step in range(1, kept + 2):  # a death in the last update that can be repeated is survived
         learner.update([step], step)
     assert learner._since is None, "what cannot be repeated is not kept"
@@ -139,7 +139,7 @@ def test_what_is_no_death_is_raised_at_once() -> None:
             raise LearnerError("a shape is wrong")
 
     budget = RestartBudget(10)
-    learner: Any = SupervisedLearner(lambda saved: Broken(saved, iter(()), {None: []}), budget)  # type: ignore[arg-type,return-value]
+    learner: Any = ResilientLearner(lambda saved: Broken(saved, iter(()), {None: []}), budget)  # type: ignore[arg-type,return-value]
     with pytest.raises(LearnerError, match="a shape is wrong"):
         learner.update([1], 1)
     assert budget.total == 0

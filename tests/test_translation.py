@@ -46,12 +46,12 @@ class Writer:
     may_retract: bool = False
     stop_reason: StopReason | None = None
 
-    def begin_turn(self, heard: Sequence[int], pen: Pen, budget: int) -> None:
-        assert heard or (self.own and self.may_retract), "a turn must begin with news, or with what it ended with"
-        assert budget > 0 and len(self.known) + len(heard) + budget <= self.context
+    def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
+        assert new_tokens or (self.own and self.may_retract), "a turn must begin with news, or with what it ended with"
+        assert budget > 0 and len(self.known) + len(new_tokens) + budget <= self.context
         if not self.known:
-            assert list(heard[: len(self.prompt)]) == self.prompt
-        self.known += heard
+            assert list(new_tokens[: len(self.prompt)]) == self.prompt
+        self.known += new_tokens
         self.pen, self.left, self.may_retract = copy.copy(pen), budget, False
 
     async def read(self) -> list[Token]:

@@ -23,7 +23,7 @@ A_LITTLE = 0.001
 
 
 @dataclass(frozen=True)
-class Seats:
+class Placements:
     """Where Ray is to put each replica and each rank; empty where it may choose."""
 
     replicas: Sequence[PlacementGroupSchedulingStrategy] = ()
@@ -33,14 +33,14 @@ class Seats:
 
 
 @contextmanager
-def reserved(plan: RunPlan, authors: Authors, cores: int, *, shares_memory: bool = True) -> Iterator[Seats]:
+def reserve_placements(plan: RunPlan, authors: Authors, cores: int, *, shares_memory: bool = True) -> Iterator[Placements]:
     """Reserves a bundle for every replica and every rank, each on its node, and gives them back at the end.
 
     Engines on CPUs are bound to at most `cores` of each machine (0: all). Raises `ConfigError` when others use what the plan
     wants, for which a run never waits, and when a node lacks the authors' models or, if it `shares_memory`, this machine's.
     """
     if plan.mode == "local":
-        yield Seats()
+        yield Placements()
         return
     facts = inspected(plan.nodes, [authors.senior, *(junior.path for junior in authors.juniors)], shares_memory=shares_memory)
     counts = {"senior": plan.demand.replicas, "learner": plan.demand.ranks}
@@ -52,9 +52,9 @@ def reserved(plan: RunPlan, authors: Authors, cores: int, *, shares_memory: bool
     try:
         if not group.wait(RESERVE_TIMEOUT_S):
             raise ConfigError(_taken(plan))
-        seats = [PlacementGroupSchedulingStrategy(group, index) for index in range(len(bundles))]
+        placements = [PlacementGroupSchedulingStrategy(group, index) for index in range(len(bundles))]
         replicas = plan.demand.replicas
-        yield Seats(seats[:replicas], seats[replicas:], () if plan.on_gpus else engine_cores(plan, facts, cores))
+        yield Placements(placements[:replicas], placements[replicas:], () if plan.on_gpus else engine_cores(plan, facts, cores))
     finally:
         remove_placement_group(group)
 

@@ -18,15 +18,15 @@ from tandem.rollout import Group, Prompt
 from tandem.schedule import Schedule
 from tandem.schedules import JUNIOR_ALONE, SOLO, named_schedule
 
-Doing = Callable[[str, int], AbstractContextManager[Callable[[object], None]]]
+Progress = Callable[[str, int], AbstractContextManager[Callable[[object], None]]]
 """Shows that something with so many parts goes on; yields what to call with each part that is done."""
 
 
-class Examination:
+class Evaluator:
     """The measures of `config.eval` that engines take, for the senior they hold and the held-out `prompts`.
 
     Every text is drawn as `config.eval.sampling` says, from noise that the run's seed and `tag` determine; no two examinations
-    on the same engines have the same tag. The senior's weights are of `version`. `say` is told what is odd.
+    on the same engines have the same tag. The senior's weights are of `version`. `print_line` is told what is odd.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class Examination:
         *,
         version: int,
         tag: str,
-        doing: Doing,
-        say: Callable[[str], None],
+        progress: Progress,
+        print_line: Callable[[str], None],
     ) -> None:
         self._config, self._authors, self._pool, self._judge = config, authors, pool, judge
-        self._prompts, self._version, self._tag, self._doing, self._say = prompts, version, tag, doing, say
+        self._prompts, self._version, self._tag, self._progress, self._print_line = prompts, version, tag, progress, print_line
 
     def scores(self) -> dict[str, Score]:
         """The scores of all measures that engines take, by their names."""
@@ -144,7 +144,7 @@ class Examination:
             )
             for index, (prompt, prefix) in enumerate(zip(prompts, prefixes, strict=True))
         ]
-        with self._doing(what, len(tasks)) as done:
+        with self._progress(what, len(tasks)) as done:
             groups = self._pool.write_all(tasks, done)
         guards.check_weight_version(groups, self._version)
         guards.check_authorship(groups, schedule, self._authors.boundaries)
@@ -154,7 +154,7 @@ class Examination:
                 rollout.text = self._authors.tokenizer.decode([*prefix, *rollout.token_ids], skip_special_tokens=True)
         judge_groups(self._judge, groups, self._config.judge.step_timeout_s)
         if warning := guards.check_verdicts(groups):
-            self._say(f"{self._tag}, {what}: {warning}")
+            self._print_line(f"{self._tag}, {what}: {warning}")
         return groups
 
 

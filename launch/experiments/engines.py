@@ -10,15 +10,15 @@ from typing import Self
 from actors.engine_spec import EngineSpec
 from actors.placement import engine_specs
 from actors.rollout_pool import RolloutPool
-from launch.cluster.placements import Seats
+from launch.cluster.placements import Placements
 from launch.run.inputs import Inputs
-from launch.run.training_run import Parts, start_engines
+from launch.run.training_run import TrainingRun, start_engines
 from tandem import guards
 from tandem.rollout import BASE_VERSION
 from tandem.runtime.restarts import RestartBudget
 
 
-class LentEngines:
+class SharedEngines:
     """Keeps the last run's engines and lends them to the next if that needs the same; a context manager that ends them.
 
     Runs on GPUs or over a cluster have engines of their own, which have their places and meet their learner at the start.
@@ -28,15 +28,17 @@ class LentEngines:
         self._pool: RolloutPool | None = None
         self._specs: list[list[EngineSpec]] = []
 
-    def lend(self, inputs: Inputs, done: int, budget: RestartBudget, seats: Seats) -> AbstractContextManager[RolloutPool]:
+    def lend(
+        self, inputs: Inputs, done: int, budget: RestartBudget, placements: Placements
+    ) -> AbstractContextManager[RolloutPool]:
         """Engines for a run, as `launch.run.training_run.start_engines`. They hold whatever weights they were last given."""
         if inputs.plan.mode == "cluster" or inputs.plan.on_gpus:
-            return start_engines(inputs, done, budget, seats)
+            return start_engines(inputs, done, budget, placements)
         specs = [[replace(spec, seed=0) for spec in replica] for replica in engine_specs(inputs.config, inputs.authors, "cpu")]
         if self._pool is None or specs != self._specs:
             self._close()
-            self._pool, self._specs = start_engines(inputs, done, budget, seats), specs
-        return self._pool.lent(inputs.config, inputs.authors)
+            self._pool, self._specs = start_engines(inputs, done, budget, placements), specs
+        return self._pool.borrow(inputs.config, inputs.authors)
 
     def _close(self) -> None:
         if self._pool is not None:
@@ -50,9 +52,9 @@ class LentEngines:
         self._close()
 
 
-def publish_base(parts: Parts) -> None:
+def publish_base(parts: TrainingRun) -> None:
     """Gives lent engines the weights that a run begins with; one that goes on has published its own."""
     if parts.done == BASE_VERSION:
-        parts.rollouts.expect_weights()
+        parts.rollouts.begin_weight_sync()
         reported = parts.rollouts.receive_weights(parts.learner.publish(version=BASE_VERSION))
         guards.check_published(BASE_VERSION, reported)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from launch.experiments.engines import LentEngines, publish_base
+from launch.experiments.engines import SharedEngines, publish_base
 from launch.experiments.preset import Run
 from launch.run.export import export_senior
 from launch.run.inputs import read_inputs
@@ -44,11 +44,11 @@ def senior(run: Run) -> Path:
     return run.path / "senior"
 
 
-def make(run: Run, engines: LentEngines) -> None:
+def make(run: Run, engines: SharedEngines) -> None:
     """Trains and evaluates a run, or what is left of it, as launch/train.py does, in the Ray cluster of this process."""
     inputs = read_inputs(run.config)
     with inputs.folder, started(inputs, engines.lend) as parts:
         publish_base(parts)
         learn(parts)
         # Elsewhere it would not be found: see `finished`.
-        export_senior(parts.learner, run.config, parts.folder, parts.console.say, elsewhere=False)
+        export_senior(parts.learner, run.config, parts.folder, parts.console.print, elsewhere=False)

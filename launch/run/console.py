@@ -61,12 +61,12 @@ class TrainingConsole:
             if error is None:
                 self.console.print(self._table())
 
-    def say(self, message: str) -> None:
+    def print(self, message: str) -> None:
         """Prints one line above the live view."""
         self.console.print(message, highlight=False, soft_wrap=True)
 
     @contextmanager
-    def doing(self, what: str, total: int) -> Iterator[Callable[[object], None]]:
+    def progress(self, what: str, total: int) -> Iterator[Callable[[object], None]]:
         """Shows a second bar while something with `total` parts goes on; yields what to call with each part that is done."""
         task = self._bar.add_task(what, total=total)
 
@@ -87,7 +87,7 @@ class TrainingConsole:
         self._refresh()
         if not self._live and (step % PLAIN_EVERY == 0 or "solo/accuracy" in row or self._steps <= 2 * PLAIN_EVERY):
             cells = [f"{title} {form.format(row[key])}" for key, (title, form) in COLUMNS.items() if key in row]
-            self.say(f"[{step}/{self._steps}] " + "  ".join(cells[1:]))
+            self.print(f"[{step}/{self._steps}] " + "  ".join(cells[1:]))
 
     def _refresh(self) -> None:
         if self._live:
@@ -115,12 +115,12 @@ class EvaluationConsole:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._bars.stop()
 
-    def say(self, shown: str | Table) -> None:
+    def print(self, shown: str | Table) -> None:
         """Prints a line or a table above the bar."""
         self._bars.console.print(shown, highlight=False, soft_wrap=isinstance(shown, str))
 
     @contextmanager
-    def doing(self, what: str, total: int) -> Iterator[Callable[[object], None]]:
+    def progress(self, what: str, total: int) -> Iterator[Callable[[object], None]]:
         """Shows a bar while something with `total` parts goes on; yields what to call with each part that is done."""
         task = self._bars.add_task(what, total=total)
         yield lambda _: self._bars.advance(task)

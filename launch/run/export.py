@@ -21,7 +21,7 @@ class Exports(Protocol):
 
 
 def export_senior(
-    learner: Exports, config: Config, folder: RunFolder, say: Callable[[str], None], *, elsewhere: bool = True
+    learner: Exports, config: Config, folder: RunFolder, print_line: Callable[[str], None], *, elsewhere: bool = True
 ) -> Path:
     """Write the learner's weights as the run's senior, and return where they lie.
 
@@ -32,13 +32,13 @@ def export_senior(
     fallback = Path(config.log.export_fallback).expanduser() if config.log.export_fallback else config.cache_path / "seniors"
     own, beside = folder.senior, fallback / folder.path.name
     try:
-        return wait_for_room(lambda: _export(learner, own), own, "the senior", config.log.export_wait_s, say)
+        return wait_for_room(lambda: _export(learner, own), own, "the senior", config.log.export_wait_s, print_line)
     except OSError as error:
         refusal = f"the senior could not be written to {own}: {error}"
     if elsewhere:
         try:
             other = _unused(beside)
-            say(f"WARNING: {refusal}; it is written to {other} instead")
+            print_line(f"WARNING: {refusal}; it is written to {other} instead")
             return _export(learner, other)
         except OSError as error:
             refusal += f"; nor to {beside} (log.export_fallback): {error}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from copy import deepcopy
 from functools import lru_cache
 
-from actors.async_groups import WritesAhead
-from actors.in_turn import WritesInTurn
+from actors.async_groups import AsyncGroupSource
+from actors.in_turn import SyncGroupSource
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
 from tandem.authors import Authors
@@ -15,12 +15,12 @@ from tandem.data.problems import ProblemSet
 from tandem.data.prompts import encode
 from tandem.rollout import Prompt
 from tandem.schedules import schedule_at
-from tandem.staleness import Lookahead, Place
+from tandem.staleness import StalenessBuffer, StreamPosition
 
 
 def group_source(
-    config: Config, pool: RolloutPool, authors: Authors, problems: ProblemSet, done: int, place: Place
-) -> WritesAhead | WritesInTurn:
+    config: Config, pool: RolloutPool, authors: Authors, problems: ProblemSet, done: int, place: StreamPosition
+) -> AsyncGroupSource | SyncGroupSource:
     """What writes the groups of a run that goes on after step `done` at `place` in its stream of problems: ahead of the learner
     by as much staleness as it tolerates, or in turn with it.
     """
@@ -39,6 +39,6 @@ def group_source(
 
     max_tokens = config.rollout.sampling.max_tokens
     if staleness := config.rollout.max_staleness:
-        lookahead = Lookahead(batch, staleness, steps=config.steps - done, version=done, place=place)
-        return WritesAhead(pool, lookahead, task_at, max_tokens)
-    return WritesInTurn(pool, task_at, max_tokens, deadline_s=config.rollout.straggler_deadline_s, place=place)
+        buffer = StalenessBuffer(batch, staleness, steps=config.steps - done, version=done, place=place)
+        return AsyncGroupSource(pool, buffer, task_at, max_tokens)
+    return SyncGroupSource(pool, task_at, max_tokens, deadline_s=config.rollout.straggler_deadline_s, place=place)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from launch.cluster.local_cluster import given_cluster, ray_cluster
-from launch.cluster.placements import reserved
+from launch.cluster.placements import reserve_placements
 from launch.cluster.plan import print_plan, run_plan
 from launch.run.console import TrainingConsole
 from launch.run.export import export_senior
@@ -65,34 +65,34 @@ def learn(inputs: LearnerInputs) -> None:
     with started_learner(inputs, console) as learner:
         with console:
             for step in range(1, config.steps + 1):
-                with step_clock(config, step, folder.trace, [learner], console.say) as clock:
+                with step_clock(config, step, folder.trace, [learner], console.print) as clock:
                     row = learn_step(inputs, learner, step, clock)
                 if warning := guards.check_counted(row):
-                    console.say(f"step {step}: {warning}")
+                    console.print(f"step {step}: {warning}")
                 folder.log(row)
                 console.row(row)
         if config.log.export and not inputs.fake:
-            export_senior(learner, config, folder, console.say)
+            export_senior(learner, config, folder, console.print)
     for rank in range(config.learner.ranks):
         peaks = {where: folder.rows[-1][f"memory/rank{rank}/{where}_gib"] for where in ("host", "gpu")}
-        console.say(f"learner rank {rank}: at most {peaks['host']:.2f} GiB of host memory, {peaks['gpu']:.2f} GiB of a GPU's")
+        console.print(f"learner rank {rank}: at most {peaks['host']:.2f} GiB of host memory, {peaks['gpu']:.2f} GiB of a GPU's")
     # The first step also allocates what the others find.
     seconds = median(row["time/update_s"] for row in folder.rows[1:] or folder.rows)
-    console.say(f"an update takes {seconds:.2f} s (median); metrics {folder.path / 'metrics.jsonl'}")
+    console.print(f"an update takes {seconds:.2f} s (median); metrics {folder.path / 'metrics.jsonl'}")
 
 
 @contextmanager
 def started_learner(inputs: LearnerInputs, console: TrainingConsole) -> Iterator[LearnerGroup]:
-    """Starts the learner on its seats. A rank that dies ends the run: nothing is to hide what memory it lacked."""
+    """Starts the learner on its placements. A rank that dies ends the run: nothing is to hide what memory it lacked."""
     config, plan, authors = inputs.config, inputs.plan, inputs.authors
     with ExitStack() as stack:
         if plan.mode == "cluster" or plan.on_gpus:
             print_plan(plan, console.console)
-        seats = stack.enter_context(reserved(plan, authors, config.mode.cpu_cores, shares_memory=False))
-        console.say(f"run folder {inputs.folder.path}; senior {authors.senior}; rollouts {config.learner_only}")
-        console.say(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
+        placements = stack.enter_context(reserve_placements(plan, authors, config.mode.cpu_cores, shares_memory=False))
+        console.print(f"run folder {inputs.folder.path}; senior {authors.senior}; rollouts {config.learner_only}")
+        console.print(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
         yield stack.enter_context(
-            LearnerGroup(config, str(authors.senior), gpus_per_rank=plan.gpus_per_rank, seats=seats.ranks)
+            LearnerGroup(config, str(authors.senior), gpus_per_rank=plan.gpus_per_rank, placements=placements.ranks)
         )
 
 

@@ -14,10 +14,10 @@ from tandem.runtime.trace import Profiled, Row, Span, chrome_trace, write_trace
 
 @contextmanager
 def step_clock(
-    config: Config, step: int, path: Path, profiled: Sequence[Profiled], say: Callable[[str], None]
+    config: Config, step: int, path: Path, profiled: Sequence[Profiled], print_line: Callable[[str], None]
 ) -> Iterator[PhaseTimer]:
     """Yields the clock of step `step`. Of the one that is to be profiled, what `profiled` and the driver did while the block
-    ran is written to `path` afterwards, which `say` tells."""
+    ran is written to `path` afterwards, which `print_line` tells."""
     if not config.profile or step != config.profile_step:
         yield PhaseTimer()
         return
@@ -29,4 +29,4 @@ def step_clock(
     driver = Row("driver", [Span(f"step {step}", "step", start_s, end_s), *clock.spans])
     rows = [driver, *(row for each in profiled for row in each.stop_profile())]
     write_trace(path, chrome_trace(rows, start_s, end_s))
-    say(f"trace of step {step}: {path}; open it in ui.perfetto.dev")
+    print_line(f"trace of step {step}: {path}; open it in ui.perfetto.dev")

@@ -16,11 +16,12 @@ from tandem.runtime.restarts import in_short
 class Stopping:
     """What SIGTERM does to a run whose loop goes on: it raises `Terminated`, but not between an update and the end of its step.
 
-    A step that has begun to learn is finished first, for `wait_s` at most; a second signal does not wait. `say` shows a line.
+    A step that has begun to learn is finished first, for `wait_s` at most; a second signal does not wait. `print_line` prints a
+    line.
     """
 
-    def __init__(self, wait_s: float, say: Callable[[str], None]) -> None:
-        self._wait_s, self._say = wait_s, say
+    def __init__(self, wait_s: float, print_line: Callable[[str], None]) -> None:
+        self._wait_s, self._print_line = wait_s, print_line
         self._held = self._asked = self._ignored = False
         self.state: State | None = None
         """after the last step that this process has learned from; None: it has learned from none yet"""
@@ -70,7 +71,7 @@ class Stopping:
         if first:
             self._timer.start()
             if self._held:
-                self._say("SIGTERM: the step that learns is finished first")
+                self._print_line("SIGTERM: the step that learns is finished first")
                 return
         raise Terminated
 
@@ -78,7 +79,7 @@ class Stopping:
         try:
             save(state)
         except KeyboardInterrupt:
-            self._say(f"WARNING: no checkpoint could be written within checkpoint.on_signal_wait_s={self._wait_s:g}")
+            self._print_line(f"WARNING: no checkpoint could be written within checkpoint.on_signal_wait_s={self._wait_s:g}")
         except Exception as error:  # noqa: BLE001
             # The run ends in any case, and its end is to say where it is: why the learner cannot save must not hide that.
-            self._say(f"WARNING: no checkpoint could be written: {in_short(error)}")
+            self._print_line(f"WARNING: no checkpoint could be written: {in_short(error)}")

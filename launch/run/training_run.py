@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import psutil
 
-from actors.async_groups import WritesAhead
-from actors.in_turn import WritesInTurn
+from actors.async_groups import AsyncGroupSource
+from actors.in_turn import SyncGroupSource
 from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
 from launch.cluster.locks import claimed_file
-from launch.cluster.placements import Seats, reserved
+from launch.cluster.placements import Placements, reserve_placements
 from launch.cluster.plan import print_plan
 from launch.run.console import TrainingConsole
 from launch.run.group_source import group_source
@@ -29,7 +29,7 @@ from launch.storage.disk import disk_full
 from launch.storage.run_folder import RunFolder
 from launch.storage.saved_rollouts import Origin
 from learner.group import LearnerGroup, segment_path
-from learner.resilient_learner import SupervisedLearner, updates_kept
+from learner.resilient_learner import ResilientLearner, updates_kept
 from tandem import guards
 from tandem.authors import Authors
 from tandem.config.schema import Config
@@ -40,7 +40,7 @@ from tandem.runtime.trace import Profiled
 from tandem.runtime.weights import SHM
 from tandem.staleness import START
 
-StartsEngines = Callable[[Inputs, int, RestartBudget, Seats], AbstractContextManager[RolloutPool]]
+StartsEngines = Callable[[Inputs, int, RestartBudget, Placements], AbstractContextManager[RolloutPool]]
 BEGINNING = State(BASE_VERSION, START)
 """Where a run begins that goes on from no checkpoint."""
 
@@ -49,13 +49,13 @@ class Stage(NamedTuple):
     """What all parts are started on."""
 
     console: TrainingConsole
-    seats: Seats
+    placements: Placements
     budget: RestartBudget
     """of restarts of all parts"""
 
 
 @dataclass(frozen=True)
-class WritingParts:
+class RolloutRun:
     """The parts that write and judge rollouts, all of them started, and what keeps them."""
 
     config: Config
@@ -63,7 +63,7 @@ class WritingParts:
     folder: RunFolder
     console: TrainingConsole
     rollouts: RolloutPool
-    writing: WritesAhead | WritesInTurn
+    writing: AsyncGroupSource | SyncGroupSource
     """has `rollouts` write the groups to train on"""
     judge: Judge
     budget: RestartBudget
@@ -98,12 +98,12 @@ class WritingParts:
 
 
 @dataclass(frozen=True)
-class Parts(WritingParts):
+class TrainingRun(RolloutRun):
     """The parts of a run that learns."""
 
     done: int
     """steps that are done already: after which the run goes on"""
-    learner: SupervisedLearner
+    learner: ResilientLearner
     held_out: list[Prompt]
     """what the senior is evaluated on"""
     stopping: Stopping
@@ -111,7 +111,7 @@ class Parts(WritingParts):
 
     @property
     def profiled(self) -> list[Profiled]:
-        """See `WritingParts.profiled`."""
+        """See `RolloutRun.profiled`."""
         return [*super().profiled, self.learner]
 
     def reached(self, step: int, row: Mapping[str, float]) -> None:
@@ -119,7 +119,7 @@ class Parts(WritingParts):
         self.stopping.reached(State(step, self.writing.place), row)
 
     def log(self, row: Mapping[str, float]) -> None:
-        """See `WritingParts.log`."""
+        """See `RolloutRun.log`."""
         super().log(row)
         self.stopping.row = None
 
@@ -132,7 +132,7 @@ class Parts(WritingParts):
             self.log(self.stopping.row)  # its evaluation is made up for when the run goes on
         checkpoint, newest = self.config.checkpoint, next(iter(self.folder.checkpoints.complete()), None)
         if checkpoint.on_signal and checkpoint.save_every and (newest is None or newest.step != state.step):
-            self.console.say(f"SIGTERM: writing a checkpoint of step {state.step}")
+            self.console.print(f"SIGTERM: writing a checkpoint of step {state.step}")
             self._write(state, "the run ends")
 
     def save(self, step: int) -> None:
@@ -154,14 +154,14 @@ class Parts(WritingParts):
             if not disk_full(error):
                 raise
             kept = checkpoints.complete()
-            self.console.say(
+            self.console.print(
                 f"WARNING: nothing could be saved after step {state.step}, for the disk of {self.folder.path} is full "
                 f"({error}); {f'{kept[0].path} is kept' if kept else 'there is no checkpoint yet'}, and {then}"
             )
 
 
-def start_engines(inputs: Inputs, done: int, budget: RestartBudget, seats: Seats) -> RolloutPool:
-    """The engines of a run that goes on after step `done`, on their seats."""
+def start_engines(inputs: Inputs, done: int, budget: RestartBudget, placements: Placements) -> RolloutPool:
+    """The engines of a run that goes on after step `done`, on their placements."""
     return RolloutPool.of_engines(
         inputs.config,
         inputs.authors,
@@ -170,36 +170,36 @@ def start_engines(inputs: Inputs, done: int, budget: RestartBudget, seats: Seats
         transport=inputs.transport,
         sleep=inputs.plan.engines_sleep,
         budget=budget,
-        cores=seats.engine_cores,
-        seats=seats.replicas,
+        cores=placements.engine_cores,
+        placements=placements.replicas,
     )
 
 
-def start_learner(inputs: Inputs, segment: Path, seats: Seats, saved: Path | None) -> LearnerGroup:
-    """The learner with the state in `saved`, or the base model's, on its seats, publishing in `segment`."""
+def start_learner(inputs: Inputs, segment: Path, placements: Placements, saved: Path | None) -> LearnerGroup:
+    """The learner with the state in `saved`, or the base model's, on its placements, publishing in `segment`."""
     return LearnerGroup(
         inputs.config,
         str(inputs.authors.senior),
         saved=saved,
         segment=segment,
         gpus_per_rank=inputs.plan.gpus_per_rank,
-        seats=seats.ranks,
+        placements=placements.ranks,
         transport=inputs.transport,
     )
 
 
 @contextmanager
 def staged(inputs: Inputs) -> Iterator[Stage]:
-    """Says what the run begins with, and reserves the seats of its parts."""
+    """Says what the run begins with, and reserves the placements of its parts."""
     plan, console = inputs.plan, TrainingConsole(inputs.config.steps)
     if plan.mode == "cluster" or plan.on_gpus:
         print_plan(plan, console.console)
     cores, shares_memory = inputs.config.mode.cpu_cores, inputs.transport == SHM
-    with reserved(plan, inputs.authors, cores, shares_memory=shares_memory) as seats:
-        console.say(f"run folder {inputs.folder.path}; senior {inputs.authors.senior}; {inputs.problems.left_out}")
+    with reserve_placements(plan, inputs.authors, cores, shares_memory=shares_memory) as placements:
+        console.print(f"run folder {inputs.folder.path}; senior {inputs.authors.senior}; {inputs.problems.left_out}")
         for warning in inputs.warnings:
-            console.say(warning)
-        yield Stage(console, seats, RestartBudget(inputs.config.guard.max_restarts_per_hour, console.say))
+            console.print(warning)
+        yield Stage(console, placements, RestartBudget(inputs.config.guard.max_restarts_per_hour, console.print))
 
 
 @contextmanager
@@ -209,32 +209,32 @@ def writing_started(
     state: State,
     start_engines: StartsEngines = start_engines,
     others: Callable[[], Mapping[str, psutil.Process]] = dict,
-) -> Iterator[WritingParts]:
+) -> Iterator[RolloutRun]:
     """Starts what writes and judges for a run that goes on from `state`, and the console, and ends them again.
 
     The watchdog looks into `others` too. Raises `GuardError` at the end when a frozen junior has changed.
     """
-    config, authors, (console, seats, budget) = inputs.config, inputs.authors, stage
+    config, authors, (console, placements, budget) = inputs.config, inputs.authors, stage
     with ExitStack() as stack:
-        console.say(f"starting the engines of {config.rollout.replicas} rollout actors ...")
-        rollouts = stack.enter_context(start_engines(inputs, state.step, budget, seats))
+        console.print(f"starting the engines of {config.rollout.replicas} rollout actors ...")
+        rollouts = stack.enter_context(start_engines(inputs, state.step, budget, placements))
         judge = Judge(config.judge, budget, config.data.verifier)
         stack.callback(judge.close)
         frozen = rollouts.checksums(JUNIOR)
-        console.say(f"{sum(rollouts.admitted)} rollouts may be in flight")
+        console.print(f"{sum(rollouts.admitted)} rollouts may be in flight")
         writing = group_source(config, rollouts, authors, inputs.problems, state.step, state.place)
 
         def processes() -> dict[str, psutil.Process]:
             return {**others(), **rollouts.processes(), **judge.processes()}
 
         stack.enter_context(console)
-        watchdog = stack.enter_context(Watchdog(config.guard.stall_s, processes, console.say))
-        yield WritingParts(config, authors, inputs.folder, console, rollouts, writing, judge, budget, watchdog)
+        watchdog = stack.enter_context(Watchdog(config.guard.stall_s, processes, console.print))
+        yield RolloutRun(config, authors, inputs.folder, console, rollouts, writing, judge, budget, watchdog)
         guards.check_unchanged(frozen, rollouts.checksums(JUNIOR))
 
 
 @contextmanager
-def started(inputs: Inputs, start_engines: StartsEngines = start_engines) -> Iterator[Parts]:
+def started(inputs: Inputs, start_engines: StartsEngines = start_engines) -> Iterator[TrainingRun]:
     """Starts everything that a run takes, in a Ray cluster and with an open run folder, and ends it again.
 
     Learner and engines have the weights of the checkpoint that the run goes on from. Raises `GuardError` at the end when a
@@ -244,18 +244,18 @@ def started(inputs: Inputs, start_engines: StartsEngines = start_engines) -> Ite
     with ExitStack() as stack:
         stage = stack.enter_context(staged(inputs))
         if checkpoint:
-            stage.console.say(f"going on after step {checkpoint.step}, from {checkpoint.path}")
-        stage.console.say(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
+            stage.console.print(f"going on after step {checkpoint.step}, from {checkpoint.path}")
+        stage.console.print(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
         saved = checkpoint.learner if checkpoint else None
         segment = stack.enter_context(claimed_file(segment_path().parent, ".weights"))
-        start = partial(start_learner, inputs, segment, stage.seats)
+        start = partial(start_learner, inputs, segment, stage.placements)
         learner = stack.enter_context(
-            SupervisedLearner(start, stage.budget, saved, kept=updates_kept(config.checkpoint.save_every))
+            ResilientLearner(start, stage.budget, saved, kept=updates_kept(config.checkpoint.save_every))
         )
         state = checkpoint.state() if checkpoint else BEGINNING
         parts = stack.enter_context(writing_started(inputs, stage, state, start_engines, learner.processes))
-        learner.connect(parts.rollouts.actors, parts.rollouts.resting)
+        learner.connect(parts.rollouts.actors, parts.rollouts.sleeping)
         if checkpoint:
             guards.check_published(state.step, parts.rollouts.receive_weights(learner.publish(version=state.step)))
-        stopping = Stopping(config.checkpoint.on_signal_wait_s, stage.console.say)
-        yield Parts(**vars(parts), done=state.step, learner=learner, held_out=inputs.held_out, stopping=stopping)
+        stopping = Stopping(config.checkpoint.on_signal_wait_s, stage.console.print)
+        yield TrainingRun(**vars(parts), done=state.step, learner=learner, held_out=inputs.held_out, stopping=stopping)

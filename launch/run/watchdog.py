@@ -21,13 +21,13 @@ BESIDE_PYTHON = str(Path(sys.executable).parent)
 
 
 class Watchdog:
-    """A thread that calls `say` with where each of `processes()`, its children and this process are, whenever nobody has called
-    `alive` for `stall_s`; a context manager that ends it."""
+    """A thread that prints where each of `processes()`, its children and this process are, whenever nobody has called `alive`
+    for `stall_s`; a context manager that ends it."""
 
     def __init__(
-        self, stall_s: float, processes: Callable[[], Mapping[str, psutil.Process]], say: Callable[[str], None]
+        self, stall_s: float, processes: Callable[[], Mapping[str, psutil.Process]], print_line: Callable[[str], None]
     ) -> None:
-        self._stall_s, self._processes, self._say = stall_s, processes, say
+        self._stall_s, self._processes, self._print_line = stall_s, processes, print_line
         self._main = threading.get_ident()
         self._last = time.monotonic()
         self._ended = threading.Event()
@@ -43,7 +43,7 @@ class Watchdog:
             if time.monotonic() >= max(told, self._last) + self._stall_s:
                 told = time.monotonic()
                 stalled = f"STALLED: no step has finished for {told - self._last:.0f} s (guard.stall_s={self._stall_s:g})"
-                self._say(f"{stalled}\n{self.report()}")
+                self._print_line(f"{stalled}\n{self.report()}")
 
     def report(self) -> str:
         """Where this process's main thread, and every other process, is just now."""

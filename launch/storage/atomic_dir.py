@@ -55,7 +55,7 @@ def seal(folder: Path) -> None:
     (folder / MANIFEST).write_text(json.dumps({"files": files, "checksum": _of_manifest(files)}, indent=1), encoding="utf-8")
 
 
-def fault(folder: Path) -> str | None:
+def find_corruption(folder: Path) -> str | None:
     """What is wrong with a sealed folder: the first file that is missing, or is not what it was. None if it is intact."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))

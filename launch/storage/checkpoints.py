@@ -12,7 +12,7 @@ from pathlib import Path
 
 from launch.storage.atomic_dir import PARTIAL, seal, written_aside
 from tandem.config.schema import CheckpointConfig
-from tandem.staleness import Place
+from tandem.staleness import StreamPosition
 
 SET_ASIDE = ".set-aside"
 """What the name of a checkpoint ends with that the run has gone back behind."""
@@ -26,7 +26,7 @@ class State:
 
     step: int
     """the training step after which it was written: also the version of the weights"""
-    place: Place
+    place: StreamPosition
     """in the stream of problems"""
     packages: dict[str, str] = field(default_factory=lambda: packages())
     """the versions of what computed it"""
@@ -56,7 +56,7 @@ class Checkpoint:
     def state(self) -> State:
         """The driver's state."""
         fields = json.loads((self.path / "state.json").read_text(encoding="utf-8"))
-        return State(**fields | {"place": Place(*fields["place"])})
+        return State(**fields | {"place": StreamPosition(*fields["place"])})
 
 
 class Checkpoints:

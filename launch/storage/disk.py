@@ -22,7 +22,7 @@ def disk_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def wait_for_room(write: Callable[[], T], place: Path, what: str, wait_s: float, say: Callable[[str], None]) -> T:
+def wait_for_room(write: Callable[[], T], place: Path, what: str, wait_s: float, print_line: Callable[[str], None]) -> T:
     """Return what `write` returns, which writes `what` to `place`; call it again while the disk is full, for `wait_s` at most.
 
     Raises the `OSError` of the last call, or at once one that has another cause than a full disk.
@@ -37,6 +37,6 @@ def wait_for_room(write: Callable[[], T], place: Path, what: str, wait_s: float,
             if not disk_full(error) or left <= 0:
                 raise
             if not told:
-                say(f"WARNING: {what} cannot be written to {place}: {error}. Make room: this is tried for {wait_s:g} s")
+                print_line(f"WARNING: {what} cannot be written to {place}: {error}. Make room: this is tried for {wait_s:g} s")
             told = True
             time.sleep(min(RETRY_S, left))

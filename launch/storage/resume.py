@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from omegaconf import OmegaConf
 
-from launch.storage.atomic_dir import fault
+from launch.storage.atomic_dir import find_corruption
 from launch.storage.checkpoints import Checkpoint, Checkpoints, is_checkpoint, packages
 from launch.storage.places import named_folder
 from tandem.config.load import keys, typed
@@ -112,7 +112,7 @@ def find_resumption(config: Config) -> Resumption:
     candidates = [Checkpoint(given)] if single else checkpoints.complete()
     passed_over = [] if single else [f"{path} was never completed" for path in checkpoints.partial()]
     for checkpoint in candidates:
-        if wrong := fault(checkpoint.path):
+        if wrong := find_corruption(checkpoint.path):
             passed_over.append(f"{checkpoint.path} is damaged: {wrong}")
             continue
         warnings = [f"warning: {what}; passed over" for what in passed_over]

@@ -38,7 +38,7 @@ class RunFolder:
 
     A run that goes on (`resumption`) keeps what was logged up to the step after which it does. Raises `ConfigError` when the
     folder already holds another run, since nothing is overwritten; when another process writes to it; and when it cannot be
-    made. `say` shows a line to the user: what a full disk delays, and what is odd.
+    made. `print_line` shows a line to the user: what a full disk delays, and what is odd.
     """
 
     def __init__(self, config: Config, resumption: Resumption = NEW) -> None:
@@ -47,7 +47,7 @@ class RunFolder:
         self._key = f"resume={config.resume}" if resumption.run and not config.name else f"name={name}"
         self.path = resumption.run or named_folder(config, name)
         self.checkpoints = Checkpoints(self.path / "checkpoints", config.checkpoint)
-        self.say: Callable[[str], None] = print
+        self.print_line: Callable[[str], None] = print
         self._warned: set[str] = set()
         self.rows: list[dict[str, float]] = []
         """the metrics of all steps, those before a resumption too"""
@@ -68,7 +68,9 @@ class RunFolder:
             if _version(self._metrics_path) != self._found:
                 raise ConfigError(f"{self._key}: another process has written to {self.path} meanwhile; start again")
             if before:
-                self.say(f"warning: {self.path} was held by {before}, which did not end in order: make sure that it has ended")
+                self.print_line(
+                    f"warning: {self.path} was held by {before}, which did not end in order: make sure that it has ended"
+                )
             name = self._config.name or self.path.name
             self.config.write_text(yaml.safe_dump(asdict(self._config) | {"name": name}, sort_keys=False), encoding="utf-8")
             checkpoint = self._resumption.checkpoint
@@ -93,7 +95,7 @@ class RunFolder:
             for board in self._boards:
                 self._show(board.close)
             if not all([self._metrics.flush(), self._samples.flush()]):
-                self.say(f"WARNING: {self.path} lacks the last metrics or samples, for which its disk has no room")
+                self.print_line(f"WARNING: {self.path} lacks the last metrics or samples, for which its disk has no room")
 
     def _how_to_go_on(self) -> str:
         """Where an interrupted run has ended, and the command that goes on."""
@@ -199,7 +201,7 @@ class RunFolder:
     def _warn(self, what: str) -> None:
         warning = f"WARNING: the disk of {self.path} is full; {what}"
         if warning not in self._warned:
-            self.say(warning)
+            self.print_line(warning)
         self._warned.add(warning)
 
 

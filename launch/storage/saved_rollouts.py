@@ -17,7 +17,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedTokenizerBase
 
-from launch.storage.atomic_dir import fault, seal, written_aside
+from launch.storage.atomic_dir import find_corruption, seal, written_aside
 from tandem.authors import Authors
 from tandem.rollout import EndReason, Group, Problem, Prompt, Rollout, StopReason
 from tandem.verify.judgement import Judgement, Verdict
@@ -104,7 +104,7 @@ def go_back(folder: Path, step: int) -> None:
 
 def read_origin(step: Path) -> Origin:
     """What a saved step was sampled from. Raises `UnreadableRollouts` unless all its files are as they were written."""
-    if wrong := fault(step):
+    if wrong := find_corruption(step):
         raise UnreadableRollouts(f"{step} is damaged: {wrong}")
     told = json.loads((step / "origin.json").read_text(encoding="utf-8"))
     if (version := told.pop("version")) != VERSION:

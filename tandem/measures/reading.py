@@ -9,7 +9,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from tandem.measures.score import Score
-from tandem.measures.scoring import Reader, Statistic, Text, drift, foresight, sums
+from tandem.measures.scoring import Reader, Statistic, Text, drift, sums, token_cross_entropy
 from tandem.rollout import EndReason, Group, Prompt, Rollout
 
 Transcribe = Callable[[Prompt, Rollout], Text]
@@ -35,8 +35,8 @@ def legibility_scores(
     junior: Reader, seniors: Sequence[Group], juniors: Sequence[Group], transcribe: Transcribe, pace: Pace
 ) -> dict[str, Score]:
     """The junior's cross-entropy in nats per token over the senior's texts, and over its own, which is the floor."""
-    (senior,) = _per_token(foresight, [junior], seniors, transcribe, pace)
-    (own,) = _per_token(foresight, [junior], juniors, transcribe, pace)
+    (senior,) = _per_token(token_cross_entropy, [junior], seniors, transcribe, pace)
+    (own,) = _per_token(token_cross_entropy, [junior], juniors, transcribe, pace)
     return {"legibility/senior_text": senior, "legibility/junior_text": own}
 
 

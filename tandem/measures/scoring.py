@@ -38,7 +38,7 @@ class Statistic(Protocol):
         ...
 
 
-def foresight(targets: Tensor, *logits: Tensor) -> tuple[Tensor, ...]:
+def token_cross_entropy(targets: Tensor, *logits: Tensor) -> tuple[Tensor, ...]:
     """Each model's cross-entropy."""
     return tuple(cross_entropies(each, targets) for each in logits)
 

@@ -91,9 +91,9 @@ def place(demand: Demand, nodes: Sequence[Node]) -> list[Slot]:
         for place_, gpus in enumerate(demand.engines):
             take("junior" if place_ else "senior", replica, node, gpus)
     free = sorted(range(len(nodes)), key=lambda node: taken[node] - nodes[node].gpus)
-    seats = [node for node in free for _ in range(nodes[node].gpus - taken[node])]
+    placements = [node for node in free for _ in range(nodes[node].gpus - taken[node])]
     for rank in range(demand.ranks):
-        take("learner", rank, seats[rank], 1)
+        take("learner", rank, placements[rank], 1)
     return slots
 
 

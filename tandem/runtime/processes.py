@@ -14,16 +14,16 @@ END_TIMEOUT_S = 20.0
 """How long a killed process may take to be gone."""
 
 
-class Whereabouts(NamedTuple):
+class ProcessLocation(NamedTuple):
     """Where a process runs."""
 
     host: str
     pid: int
 
 
-def whereabouts(pid: int | None = None) -> Whereabouts:
+def process_location(pid: int | None = None) -> ProcessLocation:
     """Of this host's process `pid`, or of this one."""
-    return Whereabouts(socket.gethostname(), os.getpid() if pid is None else pid)
+    return ProcessLocation(socket.gethostname(), os.getpid() if pid is None else pid)
 
 
 class PeakMemory(NamedTuple):
@@ -41,7 +41,7 @@ def peak_host_bytes() -> int:
     return int(line.split()[1]) << 10
 
 
-def on_this_host(processes: Mapping[str, Whereabouts]) -> dict[str, psutil.Process]:
+def on_this_host(processes: Mapping[str, ProcessLocation]) -> dict[str, psutil.Process]:
     """Those of `processes` that run here, by the same names; psutil tells them from later ones with the same process id."""
     found = {}
     for name, (host, pid) in processes.items():

@@ -25,7 +25,7 @@ def print_error(message: str) -> None:
 
 
 class RestartBudget:
-    """Allows `per_hour` restarts within any hour, of all parts of a run together; `say` tells the user of each.
+    """Allows `per_hour` restarts within any hour, of all parts of a run together; `print_line` tells the user of each.
 
     A part that dies twice in the same way before it has done any work is not started a third time: it would die again. Any
     thread may call the methods.
@@ -34,10 +34,10 @@ class RestartBudget:
     def __init__(
         self,
         per_hour: int,
-        say: Callable[[str], None] = print_error,
+        print_line: Callable[[str], None] = print_error,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._per_hour, self._say, self._clock = per_hour, say, clock
+        self._per_hour, self._print_line, self._clock = per_hour, print_line, clock
         self._spent: deque[tuple[float, str]] = deque()
         self._worked = set[str]()
         """parts that have done some of their work"""
@@ -78,7 +78,7 @@ class RestartBudget:
                 )
             self._spent.append((now, part))
             self.total += 1
-        self._say(f"LOST: {part} is started again (restart {len(lost)} of {self._per_hour} within an hour): {reason}")
+        self._print_line(f"LOST: {part} is started again (restart {len(lost)} of {self._per_hour} within an hour): {reason}")
 
 
 def in_short(why: object) -> str:

@@ -22,15 +22,15 @@ from tandem.verify.judgement import Judgement, Verdict, plain_judgement
 from tandem.verify.load_verifier import check_path
 from tandem.verify.plain import Unparsable, settle
 from tandem.verify.worker import Settings
-from tandem.verify.worker_process import GIB, Task, WorkerHandle
+from tandem.verify.worker_process import GIB, Task, WorkerProcess
 
 
 class VerifierPool:
     """Judges responses in `workers` processes, each with `memory_gib` GiB of address space and `timeout_s` seconds a response.
 
-    `verifier` is the dotted path of a function (see `tandem.verify.load_verifier`); empty means the mathematical verifier, for which
-    `answer_pattern` may be a regular expression whose first group is the final answer. The processes start at once and are
-    waited for only when one is needed. Not for use by several threads at a time.
+    `verifier` is the dotted path of a function (see `tandem.verify.load_verifier`); empty means the mathematical verifier, for
+    which `answer_pattern` may be a regular expression whose first group is the final answer. The processes start at once and
+    are waited for only when one is needed. Not for use by several threads at a time.
     Raises `ValueError` when a limit is not positive, or pattern or path are malformed.
     """
 
@@ -43,7 +43,7 @@ class VerifierPool:
             check_path(verifier)
         self._settles = not (answer_pattern or verifier)
         settings = Settings(int(memory_gib * GIB), timeout_s, answer_pattern, verifier)
-        self._workers = [WorkerHandle(settings) for _ in range(workers)]
+        self._workers = [WorkerProcess(settings) for _ in range(workers)]
 
     def grade(self, items: Sequence[tuple[str, str]]) -> list[Judgement]:
         """The judgements of (gold answer, response) pairs, in the order of the pairs.
@@ -99,7 +99,7 @@ class VerifierPool:
                     worker.restart()
         return judgements
 
-    def _attend(self, pending: Sequence[WorkerHandle]) -> list[tuple[Task, Judgement]]:
+    def _attend(self, pending: Sequence[WorkerProcess]) -> list[tuple[Task, Judgement]]:
         """Waits until a worker of `pending` says something, dies or is late; returns the judgements this brings."""
         judgements: list[tuple[Task, Judgement]] = []
         patience = min(worker.deadline for worker in pending) - time.monotonic()

@@ -34,7 +34,7 @@ class Task:
     """whether it has been judged once and came to an error"""
 
 
-class WorkerHandle:
+class WorkerProcess:
     """One worker process, and its replacement when it is gone."""
 
     def __init__(self, settings: Settings) -> None:

@@ -9,16 +9,16 @@ from queue import SimpleQueue
 from actors.rollout import GroupTask
 
 
-class Feed:
+class TaskQueue:
     """Hands out groups with their index for as long as `begin` has any; it may have none now and some later.
 
-    One thread writes what the feed hands out (`actors.rollout_pool.RolloutPool.write`); others may call all but `begin`.
+    One thread writes what the queue hands out (`actors.rollout_pool.RolloutPool.write`); others may call all but `begin`.
     """
 
     def __init__(self, begin: Callable[[], tuple[int, GroupTask] | None]) -> None:
         self.begin = begin
         """the next group to write, after its index; None if none may be begun now"""
-        self.news: SimpleQueue[Future | None] = SimpleQueue()
+        self.events: SimpleQueue[Future | None] = SimpleQueue()
         """groups that finished; None: look again whether one may be begun"""
         self.ended = False
         """whether nothing comes after what `begin` still has"""
@@ -27,7 +27,7 @@ class Feed:
 
     def wake(self) -> None:
         """There may be another group to begin."""
-        self.news.put(None)
+        self.events.put(None)
 
     def end(self) -> None:
         """Once `begin` has no group left, there will be no other."""
