@@ -100,17 +100,19 @@ def load_authors(config: Config) -> Authors:
     a model's context is too short.
     """
     senior = base_model(config.model, config.cache_path)
-    budget = max(config.rollout.sampling.max_tokens, config.eval.sampling.max_tokens)
-    context = config.data.max_prompt_tokens + budget + 1
+    responses = {"rollout": config.rollout.sampling.max_tokens, "eval": config.eval.sampling.max_tokens}
+    context = config.data.max_prompt_tokens + max(responses.values()) + 1
     rule = boundary_rule(config)
 
     def inspected(name: str, key: str, path: Path) -> ModelFacts:
         """The model at `path`, whose context must suffice: `name` is the key with its value, `key` what short contexts name."""
         facts = inspect_model(path, name)
         if facts.context is not None and facts.context < context:
+            excess = context - facts.context
+            long = [f"{part}.sampling.max_tokens={n}" for part, n in responses.items() if n > max(responses.values()) - excess]
             raise ConfigError(
-                f"{key}: its context is {facts.context} tokens, but data.max_prompt_tokens="
-                f"{config.data.max_prompt_tokens} and max_tokens={budget} need {context}; lower one of them"
+                f"{key}: its context is {facts.context} tokens, but data.max_prompt_tokens={config.data.max_prompt_tokens} and "
+                f"{' and '.join(long)} need {context}; lower the one or the other"
             )
         return facts
 

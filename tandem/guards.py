@@ -86,12 +86,14 @@ def check_finite_logprobs(groups: Sequence[Group]) -> None:
     for rollout in (rollout for group in groups for rollout in group.rollouts):
         for token in np.flatnonzero(~np.isfinite(rollout.logprobs)):
             senior = rollout.authorship[token] == SENIOR
-            author = "senior" if senior else f"junior {rollout.junior}"
-            source = f"weights of version {rollout.weight_versions[token]}" if senior else "weights"
+            author, version = "senior" if senior else f"junior {rollout.junior}", rollout.weight_versions[token]
+            if senior:
+                source = f"weights of version {version}" + (", the base model's," if version == BASE_VERSION else "")
+            else:
+                source = f"weights (junior[{rollout.junior}])"
             raise GuardError(
                 f"rollout {rollout.id}: the engine of the {author} gave token {token} the log-probability "
                 f"{rollout.logprobs[token]:g}: its {source} hold NaN or infinite values, or overflow"
-                + ("" if senior else f" (junior[{rollout.junior}])")
             )
 
 

@@ -232,10 +232,14 @@ def test_truncated_model(refused: Refused, model: Path, tmp_path: Path) -> None:
 
 
 def test_a_model_that_reads_too_little(refused: Refused, model: Path) -> None:
-    message = refused("model=hf", f"model.path={model}", "data.max_prompt_tokens=100", "rollout.sampling.max_tokens=4000")
-    assert message.startswith(
-        "model: its context is 4096 tokens, but data.max_prompt_tokens=100 and max_tokens=4000 need 4101; lower one of them"
-    )
+    base = ["model=hf", f"model.path={model}", "data.max_prompt_tokens=100"]
+    for key, other in (("rollout", "eval"), ("eval", "rollout")):
+        message = refused(*base, f"{key}.sampling.max_tokens=4000", f"{other}.sampling.max_tokens=3995")
+        assert message.startswith(
+            f"model: its context is 4096 tokens, but data.max_prompt_tokens=100 and {key}.sampling.max_tokens=4000 need 4101; "
+        )
+    message = refused(*base, "rollout.sampling.max_tokens=4000", "eval.sampling.max_tokens=3996")
+    assert "rollout.sampling.max_tokens=4000 and eval.sampling.max_tokens=3996 need 4101; lower the one or the other" in message
 
 
 def test_a_junior_with_another_tokenizer(refused: Refused, model: Path, tmp_path: Path) -> None:

@@ -92,6 +92,19 @@ def test_torchs_compiler_gets_plain_paths_only(monkeypatch: pytest.MonkeyPatch, 
     assert os.environ.get(INDUCTOR) == kept
 
 
+@pytest.mark.parametrize("used", [False, True])
+def test_folder_that_torch_creates_on_import_is_removed_if_empty(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, used: bool
+) -> None:
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    created = tmp_path / "torchinductor_somebody"
+    (created / "results" if used else created).mkdir(parents=True)
+    os.environ[INDUCTOR] = str(created)
+    set_environment(tmp_path / "cache")
+    assert created.exists() == used
+
+
 def test_what_the_user_set_stays_but_text_is_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", os.environ | {INDUCTOR: "/mine", "PYTHONUTF8": "0"})
     set_environment(Path("/c/tandem"))

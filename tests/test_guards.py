@@ -243,10 +243,11 @@ def test_an_engine_that_samples_from_nan_is_named(bad: float) -> None:
     groups = step(WORD)
     check_finite_logprobs(groups)
     rollout = groups[3].rollouts[1]
-    for author, name in ((JUNIOR, r"junior 0 gave token .*hold NaN .*junior\[0\]"), (SENIOR, "senior gave token .*version 0")):
+    junior, senior = r"junior 0 gave token .*: its weights \(junior\[0\]\)", "senior gave token .*version 0, the base model's,"
+    for author, name in ((JUNIOR, junior), (SENIOR, senior)):
         token = np.flatnonzero(rollout.authorship == author)[-1]
         rollout.logprobs[token] = bad
-        with pytest.raises(GuardError, match=f"rollout {rollout.id}: the engine of the {name}"):
+        with pytest.raises(GuardError, match=f"rollout {rollout.id}: the engine of the {name} hold NaN"):
             check_finite_logprobs([judged_group([rollout])])
         rollout.logprobs[token] = -1.0
 

@@ -7,7 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tandem.config.schema import ConfigError
@@ -49,9 +49,11 @@ def set_environment(cache: Path) -> None:
 def _set_inductor_cache(folder: Path) -> None:
     """Have torch's compiler keep its results in `folder`, or in each run's temporary folder if its path is not plain."""
     given = Path(os.environ.get(INDUCTOR, ""))
-    # torch sets the variable itself, to a folder of this name, when it is imported.
+    # torch sets the variable itself when it is imported, to a folder of this name that it creates.
     if given.name.startswith("torchinductor_") and given.parent == Path(tempfile.gettempdir()):
         del os.environ[INDUCTOR]
+        with suppress(OSError):  # not empty: another program keeps its results there
+            given.rmdir()
     if is_plain(folder):
         os.environ.setdefault(INDUCTOR, str(folder))
 
