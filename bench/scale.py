@@ -144,7 +144,7 @@ class Measured:
 @contextmanager
 def simulating_processes() -> Iterator[list[ActorHandle]]:
     """The processes that simulate replicas, on a cluster of their own."""
-    set_environment(Config().cache_path)
+    set_environment(Path(Config().cache_dir).expanduser())
     with ray_cluster(logs=Path(tempfile.gettempdir()) / "bench-scale-logs"):
         actor: Any = ray.remote(SimulatedReplicas).options(num_cpus=0, max_concurrency=CONCURRENT_GROUPS)
         yield [actor.remote() for _ in range(PROCESSES)]

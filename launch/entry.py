@@ -25,11 +25,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from launch.cluster.environment import set_environment
 from launch.command_line import CONF, explain_unknown, explain_unreadable, literal_override, literal_overrides
-from launch.storage.disk import UnwritableError, disk_full
+from launch.storage.disk import UnwritableError
 from launch.storage.places import check_writable
 from tandem.config.load import load, schema
 from tandem.config.schema import Config, ConfigError
 from tandem.errors import RunError, plain_error
+from tandem.runtime.disk import disk_full
 
 FAILED = 1
 """The exit code of a run that cannot go on."""

@@ -59,7 +59,7 @@ def learn(parts: TrainingRun) -> None:
     elif due(parts, parts.done) and (rows := parts.folder.rows):
         row = rows[-1]
         if row["step"] == parts.done and "solo/accuracy" not in row:  # what SIGTERM has cut short
-            parts.log(row | evaluate(parts, parts.done))
+            parts.log({"step": parts.done} | evaluate(parts, parts.done))
     with parts.writing, parts.stoppable():
         for step in range(parts.done + 1, parts.config.steps + 1):
             with step_clock(parts.config, step, parts.folder.trace, parts.profiled, parts.console.print) as clock:

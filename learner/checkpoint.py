@@ -8,7 +8,6 @@ configuration's.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchChe
 from deepspeed.runtime.engine import DeepSpeedEngine
 
 from tandem.config.schema import LearnerConfig
+from tandem.runtime.disk import disk_failure
 
 TAG = "state"
 """DeepSpeed's name for what it keeps in a folder."""
@@ -76,23 +76,6 @@ class Files(TorchCheckpointEngine):
             self.failure = disk_failure(error)
             if self.failure is None:
                 raise
-
-
-def disk_failure(error: BaseException) -> OSError | None:
-    """What the disk refused, where a library tells of it in an error of its own; None where `error` is something else."""
-    if isinstance(error, OSError):
-        return error
-    if isinstance(error.__context__, OSError):
-        return error.__context__
-    full = os.strerror(errno.ENOSPC)
-    return OSError(errno.ENOSPC, full) if full in str(error) else None
-
-
-def require_room(folder: Path, nbytes: int) -> None:
-    """Raise `OSError` as a full disk does, saying how much is missing, when `folder` has no room for `nbytes`."""
-    if (free := shutil.disk_usage(folder).free) < nbytes:
-        mib = [f"{size / 2**20:,.1f} MiB" for size in (nbytes, free, nbytes - free)]
-        raise OSError(errno.ENOSPC, "{} are needed and {} are free: {} are missing".format(*mib))
 
 
 def save(engine: DeepSpeedEngine, layout: Layout, folder: Path, counts: Mapping[str, int]) -> OSError | None:

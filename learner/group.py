@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 import uuid
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from tandem.config.schema import Config
 from tandem.errors import RunError
 from tandem.rollout import Group
 from tandem.runtime.processes import PeakMemory, on_this_host
+from tandem.runtime.segment import segment_folder
 from tandem.runtime.trace import Row
 from tandem.runtime.weights import SHM, PublishedWeights
 
@@ -39,10 +39,8 @@ class RankFailed(LearnerError):
 
 
 def segment_path() -> Path:
-    """A fresh path in shared memory, or in the temporary directory where there is none."""
-    shared = Path("/dev/shm")
-    folder = shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
-    return folder / f"tandem-{uuid.uuid4().hex}.weights"
+    """Return a fresh path in `segment_folder`."""
+    return segment_folder() / f"tandem-{uuid.uuid4().hex}.weights"
 
 
 class LearnerGroup:

@@ -10,11 +10,11 @@ from ray.actor import ActorHandle
 from transformers import GenerationConfig, PreTrainedModel
 from transformers.utils import GENERATION_CONFIG_NAME
 
-from learner.checkpoint import require_room
 from learner.gather import GatheredWeights
 from learner.transport import Transport
 from learner.transport.shm import SharedMemory
 from tandem.models.loading import load_tokenizer
+from tandem.runtime.disk import require_room
 from tandem.runtime.weights import SHM, PublishedWeights
 
 

@@ -26,6 +26,7 @@ from learner.update import Updater
 from learner.zero import build_engine, join_process_group
 from tandem.config.schema import Config
 from tandem.rollout import Group
+from tandem.runtime.disk import disk_failure
 from tandem.runtime.processes import PeakMemory, ProcessLocation, peak_host_bytes, process_location
 from tandem.runtime.weights import SHM, PublishedWeights
 
@@ -164,7 +165,7 @@ class Rank:
         try:
             self.publisher.export(path, self.spec.model_path)
         except (OSError, SafetensorError) as error:
-            if failure := checkpoint.disk_failure(error):
+            if failure := disk_failure(error):
                 return failure
             raise
         return None

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from launch.command_line import CONF
 from tandem.advantage import ESTIMATORS
 from tandem.config.checks.bounds import CHOICES, POSITIVE, RANGES, SECONDS
-from tandem.config.load import keys, load, schema
+from tandem.config.load import PATHS, keys, load, schema, typed
 from tandem.config.schema import Config, ConfigError
 
 Compose = Callable[..., DictConfig]
@@ -116,6 +116,17 @@ def test_the_cache_can_be_moved(composed: Compose, monkeypatch: pytest.MonkeyPat
     assert load(composed()).cache_path == Path("/elsewhere")
     monkeypatch.delenv("TANDEM_CACHE")
     assert load(composed()).cache_path == Path.home() / ".cache" / "tandem"
+
+
+@pytest.mark.parametrize("key", PATHS)
+def test_home_stands_for_the_home_directory_in_every_path(composed: Compose, key: str) -> None:
+    needed = {"data.": ["data=jsonl"], "model.path": ["model=hf"], "log.": ["log.export=true"]}
+    others = next((overrides for start, overrides in needed.items() if key.startswith(start)), [])
+    value = f"{key}=['~/x']" if key == "junior" else f"{key}='~/x'"
+    found = attrgetter(key)(typed(composed(*others, value)))
+    assert found == ([f"{Path.home()}/x"] if key == "junior" else f"{Path.home()}/x")
+    with pytest.raises(ConfigError, match=f"^{key}=~nobody-at-all/x: there is no such home directory; write the path in full"):
+        typed(composed(*others, value.replace("~/x", "~nobody-at-all/x")))
 
 
 # What is refused

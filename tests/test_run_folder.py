@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from launch.storage.checkpoints import Checkpoint
 from launch.storage.resume import Resumption
 from launch.storage.run_folder import RunFolder
+from launch.storage.run_record import JsonLines
 from tandem.config.load import load
 from tandem.config.schema import Config, ConfigError
 from tandem.rollout import JUNIOR, SENIOR, Group, Problem, Verdict
@@ -97,6 +98,68 @@ def test_tensorboard_forgets_what_a_resumed_run_does_again(settings: Config) -> 
     events = EventAccumulator(str(folder.path / "tensorboard"))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("reward/mean")] == [(1, 0.25), (2, 1.0)]
+
+
+def test_the_evaluation_that_a_run_makes_up_for_joins_the_row_of_its_step(settings: Config) -> None:
+    whole = ROWS[2]
+    cut_short = {key: value for key, value in whole.items() if key != "solo/accuracy"}
+    with RunFolder(settings) as folder:
+        for row in (*ROWS[:2], cut_short):
+            folder.log(row)
+    watched = JsonLines(folder.path / "metrics.jsonl")
+    assert list(watched.new()) == [*ROWS[:2], cut_short]
+    again = Resumption(folder.path, Checkpoint(folder.path / "checkpoints" / "step-000002"))
+    with RunFolder(settings, again) as folder:
+        folder.log({"step": 2, "solo/accuracy": 0.75})
+        assert list(watched.new()) == [*ROWS[:2], whole], "a watcher reads the new file from its beginning"
+        folder.log({"step": 3, "reward/mean": 0.5})
+    assert folder.rows == json_lines(folder.path / "metrics.jsonl") == [*ROWS, {"step": 3, "reward/mean": 0.5}]
+    events = EventAccumulator(str(folder.path / "tensorboard"))
+    events.Reload()
+    for key in whole:
+        assert [event.value for event in events.Scalars(key) if event.step == 2] == [whole[key]]
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ConfigError("log.dir=/x: nothing can be written in /x")])
+def test_an_interrupt_on_a_disk_that_has_gone_still_releases_the_folder(
+    settings: Config, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    def run() -> None:
+        with RunFolder(settings) as folder:
+            folder.log(ROWS[0])
+            monkeypatch.setattr("launch.storage.run_folder.runs_folder", fail)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as stop:
+        run()
+    monkeypatch.undo()
+    assert stop.value.args == ()
+    again = Resumption(Path(settings.log.dir) / "first")
+    with RunFolder(replace(settings, resume="auto"), again), pytest.raises(ConfigError, match="is in use by process"):
+        RunFolder(replace(settings, resume="auto"), again)
+
+
+def test_an_interrupt_says_how_to_go_on_where_nothing_can_be_written_any_more(
+    settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run() -> None:
+        with RunFolder(settings) as folder:
+            folder.log(ROWS[0])
+            monkeypatch.setattr("launch.storage.places.unwritable", lambda place: "Read-only file system")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="after step 0; there is no checkpoint yet: begin again"):
+        run()
+
+
+@pytest.mark.parametrize("line", ["{", "7", "[]", "{}", '{"step": "one"}', "\x00", '{"step": 1', "[" * 100_000])
+def test_a_line_that_no_run_writes_is_named(tmp_path: Path, line: str) -> None:
+    (path := tmp_path / "metrics.jsonl").write_text(f'{{"step": 0}}\n{line}\n')
+    with pytest.raises(ConfigError, match=f"^{path}: line 2 is not what a run writes; restore it from a copy, or name another"):
+        list(JsonLines(path).new())
 
 
 def test_tensorboard_can_be_turned_off(settings: Config) -> None:

@@ -6,9 +6,12 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from omegaconf import OmegaConf
 from launch.storage.atomic_dir import written_aside
 from launch.storage.checkpoints import Checkpoint
 from launch.storage.disk import UnwritableError, wait_for_room
-from launch.storage.owner import OWNER, Owner, check_free, owned
+from launch.storage.owner import OWNER, SINCE, Owner, check_free, owned
 from launch.storage.places import check_writable, named_folder
 from launch.storage.resume import Resumption, find_resumption
 from launch.storage.run_folder import RunFolder
@@ -114,6 +117,51 @@ def test_an_owner_on_another_host_that_did_not_end_in_order_is_named(tmp_path: P
         assert before is None
 
 
+@pytest.mark.parametrize("why", ["Permission denied", "Is a directory"])
+def test_a_note_that_cannot_be_opened_is_named_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    folder, note, opened = RunFolder(settings(tmp_path)), tmp_path / "run" / OWNER, os.open
+
+    def deny(path: Path, *arguments: Any, **named: Any) -> int:
+        if path == note:
+            raise PermissionError(13, why, str(note))
+        return opened(path, *arguments, **named)
+
+    if why == "Is a directory":
+        note.mkdir(parents=True)
+    else:  # another user's, which root could open
+        monkeypatch.setattr("os.open", deny)
+    for start in (lambda: RunFolder(settings(tmp_path)), folder.__enter__):
+        with pytest.raises(ConfigError, match=rf"^name=run: {note} names the process .* \({why}.*chmod a\+rw {note}\)$"):
+            start()
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_without_locks_a_process_that_the_note_names_is_refused_while_it_runs(
+    holder: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, live: bool
+) -> None:
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(37, "No locks available")
+
+    if not live:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    if live:
+        with pytest.raises(ConfigError, match=rf"name=run: .*/run is in use by process {holder.pid} on "):
+            RunFolder(settings(tmp_path))
+        return
+    with RunFolder(settings(tmp_path)), pytest.raises(ConfigError, match=f"is in use by process {os.getpid()} on "):
+        RunFolder(settings(tmp_path, resume="auto"), Resumption(tmp_path / "run"))
+
+
+def test_a_later_process_with_the_number_of_the_owner_is_not_the_owner() -> None:
+    own = Owner(socket.gethostname(), os.getpid(), f"{datetime.now():{SINCE}}")
+    assert own.runs_here()
+    assert not replace(own, since="2000-01-01 00:00:00").runs_here()
+    assert not replace(own, host="elsewhere").runs_here()
+    assert not replace(own, since="yesterday").runs_here()
+
+
 # Names and places
 
 
@@ -140,10 +188,16 @@ def test_a_name_that_is_no_folders_is_refused(tmp_path: Path, name: str) -> None
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    places = [*(tmp_path / name for name in ("file", "file/below", "loop/runs")), "/proc/runs", "~nobody-at-all/x"]
+    places = [*(tmp_path / name for name in ("file", "file/below", "loop/runs")), "/proc/runs"]
     for place in places:
         with pytest.raises(ConfigError, match=f"^log.dir={place}: .*; name a folder that can be"):
             RunFolder(settings(place))
+    for key, given in (
+        ("log.export_fallback", {"log": {"export_fallback": "/proc/x"}}),
+        ("cache_dir", {"cache_dir": "/proc/x"}),
+    ):
+        with pytest.raises(ConfigError, match=f"^{key}=/proc/x: nothing can be written in /proc/x"):
+            RunFolder(settings(tmp_path, **given))
     before = set(tmp_path.iterdir())
     check_writable(tmp_path / "a" / "b", "log.dir=a/b")
     assert set(tmp_path.iterdir()) == before

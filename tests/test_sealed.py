@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launch.storage.atomic_dir import MANIFEST, find_corruption, seal, written_aside
-from launch.storage.disk import disk_full
+from tandem.runtime.disk import disk_full
 
 FILES = {"state.json": b"{}", "learner/weights.pt": bytes(range(256)) * 5, "learner/empty": b""}
 

@@ -30,8 +30,8 @@ from launch.storage.checkpoints import State
 from launch.storage.disk import UnwritableError
 from launch.storage.resume import find_resumption
 from launch.storage.run_folder import RunFolder
-from learner.checkpoint import require_room
 from tandem.config.schema import Config, ConfigError
+from tandem.runtime.disk import require_room
 from tandem.staleness import StreamPosition
 
 
@@ -209,8 +209,11 @@ def test_what_takes_too_long_is_not_waited_for(tmp_path: Path, capsys: pytest.Ca
 
     loop = Loop(run_settings(tmp_path / "saving", checkpoint=short), stuck)
     began = time.monotonic()
-    code, said = ended(lambda: loop.run("write", send(signal.SIGTERM)), capsys)
-    assert code == TERMINATED and "there is no checkpoint yet" in said
+    with pytest.raises(SystemExit, match=str(TERMINATED)), exit_codes():
+        loop.run("write", send(signal.SIGTERM))
+    said = capsys.readouterr()
+    assert "no checkpoint could be written within checkpoint.on_signal_wait_s=0.3" in said.out
+    assert "there is no checkpoint yet" in said.err
     assert not list(loop.folder.checkpoints.path.glob("*")), "nothing half-written is left"
 
     def update() -> None:
@@ -220,6 +223,16 @@ def test_what_takes_too_long_is_not_waited_for(tmp_path: Path, capsys: pytest.Ca
     loop = Loop(run_settings(tmp_path / "learning", checkpoint=short))
     assert ended(lambda: loop.run("learn", update), capsys)[0] == TERMINATED
     assert not loop.folder.checkpoints.complete() and time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_ends_the_checkpoint_is_said_to_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], second: signal.Signals
+) -> None:
+    with pytest.raises(SystemExit, match=str(TERMINATED)), exit_codes():
+        Loop(run_settings(tmp_path), lambda folder: send(second)()).run("write", send(signal.SIGTERM))
+    said = capsys.readouterr().out
+    assert "WARNING: no checkpoint could be written: another signal ended that" in said and "on_signal_wait_s" not in said
 
 
 def test_ctrl_c_ends_at_once_and_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tandem.config.schema import ConfigError
+from tandem.runtime.disk import unwritable
 
 LONGEST_BASE = 20
 """Characters of a temporary directory's path that leave room for Ray's sockets, which lie some 70 characters deeper: the path
@@ -72,7 +73,9 @@ def unsuitable_base(base: Path) -> str:
         return f"the path has more than {LONGEST_BASE} characters, too many for Ray's sockets"
     if not is_plain(base):
         return "the path has characters other than letters, digits and '._+-', which compilers and sockets misread"
-    return "" if os.access(base, os.W_OK | os.X_OK) else "it cannot be written"
+    if not base.is_dir():
+        return "there is no such folder"
+    return f"nothing can be written there ({why})" if (why := unwritable(base)) else ""
 
 
 def temporary_base() -> Path:
@@ -88,8 +91,8 @@ def temporary_base() -> Path:
         if not unsuitable_base(candidate):
             return candidate
     raise ConfigError(
-        f"TMPDIR={base}: {unsuitable_base(base)}, and {FALLBACK_BASE} cannot be written; name another folder in TMPDIR, with a "
-        f"path of at most {LONGEST_BASE} letters, digits and '._+-'"
+        f"TMPDIR={base}: {unsuitable_base(base)}, and {FALLBACK_BASE} cannot be written; name another folder in "
+        f"TMPDIR, with a path of at most {LONGEST_BASE} letters, digits and '._+-'"
     )
 
 

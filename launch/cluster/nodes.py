@@ -15,10 +15,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tandem.config.schema import ConfigError
 from tandem.plan.placement import Node
+from tandem.runtime.segment import SHARED_MEMORY
 
 ANSWER_TIMEOUT_S = 120.0
 """How long a node may take to start a worker and answer."""
-SHARED_MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True)

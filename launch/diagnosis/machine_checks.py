@@ -26,6 +26,8 @@ from launch.cluster.environment import temporary_base, unsuitable_base
 from launch.cluster.local_cluster import has_cpu_engines, no_answer
 from tandem.config.schema import ConfigError
 from tandem.models.zoo.recipes import RECIPES
+from tandem.runtime.disk import unwritable
+from tandem.runtime.segment import SHARED_MEMORY, segment_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 GIB = 2**30
@@ -180,9 +182,9 @@ def memory() -> Finding:
 
 def shared_memory() -> Finding:
     """Where the learner leaves the weights for the engines."""
-    folder = Path("/dev/shm")
-    if not os.access(folder, os.W_OK):
-        return Finding("shared memory", Status.DOUBTFUL, f"no writable {folder}", "weights go through the temporary folder")
+    if (folder := segment_folder()) != SHARED_MEMORY:
+        found = f"no writable {SHARED_MEMORY}"
+        return Finding("shared memory", Status.DOUBTFUL, found, f"weights go through the temporary folder, {folder}")
     free = shutil.disk_usage(folder).free / GIB
     found = f"{free:.1f} GiB free in {folder}"
     if free < MIN_SHARED_MEMORY_GIB:
@@ -193,8 +195,8 @@ def shared_memory() -> Finding:
 def disk(what: str, folder: Path, key: str) -> Finding:
     """A folder that a run writes to; `key` is what moves it."""
     standing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not os.access(standing, os.W_OK):
-        return Finding(what, Status.BROKEN, f"{folder} is not writable", f"name another in {key}")
+    if why := unwritable(folder):
+        return Finding(what, Status.BROKEN, f"{folder} is not writable ({why})", f"name another in {key}")
     usage = shutil.disk_usage(standing)
     found = f"{usage.free / GIB:.1f} GiB free in {folder}"
     if usage.free < MIN_DISK_GIB * GIB or usage.free < 0.05 * usage.total:
@@ -224,7 +226,7 @@ def temporary_folder_used() -> Finding:
 def home() -> Finding:
     """Whether libraries can keep what they download in the home directory."""
     folder = Path.home()
-    if os.access(folder, os.W_OK | os.X_OK):
+    if folder.is_dir() and not unwritable(folder):
         return fine("home", f"{folder} is writable")
     fix = (
         "name writable folders in HF_HOME and TANDEM_CACHE; for a cluster of several nodes, a token file in RAY_AUTH_TOKEN_PATH"

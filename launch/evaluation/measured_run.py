@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from launch.command_line import CONF
 from tandem.config.checks.unused import unused
-from tandem.config.load import typed
+from tandem.config.load import expanded, typed
 from tandem.config.schema import ConfigError
 
 LEFT = ("config.yaml", "metrics.jsonl")
@@ -22,7 +22,7 @@ GROUPS = ("eval", "data", "mode", "schedule", "learner", "log")
 
 def run_of(senior: str) -> Path | None:
     """The run folder that `senior` is, or lies in; None: it is a model by itself, or not given."""
-    path = Path(senior).expanduser().resolve()
+    path = Path(senior).resolve()
     if not senior or not path.is_dir():
         return None
     return next((folder for folder in [path, *path.parents] if all((folder / name).is_file() for name in LEFT)), None)
@@ -31,7 +31,7 @@ def run_of(senior: str) -> Path | None:
 def senior_of(senior: str) -> str:
     """The model that `senior` means: a run folder's final senior, or itself. Raises `ConfigError` when the run left none."""
     run = run_of(senior)
-    if run is None or run != Path(senior).expanduser().resolve():
+    if run is None or run != Path(senior).resolve():
         return senior
     if not (run / "senior").is_dir():
         raise ConfigError(f"senior={senior}: this run has exported no senior; let it end, or name a model that it left")
@@ -45,7 +45,7 @@ def settings_of_run(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
 
     Raises `ConfigError` for an override that would make another run of it.
     """
-    run = run_of(composed.senior)
+    run = run_of(expanded("senior", composed.senior))
     if run is None:
         return composed
     settings = OmegaConf.load(run / "config.yaml")

@@ -15,6 +15,7 @@ from launch.command_line import CONF
 from launch.entry import UNUSABLE, configuration, explain
 from launch.run.inputs import check_measures
 from launch.storage.places import named_folder
+from tandem.config.load import expanded
 from tandem.config.schema import Config, ConfigError
 
 PRESETS = CONF / "experiment_preset"
@@ -103,7 +104,7 @@ def experiment(arguments: Sequence[str]) -> Experiment:
     told = [argument for argument in arguments if argument.partition("=")[0] not in PLACES]
     command = shlex.join(["python", "launch/experiment.py", *told])
     return Experiment(
-        name, preset.title, tuple(overrides), arms, seeds, tuple(runs), Path(own["results"]).expanduser(), command
+        name, preset.title, tuple(overrides), arms, seeds, tuple(runs), Path(expanded("results", own["results"])), command
     )
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from launch.storage.atomic_dir import written_aside
 from launch.storage.disk import UnwritableError, wait_for_room
+from launch.storage.places import senior_fallback
 from launch.storage.run_folder import RunFolder
 from tandem.config.schema import Config
 
@@ -29,8 +30,7 @@ def export_senior(
     where no disk takes them.
     """
     folder.require()
-    fallback = Path(config.log.export_fallback).expanduser() if config.log.export_fallback else config.cache_path / "seniors"
-    own, beside = folder.senior, fallback / folder.path.name
+    own, beside = folder.senior, senior_fallback(config) / folder.path.name
     try:
         return wait_for_room(lambda: _export(learner, own), own, "the senior", config.log.export_wait_s, print_line)
     except OSError as error:

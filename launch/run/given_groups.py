@@ -45,7 +45,7 @@ def fake_groups(config: Config, authors: Authors) -> GroupsOf:
 
 def steps_of(config: Config) -> list[Path]:
     """Return the files of rollouts, a step each, in the run folder `learner_only`. Raises `ConfigError` when there are none."""
-    run = Path(config.learner_only).expanduser().resolve()
+    run = Path(config.learner_only).resolve()
     if steps := saved_steps(run / "rollouts"):
         return steps
     raise ConfigError(
@@ -60,7 +60,7 @@ def saved_groups(config: Config, authors: Authors) -> GroupsOf:
     Raises `ConfigError` when there is nothing, when it is damaged, and when it was sampled from something else than what is
     to learn.
     """
-    key, run = f"learner_only={config.learner_only}", Path(config.learner_only).expanduser().resolve()
+    key, run = f"learner_only={config.learner_only}", Path(config.learner_only).resolve()
     steps = steps_of(config)
     own = Origin.of(authors, config.rollout.sampling.temperature)
     try:

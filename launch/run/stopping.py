@@ -22,7 +22,7 @@ class Stopping:
 
     def __init__(self, wait_s: float, print_line: Callable[[str], None]) -> None:
         self._wait_s, self._print_line = wait_s, print_line
-        self._held = self._asked = self._ignored = False
+        self._held = self._asked = self._ignored = self._late = False
         self.state: State | None = None
         """after the last step that this process has learned from; None: it has learned from none yet"""
         self.row: Mapping[str, float] | None = None
@@ -45,7 +45,7 @@ class Stopping:
             yield
             return
         before = signal.signal(signal.SIGTERM, self._handle)
-        timer = threading.Timer(self._wait_s, signal.pthread_kill, (threading.get_ident(), signal.SIGTERM))
+        timer = threading.Timer(self._wait_s, self._give_up, (threading.get_ident(),))
         timer.daemon = True
         self._timer = timer
         try:
@@ -64,6 +64,11 @@ class Stopping:
             if not self._asked:
                 signal.signal(signal.SIGTERM, before)
 
+    def _give_up(self, thread: int) -> None:
+        """Signal `thread` that `wait_s` are over."""
+        self._late = True
+        signal.pthread_kill(thread, signal.SIGTERM)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._ignored:
             return
@@ -79,7 +84,8 @@ class Stopping:
         try:
             save(state)
         except KeyboardInterrupt:
-            self._print_line(f"WARNING: no checkpoint could be written within checkpoint.on_signal_wait_s={self._wait_s:g}")
+            limit = f" within checkpoint.on_signal_wait_s={self._wait_s:g}" if self._late else ": another signal ended that"
+            self._print_line(f"WARNING: no checkpoint could be written{limit}")
         except Exception as error:  # noqa: BLE001
             # The run ends in any case, and its end is to say where it is: why the learner cannot save must not hide that.
             self._print_line(f"WARNING: no checkpoint could be written: {in_short(error)}")

@@ -25,17 +25,18 @@ from launch.run.stopping import Stopping
 from launch.run.watchdog import Watchdog
 from launch.storage.atomic_dir import written_aside
 from launch.storage.checkpoints import Checkpoint, State
-from launch.storage.disk import disk_full
 from launch.storage.run_folder import RunFolder
 from launch.storage.saved_rollouts import Origin
-from learner.group import LearnerGroup, segment_path
+from learner.group import LearnerGroup
 from learner.resilient_learner import ResilientLearner, updates_kept
 from tandem import guards
 from tandem.authors import Authors
 from tandem.config.schema import Config
 from tandem.rollout import BASE_VERSION, JUNIOR, Group, Prompt
+from tandem.runtime.disk import disk_full
 from tandem.runtime.processes import host_memory_fraction
 from tandem.runtime.restarts import RestartBudget
+from tandem.runtime.segment import segment_folder
 from tandem.runtime.trace import Profiled
 from tandem.runtime.weights import SHM
 from tandem.staleness import START
@@ -247,7 +248,7 @@ def started(inputs: Inputs, start_engines: StartsEngines = start_engines) -> Ite
             stage.console.print(f"going on after step {checkpoint.step}, from {checkpoint.path}")
         stage.console.print(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
         saved = checkpoint.learner if checkpoint else None
-        segment = stack.enter_context(claimed_file(segment_path().parent, ".weights"))
+        segment = stack.enter_context(claimed_file(segment_folder(), ".weights"))
         start = partial(start_learner, inputs, segment, stage.placements)
         learner = stack.enter_context(
             ResilientLearner(start, stage.budget, saved, kept=updates_kept(config.checkpoint.save_every))

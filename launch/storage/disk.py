@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+
+from tandem.runtime.disk import disk_full
 
 T = TypeVar("T")
 RETRY_S = 2.0
@@ -15,11 +16,6 @@ RETRY_S = 2.0
 
 class UnwritableError(RuntimeError):
     """What a run leaves cannot be written, and the run ends; the message says what, where and what to do."""
-
-
-def disk_full(error: OSError) -> bool:
-    """Whether the disk, or the user's share of it, has no room left."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def wait_for_room(write: Callable[[], T], place: Path, what: str, wait_s: float, print_line: Callable[[str], None]) -> T:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from launch.cluster.nodes import in_submitted_job
 from tandem.config.schema import Config, ConfigError
+from tandem.runtime.disk import reason, unwritable
 
 LONGEST_PART = 255
 """Bytes of one part of a path, on the file systems of Linux."""
@@ -20,8 +20,8 @@ def runs_folder(config: Config) -> Path:
     """
     base = Path.home() if in_submitted_job() else Path()
     try:
-        return (base / Path(config.log.dir).expanduser()).resolve()
-    except (OSError, RuntimeError) as error:  # a home that nobody has, a loop of links
+        return (base / config.log.dir).resolve()
+    except (OSError, RuntimeError) as error:  # a loop of links
         raise ConfigError(f"log.dir={config.log.dir}: {reason(error)}; name a folder that can be written") from error
 
 
@@ -46,20 +46,24 @@ def folder_within(above: Path, name: str, key: str) -> Path:
     return above / name
 
 
+def senior_fallback(config: Config) -> Path:
+    """Return the folder that takes the final senior where the run folder's disk does not."""
+    return Path(config.log.export_fallback).resolve() if config.log.export_fallback else config.cache_path / "seniors"
+
+
+def check_senior_fallback(config: Config) -> None:
+    """Raise `ConfigError` when a final senior is exported and nothing can be written in `senior_fallback`."""
+    given = config.log.export_fallback
+    exports = config.log.export and not config.rollouts_only
+    if exports and (given or not config.plan_only):  # a plan needs no cache folder
+        key = f"log.export_fallback={given}" if given else f"cache_dir={config.cache_dir}"
+        check_writable(senior_fallback(config), key)
+
+
 def check_writable(folder: Path, key: str) -> None:
-    """Raise `ConfigError` when nothing can be written in `folder`, or when it cannot be made; leaves nothing behind.
+    """Raise `ConfigError` when nothing can be written in `folder`, or when it cannot be made; leave nothing behind.
 
     `key` is the key that names the folder, with its value.
     """
-    try:
-        existing = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
-        os.rmdir(tempfile.mkdtemp(prefix=".tandem-", dir=existing))
-    except OSError as error:
-        raise ConfigError(f"{key}: nothing can be written in {folder} ({reason(error)}); name a folder that can be") from error
-
-
-def reason(error: Exception) -> str:
-    """Return why an operation on a file failed, without its number."""
-    if not isinstance(error, OSError) or not error.strerror:
-        return str(error)
-    return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    if why := unwritable(folder):
+        raise ConfigError(f"{key}: nothing can be written in {folder} ({why}); name a folder that can be")

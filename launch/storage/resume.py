@@ -100,7 +100,7 @@ def find_resumption(config: Config) -> Resumption:
             raise ConfigError("resume=auto: say which run is to go on with name=NAME, or give its folder: resume=PATH")
         given = named_folder(config, config.name)
     else:
-        given = Path(config.resume).expanduser().resolve()
+        given = Path(config.resume).resolve()
     single = is_checkpoint(given)
     run = given.parent.parent if single else given
     if config.resume != AUTO and config.name not in ("", run.name) and run != named_folder(config, config.name):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -17,12 +16,12 @@ import yaml
 from transformers import PreTrainedTokenizerBase
 
 from launch.command_line import going_on
-from launch.storage.append import LinesFile
+from launch.storage.append import LinesFile, replace_lines
 from launch.storage.checkpoints import Checkpoints
-from launch.storage.disk import UnwritableError, disk_full
+from launch.storage.disk import UnwritableError
 from launch.storage.loggers import boards
 from launch.storage.owner import check_free, owned
-from launch.storage.places import check_writable, named_folder, runs_folder
+from launch.storage.places import check_senior_fallback, check_writable, named_folder, runs_folder
 from launch.storage.resume import NEW, Resumption
 from launch.storage.run_record import JsonLines
 from launch.storage.saved_rollouts import Origin, go_back, save_step
@@ -30,6 +29,7 @@ from launch.storage.transcript import transcript
 from tandem.config.schema import Config, ConfigError
 from tandem.metrics import turn_lengths
 from tandem.rollout import Group
+from tandem.runtime.disk import disk_full
 
 
 class RunFolder:
@@ -53,6 +53,7 @@ class RunFolder:
         """the metrics of all steps, those before a resumption too"""
         check_free(self.path, self._key)
         check_writable(self.path, self._key)
+        check_senior_fallback(config)
         logged = list(JsonLines(self._metrics_path).new())
         if resumption.run is None and self._metrics_path.exists():
             raise ConfigError(
@@ -144,13 +145,22 @@ class RunFolder:
         return self.path / "trace.json.gz"
 
     def log(self, row: Mapping[str, float]) -> None:
-        """Appends one step's metrics. A key that does not apply to the step must be absent; what is not finite is left out."""
+        """Log a step's metrics; where the last row is of that step, add what it lacks.
+
+        A key that does not apply to the step must be absent; what is not finite is left out.
+        """
         self.require()
-        row = {key: value for key, value in row.items() if math.isfinite(value)}
-        self.rows.append(row)
-        self._append(self._metrics, [row])
+        step, row = int(row["step"]), {key: value for key, value in row.items() if math.isfinite(value)}
+        if self.rows and self.rows[-1]["step"] == step:
+            row = {key: value for key, value in row.items() if key not in self.rows[-1]}
+            self.rows[-1] |= row
+            if not self._metrics.replace(self.rows):
+                self._warn(f"metrics.jsonl lacks {', '.join(row)} of step {step}")
+        else:
+            self.rows.append(row)
+            self._append(self._metrics, [row])
         for board in self._boards:
-            self._show(board.scalars, int(row["step"]), row)
+            self._show(board.scalars, step, row)
 
     def keep_samples(
         self, step: int, groups: Sequence[Group], tokenizer: PreTrainedTokenizerBase, *, held_out: bool = False
@@ -213,7 +223,5 @@ def _version(path: Path) -> tuple[int, int] | None:
 def _cut(path: Path, last: int) -> list[dict[str, Any]]:
     """Leaves in `path` what was logged up to step `last`, and returns it."""
     kept = [row for row in JsonLines(path).new() if row["step"] <= last]
-    shorter = path.with_name(f"{path.name}.cut")
-    shorter.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept), encoding="utf-8")
-    shorter.replace(path)
+    replace_lines(path, kept)
     return kept

@@ -3,39 +3,62 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
 from launch.storage.transcript import Transcript
 from tandem.config.schema import ConfigError
+from tandem.runtime.disk import reason
+
+_RESTORE = "restore it from a copy, or name another run"
 
 
 class JsonLines:
-    """A file of JSON lines that may still grow.
+    """A file of JSON lines, each of a step, that may still grow.
 
     Infinities and NaN, which are no JSON but which Python writes, are read as None.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._read = path, 0
+        self._path, self._read, self._count, self._file_id = path, 0, 0, 0
 
     def new(self) -> Iterator[dict[str, Any]]:
-        """The lines that were finished since they were last asked for; all again when the file was begun anew."""
-        if not self._path.exists():
+        """Yield the lines that were finished since they were last asked for; all again when the file was replaced.
+
+        Raises `ConfigError` for a file that cannot be read, and for a line that no run has written.
+        """
+        try:
+            with self._path.open("rb") as file:
+                yield from self._new(file)
+        except FileNotFoundError:
             return
-        if self._path.stat().st_size < self._read:
-            self._read = 0
-        with self._path.open("rb") as file:
-            file.seek(self._read)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                self._read += len(line)
-                yield json.loads(line, parse_constant=lambda _: None)
+        except OSError as error:
+            raise ConfigError(f"{self._path}: it cannot be read ({reason(error)}); {_RESTORE}") from error
+
+    def _new(self, file: BinaryIO) -> Iterator[dict[str, Any]]:
+        status = os.fstat(file.fileno())
+        if status.st_size < self._read or status.st_ino != self._file_id:
+            self._read, self._count, self._file_id = 0, 0, status.st_ino
+        file.seek(self._read)
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            self._read, self._count = self._read + len(line), self._count + 1
+            yield self._parsed(line)
+
+    def _parsed(self, line: bytes) -> dict[str, Any]:
+        try:
+            row = json.loads(line, parse_constant=lambda _: None)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int | float):
+            raise ConfigError(f"{self._path}: line {self._count} is not what a run writes; {_RESTORE}")
+        return row
 
 
 @dataclass(frozen=True)
@@ -68,8 +91,19 @@ def is_run(folder: Path) -> bool:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The run's configuration by dotted key."""
-    return dict(_dotted(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")), ""))
+    """Return the run's configuration by dotted key. Raises `ConfigError` when its file is missing or damaged."""
+    return dict(_dotted(saved_settings(folder / "config.yaml"), ""))
+
+
+def saved_settings(path: Path) -> dict[str, Any]:
+    """Return the settings that a run has saved in the file `path`. Raises `ConfigError` when it is missing or damaged."""
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{path}: it cannot be read ({reason(error)}); {_RESTORE}") from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path}: it holds no settings by key; {_RESTORE}")
+    return settings
 
 
 def _dotted(node: Any, key: str) -> Iterator[tuple[str, Any]]:

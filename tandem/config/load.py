@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import is_dataclass
+from operator import attrgetter
 from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
@@ -12,8 +13,20 @@ from omegaconf.errors import OmegaConfBaseException
 from tandem.config.checks import problems
 from tandem.config.schema import Config, ConfigError
 
-PATHS = ("data.path", "data.held_out_path", "data.pass_rates", "model.path")
-"""Keys whose value may be a path that begins with `~`: no shell expands it behind a `key=`."""
+PATHS = (
+    "cache_dir",
+    "data.held_out_path",
+    "data.pass_rates",
+    "data.path",
+    "junior",
+    "learner_only",
+    "log.dir",
+    "log.export_fallback",
+    "model.path",
+    "resume",
+    "senior",
+)
+"""Keys whose values may be paths that begin with `~`: no shell expands it after `key=`."""
 RETIRED = {
     "guard.senior_fraction_tolerance": "the guard tests exactly how many draws the senior won; leave it out",
     "model.sentinel": "the engine's scheduler ends turns; leave it out",
@@ -60,9 +73,19 @@ def typed(composed: DictConfig) -> Config:
         raise ConfigError(f"{error.full_key or 'configuration'}: {str(error).splitlines()[0]}") from error
     assert isinstance(config, Config)
     for key in PATHS:
-        section, name = key.split(".")
-        setattr(getattr(config, section), name, os.path.expanduser(getattr(getattr(config, section), name)))
+        group, _, name = key.rpartition(".")
+        holder = attrgetter(group)(config) if group else config
+        value = getattr(holder, name)
+        setattr(holder, name, [expanded(key, each) for each in value] if isinstance(value, list) else expanded(key, value))
     return config
+
+
+def expanded(key: str, path: str) -> str:
+    """Return the value `path` of `key` with the home directory in place of `~`. Raises `ConfigError` if there is none."""
+    full = os.path.expanduser(path)
+    if full.startswith("~"):
+        raise ConfigError(f"{key}={path}: there is no such home directory; write the path in full")
+    return full
 
 
 def keys(schema: Any) -> list[str]:

@@ -465,5 +465,5 @@ class Config:
 
     @property
     def cache_path(self) -> Path:
-        """`cache_dir` with the home directory filled in."""
-        return Path(self.cache_dir).expanduser().resolve()
+        """`cache_dir` as a path that does not depend on the working directory."""
+        return Path(self.cache_dir).resolve()

@@ -53,7 +53,7 @@ def inspect_local_models(config: Config) -> None:
     named = {"model.path": config.model.path} if config.model.source == "hf" else {}
     named |= {f"junior[{index}]": name for index, name in enumerate(config.junior) if name != SELF}
     for key, name in named.items():
-        if name and (directory := Path(name).expanduser()).is_dir():
+        if name and (directory := Path(name)).is_dir():
             inspect_model(directory.resolve(), f"{key}={name}")
 
 

@@ -5,9 +5,10 @@ An engine hands its loader tensors that alias the mapping: nothing is copied in 
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,10 +19,34 @@ import torch
 import xxhash
 
 from tandem.config.schema import ConfigError
+from tandem.runtime.disk import disk_full, unwritable
 from tandem.runtime.weights import TensorSpec, WeightLayout
 
+SHARED_MEMORY = Path("/dev/shm")
 PIECE_BYTES = 512 << 10
 """What is copied at a time, or hashed: little enough to be in the core's own cache still when it is hashed after its copy."""
+
+
+def segment_folder() -> Path:
+    """Return where segments lie: in shared memory, or in the temporary folder where there is none."""
+    usable = SHARED_MEMORY.is_dir() and not unwritable(SHARED_MEMORY)
+    return SHARED_MEMORY if usable else Path(tempfile.gettempdir())
+
+
+def check_segment_room(nbytes: int) -> None:
+    """Raise `ConfigError` when `segment_folder` has no room for `nbytes` of weights."""
+    folder = segment_folder()
+    if shutil.disk_usage(folder).free < nbytes:
+        raise _no_room(folder, nbytes)
+
+
+def _no_room(folder: Path, nbytes: int) -> ConfigError:
+    """Return the error of `nbytes` of weights for which `folder` has no room."""
+    needed, free = (f"{size / 2**20:,.0f} MiB" for size in (nbytes, shutil.disk_usage(folder).free))
+    return ConfigError(
+        f"learner.transport=shm: the senior's weights take {needed} of {folder}, and {free} are free; enlarge it (docker run "
+        "--shm-size, or mount -o remount,size=), or remove what others left there"
+    )
 
 
 class Piece(NamedTuple):
@@ -127,8 +152,7 @@ def _allocate(fd: int, path: Path, nbytes: int) -> None:
     try:
         os.posix_fallocate(fd, 0, nbytes)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if not disk_full(error):
             raise
         path.unlink()
-        room = f"no room for {nbytes / 2**20:.0f} MiB of weights; enlarge {path.parent} (Docker: --shm-size)"
-        raise ConfigError(f"learner.transport=shm: {room}") from error
+        raise _no_room(path.parent, nbytes) from error

@@ -76,6 +76,9 @@ CONDITIONAL = [
     ),
     Conditional("checkpoint.keep_last", lambda c: c.checkpoint.save_every, "checkpoint.save_every above 0"),
     Conditional("checkpoint.export", lambda c: c.checkpoint.save_every, "checkpoint.save_every above 0"),
+    Conditional(
+        "log.export_fallback", lambda c: c.log.export and not c.rollouts_only, "log.export=true and rollouts_only=false"
+    ),
 ]
 OF_A_SCHEDULE = [
     Conditional("max_gap_tokens", lambda s: s.name in ("word", "alternate"), "name=word or alternate"),
