@@ -144,6 +144,97 @@ def test_scale_words_multiply(number: int, word: str) -> None:
         assert settle(str(number), spelled) is False
 
 
+@pytest.mark.parametrize("letter", sorted({*ascii_letters} - {*"eEiI"}))
+def test_capital_is_another_variable(letter: str) -> None:
+    for form in ("2{}+1", "7{}^2", "1+5a_{}", "3{}=5"):
+        assert says(form.format(letter), form.format(letter.swapcase())) == "wrong", form
+
+
+hundredths = st.integers(1, 10**7)
+
+
+@settings(deadline=None)
+@given(
+    slope=hundredths, constant=hundredths, change=st.integers(-1, 1), form=st.sampled_from(["{}x+{}", "y={}x+{}", "{}x-{}y=1"])
+)
+def test_decimals_are_exact_fractions(slope: int, constant: int, change: int, form: str) -> None:
+    gold = form.format(f"{slope / 100:.2f}", f"{constant / 100:.2f}")
+    answer = form.format(f"\\frac{{{slope + change}}}{{100}}", f"\\frac{{{constant}}}{{100}}")
+    assert says(gold, answer) == says(answer, gold) == ("correct" if change == 0 else "wrong")
+
+
+_LABELS = r"""m+n;100m+n;x^2+y^2;AB^2;[ABC];|a-b|;f^{-1}(3);\log_2 x;\sin A;2x;\frac{a}{b};\sqrt{x};\sum_{i=1}^n a_i;P(A \cup B)
+x_1+x_2;\binom{n}{2};\lfloor x\rfloor;\angle ABC;\text{Area};\lambda;f(g(2));x y;\overline{AB};\gcd(m,n);\vec{a}\cdot\vec{b}"""
+labels = st.sampled_from(_LABELS.replace("\n", ";").split(";"))
+small = st.integers(0, 99)
+
+
+@settings(deadline=None)
+@given(label=labels, one=small, other=small, change=st.integers(-1, 1))
+def test_any_expression_of_variables_can_name_a_number(label: str, one: int, other: int, change: int) -> None:
+    number = one + other
+    for answer in (f"{label}={number + change}", f"{label}={one}+{other}={number + change}", f"{number + change}={label}"):
+        assert says(str(number), answer) == ("correct" if change == 0 else "wrong"), answer
+
+
+@given(st.lists(small, min_size=2, max_size=4))
+def test_chain_of_numbers_is_no_answer_unless_they_agree(numbers: list[int]) -> None:
+    chain = "=".join(map(str, numbers))
+    agree = len(set(numbers)) == 1
+    assert settle(str(numbers[-1]), f"x={chain}") is agree
+    if chain not in ("2=1", "3=2", "4=3"):
+        assert settle(str(numbers[-1]), chain) is agree
+
+
+@pytest.mark.parametrize("mark", ["^T", "^{T}", "'", "''", "^{\\prime}", "^*", "^\\dagger", "_2", "_{10}'", "|_{x=1}"])
+@pytest.mark.parametrize("number", ["5", "(5)", "12.5", "\\frac{1}{2}"])
+def test_mark_behind_a_number_counts(number: str, mark: str) -> None:
+    assert says(number, number + mark) == "wrong"
+
+
+@given(letters=st.permutations("ABCDE"), count=st.integers(3, 5))
+def test_bare_capitals_have_an_order(letters: list[str], count: int) -> None:
+    one, other = "ABCDE"[:count], "".join(letters[:count])
+    assert says(one, other) == ("correct" if one == other else "wrong")
+
+
+quantities = st.sampled_from(["m", "g", "s", "L", "A", "N", "Pa", "J", "W", "C", "V", "F", "T", "H", "Hz"])
+
+
+@given(number=st.integers(1, 999), unit=quantities, other=quantities, prefix=st.sampled_from(["", "m"]))
+def test_units_differ_in_what_they_measure_and_in_prefixes(number: int, unit: str, other: str, prefix: str) -> None:
+    gold = f"{number}\\text{{ {prefix}{unit}}}"
+    assert settle(str(number), gold) is True
+    assert settle(gold, str(number)) is True
+    assert settle(gold, f"{number}\\,\\mathrm{{{prefix}{other}}}") is (unit == other)
+    assert settle(gold, f"{number}\\text{{ {'m' if prefix == '' else ''}{unit}}}") is False
+    per = f"{number}\\,\\mathrm{{{prefix}{unit}\\,kg^{{-1}}}}"
+    assert settle(per, f"{number}\\text{{ {prefix}{unit}/kg}}") is True
+    assert settle(per, f"{number}\\text{{ {prefix}{other}/kg}}") is (unit == other)
+
+
+@settings(deadline=None)
+@given(ends=st.lists(ends, min_size=2, max_size=2, unique=True).map(sorted), brackets=st.sampled_from(["()", "(]", "[)", "[]"]))
+def test_open_ends_may_be_reversed_brackets(ends: list[int], brackets: str) -> None:
+    low, high = ends
+    reversed_ends = f"{brackets[0].replace('(', ']')}{low},{high}{brackets[1].replace(')', '[')}"
+    assert says(f"{brackets[0]}{low},{high}{brackets[1]}", reversed_ends) == "correct"
+    for other in ("()", "(]", "[)", "[]"):
+        assert says(f"{other[0]}{low},{high}{other[1]}", reversed_ends) == ("correct" if other == brackets else "wrong")
+
+
+@settings(deadline=None)
+@given(degrees=st.integers(1, 360), other=st.integers(1, 360))
+def test_angle_in_degrees_may_be_given_in_radians(degrees: int, other: int) -> None:
+    for radians in (
+        f"\\frac{{{other}\\pi}}{{180}}",
+        f"\\frac{{{other}}}{{180}}\\pi",
+        f"\\frac{{{other}\\pi}}{{180}}\\text{{ rad}}",
+    ):
+        assert says(f"{degrees}^\\circ", radians) == ("correct" if degrees == other else "wrong")
+        assert says(str(degrees), radians) == "wrong"
+
+
 @given(text=st.text(max_size=60), gold=st.sampled_from(["5", "x+1", "\\text{June 20}", "[0,1)", "1,2", "(B) 7"]))
 @settings(max_examples=300, deadline=None)
 def test_any_text_gets_a_verdict_without_algebra(text: str, gold: str) -> None:

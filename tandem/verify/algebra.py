@@ -1,8 +1,11 @@
 r"""Expressions and equations, read by latex2sympy and compared at points.
 
-Two expressions are equal if their values agree to 20 digits wherever both are real, at points drawn once and for all; two
-equations, if the differences of their sides have a constant ratio there. Unlike simplification this ends soon, and tells apart
-what agrees for positive numbers only, such as x and |x|. Numbers are compared exactly where they are rational.
+Two expressions are equal if their values agree to 20 digits wherever both are real, at points drawn once and for all (where
+none is real, wherever both have values); two equations, if the differences of their sides have a constant ratio there. Unlike
+simplification this ends soon, and tells apart what agrees for positive numbers only, such as x and |x|.
+
+Rational numbers are compared exactly, and decimals are rational. Only where one side holds an irrational constant, or is a
+fraction that no decimal can write, may the other one be rounded, to `TOLERANCE`; in polynomials, in each coefficient.
 
 All texts are canonical (`tandem.verify.spelling`). Anything here may run for ever on a hostile text, or eat all memory.
 """
@@ -10,6 +13,7 @@ All texts are canonical (`tandem.verify.spelling`). Anything here may run for ev
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from functools import lru_cache
 from itertools import islice
 from random import Random
@@ -18,16 +22,19 @@ from typing import Any
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
 from sympy import (
     Derivative,
-    Dummy,
     Eq,
     Expr,
     Float,
+    Function,
     I,
     Integer,
     Integral,
     Limit,
     MatrixBase,
     MatrixExpr,
+    NumberSymbol,
+    Poly,
+    Pow,
     Product,
     Rational,
     Sum,
@@ -36,6 +43,7 @@ from sympy import (
     fraction,
     nan,
     oo,
+    preorder_traversal,
     simplify,
     together,
     zoo,
@@ -43,7 +51,7 @@ from sympy import (
 from sympy.core.function import AppliedUndef
 
 from tandem.verify.guards import Unparsable
-from tandem.verify.numbers import TOLERANCE
+from tandem.verify.numbers import TOLERANCE, terminates
 
 ROUGHLY = 1e-2
 """How near, relative to it, an approximation must come to what it approximates."""
@@ -58,10 +66,15 @@ _POSITIVE = 4
 _CONFIG = ConversionConfig(lowercase_symbols=False)
 _NOT_MATHEMATICS = re.compile(
     r"\\text|\d\s+\.?\d|\d\s?_|[\"`?@#;]|\\(?:begin|end)\{(?!.?matrix|array|cases)|[^\x00-\x7f°]|(?<![A-Za-z\\])[A-Za-z]{12,}|\\ldots|:.*:"
+    r"|[\d)\]}|!]\s?'|\|_"
 )
-"""What the parser would skip or misread: text, numbers side by side, bases of numerals, marks, words."""
+"""What the parser would skip or misread: text, numbers side by side, bases of numerals, marks, words, derivatives."""
 _IMAGINARY = re.compile(r"\\[A-Za-z]+|I")
 _PRIMES = re.compile(r"([A-Za-z])('+)")
+_CHOSEN = re.compile(r"(?<![A-Za-z\\])C\((\d{1,4}),\s?(\d{1,4})\)")
+_ANGLE = re.compile(r"\\angle\s?\{?([A-Z]{3})(?![A-Za-z])\}?")
+_TRANSPOSED = re.compile(r"\^(?:T(?![A-Za-z])|\{\s?T\s?\})")
+"""A power of T, which the parser takes for a transposition."""
 _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 _LEADING_ZEROS = re.compile(r"(?<![\d.])0+(?=\d)")
 _POWER_OF_TEN = re.compile(r"(?<=\d)e([-+]?\d+)(?!\d)", re.IGNORECASE)
@@ -75,8 +88,12 @@ def read(text: str) -> Any:
         raise Unparsable(f"not a mathematical expression: {text!r}")
     degrees = bool(_TRIGONOMETRIC.search(text))
     text = text.replace("°", "^{\\circ}" if degrees else "")
+    text = _CHOSEN.sub(lambda part: f"\\binom{{{part[1]}}}{{{part[2]}}}", text)
+    text = _ANGLE.sub(lambda part: f"\\theta_{{{min(part[1], part[1][::-1])}}}", text)
     text = _PRIMES.sub(lambda part: f"{part[1]}_{{{'p' * len(part[2])}}}", text)
     text = _IMAGINARY.sub(lambda part: "\\iota " if part[0] == "I" else part[0], text)
+    if "\\begin" not in text:
+        text = _TRANSPOSED.sub(r"^{1 \\cdot T}", text)
     text = _LEADING_ZEROS.sub("", _GROUPED.sub(lambda number: number[0].replace(",", ""), text))
     text = _POWER_OF_TEN.sub(r"\\cdot 10^{\1}", text)
     try:
@@ -105,17 +122,43 @@ def same_expression(gold: Any, answer: Any, roughly: bool = False) -> bool:
         return True
     if gold.has(oo) or answer.has(oo):
         return False
-    decimal = gold.has(Float) or answer.has(Float)
+    tolerance = ROUGHLY if roughly else _tolerance(gold, answer)
     gold, answer = exact(gold), exact(answer)
     if gold == answer:
         return True
-    tolerance = ROUGHLY if roughly else float(TOLERANCE) if decimal else _SAME
-    if gold.is_Rational and answer.is_Rational and not decimal and not roughly:
+    if gold.is_Rational and answer.is_Rational and tolerance == _SAME:
         return False
+    if tolerance > _SAME and (pairs := _coefficients(gold, answer)):
+        return all(_agree(*pair, tolerance) for pair in pairs)
     agreement = _agree(gold, answer, tolerance)
     if agreement is None:
         return bool(simplify(gold - answer) == 0)
     return agreement
+
+
+def _tolerance(gold: Expr, answer: Expr) -> float:
+    """Return how near values must be: decimals are exact, but for those that stand for what no decimal can write."""
+    rounded = (gold.has(Float) or answer.has(Float)) and any(map(_is_no_decimal, (gold, answer)))
+    return float(TOLERANCE) if rounded else _SAME
+
+
+def _is_no_decimal(expression: Any) -> bool:
+    """Return whether `expression` holds a constant such as \\pi, \\sqrt{2} or \\ln 3, or is a fraction such as 1/3."""
+    if expression.is_Rational:
+        return not terminates(Fraction(expression.p, expression.q))
+    numbers = (part for part in preorder_traversal(expression) if part.is_number and not part.is_Rational)
+    return any(isinstance(part, NumberSymbol | Pow | Function) for part in numbers)
+
+
+def _coefficients(gold: Expr, answer: Expr) -> list[tuple[Expr, Expr]] | None:
+    """Return the pairs of coefficients of two polynomials in the same variables; None where they are no such."""
+    pair = [without_functions(gold), without_functions(answer)]
+    symbols = sorted(pair[0].free_symbols | pair[1].free_symbols, key=str)
+    if not all(value.is_polynomial(*symbols) for value in pair) or not symbols:
+        return None
+    terms = [Poly(value, *symbols, domain="EX").as_dict() for value in pair]
+    powers = set().union(*terms)
+    return [tuple(each.get(power, Integer(0)) for each in terms) for power in powers]
 
 
 def _evaluated(expression: Any) -> Any:
@@ -140,7 +183,7 @@ def exact(expression: Expr) -> Expr:
 
 def _agree(gold: Expr, answer: Expr, tolerance: float) -> bool | None:
     """Return whether two expressions agree at points; None where they have no values there."""
-    pair = _without_functions([gold, answer])
+    pair = [without_functions(gold), without_functions(answer)]
     symbols = sorted(set().union(*(value.free_symbols for value in pair)), key=str)
     if not symbols:
         values = [_value(value, {}) for value in pair]
@@ -168,8 +211,11 @@ def _agree(gold: Expr, answer: Expr, tolerance: float) -> bool | None:
 def _same_equation(gold: Eq, answer: Eq) -> bool:
     """Return whether the differences of both sides, without denominators, have a constant ratio."""
     differences = [exact(fraction(together(exact(side.lhs - side.rhs)))[0]) for side in map(_sides_evaluated, (gold, answer))]
-    ratio = constant_ratio(differences, float(TOLERANCE) if gold.has(Float) or answer.has(Float) else _SAME)
-    return ratio is not None
+    tolerance = _tolerance(gold, answer)
+    if tolerance > _SAME and (pairs := _coefficients(*differences)):
+        ratio = next((one / other for one, other in pairs if one != 0 and other != 0), None)
+        return ratio is not None and all(_agree(one, other * ratio, tolerance) for one, other in pairs)
+    return constant_ratio(differences, tolerance) is not None
 
 
 def _sides_evaluated(equation: Eq) -> Any:
@@ -178,7 +224,7 @@ def _sides_evaluated(equation: Eq) -> Any:
 
 def constant_ratio(differences: list[Expr], tolerance: float = _SAME) -> Expr | None:
     """Return the ratio of two expressions if it is the same, and not 0, at all points; None if it is not."""
-    pair = _without_functions(differences)
+    pair = list(map(without_functions, differences))
     symbols = sorted(set().union(*(value.free_symbols for value in pair)), key=str)
     first, compared = None, 0
     for point in islice(_points(symbols), _MOST_POINTS):
@@ -236,8 +282,6 @@ def _near(one: Any, other: Any, tolerance: float) -> bool:
     return bool(size == 0 or abs(one - other) <= tolerance * size)
 
 
-def _without_functions(expressions: list[Expr]) -> list[Expr]:
-    """Return `expressions` with each value of an unknown function, such as f(x), as a variable of its own."""
-    applied = set().union(*(expression.atoms(AppliedUndef) for expression in expressions))
-    variables = {value: Dummy(str(value), real=True) for value in sorted(applied, key=str)}
-    return [expression.xreplace(variables) for expression in expressions]
+def without_functions(expression: Expr) -> Expr:
+    """Return `expression` with each value of an unknown function, such as f(x), as a variable of its own."""
+    return expression.xreplace({value: Symbol(str(value), real=True) for value in expression.atoms(AppliedUndef)})

@@ -18,9 +18,11 @@ from tandem.verify.structure import (
     alike,
     congruence,
     is_equation,
+    is_name,
     named,
     parts,
     split,
+    variables,
     without_brackets,
 )
 from tandem.verify.words import is_words, read_choice, read_date, read_time, same_date, same_time, same_words
@@ -56,6 +58,8 @@ def compare(gold: str, answer: str, leaf: Leaf) -> bool | None:
     settled = _named(gold, answer, leaf)
     if settled is not _UNSETTLED:
         return settled  # type: ignore[return-value]
+    if (radians := _in_radians(*quantities)) is not None:
+        return leaf(*radians)
     if is_region(gold) or is_region(answer):
         return leaf(gold, answer)
     golds, answers = (None if one.number else parts(text) for one, text in zip(quantities, (gold, answer), strict=True))
@@ -140,6 +144,8 @@ def _named(gold: str, answer: str, leaf: Leaf) -> object:
         return leaf(gold, answer)
     if gold_name and not is_equation(answer):
         return compare(gold_value, answer, leaf)
+    if not is_equation(gold) and is_equation(answer) and len(split(answer, RELATION)) == 1:
+        return _equations(gold, answer, leaf)
     if answer_name and not is_equation(gold):
         return compare(gold, answer_value, leaf)
     return _UNSETTLED
@@ -164,25 +170,42 @@ _MOST_ENCLOSED = 2
 
 
 def _equations(gold: str, answer: str, leaf: Leaf) -> bool | None:
-    """Compare equations that name nothing; one that only the answer has states its last side, if it is true."""
+    """Compare equations that name nothing; one that only the answer has states its last side, if it is true.
+
+    Sides that depend on other variables than it does are names of it, of which nothing is known.
+    """
     gold_sides, sides = split(gold, EQUALS), split(answer, EQUALS)
     if len(gold_sides) > 1 and "\\approx" in gold and "=" not in gold:
         return _any(compare(side, answer, leaf) for side in gold_sides)
     enclosed = len(EQUALS.findall(answer)) - len(sides) + 1
     if len(gold_sides) > 1 or not all(sides) or enclosed > _MOST_ENCLOSED:
         return leaf(gold, answer)
-    exact = split(answer.split("\\approx")[0].strip(), EQUALS)
+    if len(sides) == 2 and not _labels(*sides) and _labels(*reversed(sides)):
+        sides.reverse()
+    exact = sides[: len(split(answer.split("\\approx")[0].strip(), EQUALS))]
     rough = sides[len(exact) :]
+    value = exact[-1] if len(exact) > 1 else sides[-1]
+    exact = [side for side in exact if side == value or not _labels(side, value)]
+    if not exact:
+        exact, rough = rough[:1], rough[1:]
     states = _any([compare(gold, exact[-1], leaf), *(compare(gold, side, leaf) for side in rough)])
-    if states is False or (len(sides) == 2 and not rough and _is_labeled(*sides)):
+    if states is False or (len(sides) == 2 and not rough and _counts_down(*sides)):
         return states
     holds = [compare(side, exact[-1], leaf) for side in exact[:-1]]
     return _all([states, *holds, *(_approximates(exact[-1], side, leaf) for side in rough)])
 
 
-def _is_labeled(label: str, value: str) -> bool:
-    """Return whether a number in front of the answer may be a label of it, as in 4=3; one below it, as in 4=5, is a guess."""
-    return label.isdecimal() and value.isdecimal() and int(label) > int(value)
+def _labels(side: str, value: str) -> bool:
+    """Return whether `side` can only name `value`, as x, m+n, |a-b| and \\sin A name a number."""
+    return is_name(side) or bool(variables(read_quantity(side).text) - variables(read_quantity(value).text))
+
+
+_CHOICES = 4
+
+
+def _counts_down(label: str, value: str) -> bool:
+    """Return whether `label` may be the number of a choice in front of the next lower number, as in 4=3; 4=5 is a guess."""
+    return label.isdecimal() and value.isdecimal() and int(value) + 1 == int(label) <= _CHOICES
 
 
 def _approximates(exact: str, rough: str, leaf: Leaf) -> bool | None:
@@ -190,6 +213,18 @@ def _approximates(exact: str, rough: str, leaf: Leaf) -> bool | None:
     if one and other:
         return abs(one.value - other.value) * 100 <= abs(one.value)
     return leaf(exact, rough, roughly=True)
+
+
+def _in_radians(gold: Quantity, answer: Quantity) -> tuple[str, str] | None:
+    r"""Return the texts of two angles in radians, if one is in degrees and the other one is not.
+
+    A multiple of \pi is an angle beside a gold in degrees only: as a gold it may be an area.
+    """
+    if gold.unit == "degree" and (answer.unit == "radian" or (not answer.unit and "\\pi" in answer.text)):
+        return f"({gold.text}) \\cdot \\frac{{\\pi}}{{180}}", answer.text
+    if gold.unit == "radian" and answer.unit == "degree":
+        return gold.text, f"({answer.text}) \\cdot \\frac{{\\pi}}{{180}}"
+    return None
 
 
 def _collections(gold: str, answer: str, golds: Parts | None, answers: Parts | None, leaf: Leaf) -> bool | None:
@@ -204,7 +239,7 @@ def _collections(gold: str, answer: str, golds: Parts | None, answers: Parts | N
             return leaf(gold, answer)
         return False
     kinds = {golds.kind, answers.kind}
-    if kinds <= {"list", "set"}:
+    if kinds <= {"list", "set"} or (golds.kind == "list" and answers.kind == "[]"):
         if kinds == {"list"} and _names_order(golds.items, answers.items):
             return _all_same(golds.items, answers.items, leaf)
         return _same_set(golds.items, answers.items, leaf)

@@ -176,9 +176,9 @@ def same_number(gold: Number, answer: Number) -> bool:
     if gold.base != answer.base:
         return False
     rounded = all(number.decimals is not None and number.decimals >= ROUNDED_DIGITS for number in (gold, answer))
-    if gold.decimals is not None and not _terminates(answer.value):
+    if gold.decimals is not None and not terminates(answer.value):
         rounded = True
-    if answer.decimals is not None and not _terminates(gold.value):
+    if answer.decimals is not None and not terminates(gold.value):
         rounded = True
     tolerance = TOLERANCE if rounded else Fraction(0)
     readings = []
@@ -189,6 +189,6 @@ def same_number(gold: Number, answer: Number) -> bool:
     return any(abs(g - a) <= tolerance * abs(g) for g, a in readings)
 
 
-def _terminates(value: Fraction) -> bool:
+def terminates(value: Fraction) -> bool:
     """Return whether a decimal can write `value`: its denominator has no prime factors but 2 and 5."""
     return 10 ** value.denominator.bit_length() % value.denominator == 0

@@ -24,7 +24,11 @@ _MEANINGS = {
 _ALL_BUT = re.compile(
     r"all (?:real numbers|reals|real x|values|x)(?: of x)? (?:except|but|other than)(?: for)? (?:x ?= ?)?(.*)", re.IGNORECASE
 )
-_PREFIX = re.compile(r"(?:\\text\{\s?)?(?:the )?(?:final |correct )?answer(?: is\b:?|:)\s?(?:\}\s?)?", re.IGNORECASE)
+_PREFIX = re.compile(
+    r"(?P<text>\\text\{\s?)?(?:(?:the )?(?:final |correct )?answer(?: is\b:?|:)|final(?: result| value)?:|result:"
+    r"|(?:exactly|precisely)(?![A-Za-z]))\s?(?P<end>\}\s?)?",
+    re.IGNORECASE,
+)
 
 __all__ = ["Unparsable", "reading", "settle"]
 
@@ -49,10 +53,19 @@ def settle(gold: str, answer: str) -> bool | None:
 
 def reading(answer: str) -> str:
     """Return what is read of `answer`: its one spelling, without a remark behind it."""
-    text = _PREFIX.sub("", without_remark(canonical(answer)))
+    text = _without_prefix(without_remark(canonical(answer)))
     if exception := _ALL_BUT.fullmatch(flattened(text)):
         return f"\\mathbb{{R}} \\setminus \\{{{exception[1]}\\}}"
     return _MEANINGS.get(flattened(text).lower().removeprefix("the "), text)
+
+
+def _without_prefix(text: str) -> str:
+    """Return `text` without words such as "Final answer:" or "exactly" in front of it."""
+    prefix = _PREFIX.match(text)
+    if prefix is None:
+        return text
+    rest = text[prefix.end() :]
+    return canonical(f"\\text{{{rest}") if prefix["text"] and not prefix["end"] else rest
 
 
 def _undecided(gold: str, answer: str, roughly: bool = False) -> None:

@@ -12,21 +12,24 @@ from fractions import Fraction
 from math import prod
 
 from tandem.verify.numbers import NUMERAL, SCALES, Number, read_number
-from tandem.verify.units import POWER, Unit, read_unit, unit_named
+from tandem.verify.structure import SEPARATOR, split, variables
+from tandem.verify.units import POWER, Unit, read_unit, same_kind, unit_named
+from tandem.verify.words import flattened
 
-_BARE_SINGLE = frozenset("mgshLlKVWJN°%€£¥₹¢'Å")
+_BARE_SINGLE = frozenset("mgshLlKVWJNCTFH°%€£¥₹¢'Å")
 """Single characters that name a unit behind a plain number without `\\text`."""
 _CURRENCY = re.compile(
     r"(?:\\text\{\s?)?(?P<name>US\s?\\?\$|\\\$|[€£¥₹]|(?:USD|EUR|GBP|CNY|RMB|INR|JPY|Rs\.?)(?![A-Za-z]))\s?\}?\s?(?P<rest>[-+\d.\\].*)",
     re.DOTALL,
 )
 _NUMERAL = re.compile(NUMERAL, re.VERBOSE | re.ASCII | re.IGNORECASE)
-_TEXT = re.compile(r"\\text\s?\{([^{}]*)\}")
 _TEXT_TAIL = re.compile(r"(?P<quantity>.*[\d)}A-Za-z|!])\s?(?P<tail>(?:\\text\{[^{}]*\}|°|\\%).*)", re.DOTALL)
 _ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])(?!.*\))")
 """A function whose argument a sign of degrees would belong to."""
 _UNIT_FRACTION = re.compile(r"\\frac\{([^{}\d]+)\}\{([^{}\d]+)\}")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*\.?", re.UNICODE)
+_PRODUCT = re.compile(r"[A-Za-z](?:\s?\^\s?\{?\d+\}?)?(?:\s[A-Za-z](?:\s?\^\s?\{?\d+\}?)?)+")
+"""Single letters without a divisor, which may be variables."""
 _ORDINAL = re.compile(r"\^?\s?\{?\s?(?:th|st|nd|rd)\s?\}?(?![A-Za-z])\s?", re.IGNORECASE)
 _OPERATORS = """
 or and not to than if mod modulo base times time plus minus over squared cubed percent percentage choose factorial root sqrt
@@ -62,6 +65,8 @@ class Quantity:
     """what is measured, under one name for all spellings; empty without a unit that is known"""
     factor: Fraction = Fraction(1)
     """how much of it one unit is"""
+    primed: bool = False
+    """whether the unit is a prime, as in 5', which may mean something else"""
     others: tuple[Fraction, ...] = ()
     """the factors of the smaller units that a compound such as 1 h 30 min names"""
 
@@ -83,21 +88,23 @@ def read_quantity(text: str) -> Quantity:
         if (number := read_number(numeral[0].strip())) and (measured := _measured(number, numeral[0].strip(), tail)):
             return measured
     if (match := _TEXT_TAIL.fullmatch(text)) and not _ANGLE.search(match["quantity"]):
-        quantity, name = match["quantity"].strip(), _flat(match["tail"])
-        scale = read_unit(name)
-        if scale and (_is_numeric(quantity) or (len(name) > 1 and match["tail"].startswith("\\text"))):
+        quantity, name = match["quantity"].strip(), _unit_words(match["tail"])
+        scale = read_unit(name) if len(split(quantity, SEPARATOR)) == 1 else None
+        if scale and (not variables(quantity) or (len(name) > 1 and match["tail"].startswith("\\text"))):
             number = read_number(quantity)
             if scale.kind == "percent":
                 return Quantity(quantity, number and replace(number, percent=True), "percent")
             return Quantity(quantity, number, scale.kind, scale.factor)
-        if match["tail"].startswith("\\text") and _is_numeric(quantity) and _counts(name, bare=False):
+        if match["tail"].startswith("\\text") and not variables(quantity) and _counts(name, bare=False):
             return Quantity(quantity, read_number(quantity))
     return Quantity(text, None)
 
 
 def same_unit(gold: Quantity, answer: Quantity) -> bool:
-    """Return whether no unit of the two contradicts the other."""
-    return not (gold.unit and answer.unit) or gold.unit == answer.unit
+    """Return whether no unit of the two contradicts the other; a prime is a unit only where the gold has one."""
+    if gold.unit and answer.unit:
+        return same_kind(gold.unit, answer.unit)
+    return not answer.primed
 
 
 def values(gold: Quantity, answer: Quantity) -> list[tuple[Number, Number]]:
@@ -118,13 +125,13 @@ def values(gold: Quantity, answer: Quantity) -> list[tuple[Number, Number]]:
 
 def _measured(number: Number, numeral: str, tail: str) -> Quantity | None:
     """Return the quantity of `number` with `tail` behind it; None where the tail is no unit and counts nothing."""
-    ordinal = _ORDINAL.match(_flat(tail)) if number.value.denominator == 1 and not tail.startswith(" ^") else None
-    words = _flat(tail)[ordinal.end() :].strip() if ordinal else _flat(tail)
+    ordinal = _ORDINAL.match(_unit_words(tail)) if number.value.denominator == 1 and not tail.startswith(" ^") else None
+    words = _unit_words(tail)[ordinal.end() :].strip() if ordinal else _unit_words(tail)
     if ordinal and not words:
         return Quantity(numeral, number)
     first = words.split(" ")[0] if words else ""
-    if first.lower() in SCALES or first.lower().removesuffix("s") in SCALES:
-        number = replace(number, value=number.value * SCALES[first.lower() if first.lower() in SCALES else first.lower()[:-1]])
+    if times := _scale(first):
+        number = replace(number, value=number.value * times)
         rest = words[len(first) :].strip()
         scaled = str(number.value)
         if not rest:
@@ -137,8 +144,14 @@ def _measured(number: Number, numeral: str, tail: str) -> Quantity | None:
     if (scale := read_unit(words)) and _is_written_as_unit(words, tail):
         if scale.kind == "percent":
             return Quantity(numeral, replace(number, percent=True), "percent")
-        return Quantity(numeral, number, scale.kind, scale.factor)
+        return Quantity(numeral, number, scale.kind, scale.factor, primed=words in ("'", "''"))
     return Quantity(numeral, number) if _counts(words, bare="\\text" not in tail) else None
+
+
+def _scale(word: str) -> int | None:
+    """Return what a word such as million or dozens multiplies by; scores are counted."""
+    word = word.lower()
+    return SCALES.get(word if word == "scores" else word.removesuffix("s"))
 
 
 def _is_written_as_unit(words: str, tail: str) -> bool:
@@ -146,6 +159,8 @@ def _is_written_as_unit(words: str, tail: str) -> bool:
     if "\\text" in tail or "\\mu" in tail or not words[0].isalpha() or not words.isascii():
         return True
     base = POWER.sub("", words)
+    if _PRODUCT.fullmatch(words):
+        return False
     if len(base) > 1:
         return True
     return tail.startswith(" ") and base in _BARE_SINGLE and (base == words or base == "m")
@@ -157,7 +172,7 @@ def _counts(words: str, bare: bool) -> bool:
     found = _WORD.findall(words)
     if not found or len(found) > _MOST_COUNTERS or re.sub(r"[\s,]", "", _WORD.sub("", words)):
         return False
-    if any(word.lower() in _NO_COUNTERS or word.lower().removesuffix("s") in SCALES or _PART.fullmatch(word) for word in found):
+    if any(word.lower() in _NO_COUNTERS or _scale(word) or _PART.fullmatch(word) for word in found):
         return False
     if _EAST_ASIAN.search(words):
         return not any(mark in words for mark in "或和十")
@@ -170,7 +185,7 @@ def _compound(text: str) -> Quantity | None:
     """Return the quantity of several units of one kind, each smaller than the one before, such as 5 ft 3 in."""
     place, total = 0, Fraction(0)
     scales: list[Unit] = []
-    flat = re.sub(r",|(?<![A-Za-z])and(?![A-Za-z])", " ", _flat(text))
+    flat = re.sub(r",|(?<![A-Za-z])and(?![A-Za-z])", " ", _unit_words(text))
     flat = " ".join(flat.split())
     for piece in re.finditer(r"(\d+(?:\.\d+)?)\s?([A-Za-z°'$]+\.?)(?:\s|\Z|(?=\d))", flat):
         scale = unit_named(piece[2])
@@ -184,12 +199,14 @@ def _compound(text: str) -> Quantity | None:
     if len(scales) < 2 or place != len(flat):
         return None
     value = Number(total / scales[0].factor)
-    return Quantity(str(value.value), value, scales[0].kind, scales[0].factor, tuple(scale.factor for scale in scales[1:]))
+    return Quantity(
+        str(value.value), value, scales[0].kind, scales[0].factor, others=tuple(scale.factor for scale in scales[1:])
+    )
 
 
 def _in_words(text: str) -> Quantity | None:
     """Return the quantity of a number in words with a counter behind it, such as five ways."""
-    words = _flat(text).split()
+    words = _unit_words(text).split()
     for cut in range(1, min(len(words), _MOST_COUNTERS)) if words and words[0].isalpha() else ():
         spelled, counted = " ".join(words[:cut]), " ".join(words[cut:])
         if (number := read_number(spelled)) and not read_number(" ".join(words[: cut + 1])) and _counts(counted, bare=False):
@@ -197,13 +214,10 @@ def _in_words(text: str) -> Quantity | None:
     return None
 
 
-def _flat(text: str) -> str:
-    """Return `text` without `\\text{...}` around its parts, as one line of words."""
-    text = _UNIT_FRACTION.sub(r"\1/\2", _TEXT.sub(r" \1 ", text).replace("\\mu", "µ").replace("μ", "µ"))
+def _unit_words(text: str) -> str:
+    """Return the words of a unit, with a slash for each fraction."""
+    text = _UNIT_FRACTION.sub(r"\1/\2", flattened(text).replace("\\mu", "µ").replace("μ", "µ"))
     text = " ".join(text.replace("{}", "").split())
-    return re.sub(r"(µ) (?=[a-z])|° (?=[CF]\b)", lambda part: part[0].strip(), re.sub(r"\s?/\s?", "/", text))
-
-
-def _is_numeric(text: str) -> bool:
-    """Return whether `text` holds no variables: no letters but those of commands, and e."""
-    return not re.search(r"[A-Za-z]", re.sub(r"\\(?!alpha|beta|theta|mu|text)[A-Za-z]+|\be\b", "", text))
+    return re.sub(
+        r"µ (?=[A-Za-z\\])|[mkMG] (?=\\Omega)|° (?=[CF]\b)", lambda part: part[0].strip(), re.sub(r"\s?/\s?", "/", text)
+    )

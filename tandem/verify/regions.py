@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from sympy import (
     And,
@@ -31,13 +30,11 @@ from sympy import (
     Reals,
     S,
     Set,
-    Symbol,
     Union,
     oo,
 )
-from sympy.core.function import AppliedUndef
 
-from tandem.verify.algebra import constant_ratio, exact, read, same_expression
+from tandem.verify.algebra import constant_ratio, exact, read, same_expression, without_functions
 from tandem.verify.guards import Unparsable
 from tandem.verify.structure import AND_OR, RELATION, both_signs, is_name, split
 
@@ -162,7 +159,7 @@ def _relation(text: str) -> Region:
     operators = [match[0] for match in _RELATIONS.finditer(text)]
     if len(operators) != len(operands) - 1 or not all(operands):
         raise Unparsable(f"not a chain of relations: {text!r}")
-    sides = [exact(_plain(read(operand))) for operand in operands]
+    sides = [_number(operand) for operand in operands]
     symbols = set().union(*(side.free_symbols for side in sides))
     # a < x < b is said of x, whatever a and b are; else there must be one variable
     alone = [side for side in sides if side.is_Symbol]
@@ -198,15 +195,11 @@ def _solution(left: Expr, operator: str, right: Expr, variable: Expr) -> Set:
     return solved
 
 
-def _plain(expression: Any) -> Expr:
-    """Return `expression` with values of unknown functions as variables."""
+def _number(text: str) -> Expr:
+    expression = read(text.strip())
     if not isinstance(expression, Expr):
         raise Unparsable(f"no number: {expression}")
-    return expression.xreplace({value: Symbol(str(value), real=True) for value in expression.atoms(AppliedUndef)})
-
-
-def _number(text: str) -> Expr:
-    return exact(_plain(read(text.strip())))
+    return exact(without_functions(expression))
 
 
 def _same_set(gold: Set, answer: Set) -> bool:

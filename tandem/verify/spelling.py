@@ -41,9 +41,9 @@ _SPACE = re.compile(
 _NO_LOOKS = re.compile(
     r"\\(?:left|right)\.|\\(?:left|right|middle|[bB]igg?[lrm]?|displaystyle|textstyle|scriptstyle|scriptscriptstyle|limits|nolimits|strut|mathstrut"
     r"|bf|rm|it|sf|tt|sl|em|bfseries|itshape|mathsf|boldmath|tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE"
-    r"|huge|Huge|noindent|centering|boxed|fbox|underline|mathbf|mathit|mathsf|mathtt|mathcal|mathnormal|boldsymbol|bm|pmb"
+    r"|huge|Huge|checkmark|vec|noindent|centering|boxed|fbox|underline|mathbf|mathit|mathsf|mathtt|mathcal|mathnormal|boldsymbol|bm|pmb"
     r"|ensuremath|hbox|smash|displaylimits)(?![A-Za-z])"
-    r"|\\!|\\(?:textcolor|colorbox|fcolorbox)\s?(?:\[[^\[\]]*\])?\{[^{}]*\}|\\color\s?(?:\[[^\[\]]*\])?\{[^{}]*\}"
+    r"|[✓✔☑✅]|\\!|\\(?:textcolor|colorbox|fcolorbox)\s?(?:\[[^\[\]]*\])?\{[^{}]*\}|\\color\s?(?:\[[^\[\]]*\])?\{[^{}]*\}"
     r"|\\(?:hphantom|vphantom|phantom|label|tag)\*?\s?\{[^{}]*\}"
 )
 _UPRIGHT = re.compile(
@@ -59,6 +59,7 @@ _TEXT_LEADING_NUMBER = re.compile(r"\\text\{\s?([-+]?\d[\d,]*(?:\.\d+)?)(?![\d:/
 _TEXT_EMPTY = re.compile(r"\\text\{\s*\}")
 _TEXT_TEXT = re.compile(r"(\\text\{[^{}]*)\}\s?\\text\{")
 _TEXT_JOIN = re.compile(r"\\text\{([^{}()]*?)(?<![A-Za-z])(and|or)(?![A-Za-z])([^{}()]*)\}")
+_TEXT_POWER = re.compile(r"(\\text\{[^{}]*\^)\{\s?(-?\d+)\s?\}")
 _INFIX = re.compile(r"\{([^{}]*)\\(choose|over)(?![A-Za-z])([^{}]*)\}")
 _COMMAND_WITH_ARGUMENTS = re.compile(r"\\(frac|[dtc]frac|sqrt|binom|[dt]binom)(?![A-Za-z])")
 _SCRIPT_SPACE = re.compile(r"\s?([\^_])\s?")
@@ -81,7 +82,9 @@ _SYNONYMS = {
         (r"\\lbrack(?![A-Za-z])", "["),
         (r"\\rbrack(?![A-Za-z])", "]"),
         (r"\\[lr]?vert(?![A-Za-z])", "|"),
-        (r"\\(?:infin|infty)(?![A-Za-z])|(?<![A-Za-z\\])(?:infinity|inf)(?![A-Za-z])", r"\\infty "),
+        (r"(?:\\text\{\s?)?(?<![A-Za-z])(?:[Nn]egative|[Mm]inus)\sinfinity(?![A-Za-z])(?:\s?\})?", r"-\\infty "),
+        (r"\\text\{\s?[Ii]nfinity\s?\}", r"\\infty "),
+        (r"\\(?:infin|infty)(?![A-Za-z])|(?<![A-Za-z\\])(?:[Ii]nfinity|inf)(?![A-Za-z])", r"\\infty "),
         (r"\+\s?\\infty", r"\\infty "),
         (r"\\(?:imath|jmath)(?![A-Za-z])", "i"),
         (r"\\(?:ldots|dots|cdots|dotsc|dotsb)(?![A-Za-z])|…|\.{3,}", r"\\ldots "),
@@ -111,6 +114,8 @@ _SYNONYMS = {
 }
 _MARKDOWN = re.compile(r"(\*\*|__|\*|_|`+|\")(.*)\1", re.DOTALL)
 _BOLD = re.compile(r"(?<![\w)}\]])\*\*([^*]+)\*\*(?![\w({\\])")
+_OPERATION = re.compile(r"(\\(?:cup|cap|setminus)(?![A-Za-z]))")
+_INTERVAL = re.compile(r"\\sqrt\[[^\[\]]*\]|(?P<left>[(\[\]])(?P<ends>[^\[\](),;]*[,;][^\[\](),;]*)(?P<right>[)\[\]])")
 _LEADING = re.compile(r"\A(?:(?:=(?!=)|\\approx(?![A-Za-z])|\\implies|\\therefore|\\Rightarrow|[:,;])\s?)+")
 _TRAILING = re.compile(r"(?:\s|[.,;:]|\\\\|\\(?=\Z))+\Z")
 
@@ -132,7 +137,35 @@ def canonical(text: str) -> str:
     text = _INFIX.sub(lambda part: f"\\{'binom' if part[2] == 'choose' else 'frac'}{{{part[1]}}}{{{part[3]}}}", text)
     text = _SCRIPT_SPACE.sub(r"\1", text)
     text = _SCRIPT_FRACTION.sub(r"\1{\2}", _with_arguments(_CELL.sub(r" \1 ", text)))
-    return _bare(" ".join(text.split()))
+    return _with_round_ends(_bare(" ".join(text.split())))
+
+
+def _with_round_ends(text: str) -> str:
+    """Write open intervals with parentheses: ]3, 5] is (3, 5]."""
+    if "[" not in text and "]" not in text:
+        return text
+    pieces = _OPERATION.split(text)
+    for place, piece in enumerate(pieces):
+        if not _closes_in_order(piece):
+            pieces[place] = _INTERVAL.sub(_with_round_end, piece)
+    return "".join(pieces)
+
+
+def _with_round_end(interval: re.Match[str]) -> str:
+    if interval["ends"] is None:
+        return interval[0]
+    left, right = "[" if interval["left"] == "[" else "(", "]" if interval["right"] == "]" else ")"
+    return f"{left}{interval['ends']}{right}"
+
+
+def _closes_in_order(text: str) -> bool:
+    """Return whether every square bracket that closes was opened, and every one that opens is closed."""
+    depth = 0
+    for character in text:
+        depth += (character == "[") - (character == "]")
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 def _bare(text: str) -> str:
@@ -186,7 +219,9 @@ def _without_fonts(text: str) -> str:
     text = _UPRIGHT_LETTER.sub(r"\1", text)
     text = _TEXT_NUMBER.sub(r" \1 ", text)
     text = _TEXT_LEADING_NUMBER.sub(r" \1 \\text{", text)
-    text = _TEXT_JOIN.sub(r"\\text{\1} \2 \\text{\3}", text)
+    while (shorter := _TEXT_POWER.sub(r"\1\2", text)) != text:
+        text = shorter
+    text = _TEXT_NUMBER.sub(r" \1 ", _TEXT_JOIN.sub(r"\\text{\1} \2 \\text{\3}", text))
     return _TEXT_EMPTY.sub(" ", _TEXT_TEXT.sub(r"\1 ", text)).strip()
 
 

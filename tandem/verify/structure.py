@@ -33,6 +33,10 @@ _NAME = re.compile(
     r"|\\frac\{[A-Za-z\s]*+\}\{[A-Za-z\s]*+\})++"
 )
 """Possessive throughout: in the process that asks, no text may be matched in more than one way."""
+_GREEK = "(?:var)?(?:alpha|beta|gamma|delta|epsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|psi|omega)"
+_COMMAND = re.compile(rf"\\(?!{_GREEK}(?![a-z]))[A-Za-z]+")
+_VARIABLE = re.compile(r"\\[a-z]+|[A-Za-z]")
+_BOUND = re.compile(r"\\(?:sum|prod|lim)\s?_\s?\{?\s?([A-Za-z])(?![A-Za-z])|\\int.*(d)\s?([A-Za-z])(?![A-Za-z])")
 _CONGRUENCE = re.compile(
     r"(?:(?P<name>[A-Za-z])\s?\\equiv\s?)?(?P<value>-?\d+)\s?(?:\\text\{\s?)?\(?\s?(?:\\pmod|\\p?mod|\\bmod|mod)\s?(?:\\text\{)?"
     r"\s?\{?\s?(?P<modulus>\d+)\s?\}?\s?\)?\s?\}?"
@@ -160,6 +164,12 @@ def named(text: str) -> tuple[str, str]:
     if len(sides) == 2 and is_name(sides[1]):
         return _squeezed(sides[1]), sides[0]
     return "", text
+
+
+def variables(text: str) -> set[str]:
+    """Return the letters that `text` depends on: not those of commands, e and i, nor the index of a sum."""
+    bound = {letter for found in _BOUND.findall(text) for letter in found}
+    return set(_VARIABLE.findall(_COMMAND.sub(" ", text))) - bound - {"e", "i"}
 
 
 def congruence(text: str) -> tuple[str, int] | None:

@@ -1,46 +1,64 @@
 r"""Units of measure and currencies: what each measures, and how much of it.
 
-The words are those behind a number, without `\\text{...}` around them: cm, square feet, km/h, metres per second.
+The words are those behind a number, without `\\text{...}` around them: cm, square feet, km/h, m s^{-2}, metres per second.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-_TABLE = """
-metre 1/1000000 µm micrometer micrometre micron
-metre 1/1000 mm millimeter millimetre
-metre 1/100 cm centimeter centimetre
-metre 1 m meter metre
-metre 1000 km kilometer kilometre
+_SI = """
+metre 1 nµmcdk m meter metre
+gram 1 nµmckM g gram
+second 1 pnµm s sec second
+metre^3 1/1000 µmcd L l liter litre
+ampere 1 nµmk A amp ampere
+kelvin 1 m K kelvin
+mole 1 nµmk mol mole
+second^-1 1 mkMGT Hz hertz
+gram·metre·second^-2 1000 µmkM N newton
+gram·metre^-1·second^-2 1000 mkMG Pa pascal
+gram·metre^2·second^-2 1000 nµmkMGT J joule
+gram·metre^2·second^-3 1000 nµmkMGT W watt
+ampere·second 1 pnµmk C coulomb
+ampere^-1·gram·metre^2·second^-3 1000 nµmkM V volt
+ampere^-2·gram·metre^2·second^-3 1000 µmkMG Ω ohm \\Omega
+ampere^2·gram^-1·metre^-2·second^4 1/1000 pnµm F farad
+ampere^-1·gram·second^-2 1000 pnµm T tesla
+ampere^-2·gram·metre^2·second^-2 1000 pnµm H henry
+ampere^-1·gram·metre^2·second^-2 1000 m Wb weber
+electronvolt 1 mkMGT eV electronvolt
+byte 1 kMGT byte
+"""
+"""What is measured, how much of it, the prefixes that are in use, and the unit's symbols and names."""
+_PREFIXES = {"p": ("pico", -12), "n": ("nano", -9), "µ": ("micro", -6), "m": ("milli", -3), "c": ("centi", -2)}
+_PREFIXES |= {"d": ("deci", -1), "k": ("kilo", 3), "M": ("mega", 6), "G": ("giga", 9), "T": ("tera", 12)}
+_OTHERS = """
+metre 1/1000000 micron
 foot 1/12 in inch inches ''
 foot 1 ft foot feet '
 foot 3 yd yard
 foot 5280 mi mile
-gram 1/1000 mg milligram
-gram 1 g gram gm
-gram 1000 kg kilogram kilo
+gram 1 gm
+gram 1000 kilo
 pound 1/16 oz ounce
-pound 1 lb pound lbs
-second 1/1000 ms millisecond
-second 1 s sec second
+pound 1 lb pound
 second 60 min minute
 second 3600 h hr hour
 second 86400 day
 second 604800 week
 month 1 month
 month 12 yr year
-litre 1/1000 ml mL milliliter millilitre
-litre 1 L l liter litre
 gallon 1/4 quart qt
 gallon 1 gal gallon
 degree 1 ° deg degree
 radian 1 rad radian
 celsius 1 °C
 fahrenheit 1 °F
-kelvin 1 K kelvin
 dollar 1/100 cent ¢
 dollar 1 dollar USD \\$ US$ US\\$ bucks
 euro 1 € euro EUR
@@ -49,24 +67,13 @@ yuan 1 yuan ¥ CNY RMB 元
 rupee 1 ₹ rupee Rs Rs. INR
 yen 1 yen JPY
 percent 1 % \\% percent percentage pct
-ampere 1 A amp ampere
-volt 1 V volt
-watt 1 W watt
-joule 1 J joule
-joule 1000 kJ
-newton 1 N newton
-pascal 1 Pa pascal
-hertz 1 Hz hertz
-ohm 1 Ω ohm \\Omega
-mole 1 mol mole
-electronvolt 1 eV
+gram·metre^2·second^-2 3600000000 kWh
 angstrom 1 Å \\AA angstrom
-foot/second 22/15 mph
-metre/second 5/18 kmh kph
+foot·second^-1 22/15 mph
+metre·second^-1 5/18 kmh kph
 acre 1 acre
 hectare 1 ha hectare
 bit 1 bit
-byte 1 byte
 """
 
 
@@ -78,48 +85,89 @@ class Unit:
     factor: Fraction
 
 
-_UNITS = {
-    name: Unit(kind, Fraction(factor))
-    for kind, factor, *aliases in map(str.split, _TABLE.strip().splitlines())
-    for alias in aliases
-    for name in (alias, f"{alias}s", f"{alias}.")
-}
+def _table() -> Iterator[tuple[str, Unit]]:
+    """Yield the symbols and names of all units, those with a prefix too."""
+    for line in _OTHERS.strip().splitlines():
+        kind, factor, *names = line.split()
+        yield from ((name, Unit(kind, Fraction(factor))) for name in names)
+    for line in _SI.strip().splitlines():
+        kind, factor, prefixes, *names = line.split()
+        for name in names:
+            yield name, Unit(kind, Fraction(factor))
+            for prefix in prefixes:
+                word, power = _PREFIXES[prefix]
+                symbol = len(name) <= 2 or name.startswith("\\") or name in ("mol", "sec")
+                yield (prefix if symbol else word) + name, Unit(kind, Fraction(factor) * Fraction(10) ** power)
+
+
+_EXACT = dict(_table())
+_UNITS = {f"{name}{ending}": unit for ending in (".", "s") for name, unit in _EXACT.items() if ending == "." or len(name) > 1}
+_UNITS |= _EXACT
+_OF_ANY_CASE: dict[str, set[Unit]] = defaultdict(set)
+for _name, _unit in _UNITS.items():
+    if len(_name) > 1:
+        _OF_ANY_CASE[_name.lower()].add(_unit)
+_SHARED_SYMBOLS = (
+    {_UNITS["C"].kind, _UNITS["°C"].kind},
+    {_UNITS["F"].kind, _UNITS["°F"].kind},
+)
 _POWERS = {"square": 2, "sq": 2, "sq.": 2, "cubic": 3, "cu": 3, "cu.": 3}
+_POWERS_BEHIND = {"squared": 2, "cubed": 3}
 POWER = re.compile(r"\s?\^\s?\{?\s?(-?\d+)\s?\}?\Z")
 """A power behind the name of a unit."""
+_ANY_POWER = re.compile(r"\s?\^\s?\{?\s?(-?\d{1,2})\s?\}?(?!\d)")
+_DIVISOR = re.compile(r"/\s?\(([^()/]*)\)\Z")
+_RAISED = re.compile(r"(?P<name>[^^]+)(?:\^(?P<power>-?\d+))?")
+_TOKEN = re.compile(r"/|[^\s/]+")
+_PER = re.compile(r"\ban?\s(?=hour|minute|second|day)|\bper\b")
 _MOST_POWER = 3
+_MOST_UNITS = 6
 
 
 def read_unit(words: str) -> Unit | None:
-    """Return what `words` measure, such as cm, square feet, km/h or metres per second."""
-    product, over = Unit("", Fraction(1)), False
-    for piece in re.split(r"(\s?/\s?|\sper\s|\s?\\cdot\s?|\s?\*\s?|\ban?\s(?=hour|minute|second|day))", words):
-        piece = piece.strip()
-        if piece in ("/", "per", "a", "an"):
-            over = True
-            continue
-        if not piece or piece in ("\\cdot", "*"):
-            continue
-        if (scale := _single(piece)) is None:
-            return None
-        factor = 1 / scale.factor if over else scale.factor
-        product = Unit(f"{product.kind}{'/' if over else '·' if product.kind else ''}{scale.kind}", product.factor * factor)
-    return product if product.kind and not product.kind.startswith("/") else None
-
-
-def _single(words: str) -> Unit | None:
-    power_match = POWER.search(words)
-    power = int(power_match[1]) if power_match else 1
-    name = words[: power_match.start()].strip() if power_match else words
-    first, _, rest = name.partition(" ")
-    if rest and first.lower() in _POWERS:
-        name, power = rest, _POWERS[first.lower()]
-    scale = unit_named(name)
-    if scale is None or abs(power) > _MOST_POWER or power == 0:
+    """Return what `words` measure, such as cm, square feet, km/h, J/(kg K), m s^{-2} or metres per second."""
+    words = _PER.sub("/", _DIVISOR.sub(r"/\1", words)).replace("\\cdot", " ").replace("*", " ")
+    tokens = _TOKEN.findall(_ANY_POWER.sub(r"^\1 ", words))
+    if not tokens or tokens[0] == "/" or len(tokens) > 2 * _MOST_UNITS:
         return None
-    return Unit(f"{scale.kind}^{power}" if power != 1 else scale.kind, scale.factor**power)
+    powers: Counter[str] = Counter()
+    factor, sign, power = Fraction(1), 1, 1
+    for place, token in enumerate(tokens):
+        if token == "/":
+            sign = -1
+        elif token.lower() in _POWERS and place + 1 < len(tokens):
+            power = _POWERS[token.lower()]
+        elif token in _POWERS_BEHIND and place:
+            continue
+        else:
+            behind = _POWERS_BEHIND.get(tokens[place + 1], 1) if place + 1 < len(tokens) else 1
+            raised = _RAISED.fullmatch(token)
+            power *= sign * behind * int(raised["power"] or 1) if raised else 0
+            unit = unit_named(raised["name"]) if raised else None
+            if unit is None or not 0 < abs(power) <= _MOST_POWER:
+                return None
+            for kind, exponent in _exponents(unit.kind):
+                powers[kind] += power * exponent
+            factor *= unit.factor**power
+            power = 1
+    kinds = [f"{kind}^{exponent}" if exponent != 1 else kind for kind, exponent in sorted(powers.items()) if exponent]
+    return Unit("·".join(kinds) or "ratio", factor)
+
+
+def _exponents(kind: str) -> Iterator[tuple[str, int]]:
+    for part in kind.split("·"):
+        name, _, exponent = part.partition("^")
+        yield name, int(exponent or 1)
 
 
 def unit_named(name: str) -> Unit | None:
-    """Return the unit that `name` alone names."""
-    return _UNITS.get(name) or _UNITS.get(name.lower()) or _UNITS.get(name.replace(" ", ""))
+    """Return the unit that `name` alone names; capitals count where they tell units apart, as in mg and Mg."""
+    name = name.replace(" ", "") if "$" in name else name
+    if unit := _UNITS.get(name):
+        return unit
+    return next(iter(units)) if len(units := _OF_ANY_CASE.get(name.lower(), set())) == 1 else None
+
+
+def same_kind(one: str, other: str) -> bool:
+    """Return whether two units measure the same, or share a symbol, as coulomb and celsius do."""
+    return one == other or {one, other} in _SHARED_SYMBOLS

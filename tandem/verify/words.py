@@ -14,15 +14,19 @@ _CHOICE = re.compile(
     r"(?:\(\s?(?P<round>[A-J])\s?\)|(?P<bare>[A-J])(?P<mark>\)|[.:](?=\s|\Z))?)(?P<rest>.*)",
     re.IGNORECASE | re.DOTALL,
 )
+_FACTORS = re.compile(r"(?!no(?![a-z]))[a-z]{1,2}(?![a-z])", re.IGNORECASE)
+"""What makes a product of a letter in parentheses right in front of it."""
 _NAMED_CHOICE = re.compile(r"(?:the )?(?:correct )?(?:option|choice|answer)", re.IGNORECASE)
 _WORD = r"[^\W\d_]+(?:['’][^\W\d_]+|-[^\W\d_]{2,})*"
 _WORDS = re.compile(rf"{_WORD}(?: {_WORD})*")
+_CAPITALS = re.compile(r"[A-Z](?: ?[A-Z]){2,}")
+"""Names of points, or an order of things, rather than a product."""
 _JOINED = re.compile(r"\b(?:and|or)\b", re.IGNORECASE)
 _ARTICLE = re.compile(r"(?:an?|the|on) (?=\w{2})", re.IGNORECASE)
 _NAMES_LETTERS = 4
 """Shorter words that stand alone may be products of variables."""
 _ANSWERS = {"yes": True, "no": False, "true": True, "false": False}
-_BEGINS = re.compile(r"(yes|no|true|false)\s?[,.;:!-]\s?(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
+_BEGINS = re.compile(r"(yes|no|true|false)(?:\s?[,.;:!-].*)?", re.IGNORECASE | re.DOTALL)
 _MONTHS = "january february march april may june july august september october november december"
 _MONTH = rf"(?P<month>{'|'.join(f'{month[:3]}(?:{month[3:]})?' for month in _MONTHS.split())}|sept)\.?"
 _DAY = r"(?P<day>\d{1,2})\s?(?:\^?\{?(?:st|nd|rd|th)\}?)?"
@@ -54,6 +58,8 @@ def read_choice(text: str, leniently: bool = False) -> Choice | None:
     letter, rest = match["round"] or match["bare"], match["rest"].strip()
     if rest and not (match["round"] or match["mark"]):
         return None
+    if match["round"] and not match["rest"].startswith(" ") and _FACTORS.match(rest):
+        return None
     if rest and match["round"] and (rest[0] in "^_=+-*/!'(,;" or re.match(r"\\(?:cdot|times|cup|cap|pm)|(?:and|or)\b", rest)):
         return None
     plain = leniently or match["round"] or _NAMED_CHOICE.match(flat)
@@ -77,19 +83,25 @@ def flattened(text: str) -> str:
 def same_words(gold: str, answer: str) -> bool | None:
     """Return whether two answers in words are the same, or None if they are not both words.
 
-    Capitals, articles and what follows "Yes," or "No," do not count.
+    Capitals, articles and what follows "Yes," or "No," do not count. Bare capitals in a row have an order: ABC is not CAB.
     """
     golds, answers = flattened(gold), flattened(answer)
     wrapped = golds != gold or answers != answer
     if golds.lower() in _ANSWERS and (begins := _BEGINS.fullmatch(answers)):
         return golds.lower() == begins[1].lower()
+    if _CAPITALS.fullmatch(golds) and _CAPITALS.fullmatch(answers) and not wrapped:
+        return golds.replace(" ", "") == answers.replace(" ", "")
     if not (_WORDS.fullmatch(golds) and _WORDS.fullmatch(answers)):
         return None
     if not wrapped and not (len(golds) >= _NAMES_LETTERS and len(answers) >= _NAMES_LETTERS):
-        return True if len(golds) == _NAMES_LETTERS - 1 and golds.casefold() == answers and answers.islower() else None
+        return True if len(golds) == _NAMES_LETTERS - 1 and _differ_in_first_capital(golds, answers) else None
     if _ARTICLE.sub("", golds).casefold() == _ARTICLE.sub("", answers).casefold():
         return True
     return None if _JOINED.search(golds) and _JOINED.search(answers) else False
+
+
+def _differ_in_first_capital(one: str, other: str) -> bool:
+    return one.casefold() == other.casefold() and one[1:].islower() and other[1:].islower()
 
 
 def is_words(text: str) -> bool:
