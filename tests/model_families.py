@@ -38,12 +38,16 @@ FAMILIES: dict[str, Callable[[], PretrainedConfig]] = {
     "smollm3": partial(_sized, hf.SmolLM3Config),
     "olmo2": partial(_sized, hf.Olmo2Config),
     "granite": partial(_sized, hf.GraniteConfig, embedding_multiplier=2.0, residual_multiplier=0.5),
-    "gpt_neox": partial(_sized, hf.GPTNeoXConfig),
+    # GPT-NeoX has no such setting, but vLLM reads it from any configuration.
+    "gpt_neox": partial(_sized, hf.GPTNeoXConfig, num_key_value_heads=2),
     "falcon": partial(_sized, hf.FalconConfig, new_decoder_architecture=True, num_kv_heads=1),
     "gemma3 text": partial(_sized, hf.Gemma3TextConfig, head_dim=32, sliding_window=32, query_pre_attn_scalar=32),
     "bloom, no longest text": partial(
         hf.BloomConfig, vocab_size=ROWS, hidden_size=64, n_layer=2, n_head=2, **TOKENS, hidden_dropout=0.0
     ),
+    "gpt2": partial(hf.GPT2Config, vocab_size=ROWS, n_embd=64, n_layer=2, n_head=2, n_positions=2048, **TOKENS),
+    "opt": partial(_sized, hf.OPTConfig, ffn_dim=96, word_embed_proj_dim=64),
+    "opt, projected embedding": partial(_sized, hf.OPTConfig, ffn_dim=96, word_embed_proj_dim=32, do_layer_norm_before=False),
 }
 """The configuration of each."""
 

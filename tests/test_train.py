@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
 import yaml
 from monkey import command, descendants, is_engine
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from launch.entry import FAILED
 from launch.storage.saved_rollouts import load_step, saved_steps
 from tandem.authors import Authors
 from tandem.rollout import SENIOR
@@ -158,6 +160,34 @@ def test_rollouts_alone_are_written_and_a_step_is_traced(start: Any, tmp_path: P
     turns = [turn for group in groups[1] for rollout in group.rollouts for turn in rollout.turns]
     assert sum(int(span["name"].split("(")[1][:-1]) for span in rows[actor]) == sum(turn.stop - turn.start for turn in turns)
     assert not list(temporary.iterdir())
+
+
+@pytest.mark.slow
+def test_texts_of_one_token_are_trained_on(start: Any, tmp_path: Path) -> None:
+    """Prompts, groups and texts are as small as they can be; some steps have no token of the senior's."""
+    smallest = ["rollout.prompts_per_step=1", "rollout.group_size=2", "rollout.sampling.max_tokens=1"]
+    # A verifier that some first tokens satisfy, so that there is something to learn from.
+    process = start("steps=8", *smallest, "data.verifier=operator:lt", "eval.problems=4")
+    output, _ = process.communicate(timeout=280)
+    assert process.returncode == 0, output
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["weights/version"] for row in rows] == list(range(9))
+    assert all(row["rollout/tokens"] == 2 and row["tandem/handoffs_per_rollout"] == 0 for row in rows[1:])
+    assert {0, 1} <= {row["tandem/senior_token_fraction"] for row in rows[1:]}
+
+
+@pytest.mark.slow
+def test_nan_among_the_weights_of_the_base_stops_the_run(start: Any, tmp_path: Path, authors: Authors) -> None:
+    model = AutoModelForCausalLM.from_pretrained(authors.senior)
+    with torch.no_grad():
+        model.model.layers[1].mlp.down_proj.weight[0, 0] = torch.nan
+    model.save_pretrained(tmp_path / "nan")
+    authors.tokenizer.save_pretrained(tmp_path / "nan")
+    sizes = ["data.max_prompt_tokens=128", "rollout.sampling.max_tokens=48", "eval.sampling.max_tokens=48"]
+    output, _ = (process := start("model=hf", f"model.path={tmp_path / 'nan'}", *sizes)).communicate(timeout=280)
+    assert process.returncode == FAILED, output
+    assert "the senior gave token 0 the log-probability nan: its weights of version 0, the base model's, hold NaN" in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.slow
