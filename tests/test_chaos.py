@@ -24,7 +24,9 @@ from monkey import Kill, Killed, Monkey, engine, plan, titled, workers
 from launch.cluster.locks import PREFIX, abandoned
 from tandem.authors import Authors
 
-pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(560)]
+UNDISTURBED_S, KILLED_S, RESUMED_S = 300, 400, 240
+"""The longest that the three runs may take."""
+pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(UNDISTURBED_S + KILLED_S + RESUMED_S + 20)]
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = range(1, 1 + int(os.environ.get("CHAOS_SEEDS", "1")))
 STEPS, PROMPTS, GROUP_SIZE, HELD_OUT = 24, 8, 8, 160
@@ -115,7 +117,7 @@ def final_accuracy(run: Path) -> float:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, authors: Authors) -> float:
     """The final accuracy of a run that loses nothing."""
     runs, temporary = tmp_path_factory.mktemp("undisturbed"), Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
-    output, _ = (process := start(runs, "run", temporary)).communicate(timeout=300)
+    output, _ = (process := start(runs, "run", temporary)).communicate(timeout=UNDISTURBED_S)
     assert process.returncode == 0, output
     temporary.rmdir()
     assert_sound(runs / "run")
@@ -135,11 +137,11 @@ def test_a_run_survives_the_death_of_one_of_each_kind(seed: int, undisturbed: fl
     driver = Kill("driver", STEPS - 5, float(np.random.default_rng(seed).uniform()))
     kills = [*plan(seed, list(VICTIMS), first=1, last=STEPS - 7, longest_s=1.2), driver]
     with Monkey(process.pid, metrics, kills, VICTIMS | {"driver": lambda driver: [driver]}) as monkey:
-        first, _ = process.communicate(timeout=400)
+        first, _ = process.communicate(timeout=KILLED_S)
     print(told(seed, monkey.killed))
     assert process.returncode == -9, first
     assert [killed.victim for killed in monkey.killed] == [kill.victim for kill in kills]
-    second, _ = (process := start(tmp_path, "run", temporary)).communicate(timeout=240)
+    second, _ = (process := start(tmp_path, "run", temporary)).communicate(timeout=RESUMED_S)
     assert process.returncode == 0, second
     assert_sound(tmp_path / "run")
     noise = (2 * 0.25 / HELD_OUT) ** 0.5
