@@ -14,6 +14,7 @@ from actors.rollout_pool import RolloutPool
 from launch.cluster.local_cluster import ray_cluster
 from launch.cluster.plan import machine_plan
 from launch.entry import run
+from launch.run.inputs import check_trains_nothing
 from launch.storage.owner import held
 from launch.storage.places import check_writable
 from tandem.authors import load_authors
@@ -32,6 +33,7 @@ CHUNK = 256
 
 def measure(config: Config) -> None:
     """Tries every training problem that `data.pass_rates` does not hold yet `data.difficulty_rollouts` times."""
+    check_trains_nothing(config)
     if not config.data.pass_rates:
         raise ConfigError("data.pass_rates is empty: name the file to write")
     config = replace(config, schedule=ScheduleConfig(name="solo"))

@@ -15,9 +15,10 @@ from launch.evaluation.folder import EvaluationFolder
 from launch.evaluation.measured_run import senior_of, settings_of_run
 from launch.evaluation.reading import READ, read_scores
 from launch.run.console import EvaluationConsole
+from launch.run.inputs import check_trains_nothing
 from launch.storage.disk import wait_for_room
 from launch.storage.owner import owned
-from tandem.authors import Authors, load_authors, with_senior
+from tandem.authors import Authors, check_excluded, load_authors, with_senior
 from tandem.config.schema import Config, ConfigError, ScheduleConfig
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
@@ -29,6 +30,7 @@ from tandem.runtime.restarts import RestartBudget
 
 def evaluate(config: Config) -> None:
     """Takes the measures that `config.eval` names, of the senior that `config.senior` names, and writes them down."""
+    check_trains_nothing(config)
     measures = config.eval.measures
     if measures != ["solo"] and len(config.junior) > 1:
         raise ConfigError(f"junior={config.junior}: a senior is measured with one junior at a time; name one")
@@ -37,6 +39,8 @@ def evaluate(config: Config) -> None:
     plan = machine_plan(config, learns=False)
     config, gpus = planned(config, plan), plan.gpus_per_replica
     authors = measured_authors(config)
+    if gpus:
+        check_excluded(config, authors)
     problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers)
     held_out = problems.held_out(config.eval.problems)
     prompts, _ = encode(held_out, authors.tokenizer, config.data, authors.junior_tokenizers)

@@ -15,10 +15,12 @@ from tandem.config.schema import Config, ConfigError
 from tandem.models import ModelFacts, inspect_model
 from tandem.models.zoo import base_model, junior_model, tokenizer_difference
 from tandem.schedule import COIN_SIDES, BoundaryRule, boundary_table, coin
-from tandem.schedules import all_schedules, boundary_rule, named_schedule
+from tandem.schedules import all_schedules, boundary_rule, named_schedule, needs_junior
 from tandem.tokenization.byte_level import ByteLevel
 from tandem.translation import Unit, stop_table, unit_of
 
+MOST_EXCLUDED = 1024
+"""The most ids that a request may exclude on GPUs (`MAX_NUM_LOGIT_BIAS_TOKENS` of vLLM)."""
 _NO_END = "declares no end-of-sequence token, so that no rollout could end; set the tokenizer's eos_token and save it again"
 
 
@@ -44,6 +46,8 @@ class Junior:
     weight: float
     """relative to the other juniors'"""
     dtype: str
+    vocabulary: int
+    """the width of its logits"""
     own: JuniorTokenizer | None = None
     """None: it shares the senior's tokenizer"""
 
@@ -59,6 +63,7 @@ class Authors:
     """the width of the models' logits, of the widest that has the senior's tokenizer"""
     readable: int
     """the width of the senior's: it has no embedding for the ids beyond, which no junior with its tokenizer may sample"""
+    senior_parameters: int
     eos_ids: tuple[int, ...]
     boundaries: np.ndarray
     """uint8 [vocabulary], what each token begins or ends, as far as a schedule asks (`BEGINS_WORD`, `ENDS_STEP`)"""
@@ -125,6 +130,7 @@ def load_authors(config: Config) -> Authors:
     juniors = []
     for index, (name, weight, dtype) in enumerate(zip(config.junior, weights, dtypes, strict=True)):
         path, own = junior_model(name, senior, f"junior[{index}]", config.cache_path, config.model.recipe_seed), None
+        junior = base
         if path != senior:
             key = f"junior[{index}]={name}"
             junior = inspected(key, key, path)
@@ -135,7 +141,7 @@ def load_authors(config: Config) -> Authors:
                 own = _junior_tokenizer(key, junior, rule, context)
             else:
                 models.append(junior)
-        juniors.append(Junior(path, weight, dtype, own))
+        juniors.append(Junior(path, weight, dtype, junior.vocabulary, own))
     tokenizer, vocabulary = base.tokenizer, max(model.vocabulary for model in models)
     boundaries = _boundaries(config, tokenizer, vocabulary)
     if any(junior.own for junior in juniors):
@@ -146,6 +152,7 @@ def load_authors(config: Config) -> Authors:
         tokenizer=tokenizer,
         vocabulary=vocabulary,
         readable=base.vocabulary,
+        senior_parameters=base.parameters,
         eos_ids=base.eos_ids,
         boundaries=boundaries,
         context=context,
@@ -165,7 +172,19 @@ def with_senior(authors: Authors, senior: Path, key: str) -> Authors:
         raise ConfigError(f"{key}: it reads {model.context} tokens, and {authors.context} are needed; {remedy}")
     if model.vocabulary > authors.vocabulary:
         raise ConfigError(f"{key}: it has {model.vocabulary} outputs, and the model {authors.vocabulary}; {remedy}")
-    return replace(authors, senior=senior)
+    return replace(authors, senior=senior, readable=model.vocabulary, senior_parameters=model.parameters)
+
+
+def check_excluded(config: Config, authors: Authors) -> None:
+    """Raise `ConfigError` when a junior's engine on a GPU would have to exclude more than `MOST_EXCLUDED` ids: those for which
+    the senior has no embedding."""
+    for index, (name, junior) in enumerate(zip(config.junior, authors.juniors, strict=True)):
+        if needs_junior(config) and not junior.own and (beyond := junior.vocabulary - authors.readable) > MOST_EXCLUDED:
+            raise ConfigError(
+                f"junior[{index}]={name}: its logits have {junior.vocabulary} entries and the senior's {authors.readable}; it "
+                f"must not sample the {beyond} ids beyond, and vLLM on GPUs excludes at most {MOST_EXCLUDED:,}; resize it to "
+                f"the senior's width (resize_token_embeddings({authors.readable})) and save it, or choose mode.device=cpu"
+            )
 
 
 def _boundaries(config: Config, tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> np.ndarray:

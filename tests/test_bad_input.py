@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -20,7 +21,9 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
+from launch.difficulty import measure
 from launch.entry import BAD_INPUT, FAILED, INTERRUPTED, run
+from launch.evaluate import evaluate
 from launch.train import train
 from learner.group import LearnerError
 from tandem.config.schema import Config, ConfigError
@@ -194,6 +197,27 @@ def test_a_plan_for_a_gpu_of_a_model_that_is_built_here(
     call(train, "plan_only=true", "mode=local", "cluster.gpus=1", f"cache_dir={tmp_path / 'cache'}", *overrides)
     assert "all 1 GPUs are used" in capsys.readouterr().out
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("main", [evaluate, measure])
+@pytest.mark.parametrize(
+    "override", ["plan_only=true", "resume=auto", "rollouts_only=true", "learner_only=fake", "profile=true"]
+)
+def test_what_only_training_heeds_is_refused_elsewhere(
+    call: Callable[..., None], main: Callable[[Config], None], override: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=str(BAD_INPUT)):
+        call(main, override)
+    key, _, value = override.partition("=")
+    assert f"{key}={value.replace('true', 'True')}: only launch/train.py takes this; leave it out" in capsys.readouterr().err
+
+
+def test_weights_that_shared_memory_does_not_hold_are_refused(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = SimpleNamespace(total=1 << 20, free=1 << 20)
+    monkeypatch.setattr("tandem.runtime.segment.shutil.disk_usage", lambda folder: small)
+    message = refused()
+    assert message.startswith("learner.transport=shm: the senior's weights take 2 MiB of /dev/shm, and 1 MiB are free; ")
+    assert "--shm-size" in message
 
 
 def test_a_benchmark_is_not_trained_on(refused: Refused, model: Path, tmp_path: Path) -> None:

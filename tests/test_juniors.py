@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from transformers import AutoModelForCausalLM
 from writing import forward_logprobs, group_tasks, only, write, write_groups
 
 from actors.placement import engine_specs
-from tandem.authors import Authors, Junior, draw_junior, load_authors
-from tandem.config.schema import Config
+from tandem.authors import MOST_EXCLUDED, Authors, Junior, check_excluded, draw_junior, load_authors, with_senior
+from tandem.config.schema import Config, ConfigError, ScheduleConfig
 from tandem.metrics import rollout_metrics
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt, Verdict
 from tandem.schedule import COIN_SIDES, Schedule, coin, replay
@@ -73,15 +74,33 @@ def settings(tmp_path: Path) -> Config:
 def test_juniors_are_equally_likely_and_of_the_seniors_dtype_unless_told(settings: Config) -> None:
     authors = load_authors(settings)
     senior, other = (Path(path).resolve() for path in (settings.model.path, settings.junior[1]))
-    assert authors.juniors == (Junior(senior, 1, "float32"), Junior(other, 1, "float32"))
+    narrow = len(small_tokenizer())
+    assert authors.juniors == (Junior(senior, 1, "float32", 384), Junior(other, 1, "float32", narrow))
     settings.junior_weights, settings.junior_dtypes = [3.0, 1.0], ["float32", "bfloat16"]
-    assert load_authors(settings).juniors == (Junior(senior, 3, "float32"), Junior(other, 1, "bfloat16"))
+    assert load_authors(settings).juniors == (Junior(senior, 3, "float32", 384), Junior(other, 1, "bfloat16", narrow))
 
 
 def test_the_boundaries_cover_the_widest_model(settings: Config) -> None:
     assert load_authors(settings).vocabulary == 384
     settings.junior, settings.model.path = [settings.model.path], settings.junior[1]
     assert load_authors(settings).vocabulary == 384
+
+
+@pytest.mark.parametrize(("beyond", "refused"), [(MOST_EXCLUDED, False), (MOST_EXCLUDED + 1, True)])
+def test_a_junior_that_is_too_much_wider_than_the_senior_is_refused_on_gpus(
+    settings: Config, tmp_path: Path, beyond: int, refused: bool
+) -> None:
+    wide = str(save_model(tmp_path / "wide", small_tokenizer(), vocab_size=384 + beyond))
+    settings.junior = ["self", wide]
+    authors = load_authors(settings)
+    with pytest.raises(ConfigError) if refused else nullcontext() as error:
+        check_excluded(settings, authors)
+    if refused:
+        assert str(error.value).startswith(f"junior[1]={wide}: its logits have {384 + beyond} entries and the senior's 384; ")
+        assert "resize_token_embeddings(384)" in str(error.value)
+    narrow = with_senior(load_authors(replace(settings, model=replace(settings.model, path=wide))), authors.senior, "senior")
+    assert narrow.readable == 384, "a senior that is measured reads what it has embeddings for"
+    check_excluded(replace(settings, schedule=ScheduleConfig(name="solo")), authors)
 
 
 def test_every_junior_gets_its_engine(settings: Config) -> None:

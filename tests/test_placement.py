@@ -39,9 +39,10 @@ def pair() -> Authors:
     """Two authors whose models nobody loads."""
     return Authors(
         senior=Path("senior"),
-        juniors=(Junior(Path("junior"), 1.0, "bfloat16"),),
+        juniors=(Junior(Path("junior"), 1.0, "bfloat16", 321),),
         tokenizer=small_tokenizer(),
         readable=321,
+        senior_parameters=1000,
         vocabulary=321,
         eos_ids=(1, 5),
         boundaries=np.arange(321) % 3 == 0,
@@ -93,7 +94,7 @@ def test_every_replica_has_a_senior_and_a_junior(settings: Config, pair: Authors
 def trio(pair: Authors, settings: Config) -> Authors:
     """A senior and two juniors."""
     settings.junior = ["junior", "another"]
-    return replace(pair, juniors=(*pair.juniors, Junior(Path("another"), 2.0, "float32")))
+    return replace(pair, juniors=(*pair.juniors, Junior(Path("another"), 2.0, "float32", 321)))
 
 
 def test_every_replica_has_each_of_the_juniors(settings: Config, trio: Authors) -> None:

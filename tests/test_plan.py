@@ -277,6 +277,9 @@ def test_the_plan_decides_the_shares_that_nobody_set() -> None:
     config.rollout.gpu_memory_fraction, config.rollout.junior_gpu_memory_fraction = 0.3, 0.1
     decided = planned(config, assumed_plan(config))
     assert (decided.rollout.gpu_memory_fraction, decided.rollout.junior_gpu_memory_fraction) == (0.3, 0.1)
+    config.rollout.gpu_memory_fraction = 0.0
+    with pytest.raises(ConfigError, match=r"^rollout.junior_gpu_memory_fraction=0.1: .*; give rollout.gpu_memory_fraction too"):
+        assumed_plan(config)
 
 
 @pytest.mark.parametrize(

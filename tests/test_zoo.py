@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.utils import filter_repo_objects
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
@@ -18,6 +19,7 @@ from tandem.config.schema import Config, ConfigError, DataConfig, ModelConfig
 from tandem.data import encode, load_problems
 from tandem.models.zoo import RECIPES, base_model, junior_model, tokenizer_difference, zoo_model
 from tandem.models.zoo.cache import build_once
+from tandem.models.zoo.hub import model_directory
 from tandem.models.zoo.pretrain import pretrain
 from tandem.models.zoo.tokenizer import END
 from tandem.schedule import boundary_table
@@ -220,6 +222,31 @@ def test_an_unreachable_hub_id_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigError, match=r"model\.path=nobody/nothing: .* the hub does not give it"):
         base_model(ModelConfig(source="hf", path="nobody/nothing"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("held", "fetched"),
+    [
+        (["config.json", "model.safetensors", "pytorch_model.bin"], {"config.json", "model.safetensors"}),
+        (
+            ["config.json", "pytorch_model-1.bin", "pytorch_model.bin.index.json", "training_args.bin"],
+            {"config.json", "pytorch_model-1.bin", "pytorch_model.bin.index.json"},
+        ),
+        (["config.json", "pytorch_model.bin", "onnx/model.safetensors"], {"config.json", "pytorch_model.bin"}),
+    ],
+)
+def test_pickled_weights_are_fetched_from_the_hub_where_there_are_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: list[str], fetched: set[str]
+) -> None:
+    def snapshot(name: str, allow_patterns: list[str]) -> str:
+        for file in filter_repo_objects(held, allow_patterns=allow_patterns):
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            (tmp_path / file).touch()
+        return str(tmp_path)
+
+    monkeypatch.setattr("tandem.models.zoo.hub.snapshot_download", snapshot)
+    assert model_directory("org/name") == tmp_path
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == fetched
 
 
 # The real ones

@@ -23,8 +23,17 @@ PREFIX = "tandem-run-"
 """What the names of claimed files begin with."""
 FOLDER_PREFIX = "tandem-"
 """Folders have short names, for Ray's sockets lie deep in them."""
+SEGMENT = ".weights"
+"""The suffix of files with weights in shared memory."""
 LOCK = "lock"
 """The file in a claimed folder that is locked."""
+
+
+def remove_abandoned(folder: Path, suffix: str) -> None:
+    """Remove the claimed files in `folder` that runs that died have left."""
+    for left in folder.glob(f"{PREFIX}*{suffix}"):
+        if abandoned(left):
+            left.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -33,9 +42,7 @@ def claimed_file(folder: Path, suffix: str) -> Iterator[Path]:
 
     Removes what runs that died have left there.
     """
-    for left in folder.glob(f"{PREFIX}*{suffix}"):
-        if abandoned(left):
-            left.unlink(missing_ok=True)
+    remove_abandoned(folder, suffix)
     path = folder / f"{PREFIX}{uuid.uuid4().hex}{suffix}"
     hidden = path.with_name(f".{path.name}")
     with _locked(hidden):

@@ -8,13 +8,14 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from launch.command_line import CONF
+from launch.run.inputs import TRAINING_ONLY
 from tandem.config.checks.unused import unused
 from tandem.config.load import expanded, typed
 from tandem.config.schema import ConfigError
 
 LEFT = ("config.yaml", "metrics.jsonl")
 """What tells a run folder from others."""
-OWN = ("name", "senior", "log")
+OWN = ("name", "senior", "log", *TRAINING_ONLY)
 """What is the evaluation's own, whatever the run had."""
 GROUPS = ("eval", "data", "mode", "schedule", "learner", "log")
 """Groups whose files may be chosen over a run's settings; the others size whole runs."""

@@ -5,17 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from launch.cluster.local_cluster import choose_transport
+from launch.cluster.locks import SEGMENT, remove_abandoned
 from launch.cluster.plan import run_plan
 from launch.evaluation.reading import READ
 from launch.storage.checkpoints import Checkpoint
 from launch.storage.resume import find_resumption
 from launch.storage.run_folder import RunFolder
-from tandem.authors import Authors, load_authors
+from tandem.authors import Authors, check_excluded, load_authors
 from tandem.config.schema import Config, ConfigError
 from tandem.data.problems import ProblemSet, load_problems
 from tandem.data.prompts import encode
+from tandem.plan.memory import BYTES
 from tandem.plan.run_plan import RunPlan, planned
 from tandem.rollout import Prompt
+from tandem.runtime.segment import check_segment_room, segment_folder
+from tandem.runtime.weights import SHM
+
+TRAINING_ONLY = ("resume", "plan_only", "rollouts_only", "learner_only", "profile")
+"""What only launch/train.py heeds."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +58,20 @@ def read_inputs(config: Config) -> Inputs:
     problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers)
     held_out, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data, authors.junior_tokenizers)
     problems.train.batch(0, config.rollout.prompts_per_step)  # so that too few problems are an error now
+    if plan.on_gpus:
+        check_excluded(config, authors)
+    if transport == SHM and not config.rollouts_only:
+        remove_abandoned(segment_folder(), SEGMENT)
+        check_segment_room(authors.senior_parameters * BYTES[config.learner.dtype])
     checkpoint, warnings = resumption.checkpoint, resumption.warnings
     return Inputs(config, plan, transport, authors, problems, held_out, folder, checkpoint, warnings)
+
+
+def check_trains_nothing(config: Config) -> None:
+    """Raise `ConfigError` for a setting that only launch/train.py heeds."""
+    for key in TRAINING_ONLY:
+        if value := getattr(config, key):
+            raise ConfigError(f"{key}={value}: only launch/train.py takes this; leave it out")
 
 
 def check_measures(config: Config) -> None:

@@ -15,7 +15,7 @@ from actors.async_groups import AsyncGroupSource
 from actors.in_turn import SyncGroupSource
 from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
-from launch.cluster.locks import claimed_file
+from launch.cluster.locks import SEGMENT, claimed_file
 from launch.cluster.placements import Placements, reserve_placements
 from launch.cluster.plan import print_plan
 from launch.run.console import TrainingConsole
@@ -248,7 +248,7 @@ def started(inputs: Inputs, start_engines: StartsEngines = start_engines) -> Ite
             stage.console.print(f"going on after step {checkpoint.step}, from {checkpoint.path}")
         stage.console.print(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
         saved = checkpoint.learner if checkpoint else None
-        segment = stack.enter_context(claimed_file(segment_folder(), ".weights"))
+        segment = stack.enter_context(claimed_file(segment_folder(), SEGMENT))
         start = partial(start_learner, inputs, segment, stage.placements)
         learner = stack.enter_context(
             ResilientLearner(start, stage.budget, saved, kept=updates_kept(config.checkpoint.save_every))

@@ -179,7 +179,7 @@ class RolloutConfig:
     gpu_memory_fraction: float = 0.0
     """share of each of its GPUs that the senior's engine takes; 0: as the plan finds, from the card's memory"""
     junior_gpu_memory_fraction: float = 0.0
-    """that of a junior's engine; 0: as the plan finds, or gpu_memory_fraction if that is given"""
+    """that of a junior's engine; 0: as the plan finds, or gpu_memory_fraction if that is given; with mode=local give both"""
     senior_tensor_parallel: int = 1
     """GPUs over which the senior's engine spreads its model; above 1 only with mode=cluster"""
     junior_tensor_parallel: int = 1

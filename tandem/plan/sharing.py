@@ -60,6 +60,11 @@ def shared_fractions(config: Config, demand: Demand, gpus: int, gpu_gib: float, 
                 "and leave memory for the learner; or 0, for as much as fits"
             )
         return Fractions(senior, junior)
+    if alone := config.rollout.junior_gpu_memory_fraction:
+        raise ConfigError(
+            f"rollout.junior_gpu_memory_fraction={alone}: with mode=local the engines' shares are given together; give "
+            "rollout.gpu_memory_fraction too, or 0 for as much as fits"
+        )
     shares = [fractions_shared(config, sizes, gpu_gib, replicas, learner=False)]
     if beside := beside_learner(demand, each):
         sleep = engines_sleep(config, demand, each)

@@ -13,7 +13,10 @@ from tandem.config.schema import ConfigError
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _CONFIGURATION = ["config.json"]
-_NEEDED_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+SAFETENSORS = "*.safetensors"
+_NEEDED_FILES = ["*.json", SAFETENSORS, "*.txt", "*.model", "*.jinja"]
+_PICKLED = ["pytorch_model*.bin", "pytorch_model*.bin.index.json"]
+"""The weights of models that have no safetensors."""
 
 
 def model_directory(path: str, key: str = "model.path", files: Sequence[str] = _NEEDED_FILES) -> Path:
@@ -56,7 +59,10 @@ def _download(path: str, key: str, files: Sequence[str]) -> Path:
     if not _HUB_ID.fullmatch(path):
         raise ConfigError(f"{key}={path}: there is no such directory; name a Hugging Face directory or a hub id (ORG/NAME)")
     try:
-        return Path(snapshot_download(path, allow_patterns=list(files)))
+        directory = Path(snapshot_download(path, allow_patterns=list(files)))
+        if SAFETENSORS in files and not any(directory.glob(SAFETENSORS)):
+            directory = Path(snapshot_download(path, allow_patterns=[*files, *_PICKLED]))
+        return directory
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(
