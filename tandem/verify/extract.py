@@ -17,7 +17,8 @@ import re
 from collections import deque
 
 from tandem.verify.plain import Unparsable, settle
-from tandem.verify.statements import stated_answer, without_reason
+from tandem.verify.remarks import without_reason
+from tandem.verify.statements import stated_answer
 
 _BOX = re.compile(r"\\(?:begin)?(?:boxed|fbox|framebox)(?![A-Za-z])[ \t]*(?:\s*(\{))?")
 r"""Opens a box; `\beginboxed{` is a slip of some models. Without a brace the box holds what stands right behind it."""
@@ -27,6 +28,13 @@ _BARE_END = re.compile(r"\\[)\]]|\\.|[{}]|[\s$<]|\Z", re.DOTALL)
 """Where the contents of a box without braces may end: at white space and with the mathematics."""
 _JOINT = re.compile(r"(?:[\s$;*{}]|\\[()\[\],;: ]|\\q?quad|,|and|or|\\text\s?\{|\\(?:land|lor|vee|wedge))*")
 _JOINS = re.compile(r",|and|or|land|vee|wedge")
+_NAME = re.compile(r"([A-Za-z](?:_(?:\w|\{\w{1,9}\}))?)\s{0,3}=\s{0,3}\Z")
+"""In front of a box that holds the value of one unknown: `x = \\boxed{5}`."""
+_NAME_CHARS = 20
+_CONTRAST = re.compile(
+    r"\}?(?:[\s$(*,;–—-]|\\[()\[\],;: ])*(?:rather\sthan|instead\sof|as\sopposed\sto|(?:(?:and|but)\s)?not)(?:[\s$*]|\\[(\[])*"
+)
+"""Between a box that holds the answer and another that holds what it is told apart from."""
 _JOINT_CHARS = 60
 """Boxes that stand further apart are not joined."""
 _MOST_BOXES = 50
@@ -107,15 +115,21 @@ def opened_thinking(prompt: str) -> str:
 def _in_boxes(text: str, boxes: deque[re.Match[str]]) -> str | None:
     """What the last of `boxes` holds, after what those hold that are joined to it: `\\boxed{1}$ and $\\boxed{2}` is `1, 2`."""
     answers: list[str] = []
+    named: list[str] = []
     start = None
     for box in reversed(boxes):
         end = _end_of(text, box)
-        if end is None or (start is not None and not _joins(text, end, start)):
+        if end is not None and start is not None and _contrasts(text, end, start):
+            answers, named = [], []
+        elif end is None or (start is not None and not _joins(text, end, start)):
             break
         answer, start = _boxed(text[box.end() : end], bare=not box[1]), box.start()
+        name = _NAME.search(text, max(0, start - _NAME_CHARS), start)
+        start = name.start() if name else start
         if answer not in answers and not (len(answers) < _FEW_BOXES and any(_restates(answer, other) for other in answers)):
             answers.insert(0, answer)
-    return ", ".join(answers)
+            named += [f"{name[1]} = {answer}"] if name else []
+    return ", ".join(reversed(named) if len(named) == len(answers) > 1 else answers)
 
 
 def _restates(answer: str, other: str) -> bool:
@@ -133,6 +147,11 @@ def _boxed(contents: str, bare: bool) -> str:
     stated = stated_answer(contents)
     answer = without_reason(contents).strip() if stated is None else stated
     return answer.rstrip(".,;:") if bare else answer
+
+
+def _contrasts(text: str, end: int, start: int) -> bool:
+    """Whether the box that ends at `end` holds the answer and one that begins at `start` only what it is told apart from."""
+    return 0 <= start - end <= _JOINT_CHARS and bool(_CONTRAST.fullmatch(text, end, start))
 
 
 def _joins(text: str, end: int, start: int) -> bool:

@@ -1,0 +1,261 @@
+"""Answers that are stated in words, as models write them."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tandem.verify.equivalence import judge
+from tandem.verify.extract import final_answer, marks_answer
+from tandem.verify.plain import Unparsable
+
+RESPONSES = Path(__file__).parent / "data" / "model_responses.jsonl"
+MARKS = [
+    "\\boxed{%s}",
+    "The answer is %s.",
+    "So the answer is therefore **%s**.",
+    "**Final Answer:** %s",
+    "### Final Answer\n\n%s",
+    "#### %s",
+    "<answer>%s</answer>",
+    "Answer: %s, since it is.",
+    "答案是%s。",
+]
+numbers = st.integers(-999, 999).map(str)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("Ans. 42", "42"),
+        ("Correct choice: D", "D"),
+        ("Answer: 5\nExplanation: Because the answer is easy", "5"),
+        ("The answer is 5 rather than 6", "5"),
+        ("The answer is 5 instead of 6.", "5"),
+        ("The answer is not 6 but 5.", "5"),
+    ],
+)
+def test_reported_responses(text: str, answer: str) -> None:
+    assert final_answer(text) == answer
+
+
+def test_responses_of_models_are_judged_as_they_should_be() -> None:
+    """Each line of the file has a gold and a response as models write them; no readable answer is wrong here."""
+    wrong = []
+    for case in map(json.loads, RESPONSES.read_text().splitlines()):
+        answer = final_answer(case["response"])
+        try:
+            verdict = "correct" if answer is not None and judge(case["gold"], answer) else "wrong"
+        except Unparsable:
+            verdict = "wrong"
+        if verdict != case["want"]:
+            wrong.append((case, answer))
+    assert wrong == []
+
+
+ABBREVIATIONS = ["Ans", "ANS", "ans", "Sol", "Soln", "**Ans", "So, ans"]
+CHOICES = ["Option", "choice", "Choice", "Letter", "Answer key", "Answer choice", "Correct option", "**Final Choice", "Key"]
+
+
+@given(noun=st.sampled_from(ABBREVIATIONS), end=st.sampled_from([":", ".", ".:", ": **", ".** ", ")", " -"]), answer=numbers)
+def test_labels_may_be_abbreviated(noun: str, end: str, answer: str) -> None:
+    assert final_answer(f"2 + 3 is what we want.\n{noun}{end} {answer}") == answer
+
+
+@given(noun=st.sampled_from(CHOICES), end=st.sampled_from([":", ":**", " :"]), letter=st.sampled_from("ABCDE"))
+def test_choices_have_labels(noun: str, end: str, letter: str) -> None:
+    assert final_answer(f"We compare them.\n{noun}{end} {letter}") == letter
+    assert final_answer(f"We compare them.\n{noun}{end} ({letter}) 12") == f"({letter}) 12"
+
+
+CONTRASTS = [
+    "rather than",
+    ", rather than",
+    "instead of",
+    "(instead of",
+    "as opposed to",
+    ", not",
+    "not",
+    "and not",
+    "but not",
+    "-- not",
+]
+DENIALS = ["is not %s but ", "isn't %s but rather ", "is not %s; it is ", "is not %s, it's ", "is neither 1 nor %s, but "]
+
+
+@given(mark=st.sampled_from(MARKS), contrast=st.sampled_from(CONTRASTS), answer=numbers, other=numbers)
+def test_what_an_answer_is_told_apart_from_is_no_part_of_it(mark: str, contrast: str, answer: str, other: str) -> None:
+    end = ")" if "(" in contrast else ""
+    assert final_answer(mark % f"{answer} {contrast} {other}{end}") == answer
+    assert final_answer(f"It is $\\boxed{{{answer}}}$ {contrast} $\\boxed{{{other}}}${end}") == answer
+
+
+@given(denial=st.sampled_from(DENIALS), answer=numbers, other=numbers)
+def test_a_denial_may_name_the_answer(denial: str, answer: str, other: str) -> None:
+    assert final_answer(f"So the answer {denial % other}{answer}.") == answer
+    assert final_answer(f"So the answer is not {other}.") is None
+
+
+REMARKS = [
+    "easy",
+    "quite obvious",
+    "not hard",
+    "below",
+    "given above",
+    "obtained by adding 2 and 3",
+    "rounded to 2 decimal places",
+    "based on step 3",
+    "in simplest form",
+    "positive, so we are done",
+    "an integer below 1000",
+    "correct",
+]
+
+
+@given(mark=st.sampled_from([mark for mark in MARKS if "boxed" not in mark]), remark=st.sampled_from(REMARKS), answer=numbers)
+def test_a_remark_on_the_answer_does_not_replace_it(mark: str, remark: str, answer: str) -> None:
+    assert final_answer(f"{mark % answer}\n\nThe answer is {remark}.") == answer
+    assert final_answer(f"{mark % answer}\nNote: the answer is {remark}\n") == answer
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Do you think the answer is 7?",
+        "One might think that the answer is 7.",
+        "If we had 3 more, the answer would be 7.",
+        "Had there been 3 more, the answer would have been 7.",
+    ],
+)
+def test_a_question_or_a_condition_states_nothing(text: str) -> None:
+    assert final_answer(text) is None
+    assert final_answer(f"The answer is 5. {text}") == "5"
+
+
+@given(word=st.sampled_from(["infinite", "undefined", "no", "Tuesday", "five", "twenty", "pi", "x", "ab"]), answer=numbers)
+def test_a_correction_may_be_a_word(word: str, answer: str) -> None:
+    assert final_answer(f"The answer is {answer}. Wait, I made a mistake. The answer is {word}.") == word
+
+
+@pytest.mark.parametrize("word", ["positive", "even", "blue", "valid"])
+def test_a_common_word_is_an_answer_where_nothing_else_is(word: str) -> None:
+    assert final_answer(f"The answer is {word}.") == word
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("$x = \\boxed{2}$ and $y = \\boxed{3}$", "x = 2, y = 3"),
+        ("$x = \\boxed{2}$, \\boxed{3}", "2, 3"),
+        ("$x = \\boxed{2}$", "2"),
+        ("\\boxed{2 \\text{ rather than } 3}", "2"),
+        ("not \\boxed{2} but \\boxed{3}", "3"),
+        ("\\boxed{p \\text{ and not } q}", "p \\text{ and not } q"),
+        ("\\boxed{\\text{all real numbers but not } 0}", "\\text{all real numbers but not } 0"),
+    ],
+)
+def test_boxes_in_a_sentence(text: str, answer: str) -> None:
+    assert final_answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ('{"answer": "\\\\frac{1}{2}"}', "\\frac{1}{2}"),
+        ('{"answer": "\\frac{1}{2}"}', "\\frac{1}{2}"),
+        ('{"why": "the answer is 6", "final_answer": -5.5, "sure": true}', "-5.5"),
+        ('{"answer": "\\u0035"}', "5"),
+        ('{"answer": "\\u00"}', "\\u00"),
+        ('{"answer": ', None),
+        ("{'answer': 'x = 5'}", "x = 5"),
+    ],
+)
+def test_an_answer_may_be_a_value_in_json(text: str, answer: str | None) -> None:
+    assert final_answer(text) == answer
+
+
+PIECES = [
+    *(
+        "\\boxed{",
+        "\\boxed{1}, ",
+        "x=\\boxed{1} not ",
+        "{",
+        "}",
+        "\\",
+        "$$",
+        "$",
+        "\\[",
+        "\\]",
+        "\\text{",
+        "\\begin{a}",
+        "(",
+        ")",
+    ),
+    *(" ", "\n", "\t", "*", "_", "~~", "|", "...", ". ", "!", "?", "-", "—", ",", '"', "'", "#", "\x00", "🎯", "🎯\ufe0f", "≈"),
+    *(
+        "the answer is ",
+        "the answer isn't ",
+        "Answer: ",
+        "Answer (",
+        "answer to ",
+        "#### ",
+        "<answer>",
+        "</answer>",
+        "</a>",
+        "<think>",
+    ),
+    *(
+        '"answer": ',
+        '"answer": "',
+        '"answer": [',
+        "Correct choice: ",
+        "Option A is correct ",
+        "Ans. ",
+        "Sol. 5 ",
+        "Result: 5\n",
+    ),
+    *(
+        "答案",
+        "选A",
+        "答案不是5",
+        "因为",
+        "if we had ",
+        "one might think ",
+        "the ",
+        "so ",
+        "Tom has ",
+        "is ",
+        "Aa is ",
+        "5",
+        "5 ",
+        "a",
+    ),
+    *(
+        "easy ",
+        "the answer is easy. ",
+        "obtained by ",
+        "a positive ",
+        "very ",
+        "since ",
+        "not ",
+        " and not 5",
+        "rather than ",
+        "but ",
+    ),
+]
+pieces = st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map("".join)
+
+
+@settings(max_examples=100, deadline=None)
+@given(before=pieces, piece=pieces, after=pieces)
+def test_no_text_takes_long_or_stops_extraction(before: str, piece: str, after: str) -> None:
+    text = before + piece * (200_000 // len(piece)) + after
+    start = time.process_time()
+    final_answer(text)
+    marks_answer(text)
+    assert time.process_time() - start < 2.0
