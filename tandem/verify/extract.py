@@ -8,7 +8,8 @@ are, in this order:
 2. the last statement in words: "The answer is ...", `Final Answer: ...`, `#### ...`, `<answer>...</answer>` and their like
    (`tandem.verify.statements`).
 
-What a model thinks, between `<think>` and `</think>`, is not part of the text. Every search is linear in its length.
+What a model thinks, between `<think>` and `</think>`, is not part of the text. Without a pattern, time grows linearly with the
+length of the text; a pattern of the task's own may take any time.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tandem.verify.remarks import without_reason
 from tandem.verify.statements import stated_answer
 
 _BOX = re.compile(r"\\(?:begin)?(?:boxed|fbox|framebox)(?![A-Za-z])[ \t]*(?:\s*(\{))?")
-r"""Opens a box; `\beginboxed{` is a slip of some models. Without a brace the box holds what stands right behind it."""
+r"""Opens a box; `\beginboxed{` is a slip of some models. Without a brace the box holds what follows it."""
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 """A brace that groups, or an escape to step over: `\\{` is a printed brace and groups nothing."""
 _BARE_END = re.compile(r"\\[)\]]|\\.|[{}]|[\s$<]|\Z", re.DOTALL)
@@ -40,7 +41,7 @@ _JOINT_CHARS = 60
 _MOST_BOXES = 50
 """More of them are not joined."""
 _FEW_BOXES = 6
-"""Behind so many values, a box that states one of them in another spelling counts as another value."""
+"""After this many values, a box that states one of them in another spelling counts as another value."""
 _SHORT_BOX = 100
 """Longer boxes are not compared with each other."""
 _THINK = re.compile(r"<(/?)(?:seed:)?think(?:ing)?>")
@@ -89,7 +90,7 @@ def marks_answer(text: str) -> bool:
 def without_thinking(text: str) -> str:
     """Return `text` without what stands between `<think>` and `</think>`.
 
-    Behind a `<think>` that is never closed there is only thinking. In front of a `</think>` that was never opened there is only
+    After a `<think>` that is never closed there is only thinking. Before a `</think>` that was never opened there is only
     thinking too: a chat template may have opened it in the prompt.
     """
     said: list[str] = []
@@ -113,7 +114,7 @@ def opened_thinking(prompt: str) -> str:
 
 
 def _in_boxes(text: str, boxes: deque[re.Match[str]]) -> str | None:
-    """What the last of `boxes` holds, after what those hold that are joined to it: `\\boxed{1}$ and $\\boxed{2}` is `1, 2`."""
+    """Return what the last of `boxes` holds, after those joined to it: `\\boxed{1}$ and $\\boxed{2}` is `1, 2`."""
     answers: list[str] = []
     named: list[str] = []
     start = None
@@ -143,25 +144,25 @@ def _restates(answer: str, other: str) -> bool:
 
 
 def _boxed(contents: str, bare: bool) -> str:
-    """What the contents of a box state: they may mark the answer themselves."""
+    """Return what the contents of a box state: they may mark the answer themselves."""
     stated = stated_answer(contents)
     answer = without_reason(contents).strip() if stated is None else stated
     return answer.rstrip(".,;:") if bare else answer
 
 
 def _contrasts(text: str, end: int, start: int) -> bool:
-    """Whether the box that ends at `end` holds the answer and one that begins at `start` only what it is told apart from."""
+    """Return whether the box that ends at `end` holds the answer, and the one that begins at `start` what the answer is not."""
     return 0 <= start - end <= _JOINT_CHARS and bool(_CONTRAST.fullmatch(text, end, start))
 
 
 def _joins(text: str, end: int, start: int) -> bool:
-    """Whether what stands between a box that ends at `end` and another that begins at `start` joins them."""
+    """Return whether the text between a box that ends at `end` and another that begins at `start` joins them."""
     between = text[end:start] if 0 <= start - end <= _JOINT_CHARS else "no joint"
     return bool(_JOINS.search(between) and _JOINT.fullmatch(between))
 
 
 def _end_of(text: str, box: re.Match[str]) -> int | None:
-    """Where the contents of `box` end; None if its brace is never closed."""
+    """Return where the contents of `box` end; None if its brace is never closed."""
     depth = 1 if box[1] else 0
     for part in (_BRACE if box[1] else _BARE_END).finditer(text, box.end()):
         depth += {"{": 1, "}": -1}.get(part.group(), 0)
