@@ -135,9 +135,7 @@ def _named(gold: str, answer: str, leaf: Leaf) -> object:
     """Compare values without the name that stands in front of one of them, or the same in front of both."""
     (gold_name, gold_value), (answer_name, answer_value) = named(gold), named(answer)
     if gold_name and answer_name:
-        if gold_name == answer_name:
-            return compare(gold_value, answer_value, leaf)
-        if {gold_name, answer_name} in _Y_OF_X:
+        if gold_name == answer_name or {gold_name, answer_name} in _Y_OF_X:
             return compare(gold_value, answer_value, leaf)
         if renamed := _with_argument(gold_name, answer_name, answer_value):
             return compare(gold_value, renamed, leaf)
@@ -196,16 +194,20 @@ def _equations(gold: str, answer: str, leaf: Leaf) -> bool | None:
 
 
 def _labels(side: str, value: str) -> bool:
-    """Return whether `side` can only name `value`, as x, m+n, |a-b| and \\sin A name a number."""
-    return is_name(side) or bool(variables(read_quantity(side).text) - variables(read_quantity(value).text))
+    """Return whether `side` can only name `value`, as x, m+n, |a-b| and \\sin A name a number, but not y-1 = 2x."""
+    if is_name(side):
+        return True
+    letters, others = (variables(read_quantity(text).text) for text in (side, value))
+    return bool(letters - others) and not (letters & _COORDINATES and others & _COORDINATES)
 
 
+_COORDINATES = {"x", "y", "z"}
 _CHOICES = 4
 
 
 def _counts_down(label: str, value: str) -> bool:
     """Return whether `label` may be the number of a choice in front of the next lower number, as in 4=3; 4=5 is a guess."""
-    return label.isdecimal() and value.isdecimal() and int(value) + 1 == int(label) <= _CHOICES
+    return label.isdecimal() and value.isdecimal() and 0 < int(value) == int(label) - 1 < _CHOICES
 
 
 def _approximates(exact: str, rough: str, leaf: Leaf) -> bool | None:

@@ -30,7 +30,7 @@ _MATRIX = re.compile(
 _NAME = re.compile(
     r"(?:[A-Za-z:/|'&°\s]|\\(?!frac|sqrt|begin|text|sin|cos|tan|log|ln|cdot|times|pm|mp|sum|int|binom|overline)[A-Za-z]++"
     r"|\\overline\s?\{[A-Za-z\s]*+\}|_\s?(?:\{[^{}]*+\}|\w)|\((?:[A-Za-z\d,\s']|\\[a-z]++)*+\)|\\text\{[^{}]*+\}"
-    r"|\\frac\{[A-Za-z\s]*+\}\{[A-Za-z\s]*+\})++"
+    r"|\\frac\{[A-Za-z\s]*+\}\{[A-Za-z\s]*+\}|\^\{-1\}(?=\()|(?<=[A-Z])\^\{-1\})++"
 )
 """Possessive throughout: in the process that asks, no text may be matched in more than one way."""
 _GREEK = "(?:var)?(?:alpha|beta|gamma|delta|epsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|psi|omega)"
@@ -179,7 +179,7 @@ def congruence(text: str) -> tuple[str, int] | None:
 
 
 def is_name(text: str) -> bool:
-    """Return whether `text` can name a quantity: x, f(x), a_n, |AB|, (x, y), A:B; but not 2x, x+1 or pi."""
+    """Return whether `text` can name a quantity: x, f(x), f^{-1}(x), a_n, |AB|, (x, y), A:B; but not 2x, x+1 or pi."""
     return bool(_NAME.fullmatch(text)) and text not in ("\\pi", "\\infty", "\\emptyset", "/", ":") and text[0] not in "/:'"
 
 
