@@ -1,4 +1,7 @@
-"""How often the base solves each training problem alone. `python launch/difficulty.py data.pass_rates=FILE [key=value ...]`"""
+"""Measure how often the base solves each training problem alone.
+
+python launch/difficulty.py data.pass_rates=FILE [key=value ...]
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from actors.reward import Judge, judge_groups
 from actors.rollout_pool import RolloutPool
 from launch.cluster.local_cluster import ray_cluster
 from launch.cluster.plan import machine_plan
-from launch.entry import run
+from launch.entry import main
 from launch.run.inputs import check_trains_nothing
 from launch.storage.owner import held
 from launch.storage.places import check_writable
@@ -28,11 +31,11 @@ from tandem.runtime.restarts import RestartBudget
 from tandem.schedules import SOLO
 
 CHUNK = 256
-"""Problems after which what was found is written down: so many are tried again after an interruption."""
+"""Problems between two writes of the file; after an interruption at most as many are tried again."""
 
 
 def measure(config: Config) -> None:
-    """Tries every training problem that `data.pass_rates` does not hold yet `data.difficulty_rollouts` times."""
+    """Try each training problem that is not in `data.pass_rates` yet `data.difficulty_rollouts` times."""
     check_trains_nothing(config)
     if not config.data.pass_rates:
         raise ConfigError("data.pass_rates is empty: name the file to write")
@@ -47,7 +50,7 @@ def measure(config: Config) -> None:
 
 
 def _measure(config: Config, path: Path, gpus: float) -> None:
-    """Tries what the pass-rate file at `path`, which no other process writes to, lacks."""
+    """Try the problems that are not in the pass-rate file `path`, which is locked for this process."""
     authors, file, console, count = load_authors(config), PassRateFile(path), Console(), config.data.difficulty_rollouts
     data = replace(config.data, pass_rates="")
     problems = load_problems(data, config.seed, authors.tokenizer, authors.junior_tokenizers).catalogue
@@ -77,4 +80,4 @@ def _measure(config: Config, path: Path, gpus: float) -> None:
 
 
 if __name__ == "__main__":
-    run(measure)
+    main(measure)

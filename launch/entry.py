@@ -1,4 +1,4 @@
-"""What every entry point does first: the environment, the composed configuration, and one line instead of a traceback for a
+"""What every entry point shares: the environment, the composed configuration, and a message instead of a traceback for a
 user's mistake."""
 
 from __future__ import annotations
@@ -43,83 +43,83 @@ TERMINATED = 143
 UNWRITABLE = 3
 """The exit code of a run whose results the disk refuses."""
 UNUSABLE = (ConfigError, HydraException, OmegaConfBaseException)
-"""What is raised for a configuration or data that cannot be used."""
+"""The errors for a configuration or data that cannot be used."""
 _UNKNOWN_KEY = re.compile(r"Could not override '([^']*)'")
 _ILL_TYPED = re.compile(r"Error merging override ([^=]+)=(.*)")
 _SEVERAL = re.compile(r"Ambiguous value for argument '(.*)'")
 
 
 def use_cache(config: Config) -> None:
-    """Set the environment for a run with this cache folder. Raises `ConfigError` when nothing can be written there."""
+    """Set the environment for a run with this cache folder. Raises `ConfigError` when the folder cannot be written to."""
     if not config.plan_only:
         check_writable(config.cache_path, f"cache_dir={config.cache_dir} (or the environment variable TANDEM_CACHE)")
     set_environment(config.cache_path)
 
 
 Amend = Callable[[DictConfig, list[str]], DictConfig]
-"""Makes other settings of those composed and the command line's overrides."""
+"""Returns other settings, given those composed and the command line's overrides."""
 Sweep = Callable[[list[str]], None]
 """Runs every combination of settings that the command line's overrides name."""
 
 
-def run(
-    main: Callable[[Config], None],
+def main(
+    program: Callable[[Config], None],
     amend: Amend = lambda composed, overrides: composed,
     sweep: Sweep | None = None,
 ) -> None:
-    """Composes the configuration from conf/ and the command line, has it amended, checks it, and calls `main` with it.
+    """Compose the configuration from conf/ and the command line, amend and check it, and call `program` with it.
 
-    With --multirun, hands the overrides to `sweep` instead; without one, that is refused. Exits as `exit_codes` says.
+    With --multirun, call `sweep` with the overrides instead; refuse --multirun if there is no `sweep`. Exit as `exit_codes`
+    describes.
     """
-    # Hydra would otherwise print its own trace and exit with 1.
+    # Otherwise Hydra prints its own trace and exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     ConfigStore.instance().store(name="schema", node=schema())
     compositions: list[tuple[DictConfig, list[str]]] = []
 
-    def keep(composed: DictConfig) -> None:
+    def append_composition(composed: DictConfig) -> None:
         compositions.append((composed, list(HydraConfig.get().overrides.task)))
 
     with exit_codes():
-        if (swept := _swept()) is not None:
+        if (sweep_overrides := _sweep_overrides()) is not None:
             if sweep is None:
                 raise ConfigError("--multirun: only launch/train.py sweeps; leave it out, and give every key one value")
-            sweep(literal_overrides(swept, sweep=True))
+            sweep(literal_overrides(sweep_overrides, sweep=True))
             return
-        given, sys.argv = sys.argv, [sys.argv[0], *map(literal_override, sys.argv[1:])]  # which Hydra reads by itself
+        arguments, sys.argv = sys.argv, [sys.argv[0], *map(literal_override, sys.argv[1:])]  # Hydra reads sys.argv
         try:
-            hydra.main(version_base=None, config_path=str(CONF), config_name="config")(keep)()
+            hydra.main(version_base=None, config_path=str(CONF), config_name="config")(append_composition)()
         finally:
-            sys.argv = given
-        # Outside of Hydra, which would put a line of its own before every error.
+            sys.argv = arguments
+        # Outside of Hydra, which prints a line before every error.
         for composed, overrides in compositions:
             config = load(amend(composed, overrides))
             use_cache(config)
-            main(config)
+            program(config)
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, as Ray, Slurm and Kubernetes stop a job. Its text, if any, says where the run ended and how to go on."""
+    """SIGTERM, with which Ray, Slurm and Kubernetes stop a job. Its text, if any, is where the run ended and how to resume."""
 
 
 _terminated = threading.Event()
-"""Whether `terminate` has been called in the present block of `exit_codes`."""
+"""Set once `terminate` is called in the current block of `exit_codes`."""
 
 
 def terminate(number: int, frame: FrameType | None) -> None:
-    """Raise `Terminated`, as the handler of SIGTERM, and note the signal: Ray turns what is raised while it waits into a plain
-    `KeyboardInterrupt`."""
+    """Handle SIGTERM: raise `Terminated` and record the signal, because Ray turns an exception raised while it waits into a
+    plain `KeyboardInterrupt`."""
     _terminated.set()
     raise Terminated
 
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Exits with a message instead of a traceback: with 1 when a run cannot go on for a reason that the project names, with 2
-    when the configuration or the data cannot be used, with 3 when the disk refuses what the run leaves, with 130 after Ctrl-C
-    and with 143 after SIGTERM."""
+    """Exit with a message instead of a traceback: with 1 after a `RunError`, with 2 when configuration or data cannot be used,
+    with 3 when the disk refuses the results, with 130 after Ctrl-C and with 143 after SIGTERM."""
     _terminated.clear()
     signal.signal(signal.SIGTERM, terminate)
-    for stream in (sys.stdout, sys.stderr):  # whose encoding may lack the signs of a table
+    for stream in (sys.stdout, sys.stderr):  # its encoding may lack the characters of a table
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     program = Path(sys.argv[0]).name
@@ -145,9 +145,9 @@ def exit_codes() -> Iterator[None]:
         sys.exit(TERMINATED if isinstance(stop, Terminated) or _terminated.is_set() else INTERRUPTED)
 
 
-def _swept() -> list[str] | None:
-    """The overrides of a command line that asks for a sweep; None for one that does not. Raises `ConfigError` for one that asks
-    for something else too."""
+def _sweep_overrides() -> list[str] | None:
+    """Return the command line's overrides if it has --multirun, else None. Raises `ConfigError` for --multirun with an option
+    that excludes it."""
     arguments = get_args_parser().parse_args()
     if not arguments.multirun or arguments.help or arguments.hydra_help:
         return None
@@ -160,9 +160,9 @@ def _swept() -> list[str] | None:
 
 
 def configuration(overrides: Sequence[str]) -> Config:
-    """The configuration that `overrides` give on the command line of an entry point.
+    """Return the configuration for `overrides` on the command line of an entry point.
 
-    Raises `ConfigError`, or what Hydra raises for overrides that it cannot read.
+    Raises `ConfigError`, or Hydra's errors for overrides that it cannot read.
     """
     ConfigStore.instance().store(name="schema", node=schema())
     with initialize_config_dir(str(CONF), version_base=None):
@@ -170,7 +170,7 @@ def configuration(overrides: Sequence[str]) -> Config:
 
 
 def explain(error: BaseException) -> str:
-    """One message for the user: Hydra wraps the useful one, and advises to add unknown keys, which would be refused."""
+    """Return one message for the user: Hydra wraps the useful one, and advises to add unknown keys, which are refused."""
     if isinstance(error, OverrideParseException):
         return explain_unreadable(error.override)
     if match := _UNKNOWN_KEY.search(str(error)):

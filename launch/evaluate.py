@@ -1,4 +1,7 @@
-"""Measures a senior: `python launch/evaluate.py senior=runs/NAME eval=full [key=value ...]`. See docs/evaluation.md."""
+"""Measure a senior: `python launch/evaluate.py senior=runs/NAME eval=full [key=value ...]`.
+
+docs/evaluation.md describes the measures.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
 from launch.cluster.local_cluster import ray_cluster
 from launch.cluster.plan import machine_plan
-from launch.entry import run
+from launch.entry import main
 from launch.evaluation.evaluator import Evaluator
 from launch.evaluation.folder import EvaluationFolder
 from launch.evaluation.measured_run import senior_of, settings_of_run
-from launch.evaluation.reading import READ, read_scores
+from launch.evaluation.model_measures import MODEL_MEASURES, model_scores
 from launch.run.console import EvaluationConsole
 from launch.run.inputs import check_trains_nothing
 from launch.storage.disk import wait_for_room
@@ -29,12 +32,12 @@ from tandem.runtime.restarts import RestartBudget
 
 
 def evaluate(config: Config) -> None:
-    """Takes the measures that `config.eval` names, of the senior that `config.senior` names, and writes them down."""
+    """Take the measures in `config.eval` of the senior `config.senior`, and save them."""
     check_trains_nothing(config)
     measures = config.eval.measures
     if measures != ["solo"] and len(config.junior) > 1:
         raise ConfigError(f"junior={config.junior}: a senior is measured with one junior at a time; name one")
-    if not config.junior_translation:  # the engines are for the schedules that are measured, not for one to train with
+    if not config.junior_translation:  # the engines need only the schedules in eval.handoff, not the training schedule
         config = replace(config, schedule=ScheduleConfig(name="solo"))
     plan = machine_plan(config, learns=False)
     config, gpus = planned(config, plan), plan.gpus_per_replica
@@ -57,7 +60,7 @@ def evaluate(config: Config) -> None:
         pool = stack.enter_context(RolloutPool.of_engines(config, authors, gpus_per_replica=gpus, budget=budget))
         judge = Judge(config.judge, budget, config.data.verifier)
         stack.callback(judge.close)
-        examination = Evaluator(
+        evaluator = Evaluator(
             config,
             authors,
             pool,
@@ -68,13 +71,13 @@ def evaluate(config: Config) -> None:
             progress=console.progress,
             print_line=console.print,
         )
-        scores = examination.scores()
-        seniors = examination.solo if set(READ) & set(measures) else []
-        juniors = examination.junior_alone if "legibility" in measures else []
-    # The engines are gone, and their memory is the readers'.
+        scores = evaluator.scores()
+        senior_texts = evaluator.solo if set(MODEL_MEASURES) & set(measures) else []
+        junior_texts = evaluator.junior_alone if "legibility" in measures else []
+    # The engines have ended and left their memory to the models.
     device = "cuda" if gpus else "cpu"
-    read, notes = read_scores(config, authors, seniors, juniors, device)
-    scores |= read
+    distribution_scores, notes = model_scores(config, authors, senior_texts, junior_texts, device)
+    scores |= distribution_scores
     console.print(folder.table(scores))
 
     def write() -> None:
@@ -86,7 +89,7 @@ def evaluate(config: Config) -> None:
 
 
 def measured_authors(config: Config) -> Authors:
-    """The senior to measure and its junior. Raises `ConfigError` when they cannot be had or cannot write one text."""
+    """Return the senior to measure and its junior. Raises `ConfigError` when they are missing or cannot write one text."""
     authors = load_authors(config)
     if not config.senior:
         return authors
@@ -94,4 +97,4 @@ def measured_authors(config: Config) -> Authors:
 
 
 if __name__ == "__main__":
-    run(evaluate, settings_of_run)
+    main(evaluate, settings_of_run)

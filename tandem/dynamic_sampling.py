@@ -1,8 +1,8 @@
-"""Dynamic sampling: groups that teach nothing, because their rewards are all equal, are replaced by others."""
+"""Dynamic sampling (DAPO, arXiv 2503.14476, section 3.2): replace groups whose rewards are all equal, which teach nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,31 +14,18 @@ def is_uniform(group: Group) -> bool:
     return bool(np.ptp(group.rewards) == 0)
 
 
-def sample(
-    judged: Callable[[int], list[Group]], reject: Callable[[int], None], wanted: int, rounds: int
-) -> tuple[list[Group], list[Group]]:
-    """`wanted` groups from `judged`, which writes and judges so many others (DAPO, arXiv 2503.14476, section 3.2).
+def count_missing(groups: Sequence[Group], wanted: int) -> int:
+    """Return how many groups with unequal rewards `groups` lacks of `wanted`."""
+    return max(0, wanted - sum(not is_uniform(group) for group in groups))
 
-    As long as some are uniform or missing, `reject` is told how many and as many are asked for again, `rounds` times at most.
-    What is missing then is made up for with uniform groups. Without rounds all groups are learnt from, as they come.
 
-    Returns all groups that were judged and those to learn from, each in the order in which they came.
-    """
-    taken = judged(wanted)
-    for _ in range(rounds):
-        if not (missing := wanted - _mixed(taken)):
-            break
-        reject(missing)
-        taken = taken + judged(missing)
-    surplus = len(taken) - wanted
-    learnt = []
-    for group in taken:
+def select(groups: Sequence[Group], wanted: int) -> list[Group]:
+    """Return `wanted` of `groups` in their order, or all if there are fewer: the first uniform ones are left out."""
+    surplus = len(groups) - wanted
+    selected = []
+    for group in groups:
         if surplus > 0 and is_uniform(group):
             surplus -= 1
         else:
-            learnt.append(group)
-    return taken, learnt
-
-
-def _mixed(groups: Iterable[Group]) -> int:
-    return sum(not is_uniform(group) for group in groups)
+            selected.append(group)
+    return selected

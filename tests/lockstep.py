@@ -116,5 +116,5 @@ class Lockstep:
 
 
 def start_lockstep(inputs: Inputs, done: int, budget: RestartBudget, placements: Placements) -> RolloutPool:
-    """What `launch.run.training_run.start_engines` is to vLLM's engines."""
+    """What `launch.run.startup.start_engines` is to vLLM's engines."""
     return RolloutPool(inputs.config, [Lockstep(inputs.authors)], budget=budget)

@@ -1,4 +1,4 @@
-"""Whole runs of the loop in launch/train.py with a real learner, on engines in lockstep: what they are and what they leave."""
+"""Whole runs of the training loop with a real learner, on engines in lockstep: what they are and what they leave."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lockstep import start_lockstep
 from omegaconf import OmegaConf
 
 from launch.run.inputs import read_inputs
-from launch.run.training_run import StartsEngines, started
-from launch.train import learn
+from launch.run.loop import train
+from launch.run.startup import EngineStarter, start_training_run
 from tandem.config.load import load
 from tandem.config.schema import Config
 
@@ -40,11 +40,11 @@ def small_run(folder: Path) -> Config:
     return load(OmegaConf.create(given))
 
 
-def run(config: Config, start_engines: StartsEngines = start_lockstep) -> Path:
+def run(config: Config, start_engines: EngineStarter = start_lockstep) -> Path:
     """The run that `config` describes, on engines in lockstep; its folder."""
     inputs = read_inputs(config)
-    with inputs.folder as folder, started(inputs, start_engines) as parts:
-        learn(parts)
+    with inputs.folder as folder, start_training_run(inputs, start_engines) as training_run:
+        train(training_run)
     return folder.path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import sys
 import time
@@ -21,10 +22,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from launch.difficulty import measure
-from launch.entry import BAD_INPUT, FAILED, INTERRUPTED, run
-from launch.evaluate import evaluate
-from launch.train import train
+from launch.entry import BAD_INPUT, FAILED, INTERRUPTED, main
 from learner.group import LearnerError
 from tandem.config.schema import Config, ConfigError
 from tandem.guards import GuardError
@@ -40,13 +38,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
-    """Calls an entry point with a command line, as `python launch/train.py` would."""
+    """Run `python SCRIPT` with overrides in this process; `program`: run this function in place of the script's."""
     GlobalHydra.instance().clear()
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
 
-    def call(main: Callable[[Config], None], *overrides: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["launch/train.py", f"log.dir={tmp_path / 'runs'}", "name=run", *overrides])
-        run(main)
+    def call(*overrides: str, script: str = "launch/train.py", program: Callable[[Config], None] | None = None) -> None:
+        monkeypatch.setattr(sys, "argv", [script, f"log.dir={tmp_path / 'runs'}", "name=run", *overrides])
+        main(program) if program else runpy.run_path(script, run_name="__main__")
 
     return call
 
@@ -60,7 +58,7 @@ def refused(call: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFix
         connected = ray.is_initialized()
         capsys.readouterr()
         with pytest.raises(SystemExit) as exit_:
-            call(train, *overrides)
+            call(*overrides)
         said = capsys.readouterr()
         assert exit_.value.code == BAD_INPUT
         assert ray.is_initialized() == connected
@@ -166,7 +164,7 @@ def test_a_plan_reads_the_first_rows(refused: Refused, call: Callable[..., None]
     lines = [json.dumps({"question": f"What is {i} + 1?", "answer": i + 1}) for i in range(100)]
     (file := tmp_path / "problems.jsonl").write_text("\n".join(lines))
     given = ("plan_only=true", "data=jsonl", f"data.path={file}")
-    call(train, *given)
+    call(*given)
     assert refused(*given, "data.question_field=problem").startswith(f"data.path={file}: malformed lines: 100; ")
     assert refused(*given, "data.held_out_path=/no.jsonl").startswith("data.held_out_path=/no.jsonl: there is no such file")
     rates = "data.pass_rates=/no.jsonl"
@@ -194,20 +192,20 @@ def test_a_plan_of_a_model_on_the_hub_says_at_once_that_there_is_no_hub(refused:
 def test_a_plan_for_a_gpu_of_a_model_that_is_built_here(
     call: Callable[..., None], overrides: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    call(train, "plan_only=true", "mode=local", "cluster.gpus=1", f"cache_dir={tmp_path / 'cache'}", *overrides)
+    call("plan_only=true", "mode=local", "cluster.gpus=1", f"cache_dir={tmp_path / 'cache'}", *overrides)
     assert "all 1 GPUs are used" in capsys.readouterr().out
     assert not (tmp_path / "cache").exists()
 
 
-@pytest.mark.parametrize("main", [evaluate, measure])
+@pytest.mark.parametrize("script", ["launch/evaluate.py", "launch/difficulty.py"])
 @pytest.mark.parametrize(
     "override", ["plan_only=true", "resume=auto", "rollouts_only=true", "learner_only=fake", "profile=true"]
 )
-def test_what_only_training_heeds_is_refused_elsewhere(
-    call: Callable[..., None], main: Callable[[Config], None], override: str, capsys: pytest.CaptureFixture[str]
+def test_settings_of_training_alone_are_refused_elsewhere(
+    call: Callable[..., None], script: str, override: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match=str(BAD_INPUT)):
-        call(main, override)
+        call(override, script=script)
     key, _, value = override.partition("=")
     assert f"{key}={value.replace('true', 'True')}: only launch/train.py takes this; leave it out" in capsys.readouterr().err
 
@@ -296,7 +294,7 @@ def test_a_junior_that_does_not_exist(refused: Refused) -> None:
 @pytest.mark.parametrize("key", ["log.dir", "cache_dir"])
 def test_a_folder_that_cannot_be_written(call: Callable[..., None], key: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=str(BAD_INPUT)):
-        call(train, f"{key}=/proc/none")
+        call(f"{key}=/proc/none")
     said = capsys.readouterr().err
     assert said.startswith(f"train.py: {key}=/proc/none") and "name a folder that can be" in said and "Traceback" not in said
 
@@ -318,7 +316,7 @@ def test_a_run_folder_that_is_taken(call: Callable[..., None], tmp_path: Path, c
     taken.parent.mkdir(parents=True)
     taken.touch()
     with pytest.raises(SystemExit) as exit_:
-        call(train)
+        call()
     assert exit_.value.code == BAD_INPUT
     assert "name=run: " in capsys.readouterr().err
 
@@ -328,7 +326,7 @@ def test_an_interrupt_is_no_mistake(call: Callable[..., None], capsys: pytest.Ca
         raise KeyboardInterrupt
 
     with pytest.raises(SystemExit) as exit_:
-        call(interrupted)
+        call(program=interrupted)
     assert exit_.value.code == INTERRUPTED
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -338,7 +336,7 @@ def test_an_error_that_is_no_users_mistake_is_not_hidden(call: Callable[..., Non
         raise ZeroDivisionError("a bug")
 
     with pytest.raises(ZeroDivisionError, match="a bug"):
-        call(broken)
+        call(program=broken)
 
 
 @pytest.mark.parametrize(
@@ -352,7 +350,7 @@ def test_what_an_actor_says_is_the_message(
         raise LearnerError(f"learner rank 0 of 1 failed: {wrapped}") from wrapped
 
     with pytest.raises(SystemExit) as exit_:
-        call(failing)
+        call(program=failing)
     assert (exit_.value.code, capsys.readouterr().err) == (code, f"train.py: {inner}\n")
 
 
@@ -364,6 +362,6 @@ def test_an_unknown_error_in_an_actor_keeps_its_traceback(
         raise LearnerError(f"learner rank 0 of 1 failed: {wrapped}") from wrapped
 
     with pytest.raises(SystemExit) as exit_:
-        call(failing)
+        call(program=failing)
     said = capsys.readouterr().err
     assert exit_.value.code == FAILED and "learner rank 0 of 1 failed" in said and "a page of it" in said

@@ -14,8 +14,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from launch.run.console import TrainingConsole
-from launch.run.training_run import TrainingRun
+from launch.run.checkpointing import Checkpointer
 from launch.storage.atomic_dir import MANIFEST, PARTIAL
 from launch.storage.checkpoints import SET_ASIDE, Checkpoint, Checkpoints, State
 from launch.storage.resume import FIXED, FREE, find_resumption
@@ -212,21 +211,15 @@ def test_a_full_disk_keeps_what_there_is_and_says_so(small_disk: Path, capsys: p
         (folder / "weights.pt").write_bytes(bytes(next(sizes)))
 
     with RunFolder(config) as folder:
-        parts: Any = SimpleNamespace(
-            config=config,
-            folder=folder,
-            console=TrainingConsole(3),
-            learner=SimpleNamespace(save=save, checkpointed=lambda folder: None),
-            writing=SimpleNamespace(place=StreamPosition()),
-            _write=lambda state, then: TrainingRun._write(parts, state, then),
-        )
-        TrainingRun.save(parts, 1)
-        TrainingRun.save(parts, 2)
+        learner: Any = SimpleNamespace(save=save, checkpointed=lambda folder: None)
+        checkpointer = Checkpointer(config, folder, learner, print)
+        checkpointer.save_if_due(State(1, StreamPosition()))
+        checkpointer.save_if_due(State(2, StreamPosition()))
         said = capsys.readouterr().out
         assert names(folder.path / "checkpoints") == ["step-000001"]
         assert "WARNING: nothing could be saved after step 2" in said and "No space left on device" in said
         assert f"{folder.path / 'checkpoints' / 'step-000001'} is kept" in said
-        TrainingRun.save(parts, 3)
+        checkpointer.save_if_due(State(3, StreamPosition()))
         assert names(folder.path / "checkpoints") == ["step-000001", "step-000003"]
 
 

@@ -15,8 +15,8 @@ from builders import foreign_tokenizer, save_model, small_tokenizer
 from lockstep_runs import rows
 
 from launch.cluster.plan import assumed_plan
-from launch.run.given_groups import fake_groups
-from launch.run.learner_only import learn, read_learner_inputs
+from launch.run.given_groups import random_step_groups
+from launch.run.learner_only import read_learner_inputs, train_learner
 from launch.storage.saved_rollouts import Origin, UnreadableRollouts, go_back, load_step, read_origin, save_step, saved_steps
 from tandem.authors import Authors, load_authors
 from tandem.config.schema import Config, ConfigError
@@ -88,7 +88,7 @@ def learner_only(settings: Config, given: object, name: str, **others: Any) -> C
 def test_a_learner_alone_learns_what_the_run_with_engines_did(whole_run: Path, lockstep_settings: Config) -> None:
     inputs = read_learner_inputs(learner_only(lockstep_settings, whole_run, "alone"))
     with inputs.folder as folder:
-        learn(inputs)
+        train_learner(inputs)
     assert "loss/policy" in rows(folder.path)[0]
     for alone, whole in zip(rows(folder.path), rows(whole_run)[1:], strict=True):
         learned = {key for key in alone if key.startswith(("loss/", "grad/", "policy/", "logprob/", "reward/", "step"))}
@@ -119,7 +119,7 @@ def test_rollouts_of_something_else_are_refused(whole_run: Path, lockstep_settin
 
 
 def fake(settings: Config, authors: Authors, kind: str) -> list[Group]:
-    return fake_groups(replace(settings, learner_only=kind), authors)(1)
+    return random_step_groups(replace(settings, learner_only=kind), authors)(1)
 
 
 def test_fake_rollouts_have_the_configured_sizes(lockstep_settings: Config) -> None:
@@ -136,7 +136,7 @@ def test_a_learner_of_fakes_tells_its_memory_and_traces_its_update(lockstep_sett
     settings = learner_only(lockstep_settings, "fake_longest", "fake", steps=2, profile=True)
     inputs = read_learner_inputs(settings)
     with inputs.folder as folder:
-        learn(inputs)
+        train_learner(inputs)
     assert [row["step"] for row in folder.rows] == [1, 2] and not folder.senior.exists()
     assert all(row["memory/rank0/host_gib"] > 0.1 and row["time/update_s"] > 0 for row in folder.rows)
     events = json.loads(gzip.decompress(folder.trace.read_bytes()))["traceEvents"]

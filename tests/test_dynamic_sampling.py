@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.data.random_groups import random_groups
-from tandem.dynamic_sampling import is_uniform, sample
+from tandem.dynamic_sampling import count_missing, is_uniform, select
 from tandem.rollout import Group
 
 
@@ -18,37 +17,23 @@ def group(uniform: bool) -> Group:
     return made
 
 
-@given(st.lists(st.booleans(), min_size=60, max_size=60), st.integers(1, 6), st.integers(0, 4), st.integers(0, 2))
-def test_uniform_groups_are_replaced_as_long_as_the_rounds_last(
-    stream: list[bool], wanted: int, rounds: int, late: int
-) -> None:
-    """`late` of the first groups miss their deadline."""
-    come = iter([group(uniform) for uniform in stream])
-    asked: list[int] = []
-
-    def judged(count: int) -> list[Group]:
-        asked.append(count)
-        return [next(come) for _ in range(count if len(asked) > 1 else max(count - late, 0))]
-
-    rejected: list[int] = []
-    taken, learnt = sample(judged, rejected.append, wanted, rounds)
-    assert asked == [wanted, *rejected] and len(rejected) <= rounds
-    places = [next(i for i, each in enumerate(taken) if each is kept) for kept in learnt]
-    assert places == sorted(set(places)), "each once, in order"
-    if not rounds:
-        assert learnt == taken
-    mixed = [each for each in taken if not is_uniform(each)]
-    assert all(any(each is kept for kept in learnt) for each in mixed)
-    assert len(learnt) == min(wanted, len(taken))
-    if len(mixed) < wanted:
-        assert len(rejected) == rounds, "it gave up before the rounds were over"
+groups = st.lists(st.booleans().map(group), max_size=12)
 
 
-def test_a_full_step_asks_once() -> None:
-    asked = []
+@given(groups, st.integers(1, 6))
+def test_selection_keeps_order_and_leaves_out_uniform_groups_alone(written: list[Group], wanted: int) -> None:
+    selected = select(written, min(wanted, len(written)))
+    positions = [next(i for i, each in enumerate(written) if each is kept) for kept in selected]
+    assert positions == sorted(set(positions)), "each once, in order"
+    left_out = [each for each in written if not any(each is kept for kept in selected)]
+    assert all(is_uniform(each) for each in left_out)
+    mixed = sum(not is_uniform(each) for each in written)
+    assert len(selected) == max(mixed, min(wanted, len(written)))
 
-    def judged(count: int) -> list[Group]:
-        asked.append(count)
-        return [group(uniform=False) for _ in range(count)]
 
-    assert len(sample(judged, pytest.fail, 4, 3)[1]) == 4 and asked == [4]
+@given(groups, st.integers(1, 6))
+def test_missing_groups_are_those_that_mixed_ones_lack(written: list[Group], wanted: int) -> None:
+    missing = count_missing(written, wanted)
+    assert count_missing([*written, *(group(uniform=False) for _ in range(missing))], wanted) == 0
+    assert missing == 0 or count_missing([*written, *(group(uniform=False) for _ in range(missing - 1))], wanted) == 1
+    assert count_missing([*written, group(uniform=True)], wanted) == missing

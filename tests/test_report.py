@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
+import runpy
+import sys
 import time
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,12 +22,11 @@ from transformers import AutoModelForCausalLM
 
 from launch.evaluation.other_author import completion_logprobs
 from launch.evaluation.tables import share
-from launch.report import find_runs, main, report, script_data
+from launch.report_page.page import report_page, script_data
 from launch.storage.loggers import samples_table
 from launch.storage.run_record import JsonLines, read_run
 from learner.policy import Policy
 from tandem.authors import Authors
-from tandem.config.schema import ConfigError
 
 texts = st.lists(st.sampled_from([*HOSTILE, "<", "!--", "script", "/", ">", "\\", '"', "\n"]) | st.text(max_size=4)).map(
     "".join
@@ -68,7 +70,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_the_page_holds_curves_configuration_and_evaluations(run: Path) -> None:
-    ((shown,), record) = Page(report([read_run(run)])).data["runs"], read_run(run)
+    ((shown,), record) = Page(report_page([read_run(run)])).data["runs"], read_run(run)
     assert shown["name"] == "first"
     assert shown["metrics"]["reward/mean"] == [[row["step"], row["reward/mean"]] for row in record.metrics[1:]]
     assert shown["metrics"]["solo/accuracy"] == [[0, 0.5], [4, 0.7]]
@@ -84,13 +86,13 @@ def test_what_evaluate_left_becomes_tables(run: Path) -> None:
     found = {"senior": "base", "problems": 400, "settings": {"eval": {"confidence": 0.95}}, "notes": ["no legibility"]}
     (folder := run / "evaluation" / "full").mkdir(parents=True)
     (folder / "result.json").write_text(json.dumps(found | {"scores": scores}))
-    _, table = Page(report([read_run(run)])).data["runs"][0]["evaluations"]
+    _, table = Page(report_page([read_run(run)])).data["runs"][0]["evaluations"]
     assert (table["title"], table["note"]) == ("Evaluation full", "400 problems; base; 95% intervals; no legibility")
     assert table["rows"] == [["solo/accuracy", scores["solo/accuracy"]], ["drift", {"value": None, "low": 0.2, "high": 0.3}]]
 
 
 def test_the_page_holds_every_rollout_token_by_token(run: Path) -> None:
-    shown, kept = Page(report([read_run(run)])).data["rollouts"], read_run(run).samples
+    shown, kept = Page(report_page([read_run(run)])).data["rollouts"], read_run(run).samples
     assert len(shown) == len(kept) == 4 * PER_STEP + 4
     for rollout, its in zip(shown, kept, strict=True):
         assert (rollout["run"], rollout["id"], rollout["verdict"]) == (0, its["id"], its["verdict"])
@@ -99,7 +101,7 @@ def test_the_page_holds_every_rollout_token_by_token(run: Path) -> None:
 
 
 def test_the_page_needs_nothing_but_itself(run: Path) -> None:
-    page = report([read_run(run)])
+    page = report_page([read_run(run)])
     style, program = re.search(r"<style>(.*?)</style>", page, re.DOTALL), Page(page).scripts["program"]
     assert style and not re.search(r"url\(|@import", style[1])
     assert "link" not in Page(page).elements and "src=" not in page.partition('<script type="application/json"')[0]
@@ -126,7 +128,7 @@ def test_no_text_of_a_rollout_becomes_an_element_of_a_board(text: str) -> None:
 
 
 def test_the_name_of_a_run_is_text(tmp_path: Path) -> None:
-    page = Page(report([read_run(make_run(tmp_path / "<script>alert(1)<b>", steps=1))]))
+    page = Page(report_page([read_run(make_run(tmp_path / "<script>alert(1)<b>", steps=1))]))
     assert page.elements.count("script") == 2 and "b" not in page.elements
 
 
@@ -148,7 +150,7 @@ def test_a_running_run_has_a_report(run: Path) -> None:
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "reward/me')
     (run / "samples.jsonl").unlink()
-    data = Page(report([read_run(run)])).data
+    data = Page(report_page([read_run(run)])).data
     assert data["rollouts"] == [] and len(data["runs"][0]["metrics"]["reward/mean"]) == 4
 
 
@@ -162,38 +164,52 @@ def test_a_step_that_was_done_again_counts_as_it_was_done_last(run: Path) -> Non
     assert len(record.samples) == 4 * PER_STEP + 4 and record.samples[-1]["reward"] == 0.25
 
 
-def test_a_folder_of_runs_stands_for_them(run: Path, tmp_path: Path) -> None:
-    other = make_run(run.parent / "second", steps=1)
-    assert find_runs([run.parent]) == find_runs([other, run])[::-1] == [run, other]
-    assert find_runs([run, run.parent]) == [run, other]
-    with pytest.raises(ConfigError, match="no run folder, and none in it"):
-        find_runs([tmp_path / "nowhere"])
-
-
 # The command
 
 
-def test_the_command_writes_beside_the_run_or_the_runs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main([str(run)])
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Run launch/report.py with arguments in this process."""
+
+    def command(*arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["launch/report.py", *map(str, arguments)])
+        runpy.run_path("launch/report.py", run_name="__main__")
+
+    return command
+
+
+def test_report_is_written_in_run_folder(run: Path, command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    command(run)
     assert str(run / "report.html") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("folders", "names"),
+    [(["."], ["first", "second"]), (["second", "first"], ["second", "first"]), (["first", "."], ["first", "second"])],
+)
+def test_a_folder_of_runs_stands_for_them(
+    run: Path, command: Callable[..., None], folders: list[str], names: list[str]
+) -> None:
     make_run(run.parent / "second", steps=1)
-    main([str(run.parent)])
-    both = Page((run.parent / "report.html").read_text()).data
-    assert [shown["name"] for shown in both["runs"]] == ["first", "second"]
-    assert {rollout["run"] for rollout in both["rollouts"]} == {0, 1}
+    command(*(run.parent / folder for folder in folders))
+    page = Page((run.parent / "report.html").read_text()).data
+    assert [shown["name"] for shown in page["runs"]] == names
+    assert {rollout["run"] for rollout in page["rollouts"]} == {0, 1}
 
 
 @pytest.mark.parametrize("arguments", [["nowhere"], ["--score", "RUN"]])
-def test_what_cannot_be_reported_is_said_in_a_line(run: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_unusable_folders_are_refused_in_one_line(
+    run: Path, command: Callable[..., None], arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main([str(run) if argument == "RUN" else argument for argument in arguments])
+        command(*(run if argument == "RUN" else argument for argument in arguments))
     assert re.fullmatch("report.py: .*(no run folder|needs the final senior).*\n", capsys.readouterr().err)
 
 
 def test_ten_thousand_rollouts_make_a_page_of_moderate_size(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "long", steps=10_000 // PER_STEP)
     begun = time.process_time()
-    page = report([read_run(folder)])
+    page = report_page([read_run(folder)])
     assert len(page) < 15 * 2**20
     assert time.process_time() - begun < 20
 

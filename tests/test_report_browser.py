@@ -12,7 +12,7 @@ import pytest
 from browser import chromium
 from run_folders import HOSTILE, PER_STEP, make_run
 
-from launch.report import report
+from launch.report_page.page import report_page
 from launch.storage.run_record import RunRecord, read_run
 
 Open = Callable[..., Any]
@@ -32,7 +32,7 @@ def open_report(browser: Any, tmp_path: Path) -> Iterator[Open]:
     contexts = []
 
     def opened(*runs: RunRecord, part: str = "transcripts", **options: Any) -> Any:
-        (file := tmp_path / "report.html").write_text(report(runs))
+        (file := tmp_path / "report.html").write_text(report_page(runs))
         contexts.append(browser.new_context(viewport={"width": 1280, "height": 800}, **options))
         page = contexts[-1].new_page()
         page.on("console", lambda message: complaints.append(message.text))

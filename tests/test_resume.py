@@ -1,4 +1,4 @@
-"""The loop of launch/train.py with a real learner on engines in lockstep: resumed, uninterrupted, and by hand."""
+"""The training loop with a real learner on engines in lockstep: resumed, uninterrupted, and by hand."""
 
 from __future__ import annotations
 

@@ -21,11 +21,12 @@ from test_run_places import settings
 
 from launch.cluster.local_cluster import own_signals
 from launch.entry import BAD_INPUT, INTERRUPTED, TERMINATED, UNWRITABLE, Terminated, exit_codes, terminate
+from launch.run.checkpointing import Checkpointer
 from launch.run.console import TrainingConsole
 from launch.run.export import export_senior
 from launch.run.profiling import step_clock
 from launch.run.stopping import Stopping
-from launch.run.training_run import TrainingRun
+from launch.run.training_run import RolloutRun, TrainingRun
 from launch.storage.checkpoints import State
 from launch.storage.disk import UnwritableError
 from launch.storage.resume import find_resumption
@@ -84,40 +85,40 @@ def test_sigterm_ends_an_entry_point_even_where_a_library_has_replaced_its_handl
 
 
 class Loop:
-    """A run's loop without engines: its steps and what is saved."""
+    """The steps of a run without engines, and what it saves."""
 
     def __init__(self, config: Config, save: Callable[[Path], None] = lambda folder: (folder / "weights").touch()) -> None:
         self.folder = RunFolder(config, find_resumption(config))
         self.stopping = Stopping(config.checkpoint.on_signal_wait_s, print)
-        learner = SimpleNamespace(save=save, checkpointed=lambda folder: None)
-        self.writing = SimpleNamespace(place=StreamPosition(0))
-        self.parts = TrainingRun(
-            **dict.fromkeys(("authors", "rollouts", "judge", "budget")),  # type: ignore[arg-type]
+        console = TrainingConsole(config.steps)
+        self.source = SimpleNamespace(place=StreamPosition(0))
+        rollout_run = RolloutRun(
+            **dict.fromkeys(("authors", "pool", "judge", "restarts")),  # type: ignore[arg-type]
             config=config,
             folder=self.folder,
-            console=TrainingConsole(config.steps),
-            writing=self.writing,  # type: ignore[arg-type]
+            console=console,
+            group_source=self.source,  # type: ignore[arg-type]
             watchdog=SimpleNamespace(alive=lambda: None),  # type: ignore[arg-type]
-            done=0,
-            learner=learner,  # type: ignore[arg-type]
-            held_out=[],
-            stopping=self.stopping,
         )
+        learner: Any = SimpleNamespace(save=save, checkpointed=lambda folder: None)
+        checkpointer = Checkpointer(config, self.folder, learner, console.print)
+        self.training_run = TrainingRun(rollout_run, learner, [], 0, checkpointer, self.stopping)
 
     def run(self, at: str, action: Callable[[], None]) -> None:
-        """Three steps; `action` happens at a place of the third: while it is written, learned from, evaluated or saved."""
-        with self.folder, self.parts.stoppable():
+        """Take three steps; call `action` in a phase of the third: generate, update, evaluate or log."""
+        run = self.training_run
+        with self.folder, run.stoppable():
             for step in (1, 2, 3):
-                self.writing.place = StreamPosition(16 * step)
-                for place in ("write", "learn", "evaluate", "log"):
-                    if place == "learn":
+                self.source.place = StreamPosition(16 * step)
+                for phase in ("generate", "update", "evaluate", "log"):
+                    if phase == "update":
                         self.stopping.hold()
-                    if place == "evaluate":
-                        self.parts.reached(step, {"step": step})
-                    if (step, place) == (3, at):
+                    if phase == "evaluate":
+                        run.finish_update(step, {"step": step})
+                    if (step, phase) == (3, at):
                         action()
-                self.parts.log({"step": step, "solo/accuracy": 0.5})
-                self.parts.save(step)
+                run.log({"step": step, "solo/accuracy": 0.5})
+                run.save_if_due(step)
 
 
 def send(number: int) -> Callable[[], None]:
@@ -134,7 +135,7 @@ def run_settings(folder: Path, **changes: Any) -> Config:
     return OmegaConf.to_object(OmegaConf.merge(settings(folder), {"steps": 5}, changes))  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize(("at", "step"), [("write", 2), ("learn", 3), ("evaluate", 3), ("log", 3)])
+@pytest.mark.parametrize(("at", "step"), [("generate", 2), ("update", 3), ("evaluate", 3), ("log", 3)])
 def test_sigterm_saves_the_last_step_that_is_done(
     tmp_path: Path, at: str, step: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,7 +150,7 @@ def test_sigterm_saves_the_last_step_that_is_done(
     (checkpoint,) = loop.folder.checkpoints.complete()
     assert checkpoint.state() == State(step, StreamPosition(16 * step, []))
     assert [row["step"] for row in loop.folder.rows] == list(range(1, step + 1))
-    assert ("solo/accuracy" in loop.folder.rows[-1]) == (at == "write"), "an evaluation that was cut short is made up for"
+    assert ("solo/accuracy" in loop.folder.rows[-1]) == (at == "generate"), "an evaluation that was cut short is made up for"
     again = run_settings(tmp_path, resume="auto")
     assert find_resumption(again).checkpoint == checkpoint
 
@@ -168,7 +169,7 @@ def test_sigterm_while_ray_waits_saves_too(ray_session: None, tmp_path: Path, ca
         ray.get(task[-1], timeout=30)
 
     loop = Loop(run_settings(tmp_path))
-    code, said = ended(lambda: loop.run("write", wait), capsys)
+    code, said = ended(lambda: loop.run("generate", wait), capsys)
     ray.cancel(task[0], force=True)
     assert code == TERMINATED and "after step 2; the last checkpoint is of step 2" in said
     assert ended(wait, capsys)[0] == TERMINATED
@@ -180,14 +181,14 @@ def test_a_checkpoint_that_fails_does_not_hide_the_signal(tmp_path: Path, capsys
         raise RuntimeError("rank 1 died")
 
     with pytest.raises(SystemExit, match=str(TERMINATED)), exit_codes():
-        Loop(run_settings(tmp_path), fail).run("write", send(signal.SIGTERM))
+        Loop(run_settings(tmp_path), fail).run("generate", send(signal.SIGTERM))
     assert "WARNING: no checkpoint could be written: rank 1 died" in capsys.readouterr().out
 
 
 def test_sigterm_between_steps_writes_no_checkpoint_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved: list[Path] = []
     loop = Loop(run_settings(tmp_path, checkpoint={"save_every": 2}), saved.append)
-    assert ended(lambda: loop.run("write", send(signal.SIGTERM)), capsys)[0] == TERMINATED
+    assert ended(lambda: loop.run("generate", send(signal.SIGTERM)), capsys)[0] == TERMINATED
     assert len(saved) == 1
 
 
@@ -196,7 +197,7 @@ def test_nothing_is_saved_where_that_is_not_wanted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], checkpoint: dict[str, Any]
 ) -> None:
     loop = Loop(run_settings(tmp_path, checkpoint=checkpoint))
-    code, said = ended(lambda: loop.run("write", send(signal.SIGTERM)), capsys)
+    code, said = ended(lambda: loop.run("generate", send(signal.SIGTERM)), capsys)
     assert code == TERMINATED and not loop.folder.checkpoints.complete()
     assert "interrupted after step 2; there is no checkpoint yet: begin again with the same command" in said
 
@@ -210,7 +211,7 @@ def test_what_takes_too_long_is_not_waited_for(tmp_path: Path, capsys: pytest.Ca
     loop = Loop(run_settings(tmp_path / "saving", checkpoint=short), stuck)
     began = time.monotonic()
     with pytest.raises(SystemExit, match=str(TERMINATED)), exit_codes():
-        loop.run("write", send(signal.SIGTERM))
+        loop.run("generate", send(signal.SIGTERM))
     said = capsys.readouterr()
     assert "no checkpoint could be written within checkpoint.on_signal_wait_s=0.3" in said.out
     assert "there is no checkpoint yet" in said.err
@@ -221,7 +222,7 @@ def test_what_takes_too_long_is_not_waited_for(tmp_path: Path, capsys: pytest.Ca
         lasting(30)
 
     loop = Loop(run_settings(tmp_path / "learning", checkpoint=short))
-    assert ended(lambda: loop.run("learn", update), capsys)[0] == TERMINATED
+    assert ended(lambda: loop.run("update", update), capsys)[0] == TERMINATED
     assert not loop.folder.checkpoints.complete() and time.monotonic() - began < 20
 
 
@@ -230,7 +231,7 @@ def test_a_signal_that_ends_the_checkpoint_is_said_to_have(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], second: signal.Signals
 ) -> None:
     with pytest.raises(SystemExit, match=str(TERMINATED)), exit_codes():
-        Loop(run_settings(tmp_path), lambda folder: send(second)()).run("write", send(signal.SIGTERM))
+        Loop(run_settings(tmp_path), lambda folder: send(second)()).run("generate", send(signal.SIGTERM))
     said = capsys.readouterr().out
     assert "WARNING: no checkpoint could be written: another signal ended that" in said and "on_signal_wait_s" not in said
 
@@ -241,7 +242,7 @@ def test_ctrl_c_ends_at_once_and_says_how_to_go_on(tmp_path: Path, capsys: pytes
     def press() -> None:
         raise KeyboardInterrupt
 
-    code, said = ended(lambda: loop.run("learn", press), capsys)
+    code, said = ended(lambda: loop.run("update", press), capsys)
     assert code == INTERRUPTED
     assert said == "interrupted after step 2; the last checkpoint is of step 2: go on with the same command\n"
 
@@ -249,7 +250,7 @@ def test_ctrl_c_ends_at_once_and_says_how_to_go_on(tmp_path: Path, capsys: pytes
 def test_a_full_disk_at_sigterm_is_said(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loop = Loop(run_settings(small_disk), lambda folder: require_room(folder, 1 << 30))
     with pytest.raises(SystemExit, match=str(TERMINATED)), exit_codes():
-        loop.run("write", send(signal.SIGTERM))
+        loop.run("generate", send(signal.SIGTERM))
     assert "nothing could be saved after step 2" in (said := capsys.readouterr().out)
     assert "1,024.0 MiB are needed" in said and "are missing" in said and "and the run ends" in said
 

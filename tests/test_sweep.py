@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -23,17 +24,15 @@ from hypothesis import strategies as st
 from run_folders import make_run
 
 from launch.command_line import CONF, quoted
-from launch.entry import BAD_INPUT, INTERRUPTED, run
-from launch.evaluate import evaluate
+from launch.entry import BAD_INPUT, INTERRUPTED
 from launch.experiments import process
 from launch.experiments.outcome import FAILED, FINISHED, OUTPUT, WAITING, Outcome, error_of, read_outcome
 from launch.experiments.outcome import INTERRUPTED as INTERRUPTED_STATE
 from launch.experiments.summary import Summary, grouped, result_of
-from launch.experiments.sweep import INCOMPLETE, sum_up, sweep
+from launch.experiments.sweep import INCOMPLETE, sum_up
 from launch.experiments.sweep_arms import Arm, folder_name, plan_arms
-from launch.train import train
 from tandem.config.load import schema
-from tandem.config.schema import Config, ConfigError
+from tandem.config.schema import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
 STAND_IN = """
@@ -71,17 +70,17 @@ def arms_of(tmp_path: Path) -> Callable[..., list[Arm]]:
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
-    """Calls launch/train.py with --multirun, for the sweep `demo` of a small model; its exit code."""
+    """Run launch/train.py with --multirun, for the sweep `demo` of a small model, and return its exit code."""
     model = save_model(tmp_path / "model", small_tokenizer())
     problems = [json.dumps({"question": f"What is {i} + 1?", "answer": i + 1}) for i in range(100)]
     (tmp_path / "problems.jsonl").write_text("\n".join(problems))
     given = [f"log.dir={tmp_path / 'runs'}", "name=demo", "steps=2", "model=hf", f"model.path={model}", "data=jsonl"]
 
-    def call(*overrides: str, main: Callable[[Config], None] = train) -> int:
-        command = ["launch/train.py", "--multirun", *given, f"data.path={tmp_path / 'problems.jsonl'}", *overrides]
+    def call(*overrides: str, script: str = "launch/train.py") -> int:
+        command = [script, "--multirun", *given, f"data.path={tmp_path / 'problems.jsonl'}", *overrides]
         monkeypatch.setattr(sys, "argv", command)
         try:
-            run(main, sweep=sweep if main is train else None)
+            runpy.run_path(script, run_name="__main__")
         except SystemExit as exit_:
             return int(exit_.code or 0)
         return 0
@@ -189,7 +188,7 @@ def test_data_that_one_arm_cannot_use_keeps_all_from_starting(
 
 
 def test_other_entry_points_do_not_sweep(call: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("seed=1,2", main=evaluate) == BAD_INPUT
+    assert call("seed=1,2", script="launch/evaluate.py") == BAD_INPUT
     assert "--multirun: only launch/train.py sweeps" in capsys.readouterr().err
 
 

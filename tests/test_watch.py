@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 from run_folders import make_run
 
+from launch.live_view.view import STYLES, sparkline, view, visible, watch
+from launch.live_view.watched_run import WatchedRun
 from launch.storage.run_record import read_run
-from launch.watch import STYLES, WatchedRun, main, sparkline, time_shares, view, visible, watch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,8 +42,19 @@ def shown(folder: Path, **options: Any) -> str:
     return console.file.getvalue()
 
 
-def test_a_finished_run_is_printed_once(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main([str(run), "--once"])
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Run launch/watch.py with arguments in this process."""
+
+    def command(*arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["launch/watch.py", *map(str, arguments)])
+        runpy.run_path("launch/watch.py", run_name="__main__")
+
+    return command
+
+
+def test_a_finished_run_is_printed_once(run: Path, command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    command(run, "--once")
     output = capsys.readouterr().out
     for part in ("first  step 6/6  finished", "0.500 → 0.700", "a step", "1.8 s", "generate", "67%", "tokens/s"):
         assert part in output
@@ -71,7 +85,7 @@ def test_a_run_that_has_only_begun_says_so(run: Path) -> None:
 
 
 def test_watching_follows_a_run_to_its_end(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("launch.watch.REFRESH_S", 0.02)
+    monkeypatch.setattr("launch.live_view.view.REFRESH_S", 0.02)
     lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text("".join(lines[:2]))
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
@@ -115,9 +129,11 @@ def test_ctrl_c_ends_the_view_and_says_nothing(run: Path) -> None:
     assert (process.returncode, errors) == (0, b"")
 
 
-def test_a_folder_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_a_run_is_refused(
+    tmp_path: Path, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main([str(tmp_path)])
+        command(tmp_path)
     assert capsys.readouterr().err.startswith(f"watch.py: {tmp_path}: no run folder")
 
 
@@ -137,7 +153,7 @@ def test_a_transcript_is_neither_markup_nor_a_command(run: Path) -> None:
 
 def test_shares_of_time_add_up(run: Path) -> None:
     (watched := WatchedRun(run)).refresh()
-    shares = time_shares(watched)
+    shares = watched.time_shares()
     assert list(shares) == ["generate", "update", "publish", "other", "judge"]
     assert sum(shares.values()) == pytest.approx(1)
 
@@ -147,7 +163,7 @@ def test_evaluations_are_a_part_of_the_time(run: Path) -> None:
     rows[-1]["time/evaluate_s"] = 10.8
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (watched := WatchedRun(run)).refresh()
-    shares = time_shares(watched)
+    shares = watched.time_shares()
     assert shares["evaluate"] == pytest.approx(0.5) and sum(shares.values()) == pytest.approx(1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launch.entry import run
+from launch.entry import main
 from tandem.config.schema import Config
 from tandem.models.zoo import base_model
 
@@ -13,4 +13,4 @@ def warm_up(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    run(warm_up)
+    main(warm_up)

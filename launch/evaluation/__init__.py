@@ -1,1 +1,1 @@
-"""What is measured of a senior, and how it is kept and shown."""
+"""Evaluation of a senior: the measures, and how they are saved and shown."""

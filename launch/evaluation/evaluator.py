@@ -1,4 +1,4 @@
-"""An evaluation's texts on running engines, written and judged when a measure first asks for them, and what they show."""
+"""The measures of a senior that need running engines; texts are written and judged when a measure first needs them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tandem.schedule import Schedule
 from tandem.schedules import JUNIOR_ALONE, SOLO, named_schedule
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[object], None]]]
-"""Shows that something with so many parts goes on; yields what to call with each part that is done."""
+"""Shows the progress of a task with a number of parts; yields a function to call for each finished part."""
 
 
 class Evaluator:
-    """The measures of `config.eval` that engines take, for the senior they hold and the held-out `prompts`.
+    """The measures in `config.eval` that need engines, of the senior in `pool` on the held-out `prompts`.
 
-    Every text is drawn as `config.eval.sampling` says, from noise that the run's seed and `tag` determine; no two examinations
-    on the same engines have the same tag. The senior's weights are of `version`. `print_line` is told what is odd.
+    Every text is sampled by `config.eval.sampling`, from noise that the run's seed and `tag` determine: each evaluation on the
+    same engines needs another tag. The senior's weights have `version`. `print_line` shows warnings to the user.
     """
 
     def __init__(
@@ -46,34 +46,34 @@ class Evaluator:
         self._prompts, self._version, self._tag, self._progress, self._print_line = prompts, version, tag, progress, print_line
 
     def scores(self) -> dict[str, Score]:
-        """The scores of all measures that engines take, by their names."""
-        takers = {"solo": self._solo_scores, "handoff": self._team_scores, "takeover": self._takeover_scores}
+        """Return the scores of all measures that need engines, by name."""
+        scorers = {"solo": self._solo_scores, "handoff": self._team_scores, "takeover": self._takeover_scores}
         scores: dict[str, Score] = {}
         for measure in self._config.eval.measures:
-            if measure in takers:
-                scores |= takers[measure]()
+            if measure in scorers:
+                scores |= scorers[measure]()
         return scores
 
     @cached_property
     def solo(self) -> list[Group]:
-        """The senior's own texts."""
+        """The texts that the senior writes alone."""
         return self._write("solo", self._prompts, SOLO, samples=self._config.eval.samples)
 
     @cached_property
     def junior_alone(self) -> list[Group]:
-        """One text of the junior's own for each problem."""
+        """One text for each problem that the junior writes alone."""
         return self._write("junior", self._prompts, JUNIOR_ALONE)
 
     def takeover(self, fraction: float) -> list[Group]:
-        """For each problem, the text that begins with `fraction` of the senior's first solution and that the junior ends.
+        """Return, for each problem, a text that begins with `fraction` of the senior's first solution and that the junior ends.
 
-        Both together have the usual budget, and are judged together.
+        Budget and judgement are those of the whole text.
         """
         if fraction == 0:
             return self.junior_alone
         prefixes = [group.rollouts[0].token_ids[: int(fraction * len(group.rollouts[0]))].tolist() for group in self.solo]
-        begun = [self._begun(*each) for each in zip(self._prompts, prefixes, strict=True)]
-        return self._write(f"takeover-{fraction:g}", begun, JUNIOR_ALONE, prefixes=prefixes)
+        prompts = [self._extended(*pair) for pair in zip(self._prompts, prefixes, strict=True)]
+        return self._write(f"takeover-{fraction:g}", prompts, JUNIOR_ALONE, prefixes=prefixes)
 
     def _solo_scores(self) -> dict[str, Score]:
         evaluation = self._config.eval
@@ -111,14 +111,14 @@ class Evaluator:
     def _has_dialects(self) -> bool:
         return self._config.data.source == "arith"
 
-    def _begun(self, prompt: Prompt, prefix: list[int]) -> Prompt:
-        """`prompt` with the beginning of a solution, for all who read it."""
+    def _extended(self, prompt: Prompt, prefix: list[int]) -> Prompt:
+        """Return `prompt` with the beginning of a solution, in each author's tokens."""
         text = self._authors.tokenizer.decode(prefix)
-        theirs = {
+        junior_token_ids = {
             junior: (*prompt.junior_token_ids[junior], *tokenizer.encode(text, add_special_tokens=False))
             for junior, tokenizer in self._authors.junior_tokenizers.items()
         }
-        return replace(prompt, token_ids=(*prompt.token_ids, *prefix), junior_token_ids=theirs)
+        return replace(prompt, token_ids=(*prompt.token_ids, *prefix), junior_token_ids=junior_token_ids)
 
     def _write(
         self,
@@ -130,22 +130,23 @@ class Evaluator:
         prefixes: Sequence[list[int]] | None = None,
         temperature: float | None = None,
     ) -> list[Group]:
-        """`samples` judged texts for each prompt, in the prompts' order; each prompt ends with its prefix, if there are any.
+        """Return `samples` judged texts for each prompt, in order. Each prompt ends with its prefix, if there are prefixes.
 
-        Raises `GuardError` when authors or weights are not those that they should be, or when nothing could be judged.
+        Raises `GuardError` when the texts fail a check, or when none could be judged.
         """
-        given = self._config.eval.sampling
-        sampling = given if temperature is None else replace(given, temperature=temperature)
+        sampling = self._config.eval.sampling
+        if temperature is not None:
+            sampling = replace(sampling, temperature=temperature)
         prefixes = prefixes or [[]] * len(prompts)
         tasks = [
             replace(
-                self._pool.task(prompt, samples, schedule, _left(sampling, prefix), f"{self._tag}/{what}/{index}"),
+                self._pool.task(prompt, samples, schedule, _remaining(sampling, prefix), f"{self._tag}/{what}/{index}"),
                 repeatable=True,
             )
             for index, (prompt, prefix) in enumerate(zip(prompts, prefixes, strict=True))
         ]
-        with self._progress(what, len(tasks)) as done:
-            groups = self._pool.write_all(tasks, done)
+        with self._progress(what, len(tasks)) as advance:
+            groups = self._pool.write_all(tasks, advance)
         guards.check_weight_version(groups, self._version)
         guards.check_authorship(groups, schedule, self._authors.boundaries)
         guards.check_finite_logprobs(groups)
@@ -159,17 +160,17 @@ class Evaluator:
 
 
 def label(schedule: ScheduleConfig) -> str:
-    """A short name for a schedule: its own, and what differs from the defaults."""
-    usual = ScheduleConfig(name=schedule.name)
+    """Return a short name for a schedule: its name and the settings that are not the defaults."""
+    defaults = ScheduleConfig(name=schedule.name)
     parts = [schedule.name]
     if schedule.alternates:
         parts.append("alternating")
     for key in ("prob_senior", "max_gap_tokens", "chunk_tokens"):
-        if getattr(schedule, key) != getattr(usual, key):
+        if getattr(schedule, key) != getattr(defaults, key):
             parts.append(f"{key}={getattr(schedule, key):g}")
     return "_".join(parts)
 
 
-def _left(sampling: SamplingConfig, prefix: Sequence[int]) -> SamplingConfig:
-    """`sampling` with what `prefix` leaves of the budget."""
+def _remaining(sampling: SamplingConfig, prefix: Sequence[int]) -> SamplingConfig:
+    """Return `sampling` with the budget that remains after `prefix`."""
     return replace(sampling, max_tokens=sampling.max_tokens - len(prefix))

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: its scores with all settings, what each problem adds to them, a table and a picture."""
+"""The folder of an evaluation: scores with settings, each problem's part in them, a table and a figure."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tandem.measures.score import Score
 from tandem.rollout import Prompt
 
 RECORDED = ("seed", "model", "junior", "junior_dtypes", "junior_translation", "data", "judge", "eval")
-"""The settings that the numbers depend on."""
+"""The settings on which the scores depend."""
 
 
 class EvaluationFolder:
-    """runs/NAME/evaluation/NAME/ for a run's senior, else NAME/ in the folder of runs; NAME is the date and time unless given.
+    """The folder runs/NAME/evaluation/NAME/ for a run's senior, else NAME/ in the folder of runs.
 
-    Raises `ConfigError` when it already holds an evaluation: nothing is overwritten.
+    NAME is the date and time by default. Raises `ConfigError` when the folder holds an evaluation, which is not overwritten.
     """
 
     def __init__(self, config: Config) -> None:
@@ -46,15 +46,15 @@ class EvaluationFolder:
 
     @property
     def result(self) -> Path:
-        """Where the scores are."""
+        """The file of scores."""
         return self.path / "result.json"
 
     def write(
         self, authors: Authors, prompts: Sequence[Prompt], scores: Mapping[str, Score], notes: Sequence[str], device: str
     ) -> None:
-        """Writes `scores` of `prompts`, taken on `device`, as JSON, as a table and as a picture, into the existing folder."""
+        """Write `scores` of `prompts`, computed on `device`, to the existing folder: as JSON, a table and a figure."""
         settings = asdict(self._config)
-        found: dict[str, Any] = {
+        result: dict[str, Any] = {
             "senior": str(authors.senior),
             "juniors": [str(junior.path) for junior in authors.juniors],
             "device": device,
@@ -69,11 +69,11 @@ class EvaluationFolder:
                 parts = {name: [float(score.totals[index]), float(score.weights[index])] for name, score in scores.items()}
                 file.write(json.dumps({"id": prompt.problem.id, "scores": parts}) + "\n")
         (self.path / "table.md").write_text(self._markdown(scores), encoding="utf-8")
-        draw(found["scores"], f"{len(prompts)} problems").savefig(self.path / "evaluation.png")
-        self.result.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        draw(result["scores"], f"{len(prompts)} problems").savefig(self.path / "evaluation.png")
+        self.result.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
     def table(self, scores: Mapping[str, Score]) -> Table:
-        """The scores with their intervals."""
+        """Return a table of the scores with their intervals."""
         table = Table(*self._columns)
         for row in self._rows(scores):
             table.add_row(*row)

@@ -1,4 +1,4 @@
-"""A run folder as the input of an evaluation: its settings, under what the command line says."""
+"""A run folder as the input of an evaluation: its settings, with the command line's overrides."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from tandem.config.checks.unused import unused
 from tandem.config.load import expanded, typed
 from tandem.config.schema import ConfigError
 
-LEFT = ("config.yaml", "metrics.jsonl")
-"""What tells a run folder from others."""
-OWN = ("name", "senior", "log", *TRAINING_ONLY)
-"""What is the evaluation's own, whatever the run had."""
+RUN_FILES = ("config.yaml", "metrics.jsonl")
+"""The files by which a run folder is recognized."""
+EVALUATION_KEYS = ("name", "senior", "log", *TRAINING_ONLY)
+"""The settings that an evaluation does not take from the run."""
 GROUPS = ("eval", "data", "mode", "schedule", "learner", "log")
-"""Groups whose files may be chosen over a run's settings; the others size whole runs."""
+"""The configuration groups that may replace a run's settings. The others size whole runs."""
 
 
 def run_of(senior: str) -> Path | None:
-    """The run folder that `senior` is, or lies in; None: it is a model by itself, or not given."""
+    """Return the run folder that `senior` is or lies in; None if there is none."""
     path = Path(senior).resolve()
     if not senior or not path.is_dir():
         return None
-    return next((folder for folder in [path, *path.parents] if all((folder / name).is_file() for name in LEFT)), None)
+    return next((folder for folder in [path, *path.parents] if all((folder / name).is_file() for name in RUN_FILES)), None)
 
 
 def senior_of(senior: str) -> str:
-    """The model that `senior` means: a run folder's final senior, or itself. Raises `ConfigError` when the run left none."""
+    """Return the model that `senior` names: a run's final senior, or itself. Raises `ConfigError` when the run has none."""
     run = run_of(senior)
     if run is None or run != Path(senior).resolve():
         return senior
@@ -40,18 +40,17 @@ def senior_of(senior: str) -> str:
 
 
 def settings_of_run(composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """`composed`, or if its `senior` belongs to a run, that run's settings with the command line's `overrides` in them.
+    """Return `composed`, or if its `senior` belongs to a run, that run's settings with the command line's `overrides`.
 
-    What the run was given and these leave without an effect has its default.
-
-    Raises `ConfigError` for an override that would make another run of it.
+    Settings of the run that have no effect under the overrides get their defaults. Raises `ConfigError` for an override that
+    the run's settings exclude.
     """
     run = run_of(expanded("senior", composed.senior))
     if run is None:
         return composed
     settings = OmegaConf.load(run / "config.yaml")
     assert isinstance(settings, DictConfig)
-    for key in OWN:
+    for key in EVALUATION_KEYS:
         OmegaConf.update(settings, key, composed[key], force_add=True)
     for override in overrides:
         key, _, value = override.partition("=")
@@ -61,8 +60,8 @@ def settings_of_run(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
             OmegaConf.update(settings, key, OmegaConf.load(CONF / key / f"{value}.yaml"), force_add=True)
         else:
             raise ConfigError(f"{override}: senior={composed.senior} is a run, which brings its own {key}; leave it out")
-    given = {override.partition("=")[0].lstrip("+") for override in overrides}
+    overridden = {override.partition("=")[0].lstrip("+") for override in overrides}
     for key, _, default, _ in list(unused(typed(settings))):
-        if key not in given:
+        if key not in overridden:
             OmegaConf.update(settings, key, default, merge=False)
     return settings

@@ -1,4 +1,4 @@
-"""How likely each kept token is under the author that did not write it."""
+"""The log-probability of each saved token under the author that did not write it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tandem.config.load import typed
 from tandem.config.schema import ConfigError
 
 ROLLOUTS = 16
-"""That pass through a model at a time."""
+"""Rollouts in one forward pass."""
 CHUNK_TOKENS = 1024
-"""Tokens whose logits exist at a time."""
+"""Tokens whose logits are in memory at a time."""
 
 
 def score(run: RunRecord) -> None:
-    """Adds `other_logprobs` to the turns of the run's rollouts, at the temperatures at which they were written.
+    """Add `other_logprobs` to the turns of the run's rollouts, at their sampling temperatures.
 
-    What the senior wrote is scored by the rollout's junior, what the junior wrote by the final senior: the weights of earlier
-    steps are gone. A junior with another tokenizer scores nothing. Raises `ConfigError` when the run has exported no senior.
+    The rollout's junior scores the senior's tokens. The final senior scores the junior's, because earlier weights are not
+    saved. A junior with another tokenizer scores nothing. Raises `ConfigError` when the run has exported no senior.
     """
     senior = run.path / "senior"
     if not senior.is_dir():
@@ -41,12 +41,12 @@ def score(run: RunRecord) -> None:
         _score_turns(samples, "junior", senior, temperature)
         for index, junior in enumerate(authors.juniors):
             if not junior.own:
-                its = [sample for sample in samples if sample["junior"] == index]
-                _score_turns(its, "senior", junior.path, temperature)
+                own_samples = [sample for sample in samples if sample["junior"] == index]
+                _score_turns(own_samples, "senior", junior.path, temperature)
 
 
 def _score_turns(samples: Sequence[Transcript], author: str, model: Path, temperature: float) -> None:
-    """Scores what `author` wrote by the model at `model`."""
+    """Score the turns of `author` by the model in the folder `model`."""
     samples = [sample for sample in samples if any(turn["author"] == author for turn in sample["turns"])]
     if not samples:
         return
@@ -64,11 +64,11 @@ def _score_turns(samples: Sequence[Transcript], author: str, model: Path, temper
 
 @torch.no_grad()
 def completion_logprobs(policy: Policy, samples: Sequence[Transcript]) -> list[list[float]]:
-    """The log-probability of every token of each rollout, whoever wrote it, under `policy`."""
+    """Return the log-probability under `policy` of every token of each rollout."""
     completions = [[token for turn in sample["turns"] for token in turn["token_ids"]] for sample in samples]
     texts = [torch.tensor([*sample["prompt_ids"], *written]) for sample, written in zip(samples, completions, strict=True)]
     padded = pad_sequence(texts, batch_first=True)
-    # A token is predicted one position before it stands.
+    # The logits at a position predict the next token.
     positions = torch.cat(
         [
             torch.arange(len(text) - len(written), len(text)) - 1 + row * padded.shape[1]

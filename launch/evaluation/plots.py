@@ -1,4 +1,4 @@
-"""The picture of an evaluation: a panel for each kind of measure that was taken."""
+"""The figure of an evaluation: a panel for each kind of measure."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _PANEL_INCHES = 3.6
 
 
 def draw(scores: Entries, caption: str) -> Figure:
-    """Accuracies of each way to write, pass@k, takeover over the prefix, and nats per token, as far as `scores` has them."""
+    """Return a figure of the measures in `scores`: accuracies, pass@k, takeover by prefix, and nats per token."""
     panels: list[tuple[Callable[[Axes, Entries], None], Entries]] = [
         (_accuracies, _matching(scores, r"solo/accuracy|solo/greedy|team/.*/accuracy|takeover/0%")),
         (_passes, _matching(scores, r"solo/accuracy|solo/pass@\d+")),
         (_takeover, _matching(scores, r"takeover/.*")),
         (_nats, _matching(scores, r"(drift|legibility)/.*")),
     ]
-    # A curve of one point says nothing that a bar does not.
-    shown = [(panel, found) for panel, found in panels if len(found) > (panel is not _accuracies)]
+    # A curve needs two points.
+    shown = [(panel, entries) for panel, entries in panels if len(entries) > (panel is not _accuracies)]
     figure = Figure(figsize=(_PANEL_INCHES * max(1, len(shown)), 3.4), dpi=150, facecolor="white", layout="constrained")
     figure.suptitle(caption, fontsize=10)
-    for axes, (panel, found) in zip(figure.subplots(1, max(1, len(shown)), squeeze=False)[0], shown, strict=False):
-        panel(axes, found)
+    for axes, (panel, entries) in zip(figure.subplots(1, max(1, len(shown)), squeeze=False)[0], shown, strict=False):
+        panel(axes, entries)
         axes.grid(axis="y", color="#DDDDDD")
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
@@ -82,7 +82,7 @@ def _curve(axes: Axes, entries: Mapping[float, Mapping[str, float]]) -> None:
 
 
 def _errors(entries: Mapping[float, Mapping[str, float]] | Entries) -> list[list[float]]:
-    """How far the intervals reach below and above the values; never less than not at all."""
+    """Return how far the intervals reach below and above the values, at least 0."""
     below = [max(0.0, entry["value"] - entry["low"]) for entry in entries.values()]
     return [below, [max(0.0, entry["high"] - entry["value"]) for entry in entries.values()]]
 

@@ -1,4 +1,4 @@
-"""A run's evaluations as tables, each estimate with its interval."""
+"""Tables of a run's evaluations, each estimate with its interval."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from launch.storage.run_record import RunRecord
 
 Z = 1.96
-"""Standard errors to either side of a 95 % interval."""
+"""The half-width of a 95 % interval in standard errors."""
 Table = dict[str, Any]
 """title, note, columns, and rows of cells: text, numbers, or an estimate {value, low, high}"""
 
 
 def evaluation_tables(run: RunRecord) -> list[Table]:
-    """What was measured while the run went on, and what launch/evaluate.py left in the run's folder `evaluation`."""
+    """Return tables of the evaluations during the run, and of those by launch/evaluate.py in the folder `evaluation`."""
     tables = [_solo(run), *map(_evaluation, sorted((run.path / "evaluation").glob("*/result.json")))]
     return [table for table in tables if table["rows"]]
 
@@ -34,20 +34,20 @@ def _solo(run: RunRecord) -> Table:
 
 
 def _evaluation(path: Path) -> Table:
-    found = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
-    about = [f"{found['problems']} problems", found["senior"], f"{found['settings']['eval']['confidence']:.0%} intervals"]
+    result = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+    about = [f"{result['problems']} problems", result["senior"], f"{result['settings']['eval']['confidence']:.0%} intervals"]
     return {
         "title": f"Evaluation {path.parent.name}",
-        "note": "; ".join([*about, *found["notes"]]),
+        "note": "; ".join([*about, *result["notes"]]),
         "columns": ["measure", "value"],
-        "rows": [[name, score] for name, score in found["scores"].items()],
+        "rows": [[name, score] for name, score in result["scores"].items()],
     }
 
 
 def share(value: float, count: float | None) -> dict[str, float]:
-    """A share of `count` trials with its Wilson interval; without the count there is none."""
+    """Return a share of `count` trials with its Wilson interval; without an interval if the count is unknown."""
     if not count:
         return {"value": value}
-    centre = (value + Z**2 / (2 * count)) / (1 + Z**2 / count)
-    reach = Z / (1 + Z**2 / count) * sqrt(value * (1 - value) / count + Z**2 / (4 * count**2))
-    return {"value": value, "low": max(0.0, centre - reach), "high": min(1.0, centre + reach)}
+    center = (value + Z**2 / (2 * count)) / (1 + Z**2 / count)
+    half_width = Z / (1 + Z**2 / count) * sqrt(value * (1 - value) / count + Z**2 / (4 * count**2))
+    return {"value": value, "low": max(0.0, center - half_width), "high": min(1.0, center + half_width)}

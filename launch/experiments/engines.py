@@ -12,7 +12,8 @@ from actors.placement import engine_specs
 from actors.rollout_pool import RolloutPool
 from launch.cluster.placements import Placements
 from launch.run.inputs import Inputs
-from launch.run.training_run import TrainingRun, start_engines
+from launch.run.startup import start_engines
+from launch.run.training_run import TrainingRun
 from tandem import guards
 from tandem.rollout import BASE_VERSION
 from tandem.runtime.restarts import RestartBudget
@@ -31,7 +32,7 @@ class SharedEngines:
     def lend(
         self, inputs: Inputs, done: int, budget: RestartBudget, placements: Placements
     ) -> AbstractContextManager[RolloutPool]:
-        """Engines for a run, as `launch.run.training_run.start_engines`. They hold whatever weights they were last given."""
+        """Engines for a run, as `launch.run.startup.start_engines`. They hold whatever weights they were last given."""
         if inputs.plan.mode == "cluster" or inputs.plan.on_gpus:
             return start_engines(inputs, done, budget, placements)
         specs = [[replace(spec, seed=0) for spec in replica] for replica in engine_specs(inputs.config, inputs.authors, "cpu")]
@@ -52,9 +53,10 @@ class SharedEngines:
         self._close()
 
 
-def publish_base(parts: TrainingRun) -> None:
-    """Gives lent engines the weights that a run begins with; one that goes on has published its own."""
-    if parts.done == BASE_VERSION:
-        parts.rollouts.begin_weight_sync()
-        reported = parts.rollouts.receive_weights(parts.learner.publish(version=BASE_VERSION))
+def publish_base(run: TrainingRun) -> None:
+    """Send the base's weights to borrowed engines. A resumed run has sent its own."""
+    if run.resumed_step == BASE_VERSION:
+        pool = run.rollout_run.pool
+        pool.begin_weight_sync()
+        reported = pool.receive_weights(run.learner.publish(version=BASE_VERSION))
         guards.check_published(BASE_VERSION, reported)

@@ -11,9 +11,9 @@ from launch.experiments.engines import SharedEngines, publish_base
 from launch.experiments.preset import Run
 from launch.run.export import export_senior
 from launch.run.inputs import read_inputs
-from launch.run.training_run import started
+from launch.run.loop import train
+from launch.run.startup import start_training_run
 from launch.storage.resume import FREE, among
-from launch.train import learn
 from tandem.config.load import keys, typed
 from tandem.config.schema import Config as Settings
 from tandem.config.schema import ConfigError
@@ -47,8 +47,9 @@ def senior(run: Run) -> Path:
 def make(run: Run, engines: SharedEngines) -> None:
     """Trains and evaluates a run, or what is left of it, as launch/train.py does, in the Ray cluster of this process."""
     inputs = read_inputs(run.config)
-    with inputs.folder, started(inputs, engines.lend) as parts:
-        publish_base(parts)
-        learn(parts)
+    with inputs.folder as folder, start_training_run(inputs, engines.lend) as training_run:
+        publish_base(training_run)
+        train(training_run)
         # Elsewhere it would not be found: see `finished`.
-        export_senior(parts.learner, run.config, parts.folder, parts.console.print, elsewhere=False)
+        print_line = training_run.rollout_run.console.print
+        export_senior(training_run.learner, run.config, folder, print_line, elsewhere=False)

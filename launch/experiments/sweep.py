@@ -17,7 +17,7 @@ from launch.entry import use_cache
 from launch.experiments import process
 from launch.experiments.summary import Summary, result_of
 from launch.experiments.sweep_arms import Arm, checked, plan_arms
-from launch.report import report
+from launch.report_page.page import report_page
 from launch.run.inputs import read_inputs
 from launch.run.plan_only import check_named, show_plan
 from launch.storage.owner import owned
@@ -78,6 +78,6 @@ def sum_up(arms: Sequence[Arm], folder: Path, console: Console) -> Summary:
             console.print(f"{result.run}: {result.error}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"summary {folder / 'summary.md'}", highlight=False, soft_wrap=True)
     if runs := [read_run(arm.folder) for arm in arms if is_run(arm.folder)]:
-        (folder / REPORT).write_text(report(runs), encoding="utf-8")
+        (folder / REPORT).write_text(report_page(runs), encoding="utf-8")
         console.print(f"report {folder / REPORT}", highlight=False, soft_wrap=True)
     return summary

@@ -1,4 +1,4 @@
-"""What the terminal shows while a run goes on: a progress bar, a live table of the last steps, and what came out."""
+"""The terminal of a run or an evaluation: progress bars, a live table of the last steps, messages."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ COLUMNS = {
     "time/step_s": ("s/step", "{:.1f}"),
 }
 ROWS = 12
-"""Steps shown in the live table."""
+"""The number of steps in the live table."""
 PLAIN_EVERY = 5
-"""Without a terminal, every so many steps are a line."""
+"""Without a terminal, one step in `PLAIN_EVERY` is printed."""
 
 
 class TrainingConsole:
-    """The live view of a run of `steps` steps; on something that is not a terminal, plain lines. A context manager."""
+    """The live view of a run of `steps` steps, or plain lines without a terminal. A context manager."""
 
     def __init__(self, steps: int) -> None:
         self.console = Console()
@@ -62,25 +62,25 @@ class TrainingConsole:
                 self.console.print(self._table())
 
     def print(self, message: str) -> None:
-        """Prints one line above the live view."""
+        """Print one line above the live view."""
         self.console.print(message, highlight=False, soft_wrap=True)
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[object], None]]:
-        """Shows a second bar while something with `total` parts goes on; yields what to call with each part that is done."""
+        """Show a second bar in the block, for `total` parts; yield a function to call for each finished part."""
         task = self._bar.add_task(what, total=total)
 
-        def done(_: object) -> None:
+        def advance(_: object) -> None:
             self._bar.advance(task)
             self._refresh()
 
         try:
-            yield done
+            yield advance
         finally:
             self._bar.remove_task(task)
 
     def row(self, row: Mapping[str, float]) -> None:
-        """Shows one step's metrics."""
+        """Show one step's metrics."""
         self._rows.append(row)
         step = int(row["step"])
         self._bar.update(self._training, completed=step)
@@ -103,7 +103,7 @@ class TrainingConsole:
 
 
 class EvaluationConsole:
-    """What an evaluation shows: a bar for what goes on, and lines above it. A context manager."""
+    """The terminal of an evaluation: a progress bar, and lines above it. A context manager."""
 
     def __init__(self) -> None:
         self._bars = Progress(transient=True)
@@ -116,12 +116,12 @@ class EvaluationConsole:
         self._bars.stop()
 
     def print(self, shown: str | Table) -> None:
-        """Prints a line or a table above the bar."""
+        """Print a line or a table above the bar."""
         self._bars.console.print(shown, highlight=False, soft_wrap=isinstance(shown, str))
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[object], None]]:
-        """Shows a bar while something with `total` parts goes on; yields what to call with each part that is done."""
+        """Show a bar in the block, for `total` parts; yield a function to call for each finished part."""
         task = self._bars.add_task(what, total=total)
         yield lambda _: self._bars.advance(task)
         self._bars.remove_task(task)

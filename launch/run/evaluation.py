@@ -1,4 +1,4 @@
-"""Evaluation while training goes on, on the run's own engines."""
+"""Evaluation of the senior during training, on the run's engines."""
 
 from __future__ import annotations
 
@@ -8,47 +8,61 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from launch.evaluation.evaluator import Evaluator
-from launch.evaluation.reading import READ, read_scores
+from launch.evaluation.model_measures import MODEL_MEASURES, model_scores
 from launch.run.training_run import TrainingRun
+from tandem.config.schema import Config
 from tandem.measures.score import Score
 
 
-def due(parts: TrainingRun, step: int) -> bool:
-    """Whether the senior is evaluated after `step`: before training, every `eval.every` steps and after the last."""
-    every = parts.config.eval.every
-    return step in (0, parts.config.steps) or bool(every and step % every == 0)
+def evaluation_due(config: Config, step: int) -> bool:
+    """Whether the senior is evaluated after `step`: before training, every `eval.every` steps and after the last step."""
+    every = config.eval.every
+    return step in (0, config.steps) or bool(every and step % every == 0)
 
 
-def evaluate(parts: TrainingRun, step: int) -> dict[str, float]:
-    """Metrics of the senior on the held-out problems; engines and learner must have version `step`."""
-    began = time.perf_counter()
-    examination = Evaluator(
-        parts.config,
-        parts.authors,
-        parts.rollouts,
-        parts.judge,
-        parts.held_out,
+def evaluate_at_start(run: TrainingRun) -> None:
+    """Evaluate the base model; in a resumed run, make up for an evaluation that SIGTERM has cut short."""
+    step = run.resumed_step
+    if step == 0:
+        run.log({"step": 0, "weights/version": 0} | evaluate(run, 0))
+        return
+    last_row = run.rollout_run.folder.rows[-1:]
+    cut_short = any(row["step"] == step and "solo/accuracy" not in row for row in last_row)
+    if cut_short and evaluation_due(run.rollout_run.config, step):
+        run.log({"step": step} | evaluate(run, step))  # joins the row of `step`
+
+
+def evaluate(run: TrainingRun, step: int) -> dict[str, float]:
+    """Return metrics of the senior on the held-out problems. Engines and learner must have version `step`."""
+    began, rollout_run = time.perf_counter(), run.rollout_run
+    evaluator = Evaluator(
+        rollout_run.config,
+        rollout_run.authors,
+        rollout_run.pool,
+        rollout_run.judge,
+        run.held_out,
         version=step,
         tag=f"eval{step}",
-        progress=parts.console.progress,
-        print_line=parts.console.print,
+        progress=rollout_run.console.progress,
+        print_line=rollout_run.console.print,
     )
-    scores = examination.scores() | _read(parts, examination)
-    parts.folder.keep_samples(step, examination.solo, parts.authors.tokenizer, held_out=True)
-    found = {name: score.value for name, score in scores.items()}
-    return found | {"solo/problems": len(parts.held_out), "time/evaluate_s": time.perf_counter() - began}
+    scores = evaluator.scores() | _model_scores(run, evaluator)
+    rollout_run.folder.keep_samples(step, evaluator.solo, rollout_run.authors.tokenizer, held_out=True)
+    values = {name: score.value for name, score in scores.items()}
+    return values | {"solo/problems": len(run.held_out), "time/evaluate_s": time.perf_counter() - began}
 
 
-def _read(parts: TrainingRun, examination: Evaluator) -> dict[str, Score]:
-    """The measures that need both models' distributions, of the learner's present weights: on the CPU, beside the engines."""
-    measures = parts.config.eval.measures
-    if not set(READ) & set(measures):
+def _model_scores(run: TrainingRun, evaluator: Evaluator) -> dict[str, Score]:
+    """Return the measures that need both models' distributions, with the learner's present weights, computed on the CPU."""
+    rollout_run = run.rollout_run
+    measures = rollout_run.config.eval.measures
+    if not set(MODEL_MEASURES) & set(measures):
         return {}
-    juniors = examination.junior_alone if "legibility" in measures else []
+    junior_texts = evaluator.junior_alone if "legibility" in measures else []
     with TemporaryDirectory() as folder:
-        parts.learner.export(Path(folder))
-        authors = replace(parts.authors, senior=Path(folder))
-        scores, notes = read_scores(parts.config, authors, examination.solo, juniors, "cpu")
+        run.learner.export(Path(folder))
+        authors = replace(rollout_run.authors, senior=Path(folder))
+        scores, notes = model_scores(rollout_run.config, authors, evaluator.solo, junior_texts, "cpu")
     for note in notes:
-        parts.console.print(note)
+        rollout_run.console.print(note)
     return scores

@@ -1,4 +1,4 @@
-"""The final senior, which must not be lost to a full disk: wait for room, then another folder, and only then a loud end."""
+"""Export of the final senior. On a full disk it waits for room, then tries another folder, and only then raises an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tandem.config.schema import Config
 
 
 class Exports(Protocol):
-    """A learner, as far as it is exported."""
+    """What the export needs of a learner."""
 
     def export(self, path: Path) -> None:
         """Write the weights to the folder `path`. Raises `OSError` for what the disk refuses."""
@@ -24,10 +24,10 @@ class Exports(Protocol):
 def export_senior(
     learner: Exports, config: Config, folder: RunFolder, print_line: Callable[[str], None], *, elsewhere: bool = True
 ) -> Path:
-    """Write the learner's weights as the run's senior, and return where they lie.
+    """Write the learner's weights as the run's senior, and return their folder.
 
-    Waits for room for `log.export_wait_s`; then, with `elsewhere`, writes to `log.export_fallback`. Raises `UnwritableError`
-    where no disk takes them.
+    Wait for room for `log.export_wait_s`; then, with `elsewhere`, write to `log.export_fallback`. Raises `UnwritableError` when
+    neither can be written.
     """
     folder.require()
     own, beside = folder.senior, senior_fallback(config) / folder.path.name
@@ -42,18 +42,18 @@ def export_senior(
             return _export(learner, other)
         except OSError as error:
             refusal += f"; nor to {beside} (log.export_fallback): {error}"
-    raise UnwritableError(f"{refusal}. {_what_is_left(folder)}")
+    raise UnwritableError(f"{refusal}. {_describe_checkpoint(folder)}")
 
 
-def _what_is_left(folder: RunFolder) -> str:
-    """Return which checkpoint holds the senior, or the last of its steps that are not lost, and how to go on."""
-    learned = max((int(row["step"]) for row in folder.rows), default=0)
+def _describe_checkpoint(folder: RunFolder) -> str:
+    """Return which checkpoint holds the senior, or its last saved step, and how to resume."""
+    last_step = max((int(row["step"]) for row in folder.rows), default=0)
     kept = folder.checkpoints.complete()
     if not kept:
         return "There is no checkpoint: its weights are lost"
     go_on = f"make room, and start again with resume={folder.path}"
-    if kept[0].step < learned:
-        return f"The newest checkpoint, {kept[0].path}, is of step {kept[0].step}; {learned} were learned: {go_on}"
+    if kept[0].step < last_step:
+        return f"The newest checkpoint, {kept[0].path}, is of step {kept[0].step}; {last_step} were learned: {go_on}"
     return f"Its weights are in {kept[0].path}: {go_on}"
 
 
@@ -64,7 +64,7 @@ def _export(learner: Exports, path: Path) -> Path:
 
 
 def _unused(path: Path) -> Path:
-    """Return `path`, or the first beside it that does not exist: no other run's senior is overwritten."""
+    """Return `path`, with a number appended if it exists: no other run's senior is overwritten."""
     number = 1
     unused = path
     while unused.exists():

@@ -1,4 +1,4 @@
-"""Groups that no engine of this run writes: those that another run has saved, and random ones."""
+"""The groups of a run without engines: those that another run has saved, or random ones."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tandem.rollout import Group, Verdict
 from tandem.schedules import schedule_at
 from tandem.verify.judgement import plain_judgement
 
-GroupsOf = Callable[[int], list[Group]]
-"""What gives the groups that a step (from 1) learns from."""
+StepGroups = Callable[[int], list[Group]]
+"""Returns the groups that a step (from 1) learns from."""
 
 
-def fake_groups(config: Config, authors: Authors) -> GroupsOf:
-    """Random groups of the configured sizes, with as much of the senior's writing as the schedule gives it."""
+def random_step_groups(config: Config, authors: Authors) -> StepGroups:
+    """Return random groups of the configured sizes; the schedule says what share of the tokens is the senior's."""
     rollout = config.rollout
     longest = config.learner_only == FAKE_LONGEST
-    most = config.data.max_prompt_tokens, rollout.sampling.max_tokens
+    max_prompt_tokens, max_tokens = config.data.max_prompt_tokens, rollout.sampling.max_tokens
 
     def groups_of(step: int) -> list[Group]:
         groups = random_groups(
@@ -30,8 +30,8 @@ def fake_groups(config: Config, authors: Authors) -> GroupsOf:
             groups=rollout.prompts_per_step,
             size=rollout.group_size,
             vocabulary=authors.vocabulary,
-            prompt_tokens=(most[0] if longest else 1, most[0]),
-            tokens=(most[1] if longest else 1, most[1]),
+            prompt_tokens=(max_prompt_tokens if longest else 1, max_prompt_tokens),
+            tokens=(max_tokens if longest else 1, max_tokens),
             senior_share=schedule_at(config, step).prob_senior,
             logprob=-math.log(authors.vocabulary),
         )
@@ -43,8 +43,8 @@ def fake_groups(config: Config, authors: Authors) -> GroupsOf:
     return groups_of
 
 
-def steps_of(config: Config) -> list[Path]:
-    """Return the files of rollouts, a step each, in the run folder `learner_only`. Raises `ConfigError` when there are none."""
+def find_saved_steps(config: Config) -> list[Path]:
+    """Return the saved steps in the run folder `learner_only`. Raises `ConfigError` when there are none."""
     run = Path(config.learner_only).resolve()
     if steps := saved_steps(run / "rollouts"):
         return steps
@@ -54,19 +54,20 @@ def steps_of(config: Config) -> list[Path]:
     )
 
 
-def saved_groups(config: Config, authors: Authors) -> GroupsOf:
-    """What the run folder `learner_only` has saved, step by step and then from its beginning.
+def saved_step_groups(config: Config, authors: Authors) -> StepGroups:
+    """Return the groups in the run folder `learner_only`, one saved step after the other, and again from the first.
 
-    Raises `ConfigError` when there is nothing, when it is damaged, and when it was sampled from something else than what is
-    to learn.
+    Raises `ConfigError` when there are none, when they are damaged, and when they are of another model, tokenizer or
+    temperature.
     """
     key, run = f"learner_only={config.learner_only}", Path(config.learner_only).resolve()
-    steps = steps_of(config)
-    own = Origin.of(authors, config.rollout.sampling.temperature)
+    steps = find_saved_steps(config)
+    learner_origin = Origin.of(authors, config.rollout.sampling.temperature)
     try:
-        for theirs in map(read_origin, steps):
-            if theirs != own:
-                raise ConfigError("\n".join(f"{key}: {difference}" for difference in _differences(theirs, own, run)))
+        for saved_origin in map(read_origin, steps):
+            if saved_origin != learner_origin:
+                differences = _differences(saved_origin, learner_origin, run)
+                raise ConfigError("\n".join(f"{key}: {difference}" for difference in differences))
     except UnreadableRollouts as error:
         raise ConfigError(f"{key}: {error}; write them again") from error
 
@@ -76,14 +77,14 @@ def saved_groups(config: Config, authors: Authors) -> GroupsOf:
     return groups_of
 
 
-def _differences(theirs: Origin, own: Origin, run: Path) -> Iterator[str]:
-    """Why a learner of `own` may not learn from rollouts of `theirs`: each with the key that mends it."""
+def _differences(saved: Origin, learner: Origin, run: Path) -> Iterator[str]:
+    """Yield each reason why the learner may not learn from the saved rollouts, with the key that mends it."""
     remedy = f"that {run / 'config.yaml'} names"
-    if theirs.tokenizer != own.tokenizer:
+    if saved.tokenizer != learner.tokenizer:
         yield f"its rollouts are in the tokens of another tokenizer; set model to the one {remedy}"
-    if theirs.vocabulary != own.vocabulary:
-        yield f"its models had {theirs.vocabulary} outputs, not {own.vocabulary}; set model and junior to those {remedy}"
-    if theirs.model != own.model:
+    if saved.vocabulary != learner.vocabulary:
+        yield f"its models had {saved.vocabulary} outputs, not {learner.vocabulary}; set model and junior to those {remedy}"
+    if saved.model != learner.model:
         yield f"its rollouts were written by another base model; set model to the one {remedy}"
-    if theirs.temperature != own.temperature:
-        yield f"its rollouts were drawn at another temperature; set rollout.sampling.temperature={theirs.temperature:g}"
+    if saved.temperature != learner.temperature:
+        yield f"its rollouts were drawn at another temperature; set rollout.sampling.temperature={saved.temperature:g}"

@@ -1,4 +1,4 @@
-"""Where a run's groups come from: which prompts, schedule and seeds stand at which position of the stream."""
+"""Where a run's groups come from: the prompt, schedule and seeds at each position of the stream of problems."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from tandem.staleness import StalenessBuffer, StreamPosition
 
 
 def group_source(
-    config: Config, pool: RolloutPool, authors: Authors, problems: ProblemSet, done: int, place: StreamPosition
+    config: Config, pool: RolloutPool, authors: Authors, problems: ProblemSet, resumed_step: int, place: StreamPosition
 ) -> AsyncGroupSource | SyncGroupSource:
-    """What writes the groups of a run that goes on after step `done` at `place` in its stream of problems: ahead of the learner
-    by as much staleness as it tolerates, or in turn with it.
+    """Return the source of groups of a run that resumes after `resumed_step` at `place` in its stream of problems.
+
+    It is asynchronous if the run tolerates staleness.
     """
     batch = config.rollout.prompts_per_step
-    # Copies, since tokenizers are not safe to share with the thread that writes ahead.
+    # Copies, because tokenizers are not safe to share with the thread of the asynchronous source.
     tokenizer, junior_tokenizers = deepcopy((authors.tokenizer, authors.junior_tokenizers))
 
     @lru_cache(maxsize=4)
@@ -39,6 +40,6 @@ def group_source(
 
     max_tokens = config.rollout.sampling.max_tokens
     if staleness := config.rollout.max_staleness:
-        buffer = StalenessBuffer(batch, staleness, steps=config.steps - done, version=done, place=place)
+        buffer = StalenessBuffer(batch, staleness, steps=config.steps - resumed_step, version=resumed_step, place=place)
         return AsyncGroupSource(pool, buffer, task_at, max_tokens)
     return SyncGroupSource(pool, task_at, max_tokens, deadline_s=config.rollout.straggler_deadline_s, place=place)

@@ -1,4 +1,4 @@
-"""What a run begins with: models, problems, and where to go on, all read and checked before anything is started."""
+"""What a run begins with: models, problems and checkpoint, all read and checked before any process starts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from launch.cluster.local_cluster import choose_transport
 from launch.cluster.locks import SEGMENT, remove_abandoned
 from launch.cluster.plan import run_plan
-from launch.evaluation.reading import READ
+from launch.evaluation.model_measures import MODEL_MEASURES
 from launch.storage.checkpoints import Checkpoint
 from launch.storage.resume import find_resumption
 from launch.storage.run_folder import RunFolder
@@ -22,12 +22,12 @@ from tandem.runtime.segment import check_segment_room, segment_folder
 from tandem.runtime.weights import SHM
 
 TRAINING_ONLY = ("resume", "plan_only", "rollouts_only", "learner_only", "profile")
-"""What only launch/train.py heeds."""
+"""The settings that only launch/train.py takes."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What `read_inputs` found."""
+    """The checked inputs of a run."""
 
     config: Config
     plan: RunPlan
@@ -40,14 +40,14 @@ class Inputs:
     """what the senior is evaluated on"""
     folder: RunFolder
     checkpoint: Checkpoint | None
-    """after which the run goes on; None: from the beginning"""
+    """the checkpoint to resume from; None: start from the base"""
     warnings: tuple[str, ...]
 
 
 def read_inputs(config: Config) -> Inputs:
-    """What a run as `config` says begins with, on this machine or in the Ray cluster that this process is connected to.
+    """Return the inputs of the run that `config` describes, on this machine or in the connected Ray cluster.
 
-    Raises `ConfigError` for what cannot be used.
+    Raises `ConfigError` for anything that cannot be used.
     """
     check_measures(config)
     plan = run_plan(config)
@@ -57,7 +57,7 @@ def read_inputs(config: Config) -> Inputs:
     folder, authors = RunFolder(config, resumption), load_authors(config)
     problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers)
     held_out, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data, authors.junior_tokenizers)
-    problems.train.batch(0, config.rollout.prompts_per_step)  # so that too few problems are an error now
+    problems.train.batch(0, config.rollout.prompts_per_step)  # too few problems are an error now, not later
     if plan.on_gpus:
         check_excluded(config, authors)
     if transport == SHM and not config.rollouts_only:
@@ -68,15 +68,15 @@ def read_inputs(config: Config) -> Inputs:
 
 
 def check_trains_nothing(config: Config) -> None:
-    """Raise `ConfigError` for a setting that only launch/train.py heeds."""
+    """Raise `ConfigError` for a setting that only launch/train.py takes."""
     for key in TRAINING_ONLY:
         if value := getattr(config, key):
             raise ConfigError(f"{key}={value}: only launch/train.py takes this; leave it out")
 
 
 def check_measures(config: Config) -> None:
-    """Raises `ConfigError` for what training does not measure."""
-    for measure in sorted(set(READ) & set(config.eval.measures)):
+    """Raise `ConfigError` for measures that training cannot take."""
+    for measure in sorted(set(MODEL_MEASURES) & set(config.eval.measures)):
         why = (
             "both models would be read on this process's CPU"
             if config.mode.name == "cluster"

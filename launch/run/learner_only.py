@@ -1,4 +1,4 @@
-"""A run without engines: the learner learns from saved rollouts, or from random ones to see what memory it takes."""
+"""A run without engines: the learner learns from saved rollouts, or from random ones that show how much memory it takes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from launch.cluster.placements import reserve_placements
 from launch.cluster.plan import print_plan, run_plan
 from launch.run.console import TrainingConsole
 from launch.run.export import export_senior
-from launch.run.given_groups import GroupsOf, fake_groups, saved_groups
+from launch.run.given_groups import StepGroups, random_step_groups, saved_step_groups
+from launch.run.loop import check_update
 from launch.run.profiling import step_clock
 from launch.storage.run_folder import RunFolder
 from learner.group import LearnerGroup
-from tandem import guards
 from tandem.advantage import assign_advantages
 from tandem.authors import Authors, load_authors
 from tandem.config.schema import FAKE, FAKE_LONGEST, Config
@@ -33,57 +33,56 @@ class LearnerInputs:
     plan: RunPlan
     authors: Authors
     folder: RunFolder
-    groups_of: GroupsOf
+    groups_of: StepGroups
 
     @property
-    def fake(self) -> bool:
+    def random(self) -> bool:
         """Whether the groups are random."""
         return self.config.learner_only in (FAKE, FAKE_LONGEST)
 
 
-def learn_only(config: Config) -> None:
-    """Learns as `config` says, without engines. Raises `ConfigError` for what cannot be used."""
+def learner_only(config: Config) -> None:
+    """Train without engines. Raises `ConfigError` for a configuration that cannot be used."""
     with given_cluster():
         inputs = read_learner_inputs(config)
         with inputs.folder as folder, ray_cluster(logs=folder.path / "logs"):
-            learn(inputs)
+            train_learner(inputs)
 
 
 def read_learner_inputs(config: Config) -> LearnerInputs:
-    """What a run as `config` says begins with. Raises `ConfigError` for what cannot be used."""
+    """Return what the run begins with. Raises `ConfigError` for a configuration that cannot be used."""
     plan = run_plan(config)
     config = planned(config, plan)
     authors, folder = load_authors(config), RunFolder(config)
-    fake = config.learner_only in (FAKE, FAKE_LONGEST)
-    groups_of = fake_groups(config, authors) if fake else saved_groups(config, authors)
+    random = config.learner_only in (FAKE, FAKE_LONGEST)
+    groups_of = random_step_groups(config, authors) if random else saved_step_groups(config, authors)
     return LearnerInputs(config, plan, authors, folder, groups_of)
 
 
-def learn(inputs: LearnerInputs) -> None:
-    """All steps, in a Ray cluster and with an open run folder."""
+def train_learner(inputs: LearnerInputs) -> None:
+    """Take all steps, export the senior, and print memory and time, in a Ray cluster and with an open run folder."""
     config, folder, console = inputs.config, inputs.folder, TrainingConsole(inputs.config.steps)
-    with started_learner(inputs, console) as learner:
+    with start_learner(inputs, console) as learner:
         with console:
             for step in range(1, config.steps + 1):
                 with step_clock(config, step, folder.trace, [learner], console.print) as clock:
-                    row = learn_step(inputs, learner, step, clock)
-                if warning := guards.check_counted(row):
-                    console.print(f"step {step}: {warning}")
+                    row = learner_step(inputs, learner, step, clock)
+                check_update(row, step, config.guard, console.print, gap=not inputs.random)
                 folder.log(row)
                 console.row(row)
-        if config.log.export and not inputs.fake:
+        if config.log.export and not inputs.random:
             export_senior(learner, config, folder, console.print)
     for rank in range(config.learner.ranks):
         peaks = {where: folder.rows[-1][f"memory/rank{rank}/{where}_gib"] for where in ("host", "gpu")}
         console.print(f"learner rank {rank}: at most {peaks['host']:.2f} GiB of host memory, {peaks['gpu']:.2f} GiB of a GPU's")
-    # The first step also allocates what the others find.
+    # The first update also allocates memory that later ones reuse.
     seconds = median(row["time/update_s"] for row in folder.rows[1:] or folder.rows)
     console.print(f"an update takes {seconds:.2f} s (median); metrics {folder.path / 'metrics.jsonl'}")
 
 
 @contextmanager
-def started_learner(inputs: LearnerInputs, console: TrainingConsole) -> Iterator[LearnerGroup]:
-    """Starts the learner on its placements. A rank that dies ends the run: nothing is to hide what memory it lacked."""
+def start_learner(inputs: LearnerInputs, console: TrainingConsole) -> Iterator[LearnerGroup]:
+    """Start the learner on its placements. A rank that dies ends the run: a restart would hide that it lacked memory."""
     config, plan, authors = inputs.config, inputs.plan, inputs.authors
     with ExitStack() as stack:
         if plan.mode == "cluster" or plan.on_gpus:
@@ -96,19 +95,16 @@ def started_learner(inputs: LearnerInputs, console: TrainingConsole) -> Iterator
         )
 
 
-def learn_step(inputs: LearnerInputs, learner: LearnerGroup, step: int, clock: PhaseTimer) -> dict[str, float]:
-    """One update; returns its metrics."""
-    config, groups = inputs.config, inputs.groups_of(step)
-    assign_advantages(groups, config.algo.advantage)
+def learner_step(inputs: LearnerInputs, learner: LearnerGroup, step: int, clock: PhaseTimer) -> dict[str, float]:
+    """Update the senior with the groups of `step`, and return the step's line of metrics."""
+    groups = inputs.groups_of(step)
+    assign_advantages(groups, inputs.config.algo.advantage)
     with clock("update"):
-        learned = learner.update(groups, step)
-    guards.check_skipped(learned["grad/skipped_in_a_row"], config.guard.max_skipped_updates)
-    if "logprob/gap_mean" in learned and not inputs.fake:
-        guards.check_logprob_gap(learned["logprob/gap_mean"], config.guard.max_logprob_gap)
-    memory = {
+        update_metrics = learner.update(groups, step)
+    memory_metrics = {
         f"memory/rank{rank}/{where}_gib": nbytes / GIB
         for rank, peak in enumerate(learner.peak_memory())
         for where, nbytes in peak._asdict().items()
     }
     written = rollout_metrics(groups, len(inputs.authors.juniors))
-    return {"step": step, "weights/version": step} | written | learned | clock.metrics() | memory
+    return {"step": step, "weights/version": step} | written | update_metrics | clock.metrics() | memory_metrics

@@ -1,4 +1,4 @@
-"""A plan instead of a run: all that the settings name is checked as far as that is cheap, and nothing is started or built."""
+"""Print the plan of a run instead of running it: check what the settings name where that is cheap; start and build nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.console import Console
 
 from launch.cluster.local_cluster import choose_transport
 from launch.cluster.plan import assumed_plan, print_plan, run_plan
-from launch.run.given_groups import steps_of
+from launch.run.given_groups import find_saved_steps
 from launch.run.inputs import check_measures
 from launch.storage.resume import find_resumption
 from launch.storage.run_folder import RunFolder
@@ -34,16 +34,16 @@ def show_plan(config: Config) -> None:
 
 
 def check_named(config: Config) -> None:
-    """Check the models, files and folders that the settings name: that they are there, and the first rows of the data.
+    """Check that the models, files and folders that the settings name exist, and the first rows of the data.
 
-    Models in a directory are inspected. Of a model on the hub its config.json alone is asked for, and not even that if
-    `model.shape` is given. Raises `ConfigError`.
+    Models in a directory are inspected. Of a model on the hub only config.json is fetched, and nothing if `model.shape` is
+    given. Raises `ConfigError`.
     """
     if not config.learner_only:
         check_measures(config)
         RunFolder(config, find_resumption(config))
     elif config.learner_only not in (FAKE, FAKE_LONGEST):
-        steps_of(config)
+        find_saved_steps(config)
     named = {"model.path": config.model.path} if config.model.source == "hf" else {}
     if config.model.shape and is_hub_id(config.model.path):
         named = {}

@@ -1,4 +1,4 @@
-"""The clock of a step, and the trace of the one step that is profiled."""
+"""The clock of a step, and the trace of the profiled step."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ from tandem.runtime.trace import Profiled, Row, Span, chrome_trace, write_trace
 def step_clock(
     config: Config, step: int, path: Path, profiled: Sequence[Profiled], print_line: Callable[[str], None]
 ) -> Iterator[PhaseTimer]:
-    """Yields the clock of step `step`. Of the one that is to be profiled, what `profiled` and the driver did while the block
-    ran is written to `path` afterwards, which `print_line` tells."""
+    """Yield the clock of `step`.
+
+    If this step is to be profiled, trace what `profiled` and the driver do in the block, write the trace to `path`, and print
+    where it is with `print_line`.
+    """
     if not config.profile or step != config.profile_step:
         yield PhaseTimer()
         return
-    for each in profiled:
-        each.start_profile()
+    for component in profiled:
+        component.start_profile()
     clock, start_s = PhaseTimer(), time.time()
     yield clock
     end_s = time.time()
     driver = Row("driver", [Span(f"step {step}", "step", start_s, end_s), *clock.spans])
-    rows = [driver, *(row for each in profiled for row in each.stop_profile())]
+    rows = [driver, *(row for component in profiled for row in component.stop_profile())]
     write_trace(path, chrome_trace(rows, start_s, end_s))
     print_line(f"trace of step {step}: {path}; open it in ui.perfetto.dev")

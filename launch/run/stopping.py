@@ -29,10 +29,10 @@ class Stopping:
         """that step's metrics, until they are logged"""
 
     def hold(self) -> None:
-        """Make SIGTERM wait until `reached`: the learner changes meanwhile."""
+        """Make SIGTERM wait until `finish_update`: the learner changes meanwhile."""
         self._held = True
 
-    def reached(self, state: State, row: Mapping[str, float]) -> None:
+    def finish_update(self, state: State, row: Mapping[str, float]) -> None:
         """Note that the learner is at `state`, with the step's metrics `row`. Raises `Terminated` if SIGTERM waits for that."""
         self.state, self.row, self._held = state, row, False
         if self._asked:

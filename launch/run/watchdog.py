@@ -1,4 +1,4 @@
-"""The watchdog: when no step has finished for long, it prints where every process of the run is."""
+"""The watchdog: print where every process of the run is when no step has finished for a long time."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from typing import Self
 import psutil
 
 DUMP_TIMEOUT_S = 20.0
-"""How long py-spy may take over one process."""
+"""How long py-spy may take for one process."""
 BESIDE_PYTHON = str(Path(sys.executable).parent)
 
 
 class Watchdog:
-    """A thread that prints where each of `processes()`, its children and this process are, whenever nobody has called `alive`
-    for `stall_s`; a context manager that ends it."""
+    """A thread that prints the stack of this process, and of each of `processes()` with its children, whenever `alive` was not
+    called for `stall_s`; a context manager that ends it."""
 
     def __init__(
         self, stall_s: float, processes: Callable[[], Mapping[str, psutil.Process]], print_line: Callable[[str], None]
@@ -34,24 +34,24 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def alive(self) -> None:
-        """A step has finished."""
+        """Note that a step has finished."""
         self._last = time.monotonic()
 
     def _watch(self) -> None:
-        told = self._last
-        while not self._ended.wait(max(0.0, max(told, self._last) + self._stall_s - time.monotonic())):
-            if time.monotonic() >= max(told, self._last) + self._stall_s:
-                told = time.monotonic()
-                stalled = f"STALLED: no step has finished for {told - self._last:.0f} s (guard.stall_s={self._stall_s:g})"
+        reported = self._last
+        while not self._ended.wait(max(0.0, max(reported, self._last) + self._stall_s - time.monotonic())):
+            if time.monotonic() >= max(reported, self._last) + self._stall_s:
+                reported = time.monotonic()
+                stalled = f"STALLED: no step has finished for {reported - self._last:.0f} s (guard.stall_s={self._stall_s:g})"
                 self._print_line(f"{stalled}\n{self.report()}")
 
     def report(self) -> str:
-        """Where this process's main thread, and every other process, is just now."""
+        """Return the current stacks of this process's main thread and of every other process."""
         frame = sys._current_frames().get(self._main)
         stack = "".join(traceback.format_stack(frame)) if frame else ""
         parts = [f"-- driver\n{stack}"]
         for name, process in self._processes().items():
-            parts += [f"-- {name}: {where(each)}" for each in _with_children(process)]
+            parts += [f"-- {name}: {where(member)}" for member in _with_children(process)]
         return "\n".join(parts)
 
     def __enter__(self) -> Self:
@@ -64,26 +64,26 @@ class Watchdog:
 
 
 def where(process: psutil.Process) -> str:
-    """Where a process is: the stacks of its threads if py-spy is installed and may look, else its command and state."""
+    """Return the stacks of a process's threads if py-spy is installed and permitted, else its command and state."""
     try:
-        what = f"process {process.pid}, {process.status()}, {' '.join(process.cmdline())[:80]}"
+        description = f"process {process.pid}, {process.status()}, {' '.join(process.cmdline())[:80]}"
     except psutil.NoSuchProcess:
         return "gone"
     path = shutil.which("py-spy", path=BESIDE_PYTHON) or shutil.which("py-spy")
     if path is None:
-        return f"{what} (install py-spy to see more)"
+        return f"{description} (install py-spy to see more)"
     command = [path, "dump", "--nonblocking", "--pid", str(process.pid)]
     try:
-        seen = subprocess.run(
+        dump = subprocess.run(
             command, capture_output=True, encoding="utf-8", errors="replace", timeout=DUMP_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        return f"{what} (py-spy took too long)"
-    return f"{what}\n{seen.stdout}" if seen.returncode == 0 else f"{what} (py-spy: {seen.stderr.strip()[:200]})"
+        return f"{description} (py-spy took too long)"
+    return f"{description}\n{dump.stdout}" if dump.returncode == 0 else f"{description} (py-spy: {dump.stderr.strip()[:200]})"
 
 
 def _with_children(process: psutil.Process) -> list[psutil.Process]:
-    """The process and those it has started."""
+    """Return the process and its descendants."""
     try:
         return [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""The measures of what models say of texts: drift and legibility, from an evaluation's texts and the models on disk."""
+"""The measures that compare whole distributions, drift and legibility: from an evaluation's texts and the models on disk."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from tandem.measures.score import Score
 from tandem.measures.scoring import Reader
 from tandem.rollout import Group
 
-READ = ("drift", "legibility")
-"""These measures, which compare whole distributions: neither engines nor learner hold both."""
+MODEL_MEASURES = ("drift", "legibility")
+"""The names of these measures. Neither engines nor learner hold both distributions."""
 
 
-def read_scores(
-    config: Config, authors: Authors, seniors: Sequence[Group], juniors: Sequence[Group], device: str
+def model_scores(
+    config: Config, authors: Authors, senior_texts: Sequence[Group], junior_texts: Sequence[Group], device: str
 ) -> tuple[dict[str, Score], list[str]]:
-    """What the models at `authors` say of texts, the senior's and the junior's own; and what is left out, and why."""
+    """Return the scores of the texts under the models of `authors`, and a note for each measure left out."""
     scores: dict[str, Score] = {}
     notes: list[str] = []
-    if not seniors:
+    if not senior_texts:
         return scores, notes
     disable_progress_bar()
     junior, pace = authors.juniors[0], Pace(config.learner.micro_batch_tokens, config.learner.logprob_chunk_tokens)
-    seniors = [replace(group, rollouts=group.rollouts[: config.eval.scored_samples]) for group in seniors]
+    senior_texts = [replace(group, rollouts=group.rollouts[: config.eval.scored_samples]) for group in senior_texts]
     reader = Reader(junior.path, junior.dtype, device)
     if "drift" in config.eval.measures and junior.own:
         notes.append("no drift: senior and junior have different tokenizers, and no distribution in common")
     elif "drift" in config.eval.measures:
-        scores |= drift_scores(Reader(authors.senior, config.model.dtype, device), reader, seniors, pace)
+        scores |= drift_scores(Reader(authors.senior, config.model.dtype, device), reader, senior_texts, pace)
     if "legibility" in config.eval.measures:
         transcribe = in_tokens_of(junior.own.tokenizer, 0) if junior.own else as_written
-        scores |= legibility_scores(reader, seniors, juniors, transcribe, pace)
+        scores |= legibility_scores(reader, senior_texts, junior_texts, transcribe, pace)
     return scores, notes

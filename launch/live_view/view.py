@@ -1,0 +1,115 @@
+"""What the live view shows: step, rates, reward, authors, where time goes, and the last transcript in colors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import pairwise
+from statistics import fmean
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from launch.live_view.watched_run import WatchedRun
+from launch.storage.transcript import Transcript
+
+STYLES = {"senior": "underline dodger_blue1", "junior": "dark_orange"}
+"""They also differ where there are no colors."""
+GOOD, BAD = "green", "dark_orange"
+BARS = "▁▂▃▄▅▆▇█"
+BAR_WIDTH = 24
+REFRESH_S = 1.0
+
+
+def watch(run: WatchedRun, console: Console) -> None:
+    """Show the run until it is finished."""
+    run.refresh()
+    with Live(view(run), console=console, auto_refresh=False) as live:
+        while not run.finished:
+            time.sleep(REFRESH_S)
+            run.refresh()
+            live.update(view(run), refresh=True)
+
+
+def view(run: WatchedRun) -> RenderableType:
+    """Return everything that is shown of the run."""
+    figures = Table.grid(padding=(0, 2))
+    figures.add_column(style="bold")
+    for label, value in _figures(run):
+        figures.add_row(label, value)
+    parts: list[RenderableType] = [Rule(_title(run), align="left"), Padding(figures, (1, 0))]
+    if shares := run.time_shares():
+        parts += [Rule("where time goes", align="left", style="dim"), Padding(_bars(shares), (1, 0))]
+    if run.sample:
+        parts += [Rule(_sample_title(run.sample), align="left", style="dim"), Padding(_colored(run.sample), (1, 0))]
+    return Group(*parts)
+
+
+def _title(run: WatchedRun) -> Text:
+    state = "finished" if run.finished else f"last news {run.silent_s:.0f} s ago"
+    return Text(f"{visible(run.name)}  step {run.step}/{run.steps}  {state}", style="bold")
+
+
+def _figures(run: WatchedRun) -> list[tuple[str, str]]:
+    reward, solo = run.curve("reward/mean"), run.curve("solo/accuracy")
+    figures = []
+    if reward:
+        figures.append(("reward", f"{run.recent('reward/mean'):.3f}   {sparkline(reward)}"))
+    if solo:
+        figures.append(("solo accuracy", " → ".join(f"{value:.3f}" for value in solo)))
+    if (share := run.recent("tandem/senior_token_fraction")) is not None:
+        figures.append(("senior's share", f"{share:.3f} of the tokens"))
+    if (handoffs := run.recent("tandem/handoffs_per_rollout")) is not None:
+        figures.append(("handoffs", f"{handoffs:.1f} a rollout"))
+    if (rate := run.recent("rollout/tokens_per_s")) is not None:
+        figures.append(("speed", f"{rate:,.0f} tokens/s"))
+    if (seconds := run.recent("time/step_s")) is not None:
+        left = timedelta(seconds=round(seconds * (run.steps - run.step)))
+        figures.append(("a step", f"{seconds:.1f} s" + ("" if run.finished else f", {left} left")))
+    return figures or [("", "waiting for the first evaluation")]
+
+
+def _bars(shares: dict[str, float]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    for phase, share in shares.items():
+        table.add_row(phase, f"{share:.0%}", Text("█" * round(BAR_WIDTH * share), style="dodger_blue1"))
+    return table
+
+
+def _sample_title(sample: Transcript) -> Text:
+    title = Text(f"last transcript: step {sample['step']}, {visible(sample['problem'])}  ")
+    title.append(sample["verdict"], GOOD if sample["verdict"] == "correct" else BAD)
+    title.append(f"  reward {sample['reward']:g}")
+    if "advantage" in sample:
+        title.append(f"  advantage {sample['advantage']:+.2f}")
+    return title
+
+
+def _colored(sample: Transcript) -> Text:
+    """Return a rollout's question, and its text with a style for each author."""
+    question = Text(visible(sample["question"]) + "\n", style="dim")
+    text = Text.assemble(question, ("senior", STYLES["senior"]), " ", ("junior", STYLES["junior"]), "\n\n")
+    for turn in sample["turns"]:
+        text.append(visible(turn["text"]), STYLES[turn["author"]])
+    return text
+
+
+def visible(text: str) -> str:
+    """Return `text` with unprintable characters spelled out: models may write a terminal's escape sequences."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def sparkline(values: Sequence[float], width: int = 40) -> str:
+    """Return the course of `values` in at most `width` bars, each the mean of equally many values."""
+    count = min(width, len(values))
+    edges = [len(values) * i // count for i in range(count + 1)]
+    means = [fmean(values[a:b]) for a, b in pairwise(edges)]
+    low, high = min(means), max(means)
+    return "".join(BARS[round((value - low) / (high - low or 1) * (len(BARS) - 1))] for value in means)

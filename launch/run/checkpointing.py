@@ -1,0 +1,67 @@
+"""When a run writes a checkpoint, and what a full disk costs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from launch.storage.atomic_dir import written_aside
+from launch.storage.checkpoints import Checkpoint, State
+from launch.storage.run_folder import RunFolder
+from tandem.config.schema import Config
+from tandem.runtime.disk import disk_full
+
+
+class Checkpointed(Protocol):
+    """What a checkpoint needs of a learner."""
+
+    def save(self, folder: Path) -> None:
+        """Write the learner's state to the empty `folder`."""
+        ...
+
+    def checkpointed(self, folder: Path) -> None:
+        """Note that `folder` holds the complete state that `save` wrote last."""
+        ...
+
+    def export(self, path: Path) -> None:
+        """Write the weights to `path` as a Hugging Face directory."""
+        ...
+
+
+class Checkpointer:
+    """Writes the checkpoints of a run; `print_line` shows a line to the user."""
+
+    def __init__(self, config: Config, folder: RunFolder, learner: Checkpointed, print_line: Callable[[str], None]) -> None:
+        self._config, self._folder, self._learner, self._print_line = config, folder, learner, print_line
+
+    def save_if_due(self, state: State) -> None:
+        """Write a checkpoint of `state` if one is due after its step. A full disk keeps the checkpoints before it."""
+        if self._folder.checkpoints.due(state.step, self._config.steps):
+            self._save(state, "the run goes on. Make room before the next one is due")
+
+    def save_at_signal(self, state: State) -> None:
+        """Write a checkpoint of `state` before SIGTERM ends the run, unless it exists or the configuration forbids it."""
+        settings, newest = self._config.checkpoint, next(iter(self._folder.checkpoints.complete()), None)
+        if settings.on_signal and settings.save_every and (newest is None or newest.step != state.step):
+            self._print_line(f"SIGTERM: writing a checkpoint of step {state.step}")
+            self._save(state, "the run ends")
+
+    def _save(self, state: State, consequence: str) -> None:
+        """Write a checkpoint; if the disk is full, print a warning that ends with `consequence`."""
+        self._folder.require()
+        checkpoints = self._folder.checkpoints
+        try:
+            path = checkpoints.save(state, self._folder.config, self._learner.save)
+            self._learner.checkpointed(Checkpoint(path).learner)
+            if self._config.checkpoint.export:
+                with written_aside(self._folder.seniors / f"step-{state.step:06d}") as partial:
+                    self._learner.export(partial)
+        except OSError as error:
+            if not disk_full(error):
+                raise
+            kept = checkpoints.complete()
+            self._print_line(
+                f"WARNING: nothing could be saved after step {state.step}, for the disk of {self._folder.path} is full "
+                f"({error}); {f'{kept[0].path} is kept' if kept else 'there is no checkpoint yet'}, and {consequence}"
+            )

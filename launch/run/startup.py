@@ -1,0 +1,153 @@
+"""Start the components of a run, and end them: learner, engines, judge, terminal, watchdog."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from actors.reward import Judge
+from actors.rollout_pool import RolloutPool
+from launch.cluster.locks import SEGMENT, claimed_file
+from launch.cluster.placements import Placements, reserve_placements
+from launch.cluster.plan import print_plan
+from launch.run.checkpointing import Checkpointer
+from launch.run.console import TrainingConsole
+from launch.run.group_source import group_source
+from launch.run.inputs import Inputs
+from launch.run.stopping import Stopping
+from launch.run.training_run import RolloutRun, TrainingRun
+from launch.run.watchdog import Watchdog
+from launch.storage.checkpoints import State
+from learner.group import LearnerGroup
+from learner.resilient_learner import ResilientLearner, updates_kept
+from tandem import guards
+from tandem.rollout import BASE_VERSION, JUNIOR
+from tandem.runtime.restarts import RestartBudget
+from tandem.runtime.segment import segment_folder
+from tandem.runtime.weights import SHM
+from tandem.staleness import START
+
+EngineStarter = Callable[[Inputs, int, RestartBudget, Placements], AbstractContextManager[RolloutPool]]
+"""Starts the engines of a run that resumes after a step (0: from the base), on their placements."""
+BASE_STATE = State(BASE_VERSION, START)
+"""The state of a run that resumes from no checkpoint."""
+
+
+class SharedResources(NamedTuple):
+    """What all components of a run share."""
+
+    console: TrainingConsole
+    placements: Placements
+    restarts: RestartBudget
+
+
+@contextmanager
+def reserve_resources(inputs: Inputs) -> Iterator[SharedResources]:
+    """Print what the run begins with, and reserve the placements of its components."""
+    plan, console = inputs.plan, TrainingConsole(inputs.config.steps)
+    if plan.mode == "cluster" or plan.on_gpus:
+        print_plan(plan, console.console)
+    cores, shares_memory = inputs.config.mode.cpu_cores, inputs.transport == SHM
+    with reserve_placements(plan, inputs.authors, cores, shares_memory=shares_memory) as placements:
+        console.print(f"run folder {inputs.folder.path}; senior {inputs.authors.senior}; {inputs.problems.left_out}")
+        for warning in inputs.warnings:
+            console.print(warning)
+        restarts = RestartBudget(inputs.config.guard.max_restarts_per_hour, console.print)
+        yield SharedResources(console, placements, restarts)
+
+
+def start_engines(inputs: Inputs, resumed_step: int, restarts: RestartBudget, placements: Placements) -> RolloutPool:
+    """Start the engines of a run that resumes after `resumed_step`, on their placements."""
+    return RolloutPool.of_engines(
+        inputs.config,
+        inputs.authors,
+        gpus_per_replica=inputs.plan.gpus_per_replica,
+        first_version=resumed_step,
+        transport=inputs.transport,
+        sleep=inputs.plan.engines_sleep,
+        budget=restarts,
+        cores=placements.engine_cores,
+        placements=placements.replicas,
+    )
+
+
+@contextmanager
+def start_rollout_run(
+    inputs: Inputs,
+    resources: SharedResources,
+    state: State = BASE_STATE,
+    start_engines: EngineStarter = start_engines,
+    other_processes: Callable[[], Mapping[str, psutil.Process]] = dict,
+) -> Iterator[RolloutRun]:
+    """Start engines, judge, terminal and watchdog of a run that resumes from `state`; end them after the block.
+
+    The watchdog also reports on `other_processes`. Raises `GuardError` at the end when a frozen junior has changed.
+    """
+    config, authors, (console, placements, restarts) = inputs.config, inputs.authors, resources
+    with ExitStack() as stack:
+        console.print(f"starting the engines of {config.rollout.replicas} rollout actors ...")
+        pool = stack.enter_context(start_engines(inputs, state.step, restarts, placements))
+        judge = Judge(config.judge, restarts, config.data.verifier)
+        stack.callback(judge.close)
+        junior_checksums = pool.checksums(JUNIOR)
+        console.print(f"{sum(pool.admitted)} rollouts may be in flight")
+        source = group_source(config, pool, authors, inputs.problems, state.step, state.place)
+
+        def processes() -> dict[str, psutil.Process]:
+            return {**other_processes(), **pool.processes(), **judge.processes()}
+
+        stack.enter_context(console)
+        watchdog = stack.enter_context(Watchdog(config.guard.stall_s, processes, console.print))
+        yield RolloutRun(config, authors, inputs.folder, console, pool, source, judge, restarts, watchdog)
+        guards.check_unchanged(junior_checksums, pool.checksums(JUNIOR))
+
+
+def start_learner(inputs: Inputs, segment: Path, placements: Placements, saved: Path | None) -> LearnerGroup:
+    """Start the learner with the state in the folder `saved`, or the base model's, on its placements.
+
+    In shared memory it publishes weights in the file `segment`.
+    """
+    return LearnerGroup(
+        inputs.config,
+        str(inputs.authors.senior),
+        saved=saved,
+        segment=segment,
+        gpus_per_rank=inputs.plan.gpus_per_rank,
+        placements=placements.ranks,
+        transport=inputs.transport,
+    )
+
+
+@contextmanager
+def start_training_run(inputs: Inputs, start_engines: EngineStarter = start_engines) -> Iterator[TrainingRun]:
+    """Start all components of a run, in a Ray cluster and with an open run folder; end them after the block.
+
+    Learner and engines have the weights of the checkpoint that the run resumes from. Raises `GuardError` at the end when a
+    frozen junior has changed.
+    """
+    config, checkpoint = inputs.config, inputs.checkpoint
+    with ExitStack() as stack:
+        resources = stack.enter_context(reserve_resources(inputs))
+        print_line = resources.console.print
+        if checkpoint:
+            print_line(f"going on after step {checkpoint.step}, from {checkpoint.path}")
+        print_line(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
+        segment = stack.enter_context(claimed_file(segment_folder(), SEGMENT))
+        start = partial(start_learner, inputs, segment, resources.placements)
+        saved = checkpoint.learner if checkpoint else None
+        kept = updates_kept(config.checkpoint.save_every)
+        learner = stack.enter_context(ResilientLearner(start, resources.restarts, saved, kept=kept))
+        state = checkpoint.state() if checkpoint else BASE_STATE
+        rollout_run = stack.enter_context(start_rollout_run(inputs, resources, state, start_engines, learner.processes))
+        pool = rollout_run.pool
+        learner.connect(pool.actors, pool.sleeping)
+        if checkpoint:
+            guards.check_published(state.step, pool.receive_weights(learner.publish(version=state.step)))
+        checkpointer = Checkpointer(config, inputs.folder, learner, print_line)
+        stopping = Stopping(config.checkpoint.on_signal_wait_s, print_line)
+        yield TrainingRun(rollout_run, learner, inputs.held_out, state.step, checkpointer, stopping)
