@@ -105,6 +105,11 @@ class ReplicaSet:
         """The present actors of those replicas that are actors."""
         return [replica.actor for replica in self._replicas if isinstance(replica, ActorReplica)]
 
+    @property
+    def capacities(self) -> list[int]:
+        """The rollouts that each replica writes at a time, 0 for one that is not running."""
+        return [admitted if up else 0 for admitted, up in zip(self.admitted, self.up, strict=True)]
+
     # Calls
 
     def call(self, replica: int, method: str, *arguments: Any) -> Call:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass, replace
-from queue import Empty
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -20,13 +16,13 @@ import ray
 from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from actors.dispatch import Dispatch
+from actors.dispatch import TaskQueue
 from actors.engine_spec import EngineSpec
 from actors.placement import Cores, engine_specs, reseeded
 from actors.replica import ActorReplica, Replica
-from actors.replicas import Call, ReplicaFailed, ReplicaSet, RolloutError
+from actors.replicas import ReplicaSet, RolloutError
 from actors.rollout import GroupTask, RolloutActor
-from actors.task_queue import TaskQueue
+from actors.write_loop import WriteLoop
 from tandem.authors import Authors
 from tandem.config.schema import Config, SamplingConfig
 from tandem.rollout import BASE_VERSION, Group, Prompt
@@ -35,19 +31,8 @@ from tandem.runtime.trace import Row
 from tandem.runtime.weights import SHM, PublishedWeights
 from tandem.schedule import Schedule
 
-CANCEL_TIMEOUT_S = 60.0
-"""How long a replica may take to give up cancelled groups and free what they hold."""
 CONCURRENT_GROUPS = 10_000
 """Calls that an actor accepts at a time; admission is its own business."""
-
-
-@dataclass(frozen=True)
-class InFlight:
-    """The group of one prompt, which a replica is writing."""
-
-    index: int
-    task: GroupTask
-    call: Call
 
 
 class RolloutPool:
@@ -145,93 +130,35 @@ class RolloutPool:
         tag: str,
         *,
         deadline_s: float = 0.0,
-        on_group: Callable[[Group], None] = lambda group: None,
+        on_group: Callable[[Group], None] = lambda _: None,
     ) -> list[Group]:
-        """The groups of `stream` in the prompts' order, those missing that it dropped. Calls `on_group` as each finishes."""
-        return _in_order(self.stream(prompts, group_size, schedule, sampling, tag, deadline_s=deadline_s), on_group)
+        """Write `group_size` rollouts for each prompt, as `write_all`. `tag` must be unique in a run."""
+        tasks = [self.task(prompt, group_size, schedule, sampling, f"{tag}/{index}") for index, prompt in enumerate(prompts)]
+        return self.write_all(tasks, deadline_s=deadline_s, on_group=on_group)
 
-    def write_all(self, tasks: Sequence[GroupTask], on_group: Callable[[Group], None] = lambda group: None) -> list[Group]:
-        """The groups of `tasks`, in their order; otherwise as `generate`."""
-        return _in_order(self.write(_task_queue(tasks), max(task.sampling.max_tokens for task in tasks)), on_group)
-
-    def stream(
+    def write_all(
         self,
-        prompts: Sequence[Prompt],
-        group_size: int,
-        schedule: Schedule,
-        sampling: SamplingConfig,
-        tag: str,
+        tasks: Iterable[GroupTask],
         *,
         deadline_s: float = 0.0,
-    ) -> Iterator[tuple[int, Group]]:
-        """Writes `group_size` rollouts for each prompt; yields each group as it finishes, after its prompt's index.
+        on_group: Callable[[Group], None] = lambda _: None,
+    ) -> list[Group]:
+        """Return the groups of `tasks` in order, without those dropped (see `write`). Calls `on_group` as each finishes."""
+        groups: dict[int, Group] = {}
+        for index, group in self.write(TaskQueue(tasks), deadline_s=deadline_s):
+            groups[index] = group
+            on_group(group)
+        return [groups[index] for index in sorted(groups)]
 
-        `tag` (a step's name, unique in a run) and the run's seed determine each rollout's id and schedule seed. Groups that are
-        unfinished `deadline_s` after the start are cancelled and dropped (0: never). Raises `TimeoutError` when no group
-        finishes within `rollout.timeout_s`. Replicas are fed between two groups: take them without delay, and to the end.
+    def write(self, queue: TaskQueue, *, deadline_s: float = 0.0) -> Iterator[tuple[int, Group]]:
+        """Write the groups of `queue`; yield each as it finishes, after its index.
+
+        Groups that are unfinished `deadline_s` seconds after the start are cancelled and dropped (0: never). Raises
+        `TimeoutError` when no group finishes within `rollout.timeout_s`. Tasks are dispatched between two groups: iterate
+        without delay, and to the end.
         """
-        tasks = [self.task(prompt, group_size, schedule, sampling, f"{tag}/{index}") for index, prompt in enumerate(prompts)]
-        return self.write(_task_queue(tasks), sampling.max_tokens, deadline_s=deadline_s)
-
-    def write(self, queue: TaskQueue, max_tokens: int, *, deadline_s: float = 0.0) -> Iterator[tuple[int, Group]]:
-        """Writes the groups that `queue` hands out, none longer than `max_tokens`, until it ends; otherwise as `stream`.
-
-        A group whose replica is lost is written again, with the same ids and seeds, by whichever has room.
-        """
-        deadline = time.monotonic() + deadline_s if deadline_s else math.inf
-        dispatch = Dispatch(self.admitted, max_tokens)
-        again: deque[tuple[int, GroupTask]] = deque()
-        in_flight: dict[Future, InFlight] = {}
-        with self._replica_set.waking(queue.wake):
-            while not queue.cancelled:
-                self._replica_set.check()
-                left_s = deadline - time.monotonic()
-                exhausted = left_s <= 0 or self._give(queue, again, dispatch, in_flight)
-                if not in_flight and exhausted and (queue.ended or left_s <= 0):
-                    break
-                patience_s = self._config.rollout.timeout_s if in_flight else math.inf
-                wait_s = min(left_s, patience_s)
-                try:
-                    future = queue.events.get(timeout=None if wait_s == math.inf else max(0.0, wait_s))
-                except Empty:
-                    if left_s <= patience_s:
-                        break  # the deadline has passed
-                    raise TimeoutError(
-                        f"rollout actor(s) {_named(in_flight.values())} finished none of {len(in_flight)} groups within "
-                        f"rollout.timeout_s={self._config.rollout.timeout_s:g}"
-                    ) from None
-                if future is None:
-                    continue  # woken: the queue may have more, or a replica has come back
-                done = in_flight.pop(future)
-                try:
-                    group = self._replica_set.answer(done.call, future.result)
-                except ReplicaFailed:
-                    dispatch.take_away(done.call.replica, done.task)
-                    again.append((done.index, done.task))
-                    continue
-                dispatch.take_back(done.call.replica, done.task, group)
-                yield done.index, group
-        self._cancel(list(in_flight.values()))
-
-    def _give(
-        self, queue: TaskQueue, again: deque[tuple[int, GroupTask]], dispatch: Dispatch, in_flight: dict[Future, InFlight]
-    ) -> bool:
-        """Gives groups to replicas while these have room, those of lost replicas first; whether none is left to give now."""
-        while (replica := dispatch.next_replica(self._replica_set.up)) is not None:
-            if (begun := again.popleft() if again else queue.begin()) is None:
-                return True
-            index, task = begun
-            try:
-                call = self._replica_set.call(replica, "write_group", task)
-            except ReplicaFailed:
-                again.appendleft(begun)
-                continue
-            dispatch.give(replica, task)
-            future = call.answer.future()
-            in_flight[future] = InFlight(index, task, call)
-            # Not ray.wait, whose every call costs time for each group in flight.
-            future.add_done_callback(queue.events.put)
-        return False
+        timeout_s = self._config.rollout.timeout_s
+        return WriteLoop(self._replica_set, queue, deadline_s=deadline_s or math.inf, timeout_s=timeout_s).run()
 
     def task(self, prompt: Prompt, group_size: int, schedule: Schedule, sampling: SamplingConfig, name: str) -> GroupTask:
         """The group `name` (unique in a run) of `group_size` rollouts for `prompt`; name and the run's seed determine each
@@ -307,37 +234,3 @@ class RolloutPool:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
-
-    def _cancel(self, groups: Sequence[InFlight]) -> None:
-        """Cancels `groups` and waits until nothing of them is left: weights must not change under a rollout."""
-        for group in groups:
-            ray.cancel(group.call.answer)
-        answers = [group.call.answer for group in groups]
-        _, late = ray.wait(answers, num_returns=len(answers), timeout=CANCEL_TIMEOUT_S) if answers else ([], [])
-        if late:
-            stuck = [group for group in groups if group.call.answer in late]
-            raise TimeoutError(
-                f"rollout actor(s) {_named(stuck)} did not give up {len(late)} cancelled groups within {CANCEL_TIMEOUT_S:g} s"
-            )
-
-
-def _task_queue(tasks: Iterable[GroupTask]) -> TaskQueue:
-    """Hands out `tasks`, each after its place, and ends."""
-    waiting = deque(enumerate(tasks))
-    queue = TaskQueue(lambda: waiting.popleft() if waiting else None)
-    queue.end()
-    return queue
-
-
-def _in_order(written: Iterable[tuple[int, Group]], on_group: Callable[[Group], None]) -> list[Group]:
-    """The groups by their places; calls `on_group` as each comes."""
-    groups: dict[int, Group] = {}
-    for index, group in written:
-        groups[index] = group
-        on_group(group)
-    return [groups[index] for index in sorted(groups)]
-
-
-def _named(groups: Iterable[InFlight]) -> list[int]:
-    """The replicas that are writing `groups`."""
-    return sorted({group.call.replica for group in groups})

@@ -24,6 +24,7 @@ from ray.actor import ActorHandle
 from rich.console import Console
 from rich.table import Table
 
+from actors.dispatch import TaskQueue
 from actors.rollout import GroupTask
 from actors.rollout_pool import CONCURRENT_GROUPS, RolloutPool
 from bench.report import Figures, tell
@@ -155,8 +156,12 @@ def measure(processes: list[ActorHandle], replicas: int, rollouts: int = ROLLOUT
     groups = rollouts // GROUP_SIZE
     prompts = [Prompt(Problem(str(i % groups), "?", "!"), tuple(range(PROMPT_TOKENS))) for i in range(replicas * groups)]
     with RolloutPool(Config(), [SimulatedReplica(processes[i % len(processes)], i) for i in range(replicas)]) as pool:
+        tasks = [
+            pool.task(prompt, GROUP_SIZE, Schedule(), SamplingConfig(max_tokens=TOKENS), f"scale/{index}")
+            for index, prompt in enumerate(prompts)
+        ]
         start, before, written = time.perf_counter(), time.process_time(), 0
-        for _, group in pool.stream(prompts, GROUP_SIZE, Schedule(), SamplingConfig(max_tokens=TOKENS), "scale"):
+        for _, group in pool.write(TaskQueue(tasks)):
             written += len(group.rollouts)
         return Measured(replicas, written, time.perf_counter() - start, time.process_time() - before)
 

@@ -1,4 +1,4 @@
-"""Which replica is given the next group."""
+"""Which group is written next, and which replica receives it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.dispatch import FILL, Dispatch
+from actors.dispatch import FILL, Dispatch, TaskQueue
 from actors.rollout import GroupTask
 from tandem.config.schema import SamplingConfig
 from tandem.data.random_groups import random_groups
@@ -22,7 +22,7 @@ def task(rollouts: int, prompt_tokens: int = 10) -> GroupTask:
 
 
 def written(task: GroupTask, tokens: int) -> Group:
-    """What comes back for `task`: rollouts of `tokens` tokens."""
+    """Return a group for `task` with rollouts of `tokens` tokens."""
     (group,) = random_groups(0, groups=1, size=len(task.rollout_ids))
     for rollout in group.rollouts:
         rollout.token_ids = np.zeros(tokens, np.int32)
@@ -30,38 +30,58 @@ def written(task: GroupTask, tokens: int) -> Group:
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=8), st.lists(st.integers(1, 6), max_size=100))
-def test_every_replica_gets_its_fill_and_no_more(admitted: list[int], sizes: list[int]) -> None:
-    dispatch, outstanding = Dispatch(admitted, BUDGET), [0] * len(admitted)
+def test_every_replica_receives_its_fill_and_no_more(admitted: list[int], sizes: list[int]) -> None:
+    dispatch, outstanding = Dispatch(len(admitted)), [0] * len(admitted)
     for size in sizes:
-        if (replica := dispatch.next_replica([True] * len(admitted))) is None:
+        if (replica := dispatch.next_replica(admitted)) is None:
             assert all(given >= FILL * room for given, room in zip(outstanding, admitted, strict=True))
             break
         assert outstanding[replica] < FILL * admitted[replica]
-        dispatch.give(replica, task(size))
+        dispatch.assign(replica, task(size))
         outstanding[replica] += size
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=60))
-def test_groups_go_where_the_fewest_tokens_are_outstanding(prompts: list[int]) -> None:
-    dispatch = Dispatch([1000] * 4, BUDGET)
+def test_replica_with_fewest_outstanding_tokens_receives_the_group(prompts: list[int]) -> None:
+    dispatch = Dispatch(4)
     for tokens in prompts:
-        replica = dispatch.next_replica([True] * 4)
+        replica = dispatch.next_replica([1000] * 4)
         assert replica is not None
         assert dispatch.outstanding_tokens(replica) == min(map(dispatch.outstanding_tokens, range(4)))
-        dispatch.give(replica, task(2, tokens))
+        dispatch.assign(replica, task(2, tokens))
     totals = [dispatch.outstanding_tokens(replica) for replica in range(4)]
     assert sum(totals) == sum(prompts) + 2 * BUDGET * len(prompts)
     assert max(totals) - min(totals) <= 2 * BUDGET + max(prompts)
 
 
-def test_a_rollout_counts_what_those_returned_have_on_average() -> None:
-    dispatch, given = Dispatch([8, 8], BUDGET), task(4)
+def test_outstanding_rollout_counts_as_mean_length_of_those_returned() -> None:
+    dispatch, given = Dispatch(2), task(4)
     for _ in range(3):
-        dispatch.give(0, given)
+        dispatch.assign(0, given)
     assert dispatch.outstanding_tokens(0) == 3 * (10 + 4 * BUDGET)
-    dispatch.take_back(0, given, written(given, 30))
+    dispatch.complete(0, given, written(given, 30))
     assert dispatch.outstanding_tokens(0) == 2 * (10 + 4 * 30)
-    dispatch.take_back(0, given, written(given, 50))
+    dispatch.complete(0, given, written(given, 50))
     assert dispatch.outstanding_tokens(0) == 10 + 4 * 40
-    dispatch.take_back(0, given, written(given, 70))
+    dispatch.complete(0, given, written(given, 70))
     assert dispatch.outstanding_tokens(0) == 0
+
+
+def test_stopped_replica_receives_nothing() -> None:
+    dispatch = Dispatch(2)
+    assert dispatch.next_replica([0, 8]) == 1 and dispatch.next_replica([0, 0]) is None
+
+
+def test_queue_returns_retried_tasks_first_in_their_order() -> None:
+    queue = TaskQueue(task(size) for size in (1, 2, 3))
+    first, second = queue.next_task(), queue.next_task()
+    assert first and second and not queue.exhausted
+    queue.retry(first)
+    queue.retry(second)
+    assert [queue.next_task() for _ in range(4)] == [first, second, (2, task(3)), None] and queue.exhausted
+
+
+def test_queue_that_begins_groups_is_never_exhausted() -> None:
+    available = [(7, task(1))]
+    queue = TaskQueue(begin=lambda: available.pop() if available else None)
+    assert queue.next_task() == (7, task(1)) and queue.next_task() is None and not queue.exhausted

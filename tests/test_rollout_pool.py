@@ -15,7 +15,7 @@ import ray
 from engine_pair import EnginePair
 from stage import ADMITTED, NEVER, SLOW, STUCK, UNLUCKY, MortalReplica, StageReplica, events, new_stage, published
 
-from actors.dispatch import FILL
+from actors.dispatch import FILL, TaskQueue
 from actors.replicas import RolloutError
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
@@ -58,6 +58,11 @@ def prompts(*questions: str) -> list[Prompt]:
     return [Prompt(Problem(str(i), question, "!"), (1, 2, 3)) for i, question in enumerate(questions)]
 
 
+def queue_of(pool: RolloutPool, asked: Sequence[Prompt]) -> TaskQueue:
+    """Return a queue with a group of two rollouts for each prompt."""
+    return TaskQueue(pool.task(prompt, 2, WORD, SAMPLING, f"t/{index}") for index, prompt in enumerate(asked))
+
+
 # Who writes what, and what comes back
 
 
@@ -76,7 +81,7 @@ def test_no_group_is_lost_or_doubled_and_the_prompts_order_is_kept(stage: Any, s
 def test_groups_come_back_as_they_finish(stage: Any, settings: Config) -> None:
     asked = prompts("0.6", "0", "0.3")
     with pool_of(stage, settings, 0, 1) as pool:
-        finished = list(pool.stream(asked, 2, WORD, SAMPLING, "t"))
+        finished = list(pool.write(queue_of(pool, asked)))
     assert [(index, group.prompt) for index, group in finished] == [(index, asked[index]) for index in (1, 2, 0)]
 
 
@@ -90,7 +95,7 @@ def test_a_slow_replica_is_given_less(stage: Any, settings: Config) -> None:
 def test_what_replicas_have_no_room_for_waits_in_the_driver(stage: Any, settings: Config) -> None:
     each = FILL * ADMITTED // 2  # groups of two
     with pool_of(stage, settings, 0, 1) as pool:
-        stream = pool.stream(prompts(*["0.3"] * 6 * each), 2, WORD, SAMPLING, "t")
+        stream = pool.write(queue_of(pool, prompts(*["0.3"] * 6 * each)))
         next(stream)
         assert Counter(replica for replica, _ in events(stage, "given")) == {0: each, 1: each}
         assert len(list(stream)) == 6 * each - 1
@@ -178,7 +183,7 @@ def test_the_groups_of_a_replica_that_dies_are_written_by_others(mortals: list[M
     asked = prompts(*["0.1"] * 40)
     with RolloutPool(settings, mortals) as pool:
         finished = []
-        for index, group in pool.stream(asked, 2, WORD, SAMPLING, "t"):
+        for index, group in pool.write(queue_of(pool, asked)):
             finished.append((index, [rollout.id for rollout in group.rollouts]))
             if len(finished) == 6:
                 mortals[0].kill()

@@ -91,7 +91,7 @@ class Loop:
         self.folder = RunFolder(config, find_resumption(config))
         self.stopping = Stopping(config.checkpoint.on_signal_wait_s, print)
         console = TrainingConsole(config.steps)
-        self.source = SimpleNamespace(place=StreamPosition(0))
+        self.source = SimpleNamespace(stream_position=StreamPosition(0))
         rollout_run = RolloutRun(
             **dict.fromkeys(("authors", "pool", "judge", "restarts")),  # type: ignore[arg-type]
             config=config,
@@ -109,7 +109,7 @@ class Loop:
         run = self.training_run
         with self.folder, run.stoppable():
             for step in (1, 2, 3):
-                self.source.place = StreamPosition(16 * step)
+                self.source.stream_position = StreamPosition(16 * step)
                 for phase in ("generate", "update", "evaluate", "log"):
                     if phase == "update":
                         self.stopping.hold()

@@ -146,7 +146,7 @@ class Evaluator:
             for index, (prompt, prefix) in enumerate(zip(prompts, prefixes, strict=True))
         ]
         with self._progress(what, len(tasks)) as advance:
-            groups = self._pool.write_all(tasks, advance)
+            groups = self._pool.write_all(tasks, on_group=advance)
         guards.check_weight_version(groups, self._version)
         guards.check_authorship(groups, schedule, self._authors.boundaries)
         guards.check_finite_logprobs(groups)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import psutil
 
+from actors.group_source import group_source
 from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
 from launch.cluster.locks import SEGMENT, claimed_file
@@ -17,7 +18,6 @@ from launch.cluster.placements import Placements, reserve_placements
 from launch.cluster.plan import print_plan
 from launch.run.checkpointing import Checkpointer
 from launch.run.console import TrainingConsole
-from launch.run.group_source import group_source
 from launch.run.inputs import Inputs
 from launch.run.stopping import Stopping
 from launch.run.training_run import RolloutRun, TrainingRun

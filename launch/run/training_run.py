@@ -7,8 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 
-from actors.async_groups import AsyncGroupSource
-from actors.in_turn import SyncGroupSource
+from actors.group_source import GroupSource
 from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
 from launch.run.checkpointing import Checkpointer
@@ -38,7 +37,7 @@ class RolloutRun:
     folder: RunFolder
     console: TrainingConsole
     pool: RolloutPool
-    group_source: AsyncGroupSource | SyncGroupSource
+    group_source: GroupSource
     """has `pool` write the groups"""
     judge: Judge
     restarts: RestartBudget
@@ -122,4 +121,4 @@ class TrainingRun:
         self.checkpointer.save_at_signal(state)
 
     def _state(self, step: int) -> State:
-        return State(step, self.rollout_run.group_source.place)
+        return State(step, self.rollout_run.group_source.stream_position)

@@ -1,0 +1,203 @@
+"""The groups that a run trains on: written when the learner asks for them, or ahead of it in a thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from copy import deepcopy
+from functools import lru_cache
+from types import TracebackType
+from typing import Protocol, Self
+
+from actors.dispatch import IndexedTask, TaskQueue
+from actors.rollout import GroupTask
+from actors.rollout_pool import RolloutPool
+from tandem.authors import Authors
+from tandem.config.schema import Config
+from tandem.data.problems import ProblemSet
+from tandem.data.prompts import encode
+from tandem.rollout import Group, Prompt
+from tandem.schedules import schedule_at
+from tandem.staleness import START, StalenessBuffer, StreamPosition
+
+
+class GroupSource(Protocol):
+    """The stream of groups that a run trains on; a context manager that cancels what is in flight."""
+
+    @property
+    def stream_position(self) -> StreamPosition:
+        """The position in the problem stream from which a resumed run continues."""
+        ...
+
+    @property
+    def dropped(self) -> int:
+        """The number of groups dropped so far: too old, or too late."""
+        ...
+
+    def take(self, count: int, on_group: Callable[[object], None] = lambda _: None) -> list[Group]:
+        """Return the next `count` groups in the order of the stream; wait until they have finished.
+
+        Groups that missed a deadline are left out. Calls `on_group` as each group finishes.
+        """
+        ...
+
+    def reject(self, count: int) -> None:
+        """Write `count` more groups, since as many of those taken are not trained on."""
+        ...
+
+    def advance(self, version: int) -> None:
+        """Continue with weights of `version`, which the engines have loaded."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+class SyncGroupSource:
+    """Writes groups when the learner takes them, strictly on-policy.
+
+    `task_at` returns the group at a position in the stream. The stream starts at `stream_position`. Groups that are
+    unfinished `deadline_s` seconds after `take` are dropped (0: never).
+    """
+
+    def __init__(
+        self,
+        pool: RolloutPool,
+        task_at: Callable[[int], GroupTask],
+        *,
+        deadline_s: float = 0.0,
+        stream_position: StreamPosition = START,
+    ) -> None:
+        self._pool, self._task_at, self._deadline_s = pool, task_at, deadline_s
+        self.stream_position = stream_position
+        self.dropped = 0
+
+    def take(self, count: int, on_group: Callable[[object], None] = lambda _: None) -> list[Group]:
+        """Return the groups at the next `count` positions (see `GroupSource.take`)."""
+        start, unfinished = self.stream_position
+        retried = unfinished[:count]
+        end = start + count - len(retried)
+        self.stream_position = StreamPosition(end, unfinished[len(retried) :])
+        tasks = map(self._task_at, [*retried, *range(start, end)])
+        groups = self._pool.write_all(tasks, deadline_s=self._deadline_s, on_group=on_group)
+        self.dropped += count - len(groups)
+        return groups
+
+    def reject(self, count: int) -> None:
+        """Do nothing: the next `take` writes other groups."""
+
+    def advance(self, version: int) -> None:
+        """Do nothing: no group is in flight."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        pass
+
+
+class AsyncGroupSource:
+    """Writes groups in a thread while the learner learns, as far ahead as `buffer` allows.
+
+    `task_at` returns the group at a position in the stream; the thread calls it. What the thread raises, the next `take`
+    raises.
+    """
+
+    def __init__(self, pool: RolloutPool, buffer: StalenessBuffer, task_at: Callable[[int], GroupTask]) -> None:
+        self._pool, self._buffer, self._task_at = pool, buffer, task_at
+        self._task_queue = TaskQueue(begin=self._begin)
+        self._changed = threading.Condition()
+        """guards the buffer; notified when a group finishes or the thread fails"""
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._write, name="async-group-source", daemon=True)
+
+    @property
+    def stream_position(self) -> StreamPosition:
+        """The position in the problem stream from which a resumed run continues."""
+        with self._changed:
+            return self._buffer.place
+
+    @property
+    def dropped(self) -> int:
+        """The number of groups dropped so far because they were too old."""
+        return self._buffer.dropped
+
+    def take(self, count: int, on_group: Callable[[object], None] = lambda _: None) -> list[Group]:
+        """Return the next `count` groups that are fresh enough to train on (see `GroupSource.take`)."""
+        reported = 0
+        with self._changed:
+            while True:
+                if self._failure is not None:
+                    raise self._failure
+                while reported < min(count, self._buffer.finished):
+                    reported += 1
+                    on_group(None)
+                if self._buffer.finished >= count:
+                    return self._buffer.take(count)
+                self._changed.wait()
+
+    def reject(self, count: int) -> None:
+        """Write `count` more groups, since as many of those taken are not trained on."""
+        with self._changed:
+            self._buffer.reject(count)
+        self._task_queue.wake()
+
+    def advance(self, version: int) -> None:
+        """Begin the groups that `version` allows, and drop those that are now too old."""
+        with self._changed:
+            self._buffer.advance(version)
+        self._task_queue.wake()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._task_queue.cancel()
+        self._thread.join()
+
+    def _begin(self) -> IndexedTask | None:
+        with self._changed:
+            position = self._buffer.begin()
+        return None if position is None else (position, self._task_at(position))
+
+    def _write(self) -> None:
+        try:
+            for position, group in self._pool.write(self._task_queue):
+                with self._changed:
+                    self._buffer.finish(position, group)
+                    self._changed.notify_all()
+        except BaseException as failure:  # noqa: BLE001  `take` raises it
+            with self._changed:
+                self._failure = failure
+                self._changed.notify_all()
+
+
+def group_source(
+    config: Config, pool: RolloutPool, authors: Authors, problems: ProblemSet, step: int, stream_position: StreamPosition
+) -> GroupSource:
+    """Return the groups of a run that continues after `step` at `stream_position`: asynchronous if it tolerates staleness.
+
+    A position in the stream determines a group's problem, schedule, ids and seeds.
+    """
+    batch = config.rollout.prompts_per_step
+    # Copies: tokenizers must not be shared with the thread of an asynchronous source.
+    tokenizer, junior_tokenizers = deepcopy((authors.tokenizer, authors.junior_tokenizers))
+
+    @lru_cache(maxsize=4)
+    def prompts(step: int) -> list[Prompt]:
+        return encode(problems.train.batch(step - 1, batch), tokenizer, config.data, junior_tokenizers)[0]
+
+    def task_at(position: int) -> GroupTask:
+        step, index = position // batch + 1, position % batch
+        schedule, name = schedule_at(config, step), f"step{step}/{index}"
+        return pool.task(prompts(step)[index], config.rollout.group_size, schedule, config.rollout.sampling, name)
+
+    if staleness := config.rollout.max_staleness:
+        buffer = StalenessBuffer(batch, staleness, steps=config.steps - step, version=step, place=stream_position)
+        return AsyncGroupSource(pool, buffer, task_at)
+    deadline_s = config.rollout.straggler_deadline_s
+    return SyncGroupSource(pool, task_at, deadline_s=deadline_s, stream_position=stream_position)
