@@ -1,46 +1,95 @@
-"""One rollout actor as the driver calls it."""
+"""One replica: a rollout actor, or what answers its calls, and its state."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Protocol
 
+import psutil
 import ray
 from ray.actor import ActorHandle
 
+from tandem.errors import RunError
+
+
+class RolloutError(RunError):
+    """A rollout actor failed; the message names it."""
+
+
+class ReplicaFailed(RuntimeError):
+    """A replica died during a call and restarts: make the call again."""
+
 
 class Replica(Protocol):
-    """Whatever answers the calls of `actors.rollout.RolloutActor`, over Ray."""
+    """Answers the calls of `actors.rollout.RolloutActor` over Ray."""
 
     def call(self, method: str, *arguments: Any) -> ray.ObjectRef:
-        """Calls `method` and returns at once; the reference becomes its answer."""
+        """Call `method` and return a reference to its answer at once."""
         ...
 
     def kill(self) -> None:
-        """Ends it, whatever its state."""
+        """End the actor, whatever its state."""
         ...
 
-    def renew(self) -> None:
-        """Takes another actor in place of the one that was killed; it is to be started as the first was."""
+    def recreate(self) -> None:
+        """Create another actor after `kill`; it has yet to be started."""
         ...
 
 
 class ActorReplica:
-    """A replica that is a Ray actor of its own; `make` makes it, given how many there were before."""
+    """A replica that is a Ray actor. `create` returns the actor, given how many there were before."""
 
-    def __init__(self, make: Callable[[int], ActorHandle]) -> None:
-        self._make, self._before = make, 0
-        self.actor = make(0)
+    def __init__(self, create: Callable[[int], ActorHandle]) -> None:
+        self._create, self._generation = create, 0
+        self.actor = create(0)
 
     def call(self, method: str, *arguments: Any) -> ray.ObjectRef:
-        """See `Replica.call`."""
+        """Call `method` and return a reference to its answer at once."""
         return getattr(self.actor, method).remote(*arguments)
 
     def kill(self) -> None:
-        """See `Replica.kill`."""
+        """End the actor, whatever its state."""
         ray.kill(self.actor)
 
-    def renew(self) -> None:
-        """See `Replica.renew`."""
-        self._before += 1
-        self.actor = self._make(self._before)
+    def recreate(self) -> None:
+        """Create another actor after `kill`; it has yet to be started."""
+        self._generation += 1
+        self.actor = self._create(self._generation)
+
+
+class ReplicaState(Enum):
+    """What a replica is doing; only one that is running can be called."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    FAILED = "failed"
+    """it could not be restarted"""
+    CLOSED = "closed"
+
+
+@dataclass
+class Member:
+    """A replica of a set, with its state."""
+
+    index: int
+    replica: Replica
+    state: ReplicaState = ReplicaState.STARTING
+    generation: int = 0
+    """how many actors of the replica have died"""
+    admitted: int = 0
+    """rollouts that it writes at a time"""
+    processes: dict[str, psutil.Process] = field(default_factory=dict)
+    """its actor and engines on this host, by name"""
+
+    @property
+    def name(self) -> str:
+        """The replica's name in messages."""
+        return f"rollout actor {self.index}"
+
+    @property
+    def running(self) -> bool:
+        """Whether the replica can be called."""
+        return self.state is ReplicaState.RUNNING

@@ -6,7 +6,6 @@ import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -19,8 +18,8 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from actors.dispatch import TaskQueue
 from actors.engine_spec import EngineSpec
 from actors.placement import Cores, engine_specs, reseeded
-from actors.replica import ActorReplica, Replica
-from actors.replicas import ReplicaSet, RolloutError
+from actors.replica import ActorReplica, RolloutError
+from actors.replicas import ReplicaSet
 from actors.rollout import GroupTask, RolloutActor
 from actors.write_loop import WriteLoop
 from tandem.authors import Authors
@@ -32,38 +31,22 @@ from tandem.runtime.weights import SHM, PublishedWeights
 from tandem.schedule import Schedule
 
 CONCURRENT_GROUPS = 10_000
-"""Calls that an actor accepts at a time; admission is its own business."""
+"""Calls that an actor accepts at a time; it admits rollouts by itself."""
 
 
 class RolloutPool:
-    """Starts `replicas` and spreads groups over them; a context manager that ends them.
+    """Writes groups on the replicas of a set; a context manager that ends them.
 
-    They start all at once, or with `at_once` false one after the other. `junior_weights` say how often each junior is drawn,
-    `sleeps` whether the engines are to give their GPU's memory back while the learner learns (`sleep`).
-    One that dies is started again as `budget` allows, and the groups it was writing are given away anew (see
-    `actors.replicas.ReplicaSet`). Every method that waits for replicas raises `RolloutError` when one fails, `TimeoutError`
-    when one is late, both naming it, and `GuardError` when they die too often.
+    `junior_weights` are the relative frequencies of the juniors. With `sleeps` the engines free their GPU's memory while the
+    learner learns (`sleep`). Every method that waits for replicas raises `RolloutError` when one fails, `TimeoutError` when one
+    is late, both naming it, and `GuardError` when they die too often.
     """
 
     def __init__(
-        self,
-        config: Config,
-        replicas: Sequence[Replica],
-        *,
-        junior_weights: tuple[float, ...] = (1.0,),
-        at_once: bool = True,
-        sleeps: bool = False,
-        budget: RestartBudget | None = None,
+        self, config: Config, replica_set: ReplicaSet, *, junior_weights: tuple[float, ...] = (1.0,), sleeps: bool = False
     ) -> None:
-        self._config, self._junior_weights = config, junior_weights
+        self._config, self._replica_set, self._junior_weights = config, replica_set, junior_weights
         self.sleeps, self._asleep = sleeps, False
-        budget = budget or RestartBudget(config.guard.max_restarts_per_hour)
-        self._replica_set = ReplicaSet(replicas, budget, config.guard.publish_timeout_s, at_once=at_once)
-
-    @property
-    def admitted(self) -> list[int]:
-        """Rollouts that each replica writes at a time."""
-        return self._replica_set.admitted
 
     @classmethod
     def of_engines(
@@ -79,47 +62,67 @@ class RolloutPool:
         cores: Cores = (),
         placements: Sequence[PlacementGroupSchedulingStrategy] = (),
     ) -> RolloutPool:
-        """`config.rollout.replicas` rollout actors with `gpus_per_replica` GPUs each (0: their engines run on the CPU, bound to
-        `cores`, or to cores of this machine of their own as far as there are any), each where its seat says, for a run that
-        goes on from version `first_version` of the weights. Those of the seniors come by `transport`. With `sleep` the engines
-        can sleep.
+        """Start `config.rollout.replicas` rollout actors, on `placements` if given, and return their pool.
+
+        Each has `gpus_per_replica` GPUs; with 0 its engines run on the CPU (see `engine_specs` for `cores`). The run continues
+        from version `first_version` of the weights, which the senior's engines receive by `transport`.
         """
-        device, own_gpus = "cuda" if gpus_per_replica else "cpu", gpus_per_replica > 1
         options = {"num_cpus": 0, "num_gpus": gpus_per_replica, "max_concurrency": CONCURRENT_GROUPS}
         actor = ray.remote(RolloutActor)
 
-        def replica(specs: Sequence[EngineSpec], seat: PlacementGroupSchedulingStrategy | None) -> Replica:
-            def make(before: int) -> ActorHandle:
-                if before and transport != SHM:
+        def start_replica(specs: Sequence[EngineSpec], placement: PlacementGroupSchedulingStrategy | None) -> ActorReplica:
+            def create(generation: int) -> ActorHandle:
+                if generation and transport != SHM:
                     raise RolloutError(
-                        f"a rollout actor was lost, and weights that come by {transport} reach only those that the learner met "
-                        "at the start; go on with resume=auto, or use learner.transport=shm, with which it is started again"
+                        f"a rollout actor died and cannot be restarted: learner.transport={transport} reaches only the actors "
+                        "of the start; continue with resume=auto, or set learner.transport=shm, which allows restarts"
                     )
-                return actor.options(**options, scheduling_strategy=seat).remote(reseeded(specs, before))
+                return actor.options(**options, scheduling_strategy=placement).remote(reseeded(specs, generation))
 
-            return ActorReplica(make)
+            return ActorReplica(create)
 
         specs = engine_specs(
             config,
             authors,
-            device,
+            "cuda" if gpus_per_replica else "cpu",
             first_version=first_version,
             transport=transport,
             cores=cores,
-            own_gpus=own_gpus,
+            own_gpus=gpus_per_replica > 1,
             sleep=sleep,
         )
-        replicas = [replica(engines, seat) for engines, seat in zip(specs, placements or [None] * len(specs), strict=True)]
+        places = placements or [None] * len(specs)
+        replicas = [start_replica(engines, place) for engines, place in zip(specs, places, strict=True)]
         # Engines that share a GPU measure its free memory as they start: one after the other.
         at_once = not 0 < gpus_per_replica < 1
-        return cls(config, replicas, junior_weights=authors.junior_weights, at_once=at_once, sleeps=sleep, budget=budget)
+        replica_set = ReplicaSet(replicas, config.guard, budget, at_once=at_once)
+        return cls(config, replica_set, junior_weights=authors.junior_weights, sleeps=sleep)
 
     @contextmanager
     def borrow(self, config: Config, authors: Authors) -> Iterator[RolloutPool]:
-        """The same replicas for the run that `config` describes, which does not end them. It begins by publishing to them."""
-        borrowed = copy(self)
-        borrowed._config, borrowed._junior_weights = config, authors.junior_weights
-        yield borrowed
+        """Yield a pool of the same replicas for the run of `config`, which must sync its weights first; do not end them."""
+        yield RolloutPool(config, self._replica_set, junior_weights=authors.junior_weights, sleeps=self.sleeps)
+
+    @property
+    def admitted(self) -> list[int]:
+        """The rollouts that each replica writes at a time; 0 for one that is not running."""
+        return self._replica_set.capacities
+
+    @property
+    def actors(self) -> list[ActorHandle]:
+        """The replicas' actors, which a learner connects to."""
+        return self._replica_set.actors
+
+    # Rollouts
+
+    def task(self, prompt: Prompt, group_size: int, schedule: Schedule, sampling: SamplingConfig, name: str) -> GroupTask:
+        """Return a task for `group_size` rollouts of `prompt`.
+
+        `name`, unique in a run, and the run's seed determine each rollout's id and seed.
+        """
+        ids = tuple(f"{name}/{k}" for k in range(group_size))
+        seeds = tuple(zlib.crc32(f"{self._config.seed}/{rollout_id}".encode()) for rollout_id in ids)
+        return GroupTask(prompt, ids, seeds, schedule, sampling, self._junior_weights)
 
     def generate(
         self,
@@ -160,73 +163,64 @@ class RolloutPool:
         timeout_s = self._config.rollout.timeout_s
         return WriteLoop(self._replica_set, queue, deadline_s=deadline_s or math.inf, timeout_s=timeout_s).run()
 
-    def task(self, prompt: Prompt, group_size: int, schedule: Schedule, sampling: SamplingConfig, name: str) -> GroupTask:
-        """The group `name` (unique in a run) of `group_size` rollouts for `prompt`; name and the run's seed determine each
-        rollout's id and schedule seed."""
-        ids = tuple(f"{name}/{k}" for k in range(group_size))
-        seeds = tuple(zlib.crc32(f"{self._config.seed}/{rollout_id}".encode()) for rollout_id in ids)
-        return GroupTask(prompt, ids, seeds, schedule, sampling, self._junior_weights)
-
-    @property
-    def actors(self) -> list[ActorHandle]:
-        """The replicas' actors, for a learner to meet."""
-        return self._replica_set.actors
+    # Weights
 
     def begin_weight_sync(self) -> None:
-        """To be called before the learner writes a version over the last one: a replica that comes back may be reading that."""
+        """Allow the learner to overwrite the latest weights: no restarting replica reads them until `finish_weight_sync`."""
         self._replica_set.begin_weight_sync()
 
-    def receive_weights(self, published: PublishedWeights) -> list[int]:
-        """Has every senior engine take published weights; returns the version that each then reports.
+    def finish_weight_sync(self, weights: PublishedWeights) -> list[int]:
+        """Load published weights in every senior engine; return the version that each then reports. Wakes sleeping engines.
 
-        A replica that is being started again is left out; it receives them before it is given anything.
+        Replicas that are restarting are left out; they load the weights before they run.
         """
-        reported = self._replica_set.publish(published)
+        versions = self._replica_set.finish_weight_sync(weights)
         self._asleep = False
-        return reported
+        return versions
 
     def sleep(self) -> None:
-        """Has all engines give the memory of their GPUs back until they receive weights; no group may be in flight. Waits for
-        replicas that are being started again."""
-        self._replica_set.await_all()  # an engine measures the free memory while it starts
-        self._replica_set.ask("sleep", timeout_s=self._config.guard.publish_timeout_s)
+        """Free the GPU memory of all engines until `finish_weight_sync`; no group may be in flight."""
+        self._replica_set.await_running()  # an engine measures the free memory while it starts
+        self._replica_set.call_all("sleep")
         self._asleep = True
 
     @contextmanager
     def sleeping(self) -> Iterator[None]:
-        """In the block the engines sleep, if they may at all; after it they are as they were."""
+        """Have engines that may sleep do so in the block, and then wake those that slept only for it."""
         if not self.sleeps or self._asleep:
             yield
             return
         self.sleep()
         yield
-        self._replica_set.ask("wake", timeout_s=self._config.guard.publish_timeout_s)
+        self._replica_set.call_all("wake")
         self._asleep = False
 
     def checksums(self, author: int) -> list[list[str]]:
-        """Fingerprints of the weights of `author`'s engines, by replica (see `RolloutActor.checksums`)."""
-        return self._replica_set.ask("checksums", author, timeout_s=self._config.guard.publish_timeout_s)
+        """Return checksums of the weights of `author`'s engines, by replica (see `RolloutActor.checksums`)."""
+        return self._replica_set.call_all("checksums", author)
+
+    # State
 
     def kv_usage(self) -> dict[str, float]:
-        """The largest share of its KV cache that each kind of engine has used since this was last asked, in any replica."""
-        told = self._replica_set.ask("kv_usage", timeout_s=self._config.guard.publish_timeout_s, everyone=False)
-        return {name: max(each[name] for each in told) for name in (told[0] if told else ())}
+        """Return the largest share of its KV cache that each kind of engine has used since the last call, over all replicas."""
+        usages = self._replica_set.call_running("kv_usage")
+        return {name: max(usage[name] for usage in usages) for name in (usages[0] if usages else ())}
 
     def start_profile(self) -> None:
-        """See `tandem.runtime.trace.Profiled`."""
-        self._replica_set.ask("start_profile", timeout_s=self._config.guard.publish_timeout_s)
+        """Start profiling (see `tandem.runtime.trace.Profiled`)."""
+        self._replica_set.call_all("start_profile")
 
     def stop_profile(self) -> list[Row]:
-        """See `tandem.runtime.trace.Profiled`; of a rollout actor it tells whose turn it was in each rollout."""
-        told = self._replica_set.ask("stop_profile", timeout_s=self._config.guard.publish_timeout_s)
-        return [replace(row, name=f"rollout actor {actor}{row.name}") for actor, rows in enumerate(told) for row in rows]
+        """Stop profiling and return rows with each rollout's turns and each engine's operations."""
+        profiles = self._replica_set.call_all("stop_profile")
+        return [replace(row, name=f"rollout actor {index}{row.name}") for index, rows in enumerate(profiles) for row in rows]
 
     def processes(self) -> dict[str, psutil.Process]:
-        """Rollout actors and engines on this host, by name."""
+        """Return rollout actors and engines on this host, by name."""
         return self._replica_set.processes()
 
     def close(self) -> None:
-        """Ends the replicas and their engines, whatever state they are in."""
+        """End the replicas and their engines, whatever their state."""
         self._replica_set.close()
 
     def __enter__(self) -> Self:

@@ -12,7 +12,8 @@ from queue import Empty
 import ray
 
 from actors.dispatch import Dispatch, IndexedTask, TaskQueue
-from actors.replicas import Call, ReplicaFailed, ReplicaSet
+from actors.replica import ReplicaFailed
+from actors.replicas import Call, ReplicaSet
 from tandem.rollout import Group
 
 CANCEL_TIMEOUT_S = 60.0
@@ -49,7 +50,7 @@ class WriteLoop:
 
         Raises `TimeoutError` when a wait is too long, and what `ReplicaSet.answer` raises but `ReplicaFailed`.
         """
-        with self._replica_set.waking(self._queue.wake):
+        with self._replica_set.notifying(self._queue.wake):
             while not self._queue.cancelled:
                 self._replica_set.check()
                 self._dispatch()

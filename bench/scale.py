@@ -25,13 +25,14 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.dispatch import TaskQueue
+from actors.replicas import ReplicaSet
 from actors.rollout import GroupTask
 from actors.rollout_pool import CONCURRENT_GROUPS, RolloutPool
 from bench.report import Figures, tell
 from launch.cluster.environment import set_environment
 from launch.cluster.local_cluster import ray_cluster
 from launch.cluster.machine import machine
-from tandem.config.schema import Config, SamplingConfig
+from tandem.config.schema import Config, GuardConfig, SamplingConfig
 from tandem.rollout import BASE_VERSION, SENIOR, EndReason, Group, Problem, Prompt, Rollout
 from tandem.runtime.processes import ProcessLocation
 from tandem.schedule import Schedule
@@ -117,7 +118,7 @@ class SimulatedReplica:
     def kill(self) -> None:
         """Leaves the process to its other replicas."""
 
-    def renew(self) -> None:
+    def recreate(self) -> None:
         """Stays with the process."""
 
 
@@ -155,7 +156,8 @@ def measure(processes: list[ActorHandle], replicas: int, rollouts: int = ROLLOUT
     """`replicas` replicas write `rollouts` rollouts each; the groups are let go as they come."""
     groups = rollouts // GROUP_SIZE
     prompts = [Prompt(Problem(str(i % groups), "?", "!"), tuple(range(PROMPT_TOKENS))) for i in range(replicas * groups)]
-    with RolloutPool(Config(), [SimulatedReplica(processes[i % len(processes)], i) for i in range(replicas)]) as pool:
+    replica_set = ReplicaSet([SimulatedReplica(processes[i % len(processes)], i) for i in range(replicas)], GuardConfig())
+    with RolloutPool(Config(), replica_set) as pool:
         tasks = [
             pool.task(prompt, GROUP_SIZE, Schedule(), SamplingConfig(max_tokens=TOKENS), f"scale/{index}")
             for index, prompt in enumerate(prompts)

@@ -93,7 +93,7 @@ def with_us(task: Task, arm: str, folder: Path) -> list[Step]:
             written = time.perf_counter()
             assign_advantages(groups, config.algo.advantage)
             learner.update(groups, step)
-            pool.receive_weights(learner.publish(version=step))
+            pool.finish_weight_sync(learner.publish(version=step))
             steps.append(
                 Step(
                     generate_s=written - start,

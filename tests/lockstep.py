@@ -13,6 +13,7 @@ import ray
 import torch
 from transformers import AutoModelForCausalLM
 
+from actors.replicas import ReplicaSet
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
 from launch.cluster.placements import Placements
@@ -30,7 +31,7 @@ AT_A_TIME = 4
 
 
 class PlainSession:
-    """A session (see `tandem.cogeneration.Session`) that reads the whole text for every token."""
+    """A session that reads the whole text for every token."""
 
     def __init__(self, model: torch.nn.Module, version: int, rollout_id: str, temperature: float) -> None:
         self._model, self._version, self._temperature = model, version, temperature
@@ -55,8 +56,7 @@ class PlainSession:
 
 
 class Lockstep:
-    """Answers the calls of `actors.rollout.RolloutActor` in the caller's process, one after the other (see
-    `actors.replica.Replica`)."""
+    """A replica that answers in the caller's process, one call after the other."""
 
     def __init__(self, authors: Authors) -> None:
         self._authors = authors
@@ -111,10 +111,10 @@ class Lockstep:
     def kill(self) -> None:
         pass
 
-    def renew(self) -> None:
-        raise NotImplementedError("it is a part of the caller's process")
+    def recreate(self) -> None:
+        raise NotImplementedError("it runs in the caller's process")
 
 
 def start_lockstep(inputs: Inputs, done: int, budget: RestartBudget, placements: Placements) -> RolloutPool:
-    """What `launch.run.startup.start_engines` is to vLLM's engines."""
-    return RolloutPool(inputs.config, [Lockstep(inputs.authors)], budget=budget)
+    """Start engines as `launch.run.startup.start_engines`, but in lockstep."""
+    return RolloutPool(inputs.config, ReplicaSet([Lockstep(inputs.authors)], inputs.config.guard, budget))

@@ -116,7 +116,7 @@ class StageReplica:
     def kill(self) -> None:
         """Leaves the stage to the test."""
 
-    def renew(self) -> None:
+    def recreate(self) -> None:
         """Stays with the stage."""
 
 
@@ -124,7 +124,7 @@ class MortalReplica:
     """A replica on a stage of its own, which dies with it and gets another."""
 
     def __init__(self) -> None:
-        self.renew()
+        self.recreate()
 
     def call(self, method: str, *arguments: Any) -> ray.ObjectRef:
         return self._stage.call.remote(0, method, *arguments)
@@ -132,7 +132,7 @@ class MortalReplica:
     def kill(self) -> None:
         ray.kill(self._stage)
 
-    def renew(self) -> None:
+    def recreate(self) -> None:
         self._stage = new_stage()
 
 

@@ -17,6 +17,7 @@ from monkey import Monkey, command, descendants, plan, titled, workers
 from ray.actor import ActorHandle
 
 from actors.replica import ActorReplica
+from actors.replicas import ReplicaSet
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
 from launch.cluster.locks import PREFIX, abandoned
@@ -56,10 +57,11 @@ def start_two(inputs: Inputs, done: int, budget: RestartBudget, placements: Plac
     path = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
     actor = ray.remote(LockstepActor).options(num_cpus=0, runtime_env=path)
 
-    def make(before: int) -> ActorHandle:
+    def create(generation: int) -> ActorHandle:
         return actor.remote(inputs.authors)
 
-    return RolloutPool(inputs.config, [ActorReplica(make) for _ in range(2)], budget=budget)
+    replicas = [ActorReplica(create) for _ in range(2)]
+    return RolloutPool(inputs.config, ReplicaSet(replicas, inputs.config.guard, budget))
 
 
 def alive(titles: Sequence[str]) -> list[psutil.Process]:

@@ -12,10 +12,11 @@ from stage import ADMITTED, NEVER, StageReplica, events, new_stage
 
 from actors.dispatch import FILL
 from actors.group_source import AsyncGroupSource, SyncGroupSource
-from actors.replicas import RolloutError
+from actors.replica import RolloutError
+from actors.replicas import ReplicaSet
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
-from tandem.config.schema import Config, SamplingConfig
+from tandem.config.schema import Config, GuardConfig, SamplingConfig
 from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import Schedule
 from tandem.staleness import StalenessBuffer, StreamPosition, oldest_version
@@ -35,7 +36,8 @@ def shared_stage(ray_session: None) -> Iterator[Any]:
 def pool(shared_stage: Any) -> Iterator[RolloutPool]:
     """A pool of two replicas on an empty stage."""
     ray.get(shared_stage.forget.remote())
-    with RolloutPool(Config(), [StageReplica(shared_stage, replica) for replica in (0, 1)]) as pool:
+    replicas = [StageReplica(shared_stage, replica) for replica in (0, 1)]
+    with RolloutPool(Config(), ReplicaSet(replicas, GuardConfig())) as pool:
         yield pool
 
 
@@ -68,7 +70,7 @@ def seconds_a_step(pool: RolloutPool, staleness: int, learning_s: float, steps: 
             assert len(groups) == BATCH
             assert all(0 <= step - 1 - oldest_version(group) <= staleness for group in groups)
             time.sleep(learning_s)
-            assert pool.receive_weights(step) == [step, step]  # type: ignore[arg-type]
+            assert pool.finish_weight_sync(step) == [step, step]  # type: ignore[arg-type]
             source.advance(step)
         assert source.dropped == 0
         return (time.perf_counter() - start) / (steps - 1)

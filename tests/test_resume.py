@@ -10,6 +10,7 @@ import numpy as np
 from lockstep import Lockstep
 from lockstep_runs import LETTER, rows, run, samples, weights
 
+from actors.replicas import ReplicaSet
 from actors.rollout_pool import RolloutPool
 from launch.run.inputs import read_inputs
 from learner.group import LearnerGroup
@@ -58,7 +59,7 @@ def judge(groups: list[Group]) -> None:
 def test_a_run_equals_the_loop_written_out(whole_run: Path, lockstep_settings: Config, tmp_path: Path) -> None:
     inputs = read_inputs(replace(lockstep_settings, name="by hand"))
     engines, batch = Lockstep(inputs.authors), lockstep_settings.rollout.prompts_per_step
-    pool = RolloutPool(lockstep_settings, [engines])
+    pool = RolloutPool(lockstep_settings, ReplicaSet([engines], lockstep_settings.guard))
     with LearnerGroup(lockstep_settings, str(inputs.authors.senior)) as learner:
         for step, row in enumerate(rows(whole_run)[1:], start=1):
             schedule = schedule_at(lockstep_settings, step)

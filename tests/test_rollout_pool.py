@@ -16,7 +16,8 @@ from engine_pair import EnginePair
 from stage import ADMITTED, NEVER, SLOW, STUCK, UNLUCKY, MortalReplica, StageReplica, events, new_stage, published
 
 from actors.dispatch import FILL, TaskQueue
-from actors.replicas import RolloutError
+from actors.replica import RolloutError
+from actors.replicas import ReplicaSet
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
 from tandem.authors import Authors
@@ -51,7 +52,7 @@ def stage(shared_stage: Any) -> Any:
 
 
 def pool_of(stage: Any, config: Config, *replicas: int) -> RolloutPool:
-    return RolloutPool(config, [StageReplica(stage, replica) for replica in replicas])
+    return RolloutPool(config, ReplicaSet([StageReplica(stage, replica) for replica in replicas], config.guard))
 
 
 def prompts(*questions: str) -> list[Prompt]:
@@ -153,7 +154,7 @@ def test_replicas_that_are_late_are_named(stage: Any, settings: Config) -> None:
         with pytest.raises(TimeoutError, match=r"\[1\] finished none of 1 groups within rollout.timeout_s=0.3"):
             pool.generate(prompts("0", NEVER, "0.1"), 2, WORD, SAMPLING, "t")
         with pytest.raises(TimeoutError, match=r"\[1\] of 3 did not finish 'receive_weights' within 0.3 s"):
-            pool.receive_weights(None)  # type: ignore[arg-type]
+            pool.finish_weight_sync(None)  # type: ignore[arg-type]
 
 
 def test_a_start_that_fails_ends_the_others(stage: Any, settings: Config) -> None:
@@ -181,7 +182,7 @@ def versions(groups: Sequence[Group]) -> set[int]:
 
 def test_the_groups_of_a_replica_that_dies_are_written_by_others(mortals: list[MortalReplica], settings: Config) -> None:
     asked = prompts(*["0.1"] * 40)
-    with RolloutPool(settings, mortals) as pool:
+    with RolloutPool(settings, ReplicaSet(mortals, settings.guard)) as pool:
         finished = []
         for index, group in pool.write(queue_of(pool, asked)):
             finished.append((index, [rollout.id for rollout in group.rollouts]))
@@ -191,8 +192,8 @@ def test_the_groups_of_a_replica_that_dies_are_written_by_others(mortals: list[M
 
 
 def test_a_replica_that_comes_back_has_the_last_published_weights(mortals: list[MortalReplica], settings: Config) -> None:
-    with RolloutPool(settings, mortals[:1]) as pool:
-        assert pool.receive_weights(published(5)) == [5]
+    with RolloutPool(settings, ReplicaSet(mortals[:1], settings.guard)) as pool:
+        assert pool.finish_weight_sync(published(5)) == [5]
         mortals[0].kill()
         assert versions(pool.generate(prompts("0", "0"), 2, WORD, SAMPLING, "t")) == {5}
         mortals[0].kill()
@@ -202,21 +203,21 @@ def test_a_replica_that_comes_back_has_the_last_published_weights(mortals: list[
 def test_a_replica_that_comes_back_waits_for_weights_that_are_being_written(
     mortals: list[MortalReplica], settings: Config
 ) -> None:
-    with RolloutPool(settings, mortals[:1]) as pool, ThreadPoolExecutor() as threads:
-        pool.receive_weights(published(5))
+    with RolloutPool(settings, ReplicaSet(mortals[:1], settings.guard)) as pool, ThreadPoolExecutor() as threads:
+        pool.finish_weight_sync(published(5))
         pool.begin_weight_sync()
         mortals[0].kill()
         writing = threads.submit(pool.generate, prompts("0", "0"), 2, WORD, SAMPLING, "t")
         with pytest.raises(FutureTimeoutError):
             writing.result(timeout=4)
-        pool.receive_weights(published(6))
+        pool.finish_weight_sync(published(6))
         assert versions(writing.result()) == {6}
 
 
 def test_a_replica_that_dies_twice_before_it_has_written_ends_the_run(mortals: list[MortalReplica], settings: Config) -> None:
     budget = RestartBudget(20)
     with (
-        RolloutPool(settings, mortals[:1], budget=budget) as pool,
+        RolloutPool(settings, ReplicaSet(mortals[:1], settings.guard, budget)) as pool,
         pytest.raises(GuardError, match="rollout actor 0 died twice in the same way before it had done any work"),
     ):
         pool.generate(prompts("dies"), 2, WORD, SAMPLING, "t")
@@ -225,7 +226,7 @@ def test_a_replica_that_dies_twice_before_it_has_written_ends_the_run(mortals: l
 
 def test_replicas_that_die_again_and_again_end_the_run(mortals: list[MortalReplica], settings: Config) -> None:
     budget = RestartBudget(2)
-    with RolloutPool(settings, mortals[:1], budget=budget) as pool:
+    with RolloutPool(settings, ReplicaSet(mortals[:1], settings.guard, budget)) as pool:
         pool.generate(prompts("0"), 2, WORD, SAMPLING, "t")
         with pytest.raises(GuardError, match=r"\(rollout actor 0 3 times\).*max_restarts_per_hour=2"):
             pool.generate(prompts("dies"), 2, WORD, SAMPLING, "t")
@@ -233,7 +234,7 @@ def test_replicas_that_die_again_and_again_end_the_run(mortals: list[MortalRepli
 
 def test_an_error_is_no_death(mortals: list[MortalReplica], settings: Config) -> None:
     budget = RestartBudget(1)
-    with RolloutPool(settings, mortals[:1], budget=budget) as pool:
+    with RolloutPool(settings, ReplicaSet(mortals[:1], settings.guard, budget)) as pool:
         with pytest.raises(RolloutError, match="no such thing"):
             pool.generate(prompts("fails"), 2, WORD, SAMPLING, "t")
         assert budget.total == 0 and len(pool.generate(prompts("0"), 2, WORD, SAMPLING, "t")) == 1

@@ -23,13 +23,14 @@ from writing import write
 
 from actors.engine import Engine
 from actors.placement import engine_specs
+from actors.replicas import ReplicaSet
 from actors.rollout_pool import RolloutPool
 from launch.cluster.placements import Placements
 from launch.run.inputs import Inputs
 from learner.group import LearnerGroup
 from learner.publish import Publisher
 from tandem.authors import Authors
-from tandem.config.schema import Config
+from tandem.config.schema import Config, GuardConfig
 from tandem.data.random_groups import random_groups
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt
 from tandem.runtime.restarts import RestartBudget
@@ -187,7 +188,7 @@ def test_none_sleeps_before_all_are_back_and_all_are_as_they_were_after_a_rest(r
     calls: list[str] = []
     stage, mortal = new_stage(), MortalReplica()
     replicas = [Noted(StageReplica(stage, 0), "immortal", calls), Noted(mortal, "mortal", calls)]
-    with RolloutPool(Config(), replicas, sleeps=True) as pool:
+    with RolloutPool(Config(), ReplicaSet(replicas, GuardConfig()), sleeps=True) as pool:
         mortal.kill()
         assert len(pool.kv_usage()) == 1, "the loss is noticed"
         calls.clear()
@@ -198,7 +199,7 @@ def test_none_sleeps_before_all_are_back_and_all_are_as_they_were_after_a_rest(r
                 assert not calls, "they sleep already"
             assert not calls, "and sleep on"
         assert calls == ["immortal wake", "mortal wake"]
-    with RolloutPool(Config(), replicas[:1]) as pool, pool.sleeping():
+    with RolloutPool(Config(), ReplicaSet(replicas[:1], GuardConfig())) as pool, pool.sleeping():
         assert calls[-1] == "immortal processes", "what may not sleep is left alone"
     ray.kill(stage)
     mortal.kill()
@@ -230,7 +231,8 @@ def test_engines_sleep_during_updates_those_that_are_repeated_too(
     whole_run: Path, lockstep_settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def start_sleepers(inputs: Inputs, done: int, budget: RestartBudget, placements: Placements) -> RolloutPool:
-        return RolloutPool(inputs.config, [Sleeper(inputs.authors)], sleeps=True, budget=budget)
+        replica_set = ReplicaSet([Sleeper(inputs.authors)], inputs.config.guard, budget)
+        return RolloutPool(inputs.config, replica_set, sleeps=True)
 
     updates: list[int] = []
 
@@ -274,6 +276,6 @@ def test_a_sleeping_engine_gives_the_gpu_to_the_learner_and_takes_it_back(
             pool.sleep()
             assert free() - awake > 0.4 * total, "two engines had a quarter each"
             learner.update(random_groups(version, vocabulary=150), version)
-            assert pool.receive_weights(learner.publish(version)) == [version]
+            assert pool.finish_weight_sync(learner.publish(version)) == [version]
             groups = pool.generate(prompts[:4], 2, WORD, settings.rollout.sampling, f"after{version}")
             assert {int(v) for group in groups for r in group.rollouts for v in r.weight_versions} >= {version}

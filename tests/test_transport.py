@@ -161,7 +161,7 @@ def test_weights_reach_an_engine_on_a_gpu(
         learner.connect(pool.actors)
         for version in (1, 2):
             learner.update(random_groups(version, vocabulary=150), version)
-            assert pool.receive_weights(learner.publish(version)) == [version]
+            assert pool.finish_weight_sync(learner.publish(version)) == [version]
             learner.export(tmp_path / str(version))
             expected = prompt_logprobs(AutoModelForCausalLM.from_pretrained(tmp_path / str(version)), ids)
             said = ray.get(pool.actors[0].prompt_logprobs.remote(SENIOR, ids, f"after{version}"))

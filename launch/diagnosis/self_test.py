@@ -47,7 +47,7 @@ def self_test(config: Config, logs: Path) -> str:
         assign_advantages(groups, config.algo.advantage)
         learned = learner.update(groups, step=1)
         guards.check_logprob_gap(learned["logprob/gap_mean"], config.guard.max_logprob_gap)
-        guards.check_published(1, rollouts.receive_weights(learner.publish(version=1)))
+        guards.check_published(1, rollouts.finish_weight_sync(learner.publish(version=1)))
     tokens = sum(len(rollout.token_ids) for group in groups for rollout in group.rollouts)
     return (
         f"{tokens} tokens by two authors, one ZeRO-3 step on two ranks, gap {learned['logprob/gap_mean']:.1e} nats, published"

@@ -58,5 +58,5 @@ def publish_base(run: TrainingRun) -> None:
     if run.resumed_step == BASE_VERSION:
         pool = run.rollout_run.pool
         pool.begin_weight_sync()
-        reported = pool.receive_weights(run.learner.publish(version=BASE_VERSION))
+        reported = pool.finish_weight_sync(run.learner.publish(version=BASE_VERSION))
         guards.check_published(BASE_VERSION, reported)

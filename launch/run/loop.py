@@ -114,7 +114,7 @@ def update_senior(run: TrainingRun, groups: list[Group], step: int, clock: Phase
     check_update(update_metrics, step, config.guard, run.rollout_run.console.print)
     with clock("publish"):
         pool.begin_weight_sync()
-        reported = pool.receive_weights(learner.publish(version=step))  # engines that sleep wake up
+        reported = pool.finish_weight_sync(learner.publish(version=step))  # engines that sleep wake up
     guards.check_published(step, reported)
     run.rollout_run.group_source.advance(step)
     return update_metrics

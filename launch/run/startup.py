@@ -147,7 +147,7 @@ def start_training_run(inputs: Inputs, start_engines: EngineStarter = start_engi
         pool = rollout_run.pool
         learner.connect(pool.actors, pool.sleeping)
         if checkpoint:
-            guards.check_published(state.step, pool.receive_weights(learner.publish(version=state.step)))
+            guards.check_published(state.step, pool.finish_weight_sync(learner.publish(version=state.step)))
         checkpointer = Checkpointer(config, inputs.folder, learner, print_line)
         stopping = Stopping(config.checkpoint.on_signal_wait_s, print_line)
         yield TrainingRun(rollout_run, learner, inputs.held_out, state.step, checkpointer, stopping)
