@@ -222,7 +222,7 @@ class ReplicaSet:
         self._weights.begin_sync()
 
     def finish_weight_sync(self, weights: PublishedWeights) -> list[int]:
-        """Load `weights` in the running replicas and in all that restart; return the version that each of the former reports."""
+        """Load `weights` in the running replicas and in all that restart; return the versions that the former report."""
         self._weights.finish_sync(weights)
         return self.call_running("receive_weights", weights)
 
