@@ -1,9 +1,7 @@
-"""The learner's state on disk: DeepSpeed's own checkpoint, which another number of ranks or ZeRO stage reads by way of the
-universal format.
+"""The learner's state on disk: DeepSpeed's checkpoint, which is converted to the universal format when the layout changes.
 
-What is saved are the weights, their float32 masters and the optimizer's moments: an update draws nothing at random
-that the seed does not determine. The learning rate and what else the configuration says of the optimizer is always the
-configuration's.
+It holds the weights, their float32 masters and the optimizer's moments. Random numbers of an update follow from the seed. The
+optimizer's settings always come from the configuration.
 """
 
 from __future__ import annotations
@@ -28,14 +26,14 @@ from tandem.config.schema import LearnerConfig
 from tandem.runtime.disk import disk_failure
 
 TAG = "state"
-"""DeepSpeed's name for what it keeps in a folder."""
+"""DeepSpeed's name of the checkpoint inside a folder."""
 UNIVERSAL = ".universal"
-"""What a converted copy's name ends with; it lies beside the checkpoint's folder while it is loaded."""
+"""Suffix of the converted copy, which exists beside the checkpoint while it is loaded."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a learner is spread over ranks, which decides what files it writes and can read."""
+    """How a learner is spread over ranks. It determines which files the learner writes and can read."""
 
     ranks: int
     zero_stage: int
@@ -43,24 +41,23 @@ class Layout:
 
     @classmethod
     def of(cls, config: LearnerConfig) -> Layout:
-        """The one that `config` asks for."""
+        """Return the layout that `config` sets."""
         return cls(config.ranks, config.zero_stage, config.dtype)
 
     def reads(self, saved: Layout) -> bool:
-        """Whether DeepSpeed loads what was saved as `saved` without converting it; without ZeRO every rank has everything."""
+        """Whether DeepSpeed loads a checkpoint of layout `saved` unconverted. Without ZeRO every rank has the whole state."""
         return saved == self or saved.zero_stage == self.zero_stage == 0
 
 
 def saved_layout(folder: Path) -> Layout:
-    """The layout of the learner that wrote `folder`."""
+    """Return the layout of the learner that wrote `folder`."""
     return Layout(**json.loads((folder / "layout.json").read_text(encoding="utf-8")))
 
 
-class Files(TorchCheckpointEngine):
-    """Writes DeepSpeed's files.
+class DeferringCheckpointEngine(TorchCheckpointEngine):
+    """Writes DeepSpeed's files and keeps an error of the disk in `failure` instead of raising it.
 
-    A rank that failed on its own would leave the others in a collective for ever: what the disk refuses is kept as `failure`,
-    and all ranks go on to the end.
+    A rank that raised alone would leave the others in a collective forever.
     """
 
     def __init__(self) -> None:
@@ -68,7 +65,7 @@ class Files(TorchCheckpointEngine):
         self.failure: OSError | None = None
 
     def save(self, state_dict: Mapping[str, Any], path: str | Path) -> None:
-        """Writes one file, or keeps why that failed."""
+        """Write one file, or keep the disk's error."""
         try:
             with open(path, "wb") as file:
                 torch.save(state_dict, file)
@@ -79,12 +76,9 @@ class Files(TorchCheckpointEngine):
 
 
 def save(engine: DeepSpeedEngine, layout: Layout, folder: Path, counts: Mapping[str, int]) -> OSError | None:
-    """Writes the learner's state, and `counts`, into the existing `folder`; what the disk refused, if it did.
-
-    All ranks must call it.
-    """
-    files = engine.checkpoint_engine = Files()
-    # It would add scripts to the checkpoint, between two collectives and without asking `Files`.
+    """Write the learner's state and `counts` into the existing `folder`. Return the disk's error, if any. Collective."""
+    files = engine.checkpoint_engine = DeferringCheckpointEngine()
+    # DeepSpeed would add a script to the checkpoint between two collectives, where an error of the disk is raised.
     engine._copy_recovery_script = lambda path: None
     engine.save_checkpoint(str(folder), tag=TAG, client_state={"counts": dict(counts)}, save_latest=False)
     rank = dist.get_rank()
@@ -97,9 +91,9 @@ def save(engine: DeepSpeedEngine, layout: Layout, folder: Path, counts: Mapping[
 
 
 def load(engine: DeepSpeedEngine, optimizer: torch.optim.Optimizer, config: LearnerConfig, folder: Path) -> dict[str, int]:
-    """Restores the learner's state from `folder` into a new engine and returns the counts. All ranks must call it.
+    """Restore the learner's state from `folder` into a new engine and return the counts. Collective.
 
-    The engine must have been built for the universal format if the layout is another (see `learner.zero.build_engine`).
+    If the layout differs, the engine must have been built for the universal format (see `learner.zero.build_engine`).
     """
     settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
     source = folder
@@ -111,9 +105,9 @@ def load(engine: DeepSpeedEngine, optimizer: torch.optim.Optimizer, config: Lear
     loaded, others = engine.load_checkpoint(str(source), tag=TAG)
     assert loaded, f"DeepSpeed found nothing to load in {source}"
     for state in optimizer.state.values():
-        # Converted to ZeRO-3, all groups of parameters would count their steps in one tensor.
+        # After conversion to ZeRO-3, all parameter groups share one step tensor.
         state["step"] = state["step"].clone()
-    # DeepSpeed restores the checkpoint's, and under ZeRO-3 those of the first group of parameters for all.
+    # DeepSpeed restores the checkpoint's settings, under ZeRO-3 those of the first parameter group for all groups.
     for group, ours in zip(optimizer.param_groups, settings, strict=True):
         group.update(ours)
     if config.zero_stage:
@@ -126,9 +120,9 @@ def load(engine: DeepSpeedEngine, optimizer: torch.optim.Optimizer, config: Lear
 
 
 def convert(saved: Path, universal: Path) -> None:
-    """Writes what DeepSpeed saved in `saved` to `universal`, in the format that any number of ranks loads."""
+    """Convert the checkpoint in `saved` to the universal format in `universal`, which any number of ranks loads."""
     shutil.rmtree(universal, ignore_errors=True)
-    # What its command line would pass on: in this process, and with the state that ZeRO 1 and 2 do not write.
+    # The arguments of its command line: no subprocesses, and the state that ZeRO 1 and 2 do not write is added.
     arguments = Namespace(
         input_folder=str(saved),
         output_folder=str(universal),

@@ -1,4 +1,4 @@
-"""A model's weights as its Hugging Face checkpoint has them: transformers may hold them by other names, or in fewer tensors."""
+"""The tensors of a Hugging Face checkpoint, which transformers may hold under other names or in fewer parameters."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tandem.config.schema import ConfigError
 
 
 class CheckpointFormat:
-    """How each parameter of `model` is saved; `parameters` are all of them, whole, on any device.
+    """Maps each parameter of `model` to the checkpoint's tensors. `parameters` are all of them, whole, on any device.
 
-    Engines load the tensors of the checkpoint, of which some models hold several in one, the experts of a layer, say. Raises
-    `ConfigError` for a model that holds a tensor of its checkpoint in several parameters.
+    Engines load the checkpoint's tensors. Some models hold several of them in one parameter, such as the experts of a layer.
+    Raises `ConfigError` for a model that holds one tensor in several parameters.
     """
 
     def __init__(self, model: PreTrainedModel, parameters: Mapping[str, Tensor]) -> None:
         self._model = model
         self._renamed: dict[str, str] = {}
-        """the parameters that are saved as they are, and their names in the checkpoint"""
+        """checkpoint name of each parameter that is saved unchanged"""
         names: set[str] = set()
         for name, parameter in parameters.items():
             saved = revert_weight_conversion(model, {name: parameter})

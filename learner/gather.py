@@ -1,4 +1,4 @@
-"""The senior's whole weights, gathered from the ranks that ZeRO-3 spread them over: never more than a bucket at a time."""
+"""Gathering of the senior's whole weights from the ranks of ZeRO-3, at most one bucket at a time."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from learner.checkpoint_format import CheckpointFormat
 from tandem.runtime.weights import TensorSpec, lay_out
 
 Whole = Sequence[tuple[TensorSpec, Tensor]]
-"""Tensors as they are on all ranks together."""
+"""Whole tensors with their specs."""
 
 
 class GatheredWeights:
-    """The whole weights of `model`, perhaps partitioned by ZeRO: at most `bucket_bytes` at a time, or the largest tensor.
+    """The whole weights of `model`, which ZeRO may have partitioned: at most `bucket_bytes` at a time, or the largest tensor.
 
-    They are gathered half a bucket at a time, so that one half can arrive while the other is sent. Tensors are those of the
-    Hugging Face checkpoint, which a model may hold otherwise; of tied tensors only the first is listed. Both ways to go through
-    them are collective. Raises `ValueError` for a model that cannot be brought into that form a tensor at a time.
+    Half a bucket is gathered while the other half is sent. The tensors are those of the Hugging Face checkpoint; of tied
+    tensors only the first is listed. Iteration and `stream` are collective. Raises `ConfigError` for a model whose
+    checkpoint's tensors cannot be produced one at a time.
     """
 
     def __init__(self, model: PreTrainedModel, bucket_bytes: int) -> None:
@@ -39,35 +39,35 @@ class GatheredWeights:
         self._specs = {spec.name: spec for spec in self.layout.tensors}
 
     def __iter__(self) -> Iterator[tuple[TensorSpec, Tensor]]:
-        """Every tensor, in the layout's order. Its memory lives as long as the tensor, even if its half is let go of."""
+        """Yield every tensor in the layout's order. A tensor keeps its memory after its half is released."""
         for half in self._halves():
             with ExitStack() as gathered:
                 yield from self._gather(half, gathered)
 
     def stream(self, send: Callable[[Whole], None]) -> None:
-        """Hands everything in order to `send`, on a thread of its own, while this thread gathers what comes next.
+        """Call `send` with every half in order, on a second thread, while this thread gathers the next half.
 
         Raises what `send` raises.
         """
         with ThreadPoolExecutor(1, "send") as sender:
-            going: list[tuple[Future[None], ExitStack, int]] = []
+            sending: list[tuple[Future[None], ExitStack, int]] = []
 
             def settle() -> None:
-                """Waits until what is being sent has gone, and lets go of it."""
-                for sent, gathered, _ in going:
+                """Wait for the current `send` and release its tensors."""
+                for sent, gathered, _ in sending:
                     with gathered:
                         sent.result()
-                going.clear()
+                sending.clear()
 
             def begin(half: Sequence[TensorSpec]) -> None:
-                """Gathers `half` beside what is being sent, and sends it next."""
+                """Gather `half` during the current `send`, then start sending it."""
                 nbytes = sum(spec.nbytes for spec in half)
-                if going and going[0][2] + nbytes > self._bucket_bytes:
+                if sending and sending[0][2] + nbytes > self._bucket_bytes:
                     settle()  # a tensor larger than half a bucket: there is no room for both
                 gathered = ExitStack()
                 whole = self._gather(half, gathered)
                 settle()
-                going.append((sender.submit(send, whole), gathered, nbytes))
+                sending.append((sender.submit(send, whole), gathered, nbytes))
 
             for half in self._halves():
                 begin(half)
@@ -77,7 +77,7 @@ class GatheredWeights:
         return self._held.buckets(self._bucket_bytes // 2)
 
     def _gather(self, half: Sequence[TensorSpec], gathered: ExitStack) -> Whole:
-        """The tensors of `half`, whole until `gathered` closes."""
+        """Return the tensors of `half`, whole until `gathered` closes."""
         parameters = [self._parameters[spec.name] for spec in half]
         gathered.enter_context(deepspeed.zero.GatheredParameters(parameters))
         saved = [

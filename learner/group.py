@@ -1,4 +1,4 @@
-"""The learner as the driver sees it: one object, however many ranks."""
+"""The learner in the driver: one object for any number of ranks."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tandem.runtime.trace import Row
 from tandem.runtime.weights import SHM, PublishedWeights
 
 CLOSE_TIMEOUT_S = 10.0
-"""How long a rank may take to say goodbye before it is killed."""
+"""How long a rank may take to close before it is killed."""
 FAILURE_GRACE_S = 10.0
-"""How long the others may take to fail too once one rank has: that one may have failed only because another died."""
+"""How long to wait for further failures after the first: a rank may fail only because another one died."""
 
 
 class LearnerError(RunError):
@@ -35,7 +35,7 @@ class LearnerError(RunError):
 
 
 class RankFailed(LearnerError):
-    """A rank of the learner died: nothing is known against what it was told to do."""
+    """A rank of the learner died. The call itself may be repeated."""
 
 
 def segment_path() -> Path:
@@ -44,15 +44,15 @@ def segment_path() -> Path:
 
 
 class LearnerGroup:
-    """The ranks of the learner, each a Ray actor; a context manager that leaves no actor and no segment behind.
+    """The ranks of the learner, each a Ray actor. As a context manager it ends them and removes their segment.
 
-    Starts `config.learner.ranks` ranks with `gpus_per_rank` GPUs each (0: they run on the CPU and share its cores), each where
-    its seat says, from the model at `model_path`, with the state that `save` left in the folder `saved` if one is given, on
-    however many ranks. They publish by `transport`; through shared memory in the file `segment`, which is left behind when the
-    ranks fail, or in one of the group's own.
+    Start `config.learner.ranks` ranks with `gpus_per_rank` GPUs each (0: on the CPU, whose cores they share), placed by
+    `placements`. They load the model at `model_path`, and the state that `save` wrote to the folder `saved` if one is given;
+    the number of ranks may have changed since. They publish by `transport`. Through shared memory they use the file `segment`,
+    which stays when the ranks fail, or else a file that the group creates and removes.
 
-    Every method waits for all ranks, at most `config.learner.timeout_s`, and raises `LearnerError` naming the rank that failed,
-    or `RankFailed` where it died.
+    Every method waits for all ranks, at most `config.learner.timeout_s`. It raises `LearnerError` that names the rank that
+    failed, or `RankFailed` if a rank died.
     """
 
     def __init__(
@@ -69,17 +69,17 @@ class LearnerGroup:
     ) -> None:
         ranks = config.learner.ranks
         device = "cuda" if gpus_per_rank else "cpu"
-        # Imported here: it takes seconds, which bad input need not wait for, and DeepSpeed asks at once what it runs on.
+        # Imported here: it takes seconds, which bad input need not wait for, and DeepSpeed reads DS_ACCELERATOR on import.
         os.environ.setdefault("DS_ACCELERATOR", device)
         from learner.rank import Rank, RankSpec
 
         cores = config.mode.cpu_cores or len(os.sched_getaffinity(0))
         self._timeout_s = config.learner.timeout_s
-        self.segment_path, self._segment_is_own = segment or segment_path(), segment is None
+        self.segment_path, self._owns_segment = segment or segment_path(), segment is None
         actor = ray.remote(Rank)
         options = {"num_cpus": 0, "num_gpus": gpus_per_rank, "runtime_env": {"env_vars": {"DS_ACCELERATOR": device}}}
         self._ranks = [
-            actor.options(**options, scheduling_strategy=seat).remote(
+            actor.options(**options, scheduling_strategy=placement).remote(
                 config,
                 RankSpec(
                     rank=rank,
@@ -93,62 +93,61 @@ class LearnerGroup:
                     persistence_threshold=persistence_threshold,
                 ),
             )
-            for rank, seat in enumerate(placements or [None] * ranks)
+            for rank, placement in enumerate(placements or [None] * ranks)
         ]
         try:
             address, port = self._wait("start", [self._ranks[0].rendezvous.remote()])[0]
             self._call("join", address, port)
             self._call("load", saved)
-            told = self._call("process_location")
+            locations = self._call("process_location")
         except BaseException:
             self.kill()
             raise
-        self._processes = on_this_host({f"learner rank {rank}": where for rank, where in enumerate(told)})
+        self._processes = on_this_host({f"learner rank {rank}": location for rank, location in enumerate(locations)})
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
-        """Trains on one step's groups, whose advantages are assigned; `step` counts from 1. Returns the step's metrics."""
+        """Train on the groups of one step, whose advantages are set, and return the step's metrics. `step` counts from 1."""
         return self._call("update", ray.put(list(groups)), step)[0]
 
     def connect(self, engines: Sequence[ActorHandle]) -> None:
-        """Meets the rollout actors `engines`, started for the same transport, before anything is published to them."""
+        """Connect to the rollout actors `engines`, started for the same transport. Call it before the first `publish`."""
         self._call("connect", list(engines))
 
     def publish(self, version: int) -> PublishedWeights:
-        """Sends the present weights as version `version`, of which the engines must then be told, and be done with the one
-        before."""
+        """Send the current weights as `version`. The engines must have loaded the previous version, and load this one next."""
         return self._call("publish", version)[0]
 
     def save(self, folder: Path) -> None:
-        """Writes all that another learner needs to go on from here into the existing `folder`.
+        """Write the state that a resumed learner needs into the existing `folder`.
 
-        Raises `OSError` for what the disk refuses; the learner can go on.
+        Raises `OSError` when the disk refuses it; the learner is not affected.
         """
         self._to_disk("save", folder)
 
     def export(self, path: Path) -> None:
-        """Writes the present weights as a Hugging Face directory, tokenizer included. Raises `OSError` as `save` does."""
+        """Write the current weights and the tokenizer as a Hugging Face directory. Raises `OSError` as `save` does."""
         self._to_disk("export", path)
 
     def start_profile(self) -> None:
-        """See `tandem.runtime.trace.Profiled`."""
+        """Start profiling every rank."""
         self._call("start_profile")
 
     def stop_profile(self) -> list[Row]:
-        """See `tandem.runtime.trace.Profiled`."""
-        return [Row(f"learner rank {rank}", profile=told) for rank, told in enumerate(self._call("stop_profile"))]
+        """Stop profiling and return one row of the trace for each rank."""
+        return [Row(f"learner rank {rank}", profile=profile) for rank, profile in enumerate(self._call("stop_profile"))]
 
     def peak_memory(self) -> list[PeakMemory]:
-        """The most memory that each rank has had so far."""
+        """Return the peak memory of each rank so far."""
         return self._call("peak_memory")
 
     def close(self) -> None:
-        """Ends the ranks and removes the segment, whatever state they are in."""
-        goodbyes = [rank.close.remote() for rank in self._ranks]
-        ray.wait(goodbyes, num_returns=len(goodbyes), timeout=CLOSE_TIMEOUT_S)
+        """End the ranks, whatever their state, and remove the segment."""
+        closing = [rank.close.remote() for rank in self._ranks]
+        ray.wait(closing, num_returns=len(closing), timeout=CLOSE_TIMEOUT_S)
         self.kill()
 
     def processes(self) -> dict[str, psutil.Process]:
-        """The ranks on this host, by name."""
+        """Return the processes of the ranks on this host, by name."""
         return self._processes
 
     def __enter__(self) -> Self:
@@ -161,14 +160,14 @@ class LearnerGroup:
             self.kill()
 
     def kill(self) -> None:
-        """Ends the ranks at once."""
+        """Kill the ranks at once."""
         for rank in self._ranks:
             ray.kill(rank)
-        if self._segment_is_own:
+        if self._owns_segment:
             self.segment_path.unlink(missing_ok=True)
 
     def _call(self, method: str, *arguments: Any) -> list[Any]:
-        """Calls `method` on all ranks; their answers in order."""
+        """Call `method` on all ranks and return their results in order."""
         return self._wait(method, [getattr(rank, method).remote(*arguments) for rank in self._ranks])
 
     def _to_disk(self, method: str, path: Path) -> None:
@@ -190,11 +189,11 @@ class LearnerGroup:
                 results[rank] = ray.get(ready[0])
             except RayError as error:
                 failures[rank] = error
-                # The rest may wait for this rank for ever, or may be why it failed: give them a moment to say so.
+                # The others may now wait forever for this rank, or may be why it failed: allow them time to fail too.
                 deadline = min(deadline, time.monotonic() + FAILURE_GRACE_S)
         if failures:
-            # A rank that died takes its peers' collectives down with it: it is the one to name.
-            # Among equals the first rank, so that the same failure is always told the same way.
+            # A rank that died makes the collectives of the others fail, so it is the one to name; then the lowest rank, so that
+            # the same failure always gives the same message.
             rank, cause = min(failures.items(), key=lambda failure: (not isinstance(failure[1], RayActorError), failure[0]))
             kind = RankFailed if isinstance(cause, RayActorError) else LearnerError
             raise kind(f"learner rank {rank} of {len(self._ranks)} failed in {method!r}: {cause}") from cause

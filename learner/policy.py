@@ -1,4 +1,4 @@
-"""The senior as the learner sees it: a Hugging Face causal language model that yields log-probabilities of given tokens."""
+"""The senior in the learner: a Hugging Face causal language model that returns log-probabilities of given tokens."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tandem.models.loading import load_config, load_language_model
 
 
 class LogprobHead(nn.Module):
-    """A language-model head that takes hidden states to log-probabilities, never to a whole batch's logits.
+    """A language-model head that maps hidden states to log-probabilities without the logits of the whole batch.
 
-    It is a module of its own, holding the (perhaps tied) head weight, so that ZeRO-3's hooks gather that weight around it.
+    It is a module that holds the head's weight, tied or not, so that ZeRO-3's hooks gather this weight around it.
     """
 
     def __init__(self, weight: nn.Parameter, *, temperature: float, chunk: int) -> None:
@@ -24,17 +24,16 @@ class LogprobHead(nn.Module):
         self.temperature, self.chunk = temperature, chunk
 
     def forward(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities and entropies [N] of `targets` [N] for `hidden` [N, H]; see `tandem.logprobs`."""
+        """Return log-probabilities and entropies [N] of `targets` [N] for `hidden` [N, H]."""
         return token_logprobs(hidden, self.weight, targets, self.temperature, self.chunk)
 
 
 class Policy(nn.Module):
     """The model at `path` (a Hugging Face directory or hub id) with its head replaced by a `LogprobHead`.
 
-    The model is in evaluation mode, also while it learns: dropout of any kind, layer drop and router jitter are off, since the
-    engines have none and both must compute the same distribution. Names and tying of its parameters
-    (`policy.model.named_parameters()`) are the checkpoint's. Raises `ValueError` for a model whose logits are more than
-    hidden @ weight.T.
+    The model stays in evaluation mode while it learns: dropout, layer drop and router jitter are off, because the engines have
+    none and both must compute the same distribution. Names and tying of `policy.model.named_parameters()` are the checkpoint's.
+    Raises `ConfigError` for a model whose logits are not hidden @ weight.T.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class Policy(nn.Module):
             _checkpoint_in_evaluation_mode(model)
 
     def forward(self, input_ids: Tensor, positions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities and entropies [N] of `targets` [N], which the model predicts at `positions` [N].
+        """Return log-probabilities and entropies [N] of `targets` [N], which the model predicts at `positions` [N].
 
         `input_ids` is [B, L], padded on the right; `positions` count through the flattened [B * L].
         """

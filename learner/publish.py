@@ -1,4 +1,4 @@
-"""The learner's weights on their way out: to the engines, or to a directory."""
+"""Publication of the learner's weights: to the engines, or to a directory."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tandem.runtime.weights import SHM, PublishedWeights
 
 
 class Publisher:
-    """Publishes the weights of `model`, perhaps partitioned by ZeRO, by `transport`; to the segment file `path` if it is `shm`.
+    """Publishes the weights of `model`, which ZeRO may have partitioned, by `transport`; `shm` uses the segment file `path`.
 
-    Every method is collective: all ranks must call it, and rank 0 sends, from `threads` threads.
+    Every method is collective. Rank 0 sends, with `threads` threads.
     """
 
     def __init__(
@@ -33,26 +33,26 @@ class Publisher:
         if transport == SHM:
             self._transport = SharedMemory(self._weights, path, writer=rank == 0, threads=threads)
         else:
-            # Imported here: vLLM takes seconds, and shared memory does without.
+            # Imported here: vLLM takes seconds to import, and shared memory does not need it.
             from learner.transport.device import DeviceTransport
 
             self._transport = DeviceTransport(transport, self._weights, bucket_bytes, rank)
 
     def connect(self, engines: Sequence[ActorHandle]) -> None:
-        """Meets the engines' actors (see `Transport.connect`)."""
+        """Connect to the rollout actors that receive the weights."""
         self._transport.connect(engines)
 
     def publish(self, version: int) -> PublishedWeights | None:
-        """Sends the present weights; what the engines must know, or None on ranks other than 0.
+        """Send the current weights as `version`. Return what the engines need to load them; None on all ranks but 0.
 
-        The engines must be done with the version before.
+        The engines must have loaded the previous version.
         """
         return self._transport.send(version)
 
     def export(self, path: Path, tokenizer_path: str) -> None:
-        """Writes a Hugging Face directory: the weights, the configuration and the tokenizer of `tokenizer_path`.
+        """Write a Hugging Face directory: the weights, the configuration and the tokenizer of `tokenizer_path`.
 
-        Raises `OSError` where the disk has no room for the weights, once all ranks have gathered them.
+        Raises `OSError` if the disk has no room for the weights, after all ranks have gathered them.
         """
         state = {spec.name: tensor.to("cpu", copy=True) for spec, tensor in self._weights if self._rank == 0}
         if self._rank == 0:
@@ -64,7 +64,7 @@ class Publisher:
             load_tokenizer(tokenizer_path).save_pretrained(path)
 
     def close(self) -> None:
-        """Leaves nothing behind in shared memory."""
+        """Release the transport's resources."""
         self._transport.close()
 
 

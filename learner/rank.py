@@ -33,7 +33,7 @@ from tandem.runtime.weights import SHM, PublishedWeights
 
 @dataclass(frozen=True)
 class RankSpec:
-    """What a rank must know besides the configuration."""
+    """What a rank needs besides the configuration."""
 
     rank: int
     ranks: int
@@ -46,33 +46,33 @@ class RankSpec:
     device: str = "cpu"
     """`cpu` or `cuda`"""
     shares_gpu: bool = False
-    """whether it has no more than a share of its GPU, and engines may want what it does not use"""
+    """whether engines use the same GPU"""
     threads: int = 1
     persistence_threshold: int = 100_000
     """under ZeRO-3, smaller parameters stay whole on every rank"""
 
 
 class Rank:
-    """A member of the learner's process group. But for `rendezvous`, its methods are collective: all ranks must call them."""
+    """One member of the learner's process group. All methods but `rendezvous` are collective: all ranks must call them."""
 
     def __init__(self, config: Config, spec: RankSpec) -> None:
         torch.set_num_threads(spec.threads)
-        disable_progress_bar()  # the terminal is the driver's
+        disable_progress_bar()  # only the driver writes to the terminal
         self.config, self.spec = config, spec
         self._profiler: profile | None = None
 
     def rendezvous(self) -> tuple[str, int]:
-        """This process's address and a free port on it, for the others to meet at."""
+        """Return this process's address and a free port, where all ranks meet."""
         with socket.create_server(("", 0)) as server:
             port: int = server.getsockname()[1]
         return get_node_ip_address(), port
 
     def process_location(self) -> ProcessLocation:
-        """Where this rank runs."""
+        """Return where this rank runs."""
         return process_location()
 
     def join(self, address: str, port: int) -> None:
-        """Meets the other ranks at rank 0's rendezvous."""
+        """Join the process group at rank 0's `rendezvous`."""
         os.environ |= {
             "RANK": str(self.spec.rank),
             "WORLD_SIZE": str(self.spec.ranks),
@@ -83,7 +83,7 @@ class Rank:
         join_process_group(self.spec.device, self.config.learner.timeout_s)
 
     def load(self, saved: Path | None = None) -> None:
-        """Loads the model and partitions it over the ranks; takes up the state in the folder `saved`, if there is one."""
+        """Load the model and partition it over the ranks; restore the state in the folder `saved` if one is given."""
         learner, spec = self.config.learner, self.spec
         self.layout = checkpoint.Layout.of(learner)
         policy = self._policy(gradient_checkpointing=learner.gradient_checkpointing)
@@ -102,10 +102,10 @@ class Rank:
             transport=spec.transport,
             threads=spec.threads,
         )
-        self._yield_gpu()
+        self._empty_cache()
 
     def _policy(self, *, gradient_checkpointing: bool = False) -> Policy:
-        """The base model."""
+        """Load the base model."""
         return Policy(
             self.spec.model_path,
             dtype=getattr(torch, self.config.learner.dtype),
@@ -115,34 +115,34 @@ class Rank:
         )
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
-        """See `Updater.update`."""
+        """Train on the groups of training step `step` and return its metrics."""
         with record_function("update"):
-            learned = self.updater.update(groups, step)
-        self._yield_gpu()
-        return learned
+            update_metrics = self.updater.update(groups, step)
+        self._empty_cache()
+        return update_metrics
 
-    def _yield_gpu(self) -> None:
-        """Gives back the memory that torch keeps for the next update, if engines want it meanwhile."""
+    def _empty_cache(self) -> None:
+        """Return cached GPU memory to the device if engines share it."""
         if self.spec.shares_gpu:
             torch.cuda.empty_cache()
 
     def connect(self, engines: Sequence[ActorHandle]) -> None:
-        """See `Publisher.connect`."""
+        """Connect to the rollout actors that receive the weights."""
         self.publisher.connect(engines)
 
     def publish(self, version: int) -> PublishedWeights | None:
-        """See `Publisher.publish`; None on all ranks but 0."""
+        """Send the current weights as `version`. Return None on all ranks but 0."""
         with record_function("publish"):
             return self.publisher.publish(version)
 
     def start_profile(self) -> None:
-        """Has torch note what this rank does."""
+        """Start torch's profiler."""
         on_gpu = [ProfilerActivity.CUDA] if self.spec.device == "cuda" else []
         self._profiler = profile(activities=[ProfilerActivity.CPU, *on_gpu])
         self._profiler.start()
 
     def stop_profile(self) -> bytes:
-        """What torch has noted since, as a Chrome trace compressed with gzip; empty in a rank that came later."""
+        """Return the profile as a Chrome trace compressed with gzip; empty if this rank did not start one."""
         if self._profiler is None:
             return b""
         self._profiler.stop()
@@ -152,16 +152,16 @@ class Rank:
             return gzip.compress(path.read_bytes(), compresslevel=1)
 
     def peak_memory(self) -> PeakMemory:
-        """The most memory that this rank has had so far."""
+        """Return this rank's peak memory so far."""
         return PeakMemory(peak_host_bytes(), torch.cuda.max_memory_allocated() if self.spec.device == "cuda" else 0)
 
     def save(self, folder: Path) -> OSError | None:
-        """See `learner.checkpoint.save`."""
+        """Write this rank's part of the checkpoint. Return the disk's error, if any."""
         counts = {"skipped_in_a_row": self.updater.skipped_in_a_row}
         return checkpoint.save(self.updater.engine, self.layout, folder, counts)
 
     def export(self, path: Path) -> OSError | None:
-        """Writes the present weights as a Hugging Face directory; what the disk refused, if it did."""
+        """Write the current weights as a Hugging Face directory. Return the disk's error, if any."""
         try:
             self.publisher.export(path, self.spec.model_path)
         except (OSError, SafetensorError) as error:
@@ -171,6 +171,6 @@ class Rank:
         return None
 
     def close(self) -> None:
-        """Removes what was published and leaves the process group."""
+        """Remove the published weights and leave the process group."""
         self.publisher.close()
         dist.destroy_process_group()

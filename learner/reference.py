@@ -1,4 +1,4 @@
-"""The frozen reference that a Kullback-Leibler term draws the senior towards: its base model."""
+"""The frozen reference of the Kullback-Leibler term: the senior's base model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tandem.config.schema import LearnerConfig
 
 
 class Reference:
-    """A policy that never learns; under ZeRO-3 partitioned over the ranks as the senior is, else whole on every rank."""
+    """A frozen policy, partitioned over the ranks under ZeRO-3, otherwise whole on every rank."""
 
     def __init__(self, policy: Policy, config: LearnerConfig, persistence_threshold: int, device: torch.device) -> None:
         policy.requires_grad_(False).eval()
@@ -26,6 +26,6 @@ class Reference:
 
     @torch.no_grad()
     def logprobs(self, batch: MicroBatch) -> Tensor:
-        """Log-probabilities float32 [N] of the scored tokens of `batch`. Under ZeRO-3 all ranks must call it together."""
+        """Return log-probabilities float32 [N] of the scored tokens of `batch`. Collective under ZeRO-3."""
         logprobs, _ = self._model(batch.input_ids, batch.positions, batch.targets)
         return logprobs

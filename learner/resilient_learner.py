@@ -1,4 +1,4 @@
-"""The learner under supervision: when a rank dies, another group of ranks takes its place and is brought to where it was."""
+"""A learner that survives the death of a rank: new ranks start from the last checkpoint and repeat the updates since then."""
 
 from __future__ import annotations
 
@@ -21,22 +21,25 @@ from tandem.runtime.weights import PublishedWeights
 T = TypeVar("T")
 
 KEPT_WITHOUT_CHECKPOINTS = 40
-"""Updates that can be repeated in a run that writes no checkpoints: as many as with checkpoints by default."""
+"""Updates that a run without checkpoints can repeat; the same number as with checkpoints by default."""
 
 
 def updates_kept(save_every: int) -> int:
-    """Return how many updates can be repeated where a checkpoint is written every `save_every` steps (0: never): as many as two
-    checkpoints are apart, so that one that could not be written costs nothing."""
+    """Return how many updates to keep when a checkpoint is written every `save_every` steps (0: never).
+
+    Two intervals, so that a checkpoint that could not be written loses nothing.
+    """
     return 2 * save_every or KEPT_WITHOUT_CHECKPOINTS
 
 
 class ResilientLearner:
-    """What `LearnerGroup` is, for as many restarts as `budget` allows; a context manager that ends the ranks.
+    """A `LearnerGroup` that is restarted when a rank dies, as often as `budget` allows. As a context manager it ends the ranks.
 
-    `start` starts a group with the state in a folder, or from the base model: first with `saved`. A group that lost a rank is
-    replaced by one from the last checkpoint, which then repeats the updates since, from the same groups. An update is a
-    function of the state and the groups, so all is as it was; what was being done is done again. The groups since the last
-    checkpoint are kept in memory for that, those of `kept` updates at most: after more, a lost rank ends the run.
+    `start` starts a group from the state in a folder, or from the base model if it is None; the first group starts from
+    `saved`. After a rank died, a new group loads the last checkpoint and repeats the updates since then with the same groups.
+    An update is a function of the state and the groups, so the new state equals the old one. Then the call that failed is
+    repeated. The groups of at most `kept` updates stay in memory for this; after more updates without a checkpoint, the death
+    of a rank ends the run.
     """
 
     def __init__(
@@ -49,82 +52,81 @@ class ResilientLearner:
     ) -> None:
         self._start, self._budget, self._saved, self._kept = start, budget, saved, kept
         self._since: list[tuple[Sequence[Group], int]] | None = []
-        """what was learned after that; None: more than is kept"""
+        """groups and step of the updates since `saved`; None: more than `kept`"""
         self._engines: list[ActorHandle] = []
-        """whom every group connects to"""
-        self._resting: Callable[[], AbstractContextManager[None]] = nullcontext
-        """in whose block those leave the memory to learn in"""
+        """the rollout actors that every new group connects to"""
+        self._sleeping: Callable[[], AbstractContextManager[None]] = nullcontext
+        """a context in which the engines leave their memory to the learner"""
         self._learner = start(saved)
 
     def connect(
         self, engines: Sequence[ActorHandle], sleeping: Callable[[], AbstractContextManager[None]] = nullcontext
     ) -> None:
-        """See `LearnerGroup.connect`; groups that take this one's place connect to them too, and repeat updates in a block of
-        `sleeping`."""
-        self._surviving(lambda learner: learner.connect(engines))
-        self._engines, self._resting = list(engines), sleeping
+        """Connect to the rollout actors `engines`, as every later group does. Updates are repeated inside `sleeping()`."""
+        self._with_restarts(lambda learner: learner.connect(engines))
+        self._engines, self._sleeping = list(engines), sleeping
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
-        """See `LearnerGroup.update`."""
-        learned = self._surviving(lambda learner: learner.update(groups, step))
+        """Train on the groups of one step and return its metrics, as `LearnerGroup.update`."""
+        update_metrics = self._with_restarts(lambda learner: learner.update(groups, step))
         self._budget.worked("learner")
         if self._since is not None:
             self._since.append((groups, step))
             if len(self._since) > self._kept:
                 self._since = None
-        return learned
+        return update_metrics
 
     def publish(self, version: int) -> PublishedWeights:
-        """See `LearnerGroup.publish`."""
-        return self._surviving(lambda learner: learner.publish(version))
+        """Send the current weights as `version`, as `LearnerGroup.publish`."""
+        return self._with_restarts(lambda learner: learner.publish(version))
 
     def save(self, folder: Path) -> None:
-        """See `LearnerGroup.save`. Nothing relies on it before `checkpointed` is called."""
+        """Write the state into `folder`, as `LearnerGroup.save`. Restarts use it only after `checkpointed`."""
 
         def save(learner: LearnerGroup) -> None:
-            for begun in folder.iterdir():  # by ranks of which one died
-                shutil.rmtree(begun) if begun.is_dir() else begun.unlink()
+            for partial in folder.iterdir():  # left by a group whose rank died
+                shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
             learner.save(folder)
 
-        self._surviving(save)
+        self._with_restarts(save)
 
     def checkpointed(self, folder: Path) -> None:
-        """What `save` wrote last is complete and lies in `folder`: restarts begin there."""
+        """Start later groups from `folder`, the complete checkpoint that now holds the state of the last `save`."""
         self._saved, self._since = folder, []
 
     def export(self, path: Path) -> None:
-        """See `LearnerGroup.export`."""
-        self._surviving(lambda learner: learner.export(path))
+        """Write the current weights as a Hugging Face directory, as `LearnerGroup.export`."""
+        self._with_restarts(lambda learner: learner.export(path))
 
     def start_profile(self) -> None:
-        """See `LearnerGroup.start_profile`."""
-        self._surviving(lambda learner: learner.start_profile())
+        """Start profiling every rank."""
+        self._with_restarts(lambda learner: learner.start_profile())
 
     def stop_profile(self) -> list[Row]:
-        """See `LearnerGroup.stop_profile`; empty rows of ranks that came in others' place."""
-        return self._surviving(lambda learner: learner.stop_profile())
+        """Stop profiling and return one row for each rank; rows of ranks that were started since are empty."""
+        return self._with_restarts(lambda learner: learner.stop_profile())
 
     def processes(self) -> dict[str, psutil.Process]:
-        """See `LearnerGroup.processes`."""
+        """Return the processes of the ranks on this host, by name."""
         return self._learner.processes()
 
-    def _surviving(self, work: Callable[[LearnerGroup], T]) -> T:
-        """What `work` returns, done again by another group whenever a rank died of it."""
+    def _with_restarts(self, work: Callable[[LearnerGroup], T]) -> T:
+        """Return the result of `work`, which is repeated with a new group whenever a rank dies."""
         while True:
             try:
                 return work(self._learner)
-            except RankFailed as lost:
-                self._replace(lost)
+            except RankFailed as failure:
+                self._restart(failure)
 
-    def _replace(self, lost: RankFailed) -> None:
+    def _restart(self, failure: RankFailed) -> None:
         if self._since is None:
             raise LearnerError(
-                f"{lost}; it is not started again: more than {self._kept} steps since the last checkpoint would have to be "
+                f"{failure}; it is not started again: more than {self._kept} steps since the last checkpoint would have to be "
                 "repeated, and their rollouts are not kept; set checkpoint.save_every, or make room on the disk"
-            ) from lost
-        with self._resting():
+            ) from failure
+        with self._sleeping():
             while True:
-                self._budget.spend("learner", lost)
+                self._budget.spend("learner", failure)
                 self._learner.kill()
                 try:
                     self._learner = self._start(self._saved)
@@ -133,8 +135,8 @@ class ResilientLearner:
                     for groups, step in self._since:
                         self._learner.update(groups, step)
                     return
-                except RankFailed as again:
-                    lost = again
+                except RankFailed as another:
+                    failure = another
 
     def __enter__(self) -> Self:
         return self

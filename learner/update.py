@@ -1,8 +1,7 @@
 """One training step's update: mini-batches -> micro-batches -> gradients -> optimizer steps.
 
-The maths of the average. The plan gives every token the coefficient that it has in its *mini-batch's* loss, so the losses of
-micro-batches and ranks add up. DeepSpeed averages gradients over the ranks; the losses are multiplied by their number, and what
-arrives is the sum.
+The plan gives every token its coefficient in the loss of its *mini-batch*, so the losses of micro-batches and ranks add up.
+DeepSpeed averages gradients over the ranks. Each loss is multiplied by the number of ranks, so that the average is the sum.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from deepspeed.runtime.engine import DeepSpeedEngine
 from torch import Tensor
 
 from learner.reference import Reference
-from learner.zero import forget_gradients
+from learner.zero import drop_gradients
 from tandem.batching import MicroBatch, MiniBatch, plan_rank, split_mini_batches, to_samples, weighed
 from tandem.config.schema import Config
 from tandem.loss import corrected, gap, micro_batch_loss
@@ -28,10 +27,10 @@ from tandem.rollout import Group
 
 
 class Updater:
-    """Trains the policy in `engine` on one step's groups at a time; every rank has one and all get the same groups.
+    """Trains the policy in `engine` on the groups of one step at a time. Every rank has one, and all get the same groups.
 
-    `reference` is the model that a Kullback-Leibler term draws the policy towards, if there is one; `skipped_in_a_row` how many
-    optimizer steps were skipped last.
+    `reference` is the model of the Kullback-Leibler term, if there is one. `skipped_in_a_row` is the number of optimizer steps
+    that were skipped immediately before.
     """
 
     def __init__(
@@ -49,10 +48,10 @@ class Updater:
         self.skipped_in_a_row = skipped_in_a_row
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
-        """One optimizer step per mini-batch of training step `step` (from 1); returns the step's metrics, alike on every rank.
+        """Take one optimizer step for each mini-batch of training step `step` (from 1). Return the metrics, equal on all ranks.
 
-        Without a token to learn from there is none, and the weights stay as they are. An optimizer step with a gradient norm
-        that is not finite is skipped and counted as grad/skipped.
+        Without a counted token no optimizer step is taken. A step whose gradient norm is not finite is skipped and counted as
+        grad/skipped.
 
         Raises `ValueError` for groups that cannot be trained on (see `tandem.batching`).
         """
@@ -72,7 +71,7 @@ class Updater:
         return self._metrics(norms) | {"learner/lr": lr}
 
     def plan(self, groups: Sequence[Group], step: int) -> list[MiniBatch]:
-        """This rank's share of every mini-batch of the step."""
+        """Return this rank's share of every mini-batch of the step."""
         algo = self._config.algo
         samples = to_samples(groups, algo.junior_token_loss_weight, imitate_junior=algo.lambda_junior > 0, version=step - 1)
         mini_batches = split_mini_batches(samples, algo.mini_batches, seed=(self._config.seed, step))
@@ -82,7 +81,7 @@ class Updater:
         ]
 
     def accumulate(self, mini_batch: MiniBatch, *, count_gap: bool = False) -> None:
-        """Leaves the gradient of the mini-batch's loss, reduced over the ranks, in the engine."""
+        """Accumulate the gradient of the mini-batch's loss in the engine, reduced over the ranks."""
         for index, cpu_batch in enumerate(mini_batch):
             batch = cpu_batch.to(self.engine.device)
             if self._reference:
@@ -97,15 +96,15 @@ class Updater:
                 self._add(**gap(batch, logprobs))
 
     def step(self) -> float:
-        """The optimizer's step on the accumulated gradient; returns the gradient's global norm before clipping.
+        """Take the optimizer step and return the gradient's global norm before clipping.
 
-        Where the norm is not finite, the weights and the optimizer stay as they were.
+        If the norm is not finite, the weights and the optimizer do not change.
         """
         if self.engine.zero_optimization_stage() > 0:
             self.engine.step()
             norm = float(self.engine.get_global_grad_norm())
             if not math.isfinite(norm):
-                forget_gradients(self.engine)
+                drop_gradients(self.engine)
             return norm
         # Without ZeRO, DeepSpeed neither reports the norm nor refuses one that is not finite.
         gradients = [p.grad for p in self.engine.module.parameters() if p.grad is not None]
@@ -118,8 +117,8 @@ class Updater:
 
     @torch.no_grad()
     def _recompute_old(self, mini_batch: MiniBatch) -> MiniBatch:
-        """The mini-batch with the learner's present log-probabilities as the ratio's denominator, corrected for what engine and
-        learner disagree about.
+        """Return the mini-batch with the learner's current log-probabilities as the ratio's denominator, with `algo.mismatch`
+        applied.
         """
         recomputed = []
         for batch in mini_batch:
@@ -130,7 +129,7 @@ class Updater:
         return tuple(recomputed)
 
     def _corrected(self, batch: MicroBatch) -> MicroBatch:
-        """The micro-batch with `algo.mismatch` in its coefficients."""
+        """Return the micro-batch with `algo.mismatch` in its coefficients."""
         if self._config.algo.mismatch == "none":
             return batch
         batch, stats = corrected(batch, self._config.algo)
@@ -145,7 +144,7 @@ class Updater:
             self._sums[name] += value.detach() if isinstance(value, Tensor) else value
 
     def _metrics(self, norms: list[float]) -> dict[str, float]:
-        """The step's sums, added up over the ranks, as means; a mean over nothing is left out."""
+        """Add the step's sums over the ranks and return its metrics."""
         sums: dict[str, float] = {}
         if self._sums:  # on all ranks or on none: all plan the same step
             stacked = torch.stack(list(self._sums.values()))

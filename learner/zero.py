@@ -19,9 +19,9 @@ from tandem.optim import parameter_groups
 
 
 def join_process_group(device: str, timeout_s: float) -> None:
-    """Joins the ranks named by the environment (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT): NCCL on GPUs, gloo on CPU.
+    """Join the process group that the environment describes (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT).
 
-    A collective that waits longer than `timeout_s` fails.
+    NCCL on GPUs, gloo on CPUs. A collective that waits longer than `timeout_s` fails.
     """
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")  # DeepSpeed's calls, not ours
@@ -36,7 +36,7 @@ def join_process_group(device: str, timeout_s: float) -> None:
 
 
 def engine_config(config: LearnerConfig, persistence_threshold: int, *, load_universal: bool = False) -> dict[str, Any]:
-    """DeepSpeed's own configuration for ours.
+    """Return DeepSpeed's configuration for `config`.
 
     Raises `ValueError` for bfloat16 without ZeRO, which would have no float32 master weights.
     """
@@ -65,17 +65,17 @@ def engine_config(config: LearnerConfig, persistence_threshold: int, *, load_uni
 
 
 def offloaded_parameters(config: LearnerConfig) -> dict[str, Any]:
-    """What of DeepSpeed's ZeRO configuration keeps parameters in CPU memory, if they are to be."""
+    """Return the part of DeepSpeed's ZeRO configuration that keeps parameters in CPU memory; empty without offloading."""
     return {"offload_param": {"device": "cpu"}} if config.offload_parameters else {}
 
 
 def build_engine(
     policy: Policy, config: LearnerConfig, persistence_threshold: int, *, load_universal: bool = False
 ) -> tuple[DeepSpeedEngine, torch.optim.AdamW]:
-    """The policy under ZeRO, and the AdamW inside it, whose parameter groups take the learning rate.
+    """Return the policy under ZeRO and its AdamW, whose parameter groups take the learning rate.
 
-    Under stage 3, parameters of fewer than `persistence_threshold` elements stay whole on every rank. `load_universal`: whether
-    it is to load a checkpoint in the universal format.
+    Under stage 3, parameters of fewer than `persistence_threshold` elements stay whole on every rank. Set `load_universal` to
+    load a checkpoint in the universal format next.
     """
     on_cpu = config.offload_optimizer or get_accelerator().device_name() == "cpu"
     optimizer = torch.optim.AdamW(
@@ -90,10 +90,10 @@ def build_engine(
     return engine, optimizer
 
 
-def forget_gradients(engine: DeepSpeedEngine) -> None:
-    """Drops what is left of the gradients after a step that DeepSpeed skipped.
+def drop_gradients(engine: DeepSpeedEngine) -> None:
+    """Drop the gradients that remain after DeepSpeed skipped a step.
 
-    In bfloat16 with an offloaded optimizer, stages 1 and 2 would go on adding to a sum that is not finite.
+    In bfloat16 with an offloaded optimizer, stages 1 and 2 would otherwise add to a sum that is not finite.
     """
     if isinstance(engine.optimizer, DeepSpeedZeroOptimizer):
         engine.optimizer.averaged_gradients = dict.fromkeys(engine.optimizer.averaged_gradients)

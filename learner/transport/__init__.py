@@ -1,4 +1,4 @@
-"""How the senior's weights reach the engines: one interface, three transports."""
+"""Transports of the senior's weights to the engines: one interface; shared memory, NCCL and CUDA IPC."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from tandem.runtime.weights import PublishedWeights
 
 
 class Transport(Protocol):
-    """Sends a learner's weights to the engines. Every method is collective: all ranks call it, and rank 0 sends."""
+    """Sends the learner's weights to the engines. Every method is collective; rank 0 sends."""
 
     def connect(self, engines: Sequence[ActorHandle]) -> None:
-        """Meets the rollout actors of `engines`, once, before anything is sent."""
+        """Connect to the rollout actors `engines`, once, before the first `send`."""
         ...
 
     def send(self, version: int) -> PublishedWeights | None:
-        """Sends the present weights as version `version`; what to tell the engines then; None on ranks but the first."""
+        """Send the current weights as `version`. Return what the engines need to load them; None on all ranks but 0."""
         ...
 
     def close(self) -> None:
-        """Leaves nothing behind."""
+        """Release all resources."""
         ...

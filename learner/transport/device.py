@@ -1,4 +1,4 @@
-"""Weights from GPU to GPU: NCCL and CUDA IPC, as vLLM's own weight transfer does them."""
+"""Weights from GPU to GPU by vLLM's weight transfer: NCCL and CUDA IPC."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tandem.runtime.weights import NCCL, PublishedWeights
 
 
 class Source(WeightSource):
-    """The gathered weights as vLLM's trainer side takes them."""
+    """The gathered weights as a source for vLLM's trainer side."""
 
     def __init__(self, weights: GatheredWeights) -> None:
         self._weights = weights
 
     def metadata(self) -> list[ParamMeta]:
-        """Names, dtypes and whole shapes, without gathering anything."""
+        """Return names, dtypes and whole shapes without gathering."""
         return [ParamMeta(spec.name, getattr(torch, spec.dtype), spec.shape) for spec in self._weights.layout.tensors]
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
@@ -36,30 +36,30 @@ class Source(WeightSource):
 
 
 class Engines:
-    """The senior engines as vLLM's trainer side calls them (its `VLLMWeightSyncClient`): all at once, until all are done."""
+    """The senior engines as a `VLLMWeightSyncClient`: each method calls all engines and waits for them."""
 
     def __init__(self, actors: Sequence[ActorHandle]) -> None:
         self._actors = actors
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
-        """Has every engine join the transfer."""
+        """Have every engine join the transfer."""
         infos = [dict(init_info) for _ in self._actors]
         if "rank_offset" in init_info:
-            # Every engine believes itself the first: the offset tells it its place.
-            for place, info in enumerate(infos):
-                info["rank_offset"] += place
+            # Each engine computes its rank as if it were the only one; the offset distinguishes them.
+            for index, info in enumerate(infos):
+                info["rank_offset"] += index
         ray.get([actor.transfer.remote("init", info) for actor, info in zip(self._actors, infos, strict=True)])
 
     def start_weight_update(self) -> None:
-        """Has every engine stop writing and make ready for weights."""
+        """Pause every engine and prepare it for new weights."""
         self._all("start")
 
     def update_weights(self, update_info: Any) -> None:
-        """Has every engine take what `update_info` describes."""
+        """Have every engine load the weights that `update_info` describes."""
         self._all("update", update_info)
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
-        """Has every engine compute with what it took; it writes on when it is told the version."""
+        """Have every engine use the new weights. It resumes when it gets the version."""
         self._all("finish")
 
     def _all(self, step: str, info: Any = None) -> None:
@@ -67,10 +67,10 @@ class Engines:
 
 
 class DeviceTransport:
-    """vLLM's weight transfer by `backend`, `nccl` or `ipc`; rank 0 sends and drives the engines through it.
+    """vLLM's weight transfer by `backend`, `nccl` or `ipc`. Rank 0 sends and calls the engines.
 
-    Half of `bucket_bytes` is gathered at a time; the other half is for vLLM's buffers on the way: two with NCCL, so that one is
-    filled while the other is sent, and one with IPC.
+    Half of `bucket_bytes` is gathered at a time. The other half is for vLLM's buffers: two with NCCL, so that one is filled
+    while the other is sent, and one with IPC.
     """
 
     def __init__(self, backend: str, weights: GatheredWeights, bucket_bytes: int, rank: int) -> None:
@@ -78,7 +78,7 @@ class DeviceTransport:
         self._trainer: TrainerWeightTransferEngine | None = None
 
     def connect(self, engines: Sequence[ActorHandle]) -> None:
-        """See `Transport.connect`. The engines must have been started for the same backend."""
+        """Connect to the engines, which must have been started for the same backend."""
         self._trainer = WeightTransferTrainerFactory.trainer_init(
             self._init_info(len(engines)), client=Engines(engines), source=Source(self._weights)
         )
@@ -100,16 +100,16 @@ class DeviceTransport:
         )
 
     def send(self, version: int) -> PublishedWeights | None:
-        """See `Transport.send`. The engines stop writing meanwhile, and have the weights when it returns."""
+        """Send the current weights. The engines pause meanwhile and have loaded the weights on return."""
         if self._trainer is None:
             raise RuntimeError(f"learner.transport={self._backend}: the learner was not connected to the engines")
-        # vLLM gathers on streams of its own, which do not wait for the optimizer's step.
+        # vLLM gathers on its own streams, which do not wait for the optimizer's step.
         torch.accelerator.synchronize()
         self._trainer.send_weights()
         return PublishedWeights(version, self._backend) if self._rank == 0 else None
 
     def close(self) -> None:
-        """Leaves the transfer's process group."""
+        """Leave the transfer's process group."""
         if self._trainer is not None:
             self._trainer.shutdown()
             self._trainer = None
