@@ -18,7 +18,7 @@ from torch import Tensor
 
 from learner.reference import Reference
 from learner.zero import drop_gradients
-from tandem.batching import MicroBatch, MiniBatch, plan_rank, split_mini_batches, to_samples, weighed
+from tandem.batching import MicroBatch, MiniBatch, apply_aggregation, plan_rank, split_mini_batches, to_samples
 from tandem.config.schema import Config
 from tandem.loss import corrected, gap, micro_batch_loss
 from tandem.metrics import step_metrics
@@ -77,7 +77,7 @@ class Updater:
         mini_batches = split_mini_batches(samples, algo.mini_batches, seed=(self._config.seed, step))
         return [
             plan_rank(part, rank=self._rank, ranks=self._ranks, max_tokens=self._config.learner.micro_batch_tokens)
-            for part in weighed(mini_batches, algo.aggregation, self._config.rollout.sampling.max_tokens)
+            for part in apply_aggregation(mini_batches, algo.aggregation, self._config.rollout.sampling.max_tokens)
         ]
 
     def accumulate(self, mini_batch: MiniBatch, *, count_gap: bool = False) -> None:

@@ -1,6 +1,6 @@
-"""Group-relative advantages: how much better than its group's other rollouts each one was.
+"""Group-relative advantages.
 
-An estimator maps the rewards of a step's groups, an array [G] each, to their advantages; to add one, write the function and
+An estimator maps the rewards of a step's groups, an array [G] each, to their advantages. To add one, write the function and
 name it in `ESTIMATORS`.
 """
 
@@ -13,42 +13,42 @@ import numpy as np
 from tandem.rollout import Group
 
 EPSILON = 1e-6
-"""Keeps a nearly constant group finite."""
+"""Added to standard deviations."""
 
 
 def grpo(rewards: np.ndarray) -> np.ndarray:
-    """GRPO's advantage (arXiv 2402.03300): rewards float32 [G] standardised within their group.
+    """Return GRPO's advantages (arXiv 2402.03300): rewards float32 [G] standardized within the group.
 
-    The standard deviation is the unbiased one.
+    The standard deviation is unbiased.
     """
-    return (_centred(rewards) / (rewards.astype(np.float64).std(ddof=1) + EPSILON)).astype(np.float32)
+    return (_centered(rewards) / (rewards.astype(np.float64).std(ddof=1) + EPSILON)).astype(np.float32)
 
 
 def dr_grpo(rewards: np.ndarray) -> np.ndarray:
-    """Dr. GRPO's advantage (arXiv 2503.20783): rewards float32 [G] less their mean, so that no problem counts more for being
-    very easy or very hard.
+    """Return Dr. GRPO's advantages (arXiv 2503.20783): rewards float32 [G] minus their mean. Very easy and very hard problems
+    get no extra weight.
     """
-    return _centred(rewards).astype(np.float32)
+    return _centered(rewards).astype(np.float32)
 
 
 def rloo(rewards: np.ndarray) -> np.ndarray:
-    """RLOO's advantage (arXiv 2402.14740): each of the rewards float32 [G] less the mean of the others."""
-    return (_centred(rewards) * len(rewards) / (len(rewards) - 1)).astype(np.float32)
+    """Return RLOO's advantages (arXiv 2402.14740): each reward float32 [G] minus the mean of the others."""
+    return (_centered(rewards) * len(rewards) / (len(rewards) - 1)).astype(np.float32)
 
 
 def reinforce_plus_plus(rewards: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """REINFORCE++-baseline's advantages (arXiv 2501.03262): rewards less their group's mean, over the standard deviation of
-    what is left in the whole step.
+    """Return REINFORCE++-baseline's advantages (arXiv 2501.03262): rewards minus their group's mean, divided by the standard
+    deviation of these differences in the whole step.
 
-    The step's mean is zero already. The standard deviation is the unbiased one.
+    The mean of the step is zero. The standard deviation is unbiased.
     """
-    centred = [_centred(group) for group in rewards]
-    deviation = np.concatenate(centred).std(ddof=1) + EPSILON
-    return [(group / deviation).astype(np.float32) for group in centred]
+    centered = [_centered(group) for group in rewards]
+    deviation = np.concatenate(centered).std(ddof=1) + EPSILON
+    return [(group / deviation).astype(np.float32) for group in centered]
 
 
-def _centred(rewards: np.ndarray) -> np.ndarray:
-    """The rewards [G] less their mean, in float64. A constant group says nothing: exactly zero."""
+def _centered(rewards: np.ndarray) -> np.ndarray:
+    """Return the rewards [G] minus their mean in float64; exactly zero for a constant group."""
     if np.ptp(rewards) == 0:  # the mean of equal floats may differ from them in the last bit
         return np.zeros(len(rewards))
     exact = rewards.astype(np.float64)
@@ -65,13 +65,13 @@ ESTIMATORS: dict[str, Callable[[Sequence[np.ndarray]], list[np.ndarray]]] = {
     "rloo": _group_by_group(rloo),
     "reinforce++": reinforce_plus_plus,
 }
-"""The estimators by their name in `algo.advantage`."""
+"""Estimators by name (`algo.advantage`)."""
 
 
 def assign_advantages(groups: Sequence[Group], name: str) -> None:
-    """Sets every group's `advantages` from its `rewards` with the estimator `name`.
+    """Set the `advantages` of every group from its `rewards` with the estimator `name`.
 
-    Raises `ValueError` for an unknown name, for a group that lacks a reward for each rollout, and for one of fewer than two.
+    Raises `ValueError` for an unknown name, for a group without a reward for each rollout, and for a group of one rollout.
     """
     if name not in ESTIMATORS:
         raise ValueError(f"algo.advantage={name!r} is unknown; choose one of {', '.join(ESTIMATORS)}")

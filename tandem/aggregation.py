@@ -1,7 +1,7 @@
-"""How much each token counts in a mini-batch's loss.
+"""Aggregation of token losses: the coefficient of each token in the loss of its mini-batch.
 
-A loss is the sum of its tokens' losses times coefficients that are fixed before any token passes through the model. So
-micro-batches and ranks add up by construction. To add a way, write the function and name it in `AGGREGATIONS`.
+Coefficients are fixed before the forward pass, so the losses of micro-batches and ranks add up. To add an aggregation, write
+the function and name it in `AGGREGATIONS`.
 """
 
 from __future__ import annotations
@@ -13,53 +13,54 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Step:
-    """What an aggregation may know beyond the mini-batch."""
+class StepTotals:
+    """Totals of the training step that an aggregation may use."""
 
     weight: float
-    """sum of the weights of all tokens of the training step"""
+    """sum of the weights of all tokens of the step"""
     mini_batches: int
-    """optimizer steps that the training step has"""
+    """number of optimizer steps"""
     max_tokens: int
-    """the longest that a rollout may be"""
+    """longest possible rollout"""
 
 
-def token_mean(totals: np.ndarray, step: Step) -> np.ndarray:
-    """The mean over the mini-batch's tokens, as in the published runs."""
+def token_mean(totals: np.ndarray, step: StepTotals) -> np.ndarray:
+    """Return factors for the mean over the mini-batch's tokens."""
     return np.full(len(totals), 1 / totals.sum())
 
 
-def sequence_mean(totals: np.ndarray, step: Step) -> np.ndarray:
-    """The mean over the rollouts of each one's mean (GRPO's, arXiv 2402.03300, eq. 3); one without weight is left out."""
+def sequence_mean(totals: np.ndarray, step: StepTotals) -> np.ndarray:
+    """Return factors for the mean over rollouts of their means (GRPO, arXiv 2402.03300, eq. 3), without empty rollouts."""
     written = totals > 0
     return np.where(written, 1 / np.where(written, totals, 1.0), 0.0) / written.sum()
 
 
-def global_token_mean(totals: np.ndarray, step: Step) -> np.ndarray:
-    """DAPO's (arXiv 2503.14476, eq. 8): every token of the step counts the same, in whichever mini-batch it is."""
+def global_token_mean(totals: np.ndarray, step: StepTotals) -> np.ndarray:
+    """Return factors by which every token of the step has the same weight (DAPO, arXiv 2503.14476, eq. 8)."""
     return np.full(len(totals), step.mini_batches / step.weight)
 
 
-def constant(totals: np.ndarray, step: Step) -> np.ndarray:
-    """Dr. GRPO's (arXiv 2503.20783): over the longest that all rollouts could be, a constant, so that no length is favoured."""
+def constant(totals: np.ndarray, step: StepTotals) -> np.ndarray:
+    """Return the constant factor 1 / (rollouts x longest rollout), which favors no length (Dr. GRPO, arXiv 2503.20783)."""
     return np.full(len(totals), 1 / (len(totals) * step.max_tokens))
 
 
-AGGREGATIONS: dict[str, Callable[[np.ndarray, Step], np.ndarray]] = {
+AGGREGATIONS: dict[str, Callable[[np.ndarray, StepTotals], np.ndarray]] = {
     "token": token_mean,
     "sequence": sequence_mean,
     "global_token": global_token_mean,
     "constant": constant,
 }
-"""By their name in `algo.aggregation`: from rollouts' total weights float64 [R] to the factors [R] of their weights."""
+"""Aggregations by name (`algo.aggregation`): from the total weights of R rollouts, float64 [R], to factors [R]."""
 
 
 def coefficients(weights: Sequence[Sequence[np.ndarray]], name: str, max_tokens: int) -> list[list[np.ndarray]]:
-    """The coefficients float64 [T] of the tokens of each mini-batch's rollouts, from their weights [T]; all zero in a
-    mini-batch where no token has one.
+    """Return the coefficients float64 [T] of each rollout's tokens in each mini-batch, from their weights [T].
+
+    They are zero in a mini-batch without weights.
     """
     totals = [np.array([rollout.sum(dtype=np.float64) for rollout in part]) for part in weights]
-    step = Step(weight=sum(float(each.sum()) for each in totals), mini_batches=len(weights), max_tokens=max_tokens)
+    step = StepTotals(weight=sum(float(each.sum()) for each in totals), mini_batches=len(weights), max_tokens=max_tokens)
     scales = [AGGREGATIONS[name](each, step) if each.any() else np.zeros(len(each)) for each in totals]
     return [
         [rollout * scale for rollout, scale in zip(part, of_part, strict=True)]

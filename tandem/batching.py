@@ -1,9 +1,9 @@
-"""From rollouts to what passes through the model at a time: step -> mini-batches -> ranks -> micro-batches.
+"""Batching of rollouts: step -> mini-batches -> ranks -> micro-batches.
 
-Everything here is a pure function of its arguments, so that every rank plans the whole step by itself and all plans agree.
+All functions are pure. Every rank plans the whole step, and all plans agree.
 
-Micro-batches are padded on the right, and no attention mask is needed: attention is causal, so no real token sees the padding
-behind it, and the padding's own outputs are never looked at.
+Micro-batches are padded on the right. They need no attention mask: attention is causal, so no real token attends to the padding
+after it, and the outputs at the padding are not used.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ import torch
 from torch import Tensor
 
 from tandem.aggregation import coefficients
-from tandem.bucketing import buckets
 from tandem.rollout import SENIOR, Group
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One rollout as the loss sees it: P prompt tokens, then T completion tokens.
+    """One rollout: P prompt tokens, then T completion tokens.
 
-    A completion token is *scored*, that is, enters the loss, if one of its weights is not zero.
+    A completion token is *scored* (it enters the loss) if one of its weights is not zero.
     """
 
     token_ids: np.ndarray
@@ -33,80 +32,81 @@ class Sample:
     senior: np.ndarray
     """bool [T], whether the senior wrote the token"""
     weights: np.ndarray
-    """float [T], in the policy loss: 1 for the senior's tokens, junior_token_loss_weight for the junior's; in a plan what an
-    aggregation has made of these"""
+    """float [T], weights in the policy loss: 1 for the senior's tokens, junior_token_loss_weight for the junior's; after
+    `apply_aggregation` the coefficients"""
     junior_weights: np.ndarray
-    """float [T], in the Kullback-Leibler term towards the junior: 1 for the junior's tokens if there is one, else 0; in a plan
-    likewise"""
+    """float [T], weights in the Kullback-Leibler term towards the junior: 1 for the junior's tokens if the term is used,
+    else 0; after `apply_aggregation` the coefficients"""
     behaviour_logprobs: np.ndarray
-    """float32 [T], of the engine that wrote the token"""
+    """float32 [T], from the engine that wrote the token"""
     advantage: float
     fresh: bool = True
-    """whether all that the senior wrote was sampled from the weights that are about to learn"""
+    """whether all of the senior's tokens were sampled from the current weights"""
 
     def __len__(self) -> int:
-        """Tokens that pass through the model: the last one has no successor to predict."""
+        """Return the number of tokens that pass through the model: the last one predicts nothing."""
         return len(self.token_ids) - 1
 
     @property
     def prompt_tokens(self) -> int:
-        """P"""
+        """Return P."""
         return len(self.token_ids) - len(self.weights)
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """B samples of at most L tokens, and the N scored tokens among their successors."""
+    """B samples of at most L tokens, and their N scored tokens."""
 
     input_ids: Tensor
     """int64 [B, L], padded on the right with 0"""
     positions: Tensor
-    """int64 [N], where in the flattened [B * L] the model predicts each scored token"""
+    """int64 [N], position in the flattened [B * L] whose output predicts the scored token"""
     targets: Tensor
     """int64 [N], the scored tokens"""
     behaviour_logprobs: Tensor
-    """float32 [N], of the engines that wrote them"""
+    """float32 [N], from the engines that wrote the tokens"""
     old_logprobs: Tensor
-    """float32 [N], the importance ratio's denominator; the behaviour log-probabilities unless they are recomputed"""
+    """float32 [N], denominator of the importance ratio: the behaviour log-probabilities unless recomputed"""
     advantages: Tensor
     """float32 [N]"""
     coefficients: Tensor
-    """float32 [N], how much each counts in the policy loss of its mini-batch"""
+    """float32 [N], coefficient in the policy loss of the mini-batch"""
     junior_coefficients: Tensor
-    """float32 [N], how much each counts in the Kullback-Leibler term towards the junior"""
+    """float32 [N], coefficient in the Kullback-Leibler term towards the junior"""
     rollout: Tensor
     """int64 [N], the row of `input_ids`"""
     senior: Tensor
     """bool [N]"""
     fresh: Tensor
-    """bool [N], the senior's tokens in samples that are fresh: engine and learner must agree on their log-probabilities"""
+    """bool [N], the senior's tokens of fresh samples, on whose log-probabilities engine and learner must agree"""
     real_tokens: int
     """tokens of `input_ids` that are not padding"""
     reference_logprobs: Tensor | None = None
-    """float32 [N], of the frozen reference, where a coefficient needs them"""
+    """float32 [N], from the frozen reference, if `algo.kl_coef` is set"""
 
     @property
     def padded_tokens(self) -> int:
-        """B * L"""
+        """Return B * L."""
         return self.input_ids.numel()
 
     def to(self, device: torch.device | str) -> MicroBatch:
-        """The same micro-batch on `device`."""
+        """Return the micro-batch on `device`."""
         moved: dict[str, Any] = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **moved)
 
 
 MiniBatch = tuple[MicroBatch, ...]
-"""What one rank contributes to one optimizer step; as many on every rank."""
+"""The micro-batches of one rank in one optimizer step; equally many on every rank."""
 
 
 def to_samples(
     groups: Iterable[Group], junior_token_loss_weight: float, *, imitate_junior: bool = False, version: int | None = None
 ) -> list[Sample]:
-    """All rollouts of `groups`, in order; the weights that are about to learn are of `version` (None: that which wrote them).
+    """Return a sample for every rollout of `groups`, in order.
 
-    The junior's tokens have weight in the policy loss, and with `imitate_junior` in the term towards the junior. Raises
-    `ValueError` for a rollout whose arrays do not fit its tokens, and for a group without its advantages.
+    The junior's tokens have `junior_token_loss_weight` in the policy loss and, with `imitate_junior`, weight 1 in the term
+    towards the junior. Samples are fresh if they were written by `version` (None: all are). Raises `ValueError` for a rollout
+    whose arrays have different lengths, and for a group without advantages.
     """
     samples = []
     for group in groups:
@@ -137,11 +137,10 @@ def to_samples(
 
 
 def split_mini_batches(samples: Sequence[Sample], count: int, seed: Sequence[int]) -> list[list[Sample]]:
-    """`count` mini-batches of whole samples, shuffled by `seed` so that every group spreads over them.
+    """Return up to `count` mini-batches of whole samples, shuffled by `seed`.
 
-    They are equal, but where dropped groups leave a number that does not divide: then some have one sample more. With fewer
-    samples than `count` each is a mini-batch. A mini-batch in which no token is scored is left out: it has nothing to learn
-    from. That may leave none, when the junior wrote a small step alone.
+    Their sizes differ by at most one. There are no more mini-batches than samples, and none without a scored token; if the
+    junior wrote a small step alone, there are none.
     """
     order = np.random.default_rng(seed).permutation(len(samples))
     mini_batches = [[samples[i] for i in part] for part in np.array_split(order, min(count, len(samples)))]
@@ -149,7 +148,7 @@ def split_mini_batches(samples: Sequence[Sample], count: int, seed: Sequence[int
 
 
 def split_ranks(samples: Sequence[Sample], ranks: int) -> list[list[Sample]]:
-    """The samples dealt to `ranks` ranks, longest first, each to the rank with the fewest tokens so far."""
+    """Distribute the samples to `ranks` ranks, longest first, each to the rank with the fewest tokens so far."""
     parts: list[list[Sample]] = [[] for _ in range(ranks)]
     tokens = [0] * ranks
     for sample in sorted(samples, key=len, reverse=True):
@@ -160,7 +159,7 @@ def split_ranks(samples: Sequence[Sample], ranks: int) -> list[list[Sample]]:
 
 
 def collate(samples: Sequence[Sample]) -> MicroBatch:
-    """The samples as one micro-batch; without any, a single token of padding that nothing is learnt from."""
+    """Return the samples as one micro-batch; without samples one token of padding that is not scored."""
     length = max((len(sample) for sample in samples), default=1)
     input_ids = np.zeros((max(len(samples), 1), length), np.int64)
     empty = np.zeros(0, np.int64)
@@ -197,26 +196,64 @@ def collate(samples: Sequence[Sample]) -> MicroBatch:
     )
 
 
-def weighed(mini_batches: Sequence[Sequence[Sample]], aggregation: str, max_tokens: int) -> list[list[Sample]]:
-    """A step's mini-batches with coefficients for weights: then a sum over a mini-batch's tokens is the mean that is asked for.
+def apply_aggregation(mini_batches: Sequence[Sequence[Sample]], aggregation: str, max_tokens: int) -> list[list[Sample]]:
+    """Return a step's mini-batches with coefficients instead of weights, as `aggregation` defines them.
 
-    `max_tokens` is the longest that a rollout may be.
+    The loss of a mini-batch is then a sum over its tokens. `max_tokens` is the longest possible rollout.
     """
     policy = coefficients([[sample.weights for sample in part] for part in mini_batches], aggregation, max_tokens)
     junior = coefficients([[sample.junior_weights for sample in part] for part in mini_batches], aggregation, max_tokens)
     return [
-        [replace(sample, weights=own, junior_weights=its) for sample, own, its in zip(*together, strict=True)]
-        for together in zip(mini_batches, policy, junior, strict=True)
+        [
+            replace(sample, weights=weights, junior_weights=junior_weights)
+            for sample, weights, junior_weights in zip(*of_mini_batch, strict=True)
+        ]
+        for of_mini_batch in zip(mini_batches, policy, junior, strict=True)
     ]
 
 
 def plan_rank(mini_batch: Sequence[Sample], *, rank: int, ranks: int, max_tokens: int) -> MiniBatch:
-    """The share of `rank` in a mini-batch.
+    """Return the micro-batches of `rank` in a mini-batch.
 
-    Every rank gets as many micro-batches, empty ones where need be: ZeRO's collectives must line up.
+    Every rank gets equally many, some of them empty if necessary, because ZeRO's collectives must match.
     """
     shares = split_ranks(mini_batch, ranks)
     parts = [[[share[i] for i in bucket] for bucket in buckets(list(map(len, share)), max_tokens)] for share in shares]
     count = max(len(part) for part in parts)
-    mine = parts[rank] + [[]] * (count - len(parts[rank]))
-    return tuple(collate(part) for part in mine)
+    padded = parts[rank] + [[]] * (count - len(parts[rank]))
+    return tuple(collate(part) for part in padded)
+
+
+USEFUL_FRACTION = 0.95
+"""Least fraction of the tokens passing through the model that are not padding."""
+
+
+def buckets(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Return buckets of indices into `lengths`, longest first, so that sequences of similar length pass together.
+
+    Each bucket is padded to its longest sequence and has at most `max_tokens` padded tokens; a longer sequence is alone. The
+    number of buckets is the smallest with which at least `USEFUL_FRACTION` of all tokens are real, and their padding the least
+    for this number. The time is quadratic in the sequences for each bucket.
+    """
+    order = np.argsort(lengths, kind="stable")[::-1]
+    longest_first = np.asarray(lengths, np.float64)[order]
+    count = len(order)
+    # The buckets of a best partition are runs of the sorted sequences; padded[i, j] is the size of the run from i to j.
+    sizes = np.arange(count + 1) - np.arange(count)[:, None]
+    padded = sizes * longest_first[:, None]
+    padded[(sizes < 1) | ((sizes > 1) & (padded > max_tokens))] = np.inf
+
+    best = np.full(count + 1, np.inf)  # padded tokens of the first j sequences in len(starts) buckets
+    best[0] = 0.0
+    starts: list[np.ndarray] = []
+    while best[count] * USEFUL_FRACTION > longest_first.sum():
+        through = best[:count, None] + padded
+        starts.append(through.argmin(axis=0))
+        best = through.min(axis=0)
+
+    result, end = [], count
+    for layer in reversed(starts):
+        start = int(layer[end])
+        result.append(order[start:end].tolist())
+        end = start
+    return result[::-1]

@@ -1,4 +1,4 @@
-"""Errors whose message says all that a user needs: they are shown without a traceback."""
+"""Errors that are shown to the user without a traceback."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from tandem.config.schema import ConfigError
 
 
 class RunError(RuntimeError):
-    """The run cannot go on; the message says what stopped it, and what would help."""
+    """The run cannot continue. The message says what stopped it and how to fix it."""
 
 
 def plain_error(error: BaseException) -> ConfigError | RunError | None:
-    """Return the innermost `ConfigError` or `RunError` that `error` is or was caused by; None if there is none.
+    """Return the innermost `ConfigError` or `RunError` in the chain of causes of `error`; None if there is none.
 
-    Ray wraps what an actor raises and keeps it as the attribute `cause`.
+    Ray wraps the exception of an actor and keeps it in the attribute `cause`.
     """
     found: ConfigError | RunError | None = None
     current: BaseException | None = error

@@ -1,4 +1,4 @@
-"""Log-probabilities of given tokens, without the logits of the whole batch ever existing at once."""
+"""Log-probabilities of given tokens, computed without the logits of the whole batch in memory."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ LOGIT_TRANSFORMS = (
     "logits_mup_width_multiplier",
     "unpadded_vocab_size",
 )
-"""Settings of models that change their logits behind the head: what is computed from hidden states and head would be wrong."""
+"""Model settings that change the logits after the head, so that hidden states and head do not determine them."""
 
 
 def refuse_logit_transforms(model: PretrainedConfig, path: object, remedy: str = "") -> None:
-    """Raises `ValueError`, with `remedy`, for a model (at `path`) whose logits are more than hidden @ weight.T."""
+    """Raise `ValueError`, with `remedy`, for a model (at `path`) whose logits are not hidden @ weight.T."""
     for setting in LOGIT_TRANSFORMS:
         if getattr(model, setting, None) not in (None, 1.0):
             raise ValueError(f"{path}: models that set {setting} are not supported{remedy}")
 
 
 def token_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, chunk: int) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of `targets` [N] and entropies [N], in nats, of softmax(hidden @ weight.T / temperature).
+    """Return log-probabilities of `targets` [N] and entropies [N], in nats, of softmax(hidden @ weight.T / temperature).
 
-    `hidden` is [N, H], the head's `weight` [V, H]. Logits exist for `chunk` tokens at a time: the
-    last chunk's are kept for the backward pass, those before are recomputed there. The softmax is float32 at least, whatever
-    the inputs are. Gradients flow from the log-probabilities to `hidden` and `weight`; the entropy is a statistic without
-    gradient.
+    `hidden` is [N, H], the head's `weight` [V, H]. Logits exist for `chunk` tokens at a time. Those of the last chunk are kept
+    for the backward pass, the others are recomputed. The softmax is at least float32. Gradients flow from the log-probabilities
+    to `hidden` and `weight`; the entropy has no gradient.
 
     Raises `ValueError` unless `temperature` and `chunk` are positive.
     """
@@ -46,17 +45,17 @@ def token_logprobs(hidden: Tensor, weight: Tensor, targets: Tensor, temperature:
 
 
 _CACHED = 2**19
-"""So many logits stay in a CPU's cache while a pass over them follows another."""
+"""Number of logits that stay in a CPU's cache from one pass over them to the next."""
 
 
 def _chunks(count: int, size: int) -> list[slice]:
-    """`count` rows in slices of `size`; the first has what is left over, so that the last, whose logits are kept, is whole."""
+    """Return slices of `size` rows; the first has the remainder, so that the last, whose logits are kept, is full."""
     ends = range(count, 0, -size)
     return [slice(max(0, end - size), end) for end in ends][::-1]
 
 
 def _blocks(logits: Tensor) -> list[slice]:
-    """The rows of `logits` in slices that fit a CPU's cache; on a GPU all in one."""
+    """Return slices of the rows of `logits` that fit a CPU's cache; on a GPU one slice."""
     size = max(1, _CACHED // logits.shape[1]) if logits.device.type == "cpu" else max(1, len(logits))
     return [slice(start, start + size) for start in range(0, len(logits), size)]
 
@@ -66,7 +65,7 @@ def _logits(hidden: Tensor, weight: Tensor) -> Tensor:
 
 
 def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
-    """The log-softmax of `logits`, which are written over."""
+    """Return the log-softmax of `logits`, which are overwritten."""
     if temperature != 1:
         logits.div_(temperature)
     return torch.log_softmax(logits, dim=-1)
@@ -86,7 +85,7 @@ class _TokenLogprobs(torch.autograd.Function):
         entropies = torch.empty_like(logprobs)
         softmax = None
         for rows in _chunks(len(hidden), chunk):
-            softmax = None  # the chunk before must be gone before this one is there
+            softmax = None  # free the previous chunk before this one is allocated
             softmax = _logits(hidden[rows], weight)
             for block in _blocks(softmax):
                 log_softmax = _log_softmax(softmax[block], temperature)
@@ -94,7 +93,7 @@ class _TokenLogprobs(torch.autograd.Function):
                 torch.exp(log_softmax, out=softmax[block])
                 entropies[rows][block] = -torch.linalg.vecdot(softmax[block], log_softmax)
         ctx.save_for_backward(hidden, weight, targets)
-        ctx.softmax = softmax  # not saved as the others are, since the backward pass writes into it
+        ctx.softmax = softmax  # not saved with the others, because the backward pass writes into it
         ctx.mark_non_differentiable(entropies)
         return logprobs, entropies
 

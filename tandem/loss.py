@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def micro_batch_loss(logprobs: Tensor, batch: MicroBatch, algo: AlgoConfig) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss (a scalar) of `batch`, for whose scored tokens the policy says `logprobs` [N]; they carry the gradient.
+    """Return the loss (a scalar) of `batch` and sums for the metrics. `logprobs` [N] are the policy's, with the gradient.
 
-    The losses of a mini-batch's micro-batches and ranks add up. So do the statistics: `policy_loss`; over the senior's tokens
-    that have a coefficient `tokens` (their number), `ratio` (the importance ratio) and `clipped` (1 where the clip decides);
-    with `algo.kl_coef` and `algo.lambda_junior` the terms `kl_reference` and `kl_junior`, without these factors. A token
-    without a coefficient cannot reach the loss or its gradient, whatever its values, infinities and NaN included.
+    Losses and sums of a mini-batch's micro-batches and ranks add up. The sums are `policy_loss`; over the senior's tokens with
+    a coefficient `tokens` (their number), `ratio` (the importance ratio) and `clipped` (1 where the clip is active); with
+    `algo.kl_coef` and `algo.lambda_junior` the terms `kl_reference` and `kl_junior`, without these factors. A token without a
+    coefficient does not affect the loss or its gradient, even if its values are infinite or NaN.
     """
     live = batch.coefficients > 0
     tokens = Tokens(
@@ -71,38 +71,37 @@ class Tokens:
     advantages: Tensor
     """float [N]"""
     coefficients: Tensor
-    """float [N], how much each counts in the loss; 0: not at all"""
+    """float [N], the weight in the loss; 0: not counted"""
     rollout: Tensor
-    """int64 [N], which rollout each belongs to; all of a rollout's tokens are here"""
+    """int64 [N], the rollout of each token; all tokens of a rollout are in the batch"""
     senior: Tensor
-    """bool [N], which of them the senior wrote"""
+    """bool [N], whether the senior wrote the token"""
 
 
 @dataclass(frozen=True)
 class TokenLosses:
-    """What a policy loss says of N tokens."""
+    """Losses of N tokens."""
 
     loss: Tensor
     """float [N], with the gradient"""
     ratio: Tensor
     """float [N], the importance ratio"""
     clipped: Tensor
-    """bool [N], where the clip decides"""
+    """bool [N], where the clip is active"""
 
 
 def clip(tokens: Tokens, low: float, high: float) -> TokenLosses:
-    """PPO's clipped surrogate (arXiv 1707.06347) as GRPO has it (arXiv 2402.03300), with bounds of their own below and above
-    as in DAPO (arXiv 2503.14476).
+    """Return PPO's clipped surrogate (arXiv 1707.06347), as in GRPO (arXiv 2402.03300), with DAPO's separate bounds
+    (arXiv 2503.14476).
     """
     return _clipped_surrogate(bounded_exp(tokens.logprobs - tokens.old_logprobs), tokens.advantages, low, high)
 
 
 def gspo(tokens: Tokens, low: float, high: float) -> TokenLosses:
-    """GSPO's surrogate (arXiv 2507.18071, eq. 5-7): all tokens of a rollout share one ratio, the geometric mean of theirs.
+    """Return GSPO's surrogate (arXiv 2507.18071, eq. 5-7): the tokens of a rollout share the geometric mean of their ratios.
 
-    The mean is over the senior's tokens that count, each as much as it counts. The junior's, where they count, share another
-    ratio, the mean of theirs: they were sampled from the junior, from which the senior is far away before it learns anything,
-    and one ratio for both authors would clip the senior's tokens for it.
+    The mean is over the senior's counted tokens, weighted by their coefficients. Counted tokens of the junior share their own
+    mean: they were sampled from another model, and one ratio for both authors would clip the senior's tokens because of it.
     """
     part = 2 * tokens.rollout + tokens.senior
     log_ratio = mean_by_part(tokens.logprobs - tokens.old_logprobs, tokens.coefficients, part)
@@ -110,7 +109,7 @@ def gspo(tokens: Tokens, low: float, high: float) -> TokenLosses:
 
 
 def cispo(tokens: Tokens, low: float, high: float) -> TokenLosses:
-    """CISPO (MiniMax-M1, arXiv 2506.13585, eq. 4-5): REINFORCE times the clipped ratio, so that no token loses its gradient.
+    """Return CISPO's loss (MiniMax-M1, arXiv 2506.13585, eq. 4-5): REINFORCE times the clipped ratio, so no gradient vanishes.
 
     The paper bounds the ratio from above only: low=1.
     """
@@ -120,7 +119,7 @@ def cispo(tokens: Tokens, low: float, high: float) -> TokenLosses:
 
 
 POLICY_LOSSES: dict[str, Callable[[Tokens, float, float], TokenLosses]] = {"clip": clip, "gspo": gspo, "cispo": cispo}
-"""The policy losses by their name in `algo.policy_loss`; the numbers are `algo.clip_low` and `algo.clip_high`."""
+"""Policy losses by name (`algo.policy_loss`); the two numbers are `algo.clip_low` and `algo.clip_high`."""
 
 
 def _clipped_surrogate(ratio: Tensor, advantages: Tensor, low: float, high: float) -> TokenLosses:
@@ -130,49 +129,49 @@ def _clipped_surrogate(ratio: Tensor, advantages: Tensor, low: float, high: floa
 
 
 def k1(logprobs: Tensor, reference: Tensor) -> Tensor:
-    """log p - log r, [N]: unbiased as a number. As a loss its gradient is zero in expectation over p's own samples: it measures
-    and does not pull.
-    """
+    """Return log p - log r, [N]: an unbiased estimate. As a loss it has no effect: its expected gradient is zero."""
     return logprobs - reference
 
 
 def k2(logprobs: Tensor, reference: Tensor) -> Tensor:
-    """(log p - log r)^2 / 2, [N]: biased as a number; its gradient is that of KL(p || r) in expectation over p's samples."""
+    """Return (log p - log r)^2 / 2, [N]: a biased estimate whose expected gradient is that of KL(p || r)."""
     return (logprobs - reference).square() / 2
 
 
 def k3(logprobs: Tensor, reference: Tensor) -> Tensor:
-    """r/p - 1 - log(r/p), [N]: unbiased, never negative; GRPO's (arXiv 2402.03300, eq. 4). Its gradient is KL(r || p)'s."""
+    """Return r/p - 1 - log(r/p), [N]: unbiased and never negative, as in GRPO (arXiv 2402.03300, eq. 4). Its expected gradient
+    is that of KL(r || p).
+    """
     log_ratio = (reference - logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     return log_ratio.exp() - 1 - log_ratio
 
 
 KL_ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3}
-"""Of KL(policy || reference), by their name in `algo.kl_estimator`."""
+"""Estimators of KL(policy || reference) by name (`algo.kl_estimator`), from J. Schulman, "Approximating KL Divergence"."""
 
 
 def towards_junior(logprobs: Tensor, junior_logprobs: Tensor) -> Tensor:
-    """log q - log p, [N], at tokens that the junior q sampled: unbiased for KL(q || p), and so is its gradient, that of
-    imitating the junior's tokens.
+    """Return log q - log p, [N], at tokens that the junior q sampled: an unbiased estimate of KL(q || p) with an unbiased
+    gradient, that of imitating the junior's tokens.
     """
     return junior_logprobs - logprobs
 
 
 def truncated(log_ratio: Tensor, rollout: Tensor, low: float, high: float) -> Tensor:
-    """min(w, high), [N]: truncated importance sampling (TIS, F. Yao et al., 2025, "Your efficient RL framework secretly brings
-    you off-policy RL training"). `low` plays no part.
+    """Return min(w, high), [N]: truncated importance sampling (F. Yao et al., 2025, "Your efficient RL framework secretly
+    brings you off-policy RL training"). `low` is not used.
     """
     return bounded_exp(log_ratio).clamp(max=high)
 
 
 def masked_band(log_ratio: Tensor, rollout: Tensor, low: float, high: float) -> Tensor:
-    """w within [low, high], else 0, [N]: IcePop (Ling team, 2025; arXiv 2510.18855)."""
+    """Return w within [low, high], else 0, [N]: IcePop (Ling team, 2025; arXiv 2510.18855)."""
     ratio = bounded_exp(log_ratio)
     return torch.where((ratio >= low) & (ratio <= high), ratio, 0.0)
 
 
 def sequence_mask(log_ratio: Tensor, rollout: Tensor, low: float, high: float) -> Tensor:
-    """1 for all of the senior's tokens of a rollout if the geometric mean of their w is within [low, high], else 0, [N]."""
+    """Return 1 for all tokens of a rollout if the geometric mean of their w is within [low, high], else 0, [N]."""
     ratio = bounded_exp(mean_by_part(log_ratio, torch.ones_like(log_ratio), rollout))
     return ((ratio >= low) & (ratio <= high)).to(log_ratio.dtype)
 
@@ -182,12 +181,18 @@ CORRECTIONS: dict[str, Callable[[Tensor, Tensor, float, float], Tensor]] = {
     "icepop": masked_band,
     "sequence_mask": sequence_mask,
 }
-"""By their name in `algo.mismatch`: from old - mu [N], the rollouts of the tokens [N] and two bounds to factors [N]."""
+"""Corrections by name (`algo.mismatch`): from log w [N], the rollouts of the tokens [N] and two bounds to factors [N].
+
+w = exp(old - mu), where mu are the engine's log-probabilities and `old` the learner's for the same weights. Only the senior's
+tokens are corrected.
+"""
 
 
 def corrected(batch: MicroBatch, algo: AlgoConfig) -> tuple[MicroBatch, dict[str, Tensor]]:
-    """Return the micro-batch with `algo.mismatch` in the coefficients of the senior's tokens, and what adds up over
-    micro-batches: `corrected` tokens, the sum `correction` of their factors, and how many were `masked`, with a factor of 0.
+    """Return the micro-batch with `algo.mismatch` in the coefficients of the senior's tokens, and sums for the metrics.
+
+    The sums are the number of `corrected` tokens, the `correction` (sum of their factors) and the number of `masked` tokens,
+    whose factor is 0.
     """
     senior = batch.senior
     log_ratio = (batch.old_logprobs - batch.behaviour_logprobs)[senior]
@@ -199,30 +204,27 @@ def corrected(batch: MicroBatch, algo: AlgoConfig) -> tuple[MicroBatch, dict[str
 
 
 def gap(batch: MicroBatch, logprobs: Tensor) -> dict[str, Tensor]:
-    """Return how far the policy's `logprobs` [N] are from those that are to be the same, summed over the fresh tokens, and the
-    number of these."""
+    """Return the sum over fresh tokens of |old - policy| log-probabilities [N], and the number of these tokens."""
     differences = (batch.old_logprobs - logprobs.detach()).abs()[batch.fresh]
     return {"gap": differences.sum(), "gap_tokens": batch.fresh.sum()}
 
 
 MAX_LOG_RATIO = 20.0
-"""Beyond it exp() may overflow, and the zero gradient of a clipped token would become 0 * inf."""
+"""Limit of log ratios: exp() may overflow beyond it, and the zero gradient of a clipped token would become 0 * inf."""
 
 
 def bounded_exp(log_ratio: Tensor) -> Tensor:
-    """exp(log_ratio), within exp(-MAX_LOG_RATIO) and exp(MAX_LOG_RATIO)."""
+    """Return exp(log_ratio), limited to [exp(-MAX_LOG_RATIO), exp(MAX_LOG_RATIO)]."""
     return log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
 
 
 def replaced(values: Tensor, live: Tensor) -> Tensor:
-    """`values` with zeros where not `live`: multiplying by 0 would let infinities and NaN through."""
+    """Return `values` with zeros where not `live`. Multiplying by 0 would keep infinities and NaN."""
     return torch.where(live, values, 0.0)
 
 
 def mean_by_part(values: Tensor, weights: Tensor, part: Tensor) -> Tensor:
-    """Return for each of N tokens the weighted mean of `values` [N] over the tokens of its part; `part` int64 [N] says which
-    that is. 0 where a part has no weight.
-    """
+    """Return for each token the weighted mean of `values` [N] over its part (int64 [N]); 0 where a part has no weight."""
     parts = int(part.max()) + 1 if len(part) else 0
     totals = weights.new_zeros(parts).index_add(0, part, weights)
     sums = values.new_zeros(parts).index_add(0, part, values * weights)

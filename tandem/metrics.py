@@ -13,7 +13,7 @@ from tandem.runtime.trace import Span
 
 
 def rollout_metrics(groups: Sequence[Group], juniors: int = 1) -> dict[str, float]:
-    """Rewards, verdicts, lengths and authorship of one step's judged groups; with several juniors also by junior."""
+    """Return rewards, verdicts, lengths and authorship of one step's judged groups; with several juniors also by junior."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     verdicts = [verdict for group in groups for verdict in group.verdicts]
     rewards = np.concatenate([group.rewards for group in groups])
@@ -39,13 +39,13 @@ def rollout_metrics(groups: Sequence[Group], juniors: int = 1) -> dict[str, floa
 
 
 def _term_means(groups: Sequence[Group]) -> dict[str, float]:
-    """The mean of each term that the rewards are sums of."""
+    """Return the mean of each reward term."""
     names = groups[0].reward_terms
     return {name: float(np.mean(np.concatenate([group.reward_terms[name] for group in groups]))) for name in names}
 
 
 def _metrics_by_junior(rollouts: Sequence[Rollout], rewards: np.ndarray, juniors: int) -> dict[str, float]:
-    """Each junior's share of the rollouts, and their mean reward if there are any."""
+    """Return each junior's share of the rollouts and, if it has any, their mean reward."""
     writers = np.array([rollout.junior for rollout in rollouts])
     shares = {f"junior/{junior}/share": float(np.mean(writers == junior)) for junior in range(juniors)}
     means = {f"junior/{junior}/reward_mean": float(rewards[writers == junior].mean()) for junior in np.unique(writers)}
@@ -53,13 +53,13 @@ def _metrics_by_junior(rollouts: Sequence[Rollout], rewards: np.ndarray, juniors
 
 
 def senior_token_fraction(groups: Sequence[Group]) -> float:
-    """The share of all tokens that the senior wrote."""
+    """Return the share of all tokens that the senior wrote."""
     masks = [rollout.authorship for group in groups for rollout in group.rollouts]
     return float(np.mean(np.concatenate(masks) == SENIOR))
 
 
 def turn_lengths(groups: Sequence[Group]) -> dict[str, np.ndarray]:
-    """The lengths of each author's turns, in tokens, int64 [number of turns]; authors who wrote nothing are absent."""
+    """Return the lengths of each author's turns in tokens, int64 [turns]. Authors without a turn are left out."""
     turns = [turn for group in groups for rollout in group.rollouts for turn in rollout.turns]
     lengths = {
         f"turns/{name}_tokens": np.array([turn.stop - turn.start for turn in turns if turn.author == author])
@@ -69,12 +69,12 @@ def turn_lengths(groups: Sequence[Group]) -> dict[str, np.ndarray]:
 
 
 def accuracy(groups: Sequence[Group]) -> float:
-    """The share of rollouts with a correct answer."""
+    """Return the share of rollouts with a correct answer."""
     return float(np.mean([verdict is Verdict.CORRECT for group in groups for verdict in group.verdicts]))
 
 
 LOSSES = {"loss/policy": "policy_loss", "loss/kl_reference": "kl_reference", "loss/kl_junior": "kl_junior"}
-"""The metrics that are means over the optimizer steps, by the names of the sums."""
+"""Metrics that are means over the optimizer steps, with the name of their sum."""
 MEANS = {
     "policy/clip_fraction": ("clipped", "tokens"),
     "policy/ratio_mean": ("ratio", "tokens"),
@@ -84,17 +84,17 @@ MEANS = {
     "mismatch/masked_fraction": ("masked", "corrected"),
     "learner/useful_token_fraction": ("real", "padded"),
 }
-"""The metrics that are means over tokens, by the names of the sum and of the number of tokens it is over.
+"""Metrics that are means over tokens, with the names of their sum and of the number of tokens.
 
-Clip fraction and ratio are over the senior's tokens with a coefficient, which one that `algo.mismatch` masks has not; entropy
-and the mismatch's own over all that the senior wrote; the gap over what it wrote with the weights that are about to learn.
+Clip fraction and ratio are over the senior's tokens with a coefficient, so not over those that `algo.mismatch` masks. Entropy
+and the mismatch metrics are over all of the senior's tokens, the gap over those sampled from the current weights.
 """
 
 
 def step_metrics(sums: Mapping[str, float], mini_batches: int) -> dict[str, float]:
-    """Return the metrics that a step's `sums` make, over all micro-batches of its `mini_batches` optimizer steps and all ranks.
+    """Return the metrics of a step from its `sums` over all micro-batches and ranks and its `mini_batches` optimizer steps.
 
-    A mean over no tokens is left out, as is what was not summed; without an optimizer step the policy's loss is 0.
+    A mean over no tokens is left out. Without an optimizer step the policy loss is 0.
     """
     losses = {name: sums[total] / mini_batches for name, total in LOSSES.items() if total in sums}
     means = {name: sums[total] / sums[count] for name, (total, count) in MEANS.items() if sums.get(count)}
@@ -102,7 +102,7 @@ def step_metrics(sums: Mapping[str, float], mini_batches: int) -> dict[str, floa
 
 
 class PhaseTimer:
-    """How long the phases of one step take."""
+    """Measures the phases of one step."""
 
     def __init__(self) -> None:
         self._start = perf_counter()
@@ -112,14 +112,14 @@ class PhaseTimer:
 
     @contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
-        """Times the block as `phase`, which may come more than once."""
+        """Add the time of the block to `phase`."""
         start, wall_s = perf_counter(), time()
         yield
         self.seconds[phase] = self.seconds.get(phase, 0.0) + perf_counter() - start
         self.spans.append(Span(phase, "phases", wall_s, time()))
 
     def metrics(self) -> dict[str, float]:
-        """time/PHASE_s for every phase, and time/step_s since the timer was made."""
+        """Return time/PHASE_s for every phase, and time/step_s since the timer was created."""
         return {f"time/{phase}_s": spent for phase, spent in self.seconds.items()} | {
             "time/step_s": perf_counter() - self._start
         }

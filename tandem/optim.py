@@ -1,4 +1,4 @@
-"""How fast, and on which parameters, the optimizer moves."""
+"""The optimizer's learning rate and parameter groups."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tandem.config.schema import LearnerConfig
 
 
 def learning_rate(config: LearnerConfig, step: int, steps: int) -> float:
-    """The learning rate of training step `step` (from 1) of `steps`; all mini-batches of a step share it.
+    """Return the learning rate of training step `step` (from 1) of `steps`. All mini-batches of a step share it.
 
-    It rises linearly to `lr` over the first `warmup_steps` steps; then `lr_schedule` holds it or lets it fall, linearly or
-    along half a cosine, to `min_lr_ratio * lr` at the last step. Raises `ValueError` for an unknown schedule.
+    It rises linearly to `lr` over the first `warmup_steps` steps. Then it is constant or falls, linearly or along half a
+    cosine (`lr_schedule`), to `min_lr_ratio * lr` at the last step. Raises `ValueError` for an unknown schedule.
     """
     if step <= config.warmup_steps:
         return config.lr * step / config.warmup_steps
@@ -33,10 +33,9 @@ def learning_rate(config: LearnerConfig, step: int, steps: int) -> float:
 
 
 def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Optimizer groups: matrices decay by `weight_decay`, norms and biases (vectors) do not.
+    """Return the optimizer's groups: matrices decay by `weight_decay`, norms and biases (vectors) do not.
 
-    A norm's scale sets a layer's gain and is near one when it does nothing; pulled to zero it would shrink the signal, not
-    the complexity.
+    The scale of a norm is the gain of a layer, neutral near one. Decay towards zero would shrink the signal.
     """
     parameters = list(parameters)
     return [

@@ -1,4 +1,4 @@
-"""A rollout's reward: a sum of named terms, of which being correct is the first."""
+"""The reward of a rollout: a sum of named terms, the first of which is correctness."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tandem.rollout import Group
 
 
 def assign_rewards(groups: Sequence[Group], config: RewardConfig, max_tokens: int) -> None:
-    """Sets the reward terms of judged groups whose rollouts have at most `max_tokens` tokens, and the rewards: their sums.
+    """Set `reward_terms` and `rewards`, their sum, of judged groups. Rollouts have at most `max_tokens` tokens.
 
-    The terms, each float32 [G], are: `correct`, the verifier's score; `format`, 1 where the response states an answer that can
-    be read; `overlong`, DAPO's punishment. Each is weighted by its setting.
+    The terms are float32 [G], weighted by their settings: `correct`, the verifier's score; `format`, 1 if the response states
+    a readable answer; `overlong`, DAPO's punishment.
     """
     for group in groups:
         lengths = np.array([len(rollout) for rollout in group.rollouts])
@@ -27,7 +27,7 @@ def assign_rewards(groups: Sequence[Group], config: RewardConfig, max_tokens: in
 
 
 def overlong_punishment(lengths: np.ndarray, max_tokens: int, buffer_tokens: int) -> np.ndarray:
-    """DAPO's soft overlong punishment (arXiv 2503.14476, eq. 13) for `lengths` in tokens [G], from 0 to -1, float32 [G].
+    """Return DAPO's soft overlong punishment (arXiv 2503.14476, eq. 13) for `lengths` in tokens [G], from 0 to -1, float32 [G].
 
     It is 0 up to `buffer_tokens` before `max_tokens` and falls linearly to -1 at `max_tokens`. Without a buffer it is 0.
     """

@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.batching import (
+    USEFUL_FRACTION,
     Sample,
+    apply_aggregation,
     collate,
     plan_rank,
     split_mini_batches,
     split_ranks,
     to_samples,
-    weighed,
 )
-from tandem.bucketing import USEFUL_FRACTION
 from tandem.data.random_groups import random_groups
 
 lengths = st.lists(st.integers(2, 60), max_size=24)
@@ -52,7 +52,7 @@ def test_ranks_are_balanced_by_tokens(sizes: list[int], ranks: int) -> None:
 
 @given(st.lists(st.integers(2, 60), min_size=1, max_size=24), st.integers(1, 4), st.integers(20, 200))
 def test_every_rank_gets_as_many_micro_batches_and_the_coefficients_add_up(sizes: list[int], ranks: int, budget: int) -> None:
-    (mini_batch,) = weighed([samples(sizes)], "token", max_tokens=60)
+    (mini_batch,) = apply_aggregation([samples(sizes)], "token", max_tokens=60)
     plans = [plan_rank(mini_batch, rank=rank, ranks=ranks, max_tokens=budget) for rank in range(ranks)]
     assert len({len(plan) for plan in plans}) == 1
     batches = [batch for plan in plans for batch in plan]
@@ -135,7 +135,7 @@ def test_a_step_that_the_junior_wrote_alone_has_no_mini_batch() -> None:
     for rollout in (r for g in groups for r in g.rollouts):
         rollout.authorship[:] = 0
     assert split_mini_batches(to_samples(groups, 0.0), 2, seed=(0, 0)) == []
-    assert weighed([], "token", 8) == []
+    assert apply_aggregation([], "token", 8) == []
 
 
 def test_malformed_rollouts_are_named() -> None:

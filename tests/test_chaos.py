@@ -147,7 +147,7 @@ def test_a_run_survives_the_death_of_one_of_each_kind(seed: int, undisturbed: fl
     noise = (2 * 0.25 / HELD_OUT) ** 0.5
     print(f"seed {seed}: {time.monotonic() - began:.0f} s, {final_accuracy(tmp_path / 'run'):.3f} against {undisturbed:.3f}")
     assert abs(final_accuracy(tmp_path / "run") - undisturbed) < 4 * noise
-    assert first.count("LOST: ") >= 4, "rollout actor thrice, learner and reward actor, unless two died at once"
+    assert first.count("RESTART: ") >= 4, "rollout actor thrice, learner and reward actor, unless two died at once"
     _, left = psutil.wait_procs(using(temporary), timeout=10)
     assert not left
     assert not list(temporary.iterdir())

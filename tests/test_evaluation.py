@@ -32,8 +32,8 @@ from launch.run.inputs import check_measures
 from tandem.authors import Authors, load_authors, noise_seed, with_senior
 from tandem.config.load import load, schema
 from tandem.config.schema import Config, ConfigError, ScheduleConfig
-from tandem.measures.reading import Pace, as_written, drift_scores, in_tokens_of, legibility_scores
-from tandem.measures.scoring import Reader
+from tandem.measures.legibility import Pace, as_written, drift_scores, in_tokens_of, legibility_scores
+from tandem.measures.scoring import ScoringModel
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt
 from tandem.schedule import BEGINS_WORD, ENDS_STEP, Schedule, replay
 from tandem.schedules import JUNIOR_ALONE, SOLO, WHOLE_TEXT
@@ -101,7 +101,7 @@ def test_drift_and_legibility_agree_with_plain_transformers(
     written = write(engines, prompts, SOLO, "read", repeatable=True, group_size=2)
     groups = [Group(prompt, written[2 * i : 2 * i + 2]) for i, prompt in enumerate(prompts)]
     paths = [authors.senior, small_junior]
-    senior, junior = (Reader(path, "float32", "cpu") for path in paths)
+    senior, junior = (ScoringModel(path, "float32", "cpu") for path in paths)
     scores = drift_scores(senior, junior, groups, PACE) | legibility_scores(junior, groups, groups[:4], as_written, PACE)
     models = [AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32) for path in paths]
     nats = np.concatenate([-forward_logprobs(models[1], rollout) for rollout in written])

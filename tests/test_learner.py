@@ -28,7 +28,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from learner.group import LearnerError, LearnerGroup, RankFailed
 from learner.policy import Policy
 from learner.zero import engine_config
-from tandem.batching import collate, to_samples, weighed
+from tandem.batching import apply_aggregation, collate, to_samples
 from tandem.config.schema import AlgoConfig, LearnerConfig
 from tandem.data.random_groups import random_groups
 from tandem.loss import micro_batch_loss
@@ -120,7 +120,7 @@ def test_every_term_of_the_objective_reaches_the_gradient(
 
     model, base = (AutoModelForCausalLM.from_pretrained(path) for _ in range(2))
     model.load_state_dict({name: torch.from_numpy(p) for name, p in ranks[count]("master_weights").items()})
-    (samples,) = weighed(
+    (samples,) = apply_aggregation(
         [to_samples(groups, 0.0, imitate_junior=True)], config.algo.aggregation, config.rollout.sampling.max_tokens
     )
     rollouts = [r for g in groups for r in g.rollouts]

@@ -20,7 +20,7 @@ from tandem.measures import texts
 from tandem.measures.distributions import divergences
 from tandem.measures.passk import pass_at_k
 from tandem.measures.score import Score
-from tandem.measures.scoring import Reader, Text, drift, sums, token_cross_entropy
+from tandem.measures.scoring import ScoringModel, Text, drift, sums, token_cross_entropy
 from tandem.rollout import Group, Verdict
 from tandem.schedule import Schedule
 
@@ -157,7 +157,7 @@ def test_scoring_agrees_with_plain_transformers(models: list[Path]) -> None:
         Text([random.randrange(320) for _ in range(random.randint(1, 9))], [random.randrange(320) for _ in range(length)])
         for length in (1, 30, 7, 7, 12, 3)
     ]
-    readers = [Reader(path, "float32", "cpu") for path in models]
+    readers = [ScoringModel(path, "float32", "cpu") for path in models]
     nats = sums(token_cross_entropy, readers, written, batch_tokens=40, chunk_tokens=5)
     apart = sums(drift, readers, written, batch_tokens=40, chunk_tokens=5)
     plain = [AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32) for path in models]
@@ -180,4 +180,4 @@ def test_scoring_agrees_with_plain_transformers(models: list[Path]) -> None:
 def test_a_model_that_changes_its_logits_behind_the_head_is_refused(tmp_path: Path) -> None:
     folder = save_model(tmp_path / "scaled", None, logit_scale=2.0)
     with pytest.raises(ValueError, match="logit_scale are not supported"):
-        Reader(folder, "float32", "cpu")
+        ScoringModel(folder, "float32", "cpu")

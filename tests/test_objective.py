@@ -15,7 +15,7 @@ from objective_batches import MAX_TOKENS, batch_of, policy_logprobs, random_samp
 from torch import Tensor
 
 from tandem.aggregation import AGGREGATIONS
-from tandem.batching import MicroBatch, Sample, collate, weighed
+from tandem.batching import MicroBatch, Sample, apply_aggregation, collate
 from tandem.config.schema import AlgoConfig
 from tandem.loss import CORRECTIONS, KL_ESTIMATORS, POLICY_LOSSES, corrected, gap, k3, micro_batch_loss, towards_junior
 from tandem.metrics import step_metrics
@@ -115,7 +115,7 @@ def test_nothing_at_a_token_without_a_coefficient_matters(
 def test_micro_batches_add_up(policy_loss: str, aggregation: str, seed: int, cut: int) -> None:
     """One of them may be empty."""
     settings = algo(policy_loss=policy_loss, lambda_junior=0.5)
-    samples = weighed([random_samples(seed, junior_weight=0.5, imitate_junior=True)], aggregation, MAX_TOKENS)[0]
+    samples = apply_aggregation([random_samples(seed, junior_weight=0.5, imitate_junior=True)], aggregation, MAX_TOKENS)[0]
     parts = [collate(samples), collate(samples[:cut]), collate(samples[cut:])]
     logprobs = policy_logprobs(parts[0], seed)
     split = [logprobs, logprobs[: len(parts[1].targets)], logprobs[len(parts[1].targets) :]]
@@ -130,7 +130,7 @@ def test_micro_batches_add_up(policy_loss: str, aggregation: str, seed: int, cut
 @given(seed=seeds, cut=st.integers(1, 5))
 def test_mini_batches_are_weighed_as_their_aggregation_says(aggregation: str, seed: int, cut: int) -> None:
     samples = random_samples(seed)
-    parts = weighed([samples[:cut], samples[cut:]], aggregation, MAX_TOKENS)
+    parts = apply_aggregation([samples[:cut], samples[cut:]], aggregation, MAX_TOKENS)
     totals = [sum(sample.weights.sum() for sample in part) for part in parts]
     tokens = [sum(int(sample.senior.sum()) for sample in part) for part in parts]
     wanted = {
@@ -259,7 +259,7 @@ def test_where_engine_and_learner_agree_nothing_is_corrected(name: str) -> None:
 @settings(max_examples=30)
 @given(seed=seeds, junior=st.sampled_from([-math.inf, math.inf, math.nan, -30.0, 5.0]))
 def test_what_the_junior_wrote_is_no_mismatch(name: str, seed: int, junior: float) -> None:
-    """Where engine and learner agree exactly on the senior's tokens, nothing of the senior's is masked or weighed."""
+    """Where engine and learner agree exactly on the senior's tokens, nothing of the senior's is masked or apply_aggregation."""
     batch = batch_of(random_samples(seed, junior_weight=0.5, imitate_junior=True))
     batch = replace(batch, old_logprobs=torch.where(batch.senior, batch.old_logprobs, junior))
     after, stats = corrected(batch, algo(mismatch=name))

@@ -32,14 +32,16 @@ def test_the_stop_names_what_died_how_often_and_why() -> None:
     budget.worked("learner")
     for part in ("learner", "rollout actor 0", "learner"):
         budget.spend(part, "it died")
-    with pytest.raises(GuardError, match=r"4 losses within an hour \(learner 2 times, reward actor 1 times, rollout actor 0 1"):
+    with pytest.raises(
+        GuardError, match=r"4 failures within an hour \(learner 2 times, reward actor 1 times, rollout actor 0 1"
+    ):
         budget.spend("reward actor", ValueError("Traceback:\n  in a line\nno memory"))
 
 
 def test_the_console_is_told_the_last_line_of_a_traceback() -> None:
     said: list[str] = []
     RestartBudget(2, said.append).spend("learner", ValueError("Traceback:\n  in a line\nno memory\n"))
-    assert said == ["LOST: learner is started again (restart 1 of 2 within an hour): no memory"]
+    assert said == ["RESTART: learner failed and is started again (restart 1 of 2 within an hour): no memory"]
 
 
 PARTS, REASONS = ["learner", "rollout actor 0", "rollout actor 1"], ["no memory", "killed by signal 9"]
@@ -69,4 +71,4 @@ def test_a_part_that_dies_twice_in_the_same_way_before_it_has_worked_ends_the_ru
 
 def test_restarts_are_printed_wherever_a_budget_has_no_console(capsys: pytest.CaptureFixture[str]) -> None:
     RestartBudget(1).spend("learner", "no memory")
-    assert "LOST: learner is started again" in capsys.readouterr().err
+    assert "RESTART: learner failed and is started again" in capsys.readouterr().err

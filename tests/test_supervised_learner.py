@@ -111,7 +111,7 @@ def test_ranks_that_die_twice_before_the_first_update_end_the_run() -> None:
 
 
 def test_ranks_that_die_again_and_again_end_the_run(tmp_path: Path) -> None:
-    with pytest.raises(GuardError, match=r"4 losses within an hour \(learner 4 times\)"):
+    with pytest.raises(GuardError, match=r"4 failures within an hour \(learner 4 times\)"):
         run([True] * 40, tmp_path, 0, per_hour=3)
 
 

@@ -164,7 +164,7 @@ def test_weights_that_do_not_fit_leave_nothing_behind() -> None:
     room = os.statvfs("/dev/shm")
     path = Path(f"/dev/shm/tandem-test-{os.getpid()}")
     too_many = room.f_blocks * room.f_frsize // 4 + mmap.PAGESIZE
-    with pytest.raises(ConfigError, match="no room for .* enlarge /dev/shm"):
+    with pytest.raises(ConfigError, match="weights take .* of /dev/shm, and .* are free; enlarge it"):
         WeightSegment(path, lay_out([("w", (too_many,), torch.float32)]), create=True)
     assert not path.exists()
 

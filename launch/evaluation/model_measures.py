@@ -9,9 +9,9 @@ from transformers.utils.logging import disable_progress_bar
 
 from tandem.authors import Authors
 from tandem.config.schema import Config
-from tandem.measures.reading import Pace, as_written, drift_scores, in_tokens_of, legibility_scores
+from tandem.measures.legibility import Pace, as_written, drift_scores, in_tokens_of, legibility_scores
 from tandem.measures.score import Score
-from tandem.measures.scoring import Reader
+from tandem.measures.scoring import ScoringModel
 from tandem.rollout import Group
 
 MODEL_MEASURES = ("drift", "legibility")
@@ -29,11 +29,11 @@ def model_scores(
     disable_progress_bar()
     junior, pace = authors.juniors[0], Pace(config.learner.micro_batch_tokens, config.learner.logprob_chunk_tokens)
     senior_texts = [replace(group, rollouts=group.rollouts[: config.eval.scored_samples]) for group in senior_texts]
-    reader = Reader(junior.path, junior.dtype, device)
+    reader = ScoringModel(junior.path, junior.dtype, device)
     if "drift" in config.eval.measures and junior.own:
         notes.append("no drift: senior and junior have different tokenizers, and no distribution in common")
     elif "drift" in config.eval.measures:
-        scores |= drift_scores(Reader(authors.senior, config.model.dtype, device), reader, senior_texts, pace)
+        scores |= drift_scores(ScoringModel(authors.senior, config.model.dtype, device), reader, senior_texts, pace)
     if "legibility" in config.eval.measures:
         transcribe = in_tokens_of(junior.own.tokenizer, 0) if junior.own else as_written
         scores |= legibility_scores(reader, senior_texts, junior_texts, transcribe, pace)

@@ -1,1 +1,1 @@
-"""What is measured of a senior, from judged texts and from distributions; plain Python, numpy and torch."""
+"""Measures of a senior, from judged texts and from distributions."""

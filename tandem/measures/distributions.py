@@ -1,4 +1,4 @@
-"""Measures of two models' distributions over the next token: how far they are apart, and how well one foresees a text."""
+"""Measures of next-token distributions: cross-entropy and divergence."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from torch import Tensor
 
 
 def cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
-    """-log p(target) in nats, float32 [N], under softmax(logits [N, V]) for `targets` [N]."""
+    """Return -log p(target) in nats, float32 [N], under softmax(logits [N, V]) for `targets` [N]."""
     return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
 
 
-def divergences(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
-    """KL(ours || theirs) and KL(theirs || ours) in nats, float32 [N], of softmax(logits [N, V]).
+def divergences(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Return KL(first || second) and KL(second || first) in nats, float32 [N], of softmax(logits [N, V]).
 
-    Where one model has more outputs than the other, over the tokens that both have.
+    If one model has more outputs than the other, only the tokens of both are used.
     """
-    common = min(ours.shape[1], theirs.shape[1])
-    p, q = (logits[:, :common].float().log_softmax(-1) for logits in (ours, theirs))
+    common = min(first.shape[1], second.shape[1])
+    p, q = (logits[:, :common].float().log_softmax(-1) for logits in (first, second))
     difference = p - q
     return (p.exp() * difference).sum(-1), -(q.exp() * difference).sum(-1)

@@ -1,4 +1,4 @@
-"""The chance that at least one of k texts is correct."""
+"""pass@k: the probability that at least one of k texts is correct."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from math import comb
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:
-    """The unbiased estimate of pass@k from `samples` texts for one problem, `correct` of them correct (arXiv 2107.03374): the
-    share of the subsets of k texts that hold a correct one.
+    """Return the unbiased estimate of pass@k for one problem with `correct` correct texts of `samples` (arXiv 2107.03374).
+
+    It is the fraction of subsets of k texts with at least one correct text.
 
     Raises `ValueError` unless 1 <= k <= samples and 0 <= correct <= samples.
     """

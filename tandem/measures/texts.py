@@ -1,4 +1,4 @@
-"""Measures of judged texts: what share of them is correct, who wrote them, and in which dialect."""
+"""Measures of judged texts: accuracy, authorship, length and dialect."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from tandem.rollout import SENIOR, Group, Rollout, Verdict
 
 
 def accuracy(groups: Sequence[Group]) -> Score:
-    """The share of correct texts."""
+    """Return the share of correct texts."""
     return Score.mean_of([_correct(group) / len(group.verdicts) for group in groups])
 
 
 def passes(groups: Sequence[Group], ks: Sequence[int]) -> dict[str, Score]:
-    """pass@k for each k, by its name. pass@1 is the accuracy."""
+    """Return pass@k for each k, by name. pass@1 is the accuracy."""
     return {f"pass@{k}": Score.mean_of([pass_at_k(len(group.verdicts), _correct(group), k) for group in groups]) for k in ks}
 
 
 def senior_share(groups: Sequence[Group]) -> Score:
-    """The share of all tokens that the senior wrote."""
+    """Return the share of all tokens that the senior wrote."""
     return _ratio(groups, lambda rollout: int(np.count_nonzero(rollout.authorship == SENIOR)), len)
 
 
 def handoffs(groups: Sequence[Group]) -> Score:
-    """Handoffs in a text."""
+    """Return the handoffs per text."""
     return _ratio(groups, lambda rollout: rollout.handoffs, lambda _: 1)
 
 
 def length(groups: Sequence[Group]) -> Score:
-    """Tokens in a text."""
+    """Return the tokens per text."""
     return _ratio(groups, len, lambda _: 1)
 
 
 def jargon_share(groups: Sequence[Group]) -> Score:
-    """The share of texts in the offline task's jargon."""
+    """Return the share of texts in the offline task's jargon."""
     return _ratio(groups, lambda rollout: dialect(rollout.text) == "jargon", lambda _: 1)
 
 

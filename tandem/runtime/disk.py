@@ -1,4 +1,4 @@
-"""What a disk refuses: where nothing can be written, where there is no room, and how libraries report it."""
+"""Errors of disks: folders that cannot be written, full disks, and how libraries report them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def unwritable(folder: Path) -> str:
-    """Return why nothing can be written in `folder`, or why it cannot be made; empty if it can. Leave nothing behind."""
+    """Return why `folder` cannot be written or created; empty if it can. Create nothing."""
     try:
         existing = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
         os.rmdir(tempfile.mkdtemp(prefix=".tandem-", dir=existing))
@@ -20,7 +20,7 @@ def unwritable(folder: Path) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Return why an operation on a file failed, without its number."""
+    """Return the reason of a failed file operation, without the error number."""
     if not isinstance(error, OSError) or not error.strerror:
         return str(error)
     return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
@@ -32,7 +32,7 @@ def disk_full(error: OSError) -> bool:
 
 
 def disk_failure(error: BaseException) -> OSError | None:
-    """Return what the disk refused, where a library raises an error of its own for it; None where `error` is something else."""
+    """Return the disk's error behind `error`, which a library may have replaced by its own; None if there is none."""
     if isinstance(error, OSError):
         return error
     if isinstance(error.__context__, OSError):
@@ -42,7 +42,7 @@ def disk_failure(error: BaseException) -> OSError | None:
 
 
 def require_room(folder: Path, nbytes: int) -> None:
-    """Raise `OSError` as a full disk does, saying how much is missing, when `folder` has no room for `nbytes`."""
+    """Raise the `OSError` of a full disk, with the missing size, if `folder` has no room for `nbytes`."""
     if (free := shutil.disk_usage(folder).free) < nbytes:
         mib = [f"{size / 2**20:,.1f} MiB" for size in (nbytes, free, nbytes - free)]
         raise OSError(errno.ENOSPC, "{} are needed and {} are free: {} are missing".format(*mib))

@@ -1,4 +1,4 @@
-"""The processes of a run's parts: where each is, what host memory is used, and ending those of a lost part."""
+"""The processes of a run: their location, their memory, and how to end them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import psutil
 
 END_TIMEOUT_S = 20.0
-"""How long a killed process may take to be gone."""
+"""Longest wait for a killed process to end."""
 
 
 class ProcessLocation(NamedTuple):
@@ -22,12 +22,12 @@ class ProcessLocation(NamedTuple):
 
 
 def process_location(pid: int | None = None) -> ProcessLocation:
-    """Of this host's process `pid`, or of this one."""
+    """Return the location of process `pid` of this host, by default the current one."""
     return ProcessLocation(socket.gethostname(), os.getpid() if pid is None else pid)
 
 
 class PeakMemory(NamedTuple):
-    """The most memory that a process has had, in bytes."""
+    """Peak memory of a process in bytes."""
 
     host: int
     """resident, shared pages included"""
@@ -36,31 +36,31 @@ class PeakMemory(NamedTuple):
 
 
 def peak_host_bytes() -> int:
-    """The largest resident size that this process has had, as Linux counts it."""
+    """Return the largest resident size of this process so far, as Linux counts it."""
     (line,) = (line for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) << 10
 
 
 def on_this_host(processes: Mapping[str, ProcessLocation]) -> dict[str, psutil.Process]:
-    """Those of `processes` that run here, by the same names; psutil tells them from later ones with the same process id."""
-    found = {}
+    """Return those of `processes` that run on this host, by name."""
+    local = {}
     for name, (host, pid) in processes.items():
         if host == socket.gethostname() and psutil.pid_exists(pid):
-            found[name] = psutil.Process(pid)
-    return found
+            local[name] = psutil.Process(pid)
+    return local
 
 
 def end(processes: Iterable[psutil.Process]) -> None:
-    """Kills what is left of `processes` and waits until they are gone."""
-    left = [process for process in processes if process.is_running()]
-    for process in left:
+    """Kill those of `processes` that still run and wait until they have ended."""
+    running = [process for process in processes if process.is_running()]
+    for process in running:
         try:
             process.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(left, timeout=END_TIMEOUT_S)
+    psutil.wait_procs(running, timeout=END_TIMEOUT_S)
 
 
 def host_memory_fraction() -> float:
-    """The share of this host's memory that is in use."""
+    """Return the used fraction of this host's memory."""
     return psutil.virtual_memory().percent / 100

@@ -1,4 +1,4 @@
-"""How often parts of a run may die and be started again before the run stops."""
+"""The budget of restarts: how often the parts of a run may fail before the run stops."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tandem.guards import GuardError
 
 HOUR_S = 3600.0
 WIDTH = 400
-"""Characters that are printed of why something died."""
+"""Longest reason that is printed, in characters."""
 _VARIABLE = re.compile(r"\S*\d\S*")
-"""The words of a reason that differ between two deaths of the same kind: ids, counts, addresses."""
+"""Words of a reason that differ between two failures of the same kind: ids, counts, addresses."""
 
 
 def print_error(message: str) -> None:
@@ -25,10 +25,9 @@ def print_error(message: str) -> None:
 
 
 class RestartBudget:
-    """Allows `per_hour` restarts within any hour, of all parts of a run together; `print_line` tells the user of each.
+    """Allows `per_hour` restarts of all parts of a run within any hour, and prints each with `print_line`.
 
-    A part that dies twice in the same way before it has done any work is not started a third time: it would die again. Any
-    thread may call the methods.
+    A part that fails twice in the same way before it did any work is not started a third time. Thread-safe.
     """
 
     def __init__(
@@ -40,48 +39,50 @@ class RestartBudget:
         self._per_hour, self._print_line, self._clock = per_hour, print_line, clock
         self._spent: deque[tuple[float, str]] = deque()
         self._worked = set[str]()
-        """parts that have done some of their work"""
-        self._died_idle = set[tuple[str, str]]()
-        """the deaths of the others: which part, and the kind of its reason"""
+        """parts that did some work"""
+        self._idle_failures = set[tuple[str, str]]()
+        """part and kind of reason of the failures of the others"""
         self._lock = threading.Lock()
         self.total = 0
         """restarts so far"""
 
     def worked(self, part: str) -> None:
-        """Note that `part` has done some of its work in this run: it can, and may be restarted as often as the hour allows."""
+        """Record that `part` did some work in this run, so that only the hourly limit applies to it."""
         with self._lock:
             self._worked.add(part)
 
     def spend(self, part: str, why: object) -> None:
-        """Allow a restart of `part`, which died because of `why`, and print both.
+        """Count a restart of `part`, which failed because of `why`, and print both.
 
-        Raises `GuardError`, naming what died how often and why, when that is too often.
+        Raises `GuardError` with the number of failures of each part and the reason when there are too many.
         """
         reason = in_short(why)
         with self._lock:
             if part not in self._worked:
-                death = (part, _VARIABLE.sub("#", reason))
-                if death in self._died_idle:
+                failure = (part, _VARIABLE.sub("#", reason))
+                if failure in self._idle_failures:
                     raise GuardError(
                         f"{part} died twice in the same way before it had done any work, and is not started again: {reason}"
                     )
-                self._died_idle.add(death)
+                self._idle_failures.add(failure)
             now = self._clock()
             while self._spent and self._spent[0][0] <= now - HOUR_S:
                 self._spent.popleft()
-            lost = [*(name for _, name in self._spent), part]
-            if len(lost) > self._per_hour:
-                counts = ", ".join(f"{name} {count} times" for name, count in sorted(Counter(lost).items()))
+            failed = [*(name for _, name in self._spent), part]
+            if len(failed) > self._per_hour:
+                counts = ", ".join(f"{name} {count} times" for name, count in sorted(Counter(failed).items()))
                 raise GuardError(
-                    f"{len(lost)} losses within an hour ({counts}) are more than guard.max_restarts_per_hour={self._per_hour}; "
+                    f"{len(failed)} failures within an hour ({counts}) exceed guard.max_restarts_per_hour={self._per_hour}; "
                     f"the last: {part}: {reason}"
                 )
             self._spent.append((now, part))
             self.total += 1
-        self._print_line(f"LOST: {part} is started again (restart {len(lost)} of {self._per_hour} within an hour): {reason}")
+        self._print_line(
+            f"RESTART: {part} failed and is started again (restart {len(failed)} of {self._per_hour} within an hour): {reason}"
+        )
 
 
 def in_short(why: object) -> str:
-    """Return the line that says most of an error that Ray has wrapped in a traceback: the last, cut where it gets long."""
+    """Return the last line of an error, which Ray may have wrapped in a traceback, cut to `WIDTH` characters."""
     lines = [line.strip() for line in str(why).splitlines() if line.strip()]
     return shorten(lines[-1], WIDTH, placeholder=" ...") if lines else type(why).__name__

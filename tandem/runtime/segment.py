@@ -1,6 +1,6 @@
 """Weights in shared memory: one flat file that the learner writes and every engine on the host maps.
 
-An engine hands its loader tensors that alias the mapping: nothing is copied in between.
+The tensors that an engine loads alias the mapping, so nothing is copied in between.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tandem.runtime.weights import TensorSpec, WeightLayout
 
 SHARED_MEMORY = Path("/dev/shm")
 PIECE_BYTES = 512 << 10
-"""What is copied at a time, or hashed: little enough to be in the core's own cache still when it is hashed after its copy."""
+"""Size of a piece: small enough to be in the core's cache when it is hashed after its copy."""
 
 
 def segment_folder() -> Path:
-    """Return where segments lie: in shared memory, or in the temporary folder where there is none."""
+    """Return the folder of segments: shared memory, or the temporary folder if there is none."""
     usable = SHARED_MEMORY.is_dir() and not unwritable(SHARED_MEMORY)
     return SHARED_MEMORY if usable else Path(tempfile.gettempdir())
 
@@ -45,14 +45,14 @@ def _no_room(folder: Path, nbytes: int) -> ConfigError:
     needed, free = (f"{size / 2**20:,.0f} MiB" for size in (nbytes, shutil.disk_usage(folder).free))
     return ConfigError(
         f"learner.transport=shm: the senior's weights take {needed} of {folder}, and {free} are free; enlarge it (docker run "
-        "--shm-size, or mount -o remount,size=), or remove what others left there"
+        "--shm-size, or mount -o remount,size=), or remove files that other programs left there"
     )
 
 
 class Piece(NamedTuple):
-    """A part of one tensor: bytes `start` to `end` of the segment, whose tensor begins at `first`; `place` counts pieces."""
+    """Bytes `start` to `end` of the segment, a part of the tensor that begins at `first`; `number` counts all pieces."""
 
-    place: int
+    number: int
     first: int
     start: int
     end: int
@@ -61,7 +61,7 @@ class Piece(NamedTuple):
 class WeightSegment:
     """A memory-mapped file (in shared memory) that holds the weights of one layout.
 
-    `threads` copy and hash. All pages are there from the beginning, so that no publishing waits for the kernel to find them.
+    `threads` threads copy and hash. All pages are allocated at once, so that no publication waits for page faults.
     Raises `ValueError` when an existing file is shorter than the layout, and `ConfigError` when there is no room for a new one.
     """
 
@@ -71,7 +71,7 @@ class WeightSegment:
         fd = os.open(self.path, flags, 0o600)
         try:
             if create:
-                # This fails now where ftruncate would let a later write die of SIGBUS.
+                # This fails now; after ftruncate a later write would be killed by SIGBUS.
                 _allocate(fd, self.path, max(layout.nbytes, 1))
             elif os.fstat(fd).st_size < layout.nbytes:
                 raise ValueError(f"{path} holds {os.fstat(fd).st_size} bytes; the layout needs {layout.nbytes}")
@@ -85,57 +85,57 @@ class WeightSegment:
         self._pool, self._threads = ThreadPoolExecutor(threads, "segment"), threads
 
     def view(self, spec: TensorSpec) -> torch.Tensor:
-        """The tensor `spec` describes, aliasing the mapping."""
+        """Return the tensor that `spec` describes, which aliases the mapping."""
         flat = torch.from_numpy(self._bytes[spec.offset : spec.offset + spec.nbytes])
         return flat.view(getattr(torch, spec.dtype)).view(spec.shape)
 
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """(name, view) of every tensor, in the layout's order."""
+        """Yield the name and the view of every tensor, in the layout's order."""
         for spec in self.layout.tensors:
             yield spec.name, self.view(spec)
 
     def write(self, tensors: Sequence[tuple[TensorSpec, torch.Tensor]]) -> None:
-        """Copies `tensors`, each of its spec's shape and dtype and on any device, to their places."""
+        """Copy `tensors`, each of its spec's shape and dtype and on any device, into the segment."""
         work: list[tuple[Piece, np.ndarray]] = []
         for spec, tensor in tensors:
             source = tensor.detach().contiguous().cpu().view(-1).view(torch.uint8).numpy()
             work += ((piece, source) for piece in self._pieces[spec.name])
 
         def copy(piece: Piece, source: np.ndarray) -> None:
-            place = self._bytes[piece.start : piece.end]
-            np.copyto(place, source[piece.start - piece.first : piece.end - piece.first])
-            self._written[piece.place] = xxhash.xxh3_64_intdigest(place.data)
+            target = self._bytes[piece.start : piece.end]
+            np.copyto(target, source[piece.start - piece.first : piece.end - piece.first])
+            self._written[piece.number] = xxhash.xxh3_64_intdigest(target.data)
 
         self._share(copy, work)
 
     @property
     def written(self) -> int:
-        """The checksum of what was last written to each place."""
+        """Return the checksum of the last write to each piece."""
         return xxhash.xxh3_64_intdigest(self._written.data)
 
     def checksum(self) -> int:
-        """The checksum of what the segment holds: the XXH3 of every piece of a tensor, and of these hashes in turn."""
-        found = np.zeros_like(self._written)
+        """Return the checksum of the segment's bytes: XXH3 of the XXH3 hashes of all pieces."""
+        hashes = np.zeros_like(self._written)
 
         def read(piece: Piece) -> None:
-            found[piece.place] = xxhash.xxh3_64_intdigest(self._bytes[piece.start : piece.end].data)
+            hashes[piece.number] = xxhash.xxh3_64_intdigest(self._bytes[piece.start : piece.end].data)
 
         self._share(read, [(piece,) for pieces in self._pieces.values() for piece in pieces])
-        return xxhash.xxh3_64_intdigest(found.data)
+        return xxhash.xxh3_64_intdigest(hashes.data)
 
     def _share(self, do: Callable[..., None], work: Sequence[tuple]) -> None:
-        """Has the threads call `do` with each of `work`. Copying and hashing let go of the interpreter."""
-        left = iter(work)  # of which each thread takes the next when it is done with one
+        """Call `do` with each item of `work`, in all threads. Copying and hashing release the interpreter lock."""
+        remaining = iter(work)  # shared by the threads
 
-        def help_out(_: int) -> None:
-            for arguments in left:
+        def run(_: int) -> None:
+            for arguments in remaining:
                 do(*arguments)
 
-        list(self._pool.map(help_out, range(self._threads)))
+        list(self._pool.map(run, range(self._threads)))
 
 
 def _cut(layout: WeightLayout) -> dict[str, list[Piece]]:
-    """Every tensor's pieces, by its name."""
+    """Return the pieces of every tensor, by its name."""
     pieces: dict[str, list[Piece]] = {}
     count = 0
     for spec in layout.tensors:

@@ -1,6 +1,6 @@
-"""What the processes of a run did and when, as one Chrome trace: a row for each process, all on one clock.
+"""A Chrome trace of all processes of a run: one row for each process, on the wall clock.
 
-Perfetto (ui.perfetto.dev) and chrome://tracing open it. The clock is the wall's: of hosts whose clocks differ, the rows do too.
+Perfetto (ui.perfetto.dev) and chrome://tracing open it. Rows of different hosts are shifted by the difference of their clocks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FLOW = ("s", "t", "f")
 
 
 class Span(NamedTuple):
-    """Something that a process did, from `start_s` to `end_s` on the wall clock. Spans of one lane do not overlap."""
+    """An activity of a process from `start_s` to `end_s` on the wall clock. Spans of one lane do not overlap."""
 
     name: str
     lane: str
@@ -29,28 +29,28 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """What one process did: spans, and what torch's profiler saw in it."""
+    """The activities of one process: spans, and the profile of torch."""
 
     name: str
     spans: Sequence[Span] = ()
     profile: bytes = b""
-    """what torch's profiler exported, compressed with gzip; empty: nothing"""
+    """export of torch's profiler, compressed with gzip; may be empty"""
 
 
 class Profiled(Protocol):
-    """Something whose processes can be looked into."""
+    """A component whose processes can be profiled."""
 
     def start_profile(self) -> None:
-        """From here on they note what they do."""
+        """Start profiling."""
         ...
 
     def stop_profile(self) -> Sequence[Row]:
-        """What they have done since, one row a process."""
+        """Stop profiling and return one row for each process."""
         ...
 
 
 def chrome_trace(rows: Sequence[Row], start_s: float, end_s: float) -> dict[str, Any]:
-    """The trace of what `rows` did between two times, which begins at 0; what goes beyond them is cut off."""
+    """Return the trace of `rows` between two times. It begins at 0; events are cut at both ends."""
     events: list[Event] = []
     for pid, row in enumerate(rows, start=1):
         events += [
@@ -58,8 +58,8 @@ def chrome_trace(rows: Sequence[Row], start_s: float, end_s: float) -> dict[str,
             {"ph": "M", "name": "process_sort_index", "pid": pid, "args": {"sort_index": pid}},
         ]
         lanes: dict[object, int] = {}
-        own = [*_events_of_spans(row.spans), *_events_of_profile(row.profile)]
-        for lane, event in own:
+        row_events = [*_events_of_spans(row.spans), *_events_of_profile(row.profile)]
+        for lane, event in row_events:
             if (within := _within(event, start_s * 1e6, end_s * 1e6)) is not None:
                 events.append(within | {"pid": pid, "tid": lanes.setdefault(lane, len(lanes))})
         events += [
@@ -70,19 +70,19 @@ def chrome_trace(rows: Sequence[Row], start_s: float, end_s: float) -> dict[str,
 
 
 def write_trace(path: Path, trace: dict[str, Any]) -> None:
-    """Writes a trace as JSON, compressed with gzip."""
+    """Write a trace as JSON, compressed with gzip."""
     with gzip.open(path, "wt", compresslevel=5, encoding="utf-8") as file:
         json.dump(trace, file)
 
 
 def _events_of_spans(spans: Sequence[Span]) -> Iterator[tuple[str, Event]]:
-    """Every span as an event on the wall clock, after its lane."""
+    """Yield the lane and the event of every span, on the wall clock."""
     for span in spans:
         yield span.lane, {"ph": "X", "name": span.name, "ts": span.start_s * 1e6, "dur": (span.end_s - span.start_s) * 1e6}
 
 
 def _events_of_profile(profile: bytes) -> Iterator[tuple[str, Event]]:
-    """What torch's profiler saw, on the wall clock, each after its lane: a thread, or a stream of a GPU."""
+    """Yield the lane (a thread or GPU stream) and the event of every operation in a torch profile, on the wall clock."""
     if not profile:
         return
     trace = json.loads(gzip.decompress(profile))
@@ -90,14 +90,14 @@ def _events_of_profile(profile: bytes) -> Iterator[tuple[str, Event]]:
     events = trace["traceEvents"]
     names = {(e["pid"], e["tid"]): e["args"]["name"] for e in events if e["ph"] == "M" and e["name"] == "thread_name"}
     for event in events:
-        # The profiler also tells of itself.
+        # Events of the category Trace are the profiler's own.
         if event["ph"] in ("X", *FLOW) and event.get("cat") != "Trace":
-            place = event["pid"], event["tid"]
-            yield names.get(place, f"{place[0]}, {place[1]}"), event | {"ts": base + event["ts"]}
+            thread = event["pid"], event["tid"]
+            yield names.get(thread, f"{thread[0]}, {thread[1]}"), event | {"ts": base + event["ts"]}
 
 
 def _within(event: Event, start: float, end: float) -> Event | None:
-    """The event as it is between two times, the first of them its clock's 0; None: it is outside of them."""
+    """Return the part of the event between two times, relative to `start`; None if it is outside."""
     first, last = max(event["ts"], start), min(event["ts"] + event.get("dur", 0), end)
     if first > last:
         return None

@@ -1,7 +1,6 @@
-"""How weights are laid out on their way from the learner to the engines, and the message that announces them.
+"""The layout of weights between learner and engines, and the message that announces them.
 
-The learner sends them bucket by bucket (under ZeRO-3 a bucket is what is gathered at a time, so buckets are sized by full
-element counts).
+The learner sends weights bucket by bucket. Bucket sizes are those of whole tensors, which ZeRO-3 gathers.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ import numpy as np
 import torch
 
 SHM, NCCL, IPC = TRANSPORTS = ("shm", "nccl", "ipc")
-"""The ways to the engines: shared memory on the host, and vLLM's own weight transfer between GPUs and on one."""
+"""Transports: shared memory on the host, and vLLM's weight transfer between GPUs and within one GPU."""
 ALIGNMENT = 64
 """Bytes. Every tensor starts on a cache line, whatever its dtype."""
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Where one tensor lies in the segment: its name in the Hugging Face checkpoint, dtype name, shape and byte range."""
+    """One tensor of the segment: its name in the Hugging Face checkpoint, dtype name, shape and byte range."""
 
     name: str
     dtype: str
@@ -33,17 +32,17 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class WeightLayout:
-    """The table of contents of a segment."""
+    """The tensors of a segment."""
 
     tensors: tuple[TensorSpec, ...]
 
     @property
     def nbytes(self) -> int:
-        """The segment's size in bytes."""
+        """Return the segment's size in bytes."""
         return max((t.offset + t.nbytes for t in self.tensors), default=0)
 
     def buckets(self, max_bytes: int) -> Iterator[tuple[TensorSpec, ...]]:
-        """Consecutive tensors in groups of at most `max_bytes`; a larger tensor is a bucket of its own."""
+        """Yield consecutive tensors in groups of at most `max_bytes`. A larger tensor is a bucket by itself."""
         bucket: list[TensorSpec] = []
         size = 0
         for tensor in self.tensors:
@@ -57,9 +56,9 @@ class WeightLayout:
 
 
 def lay_out(tensors: Iterable[tuple[str, tuple[int, ...], torch.dtype]]) -> WeightLayout:
-    """The layout of tensors given as (name, full shape, dtype), in that order.
+    """Return the layout of tensors given as (name, full shape, dtype), in that order.
 
-    Shapes are the full ones: a ZeRO-3 parameter must report `ds_shape`, since its own `numel()` is 0 until it is gathered.
+    The full shape of a ZeRO-3 parameter is `ds_shape`: its `numel()` is 0 until it is gathered.
     """
     specs: list[TensorSpec] = []
     offset = 0
@@ -72,31 +71,31 @@ def lay_out(tensors: Iterable[tuple[str, tuple[int, ...], torch.dtype]]) -> Weig
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """What the learner tells an engine: version `version` is there, and how it got there."""
+    """The announcement of new weights to an engine: the version, and how to load it."""
 
     version: int
     transport: str
-    """`shm`: the engine fetches the weights from the segment at `path`; `nccl`, `ipc`: they are in the engine already"""
+    """`shm`: the engine loads the segment at `path`; `nccl`, `ipc`: the engine has received the weights"""
     path: str = ""
     layout: WeightLayout = WeightLayout(())
     checksum: int = 0
-    """of the segment: an engine that maps other bytes refuses them"""
+    """checksum of the segment; an engine that maps other bytes raises an error"""
 
     def encode(self) -> str:
-        """As JSON, for messages that carry only plain types."""
-        # Not by dataclasses.asdict: that takes some 5 ms, and the weights of a small model are copied in 30.
+        """Return the message as JSON."""
+        # dataclasses.asdict would take 5 ms, while the weights of a small model are copied in 30.
         return json.dumps(vars(self) | {"layout": [[*vars(spec).values()] for spec in self.layout.tensors]})
 
     @classmethod
     def decode(cls, text: str) -> PublishedWeights:
-        """The inverse of `encode`."""
+        """Return the message that `encode` wrote."""
         fields = json.loads(text)
-        tensors = [TensorSpec(name, dtype, tuple(shape), *place) for name, dtype, shape, *place in fields.pop("layout")]
+        tensors = [TensorSpec(name, dtype, tuple(shape), *extent) for name, dtype, shape, *extent in fields.pop("layout")]
         return cls(layout=WeightLayout(tuple(tensors)), **fields)
 
 
 def checksum(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
-    """A fingerprint of named tensors, whatever their order: it changes with any name, shape, dtype or byte."""
+    """Return a fingerprint of named tensors. It depends on every name, shape, dtype and byte, but not on the order."""
     digests = []
     for name, tensor in tensors:
         whole = tensor.detach().cpu().contiguous()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.bucketing import USEFUL_FRACTION, buckets
+from tandem.batching import USEFUL_FRACTION, buckets
 
 budgets = st.integers(1, 300)
 
