@@ -1,4 +1,4 @@
-"""What the terminal shows."""
+"""The terminal of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def row(step: int, **more: float) -> dict[str, float]:
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes rich believe that it writes to a terminal of 160 columns."""
+    """Have rich write to a terminal of 160 columns."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "160")
@@ -24,23 +24,23 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a log file or a CI job gives rich."""
+    """Have rich write to a file, as in a CI job."""
     for variable in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(variable, raising=False)
 
 
 def visible(output: str) -> str:
-    """`output` without a terminal's escape sequences."""
+    """Return `output` without a terminal's escape sequences."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
 
 
 def kept(output: str) -> str:
-    """What is on the screen below the live view once that was erased."""
+    """Return what remains on the screen after the live view is erased."""
     return visible(output.rpartition("\x1b[2K")[2])
 
 
 def shown(capsys: pytest.CaptureFixture[str], text: str) -> bool:
-    """Whether the live view, which is drawn four times a second, shows `text` soon."""
+    """Whether the live view, drawn four times a second, shows `text` within ten seconds."""
     deadline, seen = time.monotonic() + 10, ""
     while text not in seen and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -49,7 +49,7 @@ def shown(capsys: pytest.CaptureFixture[str], text: str) -> bool:
 
 
 @pytest.mark.usefixtures("no_terminal")
-def test_a_short_run_prints_every_step_as_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_short_run_prints_every_step(capsys: pytest.CaptureFixture[str]) -> None:
     with TrainingConsole(steps=2) as console:
         console.row({"step": 0, "solo/accuracy": 0.5})
         console.row(row(1))
@@ -62,7 +62,7 @@ def test_a_short_run_prints_every_step_as_a_line(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.usefixtures("no_terminal")
-def test_a_long_run_prints_a_step_now_and_then_and_every_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_run_prints_some_steps_and_every_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
     with TrainingConsole(steps=60) as console:
         for step in range(1, 13):
             console.row(row(step, **({"solo/accuracy": 0.5} if step == 7 else {})))
@@ -81,7 +81,7 @@ def test_messages_and_progress_need_no_terminal(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.usefixtures("terminal")
-def test_a_terminal_shows_what_is_being_done(capsys: pytest.CaptureFixture[str]) -> None:
+def test_terminal_shows_progress(capsys: pytest.CaptureFixture[str]) -> None:
     with TrainingConsole(steps=60) as console:
         console.row(row(2))
         assert shown(capsys, "2/60")
@@ -93,7 +93,7 @@ def test_a_terminal_shows_what_is_being_done(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.usefixtures("terminal")
-def test_a_terminal_keeps_the_table_in_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+def test_terminal_keeps_table_at_end(capsys: pytest.CaptureFixture[str]) -> None:
     with TrainingConsole(steps=60) as console:
         console.row(row(1))
         console.row(row(2, **{"solo/accuracy": 0.75}))
@@ -106,7 +106,7 @@ def test_a_terminal_keeps_the_table_in_the_end(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.usefixtures("terminal")
-def test_the_table_keeps_the_last_steps(capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_keeps_last_steps(capsys: pytest.CaptureFixture[str]) -> None:
     with TrainingConsole(steps=60) as console:
         for step in range(1, ROWS + 4):
             console.row(row(step))
@@ -115,7 +115,7 @@ def test_the_table_keeps_the_last_steps(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.usefixtures("terminal")
-def test_after_an_error_no_table_hides_its_message(capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_is_not_followed_by_table(capsys: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
         with TrainingConsole(steps=60) as console:
             console.row(row(1))

@@ -1,4 +1,4 @@
-"""A learner without engines: from rollouts that a run has saved, and from random ones; and the trace of a step."""
+"""A learner without engines, on saved and on random rollouts; the trace of a step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ORIGIN = Origin("model", "tokenizer", 200, 1.0)
 
 
 def judged_groups() -> list[Group]:
-    """Random groups with everything that a group may have."""
+    """Return random groups with every optional field set."""
     groups = random_groups(3)
     for group in groups:
         group.judgements = [Judgement(Verdict.WRONG, "é\u2028", 0.25, seconds=1.5) for _ in group.rollouts]
@@ -42,32 +42,32 @@ def judged_groups() -> list[Group]:
     return groups
 
 
-def as_told(value: Any) -> Any:
-    """A value that equals another's if all that is in them is equal, dtypes too."""
+def comparable(value: Any) -> Any:
+    """Return a value that equals another's if all contents are equal, dtypes too."""
     if isinstance(value, np.ndarray):
         return str(value.dtype), value.tolist()
     if isinstance(value, list):
-        return [as_told(each) for each in value]
+        return [comparable(each) for each in value]
     if isinstance(value, dict):
-        return {key: as_told(each) for key, each in value.items()}
-    return as_told(vars(value)) if hasattr(value, "__dataclass_fields__") else value
+        return {key: comparable(each) for key, each in value.items()}
+    return comparable(vars(value)) if hasattr(value, "__dataclass_fields__") else value
 
 
-def test_what_is_saved_comes_back_whole(tmp_path: Path) -> None:
+def test_saved_groups_are_read_back_unchanged(tmp_path: Path) -> None:
     save_step(tmp_path, 7, judged_groups(), ORIGIN)
     (step,) = saved_steps(tmp_path)
     assert step.name == "step-000007" and read_origin(step) == ORIGIN
-    assert as_told(load_step(step)) == as_told(judged_groups())
+    assert comparable(load_step(step)) == comparable(judged_groups())
 
 
-def test_later_steps_are_removed_by_a_run_that_goes_back(tmp_path: Path) -> None:
+def test_resumed_run_removes_later_steps(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         save_step(tmp_path, step, judged_groups(), ORIGIN)
     go_back(tmp_path, 1)
     assert [step.name for step in saved_steps(tmp_path)] == ["step-000001"]
 
 
-def test_a_changed_byte_and_another_format_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_corrupt_file_and_other_format_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_step(tmp_path, 1, judged_groups(), ORIGIN)
     (step,) = saved_steps(tmp_path)
     monkeypatch.setattr("launch.storage.saved_rollouts.VERSION", 3)
@@ -81,11 +81,11 @@ def test_a_changed_byte_and_another_format_are_refused(tmp_path: Path, monkeypat
 
 
 def learner_only(settings: Config, given: object, name: str, **others: Any) -> Config:
-    """The run of `settings` without engines."""
+    """Return `settings` for a run without engines."""
     return replace(settings, name=name, learner_only=str(given), log=replace(settings.log, rollouts=False), **others)
 
 
-def test_a_learner_alone_learns_what_the_run_with_engines_did(whole_run: Path, lockstep_settings: Config) -> None:
+def test_learner_only_run_equals_run_with_engines(whole_run: Path, lockstep_settings: Config) -> None:
     inputs = read_learner_inputs(learner_only(lockstep_settings, whole_run, "alone"))
     with inputs.folder as folder:
         train_learner(inputs)
@@ -97,7 +97,7 @@ def test_a_learner_alone_learns_what_the_run_with_engines_did(whole_run: Path, l
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
-def test_rollouts_of_something_else_are_refused(whole_run: Path, lockstep_settings: Config, tmp_path: Path) -> None:
+def test_rollouts_of_other_models_are_refused(whole_run: Path, lockstep_settings: Config, tmp_path: Path) -> None:
     def refusal(settings: Config, given: Path = whole_run) -> str:
         with pytest.raises(ConfigError, match=f"^learner_only={given}: ") as refused:
             read_learner_inputs(learner_only(settings, given, "refused"))
@@ -122,7 +122,7 @@ def fake(settings: Config, authors: Authors, kind: str) -> list[Group]:
     return random_step_groups(replace(settings, learner_only=kind), authors)(1)
 
 
-def test_fake_rollouts_have_the_configured_sizes(lockstep_settings: Config) -> None:
+def test_random_rollouts_have_configured_sizes(lockstep_settings: Config) -> None:
     authors, rollout = load_authors(lockstep_settings), lockstep_settings.rollout
     drawn, longest = (fake(lockstep_settings, authors, kind) for kind in ("fake", "fake_longest"))
     for groups in (drawn, longest):
@@ -132,7 +132,7 @@ def test_fake_rollouts_have_the_configured_sizes(lockstep_settings: Config) -> N
     assert {len(group.prompt.token_ids) for group in longest} == {lockstep_settings.data.max_prompt_tokens}
 
 
-def test_a_learner_of_fakes_tells_its_memory_and_traces_its_update(lockstep_settings: Config, ray_session: None) -> None:
+def test_random_rollouts_measure_memory_and_trace_update(lockstep_settings: Config, ray_session: None) -> None:
     settings = learner_only(lockstep_settings, "fake_longest", "fake", steps=2, profile=True)
     inputs = read_learner_inputs(settings)
     with inputs.folder as folder:
@@ -147,7 +147,7 @@ def test_a_learner_of_fakes_tells_its_memory_and_traces_its_update(lockstep_sett
     assert any(name.startswith("aten::") for _, name in spans)
 
 
-def test_a_part_of_a_run_has_only_its_part_of_a_plan(config: Config) -> None:
+def test_plan_of_partial_run_has_only_its_part(config: Config) -> None:
     settings = replace(config, cluster=replace(config.cluster, gpus=4), plan_only=True)
     for mode in ("local", "cluster"):
         settings = replace(settings, mode=replace(config.mode, name=mode))
@@ -155,7 +155,7 @@ def test_a_part_of_a_run_has_only_its_part_of_a_plan(config: Config) -> None:
         assert {slot.role for slot in assumed_plan(replace(settings, rollouts_only=True)).slots} == {"senior", "junior"}
 
 
-def test_a_trace_begins_at_the_step_and_ends_with_it() -> None:
+def test_trace_covers_exactly_the_step() -> None:
     profile = {
         "baseTimeNanoseconds": 1_000_000_000,
         "traceEvents": [

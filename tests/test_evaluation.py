@@ -1,4 +1,4 @@
-"""launch/evaluate.py as a user runs it, and what its texts are drawn from."""
+"""launch/evaluate.py as a user runs it, and the sampling of its texts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PACE = Pace(batch_tokens=200, chunk_tokens=16)
 
 
 @pytest.mark.parametrize("schedule", [SOLO, JUNIOR_ALONE, WORD], ids=["solo", "junior", "word"])
-def test_a_repeatable_text_is_the_same_in_any_company(engines: EnginePair, prompts: list[Prompt], schedule: Schedule) -> None:
+def test_repeatable_text_does_not_depend_on_batch(engines: EnginePair, prompts: list[Prompt], schedule: Schedule) -> None:
     few = write(engines, prompts[:3], schedule, "few", repeatable=True)
     many = write(engines, prompts, schedule, "many", repeatable=True, group_size=3)
     assert texts(few) == texts(many[:9:3])
@@ -63,23 +63,21 @@ def test_authors_do_not_share_repeatable_noise(engines: EnginePair, prompts: lis
 
 
 @pytest.mark.parametrize("distribution", [{"top_k": 1}, {"top_p": 0.001}], ids=str)
-def test_the_likeliest_token_alone_is_the_greedy_one(
+def test_sampling_of_likeliest_token_is_greedy(
     engines: EnginePair, prompts: list[Prompt], distribution: dict[str, Any]
 ) -> None:
     greedy = write(engines, prompts, SOLO, f"greedy/{distribution}", temperature=0.0)
     assert texts(write(engines, prompts, SOLO, f"top/{distribution}", **distribution)) == texts(greedy)
 
 
-def test_long_prompts_do_not_end_an_engine_whose_noise_is_seeded(
-    engines: EnginePair, prompts: list[Prompt], authors: Authors
-) -> None:
-    """vLLM on CPU would die of a prompt that it reads in parts."""
+def test_seeded_engine_survives_long_prompts(engines: EnginePair, prompts: list[Prompt], authors: Authors) -> None:
+    """vLLM on CPU fails on a prompt that it prefills in chunks."""
     room = authors.context - 10
     long = [replace(prompt, token_ids=(prompt.token_ids * room)[:room]) for prompt in prompts]
     assert len(write(engines, long, WORD, "long", repeatable=True, max_tokens=5)) == len(prompts)
 
 
-def test_a_run_that_measures_other_schedules_knows_their_boundaries_too(config: Config, authors: Authors) -> None:
+def test_boundaries_cover_schedules_of_evaluation(config: Config, authors: Authors) -> None:
     assert np.unique(authors.boundaries).tolist() == [0, BEGINS_WORD, BEGINS_WORD | ENDS_STEP]
     words_only = load_authors(replace(config, eval=replace(config.eval, measures=["solo"])))
     assert np.unique(words_only.boundaries).tolist() == [0, BEGINS_WORD]
@@ -95,7 +93,7 @@ def test_a_run_that_measures_other_schedules_knows_their_boundaries_too(config: 
 # What models say of them
 
 
-def test_drift_and_legibility_agree_with_plain_transformers(
+def test_drift_and_legibility_equal_plain_transformers(
     engines: EnginePair, prompts: list[Prompt], authors: Authors, small_junior: Path
 ) -> None:
     written = write(engines, prompts, SOLO, "read", repeatable=True, group_size=2)
@@ -116,13 +114,13 @@ def test_drift_and_legibility_agree_with_plain_transformers(
 
 
 def whole_distributions(model: torch.nn.Module, rollout: Any) -> torch.Tensor:
-    """Logits [T, V] of every token of `rollout`, by plain transformers."""
+    """Return the logits [T, V] of every token of `rollout`, by plain transformers."""
     with torch.no_grad():
         logits = model(torch.tensor([*rollout.prompt_ids, *rollout.token_ids])[None]).logits[0]
     return logits[len(rollout.prompt_ids) - 1 : -1]
 
 
-def test_a_junior_with_another_tokenizer_reads_the_text_in_its_own_tokens(
+def test_junior_with_another_tokenizer_reads_its_own_tokens(
     engines: EnginePair, prompts: list[Prompt], foreign_authors: Authors
 ) -> None:
     tokenizer = foreign_authors.junior_tokenizers[1]
@@ -139,7 +137,7 @@ def test_a_junior_with_another_tokenizer_reads_the_text_in_its_own_tokens(
 
 @pytest.fixture(scope="module")
 def run_folder(authors: Authors, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that trained under another schedule and data setting, and left the base model as its senior."""
+    """A run with another schedule and other data settings, whose senior is the base model."""
     run = tmp_path_factory.mktemp("runs") / "trained"
     shutil.copytree(authors.senior, run / "senior")
     (run / "metrics.jsonl").write_text("")
@@ -157,7 +155,7 @@ def run_folder(authors: Authors, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def composed() -> Iterator[Any]:
-    """The settings of a command line, as launch/evaluate.py takes them."""
+    """Compose settings from overrides, as launch/evaluate.py does."""
     ConfigStore.instance().store(name="schema", node=schema())
     with initialize_config_dir(version_base=None, config_dir=str(CONF)):
 
@@ -167,7 +165,7 @@ def composed() -> Iterator[Any]:
         yield settings
 
 
-def test_a_run_brings_its_settings_and_the_command_line_wins(composed: Any, run_folder: Path) -> None:
+def test_command_line_overrides_settings_of_run(composed: Any, run_folder: Path) -> None:
     config = load(composed(f"senior={run_folder}", "eval=full", "eval.problems=5", "seed=7", "name=again"))
     assert (config.data.held_out_fraction, config.schedule.name, config.eval.sampling.temperature) == (0.2, "chunk", 0.5)
     assert (config.eval.problems, config.eval.samples, config.seed, config.name) == (5, 4, 7, "again")
@@ -183,7 +181,7 @@ def test_a_run_brings_its_settings_and_the_command_line_wins(composed: Any, run_
         composed(f"senior={run_folder}", "model=smollm2")
 
 
-def test_a_run_stands_for_its_final_senior(run_folder: Path, tmp_path: Path) -> None:
+def test_run_folder_stands_for_final_senior(run_folder: Path, tmp_path: Path) -> None:
     final = str(run_folder / "senior")
     assert senior_of(str(run_folder)) == senior_of(final) == final
     assert senior_of("ORG/NAME") == "ORG/NAME"
@@ -194,7 +192,7 @@ def test_a_run_stands_for_its_final_senior(run_folder: Path, tmp_path: Path) -> 
         senior_of(str(tmp_path))
 
 
-def test_a_senior_must_be_one_that_the_model_could_become(authors: Authors, tmp_path: Path) -> None:
+def test_senior_of_another_shape_is_refused(authors: Authors, tmp_path: Path) -> None:
     foreign = save_model(tmp_path / "foreign", small_tokenizer())
     with pytest.raises(ConfigError, match=r"senior=x: the junior's tokenizer differs .*; set model to"):
         with_senior(authors, foreign, "senior=x")
@@ -206,7 +204,7 @@ def test_a_senior_must_be_one_that_the_model_could_become(authors: Authors, tmp_
         with_senior(authors, wide, "senior=x")
 
 
-def test_training_says_what_it_does_not_measure() -> None:
+def test_training_refuses_measures_it_cannot_take() -> None:
     config = Config()
     check_measures(config)
     compared = replace(config, eval=replace(config.eval, measures=["solo", "drift"]))
@@ -222,7 +220,7 @@ def test_training_says_what_it_does_not_measure() -> None:
         check_measures(replace(config, senior="x"))
 
 
-def test_no_evaluation_is_overwritten(run_folder: Path, tmp_path: Path) -> None:
+def test_evaluation_is_not_overwritten(run_folder: Path, tmp_path: Path) -> None:
     config = Config(name="mine", senior=str(run_folder))
     folder = EvaluationFolder(config)
     assert folder.path == run_folder / "evaluation" / "mine"
@@ -234,7 +232,7 @@ def test_no_evaluation_is_overwritten(run_folder: Path, tmp_path: Path) -> None:
         EvaluationFolder(replace(config, senior="", log=replace(config.log, dir=str(tmp_path))))
 
 
-def test_schedules_have_names_of_their_own() -> None:
+def test_schedules_have_distinct_labels() -> None:
     given = [
         ScheduleConfig(name="word"),
         ScheduleConfig(name="word", prob_senior=0.7),
@@ -247,7 +245,7 @@ def test_schedules_have_names_of_their_own() -> None:
 
 
 def evaluate(*overrides: str) -> str:
-    """What `python launch/evaluate.py` prints."""
+    """Return the output of `python launch/evaluate.py`."""
     done = subprocess.run(
         [sys.executable, "launch/evaluate.py", *overrides],
         cwd=ROOT,
@@ -263,7 +261,7 @@ def evaluate(*overrides: str) -> str:
 SMALL = ("eval=full", "eval.problems=40", "eval.samples=2", "eval.pass_at=[1,2]", "eval.prefixes=[0,0.75]")
 
 
-def test_every_measure_of_a_runs_senior(run_folder: Path) -> None:
+def test_all_measures_of_senior_of_run(run_folder: Path) -> None:
     said = evaluate(f"senior={run_folder}", "name=whole", *SMALL)
     folder = run_folder / "evaluation" / "whole"
     result = json.loads((folder / "result.json").read_text())
@@ -296,7 +294,7 @@ def test_every_measure_of_a_runs_senior(run_folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(500)
-def test_an_evaluation_again_gives_the_same_numbers(tmp_path: Path) -> None:
+def test_repeated_evaluation_gives_same_scores(tmp_path: Path) -> None:
     for name in ("one", "other"):
         evaluate(f"name={name}", f"log.dir={tmp_path}", *SMALL, "eval.problems=200")
     one, other = (json.loads((tmp_path / name / "result.json").read_text())["scores"] for name in ("one", "other"))

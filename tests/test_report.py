@@ -1,4 +1,4 @@
-"""The report of runs: what it holds, that it obeys nothing a model wrote, and that it stays small and quick."""
+"""The report of runs: its content, its safety against texts of models, its size and speed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ texts = st.lists(st.sampled_from([*HOSTILE, "<", "!--", "script", "/", ">", "\\"
 
 
 class Page(HTMLParser):
-    """What a browser's parser makes of a page: its elements, and the text of its scripts by their type."""
+    """A page as a browser parses it: its elements, and the text of its scripts by type."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Page(HTMLParser):
 
     @property
     def data(self) -> Any:
-        """What the page is about."""
+        """The page's data."""
         return json.loads(self.scripts["application/json"])
 
 
@@ -69,7 +69,7 @@ def run(tmp_path: Path) -> Path:
 # What it holds
 
 
-def test_the_page_holds_curves_configuration_and_evaluations(run: Path) -> None:
+def test_page_has_curves_configuration_and_evaluations(run: Path) -> None:
     ((shown,), record) = Page(report_page([read_run(run)])).data["runs"], read_run(run)
     assert shown["name"] == "first"
     assert shown["metrics"]["reward/mean"] == [[row["step"], row["reward/mean"]] for row in record.metrics[1:]]
@@ -81,7 +81,7 @@ def test_the_page_holds_curves_configuration_and_evaluations(run: Path) -> None:
         assert problems == 400 and estimate["low"] < estimate["value"] < estimate["high"]
 
 
-def test_what_evaluate_left_becomes_tables(run: Path) -> None:
+def test_page_has_tables_of_evaluations(run: Path) -> None:
     scores = {"solo/accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}, "drift": {"value": math.nan, "low": 0.2, "high": 0.3}}
     found = {"senior": "base", "problems": 400, "settings": {"eval": {"confidence": 0.95}}, "notes": ["no legibility"]}
     (folder := run / "evaluation" / "full").mkdir(parents=True)
@@ -91,7 +91,7 @@ def test_what_evaluate_left_becomes_tables(run: Path) -> None:
     assert table["rows"] == [["solo/accuracy", scores["solo/accuracy"]], ["drift", {"value": None, "low": 0.2, "high": 0.3}]]
 
 
-def test_the_page_holds_every_rollout_token_by_token(run: Path) -> None:
+def test_page_has_every_token_of_every_rollout(run: Path) -> None:
     shown, kept = Page(report_page([read_run(run)])).data["rollouts"], read_run(run).samples
     assert len(shown) == len(kept) == 4 * PER_STEP + 4
     for rollout, its in zip(shown, kept, strict=True):
@@ -100,7 +100,7 @@ def test_the_page_holds_every_rollout_token_by_token(run: Path) -> None:
         assert [turn["logprobs"] for turn in rollout["turns"]] == [turn["logprobs"] for turn in its["turns"]]
 
 
-def test_the_page_needs_nothing_but_itself(run: Path) -> None:
+def test_page_refers_to_no_other_file(run: Path) -> None:
     page = report_page([read_run(run)])
     style, program = re.search(r"<style>(.*?)</style>", page, re.DOTALL), Page(page).scripts["program"]
     assert style and not re.search(r"url\(|@import", style[1])
@@ -115,19 +115,19 @@ def test_the_page_needs_nothing_but_itself(run: Path) -> None:
 
 
 @given(value=st.recursive(texts, lambda inner: st.lists(inner) | st.dictionaries(texts, inner), max_leaves=8))
-def test_no_text_ends_the_data_or_begins_a_tag_in_it(value: Any) -> None:
+def test_no_text_closes_script_element(value: Any) -> None:
     page = Page(f'<i></i><script type="application/json">{script_data(value)}</script><b></b>')
     assert page.elements == ["i", "script", "b"]
     assert page.data == value
 
 
 @given(text=texts)
-def test_no_text_of_a_rollout_becomes_an_element_of_a_board(text: str) -> None:
+def test_no_text_becomes_an_element_in_loggers(text: str) -> None:
     told = {"step": 1, "problem": text, "verdict": "wrong", "turns": [{"author": "senior", "text": text}]}
     assert set(Page(samples_table([told])).elements) <= {"table", "thead", "tbody", "tr", "th", "td", "span", "br"}
 
 
-def test_the_name_of_a_run_is_text(tmp_path: Path) -> None:
+def test_name_of_run_is_escaped(tmp_path: Path) -> None:
     page = Page(report_page([read_run(make_run(tmp_path / "<script>alert(1)<b>", steps=1))]))
     assert page.elements.count("script") == 2 and "b" not in page.elements
 
@@ -135,7 +135,7 @@ def test_the_name_of_a_run_is_text(tmp_path: Path) -> None:
 # Reading run folders
 
 
-def test_what_is_not_yet_whole_is_left_for_later(tmp_path: Path) -> None:
+def test_incomplete_line_is_read_later(tmp_path: Path) -> None:
     lines = JsonLines(path := tmp_path / "metrics.jsonl")
     assert list(lines.new()) == []
     path.write_text('{"step": 0}\n{"st')
@@ -146,7 +146,7 @@ def test_what_is_not_yet_whole_is_left_for_later(tmp_path: Path) -> None:
     assert list(lines.new()) == [{"step": 7}], "a file that is begun anew is read anew"
 
 
-def test_a_running_run_has_a_report(run: Path) -> None:
+def test_running_run_has_report(run: Path) -> None:
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "reward/me')
     (run / "samples.jsonl").unlink()
@@ -154,7 +154,7 @@ def test_a_running_run_has_a_report(run: Path) -> None:
     assert data["rollouts"] == [] and len(data["runs"][0]["metrics"]["reward/mean"]) == 4
 
 
-def test_a_step_that_was_done_again_counts_as_it_was_done_last(run: Path) -> None:
+def test_repeated_step_counts_once(run: Path) -> None:
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 3, "reward/mean": 0.125}\n')
     with (run / "samples.jsonl").open("a") as file:
@@ -187,7 +187,7 @@ def test_report_is_written_in_run_folder(run: Path, command: Callable[..., None]
     ("folders", "names"),
     [(["."], ["first", "second"]), (["second", "first"], ["second", "first"]), (["first", "."], ["first", "second"])],
 )
-def test_a_folder_of_runs_stands_for_them(
+def test_folder_of_runs_stands_for_its_runs(
     run: Path, command: Callable[..., None], folders: list[str], names: list[str]
 ) -> None:
     make_run(run.parent / "second", steps=1)
@@ -206,7 +206,7 @@ def test_unusable_folders_are_refused_in_one_line(
     assert re.fullmatch("report.py: .*(no run folder|needs the final senior).*\n", capsys.readouterr().err)
 
 
-def test_ten_thousand_rollouts_make_a_page_of_moderate_size(tmp_path: Path) -> None:
+def test_page_of_ten_thousand_rollouts_is_small(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "long", steps=10_000 // PER_STEP)
     begun = time.process_time()
     page = report_page([read_run(folder)])
@@ -221,15 +221,15 @@ def test_ten_thousand_rollouts_make_a_page_of_moderate_size(tmp_path: Path) -> N
     ("value", "count", "low", "high"),
     [(0.0, 10, 0.0, 0.2775), (0.5, 400, 0.4512, 0.5488), (1.0, 10, 0.7225, 1.0), (0.733, 400, 0.6876, 0.7739)],
 )
-def test_a_share_has_its_wilson_interval(value: float, count: int, low: float, high: float) -> None:
+def test_share_has_wilson_interval(value: float, count: int, low: float, high: float) -> None:
     assert share(value, count) == pytest.approx({"value": value, "low": low, "high": high}, abs=2e-4)
 
 
-def test_a_share_of_unknown_trials_has_no_interval() -> None:
+def test_share_of_unknown_count_has_no_interval() -> None:
     assert share(0.5, None) == {"value": 0.5}
 
 
-def test_scores_are_the_models_log_probabilities(authors: Authors) -> None:
+def test_completion_logprobs_equal_transformers(authors: Authors) -> None:
     policy = Policy(str(authors.senior), dtype=torch.float32, temperature=0.7, chunk=8).eval()
     prompt = authors.tokenizer.encode("Mia has 46 pens.")
     rollouts = [

@@ -1,4 +1,4 @@
-"""The report as a reader has it: opened from disk in Chromium."""
+"""The report, opened from disk in Chromium."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_report(browser: Any, tmp_path: Path) -> Iterator[Open]:
-    """Opens the report of runs at a part of it; whatever the console says, or the page asks the network for, fails the test."""
+    """Open the report of runs at one of its parts; a message in the console or a network request fails the test."""
     complaints: list[str] = []
     contexts = []
 
@@ -57,7 +57,7 @@ def words(sample: dict[str, Any]) -> str:
 
 
 def found(page: Any) -> int:
-    """How many rollouts the list says it holds."""
+    """Return the number of rollouts in the list."""
     return int(page.text_content(".count").split(" of ")[0].replace(",", ""))
 
 
@@ -68,7 +68,7 @@ def seek(page: Any, text: str) -> None:
 # Curves, tables
 
 
-def test_every_metric_has_a_curve_that_tells_its_values(open_report: Open, run: RunRecord) -> None:
+def test_every_metric_has_curve_with_values(open_report: Open, run: RunRecord) -> None:
     page = open_report(run, part="curves")
     keys = {key for row in run.metrics for key in row} - {"step", "weights/version", "solo/problems"}
     assert {figure.text_content() for figure in page.query_selector_all("figcaption > span")} == keys
@@ -83,7 +83,7 @@ def test_runs_are_compared_in_one_report(open_report: Open, run: RunRecord, tmp_
     page = open_report(run, other, part="curves")
     plot = page.locator("svg[aria-label='reward/mean over the steps']")
     dashes = [curve.get_attribute("stroke-dasharray") for curve in plot.locator(".curve").all()]
-    assert len(set(dashes)) == 2, "told apart without colours"
+    assert len(set(dashes)) == 2, "told apart without colors"
     page.click("text=Configuration")
     page.check("text=only what differs")
     assert [row.text_content() for row in page.query_selector_all(".configuration tbody th")] == ["name", "steps"]
@@ -104,7 +104,7 @@ def test_evaluations_show_their_intervals(open_report: Open, run: RunRecord) -> 
 # Transcripts
 
 
-def test_filters_leave_the_rollouts_that_they_say(open_report: Open, run: RunRecord) -> None:
+def test_filters_select_rollouts(open_report: Open, run: RunRecord) -> None:
     page = open_report(run)
     assert found(page) == len(run.samples) == STEPS * PER_STEP + 4
     wrong = [sample for sample in run.samples if sample["verdict"] == "wrong"]
@@ -123,7 +123,7 @@ def test_filters_leave_the_rollouts_that_they_say(open_report: Open, run: RunRec
     assert found(page) == 0 and page.is_visible("text=No rollout passes the filters")
 
 
-def test_a_transcript_shows_who_wrote_what_and_how_sure_they_were(open_report: Open, run: RunRecord) -> None:
+def test_transcript_shows_authors_and_probabilities(open_report: Open, run: RunRecord) -> None:
     page = open_report(run)
     sample = run.samples[0]
     turns = [
@@ -133,7 +133,7 @@ def test_a_transcript_shows_who_wrote_what_and_how_sure_they_were(open_report: O
     styles = page.evaluate(
         "['senior', 'junior'].map((author) => getComputedStyle(document.querySelector(`.turn.${author}`)).borderBottomStyle)"
     )
-    assert styles == ["solid", "dashed"], "told apart without colours"
+    assert styles == ["solid", "dashed"], "told apart without colors"
     letters = page.evaluate(
         "['senior', 'junior'].map((a) => getComputedStyle(document.querySelector(`.transcript .${a}`), '::before').content)"
     )
@@ -145,7 +145,7 @@ def test_a_transcript_shows_who_wrote_what_and_how_sure_they_were(open_report: O
     assert "not recorded" in tip
 
 
-def test_scores_of_the_other_author_are_shown_where_there_are_any(open_report: Open, run: RunRecord) -> None:
+def test_scores_of_other_author_are_shown(open_report: Open, run: RunRecord) -> None:
     for sample in run.samples:
         for turn in sample["turns"]:
             turn["other_logprobs"] = [-3.25] * len(turn["tokens"])
@@ -156,7 +156,7 @@ def test_scores_of_the_other_author_are_shown_where_there_are_any(open_report: O
     assert "junior−3.250" in page.text_content("#tip")
 
 
-def test_facts_and_the_group_stand_above_a_transcript(open_report: Open, run: RunRecord) -> None:
+def test_transcript_shows_facts_and_group(open_report: Open, run: RunRecord) -> None:
     page = open_report(run)
     page.select_option("select[aria-label=Step]", "2")
     shown = [sample for sample in run.samples if sample["step"] == 2]
@@ -169,7 +169,7 @@ def test_facts_and_the_group_stand_above_a_transcript(open_report: Open, run: Ru
     assert page.text_content(".transcript") == words(shown[3])
 
 
-def test_a_problem_is_shown_before_and_after_side_by_side(open_report: Open, run: RunRecord) -> None:
+def test_problem_is_shown_side_by_side_at_two_steps(open_report: Open, run: RunRecord) -> None:
     page = open_report(run)
     page.select_option("select[aria-label=Set]", "held_out")
     assert found(page) == 4
@@ -182,7 +182,7 @@ def test_a_problem_is_shown_before_and_after_side_by_side(open_report: Open, run
     assert len(page.query_selector_all(".pane")) == 1
 
 
-def test_what_models_write_shows_as_text_and_does_nothing(open_report: Open, run: RunRecord) -> None:
+def test_texts_of_models_are_shown_as_plain_text(open_report: Open, run: RunRecord) -> None:
     page = open_report(run)
     for text in HOSTILE:
         its = [sample for sample in run.samples if text in words(sample)]
@@ -221,22 +221,22 @@ def test_words_are_legible_in_both_modes(open_report: Open, run: RunRecord, sche
         assert contrast(rgba(ink), over(rgba(tint), rgba(paper))) >= 4.5, "WCAG's AA"
 
 
-def rgba(colour: str) -> tuple[float, ...]:
-    """The numbers of a CSS colour, alpha last."""
-    numbers = [float(number) for number in re.findall(r"[\d.]+", colour)]
+def rgba(color: str) -> tuple[float, ...]:
+    """Return the numbers of a CSS color, alpha last."""
+    numbers = [float(number) for number in re.findall(r"[\d.]+", color)]
     return (*numbers[:3], numbers[3] if len(numbers) > 3 else 1.0)
 
 
 def over(tint: tuple[float, ...], paper: tuple[float, ...]) -> tuple[float, ...]:
-    """A transparent colour on an opaque one."""
+    """Return the color of a transparent color on an opaque one."""
     return tuple(tint[3] * t + (1 - tint[3]) * p for t, p in zip(tint[:3], paper[:3], strict=True))
 
 
 def contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """WCAG's contrast ratio of two opaque colours."""
+    """Return WCAG's contrast ratio of two opaque colors."""
 
-    def luminance(colour: tuple[float, ...]) -> float:
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (part / 255 for part in colour[:3])]
+    def luminance(color: tuple[float, ...]) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (part / 255 for part in color[:3])]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
     dark, light = sorted([luminance(one), luminance(other)])

@@ -23,7 +23,7 @@ from tandem.schedules import schedule_at
 from tandem.verify.judgement import plain_judgement
 
 
-def test_the_run_learns_and_keeps_what_it_should(whole_run: Path) -> None:
+def test_run_learns_and_saves_metrics_and_checkpoints(whole_run: Path) -> None:
     assert [row["step"] for row in rows(whole_run)] == [0, 1, 2, 3, 4]
     assert ["solo/accuracy" in row for row in rows(whole_run)] == [True, False, True, False, True]
     assert all(0 < row["reward/mean"] < 1 and row["grad/norm"] > 0 for row in rows(whole_run)[1:])
@@ -32,10 +32,10 @@ def test_the_run_learns_and_keeps_what_it_should(whole_run: Path) -> None:
     assert weights(whole_run, 2) != weights(whole_run, 4)
 
 
-def test_a_lost_run_that_is_resumed_equals_one_that_nothing_interrupted(whole_run: Path, lockstep_settings: Config) -> None:
+def test_resumed_run_equals_uninterrupted_run(whole_run: Path, lockstep_settings: Config) -> None:
     lost = whole_run.with_name("lost")
     shutil.copytree(whole_run, lost)
-    # It had written another step and was in the middle of a checkpoint.
+    # The run had logged another step and was killed while it wrote a checkpoint.
     (lost / "checkpoints" / "step-000004").rename(lost / "checkpoints" / "step-000004.partial")
     (lost / "metrics.jsonl").write_text("".join((lost / "metrics.jsonl").read_text().splitlines(keepends=True)[:4]) + '{"st')
     shutil.rmtree(lost / "seniors")
@@ -49,14 +49,14 @@ def test_a_lost_run_that_is_resumed_equals_one_that_nothing_interrupted(whole_ru
 
 
 def judge(groups: list[Group]) -> None:
-    """What the reward actor does, for answers of one letter."""
+    """Judge as the reward actor does, for answers of one letter."""
     for group in groups:
         right = [LETTER in rollout.text for rollout in group.rollouts]
         group.judgements = [plain_judgement(Verdict.CORRECT if yes else Verdict.UNPARSABLE) for yes in right]
         group.rewards = np.array(right, np.float32)
 
 
-def test_a_run_equals_the_loop_written_out(whole_run: Path, lockstep_settings: Config, tmp_path: Path) -> None:
+def test_run_equals_loop_written_by_hand(whole_run: Path, lockstep_settings: Config, tmp_path: Path) -> None:
     inputs = read_inputs(replace(lockstep_settings, name="by hand"))
     engines, batch = Lockstep(inputs.authors), lockstep_settings.rollout.prompts_per_step
     pool = RolloutPool(lockstep_settings, ReplicaSet([engines], lockstep_settings.guard))

@@ -1,4 +1,4 @@
-"""launch/train.py as a user runs it: a process of its own, real engines, a real learner."""
+"""launch/train.py as a user runs it: in its own process, with real engines and a real learner."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ STEP_KEYS = {
 
 @pytest.fixture
 def temporary(tmp_path: Path) -> Iterator[Path]:
-    """Where the run keeps its temporary files: a short path, as Ray's sockets need."""
+    """The run's folder of temporary files: a short path, as Ray's sockets need."""
     folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
     yield folder
     shutil.rmtree(folder)
@@ -70,7 +70,7 @@ FEW = ("rollout.prompts_per_step=8", "rollout.group_size=4", "eval.problems=24")
 
 @pytest.fixture
 def start(tmp_path: Path, temporary: Path, authors: Authors) -> Iterator[Any]:
-    """Starts `python launch/train.py` with overrides; whatever is left of it afterwards is killed."""
+    """Start `python launch/train.py` with overrides; kill its remaining processes after the test."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(*overrides: str) -> subprocess.Popen[str]:
@@ -100,7 +100,7 @@ def shared_memory() -> set[str]:
     return set(os.listdir("/dev/shm"))
 
 
-def test_a_run_with_two_replicas_and_two_ranks_leaves_what_it_should(start: Any, tmp_path: Path, temporary: Path) -> None:
+def test_run_with_two_replicas_and_two_ranks(start: Any, tmp_path: Path, temporary: Path) -> None:
     before = shared_memory()
     output, _ = (process := start("steps=2", "rollout.replicas=2", "learner.ranks=2", *FEW)).communicate(timeout=280)
     assert process.returncode == 0, output
@@ -127,7 +127,7 @@ def test_a_run_with_two_replicas_and_two_ranks_leaves_what_it_should(start: Any,
 
 
 def traced(run: Path) -> dict[str, list[dict[str, Any]]]:
-    """The spans of the run's trace, by the rows that it has."""
+    """Return the spans of the run's trace, by row."""
     events = json.loads(gzip.decompress((run / "trace.json.gz").read_bytes()))["traceEvents"]
     rows = {event["pid"]: event["args"]["name"] for event in events if event["name"] == "process_name"}
     return {name: [e for e in events if e["ph"] == "X" and e["pid"] == row] for row, name in rows.items()}
@@ -142,7 +142,7 @@ def assert_within_the_step(rows: dict[str, list[dict[str, Any]]]) -> None:
 
 
 @pytest.mark.slow
-def test_rollouts_alone_are_written_and_a_step_is_traced(start: Any, tmp_path: Path, temporary: Path) -> None:
+def test_rollouts_only_run_saves_rollouts_and_trace(start: Any, tmp_path: Path, temporary: Path) -> None:
     sizes = ["rollout.prompts_per_step=2", "rollout.sampling.max_tokens=48"]
     output, _ = (process := start("rollouts_only=true", "steps=2", "profile=true", *sizes)).communicate(timeout=200)
     assert process.returncode == 0, output
@@ -163,7 +163,7 @@ def test_rollouts_alone_are_written_and_a_step_is_traced(start: Any, tmp_path: P
 
 
 @pytest.mark.slow
-def test_texts_of_one_token_are_trained_on(start: Any, tmp_path: Path) -> None:
+def test_run_trains_on_texts_of_one_token(start: Any, tmp_path: Path) -> None:
     """Prompts, groups and texts are as small as they can be; some steps have no token of the senior's."""
     smallest = ["rollout.prompts_per_step=1", "rollout.group_size=2", "rollout.sampling.max_tokens=1"]
     # A verifier that some first tokens satisfy, so that there is something to learn from.
@@ -177,7 +177,7 @@ def test_texts_of_one_token_are_trained_on(start: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_nan_among_the_weights_of_the_base_stops_the_run(start: Any, tmp_path: Path, authors: Authors) -> None:
+def test_nan_in_base_weights_stops_run(start: Any, tmp_path: Path, authors: Authors) -> None:
     model = AutoModelForCausalLM.from_pretrained(authors.senior)
     with torch.no_grad():
         model.model.layers[1].mlp.down_proj.weight[0, 0] = torch.nan
@@ -191,7 +191,7 @@ def test_nan_among_the_weights_of_the_base_stops_the_run(start: Any, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_step_of_all_actors_is_traced(start: Any, tmp_path: Path) -> None:
+def test_trace_covers_all_actors(start: Any, tmp_path: Path) -> None:
     output, _ = (process := start("steps=2", "profile=true", "learner.ranks=2", "eval.problems=16")).communicate(timeout=280)
     assert process.returncode == 0, output
     rows = traced(tmp_path / "run")
@@ -202,7 +202,7 @@ def test_a_step_of_all_actors_is_traced(start: Any, tmp_path: Path) -> None:
 
 
 def wait_for_engines(process: subprocess.Popen[str], engines: int) -> None:
-    """Waits until `process` runs that many engines; fails with what it runs instead."""
+    """Wait until `process` runs `engines` engines; fail with a list of its processes."""
     deadline = time.monotonic() + 20
     while True:
         children = descendants(psutil.Process(process.pid))
@@ -218,7 +218,7 @@ def wait_for_engines(process: subprocess.Popen[str], engines: int) -> None:
 
 
 def assert_stale_by_at_most(bound: int, metrics: Path) -> None:
-    """Rollouts were as old as `bound` allows, and the engines' versions arrived all the same."""
+    """Check that rollouts are at most `bound` versions old and that the engines received every version."""
     rows = [json.loads(line) for line in metrics.read_text().splitlines()][1:]
     assert [row["weights/version"] for row in rows] == list(range(1, len(rows) + 1))
     staleness = [row["rollout/staleness_mean"] for row in rows]
@@ -239,7 +239,7 @@ def assert_stale_by_at_most(bound: int, metrics: Path) -> None:
     ],
     ids=["while the engines start", "in the middle of training", "while writing ahead"],
 )
-def test_an_interrupted_run_leaves_no_process_behind(
+def test_interrupted_run_leaves_no_process(
     start: Any, tmp_path: Path, temporary: Path, overrides: list[str], moment: str, engines: int | None
 ) -> None:
     before = shared_memory()
@@ -268,7 +268,7 @@ def test_an_interrupted_run_leaves_no_process_behind(
 
 @pytest.mark.timeout(660)
 @pytest.mark.slow
-def test_sigterm_saves_a_checkpoint_and_the_command_it_names_goes_on(start: Any, tmp_path: Path, temporary: Path) -> None:
+def test_sigterm_saves_checkpoint_and_printed_command_resumes(start: Any, tmp_path: Path, temporary: Path) -> None:
     process = start("steps=500", "eval.problems=16", *FEW[:2])
     assert any(line.startswith("[5/500]") for line in process.stdout)
     children = psutil.Process(process.pid).children(recursive=True)
@@ -290,7 +290,7 @@ def test_sigterm_saves_a_checkpoint_and_the_command_it_names_goes_on(start: Any,
 
 @pytest.mark.timeout(660)
 @pytest.mark.slow
-def test_a_lost_run_goes_on_with_another_number_of_ranks(start: Any, tmp_path: Path) -> None:
+def test_killed_run_resumes_with_another_number_of_ranks(start: Any, tmp_path: Path) -> None:
     common = ["eval.problems=16", "checkpoint.save_every=2", "resume=auto"]
     process = start("steps=500", "learner.ranks=2", *common)
     assert any(line.startswith("[5/500]") for line in process.stdout)

@@ -34,7 +34,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def shown(folder: Path, **options: Any) -> str:
-    """What the view of a run folder looks like on 120 columns."""
+    """Return the view of a run folder on 120 columns."""
     (watched := WatchedRun(folder)).refresh()
     console = Console(file=io.StringIO(), width=120, **options)
     console.print(view(watched))
@@ -53,7 +53,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return command
 
 
-def test_a_finished_run_is_printed_once(run: Path, command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+def test_finished_run_is_printed_once(run: Path, command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     command(run, "--once")
     output = capsys.readouterr().out
     for part in ("first  step 6/6  finished", "0.500 → 0.700", "a step", "1.8 s", "generate", "67%", "tokens/s"):
@@ -61,30 +61,30 @@ def test_a_finished_run_is_printed_once(run: Path, command: Callable[..., None],
     assert "left" not in output
 
 
-def test_the_last_transcript_is_in_two_colours(run: Path) -> None:
+def test_last_transcript_has_two_colors(run: Path) -> None:
     output = shown(run, force_terminal=True, color_system="truecolor")
     last = [sample for sample in read_run(run).samples if sample["set"] == "training"][-1]
-    assert STYLES["senior"].split()[0] == "underline" and "underline" not in STYLES["junior"], "told apart without colours"
+    assert STYLES["senior"].split()[0] == "underline" and "underline" not in STYLES["junior"], "told apart without colors"
     for turn in last["turns"]:
         style = "\x1b[4;38;5;33m" if turn["author"] == "senior" else "\x1b[38;5;208m"
         assert style + turn["text"].split("\n")[0] in output
     assert f"step 6, {last['problem']}" in output and last["verdict"] in output
 
 
-def test_a_running_run_shows_what_is_left(run: Path) -> None:
+def test_running_run_shows_remaining_time(run: Path) -> None:
     lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text("".join(lines[:3]) + '{"step": 3, "rew')
     output = shown(run)
     assert "step 2/6  last news 0 s ago" in output and "1.8 s, 0:00:07 left" in output
 
 
-def test_a_run_that_has_only_begun_says_so(run: Path) -> None:
+def test_run_without_steps_is_shown(run: Path) -> None:
     (run / "metrics.jsonl").write_text("")
     (run / "samples.jsonl").unlink()
     assert "step 0/6" in (output := shown(run)) and "waiting for the first evaluation" in output
 
 
-def test_watching_follows_a_run_to_its_end(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watch_follows_run_to_its_end(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("launch.live_view.view.REFRESH_S", 0.02)
     lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text("".join(lines[:2]))
@@ -102,7 +102,7 @@ def test_watching_follows_a_run_to_its_end(run: Path, monkeypatch: pytest.Monkey
     assert "step 1/6" in output and "step 6/6" in output and "finished" in output
 
 
-def test_a_step_that_a_resumed_run_did_again_is_one_step(run: Path) -> None:
+def test_repeated_step_of_resumed_run_counts_once(run: Path) -> None:
     (watched := WatchedRun(run)).refresh()
     lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text("".join(lines[:4]))
@@ -110,7 +110,7 @@ def test_a_step_that_a_resumed_run_did_again_is_one_step(run: Path) -> None:
     assert [row["step"] for row in watched.rows] == list(range(7))
 
 
-def test_ctrl_c_ends_the_view_and_says_nothing(run: Path) -> None:
+def test_ctrl_c_ends_view_silently(run: Path) -> None:
     lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text("".join(lines[:2]))
     process = subprocess.Popen(
@@ -129,7 +129,7 @@ def test_ctrl_c_ends_the_view_and_says_nothing(run: Path) -> None:
     assert (process.returncode, errors) == (0, b"")
 
 
-def test_a_folder_without_a_run_is_refused(
+def test_folder_without_run_is_refused(
     tmp_path: Path, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
@@ -138,12 +138,12 @@ def test_a_folder_without_a_run_is_refused(
 
 
 @given(text=st.text() | st.sampled_from(["\x1b]0;owned\x07", "\x1b[2J", "\x9b31m", "\u202eevil", "\r"]))
-def test_no_text_commands_the_terminal(text: str) -> None:
+def test_escape_sequences_are_spelled_out(text: str) -> None:
     assert all(character.isprintable() or character == "\n" for character in visible(text))
     assert visible("".join(filter(str.isprintable, text))) == "".join(filter(str.isprintable, text))
 
 
-def test_a_transcript_is_neither_markup_nor_a_command(run: Path) -> None:
+def test_transcript_is_shown_as_plain_text(run: Path) -> None:
     sample = json.loads((run / "samples.jsonl").read_text().splitlines()[-1])
     sample["turns"] = [{"author": "senior", "text": "[bold]x[/] \x1b]0;owned\x07"}]
     with (run / "samples.jsonl").open("a") as file:
@@ -151,14 +151,14 @@ def test_a_transcript_is_neither_markup_nor_a_command(run: Path) -> None:
     assert "[bold]x[/] \\x1b]0;owned\\x07" in shown(run)
 
 
-def test_shares_of_time_add_up(run: Path) -> None:
+def test_shares_of_time_sum_to_one(run: Path) -> None:
     (watched := WatchedRun(run)).refresh()
     shares = watched.time_shares()
     assert list(shares) == ["generate", "update", "publish", "other", "judge"]
     assert sum(shares.values()) == pytest.approx(1)
 
 
-def test_evaluations_are_a_part_of_the_time(run: Path) -> None:
+def test_shares_of_time_include_evaluations(run: Path) -> None:
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     rows[-1]["time/evaluate_s"] = 10.8
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -168,7 +168,7 @@ def test_evaluations_are_a_part_of_the_time(run: Path) -> None:
 
 
 @given(values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=100))
-def test_a_sparkline_is_never_too_long_and_spans_its_values(values: list[float]) -> None:
+def test_sparkline_fits_width_and_spans_values(values: list[float]) -> None:
     line = sparkline(values, 40)
     assert len(line) == min(40, len(values))
     assert line[0] == "▁" or min(values) != max(values)

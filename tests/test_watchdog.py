@@ -1,4 +1,4 @@
-"""The watchdog: quiet while steps finish, and telling where everything is when none does."""
+"""The watchdog: silent while steps finish, a report of every process when none does."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def wait_for(said: list[str]) -> None:
         time.sleep(0.05)
 
 
-def test_a_stall_is_told_with_every_process_and_where_the_driver_waits(sleeper: psutil.Process) -> None:
+def test_stall_is_reported_with_every_process(sleeper: psutil.Process) -> None:
     said: list[str] = []
     with Watchdog(0.3, lambda: {"learner rank 0": sleeper}, said.append):
         wait_for(said)
@@ -41,7 +41,7 @@ def test_a_stall_is_told_with_every_process_and_where_the_driver_waits(sleeper: 
     assert f"-- learner rank 0: process {sleeper.pid}" in said[0]
 
 
-def test_nothing_is_told_while_steps_finish() -> None:
+def test_no_report_while_steps_finish() -> None:
     said: list[str] = []
     with Watchdog(1.0, dict, said.append) as watchdog:
         for _ in range(8):
@@ -51,13 +51,13 @@ def test_nothing_is_told_while_steps_finish() -> None:
 
 
 @pytest.mark.skipif(not (shutil.which("py-spy", path=BESIDE_PYTHON) or shutil.which("py-spy")), reason="needs py-spy")
-def test_py_spy_says_in_which_function_a_process_is(sleeper: psutil.Process) -> None:
+def test_py_spy_reports_function_of_process(sleeper: psutil.Process) -> None:
     if "waits_for_godot" not in (seen := where(sleeper)):
         assert "Permission" in seen or "ptrace" in seen, seen
         pytest.skip("needs the right to look into processes")
 
 
-def test_a_process_that_is_gone_is_said_to_be(sleeper: psutil.Process) -> None:
+def test_ended_process_is_reported_as_gone(sleeper: psutil.Process) -> None:
     sleeper.kill()
     sleeper.wait()
     assert where(sleeper) == "gone"

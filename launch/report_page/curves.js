@@ -1,13 +1,13 @@
 // Every metric over the steps: a small chart each, all runs in one.
 
-// Colours of Okabe and Ito, which differ under every kind of colour blindness; dashes differ too.
+// Colors of Okabe and Ito, which differ under every kind of color blindness; dashes differ too.
 const STROKES = [
-  { colour: "var(--blue)", dash: "" },
-  { colour: "var(--vermillion)", dash: "6 3" },
-  { colour: "var(--green)", dash: "2 3" },
-  { colour: "var(--purple)", dash: "8 3 2 3" },
-  { colour: "var(--ink)", dash: "1 3" },
-  { colour: "var(--orange)", dash: "12 4" },
+  { color: "var(--blue)", dash: "" },
+  { color: "var(--vermillion)", dash: "6 3" },
+  { color: "var(--green)", dash: "2 3" },
+  { color: "var(--purple)", dash: "8 3 2 3" },
+  { color: "var(--ink)", dash: "1 3" },
+  { color: "var(--orange)", dash: "12 4" },
 ];
 const FIRST = ["solo", "eval", "reward", "tandem", "rollout", "turns", "policy", "loss", "grad", "logprob", "time"];
 const CHART = { width: 340, height: 170, left: 46, right: 10, top: 10, bottom: 24 };
@@ -76,13 +76,13 @@ function chart(key, runs, smooth) {
   for (const step of ticks(left, right, 5).filter(Number.isInteger)) {
     plot.append(svg("text", { class: "tick", x: x(step), y: CHART.height - 8, "text-anchor": "middle" }, String(step)));
   }
-  for (const { colour, dash, points } of curves) {
+  for (const { color, dash, points } of curves) {
     const averaged = smooth && points.length > 8;
-    if (averaged) plot.append(svg("path", { class: "raw", d: path(points), stroke: colour }));
+    if (averaged) plot.append(svg("path", { class: "raw", d: path(points), stroke: color }));
     const line = averaged ? smoothed(points, Math.ceil(points.length / 20)) : points;
-    plot.append(svg("path", { class: "curve", d: path(line), stroke: colour, "stroke-dasharray": dash }));
+    plot.append(svg("path", { class: "curve", d: path(line), stroke: color, "stroke-dasharray": dash }));
     if (points.length <= 12) {
-      plot.append(...points.map(([step, value]) => svg("circle", { cx: x(step), cy: y(value), r: 3, fill: colour })));
+      plot.append(...points.map(([step, value]) => svg("circle", { cx: x(step), cy: y(value), r: 3, fill: color })));
     }
   }
   const cursor = svg("line", { class: "cursor", y1: CHART.top, y2: CHART.height - CHART.bottom, visibility: "hidden" });
@@ -96,10 +96,10 @@ function chart(key, runs, smooth) {
     cursor.setAttribute("x1", x(step));
     cursor.setAttribute("x2", x(step));
     cursor.setAttribute("visibility", "visible");
-    const rows = curves.map(({ run, colour, points }) => {
+    const rows = curves.map(({ run, color, points }) => {
       const found = points.find(([candidate]) => candidate === step);
       const swatch = element("span", { class: "swatch" });
-      swatch.style.background = colour;
+      swatch.style.background = color;
       return found && element("div", {}, swatch, runs.length > 1 && `${run.name}  `, element("b", {}, number(found[1])));
     });
     tip.show(event, element("div", { class: "muted" }, `step ${step}`), ...rows.filter(Boolean));
@@ -132,9 +132,9 @@ function headline(run, index, count) {
 
 /** A run's name with the stroke that its curves have. */
 function runLabel(run, index) {
-  const { colour, dash } = stroke(index);
+  const { color, dash } = stroke(index);
   const sample = svg("svg", { class: "key", viewBox: "0 0 32 8" });
-  sample.append(svg("path", { class: "curve", d: "M0 4H32", stroke: colour, "stroke-dasharray": dash }));
+  sample.append(svg("path", { class: "curve", d: "M0 4H32", stroke: color, "stroke-dasharray": dash }));
   return element("h3", { class: "run" }, sample, run.name);
 }
 

@@ -1,4 +1,4 @@
-// Elements, numbers and the floating tip. Whatever a model wrote reaches the page through text nodes only.
+// Elements, numbers and the floating tip. Texts of models enter the page through text nodes only.
 
 const SVG = "http://www.w3.org/2000/svg";
 

@@ -1,4 +1,4 @@
-// A list of any length of which only the visible rows exist.
+// A list of any length that draws only the visible rows.
 
 const ROW = 58; // pixels, as in page.css
 const MARGIN = 6; // rows drawn beyond the visible ones

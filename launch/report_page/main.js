@@ -1,4 +1,4 @@
-// The parts of the report, each drawn when it is first looked at.
+// The parts of the report, each drawn when it is first opened.
 
 const PARTS = { curves: drawCurves, evaluation: drawEvaluation, transcripts: drawTranscripts, configuration: drawConfiguration };
 

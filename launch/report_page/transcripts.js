@@ -1,4 +1,4 @@
-// Rollouts: who wrote which words, how sure each author was, and what came of it.
+// Rollouts: authors, log-probabilities and verdicts, word by word.
 
 const VERDICTS = { correct: "✓", wrong: "✗", unparsable: "?", timeout: "⏱", error: "!" };
 const ENDS = { eos: "ended by its author", budget: "cut off: budget spent", context: "cut off: context full" };

@@ -39,7 +39,7 @@ def train(run: TrainingRun) -> None:
     rollout_run = run.rollout_run
     config = rollout_run.config
     evaluate_at_start(run)
-    with rollout_run.group_source, run.stoppable():
+    with rollout_run.group_source, run.handle_termination():
         for step in range(run.resumed_step + 1, config.steps + 1):
             with run.step_clock(step) as clock:
                 groups, metrics = collect_groups(rollout_run, step, step - 1, clock)
@@ -61,7 +61,7 @@ def collect_groups(run: RolloutRun, step: int, version: int, clock: PhaseTimer) 
     batch, dropped_before = config.rollout.prompts_per_step, source.dropped
     schedule = schedule_at(config, step)
 
-    # Dynamic sampling (DAPO): write others in place of groups that teach nothing, for as many rounds as are allowed.
+    # Generate, judge, reward. Dynamic sampling (DAPO) repeats this for other groups in place of those that teach nothing.
     written: list[Group] = []
     missing = batch
     for sampling_round in range(1 + algo.dynamic_sampling_rounds):
@@ -76,10 +76,12 @@ def collect_groups(run: RolloutRun, step: int, version: int, clock: PhaseTimer) 
         missing = count_missing(written, batch)
         if not missing:
             break
+
+    # Filter.
     selected = select(written, batch)
 
+    # Check. Groups that were dropped, or are still being written, could have been among these.
     guards.check_any_finished(written, config.rollout.straggler_deadline_s)
-    # Groups that were dropped, or are still being written, could have been among these.
     dropped = source.dropped - dropped_before
     others = dropped + 2 * config.rollout.max_staleness * batch
     guards.check_authorship(written, schedule, run.authors.boundaries, chosen_from=len(written) + others)
@@ -88,6 +90,7 @@ def collect_groups(run: RolloutRun, step: int, version: int, clock: PhaseTimer) 
     if warning := guards.check_verdicts(written):
         run.console.print(f"step {step}: {warning}")
 
+    # Advantages.
     assign_advantages(selected, algo.advantage)
     run.save_samples(step, selected)
     metrics = rollout_metrics(written, len(run.authors.juniors)) | {
@@ -105,7 +108,7 @@ def update_senior(run: TrainingRun, groups: list[Group], step: int, clock: Phase
     Raises `GuardError` when the update or the weight sync fails a check.
     """
     config, pool, learner = run.rollout_run.config, run.rollout_run.pool, run.learner
-    run.stopping.hold()  # SIGTERM waits until learner and engines have the same version
+    run.termination.defer()  # until learner and engines have the same version
     if pool.sleeps:
         with clock("sleep"):
             pool.sleep()

@@ -19,7 +19,7 @@ from launch.cluster.plan import print_plan
 from launch.run.checkpointing import Checkpointer
 from launch.run.console import TrainingConsole
 from launch.run.inputs import Inputs
-from launch.run.stopping import Stopping
+from launch.run.termination import TerminationHandler
 from launch.run.training_run import RolloutRun, TrainingRun
 from launch.run.watchdog import Watchdog
 from launch.storage.checkpoints import State
@@ -149,5 +149,5 @@ def start_training_run(inputs: Inputs, start_engines: EngineStarter = start_engi
         if checkpoint:
             guards.check_published(state.step, pool.finish_weight_sync(learner.publish(version=state.step)))
         checkpointer = Checkpointer(config, inputs.folder, learner, print_line)
-        stopping = Stopping(config.checkpoint.on_signal_wait_s, print_line)
-        yield TrainingRun(rollout_run, learner, inputs.held_out, state.step, checkpointer, stopping)
+        termination = TerminationHandler(config.checkpoint.on_signal_wait_s, print_line)
+        yield TrainingRun(rollout_run, learner, inputs.held_out, state.step, checkpointer, termination)

@@ -1,4 +1,4 @@
-"""A run while it goes on: its components, and what the loop does with them besides generating and updating."""
+"""The components of a run, and how they log, save and stop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from actors.rollout_pool import RolloutPool
 from launch.run.checkpointing import Checkpointer
 from launch.run.console import TrainingConsole
 from launch.run.profiling import step_clock
-from launch.run.stopping import Stopping
+from launch.run.termination import TerminationHandler
 from launch.run.watchdog import Watchdog
 from launch.storage.checkpoints import State
 from launch.storage.run_folder import RunFolder
@@ -91,8 +91,7 @@ class TrainingRun:
     resumed_step: int
     """the step of the checkpoint that the run resumes from; 0: none"""
     checkpointer: Checkpointer
-    stopping: Stopping
-    """what SIGTERM does"""
+    termination: TerminationHandler
 
     def step_clock(self, step: int) -> AbstractContextManager[PhaseTimer]:
         """Yield the clock of `step`; profile the block if this step is to be profiled."""
@@ -100,24 +99,24 @@ class TrainingRun:
 
     def finish_update(self, step: int, row: Mapping[str, float]) -> None:
         """Note that learner and engines are at `step`, whose metrics are `row` so far. Raises `Terminated` if SIGTERM waits."""
-        self.stopping.finish_update(self._state(step), row)
+        self.termination.finish_update(self._state(step), row)
 
     def log(self, row: Mapping[str, float]) -> None:
         """Save and show one step's metrics."""
         self.rollout_run.log(row)
-        self.stopping.row = None
+        self.termination.row = None
 
     def save_if_due(self, step: int) -> None:
         """Write a checkpoint if one is due after `step`."""
         self.checkpointer.save_if_due(self._state(step))
 
-    def stoppable(self) -> AbstractContextManager[None]:
-        """Have SIGTERM end the block after a checkpoint, as `checkpoint.on_signal` says."""
-        return self.stopping.saving(self._save_at_signal)
+    def handle_termination(self) -> AbstractContextManager[None]:
+        """Handle SIGTERM in the block: save a checkpoint, if `checkpoint.on_signal` is set, and raise `Terminated`."""
+        return self.termination.handle(self._save_at_signal)
 
     def _save_at_signal(self, state: State) -> None:
-        if self.stopping.row:
-            self.log(self.stopping.row)  # the resumed run makes up for its evaluation
+        if self.termination.row:
+            self.log(self.termination.row)  # the resumed run makes up for its evaluation
         self.checkpointer.save_at_signal(state)
 
     def _state(self, step: int) -> State:

@@ -1,4 +1,4 @@
-"""The end of a run at a signal or at a disk's refusal: what it saves, what it says, and its exit code."""
+"""The end of a run at a signal or on a full disk: what it saves, what it prints, and its exit code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from launch.run.checkpointing import Checkpointer
 from launch.run.console import TrainingConsole
 from launch.run.export import export_senior
 from launch.run.profiling import step_clock
-from launch.run.stopping import Stopping
+from launch.run.termination import TerminationHandler
 from launch.run.training_run import RolloutRun, TrainingRun
 from launch.storage.checkpoints import State
 from launch.storage.disk import UnwritableError
@@ -38,14 +38,14 @@ from tandem.staleness import StreamPosition
 
 @pytest.fixture(autouse=True)
 def default_handler() -> Iterator[None]:
-    """Leaves the handler of SIGTERM as it was; until then it is that of an entry point."""
+    """Install an entry point's handler of SIGTERM for the test."""
     before = signal.signal(signal.SIGTERM, terminate)
     yield
     signal.signal(signal.SIGTERM, before)
 
 
 def ended(main: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """The exit code of an entry point, and what it says on standard error."""
+    """Return the exit code of an entry point, and its standard error."""
     with pytest.raises(SystemExit) as exit_, exit_codes():
         main()
     assert isinstance(exit_.value.code, int)
@@ -63,7 +63,7 @@ def ended(main: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> tuple
         (Terminated(), TERMINATED, "interrupted\n"),
     ],
 )
-def test_ends_have_an_exit_code_and_a_message(
+def test_each_end_has_exit_code_and_message(
     error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def main() -> None:
@@ -72,7 +72,7 @@ def test_ends_have_an_exit_code_and_a_message(
     assert (found := ended(main, capsys))[0] == code and said in found[1]
 
 
-def test_sigterm_ends_an_entry_point_even_where_a_library_has_replaced_its_handler(capsys: pytest.CaptureFixture[str]) -> None:
+def test_sigterm_ends_entry_point_after_library_replaced_handler(capsys: pytest.CaptureFixture[str]) -> None:
     def main() -> None:
         with own_signals():
             signal.signal(signal.SIGTERM, lambda number, frame: os._exit(9))
@@ -89,7 +89,7 @@ class Loop:
 
     def __init__(self, config: Config, save: Callable[[Path], None] = lambda folder: (folder / "weights").touch()) -> None:
         self.folder = RunFolder(config, find_resumption(config))
-        self.stopping = Stopping(config.checkpoint.on_signal_wait_s, print)
+        self.termination = TerminationHandler(config.checkpoint.on_signal_wait_s, print)
         console = TrainingConsole(config.steps)
         self.source = SimpleNamespace(stream_position=StreamPosition(0))
         rollout_run = RolloutRun(
@@ -102,17 +102,17 @@ class Loop:
         )
         learner: Any = SimpleNamespace(save=save, checkpointed=lambda folder: None)
         checkpointer = Checkpointer(config, self.folder, learner, console.print)
-        self.training_run = TrainingRun(rollout_run, learner, [], 0, checkpointer, self.stopping)
+        self.training_run = TrainingRun(rollout_run, learner, [], 0, checkpointer, self.termination)
 
     def run(self, at: str, action: Callable[[], None]) -> None:
         """Take three steps; call `action` in a phase of the third: generate, update, evaluate or log."""
         run = self.training_run
-        with self.folder, run.stoppable():
+        with self.folder, run.handle_termination():
             for step in (1, 2, 3):
                 self.source.stream_position = StreamPosition(16 * step)
                 for phase in ("generate", "update", "evaluate", "log"):
                     if phase == "update":
-                        self.stopping.hold()
+                        self.termination.defer()
                     if phase == "evaluate":
                         run.finish_update(step, {"step": step})
                     if (step, phase) == (3, at):
@@ -126,17 +126,17 @@ def send(number: int) -> Callable[[], None]:
 
 
 def lasting(seconds: float) -> None:
-    """Something that takes so long, and notices signals."""
+    """Wait for `seconds`, or until a signal."""
     threading.Event().wait(seconds)
 
 
 def run_settings(folder: Path, **changes: Any) -> Config:
-    """Five steps, and a checkpoint after the last alone."""
+    """Return settings of five steps with one checkpoint, after the last step."""
     return OmegaConf.to_object(OmegaConf.merge(settings(folder), {"steps": 5}, changes))  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize(("at", "step"), [("generate", 2), ("update", 3), ("evaluate", 3), ("log", 3)])
-def test_sigterm_saves_the_last_step_that_is_done(
+def test_sigterm_saves_last_finished_step(
     tmp_path: Path, at: str, step: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["launch/train.py", "data.template=Q: {question}", f"log.dir={tmp_path}", "name=run"])
@@ -155,7 +155,7 @@ def test_sigterm_saves_the_last_step_that_is_done(
     assert find_resumption(again).checkpoint == checkpoint
 
 
-def test_sigterm_while_ray_waits_saves_too(ray_session: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sigterm_while_ray_waits_saves(ray_session: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     @ray.remote(num_cpus=0, max_retries=0)
     def kill(pid: int) -> None:
         time.sleep(0.5)  # by then the driver waits
@@ -176,7 +176,7 @@ def test_sigterm_while_ray_waits_saves_too(ray_session: None, tmp_path: Path, ca
     ray.cancel(task[1], force=True)
 
 
-def test_a_checkpoint_that_fails_does_not_hide_the_signal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failing_checkpoint_does_not_hide_signal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def fail(folder: Path) -> None:
         raise RuntimeError("rank 1 died")
 
@@ -185,7 +185,7 @@ def test_a_checkpoint_that_fails_does_not_hide_the_signal(tmp_path: Path, capsys
     assert "WARNING: no checkpoint could be written: rank 1 died" in capsys.readouterr().out
 
 
-def test_sigterm_between_steps_writes_no_checkpoint_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sigterm_does_not_write_existing_checkpoint_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved: list[Path] = []
     loop = Loop(run_settings(tmp_path, checkpoint={"save_every": 2}), saved.append)
     assert ended(lambda: loop.run("generate", send(signal.SIGTERM)), capsys)[0] == TERMINATED
@@ -193,7 +193,7 @@ def test_sigterm_between_steps_writes_no_checkpoint_twice(tmp_path: Path, capsys
 
 
 @pytest.mark.parametrize("checkpoint", [{"on_signal": False}, {"save_every": 0}])
-def test_nothing_is_saved_where_that_is_not_wanted(
+def test_sigterm_saves_nothing_if_configured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], checkpoint: dict[str, Any]
 ) -> None:
     loop = Loop(run_settings(tmp_path, checkpoint=checkpoint))
@@ -202,7 +202,7 @@ def test_nothing_is_saved_where_that_is_not_wanted(
     assert "interrupted after step 2; there is no checkpoint yet: begin again with the same command" in said
 
 
-def test_what_takes_too_long_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sigterm_waits_no_longer_than_configured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     short = {"on_signal_wait_s": 0.3}
 
     def stuck(folder: Path) -> None:
@@ -227,7 +227,7 @@ def test_what_takes_too_long_is_not_waited_for(tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_that_ends_the_checkpoint_is_said_to_have(
+def test_second_signal_during_checkpoint_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], second: signal.Signals
 ) -> None:
     with pytest.raises(SystemExit, match=str(TERMINATED)), exit_codes():
@@ -236,7 +236,7 @@ def test_a_signal_that_ends_the_checkpoint_is_said_to_have(
     assert "WARNING: no checkpoint could be written: another signal ended that" in said and "on_signal_wait_s" not in said
 
 
-def test_ctrl_c_ends_at_once_and_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_ends_at_once_and_prints_how_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loop = Loop(run_settings(tmp_path, checkpoint={"save_every": 2}))
 
     def press() -> None:
@@ -247,7 +247,7 @@ def test_ctrl_c_ends_at_once_and_says_how_to_go_on(tmp_path: Path, capsys: pytes
     assert said == "interrupted after step 2; the last checkpoint is of step 2: go on with the same command\n"
 
 
-def test_a_full_disk_at_sigterm_is_said(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_full_disk_at_sigterm_is_reported(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loop = Loop(run_settings(small_disk), lambda folder: require_room(folder, 1 << 30))
     with pytest.raises(SystemExit, match=str(TERMINATED)), exit_codes():
         loop.run("generate", send(signal.SIGTERM))
@@ -264,7 +264,7 @@ def filled(disk: Path, leave: int = 0) -> Path:
 
 
 class Weights:
-    """A learner that exports so many bytes."""
+    """A learner that exports `nbytes` bytes."""
 
     def __init__(self, nbytes: int) -> None:
         self._nbytes = nbytes
@@ -283,7 +283,7 @@ def run(small_disk: Path) -> Iterator[RunFolder]:
         yield folder
 
 
-def test_the_senior_waits_for_room(run: RunFolder, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_export_waits_for_room(run: RunFolder, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr("launch.storage.disk.time.sleep", lambda seconds: (small_disk / "fill").unlink())
     senior = export_senior(Weights(500_000), run_settings(small_disk), run, said.append)
@@ -295,7 +295,7 @@ def test_the_senior_waits_for_room(run: RunFolder, small_disk: Path, monkeypatch
     assert "0.4 MiB are missing. Make room: this is tried for 600 s" in warning
 
 
-def test_the_senior_goes_elsewhere_where_no_room_comes(run: RunFolder, small_disk: Path, tmp_path: Path) -> None:
+def test_export_uses_fallback_without_room(run: RunFolder, small_disk: Path, tmp_path: Path) -> None:
     said: list[str] = []
     log = {"dir": str(small_disk), "export_wait_s": 0, "export_fallback": str(tmp_path / "kept")}
     config = run_settings(small_disk, log=log)
@@ -305,7 +305,7 @@ def test_the_senior_goes_elsewhere_where_no_room_comes(run: RunFolder, small_dis
         assert not run.senior.exists() and f"it is written to {senior} instead" in said[-1]
 
 
-def test_a_senior_that_fits_nowhere_ends_the_run_with_what_is_left(run: RunFolder, small_disk: Path) -> None:
+def test_failed_export_names_remaining_checkpoint(run: RunFolder, small_disk: Path) -> None:
     config = run_settings(small_disk, log={"dir": str(small_disk), "export_wait_s": 0, "export_fallback": "/proc/none"})
     with pytest.raises(UnwritableError, match=r"/run/senior: .* are missing; nor to /proc/none/run .*its weights are lost"):
         export_senior(Weights(500_000), config, run, lambda message: None)
@@ -317,7 +317,7 @@ def test_a_senior_that_fits_nowhere_ends_the_run_with_what_is_left(run: RunFolde
         export_senior(Weights(500_000), config, run, lambda message: None, elsewhere=False)
 
 
-def test_a_profiled_step_says_where_its_trace_is(tmp_path: Path) -> None:
+def test_profiled_step_prints_path_of_trace(tmp_path: Path) -> None:
     config, said = Config(profile=True), list[str]()
     for step in (1, 2):
         with step_clock(config, step, tmp_path / "trace.json.gz", [], said.append):
