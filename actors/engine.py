@@ -79,6 +79,9 @@ class Engine:
             # seed of its own cannot be turned back: it would end the engine.
             enable_chunked_prefill=not on_cpu,
             enforce_eager=spec.enforce_eager,
+            # On CPU, vLLM's rotary kernel for bfloat16 stores to addresses aligned to 16 bytes only, and crashes where half of
+            # the rotated width is no multiple of 8, as in StableLM-3B. torch rotates instead.
+            compilation_config={"custom_ops": ["-rotary_embedding"] if on_cpu and spec.dtype == "bfloat16" else []},
             kv_cache_memory_bytes=int(spec.kv_cache_gib * 2**30) if on_cpu else None,
             gpu_memory_utilization=spec.gpu_memory_fraction,
             enable_sleep_mode=spec.sleeps and not on_cpu,  # vLLM's workers on CPU take the calls and keep their memory

@@ -45,6 +45,7 @@ FAMILIES: dict[str, Callable[[], PretrainedConfig]] = {
     "bloom, no longest text": partial(
         hf.BloomConfig, vocab_size=ROWS, hidden_size=64, n_layer=2, n_head=2, **TOKENS, hidden_dropout=0.0
     ),
+    "stablelm": partial(_sized, hf.StableLmConfig, hidden_size=160, num_key_value_heads=2),
     "gpt2": partial(hf.GPT2Config, vocab_size=ROWS, n_embd=64, n_layer=2, n_head=2, n_positions=2048, **TOKENS),
     "opt": partial(_sized, hf.OPTConfig, ffn_dim=96, word_embed_proj_dim=64),
     "opt, projected embedding": partial(_sized, hf.OPTConfig, ffn_dim=96, word_embed_proj_dim=32, do_layer_norm_before=False),
