@@ -162,13 +162,14 @@ def test_rollouts_only_run_saves_rollouts_and_trace(start: Any, tmp_path: Path, 
     assert not list(temporary.iterdir())
 
 
+@pytest.mark.timeout(660)
 @pytest.mark.slow
 def test_run_trains_on_texts_of_one_token(start: Any, tmp_path: Path) -> None:
     """Prompts, groups and texts are as small as they can be; some steps have no token of the senior's."""
     smallest = ["rollout.prompts_per_step=1", "rollout.group_size=2", "rollout.sampling.max_tokens=1"]
     # A verifier that some first tokens satisfy, so that there is something to learn from.
     process = start("steps=8", *smallest, "data.verifier=operator:lt", "eval.problems=4")
-    output, _ = process.communicate(timeout=280)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [row["weights/version"] for row in rows] == list(range(9))
@@ -176,6 +177,7 @@ def test_run_trains_on_texts_of_one_token(start: Any, tmp_path: Path) -> None:
     assert {0, 1} <= {row["tandem/senior_token_fraction"] for row in rows[1:]}
 
 
+@pytest.mark.timeout(660)
 @pytest.mark.slow
 def test_nan_in_base_weights_stops_run(start: Any, tmp_path: Path, authors: Authors) -> None:
     model = AutoModelForCausalLM.from_pretrained(authors.senior)
@@ -184,7 +186,7 @@ def test_nan_in_base_weights_stops_run(start: Any, tmp_path: Path, authors: Auth
     model.save_pretrained(tmp_path / "nan")
     authors.tokenizer.save_pretrained(tmp_path / "nan")
     sizes = ["data.max_prompt_tokens=128", "rollout.sampling.max_tokens=48", "eval.sampling.max_tokens=48"]
-    output, _ = (process := start("model=hf", f"model.path={tmp_path / 'nan'}", *sizes)).communicate(timeout=280)
+    output, _ = (process := start("model=hf", f"model.path={tmp_path / 'nan'}", *sizes)).communicate(timeout=600)
     assert process.returncode == FAILED, output
     assert "the senior gave token 0 the log-probability nan: its weights of version 0, the base model's, hold NaN" in output
     assert "Traceback" not in output
