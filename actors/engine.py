@@ -24,7 +24,8 @@ from actors.engine_session import EngineSession
 from actors.engine_spec import EngineSpec
 from actors.engine_worker import BoundExecutor
 from tandem.cogeneration import AuthorFailed
-from tandem.config.schema import ConfigError, SamplingConfig
+from tandem.config.rollout import SamplingConfig
+from tandem.config.schema import ConfigError
 from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR
 from tandem.runtime.weights import IPC, SHM, PublishedWeights
 

@@ -15,7 +15,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from actors.carried_turn import carrying
 from tandem.cogeneration import Token
-from tandem.config.schema import SamplingConfig
+from tandem.config.rollout import SamplingConfig
 from tandem.rollout import StopReason
 from tandem.schedule import Pen, TurnStart
 

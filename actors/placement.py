@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from actors.engine_spec import EngineSpec, pack_boundaries
 from tandem.authors import Authors
-from tandem.config.schema import Config, RolloutConfig
+from tandem.config.rollout import RolloutConfig
+from tandem.config.schema import Config
 from tandem.rollout import BASE_VERSION, JUNIOR, SENIOR
 from tandem.runtime.weights import SHM
 from tandem.schedules import needs_junior

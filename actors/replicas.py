@@ -17,7 +17,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from actors.replica import ActorReplica, Member, Replica, ReplicaFailed, ReplicaState, RolloutError
 from actors.restart import START_TIMEOUT_S, LatestWeights, ReplicaClosed, Restarter
 from tandem.cogeneration import AuthorFailed
-from tandem.config.schema import GuardConfig
+from tandem.config.run import GuardConfig
 from tandem.runtime.processes import on_this_host
 from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.weights import PublishedWeights

@@ -14,7 +14,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError
 
-from tandem.config.schema import JudgeConfig
+from tandem.config.reward import JudgeConfig
 from tandem.rollout import Group
 from tandem.runtime.processes import ProcessLocation, on_this_host, process_location
 from tandem.runtime.restarts import RestartBudget

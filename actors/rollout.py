@@ -14,7 +14,7 @@ from actors.engine_spec import EngineSpec, visible_gpus
 from actors.noted_session import TracedSession
 from tandem.authors import draw_junior, noise_seed
 from tandem.cogeneration import Limits, Session, cogenerate
-from tandem.config.schema import SamplingConfig
+from tandem.config.rollout import SamplingConfig
 from tandem.models.loading import load_tokenizer
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt, Rollout
 from tandem.runtime.processes import ProcessLocation, process_location

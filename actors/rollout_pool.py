@@ -23,7 +23,8 @@ from actors.replicas import ReplicaSet
 from actors.rollout import GroupTask, RolloutActor
 from actors.write_loop import WriteLoop
 from tandem.authors import Authors
-from tandem.config.schema import Config, SamplingConfig
+from tandem.config.rollout import SamplingConfig
+from tandem.config.schema import Config
 from tandem.rollout import BASE_VERSION, Group, Prompt
 from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.trace import Row

@@ -32,7 +32,9 @@ from bench.report import Figures, tell
 from launch.cluster.environment import set_environment
 from launch.cluster.local_cluster import ray_cluster
 from launch.cluster.machine import machine
-from tandem.config.schema import Config, GuardConfig, SamplingConfig
+from tandem.config.rollout import SamplingConfig
+from tandem.config.run import GuardConfig
+from tandem.config.schema import Config
 from tandem.rollout import BASE_VERSION, SENIOR, EndReason, Group, Problem, Prompt, Rollout
 from tandem.runtime.processes import ProcessLocation
 from tandem.schedule import Schedule

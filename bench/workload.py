@@ -15,7 +15,7 @@ from launch.cluster.environment import set_environment
 from launch.entry import configuration
 from tandem.authors import load_authors
 from tandem.cogeneration import Limits
-from tandem.config.schema import SamplingConfig
+from tandem.config.rollout import SamplingConfig
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.rollout import JUNIOR, SENIOR

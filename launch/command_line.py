@@ -23,11 +23,11 @@ from hydra.errors import HydraException
 from omegaconf.errors import GrammarParseError
 from omegaconf.grammar_parser import parse as parse_interpolations
 
-from tandem.config.load import RETIRED, field_types
-from tandem.config.schema import Config, ConfigError
+from tandem.config.load import RETIRED
+from tandem.config.schema import SETTINGS, ConfigError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-TYPES = field_types(Config)
+TYPES = {key: setting.type for key, setting in SETTINGS.items()}
 """The type of every key."""
 _OVERRIDE = re.compile(r"(?P<key>(?P<prefix>\+{0,2})(?P<name>[A-Za-z_][\w.]*))=(?P<value>.*)", re.DOTALL)
 _SWEEP_FUNCTION = re.compile(r"\s*(choice|range|glob|interval|sort|shuffle|tag)\s*\(.*\)\s*", re.DOTALL)

@@ -21,7 +21,8 @@ from launch.run.inputs import check_trains_nothing
 from launch.storage.owner import held
 from launch.storage.places import check_writable
 from tandem.authors import load_authors
-from tandem.config.schema import Config, ConfigError, ScheduleConfig
+from tandem.config.rollout import ScheduleConfig
+from tandem.config.schema import Config, ConfigError
 from tandem.data.pass_rates import PassRateFile
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode

@@ -22,7 +22,8 @@ from launch.run.inputs import check_trains_nothing
 from launch.storage.disk import wait_for_room
 from launch.storage.owner import owned
 from tandem.authors import Authors, check_excluded, load_authors, with_senior
-from tandem.config.schema import Config, ConfigError, ScheduleConfig
+from tandem.config.rollout import ScheduleConfig
+from tandem.config.schema import Config, ConfigError
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.models.zoo.hub import model_directory

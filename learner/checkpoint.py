@@ -22,7 +22,7 @@ from deepspeed.checkpoint import ds_to_universal
 from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
 from deepspeed.runtime.engine import DeepSpeedEngine
 
-from tandem.config.schema import LearnerConfig
+from tandem.config.learner import LearnerConfig
 from tandem.runtime.disk import disk_failure
 
 TAG = "state"

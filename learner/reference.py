@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from learner.policy import Policy
 from learner.zero import offloaded_parameters
 from tandem.batching import MicroBatch
-from tandem.config.schema import LearnerConfig
+from tandem.config.learner import LearnerConfig
 
 
 class Reference:

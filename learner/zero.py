@@ -14,7 +14,7 @@ from deepspeed.runtime.engine import DeepSpeedEngine
 from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 
 from learner.policy import Policy
-from tandem.config.schema import LearnerConfig
+from tandem.config.learner import LearnerConfig
 from tandem.optim import parameter_groups
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from tandem.batching import MicroBatch
-    from tandem.config.schema import AlgoConfig
+    from tandem.config.algo import AlgoConfig
 
 
 def micro_batch_loss(logprobs: Tensor, batch: MicroBatch, algo: AlgoConfig) -> tuple[Tensor, dict[str, Tensor]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from tandem.config.schema import LearnerConfig
+from tandem.config.learner import LearnerConfig
 
 
 def learning_rate(config: LearnerConfig, step: int, steps: int) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tandem.config.schema import RewardConfig
+from tandem.config.reward import RewardConfig
 from tandem.rollout import Group
 
 

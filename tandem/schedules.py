@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast
 from tandem.schedule import BEGINS_WORD, ENDS_STEP, BoundaryRule, Schedule
 
 if TYPE_CHECKING:
-    from tandem.config.schema import Config, ScheduleConfig
+    from tandem.config.rollout import ScheduleConfig
+    from tandem.config.schema import Config
 
 Boundary = Literal["none", "word", "step"]
 """Where a schedule redraws the author; which tokens these are is the model's business (`model.word_boundary`, ...)."""

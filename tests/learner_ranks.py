@@ -16,7 +16,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from learner.rank import RankSpec
-from tandem.config.schema import Config, LearnerConfig
+from tandem.config.learner import LearnerConfig
+from tandem.config.schema import Config
 from tandem.data.random_groups import random_groups
 from tandem.rollout import Group
 

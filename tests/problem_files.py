@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from tandem.config.schema import DataConfig
+from tandem.config.data import DataConfig
 
 SUMS = [{"question": f"What is {i} + 1?", "answer": i + 1} for i in range(40)]
 """Forty good rows whose answers are numbers."""

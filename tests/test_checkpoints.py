@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from operator import attrgetter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +16,11 @@ from omegaconf import OmegaConf
 from launch.run.checkpointing import Checkpointer
 from launch.storage.atomic_dir import MANIFEST, PARTIAL
 from launch.storage.checkpoints import SET_ASIDE, Checkpoint, Checkpoints, State
-from launch.storage.resume import FIXED, FREE, find_resumption
+from launch.storage.resume import find_resumption
 from launch.storage.run_folder import RunFolder
 from tandem.config.load import load
-from tandem.config.schema import CheckpointConfig, Config, ConfigError
+from tandem.config.run import CheckpointConfig
+from tandem.config.schema import Config, ConfigError
 from tandem.staleness import StreamPosition
 
 
@@ -271,12 +271,6 @@ def test_what_changes_the_training_draws_a_warning(tmp_path: Path, changes: dict
     found = find_resumption(settings(tmp_path, resume="auto", **changes))
     assert list(found.warnings) == warned
     assert found.checkpoint is not None and found.checkpoint.step == 2
-
-
-def test_the_lists_of_keys_name_keys_that_exist() -> None:
-    for listed in (*FIXED, *FREE):
-        attrgetter(listed)(Config())
-    assert not set(FIXED) & set(FREE)
 
 
 def test_other_packages_draw_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM
 from writing import forward_logprobs, texts, write
 
 from tandem.authors import Authors
-from tandem.config.schema import Config, ScheduleConfig
+from tandem.config.rollout import ScheduleConfig
+from tandem.config.schema import Config
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Problem, Prompt
 from tandem.schedule import Schedule, replay
 from tandem.schedules import SCHEDULES

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
-from dataclasses import is_dataclass
 from functools import cache, reduce
 from operator import attrgetter
-from typing import get_args, get_origin, get_type_hints
+from typing import get_args, get_origin
 
 import pytest
 from hypothesis import given
@@ -16,14 +15,12 @@ from hypothesis import strategies as st
 from launch.entry import CONF, configuration
 from launch.experiments.preset import experiment
 from tandem.config.checks import problems
-from tandem.config.checks.unused import CONDITIONAL, OF_A_SCHEDULE, Conditional
-from tandem.config.load import keys
-from tandem.config.schema import Config
+from tandem.config.checks.unused import CONDITIONAL, SCHEDULE_CONDITIONAL, Conditional
+from tandem.config.schema import SETTINGS, Config
 
-NUMBERS = [key for key in keys(Config) if type(attrgetter(key)(Config())) in (int, float)]
-"""Every key whose value is a number."""
-LISTS = ["learner.betas", "junior_weights", "data.task_weights", "eval.pass_at", "eval.prefixes"]
-"""Every key whose value is a list of numbers."""
+NUMBERS = {key: each.type for key, each in SETTINGS.items() if each.type in (int, float)}
+LISTS = [key for key, each in SETTINGS.items() if set(get_args(each.type)) & {int, float} and get_origin(each.type) is not dict]
+"""The keys of lists of numbers."""
 
 
 def refusals(key: str, value: object) -> list[str]:
@@ -41,8 +38,7 @@ def shipped() -> Config:
 
 @pytest.mark.parametrize("key", NUMBERS)
 def test_a_number_is_legal_or_refused_by_its_key(key: str) -> None:
-    whole = isinstance(attrgetter(key)(Config()), int)
-    for value in (0, -1, 10**30) if whole else (0.0, -1.0, 1e300, math.nan, math.inf, -math.inf):
+    for value in (0, -1, 10**30) if NUMBERS[key] is int else (0.0, -1.0, 1e300, math.nan, math.inf, -math.inf):
         found = refusals(key, value)
         assert all(key in message for message in found), value
         assert found or math.isfinite(value), "neither NaN nor infinity is a number of anything"
@@ -55,26 +51,14 @@ def test_a_number_in_a_list_is_refused_by_its_key(key: str, value: float) -> Non
     assert found and all(key in message for message in found)
 
 
-def test_every_list_of_numbers_is_listed() -> None:
-    types = {key: hint for kind in every_class(Config) for key, hint in get_type_hints(kind).items()}
-    numeric = {key for key, hint in types.items() if set(get_args(hint)) & {int, float} and get_origin(hint) in (list, tuple)}
-    assert numeric == {key.rpartition(".")[2] for key in LISTS}
-
-
-def every_class(kind: type) -> list[type]:
-    """A configuration class and all inside it."""
-    inner = [hint for hint in get_type_hints(kind).values() if is_dataclass(hint)]
-    return [kind, *(found for each in inner for found in every_class(each))]  # type: ignore[arg-type]
-
-
-@given(data=st.data(), key=st.sampled_from(NUMBERS))
+@given(data=st.data(), key=st.sampled_from(sorted(NUMBERS)))
 def test_whatever_number_is_drawn_it_makes_a_configuration_or_is_refused_by_its_key(data: st.DataObject, key: str) -> None:
-    whole = isinstance(attrgetter(key)(Config()), int)
-    value = data.draw(st.integers(-(2**70), 2**70) | st.integers(-3, 300) if whole else st.floats() | st.floats(0, 2))
+    whole = st.integers(-(2**70), 2**70) | st.integers(-3, 300)
+    value = data.draw(whole if NUMBERS[key] is int else st.floats() | st.floats(0, 2))
     assert all(key in message for message in refusals(key, value))
 
 
-CASES = [("", each) for each in CONDITIONAL] + [("schedule.", each) for each in OF_A_SCHEDULE]
+CASES = [("", each) for each in CONDITIONAL] + [("schedule.", each) for each in SCHEDULE_CONDITIONAL]
 
 
 @pytest.mark.parametrize(("prefix", "conditional"), CASES, ids=lambda case: getattr(case, "key", case))

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from problem_files import SUMS, jsonl, write_jsonl
 from transformers import PreTrainedTokenizerBase
 
-from tandem.config.schema import ConfigError, DataConfig
+from tandem.config.data import DataConfig
+from tandem.config.schema import ConfigError
 from tandem.data import encode, held_out, load_problems
 from tandem.data.arith import VALUES, Chain, draw, jargon, plain
 from tandem.models.zoo.tokenizer import train_tokenizer

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from problem_files import SUMS, arrow_cache, jsonl, write_jsonl, write_parquet
 
-from tandem.config.schema import ConfigError, DataConfig
+from tandem.config.data import DataConfig
+from tandem.config.schema import ConfigError
 from tandem.data import load_problems
 from tandem.rollout import Problem
 

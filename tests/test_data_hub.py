@@ -13,8 +13,9 @@ from hydra.core.config_store import ConfigStore
 from problem_files import SUMS, arrow_cache, write_jsonl, write_parquet
 
 from launch.command_line import CONF
+from tandem.config.data import DataConfig
 from tandem.config.load import load, schema
-from tandem.config.schema import Config, ConfigError, DataConfig
+from tandem.config.schema import Config, ConfigError
 from tandem.data import load_problems
 
 PROBLEMS = [{"problem": row["question"], "answer": str(row["answer"]), "solution": "Add."} for row in SUMS]

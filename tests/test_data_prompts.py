@@ -16,7 +16,8 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerBase
 
 from tandem.config.checks.data import data_problems
-from tandem.config.schema import ConfigError, DataConfig
+from tandem.config.data import DataConfig
+from tandem.config.schema import ConfigError
 from tandem.data import encode, load_problems
 from tandem.data.prompts import prompt
 from tandem.rollout import Problem
@@ -137,7 +138,7 @@ def test_prompt_without_a_chat_template_is_not_ended(single: str, text: str) -> 
     ("fields", "reason"),
     [
         ({"template": "Say yes."}, "data.template='Say yes.': it must contain {question}"),
-        ({"system": "Be brief.", "chat": False}, "data.system='Be brief.': it takes a chat template; set data.chat=true"),
+        ({"system": "Be brief.", "chat": False}, "data.system='Be brief.': it needs a chat template; set data.chat=true"),
         (
             {"answer_field": "question"},
             "data.answer_field=question: it is data.question_field too; name the field of the answer",

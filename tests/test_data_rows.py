@@ -24,7 +24,8 @@ from hypothesis.extra.numpy import from_dtype
 from problem_files import SUMS, arrow_cache, jsonl, write_jsonl, write_parquet
 
 from launch.storage.saved_rollouts import Origin, load_step, save_step, saved_steps
-from tandem.config.schema import ConfigError, DataConfig
+from tandem.config.data import DataConfig
+from tandem.config.schema import ConfigError
 from tandem.data import encode, load_problems
 from tandem.data.fields import Numeral, lookup
 from tandem.data.random_groups import random_groups

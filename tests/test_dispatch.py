@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actors.dispatch import FILL, Dispatch, TaskQueue
 from actors.rollout import GroupTask
-from tandem.config.schema import SamplingConfig
+from tandem.config.rollout import SamplingConfig
 from tandem.data.random_groups import random_groups
 from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import Schedule

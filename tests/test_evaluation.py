@@ -31,7 +31,8 @@ from launch.evaluation.measured_run import senior_of, settings_of_run
 from launch.run.inputs import check_measures
 from tandem.authors import Authors, load_authors, noise_seed, with_senior
 from tandem.config.load import load, schema
-from tandem.config.schema import Config, ConfigError, ScheduleConfig
+from tandem.config.rollout import ScheduleConfig
+from tandem.config.schema import Config, ConfigError
 from tandem.measures.legibility import Pace, as_written, drift_scores, in_tokens_of, legibility_scores
 from tandem.measures.scoring import ScoringModel
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt

@@ -28,7 +28,8 @@ from launch.experiments.preset import PRESETS, Experiment, Run, experiment, read
 from launch.experiments.results import Results, read_results
 from launch.experiments.runs import check_unchanged, finished
 from launch.experiments.statistics import T_975, estimate
-from tandem.config.schema import ConfigError, LogConfig
+from tandem.config.run import LogConfig
+from tandem.config.schema import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = (0, 20, 40, 60)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from problem_files import jsonl, write_jsonl
 
 from tandem.config.checks.data import data_problems
-from tandem.config.schema import ConfigError, DataConfig
+from tandem.config.data import DataConfig
+from tandem.config.schema import ConfigError
 from tandem.data import load_problems
 from tandem.verify.golds import UnreadableGold, gold_answer
 

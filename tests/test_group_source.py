@@ -16,7 +16,9 @@ from actors.replica import RolloutError
 from actors.replicas import ReplicaSet
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
-from tandem.config.schema import Config, GuardConfig, SamplingConfig
+from tandem.config.rollout import SamplingConfig
+from tandem.config.run import GuardConfig
+from tandem.config.schema import Config
 from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import Schedule
 from tandem.staleness import StalenessBuffer, StreamPosition, oldest_version

@@ -19,7 +19,8 @@ from writing import forward_logprobs, group_tasks, only, write, write_groups
 
 from actors.placement import engine_specs
 from tandem.authors import MOST_EXCLUDED, Authors, Junior, check_excluded, draw_junior, load_authors, with_senior
-from tandem.config.schema import Config, ConfigError, ScheduleConfig
+from tandem.config.rollout import ScheduleConfig
+from tandem.config.schema import Config, ConfigError
 from tandem.metrics import rollout_metrics
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt, Verdict
 from tandem.schedule import COIN_SIDES, Schedule, coin, replay

@@ -29,7 +29,8 @@ from learner.group import LearnerError, LearnerGroup, RankFailed
 from learner.policy import Policy
 from learner.zero import engine_config
 from tandem.batching import apply_aggregation, collate, to_samples
-from tandem.config.schema import AlgoConfig, LearnerConfig
+from tandem.config.algo import AlgoConfig
+from tandem.config.learner import LearnerConfig
 from tandem.data.random_groups import random_groups
 from tandem.loss import micro_batch_loss
 from tandem.plan.memory import GIB, RANK_OVERHEAD_GIB, rank_memory

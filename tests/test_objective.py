@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tandem.aggregation import AGGREGATIONS
 from tandem.batching import MicroBatch, Sample, apply_aggregation, collate
-from tandem.config.schema import AlgoConfig
+from tandem.config.algo import AlgoConfig
 from tandem.loss import CORRECTIONS, KL_ESTIMATORS, POLICY_LOSSES, corrected, gap, k3, micro_batch_loss, towards_junior
 from tandem.metrics import step_metrics
 

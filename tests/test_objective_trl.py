@@ -13,7 +13,7 @@ from objective_batches import MAX_TOKENS, batch_of, policy_logprobs, random_samp
 from torch import Tensor
 
 from tandem.batching import MicroBatch
-from tandem.config.schema import AlgoConfig
+from tandem.config.algo import AlgoConfig
 from tandem.loss import micro_batch_loss
 
 LOW, HIGH = 0.2, 0.3

@@ -8,7 +8,8 @@ import pytest
 from problem_files import SUMS, jsonl, write_jsonl
 
 from tandem.config.checks.data import data_problems
-from tandem.config.schema import ConfigError, DataConfig
+from tandem.config.data import DataConfig
+from tandem.config.schema import ConfigError
 from tandem.data import load_problems
 from tandem.data.pass_rates import PassRateFile, read_pass_rates
 

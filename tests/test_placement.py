@@ -21,7 +21,8 @@ from launch.cluster.placements import engine_cores
 from launch.cluster.plan import run_plan
 from launch.entry import configuration
 from tandem.authors import Authors, Junior, JuniorTokenizer
-from tandem.config.schema import Config, ConfigError, RolloutConfig
+from tandem.config.rollout import RolloutConfig
+from tandem.config.schema import Config, ConfigError
 from tandem.plan.placement import Node
 from tandem.plan.run_plan import cluster_plan
 from tandem.rollout import JUNIOR, SENIOR

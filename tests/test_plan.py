@@ -21,7 +21,8 @@ from transformers import LlamaConfig, Qwen3Config
 
 from launch.cluster.plan import assumed_plan, print_plan
 from launch.entry import configuration
-from tandem.config.schema import Config, ConfigError, LearnerConfig
+from tandem.config.learner import LearnerConfig
+from tandem.config.schema import Config, ConfigError
 from tandem.models.zoo.smollm2 import SHAPE, packaged_weights
 from tandem.plan.fit import DoesNotFit, fractions_shared, longest_rollout, memory
 from tandem.plan.memory import ENGINE_ASLEEP_GIB, RANK_OVERHEAD_GIB, USABLE, engine_memory, rank_memory

@@ -23,7 +23,8 @@ from actors.placement import engine_specs
 from actors.rollout import GroupTask
 from tandem.authors import Authors
 from tandem.cogeneration import AuthorFailed
-from tandem.config.schema import Config, SamplingConfig
+from tandem.config.rollout import SamplingConfig
+from tandem.config.schema import Config
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Problem, Prompt, Rollout, StopReason

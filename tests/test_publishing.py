@@ -17,7 +17,8 @@ from actors.placement import engine_specs
 from actors.rollout import GroupTask
 from learner.publish import Publisher
 from tandem.authors import Authors
-from tandem.config.schema import Config, SamplingConfig
+from tandem.config.rollout import SamplingConfig
+from tandem.config.schema import Config
 from tandem.rollout import SENIOR, Problem, Prompt
 from tandem.runtime.segment import WeightSegment
 from tandem.runtime.weights import NCCL, PublishedWeights

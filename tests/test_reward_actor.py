@@ -11,7 +11,7 @@ import pytest
 from monkey import titled
 
 from actors.reward import Judge, judge_groups
-from tandem.config.schema import JudgeConfig
+from tandem.config.reward import JudgeConfig
 from tandem.rollout import EndReason, Group, Problem, Prompt, Rollout, Verdict
 from tandem.runtime.restarts import RestartBudget
 

@@ -8,7 +8,7 @@ from builders import judged_group, scheduled_rollout
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.config.schema import RewardConfig
+from tandem.config.reward import RewardConfig
 from tandem.metrics import rollout_metrics
 from tandem.rewards import assign_rewards, overlong_punishment
 from tandem.rollout import Group

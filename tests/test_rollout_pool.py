@@ -21,7 +21,8 @@ from actors.replicas import ReplicaSet
 from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
 from tandem.authors import Authors
-from tandem.config.schema import Config, SamplingConfig
+from tandem.config.rollout import SamplingConfig
+from tandem.config.schema import Config
 from tandem.guards import GuardError
 from tandem.rollout import SENIOR, Group, Problem, Prompt
 from tandem.runtime.restarts import RestartBudget

@@ -9,7 +9,7 @@ import pytest
 from actors.rollout import GroupTask
 from bench import scale
 from bench.scale import Measured, SimulatedReplicas, figures
-from tandem.config.schema import SamplingConfig
+from tandem.config.rollout import SamplingConfig
 from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import Schedule
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.config.schema import Config, ScheduleConfig
+from tandem.config.rollout import ScheduleConfig
+from tandem.config.schema import Config
 from tandem.rollout import JUNIOR, SENIOR
 from tandem.schedule import BEGINS_WORD, ENDS_STEP, replay
 from tandem.schedules import SCHEDULES, boundary_rule, needs_junior, prob_senior, schedule_at

@@ -16,7 +16,9 @@ from launch.cluster import placements as placements_module
 from launch.cluster.nodes import cluster_nodes, inspected
 from launch.cluster.placements import reserve_placements
 from tandem.authors import Authors
-from tandem.config.schema import Config, ConfigError, LearnerConfig, RolloutConfig
+from tandem.config.learner import LearnerConfig
+from tandem.config.rollout import RolloutConfig
+from tandem.config.schema import Config, ConfigError
 from tandem.plan.placement import Node
 from tandem.plan.run_plan import RunPlan, cluster_plan, local_plan
 from tandem.plan.sizes import model_sizes

@@ -30,7 +30,8 @@ from launch.run.inputs import Inputs
 from learner.group import LearnerGroup
 from learner.publish import Publisher
 from tandem.authors import Authors
-from tandem.config.schema import Config, GuardConfig
+from tandem.config.run import GuardConfig
+from tandem.config.schema import Config
 from tandem.data.random_groups import random_groups
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt
 from tandem.runtime.restarts import RestartBudget

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from launch.storage.saved_rollouts import Origin, load_step, save_step, saved_steps
 from launch.storage.transcript import transcript
-from tandem.config.schema import DataConfig
+from tandem.config.data import DataConfig
 from tandem.data.prompts import prompt
 from tandem.rollout import Group, Problem
 from tandem.schedule import Schedule

@@ -15,7 +15,9 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from tandem.config.schema import Config, ConfigError, DataConfig, ModelConfig
+from tandem.config.data import DataConfig
+from tandem.config.model import ModelConfig
+from tandem.config.schema import Config, ConfigError
 from tandem.data import encode, load_problems
 from tandem.models.zoo import RECIPES, base_model, junior_model, tokenizer_difference, zoo_model
 from tandem.models.zoo.cache import build_once

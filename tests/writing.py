@@ -12,7 +12,7 @@ from engine_pair import EnginePair
 from transformers import PreTrainedModel
 
 from actors.rollout import GroupTask
-from tandem.config.schema import SamplingConfig
+from tandem.config.rollout import SamplingConfig
 from tandem.rollout import Prompt, Rollout
 from tandem.schedule import Schedule
 

@@ -15,7 +15,8 @@ from learner.group import LearnerGroup
 from tandem import guards
 from tandem.advantage import assign_advantages
 from tandem.authors import load_authors
-from tandem.config.schema import Config, LearnerConfig
+from tandem.config.learner import LearnerConfig
+from tandem.config.schema import Config
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.schedules import schedule_at

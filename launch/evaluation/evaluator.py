@@ -11,7 +11,8 @@ from actors.reward import Judge, judge_groups
 from actors.rollout_pool import RolloutPool
 from tandem import guards
 from tandem.authors import Authors
-from tandem.config.schema import Config, SamplingConfig, ScheduleConfig
+from tandem.config.rollout import SamplingConfig, ScheduleConfig
+from tandem.config.schema import Config
 from tandem.measures import texts
 from tandem.measures.score import Score
 from tandem.rollout import Group, Prompt

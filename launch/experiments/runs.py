@@ -13,12 +13,10 @@ from launch.run.export import export_senior
 from launch.run.inputs import read_inputs
 from launch.run.loop import train
 from launch.run.startup import start_training_run
-from launch.storage.resume import FREE, among
-from tandem.config.load import keys, typed
-from tandem.config.schema import Config as Settings
-from tandem.config.schema import ConfigError
+from tandem.config.load import typed
+from tandem.config.schema import SETTINGS, ConfigError
 
-COMPARED = ("steps", "eval")
+COMPARED = ("steps", *(key for key in SETTINGS if key.startswith("eval.")))
 """What a run by itself may change when it goes on, and runs that are compared must have in common."""
 
 
@@ -28,9 +26,9 @@ def check_unchanged(run: Run) -> None:
     if not path.exists():
         return
     saved = typed(OmegaConf.load(path))  # type: ignore[arg-type]
-    for key in keys(Settings):
+    for key, setting in SETTINGS.items():
         given, was = attrgetter(key)(run.config), attrgetter(key)(saved)
-        if given != was and (among(key, COMPARED) or not among(key, FREE)):
+        if given != was and (key in COMPARED or setting.on_resume != "change"):
             raise ConfigError(f"{key}={given}: {run.path} was made with {was}; choose another name, or remove that folder")
 
 

@@ -25,7 +25,7 @@ from launch.run.evaluation import evaluate, evaluate_at_start, evaluation_due
 from launch.run.training_run import RolloutRun, TrainingRun
 from tandem import guards
 from tandem.advantage import assign_advantages
-from tandem.config.schema import GuardConfig
+from tandem.config.run import GuardConfig
 from tandem.dynamic_sampling import count_missing, select
 from tandem.metrics import PhaseTimer, rollout_metrics
 from tandem.rewards import assign_rewards

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from launch.storage.atomic_dir import PARTIAL, seal, written_aside
-from tandem.config.schema import CheckpointConfig
+from tandem.config.run import CheckpointConfig
 from tandem.staleness import StreamPosition
 
 SET_ASIDE = ".set-aside"

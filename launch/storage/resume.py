@@ -12,64 +12,10 @@ from omegaconf import OmegaConf
 from launch.storage.atomic_dir import find_corruption
 from launch.storage.checkpoints import Checkpoint, Checkpoints, is_checkpoint, packages
 from launch.storage.places import named_folder
-from tandem.config.load import keys, typed
-from tandem.config.schema import Config, ConfigError
+from tandem.config.load import typed
+from tandem.config.schema import SETTINGS, Config, ConfigError
 
 AUTO = "auto"
-FIXED = (
-    "seed",
-    "junior",
-    "junior_weights",
-    "junior_translation",
-    "model",
-    "data",
-    "rollout.prompts_per_step",
-    "rollout.group_size",
-    "learner.dtype",
-)
-"""Keys, or groups of them, without which a run would not be the one that was saved."""
-FREE = (
-    "name",
-    "steps",
-    "resume",
-    "cache_dir",
-    "mode",
-    "cluster",
-    "plan_only",
-    "rollouts_only",
-    "learner_only",
-    "profile",
-    "profile_step",
-    "judge.workers",
-    "judge.timeout_s",
-    "judge.step_timeout_s",
-    "judge.memory_gib",
-    "rollout.replicas",
-    "rollout.max_in_flight",
-    "rollout.kv_cache_gib",
-    "rollout.gpu_memory_fraction",
-    "rollout.junior_gpu_memory_fraction",
-    "rollout.senior_tensor_parallel",
-    "rollout.junior_tensor_parallel",
-    "rollout.enforce_eager",
-    "rollout.timeout_s",
-    "learner.ranks",
-    "learner.zero_stage",
-    "learner.offload_optimizer",
-    "learner.offload_parameters",
-    "learner.micro_batch_tokens",
-    "learner.logprob_chunk_tokens",
-    "learner.gradient_checkpointing",
-    "learner.publish_bucket_mib",
-    "learner.timeout_s",
-    "checkpoint",
-    "eval",
-    "guard",
-    "log",
-)
-"""Keys, or groups of them, that decide where and how a run computes, or what it says of itself. All others draw a warning."""
-
-
 INTERCHANGEABLE = ({0}, {1, 2}, {3})
 """ZeRO stages that read each other's checkpoints: DeepSpeed's universal format is not the same for all of them."""
 
@@ -136,24 +82,19 @@ def _differences(config: Config, checkpoint: Checkpoint) -> Iterator[str]:
             f"learner.zero_stage={config.learner.zero_stage}: {checkpoint.path} was written with {saved.learner.zero_stage}; "
             "only 1 and 2 read each other's; choose that"
         )
-    changed = [key for key in keys(Config) if attrgetter(key)(config) != attrgetter(key)(saved)]
+    changed = [key for key in SETTINGS if attrgetter(key)(config) != attrgetter(key)(saved)]
     refused = [
         f"{key}={attrgetter(key)(config)}: {checkpoint.path} was written with {attrgetter(key)(saved)}; give that, or begin a "
         "new run"
         for key in changed
-        if among(key, FIXED)
+        if SETTINGS[key].on_resume == "keep"
     ]
     if refused:
         raise ConfigError("\n".join(refused))
     planned = config.learner.lr_schedule != "constant" or config.schedule.anneal != "constant"
     for key in changed:
-        if not among(key, FREE) or (key == "steps" and planned):
+        if SETTINGS[key].on_resume == "warn" or (key == "steps" and planned):
             yield f"warning: {key} was {attrgetter(key)(saved)} so far and is {attrgetter(key)(config)} from here on"
     for package, version in checkpoint.state().packages.items():
         if (installed := packages().get(package)) != version:
             yield f"warning: {package} was {version} so far and is {installed or 'missing'} from here on"
-
-
-def among(key: str, groups: tuple[str, ...]) -> bool:
-    """Whether `key` is one of `groups`, or lies in one."""
-    return any(key == group or key.startswith(f"{group}.") for group in groups)

@@ -1,17 +1,15 @@
-"""From what Hydra composed to the typed configuration, and the keys that it has."""
+"""Turn the composition of Hydra into the typed configuration."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import is_dataclass
 from operator import attrgetter
-from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tandem.config.checks import problems
-from tandem.config.schema import Config, ConfigError
+from tandem.config.schema import SETTINGS, Config, ConfigError
 
 PATHS = (
     "cache_dir",
@@ -32,13 +30,13 @@ RETIRED = {
     "model.sentinel": "the engine's scheduler ends turns; leave it out",
     "rollout.turn_end": "the engine's scheduler ends turns; leave it out",
 }
-"""Keys that there were once, and why there are none now: refused on the command line, left out of what a run has saved."""
+"""Keys that no longer exist, and what to do instead: refused on the command line, ignored in saved configurations."""
 
 
 def schema() -> DictConfig:
     """Return the schema that Hydra composes onto: `Config`, whose dictionaries take new keys, alone or whole."""
     node = OmegaConf.structured(Config)
-    for key in keys(Config):
+    for key in SETTINGS:
         if OmegaConf.is_dict(inner := OmegaConf.select(node, key, throw_on_missing=False)):
             OmegaConf.set_struct(inner, False)
     assert isinstance(node, DictConfig)
@@ -46,19 +44,18 @@ def schema() -> DictConfig:
 
 
 def load(composed: DictConfig) -> Config:
-    """The typed configuration for what Hydra composed.
+    """Return the typed and checked configuration for the composition of Hydra.
 
     Raises `ConfigError` naming every unknown key, ill-typed value and impossible combination.
     """
     config = typed(composed)
-    if found := list(problems(config)):
-        raise ConfigError("\n".join(found))
+    if lines := list(problems(config)):
+        raise ConfigError("\n".join(lines))
     return config
 
 
 def typed(composed: DictConfig) -> Config:
-    """Return the configuration that a run has saved, or that Hydra composed, without asking whether it makes sense; retired
-    keys are left out.
+    """Return the typed configuration of a saved run, or of the composition of Hydra, without checks and without retired keys.
 
     Raises `ConfigError` naming an unknown key or an ill-typed value.
     """
@@ -86,16 +83,3 @@ def expanded(key: str, path: str) -> str:
     if full.startswith("~"):
         raise ConfigError(f"{key}={path}: there is no such home directory; write the path in full")
     return full
-
-
-def keys(schema: Any) -> list[str]:
-    """All keys of a configuration class, dotted."""
-    return list(field_types(schema))
-
-
-def field_types(schema: Any) -> dict[str, Any]:
-    """Return the type of every key of a configuration class, by its dotted name."""
-    types: dict[str, Any] = {}
-    for name, kind in get_type_hints(schema).items():
-        types |= {f"{name}.{key}": each for key, each in field_types(kind).items()} if is_dataclass(kind) else {name: kind}
-    return types

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tandem.config.schema import ConfigError, DataConfig
+from tandem.config.data import DataConfig
+from tandem.config.schema import ConfigError
 from tandem.data.rows import Rows, hash64, problem_of, question_id
 from tandem.data.split import position
 from tandem.rollout import Problem

@@ -7,7 +7,8 @@ import json
 import re
 from pathlib import Path
 
-from tandem.config.schema import ConfigError, DataConfig
+from tandem.config.data import DataConfig
+from tandem.config.schema import ConfigError
 
 HEAD = 1 << 16
 """How many bytes of a file are looked at."""

@@ -9,7 +9,8 @@ from typing import Any
 
 from reasoning_gym.factory import DATASETS, create_dataset
 
-from tandem.config.schema import ConfigError, DataConfig
+from tandem.config.data import DataConfig
+from tandem.config.schema import ConfigError
 from tandem.rollout import Problem
 from tandem.verify.gym import gold
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import NoReturn
 
-from tandem.config.schema import DataConfig
+from tandem.config.data import DataConfig
 from tandem.data.fields import Numeral
 from tandem.data.file_kinds import check_kind
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from jinja2 import TemplateError
 
-from tandem.config.schema import ConfigError, DataConfig
+from tandem.config.data import DataConfig
+from tandem.config.schema import ConfigError
 from tandem.rollout import Message, Problem, Prompt
 from tandem.verify.extract import opened_thinking
 

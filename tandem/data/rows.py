@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from tandem.config.schema import ConfigError, DataConfig
+from tandem.config.data import DataConfig
+from tandem.config.schema import ConfigError
 from tandem.data.fields import lookup, text_of
 from tandem.data.messages import read_messages
 from tandem.rollout import Message, Problem

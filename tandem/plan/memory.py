@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tandem.config.schema import LearnerConfig
+from tandem.config.learner import LearnerConfig
 from tandem.plan.sizes import ModelSize
 
 GIB = 2**30

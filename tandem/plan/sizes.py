@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig, Qwen3Config
 
-from tandem.config.schema import SELF, Config, ConfigError, ModelConfig
+from tandem.config.model import ModelConfig
+from tandem.config.schema import SELF, Config, ConfigError
 from tandem.models.configuration import read_configuration
 from tandem.models.unusable import UnusableModel
 from tandem.models.zoo.hub import configuration_directory

@@ -1,53 +1,80 @@
-"""What the configuration of the data must satisfy beyond its types: settings that fit the source."""
+"""Check that the data settings fit the source of the problems."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from tandem.config.data import ENDLESS, FILES
 from tandem.verify.extract import compile_pattern
 
 if TYPE_CHECKING:
-    from tandem.config.schema import DataConfig
-
-ENDLESS = ("arith", "reasoning_gym")
-FILES = ("jsonl", "parquet")
-SOURCES = (*ENDLESS, *FILES, "hub")
+    from tandem.config.data import DataConfig
 
 
 def data_problems(data: DataConfig) -> Iterator[str]:
-    """What is wrong with `data`, a line each: the key, its value, the remedy."""
+    """Yield the problems of `data`."""
     if data.source in ENDLESS:
-        if data.held_out_problems:
-            yield (
-                f"data.held_out_problems={data.held_out_problems}: data.source={data.source} has no end; "
-                "set data.held_out_fraction"
-            )
-        if data.evaluation_only:
-            yield f"data.evaluation_only=True: data.source={data.source} is split by data.held_out_fraction; leave it out"
-        if data.pass_rates:
-            yield f"data.pass_rates={data.pass_rates}: data.source={data.source} has no end and no such file; leave it out"
+        yield from _endless_problems(data)
+    else:
+        yield from _row_problems(data)
+    if data.source == "reasoning_gym":
+        yield from _task_problems(data)
     if data.min_pass_rate > data.max_pass_rate:
         yield f"data.min_pass_rate={data.min_pass_rate}: give no more than data.max_pass_rate={data.max_pass_rate}"
-    if data.held_out_path and data.source not in FILES:
-        yield f"data.held_out_path={data.held_out_path}: data.source={data.source} has no files; choose {' or '.join(FILES)}"
-    if data.held_out_path and (data.evaluation_only or data.held_out_problems):
-        other = "data.evaluation_only=True" if data.evaluation_only else f"data.held_out_problems={data.held_out_problems}"
-        yield f"data.held_out_path={data.held_out_path}: {other} says otherwise what is held out; leave one of them out"
-    if data.system and not data.chat:
-        yield f"data.system={data.system!r:.40}: it takes a chat template; set data.chat=true, or use data.template"
-    if "{question}" not in data.template:
-        yield f"data.template={data.template!r:.40}: it must contain {{question}}"
-    if data.source not in ENDLESS and data.question_field == data.answer_field:
-        yield f"data.answer_field={data.answer_field}: it is data.question_field too; name the field of the answer"
+    yield from _held_out_problems(data)
+    yield from _prompt_problems(data)
     if data.answer_pattern:
         yield from _pattern_problems(data)
+
+
+def _endless_problems(data: DataConfig) -> Iterator[str]:
+    """Yield the problems of a source that generates problems without end."""
+    if data.held_out_problems:
+        yield (
+            f"data.held_out_problems={data.held_out_problems}: data.source={data.source} has no end; set data.held_out_fraction"
+        )
+    if data.evaluation_only:
+        yield f"data.evaluation_only=True: data.source={data.source} is split by data.held_out_fraction; leave it out"
+    if data.pass_rates:
+        yield f"data.pass_rates={data.pass_rates}: data.source={data.source} has no end and no such file; leave it out"
+
+
+def _row_problems(data: DataConfig) -> Iterator[str]:
+    """Yield the problems of a source that has rows."""
+    if data.question_field == data.answer_field:
+        yield f"data.answer_field={data.answer_field}: it is data.question_field too; name the field of the answer"
     if data.source == "hub" and not data.split:
         yield "data.split is empty: name one of the data set's splits, such as train"
-    if data.source == "reasoning_gym":
-        yield from _mix_problems(data)
+
+
+def _task_problems(data: DataConfig) -> Iterator[str]:
+    if find_spec("reasoning_gym") is None:
+        yield "data.source=reasoning_gym: the package is not installed; run `pip install reasoning-gym`"
+    if not data.tasks:
+        yield "data.tasks=[]: name at least one task of reasoning_gym, such as [chain_sum]"
+    if len(set(data.tasks)) < len(data.tasks):
+        yield f"data.tasks={data.tasks}: name each task once, and give it weight with data.task_weights"
+    if data.task_weights and len(data.task_weights) != len(data.tasks):
+        yield f"data.task_weights={data.task_weights}: give one for each of the {len(data.tasks)} tasks, or none"
+
+
+def _held_out_problems(data: DataConfig) -> Iterator[str]:
+    if not data.held_out_path:
+        return
+    if data.source not in FILES:
+        yield f"data.held_out_path={data.held_out_path}: data.source={data.source} has no files; choose {' or '.join(FILES)}"
+    if data.evaluation_only or data.held_out_problems:
+        other = "data.evaluation_only=True" if data.evaluation_only else f"data.held_out_problems={data.held_out_problems}"
+        yield f"data.held_out_path={data.held_out_path}: {other} holds out other problems; leave one of them out"
+
+
+def _prompt_problems(data: DataConfig) -> Iterator[str]:
+    if data.system and not data.chat:
+        yield f"data.system={data.system!r:.40}: it needs a chat template; set data.chat=true, or use data.template"
+    if "{question}" not in data.template:
+        yield f"data.template={data.template!r:.40}: it must contain {{question}}"
 
 
 def _pattern_problems(data: DataConfig) -> Iterator[str]:
@@ -62,16 +89,3 @@ def _pattern_problems(data: DataConfig) -> Iterator[str]:
             f"data.answer_pattern={data.answer_pattern!r}: data.verifier={data.verifier} is given the whole field; leave one "
             "of them out"
         )
-
-
-def _mix_problems(data: DataConfig) -> Iterator[str]:
-    if find_spec("reasoning_gym") is None:
-        yield "data.source=reasoning_gym: the package is not installed; run `pip install reasoning-gym`"
-    if not data.tasks:
-        yield "data.tasks=[]: name at least one task of reasoning_gym, such as [chain_sum]"
-    if len(set(data.tasks)) < len(data.tasks):
-        yield f"data.tasks={data.tasks}: name each task once, and give it weight with data.task_weights"
-    if data.task_weights and len(data.task_weights) != len(data.tasks):
-        yield f"data.task_weights={data.task_weights}: give one for each of the {len(data.tasks)} tasks, or none"
-    if not all(0 < weight < math.inf for weight in data.task_weights):
-        yield f"data.task_weights={data.task_weights}: give numbers above 0"

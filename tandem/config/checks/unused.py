@@ -1,4 +1,4 @@
-"""Refuses settings that would be ignored under the others.
+"""Find settings that have no effect under the others.
 
 A setting counts as given if it differs from its default. Under `schedule=solo` the schedule's settings are not checked: the
 control of a tandem run is the same command with `algo=grpo`.
@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tandem.config.checks.data import ENDLESS, FILES
+from tandem.config.data import ENDLESS, FILES
 from tandem.config.schema import Config
 from tandem.models.zoo.recipes import ZOO
 
 if TYPE_CHECKING:
-    from tandem.config.schema import ScheduleConfig
+    from tandem.config.rollout import ScheduleConfig
 
 DEFAULTS = Config()
 
@@ -25,12 +25,13 @@ class Conditional(NamedTuple):
 
     key: str
     used: Callable[[Any], bool]
-    """whether it has an effect, given what the key begins at: a `Config`, or a `ScheduleConfig`"""
+    """whether it has an effect in a `Config`, or a `ScheduleConfig` for `SCHEDULE_CONDITIONAL`"""
     condition: str
     """the same in words, as settings"""
 
 
-def _tosses_coins(schedule: ScheduleConfig) -> bool:
+def _is_random(schedule: ScheduleConfig) -> bool:
+    """Whether the schedule draws the author at random."""
     return schedule.name != "alternate" and not (schedule.alternates and schedule.name in ("step", "chunk"))
 
 
@@ -80,30 +81,30 @@ CONDITIONAL = [
         "log.export_fallback", lambda c: c.log.export and not c.rollouts_only, "log.export=true and rollouts_only=false"
     ),
 ]
-OF_A_SCHEDULE = [
+SCHEDULE_CONDITIONAL = [
     Conditional("max_gap_tokens", lambda s: s.name in ("word", "alternate"), "name=word or alternate"),
     Conditional("chunk_tokens", lambda s: s.name == "chunk", "name=chunk"),
     Conditional("alternates", lambda s: s.name in ("step", "chunk"), "name=step or chunk"),
-    Conditional("prob_senior", _tosses_coins, "alternates=false and a name other than alternate"),
-    Conditional("anneal", _tosses_coins, "alternates=false and a name other than alternate"),
+    Conditional("prob_senior", _is_random, "alternates=false and a name other than alternate"),
+    Conditional("anneal", _is_random, "alternates=false and a name other than alternate"),
     Conditional("prob_senior_end", lambda s: s.anneal != "constant", "anneal=linear or cosine"),
 ]
-"""Of `schedule`, and of each of `eval.handoff`."""
+"""Those of `schedule`, and of each schedule in `eval.handoff`."""
 
 
 def unused_problems(config: Config) -> Iterator[str]:
-    """Yield a line for every setting that is given and has no effect: the key, its value, what it needs."""
+    """Yield a line for each setting that is given and has no effect: the key, its value, what it needs."""
     for key, value, _, condition in unused(config):
         yield f"{key}={value}: it has no effect without {condition}; set that, or leave it out"
 
 
 def unused(config: Config) -> Iterator[tuple[str, Any, Any, str]]:
-    """Yield the key, value and default of every setting that is given and has no effect, and the condition that it needs."""
+    """Yield the key, value, default and missing condition of each setting that is given and has no effect."""
     yield from _unused("", CONDITIONAL, config, DEFAULTS)
     if config.schedule.name != "solo":
-        yield from _unused("schedule.", OF_A_SCHEDULE, config.schedule, DEFAULTS.schedule)
+        yield from _unused("schedule.", SCHEDULE_CONDITIONAL, config.schedule, DEFAULTS.schedule)
     for index, schedule in enumerate(config.eval.handoff):
-        yield from _unused(f"eval.handoff[{index}].", OF_A_SCHEDULE, schedule, DEFAULTS.schedule)
+        yield from _unused(f"eval.handoff[{index}].", SCHEDULE_CONDITIONAL, schedule, DEFAULTS.schedule)
 
 
 def _unused(

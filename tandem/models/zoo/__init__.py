@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from tandem.config.schema import SELF, ConfigError, ModelConfig
+from tandem.config.model import ModelConfig
+from tandem.config.schema import SELF, ConfigError
 from tandem.models.zoo.cache import build_once
 from tandem.models.zoo.hub import model_directory
 from tandem.models.zoo.recipes import CODE_VERSION, RECIPES, ZOO, Recipe

@@ -1,40 +1,32 @@
-"""Which objectives and settings of the learner make sense together."""
+"""Check the objective and the learner."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tandem.config.checks.bounds import CONTROLS
+from tandem.config.algo import CONTROLS
 
 if TYPE_CHECKING:
-    from tandem.config.schema import Config, LearnerConfig
+    from tandem.config.learner import LearnerConfig
+    from tandem.config.schema import Config
 
-SHORTEST_WARMUP = 2
-"""`learner.warmup_steps` as it is by default, which a run of a single step may have too."""
+DEFAULT_WARMUP_STEPS = 2
+"""The default of `learner.warmup_steps`, which a run of a single step may have too."""
 
 
-def learning_problems(config: Config) -> Iterator[str]:
-    """Yield what is wrong with the objective and the learner."""
+def learner_problems(config: Config) -> Iterator[str]:
+    """Yield the problems of the objective and the learner."""
     yield from _arm_problems(config)
     yield from _ratio_problems(config)
     yield from _batch_problems(config)
     yield from _optimizer_problems(config.learner, config.steps)
     yield from _memory_problems(config.learner)
-    both = not (config.rollouts_only or config.learner_only)
-    if both and config.learner.dtype == "bfloat16" and config.model.dtype == "float32":
-        yield (
-            "learner.dtype=bfloat16: the engines would compute in model.dtype=float32 with weights that the learner rounds to "
-            "bfloat16, in twice the memory, and sample from another model than the one that learns; choose "
-            "model.dtype=bfloat16, or learner.dtype=float32"
-        )
-    if config.learner.transport in ("nccl", "ipc") and config.mode.device == "cpu":
-        yield (
-            f"learner.transport={config.learner.transport}: it needs GPUs, and mode.device=cpu uses none; choose auto or shm"
-        )
+    yield from _engine_problems(config)
 
 
 def _arm_problems(config: Config) -> Iterator[str]:
+    """Yield the settings that contradict the arm of the paper's comparison."""
     algo = config.algo
     if algo.arm in CONTROLS and config.schedule.name != "solo":
         yield (
@@ -51,6 +43,7 @@ def _arm_problems(config: Config) -> Iterator[str]:
 
 
 def _ratio_problems(config: Config) -> Iterator[str]:
+    """Yield the problems of the importance ratio."""
     algo, staleness = config.algo, config.rollout.max_staleness
     if algo.mismatch != "none" and algo.old_logprobs != "learner":
         yield (
@@ -59,8 +52,8 @@ def _ratio_problems(config: Config) -> Iterator[str]:
         )
     if algo.old_logprobs == "learner" and staleness and algo.mismatch == "none":
         yield (
-            f"algo.old_logprobs=learner: with rollout.max_staleness={staleness} older weights wrote some of the tokens, and no "
-            "ratio would say so; choose algo.old_logprobs=rollout, or a correction such as algo.mismatch=tis"
+            f"algo.old_logprobs=learner: with rollout.max_staleness={staleness} older weights wrote some of the tokens, and "
+            "the ratio would ignore that; choose algo.old_logprobs=rollout, or a correction such as algo.mismatch=tis"
         )
 
 
@@ -81,9 +74,10 @@ def _batch_problems(config: Config) -> Iterator[str]:
 
 
 def _optimizer_problems(learner: LearnerConfig, steps: int) -> Iterator[str]:
-    if len(learner.betas) != 2 or not all(0 <= beta < 1 for beta in learner.betas):
-        yield f"learner.betas={list(learner.betas)}: give two numbers from 0 to below 1, such as [0.9,0.98]"
-    if learner.warmup_steps > max(steps, SHORTEST_WARMUP):
+    betas = list(learner.betas)
+    if len(betas) != 2:
+        yield f"learner.betas={betas}: give two numbers, such as [0.9,0.98]"
+    if learner.warmup_steps > max(steps, DEFAULT_WARMUP_STEPS):
         yield (
             f"learner.warmup_steps={learner.warmup_steps}: the run has steps={steps}, and the learning rate would never reach "
             "learner.lr; give fewer"
@@ -97,6 +91,21 @@ def _memory_problems(learner: LearnerConfig) -> Iterator[str]:
         yield "learner.offload_optimizer=True: without ZeRO nothing is offloaded; choose learner.zero_stage=1, 2 or 3"
     if learner.offload_parameters and learner.zero_stage != 3:
         yield (
-            f"learner.offload_parameters=True: learner.zero_stage={learner.zero_stage} keeps the parameters whole; "
+            f"learner.offload_parameters=True: learner.zero_stage={learner.zero_stage} does not partition the parameters; "
             "choose learner.zero_stage=3"
+        )
+
+
+def _engine_problems(config: Config) -> Iterator[str]:
+    """Yield the problems between the learner and the engines."""
+    both = not (config.rollouts_only or config.learner_only)
+    if both and config.learner.dtype == "bfloat16" and config.model.dtype == "float32":
+        yield (
+            "learner.dtype=bfloat16: the engines would compute in model.dtype=float32 with weights that the learner rounds to "
+            "bfloat16, in twice the memory, and sample from another model than the one that learns; choose "
+            "model.dtype=bfloat16, or learner.dtype=float32"
+        )
+    if config.learner.transport in ("nccl", "ipc") and config.mode.device == "cpu":
+        yield (
+            f"learner.transport={config.learner.transport}: it needs GPUs, and mode.device=cpu uses none; choose auto or shm"
         )

@@ -1,59 +1,68 @@
-"""Which schedules, rollouts, verdicts and rewards make a run that learns."""
+"""Check how rollouts are written, judged and rewarded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tandem.config.rollout import MAX_TEMPERATURE, MIN_TEMPERATURE
 from tandem.verify.extract import compile_pattern
 from tandem.verify.pool import check_verifier
 
 if TYPE_CHECKING:
-    from tandem.config.schema import Config, RewardConfig
+    from tandem.config.reward import RewardConfig
+    from tandem.config.rollout import SamplingConfig
+    from tandem.config.schema import Config
 
 
 def rollout_problems(config: Config) -> Iterator[str]:
-    """Yield what is wrong with how rollouts are written, judged and rewarded."""
-    yield from _schedule_problems(config)
+    """Yield the problems of schedule, rollouts, verdicts and rewards."""
     rollout = config.rollout
+    if config.schedule.name != "solo":
+        yield from _schedule_problems(config)
+    yield from _sampling_problems(rollout.sampling)
     if rollout.max_staleness and rollout.straggler_deadline_s:
         yield (
             f"rollout.straggler_deadline_s={rollout.straggler_deadline_s:g}: with rollout.max_staleness="
-            f"{rollout.max_staleness} no step waits for stragglers, and what becomes too old is dropped; set it to 0"
+            f"{rollout.max_staleness} no step waits for stragglers, and groups that are too old are dropped; set it to 0"
         )
-    for key, every_token in (("top_p", 1.0), ("top_k", 0)):
-        if (given := getattr(rollout.sampling, key)) != every_token:
-            yield (
-                f"rollout.sampling.{key}={given:g}: what may not be drawn would bias the importance ratios; "
-                f"set it to {every_token:g}, which eval.sampling.{key} need not be"
-            )
     yield from _judge_problems(config)
     yield from _reward_problems(config.reward, rollout.sampling.max_tokens)
 
 
 def _schedule_problems(config: Config) -> Iterator[str]:
     schedule = config.schedule
-    if schedule.name == "solo":
-        return
-    if schedule.prob_senior == 0:
-        yield "schedule.prob_senior=0: the senior would write nothing and learn nothing; give a number above 0"
-    if schedule.anneal == "constant":
-        return
-    if schedule.prob_senior_end == 0:
-        yield "schedule.prob_senior_end=0: the senior would write nothing and learn nothing; give a number above 0"
-    if schedule.prob_senior_end == schedule.prob_senior:
+    annealed = schedule.anneal != "constant"
+    for key in ("prob_senior", "prob_senior_end") if annealed else ("prob_senior",):
+        if getattr(schedule, key) == 0:
+            yield f"schedule.{key}=0: the senior would write nothing and learn nothing; give a number above 0"
+    if annealed and schedule.prob_senior_end == schedule.prob_senior:
         yield (
-            f"schedule.anneal={schedule.anneal}: it leads from schedule.prob_senior={schedule.prob_senior:g} to "
-            "schedule.prob_senior_end, which is the same; give another, or choose constant"
+            f"schedule.anneal={schedule.anneal}: schedule.prob_senior={schedule.prob_senior:g} and schedule.prob_senior_end "
+            "are equal; give another, or choose constant"
         )
     for key, value in (
         ("rollout.max_staleness", config.rollout.max_staleness),
         ("algo.dynamic_sampling_rounds", config.algo.dynamic_sampling_rounds),
     ):
-        if value:
+        if annealed and value:
             yield (
                 f"schedule.anneal={schedule.anneal}: with {key}={value} the groups of a step may be those of "
                 "different places in the run, and one schedule must fit them all; choose constant"
+            )
+
+
+def _sampling_problems(sampling: SamplingConfig) -> Iterator[str]:
+    if 0 <= sampling.temperature < MIN_TEMPERATURE:
+        yield (
+            f"rollout.sampling.temperature={sampling.temperature}: give a number from {MIN_TEMPERATURE} to {MAX_TEMPERATURE}; "
+            "only evaluation may be greedy"
+        )
+    for key, every_token in (("top_p", 1.0), ("top_k", 0)):
+        if (value := getattr(sampling, key)) != every_token:
+            yield (
+                f"rollout.sampling.{key}={value:g}: tokens that cannot be drawn would bias the importance ratios; "
+                f"set it to {every_token:g}; eval.sampling.{key} is free"
             )
 
 

@@ -1,0 +1,79 @@
+"""Check which models write together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tandem.models.zoo.recipes import RECIPES, ZOO
+from tandem.schedules import SCHEDULES
+
+if TYPE_CHECKING:
+    from tandem.config.model import ModelConfig
+    from tandem.config.schema import Config
+
+REQUIRED_SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+SHAPE = (*REQUIRED_SHAPE, "num_key_value_heads", "head_dim", "vocab_size", "tie_word_embeddings")
+"""The keys of `model.shape`: those of a Qwen3 model's config.json that determine its size."""
+
+
+def model_problems(config: Config) -> Iterator[str]:
+    """Yield the problems of the senior's model and of the juniors."""
+    if config.model.source == "zoo" and config.model.recipe not in RECIPES:
+        yield f"model.recipe={config.model.recipe}: the recipes are {', '.join(RECIPES)}"
+    if config.model.shape:
+        yield from _shape_problems(config.model)
+    yield from _junior_problems(config)
+    if config.junior_translation:
+        yield from _translation_problems(config)
+
+
+def _shape_problems(model: ModelConfig) -> Iterator[str]:
+    if unknown := [key for key in model.shape if key not in SHAPE]:
+        yield f"model.shape.{unknown[0]}={model.shape[unknown[0]]}: there is no such key; choose among {', '.join(SHAPE)}"
+    if missing := [key for key in REQUIRED_SHAPE if key not in model.shape]:
+        yield f"model.shape={model.shape}: it lacks {', '.join(missing)}; take them from the model's config.json"
+    for key, value in model.shape.items():
+        if key == "tie_word_embeddings" and value not in (0, 1):
+            yield f"model.shape.{key}={value}: give 1 if the output embeddings are the input embeddings, else 0"
+        elif key != "tie_word_embeddings" and value < 1:
+            yield f"model.shape.{key}={value}: give a number of at least 1"
+
+
+def _junior_problems(config: Config) -> Iterator[str]:
+    if not config.junior:
+        yield "junior=[]: name at least one junior; [self] is the senior's base model"
+    for index, name in enumerate(config.junior):
+        if not name.strip():
+            yield f"junior[{index}] is empty: name a Hugging Face directory, a hub id, zoo:RECIPE or self"
+        if name.startswith(ZOO) and name.removeprefix(ZOO) not in RECIPES:
+            yield f"junior[{index}]={name}: the recipes are {', '.join(RECIPES)}"
+    for key in ("junior_weights", "junior_dtypes"):
+        if (value := getattr(config, key)) and len(value) != len(config.junior):
+            yield f"{key}={value}: give one for each of the {len(config.junior)} juniors, or none"
+    if all(map(math.isfinite, config.junior_weights)) and math.isinf(sum(config.junior_weights)):
+        yield f"junior_weights={config.junior_weights}: their sum is not finite; give smaller numbers"
+
+
+def _translation_problems(config: Config) -> Iterator[str]:
+    """Yield the problems of settings that exclude a junior with another tokenizer."""
+    training = SCHEDULES.get(config.schedule.name)
+    if training and training.boundary == "none" and config.schedule.name != "solo":
+        yield (
+            f"schedule.name={config.schedule.name}: it passes the pen inside words, and a junior with another tokenizer "
+            "(junior_translation=true) writes whole words or steps; choose word, step or alternate"
+        )
+    for index, handoff in enumerate(config.eval.handoff):
+        measured = SCHEDULES.get(handoff.name)
+        if training and measured and "handoff" in config.eval.measures and measured.boundary != training.boundary:
+            yield (
+                f"eval.handoff[{index}].name={handoff.name}: a junior with another tokenizer (junior_translation=true) is "
+                f"started for schedule.name={config.schedule.name}; choose a schedule with the same boundaries"
+            )
+    for key in ("junior_token_loss_weight", "lambda_junior"):
+        if value := getattr(config.algo, key):
+            yield (
+                f"algo.{key}={value:g}: the junior gives no log-probability for a translated token "
+                "(junior_translation=true); set it to 0"
+            )
