@@ -31,7 +31,7 @@ def inline_code(doc: Path) -> list[str]:
 
 def overrides(doc: Path) -> list[list[str]]:
     """Every `key=value ...` that `doc` gives for the command line of training, but for those with a NAME to be filled in."""
-    spans = [span for span in inline_code(doc) if re.match(r"'?[a-z][a-z_.0-9]*=[^=]", span)]
+    spans = [span for span in inline_code(doc) if re.match(r"'?[a-z][a-z_.0-9]*=[^=\\]", span)]
     return [shlex.split(span) for span in spans + COMMAND.findall(doc.read_text()) if "=NAME" not in span]
 
 
