@@ -28,9 +28,29 @@ content = st.recursive(
 )
 
 
-@given(before=st.lists(st.one_of(unboxed, content.map(boxed), st.just("\\boxed{")), max_size=3), content=content, after=unboxed)
+filled = content.filter(lambda text: text.strip(" ._"))
+
+
+@given(before=st.lists(st.one_of(unboxed, content.map(boxed), st.just("\\boxed{")), max_size=3), content=filled, after=unboxed)
 def test_the_answer_is_the_last_box_with_its_braces_balanced(before: list[str], content: str, after: str) -> None:
-    assert final_answer("".join(before) + f"\\boxed{{{content}}}" + after) == (content.strip() or None)
+    assert final_answer("".join(before) + f"\\boxed{{{content}}}" + after) == content.strip()
+
+
+@given(
+    answer=filled,
+    box=st.sampled_from(["\\boxed{}", "\\boxed{ }", "\\boxed{...}", "\\boxed{\\ldots}", "\\fbox{…}", "\\boxed{__}"]),
+)
+def test_an_empty_box_does_not_hide_the_answer_before_it(answer: str, box: str) -> None:
+    assert final_answer(f"\\boxed{{{answer}}} (Put your final answer within {box}.)") == answer.strip()
+    assert final_answer(f"(Put your final answer within {box}.)") is None
+
+
+@pytest.mark.parametrize("answered", ["#### 72", "\\boxed{72}", "The answer is 72.", "<answer>72</answer>"])
+@pytest.mark.parametrize("question", ["Question:", "Problem:", "Q:", "**Question 2:**", "## Problem:", "Q2:"])
+@pytest.mark.parametrize("then", ["Answer: She", "Answer: 5", "#### 5", "\\boxed{5}", "\\boxed{"])
+def test_another_question_after_the_answer_does_not_count(answered: str, question: str, then: str) -> None:
+    assert final_answer(f"{question} How many?\n{answered}\n\n\n{question} How far?\n{then}") == "72"
+    assert final_answer(f"The question: {question} How many?\n\n{question} How far?\n{answered}") == "72"
 
 
 @given(before=unboxed, content=content)
@@ -340,6 +360,8 @@ def test_what_is_thought_is_no_answer(text: str, answer: str | None) -> None:
         "**",
         "\\boxed{1}, ",
         "\n",
+        "Q:\n",
+        "\nProblem: \\boxed{}",
     ],
 )
 @pytest.mark.parametrize("before", ["\\boxed{", "The answer is ", "the "])

@@ -274,7 +274,7 @@ def test_saved_responses_are_graded_in_their_order_and_nothing_else_is_printed()
     cases = [
         ("\\sqrt{8}", "\\boxed{2\\sqrt{2}}", "correct", "2\\sqrt{2}"),
         (5, "\\boxed{6}", "wrong", "6"),
-        ("5", "\\boxed{5}, no: \\boxed{}", "unparsable", None),
+        ("5", "\\boxed{5}, no: \\boxed{", "unparsable", None),
         ("5", "\\boxed{5", "unparsable", None),
         ("5", "2 + 3 = 5", "unparsable", None),
         ("5", "\ud800 the answer is 5\x00", "unparsable", "5\x00"),

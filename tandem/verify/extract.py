@@ -3,19 +3,20 @@ r"""Where a text states its final answer.
 Only an explicit mark counts, and no number is guessed from text that marks none. Without a pattern of the task's own the marks
 are, in this order:
 
-1. the last `\boxed{...}`, with those that "and", "or" or a comma joins to it; where it is empty or never closed, the text
-   states no answer;
+1. the last `\boxed{...}`, with those that "and", "or" or a comma joins to it; where it is never closed, the text states no
+   answer. A box that is empty or holds only dots repeats the prompt's words and is no mark;
 2. the last statement in words: "The answer is ...", `Final Answer: ...`, `#### ...`, `<answer>...</answer>` and their like
    (`tandem.verify.statements`).
 
-What a model thinks, between `<think>` and `</think>`, is not part of the text. Without a pattern, time grows linearly with the
-length of the text; a pattern of the task's own may take any time.
+What a model thinks, between `<think>` and `</think>`, is not part of the text, nor is another question that follows an answer.
+Without a pattern, time grows linearly with the length of the text; a pattern of the task's own may take any time.
 """
 
 from __future__ import annotations
 
 import re
 from collections import deque
+from itertools import islice
 
 from tandem.verify.plain import Unparsable, settle
 from tandem.verify.remarks import without_reason
@@ -23,6 +24,12 @@ from tandem.verify.statements import stated_answer
 
 _BOX = re.compile(r"\\(?:begin)?(?:boxed|fbox|framebox)(?![A-Za-z])[ \t]*(?:\s*(\{))?")
 r"""Opens a box; `\beginboxed{` is a slip of some models. Without a brace the box holds what follows it."""
+_PLACEHOLDER = re.compile(r"\\(?:boxed|fbox|framebox)\s?\{\s{0,9}(?:\.{2,9}|…|\\[lc]?dots|_{1,9})?\s{0,9}\}")
+"""A box with nothing in it, as in a prompt: `\\boxed{}`, `\\boxed{...}`."""
+_QUESTION = re.compile(r"^[ \t*#_>]{0,9}(?:Question|QUESTION|Problem|PROBLEM|Q)\s?\d{0,3}[*_]{0,3}:", re.MULTILINE)
+"""Opens a line that poses another question."""
+_MOST_QUESTIONS = 50
+"""Lines after these many are not taken for questions."""
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 """A brace that groups, or an escape to step over: `\\{` is a printed brace and groups nothing."""
 _BARE_END = re.compile(r"\\[)\]]|\\.|[{}]|[\s$<]|\Z", re.DOTALL)
@@ -68,16 +75,14 @@ def final_answer(text: str, pattern: re.Pattern[str] | None = None) -> str | Non
     """Return the final answer that `text` states, stripped, or None if it states none.
 
     With a `pattern` it is the first group of the pattern's last match, otherwise what stands at the mark that counts. Where
-    that is empty the text states no answer: an earlier mark does not stand in for it.
+    that is empty, an earlier mark does not replace it.
     """
     text = without_thinking(text)
     if pattern is not None:
         matches = deque(pattern.finditer(text), maxlen=1)
         answer = matches[0].group(1) if matches else None
-    elif boxes := deque(_BOX.finditer(text), maxlen=_MOST_BOXES):
-        answer = _in_boxes(text, boxes)
     else:
-        answer = stated_answer(text)
+        answer = _marked(_first_problem(text))
     return (answer or "").strip() or None
 
 
@@ -85,6 +90,22 @@ def marks_answer(text: str) -> bool:
     """Return whether `text` holds a mark of a final answer, even one that states none."""
     text = without_thinking(text)
     return bool(_BOX.search(text)) or stated_answer(text) is not None
+
+
+def _marked(text: str) -> str | None:
+    """Return what stands at the mark in `text` that counts; None, or nothing (""), where no answer is marked."""
+    boxes = deque((box for box in _BOX.finditer(text) if not _PLACEHOLDER.match(text, box.start())), maxlen=_MOST_BOXES)
+    return _in_boxes(text, boxes) if boxes else stated_answer(text)
+
+
+def _first_problem(text: str) -> str:
+    """Return `text` up to the question that follows an answer: a base model may go on with problems that nobody posed."""
+    start = 0
+    for question in islice(_QUESTION.finditer(text), _MOST_QUESTIONS):
+        if (_marked(text[start : question.start()]) or "").strip():
+            return text[: question.start()]
+        start = question.start()
+    return text
 
 
 def without_thinking(text: str) -> str:
