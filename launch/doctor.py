@@ -18,14 +18,15 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         from launch.diagnosis.diagnosis import diagnose
-        from launch.entry import configuration
+        from launch.entry import configuration, exit_codes
     except ModuleNotFoundError as error:
         print(
             f"{error.name} is not installed for {sys.executable}: run `make setup`, then `. .venv/bin/activate`",
             file=sys.stderr,
         )
         return 1
-    return 0 if diagnose(configuration(given.overrides), quick=given.quick) else 1
+    with exit_codes():
+        return 0 if diagnose(configuration(given.overrides), quick=given.quick) else 1
 
 
 if __name__ == "__main__":

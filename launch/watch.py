@@ -36,6 +36,9 @@ def main() -> None:
     except ConfigError as error:
         print(f"watch.py: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+    except OSError as error:  # a path that cannot be looked up
+        print(f"watch.py: {arguments.run}: {error.strerror}; name a run folder, such as runs/NAME", file=sys.stderr)
+        sys.exit(BAD_INPUT)
     except KeyboardInterrupt:
         pass  # how a user ends it
 

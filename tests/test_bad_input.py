@@ -218,6 +218,21 @@ def test_weights_that_shared_memory_does_not_hold_are_refused(refused: Refused, 
     assert "--shm-size" in message
 
 
+@pytest.mark.parametrize(
+    "key", ["resume", "learner_only", "cache_dir", "log.dir", "log.export_fallback", "junior", "model.path"]
+)
+def test_a_path_that_cannot_be_looked_up(refused: Refused, key: str) -> None:
+    path = "x" * 300
+    given = f"[{path}]" if key == "junior" else path
+    assert f"{key}={path[:80]}: File name too long; name another" in refused(f"{key}={given}")
+
+
+def test_options_of_a_task_that_are_not_by_name(refused: Refused, model: Path) -> None:
+    options = ("data=reasoning_gym", "data.tasks=[chain_sum]", "data.task_options={chain_sum:7}")
+    message = refused("model=hf", f"model.path={model}", *options)
+    assert message.startswith("data.task_options.chain_sum=7: give the task's options by name")
+
+
 def test_a_benchmark_is_not_trained_on(refused: Refused, model: Path, tmp_path: Path) -> None:
     lines = [json.dumps({"question": f"What is {i} + 1?", "answer": i + 1}) for i in range(40)]
     (file := tmp_path / "problems.jsonl").write_text("\n".join(lines))

@@ -9,9 +9,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from launch.command_line import CONF
 from launch.run.inputs import TRAINING_ONLY
+from launch.storage.run_record import saved_settings
 from tandem.config.checks.unused import unused
 from tandem.config.load import expanded, typed
 from tandem.config.schema import ConfigError
+from tandem.runtime.disk import unreachable
 
 RUN_FILES = ("config.yaml", "metrics.jsonl")
 """The files by which a run folder is recognized."""
@@ -45,11 +47,11 @@ def settings_of_run(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
     Settings of the run that have no effect under the overrides get their defaults. Raises `ConfigError` for an override that
     the run's settings exclude.
     """
-    run = run_of(expanded("senior", composed.senior))
+    senior = expanded("senior", composed.senior)
+    run = None if unreachable(senior) else run_of(senior)
     if run is None:
         return composed
-    settings = OmegaConf.load(run / "config.yaml")
-    assert isinstance(settings, DictConfig)
+    settings = OmegaConf.create(saved_settings(run / "config.yaml"))
     for key in EVALUATION_KEYS:
         OmegaConf.update(settings, key, composed[key], force_add=True)
     for override in overrides:

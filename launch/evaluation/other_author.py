@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch.nn.utils.rnn import pad_sequence
 
-from launch.storage.run_record import RunRecord
+from launch.storage.run_record import RunRecord, saved_settings
 from launch.storage.transcript import Transcript, rounded
 from learner.policy import Policy
 from tandem.authors import load_authors
@@ -31,7 +31,7 @@ def score(run: RunRecord) -> None:
     senior = run.path / "senior"
     if not senior.is_dir():
         raise ConfigError(f"{senior}: a score needs the final senior; wait for the run's end, or train with log.export=true")
-    composed = OmegaConf.load(run.path / "config.yaml")
+    composed = OmegaConf.create(saved_settings(run.path / "config.yaml"))
     assert isinstance(composed, DictConfig)
     config = typed(composed)
     authors = load_authors(config)

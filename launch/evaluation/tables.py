@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from math import sqrt
 from pathlib import Path
 from typing import Any
 
-from launch.storage.run_record import RunRecord
+from launch.storage.run_record import RunRecord, read_json
+from tandem.config.schema import ConfigError
 
 Z = 1.96
 """The half-width of a 95 % interval in standard errors."""
@@ -34,14 +34,21 @@ def _solo(run: RunRecord) -> Table:
 
 
 def _evaluation(path: Path) -> Table:
-    result = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
-    about = [f"{result['problems']} problems", result["senior"], f"{result['settings']['eval']['confidence']:.0%} intervals"]
-    return {
-        "title": f"Evaluation {path.parent.name}",
-        "note": "; ".join([*about, *result["notes"]]),
-        "columns": ["measure", "value"],
-        "rows": [[name, score] for name, score in result["scores"].items()],
-    }
+    result = read_json(path)
+    try:
+        about = [
+            f"{result['problems']} problems",
+            result["senior"],
+            f"{result['settings']['eval']['confidence']:.0%} intervals",
+        ]
+        return {
+            "title": f"Evaluation {path.parent.name}",
+            "note": "; ".join([*about, *result["notes"]]),
+            "columns": ["measure", "value"],
+            "rows": [[name, score] for name, score in result["scores"].items()],
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{path}: this is not what launch/evaluate.py writes; restore it, or remove that folder") from error
 
 
 def share(value: float, count: float | None) -> dict[str, float]:

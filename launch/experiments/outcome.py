@@ -7,6 +7,9 @@ import signal
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from launch.storage.run_record import read_json
+from tandem.config.schema import ConfigError
+
 FINISHED, FAILED, INTERRUPTED, WAITING = "finished", "failed", "interrupted", "not run"
 """States of a run."""
 OUTPUT = "output.log"
@@ -35,9 +38,12 @@ class Outcome:
 
 
 def read_outcome(folder: Path) -> Outcome | None:
-    """What the run folder keeps; None where no process has ended yet."""
+    """Return what the run folder keeps; None where no process has ended yet. Raises `ConfigError` for a damaged file."""
     file = folder / _FILE
-    return Outcome(**json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
+    try:
+        return Outcome(**read_json(file)) if file.exists() else None
+    except TypeError as error:
+        raise ConfigError(f"{file}: it does not say how a run ended; remove it, and the run goes on") from error
 
 
 def error_of(printed: str, exit_code: int) -> str:

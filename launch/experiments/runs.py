@@ -13,6 +13,7 @@ from launch.run.export import export_senior
 from launch.run.inputs import read_inputs
 from launch.run.loop import train
 from launch.run.startup import start_training_run
+from launch.storage.run_record import saved_settings
 from tandem.config.load import typed
 from tandem.config.schema import SETTINGS, ConfigError
 
@@ -25,7 +26,7 @@ def check_unchanged(run: Run) -> None:
     path = run.path / "config.yaml"
     if not path.exists():
         return
-    saved = typed(OmegaConf.load(path))  # type: ignore[arg-type]
+    saved = typed(OmegaConf.create(saved_settings(path)))
     for key, setting in SETTINGS.items():
         given, was = attrgetter(key)(run.config), attrgetter(key)(saved)
         if given != was and (key in COMPARED or setting.on_resume != "change"):

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from launch.storage.atomic_dir import find_corruption
 from launch.storage.checkpoints import Checkpoint, Checkpoints, is_checkpoint, packages
 from launch.storage.places import named_folder
+from launch.storage.run_record import saved_settings
 from tandem.config.load import typed
 from tandem.config.schema import SETTINGS, Config, ConfigError
 
@@ -74,7 +75,7 @@ def _differences(config: Config, checkpoint: Checkpoint) -> Iterator[str]:
 
     Raises `ConfigError` for what must not change.
     """
-    saved = typed(OmegaConf.load(checkpoint.path / "config.yaml"))  # type: ignore[arg-type]
+    saved = typed(OmegaConf.create(saved_settings(checkpoint.path / "config.yaml")))
     if config.steps < checkpoint.step:
         raise ConfigError(f"steps={config.steps}: {checkpoint.path} was written after more; give at least {checkpoint.step}")
     if not any({config.learner.zero_stage, saved.learner.zero_stage} <= stages for stages in INTERCHANGEABLE):

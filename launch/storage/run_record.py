@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +15,8 @@ from launch.storage.transcript import Transcript
 from tandem.config.schema import ConfigError
 from tandem.runtime.disk import reason
 
+SAMPLE = {"step", "set", "id", "problem", "question", "junior", "turns", "verdict", "reward"}
+TURN = {"author", "text"}
 _RESTORE = "restore it from a copy, or name another run"
 
 
@@ -24,7 +26,8 @@ class JsonLines:
     Infinities and NaN, which are no JSON but which Python writes, are read as None.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, expected: Callable[[dict[str, Any]], bool] = lambda row: True) -> None:
+        self._expected = expected
         self._path, self._read, self._count, self._file_id = path, 0, 0, 0
 
     def new(self) -> Iterator[dict[str, Any]]:
@@ -56,9 +59,21 @@ class JsonLines:
             row = json.loads(line, parse_constant=lambda _: None)
         except (ValueError, RecursionError):
             row = None
-        if not isinstance(row, dict) or not isinstance(row.get("step"), int | float):
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int | float) or not self._expected(row):
             raise ConfigError(f"{self._path}: line {self._count} is not what a run writes; {_RESTORE}")
         return row
+
+
+def is_metrics(row: dict[str, Any]) -> bool:
+    """Whether a row holds numbers alone, as one of metrics.jsonl does."""
+    return all(value is None or isinstance(value, int | float) for value in row.values())
+
+
+def is_sample(row: dict[str, Any]) -> bool:
+    """Whether a row has what every one of samples.jsonl has."""
+    if not row.keys() >= SAMPLE or not isinstance(row["turns"], list):
+        return False
+    return all(isinstance(turn, dict) and turn.keys() >= TURN for turn in row["turns"])
 
 
 @dataclass(frozen=True)
@@ -80,8 +95,8 @@ def read_run(folder: Path) -> RunRecord:
     """Reads a run folder. Raises `ConfigError` when `folder` is none."""
     if not is_run(folder):
         raise ConfigError(f"{folder}: no run folder, since it has no metrics.jsonl; name one, such as runs/NAME")
-    rows = {row["step"]: row for row in JsonLines(folder / "metrics.jsonl").new()}
-    samples = {(sample["step"], sample["id"]): sample for sample in JsonLines(folder / "samples.jsonl").new()}
+    rows = {row["step"]: row for row in JsonLines(folder / "metrics.jsonl", is_metrics).new()}
+    samples = {(sample["step"], sample["id"]): sample for sample in JsonLines(folder / "samples.jsonl", is_sample).new()}
     return RunRecord(folder, read_config(folder), [rows[step] for step in sorted(rows)], list(samples.values()))
 
 
@@ -92,7 +107,22 @@ def is_run(folder: Path) -> bool:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the run's configuration by dotted key. Raises `ConfigError` when its file is missing or damaged."""
-    return dict(_dotted(saved_settings(folder / "config.yaml"), ""))
+    path = folder / "config.yaml"
+    settings = saved_settings(path)
+    if not isinstance(settings.get("steps"), int) or not isinstance(settings.get("junior", []), list):
+        raise ConfigError(f"{path}: it holds no settings of a run; {_RESTORE}")
+    return dict(_dotted(settings, ""))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in the JSON file `path`, NaN as None. Raises `ConfigError` when it is missing or damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: it cannot be read ({reason(error)}); {_RESTORE}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: it holds no JSON object; {_RESTORE}")
+    return found
 
 
 def saved_settings(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from operator import attrgetter
 
 from omegaconf import DictConfig, OmegaConf
@@ -10,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tandem.config.checks import problems
 from tandem.config.schema import SETTINGS, Config, ConfigError
+from tandem.runtime.disk import unreachable
 
 PATHS = (
     "cache_dir",
@@ -49,7 +51,7 @@ def load(composed: DictConfig) -> Config:
     Raises `ConfigError` naming every unknown key, ill-typed value and impossible combination.
     """
     config = typed(composed)
-    if lines := list(problems(config)):
+    if lines := [*_unreachable_paths(config), *problems(config)]:
         raise ConfigError("\n".join(lines))
     return config
 
@@ -75,6 +77,15 @@ def typed(composed: DictConfig) -> Config:
         value = getattr(holder, name)
         setattr(holder, name, [expanded(key, each) for each in value] if isinstance(value, list) else expanded(key, value))
     return config
+
+
+def _unreachable_paths(config: Config) -> Iterator[str]:
+    """Yield a line for every path that the system cannot look up: too long a name, a folder that may not be searched."""
+    for key in PATHS:
+        value = attrgetter(key)(config)
+        for path in value if isinstance(value, list) else [value]:
+            if path and (why := unreachable(path)):
+                yield f"{key}={path:.80}: {why}; name another"
 
 
 def expanded(key: str, path: str) -> str:

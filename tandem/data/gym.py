@@ -30,10 +30,14 @@ class Mix:
     def __init__(self, data: DataConfig) -> None:
         self._tasks = data.tasks
         self._weights = data.task_weights or [1.0] * len(data.tasks)
-        self._options = {task: dict(data.task_options.get(task) or {}) for task in data.tasks}
-        for task in data.task_options:
+        for task, options in data.task_options.items():
+            if not isinstance(options or {}, dict):
+                raise ConfigError(
+                    f"data.task_options.{task}={options}: give the task's options by name, as in {{max_terms: 3}}"
+                )
             if task not in data.tasks:
                 raise ConfigError(f"data.task_options.{task}: {task} is not among data.tasks={data.tasks}")
+        self._options = {task: dict(data.task_options.get(task) or {}) for task in data.tasks}
         for task, options in self._options.items():
             _check(task, options)
 

@@ -12,10 +12,29 @@ from pathlib import Path
 def unwritable(folder: Path) -> str:
     """Return why `folder` cannot be written or created; empty if it can. Create nothing."""
     try:
-        existing = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+        existing = next(place for place in (folder, *folder.parents) if _exists(place))
         os.rmdir(tempfile.mkdtemp(prefix=".tandem-", dir=existing))
     except OSError as error:
         return reason(error)
+    return ""
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is something at `path`. Raises `OSError` where nothing can be, and where that cannot be told."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def unreachable(path: str) -> str:
+    """Return why it cannot be told whether there is something at `path`; empty if it can."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        known = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+        return "" if known else error.strerror or str(error)
     return ""
 
 
