@@ -5,18 +5,16 @@ python launch/difficulty.py data.pass_rates=FILE [key=value ...]
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
-from actors.reward import Judge, judge_groups
-from actors.rollout_pool import RolloutPool
-from launch.cluster.local_cluster import ray_cluster
+from actors.reward import judge_groups
 from launch.cluster.plan import machine_plan
 from launch.entry import main
+from launch.evaluation.workers import start_workers
 from launch.run.inputs import check_trains_nothing
 from launch.storage.owner import held
 from launch.storage.places import check_writable
@@ -28,7 +26,6 @@ from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.plan.run_plan import planned
 from tandem.rollout import Verdict
-from tandem.runtime.restarts import RestartBudget
 from tandem.schedules import SOLO
 
 CHUNK = 256
@@ -47,10 +44,10 @@ def measure(config: Config) -> None:
     check_writable(path.parent, f"data.pass_rates={config.data.pass_rates}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with held(path.with_name(f"{path.name}.owner"), path, f"data.pass_rates={config.data.pass_rates}"):
-        _measure(config, path, gpus)
+        _measure_unknown(config, path, gpus)
 
 
-def _measure(config: Config, path: Path, gpus: float) -> None:
+def _measure_unknown(config: Config, path: Path, gpus: float) -> None:
     """Try the problems that are not in the pass-rate file `path`, which is locked for this process."""
     authors, file, console, count = load_authors(config), PassRateFile(path), Console(), config.data.difficulty_rollouts
     data = replace(config.data, pass_rates="")
@@ -62,13 +59,8 @@ def _measure(config: Config, path: Path, gpus: float) -> None:
     if not todo:
         return
 
-    with ExitStack() as stack:
-        stack.enter_context(ray_cluster(logs=path.with_suffix(".logs")))
-        budget = RestartBudget(config.guard.max_restarts_per_hour, console.print)
-        pool = stack.enter_context(RolloutPool.of_engines(config, authors, gpus_per_replica=gpus, budget=budget))
-        judge = Judge(config.judge, budget, config.data.verifier)
-        stack.callback(judge.close)
-        progress = stack.enter_context(Progress(console=console))
+    logs = path.with_suffix(".logs")
+    with start_workers(config, authors, gpus, logs, console.print) as (pool, judge), Progress(console=console) as progress:
         bar = progress.add_task("trying", total=len(todo))
         for start in range(0, len(todo), CHUNK):
             chunk = [problems[index] for index in todo[start : start + CHUNK]]

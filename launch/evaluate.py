@@ -5,18 +5,15 @@ docs/evaluation.md describes the measures.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import replace
 
-from actors.reward import Judge
-from actors.rollout_pool import RolloutPool
-from launch.cluster.local_cluster import ray_cluster
 from launch.cluster.plan import machine_plan
 from launch.entry import main
 from launch.evaluation.evaluator import Evaluator
 from launch.evaluation.folder import EvaluationFolder
 from launch.evaluation.measured_run import senior_of, settings_of_run
 from launch.evaluation.model_measures import MODEL_MEASURES, model_scores
+from launch.evaluation.workers import start_workers
 from launch.run.console import EvaluationConsole
 from launch.run.inputs import check_trains_nothing
 from launch.storage.disk import wait_for_room
@@ -29,7 +26,6 @@ from tandem.data.prompts import encode
 from tandem.models.zoo.hub import model_directory
 from tandem.plan.run_plan import planned
 from tandem.rollout import BASE_VERSION
-from tandem.runtime.restarts import RestartBudget
 
 
 def evaluate(config: Config) -> None:
@@ -50,31 +46,25 @@ def evaluate(config: Config) -> None:
     prompts, _ = encode(held_out, authors.tokenizer, config.data, authors.junior_tokenizers)
     folder = EvaluationFolder(config)
 
-    with ExitStack() as stack:
-        console = stack.enter_context(EvaluationConsole())
-        stack.enter_context(owned(folder.path, f"name={folder.path.name}"))
+    with EvaluationConsole() as console, owned(folder.path, f"name={folder.path.name}"):
         console.print(
             f"{folder.path}: {', '.join(measures)} of {authors.senior} on {len(prompts)} problems; {problems.left_out}"
         )
-        stack.enter_context(ray_cluster(logs=folder.path / "logs"))
-        budget = RestartBudget(config.guard.max_restarts_per_hour, console.print)
-        pool = stack.enter_context(RolloutPool.of_engines(config, authors, gpus_per_replica=gpus, budget=budget))
-        judge = Judge(config.judge, budget, config.data.verifier)
-        stack.callback(judge.close)
-        evaluator = Evaluator(
-            config,
-            authors,
-            pool,
-            judge,
-            prompts,
-            version=BASE_VERSION,
-            tag="evaluation",
-            progress=console.progress,
-            print_line=console.print,
-        )
-        scores = evaluator.scores()
-        senior_texts = evaluator.solo if set(MODEL_MEASURES) & set(measures) else []
-        junior_texts = evaluator.junior_alone if "legibility" in measures else []
+        with start_workers(config, authors, gpus, folder.path / "logs", console.print) as (pool, judge):
+            evaluator = Evaluator(
+                config,
+                authors,
+                pool,
+                judge,
+                prompts,
+                version=BASE_VERSION,
+                tag="evaluation",
+                progress=console.progress,
+                print_line=console.print,
+            )
+            scores = evaluator.scores()
+            senior_texts = evaluator.solo if set(MODEL_MEASURES) & set(measures) else []
+            junior_texts = evaluator.junior_alone if "legibility" in measures else []
     # The engines have ended and left their memory to the models.
     device = "cuda" if gpus else "cpu"
     distribution_scores, notes = model_scores(config, authors, senior_texts, junior_texts, device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -92,8 +92,7 @@ def start_rollout_run(
     with ExitStack() as stack:
         console.print(f"starting the engines of {config.rollout.replicas} rollout actors ...")
         pool = stack.enter_context(start_engines(inputs, state.step, restarts, placements))
-        judge = Judge(config.judge, restarts, config.data.verifier)
-        stack.callback(judge.close)
+        judge = stack.enter_context(closing(Judge(config.judge, restarts, config.data.verifier)))
         junior_checksums = pool.checksums(JUNIOR)
         console.print(f"{sum(pool.admitted)} rollouts may be in flight")
         source = group_source(config, pool, authors, inputs.problems, state.step, state.place)
