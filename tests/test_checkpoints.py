@@ -217,7 +217,7 @@ def test_a_full_disk_keeps_what_there_is_and_says_so(small_disk: Path, capsys: p
         checkpointer.save_if_due(State(2, StreamPosition()))
         said = capsys.readouterr().out
         assert names(folder.path / "checkpoints") == ["step-000001"]
-        assert "WARNING: nothing could be saved after step 2" in said and "No space left on device" in said
+        assert "WARNING: step 2 could not be saved" in said and "No space left on device" in said
         assert f"{folder.path / 'checkpoints' / 'step-000001'} is kept" in said
         checkpointer.save_if_due(State(3, StreamPosition()))
         assert names(folder.path / "checkpoints") == ["step-000001", "step-000003"]

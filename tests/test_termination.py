@@ -251,7 +251,7 @@ def test_full_disk_at_sigterm_is_reported(small_disk: Path, capsys: pytest.Captu
     loop = Loop(run_settings(small_disk), lambda folder: require_room(folder, 1 << 30))
     with pytest.raises(SystemExit, match=str(TERMINATED)), exit_codes():
         loop.run("generate", send(signal.SIGTERM))
-    assert "nothing could be saved after step 2" in (said := capsys.readouterr().out)
+    assert "step 2 could not be saved" in (said := capsys.readouterr().out)
     assert "1,024.0 MiB are needed" in said and "are missing" in said and "and the run ends" in said
 
 
@@ -313,7 +313,7 @@ def test_failed_export_names_remaining_checkpoint(run: RunFolder, small_disk: Pa
     with pytest.raises(UnwritableError, match=r"Its weights are in .*step-000005: make room, and start again with resume="):
         export_senior(Weights(500_000), config, run, lambda message: None, elsewhere=False)
     run.rows.append({"step": 7})
-    with pytest.raises(UnwritableError, match=r"step-000005, is of step 5; 7 were learned: make room, and start again"):
+    with pytest.raises(UnwritableError, match=r"is of step 5, and the run reached step 7: make room, and start again"):
         export_senior(Weights(500_000), config, run, lambda message: None, elsewhere=False)
 
 

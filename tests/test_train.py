@@ -286,7 +286,7 @@ def test_sigterm_saves_checkpoint_and_printed_command_resumes(start: Any, tmp_pa
     assert not alive and not list(temporary.iterdir())
     output, _ = (process := start(f"steps={step + 1}", "eval.problems=16", *FEW[:2], "resume=auto")).communicate(timeout=300)
     assert process.returncode == 0, output
-    assert f"going on after step {step}" in output
+    assert f"resuming after step {step}" in output
     assert len({path.stat().st_mode for path in (tmp_path / "run" / "senior").iterdir()}) == 1, "as the umask leaves them"
 
 
@@ -300,7 +300,7 @@ def test_killed_run_resumes_with_another_number_of_ranks(start: Any, tmp_path: P
     process.communicate(timeout=60)
     output, _ = (process := start("steps=8", "learner.zero_stage=2", *common)).communicate(timeout=300)
     assert process.returncode == 0, output
-    assert "going on after step 4" in output
+    assert "resuming after step 4" in output
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [row["weights/version"] for row in rows] == list(range(9))
     assert all(row["logprob/gap_mean"] < 1e-3 for row in rows[1:]), "the engines have the weights that were restored"

@@ -75,7 +75,7 @@ def test_running_run_shows_remaining_time(run: Path) -> None:
     lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text("".join(lines[:3]) + '{"step": 3, "rew')
     output = shown(run)
-    assert "step 2/6  last news 0 s ago" in output and "1.8 s, 0:00:07 left" in output
+    assert "step 2/6  last update 0 s ago" in output and "1.8 s, 0:00:07 left" in output
 
 
 def test_run_without_steps_is_shown(run: Path) -> None:

@@ -51,7 +51,7 @@ def view(run: WatchedRun) -> RenderableType:
 
 
 def _title(run: WatchedRun) -> Text:
-    state = "finished" if run.finished else f"last news {run.silent_s:.0f} s ago"
+    state = "finished" if run.finished else f"last update {run.silent_s:.0f} s ago"
     return Text(f"{visible(run.name)}  step {run.step}/{run.steps}  {state}", style="bold")
 
 

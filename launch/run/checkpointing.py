@@ -62,6 +62,6 @@ class Checkpointer:
                 raise
             kept = checkpoints.complete()
             self._print_line(
-                f"WARNING: nothing could be saved after step {state.step}, for the disk of {self._folder.path} is full "
+                f"WARNING: step {state.step} could not be saved, because the disk of {self._folder.path} is full "
                 f"({error}); {f'{kept[0].path} is kept' if kept else 'there is no checkpoint yet'}, and {consequence}"
             )

@@ -53,7 +53,8 @@ def _describe_checkpoint(folder: RunFolder) -> str:
         return "There is no checkpoint: its weights are lost"
     go_on = f"make room, and start again with resume={folder.path}"
     if kept[0].step < last_step:
-        return f"The newest checkpoint, {kept[0].path}, is of step {kept[0].step}; {last_step} were learned: {go_on}"
+        newest = f"The newest checkpoint, {kept[0].path}, is of step {kept[0].step}"
+        return f"{newest}, and the run reached step {last_step}: {go_on}"
     return f"Its weights are in {kept[0].path}: {go_on}"
 
 

@@ -134,7 +134,7 @@ def start_training_run(inputs: Inputs, start_engines: EngineStarter = start_engi
         resources = stack.enter_context(reserve_resources(inputs))
         print_line = resources.console.print
         if checkpoint:
-            print_line(f"going on after step {checkpoint.step}, from {checkpoint.path}")
+            print_line(f"resuming after step {checkpoint.step} from {checkpoint.path}")
         print_line(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
         segment = stack.enter_context(claimed_file(segment_folder(), SEGMENT))
         start = partial(start_learner, inputs, segment, resources.placements)

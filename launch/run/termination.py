@@ -75,7 +75,7 @@ class TerminationHandler:
         if first:
             self._timer.start()
             if self._deferred:
-                self._print_line("SIGTERM: the step that learns is finished first")
+                self._print_line("SIGTERM: waiting for the current update to finish")
                 return
         raise Terminated
 
