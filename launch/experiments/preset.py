@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from launch.command_line import CONF
 from launch.entry import UNUSABLE, configuration, explain
 from launch.run.inputs import check_measures
-from launch.storage.places import named_folder
+from launch.storage.places import check_writable, named_folder
 from tandem.config.load import expanded
 from tandem.config.schema import Config, ConfigError
 
@@ -103,9 +103,9 @@ def experiment(arguments: Sequence[str]) -> Experiment:
     runs = list(_runs(name, overrides, arms, preset.seeded, seeds))
     told = [argument for argument in arguments if argument.partition("=")[0] not in PLACES]
     command = shlex.join(["python", "launch/experiment.py", *told])
-    return Experiment(
-        name, preset.title, tuple(overrides), arms, seeds, tuple(runs), Path(expanded("results", own["results"])), command
-    )
+    results = Path(expanded("results", own["results"]))
+    check_writable(results, f"results={own['results']}")
+    return Experiment(name, preset.title, tuple(overrides), arms, seeds, tuple(runs), results, command)
 
 
 def read_preset(name: str) -> Preset:
