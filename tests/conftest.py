@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from builders import foreign_tokenizer, save_model
-from engine_pair import EnginePair
 from hypothesis import settings
 
 from actors.placement import engine_specs
@@ -24,9 +22,11 @@ from tandem.config.schema import Config
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.rollout import Prompt
+from tests.support.builders import foreign_tokenizer, save_model
+from tests.support.engine_pair import EnginePair
 
 if TYPE_CHECKING:  # it imports DeepSpeed, which takes seconds
-    from learner_ranks import Ranks
+    from tests.support.learner_ranks import Ranks
 
 CACHE = Path(os.environ.get("TANDEM_CACHE", "~/.cache/tandem")).expanduser()
 set_environment(CACHE)
@@ -109,7 +109,7 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def lockstep_settings(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """A short run of a tiny random model (see `lockstep_runs`)."""
-    from lockstep_runs import small_run
+    from tests.support.lockstep_runs import small_run
 
     return small_run(tmp_path_factory.mktemp("runs"))
 
@@ -117,7 +117,7 @@ def lockstep_settings(tmp_path_factory: pytest.TempPathFactory) -> Config:
 @pytest.fixture(scope="session")
 def whole_run(lockstep_settings: Config, ray_session: None) -> Path:
     """The folder of that run, which nothing interrupted, on engines in lockstep."""
-    from lockstep_runs import run
+    from tests.support.lockstep_runs import run
 
     return run(lockstep_settings)
 
@@ -136,7 +136,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def ranks(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Ranks]]:
     """One learner rank alone and a pair, to be reloaded by each test."""
-    from learner_ranks import Ranks
+    from tests.support.learner_ranks import Ranks
 
     groups = {count: Ranks(count, tmp_path_factory.mktemp("segments")) for count in (1, 2)}
     for group in groups.values():
@@ -149,6 +149,6 @@ def ranks(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture(scope="session")
 def model_paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A tiny random Qwen3 with tied embeddings and one without."""
-    from learner_ranks import save_models
+    from tests.support.learner_ranks import save_models
 
     return save_models(tmp_path_factory.mktemp("models"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support import ROOT
+
 PACKAGES = ("tandem", "actors", "learner", "launch", "bench")
 NEVER_TEXT = {"os", "safe_open", "Interval"}
 """Owners of an `open` that returns no text file."""

@@ -1,0 +1,128 @@
+"""Group sources over Ray, with simulated replicas and a simulated learner that only sleep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import ray
+
+from actors.dispatch import FILL
+from actors.group_source import AsyncGroupSource, SyncGroupSource
+from actors.replica import RolloutError
+from actors.replicas import ReplicaSet
+from actors.rollout import GroupTask
+from actors.rollout_pool import RolloutPool
+from tandem.config.rollout import SamplingConfig
+from tandem.config.run import GuardConfig
+from tandem.config.schema import Config
+from tandem.rollout import Group, Problem, Prompt
+from tandem.schedule import Schedule
+from tandem.staleness import StalenessBuffer, StreamPosition, oldest_version
+from tests.support.stage import ADMITTED, NEVER, StageReplica, events, new_stage
+
+SAMPLING = SamplingConfig(max_tokens=20)
+BATCH = 4
+
+
+@pytest.fixture(scope="module")
+def shared_stage(ray_session: None) -> Iterator[Any]:
+    actor = new_stage()
+    yield actor
+    ray.kill(actor)
+
+
+@pytest.fixture
+def pool(shared_stage: Any) -> Iterator[RolloutPool]:
+    """A pool of two replicas on an empty stage."""
+    ray.get(shared_stage.forget.remote())
+    replicas = [StageReplica(shared_stage, replica) for replica in (0, 1)]
+    with RolloutPool(Config(), ReplicaSet(replicas, GuardConfig())) as pool:
+        yield pool
+
+
+def tasks(pool: RolloutPool, *durations: str) -> Callable[[int], GroupTask]:
+    """Return groups that take `durations` seconds, in turn."""
+
+    def task_at(position: int) -> GroupTask:
+        prompt = Prompt(Problem(str(position), durations[position % len(durations)], "!"), (1, 2, 3))
+        return pool.task(prompt, ADMITTED, Schedule(), SAMPLING, f"t/{position}")
+
+    return task_at
+
+
+def async_source(pool: RolloutPool, buffer: StalenessBuffer, duration: str = "0.8") -> AsyncGroupSource:
+    return AsyncGroupSource(pool, buffer, tasks(pool, duration))
+
+
+def problem_ids(groups: list[Group]) -> list[str]:
+    return [group.prompt.problem.id for group in groups]
+
+
+def seconds_a_step(pool: RolloutPool, staleness: int, learning_s: float, steps: int) -> float:
+    """Return the mean seconds of a step after the first, with a learner that takes `learning_s`."""
+    buffer = StalenessBuffer(BATCH, staleness, steps=steps)
+    with async_source(pool, buffer) as source:
+        for step in range(1, steps + 1):
+            if step == 2:
+                start = time.perf_counter()
+            groups = source.take(BATCH)
+            assert len(groups) == BATCH
+            assert all(0 <= step - 1 - oldest_version(group) <= staleness for group in groups)
+            time.sleep(learning_s)
+            assert pool.finish_weight_sync(step) == [step, step]  # type: ignore[arg-type]
+            source.advance(step)
+        assert source.dropped == 0
+        return (time.perf_counter() - start) / (steps - 1)
+
+
+@pytest.mark.parametrize("learning_s", [0.4, 1.2], ids=["writing takes longer", "learning takes longer"])
+def test_staleness_of_one_hides_the_shorter_of_writing_and_learning(pool: RolloutPool, learning_s: float) -> None:
+    assert seconds_a_step(pool, 1, learning_s, steps=5) <= 1.15 * max(0.8, learning_s)
+
+
+def test_on_policy_writing_and_learning_alternate(pool: RolloutPool) -> None:
+    assert seconds_a_step(pool, 0, 0.2, steps=3) >= 0.8 + 0.2
+
+
+def test_groups_in_flight_at_the_end_are_cancelled(pool: RolloutPool, shared_stage: Any) -> None:
+    with async_source(pool, StalenessBuffer(BATCH, 1), NEVER):
+        time.sleep(0.3)
+    assert len(events(shared_stage, "cancelled")) == len(events(shared_stage, "given")) == 2 * FILL
+
+
+def test_rejected_groups_are_replaced(pool: RolloutPool) -> None:
+    with async_source(pool, StalenessBuffer(BATCH, 0, steps=1), "0") as source:
+        first = source.take(BATCH)
+        source.reject(2)
+        assert problem_ids([*first, *source.take(2)]) == [str(i) for i in range(BATCH + 2)]
+
+
+def test_each_finished_group_is_reported_once(pool: RolloutPool) -> None:
+    reported: list[object] = []
+    with async_source(pool, StalenessBuffer(BATCH, 1, steps=2), "0") as source:
+        source.take(BATCH, reported.append)
+        time.sleep(0.5)  # the next batch has finished
+        source.take(BATCH, reported.append)
+    assert len(reported) == 2 * BATCH
+
+
+def test_sync_source_takes_consecutive_positions_and_counts_stragglers(pool: RolloutPool) -> None:
+    reported: list[object] = []
+    with SyncGroupSource(pool, tasks(pool, "0", "0", "0", "0", "0", NEVER), deadline_s=0.5) as source:
+        assert problem_ids(source.take(BATCH, reported.append)) == ["0", "1", "2", "3"] and source.dropped == 0
+        assert problem_ids(source.take(BATCH, reported.append)) == ["4", "6", "7"] and source.dropped == 1
+    assert len(reported) == 2 * BATCH - 1
+
+
+def test_take_raises_failure_of_the_writing_thread(pool: RolloutPool) -> None:
+    with async_source(pool, StalenessBuffer(BATCH, 1), "fails") as source, pytest.raises(RolloutError, match="no such thing"):
+        source.take(BATCH)
+
+
+def test_sync_source_starts_with_unfinished_positions_of_the_resumed_run(pool: RolloutPool) -> None:
+    with SyncGroupSource(pool, tasks(pool, "0"), stream_position=StreamPosition(8, [2, 5, 6])) as source:
+        assert problem_ids(source.take(2)) == ["2", "5"] and source.stream_position == StreamPosition(8, [6])
+        assert problem_ids(source.take(3)) == ["6", "8", "9"] and source.stream_position == StreamPosition(10, [])

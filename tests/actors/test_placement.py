@@ -1,0 +1,208 @@
+"""Which engines a run starts, with which seeds, on which cores."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.engine_spec import EngineSpec, visible_gpus
+from actors.placement import engine_specs, reseeded, share_of_cores
+from launch.cluster.local_cluster import choose_transport
+from launch.cluster.nodes import NodeFacts
+from launch.cluster.placements import engine_cores
+from launch.cluster.plan import run_plan
+from launch.entry import configuration
+from tandem.authors import Authors, Junior, JuniorTokenizer
+from tandem.config.rollout import RolloutConfig
+from tandem.config.schema import Config, ConfigError
+from tandem.plan.placement import Node
+from tandem.plan.run_plan import cluster_plan
+from tandem.rollout import JUNIOR, SENIOR
+from tandem.runtime.weights import TRANSPORTS
+from tests.support.builders import foreign_tokenizer, small_tokenizer
+
+
+@pytest.fixture
+def settings() -> Config:
+    """A run's configuration; tests change what they are about."""
+    return Config()
+
+
+@pytest.fixture
+def pair() -> Authors:
+    """Two authors whose models nobody loads."""
+    return Authors(
+        senior=Path("senior"),
+        juniors=(Junior(Path("junior"), 1.0, "bfloat16", 321),),
+        tokenizer=small_tokenizer(),
+        readable=321,
+        senior_parameters=1000,
+        vocabulary=321,
+        eos_ids=(1, 5),
+        boundaries=np.arange(321) % 3 == 0,
+        context=161,
+    )
+
+
+def all_specs(config: Config, authors: Authors) -> list[EngineSpec]:
+    return [spec for replica in engine_specs(config, authors, "cpu") for spec in replica]
+
+
+@given(count=st.integers(1, 64), engines=st.integers(1, 16))
+def test_cores_are_shared_fairly(count: int, engines: int) -> None:
+    cores = list(range(100, 100 + count))
+    shares = [share_of_cores(cores, index, engines) for index in range(engines)]
+    used = [core for share in shares for core in share]
+    assert set(used) <= set(cores)
+    if engines <= count:
+        assert len(set(used)) == len(used), "no core has two engines"
+        assert {len(share) for share in shares} == {count // engines}
+    else:
+        assert {len(share) for share in shares} == {1}
+        load = [used.count(core) for core in cores]
+        assert max(load) - min(load) <= 1
+
+
+def test_a_junior_with_its_own_tokenizer_keeps_its_vocabulary(settings: Config, pair: Authors) -> None:
+    stops = np.arange(50) % 5 == 0
+    own = JuniorTokenizer(foreign_tokenizer(), "word", stops, eos_ids=(7,), context=300)
+    foreign = replace(pair, juniors=(replace(pair.juniors[0], own=own),))
+    senior, junior = all_specs(settings, foreign)
+    assert np.array_equal(junior.boundaries(), stops)
+    assert (junior.unit, junior.vocabulary, junior.eos_ids, junior.max_model_len) == ("word", 50, (7,), 300)
+    assert junior.stream_interval == 300, "a word is told of when it is complete"
+    assert np.array_equal(senior.boundaries(), pair.boundaries)
+    assert (senior.unit, senior.vocabulary, senior.eos_ids, senior.max_model_len) == (None, 321, (1, 5), 161)
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_every_replica_has_a_senior_and_a_junior(settings: Config, pair: Authors, replicas: int) -> None:
+    settings.rollout.replicas = replicas
+    specs = engine_specs(settings, pair, "cpu")
+    assert [[spec.author for spec in replica] for replica in specs] == [[SENIOR, JUNIOR]] * replicas
+    assert [[spec.model for spec in replica] for replica in specs] == [["senior", "junior"]] * replicas
+    assert [[spec.dtype for spec in replica] for replica in specs] == [["float32", "bfloat16"]] * replicas
+
+
+@pytest.fixture
+def trio(pair: Authors, settings: Config) -> Authors:
+    """A senior and two juniors."""
+    settings.junior = ["junior", "another"]
+    return replace(pair, juniors=(*pair.juniors, Junior(Path("another"), 2.0, "float32", 321)))
+
+
+def test_every_replica_has_each_of_the_juniors(settings: Config, trio: Authors) -> None:
+    settings.rollout.replicas = 2
+    for replica in engine_specs(settings, trio, "cpu"):
+        found = [(spec.author, spec.junior, spec.model, spec.dtype) for spec in replica]
+        assert found == [
+            (SENIOR, 0, "senior", "float32"),
+            (JUNIOR, 0, "junior", "bfloat16"),
+            (JUNIOR, 1, "another", "float32"),
+        ]
+
+
+def test_no_two_engines_share_their_noise(settings: Config, trio: Authors) -> None:
+    settings.rollout.replicas = 4
+    by_run = []
+    for settings.seed in (1, 2):
+        by_run += [spec.seed for spec in all_specs(settings, trio)]
+        by_run += [spec.seed for specs in engine_specs(settings, trio, "cpu", first_version=20) for spec in specs]
+        for before in (1, 2):
+            by_run += [spec.seed for specs in engine_specs(settings, trio, "cpu") for spec in reseeded(specs, before)]
+    assert len(set(by_run)) == 96, "nor do those of a run that goes on, or that come after others, repeat earlier noise"
+
+
+@pytest.fixture
+def one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a GPU of 80 GiB."""
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda index: SimpleNamespace(total_memory=80 * 2**30))
+
+
+@pytest.mark.usefixtures("one_gpu")
+@pytest.mark.parametrize(("schedule", "juniors", "engines"), [("word", 1, 2), ("word", 3, 4), ("solo", 3, 1)])
+def test_engines_that_ask_for_more_than_a_gpu_are_refused(schedule: str, juniors: int, engines: int) -> None:
+    settings = configuration(["mode=local", f"schedule={schedule}"])
+    settings.junior = ["self"] * juniors
+    settings.rollout.gpu_memory_fraction = 0.9 / engines
+    plan = run_plan(settings)
+    assert plan.gpus_per_replica == plan.gpus_per_rank == 0.5, "the learner has the other half"
+    settings.rollout.gpu_memory_fraction = 1 / engines
+    with pytest.raises(ConfigError, match=f"up to {engines} engines share a GPU"):
+        run_plan(settings)
+
+
+@pytest.mark.parametrize(("own_gpus", "expected"), [(True, [(0, 1), (2,), (3,)]), (False, [(), (), ()])])
+def test_engines_on_gpus_of_their_own_take_one_after_the_other(
+    settings: Config, trio: Authors, own_gpus: bool, expected: list[tuple[int, ...]]
+) -> None:
+    settings.rollout.senior_tensor_parallel = 2
+    (replica,) = engine_specs(settings, trio, "cuda", own_gpus=own_gpus)
+    assert [spec.gpus for spec in replica] == expected
+
+
+def test_an_engine_sees_its_share_of_its_actors_gpus() -> None:
+    assert visible_gpus((2, 3), "1,4,GPU-a,GPU-b") == "GPU-a,GPU-b"
+
+
+def test_engines_are_bound_to_the_cores_that_they_are_given(settings: Config, pair: Authors) -> None:
+    settings.rollout.replicas = 2
+    cores = [(4,), (5,), (8, 9), (10, 11)]
+    specs = engine_specs(settings, pair, "cpu", cores=cores)
+    assert [spec.cores for replica in specs for spec in replica] == cores
+
+
+def test_nodes_of_one_machine_divide_its_cores() -> None:
+    plan = cluster_plan(replace(Config(), rollout=RolloutConfig(replicas=3)), [Node("a", 0), Node("b", 0), Node("c", 0)], None)
+    here, there = NodeFacts((0, 1, 2, 3), "one", ()), NodeFacts((0, 1, 2, 3), "other", ())
+    assert engine_cores(plan, [here, here, there], 0) == [(0,), (1,), (2,), (3,), (0, 1), (2, 3)]
+    assert engine_cores(plan, [here, here, there], 2) == [(0,), (1,), (0,), (1,), (0,), (1,)]
+
+
+@pytest.mark.parametrize(
+    ("share", "gpus", "fitting"),
+    [(0.0, 0, "shm"), (0.0, 2, "shm"), (1.0, 2, "nccl"), (1.0, 8, "nccl"), (0.5, 1, "ipc"), (0.25, 1, "ipc"), (0.5, 2, "shm")],
+)
+def test_weights_take_the_way_that_fits(share: float, gpus: int, fitting: str) -> None:
+    assert choose_transport("auto", share, gpus) == fitting
+    for asked in TRANSPORTS:
+        if asked in (fitting, "shm"):
+            assert choose_transport(asked, share, gpus) == asked
+        else:
+            with pytest.raises(ConfigError, match=f"learner.transport={asked}: .*; choose auto or {fitting}"):
+                choose_transport(asked, share, gpus)
+
+
+def test_only_the_senior_receives_weights(settings: Config, pair: Authors) -> None:
+    senior, junior = engine_specs(settings, pair, "cuda", transport="nccl")[0]
+    assert (senior.transport, junior.transport) == ("nccl", "shm")
+
+
+@pytest.mark.parametrize(("name", "prob_senior"), [("solo", 0.5), ("word", 1.0)])
+def test_solo_has_no_junior(settings: Config, pair: Authors, name: str, prob_senior: float) -> None:
+    settings.schedule.name, settings.schedule.prob_senior, settings.rollout.replicas = name, prob_senior, 2
+    assert [spec.author for spec in all_specs(settings, pair)] == [SENIOR, SENIOR]
+
+
+def test_a_run_keeps_to_its_cores(settings: Config, pair: Authors) -> None:
+    mine = sorted(os.sched_getaffinity(0))
+    everything = {core for spec in all_specs(settings, pair) for core in spec.cores}
+    assert everything <= set(mine)
+    settings.mode.cpu_cores = 1
+    assert {core for spec in all_specs(settings, pair) for core in spec.cores} == {mine[0]}
+
+
+def test_both_engines_know_the_same_vocabulary(settings: Config, pair: Authors) -> None:
+    settings.rollout.max_in_flight = 7
+    for spec in all_specs(settings, pair):
+        assert np.array_equal(spec.boundaries(), pair.boundaries)
+        assert (spec.vocabulary, spec.eos_ids, spec.max_model_len) == (321, (1, 5), 161)
+        assert spec.max_num_seqs == 7

@@ -1,0 +1,222 @@
+"""Exactness under pressure: too little KV cache, preemption, cancelled rollouts, an engine that dies.
+
+Greedy and self-paired, every text must be the one that the senior writes alone where there is room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+
+from actors.placement import engine_specs
+from actors.rollout import GroupTask
+from tandem.authors import Authors
+from tandem.cogeneration import AuthorFailed
+from tandem.config.rollout import SamplingConfig
+from tandem.config.schema import Config
+from tandem.data.problems import load_problems
+from tandem.data.prompts import encode
+from tandem.rollout import JUNIOR, SENIOR, EndReason, Problem, Prompt, Rollout, StopReason
+from tandem.schedule import Schedule, replay
+from tests.support.engine_pair import EnginePair
+from tests.support.watched_pair import DEADLINE_S, WatchedPair, until, watched_pair
+
+WORD, SOLO, JUNIOR_ALONE = Schedule(0.5, 32), Schedule(1.0), Schedule(0.0)
+BLOCK = 128
+"""tokens in a block of the KV cache, on a CPU"""
+BLOCKS = {SENIOR: 16, JUNIOR: 6}
+"""what the cramped engines have; a text of full length takes two"""
+ADMITTED = 3
+MAX_TOKENS = 96
+
+
+@pytest.fixture(scope="module")
+def shared_cramped(config: Config, authors: Authors) -> Iterator[WatchedPair]:
+    """Engines with little KV cache."""
+    with watched_pair(engine_specs(config, authors, "cpu")[0], BLOCKS) as pair:
+        yield pair
+
+
+@pytest.fixture
+def cramped(shared_cramped: WatchedPair) -> WatchedPair:
+    shared_cramped.reset()
+    return shared_cramped
+
+
+@pytest.fixture(scope="module")
+def prompts(config: Config, authors: Authors) -> list[tuple[int, ...]]:
+    problems = load_problems(config.data, seed=5, tokenizer=authors.tokenizer).train.batch(0, 16)
+    return [prompt.token_ids for prompt in encode(problems, authors.tokenizer, config.data)[0]]
+
+
+@pytest.fixture(scope="module")
+def short_texts(engines: EnginePair, prompts: list[tuple[int, ...]]) -> list[Rollout]:
+    """Written by the senior alone, with room for all. Each fits one block."""
+    rollouts = write(engines, [solo_task(prompt, f"short-solo/{i}") for i, prompt in enumerate(prompts)])
+    assert all(rollout.end is EndReason.EOS and len(rollout.prompt_ids) + len(rollout) < BLOCK for rollout in rollouts)
+    return rollouts
+
+
+@pytest.fixture(scope="module")
+def long_texts(engines: EnginePair, prompts: list[tuple[int, ...]]) -> list[Rollout]:
+    """Written by the senior alone, with room for all. Each begins in one block and goes on in another."""
+    joined = [sum((prompts[i - k] for k in range(5)), ()) for i in range(len(prompts))]
+    rollouts = write(engines, [solo_task(prompt, f"long-solo/{i}") for i, prompt in enumerate(joined)])
+    assert all(len(rollout.prompt_ids) < BLOCK < len(rollout.prompt_ids) + len(rollout) - 1 for rollout in rollouts)
+    return rollouts
+
+
+def solo_task(prompt_ids: tuple[int, ...], name: str) -> GroupTask:
+    """One greedy rollout of the senior alone."""
+    return GroupTask(Prompt(Problem(name, "", ""), prompt_ids), (name,), (0,), SOLO, SamplingConfig(0.0, MAX_TOKENS))
+
+
+def task(text: Rollout, name: str, schedule: Schedule, seed: int, more: int = 1) -> GroupTask:
+    """The same text, to be written again; with room for `more` tokens than it has, as far as the context allows."""
+    alone = solo_task(tuple(text.prompt_ids.tolist()), name)
+    return replace(alone, seeds=(seed,), schedule=schedule, sampling=SamplingConfig(0.0, len(text) + more))
+
+
+def again(texts: list[Rollout], tag: str, schedule: Schedule, first_seed: int = 0) -> list[GroupTask]:
+    return [task(text, f"{tag}/{i}", schedule, first_seed + i) for i, text in enumerate(texts)]
+
+
+def write(pair: EnginePair, tasks: list[GroupTask]) -> list[Rollout]:
+    """The rollouts of all tasks, written at the same time."""
+
+    async def all_groups() -> list[Rollout]:
+        return [rollout for group in await asyncio.gather(*map(pair.actor.write_group, tasks)) for rollout in group.rollouts]
+
+    return pair.run(all_groups())
+
+
+def tokens(rollouts: list[Rollout]) -> list[list[int]]:
+    return [rollout.token_ids.tolist() for rollout in rollouts]
+
+
+@pytest.mark.parametrize("schedule", [WORD, SOLO, JUNIOR_ALONE], ids=["word", "solo", "junior"])
+@pytest.mark.parametrize("end", list(EndReason))
+def test_a_rollout_ends_the_same_way_whichever_author_meets_the_end(
+    engines: EnginePair, short_texts: list[Rollout], long_texts: list[Rollout], schedule: Schedule, end: EndReason
+) -> None:
+    # An end of sequence that spends the budget is still one.
+    solo_end, more = {
+        EndReason.EOS: (EndReason.EOS, 0),
+        EndReason.BUDGET: (EndReason.EOS, -1),
+        EndReason.CONTEXT: (EndReason.CONTEXT, 1),
+    }[end]
+    texts = [text for text in short_texts + long_texts if text.end is solo_end]
+    rollouts = write(engines, [task(text, f"{end}/{schedule}/{i}", schedule, i, more) for i, text in enumerate(texts)])
+    assert tokens(rollouts) == [text.token_ids[: len(text) + more].tolist() for text in texts]
+    for rollout in rollouts:
+        last = int(rollout.authorship[-1])
+        assert rollout.end is end
+        assert rollout.stop_reasons[last] is (StopReason.EOS if end is EndReason.EOS else StopReason.LENGTH)
+        assert rollout.stop_reasons.get(1 - last) is (StopReason.HANDOFF if rollout.handoffs else None)
+    assert len({int(rollout.authorship[-1]) for rollout in rollouts}) == (2 if schedule is WORD else 1)
+
+
+def test_a_small_kv_cache_admits_few_rollouts_and_changes_no_token(cramped: WatchedPair, long_texts: list[Rollout]) -> None:
+    rollouts = write(cramped.pair, again(long_texts, "cramped", WORD) + again(long_texts, "cramped-too", WORD, first_seed=100))
+    assert tokens(rollouts) == 2 * tokens(long_texts)
+    assert all(rollout.handoffs for rollout in rollouts)
+    for watch in cramped.watches.values():
+        assert (watch.requests, watch.preemptions) == (ADMITTED, 0)
+
+
+def test_preemption_in_one_engine_changes_no_token(
+    cramped: WatchedPair, long_texts: list[Rollout], authors: Authors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As many as the senior's engine holds: admission by the junior's keeps vLLM from ever preempting a rollout.
+    monkeypatch.setitem(cramped.pair.actor._slots, (JUNIOR, 0), asyncio.Semaphore(BLOCKS[SENIOR] // 2))
+    tasks = [
+        task(text, f"preempted/{i}", WORD, seed_that_outgrows_a_block(text, authors.boundaries))
+        for i, text in enumerate(long_texts)
+    ]
+    rollouts = write(cramped.pair, tasks)
+    assert tokens(rollouts) == tokens(long_texts)
+    for rollout in rollouts:
+        implied = replay(WORD, authors.boundaries, rollout.seed, rollout.token_ids)
+        np.testing.assert_array_equal(rollout.authorship, implied)
+    assert cramped.watches[JUNIOR].preemptions > 0
+    assert cramped.watches[SENIOR].preemptions == 0
+
+
+def seed_that_outgrows_a_block(text: Rollout, boundaries: np.ndarray) -> int:
+    """A seed with which the junior is in the middle of a turn when `text` needs its second block.
+
+    vLLM makes room for a request that is writing, by preemption, but not for one that comes with news: with too many of the
+    latter nobody would ever write on. Only admission keeps clear of that.
+    """
+    at = BLOCK - len(text.prompt_ids)
+    return next(seed for seed in count() if not replay(WORD, boundaries, seed, text.token_ids)[at : at + 2].any())
+
+
+def test_cancelled_rollouts_free_their_blocks_and_touch_no_other(
+    cramped: WatchedPair, short_texts: list[Rollout], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Texts of one block: twice as many fit as are admitted.
+    monkeypatch.setitem(cramped.pair.actor._slots, (JUNIOR, 0), asyncio.Semaphore(BLOCKS[JUNIOR]))
+
+    async def cancel_every_other() -> list[Rollout]:
+        writing = [asyncio.create_task(cramped.pair.actor.write_group(each)) for each in again(short_texts, "cancelled", WORD)]
+        await cramped.both_wrote(10)
+        assert min(watch.kv_cache_usage for watch in cramped.watches.values()) > 0
+        assert all(each.cancel() for each in writing[::2])
+        groups = await asyncio.gather(*writing[1::2])
+        assert all(each.cancelled() for each in writing[::2])
+        await cramped.all_blocks_are_free()
+        return [rollout for group in groups for rollout in group.rollouts]
+
+    assert tokens(cramped.pair.run(cancel_every_other())) == tokens(short_texts[1::2])
+
+
+def test_nothing_is_left_of_a_group_when_it_is_cancelled(cramped: WatchedPair, long_texts: list[Rollout]) -> None:
+    # Most of its rollouts still wait for a place in the engines: they end at once, the others after their requests.
+    actor, size = cramped.pair.actor, 4 * ADMITTED
+    whole = task(long_texts[0], "whole", WORD, 0)
+    whole = replace(whole, rollout_ids=tuple(f"whole/{k}" for k in range(size)), seeds=tuple(range(size)))
+
+    async def free_places() -> list[int]:
+        writing = asyncio.create_task(actor.write_group(whole))
+        await cramped.both_wrote(10)
+        writing.cancel()
+        await asyncio.wait([writing])
+        assert writing.cancelled()
+        return [actor._slots[key]._value for key in actor._slots]
+
+    assert cramped.pair.run(free_places()) == [engine.rollouts_that_fit for engine in actor._engines.values()]
+
+
+def test_the_death_of_a_partner_ends_its_rollouts_with_an_error_that_names_both(
+    cramped: WatchedPair, long_texts: list[Rollout]
+) -> None:
+    # The last test of the cramped pair: its junior does not come back.
+    actor = cramped.pair.actor
+
+    async def kill_the_junior() -> list[Any]:
+        tasks = again(long_texts, "bereft", WORD)
+        writing = [asyncio.create_task(actor.write_group(each)) for each in tasks]
+        await cramped.both_wrote(10)
+        (process,) = actor._engines[JUNIOR, 0]._llm.engine_core.resources.engine_manager.processes
+        os.kill(process.pid, signal.SIGKILL)
+        async with asyncio.timeout(DEADLINE_S):
+            errors = await asyncio.gather(*writing, return_exceptions=True)
+            await until(lambda: cramped.watches[SENIOR].kv_cache_usage == 0)
+        return errors
+
+    errors = cramped.pair.run(kill_the_junior())
+    for i, error in enumerate(errors):
+        assert isinstance(error, AuthorFailed)
+        said = rf"rollout bereft/{i}: the junior is lost after \d+ tokens .*; the senior cannot go on alone"
+        assert re.fullmatch(said, str(error))
+    assert tokens(write(cramped.pair, again(long_texts, "widowed", SOLO))) == tokens(long_texts)

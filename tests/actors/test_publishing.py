@@ -1,0 +1,136 @@
+"""Published weights in a live engine: every kind of parameter arrives, and the engine says which version it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, MixtralConfig, PreTrainedModel, Qwen3Config, Qwen3MoeConfig
+
+from actors.placement import engine_specs
+from actors.rollout import GroupTask
+from learner.publish import Publisher
+from tandem.authors import Authors
+from tandem.config.rollout import SamplingConfig
+from tandem.config.schema import Config
+from tandem.rollout import SENIOR, Problem, Prompt
+from tandem.runtime.segment import WeightSegment
+from tandem.runtime.weights import NCCL, PublishedWeights
+from tandem.schedule import Schedule
+from tests.support.engine_pair import EnginePair
+from tests.support.writing import forward_logprobs, prompt_logprobs
+
+KINDS = {
+    "embeddings": lambda name: "embed_tokens" in name or "lm_head" in name,
+    "linears": lambda name: "proj" in name and "experts" not in name,
+    "norms": lambda name: "norm" in name,
+    "experts": lambda name: "experts" in name,
+    "gates": lambda name: name.endswith("mlp.gate.weight"),
+}
+SHAPE = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "intermediate_size": 128,
+    "initializer_range": 0.2,
+}
+EXPERTS = {"num_experts_per_tok": 2, "max_position_embeddings": 4096}
+MODELS = {
+    "tied": lambda vocabulary: Qwen3Config(**SHAPE, vocab_size=vocabulary, tie_word_embeddings=True),
+    "untied": lambda vocabulary: Qwen3Config(**SHAPE, vocab_size=vocabulary, tie_word_embeddings=False),
+    "qwen3_moe": lambda vocabulary: Qwen3MoeConfig(
+        **SHAPE, **EXPERTS, vocab_size=vocabulary, num_experts=4, moe_intermediate_size=64
+    ),
+    "mixtral": lambda vocabulary: MixtralConfig(**SHAPE, **EXPERTS, vocab_size=vocabulary, num_local_experts=4),
+}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def live(
+    request: pytest.FixtureRequest, config: Config, authors: Authors, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[EnginePair, PreTrainedModel, Publisher]]:
+    """An engine with a random model, and the learner's side: the same model and its publisher."""
+    torch.manual_seed(0)
+    shape = MODELS[request.param](authors.vocabulary)
+    model = AutoModelForCausalLM.from_config(shape, dtype=torch.float32)
+    folder: Path = tmp_path_factory.mktemp(request.param)
+    model.save_pretrained(folder / "model")
+    authors.tokenizer.save_pretrained(folder / "model")
+    spec = replace(engine_specs(config, authors, "cpu")[0][0], model=str(folder / "model"), max_model_len=512)
+    pair = EnginePair([spec])
+    publisher = Publisher(model, folder / "segment", bucket_bytes=1 << 14)
+    yield pair, model, publisher
+    publisher.close()
+    pair.close()
+
+
+def test_an_update_of_each_kind_of_parameter_reaches_the_engine(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
+    pair, model, publisher = live
+    ids = torch.randint(5, 150, (60,), generator=torch.Generator().manual_seed(1)).tolist()
+    engine_says = lambda tag: np.array(pair.run(pair.actor.prompt_logprobs(SENIOR, ids, tag)))  # noqa: E731
+    np.testing.assert_allclose(engine_says("fresh"), prompt_logprobs(model, ids), atol=1e-4)
+    for version, (kind, belongs) in enumerate(KINDS.items(), start=1):
+        before = prompt_logprobs(model, ids)
+        checksum = pair.run(pair.actor.checksums(SENIOR))
+        with torch.no_grad():
+            changed = [p.mul_(1 + 0.3 * torch.randn_like(p)) for name, p in model.named_parameters() if belongs(name)]
+        if not changed:
+            assert kind in ("experts", "gates") and model.config.model_type == "qwen3"
+            continue
+        after = prompt_logprobs(model, ids)
+        assert np.abs(after - before).max() > 0.1, f"the test's change of the {kind} is too small to see"
+        published = publisher.publish(version)
+        assert published is not None
+        assert pair.run(pair.actor.receive_weights(published)) == version
+        np.testing.assert_allclose(engine_says(kind), after, atol=1e-4, err_msg=f"after an update of the {kind} only")
+        assert pair.run(pair.actor.checksums(SENIOR)) != checksum
+
+
+def test_a_prompt_that_was_cached_is_computed_anew_after_an_update(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
+    pair, model, publisher = live
+    # Longer than two blocks of the KV cache, which is shared by whole blocks.
+    prompt = Prompt(
+        Problem("long", "", ""), tuple(torch.randint(5, 150, (300,), generator=torch.Generator().manual_seed(2)).tolist())
+    )
+    for version in (5, 6):
+        for attempt in "ab":
+            task = GroupTask(prompt, (f"cached/{version}/{attempt}",), (1,), Schedule(1.0), SamplingConfig(1.0, 20))
+            (rollout,) = pair.run(pair.actor.write_group(task)).rollouts
+            np.testing.assert_allclose(rollout.logprobs, forward_logprobs(model, rollout), atol=1e-4)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(1 + 0.3 * torch.randn_like(parameter))
+        published = publisher.publish(version)
+        assert published is not None
+        pair.run(pair.actor.receive_weights(published))
+
+
+def test_an_engine_refuses_bytes_that_were_not_published(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
+    pair, _, publisher = live
+    published = publisher.publish(9)
+    assert published is not None
+    computed_with = pair.run(pair.actor.checksums(SENIOR))
+    with pytest.raises(Exception, match="does not hold version 9 of the weights: its checksum differs"):
+        pair.run(pair.actor.receive_weights(replace(published, checksum=published.checksum ^ 1)))
+    stale = publisher.publish(10)
+    torn = WeightSegment(published.path, published.layout)
+    torn.view(published.layout.tensors[-1]).add_(1)
+    with pytest.raises(Exception, match="does not hold version 10 of the weights: its checksum differs"):
+        pair.run(pair.actor.receive_weights(stale))
+    assert pair.run(pair.actor.checksums(SENIOR)) == computed_with, "nothing of it was loaded"
+
+
+def test_an_engine_does_not_take_a_version_for_weights_that_have_not_come(
+    live: tuple[EnginePair, PreTrainedModel, Publisher],
+) -> None:
+    pair, _, _ = live
+    with pytest.raises(RuntimeError, match="version 11 of the weights has not come by nccl"):
+        pair.run(pair.actor.receive_weights(PublishedWeights(11, NCCL)))
+    with pytest.raises(ValueError, match="'stop' is no step of a weight transfer"):
+        pair.run(pair.actor.transfer("stop", None))

@@ -1,0 +1,71 @@
+"""The reward actor, on Ray."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+
+from actors.reward import Judge, judge_groups
+from tandem.config.reward import JudgeConfig
+from tandem.rollout import EndReason, Group, Problem, Prompt, Rollout, Verdict
+from tandem.runtime.restarts import RestartBudget
+from tests.support.monkey import titled
+
+
+def group(answer: str, texts: list[str]) -> Group:
+    nothing = np.zeros(0, dtype=np.int32)
+    rollouts = [
+        Rollout(str(i), nothing, nothing, nothing, nothing, nothing, end=EndReason.EOS, seed=i, text=text)
+        for i, text in enumerate(texts)
+    ]
+    return Group(Prompt(Problem(id=answer, question="?", answer=answer), token_ids=()), rollouts)
+
+
+def workers() -> list[psutil.Process]:
+    return [p for p in psutil.process_iter(["cmdline", "status"]) if "tandem.verify.worker" in (p.info["cmdline"] or [])]
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_groups_get_judgements_and_workers_end_with_the_actor() -> None:
+    before = set(workers())
+    judge = Judge(JudgeConfig(workers=2), RestartBudget(1))
+    groups = [
+        group("40", ["\\boxed{40}", "\\boxed{41}", "It is 40."]),
+        group("\\sqrt{8}", ["\\boxed{2\\sqrt{2}}", "\\boxed{\\sqrt{8}}", "\\boxed{2.83}"]),
+    ]
+    thinking = group("40", ["\\boxed{40}, or is it", "no.</think>\\boxed{40}"])
+    thinking.prompt = replace(thinking.prompt, opening="<think>")
+    judge_groups(judge, [*groups, thinking], timeout_s=60)
+    assert thinking.verdicts == [Verdict.UNPARSABLE, Verdict.CORRECT]
+    assert groups[0].verdicts == [Verdict.CORRECT, Verdict.WRONG, Verdict.UNPARSABLE]
+    assert groups[1].verdicts == [Verdict.CORRECT, Verdict.CORRECT, Verdict.WRONG]
+    assert [judgement.score for judgement in groups[1].judgements] == [1.0, 1.0, 0.0]
+    assert [judgement.extracted for judgement in groups[0].judgements] == ["40", "41", None]
+
+    started = set(workers()) - before
+    assert len(started) == 2
+    judge.close()
+    give_up = time.monotonic() + 10.0
+    while started & set(workers()):
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_reward_actor_that_dies_is_started_again_and_judges_everything() -> None:
+    budget, groups = RestartBudget(1), [group("40", ["\\boxed{40}", "\\boxed{41}"])]
+    judge = Judge(JudgeConfig(), budget)
+    judge_groups(judge, groups, timeout_s=60)
+    (first,) = judge.processes().values()
+    assert first in titled("RewardActor")(psutil.Process())
+    for expected in (1, 1):
+        if first.is_running():
+            first.kill()
+        groups[0].judgements = []
+        judge_groups(judge, groups, timeout_s=60)
+        assert groups[0].verdicts == [Verdict.CORRECT, Verdict.WRONG] and budget.total == expected
+    judge.close()

@@ -1,0 +1,282 @@
+"""Engines that sleep while the learner learns: what they are told, and that they and the run go on as before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+import torch
+from transformers import AutoModelForCausalLM
+from vllm.v1.engine.async_llm import AsyncLLM
+
+from actors.engine import Engine
+from actors.placement import engine_specs
+from actors.replicas import ReplicaSet
+from actors.rollout_pool import RolloutPool
+from launch.cluster.placements import Placements
+from launch.run.inputs import Inputs
+from learner.group import LearnerGroup
+from learner.publish import Publisher
+from tandem.authors import Authors
+from tandem.config.run import GuardConfig
+from tandem.config.schema import Config
+from tandem.data.random_groups import random_groups
+from tandem.rollout import JUNIOR, SENIOR, Group, Prompt
+from tandem.runtime.restarts import RestartBudget
+from tandem.runtime.weights import IPC, SHM, PublishedWeights
+from tandem.schedule import Schedule
+from tests.support.engine_pair import EnginePair
+from tests.support.lockstep import Lockstep
+from tests.support.lockstep_runs import rows, run, weights
+from tests.support.stage import MortalReplica, StageReplica, new_stage, published
+from tests.support.writing import write
+
+WORD = Schedule(0.5, 32)
+
+
+@pytest.fixture
+def publisher(authors: Authors, tmp_path: Path) -> Iterator[Publisher]:
+    """Publishes the base model's weights."""
+    model = AutoModelForCausalLM.from_pretrained(authors.senior, dtype=torch.float32)
+    yield (publisher := Publisher(model, tmp_path / "segment", bucket_bytes=1 << 20))
+    publisher.close()
+
+
+# Real engines, whose workers on CPU take the calls and keep their memory
+
+
+def sleeping(engines: EnginePair) -> set[bool]:
+    """What vLLM says of the engines."""
+
+    async def ask() -> set[bool]:
+        return {await engine._llm.is_sleeping() for engine in engines.actor._engines.values()}
+
+    return engines.run(ask())
+
+
+def test_engines_that_slept_write_what_they_would_have_written(
+    engines: EnginePair, prompts: list[Prompt], publisher: Publisher
+) -> None:
+    before = write(engines, prompts[:6], WORD, "before-sleep", temperature=0)
+    assert sleeping(engines) == {False}
+    engines.run(engines.actor.sleep())
+    assert sleeping(engines) == {True}
+    for refused in (
+        lambda: write(engines, prompts[:1], WORD, "asleep"),
+        lambda: engines.run(engines.actor.checksums(SENIOR)),
+        lambda: engines.run(engines.actor.prompt_logprobs(JUNIOR, prompts[0].token_ids, "asleep")),
+    ):
+        with pytest.raises(RuntimeError, match=r"the engine of .* sleeps, until it is woken or new weights come"):
+            refused()
+    assert engines.run(engines.actor.receive_weights(publisher.publish(0))) == 0
+    assert sleeping(engines) == {False}
+    after = write(engines, prompts[:6], WORD, "after-sleep", temperature=0)
+    for one, other in zip(before, after, strict=True):
+        assert one.token_ids.tolist() == other.token_ids.tolist() and one.authorship.tolist() == other.authorship.tolist()
+
+
+# What an engine on a GPU would be told
+
+
+class ToldLLM:
+    """In vLLM's place: remembers what it is called for."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.options: Any = None
+        """the arguments it was started with"""
+        self.version = "0"
+        self.model_config = SimpleNamespace(get_vocab_size=lambda: 0)
+
+    def __getattr__(self, name: str) -> Any:
+        async def method(*arguments: Any, **options: Any) -> None:
+            memory = "+".join(arguments[0]) if name == "wake_up" else options.get("level", "")
+            self.told.append(f"{name} {memory}".strip())
+            await asyncio.sleep(0)
+
+        return method
+
+    async def collective_rpc(self, method: str, args: tuple[Any, ...] = ()) -> None:
+        self.told.append(method)
+
+    async def update_weight_version(self, version: str) -> None:
+        self.told.append("update_weight_version")
+        self.version = version
+
+    async def get_weight_version(self) -> str:
+        return self.version
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> ToldLLM:
+    """What `Engine` starts instead of vLLM."""
+    llm = ToldLLM()
+
+    def start(args: Any) -> ToldLLM:
+        llm.options = args
+        return llm
+
+    monkeypatch.setattr(AsyncLLM, "from_engine_args", start)
+    return llm
+
+
+@pytest.mark.parametrize("sleep", [False, True])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_only_engines_that_may_sleep_and_can_are_started_for_it(
+    told: ToldLLM, config: Config, authors: Authors, sleep: bool, device: str
+) -> None:
+    for spec in engine_specs(config, authors, device, sleep=sleep)[0]:
+        Engine(spec)
+        assert told.options.enable_sleep_mode == (sleep and device == "cuda")
+
+
+@pytest.mark.parametrize("transport", [SHM, IPC])
+def test_weights_are_awake_before_they_are_loaded_and_the_cache_before_it_writes(
+    told: ToldLLM, config: Config, authors: Authors, transport: str
+) -> None:
+    spec = engine_specs(config, authors, "cuda", transport=transport, sleep=True)[0][0]
+    message = published(1) if transport == SHM else PublishedWeights(1, transport)
+
+    async def follow_an_update() -> None:
+        engine = Engine(spec)
+        await engine.sleep()
+        if transport == IPC:
+            for step in ("start", "update", "finish"):
+                await engine.transfer(step, {})
+        await engine.receive_weights(message)
+        await engine.wake()  # that is awake already
+
+    asyncio.run(follow_an_update())
+    asleep, awake, *loading, cache, resumed = told.told
+    assert (asleep, awake, cache, resumed) == ("sleep 1", "wake_up weights", "wake_up kv_cache", "resume_generation")
+    by_hand = ["map_weights", "check_weights", "load_weights"]
+    by_vllm = ["start_weight_update", "update_weights", "finish_weight_update"]
+    assert loading == ["pause_generation", *(by_hand if transport == SHM else by_vllm), "update_weight_version"]
+
+
+def test_an_engine_that_was_not_started_to_sleep_does_not(told: ToldLLM, config: Config, authors: Authors) -> None:
+    (senior, _) = engine_specs(config, authors, "cuda")[0]
+    with pytest.raises(RuntimeError, match="was not started to sleep"):
+        asyncio.run(Engine(senior).sleep())
+    assert not told.told
+
+
+# The pool and the run
+
+
+class Noted:
+    """A replica whose calls are noted."""
+
+    def __init__(self, replica: Any, name: str, calls: list[str]) -> None:
+        self._replica, self._name, self._calls = replica, name, calls
+
+    def call(self, method: str, *arguments: Any) -> ray.ObjectRef:
+        self._calls.append(f"{self._name} {method}")
+        return self._replica.call(method, *arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._replica, name)
+
+
+def test_none_sleeps_before_all_are_back_and_all_are_as_they_were_after_a_rest(ray_session: None) -> None:
+    calls: list[str] = []
+    stage, mortal = new_stage(), MortalReplica()
+    replicas = [Noted(StageReplica(stage, 0), "immortal", calls), Noted(mortal, "mortal", calls)]
+    with RolloutPool(Config(), ReplicaSet(replicas, GuardConfig()), sleeps=True) as pool:
+        mortal.kill()
+        assert len(pool.kv_usage()) == 1, "the loss is noticed"
+        calls.clear()
+        with pool.sleeping():
+            assert sorted(calls[-2:]) == ["immortal sleep", "mortal sleep"] and "mortal start" in calls[:-2]
+            calls.clear()
+            with pool.sleeping():
+                assert not calls, "they sleep already"
+            assert not calls, "and sleep on"
+        assert calls == ["immortal wake", "mortal wake"]
+    with RolloutPool(Config(), ReplicaSet(replicas[:1], GuardConfig())) as pool, pool.sleeping():
+        assert calls[-1] == "immortal processes", "what may not sleep is left alone"
+    ray.kill(stage)
+    mortal.kill()
+
+
+class Sleeper(Lockstep):
+    """An engine in lockstep that does nothing else while it sleeps."""
+
+    asleep = False
+
+    def sleep(self) -> None:
+        assert not self.asleep
+        Sleeper.asleep = True
+
+    def wake(self) -> None:
+        assert self.asleep
+        Sleeper.asleep = False
+
+    def receive_weights(self, published: PublishedWeights) -> int:
+        Sleeper.asleep = False
+        return super().receive_weights(published)
+
+    def call(self, method: str, *arguments: Any) -> ray.ObjectRef:
+        assert not self.asleep or method in ("wake", "receive_weights", "close"), f"{method} while it sleeps"
+        return super().call(method, *arguments)
+
+
+def test_engines_sleep_during_updates_those_that_are_repeated_too(
+    whole_run: Path, lockstep_settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start_sleepers(inputs: Inputs, done: int, budget: RestartBudget, placements: Placements) -> RolloutPool:
+        replica_set = ReplicaSet([Sleeper(inputs.authors)], inputs.config.guard, budget)
+        return RolloutPool(inputs.config, replica_set, sleeps=True)
+
+    updates: list[int] = []
+
+    def update(group: LearnerGroup, groups: Sequence[Group], step: int) -> dict[str, float]:
+        assert Sleeper.asleep
+        updates.append(step)
+        return real_update(group, groups, step)
+
+    def save(group: LearnerGroup, folder: Path) -> None:
+        if len(updates) == 4:  # of the last step: engines are awake
+            ray.kill(group._ranks[0])
+        real_save(group, folder)
+
+    real_update, real_save = LearnerGroup.update, LearnerGroup.save
+    monkeypatch.setattr(LearnerGroup, "update", update)
+    monkeypatch.setattr(LearnerGroup, "save", save)
+    slept = run(replace(lockstep_settings, name="slept"), start_sleepers)
+    assert updates == [1, 2, 3, 4, 3, 4] and not Sleeper.asleep
+    assert rows(slept) == rows(whole_run) and weights(slept, 4) == weights(whole_run, 4)
+
+
+# A GPU
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("transport", [SHM, IPC])
+def test_a_sleeping_engine_gives_the_gpu_to_the_learner_and_takes_it_back(
+    ray_session: None, config: Config, authors: Authors, prompts: list[Prompt], transport: str
+) -> None:
+    settings = deepcopy(config)
+    settings.rollout.gpu_memory_fraction = settings.rollout.junior_gpu_memory_fraction = 0.25
+    free = lambda: torch.cuda.mem_get_info()[0]  # noqa: E731
+    total = torch.cuda.mem_get_info()[1]
+    with (
+        LearnerGroup(settings, str(authors.senior), gpus_per_rank=0.5, transport=transport) as learner,
+        RolloutPool.of_engines(settings, authors, gpus_per_replica=0.5, transport=transport, sleep=True) as pool,
+    ):
+        learner.connect(pool.actors)
+        for version in (1, 2):
+            awake = free()
+            pool.sleep()
+            assert free() - awake > 0.4 * total, "two engines had a quarter each"
+            learner.update(random_groups(version, vocabulary=150), version)
+            assert pool.finish_weight_sync(learner.publish(version)) == [version]
+            groups = pool.generate(prompts[:4], 2, WORD, settings.rollout.sampling, f"after{version}")
+            assert {int(v) for group in groups for r in group.rollouts for v in r.weight_versions} >= {version}

@@ -1,0 +1,156 @@
+"""What people start a cluster from: the manifest is what Kubernetes takes, the scripts say what is wrong."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests.support import ROOT
+
+CLUSTER = ROOT / "launch" / "cluster"
+GROUP = {
+    "type": "object",
+    "required": ["rayStartParams", "template"],
+    "properties": {
+        "rayStartParams": {"type": "object", "additionalProperties": {"type": "string"}},
+        "template": {"type": "object", "required": ["spec"]},
+    },
+}
+WORKERS: dict[str, Any] = {
+    "required": [*GROUP["required"], "groupName", "replicas", "minReplicas", "maxReplicas"],
+    "properties": GROUP["properties"]
+    | {"groupName": {"type": "string"}}
+    | {count: {"type": "integer", "minimum": 0} for count in ("replicas", "minReplicas", "maxReplicas")},
+    "additionalProperties": False,
+}
+RAY_CLUSTER = {
+    "type": "object",
+    "required": ["apiVersion", "kind", "metadata", "spec"],
+    "additionalProperties": False,
+    "properties": {
+        "apiVersion": {"const": "ray.io/v1"},
+        "kind": {"const": "RayCluster"},
+        "metadata": {"type": "object", "required": ["name"]},
+        "spec": {
+            "required": ["headGroupSpec"],
+            "additionalProperties": False,
+            "properties": {
+                "rayVersion": {"type": "string"},
+                "authOptions": {"properties": {"mode": {"enum": ["disabled", "token"]}}, "additionalProperties": False},
+                "headGroupSpec": GROUP | {"additionalProperties": False},
+                "workerGroupSpecs": {"type": "array", "items": WORKERS},
+            },
+        },
+    },
+}
+"""The fields of a RayCluster that the manifest uses, as KubeRay's reference (1.7) describes them."""
+
+
+@pytest.fixture(scope="module")
+def manifest() -> dict[str, Any]:
+    return yaml.safe_load((CLUSTER / "kuberay.yaml").read_text())
+
+
+def groups(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    return [manifest["spec"]["headGroupSpec"], *manifest["spec"]["workerGroupSpecs"]]
+
+
+def test_the_manifest_is_a_ray_cluster(manifest: dict[str, Any]) -> None:
+    jsonschema.validate(manifest, RAY_CLUSTER)
+    manifest["spec"]["workerGroupSpecs"][0]["replicas"] = "two"
+    with pytest.raises(jsonschema.ValidationError, match="two"):
+        jsonschema.validate(manifest, RAY_CLUSTER)
+    manifest["spec"]["workerGroupSpecs"][0]["replicas"] = 2
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_its_pods_are_what_kubernetes_takes(manifest: dict[str, Any], index: int) -> None:
+    template = groups(manifest)[index]["template"]
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "ray"}, **template}
+    kubernetes_validate.validate(pod, "1.32", strict=True)
+
+
+def test_its_nodes_ask_for_a_token_and_have_room_for_weights(manifest: dict[str, Any]) -> None:
+    assert manifest["spec"]["authOptions"] == {"mode": "token"}
+    for group in groups(manifest):
+        spec = group["template"]["spec"]
+        mounted = {mount["mountPath"]: mount["name"] for mount in spec["containers"][0]["volumeMounts"]}
+        volumes = {volume["name"]: volume for volume in spec["volumes"]}
+        assert volumes[mounted["/dev/shm"]]["emptyDir"]["medium"] == "Memory"
+        assert "persistentVolumeClaim" in volumes[mounted["/shared"]]
+
+
+def test_the_image_has_every_room_of_the_code() -> None:
+    copied = [line.split()[1] for line in (CLUSTER / "Dockerfile").read_text().splitlines() if line.startswith("COPY ")]
+    root = CLUSTER.parent.parent
+    assert {"tandem", "actors", "learner", "launch", "conf"} <= set(copied)
+    assert all((root / name).exists() for name in copied)
+
+
+@pytest.mark.parametrize("script", ["start_node.sh", "slurm.sh"])
+def test_scripts_can_be_read_by_bash(script: str) -> None:
+    assert os.access(CLUSTER / script, os.X_OK)
+    subprocess.run(["bash", "-n", CLUSTER / script], check=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "start_node.sh head INTERFACE"),
+        (["tail", "lo"], "start_node.sh head INTERFACE"),
+        (["worker", "lo"], "start_node.sh head INTERFACE"),
+        (["head", "nowhere0"], "there is no network interface nowhere0; choose "),
+        (["worker", "lo", "127.0.0.1:1"], "auth_token: there is no token; copy the head's here"),
+    ],
+)
+def test_a_start_that_cannot_be_says_why(tmp_path: Path, arguments: list[str], said: str) -> None:
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    refused = subprocess.run([CLUSTER / "start_node.sh", *arguments], env=environment, capture_output=True, text=True)
+    assert refused.returncode != 0 and said in refused.stderr
+
+
+FAKE_RAY = """#!/usr/bin/env bash
+printf '%s\\n' "$@"
+"""
+
+
+def start(tmp_path: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """What `start_node.sh` calls Ray with, printed by a program in its place."""
+    (ray := tmp_path / "ray").write_text(FAKE_RAY, encoding="utf-8")
+    ray.chmod(0o755)
+    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {"PATH": path, "HOME": str(tmp_path), **variables}
+    return subprocess.run([CLUSTER / "start_node.sh", *arguments], env=environment, capture_output=True, text=True)
+
+
+def test_a_node_takes_no_port_that_another_ray_holds(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        ports = {"RAY_PORT": str(free.getsockname()[1])}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        ports["RAY_DASHBOARD_PORT"] = str(free.getsockname()[1])
+    head = start(tmp_path, "head", "lo", **ports)
+    worker = start(tmp_path, "worker", "lo", f"127.0.0.1:{ports['RAY_PORT']}", **ports)
+    assert head.returncode == worker.returncode == 0, head.stderr + worker.stderr
+    moved = [line for line in (head.stdout + worker.stdout).splitlines() if "agent-listen-port=" in line or "client" in line]
+    numbers = [int(line.partition("=")[2]) for line in moved]
+    assert len(numbers) == 3 and not {52365, 10001} & set(numbers) and all(numbers)
+
+
+@pytest.mark.parametrize("variable", ["RAY_PORT", "RAY_DASHBOARD_PORT"])
+def test_a_head_whose_port_is_taken_says_so(tmp_path: Path, variable: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as other:
+        port, free = taken.getsockname()[1], other.getsockname()[1]
+        other.close()
+        ports = {"RAY_PORT": str(free), "RAY_DASHBOARD_PORT": str(free)} | {variable: str(port)}
+        refused = start(tmp_path, "head", "lo", **ports)
+    assert refused.returncode == 2
+    assert f"{variable}={port}: another process listens on this port of 127.0.0.1; choose another with" in refused.stderr

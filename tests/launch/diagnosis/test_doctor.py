@@ -1,0 +1,150 @@
+"""What the doctor finds, on a machine that is well and on machines that are not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from launch.diagnosis import diagnosis, machine_checks
+from launch.diagnosis.diagnosis import diagnose, table
+from launch.diagnosis.machine_checks import Finding, Status, machine_findings
+from tandem.authors import Authors
+from tandem.config.schema import Config
+from tests.support import ROOT
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def doctor(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "launch/doctor.py", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+
+
+def test_a_machine_that_runs_these_tests_is_well(authors: Authors) -> None:
+    done = doctor("--quick")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "broken" not in done.stdout and "base model" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_run_in_small_goes_through(authors: Authors) -> None:
+    done = doctor()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "one ZeRO-3 step on two ranks" in done.stdout
+
+
+def test_without_the_packages_it_says_how_to_get_them() -> None:
+    # The standard library alone, as the system's interpreter has it.
+    done = subprocess.run(
+        [sys.executable, "-S", "launch/doctor.py"], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "is not installed" in done.stderr and "make setup" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_what_is_broken_is_told_with_its_remedy_and_no_run_is_begun(
+    config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ill = Finding("ears", Status.BROKEN, "deaf", "shout")
+    monkeypatch.setattr(diagnosis, "machine_findings", lambda cache: [ill])
+    monkeypatch.setattr(diagnosis, "self_test_finding", lambda config: pytest.fail("the run in small was begun"))
+    assert not diagnose(config, quick=False)
+    said = capsys.readouterr().out
+    assert "ears" in said and "broken" in said and "deaf" in said and "shout" in said
+
+
+def test_what_is_doubtful_is_no_failure(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "machine_findings", lambda cache: [Finding("eyes", Status.DOUBTFUL, "tired", "sleep")])
+    assert diagnose(config, quick=True)
+
+
+def test_a_self_test_that_fails_is_a_finding(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(config: Config, logs: Path) -> str:
+        raise RuntimeError("the engine is gone\nat line 3")
+
+    monkeypatch.setattr("launch.diagnosis.self_test.self_test", fail)
+    finding = diagnosis.self_test_finding(config)
+    assert (finding.status, finding.found) == (Status.BROKEN, "RuntimeError: the engine is gone")
+
+
+def test_every_finding_that_is_not_fine_says_what_to_do(
+    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: Usage(2**40, 2**40, 2**20))
+    monkeypatch.setattr("resource.getrlimit", lambda which: (256, 4096))
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0})
+    monkeypatch.setattr(machine_checks, "MIN_MEMORY_GIB", 10**6)
+    findings = {finding.what: finding for finding in machine_findings(tmp_path / "cache")}
+    ill = {what for what, finding in findings.items() if finding.status is not Status.FINE}
+    folders = {"shared memory", "cache folder", "temporary folder"}
+    assert ill == folders | {"compilers", "open files", "processor", "memory", "base model"}
+    assert all(findings[what].fix for what in ill)
+    assert findings["compilers"].status is findings["shared memory"].status is Status.BROKEN
+
+
+@pytest.mark.parametrize(
+    ("listed", "status", "found"),
+    [
+        ("ray==0.1.0\n", Status.DOUBTFUL, "(tested: 0.1.0)"),
+        ("no-such-package==1.0\n", Status.BROKEN, "missing: no-such-package"),
+        ("pytest[extra]===9.9.9\n", Status.DOUBTFUL, "(tested: 9.9.9)"),
+    ],
+)
+def test_packages_are_compared_with_the_list(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, listed: str, status: Status, found: str
+) -> None:
+    (tmp_path / "requirements-cpu.txt").write_text(listed)
+    monkeypatch.setattr(machine_checks, "ROOT", tmp_path)
+    finding = machine_checks.packages()
+    assert finding.status is status and found in finding.found and "make setup" in finding.fix
+
+
+def test_a_gpu_build_without_a_gpu_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr(machine_checks, "has_cpu_engines", lambda: False)
+    assert machine_checks.devices().status is Status.BROKEN
+
+
+def test_a_folder_that_cannot_be_written_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine_checks.disk("cache folder", Path("/proc/none/cache"), "cache_dir").fix == "name another in cache_dir"
+
+
+def test_surroundings_that_are_doubtful_are_found_with_a_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (odd := tmp_path / "a b").mkdir()
+    monkeypatch.setenv("TMPDIR", str(odd))
+    monkeypatch.setenv("HOME", "/no/such/home")
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("locale.getpreferredencoding", lambda do_setlocale: "ANSI_X3.4-1968")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    checks = [machine_checks.temporary_folder_used, machine_checks.home, machine_checks.locale_encoding]
+    findings = [check() for check in checks]
+    assert [finding.status for finding in findings] == [Status.DOUBTFUL] * 3
+    cluster = machine_checks.ray_cluster_found()
+    assert cluster.status is Status.BROKEN and "RAY_ADDRESS=127.0.0.1:1: nothing answers" in cluster.found
+    assert all(finding.fix for finding in [*findings, cluster])
+
+
+def test_a_temporary_folder_that_is_missing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", "/no/such/folder")
+    monkeypatch.setattr("tempfile.tempdir", None)
+    finding = machine_checks.temporary_folder_used()
+    assert finding.status is Status.DOUBTFUL and "TMPDIR=/no/such/folder is no folder" in finding.found
+
+
+def test_the_table_has_a_row_for_each_finding(capsys: pytest.CaptureFixture[str]) -> None:
+    Console(width=120).print(table([Finding(what, Status.FINE, "seen") for what in ("one", "two", "three")]))
+    said = capsys.readouterr().out
+    assert all(what in said for what in ("one", "two", "three"))

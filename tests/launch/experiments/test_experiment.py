@@ -1,0 +1,322 @@
+"""launch/experiment.py: what is compared, what comes of its runs, and the whole on real engines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from math import sqrt
+from pathlib import Path
+
+import pytest
+import yaml
+from matplotlib.figure import Figure
+from PIL import Image
+from rich.console import Console
+
+from launch.entry import BAD_INPUT
+from launch.experiment import compare, report
+from launch.experiments import preset as presets
+from launch.experiments.figure import draw
+from launch.experiments.measures import ACCURACY, FLOOR, LEGIBILITY, SHOWN, shown
+from launch.experiments.page import READING, differences, ends, markdown, terminal
+from launch.experiments.preset import PRESETS, Experiment, Run, experiment, read_preset
+from launch.experiments.results import Results, read_results
+from launch.experiments.runs import check_unchanged, finished
+from launch.experiments.statistics import T_975, estimate
+from tandem.config.run import LogConfig
+from tandem.config.schema import ConfigError
+from tests.support import ROOT
+from tests.support.run_folders import write_lines
+
+STEPS = (0, 20, 40, 60)
+
+# What is compared
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PRESETS.glob("*.yaml")))
+def test_every_preset_describes_runs_that_training_takes(name: str) -> None:
+    found = experiment([f"preset={name}", "seeds=1"])
+    assert [run.arm for run in found.runs] == list(read_preset(name).arms)
+    first = found.runs[0].config
+    for run in found.runs:
+        assert run.config.eval == first.eval and run.config.steps == first.steps, "the budget is the same"
+        assert run.config.seed == run.seed and run.config.resume == "auto"
+        assert {"solo", "handoff", "legibility", "drift"} <= set(run.config.eval.measures) and run.config.eval.greedy
+
+
+def test_the_command_line_comes_last_and_reaches_every_run(tmp_path: Path) -> None:
+    found = experiment(
+        ["preset=jargon", "seeds=1", "arms=grpo_g16,tandem", "name=mine", "steps=7", f"log.dir={tmp_path}", "results=x"]
+    )
+    assert [run.path for run in found.runs] == [tmp_path / "experiments" / "mine" / f"{arm}-seed1" for arm in found.arms]
+    assert list(found.arms) == ["grpo_g16", "tandem"], "an arm need not be the preset's"
+    assert [run.config.rollout.group_size for run in found.runs] == [16, 8]
+    assert {run.config.steps for run in found.runs} == {7}
+    assert found.results == Path("x") and found.folder == tmp_path / "experiments" / "mine"
+
+
+def test_seeds_may_have_bases_of_their_own() -> None:
+    found = experiment(["preset=jargon_bases", "seeds=2"])
+    assert [(run.config.seed, run.config.model.recipe_seed) for run in found.runs] == [(1, 1), (1, 1), (2, 2), (2, 2)]
+    assert [run.config.name for run in found.runs] == ["tandem-seed1", "grpo-seed1", "tandem-seed2", "grpo-seed2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], r"preset=: choose .*jargon.* or self_paired"),
+        (["preset=jargn"], r"preset=jargn: choose .*jargon"),
+        (["jargon"], r"jargon: give key=value, such as preset=jargon"),
+        (["preset=jargon", "arms=tandem,ppo"], r"arms=tandem,ppo: there is no arm ppo; choose among .*grpo_g16"),
+        (["preset=jargon", "seeds=many"], r"seeds=many: say how many, from 1 to 10"),
+        (["preset=jargon", "seeds=0"], r"seeds=0: say how many"),
+        (["preset=jargon", "seeds=1", "results=/proc/x"], r"results=/proc/x: .*/proc/x .*; name a folder that can be"),
+        (["preset=jargon", "name=../up"], r"name=../up: it becomes a folder"),
+        (["preset=jargon", "steps=0"], r"arm tandem: steps=0: give a number of at least 1"),
+        (["preset=jargon", "learner.rate=1"], r"arm tandem: learner.rate: there is no such key"),
+        (["preset=jargon", "eval.measures=[handoff]"], r"arm tandem: eval.measures=.*name solo too"),
+        (["preset=jargon", "resume=x"], r"arm tandem: name, resume, plan_only and log.export are the experiment's own"),
+        (["preset=jargon", "schedule=token"], r"arm grpo: schedule.name=token: algo=grpo is a control"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_compared_is_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        experiment(arguments)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("title: x\narms: {a: [algo=grpo]}\nsteps: 3", "mine.yaml: steps"),
+        ("title: x\narms: {a: 3}", r"mine.yaml: arms"),
+        ("title: x\narms: {../a: []}", r"mine.yaml: arms=\['../a'\]: they name folders"),
+        ("title: x", r"mine.yaml: arms: .*[Mm]issing"),
+    ],
+)
+def test_a_preset_is_checked_as_a_whole(written: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presets, "PRESETS", tmp_path)
+    (tmp_path / "mine.yaml").write_text(written)
+    with pytest.raises(ConfigError, match=message):
+        experiment(["preset=mine"])
+
+
+def test_the_entry_point_says_it_in_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "launch/experiment.py", "preset=jargon", "arms=none"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == BAD_INPUT and done.stdout == ""
+    assert done.stderr.startswith("experiment.py: arms=none: there is no arm none") and done.stderr.count("\n") == 1
+
+
+# What comes of its runs
+
+
+def value(arm: str, seed: int, step: int, measure: str) -> float:
+    """A made-up value that tells where it belongs."""
+    return 0.3 + 0.001 * step * (1 if arm == "tandem" else -0.5) + 0.01 * seed + 0.001 * list(SHOWN).index(measure)
+
+
+def make_run(run: Run, steps: tuple[int, ...] = STEPS) -> None:
+    """The run's folder, as far as an experiment reads it."""
+    run.path.mkdir(parents=True)
+    (run.path / "config.yaml").write_text(yaml.safe_dump(asdict(run.config), sort_keys=False))
+
+    def row(step: int) -> dict[str, float]:
+        measured = {measure: value(run.arm, run.seed, step, measure) for measure in SHOWN} if step in steps else {}
+        evaluated = {"solo/problems": 300, "time/evaluate_s": 10.0, "reward/mean": 0.5} if measured else {}
+        return {"step": step} | measured | evaluated | ({"time/step_s": 2.0} if step else {})
+
+    write_lines(run.path / "metrics.jsonl", (row(step) for step in range(61)))
+    (run.path / "senior").mkdir()
+
+
+@pytest.fixture(scope="module")
+def described() -> Experiment:
+    """Three arms with three seeds."""
+    return experiment(["preset=jargon", "seeds=3"])
+
+
+@pytest.fixture
+def compared(described: Experiment, tmp_path: Path) -> Experiment:
+    """The same, with folders that can be made."""
+    runs = [replace(run, config=replace(run.config, log=LogConfig(dir=str(tmp_path / "runs")))) for run in described.runs]
+    return replace(described, runs=tuple(runs), results=tmp_path / "results")
+
+
+@pytest.fixture
+def results(compared: Experiment) -> Results:
+    for run in compared.runs:
+        make_run(run)
+    return read_results(compared, compared.runs)
+
+
+def test_an_estimate_is_students() -> None:
+    found = estimate([1.0, 2.0, 6.0])
+    assert found.mean == 3.0
+    assert found.high is not None and found.low is not None
+    assert found.high - 3.0 == pytest.approx(4.303 * sqrt(7) / sqrt(3)) == pytest.approx(3.0 - found.low)
+    assert estimate([0.4]).low is None and estimate([0.4]).mean == 0.4
+    mpmath = pytest.importorskip("mpmath")
+    for freedom, quantile in enumerate(T_975, start=1):
+        beyond = mpmath.betainc(freedom / 2, 0.5, 0, freedom / (freedom + quantile**2), regularized=True)
+        assert float(beyond) == pytest.approx(0.05, abs=1e-4)
+
+
+def test_values_are_gathered_over_seeds(results: Results) -> None:
+    assert results.arms == ["tandem", "grpo", "kl_reg"] and results.problems == 300
+    assert set(results.measures) == set(SHOWN), "nothing but measures"
+    for arm in results.arms:
+        assert list(results.curve(arm, FLOOR)) == list(STEPS)
+        for step, found in results.curve(arm, LEGIBILITY).items():
+            expected = estimate([value(arm, seed, step, LEGIBILITY) for seed in (1, 2, 3)])
+            assert asdict(found) == pytest.approx(asdict(expected))
+    assert results.seconds == {arm: [160.0] * 3 for arm in results.arms}
+
+
+def test_differences_are_paired_by_seed(results: Results) -> None:
+    gap = results.difference("tandem", "grpo", ACCURACY)
+    assert gap is not None and gap.low is not None
+    assert gap.mean == pytest.approx(0.09) and gap.low == pytest.approx(0.09), "what seeds share is no uncertainty"
+
+
+def test_tables_say_what_was_measured(results: Results) -> None:
+    header, *rows = ends(results)
+    assert header == ["", "start", "tandem", "grpo", "kl_reg"]
+    assert rows[0] == ["solo", "0.320 ± 0.025", "0.380 ± 0.025", "0.290 ± 0.025", "0.290 ± 0.025"]
+    assert [row[0] for row in rows] == list(SHOWN.values())
+    assert differences(results)[1] == ["solo", "+0.090 ± 0.000", "+0.090 ± 0.000"]
+    assert markdown([["a", "b"], ["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+    assert [len(table.rows) for table in terminal(results)] == [len(SHOWN)] * 2
+
+
+def test_a_seed_that_is_missing_yet_leaves_the_others(compared: Experiment) -> None:
+    for run in compared.runs[:2]:
+        make_run(run)
+    found = read_results(compared, compared.runs[:2])
+    assert found.arms == ["tandem", "grpo"]
+    assert ends(found)[1][2] == "0.370", "one seed has no interval"
+    draw(found)
+
+
+def test_the_picture_has_a_panel_for_each_measure(results: Results) -> None:
+    figure = draw(results)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    names = list(shown(results.measures).values())
+    assert titles == [name for name in names if name != SHOWN[FLOOR]] + ["solo against legibility"]
+    lines = figure.axes[0].get_lines()
+    assert [line.get_label() for line in lines] == results.arms
+    assert lines[0].get_ydata() == pytest.approx([value("tandem", 2, step, ACCURACY) for step in STEPS])
+    looks = {(line.get_color(), line.get_marker()) for line in lines}
+    assert len(looks) == 3
+    frontier = figure.axes[len(titles) - 1].get_lines()[0]
+    assert frontier.get_xdata() == pytest.approx([value("tandem", 2, step, LEGIBILITY) for step in STEPS])
+
+
+def test_measures_that_were_not_taken_have_no_panel(results: Results) -> None:
+    kept = {
+        arm: {seed: {step: {ACCURACY: each[ACCURACY]} for step, each in steps.items()} for seed, steps in seeds.items()}
+        for arm, seeds in results.values.items()
+    }
+    figure = draw(replace(results, values=kept))
+    assert [axes.get_title() for axes in figure.axes] == ["solo"]
+
+
+def test_what_is_written_holds_everything_and_keeps_the_reading(compared: Experiment, results: Results) -> None:
+    report(compared, compared.runs)
+    page, folder = compared.results / "jargon.md", compared.results / "jargon"
+    numbers = json.loads((folder / "results.json").read_text())
+    assert numbers["values"]["grpo"]["2"]["40"][ACCURACY] == value("grpo", 2, 40, ACCURACY)
+    assert numbers["estimates"]["tandem"][ACCURACY][-1]["step"] == 60
+    assert numbers["settings"]["kl_reg"]["algo"]["kl_coef"] == 0.001 and "log" not in numbers["settings"]["kl_reg"]
+    assert {"machine", "packages", "command", "interval", "overrides", "problems", "minutes"} <= set(numbers)
+    assert Image.open(folder / "figure.png").size[0] > 1000
+    text = page.read_text()
+    assert "python launch/experiment.py preset=jargon seeds=3\n" in text and "(jargon/figure.png)" in text
+    assert text.endswith(READING)
+    page.write_text(text.replace("# A senior", "# Another") + "\nThe senior gives it up.\n\n## More\n\nAnd so on.\n")
+    report(compared, compared.runs)
+    assert page.read_text() == text + "\nThe senior gives it up.\n\n## More\n\nAnd so on.\n"
+
+
+# Where it goes on
+
+
+def test_only_what_is_not_finished_is_made(compared: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def make(run: Run, engines: object) -> None:
+        if run.seed == 2 and "tandem-seed2" not in made:
+            made.append("tandem-seed2")
+            raise KeyboardInterrupt
+        make_run(run)
+        made.append(run.config.name)
+
+    monkeypatch.setattr("launch.experiment.make", make)
+    monkeypatch.setattr("launch.experiment.ray_cluster", lambda logs: nullcontext())
+    monkeypatch.setattr("launch.experiment.draw", lambda results: Figure())  # it takes a second
+    with pytest.raises(KeyboardInterrupt):
+        compare(compared, Console())
+    assert made == ["tandem-seed1", "grpo-seed1", "kl_reg-seed1", "tandem-seed2"]
+    assert (compared.results / "jargon.md").exists(), "what is finished is told"
+    assert [finished(run) for run in compared.runs].count(True) == 3
+    compare(compared, Console())
+    assert made[4:] == [f"{arm}-seed{seed}" for seed in (2, 3) for arm in compared.arms]
+    compare(compared, Console())
+    assert len(made) == 10, "a third start only reports"
+
+
+def test_a_folder_that_was_made_otherwise_is_refused(compared: Experiment) -> None:
+    run = compared.runs[0]
+    check_unchanged(run)
+    make_run(run)
+    check_unchanged(run)
+    free = replace(run.config, judge=replace(run.config.judge, workers=2), log=replace(run.config.log, tensorboard=False))
+    check_unchanged(replace(run, config=free))
+    for changed, key in [
+        (replace(run.config, steps=80), "steps=80"),
+        (replace(run.config, eval=replace(run.config.eval, problems=5)), "eval.problems=5"),
+        (replace(run.config, learner=replace(run.config.learner, lr=1.0)), "learner.lr=1.0"),
+    ]:
+        with pytest.raises(ConfigError, match=f"^{key}: .* was made with .*; choose another name, or remove that folder"):
+            check_unchanged(replace(run, config=changed))
+
+
+# The whole
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_arms_on_the_same_engines(tmp_path: Path, authors: object) -> None:
+    command = [
+        *(sys.executable, "launch/experiment.py", "preset=self_paired", "seeds=1", "arms=tandem,grpo", "steps=2"),
+        *("eval.every=1", "eval.problems=16", f"log.dir={tmp_path}", f"results={tmp_path / 'results'}"),
+    ]
+
+    def run() -> str:
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "150"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=290)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    said = run()
+    assert said.count("run folder") == 2 and "results in" in said
+    numbers = json.loads((tmp_path / "results" / "self_paired" / "results.json").read_text())
+    starts = [numbers["values"][arm]["1"]["0"] for arm in ("tandem", "grpo")]
+    assert starts[0] == pytest.approx(starts[1], abs=1e-4), "the second arm begins at the base again"
+    for arm in ("tandem", "grpo"):
+        steps = numbers["values"][arm]["1"]
+        assert list(steps) == ["0", "1", "2"] and set(steps["2"]) >= set(SHOWN)
+        drift = [steps[step]["drift/kl_senior_junior"] for step in ("0", "2")]
+        assert abs(drift[0]) < 1e-6 < drift[1], "what is read are the present weights"
+    assert numbers["values"]["tandem"]["1"]["2"] != numbers["values"]["grpo"]["1"]["2"]
+    assert "run folder" not in run(), "a second start makes nothing again"

@@ -1,0 +1,366 @@
+"""Sweeps: `python launch/train.py --multirun ...`. What they consist of, what they refuse, and what they leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launch.command_line import CONF, quoted
+from launch.entry import BAD_INPUT, INTERRUPTED
+from launch.experiments import process
+from launch.experiments.outcome import FAILED, FINISHED, OUTPUT, WAITING, Outcome, error_of, read_outcome
+from launch.experiments.outcome import INTERRUPTED as INTERRUPTED_STATE
+from launch.experiments.summary import Summary, grouped, result_of
+from launch.experiments.sweep import INCOMPLETE, sum_up
+from launch.experiments.sweep_arms import Arm, folder_name, plan_arms
+from tandem.config.load import schema
+from tandem.config.schema import ConfigError
+from tests.support import ROOT
+from tests.support.builders import save_model, small_tokenizer
+from tests.support.run_folders import make_run
+
+STAND_IN = """
+import json, pathlib, sys
+folder, fails, steps = pathlib.Path(sys.argv[1]), sys.argv[2] == "True", int(sys.argv[3])
+with (folder / "calls").open("a") as calls:
+    calls.write("x")
+rows = [{"step": step, "reward/mean": 0.5, "solo/accuracy": 0.25 * step} for step in range(1 if fails else steps + 1)]
+(folder / "config.yaml").write_text("seed: 1")
+(folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\\n" for row in rows))
+if fails:
+    raise ZeroDivisionError("out of luck")
+"""
+"""A program that leaves what a run does."""
+
+
+@pytest.fixture(autouse=True)
+def _hydra() -> Iterator[None]:
+    GlobalHydra.instance().clear()
+    ConfigStore.instance().store(name="schema", node=schema())
+    yield
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def arms_of(tmp_path: Path) -> Callable[..., list[Arm]]:
+    """The arms that a command line asks for, of the sweep `demo`."""
+
+    def arms_of(*overrides: str) -> list[Arm]:
+        with initialize_config_dir(str(CONF), version_base=None):
+            return plan_arms([f"log.dir={tmp_path}", "name=demo", *overrides])
+
+    return arms_of
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
+    """Run launch/train.py with --multirun, for the sweep `demo` of a small model, and return its exit code."""
+    model = save_model(tmp_path / "model", small_tokenizer())
+    problems = [json.dumps({"question": f"What is {i} + 1?", "answer": i + 1}) for i in range(100)]
+    (tmp_path / "problems.jsonl").write_text("\n".join(problems))
+    given = [f"log.dir={tmp_path / 'runs'}", "name=demo", "steps=2", "model=hf", f"model.path={model}", "data=jsonl"]
+
+    def call(*overrides: str, script: str = "launch/train.py") -> int:
+        command = [script, "--multirun", *given, f"data.path={tmp_path / 'problems.jsonl'}", *overrides]
+        monkeypatch.setattr(sys, "argv", command)
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except SystemExit as exit_:
+            return int(exit_.code or 0)
+        return 0
+
+    return call
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> set[str]:
+    """Runs leave what runs do, and start nothing; those fail whose labels are put into this set."""
+    failing: set[str] = set()
+    monkeypatch.setattr(
+        process,
+        "command",
+        lambda arm: [sys.executable, "-c", STAND_IN, str(arm.folder), str(arm.label in failing), str(arm.config.steps)],
+    )
+    return failing
+
+
+# What a sweep consists of
+
+
+def test_every_combination_is_an_arm_in_a_folder_of_its_own(arms_of: Callable[..., list[Arm]], tmp_path: Path) -> None:
+    arms = arms_of("algo=tandem,grpo", "seed=1,2", "steps=3")
+    assert [arm.label for arm in arms] == [f"algo={algo},seed={seed}" for algo in ("tandem", "grpo") for seed in (1, 2)]
+    assert [(arm.config.schedule.name, arm.config.seed) for arm in arms] == [
+        (schedule, seed) for schedule in ("word", "solo") for seed in (1, 2)
+    ]
+    assert {arm.config.steps for arm in arms} == {3}
+    assert [arm.folder for arm in arms] == [tmp_path / "demo" / arm.label for arm in arms]
+
+
+def test_an_arm_keeps_its_folder_when_the_sweep_grows(arms_of: Callable[..., list[Arm]]) -> None:
+    few, many = arms_of("algo=tandem,grpo", "seed=1,2"), arms_of("algo=tandem,grpo,kl_reg", "seed=1,2,3")
+    assert {arm.folder for arm in few} < {arm.folder for arm in many}
+
+
+def test_a_shared_setting_is_left_out_of_the_arms_that_it_has_no_effect_in(arms_of: Callable[..., list[Arm]]) -> None:
+    word, chunk = arms_of("schedule=word,chunk", "schedule.chunk_tokens=4")
+    assert "schedule.chunk_tokens=4" not in word.overrides and chunk.config.schedule.chunk_tokens == 4
+    with pytest.raises(ConfigError, match="chunk_tokens=4: it has no effect"):
+        arms_of("schedule=word,token", "schedule.chunk_tokens=4")
+    with pytest.raises(ConfigError, match="chunk_tokens=4: it has no effect"):  # the same run twice
+        arms_of("schedule=word,chunk", "schedule.chunk_tokens=4,6")
+
+
+def test_a_range_is_swept(arms_of: Callable[..., list[Arm]]) -> None:
+    assert [arm.config.seed for arm in arms_of("seed=range(1,4)")] == [1, 2, 3]
+
+
+@given(st.text(min_size=1))
+def test_any_label_gives_a_folders_name(label: str) -> None:
+    name = folder_name(label)
+    assert len(name.encode()) <= 255 * 2 and "/" not in name and "\0" not in name and name not in ("", ".", "..")
+
+
+def test_labels_that_look_alike_have_folders_of_their_own() -> None:
+    assert folder_name("model.path=/a/b") != folder_name("model.path=-a-b")
+    assert folder_name("a" * 300 + "b") != folder_name("a" * 300 + "c")
+
+
+@pytest.mark.parametrize("text", ["plain", "algo=tandem,seed=1", "it's", "a\\'b", "[self,x]", "a b"])
+def test_a_quoted_value_is_read_back_whole(text: str) -> None:
+    with initialize_config_dir(str(CONF), version_base=None):
+        assert compose("config", [f"name={quoted(text)}"]).name == text
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("seed=1,2", "schedule.prob_senior=0.5,1.5"), "schedule.prob_senior=1.5: give a number from 0 to 1\n  in seed=1,"),
+        (("seed=1,2", "rollout.group_size=1"), "rollout.group_size=1: give a number of at least 2\n  in every arm"),
+        (("seed=1,2", "algo=tandem,grop"), "Could not find 'algo/grop'"),
+        (("seed=1,2", "schedule.prob_seinor=0.5"), "schedule.prob_seinor: there is no such key; did you mean"),
+        (("seed=1",), "--multirun: no key has several values; give some, as in seed=1,2,3"),
+        (("seed=1,1,2",), "--multirun: seed=1 comes up more than once"),
+        (("seed=interval(1,2)",), "seed=interval(1,2): an interval has no end of values; name them"),
+        (("seed=1,2", "steps=2,3", "resume='',auto"), "resume='',auto: it belongs to the sweep as a whole"),
+        (("seed=1,2", "resume=/somewhere"), "resume=/somewhere: a sweep goes on by its name; give resume=auto"),
+        (("seed=1,2", "resume=auto", "name=''"), "resume=auto: say which sweep is to go on with name=NAME"),
+        (("seed=1,2", "hydra/launcher=ray"), "hydra/launcher=ray: the package hydra-ray-launcher is not installed"),
+        (("seed=1,2", "senior='',/somewhere"), "senior=/somewhere: training starts from model"),
+        (("seed=1,2", "--cfg", "job"), "--multirun: give it without --run, --cfg"),
+    ],
+)
+def test_one_bad_arm_keeps_all_from_starting(
+    call: Callable[..., int], overrides: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(*overrides) == BAD_INPUT
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_data_that_one_arm_cannot_use_keeps_all_from_starting(
+    call: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, missing = tmp_path / "problems.jsonl", tmp_path / "missing.jsonl"
+    assert call(f"data.path={good},{missing}") == BAD_INPUT
+    said = capsys.readouterr().err
+    assert f"data.path={missing}: there is no such file" in said and f"in data.path={missing}" in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_other_entry_points_do_not_sweep(call: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("seed=1,2", script="launch/evaluate.py") == BAD_INPUT
+    assert "--multirun: only launch/train.py sweeps" in capsys.readouterr().err
+
+
+# What becomes of it
+
+
+def test_a_run_that_fails_does_not_lose_the_others(
+    call: Callable[..., int], stand_in: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_in.add("algo=tandem,seed=1")
+    assert call("algo=tandem,grpo", "seed=1,2") == INCOMPLETE
+    said = capsys.readouterr().out
+    assert "algo=tandem,seed=1: ZeroDivisionError: out of luck" in said and "algo=grpo,seed=2: finished" in said
+    folder = tmp_path / "runs" / "demo"
+    found = json.loads((folder / "summary.json").read_text())
+    assert [(row["run"], row["state"], row["exit_code"]) for row in found["runs"]] == [
+        ("algo=tandem,seed=1", FAILED, 1),
+        ("algo=tandem,seed=2", FINISHED, 0),
+        ("algo=grpo,seed=1", FINISHED, 0),
+        ("algo=grpo,seed=2", FINISHED, 0),
+    ]
+    assert found["runs"][0]["error"] == "ZeroDivisionError: out of luck"
+    assert "ZeroDivisionError: out of luck" in (folder / "summary.md").read_text()
+    assert [group["solo_accuracy"]["runs"] for group in found["groups"]] == [1, 2]
+    assert "algo=grpo,seed=2" in (folder / "report.html").read_text()
+    assert not (ROOT / "multirun.yaml").exists()
+
+
+def test_the_same_command_again_runs_what_is_not_finished(
+    call: Callable[..., int], stand_in: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_in.add("seed=2")
+    assert call("seed=1,2") == INCOMPLETE
+    assert call("seed=1,2") == BAD_INPUT
+    assert "already holds a sweep; choose another name or remove it; resume=auto goes on with it" in capsys.readouterr().err
+    stand_in.clear()
+    (tmp_path / "runs/demo/seed=2/metrics.jsonl").unlink()  # no checkpoint goes with it
+    assert call("seed=1,2,3", "resume=auto") == 0
+    calls = [(tmp_path / f"runs/demo/seed={seed}/calls").read_text() for seed in (1, 2, 3)]
+    assert calls == ["x", "xx", "x"]
+    found = json.loads((tmp_path / "runs/demo/summary.json").read_text())
+    assert [row["state"] for row in found["runs"]] == [FINISHED] * 3
+
+
+def test_plan_only_shows_every_arm_and_runs_none(
+    call: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("algo=tandem,grpo", "seed=1,2", "plan_only=true") == 0
+    said = capsys.readouterr().out
+    assert "algo=tandem,seed=1:" in said and "algo=grpo,seed=2:" in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_joblib_runs_arms_beside_each_other(call: Callable[..., int], stand_in: set[str], tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    assert call("seed=1,2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2") == 0
+    assert (tmp_path / "runs/demo/seed=2/calls").read_text() == "x"
+
+
+def test_an_interrupt_ends_the_run_and_is_told(arms_of: Callable[..., list[Arm]]) -> None:
+    arm = arms_of("seed=1,2")[0]
+    waits = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+try:
+    print("started")
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("ended")
+    raise SystemExit(130)
+"""
+
+    def interrupt_once_started() -> None:
+        while not (arm.folder / OUTPUT).exists() or "started" not in (arm.folder / OUTPUT).read_text():
+            threading.Event().wait(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    # What a shell starts in the background ignores interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=interrupt_once_started).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            process.run_process(arm, [sys.executable, "-c", waits])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (arm.folder / OUTPUT).read_text() == "started\nended\n"
+    outcome = read_outcome(arm.folder)
+    assert outcome is not None
+    assert (outcome.state, outcome.exit_code) == (INTERRUPTED_STATE, INTERRUPTED)
+
+
+# What is said of it
+
+
+def test_the_summary_has_the_last_values_and_groups_over_seeds(arms_of: Callable[..., list[Arm]], tmp_path: Path) -> None:
+    arms = arms_of("algo=tandem,grpo", "seed=1,2,3", "steps=6")
+    for number, arm in enumerate(arms[:-1]):
+        make_run(arm.folder, steps=6, seed=number)
+        Outcome(FINISHED, 0, 10.0 + number, 6).write(arm.folder)
+    results = [result_of(arm) for arm in arms]
+    assert [result.state for result in results] == [FINISHED] * 5 + [WAITING]
+    assert results[0].solo_accuracy == pytest.approx(0.7) and results[0].step == 6
+    tandem, grpo = grouped(results)
+    assert (tandem.overrides, grpo.overrides) == ({"algo": "tandem"}, {"algo": "grpo"})
+    rewards = [result.reward for result in results[:3] if result.reward is not None]
+    assert tandem.reward is not None and grpo.reward is not None and grpo.seconds is not None
+    assert (tandem.reward.runs, tandem.reward.mean) == (3, pytest.approx(fmean(rewards)))
+    assert tandem.reward.deviation == pytest.approx(stdev(rewards))
+    assert (grpo.seconds.runs, grpo.seconds.mean) == (2, 13.5)
+    Summary("demo", results).write(tmp_path)
+    assert "| tandem | 3 of 3 | 0.700 ± 0.000 |" in (tmp_path / "summary.md").read_text()
+    assert "| grpo | 3 | not run |  |  |  |  |" in (tmp_path / "summary.md").read_text()
+
+
+def test_without_seeds_there_are_no_groups_and_one_run_has_no_spread(arms_of: Callable[..., list[Arm]]) -> None:
+    assert grouped([result_of(arm) for arm in arms_of("steps=1,2")]) == []
+    one, _ = arms_of("seed=1,2")
+    Outcome(FINISHED, 0, 5.0, one.config.steps).write(make_run(one.folder))
+    (group,) = grouped([result_of(arm) for arm in arms_of("seed=1,2")])
+    assert group.seconds is not None
+    assert (group.seconds.runs, group.seconds.deviation) == (1, None)
+
+
+def test_a_run_that_is_to_do_more_steps_is_not_finished(arms_of: Callable[..., list[Arm]]) -> None:
+    for arm in arms_of("seed=1,2", "steps=6"):
+        Outcome(FINISHED, 0, 5.0, 6).write(make_run(arm.folder))
+    assert all(arm.finished for arm in arms_of("seed=1,2", "steps=6", "resume=auto"))
+    longer = arms_of("seed=1,2", "steps=8", "resume=auto")
+    assert not any(arm.finished for arm in longer) and result_of(longer[0]).state == INTERRUPTED_STATE
+
+
+def test_the_summary_of_runs_that_left_nothing(arms_of: Callable[..., list[Arm]], tmp_path: Path) -> None:
+    from rich.console import Console
+
+    summary = sum_up(arms_of("seed=1,2"), tmp_path, Console())
+    assert not summary.complete and not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("printed", "code", "error"),
+    [
+        (
+            "step 1\nTraceback (most recent call last):\n  File x\n    f()\ntandem.guards.GuardError: no mask\n",
+            1,
+            "GuardError: no mask",
+        ),
+        ("train.py: steps=0: give more\n", 2, "train.py: steps=0: give more"),
+        ("one\nmore\n", -9, "killed by SIGKILL; last printed: more"),
+        ("", 3, "exit code 3"),
+        ("", -11, "killed by SIGSEGV"),
+    ],
+)
+def test_what_stopped_a_run_is_found_in_what_it_printed(printed: str, code: int, error: str) -> None:
+    assert error_of(printed, code).endswith(error)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(580)
+def test_two_arms_and_two_seeds_are_trained_and_compared(tmp_path: Path) -> None:
+    small = ["steps=2", "rollout.prompts_per_step=4", "rollout.group_size=4", "eval.problems=32", "log.tensorboard=false"]
+    command = ["--multirun", "algo=tandem,grpo", "seed=1,2", f"log.dir={tmp_path}", "name=demo", *small]
+    trained = subprocess.run(
+        [sys.executable, "launch/train.py", *command],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    found: dict[str, Any] = json.loads((tmp_path / "demo" / "summary.json").read_text())
+    assert [(row["state"], row["step"]) for row in found["runs"]] == [(FINISHED, 2)] * 4
+    assert all(0 <= row["solo_accuracy"] <= 1 and row["seconds"] > 0 for row in found["runs"])
+    assert [(group["overrides"]["algo"], group["reward"]["runs"]) for group in found["groups"]] == [("tandem", 2), ("grpo", 2)]
+    assert (tmp_path / "demo" / "report.html").stat().st_size > 10_000
+    assert (tmp_path / "demo" / "algo=grpo,seed=2" / "senior" / "config.json").exists()

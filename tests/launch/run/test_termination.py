@@ -1,0 +1,325 @@
+"""The end of a run at a signal or on a full disk: what it saves, what it prints, and its exit code."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+from omegaconf import OmegaConf
+
+from launch.cluster.local_cluster import own_signals
+from launch.entry import BAD_INPUT, INTERRUPTED, TERMINATED, UNWRITABLE, Terminated, exit_codes, terminate
+from launch.run.checkpointing import Checkpointer
+from launch.run.console import TrainingConsole
+from launch.run.export import export_senior
+from launch.run.profiling import step_clock
+from launch.run.termination import TerminationHandler
+from launch.run.training_run import RolloutRun, TrainingRun
+from launch.storage.checkpoints import State
+from launch.storage.disk import UnwritableError
+from launch.storage.resume import find_resumption
+from launch.storage.run_folder import RunFolder
+from tandem.config.schema import Config, ConfigError
+from tandem.runtime.disk import require_room
+from tandem.staleness import StreamPosition
+from tests.support.settings import settings
+
+
+@pytest.fixture(autouse=True)
+def default_handler() -> Iterator[None]:
+    """Install an entry point's handler of SIGTERM for the test."""
+    before = signal.signal(signal.SIGTERM, terminate)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def ended(main: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Return the exit code of an entry point, and its standard error."""
+    with pytest.raises(SystemExit) as exit_, exit_codes():
+        main()
+    assert isinstance(exit_.value.code, int)
+    return exit_.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ConfigError("x=1: give 2"), BAD_INPUT, ": x=1: give 2\n"),
+        (UnwritableError("no room"), UNWRITABLE, ": no room\n"),
+        (OSError(28, "No space left on device", "/x"), UNWRITABLE, "No space left on device: '/x': the disk is full; make"),
+        (KeyboardInterrupt(), INTERRUPTED, "interrupted\n"),
+        (KeyboardInterrupt("after step 3"), INTERRUPTED, "interrupted after step 3\n"),
+        (Terminated(), TERMINATED, "interrupted\n"),
+    ],
+)
+def test_each_end_has_exit_code_and_message(
+    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> None:
+        raise error
+
+    assert (found := ended(main, capsys))[0] == code and said in found[1]
+
+
+def test_sigterm_ends_entry_point_after_library_replaced_handler(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        with own_signals():
+            signal.signal(signal.SIGTERM, lambda number, frame: os._exit(9))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    assert ended(main, capsys) == (TERMINATED, "interrupted\n")
+
+
+# A run that is stopped
+
+
+class Loop:
+    """The steps of a run without engines, and what it saves."""
+
+    def __init__(self, config: Config, save: Callable[[Path], None] = lambda folder: (folder / "weights").touch()) -> None:
+        self.folder = RunFolder(config, find_resumption(config))
+        self.termination = TerminationHandler(config.checkpoint.on_signal_wait_s, print)
+        console = TrainingConsole(config.steps)
+        self.source = SimpleNamespace(stream_position=StreamPosition(0))
+        rollout_run = RolloutRun(
+            **dict.fromkeys(("authors", "pool", "judge", "restarts")),  # type: ignore[arg-type]
+            config=config,
+            folder=self.folder,
+            console=console,
+            group_source=self.source,  # type: ignore[arg-type]
+            watchdog=SimpleNamespace(alive=lambda: None),  # type: ignore[arg-type]
+        )
+        learner: Any = SimpleNamespace(save=save, checkpointed=lambda folder: None)
+        checkpointer = Checkpointer(config, self.folder, learner, console.print)
+        self.training_run = TrainingRun(rollout_run, learner, [], 0, checkpointer, self.termination)
+
+    def run(self, at: str, action: Callable[[], None]) -> None:
+        """Take three steps; call `action` in a phase of the third: generate, update, evaluate or log."""
+        run = self.training_run
+        with self.folder, run.handle_termination():
+            for step in (1, 2, 3):
+                self.source.stream_position = StreamPosition(16 * step)
+                for phase in ("generate", "update", "evaluate", "log"):
+                    if phase == "update":
+                        self.termination.defer()
+                    if phase == "evaluate":
+                        run.finish_update(step, {"step": step})
+                    if (step, phase) == (3, at):
+                        action()
+                run.log({"step": step, "solo/accuracy": 0.5})
+                run.save_if_due(step)
+
+
+def send(number: int) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), number)
+
+
+def lasting(seconds: float) -> None:
+    """Wait for `seconds`, or until a signal."""
+    threading.Event().wait(seconds)
+
+
+def run_settings(folder: Path, **changes: Any) -> Config:
+    """Return settings of five steps with one checkpoint, after the last step."""
+    return OmegaConf.to_object(OmegaConf.merge(settings(folder), {"steps": 5}, changes))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(("at", "step"), [("generate", 2), ("update", 3), ("evaluate", 3), ("log", 3)])
+def test_sigterm_saves_last_finished_step(
+    tmp_path: Path, at: str, step: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["launch/train.py", "data.template=Q: {question}", f"log.dir={tmp_path}", "name=run"])
+    loop = Loop(run_settings(tmp_path))
+    code, said = ended(lambda: loop.run(at, send(signal.SIGTERM)), capsys)
+    assert code == TERMINATED
+    command = shlex.join(
+        ["python", "launch/train.py", "data.template=Q: {question}", f"log.dir={tmp_path}", "name=run", "resume=auto"]
+    )
+    assert said == f"interrupted after step {step}; the last checkpoint is of step {step}: go on with `{command}`\n"
+    (checkpoint,) = loop.folder.checkpoints.complete()
+    assert checkpoint.state() == State(step, StreamPosition(16 * step, []))
+    assert [row["step"] for row in loop.folder.rows] == list(range(1, step + 1))
+    assert ("solo/accuracy" in loop.folder.rows[-1]) == (at == "generate"), "an evaluation that was cut short is made up for"
+    again = run_settings(tmp_path, resume="auto")
+    assert find_resumption(again).checkpoint == checkpoint
+
+
+def test_sigterm_while_ray_waits_saves(ray_session: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    @ray.remote(num_cpus=0, max_retries=0)
+    def kill(pid: int) -> None:
+        time.sleep(0.5)  # by then the driver waits
+        os.kill(pid, signal.SIGTERM)
+        time.sleep(60)
+
+    task: list[Any] = []
+
+    def wait() -> None:
+        task.append(kill.remote(os.getpid()))
+        ray.get(task[-1], timeout=30)
+
+    loop = Loop(run_settings(tmp_path))
+    code, said = ended(lambda: loop.run("generate", wait), capsys)
+    ray.cancel(task[0], force=True)
+    assert code == TERMINATED and "after step 2; the last checkpoint is of step 2" in said
+    assert ended(wait, capsys)[0] == TERMINATED
+    ray.cancel(task[1], force=True)
+
+
+def test_failing_checkpoint_does_not_hide_signal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(folder: Path) -> None:
+        raise RuntimeError("rank 1 died")
+
+    with pytest.raises(SystemExit, match=str(TERMINATED)), exit_codes():
+        Loop(run_settings(tmp_path), fail).run("generate", send(signal.SIGTERM))
+    assert "WARNING: no checkpoint could be written: rank 1 died" in capsys.readouterr().out
+
+
+def test_sigterm_does_not_write_existing_checkpoint_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved: list[Path] = []
+    loop = Loop(run_settings(tmp_path, checkpoint={"save_every": 2}), saved.append)
+    assert ended(lambda: loop.run("generate", send(signal.SIGTERM)), capsys)[0] == TERMINATED
+    assert len(saved) == 1
+
+
+@pytest.mark.parametrize("checkpoint", [{"on_signal": False}, {"save_every": 0}])
+def test_sigterm_saves_nothing_if_configured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], checkpoint: dict[str, Any]
+) -> None:
+    loop = Loop(run_settings(tmp_path, checkpoint=checkpoint))
+    code, said = ended(lambda: loop.run("generate", send(signal.SIGTERM)), capsys)
+    assert code == TERMINATED and not loop.folder.checkpoints.complete()
+    assert "interrupted after step 2; there is no checkpoint yet: begin again with the same command" in said
+
+
+def test_sigterm_waits_no_longer_than_configured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = {"on_signal_wait_s": 0.3}
+
+    def stuck(folder: Path) -> None:
+        lasting(30)
+
+    loop = Loop(run_settings(tmp_path / "saving", checkpoint=short), stuck)
+    began = time.monotonic()
+    with pytest.raises(SystemExit, match=str(TERMINATED)), exit_codes():
+        loop.run("generate", send(signal.SIGTERM))
+    said = capsys.readouterr()
+    assert "no checkpoint could be written within checkpoint.on_signal_wait_s=0.3" in said.out
+    assert "there is no checkpoint yet" in said.err
+    assert not list(loop.folder.checkpoints.path.glob("*")), "nothing half-written is left"
+
+    def update() -> None:
+        send(signal.SIGTERM)()
+        lasting(30)
+
+    loop = Loop(run_settings(tmp_path / "learning", checkpoint=short))
+    assert ended(lambda: loop.run("update", update), capsys)[0] == TERMINATED
+    assert not loop.folder.checkpoints.complete() and time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_second_signal_during_checkpoint_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], second: signal.Signals
+) -> None:
+    with pytest.raises(SystemExit, match=str(TERMINATED)), exit_codes():
+        Loop(run_settings(tmp_path), lambda folder: send(second)()).run("generate", send(signal.SIGTERM))
+    said = capsys.readouterr().out
+    assert "WARNING: no checkpoint could be written: another signal ended that" in said and "on_signal_wait_s" not in said
+
+
+def test_ctrl_c_ends_at_once_and_prints_how_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loop = Loop(run_settings(tmp_path, checkpoint={"save_every": 2}))
+
+    def press() -> None:
+        raise KeyboardInterrupt
+
+    code, said = ended(lambda: loop.run("update", press), capsys)
+    assert code == INTERRUPTED
+    assert said == "interrupted after step 2; the last checkpoint is of step 2: go on with the same command\n"
+
+
+def test_full_disk_at_sigterm_is_reported(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loop = Loop(run_settings(small_disk), lambda folder: require_room(folder, 1 << 30))
+    with pytest.raises(SystemExit, match=str(TERMINATED)), exit_codes():
+        loop.run("generate", send(signal.SIGTERM))
+    assert "step 2 could not be saved" in (said := capsys.readouterr().out)
+    assert "1,024.0 MiB are needed" in said and "are missing" in said and "and the run ends" in said
+
+
+# The final senior
+
+
+def filled(disk: Path, leave: int = 0) -> Path:
+    (file := disk / "fill").write_bytes(bytes(shutil.disk_usage(disk).free - leave))
+    return file
+
+
+class Weights:
+    """A learner that exports `nbytes` bytes."""
+
+    def __init__(self, nbytes: int) -> None:
+        self._nbytes = nbytes
+
+    def export(self, path: Path) -> None:
+        require_room(path, self._nbytes)
+        (path / "model.safetensors").write_bytes(bytes(self._nbytes))
+
+
+@pytest.fixture
+def run(small_disk: Path) -> Iterator[RunFolder]:
+    """An open run folder on a disk with 64 KiB left."""
+    with RunFolder(run_settings(small_disk)) as folder:
+        folder.log({"step": 5})
+        filled(small_disk, leave=65536)
+        yield folder
+
+
+def test_export_waits_for_room(run: RunFolder, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("launch.storage.disk.time.sleep", lambda seconds: (small_disk / "fill").unlink())
+    senior = export_senior(Weights(500_000), run_settings(small_disk), run, said.append)
+    assert senior == run.senior and (senior / "model.safetensors").stat().st_size == 500_000
+    (warning,) = said
+    assert warning.startswith(
+        f"WARNING: the senior cannot be written to {senior}: [Errno 28] 0.5 MiB are needed and 0.1 MiB are free"
+    )
+    assert "0.4 MiB are missing. Make room: this is tried for 600 s" in warning
+
+
+def test_export_uses_fallback_without_room(run: RunFolder, small_disk: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    log = {"dir": str(small_disk), "export_wait_s": 0, "export_fallback": str(tmp_path / "kept")}
+    config = run_settings(small_disk, log=log)
+    for name in ("run", "run-2"):
+        senior = export_senior(Weights(500_000), config, run, said.append)
+        assert senior == tmp_path / "kept" / name and (senior / "model.safetensors").stat().st_size == 500_000
+        assert not run.senior.exists() and f"it is written to {senior} instead" in said[-1]
+
+
+def test_failed_export_names_remaining_checkpoint(run: RunFolder, small_disk: Path) -> None:
+    config = run_settings(small_disk, log={"dir": str(small_disk), "export_wait_s": 0, "export_fallback": "/proc/none"})
+    with pytest.raises(UnwritableError, match=r"/run/senior: .* are missing; nor to /proc/none/run .*its weights are lost"):
+        export_senior(Weights(500_000), config, run, lambda message: None)
+    run.checkpoints.save(State(5, StreamPosition()), run.config, lambda folder: None)
+    with pytest.raises(UnwritableError, match=r"Its weights are in .*step-000005: make room, and start again with resume="):
+        export_senior(Weights(500_000), config, run, lambda message: None, elsewhere=False)
+    run.rows.append({"step": 7})
+    with pytest.raises(UnwritableError, match=r"is of step 5, and the run reached step 7: make room, and start again"):
+        export_senior(Weights(500_000), config, run, lambda message: None, elsewhere=False)
+
+
+def test_profiled_step_prints_path_of_trace(tmp_path: Path) -> None:
+    config, said = Config(profile=True), list[str]()
+    for step in (1, 2):
+        with step_clock(config, step, tmp_path / "trace.json.gz", [], said.append):
+            pass
+    assert said == [f"trace of step 2: {tmp_path / 'trace.json.gz'}; open it in ui.perfetto.dev"]

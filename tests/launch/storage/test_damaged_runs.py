@@ -1,0 +1,79 @@
+"""What is said to run folders whose files are damaged: exit code 2, the file's name and a remedy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from launch import doctor, report, watch
+from launch.entry import BAD_INPUT
+from launch.evaluation.measured_run import settings_of_run
+from launch.experiments import outcome
+from tandem.config.schema import ConfigError
+from tests.support.run_folders import make_run
+
+CONFIG, METRICS, SAMPLES, RESULT = "config.yaml", "metrics.jsonl", "samples.jsonl", "evaluation/a/result.json"
+NOISE = bytes(range(255, -1, -1)) + b"\n"
+
+
+Refusal = Callable[..., str]
+
+
+@pytest.fixture
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refusal:
+    """Call an entry point and return what it says before it exits with 2."""
+
+    def refusal(main: Callable[[], object], *arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["launch/entry_point.py", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        assert exit_.value.code == BAD_INPUT
+        return capsys.readouterr().err
+
+    return refusal
+
+
+@pytest.mark.parametrize("name", [CONFIG, METRICS, SAMPLES])
+@pytest.mark.parametrize("content", [NOISE, b"[]\n", b"7\n", b'{"step": "many"}\n', b'{"step": 1, "junior": "x"}\n'])
+def test_damaged_files_of_a_run_are_named(tmp_path: Path, refusal: Refusal, name: str, content: bytes) -> None:
+    file = make_run(tmp_path / "run") / name
+    file.write_bytes(content)
+    for main, arguments in ((report.main, []), (watch.main, ["--once"])):
+        said = refusal(main, str(file.parent), *arguments)
+        assert str(file) in said and "restore it from a copy" in said
+
+
+@pytest.mark.parametrize("content", [NOISE, b"{", b"[]", b"{}", b'{"scores": 3}'])
+def test_a_damaged_evaluation_is_named(tmp_path: Path, refusal: Refusal, content: bytes) -> None:
+    file = make_run(tmp_path / "run") / RESULT
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    assert str(file) in refusal(report.main, str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("content", [NOISE, b"{", b"[]", b'{"state": 1}'])
+def test_a_damaged_outcome_of_a_run_is_named(tmp_path: Path, content: bytes) -> None:
+    (file := tmp_path / outcome._FILE).write_bytes(content)
+    with pytest.raises(ConfigError, match=f"^{file}: "):
+        outcome.read_outcome(tmp_path)
+
+
+@pytest.mark.parametrize("content", [NOISE, b"[]"])
+def test_a_senior_of_a_run_with_damaged_settings_is_refused(tmp_path: Path, content: bytes) -> None:
+    run = make_run(tmp_path / "run")
+    (run / CONFIG).write_bytes(content)
+    with pytest.raises(ConfigError, match=f"^{run / CONFIG}: it "):
+        settings_of_run(OmegaConf.create({"senior": str(run)}), [])
+
+
+def test_a_name_that_is_too_long_is_no_run(refusal: Refusal) -> None:
+    assert "File name too long" in refusal(watch.main, "x" * 300, "--once")
+
+
+@pytest.mark.parametrize("override", ["nope=1", "steps=x"])
+def test_the_doctor_refuses_settings_as_training_does(refusal: Refusal, override: str) -> None:
+    assert override.partition("=")[0] in refusal(lambda: doctor.main(["--quick", override]))

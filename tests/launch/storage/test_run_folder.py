@@ -1,0 +1,292 @@
+"""What a run leaves behind."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from launch.storage.checkpoints import Checkpoint
+from launch.storage.resume import Resumption
+from launch.storage.run_folder import RunFolder
+from launch.storage.run_record import JsonLines
+from tandem.config.load import load
+from tandem.config.schema import Config, ConfigError
+from tandem.rollout import JUNIOR, SENIOR, Group, Problem, Verdict
+from tandem.schedule import Schedule, boundary_table
+from tests.support.builders import judged_group, scheduled_rollout, small_tokenizer
+
+SOLUTION = "Start with 46.\nTake 3: 46 - 3 = 43.\nThe answer is \\boxed{43}.<|end|>"
+ROWS = [
+    {"step": 0, "weights/version": 0, "solo/accuracy": 0.5},
+    {"step": 1, "weights/version": 1, "reward/mean": 0.25, "loss/policy": -0.125},
+    {"step": 2, "weights/version": 2, "reward/mean": 0.5, "loss/policy": 0.0625, "solo/accuracy": 0.75},
+]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Config:
+    """The configuration of a run that is named `first` and kept under `tmp_path`."""
+    given = {
+        "name": "first",
+        "log": {"dir": str(tmp_path), "samples_per_step": 2},
+        "model": {"source": "zoo", "recipe": "plain"},
+        "data": {"source": "arith"},
+    }
+    return load(OmegaConf.create(given))
+
+
+def written_group(seed: int, verdicts: list[Verdict]) -> Group:
+    """A group whose rollouts all are `SOLUTION`, each by its own authors."""
+    tokenizer = small_tokenizer()
+    boundaries = boundary_table(tokenizer, "word_or_newline", len(tokenizer))
+    tokens = tokenizer.encode(SOLUTION)
+    rollouts = [scheduled_rollout(Schedule(), boundaries, seed + i, tokens) for i in range(len(verdicts))]
+    return judged_group(rollouts, verdicts)
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_configuration_is_kept_as_it_was_resolved(settings: Config, tmp_path: Path) -> None:
+    with RunFolder(settings) as folder:
+        pass
+    assert folder.path == tmp_path / "first"
+    assert load(OmegaConf.load(folder.path / "config.yaml")) == settings
+
+
+def test_metrics_are_one_object_a_step_and_there_at_once(settings: Config) -> None:
+    with RunFolder(settings) as folder:
+        for count, row in enumerate(ROWS, start=1):
+            folder.log(row)
+            assert json_lines(folder.path / "metrics.jsonl") == ROWS[:count]
+
+
+def test_what_is_not_a_number_is_left_out(settings: Config) -> None:
+    with RunFolder(settings) as folder:
+        folder.log({"step": 1, "grad/norm": math.inf, "loss/policy": math.nan, "reward/mean": np.float64(0.5)})
+    assert json_lines(folder.path / "metrics.jsonl") == [{"step": 1, "reward/mean": 0.5}]
+
+
+def test_tensorboard_shows_the_same_numbers(settings: Config) -> None:
+    with RunFolder(settings) as folder:
+        for row in ROWS:
+            folder.log(row)
+    events = EventAccumulator(str(folder.path / "tensorboard"))
+    events.Reload()
+    for key in {key for row in ROWS for key in row}:
+        expected = [(row["step"], row[key]) for row in ROWS if key in row]
+        assert [(event.step, event.value) for event in events.Scalars(key)] == expected
+
+
+def test_tensorboard_forgets_what_a_resumed_run_does_again(settings: Config) -> None:
+    with RunFolder(settings) as folder:
+        for row in ROWS:
+            folder.log(row)
+    again = Resumption(folder.path, Checkpoint(folder.path / "checkpoints" / "step-000001"))
+    with RunFolder(settings, again) as folder:
+        folder.log({"step": 2, "reward/mean": 1.0})
+    assert folder.rows == [*ROWS[:2], {"step": 2, "reward/mean": 1.0}] == json_lines(folder.path / "metrics.jsonl")
+    events = EventAccumulator(str(folder.path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("reward/mean")] == [(1, 0.25), (2, 1.0)]
+
+
+def test_the_evaluation_that_a_run_makes_up_for_joins_the_row_of_its_step(settings: Config) -> None:
+    whole = ROWS[2]
+    cut_short = {key: value for key, value in whole.items() if key != "solo/accuracy"}
+    with RunFolder(settings) as folder:
+        for row in (*ROWS[:2], cut_short):
+            folder.log(row)
+    watched = JsonLines(folder.path / "metrics.jsonl")
+    assert list(watched.new()) == [*ROWS[:2], cut_short]
+    again = Resumption(folder.path, Checkpoint(folder.path / "checkpoints" / "step-000002"))
+    with RunFolder(settings, again) as folder:
+        folder.log({"step": 2, "solo/accuracy": 0.75})
+        assert list(watched.new()) == [*ROWS[:2], whole], "a watcher reads the new file from its beginning"
+        folder.log({"step": 3, "reward/mean": 0.5})
+    assert folder.rows == json_lines(folder.path / "metrics.jsonl") == [*ROWS, {"step": 3, "reward/mean": 0.5}]
+    events = EventAccumulator(str(folder.path / "tensorboard"))
+    events.Reload()
+    for key in whole:
+        assert [event.value for event in events.Scalars(key) if event.step == 2] == [whole[key]]
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ConfigError("log.dir=/x: nothing can be written in /x")])
+def test_an_interrupt_on_a_disk_that_has_gone_still_releases_the_folder(
+    settings: Config, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    def run() -> None:
+        with RunFolder(settings) as folder:
+            folder.log(ROWS[0])
+            monkeypatch.setattr("launch.storage.run_folder.runs_folder", fail)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as stop:
+        run()
+    monkeypatch.undo()
+    assert stop.value.args == ()
+    again = Resumption(Path(settings.log.dir) / "first")
+    with RunFolder(replace(settings, resume="auto"), again), pytest.raises(ConfigError, match="is in use by process"):
+        RunFolder(replace(settings, resume="auto"), again)
+
+
+def test_an_interrupt_says_how_to_go_on_where_nothing_can_be_written_any_more(
+    settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run() -> None:
+        with RunFolder(settings) as folder:
+            folder.log(ROWS[0])
+            monkeypatch.setattr("launch.storage.places.unwritable", lambda place: "Read-only file system")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="after step 0; there is no checkpoint yet: begin again"):
+        run()
+
+
+@pytest.mark.parametrize("line", ["{", "7", "[]", "{}", '{"step": "one"}', "\x00", '{"step": 1', "[" * 100_000])
+def test_a_line_that_no_run_writes_is_named(tmp_path: Path, line: str) -> None:
+    (path := tmp_path / "metrics.jsonl").write_text(f'{{"step": 0}}\n{line}\n')
+    with pytest.raises(ConfigError, match=f"^{path}: line 2 is not what a run writes; restore it from a copy, or name another"):
+        list(JsonLines(path).new())
+
+
+def test_tensorboard_can_be_turned_off(settings: Config) -> None:
+    settings.log.tensorboard = False
+    with RunFolder(settings) as folder:
+        folder.log(ROWS[0])
+    assert not (folder.path / "tensorboard").exists()
+
+
+def test_samples_tell_who_wrote_what(settings: Config) -> None:
+    groups = [written_group(seed, [Verdict.CORRECT, Verdict.WRONG]) for seed in (10, 20, 30)]
+    settings.log.samples_per_step = 3
+    with RunFolder(settings) as folder:
+        folder.keep_samples(1, groups, small_tokenizer())
+        folder.keep_samples(2, groups[2:], small_tokenizer())
+        samples = json_lines(folder.path / "samples.jsonl")
+    assert [sample["step"] for sample in samples] == [1, 1, 1, 2, 2], "three a step, as log.samples_per_step says"
+    kept = [(groups[0], 0), (groups[0], 1), (groups[1], 0), (groups[2], 0), (groups[2], 1)]
+    for sample, (group, index) in zip(samples, kept, strict=True):
+        rollout = group.rollouts[index]
+        assert "".join(turn["text"] for turn in sample["turns"]) == SOLUTION
+        assert [turn["author"] for turn in sample["turns"]] == [("junior", "senior")[turn.author] for turn in rollout.turns]
+        assert (sample["id"], sample["problem"], sample["question"], sample["gold"]) == (
+            rollout.id,
+            "arith/0",
+            "How many?",
+            "7",
+        )
+        outcome = ("correct", 1.0, 0.5) if index == 0 else ("wrong", 0.0, -0.5)
+        assert (sample["set"], sample["end"]) == ("training", "eos")
+        assert (sample["verdict"], sample["reward"], sample["advantage"]) == outcome
+        assert sample["extracted"] == "7"
+    assert any(len(sample["turns"]) > 2 for sample in samples)
+
+
+def test_samples_keep_every_token_with_its_log_probability(settings: Config) -> None:
+    group = written_group(10, [Verdict.CORRECT])
+    (rollout,) = group.rollouts
+    rollout.logprobs = -np.arange(len(rollout), dtype=np.float32) / 8
+    rollout.logprobs[2] = -np.inf
+    with RunFolder(settings) as folder:
+        folder.keep_samples(1, [group], small_tokenizer())
+        (sample,) = json_lines(folder.path / "samples.jsonl")
+    assert sample["prompt_ids"] == rollout.prompt_ids.tolist()
+    for turn in sample["turns"]:
+        assert "".join(turn["tokens"]) == turn["text"]
+        assert turn["tokens"] == [small_tokenizer().decode([token]) for token in turn["token_ids"]], "each of these is text"
+    told = {key: [value for turn in sample["turns"] for value in turn[key]] for key in ("token_ids", "logprobs")}
+    assert told["token_ids"] == rollout.token_ids.tolist()
+    assert told["logprobs"] == [None if i == 2 else -i / 8 for i in range(len(rollout))], "JSON has no infinity"
+
+
+def test_samples_of_an_evaluation_are_told_from_those_of_training(settings: Config) -> None:
+    group = written_group(10, [Verdict.CORRECT])
+    group.advantages = np.zeros(0, np.float32)
+    with RunFolder(settings) as folder:
+        folder.keep_samples(0, [group], small_tokenizer(), held_out=True)
+        (sample,) = json_lines(folder.path / "samples.jsonl")
+    assert sample["set"] == "held_out" and "advantage" not in sample
+
+
+# Boards
+
+
+def test_tensorboard_shows_turn_lengths_and_samples(settings: Config) -> None:
+    groups = [written_group(seed, [Verdict.CORRECT, Verdict.WRONG]) for seed in (10, 20)]
+    groups[0].prompt = replace(groups[0].prompt, problem=Problem("<script>", "How many?", "7"))
+    with RunFolder(settings) as folder:
+        folder.keep_samples(1, groups, small_tokenizer())
+    events = EventAccumulator(str(folder.path / "tensorboard"))
+    events.Reload()
+    turns = [turn for group in groups for rollout in group.rollouts for turn in rollout.turns]
+    for author, key in ((SENIOR, "turns/senior_tokens"), (JUNIOR, "turns/junior_tokens")):
+        (event,) = events.Histograms(key)
+        lengths = [turn.stop - turn.start for turn in turns if turn.author == author]
+        assert (event.step, event.histogram_value.num) == (1, len(lengths))
+        assert event.histogram_value.sum == sum(lengths)
+    (event,) = events.Tensors("samples/training/text_summary")
+    (table,) = event.tensor_proto.string_val
+    assert "🟦" in table.decode() and "🟧" in table.decode() and "&lt;script&gt;" in table.decode()
+
+
+def test_weights_and_biases_shows_the_same(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb", reason="needs the package wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    settings.log.wandb = "tandem"
+    with RunFolder(settings) as folder:
+        folder.keep_samples(1, [written_group(10, [Verdict.CORRECT])], small_tokenizer())
+        folder.log(ROWS[1])
+    (kept,) = folder.path.glob("wandb/offline-run-*")
+    written = next(kept.glob("*.wandb")).read_bytes()
+    for key in (b"reward/mean", b"turns/senior_tokens", b"samples/training"):
+        assert key in written
+    (table,) = kept.rglob("*.html")
+    assert "Start" in table.read_text()
+
+
+def test_a_run_is_never_overwritten(settings: Config) -> None:
+    with RunFolder(settings) as folder:
+        folder.log(ROWS[0])
+    with pytest.raises(ConfigError, match="name=first: .*first already holds a run; choose another name or remove it"):
+        RunFolder(settings)
+    assert json_lines(folder.path / "metrics.jsonl") == ROWS[:1]
+
+
+def test_a_run_without_a_name_gets_one_from_the_date_and_the_schedule(settings: Config, tmp_path: Path) -> None:
+    settings.name, settings.schedule.name = "", "solo"
+    with RunFolder(settings) as folder:
+        pass
+    assert folder.path.parent == tmp_path and folder.path.match("20*-solo")
+    assert OmegaConf.load(folder.path / "config.yaml").name == folder.path.name
+
+
+def test_a_folder_is_made_only_when_the_run_begins(settings: Config, tmp_path: Path) -> None:
+    RunFolder(settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_leaves_what_was_logged(settings: Config) -> None:
+    folder = RunFolder(settings)
+
+    def fail() -> None:
+        with folder:
+            folder.log(ROWS[0])
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert json_lines(folder.path / "metrics.jsonl") == ROWS[:1]
+    assert folder.senior == folder.path / "senior" and not folder.senior.exists()

@@ -1,0 +1,119 @@
+"""Families of models: each is found usable, the learner computes what transformers computes, and a run's gap is 0."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
+
+from learner.policy import Policy
+from tandem.logprobs import LOGIT_TRANSFORMS
+from tandem.models import inspect_model
+from tandem.models.served import served_architectures
+from tests.support import ROOT
+from tests.support.model_families import FAMILIES, ROWS, save_family
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of each family, in a folder whose path has spaces."""
+    return save_family(request.param, tmp_path_factory.mktemp("a model") / request.param)
+
+
+def test_learner_computes_what_transformers_computes(family: Path) -> None:
+    facts = inspect_model(family, "model.path=family")
+    model = AutoModelForCausalLM.from_pretrained(family, dtype=torch.float32)
+    assert facts.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert facts.vocabulary == model.config.vocab_size and facts.eos_ids == (1,)
+    policy = Policy(str(family), dtype=torch.float32, temperature=0.7, chunk=16)
+    ids = torch.randint(ROWS, (2, 70), generator=torch.Generator().manual_seed(1))
+    positions = torch.cat([row * 70 + torch.arange(69) for row in range(2)])
+    targets = ids.flatten()[positions + 1]
+    with torch.no_grad():
+        logprobs, _ = policy(ids, positions, targets)
+        expected = torch.log_softmax(model(ids).logits / 0.7, -1).flatten(0, 1)[positions].gather(1, targets[:, None])[:, 0]
+    assert expected.std() > 1, "the model tells tokens apart"
+    torch.testing.assert_close(logprobs, expected, atol=1e-5, rtol=0)
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """Where a run keeps its temporary files: a short path, as Ray's sockets need."""
+    folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def trained(model: Path, temporary: Path, runs: Path, *overrides: str) -> list[dict[str, float]]:
+    """Run three short steps on `model` in `runs`; return the metrics."""
+    # A verifier that random texts please by chance, so that the weights change.
+    data = ["model=hf", f"model.path='{model}'", "data=arith", "data.verifier=operator:lt", "data.max_prompt_tokens=128"]
+    few = ["rollout.prompts_per_step=4", "rollout.group_size=4", "rollout.sampling.max_tokens=32", "eval.problems=4"]
+    arguments = [f"log.dir={runs}", "name=run", "schedule=token", "steps=3", "learner.lr=1e-3", *data, *few, *overrides]
+    done = subprocess.run(
+        [sys.executable, "launch/train.py", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [json.loads(line) for line in (runs / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["weights/version"] for row in rows] == [0, 1, 2, 3]
+    assert all(row.get("run/restarts", 0) == 0 for row in rows), done.stdout
+    return rows
+
+
+@pytest.mark.slow
+def test_three_steps_without_a_gap(family: Path, temporary: Path, tmp_path: Path) -> None:
+    """Engines and learner compute the same log-probabilities, after weights were published too."""
+    rows = trained(family, temporary, tmp_path)
+    assert all(row["logprob/gap_mean"] < 1e-3 for row in rows[1:])
+    assert rows[1]["grad/norm"] + rows[2]["grad/norm"] > 0, "the last step's weights are not the base's"
+
+
+@pytest.mark.slow
+def test_bfloat16_engines_take_any_rotated_width(temporary: Path, tmp_path: Path) -> None:
+    """Ten of StableLM's components are a half of those rotated; vLLM's kernel for CPUs crashes on them in bfloat16."""
+    model = save_family("stablelm", tmp_path / "stablelm")
+    rows = trained(model, temporary, tmp_path, "model.dtype=bfloat16", "learner.dtype=bfloat16", "guard.max_logprob_gap=0.5")
+    assert all(row["logprob/gap_mean"] < 0.5 for row in rows[1:])
+
+
+# What keeps the inspection's knowledge of the libraries true
+
+
+@pytest.mark.slow
+def test_served_architectures_are_those_of_vllm() -> None:
+    script = (
+        "from vllm.model_executor.models import registry as r\n"
+        "print(*r._TEXT_GENERATION_MODELS, *r._TRANSFORMERS_SUPPORTED_MODELS, sep='\\n')"
+    )
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120).stdout
+    served = served_architectures()
+    assert served is not None and served <= set(printed.split())
+    assert {"Qwen3ForCausalLM", "GPTNeoXForCausalLM"} <= served and "BertModel" not in served
+
+
+@pytest.mark.slow
+def test_every_change_of_logits_after_the_head_is_known() -> None:
+    """Models that scale or cap their logits say so in a setting that `LOGIT_TRANSFORMS` has."""
+    changed = re.compile(r"logits = .*(tanh|soft_cap|[*/] ?self\.)|last_hidden_state / |hidden_states = hidden_states / ")
+    sources = {each.__name__: inspect.getsource(each.forward) for each in MODEL_FOR_CAUSAL_LM_MAPPING.values()}
+    changing = {name: source for name, source in sources.items() if changed.search(source)}
+    assert {"CohereForCausalLM", "Gemma2ForCausalLM", "GraniteForCausalLM", "MiniCPM3ForCausalLM"} <= changing.keys()
+    unknown = [name for name, source in changing.items() if not any(setting in source for setting in LOGIT_TRANSFORMS)]
+    assert not unknown, f"transformers {transformers.__version__}"

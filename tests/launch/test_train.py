@@ -1,0 +1,316 @@
+"""launch/train.py as a user runs it: in its own process, with real engines and a real learner."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from launch.entry import FAILED
+from launch.storage.saved_rollouts import load_step, saved_steps
+from tandem.authors import Authors
+from tandem.rollout import SENIOR
+from tests.support import ROOT
+from tests.support.monkey import command, descendants, is_engine
+
+STEP_KEYS = {
+    "step",
+    "weights/version",
+    "reward/mean",
+    "reward/std",
+    "reward/timeouts",
+    "reward/unparsable",
+    "tandem/senior_token_fraction",
+    "tandem/handoffs_per_rollout",
+    "rollout/tokens",
+    "rollout/tokens_per_s",
+    "rollout/groups_dropped",
+    "rollout/groups_refilled",
+    "rollout/truncated_fraction",
+    "logprob/gap_mean",
+    "loss/policy",
+    "policy/clip_fraction",
+    "policy/ratio_mean",
+    "policy/entropy",
+    "grad/norm",
+    "time/generate_s",
+    "time/judge_s",
+    "time/update_s",
+    "time/publish_s",
+    "time/step_s",
+}
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Iterator[Path]:
+    """The run's folder of temporary files: a short path, as Ray's sockets need."""
+    folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+FEW = ("rollout.prompts_per_step=8", "rollout.group_size=4", "eval.problems=24")
+
+
+@pytest.fixture
+def start(tmp_path: Path, temporary: Path, authors: Authors) -> Iterator[Any]:
+    """Start `python launch/train.py` with overrides; kill its remaining processes after the test."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*overrides: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "launch/train.py", f"log.dir={tmp_path}", "name=run", "eval.problems=48", *overrides]
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            # A shell that runs the tests in the background lets its children ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def shared_memory() -> set[str]:
+    return set(os.listdir("/dev/shm"))
+
+
+def test_run_with_two_replicas_and_two_ranks(start: Any, tmp_path: Path, temporary: Path) -> None:
+    before = shared_memory()
+    output, _ = (process := start("steps=2", "rollout.replicas=2", "learner.ranks=2", *FEW)).communicate(timeout=280)
+    assert process.returncode == 0, output
+    run = tmp_path / "run"
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [row["weights/version"] for row in rows] == [0, 1, 2]
+    assert "solo/accuracy" in rows[0] and "solo/accuracy" not in rows[1] and "solo/accuracy" in rows[2]
+    for row in rows[1:]:
+        assert set(row) >= STEP_KEYS
+        assert None not in row.values()
+        assert 0.4 < row["tandem/senior_token_fraction"] < 0.6
+        assert row["logprob/gap_mean"] < 1e-3
+        assert row["grad/norm"] > 0
+    assert "tandem/senior_token_fraction" not in rows[0]
+    samples = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
+    assert {turn["author"] for sample in samples for turn in sample["turns"]} == {"senior", "junior"}
+    assert yaml.safe_load((run / "config.yaml").read_text())["rollout"]["replicas"] == 2
+    assert list((run / "tensorboard").glob("events*"))
+    AutoModelForCausalLM.from_pretrained(run / "senior")
+    AutoTokenizer.from_pretrained(run / "senior")
+    assert f"{run / 'senior'}" in output.replace("\n", "")
+    assert shared_memory() <= before
+    assert not list(temporary.iterdir())
+
+
+def traced(run: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the spans of the run's trace, by row."""
+    events = json.loads(gzip.decompress((run / "trace.json.gz").read_bytes()))["traceEvents"]
+    rows = {event["pid"]: event["args"]["name"] for event in events if event["name"] == "process_name"}
+    return {name: [e for e in events if e["ph"] == "X" and e["pid"] == row] for row, name in rows.items()}
+
+
+def assert_within_the_step(rows: dict[str, list[dict[str, Any]]]) -> None:
+    (step,) = (span for span in rows["driver"] if span["name"] == "step 2")
+    assert step["ts"] == 0
+    for name, spans in rows.items():
+        assert spans, f"{name} did nothing"
+        assert all(span["ts"] >= 0 and span["ts"] + span["dur"] <= step["dur"] + 1 for span in spans), name
+
+
+@pytest.mark.slow
+def test_rollouts_only_run_saves_rollouts_and_trace(start: Any, tmp_path: Path, temporary: Path) -> None:
+    sizes = ["rollout.prompts_per_step=2", "rollout.sampling.max_tokens=48"]
+    output, _ = (process := start("rollouts_only=true", "steps=2", "profile=true", *sizes)).communicate(timeout=200)
+    assert process.returncode == 0, output
+    run = tmp_path / "run"
+    groups = [load_step(step) for step in saved_steps(run / "rollouts")]
+    assert [[len(group.rollouts) for group in step] for step in groups] == [[8, 8], [8, 8]]
+    assert all(np.array_equal(r.authorship == SENIOR, r.weight_versions == 0) for s in groups for g in s for r in g.rollouts)
+    samples = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
+    assert [sample["id"] for sample in samples] == [r.id for step in groups for group in step for r in group.rollouts]
+    rows = traced(run)
+    actor = "rollout actor 0"
+    assert list(rows) == ["driver", actor, f"{actor}, senior engine", f"{actor}, junior engine", "reward actor"]
+    assert_within_the_step(rows)
+    assert [span["name"] for span in rows["driver"]] == ["step 2", "generate", "judge"]
+    turns = [turn for group in groups[1] for rollout in group.rollouts for turn in rollout.turns]
+    assert sum(int(span["name"].split("(")[1][:-1]) for span in rows[actor]) == sum(turn.stop - turn.start for turn in turns)
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.timeout(660)
+@pytest.mark.slow
+def test_run_trains_on_texts_of_one_token(start: Any, tmp_path: Path) -> None:
+    """Prompts, groups and texts are as small as they can be; some steps have no token of the senior's."""
+    smallest = ["rollout.prompts_per_step=1", "rollout.group_size=2", "rollout.sampling.max_tokens=1"]
+    # A verifier that some first tokens satisfy, so that there is something to learn from.
+    process = start("steps=8", *smallest, "data.verifier=operator:lt", "eval.problems=4")
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["weights/version"] for row in rows] == list(range(9))
+    assert all(row["rollout/tokens"] == 2 and row["tandem/handoffs_per_rollout"] == 0 for row in rows[1:])
+    assert {0, 1} <= {row["tandem/senior_token_fraction"] for row in rows[1:]}
+
+
+@pytest.mark.timeout(660)
+@pytest.mark.slow
+def test_nan_in_base_weights_stops_run(start: Any, tmp_path: Path, authors: Authors) -> None:
+    model = AutoModelForCausalLM.from_pretrained(authors.senior)
+    with torch.no_grad():
+        model.model.layers[1].mlp.down_proj.weight[0, 0] = torch.nan
+    model.save_pretrained(tmp_path / "nan")
+    authors.tokenizer.save_pretrained(tmp_path / "nan")
+    sizes = ["data.max_prompt_tokens=128", "rollout.sampling.max_tokens=48", "eval.sampling.max_tokens=48"]
+    output, _ = (process := start("model=hf", f"model.path={tmp_path / 'nan'}", *sizes)).communicate(timeout=600)
+    assert process.returncode == FAILED, output
+    assert "the senior gave token 0 the log-probability nan: its weights of version 0, the base model's, hold NaN" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_trace_covers_all_actors(start: Any, tmp_path: Path) -> None:
+    output, _ = (process := start("steps=2", "profile=true", "learner.ranks=2", "eval.problems=16")).communicate(timeout=280)
+    assert process.returncode == 0, output
+    rows = traced(tmp_path / "run")
+    assert list(rows)[-3:] == ["reward actor", "learner rank 0", "learner rank 1"]
+    assert_within_the_step(rows)
+    assert [span["name"] for span in rows["driver"]] == ["step 2", "generate", "judge", "update", "publish"]
+    assert {"update", "publish"} <= {span["name"] for span in rows["learner rank 0"]}
+
+
+def wait_for_engines(process: subprocess.Popen[str], engines: int) -> None:
+    """Wait until `process` runs `engines` engines; fail with a list of its processes."""
+    deadline = time.monotonic() + 20
+    while True:
+        children = descendants(psutil.Process(process.pid))
+        if sum(map(is_engine, children)) == engines:
+            return
+        if time.monotonic() > deadline:
+            code = process.poll()
+            os.killpg(process.pid, signal.SIGINT)
+            rest, _ = process.communicate(timeout=60)
+            running = [command(child) for child in children]
+            pytest.fail(f"{engines} engines wanted; exit code {code}; running: {running}; it went on to say:\n{rest}")
+        time.sleep(0.5)
+
+
+def assert_stale_by_at_most(bound: int, metrics: Path) -> None:
+    """Check that rollouts are at most `bound` versions old and that the engines received every version."""
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()][1:]
+    assert [row["weights/version"] for row in rows] == list(range(1, len(rows) + 1))
+    staleness = [row["rollout/staleness_mean"] for row in rows]
+    assert staleness[0] == 0 and max(staleness) <= bound and (max(staleness) > 0) == bool(bound)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "moment", "engines"),
+    [
+        ([], "starting the engines", None),
+        (["algo=kl_reg", *FEW], "[5/500]", 1),  # which starts no junior
+        pytest.param(
+            ["rollout.max_staleness=1", "rollout.prompts_per_step=4", "algo.dynamic_sampling_rounds=2"],
+            "[5/500]",
+            2,
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["while the engines start", "in the middle of training", "while writing ahead"],
+)
+def test_interrupted_run_leaves_no_process(
+    start: Any, tmp_path: Path, temporary: Path, overrides: list[str], moment: str, engines: int | None
+) -> None:
+    before = shared_memory()
+    process = start("steps=500", "eval.problems=16", *overrides)
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith(moment):
+            break
+    else:
+        pytest.fail("".join(said))
+    time.sleep(4)
+    if engines is not None:
+        wait_for_engines(process, engines)
+        assert_stale_by_at_most(int("rollout.max_staleness=1" in overrides), tmp_path / "run" / "metrics.jsonl")
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, rest
+    assert "interrupted" in rest and "Traceback" not in rest
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+    assert shared_memory() <= before
+    assert not list(temporary.iterdir())
+
+
+@pytest.mark.timeout(660)
+@pytest.mark.slow
+def test_sigterm_saves_checkpoint_and_printed_command_resumes(start: Any, tmp_path: Path, temporary: Path) -> None:
+    process = start("steps=500", "eval.problems=16", *FEW[:2])
+    assert any(line.startswith("[5/500]") for line in process.stdout)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    rest, _ = process.communicate(timeout=90)
+    assert process.returncode == 143, rest
+    assert "Traceback" not in rest and "SIGTERM received" not in rest
+    (said,) = (line for line in rest.splitlines() if line.startswith("interrupted after step "))
+    step = int(said.split()[3].rstrip(";"))
+    assert step >= 5 and f"the last checkpoint is of step {step}: go on with `python launch/train.py " in said
+    assert "name=run resume=auto" in said
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive and not list(temporary.iterdir())
+    output, _ = (process := start(f"steps={step + 1}", "eval.problems=16", *FEW[:2], "resume=auto")).communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert f"resuming after step {step}" in output
+    assert len({path.stat().st_mode for path in (tmp_path / "run" / "senior").iterdir()}) == 1, "as the umask leaves them"
+
+
+@pytest.mark.timeout(660)
+@pytest.mark.slow
+def test_killed_run_resumes_with_another_number_of_ranks(start: Any, tmp_path: Path) -> None:
+    common = ["eval.problems=16", "checkpoint.save_every=2", "resume=auto"]
+    process = start("steps=500", "learner.ranks=2", *common)
+    assert any(line.startswith("[5/500]") for line in process.stdout)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    output, _ = (process := start("steps=8", "learner.zero_stage=2", *common)).communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert "resuming after step 4" in output
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [row["weights/version"] for row in rows] == list(range(9))
+    assert all(row["logprob/gap_mean"] < 1e-3 for row in rows[1:]), "the engines have the weights that were restored"
+
+
+@pytest.mark.timeout(660)
+@pytest.mark.slow
+def test_three_steps_of_a_real_language_model(start: Any, tmp_path: Path) -> None:
+    output, _ = (process := start("steps=3", "model=smollm2", "eval.problems=16")).communicate(timeout=600)
+    assert process.returncode == 0, output
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["weights/version"] == 3
+    assert all(row["logprob/gap_mean"] < 1e-3 for row in rows[1:])

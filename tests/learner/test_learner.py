@@ -1,0 +1,390 @@
+"""The learner on real DeepSpeed, in real Ray actors: one rank alone and a pair, shared by all tests and reloaded for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from learner.group import LearnerError, LearnerGroup, RankFailed
+from learner.policy import Policy
+from learner.zero import engine_config
+from tandem.batching import apply_aggregation, collate, to_samples
+from tandem.config.algo import AlgoConfig
+from tandem.config.learner import LearnerConfig
+from tandem.data.random_groups import random_groups
+from tandem.loss import micro_batch_loss
+from tandem.plan.memory import GIB, RANK_OVERHEAD_GIB, rank_memory
+from tandem.plan.sizes import ModelSize
+from tandem.rollout import JUNIOR, Group
+from tandem.runtime.segment import WeightSegment
+from tests.support.learner_ranks import (
+    GROUPS,
+    TEMPERATURE,
+    TOKENS,
+    VOCABULARY,
+    Ranks,
+    assert_same,
+    on_policy_groups,
+    plain_logprobs,
+    tiny_config,
+)
+
+
+def reference_loss(model: Any, groups: Sequence[Group]) -> Tensor:
+    total, tokens = torch.zeros(()), 0
+    for group in groups:
+        for rollout, advantage in zip(group.rollouts, group.advantages.tolist(), strict=True):
+            logprobs = plain_logprobs(model, rollout.prompt_ids, rollout.token_ids, TEMPERATURE)
+            ratio = torch.exp(logprobs - torch.from_numpy(rollout.logprobs))
+            surrogate = torch.min(ratio * advantage, ratio.clamp(0.8, 1.2) * advantage)
+            total = total - surrogate[torch.from_numpy(rollout.authorship == 1)].sum()
+            tokens += int(rollout.authorship.sum())
+    return total / tokens
+
+
+def reference_gradient(path: str, groups: Sequence[Group]) -> dict[str, np.ndarray]:
+    model = AutoModelForCausalLM.from_pretrained(path)
+    reference_loss(model, groups).backward()
+    return {name: p.grad.numpy() for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("kind", ["tied", "untied"])
+def test_logprobs_equal_plain_transformers(model_paths: dict[str, str], kind: str, temperature: float) -> None:
+    groups = random_groups(0, **GROUPS)
+    policy = Policy(model_paths[kind], dtype=torch.float32, temperature=temperature, chunk=16)
+    model = AutoModelForCausalLM.from_pretrained(model_paths[kind])
+    batch = collate(to_samples(groups, 1.0))
+    with torch.no_grad():
+        got, entropies = policy(batch.input_ids, batch.positions, batch.targets)
+        rollouts = [r for g in groups for r in g.rollouts]
+        expected = torch.cat([plain_logprobs(model, r.prompt_ids, r.token_ids, temperature) for r in rollouts])
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
+    assert (entropies > 0).all() and (entropies < np.log(VOCABULARY)).all()
+
+
+def test_a_head_with_a_bias_is_refused(model_paths: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = AutoModelForCausalLM.from_pretrained(model_paths["untied"])
+    model.lm_head = torch.nn.Linear(64, VOCABULARY)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *_, **__: model)
+    with pytest.raises(ValueError, match="head with a bias"):
+        Policy(model_paths["untied"], dtype=torch.float32, temperature=1.0, chunk=16)
+
+
+def test_bfloat16_without_master_weights_is_refused() -> None:
+    with pytest.raises(ValueError, match="use zero_stage=1"):
+        engine_config(LearnerConfig(dtype="bfloat16", zero_stage=0), 0)
+
+
+@pytest.mark.parametrize(
+    ("count", "stage", "kind", "checkpointing"),
+    [
+        (1, 0, "tied", False),
+        (1, 2, "untied", True),
+        (2, 0, "tied", False),
+        (2, 1, "tied", False),
+        (2, 2, "untied", False),
+        (2, 3, "tied", False),
+        (2, 3, "untied", True),
+    ],
+)
+def test_gradients_match_the_reference_on_any_number_of_ranks(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], count: int, stage: int, kind: str, checkpointing: bool
+) -> None:
+    groups = on_policy_groups(model_paths[kind], seed=1)
+    config = tiny_config(zero_stage=stage, gradient_checkpointing=checkpointing)
+    config.algo.mini_batches = 1
+    ranks[count]("reload", config, model_paths[kind])
+    assert_same(ranks[count]("gradient", groups), reference_gradient(model_paths[kind], groups), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "stage"), [(1, 0), (2, 2), (2, 3)])
+def test_every_term_of_the_objective_reaches_the_gradient(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], count: int, stage: int
+) -> None:
+    path = model_paths["untied"]
+    groups = on_policy_groups(path, seed=5)
+    config = tiny_config(zero_stage=stage)
+    config.algo = AlgoConfig(mini_batches=1, policy_loss="gspo", aggregation="sequence", kl_coef=0.3, lambda_junior=0.2)
+    ranks[count]("reload", config, path)
+    metrics = ranks[count]("update", groups, 1)
+    assert metrics["loss/kl_reference"] == pytest.approx(0, abs=1e-5), "the senior begins as its base"
+
+    model, base = (AutoModelForCausalLM.from_pretrained(path) for _ in range(2))
+    model.load_state_dict({name: torch.from_numpy(p) for name, p in ranks[count]("master_weights").items()})
+    (samples,) = apply_aggregation(
+        [to_samples(groups, 0.0, imitate_junior=True)], config.algo.aggregation, config.rollout.sampling.max_tokens
+    )
+    rollouts = [r for g in groups for r in g.rollouts]
+    of_model, of_base = (
+        torch.cat([plain_logprobs(each, r.prompt_ids, r.token_ids, TEMPERATURE) for r in rollouts]) for each in (model, base)
+    )
+    loss, stats = micro_batch_loss(of_model, replace(collate(samples), reference_logprobs=of_base.detach()), config.algo)
+    assert stats["kl_reference"] > 1e-4, "the update has moved the senior away from its base"
+    loss.backward()
+    assert_same(ranks[count]("gradient", groups), {name: p.grad.numpy() for name, p in model.named_parameters()}, rtol=1e-5)
+
+
+def test_what_engine_and_learner_disagree_about_is_corrected(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+    path = model_paths["tied"]
+    groups = on_policy_groups(path, seed=6)
+    config = tiny_config(zero_stage=3)
+    config.algo = AlgoConfig(mini_batches=1, old_logprobs="learner", mismatch="icepop", mismatch_low=0.9, mismatch_high=1.2)
+    ranks[2]("reload", config, path)
+    metrics = ranks[2]("update", groups, 1)
+    model = AutoModelForCausalLM.from_pretrained(path)
+    with torch.no_grad():
+        ratios = np.concatenate(
+            [
+                np.exp(plain_logprobs(model, r.prompt_ids, r.token_ids, TEMPERATURE).numpy() - r.logprobs)[r.authorship == 1]
+                for r in (r for g in groups for r in g.rollouts)
+            ]
+        )
+    kept = np.where((ratios >= 0.9) & (ratios <= 1.2), ratios, 0)
+    assert metrics["mismatch/weight_mean"] == pytest.approx(kept.mean(), rel=1e-4)
+    assert metrics["mismatch/masked_fraction"] == pytest.approx(np.mean(kept == 0)) and 0.1 < np.mean(kept == 0) < 0.9
+
+
+def test_a_step_whose_tokens_are_all_masked_has_no_gradient(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+    groups = on_policy_groups(model_paths["tied"], seed=6)
+    for rollout in (rollout for group in groups for rollout in group.rollouts):
+        rollout.logprobs = rollout.logprobs - 3  # the engine is far from the learner at every token
+    config = tiny_config()
+    config.algo = AlgoConfig(mini_batches=1, old_logprobs="learner", mismatch="sequence_mask")
+    ranks[1]("reload", config, model_paths["tied"])
+    before = ranks[1]("publish", 0).checksum
+    metrics = ranks[1]("update", groups, 1)
+    assert metrics["mismatch/masked_fraction"] == 1 and metrics["mismatch/weight_mean"] == 0
+    assert metrics["loss/policy"] == metrics["grad/norm"] == 0 and 0 < metrics["policy/entropy"] <= np.log(VOCABULARY)
+    assert "policy/clip_fraction" not in metrics
+    assert ranks[1]("publish", 1).checksum == before
+
+
+def test_one_rank_and_two_agree_on_the_gradient(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+    groups = on_policy_groups(model_paths["tied"], seed=2)
+    gradients = []
+    for count, stage, budget, offload in [
+        (1, 2, 4096, False),
+        (1, 2, 40, False),
+        (2, 2, 200, False),
+        (2, 3, 70, False),
+        (2, 1, 70, True),
+        (2, 3, 70, True),
+    ]:
+        config = tiny_config(
+            zero_stage=stage, micro_batch_tokens=budget, offload_optimizer=offload, offload_parameters=offload and stage == 3
+        )
+        config.algo.mini_batches = 1
+        ranks[count]("reload", config, model_paths["tied"])
+        gradients.append(ranks[count]("gradient", groups))
+    for gradient in gradients[1:]:
+        assert_same(gradient, gradients[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("stage", "offload"), [(1, False), (2, False), (3, False), (2, True)])
+def test_bfloat16_gradients_are_the_float32_ones_but_for_rounding(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], stage: int, offload: bool
+) -> None:
+    groups = on_policy_groups(model_paths["tied"], seed=3)
+    config = tiny_config(zero_stage=stage, dtype="bfloat16", offload_optimizer=offload)
+    config.algo.mini_batches = 1
+    config.algo.clip_low = config.algo.clip_high = 100.0  # rounding must not move tokens across the clip
+    ranks[2]("reload", config, model_paths["tied"])
+    rounded = ranks[2]("gradient", groups)
+    config.learner.dtype = "float32"
+    ranks[2]("reload", config, model_paths["tied"])
+    assert_same(rounded, ranks[2]("gradient", groups), rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("count", "stage", "offloaded"),
+    [(1, 0, ()), (2, 2, ()), (2, 3, ()), (2, 2, ("optimizer",)), (2, 3, ("parameters",)), (2, 3, ("optimizer", "parameters"))],
+)
+def test_an_update_is_clipped_adamw_on_every_mini_batch(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], count: int, stage: int, offloaded: tuple[str, ...]
+) -> None:
+    path = model_paths["tied"]
+    offload = {f"offload_{what}": True for what in offloaded}
+    config = tiny_config(zero_stage=stage, grad_clip=0.5, weight_decay=0.1, warmup_steps=4, **offload)
+    config.algo.mini_batches = 1
+    ranks[count]("reload", config, path)
+    model = AutoModelForCausalLM.from_pretrained(path)
+    decayed = [p for p in model.parameters() if p.ndim == 2]
+    kept = [p for p in model.parameters() if p.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": kept, "weight_decay": 0.0}], betas=(0.9, 0.98), eps=1e-2
+    )
+    for step in (1, 2):
+        groups = on_policy_groups(path, seed=step)
+        for parameters in optimizer.param_groups:
+            parameters["lr"] = 1e-2 * step / 4
+        optimizer.zero_grad()
+        loss = reference_loss(model, groups)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+        metrics = ranks[count]("update", groups, step)
+        assert metrics["loss/policy"] == pytest.approx(loss.item(), rel=1e-4)
+        assert metrics["grad/norm"] == pytest.approx(norm.item(), rel=1e-4)
+        assert metrics["learner/lr"] == pytest.approx(1e-2 * step / 4)
+    trained = {name: p.detach().numpy() for name, p in model.named_parameters()}
+    assert_same(ranks[count]("master_weights"), trained, rtol=1e-5)
+
+
+def test_the_gap_is_measured_before_the_weights_move(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+    path = model_paths["tied"]
+    groups = on_policy_groups(path, seed=4)
+    model = AutoModelForCausalLM.from_pretrained(path)
+    gaps = []
+    with torch.no_grad():
+        for r in (r for g in groups for r in g.rollouts):
+            own = plain_logprobs(model, r.prompt_ids, r.token_ids, TEMPERATURE).numpy()
+            gaps.append(np.abs(own - r.logprobs)[r.authorship == 1])
+    config = tiny_config(zero_stage=3)
+    config.algo.old_logprobs, config.algo.mini_batches = "learner", 4
+    ranks[2]("reload", config, path)
+    metrics = ranks[2]("update", groups, 1)
+    assert metrics["logprob/gap_mean"] == pytest.approx(np.concatenate(gaps).mean(), rel=1e-4)
+    config.algo.mini_batches = 1
+    ranks[2]("reload", config, path)
+    metrics = ranks[2]("update", groups, 1)
+    assert metrics["policy/ratio_mean"] == pytest.approx(1.0, abs=1e-6) and metrics["policy/clip_fraction"] == 0
+    assert metrics["learner/tokens"] == sum(len(r.prompt_ids) + len(r) - 1 for g in groups for r in g.rollouts)
+    assert 0.95 <= metrics["learner/useful_token_fraction"] <= 1
+    config.algo.old_logprobs = "rollout"
+    ranks[2]("reload", config, path)
+    metrics = ranks[2]("update", groups, 1)
+    assert metrics["logprob/gap_mean"] == pytest.approx(np.concatenate(gaps).mean(), rel=1e-4)
+    assert metrics["policy/ratio_mean"] != pytest.approx(1.0, abs=1e-5)
+    stale = ranks[2]("update", groups, 2)
+    assert "logprob/gap_mean" not in stale, "other weights wrote these rollouts"
+
+
+@pytest.mark.parametrize(
+    ("stage", "dtype", "offload"),
+    [(0, "float32", False), (1, "bfloat16", False), (2, "float32", False), (3, "float32", False), (2, "bfloat16", True)],
+)
+def test_a_gradient_that_is_not_finite_is_skipped_and_counted(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], stage: int, dtype: str, offload: bool
+) -> None:
+    ranks[1]("reload", tiny_config(zero_stage=stage, dtype=dtype, offload_optimizer=offload), model_paths["tied"])
+    before = ranks[1]("publish", 0).checksum
+    groups = random_groups(5, **GROUPS)
+    for group in groups:
+        group.advantages[:] = np.nan
+    metrics = ranks[1]("update", groups, 1)
+    assert metrics["grad/skipped"] == 2 and "grad/norm" not in metrics
+    assert metrics["grad/skipped_in_a_row"] == 2
+    assert ranks[1]("update", groups, 1)["grad/skipped_in_a_row"] == 4
+    assert ranks[1]("publish", 1).checksum == before
+    metrics = ranks[1]("update", random_groups(5, **GROUPS), 2)
+    assert metrics["grad/skipped"] == metrics["grad/skipped_in_a_row"] == 0 and np.isfinite(metrics["grad/norm"])
+    assert ranks[1]("publish", 2).checksum != before
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind", "dtype"),
+    [
+        (1, "tied", "float32"),
+        (2, "untied", "float32"),
+        (3, "tied", "float32"),
+        (3, "untied", "float32"),
+        (3, "tied", "bfloat16"),
+    ],
+)
+def test_the_trained_weights_are_published_and_exported(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], tmp_path: Path, stage: int, kind: str, dtype: str
+) -> None:
+    config = tiny_config(zero_stage=stage, dtype=dtype, publish_bucket_mib=0)  # no room for two: a bucket for each tensor
+    ranks[2]("reload", config, model_paths[kind])
+    stale = ranks[2]("publish", 0)
+    ranks[2]("update", on_policy_groups(model_paths[kind], seed=6), 1)
+    published = ranks[2]("publish", 1)
+    assert (published.version, published.layout) == (1, stale.layout) and published.checksum != stale.checksum
+    segment = WeightSegment(published.path, published.layout)
+    assert segment.checksum() == published.checksum
+    tensors = dict(segment.tensors())
+    masters = ranks[2]("master_weights")
+    assert list(tensors) == list(masters) and ("lm_head.weight" in tensors) == (kind == "untied")
+    for name, tensor in tensors.items():
+        assert torch.equal(tensor, torch.tensor(masters[name]).to(getattr(torch, dtype))), name
+    ranks[2]("export", tmp_path)
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path, dtype="auto")
+    assert all(torch.equal(p, tensors[name]) for name, p in exported.named_parameters())
+    assert len(AutoTokenizer.from_pretrained(tmp_path)) == TOKENS
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_no_more_than_a_bucket_is_whole_at_a_time_while_weights_are_sent(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], count: int
+) -> None:
+    ranks[count]("reload", tiny_config(zero_stage=3), model_paths["untied"])
+    weights = {name: p.nbytes for name, p in AutoModelForCausalLM.from_pretrained(model_paths["untied"]).named_parameters()}
+    total, largest = sum(weights.values()), max(weights.values())
+    bucket = 2 * largest
+    peak, sent, overlaps = ranks[count]("stream_weights", bucket)
+    assert sent == total > 3 * bucket // 2
+    assert bucket // 2 < peak <= bucket and overlaps >= 2
+    peak, sent, overlaps = ranks[count]("stream_weights", 3 * largest // 4)
+    assert sent == total and peak == largest and overlaps > 0, "a tensor that is larger goes alone, the others still overlap"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(
+    ("stage", "dtype"), [(stage, dtype) for dtype in ("float32", "bfloat16") for stage in range(dtype == "bfloat16", 4)]
+)
+def test_between_updates_a_rank_keeps_what_the_plan_says(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], stage: int, dtype: str, count: int
+) -> None:
+    config = tiny_config(zero_stage=stage, dtype=dtype, ranks=count, publish_bucket_mib=0)
+    ranks[count]("reload", config, model_paths["tied"])
+    kept = ranks[count]("kept", random_groups(1, **GROUPS))
+    billion = rank_memory(ModelSize(parameters=GIB, layers=0, hidden=0, vocabulary=0, kv_values=0), config.learner)
+    # Buckets of a tiny model weigh more than those of a real one.
+    buffers = billion.buffers if "buffers" in billion.stay else 0.0
+    assert kept == pytest.approx(billion.between_updates - RANK_OVERHEAD_GIB - buffers, abs=0.8)
+
+
+def test_a_rank_that_shares_its_gpu_gives_back_what_torch_keeps(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+    for shares, expected in ((True, ["load", "update"]), (False, [])):
+        assert ranks[1]("gives_back", tiny_config(), model_paths["tied"], random_groups(1, **GROUPS), shares) == expected
+
+
+def test_the_group_trains_publishes_and_cleans_up(ranks: dict[int, Ranks], model_paths: dict[str, str], tmp_path: Path) -> None:
+    config = tiny_config(zero_stage=2, ranks=2)
+    with LearnerGroup(config, model_paths["tied"]) as learner:
+        metrics = learner.update(random_groups(7, **GROUPS), 1)
+        assert metrics["grad/norm"] > 0
+        published = learner.publish(1)
+        assert published.path == str(learner.segment_path) and learner.segment_path.exists()
+        learner.export(tmp_path / "final")
+        assert (tmp_path / "final" / "config.json").exists()
+        groups = random_groups(7, **GROUPS)
+        for rollout in (rollout for group in groups for rollout in group.rollouts):
+            rollout.authorship[:] = JUNIOR
+        idle = learner.update(groups, 2)
+        assert idle["loss/policy"] == idle["learner/tokens"] == 0 and "policy/entropy" not in idle
+        assert learner.publish(2).checksum == published.checksum, "the junior wrote everything: there is nothing to learn"
+        groups[0].advantages = groups[0].advantages[:1]
+        with pytest.raises(LearnerError, match=r"(?s)rank 0 of 2 failed in 'update'.*1 advantages for 4 rollouts"):
+            learner.update(groups, 3)
+    assert not learner.segment_path.exists()
+
+
+def test_a_dead_rank_is_named(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+    learner = LearnerGroup(tiny_config(ranks=2), model_paths["tied"])
+    learner.publish(0)
+    ray.kill(learner._ranks[1])
+    with pytest.raises(RankFailed, match="rank 1 of 2 failed in 'update'"):
+        learner.update(random_groups(8, **GROUPS), 1)
+    learner.close()
+    assert not learner.segment_path.exists()

@@ -1,0 +1,109 @@
+"""Learner ranks for tests, with a tiny configuration, and groups whose log-probabilities are nearly the model's own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from tokenizers import Tokenizer, models
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from learner.rank import RankSpec
+from tandem.config.learner import LearnerConfig
+from tandem.config.schema import Config
+from tandem.data.random_groups import random_groups
+from tandem.rollout import Group
+from tests.support.probe_rank import ProbeRank
+
+VOCABULARY, TOKENS, TEMPERATURE = 200, 199, 0.6
+GROUPS = {"groups": 4, "size": 4, "vocabulary": TOKENS}
+
+
+class Ranks:
+    """A process group of probe ranks."""
+
+    def __init__(self, count: int, folder: Path) -> None:
+        self.segment_path = folder / f"{count}.weights"
+        specs = [RankSpec(r, count, "", self.segment_path, persistence_threshold=0) for r in range(count)]
+        # Ray's workers do not know of the folders that pytest adds to the path.
+        path = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
+        actor = ray.remote(ProbeRank).options(num_cpus=0, runtime_env=path)
+        self._actors = [actor.remote(Config(), spec) for spec in specs]
+
+    def join(self) -> None:
+        """Brings the ranks together."""
+        self("join", *ray.get(self._actors[0].rendezvous.remote()))
+
+    def end(self) -> None:
+        """Ends the ranks."""
+        for actor in self._actors:
+            ray.kill(actor)
+
+    def __call__(self, method: str, *arguments: Any) -> Any:
+        """Calls `method` on all ranks; rank 0's answer."""
+        return ray.get([getattr(actor, method).remote(*arguments) for actor in self._actors], timeout=120)[0]
+
+
+def save_models(folder: Path) -> dict[str, str]:
+    """A tiny random Qwen3 with tied embeddings and one without."""
+    paths = {}
+    for seed, name in enumerate(("tied", "untied")):
+        torch.manual_seed(seed)
+        paths[name] = str(folder / name)
+        config = Qwen3Config(
+            vocab_size=VOCABULARY,
+            hidden_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=32,
+            intermediate_size=96,
+            initializer_range=0.1,
+            tie_word_embeddings=name == "tied",
+        )
+        Qwen3ForCausalLM(config).save_pretrained(paths[name])
+        words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(TOKENS)}, unk_token="w0"))
+        PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(paths[name])
+    return paths
+
+
+def tiny_config(**learner: Any) -> Config:
+    """A configuration for the models of `save_models`."""
+    config = Config(steps=10)
+    config.rollout.sampling.temperature = TEMPERATURE
+    # With a large eps AdamW's update is smooth in the gradient, so that rounding stays rounding.
+    defaults: dict[str, Any] = {"micro_batch_tokens": 90, "logprob_chunk_tokens": 16, "eps": 1e-2, "lr": 1e-2}
+    config.learner = LearnerConfig(**{"warmup_steps": 0} | defaults | learner)
+    return config
+
+
+def plain_logprobs(model: Any, prompt_ids: np.ndarray, token_ids: np.ndarray, temperature: float) -> Tensor:
+    """What transformers says of a completion's tokens, one unpadded rollout at a time."""
+    ids = torch.from_numpy(np.concatenate([prompt_ids, token_ids])).long()
+    logits = model(ids[None]).logits[0, len(prompt_ids) - 1 : -1] / temperature
+    return torch.log_softmax(logits, -1).gather(1, ids[len(prompt_ids) :, None]).squeeze(1)
+
+
+def assert_same(got: dict[str, np.ndarray], expected: dict[str, np.ndarray], rtol: float) -> None:
+    """Every tensor within a relative `rtol`, in the Euclidean norm."""
+    assert got.keys() == expected.keys()
+    for name, want in expected.items():
+        assert np.linalg.norm(got[name] - want) <= rtol * np.linalg.norm(want), name
+
+
+def on_policy_groups(path: str, seed: int) -> list[Group]:
+    """Random groups whose behaviour log-probabilities are the model's own, give or take what makes the clip act."""
+    groups = random_groups(seed, **GROUPS)
+    model = AutoModelForCausalLM.from_pretrained(path)
+    rng = np.random.default_rng(seed)
+    with torch.no_grad():
+        for rollout in (r for g in groups for r in g.rollouts):
+            own = plain_logprobs(model, rollout.prompt_ids, rollout.token_ids, TEMPERATURE).numpy()
+            rollout.logprobs = (own + rng.normal(0, 0.2, len(own))).astype(np.float32)
+    return groups

@@ -1,0 +1,24 @@
+"""Two tokenizers that share nothing but being byte-level BPE, and texts that are hard on both."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from hypothesis import strategies as st
+
+from tandem.tokenization.byte_level import ByteLevel
+from tests.support.builders import foreign_tokenizer, small_tokenizer
+
+WORDS = [" the", " Add 5", "Add", "é", "e\u0301", "漢字", " 漢", "🙂", ".", "it's"]
+SPACES = ["\n", "\n\n", " ", "  ", "   ", "\t", "\u00a0"]
+PIECES = [*WORDS, *SPACES]
+SPECIALS = ["<|end|>", "<|user|>", "<eot>", "<sys>"]
+TOKENIZERS = {"arith": small_tokenizer, "foreign": foreign_tokenizer}
+
+
+@cache
+def vocabulary(name: str) -> ByteLevel:
+    return ByteLevel(TOKENIZERS[name]())
+
+
+texts = st.lists(st.sampled_from([*PIECES, *SPECIALS]), min_size=1, max_size=30).map("".join)

@@ -1,0 +1,97 @@
+"""A rollout actor's real engines, each with a watch on it: what vLLM's own metrics say while they write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import pytest
+from vllm.config import VllmConfig
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.metrics.loggers import StatLoggerBase
+from vllm.v1.metrics.stats import IterationStats, SchedulerStats
+
+from actors.engine_spec import EngineSpec
+from tests.support.engine_pair import EnginePair
+
+DEADLINE_S = 10.0
+
+
+class Watch(StatLoggerBase):
+    """What vLLM's own metrics say of an engine."""
+
+    def __init__(self, vllm_config: VllmConfig, engine_index: int = 0) -> None:
+        self.kv_cache_usage = 0.0
+        self.requests = self.tokens = self.preemptions = 0
+        """the most at a time, and how many in all, since `reset`"""
+
+    def reset(self) -> None:
+        self.requests = self.tokens = self.preemptions = 0
+
+    def record(
+        self, scheduler_stats: SchedulerStats | None, iteration_stats: IterationStats | None, *_: Any, **__: Any
+    ) -> None:
+        if stats := scheduler_stats:
+            requests = stats.num_running_reqs + stats.num_waiting_reqs + stats.num_skipped_waiting_reqs
+            self.requests = max(self.requests, requests)
+            self.kv_cache_usage = stats.kv_cache_usage
+        if iteration_stats:
+            self.tokens += iteration_stats.num_generation_tokens
+            self.preemptions += iteration_stats.num_preempted_reqs
+
+    def log_engine_initialized(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class WatchedPair:
+    """A senior's and a junior's engine, and a watch on each."""
+
+    pair: EnginePair
+    watches: dict[int, Watch]
+
+    def reset(self) -> None:
+        for watch in self.watches.values():
+            watch.reset()
+
+    async def both_wrote(self, tokens: int) -> None:
+        await until(lambda: min(watch.tokens for watch in self.watches.values()) >= tokens)
+
+    async def all_blocks_are_free(self) -> None:
+        await until(lambda: max(watch.kv_cache_usage for watch in self.watches.values()) == 0)
+
+
+@contextmanager
+def watched_pair(specs: list[EngineSpec], blocks: Mapping[int, int] | None = None) -> Iterator[WatchedPair]:
+    """Starts the engines, with so many blocks of KV cache by author if they are given, and ends them."""
+    watches: dict[int, Watch] = {}
+
+    class WatchedLLM(AsyncLLM):
+        @classmethod
+        def from_engine_args(cls, engine_args: AsyncEngineArgs, *_: Any, **__: Any) -> Self:
+            author = EngineSpec.of(engine_args).author
+
+            def watch(vllm_config: VllmConfig, engine_index: int) -> Watch:
+                watches[author] = Watch(vllm_config)
+                return watches[author]
+
+            if blocks:  # vLLM keeps one for itself
+                engine_args.num_gpu_blocks_override = blocks[author] + 1
+            return super().from_engine_args(engine_args, stat_loggers=[watch])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("actors.engine.AsyncLLM", WatchedLLM)
+        pair = EnginePair(specs)
+    yield WatchedPair(pair, watches)
+    pair.close()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Returns when `holds` does. Raises `TimeoutError` after `DEADLINE_S`."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not holds():
+            await asyncio.sleep(0.001)

@@ -1,0 +1,81 @@
+"""Rollouts written on real engines, and what plain transformers says of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from actors.rollout import GroupTask
+from tandem.config.rollout import SamplingConfig
+from tandem.rollout import Prompt, Rollout
+from tandem.schedule import Schedule
+from tests.support.engine_pair import EnginePair
+
+MAX_TOKENS = 96
+JUNIORS = 5
+"""of the session's engines"""
+
+
+def group_tasks(
+    prompts: Sequence[Prompt],
+    schedule: Schedule,
+    tag: str,
+    *,
+    temperature: float = 1.0,
+    max_tokens: int = MAX_TOKENS,
+    group_size: int = 1,
+    weights: tuple[float, ...] = (1.0,),
+    repeatable: bool = False,
+    **distribution: float,
+) -> list[GroupTask]:
+    """A group for every prompt; the weights decide over the juniors."""
+    sampling = SamplingConfig(temperature, max_tokens, **distribution)
+    ids = [tuple(f"{tag}/{i}/{k}" for k in range(group_size)) for i in range(len(prompts))]
+    seeds = [tuple(1000 * i + k for k in range(group_size)) for i in range(len(prompts))]
+    return [
+        GroupTask(prompt, *identities, schedule, sampling, weights, repeatable)
+        for prompt, *identities in zip(prompts, ids, seeds, strict=True)
+    ]
+
+
+async def write_groups(engines: EnginePair, tasks: Sequence[GroupTask]) -> list[Rollout]:
+    """The rollouts of all tasks, written at the same time."""
+    groups = await asyncio.gather(*map(engines.actor.write_group, tasks))
+    return [rollout for group in groups for rollout in group.rollouts]
+
+
+def write(engines: EnginePair, prompts: Sequence[Prompt], schedule: Schedule, tag: str, **options: Any) -> list[Rollout]:
+    """The rollouts of `group_tasks`, written at the same time."""
+    return engines.run(write_groups(engines, group_tasks(prompts, schedule, tag, **options)))
+
+
+def only(junior: int) -> tuple[float, ...]:
+    """Weights that draw `junior` of the session's."""
+    return tuple(1.0 if index == junior else 1e-12 for index in range(JUNIORS))
+
+
+def texts(rollouts: Sequence[Rollout]) -> list[list[int]]:
+    """The tokens of each rollout."""
+    return [rollout.token_ids.tolist() for rollout in rollouts]
+
+
+def forward_logprobs(model: torch.nn.Module, rollout: Rollout, temperature: float = 1.0) -> np.ndarray:
+    """Return log_softmax(logits / T) of every token by plain transformers; float32 [T]."""
+    ids = torch.tensor([*rollout.prompt_ids, *rollout.token_ids])
+    with torch.no_grad():
+        logits = model(ids[None]).logits[0].float() / temperature
+    start = len(rollout.prompt_ids) - 1
+    return logits.log_softmax(-1)[start:-1].gather(1, ids[start + 1 :, None])[:, 0].numpy()
+
+
+def prompt_logprobs(model: PreTrainedModel, ids: list[int]) -> np.ndarray:
+    """log p of every token but the first, float32 [T - 1]."""
+    with torch.no_grad():
+        logits = model(torch.tensor([ids])).logits[0]
+    logprobs = logits.log_softmax(-1)
+    return logprobs[:-1].gather(1, torch.tensor(ids[1:])[:, None])[:, 0].numpy()

@@ -1,0 +1,183 @@
+"""The measures by themselves: pass@k, intervals, dialects, and what is taken of two models' distributions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM
+
+from tandem.data.arith import DIALECTS, dialect, draw
+from tandem.measures import texts
+from tandem.measures.distributions import divergences
+from tandem.measures.passk import pass_at_k
+from tandem.measures.score import Score
+from tandem.measures.scoring import ScoringModel, Text, drift, sums, token_cross_entropy
+from tandem.rollout import Group, Verdict
+from tandem.schedule import Schedule
+from tests.support.builders import judged_group, save_model, scheduled_rollout, small_tokenizer
+
+# pass@k
+
+
+@given(st.data())
+def test_pass_at_k_is_the_share_of_subsets_with_a_correct_text(data: st.DataObject) -> None:
+    samples = data.draw(st.integers(1, 9))
+    correct, k = data.draw(st.integers(0, samples)), data.draw(st.integers(1, samples))
+    subsets = list(combinations([True] * correct + [False] * (samples - correct), k))
+    assert pass_at_k(samples, correct, k) == pytest.approx(sum(map(any, subsets)) / len(subsets), abs=1e-12)
+
+
+@given(samples=st.integers(1, 300), data=st.data())
+def test_pass_at_k_in_closed_form(samples: int, data: st.DataObject) -> None:
+    correct, k = data.draw(st.integers(0, samples)), data.draw(st.integers(1, samples))
+    missed = np.prod([(samples - correct - i) / (samples - i) for i in range(k)])
+    assert pass_at_k(samples, correct, k) == pytest.approx(1 - max(missed, 0.0), abs=1e-9)
+    assert pass_at_k(samples, correct, 1) == pytest.approx(correct / samples)
+
+
+def test_pass_at_k_is_unbiased() -> None:
+    chance, samples, k = 0.3, 6, 3
+    estimates = [pass_at_k(samples, int(c), k) for c in np.random.default_rng(0).binomial(samples, chance, 20_000)]
+    assert np.mean(estimates) == pytest.approx(1 - (1 - chance) ** k, abs=0.01)
+
+
+@pytest.mark.parametrize(("samples", "correct", "k"), [(4, 2, 5), (4, 2, 0), (4, 5, 1), (4, -1, 1)])
+def test_pass_at_more_than_there_are_is_refused(samples: int, correct: int, k: int) -> None:
+    with pytest.raises(ValueError, match="is not defined"):
+        pass_at_k(samples, correct, k)
+
+
+# Scores and their intervals
+
+
+def test_a_score_is_a_ratio_of_sums() -> None:
+    assert Score(np.array([6.0, 1.0]), np.array([2.0, 5.0])).value == 1.0
+    assert Score.mean_of([0, 1, 1]).value == pytest.approx(2 / 3)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+    random, covered = np.random.default_rng(1), 0
+    for seed in range(300):
+        tokens = random.integers(1, 30, 80)
+        nats = tokens * 0.7 + random.normal(0, 1, 80) * np.sqrt(tokens)  # 0.7 nats a token, whatever a text's length
+        low, high = Score(nats, tokens.astype(float)).interval(0.9, 300, seed)
+        covered += low <= 0.7 <= high
+    assert 0.84 <= covered / 300 <= 0.95
+
+
+def test_an_interval_is_a_function_of_its_seed() -> None:
+    score = Score.mean_of(np.random.default_rng(0).random(50))
+    low, high = score.interval(0.95, 500, seed=3)
+    assert (low, high) == score.interval(0.95, 500, seed=3) != score.interval(0.95, 500, seed=4)
+    assert low < score.value < high
+    narrower = score.interval(0.5, 500, seed=3)
+    assert low < narrower[0] and narrower[1] < high
+
+
+# Judged texts
+
+
+@pytest.fixture
+def groups() -> list[Group]:
+    """Two problems with four texts each: three are correct, then none; the first problem's texts are longer."""
+    boundaries = np.ones(5, np.uint8)
+    right, wrong = Verdict.CORRECT, Verdict.WRONG
+
+    def group(length: int, verdicts: list[Verdict], text: str) -> Group:
+        rollouts = [scheduled_rollout(Schedule(0.5, 1), boundaries, seed, [1] * length) for seed in range(4)]
+        return judged_group([replace(rollout, text=text) for rollout in rollouts], verdicts)
+
+    plain, jargon = (DIALECTS[name](draw(Random(1)), 0, Random(1)) for name in ("plain", "jargon"))
+    return [group(8, [right, wrong, right, right], plain), group(2, [wrong] * 4, jargon)]
+
+
+def test_what_is_measured_of_judged_texts(groups: list[Group]) -> None:
+    assert texts.accuracy(groups).value == 3 / 8
+    passes = texts.passes(groups, [1, 2, 4])
+    assert passes["pass@1"].totals.tolist() == texts.accuracy(groups).totals.tolist()
+    assert {name: score.value for name, score in passes.items()} == {"pass@1": 3 / 8, "pass@2": 1 / 2, "pass@4": 1 / 2}
+    assert texts.length(groups).value == 5
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    assert texts.senior_share(groups).value == np.concatenate([rollout.authorship for rollout in rollouts]).mean()
+    assert texts.handoffs(groups).value == np.mean([rollout.handoffs for rollout in rollouts])
+    assert texts.jargon_share(groups).value == 0.5
+
+
+@given(seed=st.integers(0, 10_000), name=st.sampled_from(sorted(DIALECTS)), slip=st.sampled_from([0.0, 0.3]))
+def test_a_solution_is_in_the_dialect_it_was_written_in(seed: int, name: str, slip: float) -> None:
+    assert dialect(DIALECTS[name](draw(Random(seed)), slip, Random(seed))) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", None), ("I do not know.", None), ("#64\nStart with 46.", None), ("#64\n!3>34\nThe answer is 4.", "jargon")],
+)
+def test_what_is_mixed_has_the_dialect_of_most_of_its_lines(text: str, expected: str | None) -> None:
+    assert dialect(text) == expected
+
+
+# Distributions
+
+
+@given(st.integers(0, 1000))
+def test_divergences_are_those_of_the_whole_distributions(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    ours, theirs = (torch.randn(5, 11, generator=generator) * 3 for _ in range(2))
+    p, q = (torch.distributions.Categorical(logits=logits.double()) for logits in (ours, theirs))
+    one, other = divergences(ours, theirs)
+    torch.testing.assert_close(one.double(), torch.distributions.kl_divergence(p, q), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(other.double(), torch.distributions.kl_divergence(q, p), atol=1e-5, rtol=1e-5)
+    assert divergences(ours, ours)[0].abs().max() < 1e-6
+    # What only one of them can say does not count.
+    wider = torch.cat([theirs, torch.full((5, 2), 9.0)], dim=1)
+    torch.testing.assert_close(divergences(ours, wider), (one, other))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two random models, sure of themselves, of different sizes and widths of output."""
+    folder = tmp_path_factory.mktemp("models")
+    shapes = [{"hidden_size": 24, "num_hidden_layers": 2}, {"vocab_size": 328, "tie_word_embeddings": True}]
+    return [
+        save_model(folder / str(index), small_tokenizer(), initializer_range=0.3, **shape) for index, shape in enumerate(shapes)
+    ]
+
+
+def test_scoring_agrees_with_plain_transformers(models: list[Path]) -> None:
+    random = Random(5)
+    written = [
+        Text([random.randrange(320) for _ in range(random.randint(1, 9))], [random.randrange(320) for _ in range(length)])
+        for length in (1, 30, 7, 7, 12, 3)
+    ]
+    readers = [ScoringModel(path, "float32", "cpu") for path in models]
+    nats = sums(token_cross_entropy, readers, written, batch_tokens=40, chunk_tokens=5)
+    apart = sums(drift, readers, written, batch_tokens=40, chunk_tokens=5)
+    plain = [AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32) for path in models]
+    for index, text in enumerate(written):
+        ids = torch.tensor([[*text.prompt_ids, *text.token_ids]])
+        start = len(text.prompt_ids) - 1
+        with torch.no_grad():
+            logits = [model(ids).logits[0, start:-1] for model in plain]
+        targets = torch.tensor(text.token_ids)
+        for kind, each in enumerate(logits):
+            expected = -each.log_softmax(-1).gather(1, targets[:, None]).sum().item()
+            assert nats[kind, index] == pytest.approx(expected, abs=1e-4)
+        p, q = (torch.distributions.Categorical(logits=each[:, :320]) for each in logits)
+        for kind, (one, other) in enumerate([(p, q), (q, p)]):
+            expected = torch.distributions.kl_divergence(one, other).sum().item()
+            assert apart[kind, index] == pytest.approx(expected, abs=1e-4)
+    assert (apart > 1).all(), "the models differ"
+
+
+def test_a_model_that_changes_its_logits_behind_the_head_is_refused(tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "scaled", None, logit_scale=2.0)
+    with pytest.raises(ValueError, match="logit_scale are not supported"):
+        ScoringModel(folder, "float32", "cpu")

@@ -1,0 +1,76 @@
+"""Any damage to a model's files is refused or harmless: nothing else is raised."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tandem.config.schema import ConfigError
+from tandem.models import inspect_model
+from tests.support.builders import save_model, small_tokenizer
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model that can be used."""
+    return save_model(tmp_path_factory.mktemp("models") / "usable", small_tokenizer(), vocab_size=400)
+
+
+FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "model.safetensors")
+
+
+@given(
+    name=st.sampled_from(FILES),
+    where=st.floats(0, 1, exclude_max=True),
+    what=st.one_of(
+        st.just(b""), st.binary(min_size=1, max_size=8), st.sampled_from([b"9", b"-", b'"', b"null", b"{", b"\xff"])
+    ),
+    cut=st.booleans(),
+)
+@example(name="model.safetensors", where=0.0, what=b"\xff" * 8, cut=False)
+@settings(max_examples=150)
+def test_bytes_written_over_a_file_are_refused_or_harmless(
+    saved: Path, tmp_path_factory: pytest.TempPathFactory, name: str, where: float, what: bytes, cut: bool
+) -> None:
+    """The model is used or refused, also when the file is cut off there, and nothing else is raised."""
+    content = (saved / name).read_bytes()
+    at = int(where * (8000 if name == "model.safetensors" else len(content)))
+    inspect_with(saved, tmp_path_factory, name, content[:at] + what + (b"" if cut else content[at + len(what) :]))
+
+
+VALUES = [None, 0, -1, 1, 7, 10**6, 10**12, 1e308, True, "", "x", [], {}, [1], {"a": 1}, [None], 3.5]
+
+
+@given(name=st.sampled_from(FILES[:-1]), value=st.sampled_from(VALUES), data=st.data())
+@settings(max_examples=150)
+def test_other_values_are_refused_or_harmless(
+    saved: Path, tmp_path_factory: pytest.TempPathFactory, name: str, value: object, data: st.DataObject
+) -> None:
+    """Any value of a JSON file is another, of any type."""
+    content = json.loads((saved / name).read_text())
+    key = data.draw(st.sampled_from(sorted(content)))
+    if name == "tokenizer.json" and isinstance(content[key], dict) and content[key]:
+        content, whole = content[key], content
+        key = data.draw(st.sampled_from(sorted(content)))
+    else:
+        whole = content
+    content[key] = value
+    inspect_with(saved, tmp_path_factory, name, json.dumps(whole).encode())
+
+
+def inspect_with(saved: Path, folders: pytest.TempPathFactory, name: str, content: bytes) -> None:
+    """Inspect the model `saved` with other content of the file `name`."""
+    damaged = folders.mktemp("damaged")
+    for file in saved.iterdir():
+        if file.name != name:
+            (damaged / file.name).symlink_to(file)
+    (damaged / name).write_bytes(content)
+    with suppress(ConfigError):
+        inspect_model(damaged, "model.path=MODEL")
+    shutil.rmtree(damaged)

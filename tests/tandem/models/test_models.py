@@ -1,0 +1,461 @@
+"""The inspection of models: what cannot be used is refused before anything starts, with key, value and remedy."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers as hf
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from tandem.authors import load_authors
+from tandem.config.schema import Config, ConfigError
+from tandem.models import inspect_local_models, inspect_model
+from tandem.models.zoo.hub import model_directory
+from tests.support.builders import SMALL, save_model, small_tokenizer
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22e\nsize 988097824\n"
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model that can be used, its output embeddings apart from the input's."""
+    return save_model(tmp_path_factory.mktemp("models") / "usable", small_tokenizer(), vocab_size=400)
+
+
+@pytest.fixture
+def folder(saved: Path, tmp_path: Path) -> Path:
+    """A copy to spoil."""
+    return shutil.copytree(saved, tmp_path / "model")
+
+
+def refusal(folder: Path) -> str:
+    """Why the model is refused, without the key."""
+    with pytest.raises(ConfigError) as refused:
+        inspect_model(folder, "model.path=MODEL")
+    message = str(refused.value)
+    assert message.startswith("model.path=MODEL: ") and "; " in message and "\n" not in message
+    return message.removeprefix("model.path=MODEL: ")
+
+
+def change(file: Path, **values: Any) -> None:
+    """Set `values` in a JSON file; None removes."""
+    content = json.loads(file.read_text()) | values
+    file.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+
+def replaced(folder: Path, model: hf.PreTrainedModel) -> Path:
+    """`folder` with `model` in place of its own."""
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_facts_of_a_usable_model(saved: Path) -> None:
+    facts = inspect_model(saved, "model.path=MODEL")
+    model = hf.AutoModelForCausalLM.from_pretrained(saved)
+    assert facts.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert (facts.vocabulary, facts.context, facts.eos_ids) == (400, 4096, (1,))
+    assert facts.tokenizer.get_vocab() == small_tokenizer().get_vocab()
+
+
+# What may be missing or otherwise than usual
+
+
+def _as_torch_files(folder: Path) -> None:
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    torch.save({"lr": 1e-3}, folder / "training_args.bin")  # as a trainer leaves it
+    (folder / "model.safetensors").unlink()
+
+
+def _of_mixed_dtypes(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    mixed = {name: tensor.bfloat16() if "mlp" in name else tensor for name, tensor in tensors.items()}
+    save_file(mixed, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _in_shards(folder: Path) -> None:
+    replaced(folder, hf.AutoModelForCausalLM.from_pretrained(folder)).joinpath("model.safetensors").unlink()
+    hf.Qwen3ForCausalLM(hf.Qwen3Config(**SMALL | {"vocab_size": 400})).save_pretrained(folder, max_shard_size="20KB")
+
+
+def _tied_without_a_head(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["lm_head.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    change(folder / "config.json", tie_word_embeddings=True)
+
+
+@pytest.mark.parametrize("otherwise", [_as_torch_files, _of_mixed_dtypes, _in_shards, _tied_without_a_head])
+def test_weights_in_another_form_are_taken(folder: Path, otherwise: Callable[[Path], None]) -> None:
+    otherwise(folder)
+    assert inspect_model(folder, "model.path=MODEL").vocabulary == 400
+
+
+def test_files_that_may_be_missing(folder: Path) -> None:
+    for name in ("generation_config.json", "chat_template.jinja", "special_tokens_map.json"):
+        (folder / name).unlink(missing_ok=True)
+    assert inspect_model(folder, "model.path=MODEL").eos_ids == (1,)
+
+
+def test_special_token_beyond_the_rows_that_nothing_names(folder: Path) -> None:
+    """As Gemma 3's token for images."""
+    tokenizer = hf.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([f"<unused {index}>" for index in range(400 - len(tokenizer))], special_tokens=True)
+    tokenizer.add_tokens(["<image>"], special_tokens=True)
+    tokenizer.save_pretrained(folder)
+    assert inspect_model(folder, "model.path=MODEL").vocabulary == 400
+
+
+def test_code_of_the_model_is_not_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where transformers has the model too, its own code is taken; nobody is asked."""
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question on the terminal"))
+    (folder / "modeling_custom.py").write_text("raise SystemExit('the code was run')")
+    change(folder / "config.json", auto_map={"AutoConfig": "modeling_custom.C", "AutoModelForCausalLM": "modeling_custom.M"})
+    assert inspect_model(folder, "model.path=MODEL").vocabulary == 400
+    change(folder / "config.json", model_type="custom")
+    assert "has no model_type=custom, and code that the model brings along (auto_map) is never run" in refusal(folder)
+    change(folder / "config.json", model_type="qwen3")
+    change(folder / "tokenizer_config.json", tokenizer_class="Own", auto_map={"AutoTokenizer": ["modeling_custom.T", None]})
+    with suppress(ConfigError):
+        inspect_model(folder, "model.path=MODEL")
+
+
+# Configurations
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"model_type": "qwen99"}, f"transformers {hf.__version__} has no model_type=qwen99, and code that the model "),
+        ({"model_type": 3}, f"transformers {hf.__version__} has no model_type=3, and "),
+        ({"model_type": None}, "config.json cannot be used: KeyError: 'model_type'"),
+        ({"architectures": ["Qwen3Model"]}, "architectures=['Qwen3Model'] in config.json, but a language model of "),
+        ({"architectures": ["Qwen3ForSequenceClassification"]}, "architectures=['Qwen3ForSequenceClassification'] in "),
+        ({"architectures": 7}, "architectures=7 in config.json, but "),
+        ({"architectures": None}, "architectures=[] in config.json, but "),
+        ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}, "its weights are quantized"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "its weights are quantized"),
+        ({"quantization_config": {"quant_method": "awq", "bits": 4}}, "its weights are quantized"),
+        ({"quantization_config": {"quant_method": "fp8"}}, "its weights are quantized (quantization_config: fp8)"),
+        ({"quantization_config": {"quant_method": "mxfp4"}}, "its weights are quantized"),
+        ({"final_logit_softcapping": 30.0}, "qwen3: models that set final_logit_softcapping are not supported"),
+        ({"logits_scaling": 8.0}, "qwen3: models that set logits_scaling are not supported"),
+        ({"hidden_act": "sillu"}, "config.json describes no model that can be built: KeyError: "),
+        ({"hidden_size": "sixteen"}, "config.json cannot be used: "),
+        ({"num_attention_heads": 0}, "config.json "),
+        ({"num_hidden_layers": 10**6, "layer_types": None}, "config.json says num_hidden_layers=1000000, but there are "),
+        ({"num_hidden_layers": 0, "layer_types": None}, "config.json describes a Qwen3ForCausalLM without "),
+        ({"num_hidden_layers": 2, "layer_types": None}, "11 weights (model.layers.1."),
+        ({"intermediate_size": 40}, "model.layers.0.mlp.down_proj.weight has the shape [16, 32], and config.json implies "),
+        ({"vocab_size": 500}, "lm_head.weight has the shape [400, 16], and config.json implies [500, 16]"),
+        ({"max_position_embeddings": "long"}, "config.json cannot be used: "),
+        ({"max_position_embeddings": -1}, "max_position_embeddings=-1 in config.json; it must be a positive integer"),
+    ],
+    ids=str,
+)
+def test_configuration_of_no_usable_model(folder: Path, values: dict[str, Any], reason: str) -> None:
+    change(folder / "config.json", **values)
+    assert refusal(folder).startswith(reason)
+
+
+WIDTHS = {"vocab_size": 400, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+GPT = {"vocab_size": 400, "n_embd": 64, "n_layer": 1, "n_head": 2}
+MULTIMODAL = {"text_config": SMALL | {"sliding_window": 32}, "vision_config": WIDTHS}
+
+
+@pytest.mark.parametrize(
+    ("model_class", "config", "reason"),
+    [
+        (hf.BertForMaskedLM, hf.BertConfig(**WIDTHS), "architectures=['BertForMaskedLM'] in config.json, but "),
+        (hf.BertForSequenceClassification, hf.BertConfig(**WIDTHS), "architectures=['BertForSequenceClassification'] in "),
+        (hf.Qwen3ForTokenClassification, hf.Qwen3Config(**SMALL), "architectures=['Qwen3ForTokenClassification'] in "),
+        (
+            hf.T5ForConditionalGeneration,
+            hf.T5Config(vocab_size=400, d_model=16, num_layers=1),
+            "model_type=t5 is an encoder-dec",
+        ),
+        (hf.ViTModel, hf.ViTConfig(**WIDTHS), "model_type=vit is no causal language model in transformers "),
+        (hf.BertLMHeadModel, hf.BertConfig(**WIDTHS, is_decoder=True), "its head has a bias"),
+        (hf.GPTJForCausalLM, hf.GPTJConfig(**GPT, rotary_dim=4), "its head has a bias"),
+        (hf.MptForCausalLM, hf.MptConfig(vocab_size=400, d_model=16, n_heads=2, n_layers=1), "the installed vLLM has no Mpt"),
+        (hf.CohereForCausalLM, hf.CohereConfig(**WIDTHS), "cohere: models that set logit_scale are not supported"),
+        (hf.Gemma2ForCausalLM, hf.Gemma2Config(**SMALL), "gemma2: models that set final_logit_softcapping are not supported"),
+        (
+            hf.Gemma3ForConditionalGeneration,
+            hf.Gemma3Config(**MULTIMODAL),
+            "model_type=gemma3 wraps a text model (text_config)",
+        ),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_model_of_another_kind(
+    folder: Path, model_class: type[hf.PreTrainedModel], config: hf.PretrainedConfig, reason: str
+) -> None:
+    assert refusal(replaced(folder, model_class(config))).startswith(reason)
+
+
+def test_model_without_a_longest_text_has_no_limit(folder: Path) -> None:
+    replaced(folder, hf.BloomForCausalLM(hf.BloomConfig(vocab_size=400, hidden_size=16, n_layer=1, n_head=2)))
+    assert inspect_model(folder, "model.path=MODEL").context is None
+    config = Config(junior=[str(folder)])
+    config.model.source, config.model.path = "hf", str(folder)
+    assert load_authors(config).context == config.data.max_prompt_tokens + config.rollout.sampling.max_tokens + 1
+
+
+# Weight files
+
+
+def _cut(folder: Path) -> None:
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
+
+
+def _cut_in_its_header(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:100])
+
+
+def _empty(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"")
+
+
+def _longer(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes() + b"more")
+
+
+def _web_page(folder: Path) -> None:
+    (folder / "model.safetensors").write_text("<!doctype html><title>404</title>" * 20)
+
+
+def _pointer(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(LFS_POINTER)
+
+
+def _pointer_to_the_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_bytes(LFS_POINTER)
+
+
+def _without_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def _under_another_name(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "weights.safetensors")
+
+
+def _as_gguf(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-q4.gguf")
+
+
+def _without_a_shard(folder: Path) -> None:
+    _in_shards(folder)
+    next(iter(sorted(folder.glob("model-*.safetensors")))).unlink()
+
+
+def _damaged_index(folder: Path) -> None:
+    _in_shards(folder)
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": 1}}')
+
+
+def _index_out_of_the_folder(folder: Path) -> None:
+    _in_shards(folder)
+    change(folder / "model.safetensors.index.json", weight_map={"lm_head.weight": "../other/model.safetensors"})
+
+
+def _two_sets(folder: Path) -> None:
+    shutil.copy(folder / "model.safetensors", folder / "before.safetensors")
+
+
+def _whole_beside_shards(folder: Path) -> None:
+    whole = (folder / "model.safetensors").read_bytes()
+    _in_shards(folder)
+    (folder / "model.safetensors").write_bytes(whole)
+
+
+def _without_a_head(folder: Path) -> None:
+    _tied_without_a_head(folder)
+    change(folder / "config.json", tie_word_embeddings=False)
+
+
+def _of_integers(folder: Path) -> None:
+    tensors = {name: tensor.to(torch.int8) for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _of_eight_bits(folder: Path) -> None:
+    tensors = {name: tensor.to(torch.float8_e4m3fn) for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _cut_torch_file(folder: Path) -> None:
+    _as_torch_files(folder)
+    content = (folder / "pytorch_model.bin").read_bytes()
+    (folder / "pytorch_model.bin").write_bytes(content[:-2000])
+
+
+def _torch_file_of_something_else(folder: Path) -> None:
+    _as_torch_files(folder)
+    torch.save({"model": load_file, "step": 3}["step"], folder / "pytorch_model.bin")
+
+
+def _an_adapter(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "org/model"}')
+    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+    (folder / "config.json").unlink()
+
+
+def _quantized_by_modelopt(folder: Path) -> None:
+    (folder / "hf_quant_config.json").write_text('{"quantization": {"quant_algo": "FP8"}}')
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (_cut, "model.safetensors is damaged or incomplete, "),
+        (_cut_in_its_header, "model.safetensors is damaged or incomplete, 100 bytes: "),
+        (_empty, "model.safetensors is damaged or incomplete, 0 bytes: "),
+        (_longer, "model.safetensors is damaged or incomplete, "),
+        (_web_page, "model.safetensors is damaged or incomplete, "),
+        (_pointer, "model.safetensors is a git-lfs pointer, not the file itself; run git lfs pull there"),
+        (_pointer_to_the_tokenizer, "tokenizer.json is a git-lfs pointer"),
+        (_without_weights, "there are no weights; save the model there with save_pretrained"),
+        (_under_another_name, "there are no weights under the names model.safetensors and pytorch_model.bin, only weights."),
+        (_as_gguf, "there are no weights under the names model.safetensors and pytorch_model.bin, only model-q4.gguf"),
+        (_without_a_shard, "1 of "),
+        (_damaged_index, "model.safetensors.index.json is damaged: it must map names of tensors to files"),
+        (_index_out_of_the_folder, "model.safetensors.index.json is damaged: it must map names of tensors to files"),
+        (_two_sets, "learner and engines would read different weight files (before.safetensors)"),
+        (_whole_beside_shards, "learner and engines would read different weight files (model-00001"),
+        (_without_a_head, "1 weights (lm_head.weight) of the model are not in its files; set tie_word_embeddings=true"),
+        (_of_integers, "14 weights (lm_head.weight, model.embed_tokens.weight, ...) are quantized or integers"),
+        (_of_eight_bits, "14 weights (lm_head.weight, model.embed_tokens.weight, ...) are quantized or integers"),
+        (_cut_torch_file, "pytorch_model.bin is damaged or incomplete: "),
+        (_torch_file_of_something_else, "pytorch_model.bin holds something else than tensors by name"),
+        (_an_adapter, "it holds an adapter (adapter_config.json); merge it into its base model"),
+        (_quantized_by_modelopt, "its weights are quantized"),
+    ],
+    ids=lambda value: value.__name__.strip("_") if callable(value) else "",
+)
+def test_weights_that_cannot_be_used(folder: Path, spoil: Callable[[Path], None], reason: str) -> None:
+    spoil(folder)
+    assert refusal(folder).startswith(reason)
+
+
+# Tokenizers
+
+
+def test_tokenizer_with_more_tokens_than_the_model(folder: Path) -> None:
+    tokenizer = hf.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([f"word{index}" for index in range(402 - len(tokenizer))])
+    tokenizer.save_pretrained(folder)
+    assert refusal(folder).startswith(
+        "its tokenizer has 2 tokens ('word80' is 400, 'word81' is 401) that its embedding of 400 "
+    )
+
+
+def test_special_token_of_the_chat_template_beyond_the_rows(folder: Path) -> None:
+    tokenizer = hf.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([f"<unused {index}>" for index in range(400 - len(tokenizer))], special_tokens=True)
+    tokenizer.add_tokens(["<|im_start|>", "<|image|>"], special_tokens=True)
+    tokenizer.chat_template = "{% for message in messages %}<|im_start|>{{ message.content }}{% endfor %}"
+    tokenizer.save_pretrained(folder)
+    assert refusal(folder).startswith("its tokenizer has 1 tokens ('<|im_start|>' is 400) that its embedding of 400 rows ")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"model": {"type": "BPE"}}', '{"version": "1.0"}', "null"])
+def test_damaged_tokenizer(folder: Path, content: str) -> None:
+    (folder / "tokenizer.json").write_text(content)
+    assert refusal(folder).startswith("its tokenizer cannot be loaded: ")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "\0", '"qwen3"'])
+def test_damaged_configuration(folder: Path, content: str) -> None:
+    (folder / "config.json").write_text(content)
+    assert refusal(folder).startswith("config.json cannot be used: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "generation_config.json cannot be used: "),
+        ('{"eos_token_id": 4000}', "eos_token_id=4000 is no token of a vocabulary of 400"),
+        ('{"eos_token_id": "<|end|>"}', "eos_token_id='<|end|>' is no token of a vocabulary of 400"),
+        ('{"eos_token_id": [1, -1]}', "eos_token_id=-1 is no token"),
+    ],
+)
+def test_damaged_generation_configuration(folder: Path, content: str, reason: str) -> None:
+    (folder / "generation_config.json").write_text(content)
+    assert refusal(folder).startswith(reason)
+
+
+def test_model_whose_texts_never_end(folder: Path) -> None:
+    tokenizer = hf.AutoTokenizer.from_pretrained(folder)
+    tokenizer.eos_token = None
+    tokenizer.save_pretrained(folder)
+    assert inspect_model(folder, "model.path=MODEL").eos_ids == ()
+    config = Config()
+    config.model.source, config.model.path = "hf", str(folder)
+    with pytest.raises(ConfigError, match="declares no end-of-sequence token, .*; set the tokenizer's eos_token"):
+        load_authors(config)
+
+
+@pytest.mark.parametrize("kind", ["unigram", "wordpiece"])
+def test_words_of_a_tokenizer_that_marks_none(folder: Path, kind: str) -> None:
+    """The refusal names schedules that work."""
+    model, trainer = {
+        "unigram": (
+            models.Unigram(),
+            trainers.UnigramTrainer(vocab_size=60, special_tokens=["</s>", "<unk>"], unk_token="<unk>"),
+        ),
+        "wordpiece": (models.WordPiece(unk_token="<unk>"), trainers.WordPieceTrainer(special_tokens=["</s>", "<unk>"])),
+    }[kind]
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.train_from_iterator(["How many pens are 3 and 4 pens?"] * 20, trainer)
+    hf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>").save_pretrained(folder)
+    config = Config(junior=["self"])
+    config.model.source, config.model.path = "hf", str(folder)
+    with pytest.raises(ConfigError, match=r"^schedule.name=word: .*; choose token or chunk, which need no boundaries$"):
+        load_authors(config)
+    for name in ("token", "chunk"):
+        config.schedule.name = name
+        assert not load_authors(config).boundaries.any()
+
+
+# Names
+
+
+def test_names_of_no_directory(tmp_path: Path, folder: Path) -> None:
+    for name, reason in [
+        (
+            str(folder / "model.safetensors"),
+            "this is a file; name the directory that holds the model's config.json and weights",
+        ),
+        (str(tmp_path / "missing"), "there is no such directory; name a Hugging Face directory or a hub id (ORG/NAME)"),
+        ("x" * 5000, "File name too long"),
+    ]:
+        with pytest.raises(ConfigError) as refused:
+            model_directory(name)
+        assert str(refused.value).startswith(f"model.path={name[:60]}") and reason in str(refused.value)
+    (empty := tmp_path / "empty").mkdir()
+    assert refusal(empty) == "there is no config.json; name a directory that save_pretrained wrote"
+
+
+def test_local_models_of_a_configuration(saved: Path, folder: Path, tmp_path: Path) -> None:
+    """Hub ids and recipes are not looked at; every directory is."""
+    config = Config(junior=["self", "org/model", "zoo:plain", str(folder)])
+    config.model.source, config.model.path = "hf", str(saved)
+    inspect_local_models(config)
+    _cut(folder)
+    with pytest.raises(ConfigError, match=rf"^junior\[3\]={folder}: model.safetensors is damaged"):
+        inspect_local_models(config)
+    config.model.path = str(folder)
+    with pytest.raises(ConfigError, match=rf"^model.path={folder}: model.safetensors is damaged"):
+        inspect_local_models(config)

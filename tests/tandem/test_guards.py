@@ -1,0 +1,288 @@
+"""What stops a run that is not doing what it says, and what must not."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tandem.guards import (
+    GuardError,
+    check_any_finished,
+    check_authorship,
+    check_counted,
+    check_finite_logprobs,
+    check_logprob_gap,
+    check_published,
+    check_skipped,
+    check_unchanged,
+    check_verdicts,
+    check_weight_version,
+)
+from tandem.metrics import senior_token_fraction
+from tandem.rollout import JUNIOR, SENIOR, Group, Rollout, Verdict
+from tandem.schedule import Pen, Schedule, replay
+from tests.support.builders import judged_group, scheduled_rollout
+from tests.support.simulated_authors import WORDS as SIMULATED_WORDS
+from tests.support.simulated_authors import simulate
+
+WORD = Schedule(0.5, 32)
+SOLO = Schedule(1.0)
+WORDS = np.array([0, 0, 0, 1], np.uint8)
+NO_WORDS = np.zeros(4, np.uint8)
+
+
+def step(schedule: Schedule, *, rollouts: int = 64, tokens: int = 50, first_seed: int = 0) -> list[Group]:
+    """One step's groups of eight, written as the schedule says."""
+    rng = np.random.default_rng(first_seed)
+    seeds = range(first_seed, first_seed + rollouts)
+    written = [scheduled_rollout(schedule, WORDS, seed, rng.integers(0, 4, tokens)) for seed in seeds]
+    return [judged_group(written[i : i + 8]) for i in range(0, rollouts, 8)]
+
+
+def seeds_of(author: int, count: int) -> list[int]:
+    """Seeds whose first author is `author`."""
+    return [seed for seed in range(10 * count) if Pen(WORD, NO_WORDS, seed).author == author][:count]
+
+
+def unbroken(seeds: list[int]) -> Group:
+    """A group of rollouts of one turn each."""
+    return judged_group([scheduled_rollout(WORD, NO_WORDS, seed, [0] * 20) for seed in seeds])
+
+
+# Stragglers
+
+
+def test_a_step_without_any_group_stops_the_run() -> None:
+    with pytest.raises(GuardError, match=r"rollout.straggler_deadline_s=2.5"):
+        check_any_finished([], 2.5)
+    check_any_finished(step(WORD)[:1], 2.5)
+
+
+# Authorship
+
+
+@pytest.mark.parametrize("prob", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_rollouts_that_follow_the_schedule_pass(prob: float) -> None:
+    for first_seed in range(0, 640, 64):
+        schedule = Schedule(prob, 32)
+        check_authorship(step(schedule, first_seed=first_seed), schedule, WORDS)
+
+
+@pytest.mark.parametrize("entries", [0, 49, 51])
+def test_a_mask_of_another_length_than_the_text_stops_the_run(entries: int) -> None:
+    groups = step(WORD)
+    groups[3].rollouts[2].authorship = np.ones(entries, np.int8)
+    with pytest.raises(GuardError, match=f"mask has {entries} entries for 50 tokens; .* would train as plain GRPO"):
+        check_authorship(groups, WORD, WORDS)
+
+
+def test_an_empty_rollout_stops_the_run() -> None:
+    groups = [judged_group([scheduled_rollout(WORD, WORDS, 0, [])])]
+    with pytest.raises(GuardError, match="0 entries for 0 tokens"):
+        check_authorship(groups, WORD, WORDS)
+
+
+@pytest.mark.parametrize("author", [SENIOR, JUNIOR])
+def test_a_mask_of_one_author_stops_the_run(author: int) -> None:
+    groups = step(WORD)
+    for group in groups:
+        for rollout in group.rollouts:
+            rollout.authorship[:] = author
+    with pytest.raises(GuardError, match="not what the schedule implies"):
+        check_authorship(groups, WORD, WORDS)
+
+
+@pytest.mark.parametrize("author", [SENIOR, JUNIOR])
+def test_one_author_for_all_texts_stops_the_run_only_where_chance_would_not_do_it(author: int) -> None:
+    wins = 40 if author == SENIOR else 0
+    check_authorship([unbroken(seeds_of(author, 2))], WORD, NO_WORDS)  # half of all smoke tests
+    check_authorship([unbroken(seeds_of(author, 16))], WORD, NO_WORDS)
+    with pytest.raises(GuardError, match=f"the senior won {wins} of this step's 40 draws, but schedule.prob_senior=0.5"):
+        check_authorship([unbroken(seeds_of(author, 40))], WORD, NO_WORDS)
+
+
+@pytest.mark.parametrize("prob", [0.97, 0.99, 0.999])
+def test_the_last_steps_of_a_run_that_anneals_to_the_senior_pass(prob: float) -> None:
+    schedule, rng = Schedule(prob, 32), np.random.default_rng(0)
+    seeds = [s for s in range(4000) if replay(schedule, WORDS, s, tokens := rng.integers(0, 4, 20)).all()][:32]
+    alone = judged_group([scheduled_rollout(schedule, NO_WORDS, seed, [0] * 20) for seed in seeds])
+    assert all(rollout.authorship.all() for rollout in alone.rollouts), tokens
+    check_authorship([alone], schedule, NO_WORDS)
+
+
+def test_rollouts_with_one_and_the_same_seed_stop_the_run() -> None:
+    tokens = np.random.default_rng(0).integers(0, 4, (64, 50))
+    groups = [judged_group([scheduled_rollout(WORD, WORDS, 7, row) for row in tokens])]
+    with pytest.raises(GuardError, match="do the rollouts have different seeds"):
+        check_authorship(groups, WORD, WORDS)
+
+
+def test_a_single_token_by_the_wrong_author_stops_the_run() -> None:
+    groups = step(WORD)
+    rollout = groups[5].rollouts[1]
+    rollout.authorship[-1] ^= 1
+    with pytest.raises(GuardError, match=f"rollout {rollout.id}: its authorship mask is not what the schedule implies"):
+        check_authorship(groups, WORD, WORDS)
+
+
+def test_another_schedule_than_the_configured_one_stops_the_run() -> None:
+    with pytest.raises(GuardError, match="not what the schedule implies"):
+        check_authorship(step(WORD), replace(WORD, max_gap_tokens=2), WORDS)
+
+
+@pytest.mark.parametrize(("seniors", "juniors"), [(58, 2), (2, 58)])
+def test_a_share_of_draws_far_from_the_schedules_stops_the_run(seniors: int, juniors: int) -> None:
+    groups = [unbroken(seeds_of(SENIOR, seniors)), unbroken(seeds_of(JUNIOR, juniors))]
+    with pytest.raises(GuardError, match=f"the senior won {seniors} of this step's 60 draws, but .*prob_senior=0.5"):
+        check_authorship(groups, WORD, NO_WORDS)
+
+
+def test_a_junior_with_its_own_tokenizer_is_held_to_its_words() -> None:
+    """Its words are three tokens long; the senior writes as the boundaries say."""
+    rollouts = []
+    for seed in range(8):
+        pen, mask, breaks = Pen(WORD, WORDS, seed), [], []
+        for token in [3, 0, 0] * 10:
+            mask.append(pen.author)
+            breaks.append(pen.author == JUNIOR and len(mask) % 3 == 0)
+            pen.wrote(token, breaks[-1] if mask[-1] == JUNIOR else None)
+        rollout = scheduled_rollout(WORD, WORDS, seed, [3, 0, 0] * 10)
+        rollout.authorship, rollout.breaks = np.array(mask, np.int8), np.array(breaks)
+        rollouts.append(rollout)
+    check_authorship([judged_group(rollouts)], WORD, WORDS)
+    for rollout in rollouts:
+        rollout.breaks = None
+    with pytest.raises(GuardError, match="not what the schedule implies"):
+        check_authorship([judged_group(rollouts)], WORD, WORDS)
+
+
+@pytest.mark.parametrize(("seniors", "juniors"), [(26, 14), (14, 26)])
+def test_a_share_that_chance_explains_passes(seniors: int, juniors: int) -> None:
+    groups = [unbroken(seeds_of(SENIOR, seniors)), unbroken(seeds_of(JUNIOR, juniors))]
+    check_authorship(groups, WORD, NO_WORDS)
+
+
+def test_authors_with_words_of_different_length_pass() -> None:
+    """The senior's words have half as many tokens as the junior's: it writes a third of all tokens."""
+    groups = simulate(WORD, {SENIOR: 0.8, JUNIOR: 0.4}, {SENIOR: 0.0, JUNIOR: 0.0}, seed=1, groups=16, size=8, tokens=80)
+    assert senior_token_fraction(groups) == pytest.approx(1 / 3, abs=0.03)
+    check_authorship(groups, WORD, SIMULATED_WORDS)
+
+
+def test_solo_means_the_senior_alone() -> None:
+    groups = step(SOLO)
+    check_authorship(groups, SOLO, WORDS)
+    groups[0].rollouts[0].authorship[7] = JUNIOR
+    with pytest.raises(GuardError, match="not what the schedule implies"):
+        check_authorship(groups, SOLO, WORDS)
+
+
+# Weights
+
+
+def test_senior_tokens_of_another_version_stop_the_run() -> None:
+    groups = [judged_group([scheduled_rollout(WORD, WORDS, seed, [3, 0, 3, 0] * 8, version=4) for seed in range(8)])]
+    check_weight_version(groups, expected=4)
+    with pytest.raises(GuardError, match=r"sampled from weight versions \[4\], not from 5"):
+        check_weight_version(groups, expected=5)
+    rollout = next(r for r in groups[0].rollouts if r.handoffs)
+    rollout.weight_versions[np.flatnonzero(rollout.authorship == SENIOR)[-1]] = 3
+    with pytest.raises(GuardError, match=rf"rollout {rollout.id} was sampled from weight versions \[3, 4\], not from 4"):
+        check_weight_version(groups, expected=4)
+
+
+def test_tolerated_staleness_lets_older_versions_pass_but_no_newer() -> None:
+    groups = [judged_group([scheduled_rollout(WORD, WORDS, seed, [3, 0, 3, 0] * 8, version=4) for seed in range(8)])]
+    for expected in (4, 5, 6):
+        check_weight_version(groups, expected, max_staleness=2)
+    for expected in (3, 7):
+        wanted = rf"not from {expected - 2} to {expected}"
+        with pytest.raises(GuardError, match=rf"sampled from weight versions \[4\], {wanted}"):
+            check_weight_version(groups, expected, max_staleness=2)
+
+
+def test_a_rollout_by_the_junior_alone_has_no_version_to_check() -> None:
+    alone: Rollout = scheduled_rollout(Schedule(0.0), WORDS, 1, [0, 3, 0])
+    check_weight_version([judged_group([alone])], expected=9)
+
+
+def test_an_engine_that_reports_another_version_stops_the_run() -> None:
+    check_published(3, [3, 3])
+    with pytest.raises(GuardError, match="rollout actor 1 reports weight version 2 after 3 was published"):
+        check_published(3, [3, 2])
+
+
+def test_a_junior_that_changed_stops_the_run() -> None:
+    check_unchanged([["a", "c"], ["a", "c"]], [["a", "c"], ["a", "c"]])
+    check_unchanged([[]], [[]])
+    with pytest.raises(GuardError, match="a junior is frozen, but its weights changed"):
+        check_unchanged([["a", "c"], ["a", "c"]], [["a", "c"], ["a", "d"]])
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.1])
+def test_a_small_gap_passes(gap: float) -> None:
+    check_logprob_gap(gap, 0.1)
+
+
+def test_a_gap_between_engine_and_learner_stops_the_run() -> None:
+    with pytest.raises(GuardError, match="logprob/gap_mean=0.11 exceeds guard.max_logprob_gap=0.1: the engines do not sample"):
+        check_logprob_gap(0.11, 0.1)
+
+
+@pytest.mark.parametrize("gap", [math.inf, math.nan])
+def test_a_learner_that_computes_nan_is_named(gap: float) -> None:
+    with pytest.raises(GuardError, match=f"logprob/gap_mean={gap:g}: the learner's log-probabilities are NaN or infinite"):
+        check_logprob_gap(gap, 0.1)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_an_engine_that_samples_from_nan_is_named(bad: float) -> None:
+    groups = step(WORD)
+    check_finite_logprobs(groups)
+    rollout = groups[3].rollouts[1]
+    junior, senior = r"junior 0 gave token .*: its weights \(junior\[0\]\)", "senior gave token .*version 0, the base model's,"
+    for author, name in ((JUNIOR, junior), (SENIOR, senior)):
+        token = np.flatnonzero(rollout.authorship == author)[-1]
+        rollout.logprobs[token] = bad
+        with pytest.raises(GuardError, match=f"rollout {rollout.id}: the engine of the {name} hold NaN"):
+            check_finite_logprobs([judged_group([rollout])])
+        rollout.logprobs[token] = -1.0
+
+
+def test_a_step_that_cannot_learn_says_so() -> None:
+    assert check_counted({"policy/clip_fraction": 0.0, "mismatch/masked_fraction": 0.5}) is None
+    assert "the junior wrote all of it" in str(check_counted({"loss/policy": 0.0}))
+    assert "algo.mismatch masks them all" in str(check_counted({"loss/policy": 0.0, "mismatch/masked_fraction": 1.0}))
+
+
+def test_gradients_that_are_never_finite_stop_the_run() -> None:
+    check_skipped(7, 8)
+    check_skipped(100, 0)
+    with pytest.raises(GuardError, match=r"the last 8 optimizer steps .*guard.max_skipped_updates=8"):
+        check_skipped(8, 8)
+
+
+# Verdicts
+
+
+def judged(*verdicts: Verdict) -> list[Group]:
+    rollouts = [scheduled_rollout(WORD, WORDS, seed, [0, 3, 0]) for seed in range(len(verdicts))]
+    return [judged_group(rollouts[:2], list(verdicts[:2])), judged_group(rollouts[2:], list(verdicts[2:]))]
+
+
+@pytest.mark.parametrize("broken", [(Verdict.ERROR,) * 4, (Verdict.TIMEOUT,) * 4, (Verdict.ERROR, Verdict.TIMEOUT) * 2])
+def test_a_verifier_that_judges_nothing_stops_the_run(broken: tuple[Verdict, ...]) -> None:
+    with pytest.raises(GuardError, match="none of this step's answers could be judged .*: the verifier is broken"):
+        check_verdicts(judged(*broken))
+
+
+def test_honest_zeros_only_warn() -> None:
+    warning = check_verdicts(judged(Verdict.WRONG, Verdict.UNPARSABLE, Verdict.TIMEOUT, Verdict.ERROR))
+    assert warning is not None and "none of this step's 4 answers is correct" in warning
+
+
+def test_a_step_with_a_correct_answer_passes_in_silence() -> None:
+    assert check_verdicts(judged(Verdict.CORRECT, Verdict.TIMEOUT, Verdict.ERROR, Verdict.WRONG)) is None

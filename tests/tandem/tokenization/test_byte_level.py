@@ -1,0 +1,69 @@
+"""A vocabulary in bytes: nothing is lost, and text stays text."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
+from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+from tandem.tokenization.byte_level import ByteLevel
+from tests.support.builders import foreign_tokenizer, small_tokenizer
+from tests.support.two_tokenizers import PIECES, TOKENIZERS, texts, vocabulary
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@given(text=st.binary(max_size=40) | texts.map(str.encode))
+def test_no_byte_is_lost(name: str, text: bytes) -> None:
+    vocabulary_of = vocabulary(name)
+    assert vocabulary_of.decode(vocabulary_of.encode(text)) == text
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@given(text=st.lists(st.sampled_from([piece for piece in PIECES if piece != "e\u0301"])).map("".join))
+def test_text_gets_the_tokenizers_own_tokens(name: str, text: str) -> None:
+    tokenizer = TOKENIZERS[name]()
+    assert vocabulary(name).encode(text.encode()) == tokenizer.encode(text)
+    assert vocabulary(name).decode(tokenizer.encode(text)) == text.encode()
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_special_tokens_are_no_text(name: str) -> None:
+    tokenizer = TOKENIZERS[name]()
+    assert vocabulary(name).decode(tokenizer.all_special_ids) == b""
+    for special in tokenizer.all_special_tokens:
+        assert not set(tokenizer.all_special_ids) & set(vocabulary(name).encode(special.encode()))
+    assert tokenizer.encode(tokenizer.eos_token) == [tokenizer.eos_token_id], "the tokenizer itself is as it was"
+
+
+def test_what_a_tokenizers_file_says_of_lengths_is_for_prompts() -> None:
+    tokenizer = foreign_tokenizer()
+    tokenizer.backend_tokenizer.enable_truncation(max_length=3)
+    tokenizer.backend_tokenizer.enable_padding(length=50)
+    assert ByteLevel(tokenizer).decode(ByteLevel(tokenizer).encode(b"Mia has 46 pens")) == b"Mia has 46 pens"
+    assert len(ByteLevel(tokenizer).encode(b"4 6 7 8 9")) < 50
+
+
+def test_a_byte_that_a_vocabulary_lacks_is_left_out() -> None:
+    spelt = json.loads(foreign_tokenizer().backend_tokenizer.to_str())
+    for byte in (0x04, 0xFF):
+        del spelt["model"]["vocab"][bytes_to_unicode()[byte]]
+    lacking = ByteLevel(PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(spelt))))
+    assert lacking.decode(lacking.encode(b"the\x04 \xff5\x05")) == b"the 5\x05"
+
+
+def test_a_vocabulary_of_words_is_refused() -> None:
+    with pytest.raises(ValueError, match="not byte-level BPE"):
+        ByteLevel(PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"▁a": 0, "b": 1}))))
+
+
+def test_a_tokenizer_that_adds_spaces_is_refused() -> None:
+    adding = Tokenizer.from_str(small_tokenizer().backend_tokenizer.to_str())
+    adding.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    with pytest.raises(ValueError, match="changes text"):
+        ByteLevel(PreTrainedTokenizerFast(tokenizer_object=adding))

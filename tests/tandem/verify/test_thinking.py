@@ -1,0 +1,90 @@
+"""Thinking that a chat template opens in the prompt: it is no answer until it is closed."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import PreTrainedTokenizerBase
+
+from launch.storage.saved_rollouts import Origin, load_step, save_step, saved_steps
+from launch.storage.transcript import transcript
+from tandem.config.data import DataConfig
+from tandem.data.prompts import prompt
+from tandem.rollout import Group, Problem
+from tandem.schedule import Schedule
+from tandem.verify.judgement import Verdict
+from tandem.verify.pool import VerifierPool
+from tests.support.builders import judged_group, scheduled_rollout, small_tokenizer
+
+PROBLEM = Problem("0", "2+3?", "5")
+DATA = DataConfig(source="jsonl")
+
+
+def reader(end: str) -> PreTrainedTokenizerBase:
+    """A tokenizer whose chat template ends with `end`."""
+    tokenizer = deepcopy(small_tokenizer())
+    messages = "{% for message in messages %}<user>{{ message.content }}{% endfor %}<assistant>"
+    tokenizer.chat_template = f"{messages}{{{{ {end!r} }}}}"
+    return tokenizer
+
+
+def written(texts: list[str], opening: str = "") -> Group:
+    """A group of `texts` whose prompt ends with `opening`."""
+    rollouts = [scheduled_rollout(Schedule(), np.ones(9, bool), seed, [1, 2, 3]) for seed in range(len(texts))]
+    for rollout, text in zip(rollouts, texts, strict=True):
+        rollout.text = text
+    group = judged_group(rollouts)
+    group.prompt = replace(group.prompt, opening=opening)
+    return group
+
+
+@pytest.mark.parametrize(
+    ("end", "opening"),
+    [
+        ("<think>\n", "<think>\n"),
+        ("<think>", "<think>"),
+        ("<think>\n\n</think>\n\n", ""),
+        ("", ""),
+    ],
+)
+def test_the_prompt_knows_whether_its_template_opens_the_thinking(end: str, opening: str) -> None:
+    assert prompt(PROBLEM, reader(end), DATA).opening == opening
+    assert prompt(PROBLEM, small_tokenizer(), replace(DATA, chat=False, template="{question}" + end)).opening == opening
+
+
+def test_a_question_about_thinking_opens_none() -> None:
+    assert prompt(Problem("0", "What does <think> do?", "5"), reader(""), DATA).opening == ""
+
+
+def test_a_tag_that_texts_leave_out_is_not_waited_for() -> None:
+    tokenizer = reader("<think>\n")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
+    assert prompt(PROBLEM, tokenizer, DATA).opening == ""
+
+
+def test_what_is_cut_off_while_thinking_states_no_answer() -> None:
+    texts = ["so \\boxed{5}, or is it", "so \\boxed{6}?</think>It is \\boxed{5}.", "so \\boxed{5}</think>", "<think>\\boxed{5}"]
+    group = written(texts)
+    group.prompt = prompt(PROBLEM, reader("<think>\n"), DATA)
+    with VerifierPool(1, timeout_s=5.0, memory_gib=1.0) as pool:
+        judged = pool.grade([("5", response) for response in group.responses])
+        group.prompt = prompt(PROBLEM, reader(""), DATA)
+        unopened = pool.grade([("5", response) for response in group.responses])
+    unparsable, correct = Verdict.UNPARSABLE, Verdict.CORRECT
+    assert [judgement.verdict for judgement in judged] == [unparsable, correct, unparsable, unparsable]
+    assert [judgement.verdict for judgement in unopened] == [correct, correct, unparsable, unparsable]
+
+
+def test_samples_hold_what_the_judge_read() -> None:
+    group = written(["so \\boxed{5}"], "<think>\n")
+    assert transcript(1, group, 0, small_tokenizer(), held_out=True)["response"] == "<think>\nso \\boxed{5}"
+
+
+def test_saved_rollouts_know_how_their_prompt_ended(tmp_path: Path) -> None:
+    group = written(["so \\boxed{5}"], "<think>\n")
+    save_step(tmp_path, 1, [group], Origin("model", "tokenizer", 200, 1.0))
+    assert load_step(saved_steps(tmp_path)[0])[0].responses == group.responses
