@@ -1,4 +1,4 @@
-"""Why an engine's process died, as far as its parent can tell: its exit code, and the last error that it logged."""
+"""The cause of an engine's death as its parent sees it: the exit code, and the last error that the engine logged."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import stat
 from multiprocessing.process import BaseProcess
 
 EXIT_TIMEOUT_S = 2.0
-"""How long a process that has reported its death may take to exit."""
+"""The time that a process has to exit after it reported its death."""
 TAIL_BYTES = 256 << 10
-"""The end of the log that is searched."""
+"""The length of the end of the log that is searched."""
 _ERROR = re.compile(r"(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Interrupt)\b.*")
 """The line of a traceback that names the exception."""
 
 
 def cause_of_death(process: BaseProcess) -> str:
-    """Return one line that says why `process`, an engine of this process, died. Waits `EXIT_TIMEOUT_S` for its exit code."""
+    """Return in one line why `process`, an engine of this process, died. Waits `EXIT_TIMEOUT_S` for its exit code."""
     process.join(EXIT_TIMEOUT_S)
     code = process.exitcode
     if code is None:
-        how = "it reported its death"
+        cause = "it reported its death"
     elif code < 0:
-        how = f"killed by {signal.Signals(-code).name}"
+        cause = f"killed by {signal.Signals(-code).name}"
     else:
-        how = f"exit code {code}"
-    error = last_error(_logged(), process.pid)
-    return f"{how}: {error}" if error else how
+        cause = f"exit code {code}"
+    error = last_error(_log_tail(), process.pid)
+    return f"{cause}: {error}" if error else cause
 
 
 def last_error(log: str, pid: int | None) -> str:
@@ -38,8 +38,8 @@ def last_error(log: str, pid: int | None) -> str:
     return errors[-1] if errors else ""
 
 
-def _logged() -> str:
-    """Return the end of the file that this process and its engines print to; empty if they print to none."""
+def _log_tail() -> str:
+    """Return the end of the file that this process and its engines print to; empty if that is no file."""
     if not stat.S_ISREG(os.fstat(1).st_mode):
         return ""
     try:

@@ -1,4 +1,4 @@
-"""What one engine is: everything its processes must know, carried to them inside vLLM's own configuration."""
+"""The specification of one engine, which vLLM's own configuration carries to its processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KEY = "tandem"
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """One author's engine."""
+    """The engine of one author."""
 
     author: int
     """`SENIOR` or `JUNIOR`"""
@@ -30,9 +30,9 @@ class EngineSpec:
     """a Hugging Face directory"""
     dtype: str
     seed: int
-    """of the engine's sampling noise: the two engines of a pair must differ"""
+    """of the sampling noise; must differ between engines"""
     max_model_len: int
-    """the longest text, prompt included"""
+    """the longest text in tokens, prompt included"""
     max_num_seqs: int
     """request slots"""
     eos_ids: tuple[int, ...]
@@ -42,56 +42,54 @@ class EngineSpec:
     vocabulary: int
     """rows of the boundary table: the width of the model's logits"""
     cores: tuple[int, ...]
-    """CPU cores the engine's threads are bound to, on CPU"""
+    """the CPU cores that the engine's threads are bound to, on CPU"""
     readable: int | None = None
-    """how many ids the other author can read, which are all that may be sampled; None: whatever the model has"""
+    """the engine samples only ids below this, which the other author can read; None: all of the model's"""
     junior: int = 0
-    """which of the juniors, when `author` is `JUNIOR`"""
+    """the index of the junior, if `author` is `JUNIOR`"""
     unit: Unit | None = None
-    """what a junior with a tokenizer of its own writes at a time; None: it shares the senior's tokens"""
+    """what a junior with another tokenizer writes at a time; None: it shares the senior's tokens"""
     device: str = "cpu"
     kv_cache_gib: float = 0.25
-    """KV cache, on CPU"""
+    """size of the KV cache, on CPU"""
     gpu_memory_fraction: float = 0.25
     gpus: tuple[int, ...] = ()
-    """which of the GPUs that its actor sees it takes, spreading its model over them; empty: it shares the first"""
+    """the GPUs, among those of its actor, that share the model; empty: the first, with other engines"""
     sleeps: bool = False
-    """whether it can be told to give its GPU's memory back for a time"""
+    """whether it can free its GPU's memory for a time"""
     enforce_eager: bool = True
     transport: str = SHM
-    """how a learner's weights come to a senior's engine"""
+    """how a senior's engine receives weights"""
     profiled: bool = False
-    """whether vLLM's own profiler can be started in it"""
+    """whether vLLM's profiler can be started in it"""
     stream_interval: int = 1
-    """tokens of a turn that the engine gathers before it tells of them; it tells of the turn's end at once, and of a session's
-    very first token"""
+    """tokens of a turn that the engine collects before it returns them; it returns the end of a turn and the first token of a
+    session at once"""
 
     def boundaries(self) -> np.ndarray:
-        """The boundary table, uint8 [vocabulary]."""
+        """Return the boundary table, uint8 [vocabulary]."""
         packed = np.frombuffer(base64.b64decode(self.packed_boundaries), dtype=np.uint8)
         words, steps = np.unpackbits(packed, count=2 * self.vocabulary).reshape(2, -1)
         return BEGINS_WORD * words + ENDS_STEP * steps
 
-    def carried(self) -> dict[str, object]:
-        """As vLLM's `additional_config`, which reaches every process of the engine."""
+    def additional_config(self) -> dict[str, object]:
+        """Return the spec as vLLM's `additional_config`, which reaches every process of the engine."""
         return {_KEY: asdict(self)}
 
     @classmethod
-    def of(cls, vllm_config: VllmConfig) -> EngineSpec:
-        """The spec that an engine's configuration carries. Raises `KeyError` in an engine that was started without one."""
+    def from_config(cls, vllm_config: VllmConfig) -> EngineSpec:
+        """Return the spec that an engine's configuration carries. Raises `KeyError` if there is none."""
         fields = dict(vllm_config.additional_config[_KEY])
-        return cls(
-            **{**fields, "cores": tuple(fields["cores"]), "eos_ids": tuple(fields["eos_ids"]), "gpus": tuple(fields["gpus"])}
-        )
+        return cls(**fields | {name: tuple(fields[name]) for name in ("cores", "eos_ids", "gpus")})
 
 
-def visible_gpus(gpus: Sequence[int], actors: str) -> str:
-    """CUDA_VISIBLE_DEVICES for an engine that takes `gpus` among those of its actor, whose own value is `actors`."""
-    names = actors.split(",")
+def visible_gpus(gpus: Sequence[int], actor_gpus: str) -> str:
+    """Return CUDA_VISIBLE_DEVICES for an engine on `gpus`, which index the actor's own value `actor_gpus`."""
+    names = actor_gpus.split(",")
     return ",".join(names[gpu] for gpu in gpus)
 
 
 def pack_boundaries(table: np.ndarray) -> str:
-    """A boundary table (uint8 [V]) as text, two bits a token."""
+    """Return a boundary table, uint8 [V], as text with two bits a token."""
     bits = np.stack([table & BEGINS_WORD, table & ENDS_STEP])
     return base64.b64encode(np.packbits(bits.astype(bool)).tobytes()).decode()

@@ -1,4 +1,4 @@
-"""What runs inside an engine's own process: the executor that binds it to its cores and the methods the actor calls in it."""
+"""What runs in an engine's process: the executor that binds it to its cores, and the methods that the actor calls in it."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from tandem.runtime.weights import PublishedWeights, checksum
 
 
 class BoundExecutor(UniProcExecutor):
-    """Runs the model in the engine's own process, on the engine's own cores.
+    """Runs the model in the engine's process, on the engine's cores.
 
-    A CPU engine then needs one process less, and no message between two of them at every step.
+    A CPU engine then needs one process less and no message between processes at every step.
     """
 
     def _init_executor(self) -> None:
-        cores = EngineSpec.of(self.vllm_config).cores
+        cores = EngineSpec.from_config(self.vllm_config).cores
         os.sched_setaffinity(0, cores)
         torch.set_num_threads(len(cores))
         super()._init_executor()
 
 
 class WeightReceiver:
-    """Mixed into vLLM's worker (`worker_extension_cls`): loads published weights and tells what is loaded."""
+    """Extends vLLM's worker (`worker_extension_cls`): loads published weights and computes their checksum."""
 
     if TYPE_CHECKING:
         model_runner: Any
     _segment: WeightSegment | None = None
-    """what was last mapped; it stays so, since mapping takes longer than copying"""
+    """stays mapped, since mapping takes longer than copying"""
     _published: PublishedWeights | None = None
-    """what it is to hold"""
+    """what the segment must hold"""
 
     def map_weights(self, encoded: str) -> None:
-        """Maps the segment that `encoded` (a `PublishedWeights`) describes."""
+        """Map the segment that `encoded`, a `PublishedWeights`, describes."""
         published = self._published = PublishedWeights.decode(encoded)
         segment = self._segment
         if segment is None or (str(segment.path), segment.layout) != (published.path, published.layout):
             self._segment = WeightSegment(published.path, published.layout, threads=len(os.sched_getaffinity(0)))
 
     def check_weights(self) -> None:
-        """Raises `RuntimeError` when the bytes that were mapped are not those that were published."""
+        """Raise `RuntimeError` unless the mapped bytes have the published checksum."""
         assert self._segment is not None and self._published is not None
         if self._segment.checksum() != self._published.checksum:
             raise RuntimeError(
@@ -58,35 +58,35 @@ class WeightReceiver:
             )
 
     def load_weights(self) -> None:
-        """Loads what was mapped and checked."""
+        """Load the mapped weights."""
         assert self._segment is not None
         modules = list(self.model_runner.get_model().modules())
         for module in modules:
             method = getattr(module, "quant_method", None)
             if current_platform.is_cpu() and isinstance(method, UnquantizedFusedMoEMethod):
-                method.moe_kernel = None  # vLLM packs experts while it makes their kernel, and would not make another
+                method.moe_kernel = None  # vLLM packs experts when it creates their kernel, and creates none if there is one
         self.model_runner.reload_weights(weights_iterator=self._segment.tensors())
         for module in modules:
-            # A tied LM head keeps a packed copy of the embeddings on CPU, which the reload does not renew.
+            # On CPU, a tied LM head keeps a packed copy of the embeddings, which the reload does not update.
             if isinstance(module, VocabParallelEmbedding):
                 module.quant_method.process_weights_after_loading(module)
 
     def weights_checksum(self) -> str:
-        """A fingerprint of the weights the engine computes with."""
-        return checksum(self._fingerprinted())
+        """Return a checksum of the weights that the engine computes with."""
+        return checksum(self._tensors())
 
     def kv_usage(self) -> float:
-        """The largest share of the KV cache that was in use since this was last asked (the scheduler is in this process)."""
+        """Return the largest share of the KV cache in use since the last call; the scheduler is in this process."""
         return handoff_scheduler.take_kv_peak()
 
-    def _fingerprinted(self) -> Iterator[tuple[str, torch.Tensor]]:
+    def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         model = self.model_runner.get_model()
         yield from model.named_parameters()
         for name, module in model.named_modules():
-            # A CPU engine keeps the weights of linear layers and the LM head packed, where they cannot be read:
-            # what they make of a fixed vector stands for them.
+            # A CPU engine packs the weights of linear layers and the LM head, which cannot be read then: their product with a
+            # fixed vector stands for them.
             if isinstance(module, LinearBase) and not module.weight.numel():
-                width = getattr(module, "input_size_per_partition", module.input_size)  # replicated ones have no partition
+                width = getattr(module, "input_size_per_partition", module.input_size)  # a replicated layer has no partition
             elif isinstance(module, VocabParallelEmbedding):
                 width = module.embedding_dim
             else:

@@ -33,7 +33,7 @@ class _EndsTurns(Scheduler):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        spec = EngineSpec.of(self.vllm_config)
+        spec = EngineSpec.from_config(self.vllm_config)
         self._author, self._boundaries = spec.author, spec.boundaries().tolist()
         self._pens: WeakKeyDictionary[Request, tuple[object, Pen]] = WeakKeyDictionary()
 

@@ -15,7 +15,7 @@ from tandem.runtime.weights import SHM
 from tandem.schedules import needs_junior
 
 NO_GPU = 0.5
-"""The share of a GPU that an engine without one is said to take: it has no effect, but vLLM accepts no 0."""
+"""The GPU memory fraction of an engine on the CPU: it has no effect, but vLLM refuses 0."""
 Cores = Sequence[tuple[int, ...]]
 """For each engine of a run, the CPU cores that it is bound to."""
 
@@ -31,76 +31,103 @@ def engine_specs(
     own_gpus: bool = False,
     sleep: bool = False,
 ) -> list[list[EngineSpec]]:
-    """For each replica, the engines to start: the senior's, whose weights come by `transport`, then each junior's unless no
-    junior ever writes.
+    """Return, for each replica, the specs of its engines: the senior's, then each junior's if any junior ever writes.
 
-    Engines of a run that goes on from `first_version` draw other noise than those that it began with. Without `cores` the
-    engines divide those of this machine. With `own_gpus` each takes the next of its replica's GPUs, as many as its
-    tensor-parallel size; otherwise they share one. With `sleep` they can be told to give its memory back for a time.
+    The senior's engines receive weights by `transport`. A run that continues from `first_version` samples other noise than it
+    began with. Without `cores` the engines divide the cores of this machine. With `own_gpus` each engine takes the next of its
+    replica's GPUs, as many as its tensor-parallel size; otherwise they share one. With `sleep` they can free its memory.
     """
-    each = engines_per_replica(config)
-    engines = config.rollout.replicas * each
-    mine = sorted(os.sched_getaffinity(0))[: config.mode.cpu_cores or None]
-    cores = cores or [share_of_cores(mine, index, engines) for index in range(engines)]
-    rollout = config.rollout
+    replica = [_senior_spec(config, authors, transport)]
+    if needs_junior(config):
+        replica += [_junior_spec(config, authors, junior) for junior in range(len(config.junior))]
+    engines = config.rollout.replicas * len(replica)
+    cores = cores or _divide_cores(config, engines)
 
-    # The driver needs a turn's tokens only when the turn ends. Where weights change within a turn, it must receive each token
-    # while the token's version is still the engine's.
-    weights_change = config.rollout.max_staleness > 0
-
-    def spec(index: int) -> EngineSpec:
-        place = index % each
-        junior = authors.juniors[place - 1] if place else None
-        own = junior.own if junior else None
-        boundaries, context = (own.stops, own.context) if own else (authors.boundaries, authors.context)
-        return EngineSpec(
-            author=JUNIOR if place else SENIOR,
-            junior=max(place - 1, 0),
-            unit=own.unit if own else None,
-            model=str(junior.path if junior else authors.senior),
-            dtype=junior.dtype if junior else config.model.dtype,
-            # Self-paired engines must not share their noise, nor replicas theirs.
+    def placed(spec: EngineSpec, index: int) -> EngineSpec:
+        return replace(
+            spec,
+            # Engines must not share their noise, which self-paired authors would repeat.
             seed=(config.seed * 1_000 + index + first_version * 1_000_003) % 2**32,
-            max_model_len=context,
-            max_num_seqs=config.rollout.max_in_flight,
-            stream_interval=1 if weights_change and not place else context,
-            eos_ids=own.eos_ids if own else authors.eos_ids,
-            packed_boundaries=pack_boundaries(boundaries),
-            vocabulary=len(boundaries),
-            readable=authors.readable if place and not own else None,
             device=device,
             cores=cores[index],
-            kv_cache_gib=rollout.kv_cache_gib,
-            transport=SHM if place else transport,
-            gpu_memory_fraction=(rollout.junior_gpu_memory_fraction if place else rollout.gpu_memory_fraction) or NO_GPU,
-            gpus=engine_gpus(rollout, place) if own_gpus else (),
+            gpus=_engine_gpus(config.rollout, index % len(replica)) if own_gpus else (),
             sleeps=sleep,
-            enforce_eager=rollout.enforce_eager,
-            profiled=config.profile,
         )
 
-    return [[spec(first + place) for place in range(each)] for first in range(0, engines, each)]
+    return [[placed(spec, first + place) for place, spec in enumerate(replica)] for first in range(0, engines, len(replica))]
 
 
-def reseeded(specs: Sequence[EngineSpec], before: int) -> list[EngineSpec]:
-    """`specs` for the engines of a rollout actor that comes after `before` others: they must not draw those' noise again."""
-    return [replace(spec, seed=(spec.seed + before * 500_000_003) % 2**32) for spec in specs]
+def _senior_spec(config: Config, authors: Authors, transport: str) -> EngineSpec:
+    """Return the spec of the senior's engine, yet without seed, device, cores and GPUs."""
+    rollout = config.rollout
+    return EngineSpec(
+        author=SENIOR,
+        model=str(authors.senior),
+        dtype=config.model.dtype,
+        seed=0,
+        max_model_len=authors.context,
+        max_num_seqs=rollout.max_in_flight,
+        # Where weights change within a turn, each token must arrive while the engine still has the token's version.
+        stream_interval=1 if rollout.max_staleness else authors.context,
+        eos_ids=authors.eos_ids,
+        packed_boundaries=pack_boundaries(authors.boundaries),
+        vocabulary=len(authors.boundaries),
+        cores=(),
+        kv_cache_gib=rollout.kv_cache_gib,
+        gpu_memory_fraction=rollout.gpu_memory_fraction or NO_GPU,
+        enforce_eager=rollout.enforce_eager,
+        transport=transport,
+        profiled=config.profile,
+    )
 
 
-def engine_gpus(rollout: RolloutConfig, place: int) -> tuple[int, ...]:
-    """Which of its replica's GPUs engine `place` takes, the senior's first."""
+def _junior_spec(config: Config, authors: Authors, index: int) -> EngineSpec:
+    """Return the spec of a junior's engine, yet without seed, device, cores and GPUs."""
+    junior = authors.juniors[index]
+    spec = replace(
+        _senior_spec(config, authors, transport=SHM),
+        author=JUNIOR,
+        junior=index,
+        model=str(junior.path),
+        dtype=junior.dtype,
+        readable=authors.readable,
+        stream_interval=authors.context,
+        gpu_memory_fraction=config.rollout.junior_gpu_memory_fraction or NO_GPU,
+    )
+    if junior.own is None:
+        return spec
+    return replace(
+        spec,
+        unit=junior.own.unit,
+        readable=None,
+        max_model_len=junior.own.context,
+        stream_interval=junior.own.context,
+        eos_ids=junior.own.eos_ids,
+        packed_boundaries=pack_boundaries(junior.own.stops),
+        vocabulary=len(junior.own.stops),
+    )
+
+
+def reseeded(specs: Sequence[EngineSpec], generation: int) -> list[EngineSpec]:
+    """Return `specs` with the seeds of a rollout actor's `generation`, 0 for the first: none samples another's noise."""
+    return [replace(spec, seed=(spec.seed + generation * 500_000_003) % 2**32) for spec in specs]
+
+
+def _engine_gpus(rollout: RolloutConfig, place: int) -> tuple[int, ...]:
+    """Return the GPUs of engine `place` among those of its replica, the senior's first."""
     senior, junior = rollout.senior_tensor_parallel, rollout.junior_tensor_parallel
     first = senior + (place - 1) * junior if place else 0
     return tuple(range(first, first + (junior if place else senior)))
 
 
-def engines_per_replica(config: Config) -> int:
-    """How many engines a rollout actor hosts: the senior's and one for each junior, if any junior ever writes."""
-    return 1 + len(config.junior) * needs_junior(config)
+def _divide_cores(config: Config, engines: int) -> Cores:
+    """Return the cores of each of a run's engines on this machine."""
+    cores = sorted(os.sched_getaffinity(0))[: config.mode.cpu_cores or None]
+    return [share_of_cores(cores, index, engines) for index in range(engines)]
 
 
 def share_of_cores(cores: Sequence[int], index: int, engines: int) -> tuple[int, ...]:
-    """The cores of engine `index` of `engines`: a slice of its own, or one shared core where there are too few."""
+    """Return the cores of engine `index` of `engines`: a separate slice, or one shared core where there are too few."""
     if engines > len(cores):
         return (cores[index % len(cores)],)
     each = len(cores) // engines

@@ -1,6 +1,6 @@
-"""The reward actor: judges finished rollouts in worker processes of its own.
+"""The reward actor, which judges finished rollouts in worker processes, and the driver's handle of it.
 
-Only texts travel to it and only judgements back; token arrays stay where they are. `ray.remote(RewardActor)` makes the actor.
+Only texts are sent to it and only judgements back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tandem.verify.pool import Judgement, VerifierPool
 
 
 class RewardActor:
-    """Hosts a `VerifierPool` with the verifier of that dotted path. Its workers end when the actor does, however it ends.
+    """Runs a `VerifierPool` with the verifier at a dotted path. Its workers end with the actor, however that ends.
 
     Raises `ValueError` when `config` holds a limit or an answer pattern that cannot be used.
     """
@@ -31,10 +31,10 @@ class RewardActor:
     def __init__(self, config: JudgeConfig, verifier: str = "") -> None:
         self._pool = VerifierPool(config.workers, config.timeout_s, config.memory_gib, config.answer_pattern, verifier)
         self._spans: list[Span] | None = None
-        """of what is judged, while it is profiled"""
+        """of judgements while profiling; None otherwise"""
 
     def grade(self, items: Sequence[tuple[str, str]]) -> list[Judgement]:
-        """The judgements of (gold answer, response) pairs, in their order; see `VerifierPool.grade`."""
+        """Return the judgements of (gold answer, response) pairs in order (see `VerifierPool.grade`)."""
         start_s = time.time()
         judgements = self._pool.grade(items)
         if self._spans is not None:
@@ -42,25 +42,25 @@ class RewardActor:
         return judgements
 
     def start_profile(self) -> None:
-        """From here on it notes when it judges."""
+        """Start to record when the actor judges."""
         self._spans = []
 
     def stop_profile(self) -> list[Span]:
-        """When it has judged since."""
+        """Stop recording; return a span for each call of `grade`."""
         spans, self._spans = self._spans or [], None
         return spans
 
     def processes(self) -> dict[str, ProcessLocation]:
-        """Where this actor runs; its workers are its children."""
+        """Return where this actor runs; its workers are its children."""
         return {"reward actor": process_location()}
 
     def close(self) -> None:
-        """Ends the worker processes."""
+        """End the worker processes."""
         self._pool.close()
 
 
 class Judge:
-    """The reward actor as the driver sees it: another is started when it dies, as `budget` allows."""
+    """The driver's handle of the reward actor, which it restarts as often as `budget` allows."""
 
     def __init__(self, config: JudgeConfig, budget: RestartBudget, verifier: str = "") -> None:
         self._config, self._verifier, self._budget = config, verifier, budget
@@ -69,20 +69,20 @@ class Judge:
     def _start(self) -> None:
         actor: Any = ray.remote(num_cpus=0)(RewardActor)
         self._actor: ActorHandle = actor.remote(self._config, self._verifier)
-        self._told = self._actor.processes.remote()
+        self._location = self._actor.processes.remote()
 
     def start_profile(self) -> None:
-        """See `tandem.runtime.trace.Profiled`."""
+        """Start profiling (see `tandem.runtime.trace.Profiled`)."""
         ray.get(self._actor.start_profile.remote())
 
     def stop_profile(self) -> list[Row]:
-        """See `tandem.runtime.trace.Profiled`."""
+        """Stop profiling and return the actor's row."""
         return [Row("reward actor", ray.get(self._actor.stop_profile.remote()))]
 
     def grade(self, items: Sequence[tuple[str, str]], timeout_s: float) -> list[Judgement]:
-        """See `RewardActor.grade`; everything is judged again when the actor dies meanwhile, and nothing of it kept before.
+        """Return the judgements of `items` (see `RewardActor.grade`); judge all of them again when the actor dies.
 
-        Raises `TimeoutError` when all that takes longer than `timeout_s`, and `GuardError` when the actor dies too often.
+        Raises `TimeoutError` after `timeout_s` seconds, restarts included, and `GuardError` when the actor dies too often.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -97,20 +97,20 @@ class Judge:
                 self._start()
 
     def processes(self) -> dict[str, psutil.Process]:
-        """The actor's process, by name, once it has started."""
-        started, _ = ray.wait([self._told], timeout=0)
+        """Return the actor's process by name; empty until it has started."""
+        started, _ = ray.wait([self._location], timeout=0)
         try:
             return on_this_host(ray.get(started[0])) if started else {}
         except RayActorError:
             return {}
 
     def close(self) -> None:
-        """Ends the actor; its workers end with it."""
+        """End the actor and its workers."""
         ray.kill(self._actor)
 
 
 def judge_groups(judge: Judge, groups: Sequence[Group], timeout_s: float) -> None:
-    """Have `judge` judge every group's responses, and fill in the group's judgements.
+    """Judge every group's responses and set the group's judgements.
 
     Raises what `Judge.grade` raises.
     """

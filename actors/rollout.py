@@ -1,4 +1,4 @@
-"""The rollout actor: a senior's engine and its juniors' that write rollouts together."""
+"""The rollout actor: the engines of a senior and its juniors, which write rollouts together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from actors.engine_spec import EngineSpec, visible_gpus
-from actors.noted_session import TracedSession
 from tandem.authors import draw_junior, noise_seed
 from tandem.cogeneration import Limits, Session, cogenerate
 from tandem.config.rollout import SamplingConfig
@@ -29,13 +28,13 @@ if TYPE_CHECKING:
 
 
 EngineKey = tuple[int, int]
-"""One of an actor's engines: its author, and for a junior which of them."""
+"""An engine of an actor: its author and, for a junior, its index."""
 _SENIOR: EngineKey = (SENIOR, 0)
 
 
 @dataclass(frozen=True)
 class GroupTask:
-    """One prompt and the rollouts to write for it; a rollout's seed determines its schedule and its junior."""
+    """A prompt and the rollouts to write for it; a rollout's seed determines its schedule and its junior."""
 
     prompt: Prompt
     rollout_ids: tuple[str, ...]
@@ -43,15 +42,15 @@ class GroupTask:
     schedule: Schedule
     sampling: SamplingConfig
     junior_weights: tuple[float, ...] = (1.0,)
-    """how often each junior is drawn, relative to the others"""
+    """the relative frequency of each junior"""
     repeatable: bool = False
-    """whether a rollout's seed determines its sampling noise too"""
+    """whether a rollout's seed also determines its sampling noise"""
 
 
 class RolloutActor:
-    """Hosts the engines of a senior and its juniors (the senior's alone for the solo schedule) and writes groups of rollouts.
+    """Runs the engines of `specs`, a senior's and its juniors' (none under the solo schedule), and writes groups of rollouts.
 
-    `ray.remote(RolloutActor)` makes the actor; its methods run concurrently, so that the rollouts of many groups share the
+    `ray.remote(RolloutActor)` is the actor; its methods run concurrently, so that the rollouts of many groups share the
     engines' batches.
     """
 
@@ -61,24 +60,24 @@ class RolloutActor:
         self._engines: dict[EngineKey, Engine] = {}
         self._slots: dict[EngineKey, asyncio.Semaphore] = {}
         self._turns: list[Span] | None = None
-        """the turns that were written, while they are profiled"""
+        """the turns written while profiling; None otherwise"""
         self._boundaries = self._senior.boundaries()
         self._tokenizer = load_tokenizer(self._senior.model)
         self._translations = {key: self._translation(spec) for key, spec in self._specs.items() if spec.unit}
 
     async def start(self) -> int:
-        """Starts the engines; returns how many rollouts they write at a time."""
-        # Imported here: vLLM takes seconds to import, and reads the environment when it is.
+        """Start the engines; return the number of rollouts that they write at a time."""
+        # Imported here: importing vLLM takes seconds and reads the environment.
         from actors.engine import Engine, quiet_environment
 
         quiet_environment()
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        # On a GPU one after the other, since an engine measures the free memory while it starts.
+        # On a GPU one after the other: an engine measures the free memory while it starts.
         at_once = asyncio.Semaphore(1 if self._senior.device == "cuda" else len(self._specs))
 
         async def start_one(key: EngineKey, spec: EngineSpec) -> None:
             async with at_once:
-                if spec.gpus:  # the engine's processes inherit it; its siblings start before or after
+                if spec.gpus:  # inherited by the engine's processes; the other engines start before or after
                     os.environ["CUDA_VISIBLE_DEVICES"] = visible_gpus(spec.gpus, gpus)
                 engine = self._engines[key] = await asyncio.to_thread(Engine, spec)
             self._slots[key] = asyncio.Semaphore(engine.rollouts_that_fit)
@@ -89,31 +88,33 @@ class RolloutActor:
         return min(senior, sum(fit.values())) if fit else senior
 
     async def write_group(self, task: GroupTask) -> Group:
-        """Writes the rollouts of one group. Raises `ValueError` for a prompt that the context cannot hold.
+        """Write the rollouts of one group. Raises `ValueError` for a prompt that does not fit the context.
 
-        When it ends, by an error or a cancellation too, nothing of the group is left in the engines.
+        On return, error or cancellation, nothing of the group is left in the engines.
         """
-        identities = zip(task.rollout_ids, task.seeds, strict=True)
         try:
             async with asyncio.TaskGroup() as group:
-                writing = [group.create_task(self._write(task, *identity)) for identity in identities]
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None
-        return Group(task.prompt, [rollout.result() for rollout in writing])
+                rollouts = [
+                    group.create_task(self._write(task, rollout_id, seed))
+                    for rollout_id, seed in zip(task.rollout_ids, task.seeds, strict=True)
+                ]
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return Group(task.prompt, [rollout.result() for rollout in rollouts])
 
     async def _write(self, task: GroupTask, rollout_id: str, seed: int) -> Rollout:
         junior = draw_junior(seed, task.junior_weights)
         keys = [_SENIOR] if task.schedule.solo else [(JUNIOR, junior), _SENIOR]
         async with AsyncExitStack() as slots:
-            # A session holds a slot and KV blocks in each of its engines until its rollout ends: more of them than fit would
-            # leave the engines waiting for each other. The junior's slot comes first, always, so that nobody waits in a
-            # circle and who waits for a busy junior keeps nobody from the senior.
+            # A session holds a slot and KV blocks in each of its engines until its rollout ends: with more than fit, the
+            # engines would wait for each other. The junior's slot is always first, so that there is no deadlock, and a rollout
+            # that waits for a busy junior holds no slot of the senior.
             for key in keys:
                 await slots.enter_async_context(self._slots[key])
             rollout = await cogenerate(
                 rollout_id,
                 task.prompt.token_ids,
-                {key[0]: self._noted(key, rollout_id, self._session(key, rollout_id, seed, task)) for key in keys},
+                {key[0]: self._session(key, rollout_id, seed, task) for key in keys},
                 task.schedule,
                 self._boundaries,
                 seed,
@@ -125,15 +126,16 @@ class RolloutActor:
 
     def _session(self, key: EngineKey, rollout_id: str, seed: int, task: GroupTask) -> Session:
         noise = noise_seed(seed, key[0]) if task.repeatable else None
-        session = self._engines[key].session(rollout_id, task.sampling, noise)
-        if key not in self._translations:
+        session: Session = (engine_session := self._engines[key].session(rollout_id, task.sampling, noise))
+        if key in self._translations:
+            prompt_ids, context = task.prompt.junior_token_ids[key[1]], self._specs[key].max_model_len
+            prompt_tokens = len(task.prompt.token_ids)
+            session = TranslatedSession(engine_session, self._translations[key], prompt_ids, prompt_tokens, context)
+        if self._turns is None:
             return session
-        prompt_ids, context = task.prompt.junior_token_ids[key[1]], self._specs[key].max_model_len
-        return TranslatedSession(session, self._translations[key], prompt_ids, len(task.prompt.token_ids), context)
+        from actors.engine_session import TracedSession  # imported here, as the engine
 
-    def _noted(self, key: EngineKey, rollout_id: str, session: Session) -> Session:
-        """`session`, its turns noted if they are profiled."""
-        return session if self._turns is None else TracedSession(session, _name(key), rollout_id, self._turns)
+        return TracedSession(session, _name(key), rollout_id, self._turns)
 
     def _translation(self, junior: EngineSpec) -> Translation:
         assert junior.unit is not None
@@ -149,71 +151,66 @@ class RolloutActor:
 
     @cached_property
     def _vocabulary(self) -> ByteLevel:
-        """The senior's, for juniors that have another."""
+        """The senior's vocabulary, for juniors with another."""
         return ByteLevel(self._tokenizer)
 
     async def receive_weights(self, published: PublishedWeights) -> int:
-        """Has the senior's engine take published weights; returns the version that the engine then reports. All wake."""
+        """Load published weights in the senior's engine and return the version that it then reports. Wakes all engines."""
         engine = self._engines[_SENIOR]
-        version = await engine.unless_dead(engine.receive_weights(published))
+        version = await engine.while_alive(engine.receive_weights(published))
         await self.wake()
         return version
 
     async def wake(self) -> None:
-        """Has the engines take the memory of their GPU back, if they gave it."""
-        await asyncio.gather(*(engine.unless_dead(engine.wake()) for engine in self._engines.values()))
+        """Wake the engines that sleep."""
+        await asyncio.gather(*(engine.while_alive(engine.wake()) for engine in self._engines.values()))
 
     async def sleep(self) -> None:
-        """Has the engines give the memory of their GPU back, until they are woken or the senior's receives weights; nothing may
-        be in flight."""
-        await asyncio.gather(*(engine.unless_dead(engine.sleep()) for engine in self._engines.values()))
+        """Free the GPU memory of all engines until `wake` or `receive_weights`; no group may be in flight."""
+        await asyncio.gather(*(engine.while_alive(engine.sleep()) for engine in self._engines.values()))
 
     async def transfer(self, step: str, info: Any) -> None:
-        """A step of a weight transfer to the senior's engine (see `Engine.transfer`)."""
+        """Run one step of a weight transfer to the senior's engine (see `Engine.transfer`)."""
         await self._engines[_SENIOR].transfer(step, info)
 
     async def checksums(self, author: int) -> list[str]:
-        """Fingerprints of the weights that each of `author`'s engines computes with: one for the senior, one a junior."""
+        """Return a checksum of the weights of each of `author`'s engines: one of the senior, one of each junior."""
         engines = [self._engines[key] for key in self._specs if key[0] == author]
-        return [await engine.unless_dead(engine.weights_checksum()) for engine in engines]
+        return [await engine.while_alive(engine.weights_checksum()) for engine in engines]
 
     async def kv_usage(self) -> dict[str, float]:
         """Return the largest share of its KV cache that each engine has used since the last call."""
-        return {_name(key): await engine.unless_dead(engine.kv_usage()) for key, engine in self._engines.items()}
+        return {_name(key): await engine.while_alive(engine.kv_usage()) for key, engine in self._engines.items()}
 
     async def start_profile(self) -> None:
-        """From here on it notes who writes when, and its engines their operations."""
+        """Start to record turns here and operations in the engines."""
         self._turns = []
-        await asyncio.gather(*(engine.unless_dead(engine.start_profile()) for engine in self._engines.values()))
+        await asyncio.gather(*(engine.while_alive(engine.start_profile()) for engine in self._engines.values()))
 
     async def stop_profile(self) -> list[Row]:
-        """What it has noted since, and what each worker of its engines has; named as `processes` names them."""
+        """Stop recording; return a row of turns and one of each engine's worker, named as by `processes`."""
         turns, self._turns = self._turns or [], None
         rows = [Row("", turns)]
-        for key in self._specs:  # whose order is not that in which the engines were ready
+        for key in self._specs:  # `_engines` is in the order in which they became ready
             engine = self._engines[key]
-            for index, profile in enumerate(await engine.unless_dead(engine.stop_profile()) or [b""]):
+            for index, profile in enumerate(await engine.while_alive(engine.stop_profile()) or [b""]):
                 worker = f", worker {index}" if index else ""
                 rows.append(Row(f", {_name(key).replace('_', ' ')} engine{worker}", profile=profile))
         return rows
 
     async def processes(self) -> dict[str, ProcessLocation]:
-        """Where this actor runs (``), and each of its engines (`, senior engine`)."""
+        """Return where this actor runs (``), and each of its engines (`, senior engine`)."""
         engines = {
             f", {_name(key).replace('_', ' ')} engine": process_location(engine.pid) for key, engine in self._engines.items()
         }
         return {"": process_location()} | engines
 
-    async def prompt_logprobs(self, author: int, token_ids: Sequence[int], request_id: str) -> list[float]:
-        """What `author`'s (first) engine gives a text as log-probabilities; see `Engine.prompt_logprobs`."""
-        return await self._engines[author, 0].prompt_logprobs(token_ids, request_id)
-
     async def close(self) -> None:
-        """Ends the engines' processes."""
+        """End the engines' processes."""
         await asyncio.gather(*(asyncio.to_thread(engine.close) for engine in self._engines.values()))
 
 
 def _name(key: EngineKey) -> str:
-    """`senior`, `junior`, and `junior_1` for another junior."""
+    """Return `senior`, `junior`, or `junior_1` for another junior."""
     author, junior = key
     return "senior" if author == SENIOR else "junior" + (f"_{junior}" if junior else "")

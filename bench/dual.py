@@ -93,7 +93,7 @@ class AuthorMask(LogitsProcessor):
     """Leaves of each row's logits [2V] the half of the author who holds the pen."""
 
     def __init__(self, vllm_config: VllmConfig, device: torch.device, is_pin_memory: bool) -> None:
-        spec = EngineSpec.of(vllm_config)
+        spec = EngineSpec.from_config(vllm_config)
         self._vocabulary, self._boundaries = spec.vocabulary, spec.boundaries().tolist()
         self._rows: dict[int, _Row] = {}
 
@@ -155,7 +155,7 @@ class DualEngine:
                 distributed_executor_backend=DualExecutor,
                 logprobs_mode="processed_logprobs",
                 logits_processors=["bench.dual:AuthorMask"],
-                additional_config=self.spec.carried(),
+                additional_config=self.spec.additional_config(),
                 async_scheduling=False,
                 enable_log_requests=False,
                 disable_log_stats=True,

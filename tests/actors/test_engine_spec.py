@@ -40,9 +40,9 @@ def test_a_request_carries_a_whole_turn_or_none() -> None:
 
 
 def test_the_spec_reaches_the_engines_processes_whole() -> None:
-    assert EngineSpec.of(SimpleNamespace(additional_config=SPEC.carried())) == SPEC
+    assert EngineSpec.from_config(SimpleNamespace(additional_config=SPEC.additional_config())) == SPEC
     with pytest.raises(KeyError):
-        EngineSpec.of(SimpleNamespace(additional_config={}))
+        EngineSpec.from_config(SimpleNamespace(additional_config={}))
 
 
 @given(table=st.lists(st.integers(0, 3), min_size=1, max_size=100))

@@ -22,7 +22,7 @@ from tandem.runtime.segment import WeightSegment
 from tandem.runtime.weights import NCCL, PublishedWeights
 from tandem.schedule import Schedule
 from tests.support.engine_pair import EnginePair
-from tests.support.writing import forward_logprobs, prompt_logprobs
+from tests.support.writing import engine_logprobs, forward_logprobs, prompt_logprobs
 
 KINDS = {
     "embeddings": lambda name: "embed_tokens" in name or "lm_head" in name,
@@ -73,8 +73,7 @@ def live(
 def test_an_update_of_each_kind_of_parameter_reaches_the_engine(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
     pair, model, publisher = live
     ids = torch.randint(5, 150, (60,), generator=torch.Generator().manual_seed(1)).tolist()
-    engine_says = lambda tag: np.array(pair.run(pair.actor.prompt_logprobs(SENIOR, ids, tag)))  # noqa: E731
-    np.testing.assert_allclose(engine_says("fresh"), prompt_logprobs(model, ids), atol=1e-4)
+    np.testing.assert_allclose(engine_logprobs(pair, SENIOR, ids, "fresh"), prompt_logprobs(model, ids), atol=1e-4)
     for version, (kind, belongs) in enumerate(KINDS.items(), start=1):
         before = prompt_logprobs(model, ids)
         checksum = pair.run(pair.actor.checksums(SENIOR))
@@ -88,7 +87,9 @@ def test_an_update_of_each_kind_of_parameter_reaches_the_engine(live: tuple[Engi
         published = publisher.publish(version)
         assert published is not None
         assert pair.run(pair.actor.receive_weights(published)) == version
-        np.testing.assert_allclose(engine_says(kind), after, atol=1e-4, err_msg=f"after an update of the {kind} only")
+        np.testing.assert_allclose(
+            engine_logprobs(pair, SENIOR, ids, kind), after, atol=1e-4, err_msg=f"after an update of the {kind} only"
+        )
         assert pair.run(pair.actor.checksums(SENIOR)) != checksum
 
 

@@ -28,7 +28,7 @@ from tandem.authors import Authors
 from tandem.config.run import GuardConfig
 from tandem.config.schema import Config
 from tandem.data.random_groups import random_groups
-from tandem.rollout import JUNIOR, SENIOR, Group, Prompt
+from tandem.rollout import SENIOR, Group, Prompt
 from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.weights import IPC, SHM, PublishedWeights
 from tandem.schedule import Schedule
@@ -71,9 +71,8 @@ def test_engines_that_slept_write_what_they_would_have_written(
     for refused in (
         lambda: write(engines, prompts[:1], WORD, "asleep"),
         lambda: engines.run(engines.actor.checksums(SENIOR)),
-        lambda: engines.run(engines.actor.prompt_logprobs(JUNIOR, prompts[0].token_ids, "asleep")),
     ):
-        with pytest.raises(RuntimeError, match=r"the engine of .* sleeps, until it is woken or new weights come"):
+        with pytest.raises(RuntimeError, match=r"the engine of .* is asleep; wake it or send it weights"):
             refused()
     assert engines.run(engines.actor.receive_weights(publisher.publish(0))) == 0
     assert sleeping(engines) == {False}
@@ -163,7 +162,7 @@ def test_weights_are_awake_before_they_are_loaded_and_the_cache_before_it_writes
 
 def test_an_engine_that_was_not_started_to_sleep_does_not(told: ToldLLM, config: Config, authors: Authors) -> None:
     (senior, _) = engine_specs(config, authors, "cuda")[0]
-    with pytest.raises(RuntimeError, match="was not started to sleep"):
+    with pytest.raises(RuntimeError, match="was not started with sleep enabled"):
         asyncio.run(Engine(senior).sleep())
     assert not told.told
 

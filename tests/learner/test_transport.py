@@ -23,9 +23,10 @@ from learner.publish import Publisher
 from tandem.authors import Authors
 from tandem.config.schema import Config
 from tandem.data.random_groups import random_groups
-from tandem.rollout import SENIOR
+from tandem.rollout import Problem, Prompt
 from tandem.runtime.weights import IPC, NCCL, TRANSPORTS, PublishedWeights
-from tests.support.writing import prompt_logprobs
+from tandem.schedules import SOLO
+from tests.support.writing import forward_logprobs
 
 BUCKET = 1 << 15
 
@@ -154,6 +155,7 @@ def test_weights_reach_an_engine_on_a_gpu(
     settings, share = deepcopy(config), 1.0 if transport == NCCL else 0.5
     settings.learner.zero_stage, settings.learner.publish_bucket_mib = 3, 1
     ids = torch.randint(5, 150, (60,), generator=torch.Generator().manual_seed(1)).tolist()
+    prompt, sampling = Prompt(Problem("0", "?", "!"), tuple(ids)), settings.rollout.sampling
     with (
         LearnerGroup(settings, str(authors.senior), gpus_per_rank=share, transport=transport) as learner,
         RolloutPool.of_engines(settings, authors, gpus_per_replica=share, transport=transport) as pool,
@@ -163,6 +165,7 @@ def test_weights_reach_an_engine_on_a_gpu(
             learner.update(random_groups(version, vocabulary=150), version)
             assert pool.finish_weight_sync(learner.publish(version)) == [version]
             learner.export(tmp_path / str(version))
-            expected = prompt_logprobs(AutoModelForCausalLM.from_pretrained(tmp_path / str(version)), ids)
-            said = ray.get(pool.actors[0].prompt_logprobs.remote(SENIOR, ids, f"after{version}"))
-            np.testing.assert_allclose(said, expected, atol=1e-2)
+            ((rollout,),) = (group.rollouts for group in pool.generate([prompt], 1, SOLO, sampling, f"after{version}"))
+            model = AutoModelForCausalLM.from_pretrained(tmp_path / str(version))
+            expected = forward_logprobs(model, rollout, sampling.temperature)
+            np.testing.assert_allclose(rollout.logprobs, expected, atol=1e-2)

@@ -73,7 +73,7 @@ def watched_pair(specs: list[EngineSpec], blocks: Mapping[int, int] | None = Non
     class WatchedLLM(AsyncLLM):
         @classmethod
         def from_engine_args(cls, engine_args: AsyncEngineArgs, *_: Any, **__: Any) -> Self:
-            author = EngineSpec.of(engine_args).author
+            author = EngineSpec.from_config(engine_args).author
 
             def watch(vllm_config: VllmConfig, engine_index: int) -> Watch:
                 watches[author] = Watch(vllm_config)

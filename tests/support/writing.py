@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import PreTrainedModel
+from vllm import SamplingParams
+from vllm.inputs import TokensPrompt
+from vllm.outputs import RequestOutput
 
 from actors.rollout import GroupTask
 from tandem.config.rollout import SamplingConfig
@@ -73,8 +76,20 @@ def forward_logprobs(model: torch.nn.Module, rollout: Rollout, temperature: floa
     return logits.log_softmax(-1)[start:-1].gather(1, ids[start + 1 :, None])[:, 0].numpy()
 
 
+def engine_logprobs(engines: EnginePair, author: int, ids: list[int], request_id: str) -> np.ndarray:
+    """Return log p of every token but the first, by the engine of `author`; [T - 1]."""
+
+    async def score() -> RequestOutput:
+        params = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False, skip_reading_prefix_cache=True)
+        prompt = TokensPrompt(prompt_token_ids=ids)
+        return [output async for output in engines.actor._engines[author, 0].generate(prompt, params, request_id)][-1]
+
+    entries = engines.run(score()).prompt_logprobs
+    return np.array([entry[token].logprob for token, entry in zip(ids[1:], entries[1:], strict=True)])
+
+
 def prompt_logprobs(model: PreTrainedModel, ids: list[int]) -> np.ndarray:
-    """log p of every token but the first, float32 [T - 1]."""
+    """Return log p of every token but the first, by transformers; float32 [T - 1]."""
     with torch.no_grad():
         logits = model(torch.tensor([ids])).logits[0]
     logprobs = logits.log_softmax(-1)
