@@ -1,4 +1,4 @@
-"""What is said of an engine that died."""
+"""The reported cause of an engine's death."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LOG = """\
 """
 
 
-def test_the_last_error_of_the_engine_itself_is_found() -> None:
+def test_last_error_of_the_engine_itself_is_found() -> None:
     assert last_error(LOG, 7) == "torch._inductor.exc.InductorError: CppCompileError: C++ compile error"
     assert last_error(LOG, 8) == "ValueError: another engine's"
     assert last_error(LOG, 70) == last_error("", 7) == ""
 
 
-def test_a_signal_is_named() -> None:
+def test_signal_is_named() -> None:
     process = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
     process.start()
     os.kill(process.pid or 0, signal.SIGKILL)

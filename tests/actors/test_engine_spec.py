@@ -1,4 +1,4 @@
-"""What reaches an engine's processes: its spec, and the turn that a request carries."""
+"""What reaches an engine's processes: its spec and the turn of a request."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SPEC = EngineSpec(
 )
 
 
-def test_a_request_carries_a_whole_turn_or_none() -> None:
+def test_request_carries_a_whole_turn_or_none() -> None:
     start = TurnStart.at(Pen(Schedule(), BOUNDARIES, seed=3))
     assert carried_turn(SamplingParams()) is None
     assert carried_turn(SamplingParams(extra_args=carrying(start))) == start
@@ -39,13 +39,13 @@ def test_a_request_carries_a_whole_turn_or_none() -> None:
         carried_turn(SamplingParams(extra_args={"turn": [1, 2]}))
 
 
-def test_the_spec_reaches_the_engines_processes_whole() -> None:
+def test_spec_survives_the_way_to_the_engine() -> None:
     assert EngineSpec.from_config(SimpleNamespace(additional_config=SPEC.additional_config())) == SPEC
     with pytest.raises(KeyError):
         EngineSpec.from_config(SimpleNamespace(additional_config={}))
 
 
 @given(table=st.lists(st.integers(0, 3), min_size=1, max_size=100))
-def test_packed_boundaries_are_the_table(table: list[int]) -> None:
+def test_unpacked_boundaries_equal_the_table(table: list[int]) -> None:
     packed = replace(SPEC, packed_boundaries=pack_boundaries(np.array(table)), vocabulary=len(table))
     assert packed.boundaries().tolist() == table

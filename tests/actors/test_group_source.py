@@ -37,7 +37,7 @@ def shared_stage(ray_session: None) -> Iterator[Any]:
 @pytest.fixture
 def pool(shared_stage: Any) -> Iterator[RolloutPool]:
     """A pool of two replicas on an empty stage."""
-    ray.get(shared_stage.forget.remote())
+    ray.get(shared_stage.reset.remote())
     replicas = [StageReplica(shared_stage, replica) for replica in (0, 1)]
     with RolloutPool(Config(), ReplicaSet(replicas, GuardConfig())) as pool:
         yield pool

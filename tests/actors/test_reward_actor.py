@@ -1,4 +1,4 @@
-"""The reward actor, on Ray."""
+"""The reward actor on Ray."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def workers() -> list[psutil.Process]:
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_groups_get_judgements_and_workers_end_with_the_actor() -> None:
+def test_groups_receive_judgements_and_workers_end_with_the_actor() -> None:
     before = set(workers())
     judge = Judge(JudgeConfig(workers=2), RestartBudget(1))
     groups = [
@@ -49,14 +49,14 @@ def test_groups_get_judgements_and_workers_end_with_the_actor() -> None:
     started = set(workers()) - before
     assert len(started) == 2
     judge.close()
-    give_up = time.monotonic() + 10.0
+    deadline = time.monotonic() + 10.0
     while started & set(workers()):
-        assert time.monotonic() < give_up
+        assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_a_reward_actor_that_dies_is_started_again_and_judges_everything() -> None:
+def test_dead_reward_actor_restarts_and_judges_everything_again() -> None:
     budget, groups = RestartBudget(1), [group("40", ["\\boxed{40}", "\\boxed{41}"])]
     judge = Judge(JudgeConfig(), budget)
     judge_groups(judge, groups, timeout_s=60)

@@ -1,4 +1,4 @@
-"""The pool of rollout actors, over Ray, with replicas that only wait; and what its cancelling leaves in real engines."""
+"""The pool of rollout actors over Ray, with simulated replicas that only sleep; cancellation in real engines."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SAMPLING = SamplingConfig(max_tokens=20)
 
 @pytest.fixture
 def settings() -> Config:
-    """A run's configuration; tests change what they are about."""
+    """A run's configuration, which tests change."""
     return Config()
 
 
@@ -47,8 +47,8 @@ def shared_stage(ray_session: None) -> Iterator[Any]:
 
 @pytest.fixture
 def stage(shared_stage: Any) -> Any:
-    """A stage where nothing has happened yet."""
-    ray.get(shared_stage.forget.remote())
+    """A stage without events."""
+    ray.get(shared_stage.reset.remote())
     return shared_stage
 
 
@@ -65,36 +65,36 @@ def queue_of(pool: RolloutPool, asked: Sequence[Prompt]) -> TaskQueue:
     return TaskQueue(pool.task(prompt, 2, WORD, SAMPLING, f"t/{index}") for index, prompt in enumerate(asked))
 
 
-# Who writes what, and what comes back
+# Dispatch and order
 
 
-def test_no_group_is_lost_or_doubled_and_the_prompts_order_is_kept(stage: Any, settings: Config) -> None:
+def test_each_group_is_written_once_and_returned_in_order(stage: Any, settings: Config) -> None:
     asked = prompts(*np.random.default_rng(0).uniform(0, 0.05, 60).astype(str))
-    shown: list[str] = []
+    finished: list[str] = []
     with pool_of(stage, settings, 0, 1, 2) as pool:
-        groups = pool.generate(asked, 2, WORD, SAMPLING, "t", on_group=lambda group: shown.append(group.prompt.problem.id))
+        groups = pool.generate(asked, 2, WORD, SAMPLING, "t", on_group=lambda group: finished.append(group.prompt.problem.id))
     assert [group.prompt for group in groups] == asked
     assert [[r.id for r in group.rollouts] for group in groups] == [[f"t/{i}/0", f"t/{i}/1"] for i in range(60)]
     assert len({rollout.seed for group in groups for rollout in group.rollouts}) == 120
     assert Counter(problem for _, problem in events(stage, "given")) == Counter(str(i) for i in range(60))
-    assert sorted(shown, key=int) == [str(i) for i in range(60)]
+    assert sorted(finished, key=int) == [str(i) for i in range(60)]
 
 
-def test_groups_come_back_as_they_finish(stage: Any, settings: Config) -> None:
+def test_groups_are_yielded_as_they_finish(stage: Any, settings: Config) -> None:
     asked = prompts("0.6", "0", "0.3")
     with pool_of(stage, settings, 0, 1) as pool:
         finished = list(pool.write(queue_of(pool, asked)))
     assert [(index, group.prompt) for index, group in finished] == [(index, asked[index]) for index in (1, 2, 0)]
 
 
-def test_a_slow_replica_is_given_less(stage: Any, settings: Config) -> None:
+def test_slow_replica_receives_fewer_groups(stage: Any, settings: Config) -> None:
     with pool_of(stage, settings, 0, SLOW) as pool:
         pool.generate(prompts(*["0.02"] * 48), 2, WORD, SAMPLING, "t")
     given = Counter(replica for replica, _ in events(stage, "given"))
     assert given[0] > 2 * given[SLOW] > 0
 
 
-def test_what_replicas_have_no_room_for_waits_in_the_driver(stage: Any, settings: Config) -> None:
+def test_groups_wait_in_the_driver_while_replicas_are_full(stage: Any, settings: Config) -> None:
     each = FILL * ADMITTED // 2  # groups of two
     with pool_of(stage, settings, 0, 1) as pool:
         stream = pool.write(queue_of(pool, prompts(*["0.3"] * 6 * each)))
@@ -115,13 +115,13 @@ def test_stragglers_are_cancelled_and_dropped(stage: Any, settings: Config) -> N
         assert len(pool.generate(prompts("0", "0"), 2, WORD, SAMPLING, "b", deadline_s=60)) == 2
 
 
-def test_all_groups_may_be_late_and_those_still_waiting_are_never_given(stage: Any, settings: Config) -> None:
+def test_after_the_deadline_no_waiting_group_is_dispatched(stage: Any, settings: Config) -> None:
     with pool_of(stage, settings, 0) as pool:
         assert pool.generate(prompts(*[NEVER] * 9), ADMITTED, WORD, SAMPLING, "t", deadline_s=0.3) == []
     assert len(events(stage, "given")) == len(events(stage, "cancelled")) == FILL
 
 
-def test_cancelled_rollouts_leave_their_places_in_the_engines(engines: EnginePair, authors: Authors) -> None:
+def test_cancelled_rollouts_free_their_slots(engines: EnginePair, authors: Authors) -> None:
     prompt = Prompt(Problem("0", "?", "!"), tuple(authors.tokenizer.encode("Tom has 3 apples.")))
     size = 2 * engines.admitted
 
@@ -137,19 +137,19 @@ def test_cancelled_rollouts_leave_their_places_in_the_engines(engines: EnginePai
         return writing.cancelled()
 
     assert engines.run(cancelled_midway())
-    # Twice as many as the engines hold: they would wait for ever for a place that a dropped rollout kept.
+    # Twice as many as the engines hold: with a slot still occupied they would wait forever.
     assert len(engines.run(engines.actor.write_group(task("next", 8))).rollouts) == size
 
 
 # Failures
 
 
-def test_a_replica_that_fails_is_named(stage: Any, settings: Config) -> None:
+def test_failed_replica_is_named(stage: Any, settings: Config) -> None:
     with pool_of(stage, settings, 0, 1) as pool, pytest.raises(RolloutError, match=r"(?s)actor 1 of 2 failed .*no such thing"):
         pool.generate(prompts("0.5", "fails"), 2, WORD, SAMPLING, "t")
 
 
-def test_replicas_that_are_late_are_named(stage: Any, settings: Config) -> None:
+def test_late_replicas_are_named(stage: Any, settings: Config) -> None:
     settings.rollout.timeout_s = settings.guard.publish_timeout_s = 0.3
     with pool_of(stage, settings, 0, STUCK, 2) as pool:
         with pytest.raises(TimeoutError, match=r"\[1\] finished none of 1 groups within rollout.timeout_s=0.3"):
@@ -158,18 +158,18 @@ def test_replicas_that_are_late_are_named(stage: Any, settings: Config) -> None:
             pool.finish_weight_sync(None)  # type: ignore[arg-type]
 
 
-def test_a_start_that_fails_ends_the_others(stage: Any, settings: Config) -> None:
+def test_failed_start_ends_the_other_replicas(stage: Any, settings: Config) -> None:
     with pytest.raises(RolloutError, match=r"(?s)actor 1 of 3 failed in 'start'.*an unlucky start"):
         pool_of(stage, settings, 0, UNLUCKY, 2)
     assert sorted(replica for replica, _ in events(stage, "closed")) == [0, 2, UNLUCKY]
 
 
-# Losses
+# Restarts
 
 
 @pytest.fixture
 def mortals(ray_session: None) -> Iterator[list[MortalReplica]]:
-    """Two replicas that die one by one."""
+    """Two replicas that can be killed separately."""
     replicas = [MortalReplica() for _ in range(2)]
     yield replicas
     for replica in replicas:
@@ -177,11 +177,11 @@ def mortals(ray_session: None) -> Iterator[list[MortalReplica]]:
 
 
 def versions(groups: Sequence[Group]) -> set[int]:
-    """Of the weights that the senior's tokens were sampled from."""
+    """Return the versions of the weights that sampled the senior's tokens."""
     return {int(v) for group in groups for r in group.rollouts for v in r.weight_versions[r.authorship == SENIOR]}
 
 
-def test_the_groups_of_a_replica_that_dies_are_written_by_others(mortals: list[MortalReplica], settings: Config) -> None:
+def test_groups_of_a_dead_replica_are_written_again(mortals: list[MortalReplica], settings: Config) -> None:
     asked = prompts(*["0.1"] * 40)
     with RolloutPool(settings, ReplicaSet(mortals, settings.guard)) as pool:
         finished = []
@@ -192,18 +192,16 @@ def test_the_groups_of_a_replica_that_dies_are_written_by_others(mortals: list[M
     assert sorted(finished) == [(i, [f"t/{i}/0", f"t/{i}/1"]) for i in range(40)]
 
 
-def test_a_replica_that_comes_back_has_the_last_published_weights(mortals: list[MortalReplica], settings: Config) -> None:
+def test_restarted_replica_has_the_latest_weights(mortals: list[MortalReplica], settings: Config) -> None:
     with RolloutPool(settings, ReplicaSet(mortals[:1], settings.guard)) as pool:
         assert pool.finish_weight_sync(published(5)) == [5]
         mortals[0].kill()
         assert versions(pool.generate(prompts("0", "0"), 2, WORD, SAMPLING, "t")) == {5}
         mortals[0].kill()
-        assert pool.checksums(SENIOR) == [["5"]], "who is asked again is asked once it is back"
+        assert pool.checksums(SENIOR) == [["5"]], "the call is repeated after the restart"
 
 
-def test_a_replica_that_comes_back_waits_for_weights_that_are_being_written(
-    mortals: list[MortalReplica], settings: Config
-) -> None:
+def test_restarted_replica_waits_for_the_end_of_a_weight_sync(mortals: list[MortalReplica], settings: Config) -> None:
     with RolloutPool(settings, ReplicaSet(mortals[:1], settings.guard)) as pool, ThreadPoolExecutor() as threads:
         pool.finish_weight_sync(published(5))
         pool.begin_weight_sync()
@@ -215,7 +213,7 @@ def test_a_replica_that_comes_back_waits_for_weights_that_are_being_written(
         assert versions(writing.result()) == {6}
 
 
-def test_a_replica_that_dies_twice_before_it_has_written_ends_the_run(mortals: list[MortalReplica], settings: Config) -> None:
+def test_replica_that_dies_twice_before_it_wrote_ends_the_run(mortals: list[MortalReplica], settings: Config) -> None:
     budget = RestartBudget(20)
     with (
         RolloutPool(settings, ReplicaSet(mortals[:1], settings.guard, budget)) as pool,
@@ -225,7 +223,7 @@ def test_a_replica_that_dies_twice_before_it_has_written_ends_the_run(mortals: l
     assert budget.total == 1
 
 
-def test_replicas_that_die_again_and_again_end_the_run(mortals: list[MortalReplica], settings: Config) -> None:
+def test_too_many_restarts_end_the_run(mortals: list[MortalReplica], settings: Config) -> None:
     budget = RestartBudget(2)
     with RolloutPool(settings, ReplicaSet(mortals[:1], settings.guard, budget)) as pool:
         pool.generate(prompts("0"), 2, WORD, SAMPLING, "t")
@@ -233,7 +231,7 @@ def test_replicas_that_die_again_and_again_end_the_run(mortals: list[MortalRepli
             pool.generate(prompts("dies"), 2, WORD, SAMPLING, "t")
 
 
-def test_an_error_is_no_death(mortals: list[MortalReplica], settings: Config) -> None:
+def test_application_error_does_not_restart_replica(mortals: list[MortalReplica], settings: Config) -> None:
     budget = RestartBudget(1)
     with RolloutPool(settings, ReplicaSet(mortals[:1], settings.guard, budget)) as pool:
         with pytest.raises(RolloutError, match="no such thing"):

@@ -1,4 +1,4 @@
-"""Engines that sleep while the learner learns: what they are told, and that they and the run go on as before."""
+"""Engines that sleep while the learner learns: their calls, and that what they write does not change."""
 
 from __future__ import annotations
 
@@ -43,27 +43,25 @@ WORD = Schedule(0.5, 32)
 
 @pytest.fixture
 def publisher(authors: Authors, tmp_path: Path) -> Iterator[Publisher]:
-    """Publishes the base model's weights."""
+    """A publisher of the base model's weights."""
     model = AutoModelForCausalLM.from_pretrained(authors.senior, dtype=torch.float32)
     yield (publisher := Publisher(model, tmp_path / "segment", bucket_bytes=1 << 20))
     publisher.close()
 
 
-# Real engines, whose workers on CPU take the calls and keep their memory
+# Real engines; on CPU their workers accept the calls and keep their memory
 
 
 def sleeping(engines: EnginePair) -> set[bool]:
-    """What vLLM says of the engines."""
+    """Return whether the engines sleep, as vLLM reports it."""
 
-    async def ask() -> set[bool]:
+    async def query() -> set[bool]:
         return {await engine._llm.is_sleeping() for engine in engines.actor._engines.values()}
 
-    return engines.run(ask())
+    return engines.run(query())
 
 
-def test_engines_that_slept_write_what_they_would_have_written(
-    engines: EnginePair, prompts: list[Prompt], publisher: Publisher
-) -> None:
+def test_sleep_does_not_change_what_engines_write(engines: EnginePair, prompts: list[Prompt], publisher: Publisher) -> None:
     before = write(engines, prompts[:6], WORD, "before-sleep", temperature=0)
     assert sleeping(engines) == {False}
     engines.run(engines.actor.sleep())
@@ -81,14 +79,14 @@ def test_engines_that_slept_write_what_they_would_have_written(
         assert one.token_ids.tolist() == other.token_ids.tolist() and one.authorship.tolist() == other.authorship.tolist()
 
 
-# What an engine on a GPU would be told
+# The calls of an engine on a GPU
 
 
-class ToldLLM:
-    """In vLLM's place: remembers what it is called for."""
+class RecordingLLM:
+    """A fake vLLM engine that records its calls."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.calls: list[str] = []
         self.options: Any = None
         """the arguments it was started with"""
         self.version = "0"
@@ -97,16 +95,16 @@ class ToldLLM:
     def __getattr__(self, name: str) -> Any:
         async def method(*arguments: Any, **options: Any) -> None:
             memory = "+".join(arguments[0]) if name == "wake_up" else options.get("level", "")
-            self.told.append(f"{name} {memory}".strip())
+            self.calls.append(f"{name} {memory}".strip())
             await asyncio.sleep(0)
 
         return method
 
     async def collective_rpc(self, method: str, args: tuple[Any, ...] = ()) -> None:
-        self.told.append(method)
+        self.calls.append(method)
 
     async def update_weight_version(self, version: str) -> None:
-        self.told.append("update_weight_version")
+        self.calls.append("update_weight_version")
         self.version = version
 
     async def get_weight_version(self) -> str:
@@ -114,11 +112,11 @@ class ToldLLM:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> ToldLLM:
-    """What `Engine` starts instead of vLLM."""
-    llm = ToldLLM()
+def llm(monkeypatch: pytest.MonkeyPatch) -> RecordingLLM:
+    """The fake that `Engine` starts instead of vLLM."""
+    llm = RecordingLLM()
 
-    def start(args: Any) -> ToldLLM:
+    def start(args: Any) -> RecordingLLM:
         llm.options = args
         return llm
 
@@ -128,50 +126,50 @@ def told(monkeypatch: pytest.MonkeyPatch) -> ToldLLM:
 
 @pytest.mark.parametrize("sleep", [False, True])
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_only_engines_that_may_sleep_and_can_are_started_for_it(
-    told: ToldLLM, config: Config, authors: Authors, sleep: bool, device: str
+def test_sleep_is_enabled_on_gpus_when_requested(
+    llm: RecordingLLM, config: Config, authors: Authors, sleep: bool, device: str
 ) -> None:
     for spec in engine_specs(config, authors, device, sleep=sleep)[0]:
         Engine(spec)
-        assert told.options.enable_sleep_mode == (sleep and device == "cuda")
+        assert llm.options.enable_sleep_mode == (sleep and device == "cuda")
 
 
 @pytest.mark.parametrize("transport", [SHM, IPC])
-def test_weights_are_awake_before_they_are_loaded_and_the_cache_before_it_writes(
-    told: ToldLLM, config: Config, authors: Authors, transport: str
+def test_weights_wake_before_loading_and_the_kv_cache_before_writing(
+    llm: RecordingLLM, config: Config, authors: Authors, transport: str
 ) -> None:
     spec = engine_specs(config, authors, "cuda", transport=transport, sleep=True)[0][0]
     message = published(1) if transport == SHM else PublishedWeights(1, transport)
 
-    async def follow_an_update() -> None:
+    async def update_once() -> None:
         engine = Engine(spec)
         await engine.sleep()
         if transport == IPC:
             for step in ("start", "update", "finish"):
                 await engine.transfer(step, {})
         await engine.receive_weights(message)
-        await engine.wake()  # that is awake already
+        await engine.wake()  # no effect: it is awake
 
-    asyncio.run(follow_an_update())
-    asleep, awake, *loading, cache, resumed = told.told
+    asyncio.run(update_once())
+    asleep, awake, *loading, cache, resumed = llm.calls
     assert (asleep, awake, cache, resumed) == ("sleep 1", "wake_up weights", "wake_up kv_cache", "resume_generation")
-    by_hand = ["map_weights", "check_weights", "load_weights"]
+    by_us = ["map_weights", "check_weights", "load_weights"]
     by_vllm = ["start_weight_update", "update_weights", "finish_weight_update"]
-    assert loading == ["pause_generation", *(by_hand if transport == SHM else by_vllm), "update_weight_version"]
+    assert loading == ["pause_generation", *(by_us if transport == SHM else by_vllm), "update_weight_version"]
 
 
-def test_an_engine_that_was_not_started_to_sleep_does_not(told: ToldLLM, config: Config, authors: Authors) -> None:
+def test_engine_started_without_sleep_refuses_it(llm: RecordingLLM, config: Config, authors: Authors) -> None:
     (senior, _) = engine_specs(config, authors, "cuda")[0]
     with pytest.raises(RuntimeError, match="was not started with sleep enabled"):
         asyncio.run(Engine(senior).sleep())
-    assert not told.told
+    assert not llm.calls
 
 
 # The pool and the run
 
 
-class Noted:
-    """A replica whose calls are noted."""
+class RecordingReplica:
+    """A replica whose calls are recorded."""
 
     def __init__(self, replica: Any, name: str, calls: list[str]) -> None:
         self._replica, self._name, self._calls = replica, name, calls
@@ -184,29 +182,29 @@ class Noted:
         return getattr(self._replica, name)
 
 
-def test_none_sleeps_before_all_are_back_and_all_are_as_they_were_after_a_rest(ray_session: None) -> None:
+def test_engines_sleep_after_all_restarts_and_wake_if_they_were_awake(ray_session: None) -> None:
     calls: list[str] = []
     stage, mortal = new_stage(), MortalReplica()
-    replicas = [Noted(StageReplica(stage, 0), "immortal", calls), Noted(mortal, "mortal", calls)]
+    replicas = [RecordingReplica(StageReplica(stage, 0), "immortal", calls), RecordingReplica(mortal, "mortal", calls)]
     with RolloutPool(Config(), ReplicaSet(replicas, GuardConfig()), sleeps=True) as pool:
         mortal.kill()
-        assert len(pool.kv_usage()) == 1, "the loss is noticed"
+        assert len(pool.kv_usage()) == 1, "the failure is detected"
         calls.clear()
         with pool.sleeping():
             assert sorted(calls[-2:]) == ["immortal sleep", "mortal sleep"] and "mortal start" in calls[:-2]
             calls.clear()
             with pool.sleeping():
-                assert not calls, "they sleep already"
-            assert not calls, "and sleep on"
+                assert not calls, "they are already asleep"
+            assert not calls, "and stay asleep"
         assert calls == ["immortal wake", "mortal wake"]
     with RolloutPool(Config(), ReplicaSet(replicas[:1], GuardConfig())) as pool, pool.sleeping():
-        assert calls[-1] == "immortal processes", "what may not sleep is left alone"
+        assert calls[-1] == "immortal processes", "without `sleeps` nothing is called"
     ray.kill(stage)
     mortal.kill()
 
 
 class Sleeper(Lockstep):
-    """An engine in lockstep that does nothing else while it sleeps."""
+    """An engine in lockstep that refuses other calls while it sleeps."""
 
     asleep = False
 
@@ -227,7 +225,7 @@ class Sleeper(Lockstep):
         return super().call(method, *arguments)
 
 
-def test_engines_sleep_during_updates_those_that_are_repeated_too(
+def test_engines_sleep_during_updates_and_repeated_updates(
     whole_run: Path, lockstep_settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def start_sleepers(inputs: Inputs, done: int, budget: RestartBudget, placements: Placements) -> RolloutPool:
@@ -242,7 +240,7 @@ def test_engines_sleep_during_updates_those_that_are_repeated_too(
         return real_update(group, groups, step)
 
     def save(group: LearnerGroup, folder: Path) -> None:
-        if len(updates) == 4:  # of the last step: engines are awake
+        if len(updates) == 4:  # after the last step: the engines are awake
             ray.kill(group._ranks[0])
         real_save(group, folder)
 
@@ -259,7 +257,7 @@ def test_engines_sleep_during_updates_those_that_are_repeated_too(
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("transport", [SHM, IPC])
-def test_a_sleeping_engine_gives_the_gpu_to_the_learner_and_takes_it_back(
+def test_sleeping_engine_frees_the_gpu_for_the_learner(
     ray_session: None, config: Config, authors: Authors, prompts: list[Prompt], transport: str
 ) -> None:
     settings = deepcopy(config)

@@ -1,4 +1,4 @@
-"""Replicas that play a part instead of writing: many in one Ray actor, with the interface of a rollout actor."""
+"""Simulated replicas, many in one Ray actor, with the interface of a rollout actor."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tandem.runtime.weights import SHM, PublishedWeights, WeightLayout
 
 ADMITTED = 4
 SLOW, STUCK, UNLUCKY = 9, 10, 11
-"""Replicas that take ten times as long, that never receive weights, and that do not start."""
+"""Replicas that take ten times as long, that never load weights, and that do not start."""
 NEVER = "3600"
 
 
 class Event(NamedTuple):
-    """What happened to a problem's group, or to a replica."""
+    """An event of a problem's group or of a replica."""
 
     kind: str
     replica: int
@@ -31,14 +31,14 @@ class Event(NamedTuple):
 
 
 class Stage:
-    """Plays all replicas. A prompt's question says how many seconds its group takes, or that it `fails` or the actor `dies`."""
+    """Simulates all replicas. A prompt's question is the seconds that its group takes, or `fails`, or `dies` for the actor."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.version = 0
 
     async def call(self, replica: int, method: str, *arguments: Any) -> Any:
-        """What `replica` answers."""
+        """Return the answer of `replica`."""
         return await getattr(self, method)(replica, *arguments)
 
     async def start(self, replica: int) -> int:
@@ -49,7 +49,7 @@ class Stage:
     async def write_group(self, replica: int, task: GroupTask) -> Group:
         question, problem = task.prompt.problem.question, task.prompt.problem.id
         self.events.append(Event("given", replica, problem))
-        begun = self.version
+        start_version = self.version
         if question == "fails":
             raise ValueError("no such thing")
         if question == "dies":
@@ -57,14 +57,14 @@ class Stage:
         try:
             await asyncio.sleep(float(question) * (10 if replica == SLOW else 1))
         except asyncio.CancelledError:
-            await asyncio.sleep(0.1)  # as long as an engine might take to free what the group holds
+            await asyncio.sleep(0.1)  # the time an engine might take to free what the group holds
             self.events.append(Event("cancelled", replica, problem))
             raise
         (group,) = random_groups(0, groups=1, size=len(task.rollout_ids))
         for rollout, name, seed in zip(group.rollouts, task.rollout_ids, task.seeds, strict=True):
             rollout.id, rollout.seed = name, seed
-            # The first half of the text was written with the weights of the beginning, the other with those of the end.
-            halves = np.where(np.arange(len(rollout)) < len(rollout) / 2, begun, self.version)
+            # The first half of the text has the version of the start, the second that of the end.
+            halves = np.where(np.arange(len(rollout)) < len(rollout) / 2, start_version, self.version)
             rollout.weight_versions = np.where(rollout.authorship, halves, FROZEN_VERSION)
         return Group(task.prompt, group.rollouts)
 
@@ -77,10 +77,10 @@ class Stage:
         return self.version
 
     async def sleep(self, replica: int) -> None:
-        """Has no memory to give back."""
+        """Do nothing: there is no memory to free."""
 
     async def wake(self, replica: int) -> None:
-        """Has given none."""
+        """Do nothing."""
 
     async def checksums(self, replica: int, author: int) -> list[str]:
         return [str(self.version)]
@@ -94,18 +94,18 @@ class Stage:
     async def close(self, replica: int) -> None:
         self.events.append(Event("closed", replica))
 
-    async def told(self) -> list[Event]:
-        """All that happened."""
+    async def all_events(self) -> list[Event]:
+        """Return all events."""
         return self.events
 
-    async def forget(self) -> None:
-        """Nothing has happened."""
+    async def reset(self) -> None:
+        """Remove all events."""
         self.events.clear()
         self.version = 0
 
 
 class StageReplica:
-    """One of a stage's replicas (see `actors.replica.Replica`)."""
+    """One replica of a stage."""
 
     def __init__(self, stage: Any, index: int) -> None:
         self._stage, self._index = stage, index
@@ -114,14 +114,14 @@ class StageReplica:
         return self._stage.call.remote(self._index, method, *arguments)
 
     def kill(self) -> None:
-        """Leaves the stage to the test."""
+        """Do nothing: the stage belongs to the test."""
 
     def recreate(self) -> None:
-        """Stays with the stage."""
+        """Do nothing."""
 
 
 class MortalReplica:
-    """A replica on a stage of its own, which dies with it and gets another."""
+    """A replica on a separate stage, which is killed and recreated with it."""
 
     def __init__(self) -> None:
         self.recreate()
@@ -137,17 +137,17 @@ class MortalReplica:
 
 
 def published(version: int) -> PublishedWeights:
-    """What a learner announces."""
+    """Return published weights of `version`."""
     return PublishedWeights(version, SHM, "", WeightLayout(()), 0)
 
 
 def new_stage() -> Any:
-    """A stage in a process of its own."""
-    # Ray's workers do not know of the folders that pytest adds to the path.
+    """Start a stage in a separate process."""
+    # Ray's workers lack the folders that pytest adds to the path.
     path = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
     return ray.remote(Stage).options(num_cpus=0, max_concurrency=1000, runtime_env=path).remote()
 
 
 def events(stage: Any, kind: str) -> list[tuple[int, str]]:
-    """(replica, problem) of all events of one kind, in order."""
-    return [(replica, problem) for event, replica, problem in ray.get(stage.told.remote()) if event == kind]
+    """Return (replica, problem) of all events of one kind, in order."""
+    return [(replica, problem) for event, replica, problem in ray.get(stage.all_events.remote()) if event == kind]

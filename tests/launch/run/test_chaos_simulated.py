@@ -1,4 +1,4 @@
-"""A run on engines in lockstep, of which one process of each kind is killed: it comes to exactly what it would have come to."""
+"""A run on engines in lockstep, in which one process of each kind is killed, equals an undisturbed one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.support.monkey import Monkey, command, descendants, plan, titled, wor
 SEED = 7
 LONGEST_DELAY_S = 0.1
 GROUP_S = 0.5
-"""What writing a group takes at least: a step of so small a model would be over before it could be disturbed."""
+"""The minimum time of writing a group: without it a step of this small model would end before a kill."""
 VICTIMS = {
     "rollout actor": titled("LockstepActor"),
     "learner rank": titled("Rank"),
@@ -41,7 +41,7 @@ VICTIMS = {
 
 
 class LockstepActor(Lockstep):
-    """Engines in lockstep in a process of their own."""
+    """Engines in lockstep in a separate process."""
 
     def write_group(self, task: GroupTask) -> Group:
         time.sleep(GROUP_S)
@@ -52,8 +52,8 @@ class LockstepActor(Lockstep):
 
 
 def start_two(inputs: Inputs, done: int, budget: RestartBudget, placements: Placements) -> RolloutPool:
-    """Two rollout actors that can be killed."""
-    # Ray's workers do not know of the folders that pytest adds to the path.
+    """Start two rollout actors that can be killed."""
+    # Ray's workers lack the folders that pytest adds to the path.
     path = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
     actor = ray.remote(LockstepActor).options(num_cpus=0, runtime_env=path)
 
@@ -65,11 +65,11 @@ def start_two(inputs: Inputs, done: int, budget: RestartBudget, placements: Plac
 
 
 def alive(titles: Sequence[str]) -> list[psutil.Process]:
-    """Processes of this one that have such titles."""
+    """Return the descendants of this process whose command contains one of `titles`."""
     return [p for p in descendants(psutil.Process()) if any(title in command(p) for title in titles)]
 
 
-def test_a_run_that_loses_one_of_each_kind_equals_one_that_loses_none(whole_run: Path, lockstep_settings: Config) -> None:
+def test_run_with_one_killed_process_of_each_kind_equals_an_undisturbed_run(whole_run: Path, lockstep_settings: Config) -> None:
     disturbed = whole_run.with_name("disturbed")
     kills = plan(SEED, list(VICTIMS), first=1, last=3, longest_s=LONGEST_DELAY_S)
     with Monkey(os.getpid(), disturbed / "metrics.jsonl", kills, VICTIMS) as monkey:
