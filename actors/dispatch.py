@@ -67,7 +67,7 @@ class Outstanding:
 
 
 class Dispatch:
-    """Assigns each group to the replica with the fewest outstanding tokens, or to none while all are full.
+    """Assign each group to the replica with the fewest outstanding tokens, or to none while all are full.
 
     A rollout counts as the mean length of those returned, or as the longest allowed before the first returns.
     """

@@ -139,7 +139,7 @@ class EngineSession:
 
 
 class TracedSession:
-    """Adds a span to `turns` for every part of a turn that `author` writes in `session`."""
+    """A session that adds a span to `turns` for every part of a turn that `author` writes in `session`."""
 
     def __init__(self, session: Session, author: str, rollout_id: str, turns: list[Span]) -> None:
         self._session, self._author, self._rollout_id, self._turns = session, author, rollout_id, turns

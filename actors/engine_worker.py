@@ -20,7 +20,7 @@ from tandem.runtime.weights import PublishedWeights, checksum
 
 
 class BoundExecutor(UniProcExecutor):
-    """Runs the model in the engine's process, on the engine's cores.
+    """An executor that runs the model in the engine's process, on the engine's cores.
 
     A CPU engine then needs one process less and no message between processes at every step.
     """
@@ -33,7 +33,7 @@ class BoundExecutor(UniProcExecutor):
 
 
 class WeightReceiver:
-    """Extends vLLM's worker (`worker_extension_cls`): loads published weights and computes their checksum."""
+    """An extension of vLLM's worker (`worker_extension_cls`) that loads published weights and computes their checksum."""
 
     if TYPE_CHECKING:
         model_runner: Any

@@ -57,7 +57,7 @@ class GroupSource(Protocol):
 
 
 class SyncGroupSource:
-    """Writes groups when the learner takes them, strictly on-policy.
+    """A source that writes groups when the learner takes them, strictly on-policy.
 
     `task_at` returns the group at a position in the stream. The stream starts at `stream_position`. Groups that are
     unfinished `deadline_s` seconds after `take` are dropped (0: never).
@@ -100,7 +100,7 @@ class SyncGroupSource:
 
 
 class AsyncGroupSource:
-    """Writes groups in a thread while the learner learns, as far ahead as `buffer` allows.
+    """A source that writes groups in a thread while the learner learns, as far ahead as `buffer` allows.
 
     `task_at` returns the group at a position in the stream; the thread calls it. What the thread raises, the next `take`
     raises.

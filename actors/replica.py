@@ -23,7 +23,7 @@ class ReplicaFailed(RuntimeError):
 
 
 class Replica(Protocol):
-    """Answers the calls of `actors.rollout.RolloutActor` over Ray."""
+    """The interface of a replica: the calls of `actors.rollout.RolloutActor`, over Ray."""
 
     def call(self, method: str, *arguments: Any) -> ray.ObjectRef:
         """Call `method` and return a reference to its answer at once."""

@@ -72,7 +72,7 @@ class LatestWeights:
 
 
 class Restarter:
-    """Restarts replicas as often as `budget` allows, `at_once` or one after the other.
+    """Restart replicas as often as `budget` allows, `at_once` or one after the other.
 
     `changed` guards the replicas' states. A replica has `timeout_s` seconds to load weights.
     """

@@ -23,7 +23,7 @@ from tandem.verify.pool import Judgement, VerifierPool
 
 
 class RewardActor:
-    """Runs a `VerifierPool` with the verifier at a dotted path. Its workers end with the actor, however that ends.
+    """An actor with a `VerifierPool` of the verifier at a dotted path. The pool's workers end with the actor, however it ends.
 
     Raises `ValueError` when `config` holds a limit or an answer pattern that cannot be used.
     """

@@ -48,10 +48,9 @@ class GroupTask:
 
 
 class RolloutActor:
-    """Runs the engines of `specs`, a senior's and its juniors' (none under the solo schedule), and writes groups of rollouts.
+    """An actor with the engines of a senior and its juniors (none under the solo schedule), which writes groups of rollouts.
 
-    `ray.remote(RolloutActor)` is the actor; its methods run concurrently, so that the rollouts of many groups share the
-    engines' batches.
+    Its methods run concurrently, so that the rollouts of many groups share the engines' batches.
     """
 
     def __init__(self, specs: Sequence[EngineSpec]) -> None:

@@ -36,7 +36,7 @@ CONCURRENT_GROUPS = 10_000
 
 
 class RolloutPool:
-    """Writes groups on the replicas of a set; a context manager that ends them.
+    """The replicas of a set as writers of groups; a context manager that ends them.
 
     `junior_weights` are the relative frequencies of the juniors. With `sleeps` the engines free their GPU's memory while the
     learner learns (`sleep`). Every method that waits for replicas raises `RolloutError` when one fails, `TimeoutError` when one

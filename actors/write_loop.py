@@ -33,7 +33,7 @@ class _DeadlinePassed(Exception):
 
 
 class WriteLoop:
-    """Writes the groups of `queue` on the replicas, one iteration per event.
+    """The loop that writes the groups of `queue` on the replicas, one iteration per event.
 
     After `deadline_s` seconds (infinite: never) no group is dispatched and those in flight are cancelled. `timeout_s` is the
     longest wait for any one group. A group whose replica fails is written again, with the same ids and seeds.
