@@ -36,7 +36,7 @@ class WriteLoop:
     """The loop that writes the groups of `queue` on the replicas, one iteration per event.
 
     After `deadline_s` seconds (infinite: never) no group is dispatched and those in flight are cancelled. `timeout_s` is the
-    longest wait for any one group. A group whose replica fails is written again, with the same ids and seeds.
+    longest time in which no group finishes. A group whose replica fails is written again, with the same ids and seeds.
     """
 
     def __init__(self, replica_set: ReplicaSet, queue: TaskQueue, *, deadline_s: float, timeout_s: float) -> None:
@@ -48,7 +48,7 @@ class WriteLoop:
     def run(self) -> Iterator[tuple[int, Group]]:
         """Yield each group as it finishes, after its index, until the queue is exhausted or cancelled.
 
-        Raises `TimeoutError` when a wait is too long, and what `ReplicaSet.answer` raises but `ReplicaFailed`.
+        Raises `TimeoutError` when no group finishes in time, `RolloutError` when one fails, and what `ReplicaSet.check` raises.
         """
         with self._replica_set.notifying(self._queue.wake):
             while not self._queue.cancelled:
