@@ -131,7 +131,7 @@ def test_an_engine_does_not_take_a_version_for_weights_that_have_not_come(
     live: tuple[EnginePair, PreTrainedModel, Publisher],
 ) -> None:
     pair, _, _ = live
-    with pytest.raises(RuntimeError, match="version 11 of the weights has not come by nccl"):
+    with pytest.raises(RuntimeError, match="version 11 of the weights was not received by nccl"):
         pair.run(pair.actor.receive_weights(PublishedWeights(11, NCCL)))
-    with pytest.raises(ValueError, match="'stop' is no step of a weight transfer"):
+    with pytest.raises(ValueError, match="'stop' is not a step of a weight transfer"):
         pair.run(pair.actor.transfer("stop", None))
