@@ -1,1 +1,1 @@
-"""Where the parts of a run go and whether they fit: arithmetic alone, before anything starts."""
+"""The placement of a run's parts and whether they fit: arithmetic only, before anything starts."""

@@ -11,7 +11,7 @@ from tandem.plan.sizes import Sizes
 from tandem.schedules import needs_junior
 
 ALONE = 0.9
-"""The share of its GPUs that an engine takes when it has them to itself."""
+"""The share of its GPUs that an engine takes when it shares them with nothing."""
 
 
 class DoesNotFit(ConfigError):
@@ -20,7 +20,7 @@ class DoesNotFit(ConfigError):
 
 @dataclass(frozen=True)
 class Memory:
-    """What every part of a run takes on each of its GPUs."""
+    """The memory of every part of a run on each of its GPUs."""
 
     senior: EngineMemory
     juniors: tuple[EngineMemory, ...]
@@ -29,7 +29,7 @@ class Memory:
 
     @property
     def engines(self) -> tuple[EngineMemory, ...]:
-        """Those of one replica, the senior's first."""
+        """Return the engines of one replica, the senior's first."""
         return (self.senior, *self.juniors)
 
 
@@ -41,12 +41,12 @@ class Fractions:
     junior: float
 
     def of(self, role: str) -> float:
-        """That of the `senior`'s or a `junior`'s engine."""
+        """Return the share of the `senior`'s or a `junior`'s engine."""
         return self.senior if role == "senior" else self.junior
 
 
 def memory(config: Config, sizes: Sizes) -> Memory:
-    """What the parts of `config` take, estimated."""
+    """Estimate the memory of the parts of `config`."""
     rollout = config.rollout
     context = config.data.max_prompt_tokens + max(rollout.sampling.max_tokens, config.eval.sampling.max_tokens)
     juniors = [
@@ -65,12 +65,12 @@ def _junior_dtypes(config: Config) -> list[str]:
 
 
 def longest_rollout(config: Config) -> int:
-    """The most tokens of a rollout that pass through the learner's model: the last one has no successor to predict."""
+    """Return the most tokens of a rollout in the learner's model: without the last one, which has no successor to predict."""
     return config.data.max_prompt_tokens + config.rollout.sampling.max_tokens - 1
 
 
 def fractions_alone(config: Config, sizes: Sizes, gpu_gib: float) -> Fractions:
-    """The shares when every engine and every rank has GPUs of its own, of `gpu_gib` each (0: unknown, and nothing is checked).
+    """Return the shares when no engine and no rank shares its GPUs, of `gpu_gib` each (0: unknown, and nothing is checked).
 
     Raises `DoesNotFit` when an engine or a rank does not fit.
     """
@@ -94,7 +94,7 @@ def fractions_alone(config: Config, sizes: Sizes, gpu_gib: float) -> Fractions:
 
 
 def check_rank_alone(config: Config, sizes: Sizes, gpu_gib: float) -> None:
-    """Raises `DoesNotFit` when a rank does not fit on a GPU of its own."""
+    """Raise `DoesNotFit` when a rank does not fit on a GPU alone."""
     rank, usable = memory(config, sizes).rank, USABLE * gpu_gib
     if rank.total > usable:
         raise DoesNotFit(
@@ -104,8 +104,11 @@ def check_rank_alone(config: Config, sizes: Sizes, gpu_gib: float) -> None:
 
 
 def room_beside(rank: RankMemory, gpu_gib: float, engines: int, *, sleep: bool) -> float:
-    """What a rank leaves of a GPU of `gpu_gib` to so many engines, in GiB: all that it does not need while they write, if they
-    `sleep` while it learns and it then has room beside them (0 if not); else all that it never needs."""
+    """Return the GiB that a rank leaves to `engines` engines on a GPU of `gpu_gib`.
+
+    With `sleep` this is what the rank does not need between updates, or 0 if the rank does not fit beside the sleeping engines.
+    Otherwise it is what the rank never needs.
+    """
     usable = USABLE * gpu_gib
     if not sleep:
         return usable - rank.total
@@ -115,11 +118,10 @@ def room_beside(rank: RankMemory, gpu_gib: float, engines: int, *, sleep: bool) 
 def fractions_shared(
     config: Config, sizes: Sizes, gpu_gib: float, replicas: int, *, learner: bool, sleep: bool = False
 ) -> Fractions:
-    """The shares when `replicas` replicas, and a rank of the learner if `learner`, share a GPU of `gpu_gib`. With `sleep` the
-    engines give their memory back while it learns.
+    """Return the shares when `replicas` replicas, and a rank if `learner`, share a GPU of `gpu_gib`.
 
-    Every engine gets room for its weights and for equally many texts of full length, at most `rollout.max_in_flight`. Raises
-    `DoesNotFit` when there is no room for one.
+    With `sleep` the engines release their memory during updates. Every engine gets room for its weights and for the same number
+    of texts of full length, at most `rollout.max_in_flight`. Raises `DoesNotFit` when there is no room for one text.
     """
     found = memory(config, sizes)
     engines, least = replicas * len(found.engines), sum(engine.least for engine in found.engines)
@@ -140,7 +142,7 @@ def fractions_shared(
 
 
 def _needs(rank: RankMemory, engines: int, *, sleep: bool) -> str:
-    """What a rank needs of a GPU that it shares with so many engines, which may sleep while it learns."""
+    """Describe what a rank needs of a GPU that it shares with `engines` engines, which may `sleep` during updates."""
     if not sleep:
         return f"{rank.total:.1f} GiB"
     return (

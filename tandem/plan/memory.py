@@ -1,7 +1,7 @@
 """Estimates of the memory that an engine and a rank of the learner take on a GPU, in GiB.
 
-They add up what is known in advance. What is left to libraries (kernels' workspaces, fragmentation) stands in two constants;
-expect the rest to be right within some ten percent.
+They add up what is known in advance. Two constants stand for what libraries take (workspaces of kernels, fragmentation). Expect
+the rest to be right within about ten percent.
 """
 
 from __future__ import annotations
@@ -16,74 +16,75 @@ BYTES = {"float32": 4, "bfloat16": 2}
 ENGINE_OVERHEAD_GIB = 2.5
 """CUDA context, activations of a step and captured graphs of one engine, on each of its GPUs."""
 ENGINE_ASLEEP_GIB = 1.0
-"""What an engine keeps of a GPU while it sleeps: CUDA context and captured graphs."""
+"""The GPU memory that a sleeping engine keeps: CUDA context and captured graphs."""
 RANK_OVERHEAD_GIB = 1.5
 """CUDA context, NCCL's buffers and fragmentation of one rank."""
 USABLE = 0.92
-"""The share of a GPU's memory that may be planned with."""
+"""The share of a GPU's memory that a plan may use."""
 ACTIVATION_BYTES, CHECKPOINT_BYTES = 34, 2
-"""For each token, layer and unit of the hidden size: what a transformer layer keeps for the backward pass in 16 bits (arXiv
-2205.05198, without attention scores), and what it keeps when activations are recomputed."""
+"""Bytes per token, layer and unit of the hidden size that a transformer layer keeps for the backward pass in 16 bits (arXiv
+2205.05198, without attention scores), and those that it keeps when activations are recomputed."""
 REDUCED_AT_ONCE = 500_000_000
-"""numbers in the buffer that DeepSpeed reduces gradients in (its `reduce_bucket_size`)"""
+"""Numbers in the buffer in which DeepSpeed reduces gradients (its `reduce_bucket_size`)."""
 LOGIT_COPIES = 4
-"""float32 numbers that exist at a time for each logit of a chunk: logits, log-probabilities and their gradients"""
+"""float32 numbers that exist at once for each logit of a chunk: logits, log-probabilities and their gradients."""
 
 
 @dataclass(frozen=True)
 class EngineMemory:
-    """One engine, on each of its GPUs."""
+    """The memory of one engine on each of its GPUs."""
 
     weights: float
-    """the shard's weights and what the engine needs besides"""
+    """the weights of the shard, and the engine's overhead"""
     text: float
     """the KV cache of one text of full length"""
 
     @property
     def least(self) -> float:
-        """What it must have to start at all."""
+        """Return the least memory with which the engine starts."""
         return self.weights + self.text
 
     def texts(self, gib: float) -> int:
-        """How many texts of full length fit when it gets `gib`."""
+        """Return how many texts of full length fit into `gib`."""
         return max(0, int((gib - self.weights) / self.text))
 
 
 def engine_memory(size: ModelSize, dtype: str, gpus: int, context: int) -> EngineMemory:
-    """An engine that spreads its model over `gpus` and holds texts of `context` tokens."""
+    """Estimate an engine that shards its model over `gpus` GPUs and holds texts of `context` tokens."""
     each = BYTES[dtype] / GIB / gpus
     return EngineMemory(size.parameters * each + ENGINE_OVERHEAD_GIB, context * size.kv_values * each)
 
 
 @dataclass(frozen=True)
 class RankMemory:
-    """One rank of the learner."""
+    """The memory of one rank of the learner."""
 
     weights: float
     gradients: float
     optimizer: float
     activations: float
     buffers: float
-    """what gradients are reduced in"""
+    """the buffers in which gradients are reduced"""
     stay: tuple[str, ...]
-    """which of these DeepSpeed keeps when an update is over"""
+    """the fields that DeepSpeed keeps between updates"""
 
     @property
     def total(self) -> float:
-        """All of it, overhead included."""
+        """Return the sum, overhead included."""
         return self.weights + self.gradients + self.optimizer + self.activations + self.buffers + RANK_OVERHEAD_GIB
 
     @property
     def between_updates(self) -> float:
-        """What stays while it does not learn, overhead included."""
+        """Return what stays between updates, overhead included."""
         return sum(getattr(self, part) for part in self.stay) + RANK_OVERHEAD_GIB
 
 
 def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, reference: bool = False) -> RankMemory:
-    """One of `learner.ranks` ranks that learns from rollouts of at most `longest` tokens, prompt included; with `reference`, it
-    holds a frozen copy of the base model too.
+    """Estimate one of `learner.ranks` ranks.
+
+    Its rollouts have at most `longest` tokens, prompt included. With `reference` it also holds a frozen copy of the base model.
     """
-    tokens = max(learner.micro_batch_tokens, longest)  # a rollout that is longer than a micro-batch passes alone
+    tokens = max(learner.micro_batch_tokens, longest)  # a rollout longer than a micro-batch is a micro-batch
     stage, width, ranks = learner.zero_stage, BYTES[learner.dtype], learner.ranks
     billion = size.parameters / GIB
     weights = 0.0 if learner.offload_parameters else width * billion / (ranks if stage == 3 else 1)
@@ -93,7 +94,7 @@ def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, re
     kept = CHECKPOINT_BYTES if learner.gradient_checkpointing else ACTIVATION_BYTES
     activations = tokens * size.hidden * size.layers * kept * width / 2 / GIB
     logits = min(learner.logprob_chunk_tokens, tokens) * size.vocabulary * 4 * LOGIT_COPIES / GIB
-    # DeepSpeed's optimizer for ZeRO 1 in bfloat16 has gradients of its own, unless it is offloaded, and needs no buffer.
+    # DeepSpeed's optimizer for ZeRO 1 in bfloat16 holds its own gradients, unless it is offloaded, and needs no buffer.
     own_gradients = stage == 1 and learner.dtype == "bfloat16" and not learner.offload_optimizer
     buffer = 0 if stage == 0 or own_gradients else 4 if stage == 1 else width
     stay = ["weights", "optimizer"]

@@ -1,4 +1,4 @@
-"""Which GPUs of which node each engine and each rank of the learner gets."""
+"""The assignment of engines and ranks to GPUs of nodes."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from tandem.schedules import needs_junior
 
 @dataclass(frozen=True)
 class Node:
-    """A machine, as far as a plan is concerned."""
+    """A machine of the cluster."""
 
     name: str
     gpus: int
     gpu_gib: float = 0.0
     """the memory of each of its GPUs; 0: unknown"""
     id: str = ""
-    """Ray's, if it is a real one"""
+    """Ray's id, if the node exists"""
 
 
 @dataclass(frozen=True)
 class Demand:
-    """The GPUs that a run wants: those of each engine of a replica (the senior's first), how many replicas and ranks."""
+    """The GPUs that a run needs: per engine of a replica (the senior's first), and how many replicas and ranks."""
 
     engines: tuple[int, ...]
     replicas: int
@@ -31,12 +31,12 @@ class Demand:
 
     @property
     def replica(self) -> int:
-        """The GPUs of one replica, which one process drives and which therefore lie on one node."""
+        """Return the GPUs of one replica. They are on one node, because one process drives them."""
         return sum(self.engines)
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Return all GPUs."""
         return self.replica * self.replicas + self.ranks
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class Demand:
 
 
 def demand(config: Config, *, learns: bool = True) -> Demand:
-    """What `config` wants when every engine and, if the run `learns`, every rank has GPUs of its own.
+    """Return the demand of `config` when no engine and, if the run `learns`, no rank shares its GPUs.
 
     There are no ranks with `rollouts_only`, and no replicas with `learner_only`.
     """
@@ -57,7 +57,7 @@ def demand(config: Config, *, learns: bool = True) -> Demand:
 
 @dataclass(frozen=True)
 class Slot:
-    """One engine or one rank, and where it is."""
+    """One engine or one rank, and its place."""
 
     role: str
     """`senior`, `junior` or `learner`"""
@@ -65,14 +65,14 @@ class Slot:
     """the engine's replica, or the rank"""
     node: int
     gpus: tuple[int, ...]
-    """as the node counts its own"""
+    """indices within the node"""
 
 
 def place(demand: Demand, nodes: Sequence[Node]) -> list[Slot]:
-    """A slot for every engine, replica by replica, and then for every rank; no GPU is given twice.
+    """Return a slot for every engine, replica by replica, and then for every rank; no GPU is in two slots.
 
-    A replica's engines share a node. Replicas fill one node after the other, so that the ranks have as few nodes as possible.
-    Raises `ConfigError` saying what is missing.
+    A replica's engines are on one node. Replicas fill one node after the other, so that the ranks use as few nodes as possible.
+    Raises `ConfigError` that names what is missing.
     """
     room = [node.gpus // demand.replica for node in nodes]
     if missing := _missing(demand, nodes):
@@ -84,7 +84,7 @@ def place(demand: Demand, nodes: Sequence[Node]) -> list[Slot]:
         slots.append(Slot(role, owner, node, tuple(range(taken[node], taken[node] + gpus))))
         taken[node] += gpus
 
-    # A node whose GPUs a number of replicas uses up is of no use to the learner: such nodes first.
+    # First the nodes that replicas fill completely: they leave no GPU for the learner.
     order = sorted(range(len(nodes)), key=lambda node: (nodes[node].gpus % demand.replica, -nodes[node].gpus))
     homes = [node for node in order for _ in range(room[node])][: demand.replicas]
     for replica, node in enumerate(homes):
@@ -98,13 +98,13 @@ def place(demand: Demand, nodes: Sequence[Node]) -> list[Slot]:
 
 
 def most_replicas(demand: Demand, nodes: Sequence[Node]) -> int:
-    """How many replicas could be placed beside the ranks."""
+    """Return how many replicas fit beside the ranks."""
     room = sum(node.gpus // demand.replica for node in nodes)
     return max(0, min(room, (sum(node.gpus for node in nodes) - demand.ranks) // demand.replica))
 
 
 def _missing(demand: Demand, nodes: Sequence[Node]) -> str:
-    """What keeps `demand` from being met, and what could be done; empty if nothing does."""
+    """Return why `demand` cannot be met, with the remedy; empty if it can."""
     total, largest = sum(node.gpus for node in nodes), max((node.gpus for node in nodes), default=0)
     here = f"{len(nodes)} node(s) with {' + '.join(str(node.gpus) for node in nodes) or 'no'} GPUs"
     if demand.total > total:
@@ -127,7 +127,7 @@ def _missing(demand: Demand, nodes: Sequence[Node]) -> str:
 
 
 def spread(demand: Demand, nodes: Sequence[Node]) -> list[Slot]:
-    """Slots on nodes without GPUs: replicas on the nodes in turn, ranks together on the first, since they talk most.
+    """Return slots on nodes without GPUs: replicas on the nodes in turn, ranks together on the first node.
 
     Engines and ranks share the cores of their node. Raises `ConfigError` when there is no node.
     """
@@ -142,9 +142,9 @@ def spread(demand: Demand, nodes: Sequence[Node]) -> list[Slot]:
 
 
 def share_out(demand: Demand, gpus: int, claims_per_gpu: int) -> list[Slot]:
-    """Slots on the `gpus` of one node when `claims_per_gpu` replicas or ranks share each: all engines of a replica one GPU.
+    """Return slots on the `gpus` of one node when `claims_per_gpu` replicas or ranks share each GPU.
 
-    Ranks are placed first, as they are started first: so does Ray, which fills one GPU before it begins another.
+    All engines of a replica use one GPU. Ranks get the first GPUs: they start first, and Ray fills one GPU after the other.
     """
     engines = [
         Slot("junior" if index else "senior", replica, 0, ((demand.ranks + replica) // claims_per_gpu,))

@@ -1,4 +1,4 @@
-"""What would make a run fit: changes of its settings are planned anew, the mildest first, and the first that fits is named."""
+"""Remedies for a run that does not fit: changes of its settings are planned, the mildest first, until one fits."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from tandem.config.schema import Config
 from tandem.plan.fit import longest_rollout
 
 Changes = dict[str, Any]
-"""New values by their keys, `section.name`."""
+"""New values by key, `section.name`."""
 SMALL_MICRO_BATCH = 2048
-"""Tokens below which smaller micro-batches waste more time than they save memory."""
+"""Micro-batches of fewer tokens waste more time than they save memory."""
 SMALL_CHUNK = 256
-"""Tokens likewise, of which logits exist at a time."""
+"""The same limit for the tokens whose logits exist at once."""
 MOST_TENSOR_PARALLEL, MOST_RANKS = 8, 64
 GPU_SIZES = (16, 24, 32, 40, 48, 64, 80, 96, 141, 180, 192, 288)
-"""GiB of the GPUs that there are."""
+"""GiB of the GPUs on the market."""
 
 
 class Fits(Protocol):
-    """Whether a plan can be made of a configuration, on the GPUs that there are or on as many of `gpu_gib` each."""
+    """A test whether a configuration can be planned, on the present GPUs or on the same number of `gpu_gib` each."""
 
     def __call__(self, changed: Config, gpu_gib: float | None = None) -> bool:
-        """Whether it can."""
+        """Whether `changed` can be planned."""
         ...
 
 
 def remedy(config: Config, fits: Fits, gpu_gib: float) -> str:
-    """Return the mildest change of `config` that fits on its GPUs of `gpu_gib`; else that which fits on the smallest larger."""
+    """Return the mildest change of `config` that fits on GPUs of `gpu_gib`, or else on the smallest larger ones."""
     candidates = list(_candidates(config))
     for changes in candidates:
         if fits(changed(config, changes)):
@@ -67,8 +67,9 @@ def _reason(changes: Changes) -> str:
 
 
 def _candidates(config: Config) -> Iterator[Changes]:
-    """Yield changes of what the engines and the learner are given, the mildest first; numbers are kept before they are rounded,
-    and GPUs are used before the CPU's memory.
+    """Yield changes of the engines' and the learner's settings, the mildest first.
+
+    Changes that keep the precision come before bfloat16, and those of GPUs before the CPU's memory.
     """
     if awake := _asleep(config):
         yield awake
@@ -100,13 +101,13 @@ def _precisions(config: Config) -> Iterator[Changes]:
 
 
 def _asleep(config: Config) -> Changes:
-    """Return what has engines sleep that share a GPU with the learner."""
+    """Return the settings with which engines sleep that share a GPU with the learner."""
     stale: Changes = {"rollout.max_staleness": 0} if config.rollout.max_staleness else {}
     return stale | ({} if config.rollout.sleep else {"rollout.sleep": True})
 
 
 def _of_engines(config: Config) -> Iterator[Changes]:
-    """Yield none, then engines that sleep, shares as the plan finds them, fewer replicas, and more GPUs for an engine."""
+    """Yield none, then sleeping engines, shares chosen by the plan, fewer replicas, and more GPUs per engine."""
     rollout = config.rollout
     yield {}
     if awake := _asleep(config):
@@ -132,9 +133,9 @@ def _of_engines(config: Config) -> Iterator[Changes]:
 
 
 def _of_learner(config: Config) -> Iterator[Changes]:
-    """Yield none, then what costs nothing, and at each price in time more ranks, on GPUs that are idle, before the next."""
+    """Yield none, then changes that cost no time, then slower ones; at each speed also more ranks on idle GPUs."""
     learner = config.learner
-    # ZeRO 2 computes the same as ZeRO 1 and lets go of gradients sooner.
+    # ZeRO 2 computes the same as ZeRO 1 and frees gradients earlier.
     lean: Changes = {"learner.zero_stage": 2} if learner.zero_stage == 1 else {}
     spread: Changes = {"learner.zero_stage": 3} if learner.zero_stage < 3 else {}
     for slower in _distinct({}, _recomputed(config), _smaller(config), _recomputed(config) | _smaller(config)):
@@ -150,9 +151,9 @@ def _distinct(*changes: Changes) -> Iterator[Changes]:
 
 
 def _offloading(config: Config) -> Iterator[Changes]:
-    """Yield ways to keep in the CPU's memory what a rank needs."""
+    """Yield ways to offload a rank's state to the CPU's memory."""
     learner = config.learner
-    # ZeRO is what offloads.
+    # Only ZeRO offloads.
     optimizer: Changes = {"learner.zero_stage": max(1, learner.zero_stage), "learner.offload_optimizer": True}
     whole: Changes = {"learner.zero_stage": 3, "learner.offload_optimizer": True, "learner.offload_parameters": True}
     for more in _more_ranks(config):
@@ -163,7 +164,7 @@ def _offloading(config: Config) -> Iterator[Changes]:
 
 
 def _more_ranks(config: Config) -> Iterator[Changes]:
-    """Yield none, then more ranks, as many as a mini-batch has rollouts for."""
+    """Yield none, then more ranks, up to one per rollout of a mini-batch."""
     mini_batch = config.rollout.prompts_per_step * config.rollout.group_size // config.algo.mini_batches
     yield {}
     ranks = 2 * config.learner.ranks
@@ -177,7 +178,7 @@ def _recomputed(config: Config) -> Changes:
 
 
 def _smaller(config: Config) -> Changes:
-    """Return smaller micro-batches, down to what is worth it (a longer rollout passes alone), and fewer logits."""
+    """Return the smallest useful micro-batches, no shorter than a rollout, and smaller chunks of logits."""
     wanted = {
         "learner.micro_batch_tokens": max(SMALL_MICRO_BATCH, longest_rollout(config)),
         "learner.logprob_chunk_tokens": SMALL_CHUNK,

@@ -16,7 +16,7 @@ from tandem.plan.sizes import Sizes
 
 @dataclass(frozen=True)
 class RunPlan:
-    """Where everything goes."""
+    """The place of every engine and rank, and their memory."""
 
     mode: str
     """`local` or `cluster`"""
@@ -30,7 +30,7 @@ class RunPlan:
     claims_per_gpu: int = 1
     """replicas and ranks that share a GPU"""
     engines_sleep: bool = False
-    """whether engines give their memory back while the learner learns"""
+    """whether engines release their GPU memory during updates"""
 
     @property
     def on_gpus(self) -> bool:
@@ -39,23 +39,23 @@ class RunPlan:
 
     @property
     def gpus_per_rank(self) -> float:
-        """The GPUs that Ray must give a rank; 0 on the CPU."""
+        """Return the GPUs that Ray reserves for a rank; 0 on the CPU."""
         return 1 / self.claims_per_gpu if self.on_gpus else 0.0
 
     @property
     def gpus_per_replica(self) -> float:
-        """The GPUs that Ray must give a replica; 0 on the CPU."""
+        """Return the GPUs that Ray reserves for a replica; 0 on the CPU."""
         return self.gpus_per_rank * (self.demand.replica if self.mode == "cluster" else 1)
 
     def home(self, role: str, owner: int) -> Node:
-        """The node of a replica (role `senior`) or a rank (`learner`)."""
+        """Return the node of a replica (role `senior`) or a rank (`learner`)."""
         return next(self.nodes[slot.node] for slot in self.slots if (slot.role, slot.owner) == (role, owner))
 
 
 def cluster_plan(config: Config, nodes: Sequence[Node], sizes: Sizes | None) -> RunPlan:
-    """Engines and ranks on GPUs of their own; without `sizes` and GPUs, on the nodes' CPUs.
+    """Plan engines and ranks that share no GPUs; without `sizes` and GPUs, on the nodes' CPUs.
 
-    Raises `ConfigError` saying what is missing or does not fit, and which settings or GPUs would make it fit.
+    Raises `ConfigError` that names what is missing or does not fit, and the settings or GPUs that would make it fit.
     """
     try:
         return plan_on_cluster(config, nodes, sizes)
@@ -69,10 +69,10 @@ def cluster_plan(config: Config, nodes: Sequence[Node], sizes: Sizes | None) -> 
 
 
 def local_plan(config: Config, node: Node, sizes: Sizes | None, *, learns: bool = True) -> RunPlan:
-    """Engines and ranks share the GPUs of `node`; without `sizes` and GPUs, its cores.
+    """Plan engines and ranks that share the GPUs of `node`; without `sizes` and GPUs, its cores.
 
-    Without a learner unless the run `learns`. Raises `ConfigError` saying what does not fit, and which settings or GPUs would
-    make it fit.
+    There are no ranks unless the run `learns`. Raises `ConfigError` that names what does not fit, and the settings or GPUs that
+    would make it fit.
     """
     try:
         return plan_on_machine(config, node, sizes, learns=learns)
@@ -87,7 +87,7 @@ def local_plan(config: Config, node: Node, sizes: Sizes | None, *, learns: bool 
 
 
 def _works(plan: Callable[..., RunPlan], *arguments: object) -> bool:
-    """Whether `plan` can be made of the arguments."""
+    """Whether `plan` accepts the arguments."""
     try:
         plan(*arguments)
     except ConfigError:
@@ -96,7 +96,7 @@ def _works(plan: Callable[..., RunPlan], *arguments: object) -> bool:
 
 
 def plan_on_cluster(config: Config, nodes: Sequence[Node], sizes: Sizes | None) -> RunPlan:
-    """Return the plan of `cluster_plan`. Raises `ConfigError` saying what is missing, `DoesNotFit` saying what does not fit."""
+    """Return the plan of `cluster_plan`. Raises `ConfigError` when GPUs are missing, `DoesNotFit` when memory is."""
     wanted = demand(config)
     if sizes is None:
         return RunPlan("cluster", tuple(nodes), wanted, tuple(spread(wanted, nodes)))
@@ -108,7 +108,7 @@ def plan_on_cluster(config: Config, nodes: Sequence[Node], sizes: Sizes | None) 
 
 
 def plan_on_machine(config: Config, node: Node, sizes: Sizes | None, *, learns: bool = True) -> RunPlan:
-    """Return the plan of `local_plan`. Raises `ConfigError` saying what cannot share a GPU, `DoesNotFit` what does not fit."""
+    """Return the plan of `local_plan`. Raises `ConfigError` for parts that cannot share a GPU, else `DoesNotFit`."""
     wanted = demand(config, learns=learns)
     if sizes is None:
         return RunPlan("local", (node,), wanted, tuple(spread(wanted, [node])))
@@ -120,7 +120,7 @@ def plan_on_machine(config: Config, node: Node, sizes: Sizes | None, *, learns: 
 
 
 def planned(config: Config, plan: RunPlan) -> Config:
-    """`config` with what `plan` decided: the mode, and the shares of GPUs that engines take."""
+    """Return `config` with the mode and the engines' shares of GPUs that `plan` chose."""
     rollout = config.rollout
     if plan.fractions is not None:
         rollout = replace(rollout, gpu_memory_fraction=plan.fractions.senior, junior_gpu_memory_fraction=plan.fractions.junior)

@@ -12,9 +12,9 @@ from tandem.schedules import needs_junior
 
 
 def claims_per_gpu(demand: Demand, gpus: int) -> int:
-    """How many replicas and ranks share a GPU when `gpus` are divided among them all.
+    """Return how many replicas and ranks share a GPU when all of them share `gpus` GPUs.
 
-    Raises `ConfigError` when several ranks would have to share one, and when an engine wants several.
+    Raises `ConfigError` when several ranks would share a GPU, and when an engine needs several GPUs.
     """
     for role, wanted in zip(("senior", "junior"), demand.engines, strict=False):
         if wanted > 1:
@@ -23,7 +23,7 @@ def claims_per_gpu(demand: Demand, gpus: int) -> int:
                 "mode=cluster"
             )
     claims = demand.replicas + demand.ranks
-    each = math.ceil(claims / gpus)  # a share must lie on one GPU
+    each = math.ceil(claims / gpus)  # a share is on one GPU
     if each > 1 and demand.ranks > 1:
         raise ConfigError(
             f"learner.ranks={demand.ranks}: {gpus} GPUs are too few for {claims} replicas and ranks, and NCCL lets no "
@@ -33,20 +33,22 @@ def claims_per_gpu(demand: Demand, gpus: int) -> int:
 
 
 def beside_learner(demand: Demand, claims_per_gpu: int) -> int:
-    """How many replicas share the GPU of the learner's rank."""
+    """Return how many replicas share the GPU of the learner's rank."""
     return min(claims_per_gpu - 1, demand.replicas) if demand.ranks else 0
 
 
 def engines_sleep(config: Config, demand: Demand, claims_per_gpu: int) -> bool:
-    """Whether engines give their GPU's memory back while the learner learns: they are to, some share its GPU, and none writes
-    meanwhile."""
+    """Whether engines release their GPU memory during updates.
+
+    They do with `rollout.sleep`, if some share the learner's GPU and none generates during updates.
+    """
     return config.rollout.sleep and not config.rollout.max_staleness and beside_learner(demand, claims_per_gpu) > 0
 
 
 def shared_fractions(config: Config, demand: Demand, gpus: int, gpu_gib: float, sizes: Sizes) -> Fractions:
-    """The shares of a GPU that engines take: those of `rollout`, or as much as the card's `gpu_gib` leaves beside the learner.
+    """Return the engines' shares of a GPU: those of `rollout`, or what `gpu_gib` leaves beside the learner.
 
-    Raises `ConfigError` when the engines on one GPU ask for more memory than it has, or there is no room for all.
+    Raises `ConfigError` when the engines on one GPU need more memory than it has.
     """
     each = claims_per_gpu(demand, gpus)
     replicas = min(each, demand.replicas)

@@ -1,4 +1,4 @@
-"""How large a run's models are, from their configurations alone: no weights are read."""
+"""The sizes of a run's models, from their configurations alone: no weights are read."""
 
 from __future__ import annotations
 
@@ -18,29 +18,28 @@ from tandem.models.zoo.smollm2 import SHAPE
 
 @dataclass(frozen=True)
 class ModelSize:
-    """What memory depends on."""
+    """The dimensions of a model that determine its memory."""
 
     parameters: int
     layers: int
     hidden: int
     vocabulary: int
     kv_values: int
-    """numbers that the KV cache keeps for one token"""
+    """numbers per token in the KV cache"""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The models of a run; several juniors."""
+    """The sizes of the senior and of every junior."""
 
     senior: ModelSize
     juniors: tuple[ModelSize, ...]
 
 
 def model_sizes(config: Config) -> Sizes:
-    """The sizes of the senior and every junior; nothing is built for it, and of a model on the hub no more than its config.json
-    is downloaded.
+    """Return the sizes of the senior and every junior. No model is built; from the hub only config.json is downloaded.
 
-    Raises `ConfigError` when a model's configuration cannot be had.
+    Raises `ConfigError` when a model's configuration is not available.
     """
     senior = model_size(_shape(config.model))
     juniors = [
@@ -51,7 +50,7 @@ def model_sizes(config: Config) -> Sizes:
 
 
 def model_size(shape: PretrainedConfig) -> ModelSize:
-    """The size of a causal language model of that shape: its parameters are counted without memory for them."""
+    """Return the size of a causal language model with `shape`. It is built on the meta device, without memory."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(shape)
     heads = shape.num_attention_heads
