@@ -24,7 +24,7 @@ PYTEST := python -m pytest --basetemp=.pytest_tmp
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup train test test-all lint docs check-gpu-requirements clean
+.PHONY: help setup train test test-fast test-all lint docs check-gpu-requirements clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-24s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,10 @@ train: setup  ## train a senior with the defaults, or with ARGS="steps=20 schedu
 test: setup lint  ## lint, then every test that takes seconds
 	@echo "== Tests"
 	@$(PYTEST) -m "not slow" --durations=10
+
+test-fast: setup  ## quick tests without vLLM, Ray and DeepSpeed, with few examples of each property
+	@echo "== Fast tests"
+	@$(PYTEST) -m "not slow and not engines and not seconds" --hypothesis-profile=fast
 
 test-all: setup lint  ## lint, then all tests, the slow ones too
 	@echo "== All tests"

@@ -32,15 +32,20 @@ CACHE = Path(os.environ.get("TANDEM_CACHE", "~/.cache/tandem")).expanduser()
 set_environment(CACHE)
 # Two busy cores make any single example slow now and then.
 settings.register_profile("tandem", deadline=None)
+settings.register_profile("fast", deadline=None, max_examples=10)
 settings.load_profile("tandem")
 
 
+ENGINE_FIXTURES = {"engines", "ray_session"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what needs a GPU where there is none."""
-    if not torch.cuda.is_available():
-        for item in items:
-            if item.get_closest_marker("gpu"):
-                item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+    """Mark the tests whose fixtures start engines or Ray. Skip those that need a GPU where there is none."""
+    for item in items:
+        if isinstance(item, pytest.Function) and ENGINE_FIXTURES.intersection(item.fixturenames):
+            item.add_marker(pytest.mark.engines)
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a GPU"))
 
 
 @pytest.fixture(scope="session")

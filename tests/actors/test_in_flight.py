@@ -24,6 +24,8 @@ from tandem.schedule import Schedule
 from tests.support.watched_pair import WatchedPair, until, watched_pair
 from tests.support.writing import forward_logprobs
 
+pytestmark = pytest.mark.engines
+
 TOKENS = 400
 
 

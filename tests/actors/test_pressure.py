@@ -30,6 +30,8 @@ from tandem.schedule import Schedule, replay
 from tests.support.engine_pair import EnginePair
 from tests.support.watched_pair import DEADLINE_S, WatchedPair, until, watched_pair
 
+pytestmark = pytest.mark.engines
+
 WORD, SOLO, JUNIOR_ALONE = Schedule(0.5, 32), Schedule(1.0), Schedule(0.0)
 BLOCK = 128
 """tokens in a block of the KV cache, on a CPU"""

@@ -24,6 +24,8 @@ from tandem.schedule import Schedule
 from tests.support.engine_pair import EnginePair
 from tests.support.writing import engine_logprobs, forward_logprobs, prompt_logprobs
 
+pytestmark = pytest.mark.engines
+
 KINDS = {
     "embeddings": lambda name: "embed_tokens" in name or "lm_head" in name,
     "linears": lambda name: "proj" in name and "experts" not in name,

@@ -75,6 +75,7 @@ def test_settings_in_the_text_exist(doc: Path) -> None:
             attrgetter(span)(Config())
 
 
+@pytest.mark.seconds
 @every_doc
 def test_overrides_in_the_text_are_accepted(doc: Path) -> None:
     ConfigStore.instance().store(name="schema", node=schema())

@@ -14,6 +14,8 @@ from tests.support import ROOT
 from tools import sizing_reference
 from tools.config_reference import PAGE, allowed, page
 
+pytestmark = pytest.mark.seconds
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:

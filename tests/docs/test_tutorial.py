@@ -17,6 +17,8 @@ from tandem.authors import Authors
 from tandem.data.problems import load_problems
 from tests.support import ROOT
 
+pytestmark = pytest.mark.seconds
+
 PAGE = (ROOT / "docs" / "tutorial.md").read_text()
 TITLED = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```', re.DOTALL | re.MULTILINE)
 

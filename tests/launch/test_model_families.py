@@ -25,6 +25,8 @@ from tandem.models.served import served_architectures
 from tests.support import ROOT
 from tests.support.model_families import FAMILIES, ROWS, save_family
 
+pytestmark = pytest.mark.engines
+
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -29,6 +29,8 @@ from tandem.rollout import SENIOR
 from tests.support import ROOT
 from tests.support.monkey import command, descendants, is_engine
 
+pytestmark = pytest.mark.engines
+
 STEP_KEYS = {
     "step",
     "weights/version",

@@ -16,6 +16,8 @@ from tandem.config.algo import AlgoConfig
 from tandem.loss import micro_batch_loss
 from tests.support.objective_batches import MAX_TOKENS, batch_of, policy_logprobs, random_samples, rows
 
+pytestmark = pytest.mark.seconds
+
 LOW, HIGH = 0.2, 0.3
 
 

@@ -24,6 +24,8 @@ from tandem.authors import Authors
 from tests.support import ROOT
 from tests.support.monkey import is_engine
 
+pytestmark = pytest.mark.engines
+
 BIN = Path(sys.executable).parent
 SMALL = [
     "steps=3",

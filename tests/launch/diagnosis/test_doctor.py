@@ -18,6 +18,8 @@ from tandem.authors import Authors
 from tandem.config.schema import Config
 from tests.support import ROOT
 
+pytestmark = pytest.mark.seconds
+
 Usage = namedtuple("Usage", "total used free")
 
 

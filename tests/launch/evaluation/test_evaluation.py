@@ -262,6 +262,7 @@ def evaluate(*overrides: str) -> str:
 SMALL = ("eval=full", "eval.problems=40", "eval.samples=2", "eval.pass_at=[1,2]", "eval.prefixes=[0,0.75]")
 
 
+@pytest.mark.engines
 def test_all_measures_of_senior_of_run(run_folder: Path) -> None:
     said = evaluate(f"senior={run_folder}", "name=whole", *SMALL)
     folder = run_folder / "evaluation" / "whole"
@@ -295,6 +296,7 @@ def test_all_measures_of_senior_of_run(run_folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(500)
+@pytest.mark.engines
 def test_repeated_evaluation_gives_same_scores(tmp_path: Path) -> None:
     for name in ("one", "other"):
         evaluate(f"name={name}", f"log.dir={tmp_path}", *SMALL, "eval.problems=200")

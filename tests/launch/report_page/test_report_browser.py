@@ -15,6 +15,8 @@ from launch.storage.run_record import RunRecord, read_run
 from tests.support.browser import chromium
 from tests.support.run_folders import HOSTILE, PER_STEP, make_run
 
+pytestmark = pytest.mark.seconds
+
 Open = Callable[..., Any]
 STEPS = 6
 

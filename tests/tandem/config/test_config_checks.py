@@ -107,6 +107,7 @@ def test_what_can_work_is_accepted(overrides: tuple[str, ...]) -> None:
     configuration(overrides)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("preset", sorted(path.stem for path in CONF.glob("experiment_preset/*.yaml")))
 def test_every_arm_of_every_preset_is_accepted(preset: str) -> None:
     experiment([f"preset={preset}"])

@@ -25,6 +25,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "model.safetensors")
 
 
+@pytest.mark.seconds
 @given(
     name=st.sampled_from(FILES),
     where=st.floats(0, 1, exclude_max=True),
@@ -47,6 +48,7 @@ def test_bytes_written_over_a_file_are_refused_or_harmless(
 VALUES = [None, 0, -1, 1, 7, 10**6, 10**12, 1e308, True, "", "x", [], {}, [1], {"a": 1}, [None], 3.5]
 
 
+@pytest.mark.seconds
 @given(name=st.sampled_from(FILES[:-1]), value=st.sampled_from(VALUES), data=st.data())
 @settings(max_examples=150)
 def test_other_values_are_refused_or_harmless(

@@ -34,7 +34,7 @@ WATER_CYCLE = (
     "to the ground as rain or snow, and the process begins again. Plants also release water vapor through their leaves, which "
     "is called transpiration."
 )
-QUICK = replace(RECIPES["plain"], name="quick", steps=3)
+QUICK = replace(RECIPES["plain"], name="quick", steps=2, batch_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def quick(cache: Path) -> Path:
-    """A base model of three steps."""
+    """A base model of two steps."""
     return zoo_model(QUICK, cache)
 
 
@@ -73,6 +73,7 @@ def test_a_cached_model_is_not_built_again(quick: Path, cache: Path) -> None:
     assert [path.name for path in quick.parent.iterdir() if path.suffix != ".lock"] == [quick.name]
 
 
+@pytest.mark.seconds
 def test_a_recipe_determines_the_weights(quick: Path, tmp_path: Path) -> None:
     torch.manual_seed(99)
     before = torch.random.get_rng_state()
@@ -96,6 +97,7 @@ def test_every_part_of_a_recipe_names_another_model(monkeypatch: pytest.MonkeyPa
     )
 
 
+@pytest.mark.seconds
 def test_a_child_continues_from_its_parent(quick: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RECIPES, "quick", QUICK)
     child = zoo_model(replace(QUICK, name="child", parent="quick", steps=1, lr=1e-12, weight_decay=0.0), cache)
@@ -181,6 +183,7 @@ def test_what_tells_two_tokenizers_apart(tokenizer: PreTrainedTokenizerBase, qui
 # Models that users name
 
 
+@pytest.mark.seconds
 def test_juniors_from_the_zoo_have_the_seniors_ancestry(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RECIPES, "quick", QUICK)
     monkeypatch.setitem(RECIPES, "quirk", replace(QUICK, name="quirk", parent="quick", steps=1))

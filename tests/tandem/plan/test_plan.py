@@ -296,7 +296,7 @@ def test_the_plan_decides_the_shares_that_nobody_set() -> None:
             ["mode=cluster", "cluster.gpus=16", "rollout.senior_tensor_parallel=4", "rollout.replicas=3"],
             "rollout.replicas=3: each wants 5 GPUs of one node, and .* have room for 2",
         ),
-        (["mode=cluster"], "cluster.gpus=0: plan_only=true with mode=cluster .* say how many"),
+        (["mode=cluster"], "cluster.gpus=0: plan_only=true with mode=cluster .* give their number"),
         (
             ["mode=local", "cluster.gpus=1", "rollout.junior_tensor_parallel=2"],
             "rollout.junior_tensor_parallel=2: .*mode=cluster",
@@ -379,6 +379,7 @@ def test_a_remedy_is_one_that_makes_the_plan_fit(overrides: list[str], remedy: s
         assumed_plan(configuration([*given, *named.removeprefix("use ").split(",")[0].split(" ")]))
 
 
+@pytest.mark.seconds
 @given(
     gib=st.sampled_from([16, 24, 40, 80]),
     gpus=st.sampled_from([1, 2, 8, 16]),

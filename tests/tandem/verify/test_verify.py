@@ -22,6 +22,8 @@ from tandem.verify.judgement import Judgement, Verdict, plain_judgement
 from tandem.verify.pool import VerifierPool, check_verifier
 from tests.support import ROOT
 
+pytestmark = pytest.mark.seconds
+
 TIMEOUT_S = 1.0
 ENDLESS = "9^{9^9}"
 """369 million digits: no worker ever comes to an end with it."""
