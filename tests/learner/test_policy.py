@@ -23,6 +23,8 @@ from transformers import (
 
 from learner.policy import Policy
 
+pytestmark = pytest.mark.seconds
+
 VOCABULARY = 60
 WIDTH: dict[str, Any] = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 FAMILIES: dict[str, PreTrainedConfig] = {

@@ -32,6 +32,8 @@ from tandem.config.schema import ConfigError
 from tests.support import ROOT
 from tests.support.run_folders import write_lines
 
+pytestmark = pytest.mark.seconds
+
 STEPS = (0, 20, 40, 60)
 
 # What is compared

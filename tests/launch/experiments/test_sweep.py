@@ -35,6 +35,8 @@ from tests.support import ROOT
 from tests.support.builders import save_model, small_tokenizer
 from tests.support.run_folders import make_run
 
+pytestmark = pytest.mark.seconds
+
 STAND_IN = """
 import json, pathlib, sys
 folder, fails, steps = pathlib.Path(sys.argv[1]), sys.argv[2] == "True", int(sys.argv[3])
