@@ -43,7 +43,7 @@ folder, fails, steps = pathlib.Path(sys.argv[1]), sys.argv[2] == "True", int(sys
 with (folder / "calls").open("a") as calls:
     calls.write("x")
 rows = [{"step": step, "reward/mean": 0.5, "solo/accuracy": 0.25 * step} for step in range(1 if fails else steps + 1)]
-(folder / "config.yaml").write_text("seed: 1")
+(folder / "config.yaml").write_text(f"seed: 1\\nsteps: {steps}")
 (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\\n" for row in rows))
 if fails:
     raise ZeroDivisionError("out of luck")
