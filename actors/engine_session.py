@@ -14,13 +14,13 @@ from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from actors.carried_turn import carrying
+from actors.carried_pen import carrying
 from actors.engine_spec import EngineSpec
 from tandem.cogeneration import AuthorFailed, Session, Token
 from tandem.config.rollout import SamplingConfig
 from tandem.rollout import StopReason
 from tandem.runtime.trace import Span
-from tandem.schedule import Pen, TurnStart
+from tandem.schedule import Pen
 
 
 class GeneratingEngine(Protocol):
@@ -65,7 +65,7 @@ class EngineSession:
             StreamingInput(
                 # The salt keeps rollouts from sharing the KV blocks of prompts that other weights have read.
                 prompt=tokens_input([*self._unprocessed_token, *new_tokens], cache_salt=str(self._engine.version)),
-                sampling_params=self._params(budget, TurnStart.at(pen)),
+                sampling_params=self._params(budget, pen),
             )
         )
         self._unprocessed_token = []
@@ -118,7 +118,7 @@ class EngineSession:
         while True:
             yield await self._turns.get()
 
-    def _params(self, budget: int, start: TurnStart | None) -> SamplingParams:
+    def _params(self, budget: int, pen: Pen | None) -> SamplingParams:
         return SamplingParams(
             temperature=self._sampling.temperature,
             top_p=self._sampling.top_p,
@@ -131,7 +131,7 @@ class EngineSession:
             # Both authors' engines stop at the same end-of-sequence ids.
             ignore_eos=True,
             stop_token_ids=[*self._engine.spec.eos_ids],
-            extra_args=carrying(start) if start else None,
+            extra_args=carrying(pen) if pen else None,
             output_kind=RequestOutputKind.DELTA,
             detokenize=False,
             skip_clone=True,

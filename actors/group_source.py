@@ -17,7 +17,7 @@ from tandem.config.schema import Config
 from tandem.data.problems import ProblemSet
 from tandem.data.prompts import encode
 from tandem.rollout import Group, Prompt
-from tandem.schedules import schedule_at
+from tandem.schedule import schedule_at
 from tandem.staleness import START, StalenessBuffer, StreamPosition
 
 
@@ -34,8 +34,8 @@ class GroupSource(Protocol):
         """The number of groups dropped so far: too old, or too late."""
         ...
 
-    def take(self, count: int, on_group: Callable[[object], None] = lambda _: None) -> list[Group]:
-        """Return the next `count` groups in the order of the stream; wait until they have finished.
+    def take(self, step: int, count: int, on_group: Callable[[object], None] = lambda _: None) -> list[Group]:
+        """Return the next `count` groups in the order of the stream, for training step `step`; wait until they have finished.
 
         Groups that missed a deadline are left out. Calls `on_group` as each group finishes.
         """
@@ -59,14 +59,14 @@ class GroupSource(Protocol):
 class SyncGroupSource:
     """A source that writes groups when the learner takes them, strictly on-policy.
 
-    `task_at` returns the group at a position in the stream. The stream starts at `stream_position`. Groups that are
-    unfinished `deadline_s` seconds after `take` are dropped (0: never).
+    `task_at` returns the group at a position in the stream, for a training step. The stream starts at `stream_position`. Groups
+    that are unfinished `deadline_s` seconds after `take` are dropped (0: never).
     """
 
     def __init__(
         self,
         pool: RolloutPool,
-        task_at: Callable[[int], GroupTask],
+        task_at: Callable[[int, int], GroupTask],
         *,
         deadline_s: float = 0.0,
         stream_position: StreamPosition = START,
@@ -75,13 +75,13 @@ class SyncGroupSource:
         self.stream_position = stream_position
         self.dropped = 0
 
-    def take(self, count: int, on_group: Callable[[object], None] = lambda _: None) -> list[Group]:
+    def take(self, step: int, count: int, on_group: Callable[[object], None] = lambda _: None) -> list[Group]:
         """Return the groups at the next `count` positions (see `GroupSource.take`)."""
         start, unfinished = self.stream_position
         retried = unfinished[:count]
         end = start + count - len(retried)
         self.stream_position = StreamPosition(end, unfinished[len(retried) :])
-        tasks = map(self._task_at, [*retried, *range(start, end)])
+        tasks = [self._task_at(position, step) for position in (*retried, *range(start, end))]
         groups = self._pool.write_all(tasks, deadline_s=self._deadline_s, on_group=on_group)
         self.dropped += count - len(groups)
         return groups
@@ -102,11 +102,11 @@ class SyncGroupSource:
 class AsyncGroupSource:
     """A source that writes groups in a thread while the learner learns, as far ahead as `buffer` allows.
 
-    `task_at` returns the group at a position in the stream; the thread calls it. What the thread raises, the next `take`
-    raises.
+    `task_at` returns the group at a position in the stream, for the training step that is expected to take it; the thread calls
+    it. What the thread raises, the next `take` raises.
     """
 
-    def __init__(self, pool: RolloutPool, buffer: StalenessBuffer, task_at: Callable[[int], GroupTask]) -> None:
+    def __init__(self, pool: RolloutPool, buffer: StalenessBuffer, task_at: Callable[[int, int], GroupTask]) -> None:
         self._pool, self._buffer, self._task_at = pool, buffer, task_at
         self._task_queue = TaskQueue(begin=self._begin)
         self._changed = threading.Condition()
@@ -125,7 +125,7 @@ class AsyncGroupSource:
         """The number of groups dropped so far because they were too old."""
         return self._buffer.dropped
 
-    def take(self, count: int, on_group: Callable[[object], None] = lambda _: None) -> list[Group]:
+    def take(self, step: int, count: int, on_group: Callable[[object], None] = lambda _: None) -> list[Group]:
         """Return the next `count` groups that are fresh enough to train on (see `GroupSource.take`)."""
         reported = 0
         with self._changed:
@@ -161,8 +161,8 @@ class AsyncGroupSource:
 
     def _begin(self) -> IndexedTask | None:
         with self._changed:
-            position = self._buffer.begin()
-        return None if position is None else (position, self._task_at(position))
+            begun = self._buffer.begin()
+        return None if begun is None else (begun.position, self._task_at(*begun))
 
     def _write(self) -> None:
         try:
@@ -181,20 +181,20 @@ def group_source(
 ) -> GroupSource:
     """Return the groups of a run that continues after `step` at `stream_position`: asynchronous if it tolerates staleness.
 
-    A position in the stream determines a group's problem, schedule, ids and seeds.
+    A position in the stream determines a group's problem, ids and seeds, and the training step its schedule.
     """
     batch = config.rollout.prompts_per_step
     # Copies: tokenizers must not be shared with the thread of an asynchronous source.
     tokenizer, junior_tokenizers = deepcopy((authors.tokenizer, authors.junior_tokenizers))
 
     @lru_cache(maxsize=4)
-    def prompts(step: int) -> list[Prompt]:
-        return encode(problems.train.batch(step - 1, batch), tokenizer, config.data, junior_tokenizers)[0]
+    def prompts(batch_index: int) -> list[Prompt]:
+        return encode(problems.train.batch(batch_index, batch), tokenizer, config.data, junior_tokenizers)[0]
 
-    def task_at(position: int) -> GroupTask:
-        step, index = position // batch + 1, position % batch
-        schedule, name = schedule_at(config, step), f"step{step}/{index}"
-        return pool.task(prompts(step)[index], config.rollout.group_size, schedule, config.rollout.sampling, name)
+    def task_at(position: int, step: int) -> GroupTask:
+        batch_index, index = divmod(position, batch)
+        prompt, name = prompts(batch_index)[index], f"step{batch_index + 1}/{index}"
+        return pool.task(prompt, config.rollout.group_size, schedule_at(config, step), config.rollout.sampling, name)
 
     if staleness := config.rollout.max_staleness:
         buffer = StalenessBuffer(batch, staleness, steps=config.steps - step, version=step, place=stream_position)

@@ -1,20 +1,22 @@
-"""Turns that end in the engine's scheduler: the token that passes the pen is the last, and no step is spent on saying so.
+"""Schedulers that end a turn at the token that passes the pen, so that a handoff costs the engine no step.
 
-vLLM takes a scheduler class by name (`scheduler_cls`) but keeps no promise about its methods: the one overridden here exists in
-vLLM 0.32.
+vLLM takes a scheduler class by name (`scheduler_cls`) but does not promise to keep its methods: the private one overridden here
+exists in vLLM 0.32.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from vllm import SamplingParams
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.request import Request, RequestStatus
 
-from actors.carried_turn import carried_turn
+from actors.carried_pen import carried_pen
 from actors.engine_spec import EngineSpec
 from tandem.schedule import Pen
 
@@ -23,9 +25,18 @@ _kv_peaks: list[float] = [0.0]
 
 
 def take_kv_peak() -> float:
-    """The largest share of the KV cache that was in use since this was last asked."""
+    """Return the largest share of the KV cache that was in use since the last call."""
     peak, _kv_peaks[0] = _kv_peaks[0], 0.0
     return peak
+
+
+@dataclass(slots=True)
+class _Turn:
+    """The turn that a request writes."""
+
+    params: SamplingParams
+    """a new object for each turn"""
+    pen: Pen
 
 
 class _EndsTurns(Scheduler):
@@ -35,7 +46,7 @@ class _EndsTurns(Scheduler):
         super().__init__(*args, **kwargs)
         spec = EngineSpec.from_config(self.vllm_config)
         self._author, self._boundaries = spec.author, spec.boundaries().tolist()
-        self._pens: WeakKeyDictionary[Request, tuple[object, Pen]] = WeakKeyDictionary()
+        self._turns: WeakKeyDictionary[Request, _Turn] = WeakKeyDictionary()
 
     def _update_request_with_output(
         self, request: Request, new_token_ids: list[int], is_stale: bool = False
@@ -51,29 +62,29 @@ class _EndsTurns(Scheduler):
         return new_token_ids, stopped
 
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
-        """vLLM's, noting how full the KV cache is."""
+        """Schedule a step as vLLM does, and record how full the KV cache is."""
         scheduled = super().schedule(*args, **kwargs)
         _kv_peaks[0] = max(_kv_peaks[0], self.kv_cache_manager.usage)
         return scheduled
 
     def _passes(self, request: Request) -> bool:
         """Whether the pen passes after the request's last token; False for a request that carries no turn."""
-        assert request.sampling_params is not None
-        params, pen = self._pens.get(request, (None, None))
-        if params is not request.sampling_params:  # another turn: each brings parameters of its own
-            start = carried_turn(request.sampling_params)
-            if start is None:
+        params = request.sampling_params
+        assert params is not None
+        turn = self._turns.get(request)
+        if turn is None or turn.params is not params:
+            pen = carried_pen(params)
+            if pen is None:
                 return False
-            pen = start.pen(self._author, self._boundaries)
-            self._pens[request] = request.sampling_params, pen
-        assert pen is not None
+            turn = self._turns[request] = _Turn(params, pen)
         # One token a step: speculative decoding is off.
-        return pen.wrote(request.output_token_ids[-1]) != self._author
+        turn.pen = turn.pen.after(self._boundaries[request.output_token_ids[-1]])
+        return turn.pen.author != self._author
 
 
 class HandoffScheduler(_EndsTurns):
-    """vLLM's scheduler, ending turns."""
+    """vLLM's scheduler, which also ends turns."""
 
 
 class AsyncHandoffScheduler(_EndsTurns, AsyncScheduler):
-    """vLLM's scheduler for engines that prepare a step while the one before computes (GPUs), ending turns."""
+    """The same of vLLM's scheduler for engines that prepare a step while the one before computes (GPUs)."""

@@ -12,7 +12,7 @@ from tandem.config.rollout import RolloutConfig
 from tandem.config.schema import Config
 from tandem.rollout import BASE_VERSION, JUNIOR, SENIOR
 from tandem.runtime.weights import SHM
-from tandem.schedules import needs_junior
+from tandem.schedule import needs_junior
 
 NO_GPU = 0.5
 """The GPU memory fraction of an engine on the CPU: it has no effect, but vLLM refuses 0."""
@@ -94,17 +94,17 @@ def _junior_spec(config: Config, authors: Authors, index: int) -> EngineSpec:
         stream_interval=authors.context,
         gpu_memory_fraction=config.rollout.junior_gpu_memory_fraction or NO_GPU,
     )
-    if junior.own is None:
+    if junior.translation is None:
         return spec
     return replace(
         spec,
-        unit=junior.own.unit,
+        unit=junior.translation.unit,
         readable=None,
-        max_model_len=junior.own.context,
-        stream_interval=junior.own.context,
-        eos_ids=junior.own.eos_ids,
-        packed_boundaries=pack_boundaries(junior.own.stops),
-        vocabulary=len(junior.own.stops),
+        max_model_len=junior.translation.context,
+        stream_interval=junior.translation.context,
+        eos_ids=junior.translation.eos_ids,
+        packed_boundaries=pack_boundaries(junior.translation.stops),
+        vocabulary=len(junior.translation.stops),
     )
 
 

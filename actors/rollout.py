@@ -99,7 +99,7 @@ class RolloutActor:
                 ]
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        return Group(task.prompt, [rollout.result() for rollout in rollouts])
+        return Group(task.prompt, [rollout.result() for rollout in rollouts], task.schedule)
 
     async def _write(self, task: GroupTask, rollout_id: str, seed: int) -> Rollout:
         junior = draw_junior(seed, task.junior_weights)

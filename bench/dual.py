@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from copy import deepcopy
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import psutil
@@ -106,7 +106,7 @@ class AuthorMask(LogitsProcessor):
         process_dict_updates(self._rows, batch_update, self._admit)
         for row in self._rows.values():
             for token in row.output[row.pen.position :]:
-                row.pen.wrote(token % self._vocabulary)
+                row.pen = row.pen.after(self._boundaries[token % self._vocabulary])
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
         """`logits` [R, 2V], in place."""
@@ -119,7 +119,7 @@ class AuthorMask(LogitsProcessor):
         if not params.extra_args:
             return None
         seed, *rule = params.extra_args[_TURN]
-        return _Row(Pen(Schedule(*rule), self._boundaries, seed), output)
+        return _Row(Schedule(*rule).pen(seed), output)
 
 
 class DualExecutor(BoundExecutor):
@@ -173,7 +173,7 @@ class DualEngine:
             logprobs=0,
             flat_logprobs=True,
             ignore_eos=True,
-            extra_args={_TURN: [index, *astuple(work.schedule)]},
+            extra_args={_TURN: [index, *work.schedule]},
             output_kind=RequestOutputKind.FINAL_ONLY,
             detokenize=False,
         )

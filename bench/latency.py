@@ -13,8 +13,7 @@ from bench.report import Figures
 from bench.workload import Workload
 from tandem.cogeneration import Session, Token, cogenerate
 from tandem.rollout import JUNIOR, SENIOR, Rollout, StopReason
-from tandem.schedule import Pen, Schedule
-from tandem.schedules import SOLO
+from tandem.schedule import SOLO, Pen, Schedule
 
 POSITIONS = (256, 4_000)
 REACH = 128

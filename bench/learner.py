@@ -34,6 +34,7 @@ from tandem.authors import load_authors
 from tandem.batching import to_samples
 from tandem.config.schema import Config
 from tandem.rollout import BASE_VERSION, SENIOR, EndReason, Group, Problem, Prompt, Rollout
+from tandem.schedule import SOLO
 
 MODELS = ("smollm2", "tiny")
 PROMPT_TOKENS = 65
@@ -74,7 +75,7 @@ def solo_groups(rollouts: int, vocabulary: int) -> list[Group]:
         lengths = [COMPLETIONS[i % len(COMPLETIONS)] for i in range(first, min(first + GROUP_SIZE, rollouts))]
         written = [rollout(f"{first}/{i}", prompt_ids, length) for i, length in enumerate(lengths)]
         prompt = Prompt(Problem(str(first), "", ""), tuple(prompt_ids.tolist()))
-        groups.append(Group(prompt, written, advantages=rng.normal(size=len(written)).astype(np.float32)))
+        groups.append(Group(prompt, written, SOLO, advantages=rng.normal(size=len(written)).astype(np.float32)))
     return groups
 
 

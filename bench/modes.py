@@ -11,8 +11,7 @@ from bench.engines import EnginePair
 from bench.workload import Workload
 from tandem.cogeneration import Session, Token, cogenerate
 from tandem.rollout import JUNIOR, SENIOR, Rollout, StopReason
-from tandem.schedule import Pen, Schedule, TurnStart
-from tandem.schedules import SOLO
+from tandem.schedule import SOLO, Pen, Schedule
 
 if TYPE_CHECKING:
     from actors.engine import Engine
@@ -69,7 +68,7 @@ class RequestPerTurn:
         """Sends the text so far, and lets the engine write until the schedule passes the pen."""
         self._text += new_tokens
         self._turns += 1
-        self._request = asyncio.create_task(self._complete(TurnStart.at(pen), budget))
+        self._request = asyncio.create_task(self._complete(pen, budget))
 
     async def read(self) -> list[Token]:
         """All tokens of the turn, when it is over."""
@@ -83,12 +82,12 @@ class RequestPerTurn:
         if self._request is not None:
             self._request.cancel()
 
-    async def _complete(self, start: TurnStart, budget: int) -> list[Token]:
+    async def _complete(self, pen: Pen, budget: int) -> list[Token]:
         from vllm import SamplingParams
         from vllm.inputs import TokensPrompt
         from vllm.sampling_params import RequestOutputKind
 
-        from actors.carried_turn import carrying
+        from actors.carried_pen import carrying
 
         params = SamplingParams(
             temperature=self._temperature,
@@ -96,7 +95,7 @@ class RequestPerTurn:
             logprobs=0,
             flat_logprobs=True,
             ignore_eos=True,
-            extra_args=carrying(start),
+            extra_args=carrying(pen),
             output_kind=RequestOutputKind.FINAL_ONLY,
             detokenize=False,
         )

@@ -82,7 +82,7 @@ class SimulatedReplicas:
             self._write(replica, task, rollout_id, seed, TOKENS * STEP_S * draws.uniform(SHORTEST, 1))
             for rollout_id, seed in zip(task.rollout_ids, task.seeds, strict=True)
         )
-        return Group(task.prompt, await asyncio.gather(*written))
+        return Group(task.prompt, await asyncio.gather(*written), task.schedule)
 
     async def _write(self, replica: int, task: GroupTask, rollout_id: str, seed: int, seconds: float) -> Rollout:
         async with self._admission[replica]:

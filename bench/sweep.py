@@ -46,14 +46,14 @@ AXES = (
         (1, 2, 4, 8, 16, 32, 64),
         ROLLOUTS,
         "chunk",
-        lambda work, n: replace(work, schedule=replace(work.schedule, max_gap_tokens=int(n))),
+        lambda work, n: replace(work, schedule=work.schedule._replace(max_gap_tokens=int(n))),
     ),
     Axis(
         "prob_senior",
         (0.0, 0.25, 0.5, 0.75, 1.0),
         ROLLOUTS,
         "word",
-        lambda work, p: replace(work, schedule=replace(work.schedule, prob_senior=p)),
+        lambda work, p: replace(work, schedule=work.schedule._replace(prob_senior=p)),
     ),
 )
 

@@ -34,7 +34,7 @@ from tandem.advantage import assign_advantages
 from tandem.authors import load_authors
 from tandem.config.schema import Config
 from tandem.data.prompts import encode
-from tandem.schedules import schedule_at
+from tandem.schedule import schedule_at
 
 ARMS = {"ours": "grpo", "tandem": "tandem"}
 """Our trainings, and the arm (`algo=NAME`) of each."""

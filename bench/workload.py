@@ -19,8 +19,7 @@ from tandem.config.rollout import SamplingConfig
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.rollout import JUNIOR, SENIOR
-from tandem.schedule import Schedule
-from tandem.schedules import schedule_at
+from tandem.schedule import Schedule, schedule_at
 
 # Without AVX-512 a CPU computes bfloat16 some ten times slower than float32.
 DTYPES = {"tiny": "float32", "smollm2": "bfloat16" if torch.backends.cpu.get_cpu_capability() == "AVX512" else "float32"}

@@ -26,7 +26,7 @@ from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.plan.run_plan import planned
 from tandem.rollout import Verdict
-from tandem.schedules import SOLO
+from tandem.schedule import SOLO
 
 CHUNK = 256
 """Problems between two writes of the file; after an interruption at most as many are tried again."""

@@ -14,8 +14,15 @@ from transformers import PreTrainedTokenizerBase
 from tandem.config.schema import Config, ConfigError
 from tandem.models import ModelFacts, inspect_model
 from tandem.models.zoo import base_model, junior_model, tokenizer_difference
-from tandem.schedule import COIN_SIDES, BoundaryRule, boundary_table, coin
-from tandem.schedules import all_schedules, boundary_rule, named_schedule, needs_junior
+from tandem.schedule import (
+    COIN_SIDES,
+    all_schedules,
+    boundary_rule,
+    boundary_table,
+    coin,
+    named_schedule,
+    needs_junior,
+)
 from tandem.tokenization.byte_level import ByteLevel
 from tandem.translation import Unit, stop_table, unit_of
 
@@ -26,16 +33,16 @@ _NO_END = "declares no end-of-sequence token, so that no rollout could end; set 
 
 @dataclass(frozen=True)
 class JuniorTokenizer:
-    """What a junior with another tokenizer does not share with the senior (see `tandem.translation`)."""
+    """A tokenizer that is not the senior's, and what translating its text needs (see `tandem.translation`)."""
 
     tokenizer: PreTrainedTokenizerBase
     unit: Unit
-    """what it writes at a time"""
+    """what the junior writes at a time"""
     stops: np.ndarray
     """uint8 [V of the junior], 1 where a token begins a word or ends a step"""
     eos_ids: tuple[int, ...]
     context: int
-    """the longest text that it reads, in its own tokens"""
+    """the longest text that the junior reads, in its tokens"""
 
 
 @dataclass(frozen=True)
@@ -44,11 +51,11 @@ class Junior:
 
     path: Path
     weight: float
-    """relative to the other juniors'"""
+    """relative to those of the other juniors"""
     dtype: str
     vocabulary: int
     """the width of its logits"""
-    own: JuniorTokenizer | None = None
+    translation: JuniorTokenizer | None = None
     """None: it shares the senior's tokenizer"""
 
 
@@ -60,109 +67,121 @@ class Authors:
     juniors: tuple[Junior, ...]
     tokenizer: PreTrainedTokenizerBase
     vocabulary: int
-    """the width of the models' logits, of the widest that has the senior's tokenizer"""
+    """the width of the logits, of the widest model with the senior's tokenizer"""
     readable: int
-    """the width of the senior's: it has no embedding for the ids beyond, which no junior with its tokenizer may sample"""
+    """the width of the senior's logits; it has no embedding for ids beyond, which no junior with its tokenizer may sample"""
     senior_parameters: int
     eos_ids: tuple[int, ...]
     boundaries: np.ndarray
-    """uint8 [vocabulary], what each token begins or ends, as far as a schedule asks (`BEGINS_WORD`, `ENDS_STEP`)"""
+    """uint8 [vocabulary], the boundary table: `BEGINS_WORD` and `ENDS_STEP`, where a schedule of the run uses them"""
     context: int
     """the longest text, prompt included, that a run needs and all models can read"""
 
     @property
     def junior_weights(self) -> tuple[float, ...]:
-        """How often each junior is drawn, relative to the others."""
+        """Return how often each junior is drawn, relative to the others."""
         return tuple(junior.weight for junior in self.juniors)
 
     @property
     def junior_tokenizers(self) -> dict[int, PreTrainedTokenizerBase]:
-        """The tokenizers of those juniors that do not share the senior's."""
-        return {index: junior.own.tokenizer for index, junior in enumerate(self.juniors) if junior.own}
+        """Return the tokenizers of those juniors that do not share the senior's, by index."""
+        return {i: junior.translation.tokenizer for i, junior in enumerate(self.juniors) if junior.translation}
 
 
 def draw_junior(seed: int, weights: Sequence[float]) -> int:
-    """Which junior takes part in the rollout of schedule seed `seed`: an index into `weights` (above 0), in their proportion.
+    """Return which junior writes in the rollout of schedule seed `seed`: an index into `weights`, in their proportion.
 
-    The coin is that of position -1, where no token stands: it says nothing of the coins that the schedule tosses.
+    Its coin is that of position -1, which the schedule never tosses.
     """
     limits = list(accumulate(weights))
     return bisect_right(limits, coin(seed, -1) / COIN_SIDES * limits[-1])
 
 
 def noise_seed(seed: int, author: int) -> int:
-    """The seed of an author's sampling noise in the rollout of schedule seed `seed`, where that is to be repeatable.
+    """Return the seed of `author`'s sampling noise in a repeatable rollout of schedule seed `seed`.
 
-    Another coin where no token stands, for each author another.
+    It is a coin of position -2 or -3, which the schedule never tosses.
     """
     return coin(seed, -2 - author)
 
 
 def load_authors(config: Config) -> Authors:
-    """Finds, builds or converts the models, and checks that the senior can write one text with each of the juniors.
+    """Find, build or convert the models, and check that the senior can write one text with each of the juniors.
 
     Raises `ConfigError` when a model cannot be had or used (see `inspect_model`), when tokenizers differ that must not, or when
     a model's context is too short.
     """
-    senior = base_model(config.model, config.cache_path)
-    responses = {"rollout": config.rollout.sampling.max_tokens, "eval": config.eval.sampling.max_tokens}
-    context = config.data.max_prompt_tokens + max(responses.values()) + 1
-    rule = boundary_rule(config)
-
-    def inspected(name: str, key: str, path: Path) -> ModelFacts:
-        """The model at `path`, whose context must suffice: `name` is the key with its value, `key` what short contexts name."""
-        facts = inspect_model(path, name)
-        if facts.context is not None and facts.context < context:
-            excess = context - facts.context
-            long = [f"{part}.sampling.max_tokens={n}" for part, n in responses.items() if n > max(responses.values()) - excess]
-            raise ConfigError(
-                f"{key}: its context is {facts.context} tokens, but data.max_prompt_tokens={config.data.max_prompt_tokens} and "
-                f"{' and '.join(long)} need {context}; lower the one or the other"
-            )
-        return facts
-
-    base = inspected(f"model.path={config.model.path}" if config.model.source == "hf" else "model", "model", senior)
-    if not base.eos_ids:
-        raise ConfigError(f"model: {senior} {_NO_END}")
-    models = [base]
-    weights = config.junior_weights or [1.0] * len(config.junior)
-    dtypes = config.junior_dtypes or [config.model.dtype] * len(config.junior)
-    juniors = []
-    for index, (name, weight, dtype) in enumerate(zip(config.junior, weights, dtypes, strict=True)):
-        path, own = junior_model(name, senior, f"junior[{index}]", config.cache_path, config.model.recipe_seed), None
-        junior = base
-        if path != senior:
-            key = f"junior[{index}]={name}"
-            junior = inspected(key, key, path)
-            difference = tokenizer_difference(base.tokenizer, junior.tokenizer)
-            if difference and not config.junior_translation:
-                raise ConfigError(f"{key}: {difference}; choose a junior that shares it, or set junior_translation=true")
-            if difference:
-                own = _junior_tokenizer(key, junior, rule, context)
-            else:
-                models.append(junior)
-        juniors.append(Junior(path, weight, dtype, junior.vocabulary, own))
-    tokenizer, vocabulary = base.tokenizer, max(model.vocabulary for model in models)
-    boundaries = _boundaries(config, tokenizer, vocabulary)
-    if any(junior.own for junior in juniors):
-        _byte_level("model", tokenizer)
+    path = base_model(config.model, config.cache_path)
+    senior = _inspect_senior(config, path)
+    juniors = tuple(_load_junior(config, index, path, senior) for index in range(len(config.junior)))
+    vocabulary = max([senior.vocabulary, *(junior.vocabulary for junior in juniors if not junior.translation)])
+    boundaries = _boundaries(config, senior.tokenizer, vocabulary)
+    if any(junior.translation for junior in juniors):
+        _check_byte_level("model", senior.tokenizer)
     return Authors(
-        senior=senior,
-        juniors=tuple(juniors),
-        tokenizer=tokenizer,
+        senior=path,
+        juniors=juniors,
+        tokenizer=senior.tokenizer,
         vocabulary=vocabulary,
-        readable=base.vocabulary,
-        senior_parameters=base.parameters,
-        eos_ids=base.eos_ids,
+        readable=senior.vocabulary,
+        senior_parameters=senior.parameters,
+        eos_ids=senior.eos_ids,
         boundaries=boundaries,
-        context=context,
+        context=_longest_text(config),
+    )
+
+
+def _inspect_senior(config: Config, path: Path) -> ModelFacts:
+    """Return the facts about the senior's base model at `path`. Raises `ConfigError` when it cannot be used."""
+    senior = inspect_model(path, f"model.path={config.model.path}" if config.model.source == "hf" else "model")
+    _check_context(config, senior, "model")
+    if not senior.eos_ids:
+        raise ConfigError(f"model: {path} {_NO_END}")
+    return senior
+
+
+def _load_junior(config: Config, index: int, senior_path: Path, senior: ModelFacts) -> Junior:
+    """Return the junior that `config.junior[index]` names. Raises `ConfigError` when it cannot write with the senior."""
+    name = config.junior[index]
+    weight = config.junior_weights[index] if config.junior_weights else 1.0
+    dtype = config.junior_dtypes[index] if config.junior_dtypes else config.model.dtype
+    path = junior_model(name, senior_path, f"junior[{index}]", config.cache_path, config.model.recipe_seed)
+    if path == senior_path:
+        return Junior(path, weight, dtype, senior.vocabulary)
+    key, translation = f"junior[{index}]={name}", None
+    junior = inspect_model(path, key)
+    _check_context(config, junior, key)
+    if difference := tokenizer_difference(senior.tokenizer, junior.tokenizer):
+        if not config.junior_translation:
+            raise ConfigError(f"{key}: {difference}; choose a junior that shares it, or set junior_translation=true")
+        translation = _junior_tokenizer(config, junior, key)
+    return Junior(path, weight, dtype, junior.vocabulary, translation)
+
+
+def _longest_text(config: Config) -> int:
+    """Return how many tokens the longest text of a run has, prompt included."""
+    longest_response = max(config.rollout.sampling.max_tokens, config.eval.sampling.max_tokens)
+    return config.data.max_prompt_tokens + longest_response + 1
+
+
+def _check_context(config: Config, model: ModelFacts, key: str) -> None:
+    """Raise `ConfigError` when `model`, which `key` names, cannot read the longest text of a run."""
+    needed = _longest_text(config)
+    if model.context is None or model.context >= needed:
+        return
+    longest_that_fits = model.context - config.data.max_prompt_tokens - 1
+    responses = {"rollout": config.rollout.sampling.max_tokens, "eval": config.eval.sampling.max_tokens}
+    too_long = [f"{part}.sampling.max_tokens={tokens}" for part, tokens in responses.items() if tokens > longest_that_fits]
+    raise ConfigError(
+        f"{key}: its context is {model.context} tokens, but data.max_prompt_tokens={config.data.max_prompt_tokens} and "
+        f"{' and '.join(too_long)} need {needed}; lower the one or the other"
     )
 
 
 def with_senior(authors: Authors, senior: Path, key: str) -> Authors:
-    """`authors` with the model at `senior` in place of the senior's base model.
+    """Return `authors` with the model at `senior` in place of the senior's base model.
 
-    Raises `ConfigError`, naming `key`, when it has another tokenizer or cannot read as long texts.
+    Raises `ConfigError`, naming `key`, when it has another tokenizer or cannot read texts of the same length.
     """
     remedy = "set model to the one that it was made of"
     model = inspect_model(senior, key)
@@ -176,10 +195,12 @@ def with_senior(authors: Authors, senior: Path, key: str) -> Authors:
 
 
 def check_excluded(config: Config, authors: Authors) -> None:
-    """Raise `ConfigError` when a junior's engine on a GPU would have to exclude more than `MOST_EXCLUDED` ids: those for which
-    the senior has no embedding."""
+    """Raise `ConfigError` when a junior's engine on a GPU would have to exclude more than `MOST_EXCLUDED` ids.
+
+    It must exclude those for which the senior has no embedding.
+    """
     for index, (name, junior) in enumerate(zip(config.junior, authors.juniors, strict=True)):
-        if needs_junior(config) and not junior.own and (beyond := junior.vocabulary - authors.readable) > MOST_EXCLUDED:
+        if needs_junior(config) and not junior.translation and (beyond := junior.vocabulary - authors.readable) > MOST_EXCLUDED:
             raise ConfigError(
                 f"junior[{index}]={name}: its logits have {junior.vocabulary} entries and the senior's {authors.readable}; it "
                 f"must not sample the {beyond} ids beyond, and vLLM on GPUs excludes at most {MOST_EXCLUDED:,}; resize it to "
@@ -188,7 +209,7 @@ def check_excluded(config: Config, authors: Authors) -> None:
 
 
 def _boundaries(config: Config, tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> np.ndarray:
-    """The boundaries of all schedules that rollouts may follow. Raises `ConfigError` when one of them has none."""
+    """Return the boundary table of all schedules of the run. Raises `ConfigError` when no token is a boundary of one."""
     table = np.zeros(vocabulary, np.uint8)
     for key, schedule in all_schedules(config).items():
         try:
@@ -201,22 +222,23 @@ def _boundaries(config: Config, tokenizer: PreTrainedTokenizerBase, vocabulary: 
     return table
 
 
-def _junior_tokenizer(key: str, junior: ModelFacts, rule: BoundaryRule, context: int) -> JuniorTokenizer:
-    """What a junior with another tokenizer brings along. Raises `ConfigError` when its text cannot be translated."""
-    _byte_level(key, junior.tokenizer)
+def _junior_tokenizer(config: Config, junior: ModelFacts, key: str) -> JuniorTokenizer:
+    """Return how to translate a junior with another tokenizer. Raises `ConfigError` when its text cannot be translated."""
+    _check_byte_level(key, junior.tokenizer)
     if not junior.eos_ids:
         raise ConfigError(f"{key}: it {_NO_END}")
+    rule, context = boundary_rule(config, config.schedule), _longest_text(config)
     try:
         stops = stop_table(junior.tokenizer, rule, junior.vocabulary)
     except ValueError as error:
         raise ConfigError(f"{key}: {error}; choose another junior, or schedule=token or chunk") from error
-    # Where the senior needs one token the junior may need more: it gets room for twice as many, if it can read them.
+    # The junior may need more tokens for the same text: it gets room for twice as many, if it can read them.
     room = 2 * context if junior.context is None else min(2 * context, junior.context)
     return JuniorTokenizer(junior.tokenizer, unit_of(rule), stops, junior.eos_ids, room)
 
 
-def _byte_level(key: str, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raises `ConfigError` when text cannot be exchanged in the tokens of the model that `key` names."""
+def _check_byte_level(key: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise `ConfigError` when text cannot be exchanged in the tokens of the model that `key` names."""
     try:
         ByteLevel(tokenizer)
     except ValueError as error:

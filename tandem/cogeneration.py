@@ -1,10 +1,10 @@
-"""Co-generation: two writers, one text.
+"""Co-generation: two authors write one text.
 
-`cogenerate` is the method as the paper tells it. It knows nothing of engines: a `Session` is one author's view of one rollout,
-which keeps what it has read and written (an engine keeps the KV cache) and is told only what the other author has added.
+`cogenerate` is the method of the paper, independent of engines. A `Session` is one author's view of one rollout: it keeps the
+text (an engine keeps the KV cache) and receives only the tokens that the other author has added.
 
-The schedule is a pure function of (seed, tokens), so both the writer and `cogenerate` know from a token itself whether the pen
-passes: the partner starts as soon as it arrives.
+The schedule is a pure function of (seed, tokens). So author and `cogenerate` both see from each token whether the pen passes,
+and the partner starts as soon as that token arrives.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAMES = {SENIOR: "senior", JUNIOR: "junior"}
 
 
 class AuthorFailed(RuntimeError):
-    """An author's engine is gone, and with it what the author knew of the rollout."""
+    """An author's engine failed, and the author's part of the rollout is lost."""
 
 
 class Token(NamedTuple):
@@ -33,52 +33,53 @@ class Token(NamedTuple):
     logprob: float
     version: int
     breaks: bool | None = None
-    """whether the author is redrawn after it; None: as the schedule's boundaries and gaps say (see `tandem.translation`)"""
+    """whether the author is redrawn after it (see `tandem.translation`); None: the schedule decides"""
 
 
 class Session(Protocol):
     """One author's view of one rollout."""
 
     def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
-        """Gives the author the pen: `new_tokens` are the tokens it has not seen (never none), `budget` the most it may write.
+        """Give the author the pen: `new_tokens` are those it has not read (at least one), `budget` the most it may write.
 
-        The author follows the schedule from `pen`'s present state and stops by itself when the pen passes.
+        The author follows the schedule from `pen`, and stops when the pen passes.
         """
         ...
 
     async def read(self) -> Sequence[Token]:
-        """The next tokens of the turn that was begun last, one or more; none when the author can read no longer text.
+        """Return the next tokens of the current turn, one or more; none when the author's context is full.
 
-        An engine may tell of a turn's tokens as it writes them or all at once.
-
-        Raises `AuthorFailed` when the author's engine is gone, and `RuntimeError` when the author stops although the schedule
-        leaves it the pen.
+        An engine may return a turn's tokens one by one or all at once. Raises `AuthorFailed` when the author's engine failed,
+        and `RuntimeError` when the author stops although the schedule leaves it the pen.
         """
         ...
 
     async def close(self) -> None:
-        """Ends the session, whatever its state, and frees what it holds."""
+        """End the session, in any state, and free what it holds."""
         ...
 
     @property
     def stop_reason(self) -> StopReason | None:
-        """Why the author last stopped writing; None before it did."""
+        """Return why the author last stopped writing; None if it never did."""
         ...
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What ends a rollout besides an author's end-of-sequence."""
+    """Where a rollout ends."""
 
     max_tokens: int
     """the budget that both authors share"""
     context: int
     """the longest text, prompt included, that both models can read"""
     eos_ids: frozenset[int]
+    """the tokens that end a text"""
 
 
 @dataclass
 class _Text:
+    """The tokens written so far, as columns."""
+
     ids: list[int] = field(default_factory=list)
     authors: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
@@ -102,11 +103,11 @@ async def cogenerate(
     seed: int,
     limits: Limits,
 ) -> Rollout:
-    """Lets the authors in `sessions` (by `SENIOR` and `JUNIOR`) write one rollout, passing the pen as the schedule says.
+    """Write one rollout: pass the pen between the authors' `sessions` (by `SENIOR` and `JUNIOR`) as the schedule says.
 
-    The solo schedule needs only the senior's session. All sessions are closed in the end, whatever happens. Raises `ValueError`
-    when the prompt leaves no room for a token, `RuntimeError` when an author writes on after its turn, and `AuthorFailed`,
-    naming both authors, when one of them is gone.
+    The solo schedule needs only the senior's session. `boundaries` is the boundary table, uint8 [vocabulary]. All sessions are
+    closed at the end, after an error too. Raises `ValueError` when the prompt leaves no room for a token, `RuntimeError` when
+    an author continues after its turn, and `AuthorFailed`, naming both authors, when an author's engine failed.
     """
     async with AsyncExitStack() as stack:
         for session in sessions.values():
@@ -115,7 +116,7 @@ async def cogenerate(
             raise ValueError(
                 f"the prompt of rollout {rollout_id} has {len(prompt_ids)} tokens; the context holds {limits.context}"
             )
-        pen = Pen(schedule, boundaries, seed)
+        pen = schedule.pen(seed)
         budget = min(limits.max_tokens, limits.context - len(prompt_ids))
         text = _Text()
         end: EndReason | None = None
@@ -127,8 +128,8 @@ async def cogenerate(
             while pen.author == author and end is None:
                 try:
                     tokens = await sessions[author].read()
-                except AuthorFailed as lost:
-                    raise AuthorFailed(_failure_message(rollout_id, author, sessions, len(text.ids), lost)) from lost
+                except AuthorFailed as failure:
+                    raise AuthorFailed(_failure_message(rollout_id, author, sessions, len(text.ids), failure)) from failure
                 if not tokens:
                     end = EndReason.CONTEXT
                 for token in tokens:
@@ -136,7 +137,7 @@ async def cogenerate(
                         over = "the text had ended" if end is not None else "the pen had passed"
                         raise RuntimeError(f"rollout {rollout_id}: an author wrote on at token {len(text.ids)}, after {over}")
                     text.append(author, token)
-                    pen.wrote(token.id, token.breaks)
+                    pen = pen.after(boundaries[token.id], token.breaks)
                     for listener in pending_tokens.keys() - {author}:
                         pending_tokens[listener].append(token.id)
                     end = _ended(text, budget, limits)
@@ -162,6 +163,6 @@ def _ended(text: _Text, budget: int, limits: Limits) -> EndReason | None:
     return None
 
 
-def _failure_message(rollout_id: str, author: int, sessions: Mapping[int, Session], written: int, lost: AuthorFailed) -> str:
-    partners = "".join(f"; the {_NAMES[partner]} cannot go on alone" for partner in sessions.keys() - {author})
-    return f"rollout {rollout_id}: the {_NAMES[author]} is lost after {written} tokens ({lost}){partners}"
+def _failure_message(rollout_id: str, author: int, sessions: Mapping[int, Session], written: int, failure: AuthorFailed) -> str:
+    partners = "".join(f"; the {_NAMES[partner]} cannot continue alone" for partner in sessions.keys() - {author})
+    return f"rollout {rollout_id}: the {_NAMES[author]} failed after {written} tokens ({failure}){partners}"

@@ -1,26 +1,28 @@
-"""What stops a run that is not doing what it says."""
+"""Checks that stop a run which does not do what its configuration says."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from tandem.errors import RunError
-from tandem.rollout import BASE_VERSION, SENIOR, Group, Verdict
-from tandem.schedule import COIN_SIDES, Schedule, replay_draws
+from tandem.rollout import BASE_VERSION, SENIOR, Group, Rollout, Verdict
+from tandem.schedule import COIN_SIDES, Schedule, replay
 
 FALSE_ALARM = 1e-9
-"""The most probable that it may be for the draws of a correct step to stop the run."""
+"""The largest probability with which the draws of a correct step may stop the run."""
 
 
 class GuardError(RunError):
-    """The run is not doing what its configuration says; going on would train something else."""
+    """The run does not do what its configuration says; continuing would train something else."""
 
 
 def check_any_finished(groups: Sequence[Group], deadline_s: float) -> None:
-    """Raises `GuardError` when the deadline has dropped every group of the step."""
+    """Raise `GuardError` when the deadline has dropped every group of the step."""
     if not groups:
         raise GuardError(
             f"no group of this step finished within rollout.straggler_deadline_s={deadline_s:g}: allow more time, or fewer "
@@ -28,52 +30,76 @@ def check_any_finished(groups: Sequence[Group], deadline_s: float) -> None:
         )
 
 
-def check_authorship(
-    groups: Sequence[Group], schedule: Schedule, boundaries: np.ndarray, *, chosen_from: int | None = None
-) -> None:
-    """Raises `GuardError` when a mask is missing, when it is not the one that the schedule implies for the rollout's tokens, or
-    when the senior won more or fewer of the draws than chance explains (see `_check_draws`).
+def check_authorship(groups: Sequence[Group], boundaries: np.ndarray, *, chosen_from: int | None = None) -> None:
+    """Check the rollouts' authorship masks against the schedules of their groups.
 
-    `groups` are the first to finish of `chosen_from` groups; None: there were no others.
+    `boundaries` is the boundary table, uint8 [vocabulary]. `groups` are the first to finish of `chosen_from` groups;
+    None: there were no others.
+
+    Raises `GuardError` when a mask is missing, when it is not the one that the schedule implies for the tokens, or when the
+    senior won more or fewer of the draws than chance explains.
     """
-    wins = draws = 0
-    for rollout in (rollout for group in groups for rollout in group.rollouts):
-        if len(rollout.authorship) != len(rollout) or not len(rollout):
-            raise GuardError(
-                f"rollout {rollout.id}: its authorship mask has {len(rollout.authorship)} entries for {len(rollout)} tokens; "
-                "without the mask this run would train as plain GRPO"
-            )
-        implied, drawn = replay_draws(schedule, boundaries, rollout.seed, rollout.token_ids, rollout.breaks)
-        if not np.array_equal(rollout.authorship, implied):
-            raise GuardError(f"rollout {rollout.id}: its authorship mask is not what the schedule implies for its tokens")
-        wins += int(np.count_nonzero(implied[drawn] == SENIOR))
-        draws += int(np.count_nonzero(drawn))
-    if not schedule.alternates:
-        _check_draws(wins, draws, schedule, math.comb(max(chosen_from or 0, len(groups)), len(groups)))
+    wins: Counter[float] = Counter()
+    draws: Counter[float] = Counter()
+    for group in groups:
+        prob = group.schedule.threshold / COIN_SIDES  # `prob_senior`, as exactly as a coin has it
+        for rollout in group.rollouts:
+            drawn_authors = _replayed_draws(rollout, group.schedule, boundaries)
+            if not group.schedule.alternates:
+                wins[prob] += int(np.count_nonzero(drawn_authors == SENIOR))
+                draws[prob] += len(drawn_authors)
+    selections = math.comb(max(chosen_from or 0, len(groups)), len(groups))
+    _check_draws([Draws(prob, wins[prob], draws[prob]) for prob in sorted(draws)], selections)
 
 
-def _check_draws(wins: int, draws: int, schedule: Schedule, selections: int) -> None:
-    """Raises `GuardError` when coins of the schedule's probability would hardly give the senior `wins` of `draws`.
+def _replayed_draws(rollout: Rollout, schedule: Schedule, boundaries: np.ndarray) -> np.ndarray:
+    """Return the authors that `schedule` drew for `rollout`, int8 [draws].
 
-    The masks follow from the coins; this says whether the coins are fair, which those of rollouts with one and the same seed
-    would not be. How many draws a rollout has depends on who won them, for authors differ in the length of their words and
-    texts, so that `wins` is not binomial. But the likelihood ratio of a coin with another probability to the schedule's is a
-    martingale over the draws, and so is its mean over all probabilities, which is 1 / (P * (draws + 1)) with the binomial
-    probability P of `wins`. By Ville's inequality it exceeds 1 / alpha with a probability of at most alpha, whenever rollouts
-    end. There are `selections` ways to choose the groups of this step from those that might have been its groups, and alpha
-    is shared among them.
+    Raises `GuardError` unless these draws give the rollout's mask.
     """
-    prob = schedule.threshold / COIN_SIDES  # `prob_senior`, as exactly as a coin has it
-    log_chance = _log_binomial(wins, draws, prob) + math.log(draws + 1)
-    if log_chance < math.log(FALSE_ALARM) - math.log(selections):
+    if len(rollout.authorship) != len(rollout) or not len(rollout):
         raise GuardError(
-            f"the senior won {wins} of this step's {draws} draws, but schedule.prob_senior={prob:g}: chance would do this less "
-            f"than once in {1 / FALSE_ALARM:.0e} steps; the coins are not fair (do the rollouts have different seeds?)"
+            f"rollout {rollout.id}: its authorship mask has {len(rollout.authorship)} entries for {len(rollout)} tokens; "
+            "without the mask this run would train as plain GRPO"
+        )
+    implied, drawn = replay(schedule, boundaries, rollout.seed, rollout.token_ids, rollout.breaks)
+    if not np.array_equal(rollout.authorship, implied):
+        raise GuardError(f"rollout {rollout.id}: its authorship mask is not what the schedule implies for its tokens")
+    return implied[drawn]
+
+
+class Draws(NamedTuple):
+    """The coins that a step's rollouts tossed at one probability."""
+
+    prob_senior: float
+    wins: int
+    """those that the senior won"""
+    tosses: int
+
+
+def _check_draws(all_draws: Sequence[Draws], selections: int) -> None:
+    """Raise `GuardError` when fair coins would hardly give the senior its wins.
+
+    The masks follow from the coins; this checks the coins, which are not fair where rollouts share a seed. The number of draws
+    depends on who won them, because authors write words and texts of different length, so that the wins are not binomial. But
+    the likelihood ratio of coins with another probability to the schedule's is a martingale over the draws. So is its mean over
+    all other probabilities, which is 1 / (P * (tosses + 1)) with the binomial probability P of the wins, and so is the product
+    of these means where a step has schedules of several probabilities: each draw multiplies one factor, whose mean it keeps. By
+    Ville's inequality the product exceeds 1 / alpha with a probability of at most alpha, whenever rollouts end. There are
+    `selections` ways to choose the groups of this step from those that might have been its groups, and alpha is divided among
+    them.
+    """
+    log_chance = sum(_log_binomial(*draws) + math.log(draws.tosses + 1) for draws in all_draws)
+    if log_chance < math.log(FALSE_ALARM) - math.log(selections):
+        found = ", ".join(f"{wins} of {tosses} draws at schedule.prob_senior={prob:g}" for prob, wins, tosses in all_draws)
+        raise GuardError(
+            f"the senior won {found} in this step: chance would do this less than once in {1 / FALSE_ALARM:.0e} steps; the "
+            "coins are not fair (do the rollouts have different seeds?)"
         )
 
 
-def _log_binomial(wins: int, draws: int, prob: float) -> float:
-    """The logarithm of the probability of `wins` in `draws`, each of which is won with `prob`."""
+def _log_binomial(prob: float, wins: int, draws: int) -> float:
+    """Return the logarithm of the probability of `wins` in `draws`, each of which is won with `prob`."""
     losses = draws - wins
     if (wins and not prob) or (losses and prob == 1):
         return -math.inf
@@ -82,7 +108,7 @@ def _log_binomial(wins: int, draws: int, prob: float) -> float:
 
 
 def check_finite_logprobs(groups: Sequence[Group]) -> None:
-    """Raises `GuardError` when an engine reported a log-probability that is not a finite number for a token that it sampled."""
+    """Raise `GuardError` when an engine reported a log-probability that is not finite for a token that it sampled."""
     for rollout in (rollout for group in groups for rollout in group.rollouts):
         for token in np.flatnonzero(~np.isfinite(rollout.logprobs)):
             senior = rollout.authorship[token] == SENIOR
@@ -98,7 +124,7 @@ def check_finite_logprobs(groups: Sequence[Group]) -> None:
 
 
 def check_weight_version(groups: Sequence[Group], expected: int, max_staleness: int = 0) -> None:
-    """Raises `GuardError` unless every senior token was sampled from version `expected` of the weights, or from one that is at
+    """Raise `GuardError` unless every senior token was sampled from version `expected` of the weights, or from one that is at
     most `max_staleness` older.
     """
     oldest = max(BASE_VERSION, expected - max_staleness)
@@ -113,23 +139,25 @@ def check_weight_version(groups: Sequence[Group], expected: int, max_staleness: 
 
 
 def check_published(version: int, reported: Sequence[int]) -> None:
-    """Raises `GuardError` unless every engine reports the version that was published."""
-    for replica, got in enumerate(reported):
-        if got != version:
+    """Raise `GuardError` unless every engine reports the version that was published."""
+    for replica, engine_version in enumerate(reported):
+        if engine_version != version:
             raise GuardError(
-                f"the senior engine of rollout actor {replica} reports weight version {got} after {version} was published"
+                f"the senior engine of rollout actor {replica} reports weight version {engine_version} after {version} was "
+                "published"
             )
 
 
 def check_unchanged(before: Sequence[Sequence[str]], after: Sequence[Sequence[str]]) -> None:
-    """Raises `GuardError` when a frozen junior's weights are not what they were; checksums by replica and junior."""
+    """Raise `GuardError` when the weights of a frozen junior changed. Checksums are by replica and junior."""
     if before != after:
         raise GuardError(f"a junior is frozen, but its weights changed: checksums {before} at the start, {after} now")
 
 
 def check_verdicts(groups: Sequence[Group]) -> str | None:
-    """Raises `GuardError` when every verdict is an error or a timeout (the verifier is broken); returns a warning when all
-    rewards are honest zeros.
+    """Return a warning when no answer is correct.
+
+    Raises `GuardError` when every verdict is an error or a timeout: the verifier is broken.
     """
     verdicts = [verdict for group in groups for verdict in group.verdicts]
     if all(verdict in (Verdict.ERROR, Verdict.TIMEOUT) for verdict in verdicts):
@@ -140,16 +168,18 @@ def check_verdicts(groups: Sequence[Group]) -> str | None:
     return None
 
 
-def check_counted(learned: Mapping[str, float]) -> str | None:
-    """Return a warning when no token of the senior's counted in an update, whose metrics are `learned`."""
-    if "policy/clip_fraction" in learned:
+def check_counted(update_metrics: Mapping[str, float]) -> str | None:
+    """Return a warning when no senior token counted in the update with these metrics."""
+    if "policy/clip_fraction" in update_metrics:
         return None
-    why = "algo.mismatch masks them all" if learned.get("mismatch/masked_fraction") == 1 else "the junior wrote all of it"
+    why = (
+        "algo.mismatch masks them all" if update_metrics.get("mismatch/masked_fraction") == 1 else "the junior wrote all of it"
+    )
     return f"no token of the senior's counts in this step's loss: {why}"
 
 
 def check_skipped(in_a_row: float, limit: int) -> None:
-    """Raises `GuardError` when the last `limit` optimizer steps were skipped for gradients that were not finite (0: never)."""
+    """Raise `GuardError` when the last `limit` optimizer steps (0: never) were skipped for gradients that were not finite."""
     if limit and in_a_row >= limit:
         raise GuardError(
             f"the last {in_a_row:.0f} optimizer steps were skipped, because their gradients were not finite "
@@ -158,9 +188,9 @@ def check_skipped(in_a_row: float, limit: int) -> None:
 
 
 def check_logprob_gap(gap: float, limit: float) -> None:
-    """Raises `GuardError` when behaviour and learner disagree: the weights did not arrive, or the two compute different models.
+    """Raise `GuardError` when engines and learner disagree: the weights did not arrive, or the two compute different models.
 
-    `gap` is the mean |behaviour - learner| log-probability of senior tokens before the update, in nats. The engines' own
+    `gap` is the mean |behavior - learner| log-probability of senior tokens before the update, in nats. The engines' own
     log-probabilities are finite (`check_finite_logprobs`), so that a gap that is not must come from the learner's.
     """
     if not math.isfinite(gap):

@@ -1,13 +1,17 @@
-"""The nouns of tandem training: problem, prompt, turn, rollout, group."""
+"""The data of tandem training: problem, prompt, turn, rollout, group."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tandem.verify.judgement import Judgement, Verdict
+
+if TYPE_CHECKING:
+    from tandem.schedule import Schedule
 
 JUNIOR = 0
 """The junior's value in an authorship mask."""
@@ -38,7 +42,7 @@ class StopReason(StrEnum):
     EOS = "eos"
     """The author emitted an end-of-sequence token."""
     LENGTH = "length"
-    """What was left of the budget or the context was spent."""
+    """The rest of the budget or of the context was spent."""
 
 
 Message = tuple[str, str]
@@ -61,14 +65,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A problem as the models see it: `token_ids` after the chat template."""
+    """A problem as the models read it: `token_ids` after the chat template."""
 
     problem: Problem
     token_ids: tuple[int, ...]
     junior_token_ids: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    """the same in the template and tokens of each junior (by its index) that has a tokenizer of its own"""
+    """the same in template and tokens of each junior with another tokenizer, by the junior's index"""
     opening: str = ""
-    """the `<think>` with which the chat template ends, if it does: a text then begins inside it"""
+    """the `<think>` with which the chat template ends, if it does; a text then begins inside it"""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class Turn:
 
 @dataclass
 class Rollout:
-    """One finished text and everything the learner must know about how it came to be.
+    """One finished text, and everything about its writing that the learner needs.
 
     All arrays have the length T of the completion (the prompt excluded, an end-of-sequence token included).
     """
@@ -100,22 +104,22 @@ class Rollout:
     """int32 [T], the version of the senior's weights the token was sampled from; -1 for the junior's tokens"""
     end: EndReason
     seed: int
-    """The schedule's seed: with the tokens (and `breaks`) it determines the authorship mask."""
+    """the schedule's seed: with the tokens (and `breaks`) it determines the authorship mask"""
     breaks: np.ndarray | None = None
-    """bool [T], where a junior with another tokenizer completed a word or a step: only there may its pen pass (see
-    `tandem.translation`); None with a junior who shares the senior's tokenizer"""
+    """bool [T], where a junior with another tokenizer completed a word or a step: its pen passes only there (see
+    `tandem.translation`); None with a junior that shares the senior's tokenizer"""
     text: str = ""
     junior: int = 0
-    """which of the run's juniors was to write with the senior"""
+    """which of the run's juniors wrote with the senior"""
     stop_reasons: dict[int, StopReason | None] = field(default_factory=dict)
-    """why each author's engine last stopped, by author; None: it never wrote"""
+    """why each author's engine last stopped, by author; None: the author never wrote"""
 
     def __len__(self) -> int:
         return len(self.token_ids)
 
     @property
     def turns(self) -> list[Turn]:
-        """The turns in order; between two of them lies a handoff."""
+        """Return the turns in order; between two of them lies a handoff."""
         if not len(self):
             return []
         changes = (np.flatnonzero(np.diff(self.authorship)) + 1).tolist()
@@ -124,7 +128,7 @@ class Rollout:
 
     @property
     def handoffs(self) -> int:
-        """How many times the pen changed hands."""
+        """Return how many times the pen changed hands."""
         return int(np.count_nonzero(np.diff(self.authorship)))
 
     @property
@@ -139,21 +143,23 @@ class Group:
 
     prompt: Prompt
     rollouts: list[Rollout]
+    schedule: Schedule
+    """under which the rollouts were written"""
     judgements: list[Judgement] = field(default_factory=list)
     """one for each rollout, set by the judge"""
     rewards: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     """float32 [G], set by `tandem.rewards`"""
     reward_terms: dict[str, np.ndarray] = field(default_factory=dict)
-    """what the rewards are the sums of, by name: float32 [G] each"""
+    """the terms of which the rewards are the sums, by name: float32 [G] each"""
     advantages: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     """float32 [G], set by `tandem.advantage`"""
 
     @property
     def responses(self) -> list[str]:
-        """What the judge reads: each rollout's text, after the `<think>` that the prompt opened."""
+        """Return the texts that the judge reads: each rollout's, after the `<think>` that the prompt opened."""
         return [self.prompt.opening + rollout.text for rollout in self.rollouts]
 
     @property
     def verdicts(self) -> list[Verdict]:
-        """The verdict on each rollout, once they are judged."""
+        """Return the verdict on each rollout, once they are judged."""
         return [judgement.verdict for judgement in self.judgements]

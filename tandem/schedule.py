@@ -1,17 +1,15 @@
-"""When the pen changes hands.
+"""When the pen changes hands: the rule, the pen, its replay over a finished text, and the schedules by name.
 
-A schedule is a pure function of (seed, tokens): the engine that writes, the actor that moves the pen and the test that replays
-a finished rollout all evaluate the same rule and must agree on every token. The rule is written once, in integer arithmetic
-that means the same for Python ints and for int64 tensors; `Pen` drives it a token at a time, in the actor and in the engine's
-scheduler.
+A schedule is a pure function of (seed, tokens). The engine that writes, the driver that moves the pen and the guard that
+replays a finished rollout evaluate the same rule, `Pen.after`, and must agree on every token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import numpy as np
 
@@ -20,42 +18,40 @@ from tandem.rollout import JUNIOR, SENIOR
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from tandem.config.rollout import ScheduleConfig
+    from tandem.config.schema import Config
+
 COIN_SIDES = 1 << 32
 """A coin is a 32-bit integer."""
-LEADING_SPACE = "Ġ"  # U+0120: how byte-level BPE spells the space in front of a word
-
 BEGINS_WORD, ENDS_STEP = 1, 2
-"""What a boundary table holds for a token: the sum of those that apply."""
+"""The entries of a boundary table: the sum of those that apply to a token."""
+WHOLE_TEXT = 1 << 31
+"""A gap longer than any text: no redraw except at boundaries."""
 
-BoundaryRule = Literal["none", "word", "word_or_newline", "paragraph", "newline"]
 
-
-def _mix(x: Any) -> Any:
-    """A bijection of 32-bit integers that looks random (an xorshift-multiply hash; both factors are below 2^31, so that the
-    products fit an int64 tensor)."""
+def _mix(x: int) -> int:
+    """Return a bijection of 32-bit integers that looks random (an xorshift-multiply hash)."""
     x = ((x ^ (x >> 16)) * 0x21F0AAAD) & 0xFFFFFFFF
     x = ((x ^ (x >> 15)) * 0x735A2D97) & 0xFFFFFFFF
     return x ^ (x >> 15)
 
 
-def coin(seed: Any, position: Any) -> Any:
-    """A 32-bit coin for `position` tokens written under `seed`; ints or int64 tensors of any one shape."""
+def coin(seed: int, position: int) -> int:
+    """Return the 32-bit coin tossed after `position` tokens of the rollout of schedule seed `seed`."""
     return _mix(_mix(seed & 0xFFFFFFFF) ^ (position & 0xFFFFFFFF))
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """One rollout's schedule: redraw the author after a boundary token, or when too many tokens passed without a redraw.
-
-    `prob_senior` is the chance that a redraw gives the pen to the senior; 1 is the solo schedule. `max_gap_tokens` bounds the
-    tokens between redraws (arXiv 2606.28166). A schedule that `alternates` tosses no coin: every redraw passes the pen, and the
-    senior begins. `boundary` says which tokens are boundaries: `BEGINS_WORD`, `ENDS_STEP` or 0 for none.
-    """
+class Schedule(NamedTuple):
+    """The rule of one rollout: redraw the author after a boundary token, or after `max_gap_tokens` tokens without a redraw."""
 
     prob_senior: float = 0.5
+    """the probability that a redraw gives the pen to the senior; 1: the senior writes everything"""
     max_gap_tokens: int = 32
+    """at most this many tokens between two redraws (arXiv 2606.28166)"""
     alternates: bool = False
+    """whether every redraw passes the pen, without a coin; the senior begins"""
     boundary: int = BEGINS_WORD
+    """which tokens are boundaries: `BEGINS_WORD`, `ENDS_STEP`, or 0 for none"""
 
     @property
     def threshold(self) -> int:
@@ -67,129 +63,154 @@ class Schedule:
         """Whether the senior writes every token, so that no junior is needed."""
         return not self.alternates and self.threshold >= COIN_SIDES
 
+    def pen(self, seed: int) -> Pen:
+        """Return the pen of the rollout of schedule seed `seed`, before the first token."""
+        return Pen(self, seed, self.draw(seed, 0, JUNIOR))
 
-def redraw(
-    author: Any, gap: Any, *, position: Any, boundary: Any, seed: Any, threshold: Any, max_gap: Any, alternates: Any = 0
-) -> tuple[Any, Any]:
-    """The handoff rule: who writes next, and how many tokens will then have passed since the last redraw.
-
-    Ints, or int64 tensors of one shape. `author` wrote the token that was just emitted; `gap` counts the tokens since the last
-    redraw up to, not including, that token; `position` counts all tokens of the rollout so far, including it; `boundary` is 1
-    if it is one; `alternates` is 1 if a redraw passes the pen without a coin. Returns the next author and gap.
-    """
-    gap = gap + 1
-    drawn = alternates * (1 - author) + (1 - alternates) * (coin(seed, position) < threshold)
-    due = boundary | ((gap >= max_gap) * 1)
-    return due * drawn + (1 - due) * author, (1 - due) * gap
+    def draw(self, seed: int, position: int, author: int) -> int:
+        """Return who writes after a redraw at `position`, where `author` wrote before."""
+        if self.alternates:
+            return 1 - author
+        return SENIOR if coin(seed, position) < self.threshold else JUNIOR
 
 
-class Pen:
-    """Who holds the pen, token by token.
+class Pen(NamedTuple):
+    """Who writes the next token of a rollout, and all that decides who writes the tokens after it."""
 
-    `boundaries` is indexed by token id and says what each token begins or ends (`BEGINS_WORD`, `ENDS_STEP`). `author` holds the
-    pen first; None: who the schedule says.
-    """
-
-    def __init__(
-        self, schedule: Schedule, boundaries: Sequence[int] | np.ndarray, seed: int, author: int | None = None
-    ) -> None:
-        self.seed, self.threshold, self.max_gap = seed, schedule.threshold, schedule.max_gap_tokens
-        self.alternates, self.boundary = int(schedule.alternates), schedule.boundary
-        self._boundaries = boundaries
-        self.position = 0
-        """Tokens written so far."""
-        self.gap = 0
-        """Tokens since the last redraw."""
-        if author is None:
-            author = SENIOR if schedule.alternates or coin(seed, 0) < self.threshold else JUNIOR
-        self.author: int = author
-        """Who writes the next token."""
-
-    def wrote(self, token: int, breaks: bool | None = None) -> int:
-        """Notes that the present author emitted `token`; returns the author of the next one.
-
-        `breaks` says whether the author is redrawn; None leaves it to boundaries and gaps.
-        """
-        self.position += 1
-        if breaks is not None and not breaks:
-            self.gap += 1
-            return self.author
-        self.author, self.gap = redraw(
-            self.author,
-            self.gap,
-            position=self.position,
-            boundary=int(bool(breaks or self._boundaries[token] & self.boundary)),
-            seed=self.seed,
-            threshold=self.threshold,
-            max_gap=self.max_gap,
-            alternates=self.alternates,
-        )
-        return self.author
-
-
-class TurnStart(NamedTuple):
-    """What an engine must know at the start of a turn to follow the schedule by itself: a `Pen` on its way to a process."""
-
+    schedule: Schedule
     seed: int
-    position: int
-    gap: int
-    threshold: int
-    max_gap: int
-    alternates: int
-    boundary: int
+    author: int
+    """writes the next token"""
+    position: int = 0
+    """tokens written so far"""
+    gap: int = 0
+    """tokens since the last redraw"""
 
-    @classmethod
-    def at(cls, pen: Pen) -> TurnStart:
-        """The start of a turn at the pen's present state."""
-        return cls(pen.seed, pen.position, pen.gap, pen.threshold, pen.max_gap, pen.alternates, pen.boundary)
+    def after(self, boundary: int, breaks: bool | None = None) -> Pen:
+        """Return the pen after `author` wrote a token whose entry in the boundary table is `boundary`.
 
-    def pen(self, author: int, boundaries: Sequence[int] | np.ndarray) -> Pen:
-        """The pen that this was taken of, in the hand of `author`."""
-        schedule = Schedule(self.threshold / COIN_SIDES, self.max_gap, bool(self.alternates), self.boundary)
-        pen = Pen(schedule, boundaries, self.seed, author)
-        pen.position, pen.gap = self.position, self.gap
-        return pen
+        `breaks`: whether the author is redrawn, whatever boundary and gap say; None: they decide.
+        """
+        schedule, seed, author, position, gap = self
+        position, gap = position + 1, gap + 1
+        if (boundary & schedule.boundary or gap >= schedule.max_gap_tokens) if breaks is None else breaks:
+            author, gap = schedule.draw(seed, position, author), 0
+        return Pen(schedule, seed, author, position, gap)
+
+
+class Replay(NamedTuple):
+    """What a schedule implies for the T tokens of a finished rollout."""
+
+    authorship: np.ndarray
+    """int8 [T], the authorship mask"""
+    drawn: np.ndarray
+    """bool [T], the tokens whose author was drawn for them: the first one, and the one after each redraw"""
 
 
 def replay(
     schedule: Schedule,
-    boundaries: Sequence[int] | np.ndarray,
+    boundaries: np.ndarray,
     seed: int,
-    tokens: Iterable[int],
+    tokens: Sequence[int] | np.ndarray,
     breaks: Iterable[bool] | None = None,
-) -> np.ndarray:
-    """The authorship mask (int8 [T]) that the schedule implies for a finished rollout's tokens.
+) -> Replay:
+    """Replay `schedule` over the tokens of a finished rollout.
 
-    `breaks` is the rollout's, if its junior had another tokenizer: it holds where the junior writes.
+    `boundaries` is the boundary table, uint8 [vocabulary]. `breaks` is the rollout's, if its junior has another tokenizer: it
+    holds where the junior writes.
     """
-    return replay_draws(schedule, boundaries, seed, tokens, breaks)[0]
-
-
-def replay_draws(
-    schedule: Schedule,
-    boundaries: Sequence[int] | np.ndarray,
-    seed: int,
-    tokens: Iterable[int],
-    breaks: Iterable[bool] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mask of `replay`, and the tokens whose author was drawn for them: bool [T], the first and the one after each
-    redraw.
-    """
-    pen = Pen(schedule, boundaries, seed)
-    mask, drawn = [], []
-    for token, broken in zip(tokens, repeat(None) if breaks is None else breaks, strict=False):
-        mask.append(pen.author)
+    pen = schedule.pen(seed)
+    authorship, drawn = [], []
+    entries = boundaries[np.asarray(tokens, np.intp)].tolist()
+    for boundary, broken in zip(entries, repeat(None) if breaks is None else breaks, strict=False):
+        authorship.append(pen.author)
         drawn.append(pen.gap == 0)
-        pen.wrote(int(token), broken if pen.author == JUNIOR else None)
-    return np.array(mask, dtype=np.int8), np.array(drawn, dtype=bool)
+        pen = pen.after(boundary, broken if pen.author == JUNIOR else None)
+    return Replay(np.array(authorship, dtype=np.int8), np.array(drawn, dtype=bool))
+
+
+# The schedules by name
+
+SOLO = Schedule(prob_senior=1.0)
+"""The senior writes everything."""
+JUNIOR_ALONE = Schedule(prob_senior=0.0, max_gap_tokens=WHOLE_TEXT)
+"""The junior writes everything; the senior only reads."""
+
+
+class NamedSchedule(NamedTuple):
+    """A schedule that `schedule.name` can choose."""
+
+    boundary: Literal["none", "word", "step"]
+    """where it redraws the author; the model says which tokens these are (`model.word_boundary`, `model.step_boundary`)"""
+    rule: Callable[[ScheduleConfig, float], Schedule]
+    """the rollouts' rule, given the settings and the senior's probability"""
+
+
+SCHEDULES = {
+    "word": NamedSchedule("word", lambda settings, prob: Schedule(prob, settings.max_gap_tokens)),
+    "token": NamedSchedule("none", lambda _, prob: Schedule(prob, 1, boundary=0)),
+    "step": NamedSchedule("step", lambda settings, prob: Schedule(prob, WHOLE_TEXT, settings.alternates, ENDS_STEP)),
+    "chunk": NamedSchedule("none", lambda settings, prob: Schedule(prob, settings.chunk_tokens, settings.alternates, 0)),
+    "alternate": NamedSchedule("word", lambda settings, prob: Schedule(prob, settings.max_gap_tokens, alternates=True)),
+    "solo": NamedSchedule("none", lambda _settings, _prob: SOLO),
+}
+"""`word`: redraw where a word begins, the published default. `token`: redraw after every token. `step`: redraw, or pass the
+pen, at every paragraph break; passing it is the published test of handoff robustness. `chunk`: the same every `chunk_tokens`
+tokens. `alternate`: pass the pen where a word begins. `solo`: the senior writes everything, plain GRPO."""
+
+
+def named_schedule(settings: ScheduleConfig) -> Schedule:
+    """Return the schedule of `settings`, where it does not change over the steps of a run."""
+    return SCHEDULES[settings.name].rule(settings, settings.prob_senior)
+
+
+def schedule_at(config: Config, step: int) -> Schedule:
+    """Return the schedule of training step `step` (from 1)."""
+    settings = config.schedule
+    return SCHEDULES[settings.name].rule(settings, annealed_prob_senior(settings, step, config.steps))
+
+
+def annealed_prob_senior(settings: ScheduleConfig, step: int, steps: int) -> float:
+    """Return the senior's probability at step `step` (from 1) of `steps`.
+
+    It goes from `prob_senior` at the first step to `prob_senior_end` at the last, along `anneal`.
+    """
+    elapsed = (step - 1) / max(steps - 1, 1)
+    progress = {"constant": 0.0, "linear": elapsed, "cosine": (1 - math.cos(math.pi * elapsed)) / 2}[settings.anneal]
+    return settings.prob_senior + progress * (settings.prob_senior_end - settings.prob_senior)
+
+
+def needs_junior(config: Config) -> bool:
+    """Whether the schedule of any step, or any measure, gives the pen to a junior."""
+    measured = {"handoff", "takeover", "legibility"} & set(config.eval.measures)
+    return bool(measured) or not (schedule_at(config, 1).solo and schedule_at(config, config.steps).solo)
+
+
+def all_schedules(config: Config) -> dict[str, ScheduleConfig]:
+    """Return the schedules that rollouts may follow, in training and evaluation, by the keys that configure them."""
+    measured = config.eval.handoff if "handoff" in config.eval.measures else []
+    return {"schedule": config.schedule} | {f"eval.handoff[{index}]": schedule for index, schedule in enumerate(measured)}
+
+
+# Boundaries
+
+BoundaryRule = Literal["none", "word", "word_or_newline", "paragraph", "newline"]
+LEADING_SPACE = "Ġ"  # U+0120: how byte-level BPE spells the space in front of a word
+NEWLINE = "Ċ"  # U+010A
+
+
+def boundary_rule(config: Config, settings: ScheduleConfig) -> BoundaryRule:
+    """Return which tokens of the model's vocabulary are boundaries of the schedule of `settings`."""
+    rules = {"none": "none", "word": config.model.word_boundary, "step": config.model.step_boundary}
+    return cast(BoundaryRule, rules[SCHEDULES[settings.name].boundary])
 
 
 def boundary_table(tokenizer: PreTrainedTokenizerBase, rule: BoundaryRule, size: int) -> np.ndarray:
-    """Which of `size` token ids are boundaries under `rule`: uint8 [size], 1 for a boundary.
+    """Return which of `size` token ids are boundaries under `rule`: uint8 [size], 1 for a boundary.
 
     `word`: the byte-level BPE surface starts with the leading-space marker (53,021 ids of Qwen3's tokenizer). `newline` and
-    `paragraph`: the decoded token contains one or two newlines. Ids past the tokenizer's own are never boundaries.
-    Raises `ValueError` when no token of the vocabulary is a boundary: such a schedule would never hand over.
+    `paragraph`: the surface contains one or two newlines. Ids beyond the tokenizer's are never boundaries. Raises `ValueError`
+    when no token is a boundary: such a schedule would never hand over.
     """
     table = np.zeros(size, dtype=np.uint8)
     if rule == "none":
@@ -197,9 +218,8 @@ def boundary_table(tokenizer: PreTrainedTokenizerBase, rule: BoundaryRule, size:
     special = set(tokenizer.all_special_ids)
     ids = [i for i in range(min(size, len(tokenizer))) if i not in special]
     for i, surface in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True):
-        # In byte-level BPE a newline is spelled Ċ (U+010A).
         word = surface.startswith(LEADING_SPACE)
-        newline, paragraph = "Ċ" in surface, "ĊĊ" in surface
+        newline, paragraph = NEWLINE in surface, NEWLINE + NEWLINE in surface
         table[i] = {
             "word": word,
             "word_or_newline": word or newline,

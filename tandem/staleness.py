@@ -1,7 +1,7 @@
-"""How far the writing may run ahead of the learning: which group may be begun when, and which are fresh enough to train on.
+"""Bounded staleness: which group may begin when, and which finished groups are fresh enough to train on.
 
-Versions count the learner's steps. A group is *stale by* k when its oldest token of the senior is k versions behind the weights
-that are about to learn from it; 0 is strictly on-policy.
+Versions count the learner's steps. A group's staleness is the number of versions between its oldest senior token and the
+weights that are about to learn from it; 0 is strictly on-policy.
 """
 
 from __future__ import annotations
@@ -16,25 +16,34 @@ from tandem.rollout import BASE_VERSION, SENIOR, Group
 
 
 class StreamPosition(NamedTuple):
-    """Where a run is in its stream of problems."""
+    """The position of a run in its stream of problems."""
 
     position: int = 0
-    """the first that was never begun"""
+    """the first that never began"""
     unfinished: Sequence[int] = ()
-    """those before it that were begun and not taken by the learner: a resumed run writes them again"""
+    """earlier ones that began and that the learner did not take: a resumed run writes them again"""
 
 
 START = StreamPosition()
 
 
+class NextGroup(NamedTuple):
+    """A group that may begin."""
+
+    position: int
+    """in the stream of problems"""
+    step: int
+    """the training step that takes it, if all groups before it are taken in turn"""
+
+
 def oldest_version(group: Group) -> int | None:
-    """The version of the weights that the senior's oldest token was sampled from; None where the senior wrote nothing."""
+    """Return the version of the weights that sampled the senior's oldest token; None where the senior wrote nothing."""
     versions = [rollout.weight_versions[rollout.authorship == SENIOR] for rollout in group.rollouts]
     return min((int(each.min()) for each in versions if len(each)), default=None)
 
 
 def mean_staleness(groups: Sequence[Group], version: int) -> float:
-    """How many versions the senior's tokens are behind `version`, on average; 0 where the senior wrote nothing."""
+    """Return by how many versions the senior's tokens are older than `version`, on average; 0 if it wrote nothing."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     versions = np.concatenate([rollout.weight_versions[rollout.authorship == SENIOR] for rollout in rollouts])
     return version - float(versions.mean()) if len(versions) else 0.0
@@ -43,12 +52,12 @@ def mean_staleness(groups: Sequence[Group], version: int) -> float:
 class StalenessBuffer:
     """The groups of a run between the problem stream and the learner, by their position in the stream.
 
-    The learner takes `batch` groups a step. A group may be begun once the engines' `version` is at most `max_staleness` behind
-    the one that will learn from it, all groups before it taken in turn: so the engines write while the learner learns, yet
-    never further ahead than that. A group that took so long that others overtook it may still become too old; it is dropped.
+    The learner takes `batch` groups a step. A group may begin when the engines' version is at most `max_staleness` older than
+    the version that will learn from it, if all groups before it are taken in turn. So the engines write while the learner
+    learns, but not further ahead. A group that others overtook may still become too old; it is dropped.
 
-    After `steps` batches nothing more is begun (None: there is no end). `version` is the engines' at the start, `place` where
-    in the stream it starts. Pure bookkeeping: it neither waits nor writes.
+    No group begins after `steps` batches (None: no limit). `version` is the engines' at the start, `place` the start in the
+    stream. The buffer only counts: it neither waits nor writes.
     """
 
     def __init__(
@@ -63,7 +72,7 @@ class StalenessBuffer:
         self._batch, self._max_staleness = batch, max_staleness
         self._wanted = math.inf if steps is None else batch * steps
         self.version = version
-        """of the weights in the engines, which is the learner's too whenever it takes groups"""
+        """of the engines' weights; also of the learner's when it takes groups"""
         self._position = place.position
         self.dropped = 0
         """groups that became too old"""
@@ -75,51 +84,51 @@ class StalenessBuffer:
 
     @property
     def place(self) -> StreamPosition:
-        """Where a run that is resumed from here goes on."""
+        """Return the position from which a resumed run continues."""
         return StreamPosition(self._position, sorted({*self._again, *self._in_flight, *self._finished}))
 
-    def begin(self) -> int | None:
-        """The position of the next group to write; None while no other may be begun."""
-        ahead = self._taken + len(self._in_flight) + len(self._finished)
-        may_be_begun = self._batch * (self.version - self._first_version + 1 + self._max_staleness)
-        if ahead >= min(may_be_begun, self._wanted):
+    def begin(self) -> NextGroup | None:
+        """Begin the next group, and return it; None while no other may begin."""
+        begun = self._taken + len(self._in_flight) + len(self._finished)
+        allowed = self._batch * (self.version - self._first_version + 1 + self._max_staleness)
+        if begun >= min(allowed, self._wanted):
             return None
         if self._again:
             position = self._again.pop()
         else:
             position, self._position = self._position, self._position + 1
         self._in_flight.add(position)
-        return position
+        return NextGroup(position, self._first_version + 1 + begun // self._batch)
 
     def finish(self, position: int, group: Group) -> None:
-        """Keeps the group that was written for `position`, unless it is too old already."""
+        """Store the group that was written for `position`, unless it is already too old."""
         self._in_flight.remove(position)
         self._finished[position] = group
         self._drop_stale()
 
     def advance(self, version: int) -> None:
-        """The engines have received `version`."""
+        """Continue with weights of `version`, which the engines have loaded."""
         self.version = version
         self._drop_stale()
 
     @property
     def finished(self) -> int:
-        """Groups that wait for the learner."""
+        """Return how many groups wait for the learner."""
         return len(self._finished)
 
     def take(self, count: int) -> list[Group]:
-        """The `count` finished groups of the earliest positions. Raises `ValueError` when fewer have finished."""
+        """Remove and return the first `count` finished groups by position. Raises `ValueError` when fewer have finished."""
         if count > self.finished:
             raise ValueError(f"{count} groups were asked for, and {self.finished} have finished")
         self._taken += count
         return [self._finished.pop(position) for position in sorted(self._finished)[:count]]
 
     def reject(self, count: int) -> None:
-        """The learner had no use for `count` of the groups it took: as many others may be begun in their place."""
+        """Let `count` more groups begin, in place of as many that the learner took and does not train on."""
         self._taken -= count
 
     def staleness(self, group: Group) -> int:
-        """How many versions the group's oldest token is behind the present weights."""
+        """Return by how many versions the group's oldest senior token is older than the engines' weights."""
         oldest = oldest_version(group)
         return 0 if oldest is None else self.version - oldest
 

@@ -1,9 +1,9 @@
-"""A junior with another tokenizer: it reads and writes text, and the rollout's record stays in the senior's tokens.
+"""A junior with another tokenizer: the authors exchange text, and the rollout stays in the senior's tokens.
 
-The senior writes as ever: no token that it sampled is taken back, so that what it learns from is unbiased. The junior writes
-one *unit* at a time, a word or (under `step`) a step. That a word is complete shows only in the token that begins the next
-one; this token is taken back if the pen passes. A complete unit is translated at once, and the author is redrawn after it and
-nowhere else in the junior's text.
+The senior writes as usual: none of its tokens is retracted, so that its samples are unbiased. The junior writes one *unit* at a
+time, a word or (under `step`) a step. Only the token that begins the next word shows that a word is complete; this token is
+retracted if the pen passes. A complete unit is translated at once, and the author is redrawn after it and nowhere else in the
+junior's text.
 """
 
 from __future__ import annotations
@@ -17,31 +17,30 @@ from transformers import PreTrainedTokenizerBase
 
 from tandem.cogeneration import Session, Token
 from tandem.rollout import JUNIOR, StopReason
-from tandem.schedule import BoundaryRule, Pen, Schedule, boundary_table
-from tandem.schedules import WHOLE_TEXT
+from tandem.schedule import WHOLE_TEXT, BoundaryRule, Pen, Schedule, boundary_table
 from tandem.tokenization.byte_level import ByteLevel
 
 Unit = Literal["word", "step"]
-"""What a junior writes at a time. A token that stops it begins the next word, but ends the present step."""
+"""What a junior writes at a time. A token that stops it begins the next word, but ends the current step."""
 
 _ONE_UNIT = Schedule(prob_senior=1.0, max_gap_tokens=WHOLE_TEXT)
-"""Followed by the junior's engine over the junior's own boundaries: the first one takes the pen away."""
+"""The schedule of the junior's engine, over the junior's boundaries: the first one ends the turn."""
 
 _SLACK = 32
-"""Tokens beyond the budget that a unit may come to before it is cut: its beginning may be more tokens than the whole."""
+"""Tokens by which a unit may exceed the budget before it is cut: its beginning may take more tokens than the whole."""
 
 
 class RetractingSession(Session, Protocol):
-    """A session that can take its author's last word back."""
+    """A session that can retract its author's last token."""
 
     def retract(self) -> None:
-        """Takes back the last token of the turn that ended, before the next turn begins: it is not part of the text."""
+        """Remove the last token of the ended turn from the text, before the next turn begins."""
         ...
 
 
 @dataclass(frozen=True)
 class Translation:
-    """Two vocabularies, and what the junior is stopped by."""
+    """Two vocabularies, and the tokens that stop the junior."""
 
     senior: ByteLevel
     junior: ByteLevel
@@ -53,25 +52,25 @@ class Translation:
 
 
 def unit_of(rule: BoundaryRule) -> Unit:
-    """What the junior writes at a time where the senior's boundaries follow `rule` (no junior writes under `none`)."""
+    """Return what the junior writes at a time where the senior's boundaries follow `rule` (never `none`)."""
     return "step" if rule in ("paragraph", "newline") else "word"
 
 
 def stop_table(tokenizer: PreTrainedTokenizerBase, rule: BoundaryRule, size: int) -> np.ndarray:
-    """Which of the junior's `size` tokens stop it where the senior's boundaries follow `rule`; uint8 [size].
+    """Return which of the junior's `size` tokens stop it where the senior's boundaries follow `rule`: uint8 [size].
 
-    A word begins with a space, also under `word_or_newline`: byte-level BPE may join a newline to what is in front of it, but
-    never a space to a letter or a mark in front of it. Words, each encoded by itself, are therefore encoded as their whole is.
+    A word begins with a space, also under `word_or_newline`: byte-level BPE may join a newline to the character before it, but
+    never a space to a letter or mark before it. So words that are encoded one by one have the tokens of the whole text.
     """
     return boundary_table(tokenizer, "word" if unit_of(rule) == "word" else rule, size)
 
 
 class TranslatedSession:
-    """The junior's view of one rollout, told and telling in the senior's tokens (a `tandem.cogeneration.Session`).
+    """The junior's view of one rollout, in the senior's tokens (a `tandem.cogeneration.Session`).
 
-    `session` is the junior's own, which holds at most `context` tokens. It reads the prompt as `prompt_ids`, in its own
-    template and tokens, in place of the first `senior_prompt_tokens` tokens that it is told. Its log-probability of a unit
-    stands at the unit's first token; the others have 0.
+    `session` is the view in the junior's tokens; it holds at most `context` of them. It reads the prompt as `prompt_ids`, in
+    the junior's template and tokens, in place of the first `senior_prompt_tokens` tokens that it receives. The log-probability
+    of a unit stands at the unit's first token; the others have 0.
     """
 
     def __init__(
@@ -83,31 +82,35 @@ class TranslatedSession:
         context: int,
     ) -> None:
         self._session, self._translation = session, translation
-        self._news, self._skip = list(prompt_ids), senior_prompt_tokens
+        self._pending_tokens, self._skipped_tokens = list(prompt_ids), senior_prompt_tokens
         self._room = context
         """tokens that the junior can still read or write"""
         self._ahead: Token | None = None
-        """what the junior wrote beyond its last unit: the beginning of the next one, or its end of sequence"""
+        """the token that the junior wrote after its last unit: the beginning of the next one, or its end of sequence"""
         self._budget = 0
 
     def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
-        """Notes what the senior wrote, in the junior's tokens (see `tandem.cogeneration.Session`).
+        """Store the senior's `new_tokens` in the junior's tokens (see `Session.begin_turn`).
 
         Raises `ValueError` when the prompt leaves the junior no room for a token.
         """
-        if self._skip and len(self._news) >= self._room:
-            raise ValueError(f"the prompt has {len(self._news)} of the junior's tokens; its context holds {self._room}")
-        self._news += self._translation.junior.encode(self._translation.senior.decode(new_tokens[self._skip :]))
-        self._skip, self._budget = 0, budget
-        # Special tokens are no news: then what the junior sampled still follows what it knows.
-        if self._ahead and self._news:
+        if self._skipped_tokens and len(self._pending_tokens) >= self._room:
+            raise ValueError(
+                f"the prompt has {len(self._pending_tokens)} of the junior's tokens; its context holds {self._room}"
+            )
+        self._pending_tokens += self._translation.junior.encode(
+            self._translation.senior.decode(new_tokens[self._skipped_tokens :])
+        )
+        self._skipped_tokens, self._budget = 0, budget
+        # Special tokens have no text: after them alone, the token that the junior sampled ahead still follows its text.
+        if self._ahead and self._pending_tokens:
             self._session.retract()
             self._room, self._ahead = self._room + 1, None
 
     async def read(self) -> list[Token]:
-        """The next unit: of its tokens the last one alone has `breaks` set. Nothing when the junior's context is full."""
+        """Return the next unit, whose last token alone has `breaks` set; nothing when the junior's context is full."""
         unit, self._ahead = [self._ahead] if self._ahead else [], None
-        while not self._complete(unit) and self._room > len(self._news):
+        while not self._complete(unit) and self._room > len(self._pending_tokens):
             unit += await self._write()
         if unit and unit[-1].id in self._translation.junior_eos:
             ids = [self._translation.senior_eos]
@@ -125,31 +128,31 @@ class TranslatedSession:
         ]
 
     async def close(self) -> None:
-        """Ends the junior's own session."""
+        """End the junior's session."""
         await self._session.close()
 
     @property
     def stop_reason(self) -> StopReason | None:
-        """Why the junior's engine last stopped."""
+        """Return why the junior's engine last stopped."""
         return self._session.stop_reason
 
     async def _write(self) -> list[Token]:
-        """What the junior writes until it is stopped, or has written what the budget can hold."""
-        pen = Pen(_ONE_UNIT, self._translation.stops, seed=0, author=JUNIOR)
-        allowance = min(self._budget + _SLACK, self._room - len(self._news))
-        self._session.begin_turn(self._news, pen, allowance)
-        self._room -= len(self._news)
-        self._news = []
+        """Return what the junior writes until a token stops it or the budget is spent."""
+        pen = Pen(_ONE_UNIT, seed=0, author=JUNIOR)
+        allowance = min(self._budget + _SLACK, self._room - len(self._pending_tokens))
+        self._session.begin_turn(self._pending_tokens, pen, allowance)
+        self._room -= len(self._pending_tokens)
+        self._pending_tokens = []
         written: list[Token] = []
         while pen.author == JUNIOR and len(written) < allowance and not self._ends_text(written):
             for token in await self._session.read():
                 written.append(token)
-                pen.wrote(token.id)
+                pen = pen.after(self._translation.stops[token.id])
         self._room -= len(written)
         return written
 
     def _complete(self, unit: list[Token]) -> bool:
-        """Whether `unit` is one, or as much as the budget allows; takes what goes beyond it out and keeps it ahead."""
+        """Whether `unit` is complete, or fills the budget. Moves a token that belongs to the next unit to `_ahead`."""
         if not unit:
             return False
         if self._ends_text(unit):

@@ -19,7 +19,7 @@ from tandem.config.learner import LearnerConfig
 from tandem.config.schema import Config
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
-from tandem.schedules import schedule_at
+from tandem.schedule import schedule_at
 
 PROMPTS, GROUP = 2, 4
 
@@ -33,7 +33,6 @@ def self_test(config: Config, logs: Path) -> str:
     authors = load_authors(config)
     problems = load_problems(config.data, config.seed, authors.tokenizer).train.batch(0, PROMPTS)
     prompts, _ = encode(problems, authors.tokenizer, config.data)
-    schedule = schedule_at(config, 1)
     with ExitStack() as stack:
         stack.enter_context(ray_cluster(logs))
         starting = stack.enter_context(ThreadPoolExecutor())
@@ -41,8 +40,8 @@ def self_test(config: Config, logs: Path) -> str:
         ranks = starting.submit(LearnerGroup, config, str(authors.senior))
         rollouts, learner = stack.enter_context(engines.result()), stack.enter_context(ranks.result())
         learner.connect(rollouts.actors)
-        groups = rollouts.generate(prompts, GROUP, schedule, config.rollout.sampling, "step1")
-        guards.check_authorship(groups, schedule, authors.boundaries)
+        groups = rollouts.generate(prompts, GROUP, schedule_at(config, 1), config.rollout.sampling, "step1")
+        guards.check_authorship(groups, authors.boundaries)
         for group in groups:  # nobody judges: some rewards must differ
             group.rewards = np.arange(GROUP, dtype=np.float32) % 2
         assign_advantages(groups, config.algo.advantage)

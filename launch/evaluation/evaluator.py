@@ -16,8 +16,7 @@ from tandem.config.schema import Config
 from tandem.measures import texts
 from tandem.measures.score import Score
 from tandem.rollout import Group, Prompt
-from tandem.schedule import Schedule
-from tandem.schedules import JUNIOR_ALONE, SOLO, named_schedule
+from tandem.schedule import JUNIOR_ALONE, SOLO, Schedule, named_schedule
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[object], None]]]
 """Shows the progress of a task with a number of parts; yields a function to call for each finished part."""
@@ -149,7 +148,7 @@ class Evaluator:
         with self._progress(what, len(tasks)) as advance:
             groups = self._pool.write_all(tasks, on_group=advance)
         guards.check_weight_version(groups, self._version)
-        guards.check_authorship(groups, schedule, self._authors.boundaries)
+        guards.check_authorship(groups, self._authors.boundaries)
         guards.check_finite_logprobs(groups)
         for group, prefix in zip(groups, prefixes, strict=True):
             for rollout in group.rollouts if prefix else []:

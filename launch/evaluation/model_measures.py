@@ -30,11 +30,11 @@ def model_scores(
     junior, pace = authors.juniors[0], Pace(config.learner.micro_batch_tokens, config.learner.logprob_chunk_tokens)
     senior_texts = [replace(group, rollouts=group.rollouts[: config.eval.scored_samples]) for group in senior_texts]
     reader = ScoringModel(junior.path, junior.dtype, device)
-    if "drift" in config.eval.measures and junior.own:
+    if "drift" in config.eval.measures and junior.translation:
         notes.append("no drift: senior and junior have different tokenizers, and no distribution in common")
     elif "drift" in config.eval.measures:
         scores |= drift_scores(ScoringModel(authors.senior, config.model.dtype, device), reader, senior_texts, pace)
     if "legibility" in config.eval.measures:
-        transcribe = in_tokens_of(junior.own.tokenizer, 0) if junior.own else as_written
+        transcribe = in_tokens_of(junior.translation.tokenizer, 0) if junior.translation else as_written
         scores |= legibility_scores(reader, senior_texts, junior_texts, transcribe, pace)
     return scores, notes

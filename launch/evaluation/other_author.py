@@ -40,7 +40,7 @@ def score(run: RunRecord) -> None:
         samples = [sample for sample in run.samples if sample["set"] == which]
         _score_turns(samples, "junior", senior, temperature)
         for index, junior in enumerate(authors.juniors):
-            if not junior.own:
+            if not junior.translation:
                 own_samples = [sample for sample in samples if sample["junior"] == index]
                 _score_turns(own_samples, "senior", junior.path, temperature)
 

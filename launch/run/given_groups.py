@@ -11,7 +11,7 @@ from tandem.authors import Authors
 from tandem.config.schema import FAKE_LONGEST, Config, ConfigError
 from tandem.data.random_groups import random_groups
 from tandem.rollout import Group, Verdict
-from tandem.schedules import schedule_at
+from tandem.schedule import schedule_at
 from tandem.verify.judgement import plain_judgement
 
 StepGroups = Callable[[int], list[Group]]

@@ -19,6 +19,7 @@ With `rollout.max_staleness=0` the replicas write only while the driver waits fo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from statistics import fmean
 
 from actors.reward import judge_groups
 from launch.run.evaluation import evaluate, evaluate_at_start, evaluation_due
@@ -30,7 +31,6 @@ from tandem.dynamic_sampling import count_missing, select
 from tandem.metrics import PhaseTimer, rollout_metrics
 from tandem.rewards import assign_rewards
 from tandem.rollout import Group
-from tandem.schedules import schedule_at
 from tandem.staleness import mean_staleness
 
 
@@ -59,7 +59,6 @@ def collect_groups(run: RolloutRun, step: int, version: int, clock: PhaseTimer) 
     """
     config, algo, source = run.config, run.config.algo, run.group_source
     batch, dropped_before = config.rollout.prompts_per_step, source.dropped
-    schedule = schedule_at(config, step)
 
     # Generate, judge, reward. Dynamic sampling (DAPO) repeats this for other groups in place of those that teach nothing.
     written: list[Group] = []
@@ -68,7 +67,7 @@ def collect_groups(run: RolloutRun, step: int, version: int, clock: PhaseTimer) 
         if sampling_round > 0:
             source.reject(missing)
         with clock("generate"), run.console.progress("writing", missing) as advance:
-            groups = source.take(missing, advance)
+            groups = source.take(step, missing, advance)
         with clock("judge"):
             judge_groups(run.judge, groups, config.judge.step_timeout_s)
         assign_rewards(groups, config.reward, config.rollout.sampling.max_tokens)
@@ -84,7 +83,7 @@ def collect_groups(run: RolloutRun, step: int, version: int, clock: PhaseTimer) 
     guards.check_any_finished(written, config.rollout.straggler_deadline_s)
     dropped = source.dropped - dropped_before
     others = dropped + 2 * config.rollout.max_staleness * batch
-    guards.check_authorship(written, schedule, run.authors.boundaries, chosen_from=len(written) + others)
+    guards.check_authorship(written, run.authors.boundaries, chosen_from=len(written) + others)
     guards.check_finite_logprobs(written)
     guards.check_weight_version(written, version, config.rollout.max_staleness)
     if warning := guards.check_verdicts(written):
@@ -94,7 +93,7 @@ def collect_groups(run: RolloutRun, step: int, version: int, clock: PhaseTimer) 
     assign_advantages(selected, algo.advantage)
     run.save_samples(step, selected)
     metrics = rollout_metrics(written, len(run.authors.juniors)) | {
-        "tandem/prob_senior": schedule.prob_senior,
+        "tandem/prob_senior": fmean(group.schedule.prob_senior for group in written),
         "rollout/groups_dropped": dropped,
         "rollout/groups_refilled": max(0, len(written) - batch),
         "rollout/staleness_mean": mean_staleness(selected, version),

@@ -20,9 +20,10 @@ from transformers import PreTrainedTokenizerBase
 from launch.storage.atomic_dir import find_corruption, seal, written_aside
 from tandem.authors import Authors
 from tandem.rollout import EndReason, Group, Problem, Prompt, Rollout, StopReason
+from tandem.schedule import Schedule
 from tandem.verify.judgement import Judgement, Verdict
 
-VERSION = 2
+VERSION = 3
 """Of the format: another one is refused."""
 SAMPLED_BYTES = 1 << 20
 """Of both ends of a file of weights, which stand for all of it."""
@@ -135,6 +136,7 @@ def _told(group: Group) -> dict[str, Any]:
         "prompt_tokens": len(group.prompt.token_ids),
         "opening": group.prompt.opening,
         "junior_prompts": {str(junior): list(ids) for junior, ids in group.prompt.junior_token_ids.items()},
+        "schedule": group.schedule._asdict(),
         "rollouts": [
             {
                 "id": rollout.id,
@@ -172,6 +174,7 @@ def _group(told: dict[str, Any], arrays: dict[str, _Reader]) -> Group:
     return Group(
         Prompt(_problem(told["problem"]), tuple(prompt_ids.tolist()), junior_prompts, told["opening"]),
         [_rollout(each, prompt_ids, arrays) for each in told["rollouts"]],
+        Schedule(**told["schedule"]),
         [Judgement(**each | {"verdict": Verdict(each["verdict"])}) for each in told["judgements"]],
         arrays["rewards"].next(size),
         {name.removeprefix("reward_terms/"): arrays[name].next(size) for name in arrays if name.startswith("reward_terms/")},

@@ -14,7 +14,7 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 2
 class ScheduleConfig:
     """Who writes when."""
 
-    name: str = setting("word", choices=KeysOf("tandem.schedules:SCHEDULES"))
+    name: str = setting("word", choices=KeysOf("tandem.schedule:SCHEDULES"))
     """`word` (redraw where a word begins), `token` (after every token), `step` (at a paragraph break), `chunk` (every
     chunk_tokens tokens), `alternate` (pass the pen where a word begins) or `solo` (the senior writes all: vanilla GRPO)"""
     prob_senior: float = setting(0.5, at_least=0, at_most=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tandem.rollout import FROZEN_VERSION, EndReason, Group, Problem, Prompt, Rollout
+from tandem.schedule import Schedule
 
 
 def random_groups(
@@ -45,5 +46,5 @@ def random_groups(
                 )
             )
         prompt = Prompt(Problem(str(g), "?", "!"), tuple(prompt_ids.tolist()))
-        result.append(Group(prompt, rollouts, advantages=rng.normal(size=size).astype(np.float32)))
+        result.append(Group(prompt, rollouts, Schedule(senior_share), advantages=rng.normal(size=size).astype(np.float32)))
     return result

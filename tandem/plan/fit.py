@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tandem.config.schema import Config, ConfigError
 from tandem.plan.memory import ENGINE_ASLEEP_GIB, USABLE, EngineMemory, RankMemory, engine_memory, rank_memory
 from tandem.plan.sizes import Sizes
-from tandem.schedules import needs_junior
+from tandem.schedule import needs_junior
 
 ALONE = 0.9
 """The share of its GPUs that an engine takes when it shares them with nothing."""

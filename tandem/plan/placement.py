@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tandem.config.schema import Config, ConfigError
-from tandem.schedules import needs_junior
+from tandem.schedule import needs_junior
 
 
 @dataclass(frozen=True)

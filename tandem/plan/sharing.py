@@ -8,7 +8,7 @@ from tandem.config.schema import Config, ConfigError
 from tandem.plan.fit import Fractions, check_rank_alone, fractions_shared
 from tandem.plan.placement import Demand
 from tandem.plan.sizes import Sizes
-from tandem.schedules import needs_junior
+from tandem.schedule import needs_junior
 
 
 def claims_per_gpu(demand: Demand, gpus: int) -> int:

@@ -1,4 +1,4 @@
-"""A byte-level BPE vocabulary as what it is: every token a string of bytes, every string of bytes a sequence of tokens."""
+"""A byte-level BPE vocabulary: every token is a string of bytes, every string of bytes a sequence of tokens."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from transformers import PreTrainedTokenizerBase
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 _STRAY = re.compile("([\udc80-\udcff])")
-"""How `surrogateescape` spells a byte that is no part of a UTF-8 character."""
+"""How `surrogateescape` spells a byte that is not part of a UTF-8 character."""
 
 
 class ByteLevel:
-    """The tokens of `tokenizer` in bytes.
+    """The tokens of `tokenizer` as bytes.
 
-    Decoding loses nothing, half characters included, so that one author may read what another wrote to the byte. Special tokens
-    are no text: they decode to nothing, and text that spells one stays text. A byte that the vocabulary lacks (some lack a few
-    control characters) is left out. Raises `ValueError` when the tokenizer is not byte-level BPE.
+    Decoding is exact, also for half characters, so that one author reads every byte of the other. Special tokens decode to
+    nothing, and text that spells one stays text. A byte that the vocabulary lacks (some lack a few control characters) is left
+    out. Raises `ValueError` when the tokenizer is not byte-level BPE.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        # A copy: the tokenizer itself must go on finding special tokens in chat templates.
+        # A copy: the tokenizer itself must still find special tokens in chat templates.
         self._encoder = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         self._encoder.encode_special_tokens = True
-        # What a file says of lengths is about prompts too.
+        # A tokenizer's file may limit or pad lengths.
         self._encoder.no_truncation()
         self._encoder.no_padding()
-        # Normal forms are for prompts; here one author's text must reach the other as it is.
+        # Normalization is for prompts; one author's text must reach the other unchanged.
         self._encoder.normalizer = None
         added, byte_of = tokenizer.added_tokens_decoder, {char: byte for byte, char in bytes_to_unicode().items()}
 
-        def spelt(token: int, surface: str) -> bytes:
+        def bytes_of(token: int, surface: str) -> bytes:
             if token in added:
                 return b"" if added[token].special else surface.encode()
             return bytes(byte_of[char] for char in surface)
 
         vocabulary = tokenizer.get_vocab()
         try:
-            self._bytes = {token: spelt(token, surface) for surface, token in vocabulary.items()}
+            self._bytes = {token: bytes_of(token, surface) for surface, token in vocabulary.items()}
         except KeyError as error:
             raise ValueError(f"the vocabulary of {tokenizer.name_or_path!r} is not byte-level BPE") from error
         self._single = {byte: vocabulary[char] for char, byte in byte_of.items() if char in vocabulary}
@@ -48,11 +48,11 @@ class ByteLevel:
             raise ValueError(f"the tokenizer of {tokenizer.name_or_path!r} changes text: it is not byte-level BPE")
 
     def decode(self, ids: Iterable[int]) -> bytes:
-        """The text of `ids`; nothing for special tokens and for ids that the tokenizer does not have."""
+        """Return the text of `ids`; special tokens and unknown ids have none."""
         return b"".join(self._bytes.get(token, b"") for token in ids)
 
     def encode(self, text: bytes) -> list[int]:
-        """The tokenizer's own tokens for `text`; a byte that is no part of a character becomes the token of that byte."""
+        """Return the tokenizer's tokens for `text`; a byte that is not part of a character becomes the token of that byte."""
         pieces = _STRAY.split(text.decode(errors="surrogateescape"))
         ids: list[int] = []
         for characters, stray in zip(pieces[::2], [*pieces[1::2], ""], strict=True):

@@ -1,4 +1,4 @@
-"""The text that each token of a sequence adds, where a character may be spread over several tokens."""
+"""The text that each token of a sequence adds, where a character may span several tokens."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from transformers import PreTrainedTokenizerBase
 
 _LONGEST_CHARACTER = 4
-"""Bytes of UTF-8, and so tokens at most."""
+"""In bytes of UTF-8; it spans at most as many tokens."""
 _UNFINISHED = "\ufffd"
-"""How a tokenizer decodes bytes that are no character (yet)."""
+"""How a tokenizer decodes bytes that are not a complete character."""
 
 
 def pieces(token_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """What each of `token_ids` adds to the text, special tokens by their names; together they are the text.
+    """Return the text that each of `token_ids` adds, special tokens by their names; joined they are the whole text.
 
-    A character belongs to the token that completes it: the tokens before it that hold its first bytes add nothing.
+    A character belongs to the token that completes it; the tokens that hold its first bytes add nothing.
     """
     ids, texts = list(token_ids), []
-    # How a token reads depends on the one before it (a space at the beginning may be lost), so that one more is decoded.
+    # A token's text depends on the token before it (a leading space may be lost), so the previous token is decoded too.
     begin, shown = 0, 0
     for stop in range(1, len(ids) + 1):
         before, after = tokenizer.decode(ids[begin:shown]), tokenizer.decode(ids[begin:stop])

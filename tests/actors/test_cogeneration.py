@@ -11,8 +11,7 @@ from tandem.authors import Authors
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Problem, Prompt
-from tandem.schedule import Schedule, replay
-from tandem.schedules import SCHEDULES
+from tandem.schedule import SCHEDULES, Schedule, named_schedule, replay
 from tests.support.engine_pair import EnginePair
 from tests.support.writing import forward_logprobs, texts, write
 
@@ -43,11 +42,11 @@ def test_the_junior_alone_and_prob_senior_one_write_the_same_greedy_text(engines
 
 @pytest.mark.parametrize("name", [*sorted(SCHEDULES), "step, alternating"])
 def test_the_mask_is_the_schedule_replayed(engines: EnginePair, prompts: list[Prompt], authors: Authors, name: str) -> None:
-    settings = ScheduleConfig(prob_senior=0.6, max_gap_tokens=3, alternates=name.endswith("alternating"))
-    schedule = SCHEDULES[name.split(",")[0]](settings, settings.prob_senior)
+    settings = ScheduleConfig(name.split(",")[0], prob_senior=0.6, max_gap_tokens=3, alternates=name.endswith("alternating"))
+    schedule = named_schedule(settings)
     rollouts = write(engines, prompts, schedule, f"replay-{name}", group_size=3)
     for rollout in rollouts:
-        implied = replay(schedule, authors.boundaries, rollout.seed, rollout.token_ids)
+        implied = replay(schedule, authors.boundaries, rollout.seed, rollout.token_ids).authorship
         np.testing.assert_array_equal(rollout.authorship, implied)
     share = np.concatenate([rollout.authorship for rollout in rollouts]).mean()
     expected = 1.0 if schedule.solo else 0.5 if schedule.alternates else settings.prob_senior

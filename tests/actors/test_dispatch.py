@@ -26,7 +26,7 @@ def written(task: GroupTask, tokens: int) -> Group:
     (group,) = random_groups(0, groups=1, size=len(task.rollout_ids))
     for rollout in group.rollouts:
         rollout.token_ids = np.zeros(tokens, np.int32)
-    return Group(task.prompt, group.rollouts)
+    return Group(task.prompt, group.rollouts, task.schedule)
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=8), st.lists(st.integers(1, 6), max_size=100))

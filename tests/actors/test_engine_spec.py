@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from vllm import SamplingParams
 
-from actors.carried_turn import carried_turn, carrying
+from actors.carried_pen import carried_pen, carrying
 from actors.engine_spec import EngineSpec, pack_boundaries
 from tandem.rollout import JUNIOR
-from tandem.schedule import Pen, Schedule, TurnStart
+from tandem.schedule import Pen, Schedule
 
 BOUNDARIES = np.array([0, 2, 1, 0, 0, 1, 0, 3, 0, 0, 2, 0], np.uint8)
 SPEC = EngineSpec(
@@ -30,13 +31,20 @@ SPEC = EngineSpec(
     cores=(0, 1),
 )
 
+schedules = st.builds(
+    Schedule, st.floats(0, 1), max_gap_tokens=st.integers(1, 2**31), alternates=st.booleans(), boundary=st.integers(0, 3)
+)
+pens = st.builds(Pen, schedules, st.integers(0, 2**32 - 1), st.integers(0, 1), st.integers(0, 10**6), st.integers(0, 10**6))
 
-def test_request_carries_a_whole_turn_or_none() -> None:
-    start = TurnStart.at(Pen(Schedule(), BOUNDARIES, seed=3))
-    assert carried_turn(SamplingParams()) is None
-    assert carried_turn(SamplingParams(extra_args=carrying(start))) == start
-    with pytest.raises(ValueError, match="extra_args\\['turn'\\] must hold"):
-        carried_turn(SamplingParams(extra_args={"turn": [1, 2]}))
+
+@given(pen=pens)
+def test_a_request_carries_a_whole_pen_or_none(pen: Pen) -> None:
+    carried = msgspec.msgpack.decode(msgspec.msgpack.encode(carrying(pen)))  # as vLLM sends it
+    assert carried_pen(SamplingParams(extra_args=carried)) == pen
+    assert carried_pen(SamplingParams()) is None
+    for incomplete in ([1, 2], [[0.5], *pen[1:]]):
+        with pytest.raises(ValueError, match="extra_args\\['pen'\\] must hold"):
+            carried_pen(SamplingParams(extra_args={"pen": incomplete}))
 
 
 def test_spec_survives_the_way_to_the_engine() -> None:

@@ -43,10 +43,10 @@ def pool(shared_stage: Any) -> Iterator[RolloutPool]:
         yield pool
 
 
-def tasks(pool: RolloutPool, *durations: str) -> Callable[[int], GroupTask]:
+def tasks(pool: RolloutPool, *durations: str) -> Callable[[int, int], GroupTask]:
     """Return groups that take `durations` seconds, in turn."""
 
-    def task_at(position: int) -> GroupTask:
+    def task_at(position: int, step: int) -> GroupTask:
         prompt = Prompt(Problem(str(position), durations[position % len(durations)], "!"), (1, 2, 3))
         return pool.task(prompt, ADMITTED, Schedule(), SAMPLING, f"t/{position}")
 
@@ -68,7 +68,7 @@ def seconds_a_step(pool: RolloutPool, staleness: int, learning_s: float, steps: 
         for step in range(1, steps + 1):
             if step == 2:
                 start = time.perf_counter()
-            groups = source.take(BATCH)
+            groups = source.take(step, BATCH)
             assert len(groups) == BATCH
             assert all(0 <= step - 1 - oldest_version(group) <= staleness for group in groups)
             time.sleep(learning_s)
@@ -95,34 +95,34 @@ def test_groups_in_flight_at_the_end_are_cancelled(pool: RolloutPool, shared_sta
 
 def test_rejected_groups_are_replaced(pool: RolloutPool) -> None:
     with async_source(pool, StalenessBuffer(BATCH, 0, steps=1), "0") as source:
-        first = source.take(BATCH)
+        first = source.take(1, BATCH)
         source.reject(2)
-        assert problem_ids([*first, *source.take(2)]) == [str(i) for i in range(BATCH + 2)]
+        assert problem_ids([*first, *source.take(1, 2)]) == [str(i) for i in range(BATCH + 2)]
 
 
 def test_each_finished_group_is_reported_once(pool: RolloutPool) -> None:
     reported: list[object] = []
     with async_source(pool, StalenessBuffer(BATCH, 1, steps=2), "0") as source:
-        source.take(BATCH, reported.append)
+        source.take(1, BATCH, reported.append)
         time.sleep(0.5)  # the next batch has finished
-        source.take(BATCH, reported.append)
+        source.take(1, BATCH, reported.append)
     assert len(reported) == 2 * BATCH
 
 
 def test_sync_source_takes_consecutive_positions_and_counts_stragglers(pool: RolloutPool) -> None:
     reported: list[object] = []
     with SyncGroupSource(pool, tasks(pool, "0", "0", "0", "0", "0", NEVER), deadline_s=0.5) as source:
-        assert problem_ids(source.take(BATCH, reported.append)) == ["0", "1", "2", "3"] and source.dropped == 0
-        assert problem_ids(source.take(BATCH, reported.append)) == ["4", "6", "7"] and source.dropped == 1
+        assert problem_ids(source.take(1, BATCH, reported.append)) == ["0", "1", "2", "3"] and source.dropped == 0
+        assert problem_ids(source.take(1, BATCH, reported.append)) == ["4", "6", "7"] and source.dropped == 1
     assert len(reported) == 2 * BATCH - 1
 
 
 def test_take_raises_failure_of_the_writing_thread(pool: RolloutPool) -> None:
     with async_source(pool, StalenessBuffer(BATCH, 1), "fails") as source, pytest.raises(RolloutError, match="no such thing"):
-        source.take(BATCH)
+        source.take(1, BATCH)
 
 
 def test_sync_source_starts_with_unfinished_positions_of_the_resumed_run(pool: RolloutPool) -> None:
     with SyncGroupSource(pool, tasks(pool, "0"), stream_position=StreamPosition(8, [2, 5, 6])) as source:
-        assert problem_ids(source.take(2)) == ["2", "5"] and source.stream_position == StreamPosition(8, [6])
-        assert problem_ids(source.take(3)) == ["6", "8", "9"] and source.stream_position == StreamPosition(10, [])
+        assert problem_ids(source.take(1, 2)) == ["2", "5"] and source.stream_position == StreamPosition(8, [6])
+        assert problem_ids(source.take(1, 3)) == ["6", "8", "9"] and source.stream_position == StreamPosition(10, [])

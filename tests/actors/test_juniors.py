@@ -136,7 +136,9 @@ def test_a_rollout_is_written_by_the_senior_and_the_junior_it_drew(
     assert 0.6 < np.mean([rollout.junior == SMALL for rollout in rollouts]) < 0.9
     apart = []
     for rollout in rollouts:
-        np.testing.assert_array_equal(rollout.authorship, replay(WORD, authors.boundaries, rollout.seed, rollout.token_ids))
+        np.testing.assert_array_equal(
+            rollout.authorship, replay(WORD, authors.boundaries, rollout.seed, rollout.token_ids).authorship
+        )
         senior, junior = rollout.authorship == SENIOR, rollout.authorship == JUNIOR
         by_senior = forward_logprobs(models[SENIOR, COPY], rollout)
         by_small = forward_logprobs(models[JUNIOR, SMALL], rollout)

@@ -147,7 +147,7 @@ def test_preemption_in_one_engine_changes_no_token(
     rollouts = write(cramped.pair, tasks)
     assert tokens(rollouts) == tokens(long_texts)
     for rollout in rollouts:
-        implied = replay(WORD, authors.boundaries, rollout.seed, rollout.token_ids)
+        implied = replay(WORD, authors.boundaries, rollout.seed, rollout.token_ids).authorship
         np.testing.assert_array_equal(rollout.authorship, implied)
     assert cramped.watches[JUNIOR].preemptions > 0
     assert cramped.watches[SENIOR].preemptions == 0
@@ -160,7 +160,7 @@ def seed_that_outgrows_a_block(text: Rollout, boundaries: np.ndarray) -> int:
     latter nobody would ever write on. Only admission keeps clear of that.
     """
     at = BLOCK - len(text.prompt_ids)
-    return next(seed for seed in count() if not replay(WORD, boundaries, seed, text.token_ids)[at : at + 2].any())
+    return next(seed for seed in count() if not replay(WORD, boundaries, seed, text.token_ids).authorship[at : at + 2].any())
 
 
 def test_cancelled_rollouts_free_their_blocks_and_touch_no_other(
@@ -219,6 +219,6 @@ def test_the_death_of_a_partner_ends_its_rollouts_with_an_error_that_names_both(
     errors = cramped.pair.run(kill_the_junior())
     for i, error in enumerate(errors):
         assert isinstance(error, AuthorFailed)
-        said = rf"rollout bereft/{i}: the junior is lost after \d+ tokens .*; the senior cannot go on alone"
+        said = rf"rollout bereft/{i}: the junior failed after \d+ tokens .*; the senior cannot continue alone"
         assert re.fullmatch(said, str(error))
     assert tokens(write(cramped.pair, again(long_texts, "widowed", SOLO))) == tokens(long_texts)

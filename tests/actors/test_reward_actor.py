@@ -13,6 +13,7 @@ from actors.reward import Judge, judge_groups
 from tandem.config.reward import JudgeConfig
 from tandem.rollout import EndReason, Group, Problem, Prompt, Rollout, Verdict
 from tandem.runtime.restarts import RestartBudget
+from tandem.schedule import SOLO
 from tests.support.monkey import titled
 
 
@@ -22,7 +23,7 @@ def group(answer: str, texts: list[str]) -> Group:
         Rollout(str(i), nothing, nothing, nothing, nothing, nothing, end=EndReason.EOS, seed=i, text=text)
         for i, text in enumerate(texts)
     ]
-    return Group(Prompt(Problem(id=answer, question="?", answer=answer), token_ids=()), rollouts)
+    return Group(Prompt(Problem(id=answer, question="?", answer=answer), token_ids=()), rollouts, SOLO)
 
 
 def workers() -> list[psutil.Process]:

@@ -49,7 +49,7 @@ def test_a_copy_of_the_senior_with_renumbered_tokens_writes_the_solo_text(engine
 
 def test_translated_rollouts_follow_the_schedule(rollouts: list[Rollout], foreign_authors: Authors) -> None:
     for rollout in rollouts:
-        implied = replay(WORD, foreign_authors.boundaries, rollout.seed, rollout.token_ids, rollout.breaks)
+        implied = replay(WORD, foreign_authors.boundaries, rollout.seed, rollout.token_ids, rollout.breaks).authorship
         np.testing.assert_array_equal(rollout.authorship, implied)
     assert {rollout.junior for rollout in rollouts} == {RANDOM}
     assert sum(rollout.handoffs for rollout in rollouts) > 100

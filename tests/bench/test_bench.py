@@ -61,10 +61,13 @@ def test_the_axes_vary_what_they_are_named_after() -> None:
     rollouts, chunk_tokens, prob_senior = (axis_named(name) for name in PANELS)
     assert [len(rollouts.vary(WORK, n).prompts) for n in rollouts.values] == [8, 16, 32, 64, 128, 256]
     for n in chunk_tokens.values:
-        mask = replay(chunk_tokens.vary(WORK, n).schedule, WORK.boundaries, 3, [0] * 640)
+        mask = replay(chunk_tokens.vary(WORK, n).schedule, WORK.boundaries, 3, [0] * 640).authorship
         turns = np.diff(np.flatnonzero(np.diff(mask)))
         assert turns.min() == n < turns.max() and not (turns % int(n)).any()
-    shares = [replay(prob_senior.vary(WORK, p).schedule, WORK.boundaries + 1, 3, [0] * 640).mean() for p in prob_senior.values]
+    shares = [
+        replay(prob_senior.vary(WORK, p).schedule, WORK.boundaries + 1, 3, [0] * 640).authorship.mean()
+        for p in prob_senior.values
+    ]
     assert shares[0] == 0 and shares[-1] == 1
     assert all(one < next_one for one, next_one in pairwise(shares))
 

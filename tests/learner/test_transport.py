@@ -25,7 +25,7 @@ from tandem.config.schema import Config
 from tandem.data.random_groups import random_groups
 from tandem.rollout import Problem, Prompt
 from tandem.runtime.weights import IPC, NCCL, TRANSPORTS, PublishedWeights
-from tandem.schedules import SOLO
+from tandem.schedule import SOLO
 from tests.support.writing import forward_logprobs
 
 BUCKET = 1 << 15

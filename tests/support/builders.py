@@ -18,6 +18,8 @@ from tandem.rollout import FROZEN_VERSION, EndReason, Group, Problem, Prompt, Ro
 from tandem.schedule import Schedule, replay
 from tandem.verify.judgement import plain_judgement
 
+WORD = Schedule()
+
 
 @cache
 def small_tokenizer() -> PreTrainedTokenizerBase:
@@ -79,7 +81,7 @@ def scheduled_rollout(
 ) -> Rollout:
     """A rollout of `tokens` whose authorship is what the schedule implies."""
     token_ids = np.array(list(tokens), np.int32)
-    authorship = replay(schedule, boundaries, seed, token_ids)
+    authorship = replay(schedule, boundaries, seed, token_ids).authorship
     return Rollout(
         id=f"step1/0/{seed}",
         prompt_ids=np.array([1, 2, 3], np.int32),
@@ -92,10 +94,10 @@ def scheduled_rollout(
     )
 
 
-def judged_group(rollouts: list[Rollout], verdicts: list[Verdict] | None = None) -> Group:
-    """`rollouts` as the group of one problem, with verdicts (all correct unless given) and the rewards they bring."""
+def judged_group(rollouts: list[Rollout], verdicts: list[Verdict] | None = None, schedule: Schedule = WORD) -> Group:
+    """Return `rollouts` as the group of one problem, with verdicts (all correct unless given) and the rewards they bring."""
     verdicts = verdicts or [Verdict.CORRECT] * len(rollouts)
     rewards = np.array([verdict is Verdict.CORRECT for verdict in verdicts], np.float32)
     prompt = Prompt(Problem("arith/0", "How many?", "7"), (1, 2, 3))
     judgements = [plain_judgement(verdict, "7") for verdict in verdicts]
-    return Group(prompt, rollouts, judgements, rewards, advantages=rewards - rewards.mean())
+    return Group(prompt, rollouts, schedule, judgements, rewards, advantages=rewards - rewards.mean())

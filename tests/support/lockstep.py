@@ -75,7 +75,7 @@ class Lockstep:
         torch.set_num_threads(1)
         rollouts = [self._write(task, *identity) for identity in zip(task.rollout_ids, task.seeds, strict=True)]
         torch.set_num_threads(threads)
-        return Group(task.prompt, rollouts)
+        return Group(task.prompt, rollouts, task.schedule)
 
     def _write(self, task: GroupTask, rollout_id: str, seed: int) -> Rollout:
         sessions = {

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tandem.rollout import JUNIOR, Group, Rollout
-from tandem.schedule import Pen, Schedule
+from tandem.schedule import Schedule
 from tests.support.builders import judged_group, scheduled_rollout
 
 WORDS = np.array([0, 1, 0], np.uint8)
@@ -36,7 +36,7 @@ def simulate(
 
     def rollout(name: str) -> Rollout:
         schedule_seed = zlib.crc32(f"{seed}/{name}".encode())
-        pen, ids, authors, breaks = Pen(schedule, WORDS, schedule_seed), [], [], []
+        pen, ids, authors, breaks = schedule.pen(schedule_seed), [], [], []
         while len(ids) < tokens and (not ids or ids[-1] != END):
             author = pen.author
             token = BEGINS if rng.random() < boundary_rates[author] else INSIDE
@@ -45,10 +45,10 @@ def simulate(
             ids.append(token)
             authors.append(author)
             breaks.append(bool(broken))
-            pen.wrote(token, broken)
+            pen = pen.after(WORDS[token], broken)
         written = scheduled_rollout(schedule, WORDS, schedule_seed, ids)
         written.authorship = np.array(authors, np.int8)
         written.breaks = np.array(breaks) if translated else None
         return written
 
-    return [judged_group([rollout(f"{group}/{index}") for index in range(size)]) for group in range(groups)]
+    return [judged_group([rollout(f"{group}/{index}") for index in range(size)], schedule=schedule) for group in range(groups)]

@@ -66,7 +66,7 @@ class Stage:
             # The first half of the text has the version of the start, the second that of the end.
             halves = np.where(np.arange(len(rollout)) < len(rollout) / 2, start_version, self.version)
             rollout.weight_versions = np.where(rollout.authorship, halves, FROZEN_VERSION)
-        return Group(task.prompt, group.rollouts)
+        return Group(task.prompt, group.rollouts, task.schedule)
 
     async def receive_weights(self, replica: int, published: object) -> int:
         await asyncio.sleep(3600 if replica == STUCK else 0)

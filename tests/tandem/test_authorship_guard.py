@@ -1,8 +1,10 @@
-"""Whatever the schedule and the authors: texts that follow it never stop a run, and texts that do not do."""
+"""Whatever the schedules and the authors: texts that follow them never stop a run, and texts that do not follow them do."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -12,7 +14,6 @@ from hypothesis import strategies as st
 from tandem.guards import FALSE_ALARM, GuardError, _log_binomial, check_authorship
 from tandem.rollout import JUNIOR, SENIOR, Group
 from tandem.schedule import BEGINS_WORD, Schedule
-from tests.support.builders import judged_group
 from tests.support.simulated_authors import WORDS, simulate
 
 rates = st.floats(0, 1)
@@ -26,34 +27,34 @@ schedules = st.builds(
 
 
 @st.composite
-def steps(draw: st.DrawFn, *, size: int = 6) -> tuple[Schedule, list[Group]]:
-    schedule = draw(schedules)
-    groups = simulate(
-        schedule,
-        {SENIOR: draw(rates), JUNIOR: draw(rates)},
-        {SENIOR: draw(rates) ** 3, JUNIOR: draw(rates) ** 3},
-        seed=draw(st.integers(0, 2**31)),
-        groups=draw(st.integers(1, size)),
-        size=draw(st.integers(1, size)),
-        tokens=draw(st.sampled_from([1, 2, 7, 40])),
-        translated=draw(st.booleans()),
-    )
-    return schedule, groups
+def steps(draw: st.DrawFn, *, size: int = 6) -> list[Group]:
+    """Draw the groups of a step, of one or more schedules."""
+    boundary_rates = {SENIOR: draw(rates), JUNIOR: draw(rates)}
+    end_rates = {SENIOR: draw(rates) ** 3, JUNIOR: draw(rates) ** 3}
+    groups = []
+    for schedule in draw(st.lists(schedules, min_size=1, max_size=3)):
+        groups += simulate(
+            schedule,
+            boundary_rates,
+            end_rates,
+            seed=draw(st.integers(0, 2**31)),
+            groups=draw(st.integers(1, size)),
+            size=draw(st.integers(1, size)),
+            tokens=draw(st.sampled_from([1, 2, 7, 40])),
+            translated=draw(st.booleans()),
+        )
+    return groups
 
 
 @settings(max_examples=200)
 @given(steps())
-def test_texts_that_follow_the_schedule_never_stop_the_run(step: tuple[Schedule, list[Group]]) -> None:
-    schedule, groups = step
-    check_authorship(groups, schedule, WORDS)
+def test_texts_that_follow_the_schedule_never_stop_the_run(groups: list[Group]) -> None:
+    check_authorship(groups, WORDS)
 
 
 @settings(max_examples=100)
 @given(steps(), st.data())
-def test_a_mask_that_was_made_constant_shifted_or_flipped_stops_the_run(
-    step: tuple[Schedule, list[Group]], data: st.DataObject
-) -> None:
-    schedule, groups = step
+def test_a_mask_that_was_made_constant_shifted_or_flipped_stops_the_run(groups: list[Group], data: st.DataObject) -> None:
     rollout = data.draw(st.sampled_from([rollout for group in groups for rollout in group.rollouts]))
     mask = rollout.authorship
     changed = data.draw(st.sampled_from(["senior", "junior", "shifted", "flipped", "cut"]))
@@ -66,7 +67,7 @@ def test_a_mask_that_was_made_constant_shifted_or_flipped_stops_the_run(
     }[changed]
     assume(not np.array_equal(rollout.authorship, mask))
     with pytest.raises(GuardError, match=f"rollout {rollout.id}: its authorship mask"):
-        check_authorship(groups, schedule, WORDS)
+        check_authorship(groups, WORDS)
 
 
 @settings(max_examples=30)
@@ -75,7 +76,7 @@ def test_a_coin_with_another_probability_stops_the_run(seed: int, prob: float, o
     rates, never = {SENIOR: 0.5, JUNIOR: 0.7}, {SENIOR: 0.0, JUNIOR: 0.0}
     groups = simulate(Schedule(prob + off), rates, never, seed=seed, groups=16, size=8, tokens=40)
     with pytest.raises(GuardError, match="mask is not what the schedule implies"):
-        check_authorship(groups, Schedule(prob), WORDS)
+        check_authorship([replace(group, schedule=Schedule(prob)) for group in groups], WORDS)
 
 
 @settings(max_examples=15)
@@ -84,28 +85,39 @@ def test_seeds_that_favor_an_author_stop_the_run(seed: int, prob: float, favor_s
     """Every mask is that of its seed; the seeds are the quarter whose coins are best for one author."""
     schedule, rates = Schedule(prob), {SENIOR: 0.5, JUNIOR: 0.7}
     (group,) = simulate(schedule, rates, {SENIOR: 0.0, JUNIOR: 0.0}, seed=seed, groups=1, size=512, tokens=40)
-    check_authorship([group], schedule, WORDS)
+    check_authorship([group], WORDS)
     by_share = sorted(group.rollouts, key=lambda rollout: rollout.authorship.mean(), reverse=favor_senior)
-    with pytest.raises(GuardError, match=rf"draws, but schedule.prob_senior={prob:g}"):
-        check_authorship([judged_group(by_share[:128])], schedule, WORDS)
+    with pytest.raises(GuardError, match=rf"draws at schedule.prob_senior={prob:g}"):
+        check_authorship([replace(group, rollouts=by_share[:128])], WORDS)
 
 
 def test_the_first_to_finish_may_be_those_that_the_senior_won() -> None:
     """The senior ends every text at once, and the junior never does: what is finished soon is the senior's."""
     schedule = Schedule(0.5, 1)
     groups = simulate(schedule, {SENIOR: 0, JUNIOR: 0}, {SENIOR: 1, JUNIOR: 0}, seed=3, groups=1000, size=4, tokens=40)
-    check_authorship(groups, schedule, WORDS)
+    check_authorship(groups, WORDS)
     first = sorted(groups, key=lambda group: max(map(len, group.rollouts)))[:400]
-    check_authorship(first, schedule, WORDS, chosen_from=len(groups))
-    with pytest.raises(GuardError, match="draws, but schedule.prob_senior=0.5"):
-        check_authorship(first, schedule, WORDS)
+    check_authorship(first, WORDS, chosen_from=len(groups))
+    with pytest.raises(GuardError, match="draws at schedule.prob_senior=0.5"):
+        check_authorship(first, WORDS)
 
 
 @pytest.mark.parametrize("prob", [0.01, 0.3, 0.5, 0.9])
 def test_the_chance_of_a_false_alarm_is_the_one_that_is_stated(prob: float) -> None:
     """Over all numbers of wins in the draws of a step whose texts end without regard to them."""
     for draws in (1, 30, 1000):
-        log_chances = [_log_binomial(wins, draws, prob) for wins in range(draws + 1)]
+        log_chances = [_log_binomial(prob, wins, draws) for wins in range(draws + 1)]
         assert math.fsum(map(math.exp, log_chances)) == pytest.approx(1)
         alarms = [chance for chance in log_chances if chance + math.log(draws + 1) < math.log(FALSE_ALARM)]
         assert math.fsum(map(math.exp, alarms)) <= FALSE_ALARM
+
+
+@pytest.mark.parametrize("probs", [(0.3, 0.5), (0.01, 0.9, 0.97)])
+def test_the_chance_of_a_false_alarm_holds_for_several_schedules_together(probs: tuple[float, ...]) -> None:
+    """Over all numbers of wins in the draws at each probability."""
+    draws = {2: 30, 3: 12}[len(probs)]
+    log_chances = [[_log_binomial(prob, wins, draws) for wins in range(draws + 1)] for prob in probs]
+    alpha = 1e-3  # so that there are alarms with few draws
+    together = [math.fsum(chances) for chances in product(*log_chances)]
+    alarms = [chance for chance in together if chance + len(probs) * math.log(draws + 1) < math.log(alpha)]
+    assert 0 < math.fsum(map(math.exp, alarms)) <= alpha

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 
 from tandem.cogeneration import Limits, Token, cogenerate
 from tandem.rollout import FROZEN_VERSION, JUNIOR, SENIOR, EndReason, Rollout, StopReason
-from tandem.schedule import Pen, Schedule, replay
+from tandem.schedule import BEGINS_WORD, Pen, Schedule, replay
 
 VOCABULARY = 16
 EOS = 15
@@ -25,7 +24,7 @@ PROMPT = [3, 1, 4]
 VERSIONS = {SENIOR: 7, JUNIOR: FROZEN_VERSION}
 
 seeds = st.integers(0, 2**32 - 1)
-schedules = st.builds(Schedule, prob_senior=st.floats(0, 1), max_gap_tokens=st.integers(1, 10))
+schedules = st.builds(Schedule, prob_senior=st.floats(0, 1), max_gap_tokens=st.integers(1, 10), boundary=st.just(BEGINS_WORD))
 
 Model = Callable[[Sequence[int]], int]
 
@@ -58,7 +57,7 @@ class Writer:
     def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
         assert new_tokens and budget > 0
         self.known += new_tokens
-        self.pen, self.left, self.turns = copy.copy(pen), budget, self.turns + 1
+        self.pen, self.left, self.turns = pen, budget, self.turns + 1
 
     async def read(self) -> list[Token]:
         await asyncio.sleep(0)
@@ -67,7 +66,7 @@ class Writer:
             token = self.model(self.known)
             tokens.append(Token(token, logprob(self.author, len(self.known)), VERSIONS[self.author]))
             self.known.append(token)
-            self.pen.wrote(token)
+            self.pen = self.pen.after(WORDS[token])
             self.left -= 1
         if not tokens:
             raise RuntimeError("this author has nothing to say")
@@ -114,7 +113,7 @@ def test_two_copies_of_a_model_write_what_it_writes_alone(
     text = rollout.token_ids.tolist()
     assert text == solo_text(model, budget)
     assert rollout.end is (EndReason.EOS if length <= budget else EndReason.BUDGET)
-    assert rollout.authorship.tolist() == replay(schedule, WORDS, seed, text).tolist()
+    assert rollout.authorship.tolist() == replay(schedule, WORDS, seed, text).authorship.tolist()
     positions = range(len(PROMPT), len(PROMPT) + len(text))
     assert rollout.logprobs.tolist() == [logprob(a, p) for a, p in zip(rollout.authorship, positions, strict=True)]
     assert rollout.weight_versions.tolist() == [VERSIONS[a] for a in rollout.authorship.tolist()]

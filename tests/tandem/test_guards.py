@@ -1,4 +1,4 @@
-"""What stops a run that is not doing what it says, and what must not."""
+"""The guards: what stops a run, and what must not stop it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tandem.guards import (
 )
 from tandem.metrics import senior_token_fraction
 from tandem.rollout import JUNIOR, SENIOR, Group, Rollout, Verdict
-from tandem.schedule import Pen, Schedule, replay
+from tandem.schedule import Schedule, coin, replay
 from tests.support.builders import judged_group, scheduled_rollout
 from tests.support.simulated_authors import WORDS as SIMULATED_WORDS
 from tests.support.simulated_authors import simulate
@@ -39,17 +39,17 @@ def step(schedule: Schedule, *, rollouts: int = 64, tokens: int = 50, first_seed
     rng = np.random.default_rng(first_seed)
     seeds = range(first_seed, first_seed + rollouts)
     written = [scheduled_rollout(schedule, WORDS, seed, rng.integers(0, 4, tokens)) for seed in seeds]
-    return [judged_group(written[i : i + 8]) for i in range(0, rollouts, 8)]
+    return [judged_group(written[i : i + 8], schedule=schedule) for i in range(0, rollouts, 8)]
 
 
 def seeds_of(author: int, count: int) -> list[int]:
     """Seeds whose first author is `author`."""
-    return [seed for seed in range(10 * count) if Pen(WORD, NO_WORDS, seed).author == author][:count]
+    return [seed for seed in range(10 * count) if WORD.pen(seed).author == author][:count]
 
 
 def unbroken(seeds: list[int]) -> Group:
     """A group of rollouts of one turn each."""
-    return judged_group([scheduled_rollout(WORD, NO_WORDS, seed, [0] * 20) for seed in seeds])
+    return judged_group([scheduled_rollout(WORD, NO_WORDS, seed, [0] * 20) for seed in seeds], schedule=WORD)
 
 
 # Stragglers
@@ -68,7 +68,7 @@ def test_a_step_without_any_group_stops_the_run() -> None:
 def test_rollouts_that_follow_the_schedule_pass(prob: float) -> None:
     for first_seed in range(0, 640, 64):
         schedule = Schedule(prob, 32)
-        check_authorship(step(schedule, first_seed=first_seed), schedule, WORDS)
+        check_authorship(step(schedule, first_seed=first_seed), WORDS)
 
 
 @pytest.mark.parametrize("entries", [0, 49, 51])
@@ -76,13 +76,13 @@ def test_a_mask_of_another_length_than_the_text_stops_the_run(entries: int) -> N
     groups = step(WORD)
     groups[3].rollouts[2].authorship = np.ones(entries, np.int8)
     with pytest.raises(GuardError, match=f"mask has {entries} entries for 50 tokens; .* would train as plain GRPO"):
-        check_authorship(groups, WORD, WORDS)
+        check_authorship(groups, WORDS)
 
 
 def test_an_empty_rollout_stops_the_run() -> None:
     groups = [judged_group([scheduled_rollout(WORD, WORDS, 0, [])])]
     with pytest.raises(GuardError, match="0 entries for 0 tokens"):
-        check_authorship(groups, WORD, WORDS)
+        check_authorship(groups, WORDS)
 
 
 @pytest.mark.parametrize("author", [SENIOR, JUNIOR])
@@ -92,32 +92,32 @@ def test_a_mask_of_one_author_stops_the_run(author: int) -> None:
         for rollout in group.rollouts:
             rollout.authorship[:] = author
     with pytest.raises(GuardError, match="not what the schedule implies"):
-        check_authorship(groups, WORD, WORDS)
+        check_authorship(groups, WORDS)
 
 
 @pytest.mark.parametrize("author", [SENIOR, JUNIOR])
 def test_one_author_for_all_texts_stops_the_run_only_where_chance_would_not_do_it(author: int) -> None:
     wins = 40 if author == SENIOR else 0
-    check_authorship([unbroken(seeds_of(author, 2))], WORD, NO_WORDS)  # half of all smoke tests
-    check_authorship([unbroken(seeds_of(author, 16))], WORD, NO_WORDS)
-    with pytest.raises(GuardError, match=f"the senior won {wins} of this step's 40 draws, but schedule.prob_senior=0.5"):
-        check_authorship([unbroken(seeds_of(author, 40))], WORD, NO_WORDS)
+    check_authorship([unbroken(seeds_of(author, 2))], NO_WORDS)  # half of all smoke tests
+    check_authorship([unbroken(seeds_of(author, 16))], NO_WORDS)
+    with pytest.raises(GuardError, match=f"the senior won {wins} of 40 draws at schedule.prob_senior=0.5 in this step"):
+        check_authorship([unbroken(seeds_of(author, 40))], NO_WORDS)
 
 
 @pytest.mark.parametrize("prob", [0.97, 0.99, 0.999])
 def test_the_last_steps_of_a_run_that_anneals_to_the_senior_pass(prob: float) -> None:
     schedule, rng = Schedule(prob, 32), np.random.default_rng(0)
-    seeds = [s for s in range(4000) if replay(schedule, WORDS, s, tokens := rng.integers(0, 4, 20)).all()][:32]
-    alone = judged_group([scheduled_rollout(schedule, NO_WORDS, seed, [0] * 20) for seed in seeds])
+    seeds = [s for s in range(4000) if replay(schedule, WORDS, s, tokens := rng.integers(0, 4, 20)).authorship.all()][:32]
+    alone = judged_group([scheduled_rollout(schedule, NO_WORDS, seed, [0] * 20) for seed in seeds], schedule=schedule)
     assert all(rollout.authorship.all() for rollout in alone.rollouts), tokens
-    check_authorship([alone], schedule, NO_WORDS)
+    check_authorship([alone], NO_WORDS)
 
 
 def test_rollouts_with_one_and_the_same_seed_stop_the_run() -> None:
     tokens = np.random.default_rng(0).integers(0, 4, (64, 50))
     groups = [judged_group([scheduled_rollout(WORD, WORDS, 7, row) for row in tokens])]
     with pytest.raises(GuardError, match="do the rollouts have different seeds"):
-        check_authorship(groups, WORD, WORDS)
+        check_authorship(groups, WORDS)
 
 
 def test_a_single_token_by_the_wrong_author_stops_the_run() -> None:
@@ -125,59 +125,79 @@ def test_a_single_token_by_the_wrong_author_stops_the_run() -> None:
     rollout = groups[5].rollouts[1]
     rollout.authorship[-1] ^= 1
     with pytest.raises(GuardError, match=f"rollout {rollout.id}: its authorship mask is not what the schedule implies"):
-        check_authorship(groups, WORD, WORDS)
+        check_authorship(groups, WORDS)
 
 
-def test_another_schedule_than_the_configured_one_stops_the_run() -> None:
+def test_another_schedule_than_that_of_its_group_stops_the_run() -> None:
     with pytest.raises(GuardError, match="not what the schedule implies"):
-        check_authorship(step(WORD), replace(WORD, max_gap_tokens=2), WORDS)
+        check_authorship([replace(group, schedule=WORD._replace(max_gap_tokens=2)) for group in step(WORD)], WORDS)
 
 
 @pytest.mark.parametrize(("seniors", "juniors"), [(58, 2), (2, 58)])
 def test_a_share_of_draws_far_from_the_schedules_stops_the_run(seniors: int, juniors: int) -> None:
     groups = [unbroken(seeds_of(SENIOR, seniors)), unbroken(seeds_of(JUNIOR, juniors))]
-    with pytest.raises(GuardError, match=f"the senior won {seniors} of this step's 60 draws, but .*prob_senior=0.5"):
-        check_authorship(groups, WORD, NO_WORDS)
+    with pytest.raises(GuardError, match=f"the senior won {seniors} of 60 draws at .*prob_senior=0.5"):
+        check_authorship(groups, NO_WORDS)
 
 
 def test_a_junior_with_its_own_tokenizer_is_held_to_its_words() -> None:
     """Its words are three tokens long; the senior writes as the boundaries say."""
     rollouts = []
     for seed in range(8):
-        pen, mask, breaks = Pen(WORD, WORDS, seed), [], []
+        pen, mask, breaks = WORD.pen(seed), [], []
         for token in [3, 0, 0] * 10:
             mask.append(pen.author)
             breaks.append(pen.author == JUNIOR and len(mask) % 3 == 0)
-            pen.wrote(token, breaks[-1] if mask[-1] == JUNIOR else None)
+            pen = pen.after(WORDS[token], breaks[-1] if mask[-1] == JUNIOR else None)
         rollout = scheduled_rollout(WORD, WORDS, seed, [3, 0, 0] * 10)
         rollout.authorship, rollout.breaks = np.array(mask, np.int8), np.array(breaks)
         rollouts.append(rollout)
-    check_authorship([judged_group(rollouts)], WORD, WORDS)
+    check_authorship([judged_group(rollouts)], WORDS)
     for rollout in rollouts:
         rollout.breaks = None
     with pytest.raises(GuardError, match="not what the schedule implies"):
-        check_authorship([judged_group(rollouts)], WORD, WORDS)
+        check_authorship([judged_group(rollouts)], WORDS)
 
 
 @pytest.mark.parametrize(("seniors", "juniors"), [(26, 14), (14, 26)])
 def test_a_share_that_chance_explains_passes(seniors: int, juniors: int) -> None:
     groups = [unbroken(seeds_of(SENIOR, seniors)), unbroken(seeds_of(JUNIOR, juniors))]
-    check_authorship(groups, WORD, NO_WORDS)
+    check_authorship(groups, NO_WORDS)
 
 
 def test_authors_with_words_of_different_length_pass() -> None:
     """The senior's words have half as many tokens as the junior's: it writes a third of all tokens."""
     groups = simulate(WORD, {SENIOR: 0.8, JUNIOR: 0.4}, {SENIOR: 0.0, JUNIOR: 0.0}, seed=1, groups=16, size=8, tokens=80)
     assert senior_token_fraction(groups) == pytest.approx(1 / 3, abs=0.03)
-    check_authorship(groups, WORD, SIMULATED_WORDS)
+    check_authorship(groups, SIMULATED_WORDS)
+
+
+def test_groups_of_several_schedules_are_checked_against_their_own() -> None:
+    schedules = [Schedule(0.2, 3), Schedule(0.8), Schedule(0.5, alternates=True), Schedule(0.0, 1, boundary=0), SOLO]
+    groups = [group for schedule in schedules for group in step(schedule)]
+    check_authorship(groups, WORDS)
+    groups[0].schedule = schedules[1]
+    with pytest.raises(GuardError, match=f"rollout {groups[0].rollouts[0].id}: .* not what the schedule implies"):
+        check_authorship(groups, WORDS)
+
+
+def test_draws_that_are_each_too_few_to_stop_the_run_stop_it_together() -> None:
+    probs = [0.4, 0.45, 0.5, 0.55]
+    groups = [replace(unbroken(seeds_of(SENIOR, 20)), schedule=WORD._replace(prob_senior=prob)) for prob in probs]
+    for group in groups:
+        group.rollouts = [rollout for rollout in group.rollouts if coin(rollout.seed, 0) < Schedule(min(probs)).threshold]
+        check_authorship([group], NO_WORDS)
+    won = ", ".join(f"{len(group.rollouts)} of {len(group.rollouts)} draws at schedule.prob_senior=0.*" for group in groups)
+    with pytest.raises(GuardError, match=f"the senior won {won} in this step"):
+        check_authorship(groups, NO_WORDS)
 
 
 def test_solo_means_the_senior_alone() -> None:
     groups = step(SOLO)
-    check_authorship(groups, SOLO, WORDS)
+    check_authorship(groups, WORDS)
     groups[0].rollouts[0].authorship[7] = JUNIOR
     with pytest.raises(GuardError, match="not what the schedule implies"):
-        check_authorship(groups, SOLO, WORDS)
+        check_authorship(groups, WORDS)
 
 
 # Weights

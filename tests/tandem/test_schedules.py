@@ -13,8 +13,17 @@ from hypothesis import strategies as st
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config
 from tandem.rollout import JUNIOR, SENIOR
-from tandem.schedule import BEGINS_WORD, ENDS_STEP, replay
-from tandem.schedules import SCHEDULES, boundary_rule, needs_junior, prob_senior, schedule_at
+from tandem.schedule import (
+    BEGINS_WORD,
+    ENDS_STEP,
+    SCHEDULES,
+    annealed_prob_senior,
+    boundary_rule,
+    named_schedule,
+    needs_junior,
+    replay,
+    schedule_at,
+)
 
 VOCABULARY = 10
 BOUNDARIES = {"none": np.zeros(VOCABULARY, np.uint8), "word": np.array([0] * 6 + [1] * 4, np.uint8)}
@@ -27,8 +36,8 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def mask(name: str, config: ScheduleConfig, seed: int, tokens: list[int]) -> list[int]:
-    schedule = SCHEDULES[name](config, config.prob_senior)
-    return replay(schedule, TABLE, seed, tokens).tolist()
+    schedule = named_schedule(replace(config, name=name))
+    return replay(schedule, TABLE, seed, tokens).authorship.tolist()
 
 
 @given(name=names, seed=seeds, tokens=texts, chunk=st.integers(1, 20), gap=st.integers(1, 40), alternates=st.booleans())
@@ -76,12 +85,12 @@ def test_shares_and_turn_lengths_are_as_expected(name: str, redraws: float, prob
 
 def test_annealing_goes_from_the_first_step_to_the_last() -> None:
     config = ScheduleConfig(prob_senior=0.2, prob_senior_end=0.8)
-    assert prob_senior(config, 30, 60) == 0.2
+    assert annealed_prob_senior(config, 30, 60) == 0.2
     for anneal in ("linear", "cosine"):
-        chances = [prob_senior(replace(config, anneal=anneal), step, 61) for step in range(1, 62)]
+        chances = [annealed_prob_senior(replace(config, anneal=anneal), step, 61) for step in range(1, 62)]
         assert chances[0] == pytest.approx(0.2) and chances[30] == pytest.approx(0.5) and chances[-1] == pytest.approx(0.8)
         assert chances == sorted(chances)
-    assert prob_senior(replace(config, anneal="linear"), 1, 1) == 0.2
+    assert annealed_prob_senior(replace(config, anneal="linear"), 1, 1) == 0.2
 
 
 def test_only_a_senior_who_never_hands_over_needs_no_junior() -> None:
@@ -103,7 +112,7 @@ def test_boundaries_are_the_models() -> None:
     rules = {}
     for name in SCHEDULES:
         config.schedule.name = name
-        rules[name] = boundary_rule(config)
+        rules[name] = boundary_rule(config, config.schedule)
     assert rules == {
         "word": "word_or_newline",
         "alternate": "word_or_newline",

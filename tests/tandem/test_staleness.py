@@ -39,7 +39,9 @@ def test_no_stale_group_is_learnt_from_and_none_is_lost_or_doubled(data: st.Data
     by_group: dict[int, int] = {}
     kept: list[Group] = []  # so that no id of an object is used twice
     while ahead.version < steps:
-        while (position := ahead.begin()) is not None:
+        while (group_to_write := ahead.begin()) is not None:
+            position, step = group_to_write
+            assert ahead.version < step <= ahead.version + 1 + bound and step <= steps
             assert position not in begun
             begun[position] = ahead.version
             in_flight.append(position)
@@ -62,28 +64,28 @@ def test_no_stale_group_is_learnt_from_and_none_is_lost_or_doubled(data: st.Data
 
 def test_on_policy_a_batch_is_begun_when_the_one_before_has_been_learnt_from() -> None:
     ahead = StalenessBuffer(2, 0)
-    assert [ahead.begin() for _ in range(3)] == [0, 1, None]
+    assert [ahead.begin() for _ in range(3)] == [(0, 1), (1, 1), None]
     for position in (1, 0):
         ahead.finish(position, group_of(0))
     assert len(ahead.take(2)) == 2
     assert ahead.begin() is None
     ahead.advance(1)
-    assert [ahead.begin() for _ in range(3)] == [2, 3, None]
+    assert [ahead.begin() for _ in range(3)] == [(2, 2), (3, 2), None]
 
 
 def test_a_group_that_was_overtaken_for_too_long_is_dropped_and_another_is_begun() -> None:
     ahead = StalenessBuffer(1, 1)
-    assert [ahead.begin() for _ in range(3)] == [0, 1, None]
+    assert [ahead.begin() for _ in range(3)] == [(0, 1), (1, 2), None]
     ahead.finish(1, group_of(0))
     ahead.take(1)
     ahead.advance(1)
-    assert ahead.begin() == 2
+    assert ahead.begin() == (2, 3)
     ahead.finish(2, group_of(1))
     ahead.take(1)
     ahead.advance(2)
     ahead.finish(0, group_of(0, 2))
     assert (ahead.dropped, ahead.finished) == (1, 0)
-    assert [ahead.begin() for _ in range(3)] == [3, 4, None]
+    assert [ahead.begin() for _ in range(3)] == [(3, 3), (4, 4), None]
 
 
 def test_what_was_begun_and_not_learnt_from_is_written_again_after_a_resume() -> None:
@@ -96,17 +98,18 @@ def test_what_was_begun_and_not_learnt_from_is_written_again_after_a_resume() ->
     ahead.advance(1)
     assert ahead.place == StreamPosition(4, [2, 3])
     resumed = StalenessBuffer(2, 1, version=1, place=ahead.place)
-    assert [resumed.begin() for _ in range(5)] == [2, 3, 4, 5, None]
+    assert [resumed.begin() for _ in range(5)] == [(2, 2), (3, 2), (4, 3), (5, 3), None]
 
 
 def test_others_may_be_begun_in_place_of_groups_that_were_of_no_use() -> None:
     ahead = StalenessBuffer(2, 0, steps=1)
-    for position in (ahead.begin(), ahead.begin()):
-        ahead.finish(position, group_of(0))
+    for begun in (ahead.begin(), ahead.begin()):
+        assert begun is not None
+        ahead.finish(begun.position, group_of(0))
     ahead.take(2)
     assert ahead.begin() is None
     ahead.reject(1)
-    assert [ahead.begin(), ahead.begin()] == [2, None]
+    assert [ahead.begin(), ahead.begin()] == [(2, 1), None]
     with pytest.raises(ValueError, match=r"1 groups were asked for, and 0 have finished"):
         ahead.take(1)
 

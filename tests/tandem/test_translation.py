@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,8 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tandem.cogeneration import Limits, Token, cogenerate
 from tandem.rollout import FROZEN_VERSION, JUNIOR, SENIOR, EndReason, Rollout, StopReason
-from tandem.schedule import BoundaryRule, Pen, Schedule, boundary_table, replay
-from tandem.schedules import WHOLE_TEXT
+from tandem.schedule import BEGINS_WORD, WHOLE_TEXT, BoundaryRule, Pen, Schedule, boundary_table, replay
 from tandem.translation import TranslatedSession, Translation, stop_table, unit_of
 from tests.support.builders import foreign_tokenizer, small_tokenizer
 from tests.support.two_tokenizers import TOKENIZERS, texts, vocabulary
@@ -35,6 +33,7 @@ class Writer:
     """A session in memory: it recites `script` (over and over) and follows the schedule by itself, as an engine does."""
 
     author: int
+    boundaries: np.ndarray
     script: Sequence[int]
     eos: int
     prompt: Sequence[int]
@@ -52,7 +51,7 @@ class Writer:
         if not self.known:
             assert list(new_tokens[: len(self.prompt)]) == self.prompt
         self.known += new_tokens
-        self.pen, self.left, self.may_retract = copy.copy(pen), budget, False
+        self.pen, self.left, self.may_retract = pen, budget, False
 
     async def read(self) -> list[Token]:
         await asyncio.sleep(0)
@@ -63,7 +62,8 @@ class Writer:
             self.own.append(token)
             self.known.append(token)
             self.left -= 1
-            self.may_retract = self.pen.wrote(token) != self.author or self.left == 0 or token == self.eos
+            self.pen = self.pen.after(self.boundaries[token])
+            self.may_retract = self.pen.author != self.author or self.left == 0 or token == self.eos
         assert written, "this author has nothing to say"
         return written
 
@@ -129,11 +129,11 @@ def write_together(
     eos = [tokenizer.eos_token_id for tokenizer in tokenizers]
     stops = stop_table(tokenizers[1], rule, len(tokenizers[1]))
     translation = Translation(*map(vocabulary, names), unit_of(rule), stops, eos[0], frozenset({eos[1]}))
-    senior = Writer(SENIOR, scripts[0], eos[0], senior_prompt)
-    junior = Writer(JUNIOR, scripts[1], eos[1], junior_prompt, junior_context)
+    table = boundaries(names[0], rule)
+    senior = Writer(SENIOR, table, scripts[0], eos[0], senior_prompt)
+    junior = Writer(JUNIOR, stops, scripts[1], eos[1], junior_prompt, junior_context)
     session = TranslatedSession(junior, translation, junior_prompt, len(senior_prompt), junior_context)
     limits = Limits(max_tokens, 10_000, frozenset({eos[0]}))
-    table = boundaries(names[0], rule)
     sessions = {SENIOR: senior, JUNIOR: session}
     rollout = asyncio.run(cogenerate("r", senior_prompt, sessions, schedule, table, seed, limits))
     return Pair(senior, junior, translation, rollout, schedule, table, max_tokens, tokenizers[0])
@@ -142,7 +142,7 @@ def write_together(
 seeds = st.integers(0, 2**32 - 1)
 names = st.sampled_from([("arith", "foreign"), ("foreign", "arith")])
 rules = st.sampled_from(["word", "word_or_newline", "newline"])
-schedules = st.builds(Schedule, prob_senior=st.floats(0.2, 0.8), max_gap_tokens=st.integers(1, 40), alternates=st.booleans())
+schedules = st.builds(Schedule, st.floats(0.2, 0.8), st.integers(1, 40), st.booleans(), boundary=st.just(BEGINS_WORD))
 
 
 @st.composite
@@ -207,7 +207,7 @@ def test_the_juniors_text_is_in_the_seniors_own_tokens(pair: Pair) -> None:
 @given(pair=pairs())
 def test_the_mask_is_the_schedule_replayed(pair: Pair) -> None:
     rollout = pair.rollout
-    implied = replay(pair.schedule, pair.boundaries, rollout.seed, rollout.token_ids, rollout.breaks)
+    implied = replay(pair.schedule, pair.boundaries, rollout.seed, rollout.token_ids, rollout.breaks).authorship
     assert implied.tolist() == rollout.authorship.tolist()
     if rollout.breaks is None:
         assert JUNIOR not in rollout.authorship

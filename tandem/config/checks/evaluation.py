@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tandem.config.evaluation import MEASURES
 from tandem.config.rollout import MIN_TEMPERATURE
-from tandem.schedules import SCHEDULES
+from tandem.schedule import SCHEDULES
 
 if TYPE_CHECKING:
     from tandem.config.evaluation import EvalConfig

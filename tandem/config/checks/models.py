@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tandem.models.zoo.recipes import RECIPES, ZOO
-from tandem.schedules import SCHEDULES
+from tandem.schedule import SCHEDULES
 
 if TYPE_CHECKING:
     from tandem.config.model import ModelConfig

@@ -41,15 +41,6 @@ def _schedule_problems(config: Config) -> Iterator[str]:
             f"schedule.anneal={schedule.anneal}: schedule.prob_senior={schedule.prob_senior:g} and schedule.prob_senior_end "
             "are equal; give another, or choose constant"
         )
-    for key, value in (
-        ("rollout.max_staleness", config.rollout.max_staleness),
-        ("algo.dynamic_sampling_rounds", config.algo.dynamic_sampling_rounds),
-    ):
-        if annealed and value:
-            yield (
-                f"schedule.anneal={schedule.anneal}: with {key}={value} the groups of a step may be those of "
-                "different places in the run, and one schedule must fit them all; choose constant"
-            )
 
 
 def _sampling_problems(sampling: SamplingConfig) -> Iterator[str]:

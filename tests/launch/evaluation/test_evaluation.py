@@ -33,8 +33,7 @@ from tandem.config.schema import Config, ConfigError
 from tandem.measures.legibility import Pace, as_written, drift_scores, in_tokens_of, legibility_scores
 from tandem.measures.scoring import ScoringModel
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt
-from tandem.schedule import BEGINS_WORD, ENDS_STEP, Schedule, replay
-from tandem.schedules import JUNIOR_ALONE, SOLO, WHOLE_TEXT
+from tandem.schedule import BEGINS_WORD, ENDS_STEP, JUNIOR_ALONE, SOLO, WHOLE_TEXT, Schedule, replay
 from tests.support import ROOT
 from tests.support.builders import save_model, small_tokenizer
 from tests.support.engine_pair import EnginePair
@@ -84,8 +83,8 @@ def test_boundaries_cover_schedules_of_evaluation(config: Config, authors: Autho
     assert np.unique(words_only.boundaries).tolist() == [0, BEGINS_WORD]
     lines = authors.tokenizer.encode("a b\nc d\ne")
     steps = Schedule(0.5, WHOLE_TEXT, alternates=True, boundary=ENDS_STEP)
-    assert replay(steps, authors.boundaries, 1, lines)[[0, -1]].tolist() == [SENIOR, SENIOR]
-    assert set(replay(steps, words_only.boundaries, 1, lines)) == {SENIOR}
+    assert replay(steps, authors.boundaries, 1, lines).authorship[[0, -1]].tolist() == [SENIOR, SENIOR]
+    assert set(replay(steps, words_only.boundaries, 1, lines).authorship) == {SENIOR}
     without = replace(config, model=replace(config.model, step_boundary="paragraph"))
     with pytest.raises(ConfigError, match=r"^eval.handoff\[0\].name=step: no token of .* is a 'paragraph' boundary"):
         load_authors(without)
@@ -98,7 +97,7 @@ def test_drift_and_legibility_equal_plain_transformers(
     engines: EnginePair, prompts: list[Prompt], authors: Authors, small_junior: Path
 ) -> None:
     written = write(engines, prompts, SOLO, "read", repeatable=True, group_size=2)
-    groups = [Group(prompt, written[2 * i : 2 * i + 2]) for i, prompt in enumerate(prompts)]
+    groups = [Group(prompt, written[2 * i : 2 * i + 2], SOLO) for i, prompt in enumerate(prompts)]
     paths = [authors.senior, small_junior]
     senior, junior = (ScoringModel(path, "float32", "cpu") for path in paths)
     scores = drift_scores(senior, junior, groups, PACE) | legibility_scores(junior, groups, groups[:4], as_written, PACE)

@@ -70,8 +70,8 @@ def test_resumed_run_removes_later_steps(tmp_path: Path) -> None:
 def test_corrupt_file_and_other_format_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_step(tmp_path, 1, judged_groups(), ORIGIN)
     (step,) = saved_steps(tmp_path)
-    monkeypatch.setattr("launch.storage.saved_rollouts.VERSION", 3)
-    with pytest.raises(UnreadableRollouts, match="version 2 of the format, and this program reads version 3"):
+    monkeypatch.setattr("launch.storage.saved_rollouts.VERSION", 4)
+    with pytest.raises(UnreadableRollouts, match="version 3 of the format, and this program reads version 4"):
         read_origin(step)
     arrays = bytearray((step / "arrays.safetensors").read_bytes())
     arrays[-1] ^= 1

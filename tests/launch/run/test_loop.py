@@ -34,7 +34,7 @@ class ListedGroups:
         self.dropped = 0
         self._judgements: list[Judgement] = []
 
-    def take(self, count: int, on_group: Callable[[object], None]) -> list[Group]:
+    def take(self, step: int, count: int, on_group: Callable[[object], None]) -> list[Group]:
         self.taken.append(count)
         late = min(self._late, count) if len(self.taken) == 1 else 0
         self.dropped += late

@@ -17,7 +17,7 @@ from tandem.config.schema import Config
 from tandem.data.prompts import encode
 from tandem.metrics import rollout_metrics
 from tandem.rollout import Group, Verdict
-from tandem.schedules import schedule_at
+from tandem.schedule import schedule_at
 from tandem.verify.judgement import plain_judgement
 from tests.support.lockstep import Lockstep
 from tests.support.lockstep_runs import LETTER, rows, run, samples, weights

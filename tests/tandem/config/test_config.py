@@ -176,8 +176,6 @@ def test_number_outside_its_bounds_is_refused(defaults: DictConfig, key: str, ba
         (("rollout.group_size=1",), "rollout.group_size=1: give a number of at least 2"),
         (("rollout.sampling.temperature=0",), "rollout.sampling.temperature=0.0: give a number from"),
         (("rollout.max_staleness=1", "rollout.straggler_deadline_s=9"), "rollout.straggler_deadline_s=9: .* set it to 0"),
-        (("rollout.max_staleness=1", "schedule.anneal=linear"), "schedule.anneal=linear: .* choose constant"),
-        (("algo.dynamic_sampling_rounds=1", "schedule.anneal=cosine"), "schedule.anneal=cosine: .* choose constant"),
         (("reward.overlong_buffer_tokens=97",), "reward.overlong_buffer_tokens=97: .*max_tokens=96; give fewer"),
         (("algo=grpo", "schedule=word"), "schedule.name=word: algo=grpo is a control, .* choose algo=tandem"),
         (("algo=grpo_g16", "rollout.group_size=8"), "rollout.group_size=8: algo=grpo_g16 is the control with groups of 16"),
