@@ -1,4 +1,4 @@
-"""Where problems come from."""
+"""The sources of problems, their split and their order, and the prompts made of them."""
 
 from tandem.data.order import Sampler
 from tandem.data.problems import ProblemSet, load_problems

@@ -1,4 +1,4 @@
-"""Parquet files and data sets of the hub, through `datasets`: their rows are mapped from disk, not read into memory."""
+"""Parquet files and data sets of the hub, read with `datasets`, which maps their rows from disk instead of loading them."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 FLOATS: dict[str, type[np.floating[Any]]] = {"float16": np.float16, "float32": np.float32, "float64": np.float64}
-"""The types of columns whose numbers `datasets` returns as Python floats, with the digits of a float64."""
+"""The numpy type of each floating-point column type. `datasets` returns their numbers as Python floats."""
 
 BATCH = 1000
-"""How many rows are read at once."""
+"""The number of rows read at once."""
 
 Stored = Mapping[str, object] | ValueError
-"""The columns of a row, or why they cannot be read."""
+"""The columns of a row, or the error that reading them raised."""
 
 
 class ArrowRows:
-    """The rows of `dataset`, which the setting `key` names; the place of a row is its index.
+    """The rows of `dataset`, which the setting `key` names. The place of a row is its index.
 
-    Raises `ConfigError` when it lacks the question's or the answer's column.
+    Raises `ConfigError` when the column of the question or of the answer is missing.
     """
 
     unit = "row"
@@ -44,20 +44,20 @@ class ArrowRows:
         self._features = self._dataset.features
 
     def scan(self) -> Iterator[tuple[int, int, Stored]]:
-        """See `Rows`."""
+        """Yield number (from 1), index and columns of every row. Reads `BATCH` rows at a time."""
         for start in range(0, len(self._dataset), BATCH):
             for index, stored in enumerate(self._batch(start), start):
                 yield index + 1, index, stored
 
     def at(self, place: int) -> Stored:
-        """See `Rows`."""
+        """Return the columns of the row at index `place`, or the error that reading them raised."""
         try:
             return self._dataset[place]
         except ValueError as error:  # such as text that is not UTF-8, which Parquet does not check
             return error
 
     def record(self, stored: Stored) -> Mapping[str, object]:
-        """See `Rows`. Numbers become `Numeral`, and labels their names."""
+        """Return the fields of a row: numbers as `Numeral`, labels by name. Raises `ValueError` when it cannot be read."""
         if isinstance(stored, ValueError):
             raise ValueError(f"cannot be read ({stored})"[:SHOWN_CHARS])
         return {name: _spelled(value, self._features[name]) for name, value in stored.items()}
@@ -73,7 +73,7 @@ class ArrowRows:
 
 
 def parquet(path: str, key: str, data: DataConfig) -> ArrowRows:
-    """The rows of the Parquet file at `path`, which the configuration names as `key`. Raises `ConfigError`."""
+    """Open the Parquet file at `path`, which the setting `key` names. Raises `ConfigError` when it cannot be read."""
     check_kind(path, key, data)
     if "::" in path:
         raise ConfigError(f"{key}={path}: the library that reads it takes `::` for a separator; rename the file")
@@ -82,7 +82,7 @@ def parquet(path: str, key: str, data: DataConfig) -> ArrowRows:
         from datasets import load_dataset  # takes a second
         from datasets.data_files import DataFilesDict, DataFilesList
 
-        # A bare path would be taken for a pattern, as in `part[1].parquet`.
+        # `datasets` reads a bare path as a pattern: `part[1].parquet` would not be found.
         file = Path(path).absolute()
         version = (str(file.stat().st_mtime_ns), str(file.stat().st_size))
         return load_dataset(
@@ -93,7 +93,7 @@ def parquet(path: str, key: str, data: DataConfig) -> ArrowRows:
 
 
 def hub(data: DataConfig) -> ArrowRows:
-    """The rows of the split `data.split` of a data set on the hub, or in a folder made like one. Raises `ConfigError`."""
+    """Open the split `data.split` of a data set on the hub or in a folder. Raises `ConfigError` when it cannot be read."""
     name = data.path
     if not name:
         raise ConfigError("data.path is empty: name a data set of the hub, or a folder")
@@ -104,7 +104,7 @@ def hub(data: DataConfig) -> ArrowRows:
             raise ConfigError(f"data.path={name}: the library that reads it takes *, ? and [ for a pattern; rename the folder")
         name = str(Path(name).absolute())
     elif name.isidentifier() and find_spec(f"datasets.packaged_modules.{name}"):
-        # It would read what lies in the working directory.
+        # `datasets` would read the files of the working directory.
         raise ConfigError(f"data.path={name}: there is no such folder; name one, or a data set of the hub (ORG/NAME)")
 
     def load() -> Dataset:
@@ -119,8 +119,8 @@ def hub(data: DataConfig) -> ArrowRows:
 def _read(load: Callable[[], Dataset], key: str, remedy: str) -> Dataset:
     try:
         return load()
-    # A missing name, split or network, a damaged file, a loading script: the library and the parsers below it, of every kind of
-    # file, have no common error for them.
+    # A missing name, split or network, a damaged file, a loading script: the library and its parsers have no common error
+    # class for these.
     except Exception as error:
         cause = error.__cause__ or error
         reason = " ".join(f"{cause}".split())[:SHOWN_CHARS] or type(cause).__name__
@@ -130,7 +130,7 @@ def _read(load: Callable[[], Dataset], key: str, remedy: str) -> Dataset:
 
 
 def _column(dataset: Dataset, name: str, key: str, data: DataConfig) -> str:
-    """Return the column that holds the field that the setting data.`name` names. Raises `ConfigError` where there is none."""
+    """Return the column of the field that the setting data.`name` names. Raises `ConfigError` when there is none."""
     field = getattr(data, name)
     columns = dataset.features
     if field in columns:
@@ -139,14 +139,14 @@ def _column(dataset: Dataset, name: str, key: str, data: DataConfig) -> str:
     for part in field.split("."):
         if isinstance(feature, Mapping):
             if part not in feature:
-                there = ", ".join(_names(columns))[:SHOWN_CHARS]
-                raise ConfigError(f"data.{name}={field}: there is no such column in {key}; choose one of {there}")
+                choices = ", ".join(_names(columns))[:SHOWN_CHARS]
+                raise ConfigError(f"data.{name}={field}: there is no such column in {key}; choose one of {choices}")
             feature = feature[part]
     return field.split(".")[0]
 
 
 def _names(features: Mapping[str, object], above: str = "") -> Iterator[str]:
-    """The fields of all columns, dotted."""
+    """Yield the dotted names of the fields of all columns."""
     for name, feature in features.items():
         if isinstance(feature, Mapping):
             yield from _names(feature, f"{above}{name}.")
@@ -155,7 +155,7 @@ def _names(features: Mapping[str, object], above: str = "") -> Iterator[str]:
 
 
 def _spelled(value: object, feature: object) -> object:
-    """Return `value` of a column of type `feature` with its numbers as that type spells them, and labels by name."""
+    """Return `value` of a column of type `feature`, with numbers as `Numeral` and labels by name."""
     match value:
         case Mapping():
             return {
@@ -166,7 +166,7 @@ def _spelled(value: object, feature: object) -> object:
         case bool():
             return value
         case int():
-            names = getattr(feature, "names", None)  # of a ClassLabel, which marks a missing one with -1
+            names = getattr(feature, "names", None)  # of a ClassLabel; -1 is a missing label
             return Numeral(str(value)) if names is None else names[value] if value >= 0 else None
         case float():
             return _float(value, getattr(feature, "dtype", "float64"))
@@ -179,11 +179,11 @@ def _spelled(value: object, feature: object) -> object:
 def _float(value: float, dtype: str) -> Numeral:
     """Return the shortest numeral that `dtype` reads as `value`.
 
-    Where `dtype` has fewer digits than a whole number of that size, nobody can tell which number it was before it was stored.
+    The numeral is marked as rounded when `dtype` has fewer digits than an integer of this size: the original may have differed.
     """
     kind = FLOATS.get(dtype, np.float64)
     number, limits = kind(value), np.finfo(kind)
-    plain = value == 0 or 1e-4 <= abs(value) < 1e16  # as Python writes them
+    plain = value == 0 or 1e-4 <= abs(value) < 1e16  # the limits of `repr`
     text = np.format_float_positional(number, trim="0") if plain else str(number)
     digits = len(text.lstrip("-").partition("e")[0].replace(".", "").strip("0"))
     lossy = abs(value) >= 2.0 ** (limits.nmant + 1) and digits > limits.precision

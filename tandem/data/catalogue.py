@@ -1,4 +1,4 @@
-"""A finite data set that is read once and then left where it is: what stays in memory of a problem is 28 bytes."""
+"""A finite data set, read once and then left on disk: 28 bytes of each problem stay in memory."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from tandem.rollout import Problem
 from tandem.verify.golds import UnreadableGold
 
 SHOWN_ERRORS = 10
-"""How many malformed rows one message spells out."""
+"""The number of malformed rows that one message lists."""
 MAX_UNREADABLE = 0.1
-"""A data set of which a larger share of the golds cannot be read is refused: its answers are not where it was said."""
+"""The largest share of unreadable golds. Above it, `data.answer_field` probably names the wrong field."""
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The N different problems of a data set, in its order; each is read anew when it is asked for."""
+    """The N distinct problems of a data set, in its order. Indexing reads the problem from disk."""
 
     rows: Rows
     data: DataConfig
     places: np.ndarray
-    """int64 [N], where in the data set each lies"""
+    """int64 [N], the place of each problem in the data set"""
     digests: np.ndarray
     """uint64 [N], the hash of each question"""
     positions: np.ndarray
-    """float64 [N], where in [0, 1) the split puts each"""
+    """float64 [N], the position of each problem in [0, 1), which decides its side of the split"""
     lengths: np.ndarray
-    """int32 [N], the tokens of each one's prompt, for the reader for whom it has most"""
+    """int32 [N], the tokens of each prompt; the most of any reader"""
     skipped: int
-    """malformed rows left out"""
+    """the number of malformed rows left out"""
     unreadable: int
-    """rows left out because no answer can be read in their gold"""
+    """the number of rows left out because their gold holds no answer"""
 
     def __len__(self) -> int:
         return len(self.places)
 
     def __getitem__(self, index: int) -> Problem:
-        """Raises `RuntimeError` when the data set is no longer what it was when it was read."""
+        """Read problem `index` from disk. Raises `RuntimeError` when the data set has changed since it was first read."""
         try:
             problem = problem_of(self.rows.record(self.rows.at(int(self.places[index]))), self.data)
         except ValueError:
@@ -55,28 +55,28 @@ class Catalogue:
 
     @property
     def fits(self) -> np.ndarray:
-        """bool [N], whether no reader's prompt is too long"""
+        """Return bool [N], whether the prompt is short enough for every reader."""
         return self.lengths <= self.data.max_prompt_tokens
 
     @property
     def ids(self) -> list[str]:
-        """The problems' ids, for which none is read."""
+        """Return the ids of all problems, without reading the problems."""
         return [question_id(digest) for digest in self.digests.tolist()]
 
     def where(self, chosen: np.ndarray) -> Catalogue:
-        """The problems for which `chosen` (bool [N]) holds, or those at its indices, in that order."""
+        """Return the problems that `chosen` selects: a mask, bool [N], or indices, whose order is kept."""
         arrays = ("places", "digests", "positions", "lengths")
         return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
 
 
 def catalogue(rows: Rows, data: DataConfig, length: Callable[[Problem], int]) -> Catalogue:
-    """Reads all rows once. A question that occurs again counts once. `length` gives the tokens of a problem's prompt.
+    """Read all rows once and return the distinct problems. `length` returns the tokens of a problem's prompt.
 
-    Malformed rows are those that describe no problem, those of whose messages no prompt can be made, and those that repeat a
-    question with another answer. Raises `ConfigError` when there are any, unless `data.on_bad_line` says to skip them: the
-    first ten are named by number, with what is wrong. Rows in whose gold no answer can be read are left out and counted; when
-    they are a good part of all, it raises `ConfigError` that names them likewise. Raises it when there is no problem at all,
-    and when the configuration contradicts a row.
+    A row is malformed when it describes no problem, when its messages make no prompt, or when it repeats a question with
+    another answer. `data.on_bad_line=skip` leaves such rows out. Rows whose gold holds no answer are left out and counted.
+
+    Raises `ConfigError` for malformed rows that are not to be skipped and for too many unreadable golds; the message lists the
+    first `SHOWN_ERRORS` by number. Raises it also when there is no problem at all, or when a row contradicts the configuration.
     """
     places, numbers, digests, answers, lengths = array("q"), array("q"), array("Q"), array("Q"), array("i")
     malformed, unreadable = _Malformed(rows.unit), _Malformed(rows.unit)
@@ -98,12 +98,13 @@ def catalogue(rows: Rows, data: DataConfig, length: Callable[[Problem], int]) ->
         answers.append(hash64(problem.answer))
         lengths.append(tokens)
 
-    unique, first, which = np.unique(np.array(digests, np.uint64), return_index=True, return_inverse=True)
-    contrary = np.flatnonzero(np.array(answers, np.uint64) != np.array(answers, np.uint64)[first][which])
-    for index in contrary.tolist():
-        known = int(first[which[index]])
-        other, one = (problem_of(rows.record(rows.at(places[i])), data).answer for i in (index, known))
-        malformed.add(numbers[index], f"the question of {rows.unit} {numbers[known]} with another answer ({other}, not {one})")
+    unique, first, group = np.unique(np.array(digests, np.uint64), return_index=True, return_inverse=True)
+    contradictory = np.flatnonzero(np.array(answers, np.uint64) != np.array(answers, np.uint64)[first][group])
+    for index in contradictory.tolist():
+        earlier = int(first[group[index]])
+        other, one = (problem_of(rows.record(rows.at(places[i])), data).answer for i in (index, earlier))
+        repeated = f"the question of {rows.unit} {numbers[earlier]}"
+        malformed.add(numbers[index], f"{repeated} with another answer ({other}, not {one})")
 
     if malformed.count and data.on_bad_line != "skip":
         raise ConfigError(
@@ -135,7 +136,7 @@ def catalogue(rows: Rows, data: DataConfig, length: Callable[[Problem], int]) ->
 
 @dataclass
 class _Malformed:
-    """The malformed rows of a data set: all are counted, the first few are kept with what is wrong."""
+    """The number of malformed rows, and the reasons of the first `SHOWN_ERRORS`."""
 
     unit: str
     count: int = 0

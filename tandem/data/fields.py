@@ -1,4 +1,4 @@
-"""The fields of a row: which value a dotted name means, and what text it holds."""
+"""Access to the fields of a row: the value of a dotted name, and its text."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 SHOWN_CHARS = 200
-"""How much of a row's field names or of a value one message shows."""
+"""The number of characters of field names or of a value that one message shows."""
 
 
 @dataclass(frozen=True)
 class Numeral:
-    """A number as the data set spells it, which no conversion has rounded."""
+    """A number as the data set spells it, not rounded by a conversion."""
 
     text: str
     rounded_by: str = ""
-    """the type that could not hold all digits of the number, if there is one"""
+    """the column type that may have dropped digits of the number; empty if none"""
 
     def __repr__(self) -> str:
         return self.text
@@ -24,9 +24,9 @@ class Numeral:
 def lookup(record: Mapping[str, object], field: str, key: str) -> object:
     """Return the value of `field`, which the setting `key` names.
 
-    `field` is the name of a field or, where there is none, a path: `reward_model.ground_truth` is the field `ground_truth` of
-    the object in the field `reward_model`, `answers.0` the first entry of a list. Raises `ValueError` when there is no such
-    value or it is null.
+    `field` is the name of a field or, if no field has this name, a path: `reward_model.ground_truth` is the field
+    `ground_truth` of the object in the field `reward_model`, `answers.0` the first entry of a list. Raises `ValueError` when
+    the value is missing or null.
     """
     value: object = record
     if field in record:
@@ -47,10 +47,10 @@ def lookup(record: Mapping[str, object], field: str, key: str) -> object:
 
 
 def text_of(value: object, what: str, numbers: bool = False) -> str:
-    """Return the text that `value` is, without the white space around it; `what` names it in messages.
+    """Return the text `value` without surrounding white space. `what` names it in messages.
 
-    With `numbers`, a number and a truth value become text too, spelled as they are stored. Raises `ValueError` when there is no
-    text, it is blank, or it cannot be encoded.
+    With `numbers`, numbers and booleans are returned as text too, spelled as they are stored. Raises `ValueError` when `value`
+    is no text, is blank, or cannot be encoded.
     """
     match value:
         case str():
@@ -68,7 +68,7 @@ def text_of(value: object, what: str, numbers: bool = False) -> str:
 
 
 def check_encodable(text: str, what: str) -> None:
-    """Raise `ValueError` when `text` has a surrogate without its other half, which no encoding of text can write."""
+    """Raise `ValueError` when `text` holds an unpaired surrogate, which UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -84,7 +84,7 @@ def _spelled(number: Numeral, what: str) -> str:
 
 
 def _kind(value: object) -> str:
-    """Describe a value that is no text, and how to name a text inside it."""
+    """Describe a value that is no text; for an object or a list, add how to name an entry of it."""
     match value:
         case Mapping():
             return f"an object ({_contents(value)}); name one of its fields, as NAME.FIELD"

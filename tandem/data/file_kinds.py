@@ -1,4 +1,4 @@
-"""What a file is, by how it begins, where it is not what the configuration takes it for: one message instead of one a line."""
+"""Detection of files of the wrong kind by their first bytes: one message for the file instead of one for each line."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tandem.config.data import DataConfig
 from tandem.config.schema import ConfigError
 
 HEAD = 1 << 16
-"""How many bytes of a file are looked at."""
+"""The number of bytes examined at the beginning of a file."""
 PARQUET_MAGIC = b"PAR1"
 WANTED = {"jsonl": "name a file with one JSON object a line", "parquet": "name a Parquet file"}
-"""What to do about a file that cannot be used, by `data.source`."""
+"""The remedy for a file that cannot be used, by `data.source`."""
 
 _MAGIC = (
     (b"\x1f\x8b", "compressed with gzip", "unpack it with gunzip"),
@@ -32,14 +32,14 @@ _MAGIC = (
     (b'{\x00"\x00', "text in UTF-16", "convert it to UTF-8 with `iconv -f UTF-16LE -t UTF-8`"),
     (b'\x00{\x00"', "text in UTF-16", "convert it to UTF-8 with `iconv -f UTF-16BE -t UTF-8`"),
 )
-"""How files begin that hold data in another form, what they are, and what to do about it."""
+"""First bytes, name and remedy of each kind of file that no source reads."""
 _LINES = "write one object a line"
 
 
 def check_kind(path: str, key: str, data: DataConfig) -> None:
-    """Raise `ConfigError` unless the file at `path`, which the setting `key` names, can be of the kind that `data.source` says.
+    """Raise `ConfigError` when the file at `path`, which the setting `key` names, is missing or not what `data.source` expects.
 
-    A file of no kind that is known here passes.
+    A file of an unknown kind passes.
     """
     wanted = WANTED[data.source]
     if not path:
@@ -55,13 +55,13 @@ def check_kind(path: str, key: str, data: DataConfig) -> None:
             head = file.read(HEAD)
     except OSError as error:
         raise ConfigError(f"{key}={path}: it cannot be read ({error.strerror}); {wanted}") from error
-    if found := _parquet_fault(head, data) if data.source == "parquet" else _lines_fault(head, data):
-        what, remedy = found
+    if fault := _parquet_fault(head, data) if data.source == "parquet" else _lines_fault(head, data):
+        what, remedy = fault
         raise ConfigError(f"{key}={path}: it is {what}; {remedy}")
 
 
 def _parquet_fault(head: bytes, data: DataConfig) -> tuple[str, str] | None:
-    """What a file that is to be Parquet is instead, and the remedy; None: nothing speaks against it."""
+    """Return the actual kind of a file that is not Parquet, and the remedy; None when it may be Parquet."""
     if head.startswith(PARQUET_MAGIC):
         return None
     if head.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{"):
@@ -70,7 +70,7 @@ def _parquet_fault(head: bytes, data: DataConfig) -> tuple[str, str] | None:
 
 
 def _lines_fault(head: bytes, data: DataConfig) -> tuple[str, str] | None:
-    """What a file that is to hold a JSON object a line is instead, and the remedy; None: nothing speaks against it."""
+    """Return the actual kind of a file that is not JSON lines, and the remedy; None when it may be JSON lines."""
     if head.startswith(PARQUET_MAGIC):
         return "a Parquet file", "set data.source=parquet"
     return _magic(head) or _one_document(head) or _text_table(head, data)
@@ -91,7 +91,7 @@ def _magic(head: bytes) -> tuple[str, str] | None:
 
 
 def _one_document(head: bytes) -> tuple[str, str] | None:
-    """What a file is that holds one JSON value over many lines, or an array of all rows, and the remedy."""
+    """Return kind and remedy of a file whose JSON values spread over lines or form one array; None for any other."""
     text = head.removeprefix(codecs.BOM_UTF8).lstrip()
     if re.match(rb"\[\s*(\{|\Z)", text) and not _is_line_of_many(text):
         return "one JSON array, not an object a line", f"{_LINES}, as `jq -c '.[]'` does"
@@ -101,7 +101,7 @@ def _one_document(head: bytes) -> tuple[str, str] | None:
 
 
 def _is_line_of_many(text: bytes) -> bool:
-    """Whether `text` begins with a whole JSON value on a line of its own, after which others follow."""
+    """Whether the first line of `text` is a whole JSON value and more lines follow."""
     first, _, rest = text.partition(b"\n")
     try:
         json.loads(first)
@@ -111,7 +111,7 @@ def _is_line_of_many(text: bytes) -> bool:
 
 
 def _text_table(head: bytes, data: DataConfig) -> tuple[str, str] | None:
-    """What a file is whose first line is a header that names the question's column, and the remedy."""
+    """Return kind and remedy of a CSV or TSV file whose header names the question's column; None for any other."""
     first = head.removeprefix(codecs.BOM_UTF8).partition(b"\n")[0].decode(errors="replace")
     for separator, kind in ((",", "csv"), ("\t", "tsv")):
         cells = [cell.strip().strip('"') for cell in first.split(separator)]

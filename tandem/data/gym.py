@@ -1,4 +1,4 @@
-"""The generated tasks of reasoning_gym, in any mix: endless problems, each with the entry that its task's own scorer needs."""
+"""Endless problems from a mix of reasoning_gym's tasks, each with the entry that the scorer of its task needs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tandem.rollout import Problem
 from tandem.verify.gym import gold
 
 _SEEDS = 2**31
-"""Some tasks seed numpy, which takes 32 bits."""
+"""The number of seeds. Some tasks seed numpy, which takes 32 bits."""
 _OURS = ("seed", "size")
-"""Options that are not the user's to set: every problem has a seed of its own."""
+"""Options that the user cannot set: each problem is a data set of size 1 with its own seed."""
 
 
 class Mix:
-    """Draws problems of the tasks of `data.tasks`, each as often as `data.task_weights` say.
+    """A source of problems from `data.tasks`, drawn in proportion to `data.task_weights`.
 
-    A problem's id is a hash of its task and question: a question that a task generates twice is the same problem, always on
-    the same side of the split. Raises `ConfigError` for a task or an option that does not exist.
+    A problem's id names its task and a hash of its question. A question that a task generates twice is the same problem, so
+    that it is on one side of the split only. Raises `ConfigError` for a task or an option that does not exist.
     """
 
     def __init__(self, data: DataConfig) -> None:
@@ -42,20 +42,20 @@ class Mix:
             _check(task, options)
 
     def draw(self, random: Random) -> Problem:
-        """The problem that `random` leads to."""
+        """Draw a task and generate a problem of it. The result depends on `random` alone."""
         [task] = random.choices(self._tasks, self._weights)
         return _generate(task, self._options[task], random.randrange(_SEEDS))
 
 
 def _generate(task: str, options: dict[str, Any], seed: int) -> Problem:
-    # A data set of one: the tasks differ in how many they can number, but not in how many seeds they take.
+    # A data set of size 1: the tasks differ in the largest size they allow, but all take the same seeds.
     entry = create_dataset(task, **options, seed=seed, size=1)[0]
     digest = hashlib.blake2b(entry["question"].encode(), digest_size=8).hexdigest()
     return Problem(id=f"reasoning_gym/{task}/{digest}", question=entry["question"], answer=gold(task, options, entry))
 
 
 def _check(task: str, options: dict[str, Any]) -> None:
-    """Raises `ConfigError` unless `task` exists and generates a problem with `options`."""
+    """Raise `ConfigError` unless `task` exists and generates a problem with `options`."""
     if task not in DATASETS or task == "composite":  # itself a mix
         similar = get_close_matches(task, DATASETS, n=3)
         meant = f"; did you mean {' or '.join(similar)}?" if similar else f"; choose among {', '.join(sorted(DATASETS))}"
@@ -65,5 +65,5 @@ def _check(task: str, options: dict[str, Any]) -> None:
             raise ConfigError(f"data.task_options.{task}.{option}: every problem has its own; leave it out")
     try:
         _generate(task, options, seed=0)
-    except (AssertionError, TypeError, ValueError) as error:  # how its configurations refuse an option or a value
+    except (AssertionError, TypeError, ValueError) as error:  # what the tasks raise for a wrong option or value
         raise ConfigError(f"data.task_options.{task}={options}: {error}; see the task's configuration") from error

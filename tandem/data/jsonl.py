@@ -1,4 +1,4 @@
-"""Files of JSON lines, read line by line: no more than one line is ever in memory."""
+"""Files of JSON lines, read one line at a time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from tandem.data.file_kinds import check_kind
 
 
 class JsonLines:
-    """The rows of the file at `path`, which the setting `key` names; blank lines are skipped. The place of a row is the byte
-    where its line begins.
+    """The rows of the file at `path`, which the setting `key` names. The place of a row is the offset of its line in bytes.
 
-    Raises `ConfigError` when there is no such file, or it is plainly of another kind.
+    Raises `ConfigError` when the file is missing or of another kind.
     """
 
     unit = "line"
@@ -27,7 +26,7 @@ class JsonLines:
         self._path = path
 
     def scan(self) -> Iterator[tuple[int, int, bytes]]:
-        """See `Rows`."""
+        """Yield number (from 1), offset and bytes of every line that is not blank."""
         with open(self._path, "rb") as file:
             place = 0
             for number, line in enumerate(file, start=1):
@@ -36,23 +35,23 @@ class JsonLines:
                 place += len(line)
 
     def at(self, place: int) -> bytes:
-        """See `Rows`."""
+        """Return the line at byte offset `place`."""
         with open(self._path, "rb") as file:
             file.seek(place)
             return file.readline()
 
     def record(self, stored: bytes) -> dict[str, object]:
-        """See `Rows`."""
+        """Return the JSON object on a line. Raises `ValueError` when the line is malformed."""
         return read_object(stored)
 
 
 def read_object(line: bytes) -> dict[str, object]:
-    """Return the JSON object on a line. Numbers become `Numeral`: JSON spells more of them than a float can hold.
+    """Return the JSON object on a line. Numbers become `Numeral`, because a float cannot hold every number of JSON.
 
-    Raises `ValueError` saying what is wrong with the line.
+    Raises `ValueError` with the reason when the line is malformed.
     """
     try:
-        # Not `json.loads` of the bytes, which would guess an encoding for every line.
+        # Decoded here, because `json.loads` guesses an encoding for bytes.
         text = line.removeprefix(codecs.BOM_UTF8).decode().rstrip()
         record = json.loads(text, parse_float=Numeral, parse_int=Numeral, parse_constant=_refuse, object_pairs_hook=_fields)
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Prompts that a data set stores as lists of messages, in the form of the Hugging Face chat templates."""
+"""Prompts stored as lists of messages, in the format of the Hugging Face chat templates."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ ROLES = ("system", "user", "assistant")
 def read_messages(value: Sequence[object], field: str) -> tuple[Message, ...]:
     """Return the messages of a conversation that ends with the user's question.
 
-    `value` is a list of objects with a `role` and a `content`, `field` its name. Raises `ValueError` saying what is wrong with
-    it.
+    `value` is a list of objects with a `role` and a `content`, `field` the name of the field. Raises `ValueError` with the
+    reason when it is malformed.
     """
     messages = tuple(_message(each, f"message {number} of field {field!r}") for number, each in enumerate(value, start=1))
     if not messages:

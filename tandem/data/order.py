@@ -1,4 +1,4 @@
-"""Which problems a training step gets: a pure function of the step, so that a resumed run goes on exactly where it stopped."""
+"""The problems of each training step: a pure function of the step, so that a resumed run continues exactly where it stopped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tandem.config.schema import ConfigError
 from tandem.rollout import Problem
 
 PATIENCE = 10_000
-"""Problems rejected in a row before an endless source is given up."""
+"""The number of problems rejected in a row after which an endless source counts as exhausted."""
 
 Draws = Callable[[Random], Problem]
 Accepts = Callable[[Problem], bool]
@@ -25,10 +25,7 @@ class Sampler(Protocol):
     """Training problems by step."""
 
     def batch(self, step: int, size: int) -> list[Problem]:
-        """The `size` different problems of training step `step` (from 0).
-
-        They depend on step, seed and size alone.
-        """
+        """Return the `size` distinct problems of training step `step` (from 0), which depend on step, seed and size alone."""
         ...
 
 
@@ -42,18 +39,18 @@ class Problems(Protocol):
 
 @dataclass(frozen=True)
 class Shuffled:
-    """A finite set of problems, in a new order every epoch.
+    """A sampler of a finite set of problems, shuffled anew every epoch.
 
-    The last problems of an epoch that do not fill a batch wait for the next one, whose order is another.
+    Problems at the end of an epoch that do not fill a batch are left out of that epoch.
     """
 
     problems: Problems
     seed: int
     remedy: str = "give more problems"
-    """what besides asking for fewer prompts helps where there are too few problems"""
+    """the remedy for too few problems, besides fewer prompts"""
 
     def batch(self, step: int, size: int) -> list[Problem]:
-        """See `Sampler`. Raises `ConfigError` when there are fewer than `size` problems."""
+        """Return the problems of training step `step`. Raises `ConfigError` when there are fewer than `size` problems."""
         count = len(self.problems)
         if size > count:
             raise ConfigError(
@@ -66,36 +63,36 @@ class Shuffled:
 
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """int64 [count], the order of an epoch's problems."""
+    """Return int64 [count], the order of an epoch's problems."""
     return np.array(Random(f"{seed}/{epoch}").sample(range(count), count))
 
 
 @dataclass(frozen=True)
 class Endless:
-    """Fresh problems of an endless source for every step: those that `accepts` lets through."""
+    """A sampler that draws new problems from an endless source for every step and keeps those that pass `accepts`."""
 
     draws: Draws
     accepts: Accepts
     seed: int
 
     def batch(self, step: int, size: int) -> list[Problem]:
-        """See `Sampler`. Raises `ConfigError` as `stream` does."""
+        """Return the problems of training step `step`. Raises `ConfigError` as `stream` does."""
         return list(islice(stream(self.draws, self.accepts, f"{self.seed}/{step}"), size))
 
 
 @dataclass(frozen=True)
 class Untrainable:
-    """The training side of problems that are for evaluation only."""
+    """The sampler of data that is for evaluation only: it has no batch."""
 
     key: str
 
     def batch(self, step: int, size: int) -> list[Problem]:
-        """See `Sampler`. Raises `ConfigError`."""
+        """Raise `ConfigError`: these problems are not for training."""
         raise ConfigError(f"{self.key}: these problems are for evaluation only (data.evaluation_only); train on other data")
 
 
 def stream(draws: Draws, accepts: Accepts, seed: str) -> Iterator[Problem]:
-    """Different problems of an endless source, for ever. Raises `ConfigError` when it seems to have no more."""
+    """Yield distinct problems from an endless source. Raises `ConfigError` after `PATIENCE` rejected problems in a row."""
     random, seen, rejected = Random(seed), set(), 0
     while rejected < PATIENCE:
         problem = draws(random)

@@ -1,4 +1,4 @@
-"""How often the base model solves each problem: a file of JSON lines that grows as problems are tried."""
+"""The pass rate of the base model on each problem, in a file of JSON lines that grows as problems are tried."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from tandem.config.schema import ConfigError
 
 BEGINNING = b'{"id": "'
-"""How every line begins, one that was cut short too."""
+"""The beginning of every line, also of an incomplete last one."""
 
 
 def read_pass_rates(path: Path, key: str = "data.pass_rates") -> dict[str, float]:
-    """The share of solved rollouts by problem id. A last line that was cut short is left out.
+    """Return the share of correct rollouts by problem id. An incomplete last line is left out.
 
-    Raises `ConfigError` when there is no such file or it holds other lines.
+    Raises `ConfigError` when the file is missing or holds other lines.
     """
     try:
         if not path.is_file():
@@ -38,7 +38,7 @@ def read_pass_rates(path: Path, key: str = "data.pass_rates") -> dict[str, float
 
 
 class PassRateFile:
-    """The file at `path`, to go on with; `known` are the problems it holds.
+    """The file at `path`, opened to append to; `known` holds the ids of its problems.
 
     Raises `ConfigError` as `read_pass_rates` does, and when the file cannot be written.
     """
@@ -55,7 +55,7 @@ class PassRateFile:
             raise ConfigError(f"data.pass_rates={path}: it cannot be written ({error.strerror}); name another file") from error
 
     def add(self, solved: dict[str, int], rollouts: int) -> None:
-        """Appends how many of each problem's `rollouts` were correct, by its id."""
+        """Append a line for each problem of `solved`, which maps ids to the number of correct rollouts out of `rollouts`."""
         with self._path.open("a", encoding="utf-8") as file:
             for id_, count in solved.items():
                 file.write(json.dumps({"id": id_, "solved": count, "rollouts": rollouts}) + "\n")

@@ -1,4 +1,4 @@
-"""The problems of a run: what a training step gets, and what is held out for evaluation."""
+"""The problems of a run: those of each training step, and those held out for evaluation."""
 
 from __future__ import annotations
 
@@ -28,41 +28,41 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 FIRST_ROWS = 1000
-"""So many rows are read to check a data set before a run."""
+"""The number of rows read to check a data set before a run."""
 ARITH_RESERVED = 0.5
-"""The fraction of the offline task that the base models of `tandem.models.zoo` never saw: no more of it can be held out."""
-
+"""The fraction of the offline task that the base models of `tandem.models.zoo` are not trained on: the most that can be held
+out."""
 TRIED = 100
-"""How many problems of an endless source must not all have too long a prompt."""
+"""The number of problems of an endless source, of which one at least must have a prompt that is short enough."""
 
 Length = Callable[[Problem], int]
-"""The tokens of a problem's prompt, for the reader for whom it has most."""
+"""Returns the tokens of a problem's prompt; the most of any reader."""
 
 
 @dataclass(frozen=True)
 class ProblemSet:
-    """A run's problems, from `load_problems`."""
+    """The problems of a run, as `load_problems` returns them."""
 
     train: Sampler
     dropped: int
-    """problems left out because a reader's prompt is too long (always 0 for an endless source)"""
+    """the number of problems left out because a reader's prompt is too long (0 for an endless source)"""
     _held_out: Callable[[], Iterator[Problem]]
     skipped: int = 0
-    """malformed rows left out, as `data.on_bad_line=skip` says"""
+    """the number of malformed rows left out under `data.on_bad_line=skip`"""
     unreadable: int = 0
-    """rows left out because no answer can be read in their gold"""
+    """the number of rows left out because their gold holds no answer"""
     too_easy_or_hard: int = 0
-    """problems left out for their pass rate"""
+    """the number of training problems left out for their pass rate"""
     catalogue: Catalogue | None = None
-    """all training problems, unless their source is endless or they are for evaluation only"""
+    """all training problems; None if their source is endless or they are for evaluation only"""
 
     def held_out(self, count: int) -> list[Problem]:
-        """The first `count` held-out problems, in an order that is the same for every run; all of them if there are fewer."""
+        """Return the first `count` held-out problems, or all if there are fewer, in an order that is the same in every run."""
         return list(islice(self._held_out(), count))
 
     @property
     def left_out(self) -> str:
-        """What of the data is not used, in words."""
+        """Describe the part of the data that is not used."""
         rated = f", {self.too_easy_or_hard} for their pass rate" if self.too_easy_or_hard else ""
         malformed = f", {self.skipped} malformed rows skipped" if self.skipped else ""
         unreadable = f", {self.unreadable} rows without a gold answer that can be read" if self.unreadable else ""
@@ -75,11 +75,10 @@ def load_problems(
     tokenizer: PreTrainedTokenizerBase | None = None,
     junior_tokenizers: Mapping[int, PreTrainedTokenizerBase] | None = None,
 ) -> ProblemSet:
-    """The problems that `data` describes, shuffled by `seed`.
+    """Load the problems that `data` describes, shuffled by `seed`.
 
-    With the tokenizers that `encode` will be given, problems whose prompt exceeds `data.max_prompt_tokens` for any of them are
-    left out on both sides, so that every batch holds as many prompts as were asked for. Raises `ConfigError` when the data
-    cannot be used.
+    The tokenizers are those of the readers, as in `encode`. A problem whose prompt exceeds `data.max_prompt_tokens` for any of
+    them is left out on both sides of the split, so that every batch is full. Raises `ConfigError` when the data cannot be used.
     """
     if not 0 <= data.held_out_fraction < 1:
         raise ConfigError(f"data.held_out_fraction={data.held_out_fraction}: give a number from 0 to below 1")
@@ -105,10 +104,9 @@ def load_problems(
 
 
 def check_first_rows(data: DataConfig) -> None:
-    """Read the first rows of the files that `data` names, or make sure that the tasks exist; the hub is not asked.
+    """Check the first rows of the files that `data` names, or its tasks, without using the hub.
 
-    Raises `ConfigError` when a file does not exist, is of another kind or has other fields, and for rows as `load_problems`
-    does.
+    Raises `ConfigError` when a file is missing, is of another kind or has other fields, and for rows as `load_problems` does.
     """
     if data.source == "reasoning_gym":
         _reasoning_gym(data)
@@ -121,13 +119,13 @@ def check_first_rows(data: DataConfig) -> None:
 
 
 class _FirstRows:
-    """The first rows of others."""
+    """The first `FIRST_ROWS` rows of another data set."""
 
     def __init__(self, rows: Rows) -> None:
         self.key, self.unit, self.at, self.record, self._rows = rows.key, rows.unit, rows.at, rows.record, rows
 
     def scan(self) -> Iterator[tuple[int, int, Any]]:
-        """See `Rows`."""
+        """Yield the first `FIRST_ROWS` rows as `Rows.scan` does."""
         return islice(self._rows.scan(), FIRST_ROWS)
 
 
@@ -141,7 +139,7 @@ def _arith(data: DataConfig) -> Draws:
 
 
 def _reasoning_gym(data: DataConfig) -> Draws:
-    from tandem.data.gym import Mix  # takes a second, and a package that a run on other data can do without
+    from tandem.data.gym import Mix  # takes a second; the package is optional
 
     return Mix(data).draw
 
@@ -164,7 +162,7 @@ def _endless(draws: Draws, data: DataConfig, seed: int, length: Length) -> Probl
 
 
 def _check_any_fits(draws: Draws, data: DataConfig, seed: int, length: Length) -> None:
-    """Raise `ConfigError` when the prompts of the first problems of an endless source are all too long."""
+    """Raise `ConfigError` when the prompts of the first `TRIED` problems of an endless source are all too long."""
     random, lengths = Random(seed), []
     for _ in range(TRIED):
         lengths.append(length(draws(random)))
@@ -208,7 +206,7 @@ def _finite(rows: Rows, held_out_rows: Rows | None, data: DataConfig, seed: int,
 
 
 def _check_any_left(usable: Catalogue, all_: Catalogue, key: str, purpose: str, remedy: str) -> None:
-    """Raise `ConfigError` when there are no problems for a purpose, or none whose prompts are short enough."""
+    """Raise `ConfigError` when no problem is left for `purpose`, or none has a prompt that is short enough."""
     if not len(all_):
         raise ConfigError(f"{key}: no problem is left {purpose}; {remedy}")
     if not len(usable):
@@ -216,7 +214,7 @@ def _check_any_left(usable: Catalogue, all_: Catalogue, key: str, purpose: str, 
 
 
 def _reserved(problems: Catalogue, data: DataConfig) -> np.ndarray:
-    """bool [N], which problems are held out: all, so many, or a fraction, by the hash."""
+    """Return bool [N], which problems are held out: all, the first by hash, or a fraction by hash."""
     if data.evaluation_only:
         return np.ones(len(problems), bool)
     if data.held_out_problems:
@@ -225,8 +223,8 @@ def _reserved(problems: Catalogue, data: DataConfig) -> np.ndarray:
 
 
 def _rate_fits(problems: Catalogue, data: DataConfig) -> np.ndarray:
-    """bool [N], which problems the base solves neither too often nor too seldom, as far as that is known."""
+    """Return bool [N], which problems have a pass rate within the limits; those without a known rate pass."""
     if not data.pass_rates:
         return np.ones(len(problems), bool)
-    known, low, high = read_pass_rates(Path(data.pass_rates)), data.min_pass_rate, data.max_pass_rate
-    return np.array([low <= known.get(id_, low) <= high for id_ in problems.ids], bool)
+    rates, low, high = read_pass_rates(Path(data.pass_rates)), data.min_pass_rate, data.max_pass_rate
+    return np.array([low <= rates.get(id_, low) <= high for id_ in problems.ids], bool)

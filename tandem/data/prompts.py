@@ -1,4 +1,4 @@
-"""From a problem to the token ids that the models read."""
+"""Conversion of problems to prompts: the token ids that the models read."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TEMPLATE_ERRORS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What a chat template may raise: its own refusals, and what Python raises for the expressions in it."""
+"""The errors of a chat template: those it raises itself, and those of Python for the expressions in it."""
 _OPENING_TOKENS = 16
-"""More tokens than `<think>` and the white space after it have."""
+"""Enough tokens to hold `<think>` and the white space after it."""
 _PROBES = ("What is 1 + 1?", "How many days has a week?")
 
 
 def prompt(problem: Problem, tokenizer: PreTrainedTokenizerBase, data: DataConfig) -> Prompt:
-    """Return a problem in `data.template` and, if `data.chat`, in the tokenizer's chat template, up to where the answer begins.
+    """Return the prompt of a problem: `data.template` and, if `data.chat`, the tokenizer's chat template applied to it.
 
-    The messages before the question stay as they are. Raises `ConfigError` when the tokenizer has no chat template or it
-    refuses what the configuration says, and `ValueError` when it refuses the problem's own messages.
+    The messages before the question are not changed. Raises `ConfigError` when there is no chat template, or when it refuses
+    what the configuration adds, and `ValueError` when it refuses the problem's messages.
     """
     # Not str.format: templates and questions are full of LaTeX braces.
     message = data.template.replace("{question}", problem.question)
@@ -52,19 +52,19 @@ def prompt(problem: Problem, tokenizer: PreTrainedTokenizerBase, data: DataConfi
 
 
 def check_reader(tokenizer: PreTrainedTokenizerBase, data: DataConfig) -> None:
-    """Raise `ConfigError` when the tokenizer's chat template refuses, or leaves out, what the configuration has it wrap."""
+    """Raise `ConfigError` when the tokenizer's chat template is missing, or refuses or drops the question or `data.system`."""
     if not data.chat:
         return
     if not tokenizer.chat_template:
         raise ConfigError(f"data.chat=true: {tokenizer.name_or_path} has no chat template; set data.chat=false")
     one, other = (Problem("", question, "") for question in _PROBES)
-    read = prompt(one, tokenizer, data)
-    if tokenizer.decode(read.token_ids) == tokenizer.decode(prompt(other, tokenizer, data).token_ids):
+    encoded = prompt(one, tokenizer, data)
+    if tokenizer.decode(encoded.token_ids) == tokenizer.decode(prompt(other, tokenizer, data).token_ids):
         raise ConfigError(
             f"data.chat=true: the chat template of {tokenizer.name_or_path} leaves the question out; mend it, or set "
             "data.chat=false"
         )
-    if data.system and read == prompt(one, tokenizer, replace(data, system="")):
+    if data.system and encoded == prompt(one, tokenizer, replace(data, system="")):
         raise ConfigError(
             f"data.system={data.system!r:.40}: the chat template of {tokenizer.name_or_path} leaves it out; put its text into "
             "data.template"
@@ -72,7 +72,7 @@ def check_reader(tokenizer: PreTrainedTokenizerBase, data: DataConfig) -> None:
 
 
 def prompt_length(problem: Problem, tokenizers: Sequence[PreTrainedTokenizerBase], data: DataConfig) -> int:
-    """Return the tokens of the longest prompt that any of `tokenizers` makes of a problem; 0 without any."""
+    """Return the number of tokens of a problem's prompt, the most of any of `tokenizers`; 0 without tokenizers."""
     return max((len(prompt(problem, tokenizer, data).token_ids) for tokenizer in tokenizers), default=0)
 
 
@@ -82,29 +82,29 @@ def encode(
     data: DataConfig,
     junior_tokenizers: Mapping[int, PreTrainedTokenizerBase] | None = None,
 ) -> tuple[list[Prompt], int]:
-    """The prompts of `problems` that have at most `data.max_prompt_tokens` tokens, and how many were dropped for having more.
+    """Return the prompts of `problems`, and the number of those dropped for having more than `data.max_prompt_tokens` tokens.
 
-    `junior_tokenizers` are those of the juniors that have their own, by index: no reader's prompt may be longer. Raises
-    `ConfigError` when none is left.
+    `junior_tokenizers` holds, by index, the tokenizers of the juniors that have their own; the limit holds for each reader's
+    prompt. Raises `ConfigError` when every prompt is too long.
     """
     others = junior_tokenizers or {}
 
-    def read_by_all(problem: Problem) -> Prompt:
-        theirs = {index: prompt(problem, other, data).token_ids for index, other in others.items()}
-        return replace(prompt(problem, tokenizer, data), junior_token_ids=theirs)
+    def encode_for_all(problem: Problem) -> Prompt:
+        junior_token_ids = {index: prompt(problem, other, data).token_ids for index, other in others.items()}
+        return replace(prompt(problem, tokenizer, data), junior_token_ids=junior_token_ids)
 
-    def length(read: Prompt) -> int:
-        return max(map(len, (read.token_ids, *read.junior_token_ids.values())))
+    def length(encoded: Prompt) -> int:
+        return max(map(len, (encoded.token_ids, *encoded.junior_token_ids.values())))
 
-    prompts = [read_by_all(problem) for problem in problems]
-    kept = [read for read in prompts if length(read) <= data.max_prompt_tokens]
+    prompts = [encode_for_all(problem) for problem in problems]
+    kept = [encoded for encoded in prompts if length(encoded) <= data.max_prompt_tokens]
     if prompts and not kept:
         raise all_too_long(len(prompts), min(map(length, prompts)), data)
     return kept, len(prompts) - len(kept)
 
 
 def all_too_long(count: int, shortest: int, data: DataConfig, where: str = "") -> ConfigError:
-    """Return the refusal of `count` problems whose prompts are all too long, the shortest of `shortest` tokens."""
+    """Return the error for `count` prompts that are all too long; the shortest has `shortest` tokens."""
     return ConfigError(
         f"data.max_prompt_tokens={data.max_prompt_tokens}: all {count} prompts{where} are longer; the shortest has {shortest} "
         "tokens: allow more, or give shorter problems"
@@ -112,7 +112,7 @@ def all_too_long(count: int, shortest: int, data: DataConfig, where: str = "") -
 
 
 def _prompt(problem: Problem, token_ids: tuple[int, ...], tokenizer: PreTrainedTokenizerBase) -> Prompt:
-    # Decoded as a rollout's text is: where <think> is a special token the text has no </think> either.
+    # Decoded like a rollout's text, without special tokens: if <think> is special, neither text holds it.
     end = tokenizer.decode(token_ids[-_OPENING_TOKENS:], skip_special_tokens=True)
     return Prompt(problem, token_ids, opening=opened_thinking(end))
 
@@ -131,11 +131,11 @@ def _renders(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase) ->
 
 
 def _beginning(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """Return the tokens of a text that goes on: with what the tokenizer puts before a text, without what it puts after one.
+    """Return the tokens of an unfinished text: with the special tokens that begin a text, without those that end one.
 
-    Raises `ConfigError` when the two cannot be told apart.
+    Raises `ConfigError` when adding special tokens changes the tokens of the text.
     """
-    # How many stand before a text is seen from one that holds no special tokens itself.
+    # A probe without special tokens shows the number of tokens that the tokenizer puts before a text.
     marked, bare = (tokenizer.encode(_PROBES[0], add_special_tokens=added) for added in (True, False))
     starts = [start for start in range(len(marked)) if marked[start : start + len(bare)] == bare]
     marked, bare = (tokenizer.encode(text, add_special_tokens=added) for added in (True, False))

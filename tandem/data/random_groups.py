@@ -1,4 +1,4 @@
-"""Groups of random tokens that no model has written: for tests, and to see what memory a learner takes."""
+"""Groups of random tokens, for tests and for measuring the memory of a learner."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def random_groups(
     senior_share: float = 0.5,
     logprob: float = -5.3,
 ) -> list[Group]:
-    """`groups` groups of `size` rollouts with advantages; the behaviour log-probabilities are near `logprob`.
+    """Return `groups` groups of `size` rollouts with advantages; the behavior log-probabilities are near `logprob`.
 
-    Prompts and rollouts have from the first to the second of `prompt_tokens` and `tokens` tokens. The senior writes
-    `senior_share` of them, the first of each rollout among these.
+    `prompt_tokens` and `tokens` are the least and the most tokens of a prompt and of a rollout. The senior writes about
+    `senior_share` of a rollout's tokens, the first one included.
     """
     rng = np.random.default_rng(seed)
     result = []

@@ -1,4 +1,4 @@
-"""The rows of a data set: whatever it is stored in, each is read by itself and describes one problem, or is malformed."""
+"""The rows of a data set, in any storage: each describes one problem or is malformed."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from tandem.verify.golds import gold_answer
 
 
 class Rows(Protocol):
-    """A data set that stays where it is stored."""
+    """A data set that is read row by row from its storage."""
 
     key: str
-    """the setting that names it, such as `data.path=FILE`"""
+    """the setting that names the data set, such as `data.path=FILE`"""
     unit: str
-    """what its rows are called"""
+    """the word for a row in messages: `row` or `line`"""
 
     def scan(self) -> Iterator[tuple[int, int, Any]]:
-        """Every row once: its number (from 1), its place, and what is stored there."""
+        """Yield number (from 1), place and stored content of every row."""
         ...
 
     def at(self, place: int) -> Any:
-        """What is stored at a place."""
+        """Return the stored content at `place`."""
         ...
 
     def record(self, stored: Any) -> Mapping[str, object]:
-        """The fields of a row; raises `ValueError` saying what is wrong with it."""
+        """Return the fields of a row from its stored content. Raises `ValueError` with the reason when it is malformed."""
         ...
 
 
 def problem_of(record: Mapping[str, object], data: DataConfig) -> Problem:
     """Return the problem that a row describes.
 
-    The question is a text, or a list of messages whose last one asks it. The problem's id is a hash of the question, white
-    space aside: the same question is the same problem, whatever it is stored in. What was said before it belongs to it; a
-    system message does not.
+    The question is a text, or a list of messages that ends with the question. The problem's id is a hash of the question and of
+    the messages before it, without system messages and regardless of white space: the same question is the same problem in any
+    storage.
 
-    Raises `ValueError` saying what is wrong with the row (`UnreadableGold` if it is the answer alone), and `ConfigError` when
-    the configuration contradicts it.
+    Raises `ValueError` with the reason when the row is malformed, `UnreadableGold` when only its gold cannot be read, and
+    `ConfigError` when the row contradicts the configuration.
     """
-    asked = lookup(record, data.question_field, "data.question_field")
+    stored_question = lookup(record, data.question_field, "data.question_field")
     history: list[Message] = []
-    if isinstance(asked, list):
-        *history, (_, question) = read_messages(asked, data.question_field)
+    if isinstance(stored_question, list):
+        *history, (_, question) = read_messages(stored_question, data.question_field)
         _check_messages(history, data)
     else:
-        question = text_of(asked, f"field {data.question_field!r}")
+        question = text_of(stored_question, f"field {data.question_field!r}")
     answer = text_of(lookup(record, data.answer_field, "data.answer_field"), f"field {data.answer_field!r}", numbers=True)
-    # What a verifier of the user's own makes of a gold is its own affair.
+    # A verifier of the user interprets golds itself.
     answer = answer if data.verifier else gold_answer(answer, data.answer_pattern)
     return Problem(question_id(_digest(history, question)), question, answer, tuple(history))
 
@@ -73,15 +73,15 @@ def _check_messages(history: Sequence[Message], data: DataConfig) -> None:
 
 
 def _digest(history: Sequence[Message], question: str) -> int:
-    said = [f"{role}: {content}" for role, content in history if role != "system"]
-    return hash64(" ".join("\n".join([*said, question]).split()))
+    earlier = [f"{role}: {content}" for role, content in history if role != "system"]
+    return hash64(" ".join("\n".join([*earlier, question]).split()))
 
 
 def question_id(digest: int) -> str:
-    """The id of the problem whose question hashes to `digest`."""
+    """Return the id of the problem whose question has the hash `digest`."""
     return f"question/{digest:016x}"
 
 
 def hash64(text: str) -> int:
-    """A hash of `text` that is the same in every process, of 64 bits."""
+    """Return a 64-bit hash of `text` that is the same in every process."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())

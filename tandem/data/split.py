@@ -1,4 +1,4 @@
-"""What is held out for evaluation: a hash of a problem's id decides, which no seed, file order or later run changes."""
+"""The split into training and held-out problems. It depends on a hash of a problem's id alone, not on seed or file order."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from tandem.rollout import Problem
 
 
 def position(id_: str) -> float:
-    """Where in [0, 1) a hash of its id puts a problem."""
+    """Return the hash of a problem's id, scaled to [0, 1)."""
     return int.from_bytes(hashlib.blake2b(id_.encode(), digest_size=6).digest()) / 2**48
 
 
 def held_out(problem: Problem, fraction: float) -> bool:
-    """Whether a problem is among the `fraction` that is held out."""
+    """Whether a problem belongs to the held-out fraction."""
     return position(problem.id) < fraction
