@@ -16,56 +16,59 @@ SOURCES = (*ENDLESS, *FILES, "hub")
 
 @dataclass
 class DataConfig:
-    """Where problems come from."""
+    """The source of the problems, their split and their prompts."""
 
     source: str = setting(MISSING, choices=SOURCES)
     """`arith` (the offline task), `reasoning_gym` (its generated tasks), `jsonl` or `parquet` (a file), or `hub` (a data set of
     the Hugging Face hub)"""
     path: str = ""
-    """the file, when source=jsonl or parquet; a name on the hub, or a folder made like one, when source=hub"""
+    """the file, when source=jsonl or parquet; a name on the hub or a folder with the same layout, when source=hub"""
     subset: str = ""
-    """which of the data set's configurations, when source=hub and it has several"""
+    """the configuration of the data set, when source=hub and it has several"""
     split: str = "train"
-    """which of the data set's splits, when source=hub"""
+    """the split of the data set, when source=hub"""
     held_out_path: str = ""
-    """the held-out file, when source=jsonl or parquet; empty: some of `path`, by a hash of the problem"""
+    """the held-out file, when source=jsonl or parquet; empty: hold out problems of `path`, by a hash of the problem"""
     held_out_fraction: float = setting(0.1, at_least=0, at_most=0.99)
     """the fraction of problems held out for evaluation, by a hash of the problem"""
     held_out_problems: int = setting(0, at_least=0)
-    """hold out exactly so many, the first by that hash, of which too long ones are then left out; 0: `held_out_fraction`"""
+    """number of problems to hold out, the first by that hash; of these, too long ones are left out; 0: use
+    `held_out_fraction`"""
     evaluation_only: bool = False
-    """whether all problems are held out, and training on them is refused"""
+    """whether all problems are held out and training on them is refused"""
     question_field: str = "question"
-    """the field of a row that holds the question, a text or a list of messages; a dotted name reaches into objects and lists"""
+    """the field of a row that holds the question, a text or a list of messages; a dotted name selects inside objects and
+    lists"""
     answer_field: str = "answer"
-    """the field of a row, named likewise, that holds the answer or a solution that marks it"""
+    """the field of a row that holds the answer, or a solution with a marked answer; a dotted name too"""
     answer_pattern: str = ""
-    """a regular expression whose first group is the answer in that field; empty: what the field marks as its final answer, as
-    a response would, or else the whole field"""
+    """a regular expression whose first group is the answer in that field; empty: the field's marked final answer, else the
+    whole field"""
     on_bad_line: str = setting("stop", choices=("stop", "skip"))
-    """what a malformed row of a file does: `stop` the run before it begins, or `skip` the row, which is counted"""
+    """the reaction to a malformed row of a file: `stop` before the run begins, or `skip` the row and count it"""
     pass_rates: str = ""
-    """the file that launch/difficulty.py writes: how often the base solves each problem; empty: none is left out for it"""
+    """the file of launch/difficulty.py with each problem's pass rate, the share of attempts that the base model solves; empty:
+    no selection by pass rate"""
     min_pass_rate: float = setting(0.01, at_least=0, at_most=1)
-    """the smallest such share"""
+    """training problems with a smaller pass rate are left out; problems not in the file stay"""
     max_pass_rate: float = setting(0.99, at_least=0, at_most=1)
-    """training problems that the base solves less or more often are left out; those not in the file stay"""
+    """training problems with a greater pass rate are left out"""
     difficulty_rollouts: int = setting(8, at_least=1)
-    """how often launch/difficulty.py tries each problem"""
+    """attempts of launch/difficulty.py at each problem"""
     tasks: list[str] = setting([])
     """the tasks of the mix, when source=reasoning_gym"""
     task_weights: list[float] = setting([], above=0)
-    """how often each task is drawn, relative to the others; empty: all equally often"""
+    """relative frequency of each task; empty: equal frequencies"""
     task_options: dict[str, Any] = setting({})
-    """the tasks' own options, by task: `{chain_sum: {max_terms: 3}}`"""
+    """options of the tasks, by task: `{chain_sum: {max_terms: 3}}`"""
     verifier: str = ""
-    """what judges a response: a function `package.module:function` of (gold, response), run in the judge's workers; empty:
+    """the function that judges a response, as `package.module:function` of (gold, response); the judge's workers run it; empty:
     mathematical equivalence of the final answer"""
     template: str = "{question}"
-    """the user message, the last one where a question is a list of messages; `{question}` is replaced"""
+    """the user message, in which `{question}` is replaced; of a list of messages, the last user message"""
     system: str = ""
-    """the system message; empty: that of the messages, or the chat template's own, if there is one"""
+    """the system message; empty: that of the messages, else the default of the chat template, if there is one"""
     chat: bool = True
     """whether the tokenizer's chat template wraps the messages"""
     max_prompt_tokens: int = setting(64, at_least=1)
-    """problems whose prompt is longer, for the senior or a junior with its own tokenizer, are left out"""
+    """problems with a longer prompt, for the senior or for a junior with another tokenizer, are left out"""

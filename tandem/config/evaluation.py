@@ -12,29 +12,29 @@ MEASURES = ("solo", "handoff", "drift", "legibility", "takeover")
 
 @dataclass
 class EvalConfig:
-    """What is measured on held-out problems: by launch/evaluate.py, and before, during and after training."""
+    """The evaluation on held-out problems: by launch/evaluate.py, and before, during and after training."""
 
     measures: list[str] = setting(["solo"], choices=MEASURES)
     """`solo`, `handoff`, `takeover`, `drift` and `legibility`: see docs/evaluation.md"""
     problems: int = setting(400, at_least=1)
-    """held-out problems that are evaluated, at most"""
+    """largest number of held-out problems to evaluate"""
     every: int = setting(20, at_least=0)
-    """training steps between evaluations; 0: only before and after"""
+    """training steps between evaluations; 0: only before and after training"""
     sampling: SamplingConfig = section(SamplingConfig)
-    """how every measured text is drawn"""
+    """the sampling of every evaluated text"""
     samples: int = setting(1, at_least=1)
-    """texts that are drawn for a problem, solo and with each schedule of `handoff`"""
+    """texts per problem, solo and for each schedule of `handoff`"""
     pass_at: list[int] = setting([1], at_least=1)
-    """the k of solo pass@k, none above `samples`"""
+    """each k of solo pass@k, at most `samples`"""
     greedy: bool = False
-    """whether solo accuracy is measured under greedy decoding too"""
+    """whether to measure solo accuracy under greedy decoding too"""
     handoff: list[ScheduleConfig] = setting([ScheduleConfig(name="step", alternates=True)])
-    """the schedules that senior and junior write under for `handoff`: by default strict alternation at paragraph breaks"""
+    """the schedules under which senior and junior write for `handoff`; default: strict alternation at paragraph breaks"""
     prefixes: list[float] = setting([0.0, 0.25, 0.5, 0.75], at_least=0, below=1)
-    """the fractions of the senior's solution that the junior is given for `takeover`"""
+    """the fractions of the senior's solution that the junior continues for `takeover`"""
     scored_samples: int = setting(1, at_least=1)
-    """solo texts for a problem, of `samples`, whose tokens `drift` and `legibility` score"""
+    """solo texts per problem whose tokens `drift` and `legibility` score, at most `samples`"""
     confidence: float = setting(0.95, at_least=0.5, at_most=0.999)
-    """level of the intervals"""
+    """confidence level of the intervals"""
     resamples: int = setting(2000, at_least=100)
-    """bootstrap samples of the problems behind an interval"""
+    """bootstrap samples of the problems for an interval"""

@@ -13,14 +13,14 @@ class LearnerConfig:
     """The DeepSpeed learner."""
 
     ranks: int = setting(1, at_least=1, on_resume="change")
-    """processes over which the learner is spread, each on a GPU of its own where there are several"""
+    """processes of the learner, each on its own GPU if there are several"""
     zero_stage: int = setting(1, choices=(0, 1, 2, 3), on_resume="change")
-    """what DeepSpeed partitions over the ranks: 0 nothing, 1 the optimizer's state, 2 the gradients too (reduced after every
-    micro-batch, which is slower), 3 the parameters too"""
+    """what DeepSpeed partitions over the ranks: 0 nothing, 1 the optimizer's state, 2 also the gradients (reduced after every
+    micro-batch, which is slower), 3 also the parameters"""
     offload_optimizer: bool = setting(False, on_resume="change")
-    """keep the optimizer's state in CPU memory, and step there; ZeRO 1 to 3"""
+    """whether to keep the optimizer's state in CPU memory and update there; ZeRO 1 to 3"""
     offload_parameters: bool = setting(False, on_resume="change")
-    """keep the parameters in CPU memory, from where each layer is fetched when it computes; ZeRO-3"""
+    """whether to keep the parameters in CPU memory and fetch each layer when it computes; ZeRO 3"""
     dtype: str = setting("float32", choices=DTYPES, on_resume="keep")
     """`float32`, or `bfloat16` with float32 master weights"""
     lr: float = setting(2e-4, above=0)
@@ -30,25 +30,25 @@ class LearnerConfig:
     warmup_steps: int = setting(2, at_least=0)
     """training steps over which the learning rate rises linearly to lr"""
     min_lr_ratio: float = setting(0.1, at_least=0, at_most=1)
-    """what is left of lr at the last step"""
+    """the learning rate of the last step, relative to lr"""
     weight_decay: float = setting(0.0, at_least=0)
-    """AdamW's, on matrices only"""
+    """weight decay of AdamW, for matrices only"""
     betas: tuple[float, float] = setting((0.9, 0.98), at_least=0, below=1)
-    """AdamW's"""
+    """betas of AdamW"""
     eps: float = setting(1e-8, above=0)
-    """AdamW's"""
+    """epsilon of AdamW"""
     grad_clip: float = setting(1.0, above=0)
-    """global gradient norm"""
+    """largest global gradient norm"""
     micro_batch_tokens: int = setting(8192, at_least=1, on_resume="change")
-    """padded tokens (prompt and completion) that pass through the model at a time on one rank"""
+    """padded tokens (prompt and completion) of a micro-batch on one rank"""
     logprob_chunk_tokens: int = setting(1024, at_least=1, on_resume="change")
-    """tokens whose logits over the vocabulary exist at a time"""
+    """tokens whose logits over the vocabulary are in memory at once"""
     gradient_checkpointing: bool = setting(False, on_resume="change")
-    """compute activations again in the backward pass instead of keeping them"""
+    """whether to recompute activations in the backward pass instead of keeping them"""
     transport: str = setting("auto", choices=KeysOf("tandem.runtime.weights:TRANSPORTS", also=("auto",)))
-    """how weights reach the engines: `shm` (shared memory on the host), `nccl` (each engine and rank on a GPU of its own),
-    `ipc` (all on one GPU) or `auto`, which picks what fits"""
+    """how weights reach the engines: `shm` (shared memory on the host), `nccl` (each engine and rank on its own GPU), `ipc`
+    (all on one GPU) or `auto`: the one that fits"""
     publish_bucket_mib: int = setting(256, at_least=1, on_resume="change")
-    """whole weights, beside the learner's own, that exist at a time on their way to the engines"""
+    """whole weights, besides the learner's own, that are in memory at once during a weight sync"""
     timeout_s: float = wait(1800.0, on_resume="change")
-    """longest wait for a call to all ranks (an update, say) and, inside it, of one rank for another"""
+    """longest wait for a call to all ranks, such as an update, and within it of one rank for another"""

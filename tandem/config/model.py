@@ -20,15 +20,15 @@ class ModelConfig:
     recipe: str = ""
     """the zoo recipe, when source=zoo"""
     recipe_seed: int = setting(1, at_least=0, at_most=4_000_000)
-    """the seed of its pre-training, and of that of juniors from the zoo"""
+    """the seed of the pre-training of zoo models: the senior and the juniors"""
     path: str = ""
     """a Hugging Face directory or hub id, when source=hf"""
     dtype: str = setting("float32", choices=DTYPES)
-    """the engines' dtype, `float32` or `bfloat16`"""
+    """the dtype of the engines, `float32` or `bfloat16`"""
     word_boundary: str = setting("word", choices=("word", "word_or_newline"))
-    """what begins a word: `word` (leading-space tokens) or `word_or_newline`"""
+    """which tokens begin a word: `word` (those with a leading space) or `word_or_newline`"""
     step_boundary: str = setting("paragraph", choices=("paragraph", "newline"))
-    """what ends a step of reasoning: `paragraph` (two newlines) or `newline`"""
+    """which tokens end a step of reasoning: `paragraph` (two newlines) or `newline`"""
     shape: dict[str, int] = setting({})
-    """the shape of a Qwen3 model in the terms of its config.json, for plans made without that file (`tie_word_embeddings` is 1
-    unless it is given as 0); empty: it is read"""
+    """the shape of a Qwen3 model, with the keys of its config.json, to plan without that file (`tie_word_embeddings` is 1 by
+    default); empty: read the file"""

@@ -14,9 +14,9 @@ class JudgeConfig:
     workers: int = setting(1, at_least=1, on_resume="change")
     """worker processes"""
     timeout_s: float = wait(5.0, on_resume="change")
-    """deadline of one answer, from its dispatch; the worker is killed when it passes"""
+    """deadline of one answer, from its dispatch; after it the worker is killed"""
     step_timeout_s: float = wait(600.0, on_resume="change")
-    """deadline of all answers of a step"""
+    """deadline for all answers of a step"""
     # A worker starts within a tenth; the kernel's 64 bits hold far more than the greatest.
     memory_gib: float = setting(2.0, at_least=0.1, at_most=1_000_000, on_resume="change")
     """address space of one worker"""
@@ -27,13 +27,15 @@ class JudgeConfig:
 
 @dataclass
 class RewardConfig:
-    """What a rollout's reward is the sum of (`tandem.rewards`). Each term's mean is logged as reward/terms/NAME."""
+    """The terms of a rollout's reward, which is their sum (`tandem.rewards`). Each term's mean is logged as
+    reward/terms/NAME."""
 
     correct: float = setting(1.0, at_least=0)
-    """for a correct answer; a verifier that knows degrees gives shares of it"""
+    """reward of a correct answer; a verifier with partial scores gives fractions of it"""
     format: float = setting(0.0, at_least=0)
-    """for an answer that is marked as the task asks and can be read, right or wrong"""
+    """reward of an answer that is marked as the task asks and can be parsed, right or wrong"""
     overlong_buffer_tokens: int = setting(0, at_least=0)
-    """rollouts that end within so many tokens of their limit lose reward, up to overlong_penalty at the limit; 0: none do"""
+    """rollouts that end within this number of tokens of the limit lose reward, up to overlong_penalty at the limit; 0: no
+    penalty"""
     overlong_penalty: float = setting(1.0, at_least=0)
-    """the reward that a rollout of the greatest length loses"""
+    """the penalty of a rollout of the greatest length"""

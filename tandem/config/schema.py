@@ -35,39 +35,39 @@ class Config:
     name: str = setting("", on_resume="change")
     """the run folder's name; empty: from the date and time"""
     resume: str = setting("", on_resume="change")
-    """`auto` goes on with the run `name` after its newest intact checkpoint, or begins it; a run folder goes on likewise, and a
-    folder in its checkpoints/ after that one; empty: a new run"""
+    """`auto` resumes the run `name` after its newest intact checkpoint, or starts it; a run folder resumes that run in the same
+    way, a folder in its checkpoints/ resumes after that checkpoint; empty: a new run"""
     # vLLM multiplies the seed by a thousand and more for numpy, which takes 32 bits.
     seed: int = setting(1, at_least=0, at_most=4_000_000, on_resume="keep")
-    """of the problems' order, the schedules and the engines' noise"""
+    """seed of the problems' order, the schedules and the engines' sampling"""
     steps: int = setting(60, at_least=1, on_resume="change")
-    """training steps, each of which learns from rollout.prompts_per_step groups"""
+    """training steps, each with rollout.prompts_per_step groups"""
     plan_only: bool = setting(False, on_resume="change")
-    """print where everything would go, and end"""
+    """print the placement of engines and ranks, and exit"""
     rollouts_only: bool = setting(False, on_resume="change")
-    """start no learner: write, judge and save the rollouts of all steps, with the base model; see docs/debugging.md"""
+    """start no learner: generate, judge and save the rollouts of all steps with the base model; see docs/debugging.md"""
     learner_only: str = setting("", on_resume="change")
-    """start no engines, and learn from the rollouts that a run folder holds (by rollouts_only or log.rollouts); or from random
-    ones, to see what memory that takes: `fake` draws their lengths, `fake_longest` makes all as long as may be"""
+    """start no engines, and learn from the rollouts in a run folder (saved with rollouts_only or log.rollouts), or from random
+    ones to measure memory: `fake` draws their lengths, `fake_longest` gives all the greatest length"""
     profile: bool = setting(False, on_resume="change")
-    """trace what all processes do in one step, on one timeline: trace.json.gz in the run folder"""
+    """trace all processes during one step, on one timeline: trace.json.gz in the run folder"""
     profile_step: int = setting(2, at_least=1, on_resume="change")
-    """which step is traced"""
+    """the step to trace"""
     cache_dir: str = setting("~/.cache/tandem", on_resume="change")
-    """built base models and other files that outlive a run"""
+    """folder of built base models and other files that outlive a run"""
     senior: str = ""
-    """what launch/evaluate.py measures: a run folder (its final senior), a Hugging Face directory or a hub id; empty: the base
-    model. Training starts from `model`"""
+    """the model that launch/evaluate.py measures: a run folder (its final senior), a Hugging Face directory or a hub id; empty:
+    the base model. Training starts from `model`"""
     junior: list[str] = setting([SELF], on_resume="keep")
     """the frozen juniors, of any size: Hugging Face directories, hub ids, `zoo:RECIPE`, or `self` for the senior's base model;
-    each rollout draws one, and all have the senior's tokenizer unless junior_translation is set"""
+    each rollout draws one. All need the senior's tokenizer unless junior_translation is set"""
     junior_weights: list[float] = setting([], above=0, on_resume="keep")
-    """how often each junior is drawn, relative to the others; empty: all equally often"""
+    """relative frequency of each junior; empty: equal frequencies"""
     junior_dtypes: list[str] = setting([], choices=DTYPES)
-    """the dtype of each junior's engine, `float32` or `bfloat16`; empty: model.dtype for all"""
+    """the dtype of each junior's engine; empty: model.dtype for all"""
     junior_translation: bool = setting(False, on_resume="keep")
-    """whether a junior may have another tokenizer: what it writes is then translated, which is slower: word by word,
-    or step by step under `schedule=step`"""
+    """whether a junior may have another tokenizer; its text is then translated, which is slower: word by word, or step by step
+    under `schedule=step`"""
     mode: ModeConfig = section(ModeConfig, on_resume="change")
     cluster: ClusterConfig = section(ClusterConfig, on_resume="change")
     model: ModelConfig = section(ModelConfig, on_resume="keep")
