@@ -21,13 +21,13 @@ class DataConfig:
     source: str = setting(MISSING, choices=SOURCES)
     """`arith` (the offline task), `reasoning_gym` (its generated tasks), `jsonl` or `parquet` (a file), or `hub` (a data set of
     the Hugging Face hub)"""
-    path: str = ""
+    path: str = setting("", path=True)
     """the file, when source=jsonl or parquet; a name on the hub or a folder with the same layout, when source=hub"""
     subset: str = ""
     """the configuration of the data set, when source=hub and it has several"""
     split: str = "train"
     """the split of the data set, when source=hub"""
-    held_out_path: str = ""
+    held_out_path: str = setting("", path=True)
     """the held-out file, when source=jsonl or parquet; empty: hold out problems of `path`, by a hash of the problem"""
     held_out_fraction: float = setting(0.1, at_least=0, at_most=0.99)
     """the fraction of problems held out for evaluation, by a hash of the problem"""
@@ -46,7 +46,7 @@ class DataConfig:
     whole field"""
     on_bad_line: str = setting("stop", choices=("stop", "skip"))
     """the reaction to a malformed row of a file: `stop` before the run begins, or `skip` the row and count it"""
-    pass_rates: str = ""
+    pass_rates: str = setting("", path=True)
     """the file of launch/difficulty.py with each problem's pass rate, the share of attempts that the base model solves; empty:
     no selection by pass rate"""
     min_pass_rate: float = setting(0.01, at_least=0, at_most=1)

@@ -13,20 +13,7 @@ from tandem.config.checks import problems
 from tandem.config.schema import SETTINGS, Config, ConfigError
 from tandem.runtime.disk import unreachable
 
-PATHS = (
-    "cache_dir",
-    "data.held_out_path",
-    "data.pass_rates",
-    "data.path",
-    "junior",
-    "learner_only",
-    "log.dir",
-    "log.export_fallback",
-    "model.path",
-    "resume",
-    "senior",
-)
-"""Keys whose values may be paths that begin with `~`: no shell expands it after `key=`."""
+PATHS = [key for key, setting in SETTINGS.items() if setting.path]
 RETIRED = {
     "guard.senior_fraction_tolerance": "the guard tests exactly how many draws the senior won; leave it out",
     "model.sentinel": "the engine's scheduler ends turns; leave it out",
@@ -36,7 +23,7 @@ RETIRED = {
 
 
 def schema() -> DictConfig:
-    """Return the schema that Hydra composes onto: `Config`, whose dictionaries take new keys, alone or whole."""
+    """Return the schema that Hydra composes onto: `Config` with dictionaries that accept new keys."""
     node = OmegaConf.structured(Config)
     for key in SETTINGS:
         if OmegaConf.is_dict(inner := OmegaConf.select(node, key, throw_on_missing=False)):
@@ -75,12 +62,12 @@ def typed(composed: DictConfig) -> Config:
         group, _, name = key.rpartition(".")
         holder = attrgetter(group)(config) if group else config
         value = getattr(holder, name)
-        setattr(holder, name, [expanded(key, each) for each in value] if isinstance(value, list) else expanded(key, value))
+        setattr(holder, name, [expand_home(key, each) for each in value] if isinstance(value, list) else expand_home(key, value))
     return config
 
 
 def _unreachable_paths(config: Config) -> Iterator[str]:
-    """Yield a line for every path that the system cannot look up: too long a name, a folder that may not be searched."""
+    """Yield a line for each path that the system cannot look up, because of a name that is too long, say."""
     for key in PATHS:
         value = attrgetter(key)(config)
         for path in value if isinstance(value, list) else [value]:
@@ -88,8 +75,11 @@ def _unreachable_paths(config: Config) -> Iterator[str]:
                 yield f"{key}={path:.80}: {why}; name another"
 
 
-def expanded(key: str, path: str) -> str:
-    """Return the value `path` of `key` with the home directory in place of `~`. Raises `ConfigError` if there is none."""
+def expand_home(key: str, path: str) -> str:
+    """Return the value `path` of `key` with the home directory in place of `~`: no shell expands it after `key=`.
+
+    Raises `ConfigError` if there is no such home directory.
+    """
     full = os.path.expanduser(path)
     if full.startswith("~"):
         raise ConfigError(f"{key}={path}: there is no such home directory; write the path in full")

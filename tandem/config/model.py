@@ -21,7 +21,7 @@ class ModelConfig:
     """the zoo recipe, when source=zoo"""
     recipe_seed: int = setting(1, at_least=0, at_most=4_000_000)
     """the seed of the pre-training of zoo models: the senior and the juniors"""
-    path: str = ""
+    path: str = setting("", path=True)
     """a Hugging Face directory or hub id, when source=hf"""
     dtype: str = setting("float32", choices=DTYPES)
     """the dtype of the engines, `float32` or `bfloat16`"""

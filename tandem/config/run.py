@@ -70,7 +70,7 @@ class CheckpointConfig:
 class LogConfig:
     """The run folder and what is written there."""
 
-    dir: str = "runs"
+    dir: str = setting("runs", path=True)
     """the folder of the run folders; in a submitted job the working directory is a copy, and a relative path begins at the home
     directory of the driver's node: give a path on shared storage instead"""
     tensorboard: bool = True
@@ -83,7 +83,7 @@ class LogConfig:
     """whether to write the final senior as a Hugging Face directory"""
     export_wait_s: float = setting(600.0, at_least=0)
     """time for which the final senior and evaluation results wait for space on a full disk"""
-    export_fallback: str = ""
+    export_fallback: str = setting("", path=True)
     """the folder for the final senior if the run folder's disk stays full or fails; empty: `seniors` in cache_dir"""
     rollouts: bool = False
     """whether to save all rollouts that the steps learn from, for learner_only"""

@@ -34,7 +34,7 @@ class Config:
 
     name: str = setting("", on_resume="change")
     """the run folder's name; empty: from the date and time"""
-    resume: str = setting("", on_resume="change")
+    resume: str = setting("", on_resume="change", path=True)
     """`auto` resumes the run `name` after its newest intact checkpoint, or starts it; a run folder resumes that run in the same
     way, a folder in its checkpoints/ resumes after that checkpoint; empty: a new run"""
     # vLLM multiplies the seed by a thousand and more for numpy, which takes 32 bits.
@@ -46,19 +46,19 @@ class Config:
     """print the placement of engines and ranks, and exit"""
     rollouts_only: bool = setting(False, on_resume="change")
     """start no learner: generate, judge and save the rollouts of all steps with the base model; see docs/debugging.md"""
-    learner_only: str = setting("", on_resume="change")
+    learner_only: str = setting("", on_resume="change", path=True)
     """start no engines, and learn from the rollouts in a run folder (saved with rollouts_only or log.rollouts), or from random
     ones to measure memory: `fake` draws their lengths, `fake_longest` gives all the greatest length"""
     profile: bool = setting(False, on_resume="change")
     """trace all processes during one step, on one timeline: trace.json.gz in the run folder"""
     profile_step: int = setting(2, at_least=1, on_resume="change")
     """the step to trace"""
-    cache_dir: str = setting("~/.cache/tandem", on_resume="change")
+    cache_dir: str = setting("~/.cache/tandem", on_resume="change", path=True)
     """folder of built base models and other files that outlive a run"""
-    senior: str = ""
+    senior: str = setting("", path=True)
     """the model that launch/evaluate.py measures: a run folder (its final senior), a Hugging Face directory or a hub id; empty:
     the base model. Training starts from `model`"""
-    junior: list[str] = setting([SELF], on_resume="keep")
+    junior: list[str] = setting([SELF], on_resume="keep", path=True)
     """the frozen juniors, of any size: Hugging Face directories, hub ids, `zoo:RECIPE`, or `self` for the senior's base model;
     each rollout draws one. All need the senior's tokenizer unless junior_translation is set"""
     junior_weights: list[float] = setting([], above=0, on_resume="keep")

@@ -18,7 +18,7 @@ MAX_WAIT_S = 2_000_000
 
 @dataclass(frozen=True)
 class KeysOf:
-    """The names in a registry, imported only when they are needed: most registries import torch."""
+    """The names in a registry, which is imported only when they are needed: most registries import torch."""
 
     registry: str
     """`module:NAME` of a dictionary or tuple"""
@@ -43,6 +43,8 @@ class Setting:
     choices: Iterable[str | int] = ()
     on_resume: OnResume | None = None
     """None: as the section declares, else `warn`"""
+    path: bool = False
+    """whether the value may be a path, in which `~` stands for the home directory"""
 
     @property
     def bounds(self) -> str:
@@ -85,21 +87,22 @@ def setting(
     below: float | None = None,
     choices: Iterable[str | int] = (),
     on_resume: OnResume | None = None,
+    path: bool = False,
 ) -> T:
-    """Return a dataclass field with this default, bounds, choices and resume policy."""
-    metadata = {"setting": Setting(None, at_least, above, at_most, below, choices, on_resume)}
+    """Return a dataclass field with this default, which is copied, and what else it declares: see `Setting`."""
+    metadata = {"setting": Setting(None, at_least, above, at_most, below, choices, on_resume, path)}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: deepcopy(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
 def wait(default: float, *, on_resume: OnResume | None = None) -> float:
-    """Return a field for a time in seconds above 0."""
+    """Return a dataclass field for a time in seconds, above 0."""
     return setting(default, above=0, at_most=MAX_WAIT_S, on_resume=on_resume)
 
 
 def section(kind: type[T], *, on_resume: OnResume | None = None) -> T:
-    """Return a field that holds a section, whose fields have this resume policy unless they declare another."""
+    """Return a dataclass field that holds a section. Its fields have this resume policy unless they declare another."""
     return field(default_factory=kind, metadata={"setting": Setting(on_resume=on_resume)})
 
 

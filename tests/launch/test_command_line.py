@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import string
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -85,7 +86,7 @@ def test_reported_texts_reach_the_configuration(composed: Callable[..., Config],
 
 def test_elements_of_a_list_arrive_as_typed(composed: Callable[..., Config]) -> None:
     config = composed("junior=[self, 1e5, org/a(b), 'with, comma', ~/ü]")
-    assert config.junior == ["self", "1e5", "org/a(b)", "with, comma", "~/ü"]
+    assert config.junior == ["self", "1e5", "org/a(b)", "with, comma", str(Path.home() / "ü")]
     assert composed("junior=['self']").junior == ["self"]
 
 
