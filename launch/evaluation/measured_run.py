@@ -11,7 +11,7 @@ from launch.command_line import CONF
 from launch.run.inputs import TRAINING_ONLY
 from launch.storage.run_record import saved_settings
 from tandem.config.checks.unused import unused
-from tandem.config.load import expanded, typed
+from tandem.config.load import expand_home, typed
 from tandem.config.schema import ConfigError
 from tandem.runtime.disk import unreachable
 
@@ -47,7 +47,7 @@ def settings_of_run(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
     Settings of the run that have no effect under the overrides get their defaults. Raises `ConfigError` for an override that
     the run's settings exclude.
     """
-    senior = expanded("senior", composed.senior)
+    senior = expand_home("senior", composed.senior)
     run = None if unreachable(senior) else run_of(senior)
     if run is None:
         return composed

@@ -15,7 +15,7 @@ from launch.command_line import CONF
 from launch.entry import UNUSABLE, configuration, explain
 from launch.run.inputs import check_measures
 from launch.storage.places import check_writable, named_folder
-from tandem.config.load import expanded
+from tandem.config.load import expand_home
 from tandem.config.schema import Config, ConfigError
 
 PRESETS = CONF / "experiment_preset"
@@ -103,7 +103,7 @@ def experiment(arguments: Sequence[str]) -> Experiment:
     runs = list(_runs(name, overrides, arms, preset.seeded, seeds))
     told = [argument for argument in arguments if argument.partition("=")[0] not in PLACES]
     command = shlex.join(["python", "launch/experiment.py", *told])
-    results = Path(expanded("results", own["results"]))
+    results = Path(expand_home("results", own["results"]))
     check_writable(results, f"results={own['results']}")
     return Experiment(name, preset.title, tuple(overrides), arms, seeds, tuple(runs), results, command)
 

@@ -62,7 +62,9 @@ def typed(composed: DictConfig) -> Config:
         group, _, name = key.rpartition(".")
         holder = attrgetter(group)(config) if group else config
         value = getattr(holder, name)
-        setattr(holder, name, [expand_home(key, each) for each in value] if isinstance(value, list) else expand_home(key, value))
+        setattr(
+            holder, name, [expand_home(key, each) for each in value] if isinstance(value, list) else expand_home(key, value)
+        )
     return config
 
 
