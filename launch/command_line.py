@@ -1,9 +1,8 @@
-"""The overrides of a command line: the text keys take their values as typed, and what Hydra cannot read is explained.
+"""Overrides on the command line: quote the values of text keys, and explain what Hydra cannot read.
 
-Hydra reads a value by a grammar of its own: `name=1e5` is the number 100000.0, and `data.path=~/x.jsonl`, `name=(x)` and
-`data.template=Q: {question}` are errors. Here the value of a key whose type is text is quoted before Hydra reads it, unless it
-is read as typed. What keeps its meaning: a pair of quotes around the whole value, `${...}`, and in a sweep the commas between
-values.
+In Hydra's grammar `name=1e5` is the number 100000.0, and `data.path=~/x.jsonl`, `name=(x)` and `data.template=Q: {question}`
+are errors. The value of a text key is therefore quoted before Hydra reads it, unless Hydra would read it as typed. A pair of
+quotes around the whole value, `${...}`, and in a sweep the commas between values keep their meaning.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ _SWEEP_FUNCTION = re.compile(r"\s*(choice|range|glob|interval|sort|shuffle|tag)\
 _QUOTED = re.compile(r"""'(\\.|[^'\\])*'|"(\\.|[^"\\])*\"""", re.DOTALL)
 _OPENING, _CLOSING = "([{", ")]}"
 _MISSING = "???"
-"""OmegaConf's mark of a value that is yet to be given."""
+"""OmegaConf's mark of a missing value."""
 
 
 def literal_overrides(overrides: Sequence[str], *, sweep: bool = False) -> list[str]:
-    """Return the overrides, with the values of text keys and of lists of texts quoted where Hydra would not read them as typed.
+    """Return the overrides with quotes around texts that Hydra would not read as typed, in lists of texts too.
 
     `sweep`: whether a comma separates values. Raises `ConfigError` for a text that no key can hold.
     """
@@ -46,7 +45,7 @@ def literal_overrides(overrides: Sequence[str], *, sweep: bool = False) -> list[
 
 
 def literal_override(override: str, *, sweep: bool = False) -> str:
-    """Return one of `literal_overrides`; what overrides no text key is returned as it is."""
+    """Return one of `literal_overrides`. An override of any other key is returned unchanged."""
     if override.startswith("="):
         raise ConfigError(f"{override}: give key=value")
     match = _OVERRIDE.fullmatch(override)
@@ -65,12 +64,12 @@ def literal_override(override: str, *, sweep: bool = False) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return `text` as a value that Hydra reads back whole."""
+    """Return `text` with quotes, as a value that Hydra reads as exactly this text."""
     return QuotedString(text, Quote.single).with_quotes()
 
 
 def split_values(text: str) -> Iterator[str]:
-    """Yield what stands between the commas of `text` that are in no quotes and no brackets."""
+    """Yield the parts of `text` between commas outside of quotes and brackets."""
     start, place, depth = 0, 0, 0
     while place < len(text):
         if not text[start:place].strip(" [{(") and (in_quotes := _QUOTED.match(text, place)):
@@ -85,13 +84,13 @@ def split_values(text: str) -> Iterator[str]:
 
 
 def _literal(override: str, text: str) -> str:
-    """Return the value `text` as Hydra reads it whole. Raises `ConfigError` for one that no text key of `override` can hold."""
+    """Return `text` with quotes if Hydra needs them. Raises `ConfigError` if the key of `override` cannot hold this text."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ConfigError(f"{override!a}: this is no text in UTF-8; give one") from error
+        raise ConfigError(f"{override!a}: this is not valid UTF-8; give valid text") from error
     if text.strip() == _MISSING:
-        raise ConfigError(f"{override}: {_MISSING} stands for a value that is yet to be given; give another")
+        raise ConfigError(f"{override}: {_MISSING} marks a missing value; give another")
     if "${" in text:
         try:
             parse_interpolations(text)
@@ -108,7 +107,7 @@ def _literal(override: str, text: str) -> str:
 
 
 def _literal_list(element: Callable[[str], str], text: str) -> str:
-    """Return a list with every element as `element` gives it; what is no list as it is."""
+    """Return a list with `element` applied to each of its elements; anything else unchanged."""
     inside = text.strip()
     if not (inside.startswith("[") and inside.endswith("]")) or not inside[1:-1].strip():
         return text
@@ -116,7 +115,7 @@ def _literal_list(element: Callable[[str], str], text: str) -> str:
 
 
 def _read(text: str) -> str | None:
-    """Return the text that Hydra reads in a value; None where it reads something else, or nothing."""
+    """Return the text that Hydra reads in a value; None if it reads another type, or cannot read the value."""
     try:
         value = _parser().parse_override(f"key={text}").value()
     except HydraException:
@@ -130,7 +129,7 @@ def _parser() -> OverridesParser:
 
 
 def going_on(*overrides: str) -> str:
-    """Return the command that goes on with this process's run: its own, with `overrides` in place of `name` and `resume`."""
+    """Return the command that resumes this process's run: its own, with `overrides` instead of `name` and `resume`."""
     if Path(sys.argv[0]).name != "train.py":
         return "the same command"
     kept = [argument for argument in sys.argv[1:] if not argument.startswith(("name=", "resume="))]
@@ -138,7 +137,7 @@ def going_on(*overrides: str) -> str:
 
 
 def explain_unreadable(override: str) -> str:
-    """Return what to type instead of an override that Hydra cannot read."""
+    """Return a message with the remedy for an override that Hydra cannot read."""
     key, equals, value = override.partition("=")
     name = key.lstrip("+~").partition("@")[0]
     if not equals:
@@ -158,7 +157,7 @@ def explain_unreadable(override: str) -> str:
 
 
 def explain_unknown(key: str) -> str:
-    """Return which keys an unknown one may have been meant to be, or what became of it."""
+    """Return a message with the keys that are similar to an unknown one, or with the remedy for a retired key."""
     if key in RETIRED:
         return f"{key}: there is no such key any more: {RETIRED[key]}"
     similar = [other for other in TYPES if other.split(".")[-1] == key.split(".")[-1]]
@@ -167,5 +166,5 @@ def explain_unknown(key: str) -> str:
 
 
 def known(key: str) -> bool:
-    """Whether `key` is a key, or a group of them, or lies in a dictionary that is one."""
+    """Whether `key` is a setting, a section, or inside a setting that is a dictionary."""
     return any(key == other or other.startswith(f"{key}.") or key.startswith(f"{other}.") for other in TYPES)

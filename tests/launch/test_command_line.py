@@ -1,4 +1,4 @@
-"""The overrides of a command line: text arrives as typed, and what cannot be read is explained."""
+"""The overrides of a command line: texts arrive as typed, and unreadable overrides are explained."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def composed() -> Callable[..., Config]:
     return lambda *overrides: configuration(overrides)
 
 
-def own_meaning(text: str) -> bool:
-    """Whether a value has a meaning of its own: quotes around it, a reference, or the mark of a missing one."""
+def has_special_meaning(text: str) -> bool:
+    """Whether a value has a special meaning: quotes around it, a reference, or the mark of a missing value."""
     return text[:1] in ("'", '"') or "${" in text or text.strip() == "???"
 
 
 def read(override: str) -> tuple[object, str]:
-    """Return what Hydra reads in an override, or what is said of one that is refused."""
+    """Return what Hydra reads in an override, or the message of its refusal."""
     try:
         return parser.parse_overrides([literal_override(override)])[0].value(), ""
     except (HydraException, ConfigError) as error:
@@ -53,7 +53,7 @@ def read(override: str) -> tuple[object, str]:
 @example(key="name", text="a\\")
 def test_any_text_arrives_as_typed_or_is_refused_with_its_key(key: str, text: str) -> None:
     value, refusal = read(f"{key}={text}")
-    if own_meaning(text):
+    if has_special_meaning(text):
         assert isinstance(value, str) or refusal.startswith(f"{key}={text}: ")
     else:
         assert (value, refusal) == (text, "")
@@ -69,7 +69,7 @@ def test_quoted_text_is_read_back_whole(text: str) -> None:
 PLAIN = TEXTS.map(lambda text: text.translate(str.maketrans("", "", ",()[]{}")) or "x")
 
 
-@given(plain=st.lists(PLAIN.filter(lambda text: not own_meaning(text)), min_size=2, max_size=4))
+@given(plain=st.lists(PLAIN.filter(lambda text: not has_special_meaning(text)), min_size=2, max_size=4))
 def test_a_sweep_takes_each_value_as_typed(plain: list[str]) -> None:
     override = parser.parse_override(literal_override(f"name={','.join(plain)}", sweep=True))
     assert override.is_sweep_override()
@@ -96,7 +96,7 @@ def test_quotes_and_references_keep_their_meaning(composed: Callable[..., Config
     assert (config.name, config.log.dir, config.data.template, config.seed) == ("a: b", "/some where/runs", "{question}", 3)
 
 
-def test_other_keys_are_left_to_hydra() -> None:
+def test_values_of_other_keys_are_unchanged() -> None:
     overrides = ["steps=1e3", "model=tiny", "+data.task_options.gcd={a: 1}", "hydra/launcher=joblib", "~name", "--cfg", "x"]
     assert literal_overrides(overrides) == overrides
     functions = ["name=choice(a,b)", "schedule.name=glob(*)"]
@@ -121,11 +121,11 @@ def test_values_are_split_at_commas_outside_of_quotes_and_brackets(text: str, va
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("name=${", "name=${: ${ begins a reference"),
-        ("name=???", "name=???: ??? stands for a value that is yet to be given"),
-        ("name=a\udcff", "'name=a\\udcff': this is no text in UTF-8"),
+        ("name=???", "name=???: ??? marks a missing value"),
+        ("name=a\udcff", "'name=a\\udcff': this is not valid UTF-8"),
         ("name=${nothing}", "name: "),
         ("nmae=(x)", "nmae: there is no such key; did you mean name?"),
         ("steps=(5)", "steps=(5): give a number"),
@@ -139,20 +139,20 @@ def test_values_are_split_at_commas_outside_of_quotes_and_brackets(text: str, va
         ("=x", "=x: give key=value"),
     ],
 )
-def test_what_cannot_be_read_is_explained(composed: Callable[..., Config], override: str, said: str) -> None:
+def test_unreadable_override_is_explained(composed: Callable[..., Config], override: str, message: str) -> None:
     with pytest.raises(UNUSABLE) as error:
         composed(override)
-    assert explain(error.value).startswith(said)
+    assert explain(error.value).startswith(message)
     assert "antlr" not in explain(error.value) and "hydra.cc" not in explain(error.value)
 
 
-def test_the_remedy_can_be_typed() -> None:
-    told = explain_unreadable("+data.task_options.gcd=a (b")
-    (argument,) = shlex.split(told.partition("; if it is one text, write ")[2])
+def test_remedy_can_be_typed() -> None:
+    remedy = explain_unreadable("+data.task_options.gcd=a (b")
+    (argument,) = shlex.split(remedy.partition("; if it is one text, write ")[2])
     assert parser.parse_override(argument).value() == "a (b"
 
 
 @given(name=st.sampled_from(["steps", "profile", "junior", "model", "nothing", "data.task_options"]), text=TEXTS)
-def test_no_message_is_the_grammars(name: str, text: str) -> None:
+def test_no_message_comes_from_the_grammar(name: str, text: str) -> None:
     _, refusal = read(f"{name}={text}")
     assert not refusal or (refusal.startswith(name) and "hydra" not in refusal.lower())

@@ -1,4 +1,4 @@
-"""The configuration: what conf/ composes, and what is refused."""
+"""Test the composition of conf/ and the refusal of bad values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OUTSIDE = [
 
 @pytest.fixture(scope="module")
 def composed() -> Any:
-    """Composes conf/ with overrides, as launch.entry does."""
+    """Return a function that composes conf/ with overrides, as launch.entry does."""
     ConfigStore.instance().store(name="schema", node=schema())
     with initialize_config_dir(version_base=None, config_dir=str(CONF)):
         yield lambda *overrides: compose("config", overrides=list(overrides))
@@ -54,7 +54,7 @@ def with_value(defaults: DictConfig, key: str, value: Any) -> DictConfig:
     return changed
 
 
-# What conf/ composes
+# Composition of conf/
 
 
 def test_the_defaults_are_the_offline_run(defaults: DictConfig) -> None:
@@ -66,13 +66,13 @@ def test_the_defaults_are_the_offline_run(defaults: DictConfig) -> None:
 
 
 def leaves(node: DictConfig) -> list[str]:
-    """Keys of plain values, dotted."""
+    """Return the dotted keys of plain values."""
     inner = {key: leaves(value) if isinstance(value, DictConfig) else [] for key, value in node.items()}
     return [f"{key}.{leaf}" if leaf else str(key) for key, found in inner.items() for leaf in found or [""]]
 
 
 def agrees(value: Any, written: Any) -> bool:
-    """Whether a setting is what a file says, which leaves out what has its default."""
+    """Whether a setting has the value in a file, which may omit defaults."""
     if is_dataclass(value):
         return all(agrees(getattr(value, key), wanted) for key, wanted in written.items())
     if isinstance(value, list):
@@ -111,12 +111,12 @@ def test_every_file_of_every_group_composes(composed: Compose, file: Path) -> No
         (("junior=[self,org/small]", "junior_weights=[2,1]"), "junior_weights", [2.0, 1.0]),
     ],
 )
-def test_the_command_line_has_the_last_word(composed: Compose, overrides: tuple[str, ...], key: str, value: object) -> None:
+def test_command_line_overrides_files(composed: Compose, overrides: tuple[str, ...], key: str, value: object) -> None:
     found = attrgetter(key)(load(composed(*overrides)))
     assert (list(found) if isinstance(value, list) else found) == value
 
 
-def test_the_cache_can_be_moved(composed: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variable_moves_the_cache(composed: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TANDEM_CACHE", "/elsewhere")
     assert load(composed()).cache_path == Path("/elsewhere")
     monkeypatch.delenv("TANDEM_CACHE")
@@ -124,7 +124,7 @@ def test_the_cache_can_be_moved(composed: Compose, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("key", [key for key, each in SETTINGS.items() if each.path])
-def test_home_stands_for_the_home_directory_in_every_path(composed: Compose, key: str) -> None:
+def test_tilde_stands_for_the_home_directory_in_every_path(composed: Compose, key: str) -> None:
     needed = {"data.": ["data=jsonl"], "model.path": ["model=hf"], "log.": ["log.export=true"]}
     others = next((overrides for start, overrides in needed.items() if key.startswith(start)), [])
     value = f"{key}=['~/x']" if key == "junior" else f"{key}='~/x'"
@@ -134,7 +134,7 @@ def test_home_stands_for_the_home_directory_in_every_path(composed: Compose, key
         typed(composed(*others, value.replace("~/x", "~nobody-at-all/x")))
 
 
-# What is refused
+# Refused values
 
 
 def test_every_number_has_bounds_or_choices() -> None:
@@ -153,7 +153,7 @@ def test_every_estimator_is_a_choice_of_advantage(composed: Compose) -> None:
 
 
 @pytest.mark.parametrize("key", CHOICES)
-def test_a_choice_that_does_not_exist_is_refused_with_those_that_do(defaults: DictConfig, key: str) -> None:
+def test_unknown_choice_is_refused_with_the_known_ones(defaults: DictConfig, key: str) -> None:
     bad = 7 if SETTINGS[key].type is int else "sideways"
     with pytest.raises(ConfigError) as refused:
         load(with_value(defaults, key, bad))
@@ -271,23 +271,23 @@ def test_number_outside_its_bounds_is_refused(defaults: DictConfig, key: str, ba
         (("junior_dtypes=[float16]",), r"junior_dtypes=\['float16'\]: choose float32 or bfloat16"),
     ],
 )
-def test_what_cannot_work_is_refused(composed: Compose, overrides: tuple[str, ...], message: str) -> None:
+def test_impossible_combination_is_refused(composed: Compose, overrides: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(composed(*overrides))
 
 
 @pytest.mark.parametrize("schedule", ["word", "alternate", "step", "solo"])
-def test_words_and_steps_can_be_translated(composed: Compose, schedule: str) -> None:
+def test_schedules_of_words_and_steps_allow_translation(composed: Compose, schedule: str) -> None:
     assert load(composed("junior_translation=true", f"schedule={schedule}")).junior_translation
 
 
-def test_weights_and_biases_is_refused_where_it_is_not_installed(composed: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_and_biases_is_refused_if_not_installed(composed: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ConfigError, match="^log.wandb=mine: the package wandb is not installed; `pip install wandb`, or leave"):
         load(composed("log.wandb=mine"))
 
 
-def test_several_mistakes_are_reported_together(composed: Compose) -> None:
+def test_several_problems_are_reported_together(composed: Compose) -> None:
     with pytest.raises(ConfigError) as refused:
         load(composed("schedule.prob_senior=1.5", "rollout.group_size=1", "learner.lr=-1", "mode.device=tpu"))
     lines = str(refused.value).splitlines()
@@ -305,7 +305,7 @@ def test_several_mistakes_are_reported_together(composed: Compose) -> None:
         ("learner.gradient_checkpointing=perhaps", "gradient_checkpointing"),
     ],
 )
-def test_an_unknown_key_or_an_ill_typed_value_is_refused(composed: Compose, override: str, named: str) -> None:
+def test_unknown_key_or_ill_typed_value_is_refused(composed: Compose, override: str, named: str) -> None:
     with pytest.raises(HydraException) as refused:
         composed(override)
     assert named in f"{refused.value} {refused.value.__cause__}"
@@ -315,8 +315,8 @@ def test_an_unknown_key_or_an_ill_typed_value_is_refused(composed: Compose, over
     ("key", "bad"),
     [("schedule.speed", 3), ("rollout.group_size", "many"), ("learner.lr", None), ("model.source", "???")],
 )
-def test_a_file_that_hydra_did_not_check_is_checked_all_the_same(defaults: DictConfig, key: str, bad: object) -> None:
-    """Such as the config.yaml that a run leaves, edited."""
+def test_load_checks_a_file_that_hydra_did_not_compose(defaults: DictConfig, key: str, bad: object) -> None:
+    """An edited config.yaml of a run folder is such a file."""
     changed = OmegaConf.to_container(defaults, resolve=True)
     group, leaf = key.split(".")
     changed[group][leaf] = bad

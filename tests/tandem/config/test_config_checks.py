@@ -1,4 +1,4 @@
-"""Every setting is asked whether its value can be, and whether it has an effect; what can work is accepted."""
+"""Test that every bad value and every setting without effect is refused, and that possible combinations are accepted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LISTS = [key for key, each in SETTINGS.items() if set(get_args(each.type)) & {in
 
 
 def refusals(key: str, value: object) -> list[str]:
-    """What is said when the shipped configuration has `value` for `key`."""
+    """Return the problems of the default configuration with `value` for `key`."""
     config = deepcopy(shipped())
     *groups, leaf = key.split(".")
     setattr(reduce(getattr, groups, config), leaf, value)
@@ -37,7 +37,7 @@ def shipped() -> Config:
 
 
 @pytest.mark.parametrize("key", NUMBERS)
-def test_a_number_is_legal_or_refused_by_its_key(key: str) -> None:
+def test_number_is_accepted_or_refused_by_its_key(key: str) -> None:
     for value in (0, -1, 10**30) if NUMBERS[key] is int else (0.0, -1.0, 1e300, math.nan, math.inf, -math.inf):
         found = refusals(key, value)
         assert all(key in message for message in found), value
@@ -46,13 +46,13 @@ def test_a_number_is_legal_or_refused_by_its_key(key: str) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0], ids=str)
 @pytest.mark.parametrize("key", LISTS)
-def test_a_number_in_a_list_is_refused_by_its_key(key: str, value: float) -> None:
+def test_bad_number_in_a_list_is_refused_by_its_key(key: str, value: float) -> None:
     found = refusals(key, [value] * 2)
     assert found and all(key in message for message in found)
 
 
 @given(data=st.data(), key=st.sampled_from(sorted(NUMBERS)))
-def test_whatever_number_is_drawn_it_makes_a_configuration_or_is_refused_by_its_key(data: st.DataObject, key: str) -> None:
+def test_any_number_is_accepted_or_refused_by_its_key(data: st.DataObject, key: str) -> None:
     whole = st.integers(-(2**70), 2**70) | st.integers(-3, 300)
     value = data.draw(whole if NUMBERS[key] is int else st.floats() | st.floats(0, 2))
     assert all(key in message for message in refusals(key, value))
@@ -62,7 +62,7 @@ CASES = [("", each) for each in CONDITIONAL] + [("schedule.", each) for each in 
 
 
 @pytest.mark.parametrize(("prefix", "conditional"), CASES, ids=lambda case: getattr(case, "key", case))
-def test_a_setting_that_has_no_effect_is_refused_and_its_default_is_not(prefix: str, conditional: Conditional) -> None:
+def test_setting_without_effect_is_refused_unless_default(prefix: str, conditional: Conditional) -> None:
     key = prefix + conditional.key
     default = attrgetter(key)(Config())
     other: dict[type, object] = {bool: True, int: 7, float: 0.3, str: "other", list: [0.5], dict: {"x": 1}}
@@ -103,7 +103,7 @@ def test_a_setting_that_has_no_effect_is_refused_and_its_default_is_not(prefix: 
         ("data=reasoning_gym", "data.task_options={chain_sum:{max_terms:3}}"),
     ],
 )
-def test_what_can_work_is_accepted(overrides: tuple[str, ...]) -> None:
+def test_possible_combination_is_accepted(overrides: tuple[str, ...]) -> None:
     configuration(overrides)
 
 
