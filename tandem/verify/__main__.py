@@ -2,10 +2,10 @@
 
     python -m tandem.verify --jsonl FILE
 
-Each line of FILE (`-` for standard input) is a JSON object with `gold` and `response`. For each, in their order, a JSON object
-with `verdict` and `extracted` is printed, and nothing else; with a verifier of your own, its `score` too. A gold is read as
-those of a data set are: of a whole solution it is the final answer. Input that cannot be used is named on standard error, with
-exit code 2 and before anything is judged.
+Each line of FILE (`-` for standard input) is a JSON object with `gold` and `response`. For each line, in order, print a JSON
+object with `verdict` and `extracted`, and with a custom verifier also `score`; print nothing else. A gold is read as in a data
+set: of a whole solution, only the final answer counts. Invalid input is reported on standard error before anything is judged,
+with exit code 2.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from tandem.verify.golds import UnreadableGold, gold_answer
 from tandem.verify.pool import VerifierPool
 
 Line = tuple[int, str, str]
-"""The number of a line, its gold and its response."""
+"""Line number, gold and response."""
 BAD_INPUT = 2
-AT_A_TIME = 1000
-"""So many judgements are printed at a time."""
-SHOWN_LINES = 10
-"""How many lines a note names."""
+BATCH_SIZE = 1000
+"""Responses that are judged before their judgements are printed."""
+MAX_SHOWN_LINES = 10
+"""Line numbers that a message lists."""
 
 
 def main() -> None:
-    """Reads the command line, judges and prints."""
+    """Read the command line, judge the responses and print the judgements."""
     parser = argparse.ArgumentParser(prog="python -m tandem.verify", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--jsonl", required=True, metavar="FILE", help="lines with gold and response; - for standard input")
     parser.add_argument("--answer-pattern", default="", help="a regular expression whose first group is the final answer")
@@ -51,11 +51,11 @@ def main() -> None:
         limits = options.workers, options.timeout_s, options.memory_gib
         with VerifierPool(*limits, options.answer_pattern, options.verifier) as pool:
             pool.wait_until_ready()
-            while some := list(islice(items, AT_A_TIME)):
-                for judgement in pool.grade(some):
-                    said = {"verdict": judgement.verdict, "extracted": judgement.extracted}
-                    print(json.dumps(said | ({"score": judgement.score} if options.verifier else {})), flush=True)
-    except BrokenPipeError:  # whoever reads the verdicts has seen enough of them
+            while batch := list(islice(items, BATCH_SIZE)):
+                for judgement in pool.grade(batch):
+                    record = {"verdict": judgement.verdict, "extracted": judgement.extracted}
+                    print(json.dumps(record | ({"score": judgement.score} if options.verifier else {})), flush=True)
+    except BrokenPipeError:  # the reader of the verdicts has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (RuntimeError, ValueError) as error:
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _lines(path: str) -> Iterator[Line]:
-    """Yield the lines of the file at `path`, blank ones left out. Raises `ValueError` that names a malformed one."""
+    """Yield the lines of the file at `path` that are not blank. Raises `ValueError` with the number of a malformed line."""
     try:
         with nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as file:
             for number, line in enumerate(file, start=1):
@@ -75,7 +75,7 @@ def _lines(path: str) -> Iterator[Line]:
 
 
 def _pair(number: int, line: bytes) -> tuple[str, str]:
-    """Return the gold and the response of line `number`."""
+    """Return the gold and the response of line `number`. Raises `ValueError` when it holds no such pair."""
     try:
         record = read_object(line)
         gold, response = record.get("gold"), record.get("response")
@@ -87,19 +87,20 @@ def _pair(number: int, line: bytes) -> tuple[str, str]:
 
 
 def _with_gold_answers(lines: Sequence[Line], pattern: str) -> list[Line]:
-    """Return `lines` with the answers in their golds; golds in which none can be read are noted and stay as they are."""
-    read: list[Line] = []
-    unreadable: list[int] = []
+    """Return `lines` with golds reduced to their answers. Golds without a readable answer are reported and kept."""
+    lines_with_answers: list[Line] = []
+    unreadable_lines: list[int] = []
     for number, gold, response in lines:
         try:
-            read.append((number, gold_answer(gold, pattern, "--gold-pattern"), response))
+            lines_with_answers.append((number, gold_answer(gold, pattern, "--gold-pattern"), response))
         except UnreadableGold:
-            unreadable.append(number)
-            read.append((number, gold, response))
-    if unreadable:
-        named = ", ".join(map(str, unreadable[:SHOWN_LINES])) + ", ..." * (len(unreadable) > SHOWN_LINES)
-        print(f"tandem.verify: golds in which no answer can be read: {len(unreadable)} (lines {named})", file=sys.stderr)
-    return read
+            unreadable_lines.append(number)
+            lines_with_answers.append((number, gold, response))
+    if unreadable_lines:
+        count = len(unreadable_lines)
+        numbers = ", ".join(map(str, unreadable_lines[:MAX_SHOWN_LINES])) + ", ..." * (count > MAX_SHOWN_LINES)
+        print(f"tandem.verify: golds in which no answer can be read: {count} (lines {numbers})", file=sys.stderr)
+    return lines_with_answers
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The verifier of `data=reasoning_gym`: every task's own scorer, which may know degrees of being right.
+"""The verifier of `data=reasoning_gym`: the scorer of each task, which may give partial scores.
 
-It runs in a worker, as `data.verifier=tandem.verify.gym:score`. The gold answer it is given is the whole entry that the task
-generated, as `gold` spells it.
+It runs in a worker, as `data.verifier=tandem.verify.gym:score`. Its gold answer is the whole entry that the task generated, as
+`gold` encodes it.
 """
 
 from __future__ import annotations
@@ -18,39 +18,42 @@ from tandem.verify.extract import final_answer
 from tandem.verify.judgement import Judgement, Verdict, as_judgement, plain_judgement
 
 _TAGS = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
-"""How the tasks' own prompts ask for the answer."""
+"""The format that the tasks' prompts ask for."""
 _TUPLE = "tuple"
-"""What marks a tuple in JSON, which has none, but which some scorers tell from a list."""
+"""The key that marks a tuple in JSON: some scorers treat tuples and lists differently."""
 
 
 def gold(task: str, options: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
-    """What a scorer must know, as JSON: the task, its options, and the `entry` (question, answer, metadata) it generated."""
+    """Return the input of a scorer as JSON: the task, its options and its generated `entry` (question, answer, metadata)."""
     return json.dumps({"task": task, "options": dict(options), "entry": _marked(dict(entry))})
 
 
 def score(gold: str, response: str) -> Judgement:
-    """The task's score of a response's final answer, which stands between its last `<answer>` tags or, without any, where
-    `final_answer` finds it."""
+    """Return the task's judgement of the final answer of `response`.
+
+    That is the text between the last `<answer>` tags or, without tags, the result of `final_answer`.
+    """
     tagged = final_answer(response, _TAGS)
     answer = final_answer(tagged or response) or tagged
     if answer is None:
         return plain_judgement(Verdict.UNPARSABLE)
     problem = json.loads(gold, object_hook=_unmarked)
     try:
-        judged = as_judgement(_task(problem["task"], json.dumps(problem["options"])).score_answer(answer, problem["entry"]))
-    # Of an answer that is not in the form they ask for, some scorers raise whatever comes of it.
+        judgement = as_judgement(_task(problem["task"], json.dumps(problem["options"])).score_answer(answer, problem["entry"]))
+    # Some scorers raise one of these errors for an answer that is not in the required form.
     except (ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError):
         return plain_judgement(Verdict.UNPARSABLE, answer)
-    return Judgement(judged.verdict, answer, judged.score)
+    return Judgement(judgement.verdict, answer, judgement.score)
 
 
 @lru_cache(maxsize=256)
 def _task(name: str, options: str) -> Any:
+    """Return the data set of the task `name`, whose scorer judges; `options` is JSON."""
     return create_dataset(name, **json.loads(options), seed=0, size=1)
 
 
 def _marked(value: Any) -> Any:
-    """`value` with every tuple marked."""
+    """Return `value` with every tuple marked."""
     if isinstance(value, tuple):
         return {_TUPLE: [_marked(item) for item in value]}
     if isinstance(value, list):
@@ -61,4 +64,5 @@ def _marked(value: Any) -> Any:
 
 
 def _unmarked(value: dict[str, Any]) -> Any:
+    """Return the tuple that `value` marks, or `value` itself."""
     return tuple(value[_TUPLE]) if value.keys() == {_TUPLE} else value

@@ -1,4 +1,4 @@
-"""What is said of a response: a verdict, the final answer it was passed on, and a score."""
+"""The judgement of a response: a verdict, the extracted final answer and a score."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import SupportsFloat
 
 
 class Verdict(StrEnum):
-    """What the verifier says of a rollout's final answer."""
+    """The verifier's result for a rollout's final answer."""
 
     CORRECT = "correct"
     WRONG = "wrong"
@@ -24,25 +24,25 @@ class Judgement:
 
     verdict: Verdict
     extracted: str | None
-    """the final answer, as the response states it; None if it states none, or nobody extracted it"""
+    """the final answer as the response states it; None if it states none or the verifier extracts none"""
     score: float
-    """1 for a correct answer and 0 for any other, unless the verifier knows degrees"""
+    """1 for a correct answer and 0 for any other, unless the verifier gives partial scores"""
     seconds: float = field(default=0.0, compare=False)
-    """from handing it to a worker until the judgement was back; 0 where it took no worker"""
+    """time from sending the response to a worker until its judgement arrived; 0 without a worker"""
 
     @property
     def readable(self) -> bool:
-        """Whether the response states an answer as the task asks for it, right or wrong."""
+        """Whether the response states an answer in the required form, right or wrong."""
         return self.verdict in (Verdict.CORRECT, Verdict.WRONG)
 
 
 def plain_judgement(verdict: Verdict, extracted: str | None = None, seconds: float = 0.0) -> Judgement:
-    """A judgement without degrees: the score is 1 if the answer is correct, else 0."""
+    """Return a judgement whose score is 1 if the answer is correct, else 0."""
     return Judgement(verdict, extracted, float(verdict is Verdict.CORRECT), seconds)
 
 
 def as_judgement(result: object) -> Judgement:
-    """What a verifier returned, as a judgement: a bool, a number (correct if it is at least 1), a verdict, or a judgement.
+    """Return `result` as a judgement: it is a bool, a number (correct from 1 up), a verdict or a judgement.
 
     Raises `TypeError` for anything else and `ValueError` for a score that is not finite.
     """
@@ -50,7 +50,7 @@ def as_judgement(result: object) -> Judgement:
         judgement = Judgement(Verdict(result.verdict), result.extracted, float(result.score))
     elif isinstance(result, Verdict):
         judgement = plain_judgement(result)
-    elif isinstance(result, SupportsFloat):  # bool, int, float, or a number type of some library's
+    elif isinstance(result, SupportsFloat):  # bool, int, float, or a library's number type
         score = float(result)
         judgement = Judgement(Verdict.CORRECT if score >= 1 else Verdict.WRONG, None, score)
     else:

@@ -1,4 +1,4 @@
-"""Verifiers named by a dotted path, `package.module:function`: imported only where they run, in a worker."""
+"""Custom verifiers, named by a dotted path, `package.module:function`. Only a worker imports them."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from importlib import import_module
 from operator import attrgetter
 
 Verifier = Callable[[str, str], object]
-"""Judges (gold, response), both as they come from the data and the models; see `tandem.verify.judgement.as_judgement`."""
+"""Judges the gold answer of the data and the response of the models; `as_judgement` lists what it may return."""
 
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 
 def check_path(path: str) -> None:
-    """Raises `ValueError` unless `path` is spelled `package.module:function`."""
+    """Raise `ValueError` unless `path` has the form `package.module:function`."""
     if not _PATH.fullmatch(path):
         raise ValueError(f"data.verifier={path}: name a function as package.module:function")
 
 
 def load_verifier(path: str) -> Verifier:
-    """The function that `path` names. This runs the module's code, which may raise anything.
+    """Import and return the function that `path` names. The import may raise anything.
 
-    Raises `ValueError` when the path is misspelled or names nothing that can be called.
+    Raises `ValueError` when the path is malformed or names no callable object.
     """
     check_path(path)
     module_name, _, name = path.partition(":")

@@ -1,9 +1,9 @@
-"""Killable worker processes that judge responses: nothing a response contains can hang, crash or take over the caller.
+"""Killable worker processes that judge responses: no response can hang, crash or take over the caller.
 
-Each worker has a pipe of its own and one response at a time: a deadline counts from the moment the response is handed over, and
-the death of a worker concerns nothing but that response, which is handed over once more: it may not have died of it. With the
-mathematical verifier, what needs no algebra is settled here and never reaches a worker. A verifier of the user's own runs in
-workers only, and so does a task's own pattern: a regular expression may take for ever.
+Each worker has one pipe and judges one response at a time. The deadline counts from the moment the response is sent. When a
+worker dies, only its response is affected; it is judged a second time, because the response may not be the cause. With the
+mathematical verifier, answers that need no algebra are judged in the caller's process. Custom verifiers and custom patterns run
+in workers only: a regular expression may never end.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from tandem.verify.worker_process import GIB, Task, WorkerProcess
 
 
 class VerifierPool:
-    """Judges responses in `workers` processes, each with `memory_gib` GiB of address space and `timeout_s` seconds a response.
+    """`workers` processes that judge responses, with `memory_gib` GiB of address space each and `timeout_s` seconds a response.
 
-    `verifier` is the dotted path of a function (see `tandem.verify.load_verifier`); empty means the mathematical verifier, for
-    which `answer_pattern` may be a regular expression whose first group is the final answer. The processes start at once and
-    are waited for only when one is needed. Not for use by several threads at a time.
-    Raises `ValueError` when a limit is not positive, or pattern or path are malformed.
+    `verifier` is the dotted path of a function (see `tandem.verify.load_verifier`). Empty means the mathematical verifier, for
+    which `answer_pattern` may be a regular expression whose first group is the final answer. The processes start at once; only
+    `grade` and `wait_until_ready` wait for them. Not thread-safe.
+    Raises `ValueError` when a limit is not positive, or when the pattern or the path is malformed.
     """
 
     def __init__(self, workers: int, timeout_s: float, memory_gib: float, answer_pattern: str = "", verifier: str = "") -> None:
@@ -41,36 +41,36 @@ class VerifierPool:
         compile_pattern(answer_pattern)
         if verifier:
             check_path(verifier)
-        self._settles = not (answer_pattern or verifier)
+        self._judges_without_algebra = not (answer_pattern or verifier)
         settings = Settings(int(memory_gib * GIB), timeout_s, answer_pattern, verifier)
         self._workers = [WorkerProcess(settings) for _ in range(workers)]
 
     def grade(self, items: Sequence[tuple[str, str]]) -> list[Judgement]:
-        """The judgements of (gold answer, response) pairs, in the order of the pairs.
+        """Return the judgements of (gold answer, response) pairs, in the order of the pairs.
 
-        A verdict is `UNPARSABLE` when the response states no answer or one that cannot be read, `TIMEOUT` when the worker was
-        killed at the deadline, `ERROR` when twice in a row the verifier raised an exception or the worker died (of its memory
-        limit, say). Raises `RuntimeError` when a worker cannot start, `ValueError` when it cannot load the verifier.
+        A verdict is `UNPARSABLE` when the response states no answer or an unreadable one, `TIMEOUT` when the worker was killed
+        at the deadline, and `ERROR` when the verifier raised an exception or the worker died (for example at its memory limit)
+        twice in a row. Raises `RuntimeError` when a worker cannot start, and `ValueError` when it cannot load the verifier.
         """
         judgements: dict[int, Judgement] = {}
         tasks: deque[Task] = deque()
         for index, (gold, response) in enumerate(items):
-            judgement = _without_algebra(gold, response) if self._settles else None
+            judgement = _without_algebra(gold, response) if self._judges_without_algebra else None
             if judgement:
                 judgements[index] = judgement
             else:
                 tasks.append(Task(index, gold, response))
         if tasks:
-            judgements |= self._in_workers(tasks)
+            judgements |= self._judge_in_workers(tasks)
         return [judgements[index] for index in range(len(items))]
 
     def wait_until_ready(self) -> None:
-        """Waits until every worker has started; raises as `grade` does."""
+        """Wait until every worker has started. Raises the errors of `grade`."""
         while starting := [worker for worker in self._workers if not worker.ready]:
-            self._attend(starting)
+            self._wait_for_messages(starting)
 
     def close(self) -> None:
-        """Ends the worker processes; returns when they are gone. May be called again."""
+        """Kill the worker processes and wait until they have exited. May be called again."""
         for worker in self._workers:
             worker.kill()
 
@@ -80,30 +80,31 @@ class VerifierPool:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _in_workers(self, tasks: deque[Task]) -> dict[int, Judgement]:
+    def _judge_in_workers(self, tasks: deque[Task]) -> dict[int, Judgement]:
+        """Return the judgement of each task by its index."""
         judgements: dict[int, Judgement] = {}
         try:
             while tasks or any(worker.task for worker in self._workers):
                 for worker in self._workers:
-                    if tasks and worker.idle and worker.give(tasks[0]):
+                    if tasks and worker.idle and worker.send(tasks[0]):
                         tasks.popleft()
-                # A worker that has died while idle is found out on handing it a task, and is then starting again, so not idle.
-                for task, judgement in self._attend([worker for worker in self._workers if not worker.idle]):
-                    if judgement.verdict is Verdict.ERROR and not task.again:
-                        tasks.appendleft(replace(task, again=True))
+                # `send` restarts a worker that died while idle, so that worker is no longer idle.
+                for task, judgement in self._wait_for_messages([worker for worker in self._workers if not worker.idle]):
+                    if judgement.verdict is Verdict.ERROR and not task.is_retry:
+                        tasks.appendleft(replace(task, is_retry=True))
                     else:
                         judgements[task.index] = judgement
         finally:
-            for worker in self._workers:  # after Ctrl-C or an error: a late judgement must not be taken for the next response's
+            for worker in self._workers:  # After Ctrl-C or an error, a late judgement must not count for the next response.
                 if worker.task:
                     worker.restart()
         return judgements
 
-    def _attend(self, pending: Sequence[WorkerProcess]) -> list[tuple[Task, Judgement]]:
-        """Waits until a worker of `pending` says something, dies or is late; returns the judgements this brings."""
+    def _wait_for_messages(self, pending: Sequence[WorkerProcess]) -> list[tuple[Task, Judgement]]:
+        """Wait until a worker of `pending` sends a message, dies or misses its deadline. Return the resulting judgements."""
         judgements: list[tuple[Task, Judgement]] = []
-        patience = min(worker.deadline for worker in pending) - time.monotonic()
-        readable = wait([worker.pipe for worker in pending], max(0.0, patience))
+        seconds_left = min(worker.deadline for worker in pending) - time.monotonic()
+        readable = wait([worker.pipe for worker in pending], max(0.0, seconds_left))
         for worker in pending:
             task = worker.task
             if worker.pipe in readable:
@@ -118,26 +119,26 @@ class VerifierPool:
 
 
 def check_verifier(verifier: str, memory_gib: float) -> None:
-    """Loads `verifier` in a worker, as a run would. Raises `ValueError` when that fails, with the reason."""
+    """Load `verifier` in a worker, as a run does. Raises `ValueError` with the reason when that fails."""
     with VerifierPool(1, timeout_s=1.0, memory_gib=memory_gib, verifier=verifier) as pool:
         pool.wait_until_ready()
 
 
 def _without_algebra(gold: str, response: str) -> Judgement | None:
-    """Return the judgement where it takes no worker to tell.
+    """Return the judgement, or None if it needs a worker.
 
-    A fault of the verifier is left to a worker, where it becomes the verdict `ERROR` on this response alone.
+    An exception of the verifier counts as None: the worker raises it again and returns `ERROR` for this response alone.
     """
     answer = None
     try:
         answer = final_answer(response)
-        settled = settle(gold, answer) if answer is not None else None
+        is_correct = settle(gold, answer) if answer is not None else None
     except Unparsable:
         return plain_judgement(Verdict.UNPARSABLE, answer)
-    except Exception:  # noqa: BLE001  whatever it is, the worker meets it again and reports it
+    except Exception:  # noqa: BLE001  the worker raises it again and reports it
         return None
     if answer is None:
         return plain_judgement(Verdict.UNPARSABLE)
-    if settled is None:
+    if is_correct is None:
         return None
-    return plain_judgement(Verdict.CORRECT if settled else Verdict.WRONG, answer)
+    return plain_judgement(Verdict.CORRECT if is_correct else Verdict.WRONG, answer)

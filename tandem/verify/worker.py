@@ -1,8 +1,7 @@
 """A worker process of `tandem.verify.pool`: reads (gold, response) pairs from a pipe and writes a judgement for each.
 
-`python -m tandem.verify.worker FD SETTINGS`. It is a bare interpreter that imports no more than algebra, or a verifier of the
-user's own, so it is small and starts in half a second. It ends when the pipe closes, or soon after if it is computing just
-then.
+`python -m tandem.verify.worker FD SETTINGS`. The interpreter imports only the algebra or the custom verifier, so it is small
+and starts in half a second. It exits when the pipe closes, or at its time limit if it is judging a response then.
 """
 
 from __future__ import annotations
@@ -25,96 +24,96 @@ from tandem.verify.judgement import Judgement, Verdict, as_judgement, plain_judg
 from tandem.verify.load_verifier import load_verifier
 
 ORPHAN_GRACE_S = 1.0
-"""How long past the deadline a worker lives on if nobody kills it."""
-SHOWN_FAILURES = 3
-"""So many of a worker's failures are told to standard error."""
+"""Seconds after the deadline at which the kernel ends a worker that the pool has not killed."""
+MAX_SHOWN_ERRORS = 3
+"""Exceptions of the verifier that one worker prints to standard error."""
 
 Judge = Callable[[str, str], Judgement]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a worker is told as it starts."""
+    """Settings of a worker."""
 
     memory_bytes: int
-    """its address space"""
+    """size of its address space"""
     timeout_s: float
-    """the deadline of one answer"""
+    """time limit for one response"""
     answer_pattern: str
     """see `tandem.verify.extract.compile_pattern`"""
     verifier: str
-    """the dotted path of a verifier, or empty for the mathematical one"""
+    """dotted path of a custom verifier; empty for the mathematical one"""
 
 
 def main(fd: int, settings: Settings) -> None:
-    """Serves the pipe on `fd` until it closes.
+    """Judge the pairs that arrive on the pipe `fd` until it closes.
 
-    The first message is `{"ready": true}`, or `{"refused": reason}` when the verifier cannot be loaded. Then come, for each
-    pair, the extracted answer (if it is extracted before it is judged), so that it outlives a worker that is killed, and the
-    judgement.
+    The first message is `{"ready": true}`, or `{"refused": reason}` when the verifier cannot be loaded. For each pair, the
+    mathematical verifier sends the extracted answer, so that the pool has it even if it kills the worker; then the judgement
+    follows.
 
-    A worker that takes longer than `timeout_s` seconds over a pair is killed by the pool. Should the pool be gone, the kernel
-    ends it, even in the middle of a long multiplication: by an alarm, or by a limit on its CPU time, which no library resets.
+    The pool kills a worker that takes longer than `timeout_s` seconds for a pair. If the pool no longer exists, the kernel ends
+    the worker, even during a long multiplication: by an alarm, or by a CPU time limit, which no library resets.
     """
     resource.setrlimit(resource.RLIMIT_AS, (settings.memory_bytes, settings.memory_bytes))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the pool decides what becomes of us
-    with Connection(fd) as pipe, suppress(EOFError, BrokenPipeError):  # raised when the pool is gone
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the pool ends its workers
+    with Connection(fd) as pipe, suppress(EOFError, BrokenPipeError):  # raised after the pool exits
 
-        def tell(**message: Any) -> None:
+        def send(**message: Any) -> None:
             pipe.send_bytes(json.dumps(message).encode())
 
-        judge = _by_dotted_path(settings.verifier, tell) if settings.verifier else _by_algebra(settings.answer_pattern, tell)
-        tell(ready=True)
-        failures = 0
+        judge = _custom_judge(settings.verifier, send) if settings.verifier else _math_judge(settings.answer_pattern, send)
+        send(ready=True)
+        error_count = 0
         while True:
             gold, response = json.loads(pipe.recv_bytes())
             _limit_time(settings.timeout_s + ORPHAN_GRACE_S)
             try:
                 judgement = judge(gold, response)
-            except Exception:  # noqa: BLE001  # a verifier may raise anything; it costs this answer only
-                if (failures := failures + 1) <= SHOWN_FAILURES:
+            except Exception:  # noqa: BLE001  # a verifier may raise anything; only this response is affected
+                if (error_count := error_count + 1) <= MAX_SHOWN_ERRORS:
                     traceback.print_exc()
                 judgement = plain_judgement(Verdict.ERROR)
             signal.setitimer(signal.ITIMER_REAL, 0)
-            tell(**asdict(judgement))
+            send(**asdict(judgement))
 
 
 def _limit_time(seconds: float) -> None:
-    """Lets the kernel end this process after so many seconds, or after so many of computing on each core."""
+    """Make the kernel end this process after `seconds`, or after `seconds` of CPU time on each core."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    used, (_, most) = resource.getrusage(resource.RUSAGE_SELF), resource.getrlimit(resource.RLIMIT_CPU)
-    limit = math.ceil(used.ru_utime + used.ru_stime + seconds * len(os.sched_getaffinity(0))) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
+    usage, (_, hard) = resource.getrusage(resource.RUSAGE_SELF), resource.getrlimit(resource.RLIMIT_CPU)
+    limit = math.ceil(usage.ru_utime + usage.ru_stime + seconds * len(os.sched_getaffinity(0))) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
-def _by_algebra(answer_pattern: str, tell: Callable[..., None]) -> Judge:
-    """The mathematical verifier."""
-    from tandem.verify.equivalence import judge  # only now, within the limit
+def _math_judge(answer_pattern: str, send: Callable[..., None]) -> Judge:
+    """Return the mathematical verifier."""
+    from tandem.verify.equivalence import judge  # imported here, within the memory limit
     from tandem.verify.plain import Unparsable
 
-    judge("\\sqrt{8}", "2\\sqrt{2}")  # what the first answer would else wait for: the parser builds its tables
+    judge("\\sqrt{8}", "2\\sqrt{2}")  # builds the parser's tables, before the first deadline counts
     pattern = compile_pattern(answer_pattern)
 
-    def judged(gold: str, response: str) -> Judgement:
+    def judge_response(gold: str, response: str) -> Judgement:
         answer = final_answer(response, pattern)
         if answer is None:
             return plain_judgement(Verdict.UNPARSABLE)
-        tell(extracted=answer)
+        send(extracted=answer)
         try:
             return plain_judgement(Verdict.CORRECT if judge(gold, answer) else Verdict.WRONG, answer)
         except Unparsable:
             return plain_judgement(Verdict.UNPARSABLE, answer)
 
-    return judged
+    return judge_response
 
 
-def _by_dotted_path(path: str, tell: Callable[..., None]) -> Judge:
-    """A verifier of the user's."""
+def _custom_judge(path: str, send: Callable[..., None]) -> Judge:
+    """Return the custom verifier at `path`, or send the reason why it cannot be loaded and exit."""
     try:
         verifier = load_verifier(path)
-    except BaseException as error:  # noqa: BLE001  # whatever the user's module raises as it is imported
-        tell(refused=f"{type(error).__name__}: {error}")
+    except BaseException as error:  # noqa: BLE001  # a module may raise anything on import
+        send(refused=f"{type(error).__name__}: {error}")
         sys.exit(1)
     return lambda gold, response: as_judgement(verifier(gold, response))
 

@@ -1,4 +1,4 @@
-"""The pool's hold on one worker process: it is started, handed one response at a time, and killed and replaced."""
+"""One worker process as the pool sees it: start it, send it one response at a time, kill it, restart it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from tandem.verify.worker import Settings
 
 GIB = 1 << 30
 SOURCE = Path(__file__).parents[2]
-"""The folder that holds the package `tandem`."""
+"""Folder that contains the package `tandem`."""
 START_TIMEOUT_S = 120.0
-"""A worker takes half a second to start; on a crowded machine, many times that."""
-STARTS = 3
-"""A worker that dies so many times in a row before it is ready is given up."""
+"""A worker starts in half a second, on a busy machine in many times that."""
+MAX_STARTS = 3
+"""Starts in a row that may fail before the pool raises an error."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One response that takes a worker: its place among those to judge, and what to judge."""
+    """One response for a worker, with its index in the batch."""
 
     index: int
     gold: str
     response: str
-    again: bool = False
-    """whether it has been judged once and came to an error"""
+    is_retry: bool = False
+    """whether the first judgement was an error"""
 
 
 class WorkerProcess:
-    """One worker process, and its replacement when it is gone."""
+    """A worker process that is restarted when it dies or misses its deadline."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -45,51 +45,51 @@ class WorkerProcess:
 
     def _start(self) -> None:
         self.task: Task | None = None
-        """What it is judging."""
+        """The response that the worker is judging."""
         self._extracted: str | None = None
-        """The answer of that response, as far as the worker has told."""
+        """The final answer of that response, once the worker has sent it."""
         self._ready = False
-        self._began = time.monotonic()
-        """When it was started, or given its task."""
-        self.deadline = self._began + START_TIMEOUT_S
-        """When it is to have started, or to have judged."""
-        self.pipe, theirs = Pipe()
-        # Not multiprocessing's spawn: that would import the caller's main module, with Ray and torch, into every worker.
-        worker = ["-P", "-m", "tandem.verify.worker", str(theirs.fileno()), json.dumps(asdict(self._settings))]
-        # A verifier of the user's own may also lie in the current folder.
+        self._started_at = time.monotonic()
+        """When the process was started or the task was sent."""
+        self.deadline = self._started_at + START_TIMEOUT_S
+        """When the worker must be ready, or must have judged the task."""
+        self.pipe, worker_pipe = Pipe()
+        # multiprocessing's spawn would import the caller's main module, with Ray and torch, into every worker.
+        arguments = ["-P", "-m", "tandem.verify.worker", str(worker_pipe.fileno()), json.dumps(asdict(self._settings))]
+        # A custom verifier may lie in the current folder.
         path = os.pathsep.join([str(SOURCE), *filter(None, sys.path), os.getcwd()])
         self._process = subprocess.Popen(
-            [sys.executable, *worker],
+            [sys.executable, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
+            pass_fds=[worker_pipe.fileno()],
             env={**os.environ, "PYTHONPATH": path},
         )
-        theirs.close()
+        worker_pipe.close()
 
     @property
     def ready(self) -> bool:
-        """Whether it has started."""
+        """Whether the worker has started."""
         return self._ready
 
     @property
     def idle(self) -> bool:
-        """Whether it waits for a task."""
+        """Whether the worker is ready and has no task."""
         return self._ready and self.task is None
 
-    def give(self, task: Task) -> bool:
-        """Hands over a task; False if the worker had died meanwhile, and is being replaced."""
-        self._began = time.monotonic()
+    def send(self, task: Task) -> bool:
+        """Send a task to the worker. Restart the worker and return False if it has died."""
+        self._started_at = time.monotonic()
         try:
             self.pipe.send_bytes(json.dumps([task.gold, task.response]).encode())
         except ConnectionError:
             self.restart()
             return False
-        self.task, self._extracted, self.deadline = task, None, self._began + self._settings.timeout_s
+        self.task, self._extracted, self.deadline = task, None, self._started_at + self._settings.timeout_s
         return True
 
     def receive(self) -> Judgement | None:
-        """Reads a message: the judgement of its task, or None for any other message. Replaces a dead worker.
+        """Read a message. Return the judgement of the task, or None for any other message. Replace a dead worker.
 
         Raises `ValueError` when the worker cannot load the verifier.
         """
@@ -98,7 +98,7 @@ class WorkerProcess:
         except (EOFError, ConnectionError):
             return self.replace()
         if "refused" in message:
-            raise ValueError(_named(self._settings.verifier, message["refused"]))
+            raise ValueError(_with_key(self._settings.verifier, message["refused"]))
         if "ready" in message:
             self._ready, self._failed_starts = True, 0
             return None
@@ -110,42 +110,48 @@ class WorkerProcess:
         return Judgement(Verdict(message["verdict"]), extracted, message["score"], self._seconds())
 
     def replace(self) -> Judgement | None:
-        """Replaces a worker that has died or is past its deadline; returns what that makes of its task, if it had one.
+        """Restart a worker that died or missed its deadline. Return `ERROR` or `TIMEOUT` for its task, if it had one.
 
-        Raises `RuntimeError` when it does not start, and `ValueError` if that may be its verifier's fault.
+        Raises `RuntimeError` when the worker does not start, or `ValueError` if a custom verifier may be the cause.
         """
-        late = time.monotonic() >= self.deadline
+        timed_out = time.monotonic() >= self.deadline
         if self._ready:
-            judgement = plain_judgement(Verdict.TIMEOUT if late else Verdict.ERROR, self._extracted, self._seconds())
+            judgement = plain_judgement(Verdict.TIMEOUT if timed_out else Verdict.ERROR, self._extracted, self._seconds())
             had_task = self.task is not None
             self.restart()
             return judgement if had_task else None
         self._failed_starts += 1
-        if late or self._failed_starts == STARTS:
-            what = f"was not ready after {START_TIMEOUT_S:.0f} s" if late else f"died while starting, {STARTS} times in a row"
+        if timed_out or self._failed_starts == MAX_STARTS:
+            failure = (
+                f"was not ready after {START_TIMEOUT_S:.0f} s"
+                if timed_out
+                else f"died while starting, {MAX_STARTS} times in a row"
+            )
             memory_gib = self._settings.memory_bytes / GIB
-            reason = f"a verification worker {what}: is judge.memory_gib={memory_gib:g} too small for it?"
+            reason = f"a verification worker {failure}: is judge.memory_gib={memory_gib:g} too small for it?"
             if self._settings.verifier:
-                raise ValueError(_named(self._settings.verifier, reason))
+                raise ValueError(_with_key(self._settings.verifier, reason))
             raise RuntimeError(reason)
         self.restart()
         return None
 
     def restart(self) -> None:
-        """Replaces the process, whatever it is doing."""
+        """Kill the process, with its task if it has one, and start another."""
         self.kill()
         self._start()
 
     def kill(self) -> None:
-        """Ends the process and waits until it is gone."""
+        """Kill the process and wait until it has exited."""
         self._process.kill()
         self._process.wait()
         self.pipe.close()
 
     def _seconds(self) -> float:
-        return time.monotonic() - self._began
+        """Return the seconds since the start or since the task was sent."""
+        return time.monotonic() - self._started_at
 
 
-def _named(verifier: str, reason: str) -> str:
+def _with_key(verifier: str, reason: str) -> str:
+    """Return `reason` after the key and value of the setting; a reason that already holds them begins there."""
     key = f"data.verifier={verifier}: "
     return key + reason.partition(key)[2] if key in reason else key + reason

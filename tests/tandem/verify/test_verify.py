@@ -1,4 +1,4 @@
-"""The worker pool, verifiers of the user's own and the command line, through real workers."""
+"""The worker pool, custom verifiers and the command line, with real workers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.seconds
 
 TIMEOUT_S = 1.0
 ENDLESS = "9^{9^9}"
-"""369 million digits: no worker ever comes to an end with it."""
+"""369 million digits: no worker finishes with it."""
 
 
 def boxed(answer: str) -> str:
@@ -34,7 +34,7 @@ def boxed(answer: str) -> str:
 
 
 SQUARE_ROOT = ("\\sqrt{8}", boxed("2\\sqrt{2}"))
-"""A right answer that takes algebra."""
+"""A correct answer that needs algebra."""
 
 
 @contextmanager
@@ -77,11 +77,11 @@ graded = st.builds(lambda kind, number, right: kind(number, right), kinds, st.in
 
 @settings(max_examples=20, deadline=None)
 @given(items=st.lists(graded, max_size=12))
-def test_judgements_come_in_the_order_of_the_responses(pool: VerifierPool, items: list[tuple[str, str, Judgement]]) -> None:
+def test_judgements_keep_order_of_responses(pool: VerifierPool, items: list[tuple[str, str, Judgement]]) -> None:
     assert pool.grade([(gold, response) for gold, response, _ in items]) == [judgement for _, _, judgement in items]
 
 
-def test_verdicts_are_told_apart_and_keep_their_order(pool: VerifierPool) -> None:
+def test_each_response_gets_its_verdict_in_order(pool: VerifierPool) -> None:
     cases = [
         ("9", ENDLESS, Verdict.TIMEOUT),
         ("\\sqrt{8}", "2\\sqrt{2}", Verdict.CORRECT),
@@ -100,7 +100,7 @@ def test_verdicts_are_told_apart_and_keep_their_order(pool: VerifierPool) -> Non
 
 
 @pytest.mark.timeout(120)
-def test_hostile_answers_get_their_verdicts_in_time_and_do_nothing_else(pool: VerifierPool, tmp_path: Path) -> None:
+def test_hostile_answers_are_judged_in_time_without_side_effects(pool: VerifierPool, tmp_path: Path) -> None:
     hostile = hostile_responses(tmp_path)
     different = len(set(hostile))
     assert different == len(hostile) == 200
@@ -115,13 +115,13 @@ def test_hostile_answers_get_their_verdicts_in_time_and_do_nothing_else(pool: Ve
     assert {Verdict.TIMEOUT, Verdict.UNPARSABLE, Verdict.WRONG} <= {judgement.verdict for judgement in judgements}
 
 
-def test_a_pattern_that_takes_for_ever_is_stopped_too() -> None:
+def test_endless_pattern_times_out() -> None:
     with VerifierPool(1, TIMEOUT_S, 1.0, answer_pattern=r"(?:(?:a+)+)b(.)") as pool:
-        late, soon = pool.grade([("5", "a" * 5000), ("5", "ab5")])
-    assert (late, soon) == (plain_judgement(Verdict.TIMEOUT), plain_judgement(Verdict.CORRECT, "5"))
+        slow, fast = pool.grade([("5", "a" * 5000), ("5", "ab5")])
+    assert (slow, fast) == (plain_judgement(Verdict.TIMEOUT), plain_judgement(Verdict.CORRECT, "5"))
 
 
-def test_what_a_killed_worker_was_judging_is_judged_again() -> None:
+def test_response_of_killed_worker_is_judged_again() -> None:
     with pool_and_processes(workers=1) as (pool, processes):
         pool.grade([SQUARE_ROOT])
         killer = threading.Timer(TIMEOUT_S / 2, lambda: [process.kill() for process in processes])
@@ -132,7 +132,7 @@ def test_what_a_killed_worker_was_judging_is_judged_again() -> None:
 
 
 @pytest.mark.parametrize("answers_before", [0, 2], ids=["starting", "idle"])
-def test_workers_killed_before_they_have_an_answer_to_judge_cost_nothing(answers_before: int) -> None:
+def test_worker_killed_without_task_changes_no_verdict(answers_before: int) -> None:
     with pool_and_processes(workers=2) as (pool, processes):
         pool.grade([SQUARE_ROOT] * answers_before)
         for process in processes:
@@ -142,7 +142,7 @@ def test_workers_killed_before_they_have_an_answer_to_judge_cost_nothing(answers
         assert {judgement.verdict for judgement in pool.grade([SQUARE_ROOT] * 4)} == {Verdict.CORRECT}
 
 
-def test_close_leaves_no_process() -> None:
+def test_close_ends_all_processes() -> None:
     with pool_and_processes(workers=2) as (pool, processes):
         assert len(processes) == 2
         pool.grade([SQUARE_ROOT])
@@ -150,7 +150,7 @@ def test_close_leaves_no_process() -> None:
     assert not any(process.is_running() for process in processes)
 
 
-def test_workers_end_with_their_owner_even_in_the_middle_of_an_answer() -> None:
+def test_busy_workers_end_after_their_parent() -> None:
     endless_work = f"VerifierPool(2, 2.0, 1.0).grade([('9', r'{boxed(ENDLESS)}')] * 9)"
     script = f"from tandem.verify.pool import VerifierPool; {endless_work}"
     owner = psutil.Popen([sys.executable, "-c", script], cwd=ROOT)
@@ -160,24 +160,24 @@ def test_workers_end_with_their_owner_even_in_the_middle_of_an_answer() -> None:
     time.sleep(1.0)
     owner.kill()
     owner.wait()
-    give_up = time.monotonic() + 30.0  # a worker that is still starting ends when it has
+    deadline = time.monotonic() + 30.0  # a worker that is still starting exits once it is ready
     while not all(map(is_gone, workers)):
-        assert time.monotonic() < give_up
+        assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
 @pytest.mark.parametrize(("workers", "timeout_s", "memory_gib"), [(0, 1.0, 1.0), (1, 0.0, 1.0), (1, 1.0, -1.0)])
-def test_a_limit_that_is_not_positive_is_refused(workers: int, timeout_s: float, memory_gib: float) -> None:
+def test_limit_must_be_positive(workers: int, timeout_s: float, memory_gib: float) -> None:
     with pytest.raises(ValueError, match=r"judge\..*must be positive"):
         VerifierPool(workers, timeout_s, memory_gib)
 
 
-def test_a_worker_that_cannot_start_is_reported() -> None:
+def test_error_names_memory_limit_when_worker_cannot_start() -> None:
     with VerifierPool(1, 1.0, 0.01) as pool, pytest.raises(RuntimeError, match=r"judge\.memory_gib=0\.01"):
         pool.grade([SQUARE_ROOT])
 
 
-# Verifiers of the user's own
+# Custom verifiers
 
 VERIFIERS = """
 import os, time
@@ -209,10 +209,10 @@ number = 7
 
 @pytest.fixture(scope="module")
 def verifiers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A module `own_verifiers` that only workers can import."""
+    """Write the module `custom_verifiers`, which only workers can import."""
     folder = tmp_path_factory.mktemp("verifiers")
-    (folder / "own_verifiers.py").write_text(VERIFIERS)
-    (folder / "broken_verifiers.py").write_text("raise OSError('no such licence')")
+    (folder / "custom_verifiers.py").write_text(VERIFIERS)
+    (folder / "broken_verifiers.py").write_text("raise OSError('no such license')")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield
@@ -224,25 +224,25 @@ def graded_by(verifier: str, *items: tuple[str, str]) -> list[Judgement]:
 
 
 @pytest.mark.usefixtures("verifiers")
-def test_a_verifier_of_the_users_own_gives_verdicts_or_degrees() -> None:
-    one, other = graded_by("own_verifiers:same_length", ("abc", "xyz"), ("abc", "\\boxed{abc}"))
+def test_custom_verifier_returns_verdicts_or_scores() -> None:
+    one, other = graded_by("custom_verifiers:same_length", ("abc", "xyz"), ("abc", "\\boxed{abc}"))
     assert (one, other) == (plain_judgement(Verdict.CORRECT), plain_judgement(Verdict.WRONG))
     for name in ("share", "Nested.judge"):
-        degrees = graded_by(f"own_verifiers:{name}", ("4", "3"), ("4", "4"), ("4", "?"), ("4", "0"))
-        assert [judgement.score for judgement in degrees] == [0.75, 1.0, 0.0, 0.0]
-        assert [judgement.verdict.value for judgement in degrees] == ["wrong", "correct", "error", "wrong"]
+        judgements = graded_by(f"custom_verifiers:{name}", ("4", "3"), ("4", "4"), ("4", "?"), ("4", "0"))
+        assert [judgement.score for judgement in judgements] == [0.75, 1.0, 0.0, 0.0]
+        assert [judgement.verdict.value for judgement in judgements] == ["wrong", "correct", "error", "wrong"]
 
 
 @pytest.mark.usefixtures("verifiers")
-def test_a_verifier_of_the_users_own_has_the_same_deadline() -> None:
-    late, soon = graded_by("own_verifiers:sleeps", ("", "1e6"), ("", "0"))
-    assert (late.verdict, soon.verdict) == (Verdict.TIMEOUT, Verdict.CORRECT)
-    assert TIMEOUT_S <= late.seconds < TIMEOUT_S + 1.0
+def test_custom_verifier_has_same_deadline() -> None:
+    slow, fast = graded_by("custom_verifiers:sleeps", ("", "1e6"), ("", "0"))
+    assert (slow.verdict, fast.verdict) == (Verdict.TIMEOUT, Verdict.CORRECT)
+    assert TIMEOUT_S <= slow.seconds < TIMEOUT_S + 1.0
 
 
 @pytest.mark.usefixtures("verifiers")
-def test_an_answer_over_which_a_second_worker_dies_is_an_error_and_the_next_is_judged() -> None:
-    once, twice, never = graded_by("own_verifiers:dies", ("1", "a"), ("9", "b"), ("0", "c"))
+def test_response_that_kills_two_workers_is_an_error() -> None:
+    once, twice, never = graded_by("custom_verifiers:dies", ("1", "a"), ("9", "b"), ("0", "c"))
     assert [once.verdict, twice.verdict, never.verdict] == [Verdict.CORRECT, Verdict.ERROR, Verdict.CORRECT]
     assert Path("deaths").read_text() == "aabbc"
 
@@ -251,14 +251,14 @@ def test_an_answer_over_which_a_second_worker_dies_is_an_error_and_the_next_is_j
 @pytest.mark.parametrize(
     ("verifier", "reason"),
     [
-        ("own_verifiers.share", "name a function as package.module:function"),
+        ("custom_verifiers.share", "name a function as package.module:function"),
         ("no_such_module:share", "No module named 'no_such_module'"),
-        ("own_verifiers:none", "has no attribute 'none'"),
-        ("own_verifiers:number", "7 is not a function"),
-        ("broken_verifiers:share", "OSError: no such licence"),
+        ("custom_verifiers:none", "has no attribute 'none'"),
+        ("custom_verifiers:number", "7 is not a function"),
+        ("broken_verifiers:share", "OSError: no such license"),
     ],
 )
-def test_a_verifier_that_cannot_be_loaded_is_named(verifier: str, reason: str) -> None:
+def test_error_names_verifier_that_cannot_be_loaded(verifier: str, reason: str) -> None:
     with pytest.raises(ValueError, match=rf"^data\.verifier={verifier}: .*{reason}"):
         check_verifier(verifier, memory_gib=1.0)
 
@@ -272,7 +272,7 @@ def graded_lines(lines: str, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, input=lines, capture_output=True, text=True, check=False, env=env)
 
 
-def test_saved_responses_are_graded_in_their_order_and_nothing_else_is_printed() -> None:
+def test_cli_prints_only_verdicts_in_order() -> None:
     cases = [
         ("\\sqrt{8}", "\\boxed{2\\sqrt{2}}", "correct", "2\\sqrt{2}"),
         (5, "\\boxed{6}", "wrong", "6"),
@@ -284,17 +284,17 @@ def test_saved_responses_are_graded_in_their_order_and_nothing_else_is_printed()
         ("5", "<think>6</think>The answer is 5.", "correct", "5"),
     ]
     lines = "\n".join(json.dumps({"gold": gold, "response": response, "id": 1}) for gold, response, *_ in cases)
-    done = graded_lines(lines + "\n", "--timeout-s", "2")
-    assert done.returncode == 0
-    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+    result = graded_lines(lines + "\n", "--timeout-s", "2")
+    assert result.returncode == 0
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [
         {"verdict": verdict, "extracted": extracted} for *_, verdict, extracted in cases
     ]
 
 
 @pytest.mark.usefixtures("verifiers")
-def test_saved_responses_are_graded_by_a_verifier_of_the_users_own() -> None:
-    done = graded_lines('{"gold": 4, "response": "3"}', "--verifier", "own_verifiers:share")
-    assert json.loads(done.stdout) == {"verdict": "wrong", "extracted": None, "score": 0.75}
+def test_cli_grades_with_custom_verifier() -> None:
+    result = graded_lines('{"gold": 4, "response": "3"}', "--verifier", "custom_verifiers:share")
+    assert json.loads(result.stdout) == {"verdict": "wrong", "extracted": None, "score": 0.75}
 
 
 @pytest.mark.parametrize(
@@ -311,10 +311,10 @@ def test_saved_responses_are_graded_by_a_verifier_of_the_users_own() -> None:
         ('{"gold": "5"}', "needs gold, a text or a number, and response, a text"),
     ],
 )
-def test_a_malformed_line_is_named(line: str, reason: str) -> None:
-    done = graded_lines('{"gold": 5, "response": "5"}\n' + line)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert f"line 2: {reason}" in done.stderr
+def test_cli_names_malformed_line(line: str, reason: str) -> None:
+    result = graded_lines('{"gold": 5, "response": "5"}\n' + line)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"line 2: {reason}" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -326,12 +326,12 @@ def test_a_malformed_line_is_named(line: str, reason: str) -> None:
         ("latin1", '{"gold": 5, "response": "5"}\n{"gold": "é"}'.encode("latin-1"), "line 2: not UTF-8 (byte 10)"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_named(name: str, contents: bytes | None, reason: str, tmp_path: Path) -> None:
+def test_cli_names_unreadable_file(name: str, contents: bytes | None, reason: str, tmp_path: Path) -> None:
     if contents is not None:
         (tmp_path / name).write_bytes(contents)
-    done = graded_lines("", "--jsonl", str(tmp_path / name))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert reason in done.stderr and "Traceback" not in done.stderr
+    result = graded_lines("", "--jsonl", str(tmp_path / name))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert reason in result.stderr and "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -345,27 +345,27 @@ def test_a_file_that_cannot_be_read_is_named(name: str, contents: bytes | None, 
         (("--gold-pattern", "x"), "--gold-pattern='x' has no group"),
     ],
 )
-def test_an_option_that_cannot_be_used_is_named(options: tuple[str, str], reason: str) -> None:
-    done = graded_lines('{"gold": 5, "response": "5"}', *options)
-    assert (done.returncode, done.stdout) == (2, "")
-    last = done.stderr.splitlines()[-1]
+def test_cli_names_invalid_option(options: tuple[str, str], reason: str) -> None:
+    result = graded_lines('{"gold": 5, "response": "5"}', *options)
+    assert (result.returncode, result.stdout) == (2, "")
+    last = result.stderr.splitlines()[-1]
     assert last.startswith("tandem.verify: ") and reason in last
 
 
-def test_golds_are_read_as_those_of_a_data_set() -> None:
+def test_cli_reads_golds_as_in_a_data_set() -> None:
     golds = ["2+3.\n#### 5", "So \\boxed{5}.", 5.0, "5", "One sees " + "that it is odd " * 5, "6*7=42\n####"]
-    done = graded_lines("\n".join(json.dumps({"gold": gold, "response": "\\boxed{5}"}) for gold in golds))
-    verdicts = [json.loads(line)["verdict"] for line in done.stdout.splitlines()]
+    result = graded_lines("\n".join(json.dumps({"gold": gold, "response": "\\boxed{5}"}) for gold in golds))
+    verdicts = [json.loads(line)["verdict"] for line in result.stdout.splitlines()]
     assert verdicts[:4] == ["correct"] * 4 and "correct" not in verdicts[4:]
-    assert done.stderr == "tandem.verify: golds in which no answer can be read: 2 (lines 5, 6)\n"
-    done = graded_lines('{"gold": "6 [[5]] 7", "response": "\\\\boxed{5}"}', "--gold-pattern", r"\[\[(.*)\]\]")
-    assert json.loads(done.stdout)["verdict"] == "correct"
+    assert result.stderr == "tandem.verify: golds in which no answer can be read: 2 (lines 5, 6)\n"
+    result = graded_lines('{"gold": "6 [[5]] 7", "response": "\\\\boxed{5}"}', "--gold-pattern", r"\[\[(.*)\]\]")
+    assert json.loads(result.stdout)["verdict"] == "correct"
 
 
-def test_whoever_reads_the_verdicts_may_stop() -> None:
+def test_cli_stops_quietly_when_reader_closes_pipe() -> None:
     lines = json.dumps({"gold": "5", "response": "\\boxed{5}"}) + "\n"
     command = f"{sys.executable} -m tandem.verify --jsonl - --workers 1 | head -1"
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, shell=True, input=lines * 5000, capture_output=True, text=True, check=False, env=env)
-    assert json.loads(done.stdout)["verdict"] == "correct"
-    assert done.stderr == ""
+    result = subprocess.run(command, shell=True, input=lines * 5000, capture_output=True, text=True, check=False, env=env)
+    assert json.loads(result.stdout)["verdict"] == "correct"
+    assert result.stderr == ""
