@@ -1,4 +1,4 @@
-"""What a model's directory must hold, inspected before anything starts and without loading the weights."""
+"""Inspection of model directories before a run starts, without loading the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model's configuration must say: a causal language model of text, in plain weights, that engines and learner know."""
+"""Checks of a model's config.json: it must describe a causal text model with unquantized weights that vLLM serves."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _CONTEXT_KEYS = (
     "max_seq_length",
     "seq_len",
 )
-"""The names that vLLM looks for."""
+"""The names under which vLLM looks for the context length."""
 
 
 def read_configuration(directory: Path) -> PretrainedConfig:
-    """Read config.json of `directory`. Raises `UnusableModel` when it is damaged or of a model that transformers lacks."""
+    """Read config.json of `directory`. Raises `UnusableModel` when it is damaged or describes a model that cannot be used."""
     with refusing("config.json cannot be used", "correct it, or copy the model again"):
         model_type = json.loads((directory / "config.json").read_text(encoding="utf-8"))["model_type"]
         known = model_type in CONFIG_MAPPING
@@ -55,7 +55,7 @@ def read_configuration(directory: Path) -> PretrainedConfig:
 
 
 def causal_lm_class(config: PretrainedConfig) -> type[PreTrainedModel]:
-    """Return the class that the learner loads, the same as the engines load. Raises `UnusableModel` when there is none."""
+    """Return the model class that learner and engines load. Raises `UnusableModel` when there is none."""
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise UnusableModel(
             f"model_type={config.model_type} is no causal language model in transformers {transformers.__version__}; choose a "
@@ -84,9 +84,9 @@ def check_logits(config: PretrainedConfig) -> None:
 
 
 def context_length(config: PretrainedConfig) -> int | None:
-    """Return the most tokens that the model reads; None when its positions have no limit (ALiBi).
+    """Return the context length in tokens; None when positions have no limit (ALiBi).
 
-    Raises `UnusableModel` for a limit that is no positive integer.
+    Raises `UnusableModel` when a limit is no positive integer.
     """
     limits = {key: value for key in _CONTEXT_KEYS if (value := getattr(config, key, None)) is not None}
     for key, value in limits.items():

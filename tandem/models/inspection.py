@@ -1,4 +1,4 @@
-"""Inspection of a model's directory before anything starts: every fault is a refusal with key, value and remedy."""
+"""Inspection of a model's directory before a run starts. Every error names key, value and remedy."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from tandem.models.weight_files import check_no_pointers, read_headers, weight_f
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What the files of a usable model say."""
+    """The properties of a usable model, read from its files."""
 
     directory: Path
     config: PretrainedConfig
     tokenizer: PreTrainedTokenizerBase
     context: int | None
-    """the most tokens that it reads; None: no limit"""
+    """the context length in tokens; None: no limit"""
     vocabulary: int
     """the width of its logits"""
     eos_ids: tuple[int, ...]
-    """the ids that end a text; perhaps none"""
+    """the token ids that end a text; may be empty"""
     parameters: int
 
 
 def inspect_model(directory: Path, key: str) -> ModelFacts:
     """Inspect the Hugging Face directory of a senior or junior: configuration, architecture, weight files, head, tokenizer.
 
-    Only headers of the weights are read, no code of the model is run, and nothing is asked. `key` is the configuration key that
-    names the model, with its value (`model.path=...`, `junior[0]=...`). Raises `ConfigError` when the model cannot be used.
+    Reads only headers of the weights, runs no code of the model and never prompts. `key` is the configuration key that names
+    the model, with its value (`model.path=...`, `junior[0]=...`). Raises `ConfigError` when the model cannot be used.
     """
     try:
         return _inspect(directory)
@@ -46,13 +46,13 @@ def inspect_model(directory: Path, key: str) -> ModelFacts:
 
 
 def inspect_local_models(config: Config) -> None:
-    """Inspect those models of `config` that are directories of this machine: nothing is downloaded, built or converted.
+    """Inspect the models of `config` that are local directories. Downloads, builds and converts nothing.
 
     Raises `ConfigError` as `inspect_model` does.
     """
-    named = {"model.path": config.model.path} if config.model.source == "hf" else {}
-    named |= {f"junior[{index}]": name for index, name in enumerate(config.junior) if name != SELF}
-    for key, name in named.items():
+    paths = {"model.path": config.model.path} if config.model.source == "hf" else {}
+    paths |= {f"junior[{index}]": name for index, name in enumerate(config.junior) if name != SELF}
+    for key, name in paths.items():
         if name and (directory := Path(name)).is_dir():
             inspect_model(directory.resolve(), f"{key}={name}")
 

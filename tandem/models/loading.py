@@ -1,4 +1,4 @@
-"""Loading of configurations, tokenizers and models: code that a directory brings along never runs, and no question is asked."""
+"""Loading of configurations, tokenizers and models, without running code of the model's directory and without prompts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from transformers import (
 )
 
 _OWN_CODE_ONLY: dict[str, Any] = {"trust_remote_code": False}
-"""For every `from_pretrained`: left out, transformers asks a question on the terminal and waits for the answer."""
+"""For every `from_pretrained`: without it, transformers prompts on the terminal and waits for an answer."""
 
 
 def load_config(path: str | Path) -> PretrainedConfig:
@@ -30,5 +30,5 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
 
 
 def load_language_model(path: str | Path, dtype: torch.dtype, config: PretrainedConfig | None = None) -> PreTrainedModel:
-    """Load the causal language model at `path`, with `config` instead of its own if given. Raises what transformers raises."""
+    """Load the causal language model at `path`, with `config` if given. Raises what transformers raises."""
     return AutoModelForCausalLM.from_pretrained(path, config=config or load_config(path), dtype=dtype, **_OWN_CODE_ONLY)

@@ -12,9 +12,9 @@ _TABLES = ("_TEXT_GENERATION_MODELS", "_TRANSFORMERS_SUPPORTED_MODELS")
 
 @cache
 def served_architectures() -> frozenset[str] | None:
-    """Read from vLLM's source which text-generation architectures it has; None when vLLM is not installed.
+    """Return the text-generation architectures in vLLM's source; None when vLLM is not installed.
 
-    The tables are parsed, not imported: importing them takes ten seconds. Raises `KeyError` when vLLM has no such tables.
+    Parses the tables, because importing them takes ten seconds. Raises `KeyError` when vLLM has no such tables.
     """
     package = find_spec("vllm")
     if package is None or package.origin is None:

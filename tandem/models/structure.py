@@ -1,4 +1,4 @@
-"""A model's modules, built without memory, and how the weights of its files fit them."""
+"""Check that the weights in a model's files fit its modules, on the meta device, without memory for either."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tandem.models.unusable import UnusableModel, refusing
 def fitted_model(
     model_class: type[PreTrainedModel], config: PretrainedConfig, tensors: Mapping[str, Tensor]
 ) -> PreTrainedModel:
-    """Build the model of `config` on the meta device and load `tensors` (on the meta device too) as a learner would.
+    """Build the model of `config` and load `tensors` into it as the learner does. Both are on the meta device.
 
-    Raises `UnusableModel` when it cannot be built, when weights are missing, left over, of other shapes or no plain numbers,
-    and when its logits are more than a linear head without a bias makes of the last hidden states.
+    Raises `UnusableModel` when the model cannot be built, when weights are missing, left over, of another shape or quantized,
+    and when the model has no linear head without a bias.
     """
     layers = getattr(config, "num_hidden_layers", 0)
-    if isinstance(layers, int) and layers > len(tensors):  # before all of them are built
+    if isinstance(layers, int) and layers > len(tensors):  # checked before the model builds them
         raise UnusableModel(f"config.json says num_hidden_layers={layers}, but there are {len(tensors)} tensors; {_REMEDY}")
     with refusing("config.json describes no model that can be built", "correct it, or copy the model again"), _quiet():
         model, report = model_class.from_pretrained(
@@ -37,8 +37,8 @@ def fitted_model(
         tied = "; set tie_word_embeddings=true in config.json if the head is the embedding" if "head" in missing[0] else ""
         raise UnusableModel(f"{_some(missing)} of the model are not in its files{tied or '; ' + _REMEDY}")
     if report["mismatched_keys"]:
-        (name, found, expected), *_ = sorted(report["mismatched_keys"])
-        raise UnusableModel(f"{name} has the shape {[*found]}, and config.json implies {[*expected]}; {_REMEDY}")
+        (name, actual, expected), *_ = sorted(report["mismatched_keys"])
+        raise UnusableModel(f"{name} has the shape {[*actual]}, and config.json implies {[*expected]}; {_REMEDY}")
     if spare := sorted(name for name in report["unexpected_keys"] if name.endswith("weight")):
         raise UnusableModel(f"config.json describes a {model_class.__name__} without {_some(spare)} of its files; {_REMEDY}")
     parameters = {name for name, _ in model.named_parameters()}
@@ -66,7 +66,7 @@ def _some(names: list[str]) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence transformers' progress bar and report, which would speak of a load that is none."""
+    """Silence transformers' progress bar and loading report, and restore the random state."""
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

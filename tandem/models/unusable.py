@@ -1,4 +1,4 @@
-"""The reason why a model cannot be used."""
+"""The error of a model that cannot be used."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from contextlib import contextmanager
 
 
 class UnusableModel(Exception):
-    """A model cannot be used; the message says why and what helps, without the key that named the model."""
+    """A model cannot be used. The message holds reason and remedy, but not the configuration key."""
 
 
 @contextmanager
 def refusing(what: str, remedy: str) -> Iterator[None]:
-    """Turn what a library raises on a damaged or unknown file into `UnusableModel`: `what`, the error, `remedy`.
+    """Convert any error of a library on a damaged or unknown file to `UnusableModel`: `what`, the error, `remedy`.
 
-    For calls into transformers, tokenizers and pickle only. They parse files of a user, check few of the values, and raise
-    whatever their code meets: `KeyError`, `ZeroDivisionError`, plain `Exception` from Rust.
+    Only for calls into transformers, tokenizers and pickle. They check few values of a user's files, and raise errors of any
+    class: `KeyError`, `ZeroDivisionError`, plain `Exception` from Rust.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a model's tokenizer must fit: the rows of the embedding, and a token that ends texts."""
+"""Checks of a model's tokenizer: its tokens must fit the embedding. And the tokens that end a text."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ def read_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
         raise UnusableModel("there are no tokenizer files; save the model's tokenizer there with save_pretrained")
     with refusing("its tokenizer cannot be loaded", "save the model's tokenizer there again with save_pretrained"):
         tokenizer = load_tokenizer(directory)
-        tokenizer.encode("1 + 1 = 2")  # a damaged one may load and then not work
+        tokenizer.encode("1 + 1 = 2")  # a damaged tokenizer may load and fail here
     return tokenizer
 
 
 def check_rows(tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
-    """Raise `UnusableModel` when text or chat template can give a token that the embedding of `rows` rows does not have.
+    """Raise `UnusableModel` when a text or the chat template can produce a token beyond the `rows` rows of the embedding.
 
-    A special token beyond the rows that nothing names (Gemma 3 has one for images) is no fault: no prompt holds it.
+    A special token beyond the rows is allowed if neither a role (bos, eos, ...) nor the chat template uses it, such as Gemma
+    3's token for images: no prompt holds it.
     """
-    named = {tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token, tokenizer.unk_token, tokenizer.sep_token}
+    roles = {tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token, tokenizer.unk_token, tokenizer.sep_token}
     template = str(tokenizer.chat_template or "")
     special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     beyond = sorted(
         (token, surface)
         for surface, token in tokenizer.get_vocab().items()
-        if token >= rows and (surface not in special or surface in named or surface in template)
+        if token >= rows and (surface not in special or surface in roles or surface in template)
     )
     if beyond:
         shown = ", ".join(f"{surface!r} is {token}" for token, surface in beyond[:3])
@@ -44,9 +45,9 @@ def check_rows(tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
 
 
 def end_tokens(directory: Path, tokenizer: PreTrainedTokenizerBase, rows: int) -> tuple[int, ...]:
-    """Return the ids that end a text: the tokenizer's, and those that generation_config.json adds. There may be none.
+    """Return the token ids that end a text: the tokenizer's and those of generation_config.json. May be empty.
 
-    Raises `UnusableModel` for an id that the model does not have, and for a generation_config.json that cannot be read.
+    Raises `UnusableModel` for an id outside the vocabulary of `rows` tokens, and when generation_config.json cannot be read.
     """
     declared = None
     if (directory / "generation_config.json").is_file():

@@ -1,4 +1,4 @@
-"""The files that hold a model's weights: which ones are read, and whether they are whole. Only headers are read."""
+"""The weight files of a model: which ones learner and engines read, and whether they are complete. Only headers are read."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import Tensor
 from tandem.models.unusable import UnusableModel, refusing
 
 _NAMES = ("model.safetensors", "pytorch_model.bin")
-"""In the order in which transformers looks for them, each followed by the index of its shards."""
+"""The names that transformers looks for, in this order, each followed by the index of its shards."""
 _NO_WEIGHTS = ("training_args.bin", "optimizer.bin", "scheduler.bin", "scaler.bin")
-"""Files of a training run, which vLLM passes over."""
+"""Files of a training run, which vLLM ignores."""
 _OTHER_NAMES = "consolidated"
-"""What the names of Mistral's own files begin with. vLLM reads these instead, by the names that they give to tensors."""
+"""The prefix of weight files in Mistral's format. vLLM prefers these when there are any; they are not inspected."""
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _AGAIN = "copy or download the file again"
 
@@ -35,14 +35,13 @@ def check_no_pointers(directory: Path) -> None:
 def weight_files(directory: Path) -> list[Path]:
     """Return the files that hold the weights.
 
-    Raises `UnusableModel` when there are none, when a shard is missing, and when learner and engines would read different
-    files.
+    Raises `UnusableModel` when there are none, a shard is missing, or learner and engines would read different files.
     """
     files = _read_by_transformers(directory)
     if not files:
         present = sorted(path.name for suffix in ("safetensors", "bin", "pt", "gguf") for path in directory.glob(f"*.{suffix}"))
-        found = f"there are no weights under the names {' and '.join(_NAMES)}, only {', '.join(present[:3])}"
-        raise UnusableModel(f"{found if present else 'there are no weights'}; save the model there with save_pretrained")
+        reason = f"there are no weights under the names {' and '.join(_NAMES)}, only {', '.join(present[:3])}"
+        raise UnusableModel(f"{reason if present else 'there are no weights'}; save the model there with save_pretrained")
     if missing := [path.name for path in files if not path.is_file()]:
         raise UnusableModel(
             f"{len(missing)} of {len(files)} weight files are missing ({', '.join(missing[:3])}); copy them too"
@@ -54,9 +53,9 @@ def weight_files(directory: Path) -> list[Path]:
 
 
 def read_headers(files: Sequence[Path]) -> dict[str, Tensor]:
-    """Return every tensor of `files` as an empty one on the meta device: its name, shape and dtype.
+    """Return every tensor of `files` by name, on the meta device: shape and dtype without data.
 
-    Raises `UnusableModel` for a file that is damaged or not as long as its header says.
+    Raises `UnusableModel` for a file that is damaged or of another length than its header states.
     """
     tensors: dict[str, Tensor] = {}
     for path in files:
@@ -81,7 +80,7 @@ def _read_by_vllm(directory: Path) -> set[Path]:
 
 
 def _shards(index: Path) -> list[str]:
-    """The file names that an index lists. Raises `UnusableModel` for one that cannot be read."""
+    """Return the file names that an index lists. Raises `UnusableModel` when it cannot be read."""
     try:
         shards = sorted({*json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
         if shards and all(isinstance(shard, str) and shard == Path(shard).name for shard in shards):
@@ -93,7 +92,7 @@ def _shards(index: Path) -> list[str]:
 
 def _safetensors_header(path: Path) -> dict[str, Tensor]:
     try:
-        # It compares the file's length with what the header says.
+        # `safe_open` compares the file's length with its header.
         with safe_open(path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
             return {name: _empty(part.get_shape(), part.get_dtype()) for name, part in slices.items()}
@@ -104,13 +103,13 @@ def _safetensors_header(path: Path) -> dict[str, Tensor]:
 
 
 def _torch_header(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file of `torch.save`: without their data, unless it is of the format before torch 1.6."""
+    """Return the tensors of a file of `torch.save`. Reads no data, except in the format before torch 1.6."""
     with refusing(f"{path.name} is damaged or incomplete", f"{_AGAIN}, or save the model as safetensors"):
         if zipped := zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 for entry in archive.namelist():
                     if entry.endswith("/data.pkl"):
-                        archive.read(entry)  # which compares its checksum
+                        archive.read(entry)  # checks the checksum
         tensors = torch.load(path, map_location="meta", weights_only=True, mmap=zipped or None)
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise UnusableModel(f"{path.name} holds something else than tensors by name; save the model with save_pretrained")
@@ -118,6 +117,6 @@ def _torch_header(path: Path) -> dict[str, Tensor]:
 
 
 def _empty(shape: Sequence[int], dtype: str) -> Tensor:
-    """A tensor of that shape without memory; of an integer dtype when the file's is none of the plain floating-point ones."""
+    """Return a tensor on the meta device; its dtype is uint8 if `dtype` is none of the plain floating-point ones."""
     plain = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
     return torch.empty(shape, dtype=plain.get(dtype, torch.uint8), device="meta")

@@ -1,4 +1,4 @@
-"""Base models: built or converted once into a cache, or named by the user."""
+"""Base models: built or converted once and cached, or named by the user."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["RECIPES", "Recipe", "base_model", "junior_model", "tokenizer_differe
 
 
 def base_model(model: ModelConfig, cache: Path) -> Path:
-    """The Hugging Face directory of the senior's base model: tokenizer, weights and configuration.
+    """Return the Hugging Face directory of the senior's base model: tokenizer, weights and configuration.
 
-    What has to be built or converted is kept under `cache`. Raises `ConfigError` when the model cannot be had.
+    A model that is built or converted is kept under `cache`. Raises `ConfigError` when the model is not available.
     """
     match model.source:
         case "zoo":
@@ -34,9 +34,9 @@ def base_model(model: ModelConfig, cache: Path) -> Path:
 
 
 def junior_model(name: str, senior: Path, key: str, cache: Path, recipe_seed: int = 1) -> Path:
-    """The Hugging Face directory of the junior `name`: a directory, a hub id, `zoo:RECIPE`, or `self` for `senior`.
+    """Return the Hugging Face directory of the junior `name`: a directory, a hub id, `zoo:RECIPE`, or `self` for `senior`.
 
-    `key` is the configuration key that holds the name. Raises `ConfigError` when the model cannot be had.
+    `key` is the configuration key that holds the name. Raises `ConfigError` when the model is not available.
     """
     if name == SELF:
         return senior
@@ -46,10 +46,10 @@ def junior_model(name: str, senior: Path, key: str, cache: Path, recipe_seed: in
 
 
 def zoo_model(recipe: Recipe, cache: Path) -> Path:
-    """The model of `recipe`, pre-trained if it is not in the cache (its parent first)."""
+    """Return the directory of the model of `recipe`. Pre-trains it, its parent first, unless it is cached."""
 
     def build(directory: Path) -> None:
-        # Only here: a cached model does not need what pre-training brings in.
+        # Imported here, because a cached model does not need it.
         from tandem.models.zoo.pretrain import pretrain
 
         parent = zoo_model(recipe.ancestor, cache) if recipe.ancestor else None
@@ -59,7 +59,7 @@ def zoo_model(recipe: Recipe, cache: Path) -> Path:
 
 
 def _recipe(key: str, name: str, seed: int) -> Recipe:
-    """The recipe `name` with `seed`. Raises `ConfigError`, naming `key`, when there is none."""
+    """Return the recipe `name` with `seed`. Raises `ConfigError`, naming `key`, when there is none."""
     if name not in RECIPES:
         raise ConfigError(f"{key}: the recipes are {', '.join(RECIPES)}")
     return replace(RECIPES[name], seed=seed)

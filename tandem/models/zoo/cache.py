@@ -1,4 +1,4 @@
-"""Models that are made once and kept."""
+"""The cache of models that are built once."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tandem.runtime.permissions import respect_umask
 
 
 def build_once(directory: Path, build: Callable[[Path], None], what: str) -> Path:
-    """`directory`, made by `build` if it does not exist. Raises `ConfigError` where the folder that it lies in cannot be made.
+    """Return `directory` after `build` has made it, unless it exists. Print that `what` is being made.
 
-    `build` writes to a sibling that is renamed when it is complete, and a lock lets one process build while others wait: nobody
-    ever reads a half-written model or makes it twice. The terminal is told that `what` is being made.
+    `build` writes to a sibling folder that is renamed when it is complete. A lock lets one process build while others wait. No
+    process reads an incomplete model or builds a model twice. Raises `ConfigError` when the parent folder cannot be made.
     """
     if directory.is_dir():
         return directory

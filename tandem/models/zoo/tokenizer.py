@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 PAD, END, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"
 HANDOFF = "<|handoff|>"
-"""Never occurs in text: the engines end a turn with it."""
+"""Unused. It stays in the vocabulary, because removing it would change the ids of all later tokens and so every base model."""
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -20,14 +20,14 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 
-# A digit stands alone, with or without the space in front of it, so that merges never join digits to numbers.
+# Each digit is a piece, with the space in front of it if there is one, so that no merge joins digits.
 _PIECES = Regex(r" ?[A-Za-z]+| ?[0-9]| ?[^\sA-Za-z0-9]+|\s")
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of at most `vocab_size` tokens whose merges are learnt from `texts`.
+    """Train a byte-level BPE tokenizer of at most `vocab_size` tokens on `texts`.
 
-    Its alphabet is all 256 bytes, so that every text survives encoding and decoding.
+    Its alphabet is all 256 bytes, so that decoding restores every encoded text.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
