@@ -118,7 +118,7 @@ class AsyncGroupSource:
     def stream_position(self) -> StreamPosition:
         """The position in the problem stream from which a resumed run continues."""
         with self._changed:
-            return self._buffer.place
+            return self._buffer.stream_position
 
     @property
     def dropped(self) -> int:
@@ -197,7 +197,7 @@ def group_source(
         return pool.task(prompt, config.rollout.group_size, schedule_at(config, step), config.rollout.sampling, name)
 
     if staleness := config.rollout.max_staleness:
-        buffer = StalenessBuffer(batch, staleness, steps=config.steps - step, version=step, place=stream_position)
+        buffer = StalenessBuffer(batch, staleness, steps=config.steps - step, version=step, stream_position=stream_position)
         return AsyncGroupSource(pool, buffer, task_at)
     deadline_s = config.rollout.straggler_deadline_s
     return SyncGroupSource(pool, task_at, deadline_s=deadline_s, stream_position=stream_position)

@@ -56,8 +56,8 @@ class StalenessBuffer:
     the version that will learn from it, if all groups before it are taken in turn. So the engines write while the learner
     learns, but not further ahead. A group that others overtook may still become too old; it is dropped.
 
-    No group begins after `steps` batches (None: no limit). `version` is the engines' at the start, `place` the start in the
-    stream. The buffer only counts: it neither waits nor writes.
+    No group begins after `steps` batches (None: no limit). At the start the engines have `version` and the stream is at
+    `stream_position`. The buffer only counts: it neither waits nor writes.
     """
 
     def __init__(
@@ -67,23 +67,23 @@ class StalenessBuffer:
         *,
         steps: int | None = None,
         version: int = BASE_VERSION,
-        place: StreamPosition = START,
+        stream_position: StreamPosition = START,
     ) -> None:
         self._batch, self._max_staleness = batch, max_staleness
         self._wanted = math.inf if steps is None else batch * steps
         self.version = version
         """of the engines' weights; also of the learner's when it takes groups"""
-        self._position = place.position
+        self._position = stream_position.position
         self.dropped = 0
         """groups that became too old"""
         self._first_version = version
         self._taken = 0
-        self._again = sorted(place.unfinished, reverse=True)
+        self._again = sorted(stream_position.unfinished, reverse=True)
         self._in_flight: set[int] = set()
         self._finished: dict[int, Group] = {}
 
     @property
-    def place(self) -> StreamPosition:
+    def stream_position(self) -> StreamPosition:
         """Return the position from which a resumed run continues."""
         return StreamPosition(self._position, sorted({*self._again, *self._in_flight, *self._finished}))
 

@@ -95,7 +95,7 @@ def start_rollout_run(
         judge = stack.enter_context(closing(Judge(config.judge, restarts, config.data.verifier)))
         junior_checksums = pool.checksums(JUNIOR)
         console.print(f"{sum(pool.admitted)} rollouts may be in flight")
-        source = group_source(config, pool, authors, inputs.problems, state.step, state.place)
+        source = group_source(config, pool, authors, inputs.problems, state.step, state.stream_position)
 
         def processes() -> dict[str, psutil.Process]:
             return {**other_processes(), **pool.processes(), **judge.processes()}

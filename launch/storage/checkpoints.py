@@ -26,7 +26,7 @@ class State:
 
     step: int
     """the training step after which it was written: also the version of the weights"""
-    place: StreamPosition
+    stream_position: StreamPosition
     """in the stream of problems"""
     packages: dict[str, str] = field(default_factory=lambda: packages())
     """the versions of what computed it"""
@@ -56,7 +56,7 @@ class Checkpoint:
     def state(self) -> State:
         """The driver's state."""
         fields = json.loads((self.path / "state.json").read_text(encoding="utf-8"))
-        return State(**fields | {"place": StreamPosition(*fields["place"])})
+        return State(**fields | {"stream_position": StreamPosition(*fields["stream_position"])})
 
 
 class Checkpoints:

@@ -96,8 +96,8 @@ def test_what_was_begun_and_not_learnt_from_is_written_again_after_a_resume() ->
         ahead.finish(position, group_of(0))
     ahead.take(2)
     ahead.advance(1)
-    assert ahead.place == StreamPosition(4, [2, 3])
-    resumed = StalenessBuffer(2, 1, version=1, place=ahead.place)
+    assert ahead.stream_position == StreamPosition(4, [2, 3])
+    resumed = StalenessBuffer(2, 1, version=1, stream_position=ahead.stream_position)
     assert [resumed.begin() for _ in range(5)] == [(2, 2), (3, 2), (4, 3), (5, 3), None]
 
 

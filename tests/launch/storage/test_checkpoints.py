@@ -68,7 +68,7 @@ def test_a_checkpoint_holds_what_was_saved(tmp_path: Path) -> None:
     assert names(checkpoint.path) == ["config.yaml", "learner", MANIFEST, "state.json"]
     assert (checkpoint.step, checkpoint.run) == (2, run)
     state = checkpoint.state()
-    assert (state.step, state.place) == (2, StreamPosition(32, [3]))
+    assert (state.step, state.stream_position) == (2, StreamPosition(32, [3]))
     assert "torch" in state.packages
     assert names(checkpoint.learner) == ["weights.pt"]
 
