@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+from launch.text_tables import markdown_table
 from tandem.config.schema import SETTINGS, Config
 from tandem.config.setting import Setting
 
@@ -31,12 +32,14 @@ def _section(section: type, prefix: str) -> Iterator[str]:
     types = get_type_hints(section)
     inner = [field.name for field in fields(section) if is_dataclass(types[field.name])]
     title = prefix.removesuffix(".") or "The run"
-    yield f"\n## {title}\n\n{inspect.getdoc(section)}\n\n| key | type | default | meaning |\n| --- | --- | --- | --- |\n"
+    yield f"\n## {title}\n\n{inspect.getdoc(section)}\n\n"
+    rows = []
     for name, (statement, meaning) in _declarations(section).items():
         if name not in inner:
             key, kind = prefix + name, ast.unparse(statement.annotation)
             cell = "; ".join(filter(None, (meaning, allowed(SETTINGS[key])))).replace("|", r"\|")
-            yield f"| `{key}` | {kind} | {_default(statement.value)} | {cell} |\n"
+            rows.append((f"`{key}`", kind, _default(statement.value), cell))
+    yield markdown_table(("key", "type", "default", "meaning"), rows)
     for name in inner:
         yield from _section(types[name], f"{prefix}{name}.")
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from launch.cluster.plan import assumed_plan, print_plan
 from launch.entry import configuration
+from launch.text_tables import markdown_table
 from tandem.config.schema import Config, ConfigError
 from tandem.plan.fit import longest_rollout
 from tandem.plan.memory import (
@@ -103,13 +104,6 @@ def _run(name: str) -> Config:
     return configuration(["+experiment=paper_qwen3_4b", *(f"++model.shape.{key}={value}" for key, value in shape.items())])
 
 
-def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(head)} |"
-    yield f"| {' | '.join('---' for _ in head)} |"
-    yield from (f"| {' | '.join(row)} |" for row in rows)
-    yield ""
-
-
 def _context(config: Config) -> int:
     return config.data.max_prompt_tokens + config.rollout.sampling.max_tokens
 
@@ -127,7 +121,7 @@ def _engines(runs: dict[str, Config], sizes: dict[str, Sizes]) -> Iterator[str]:
             shown = (f"{weights:.1f}", f"{token:.0f}", f"{engine.text:.2f}", f"{engine.least:.1f}")
             yield (name, f"{size.parameters / 1e9:.2f} billion", *shown)
 
-    yield from _table(head, rows())
+    yield markdown_table(head, rows())
 
 
 def _ranks(runs: dict[str, Config], sizes: dict[str, Sizes]) -> Iterator[str]:
@@ -147,16 +141,16 @@ def _ranks(runs: dict[str, Config], sizes: dict[str, Sizes]) -> Iterator[str]:
 
     yield "A rank of the 4B:\n"
     parts_of_it = ("weights", "gradients", "optimizer", "buffers", "activations")
-    yield from _table(("", *parts_of_it, "total", "between updates"), parts())
+    yield markdown_table(("", *parts_of_it, "total", "between updates"), parts())
     yield "The total of a rank of each model:\n"
     totals = ([name, *(f"{rank(name, *split).total:.1f}" for split in splits)] for name in runs)
-    yield from _table(["model", *(f"ZeRO {stage}, {ranks}" for stage, ranks in splits)], totals)
+    yield markdown_table(["model", *(f"ZeRO {stage}, {ranks}" for stage, ranks in splits)], totals)
 
 
 def _sizing(runs: dict[str, Config], sizes: dict[str, Sizes]) -> Iterator[str]:
     yield SIZING
     rows = ([name, *(_fitting(config, sizes[name], gpus) for gpus in (1, 8, 64))] for name, config in runs.items())
-    yield from _table(("model", "1 GPU", "8 GPUs", "64 GPUs"), rows)
+    yield markdown_table(("model", "1 GPU", "8 GPUs", "64 GPUs"), rows)
 
 
 def _fitting(config: Config, sizes: Sizes, gpus: int) -> str:

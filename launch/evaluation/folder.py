@@ -6,17 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from launch.estimates import Estimate
 from launch.evaluation.measured_run import run_of
 from launch.evaluation.plots import draw
 from launch.storage.checkpoints import packages
 from launch.storage.owner import check_free
 from launch.storage.places import folder_within, named_folder
+from launch.text_tables import markdown_table, terminal_table
 from tandem.authors import Authors
 from tandem.config.schema import Config, ConfigError
 from tandem.measures.score import Score
@@ -38,9 +39,6 @@ class EvaluationFolder:
         name = config.name or f"{datetime.now():%Y%m%d-%H%M%S}-evaluation"
         self.path = folder_within(run / "evaluation", name, f"senior={config.senior}") if run else named_folder(config, name)
         check_free(self.path, f"name={name}")
-        self._interval = partial(
-            Score.interval, confidence=config.eval.confidence, resamples=config.eval.resamples, seed=config.seed
-        )
         if self.result.exists():
             raise ConfigError(f"name={config.name}: {self.path} already holds an evaluation; choose another name or remove it")
 
@@ -54,6 +52,7 @@ class EvaluationFolder:
     ) -> None:
         """Write `scores` of `prompts`, computed on `device`, to the existing folder: as JSON, a table and a figure."""
         settings = asdict(self._config)
+        estimates = self._estimates(scores)
         result: dict[str, Any] = {
             "senior": str(authors.senior),
             "juniors": [str(junior.path) for junior in authors.juniors],
@@ -61,36 +60,32 @@ class EvaluationFolder:
             "problems": len(prompts),
             "settings": {key: settings[key] for key in RECORDED},
             "packages": packages(),
-            "scores": {name: self._entry(score) for name, score in scores.items()},
+            "scores": {name: asdict(estimate) for name, estimate in estimates.items()},
             "notes": list(notes),
         }
         with (self.path / "problems.jsonl").open("w", encoding="utf-8") as file:
             for index, prompt in enumerate(prompts):
                 parts = {name: [float(score.totals[index]), float(score.weights[index])] for name, score in scores.items()}
                 file.write(json.dumps({"id": prompt.problem.id, "scores": parts}) + "\n")
-        (self.path / "table.md").write_text(self._markdown(scores), encoding="utf-8")
-        draw(result["scores"], f"{len(prompts)} problems").savefig(self.path / "evaluation.png")
+        (self.path / "table.md").write_text(markdown_table(self._columns, _rows(estimates)), encoding="utf-8")
+        draw(estimates, f"{len(prompts)} problems").savefig(self.path / "evaluation.png")
         self.result.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
     def table(self, scores: Mapping[str, Score]) -> Table:
         """Return a table of the scores with their intervals."""
-        table = Table(*self._columns)
-        for row in self._rows(scores):
-            table.add_row(*row)
-        return table
+        return terminal_table(self._columns, _rows(self._estimates(scores)))
 
     @property
     def _columns(self) -> tuple[str, str, str]:
         return "measure", "value", f"{self._config.eval.confidence:.0%} interval"
 
-    def _markdown(self, scores: Mapping[str, Score]) -> str:
-        rows = [self._columns, ("---", "---", "---"), *self._rows(scores)]
-        return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    def _estimates(self, scores: Mapping[str, Score]) -> dict[str, Estimate]:
+        settings = self._config.eval
+        return {
+            name: Estimate(score.value, *score.interval(settings.confidence, settings.resamples, self._config.seed))
+            for name, score in scores.items()
+        }
 
-    def _rows(self, scores: Mapping[str, Score]) -> list[tuple[str, str, str]]:
-        intervals = {name: self._interval(score) for name, score in scores.items()}
-        return [(name, f"{score.value:.4f}", "{:.4f} to {:.4f}".format(*intervals[name])) for name, score in scores.items()]
 
-    def _entry(self, score: Score) -> dict[str, float]:
-        low, high = self._interval(score)
-        return {"value": score.value, "low": low, "high": high}
+def _rows(estimates: Mapping[str, Estimate]) -> list[tuple[str, str, str]]:
+    return [(name, f"{each.value:.4f}", f"{each.low:.4f} to {each.high:.4f}") for name, each in estimates.items()]

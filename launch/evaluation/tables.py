@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from launch.estimates import share
 from launch.storage.run_record import RunRecord, read_json
 from tandem.config.schema import ConfigError
 
-Z = 1.96
-"""The half-width of a 95 % interval in standard errors."""
 Table = dict[str, Any]
 """title, note, columns, and rows of cells: text, numbers, or an estimate {value, low, high}"""
 
@@ -28,7 +27,9 @@ def _solo(run: RunRecord) -> Table:
         "note": "the senior alone on held-out problems, with 95 % intervals (Wilson's, as if each problem had one text)",
         "columns": ["after step", "problems", "accuracy"],
         "rows": [
-            [row["step"], row.get("solo/problems"), share(row["solo/accuracy"], row.get("solo/problems"))] for row in rows
+            [row["step"], problems, asdict(share(row["solo/accuracy"], problems))]
+            for row in rows
+            for problems in [row.get("solo/problems")]
         ],
     }
 
@@ -49,12 +50,3 @@ def _evaluation(path: Path) -> Table:
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"{path}: this is not what launch/evaluate.py writes; restore it, or remove that folder") from error
-
-
-def share(value: float, count: float | None) -> dict[str, float]:
-    """Return a share of `count` trials with its Wilson interval; without an interval if the count is unknown."""
-    if not count:
-        return {"value": value}
-    center = (value + Z**2 / (2 * count)) / (1 + Z**2 / count)
-    half_width = Z / (1 + Z**2 / count) * sqrt(value * (1 - value) / count + Z**2 / (4 * count**2))
-    return {"value": value, "low": max(0.0, center - half_width), "high": min(1.0, center + half_width)}

@@ -51,13 +51,13 @@ def _lines(results: Results) -> dict[str, tuple[str, str]]:
 def _over_training(axes: Axes, results: Results, measure: str) -> None:
     for arm, (colour, marker) in _lines(results).items():
         curve = results.curve(arm, measure)
-        axes.plot(list(curve), [each.mean for each in curve.values()], color=colour, marker=marker, markersize=5, label=arm)
+        axes.plot(list(curve), [each.value for each in curve.values()], color=colour, marker=marker, markersize=5, label=arm)
         banded = {step: each for step, each in curve.items() if each.low is not None}
         low, high = ([getattr(each, end) for each in banded.values()] for end in ("low", "high"))
         axes.fill_between(list(banded), low, high, color=colour, alpha=0.15, linewidth=0)
-    means = [each.mean for arm in results.arms for each in results.curve(arm, measure).values()]
+    means = [each.value for arm in results.arms for each in results.curve(arm, measure).values()]
     if measure == LEGIBILITY and FLOOR in results.measures:
-        floor = {step: each.mean for step, each in results.curve(results.arms[0], FLOOR).items()}
+        floor = {step: each.value for step, each in results.curve(results.arms[0], FLOOR).items()}
         axes.plot(list(floor), list(floor.values()), color=_INK, linestyle=":", linewidth=1.5)
         axes.annotate("on its own", (0, floor[0]), color=_INK, fontsize=8, xytext=(2, -10), textcoords="offset points")
         means += floor.values()
@@ -72,7 +72,7 @@ def _frontier(axes: Axes, results: Results) -> None:
     for arm, (colour, marker) in _lines(results).items():
         legibility, accuracy = results.curve(arm, LEGIBILITY), results.curve(arm, ACCURACY)
         steps = [step for step in legibility if step in accuracy]
-        x, y = ([curve[step].mean for step in steps] for curve in (legibility, accuracy))
+        x, y = ([curve[step].value for step in steps] for curve in (legibility, accuracy))
         axes.plot(x, y, color=colour, marker=marker, markersize=5)
         axes.plot(x[-1:], y[-1:], color=colour, marker=marker, markersize=10)
     axes.set_title("solo against legibility", fontsize=11)

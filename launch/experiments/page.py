@@ -8,10 +8,11 @@ from pathlib import Path
 from rich.table import Table
 
 from launch.cluster.machine import machine
+from launch.estimates import METHOD, Estimate
 from launch.experiments.measures import shown
 from launch.experiments.preset import Experiment
 from launch.experiments.results import Results
-from launch.experiments.statistics import METHOD, Estimate
+from launch.text_tables import markdown_table, terminal_table
 
 READING = "## Reading\n"
 """From here on the page is its reader's: it is never written over."""
@@ -42,10 +43,10 @@ def _facts(results: Results, experiment: Experiment) -> str:
         f"![Every measure over training]({name}/{PICTURE})",
         f"{about} All values and settings: [{NUMBERS}]({name}/{NUMBERS}).",
         "At the end, and at the start:",
-        markdown(ends(results)),
+        _markdown(ends(results)),
     ]
     if gaps := differences(results):
-        parts += [f"What {results.arms[0]} has more than the others at the end, paired by seed:", markdown(gaps)]
+        parts += [f"What {results.arms[0]} has more than the others at the end, paired by seed:", _markdown(gaps)]
     return "".join(f"{part}\n\n" for part in parts).rstrip("\n") + "\n"
 
 
@@ -73,20 +74,16 @@ def differences(results: Results) -> Cells:
 def _cell(value: Estimate | None, sign: str = "") -> str:
     if value is None:
         return ""
-    reach = "" if value.high is None else f" ± {value.high - value.mean:.3f}"
-    return f"{value.mean:{sign}.3f}{reach}"
+    reach = "" if value.high is None else f" ± {value.high - value.value:.3f}"
+    return f"{value.value:{sign}.3f}{reach}"
 
 
-def markdown(cells: Cells) -> str:
-    """A table in Markdown."""
+def _markdown(cells: Cells) -> str:
     header, *rows = cells
-    return "\n".join(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows])
+    return markdown_table(header, rows).rstrip("\n")
 
 
 def terminal(results: Results) -> Iterator[Table]:
     """The same tables for a terminal."""
     for header, *rows in filter(None, (ends(results), differences(results))):
-        table = Table(*header, title=results.title)
-        for row in rows:
-            table.add_row(*row)
-        yield table
+        yield terminal_table(header, rows, title=results.title)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from launch.cluster.machine import machine
+from launch.estimates import METHOD, Estimate, mean_over_seeds
 from launch.experiments.preset import Experiment, Run
-from launch.experiments.statistics import METHOD, Estimate, estimate
 from launch.storage.checkpoints import packages
 from launch.storage.run_record import JsonLines
 
@@ -64,13 +64,13 @@ class Results:
             step: [steps[step][measure] for steps in seeds if measure in steps.get(step, {})]
             for step in sorted({step for steps in seeds for step in steps})
         }
-        return {step: estimate(values) for step, values in found.items() if values}
+        return {step: mean_over_seeds(values) for step, values in found.items() if values}
 
     def difference(self, arm: str, other: str, measure: str) -> Estimate | None:
         """How much more `arm` has at the end than `other`, over the seeds that both have, which are paired."""
         mine, theirs = self._ends(arm, measure), self._ends(other, measure)
         gaps = [value - theirs[seed] for seed, value in mine.items() if seed in theirs]
-        return estimate(gaps) if gaps else None
+        return mean_over_seeds(gaps) if gaps else None
 
     def _ends(self, arm: str, measure: str) -> dict[int, float]:
         """The measure after the last step, by seed."""
@@ -118,7 +118,10 @@ def write_results(results: Results, experiment: Experiment, path: Path) -> None:
         "interval": METHOD,
         "estimates": {
             arm: {
-                measure: [{"step": step} | asdict(value) for step, value in results.curve(arm, measure).items()]
+                measure: [
+                    {"step": step, "mean": mean.value, "low": mean.low, "high": mean.high}
+                    for step, mean in results.curve(arm, measure).items()
+                ]
                 for measure in results.measures
             }
             for arm in results.arms

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 from rich.table import Table
 
+from launch.estimates import Sample, sample
 from launch.experiments.outcome import FINISHED, INTERRUPTED, WAITING, Outcome, read_outcome
 from launch.experiments.sweep_arms import Arm
 from launch.storage.run_record import JsonLines
+from launch.text_tables import markdown_table, terminal_table
 
 SEED = "seed"
 """What runs are grouped over."""
@@ -45,22 +46,13 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """The finished runs of a group: their mean and, of two or more, the standard deviation of the sample."""
-
-    runs: int
-    mean: float
-    deviation: float | None
-
-
-@dataclass(frozen=True)
 class Group:
     """Runs that differ in their seed alone."""
 
     overrides: dict[str, str]
-    solo_accuracy: Spread | None
-    reward: Spread | None
-    seconds: Spread | None
+    solo_accuracy: Sample | None
+    reward: Sample | None
+    seconds: Sample | None
 
 
 def result_of(arm: Arm) -> Result:
@@ -96,12 +88,12 @@ def grouped(results: Sequence[Result]) -> list[Group]:
     for result in results:
         if SEED in result.overrides:
             groups.setdefault(tuple((key, value) for key, value in result.overrides.items() if key != SEED), []).append(result)
-    return [Group(dict(key), **{name: _spread(name, runs) for name in MEASURES}) for key, runs in groups.items()]
+    return [Group(dict(key), **{name: _sample(name, runs) for name in MEASURES}) for key, runs in groups.items()]
 
 
-def _spread(measure: str, results: Iterable[Result]) -> Spread | None:
+def _sample(measure: str, results: Iterable[Result]) -> Sample | None:
     values = [value for run in results if run.state == FINISHED and (value := getattr(run, measure)) is not None]
-    return Spread(len(values), fmean(values), stdev(values) if len(values) > 1 else None) if values else None
+    return sample(values) if values else None
 
 
 class Summary:
@@ -122,7 +114,9 @@ class Summary:
             key: [asdict(each) for each in found] for key, found in (("runs", self.results), ("groups", self.groups))
         }
         (folder / SUMMARY).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-        markdown = [_markdown(*table) for table in self._tables()]
+        markdown = [
+            markdown_table(columns, ([_escaped(cell) for cell in row] for row in rows)) for columns, rows in self._tables()
+        ]
         errors = "".join(f"- {result.run}: {_escaped(result.error)}\n" for result in self.results if result.error)
         (folder / MARKDOWN).write_text(
             "\n".join([f"# {self.name}\n", *markdown, *([errors] if errors else [])]), encoding="utf-8"
@@ -130,15 +124,7 @@ class Summary:
 
     def tables(self) -> list[Table]:
         """For the terminal."""
-        shown = []
-        for columns, rows in self._tables():
-            table = Table()
-            for number, column in enumerate(columns):
-                table.add_column(column, justify="left" if number < len(self._keys) else "right")
-            for row in rows:
-                table.add_row(*row)
-            shown.append(table)
-        return shown
+        return [terminal_table(columns, rows, left=len(self._keys)) for columns, rows in self._tables()]
 
     def _tables(self) -> list[tuple[list[str], list[list[str]]]]:
         """Columns and rows: of the runs, and of the groups if there are any."""
@@ -170,16 +156,11 @@ def _duration(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds:.0f} s"
 
 
-def _mean(spread: Spread | None, form: Any) -> str:
-    if spread is None:
+def _mean(runs: Sample | None, form: Callable[[float], str]) -> str:
+    if runs is None:
         return ""
-    return form(spread.mean) + ("" if spread.deviation is None else f" ± {form(spread.deviation)}")
+    return form(runs.mean) + ("" if runs.deviation is None else f" ± {form(runs.deviation)}")
 
 
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("`", "\\`")
-
-
-def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *([_escaped(cell) for cell in row] for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -18,15 +18,15 @@ from PIL import Image
 from rich.console import Console
 
 from launch.entry import BAD_INPUT
+from launch.estimates import T_975, Estimate, mean_over_seeds
 from launch.experiment import compare, report
 from launch.experiments import preset as presets
 from launch.experiments.figure import draw
 from launch.experiments.measures import ACCURACY, FLOOR, LEGIBILITY, SHOWN, shown
-from launch.experiments.page import READING, differences, ends, markdown, terminal
+from launch.experiments.page import READING, differences, ends, terminal
 from launch.experiments.preset import PRESETS, Experiment, Run, experiment, read_preset
 from launch.experiments.results import Results, read_results
 from launch.experiments.runs import check_unchanged, finished
-from launch.experiments.statistics import T_975, estimate
 from tandem.config.run import LogConfig
 from tandem.config.schema import ConfigError
 from tests.support import ROOT
@@ -162,12 +162,12 @@ def results(compared: Experiment) -> Results:
     return read_results(compared, compared.runs)
 
 
-def test_an_estimate_is_students() -> None:
-    found = estimate([1.0, 2.0, 6.0])
-    assert found.mean == 3.0
+def test_mean_over_seeds_has_student_interval() -> None:
+    found = mean_over_seeds([1.0, 2.0, 6.0])
+    assert found.value == 3.0
     assert found.high is not None and found.low is not None
     assert found.high - 3.0 == pytest.approx(4.303 * sqrt(7) / sqrt(3)) == pytest.approx(3.0 - found.low)
-    assert estimate([0.4]).low is None and estimate([0.4]).mean == 0.4
+    assert mean_over_seeds([0.4]) == Estimate(0.4)
     mpmath = pytest.importorskip("mpmath")
     for freedom, quantile in enumerate(T_975, start=1):
         beyond = mpmath.betainc(freedom / 2, 0.5, 0, freedom / (freedom + quantile**2), regularized=True)
@@ -180,7 +180,7 @@ def test_values_are_gathered_over_seeds(results: Results) -> None:
     for arm in results.arms:
         assert list(results.curve(arm, FLOOR)) == list(STEPS)
         for step, found in results.curve(arm, LEGIBILITY).items():
-            expected = estimate([value(arm, seed, step, LEGIBILITY) for seed in (1, 2, 3)])
+            expected = mean_over_seeds([value(arm, seed, step, LEGIBILITY) for seed in (1, 2, 3)])
             assert asdict(found) == pytest.approx(asdict(expected))
     assert results.seconds == {arm: [160.0] * 3 for arm in results.arms}
 
@@ -188,7 +188,7 @@ def test_values_are_gathered_over_seeds(results: Results) -> None:
 def test_differences_are_paired_by_seed(results: Results) -> None:
     gap = results.difference("tandem", "grpo", ACCURACY)
     assert gap is not None and gap.low is not None
-    assert gap.mean == pytest.approx(0.09) and gap.low == pytest.approx(0.09), "what seeds share is no uncertainty"
+    assert gap.value == pytest.approx(0.09) and gap.low == pytest.approx(0.09), "what seeds share is no uncertainty"
 
 
 def test_tables_say_what_was_measured(results: Results) -> None:
@@ -197,7 +197,6 @@ def test_tables_say_what_was_measured(results: Results) -> None:
     assert rows[0] == ["solo", "0.320 ± 0.025", "0.380 ± 0.025", "0.290 ± 0.025", "0.290 ± 0.025"]
     assert [row[0] for row in rows] == list(SHOWN.values())
     assert differences(results)[1] == ["solo", "+0.090 ± 0.000", "+0.090 ± 0.000"]
-    assert markdown([["a", "b"], ["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
     assert [len(table.rows) for table in terminal(results)] == [len(SHOWN)] * 2
 
 
