@@ -1,7 +1,7 @@
-"""Compares arms over seeds: `python launch/experiment.py preset=NAME [seeds=3] [arms=tandem,grpo] [key=value ...]`.
+"""Compare arms over seeds: `python launch/experiment.py preset=NAME [seeds=3] [arms=tandem,grpo] [key=value ...]`.
 
-The presets are the files of conf/experiment_preset/; other keys are those of launch/train.py, for every run. A second start
-goes on where the first was stopped. See docs/experiments.md.
+The presets are the files of conf/experiment_preset/; other keys are those of launch/train.py and hold for every
+run. A repeated command resumes an interrupted experiment. See docs/experiments.md.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from launch.cluster.local_cluster import ray_cluster
 from launch.entry import exit_codes, use_cache
 from launch.experiments.engines import SharedEngines
 from launch.experiments.figure import draw
-from launch.experiments.page import NUMBERS, PICTURE, terminal, write_page
+from launch.experiments.page import FIGURE, NUMBERS, terminal, write_page
 from launch.experiments.preset import Experiment, Run, experiment
 from launch.experiments.results import Results, read_results, write_results
 from launch.experiments.runs import check_unchanged, finished, make
@@ -24,34 +24,34 @@ from launch.storage.owner import owned
 
 
 def compare(compared: Experiment, console: Console) -> None:
-    """Makes all runs that are not finished, one after the other, and writes what came out after each."""
-    began = time.monotonic()
+    """Run all unfinished runs, one after the other, and write the results after each."""
+    start = time.monotonic()
     for run in compared.runs:
         check_unchanged(run)
-    done = [run for run in compared.runs if finished(run)]
-    left = [run for run in compared.runs if run not in done]
-    console.print(f"{compared.folder}: {len(compared.runs)} runs, {len(done)} of them finished", highlight=False)
-    if left:
+    finished_runs = [run for run in compared.runs if finished(run)]
+    remaining = [run for run in compared.runs if run not in finished_runs]
+    console.print(f"{compared.folder}: {len(compared.runs)} runs, {len(finished_runs)} of them finished", highlight=False)
+    if remaining:
         with ray_cluster(logs=compared.folder / "logs"), SharedEngines() as engines:
-            for run in left:
-                console.rule(f"{run.arm}, seed {run.seed}: run {len(done) + 1} of {len(compared.runs)}")
+            for run in remaining:
+                console.rule(f"{run.arm}, seed {run.seed}: run {len(finished_runs) + 1} of {len(compared.runs)}")
                 make(run, engines)
-                done.append(run)
-                report(compared, done)
-    for table in terminal(report(compared, done)):
+                finished_runs.append(run)
+                report(compared, finished_runs)
+    for table in terminal(report(compared, finished_runs)):
         console.print(table)
-    minutes = (time.monotonic() - began) / 60
+    minutes = (time.monotonic() - start) / 60
     console.print(f"{minutes:.1f} minutes; results in {compared.results / compared.name}.md", highlight=False, soft_wrap=True)
     console.print(f"every run: python launch/report.py {compared.folder}", highlight=False, soft_wrap=True)
 
 
-def report(compared: Experiment, done: Sequence[Run]) -> Results:
-    """Writes the numbers, the picture and the page of the finished runs."""
-    results = read_results(compared, done)
+def report(compared: Experiment, finished_runs: Sequence[Run]) -> Results:
+    """Write the numbers, the figure and the page of the finished runs; return their results."""
+    results = read_results(compared, finished_runs)
     folder = compared.results / compared.name
     folder.mkdir(parents=True, exist_ok=True)
     write_results(results, compared, folder / NUMBERS)
-    draw(results).savefig(folder / PICTURE)
+    draw(results).savefig(folder / FIGURE)
     write_page(results, compared, folder.with_name(f"{compared.name}.md"))
     return results
 

@@ -1,1 +1,1 @@
-"""The comparison of arms over seeds: what is compared, how its runs are made, and what comes out."""
+"""Sweeps, and experiments that compare arms over seeds: their runs, results and tables."""

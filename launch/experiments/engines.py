@@ -1,4 +1,4 @@
-"""Engines that an experiment starts once and lends to one run after the other."""
+"""Engines that an experiment starts once and shares between its runs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tandem.runtime.restarts import RestartBudget
 
 
 class SharedEngines:
-    """Keeps the last run's engines and lends them to the next if that needs the same; a context manager that ends them.
+    """The engines of the last run, which the next run borrows if it needs the same ones; a context manager that stops them.
 
-    Runs on GPUs or over a cluster have engines of their own, which have their places and meet their learner at the start.
+    Runs on GPUs or over a cluster start new engines, since placement and the connection to the learner belong to one run.
     """
 
     def __init__(self) -> None:
@@ -30,15 +30,15 @@ class SharedEngines:
         self._specs: list[list[EngineSpec]] = []
 
     def lend(
-        self, inputs: Inputs, done: int, budget: RestartBudget, placements: Placements
+        self, inputs: Inputs, resumed_step: int, budget: RestartBudget, placements: Placements
     ) -> AbstractContextManager[RolloutPool]:
-        """Engines for a run, as `launch.run.startup.start_engines`. They hold whatever weights they were last given."""
+        """Return engines for a run, like `launch.run.startup.start_engines`. They hold the weights of the last weight sync."""
         if inputs.plan.mode == "cluster" or inputs.plan.on_gpus:
-            return start_engines(inputs, done, budget, placements)
+            return start_engines(inputs, resumed_step, budget, placements)
         specs = [[replace(spec, seed=0) for spec in replica] for replica in engine_specs(inputs.config, inputs.authors, "cpu")]
         if self._pool is None or specs != self._specs:
             self._close()
-            self._pool, self._specs = start_engines(inputs, done, budget, placements), specs
+            self._pool, self._specs = start_engines(inputs, resumed_step, budget, placements), specs
         return self._pool.borrow(inputs.config, inputs.authors)
 
     def _close(self) -> None:
@@ -54,7 +54,7 @@ class SharedEngines:
 
 
 def publish_base(run: TrainingRun) -> None:
-    """Send the base's weights to borrowed engines. A resumed run has sent its own."""
+    """Send the base weights to borrowed engines; a resumed run has already sent its own."""
     if run.resumed_step == BASE_VERSION:
         pool = run.rollout_run.pool
         pool.begin_weight_sync()

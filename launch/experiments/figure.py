@@ -1,4 +1,4 @@
-"""The picture of an experiment: every measure over training, and solo accuracy against legibility."""
+"""The figure of an experiment: every measure over training, and solo accuracy against legibility."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from launch.experiments.results import Results
 COLUMNS = 3
 _PANEL_INCHES = (3.3, 2.8)
 _INK = "#444444"
-# Colours of Okabe and Ito, which differ under every kind of colour blindness; markers differ too.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe and Ito's colors, distinguishable with every kind of color blindness; markers differ too.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 
 
 def draw(results: Results) -> Figure:
-    """A panel for each measure, with every arm's mean and the band of its interval; last the frontier, if it was measured."""
+    """Return a panel for each measure, with each arm's mean and interval; the frontier comes last if it was measured."""
     measures = shown(results.measures)
     panels = [measure for measure in measures if measure != FLOOR]
     frontier = ACCURACY in measures and LEGIBILITY in measures
@@ -44,37 +44,37 @@ def draw(results: Results) -> Figure:
 
 
 def _lines(results: Results) -> dict[str, tuple[str, str]]:
-    """The colour and marker of each arm."""
-    return dict(zip(results.arms, zip(cycle(_COLOURS), cycle(_MARKERS), strict=False), strict=False))
+    """Return the color and marker of each arm."""
+    return dict(zip(results.arms, zip(cycle(_COLORS), cycle(_MARKERS), strict=False), strict=False))
 
 
 def _over_training(axes: Axes, results: Results, measure: str) -> None:
-    for arm, (colour, marker) in _lines(results).items():
+    for arm, (color, marker) in _lines(results).items():
         curve = results.curve(arm, measure)
-        axes.plot(list(curve), [each.value for each in curve.values()], color=colour, marker=marker, markersize=5, label=arm)
+        axes.plot(list(curve), [each.value for each in curve.values()], color=color, marker=marker, markersize=5, label=arm)
         banded = {step: each for step, each in curve.items() if each.low is not None}
         low, high = ([getattr(each, end) for each in banded.values()] for end in ("low", "high"))
-        axes.fill_between(list(banded), low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(list(banded), low, high, color=color, alpha=0.15, linewidth=0)
     means = [each.value for arm in results.arms for each in results.curve(arm, measure).values()]
     if measure == LEGIBILITY and FLOOR in results.measures:
         floor = {step: each.value for step, each in results.curve(results.arms[0], FLOOR).items()}
         axes.plot(list(floor), list(floor.values()), color=_INK, linestyle=":", linewidth=1.5)
         axes.annotate("on its own", (0, floor[0]), color=_INK, fontsize=8, xytext=(2, -10), textcoords="offset points")
         means += floor.values()
-    # The interval of two or three seeds may be far wider than what the curves show.
+    # The limits follow the means: the interval of two or three seeds may be far wider.
     room = 0.25 * (max(means) - min(means)) or 0.05
     axes.set_ylim(max(0.0, min(means) - room), max(means) + room)
     axes.set_xlabel("step", fontsize=9)
 
 
 def _frontier(axes: Axes, results: Results) -> None:
-    """Each arm's path from the start, where all are, to its end, which is drawn larger."""
-    for arm, (colour, marker) in _lines(results).items():
+    """Draw each arm's path from the common start to its end, which has a larger marker."""
+    for arm, (color, marker) in _lines(results).items():
         legibility, accuracy = results.curve(arm, LEGIBILITY), results.curve(arm, ACCURACY)
         steps = [step for step in legibility if step in accuracy]
         x, y = ([curve[step].value for step in steps] for curve in (legibility, accuracy))
-        axes.plot(x, y, color=colour, marker=marker, markersize=5)
-        axes.plot(x[-1:], y[-1:], color=colour, marker=marker, markersize=10)
+        axes.plot(x, y, color=color, marker=marker, markersize=5)
+        axes.plot(x[-1:], y[-1:], color=color, marker=marker, markersize=10)
     axes.set_title("solo against legibility", fontsize=11)
     axes.set_xlabel("junior's cross-entropy, nats per token", fontsize=9)
     axes.set_ylabel("solo", fontsize=9)

@@ -1,4 +1,4 @@
-"""The measures that an experiment shows, and what they are called."""
+"""The measures that an experiment shows, with their names in tables and figures."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SHOWN = {
     "drift/kl_junior_senior": "KL(junior, senior)",
     "solo/jargon_share": "jargon share",
 }
-"""In their order. Legibility is the junior's cross-entropy on the senior's texts, the floor that on its own."""
+"""In the order shown. Legibility is the junior's cross-entropy on the senior's texts; the floor is that on its own texts."""
 
 
 def shown(measures: Sequence[str]) -> dict[str, str]:
-    """Those of `SHOWN` that were taken."""
+    """Return the entries of `SHOWN` that are among `measures`."""
     return {measure: name for measure, name in SHOWN.items() if measure in measures}

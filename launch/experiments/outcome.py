@@ -1,4 +1,4 @@
-"""What came of one run of a sweep, as its folder keeps it."""
+"""The outcome of one run of a sweep, saved in its run folder."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from launch.storage.run_record import read_json
 from tandem.config.schema import ConfigError
 
 FINISHED, FAILED, INTERRUPTED, WAITING = "finished", "failed", "interrupted", "not run"
-"""States of a run."""
+"""The states of a run."""
 OUTPUT = "output.log"
-"""What the run's process printed."""
+"""The output of the run's process."""
 _FILE = "outcome.json"
 _TRACEBACK = "Traceback (most recent call last):"
 
@@ -24,21 +24,21 @@ class Outcome:
 
     state: str
     exit_code: int
-    """negative: the signal that killed it"""
+    """negative for the signal that killed it"""
     seconds: float
-    """how long it ran, those before that went on later included"""
+    """wall time of all attempts"""
     steps: int
-    """those it was to do"""
+    """the configured number of steps"""
     error: str = ""
-    """what stopped it, if that was an error"""
+    """the error that ended it; empty if none did"""
 
     def write(self, folder: Path) -> None:
-        """Keeps it in the run folder."""
+        """Write the outcome to the run folder."""
         (folder / _FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
 def read_outcome(folder: Path) -> Outcome | None:
-    """Return what the run folder keeps; None where no process has ended yet. Raises `ConfigError` for a damaged file."""
+    """Return the outcome in the run folder; None if no process has ended yet. Raises `ConfigError` for a damaged file."""
     file = folder / _FILE
     try:
         return Outcome(**read_json(file)) if file.exists() else None
@@ -47,11 +47,11 @@ def read_outcome(folder: Path) -> Outcome | None:
 
 
 def error_of(printed: str, exit_code: int) -> str:
-    """What stopped a process that printed this: the error of its last traceback, else its last line."""
+    """Return the error that ended a process: that of the last traceback in its output `printed`, else the last line."""
     lines = [line for line in printed.splitlines() if line.strip()]
     tracebacks = [number for number, line in enumerate(lines) if line.strip() == _TRACEBACK]
     after = lines[tracebacks[-1] + 1 :] if tracebacks else lines[-1:]
-    told = next((line for line in after if not line.startswith(" ")), "").strip()
+    message = next((line for line in after if not line.startswith(" ")), "").strip()
     if exit_code >= 0:
-        return told or f"exit code {exit_code}"
-    return f"killed by {signal.Signals(-exit_code).name}" + (f"; last printed: {told}" if told else "")
+        return message or f"exit code {exit_code}"
+    return f"killed by {signal.Signals(-exit_code).name}" + (f"; last printed: {message}" if message else "")

@@ -1,4 +1,4 @@
-"""The page of an experiment's results, of which one section is written by hand."""
+"""The page of an experiment's results; its last section is written by hand."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from launch.experiments.results import Results
 from launch.text_tables import markdown_table, terminal_table
 
 READING = "## Reading\n"
-"""From here on the page is its reader's: it is never written over."""
-PICTURE, NUMBERS = "figure.png", "results.json"
+"""The heading of the section written by hand, which is never overwritten."""
+FIGURE, NUMBERS = "figure.png", "results.json"
 Cells = list[list[str]]
 
 
 def write_page(results: Results, experiment: Experiment, path: Path) -> None:
-    """Writes the page; the section that is written by hand, and what follows it, stay as they are."""
+    """Write the page; keep the section that is written by hand and the text after it."""
     _, heading, reading = path.read_text(encoding="utf-8").partition(READING) if path.exists() else ("", "", "")
     path.write_text(f"{_facts(results, experiment)}\n{heading or READING}{reading}", encoding="utf-8")
 
@@ -40,7 +40,7 @@ def _facts(results: Results, experiment: Experiment) -> str:
     parts = [
         f"# {results.title}",
         f"```\n{experiment.command}\n```",
-        f"![Every measure over training]({name}/{PICTURE})",
+        f"![Every measure over training]({name}/{FIGURE})",
         f"{about} All values and settings: [{NUMBERS}]({name}/{NUMBERS}).",
         "At the end, and at the start:",
         _markdown(ends(results)),
@@ -51,7 +51,7 @@ def _facts(results: Results, experiment: Experiment) -> str:
 
 
 def ends(results: Results) -> Cells:
-    """A header, and a row for each measure: at the start and at each arm's end, with its interval."""
+    """Return a header and a row for each measure: its value at the start and at the end of each arm, with intervals."""
     first = results.arms[0]
     rows = []
     for measure, name in shown(results.measures).items():
@@ -62,7 +62,7 @@ def ends(results: Results) -> Cells:
 
 
 def differences(results: Results) -> Cells:
-    """A header, and a row for each measure: how much more the first arm has at the end than each other; none without others."""
+    """Return a header and a row for each measure: the first arm's value at the end minus each other arm's; [] for one arm."""
     first, *others = results.arms
     rows = [
         [name, *(_cell(results.difference(first, arm, measure), "+") for arm in others)]
@@ -74,8 +74,8 @@ def differences(results: Results) -> Cells:
 def _cell(value: Estimate | None, sign: str = "") -> str:
     if value is None:
         return ""
-    reach = "" if value.high is None else f" ± {value.high - value.value:.3f}"
-    return f"{value.value:{sign}.3f}{reach}"
+    half_width = "" if value.high is None else f" ± {value.high - value.value:.3f}"
+    return f"{value.value:{sign}.3f}{half_width}"
 
 
 def _markdown(cells: Cells) -> str:
@@ -84,6 +84,6 @@ def _markdown(cells: Cells) -> str:
 
 
 def terminal(results: Results) -> Iterator[Table]:
-    """The same tables for a terminal."""
+    """Yield the tables for the terminal."""
     for header, *rows in filter(None, (ends(results), differences(results))):
         yield terminal_table(header, rows, title=results.title)

@@ -1,4 +1,4 @@
-"""What an experiment compares: arms, each a list of overrides of launch/train.py, and the seeds they are run with."""
+"""The arms that an experiment compares, each a list of overrides of launch/train.py, and their seeds."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tandem.config.schema import Config, ConfigError
 PRESETS = CONF / "experiment_preset"
 MOST_SEEDS = 10
 FOLDER = "experiments"
-"""Where experiments are, in the folder of runs."""
+"""The folder of experiments in the folder of runs."""
 PLACES = ("results", "log.dir", "cache_dir")
-"""Arguments that say where things are kept."""
+"""Arguments that name output folders."""
 _NAME = re.compile(r"\w[\w.-]*")
 
 
@@ -32,13 +32,13 @@ class Preset:
     """A file of conf/experiment_preset/."""
 
     title: str = MISSING
-    """what is compared, as a heading"""
+    """the heading of the results"""
     overrides: list[str] = field(default_factory=list)
-    """of launch/train.py, for every run"""
+    """overrides of launch/train.py for every run"""
     arms: dict[str, list[str]] = MISSING
-    """the arms by their names, and what each overrides further"""
+    """each arm's further overrides, by its name"""
     seeded: list[str] = field(default_factory=lambda: ["seed"])
-    """the keys of launch/train.py that take the number of the seed"""
+    """the keys of launch/train.py that are set to the seed"""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Run:
 
     @property
     def path(self) -> Path:
-        """Its run folder."""
+        """The run folder."""
         return Path(self.config.log.dir) / self.config.name
 
 
@@ -62,54 +62,55 @@ class Experiment:
     name: str
     title: str
     overrides: tuple[str, ...]
-    """for every run, those of the command line last"""
+    """for every run; those of the command line come last"""
     arms: dict[str, list[str]]
     seeds: tuple[int, ...]
     runs: tuple[Run, ...]
-    """seed by seed, so that all arms have been compared before a seed is added"""
+    """ordered by seed, so that every arm has run with one seed before the next seed starts"""
     results: Path
-    """the folder that its results go to"""
+    """the folder of the results"""
     command: str
-    """the command line, but for where things are kept"""
+    """the command line without `PLACES`"""
 
     @property
     def folder(self) -> Path:
-        """Where its run folders are."""
+        """The folder of the run folders."""
         return Path(self.runs[0].config.log.dir)
 
 
 def experiment(arguments: Sequence[str]) -> Experiment:
-    """The experiment that `key=value` arguments describe: `preset`, `seeds` (how many), `arms` (some of the preset's, or files
-    of conf/algo), `name` (the preset's unless given), `results` (a folder), and whatever launch/train.py takes, for every run.
+    """Return the experiment that `key=value` arguments describe.
 
-    Raises `ConfigError` for the first of them, or the first arm, that cannot be used.
+    They are `preset`, `seeds` (their number), `arms` (of the preset or files of conf/algo), `name` (by default the preset's),
+    `results` (a folder) and overrides of launch/train.py for every run. Raises `ConfigError` for the first invalid argument or
+    arm.
     """
-    own = {"preset": "", "seeds": "3", "arms": "", "name": "", "results": "docs/results"}
-    further = []
+    settings = {"preset": "", "seeds": "3", "arms": "", "name": "", "results": "docs/results"}
+    extra = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals:
             raise ConfigError(f"{argument}: give key=value, such as preset=jargon")
-        if key in own:
-            own[key] = value
+        if key in settings:
+            settings[key] = value
         else:
-            further.append(argument)
-    preset = read_preset(own["preset"])
-    name = own["name"] or own["preset"]
+            extra.append(argument)
+    preset = read_preset(settings["preset"])
+    name = settings["name"] or settings["preset"]
     if not _NAME.fullmatch(name):
         raise ConfigError(f"name={name}: it becomes a folder; give letters, digits, dots, dashes and underscores")
-    arms = _chosen(own["arms"], preset)
-    overrides, seeds = [*preset.overrides, *further], _seeds(own["seeds"])
+    arms = _chosen(settings["arms"], preset)
+    overrides, seeds = [*preset.overrides, *extra], _seeds(settings["seeds"])
     runs = list(_runs(name, overrides, arms, preset.seeded, seeds))
-    told = [argument for argument in arguments if argument.partition("=")[0] not in PLACES]
-    command = shlex.join(["python", "launch/experiment.py", *told])
-    results = Path(expand_home("results", own["results"]))
-    check_writable(results, f"results={own['results']}")
+    described = [argument for argument in arguments if argument.partition("=")[0] not in PLACES]
+    command = shlex.join(["python", "launch/experiment.py", *described])
+    results = Path(expand_home("results", settings["results"]))
+    check_writable(results, f"results={settings['results']}")
     return Experiment(name, preset.title, tuple(overrides), arms, seeds, tuple(runs), results, command)
 
 
 def read_preset(name: str) -> Preset:
-    """The preset `name`. Raises `ConfigError` when there is none, or when it is not what `Preset` says."""
+    """Return the preset `name`. Raises `ConfigError` if it does not exist or has other fields than `Preset`."""
     known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
     if name not in known:
         raise ConfigError(f"preset={name}: choose {' or '.join(known)}")
@@ -125,7 +126,7 @@ def read_preset(name: str) -> Preset:
 
 
 def _chosen(arms: str, preset: Preset) -> dict[str, list[str]]:
-    """The arms by their names; all of the preset's when none are named."""
+    """Return the overrides of the named arms; those of all arms of the preset if `arms` is empty."""
     algorithms = {path.stem: [f"algo={path.stem}"] for path in (CONF / "algo").glob("*.yaml")}
     known = algorithms | preset.arms
     names = [name.strip() for name in arms.strip("[]").split(",") if name.strip()] or list(preset.arms)
@@ -144,11 +145,11 @@ def _seeds(count: str) -> tuple[int, ...]:
 def _runs(
     name: str, overrides: Sequence[str], arms: dict[str, list[str]], seeded: Sequence[str], seeds: Sequence[int]
 ) -> Iterator[Run]:
-    """All runs, each with its configuration checked. Raises `ConfigError` for the first that cannot be."""
+    """Yield all runs. Raises `ConfigError` for the first arm with an invalid configuration."""
     for seed in seeds:
-        for arm, its in arms.items():
+        for arm, arm_overrides in arms.items():
             try:
-                config = configuration([*overrides, *its, *(f"{key}={seed}" for key in seeded)])
+                config = configuration([*overrides, *arm_overrides, *(f"{key}={seed}" for key in seeded)])
                 check_measures(config)
             except UNUSABLE as error:
                 raise ConfigError(f"arm {arm}: {explain(error)}") from error

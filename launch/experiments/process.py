@@ -1,4 +1,4 @@
-"""One run of a sweep as a process of its own, so that whatever becomes of it leaves the others alone."""
+"""One run of a sweep in a separate process, so that its failure does not affect the other runs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ TRAIN = Path(__file__).resolve().parent.parent / "train.py"
 
 
 def run_arm(_: DictConfig, arms: Sequence[Arm], commands: Sequence[Sequence[str]]) -> None:
-    """Hydra's job: runs the command of the arm whose turn it is, wherever the launcher has put this, unless the arm is finished
-    already."""
+    """Run the command of the current Hydra job's arm, unless the arm has finished."""
     number = HydraConfig.get().job.num
     arm, tag = arms[number], f"[{number + 1}/{len(arms)}] {arms[number].label}:"
     if arm.finished:
@@ -35,21 +34,21 @@ def run_arm(_: DictConfig, arms: Sequence[Arm], commands: Sequence[Sequence[str]
 
 
 def command(arm: Arm) -> list[str]:
-    """The command line of the arm's own process."""
-    own = [f"name={quoted(arm.config.name)}", f"log.dir={quoted(arm.config.log.dir)}"]
-    return [sys.executable, str(TRAIN), *arm.overrides, *own]
+    """Return the command line of the arm's process."""
+    places = [f"name={quoted(arm.config.name)}", f"log.dir={quoted(arm.config.log.dir)}"]
+    return [sys.executable, str(TRAIN), *arm.overrides, *places]
 
 
 def run_process(arm: Arm, command: Sequence[str]) -> Outcome:
-    """Runs `command` to its end, with all that it prints in the arm's folder, and keeps there what came of it.
+    """Run `command` to its end; write its output and its outcome to the arm's folder.
 
-    An interrupt ends the process by SIGTERM, so that it saves a checkpoint, and waits for that.
+    On an interrupt, send SIGTERM to the process, so that it saves a checkpoint, and wait for it.
     """
     arm.folder.mkdir(parents=True, exist_ok=True)
     output = arm.folder / OUTPUT
-    began, earlier = time.monotonic(), read_outcome(arm.folder)
+    start, earlier = time.monotonic(), read_outcome(arm.folder)
     before = output.stat().st_size if output.exists() else 0
-    # Out of reach of the terminal's Ctrl-C, which it would otherwise hear twice.
+    # In a new session the process receives SIGTERM alone, and not also the terminal's SIGINT.
     with (
         output.open("ab") as file,
         subprocess.Popen(
@@ -63,7 +62,7 @@ def run_process(arm: Arm, command: Sequence[str]) -> Outcome:
     ):
         interrupt = _wait(process)
     code = process.returncode
-    seconds = time.monotonic() - began + (earlier.seconds if earlier else 0)
+    seconds = time.monotonic() - start + (earlier.seconds if earlier else 0)
     state = (
         INTERRUPTED if interrupt else {0: FINISHED, INTERRUPTED_CODE: INTERRUPTED, TERMINATED: INTERRUPTED}.get(code, FAILED)
     )
@@ -76,7 +75,7 @@ def run_process(arm: Arm, command: Sequence[str]) -> Outcome:
 
 
 def _wait(process: subprocess.Popen[bytes]) -> KeyboardInterrupt | None:
-    """Waits until `process` has ended; the interrupt that came meanwhile and ended it, if one did."""
+    """Wait for `process`; return the interrupt that ended it, if there was one."""
     try:
         process.wait()
     except KeyboardInterrupt as interrupt:

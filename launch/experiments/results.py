@@ -1,4 +1,4 @@
-"""What an experiment's runs measured, over seeds: read from their run folders, kept as JSON."""
+"""The measures of an experiment's runs over seeds, read from their run folders and written as JSON."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from launch.storage.checkpoints import packages
 from launch.storage.run_record import JsonLines
 
 MEASURED = ("solo/", "team/", "takeover/", "legibility/", "drift/")
-"""What the names of measures begin with."""
+"""The prefixes of measures' keys."""
 NOT_MEASURED = ("solo/problems",)
 ELSEWHERE = ("name", "resume", "plan_only", "cache_dir", "senior", "mode", "cluster", "log")
-"""Settings that say where a run is kept and made, and not what it is."""
+"""Settings that do not affect what a run computes."""
 SECONDS = ("time/step_s", "time/evaluate_s")
 
 Values = dict[str, dict[int, dict[int, dict[str, float]]]]
@@ -27,60 +27,60 @@ Values = dict[str, dict[int, dict[int, dict[str, float]]]]
 
 @dataclass(frozen=True)
 class Results:
-    """What was measured of each arm with each seed at each step."""
+    """The measures of each arm, seed and step."""
 
     title: str
     values: Values
     problems: int
-    """held-out problems that it was measured on"""
+    """the number of held-out problems"""
     seconds: dict[str, list[float]]
-    """by arm, what each seed's steps and evaluations took"""
+    """time of each seed's steps and evaluations, by arm"""
     settings: dict[str, Any]
 
     @property
     def arms(self) -> list[str]:
-        """Those of which a run is there."""
+        """The arms with at least one run."""
         return list(self.values)
 
     @property
     def seeds(self) -> int:
-        """Of the arm that has most."""
+        """The most seeds of any arm."""
         return max(len(seeds) for seeds in self.values.values())
 
     @property
     def measures(self) -> list[str]:
-        """All that were taken."""
+        """The keys of all measures."""
         taken = (step for seeds in self.values.values() for steps in seeds.values() for step in steps.values())
         return list(dict.fromkeys(name for measures in taken for name in measures))
 
     def last_step(self, arm: str) -> int:
-        """The step after which the arm was measured last."""
+        """Return the step of the arm's last measures."""
         return max(step for steps in self.values[arm].values() for step in steps)
 
     def curve(self, arm: str, measure: str) -> dict[int, Estimate]:
-        """The measure over training, by step; over the seeds that have it."""
+        """Return the measure's mean by step, over the seeds that have it."""
         seeds = self.values[arm].values()
-        found = {
+        values_by_step = {
             step: [steps[step][measure] for steps in seeds if measure in steps.get(step, {})]
             for step in sorted({step for steps in seeds for step in steps})
         }
-        return {step: mean_over_seeds(values) for step, values in found.items() if values}
+        return {step: mean_over_seeds(values) for step, values in values_by_step.items() if values}
 
     def difference(self, arm: str, other: str, measure: str) -> Estimate | None:
-        """How much more `arm` has at the end than `other`, over the seeds that both have, which are paired."""
-        mine, theirs = self._ends(arm, measure), self._ends(other, measure)
-        gaps = [value - theirs[seed] for seed, value in mine.items() if seed in theirs]
+        """Return the mean difference of `arm` and `other` after their last steps, paired by seed; None without common seeds."""
+        ends, other_ends = self._ends(arm, measure), self._ends(other, measure)
+        gaps = [value - other_ends[seed] for seed, value in ends.items() if seed in other_ends]
         return mean_over_seeds(gaps) if gaps else None
 
     def _ends(self, arm: str, measure: str) -> dict[int, float]:
-        """The measure after the last step, by seed."""
+        """Return the measure after the last step, by seed."""
         last = self.last_step(arm)
         ends = {seed: steps.get(last, {}) for seed, steps in self.values[arm].items()}
         return {seed: measures[measure] for seed, measures in ends.items() if measure in measures}
 
 
 def read_results(experiment: Experiment, runs: Sequence[Run]) -> Results:
-    """What the run folders of `runs`, one or more of the experiment's, say."""
+    """Return the results of `runs`, at least one of the experiment's, from their run folders."""
     values: Values = {arm: {} for arm in experiment.arms}
     seconds: dict[str, list[float]] = {arm: [] for arm in experiment.arms}
     for run in runs:
@@ -106,8 +106,8 @@ def _settings(run: Run) -> dict[str, Any]:
 
 
 def write_results(results: Results, experiment: Experiment, path: Path) -> None:
-    """Keeps all values, what follows from them, and all that they depend on."""
-    found = {
+    """Write all values, their estimates and the settings they depend on."""
+    content = {
         "title": results.title,
         "command": experiment.command,
         "machine": machine(),
@@ -130,4 +130,4 @@ def write_results(results: Results, experiment: Experiment, path: Path) -> None:
         "minutes": {arm: [round(each / 60, 2) for each in spent] for arm, spent in results.seconds.items()},
         "settings": results.settings,
     }
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The runs of an experiment: which are finished, and how one is made or goes on."""
+"""The runs of an experiment: whether one has finished, and its start or resume."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from tandem.config.load import typed
 from tandem.config.schema import SETTINGS, ConfigError
 
 COMPARED = ("steps", *(key for key in SETTINGS if key.startswith("eval.")))
-"""What a run by itself may change when it goes on, and runs that are compared must have in common."""
+"""Settings that a single run may change on resume, but that must be equal in runs that are compared."""
 
 
 def check_unchanged(run: Run) -> None:
-    """Raises `ConfigError` when the run's folder holds a run with other settings."""
+    """Raise `ConfigError` when the run's folder holds a run with other settings."""
     path = run.path / "config.yaml"
     if not path.exists():
         return
     saved = typed(OmegaConf.create(saved_settings(path)))
     for key, setting in SETTINGS.items():
-        given, was = attrgetter(key)(run.config), attrgetter(key)(saved)
-        if given != was and (key in COMPARED or setting.on_resume != "change"):
-            raise ConfigError(f"{key}={given}: {run.path} was made with {was}; choose another name, or remove that folder")
+        value, before = attrgetter(key)(run.config), attrgetter(key)(saved)
+        if value != before and (key in COMPARED or setting.on_resume != "change"):
+            raise ConfigError(f"{key}={value}: {run.path} was made with {before}; choose another name, or remove that folder")
 
 
 def finished(run: Run) -> bool:
-    """Whether the run's folder holds all of it."""
+    """Whether the run has finished: its senior is exported last."""
     return senior(run).is_dir()
 
 
 def senior(run: Run) -> Path:
-    """The exported senior, which is the last that a run leaves."""
+    """Return the path of the exported senior."""
     return run.path / "senior"
 
 
 def make(run: Run, engines: SharedEngines) -> None:
-    """Trains and evaluates a run, or what is left of it, as launch/train.py does, in the Ray cluster of this process."""
+    """Start or resume a run as launch/train.py does, in the Ray cluster of this process."""
     inputs = read_inputs(run.config)
     with inputs.folder as folder, start_training_run(inputs, engines.lend) as training_run:
         publish_base(training_run)
         train(training_run)
-        # Elsewhere it would not be found: see `finished`.
+        # `finished` looks in the run folder alone.
         print_line = training_run.rollout_run.console.print
         export_senior(training_run.learner, run.config, folder, print_line, elsewhere=False)

@@ -1,4 +1,4 @@
-"""What came of a sweep: a row for each run, means over the seeds, as JSON, as Markdown and for the terminal."""
+"""The results of a sweep: a row for each run and means over seeds, as JSON, as Markdown and for the terminal."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from launch.storage.run_record import JsonLines
 from launch.text_tables import markdown_table, terminal_table
 
 SEED = "seed"
-"""What runs are grouped over."""
+"""The key over which runs are grouped."""
 MEASURES = ("solo_accuracy", "reward", "seconds")
-"""What groups have the mean of."""
+"""The fields of `Result` that groups summarize."""
 SUMMARY = Path("summary.json")
 MARKDOWN = Path("summary.md")
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one run. A measure is None where the run did not come to it."""
+    """The result of one run. A measure is None if the run ended before it."""
 
     run: str
-    """its folder's name"""
+    """the name of its folder"""
     overrides: dict[str, str]
-    """those in which the runs of the sweep differ"""
+    """the overrides in which the runs of the sweep differ"""
     state: str
     exit_code: int | None
     error: str
     step: int | None
-    """the last one that is logged"""
+    """the last logged step"""
     solo_accuracy: float | None
     """at its last evaluation"""
     reward: float | None
-    """the mean of its last step"""
+    """the mean reward of its last step"""
     seconds: float | None
-    """of wall time, all attempts together"""
+    """wall time of all attempts"""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seed alone."""
+    """Runs that differ in their seed alone, and the statistics of those that have finished."""
 
     overrides: dict[str, str]
     solo_accuracy: Sample | None
@@ -56,7 +56,7 @@ class Group:
 
 
 def result_of(arm: Arm) -> Result:
-    """What the arm's folder says, however far it came."""
+    """Return the arm's result so far, from its folder."""
     outcome, rows = read_outcome(arm.folder), list(JsonLines(arm.folder / "metrics.jsonl").new())
     return Result(
         run=arm.folder.name,
@@ -72,7 +72,7 @@ def result_of(arm: Arm) -> Result:
 
 
 def _state(arm: Arm, outcome: Outcome | None) -> str:
-    """A run without an outcome was killed with the sweep, or never began; one that was to do less has yet to go on."""
+    """Return the arm's state; a finished run is interrupted if the sweep has more steps now."""
     if outcome is None:
         return INTERRUPTED if arm.folder.exists() else WAITING
     return INTERRUPTED if outcome.state == FINISHED and not arm.finished else outcome.state
@@ -83,7 +83,7 @@ def _last(rows: Sequence[Mapping[str, float]], key: str) -> float | None:
 
 
 def grouped(results: Sequence[Result]) -> list[Group]:
-    """The runs grouped over their seeds; none where the seed is the same for all."""
+    """Return the runs grouped over their seeds; [] if all have the same seed."""
     groups: dict[tuple[tuple[str, str], ...], list[Result]] = {}
     for result in results:
         if SEED in result.overrides:
@@ -97,7 +97,7 @@ def _sample(measure: str, results: Iterable[Result]) -> Sample | None:
 
 
 class Summary:
-    """The results of all runs of a sweep, and what becomes of them."""
+    """The results of all runs of a sweep, written to files or shown."""
 
     def __init__(self, name: str, results: Sequence[Result]) -> None:
         self.name, self.results, self.groups = name, results, grouped(results)
@@ -109,7 +109,7 @@ class Summary:
         return all(result.state == FINISHED for result in self.results)
 
     def write(self, folder: Path) -> None:
-        """Writes summary.json and summary.md into `folder`."""
+        """Write summary.json and summary.md to `folder`."""
         found: dict[str, Any] = {"name": self.name} | {
             key: [asdict(each) for each in found] for key, found in (("runs", self.results), ("groups", self.groups))
         }
@@ -123,11 +123,11 @@ class Summary:
         )
 
     def tables(self) -> list[Table]:
-        """For the terminal."""
+        """Return the tables for the terminal."""
         return [terminal_table(columns, rows, left=len(self._keys)) for columns, rows in self._tables()]
 
     def _tables(self) -> list[tuple[list[str], list[list[str]]]]:
-        """Columns and rows: of the runs, and of the groups if there are any."""
+        """Return columns and rows of the runs, and of the groups if there are any."""
         columns = [*self._keys, "state", "step", "solo acc.", "reward", "wall time"]
         tables = [(columns, [self._row(result) for result in self.results])]
         if self.groups:
@@ -142,8 +142,8 @@ class Summary:
         return [*result.overrides.values(), state, "" if result.step is None else str(result.step), *measures]
 
     def _group_row(self, group: Group) -> list[str]:
-        of = [run for run in self.results if {**group.overrides, SEED: ""} == {**run.overrides, SEED: ""}]
-        finished = f"{group.seconds.runs if group.seconds else 0} of {len(of)}"
+        members = [run for run in self.results if {**group.overrides, SEED: ""} == {**run.overrides, SEED: ""}]
+        finished = f"{group.seconds.runs if group.seconds else 0} of {len(members)}"
         measures = [_mean(group.solo_accuracy, _number), _mean(group.reward, _number), _mean(group.seconds, _duration)]
         return [*group.overrides.values(), finished, *measures]
 

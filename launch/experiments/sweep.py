@@ -1,4 +1,4 @@
-"""A sweep: `python launch/train.py --multirun KEY=VALUE,VALUE ...`. Every run is checked before the first one starts."""
+"""A sweep: `python launch/train.py --multirun KEY=VALUE,VALUE ...`. Every run is checked before the first starts."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from launch.storage.run_record import is_run, read_run
 from tandem.config.schema import Config
 
 INCOMPLETE = 1
-"""The exit code when some run has not finished."""
+"""The exit code when a run has not finished."""
 REPORT = Path("report.html")
 
 
 def sweep(overrides: Sequence[str]) -> None:
-    """Runs all arms of a command line, by Hydra's launcher, and sums up what came of them, even after an interrupt.
+    """Run all arms of a command line with Hydra's launcher, and write their summary, even after an interrupt.
 
-    Exits with 1 unless all of them finish. Raises `ConfigError`, or what Hydra raises for overrides that it cannot read,
-    before any of them starts.
+    Exits with 1 unless all arms finish. Raises `ConfigError`, or Hydra's error for invalid overrides, before the first arm
+    starts.
     """
     with initialize_config_dir(str(CONF), version_base=None, job_name="train"):
         arms = plan_arms(overrides)
@@ -46,7 +46,7 @@ def sweep(overrides: Sequence[str]) -> None:
                 console.print(f"{arm.label}{' (finished)' if arm.finished else ''}:", highlight=False, soft_wrap=True)
                 show_plan(arm.config)
             return
-        with given_cluster():  # for the Ray launcher, which takes a cluster that it finds connected
+        with given_cluster():  # the Ray launcher uses the connected cluster
             todo = [arm for arm in arms if not arm.finished]
             checked(check_inputs, [arm.config for arm in todo], [arm.label for arm in todo])
             console.print(f"sweep folder {folder}: {len(arms)} runs, {len(todo)} to do", highlight=False, soft_wrap=True)
@@ -63,12 +63,12 @@ def sweep(overrides: Sequence[str]) -> None:
 
 
 def check_inputs(config: Config) -> None:
-    """Raises `ConfigError` for models, data or a run folder that cannot be used, or GPUs that are too few."""
+    """Raise `ConfigError` for unusable models, data or run folder, or too few GPUs."""
     read_inputs(config)
 
 
 def sum_up(arms: Sequence[Arm], folder: Path, console: Console) -> Summary:
-    """Writes and shows the summary of a sweep and the report on those of its runs that have logged anything."""
+    """Write and print the summary of a sweep, and write the report on its runs that have logged metrics."""
     summary = Summary(folder.name, [result_of(arm) for arm in arms])
     summary.write(folder)
     for table in summary.tables():

@@ -1,4 +1,4 @@
-"""The arms of a sweep: every run that a command line asks for, all of them composed and checked before the first one starts."""
+"""The arms of a sweep: all runs of a command line, composed and checked before the first starts."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from tandem.config.load import load, typed
 from tandem.config.schema import Config, ConfigError
 
 RECORD = "multirun.yaml"
-"""What Hydra leaves in the folder of a sweep: its configuration."""
+"""The configuration that Hydra writes to the folder of a sweep."""
 WHOLE = ("name", "resume", "log.dir", "cache_dir", "plan_only")
-"""Keys that belong to a sweep, not to its arms."""
+"""Keys of a whole sweep, which must not differ between arms."""
 LAUNCHERS = {"hydra/launcher/joblib": "hydra-joblib-launcher", "hydra/launcher/ray": "hydra-ray-launcher"}
-"""Launchers that are packages of their own."""
+"""Launchers in separate packages, by configuration file."""
 LONGEST_NAME = 120
-"""Characters of a run folder's name; Linux allows 255, and others are made from it."""
+"""Characters of a run folder's name; Linux allows 255, and suffixes are added to it."""
 
 
-Given = TypeVar("Given")
-Found = TypeVar("Found")
+Input = TypeVar("Input")
+Output = TypeVar("Output")
 
 
 @dataclass(frozen=True)
@@ -45,39 +45,38 @@ class Arm:
     """One run of a sweep."""
 
     overrides: tuple[str, ...]
-    """all that its command line says"""
+    """all overrides of its command line"""
     swept: dict[str, str]
-    """the keys in which the arms of the sweep differ, with the arm's values"""
+    """the arm's values of the keys in which the arms differ"""
     config: Config
-    """what these come to; `name` and `log.dir` are those of the arm's own folder"""
+    """the resulting configuration; `name` and `log.dir` name the arm's folder"""
 
     @property
     def label(self) -> str:
-        """What tells it from the others."""
+        """The arm's swept values as text."""
         return label(self.swept)
 
     @property
     def folder(self) -> Path:
-        """Its run folder."""
+        """The run folder."""
         return Path(self.config.log.dir) / self.config.name
 
     @property
     def finished(self) -> bool:
-        """Whether it has come to its end already, in an earlier call."""
+        """Whether an earlier attempt has completed all steps."""
         outcome = read_outcome(self.folder)
         return outcome is not None and outcome.state == FINISHED and outcome.steps >= self.config.steps
 
 
 def label(swept: dict[str, str]) -> str:
-    """What tells an arm from the others."""
+    """Return the swept values as text."""
     return ",".join(f"{key}={value}" for key, value in swept.items())
 
 
 def plan_arms(overrides: Sequence[str]) -> list[Arm]:
-    """The arms that `overrides` give on a command line with --multirun, in Hydra's order, each in a folder of the sweep's.
+    """Return the arms of a command line with --multirun and `overrides`, in Hydra's order.
 
-    Hydra must have been initialized. Raises `ConfigError` for arms that cannot be, or what Hydra raises for overrides that it
-    cannot read.
+    Hydra must be initialized. Raises `ConfigError` for invalid arms, or Hydra's error for invalid overrides.
     """
     commands: Sequence[Sequence[str]] = _split(overrides)
     pairs = [dict(_pair(override) for override in command) for command in commands]
@@ -94,9 +93,9 @@ def plan_arms(overrides: Sequence[str]) -> list[Arm]:
     return arms
 
 
-def checked(check: Callable[[Given], Found], configs: Iterable[Given], labels: Iterable[str]) -> list[Found]:
-    """What `check` makes of each arm's configuration. Raises `ConfigError` with all that it refuses, and in which arms."""
-    results: list[Found] = []
+def checked(check: Callable[[Input], Output], configs: Iterable[Input], labels: Iterable[str]) -> list[Output]:
+    """Return the result of `check` for each arm. Raises `ConfigError` with all its errors, each with the arms concerned."""
+    results: list[Output] = []
     refused: dict[str, list[str]] = {}
     count = 0
     for config, name in zip(configs, labels, strict=True):
@@ -113,7 +112,7 @@ def checked(check: Callable[[Given], Found], configs: Iterable[Given], labels: I
 
 
 def folder_name(label: str) -> str:
-    """The name of an arm's run folder: its label, as far as that can be one, whatever arms the sweep has besides."""
+    """Return the name of an arm's run folder: its label, or a shortened label with a hash where it is no valid name."""
     name = re.sub(r"[^\w.,=+\[\]-]", "-", label)
     if name == label and len(name) <= LONGEST_NAME and not name.startswith("."):
         return name
@@ -121,7 +120,7 @@ def folder_name(label: str) -> str:
 
 
 def _split(overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of each arm, as Hydra's basic sweeper divides them."""
+    """Return the overrides of each arm, as Hydra's basic sweeper splits them."""
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     try:
@@ -151,13 +150,13 @@ def _split(overrides: Sequence[str]) -> list[list[str]]:
 
 
 def _without_unused(commands: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """Return the commands without the settings of all arms that have no effect in this arm, but in another.
+    """Return the commands without shared settings that have no effect in that arm, but in another.
 
-    What has no effect in any arm stays, to be refused.
+    A setting without effect in any arm stays and is refused later.
     """
     try:
         unused_keys = [{key for key, *_ in unused(typed(compose("config", list(command))))} for command in commands]
-    except ConfigError:  # what cannot be typed is refused with the names of its arms
+    except ConfigError:  # `plan_arms` reports it with the names of its arms
         return list(commands)
     droppable = unused_keys[0].union(*unused_keys) - unused_keys[0].intersection(*unused_keys)
     shared = set(commands[0]).intersection(*commands)
@@ -185,7 +184,7 @@ def _check_swept(swept: Sequence[dict[str, str]]) -> None:
 
 
 def _sweep_folder(config: Config) -> Path:
-    """The folder of the sweep: `name` in `log.dir`."""
+    """Return the folder of the sweep: `name` in `log.dir`."""
     if config.resume not in ("", AUTO):
         raise ConfigError(f"resume={config.resume}: a sweep goes on by its name; give resume={AUTO} and name=NAME")
     if config.resume and not config.name:
