@@ -1,7 +1,7 @@
-"""Says what keeps this machine from training, and how to mend it. `python launch/doctor.py [--quick] [key=value ...]`.
+"""Report what prevents training on this machine, and the remedy. `python launch/doctor.py [--quick] [key=value ...]`.
 
-Exits with 0 when nothing is broken and 1 otherwise. The checks take seconds; a run in small follows unless `--quick` leaves it
-out, or a check has failed already.
+Exits with 0 if no check is broken, else with 1. The checks take seconds; a short run follows unless `--quick` is given or a
+check is broken.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import sys
 
 
 def main(arguments: list[str]) -> int:
-    """Examines the machine; the exit code."""
+    """Check the machine and return the exit code."""
     parser = argparse.ArgumentParser(prog="doctor.py", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="leave the run in small out")
+    parser.add_argument("--quick", action="store_true", help="skip the short run")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, as for launch/train.py")
     given = parser.parse_args(arguments)
     try:

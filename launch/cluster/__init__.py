@@ -1,1 +1,1 @@
-"""The machines of a run: its cluster, its plan, its places, and what it holds outside of its folder."""
+"""The machines of a run: cluster, plan, placements, environment, and files outside of the run folder."""

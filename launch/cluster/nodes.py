@@ -18,19 +18,19 @@ from tandem.plan.placement import Node
 from tandem.runtime.segment import SHARED_MEMORY
 
 ANSWER_TIMEOUT_S = 120.0
-"""How long a node may take to start a worker and answer."""
+"""Seconds that a node may take to start a worker and answer."""
 
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """What a node says of itself."""
+    """Facts about a node."""
 
     cores: tuple[int, ...]
-    """that its workers may run on"""
+    """the cores that its workers may use"""
     machine: str
-    """the kernel's boot id: nodes that have it in common run on one machine"""
+    """the kernel's boot id, equal for nodes on one machine"""
     sees: tuple[bool, ...]
-    """which of the paths that it was asked for exist there"""
+    """for each requested path, whether it exists on the node"""
 
 
 def connected() -> bool:
@@ -44,7 +44,7 @@ def in_submitted_job() -> bool:
 
 
 def cluster_nodes() -> list[Node]:
-    """The nodes that are alive, this process's own first, then by address."""
+    """Return the live nodes: this process's node first, the others by address."""
     own = ray.get_runtime_context().get_node_id()
     alive = sorted((node for node in ray.nodes() if node["Alive"]), key=lambda node: (node["NodeID"] != own, _name(node)))
     gpus = [int(node["Resources"].get("GPU", 0)) for node in alive]
@@ -60,25 +60,25 @@ def _name(node: dict[str, Any]) -> str:
 
 
 def gpu_gib() -> float:
-    """The memory of this node's smallest GPU, as its driver says; 0 where there is none to ask."""
+    """Return the memory of this node's smallest GPU in GiB, as its driver reports it; 0 without a driver."""
     query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:
-        said = subprocess.run(query, capture_output=True, encoding="utf-8", timeout=30, check=True).stdout
+        output = subprocess.run(query, capture_output=True, encoding="utf-8", timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return 0.0
-    return min((int(line) / 1024 for line in said.split()), default=0.0)
+    return min((int(line) / 1024 for line in output.split()), default=0.0)
 
 
 def facts(paths: Sequence[str]) -> NodeFacts:
-    """What this node says of itself, and which of `paths` exist on it."""
+    """Return the facts about this node, and which of `paths` exist on it."""
     machine = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     return NodeFacts(tuple(sorted(os.sched_getaffinity(0))), machine, tuple(Path(path).exists() for path in paths))
 
 
 def inspected(nodes: Sequence[Node], models: Sequence[Path], *, shares_memory: bool = True) -> list[NodeFacts]:
-    """The facts of `nodes`, which must see the `models` and, if weights travel that way, share this machine's memory.
+    """Return the facts about `nodes`, which must see the `models` and, if `shares_memory`, this machine's shared memory.
 
-    Raises `ConfigError` naming a node that does not.
+    Raises `ConfigError` with the name of a node that does not.
     """
     probe = SHARED_MEMORY / f"tandem-probe-{uuid.uuid4().hex}"
     probe.touch()
@@ -99,7 +99,7 @@ def inspected(nodes: Sequence[Node], models: Sequence[Path], *, shares_memory: b
 
 
 def _ask(node_ids: Sequence[str], question: Any, *arguments: Any) -> list[Any]:
-    """What `question` answers on each node."""
+    """Return the result of the function `question` on each node."""
     remote = ray.remote(num_cpus=0)(question)
     answers = [
         remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False)).remote(*arguments)

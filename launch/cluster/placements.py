@@ -1,4 +1,4 @@
-"""The places of a run in Ray's terms: a placement group that reserves what the plan says, on the nodes that it says."""
+"""The placements of a run: a Ray placement group that reserves the planned resources on the planned nodes."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from tandem.config.schema import ConfigError
 from tandem.plan.run_plan import RunPlan
 
 RESERVE_TIMEOUT_S = 60.0
-"""How long Ray may take to reserve what is free."""
-A_LITTLE = 0.001
-"""The CPUs that a bundle without GPUs reserves: it stands for a place; cores are shared."""
+"""Seconds that Ray may take to reserve free resources."""
+CPU_SHARE = 0.001
+"""The CPUs that a bundle without GPUs reserves: almost none, since cores are shared."""
 
 
 @dataclass(frozen=True)
 class Placements:
-    """Where Ray is to put each replica and each rank; empty where it may choose."""
+    """The placement of each replica and each rank; empty if Ray may choose."""
 
     replicas: Sequence[PlacementGroupSchedulingStrategy] = ()
     ranks: Sequence[PlacementGroupSchedulingStrategy] = ()
     engine_cores: Cores = ()
-    """for each engine, those that it is bound to"""
+    """the cores of each engine"""
 
 
 @contextmanager
 def reserve_placements(plan: RunPlan, authors: Authors, cores: int, *, shares_memory: bool = True) -> Iterator[Placements]:
-    """Reserves a bundle for every replica and every rank, each on its node, and gives them back at the end.
+    """Reserve a bundle for every replica and every rank, each on its node, during the block.
 
-    Engines on CPUs are bound to at most `cores` of each machine (0: all). Raises `ConfigError` when others use what the plan
-    wants, for which a run never waits, and when a node lacks the authors' models or, if it `shares_memory`, this machine's.
+    Engines on CPUs are bound to at most `cores` of each machine (0: all). Raises `ConfigError` when other jobs use the
+    planned resources, and when a node lacks the authors' models or, if `shares_memory`, this machine's shared memory.
     """
     if plan.mode == "local":
         yield Placements()
@@ -46,7 +46,7 @@ def reserve_placements(plan: RunPlan, authors: Authors, cores: int, *, shares_me
     counts = {"senior": plan.demand.replicas, "learner": plan.demand.ranks}
     owners = [(role, owner) for role, count in counts.items() for owner in range(count)]
     gpus = {"senior": plan.gpus_per_replica, "learner": plan.gpus_per_rank}
-    bundles = [{"GPU": gpus[role]} if plan.on_gpus else {"CPU": A_LITTLE} for role, _ in owners]
+    bundles = [{"GPU": gpus[role]} if plan.on_gpus else {"CPU": CPU_SHARE} for role, _ in owners]
     homes = [{"ray.io/node-id": plan.home(role, owner).id} for role, owner in owners]
     group = placement_group(bundles, strategy="PACK", bundle_label_selector=homes)
     try:
@@ -61,7 +61,7 @@ def reserve_placements(plan: RunPlan, authors: Authors, cores: int, *, shares_me
 
 def _taken(plan: RunPlan) -> str:
     kind, wanted = (
-        ("GPU", plan.demand.total) if plan.on_gpus else ("CPU", A_LITTLE * (plan.demand.replicas + plan.demand.ranks))
+        ("GPU", plan.demand.total) if plan.on_gpus else ("CPU", CPU_SHARE * (plan.demand.replicas + plan.demand.ranks))
     )
     free = ray.available_resources().get(kind, 0)
     return (
@@ -71,9 +71,9 @@ def _taken(plan: RunPlan) -> str:
 
 
 def engine_cores(plan: RunPlan, facts: Sequence[NodeFacts], limit: int) -> Cores:
-    """For each engine, replica by replica, the cores of its machine that it is bound to; at most `limit` a machine (0: all).
+    """Return the cores of each engine, replica by replica, from at most `limit` cores of its machine (0: all).
 
-    Nodes of one machine have the same cores, which the engines of all of them divide.
+    Nodes of one machine have the same cores, which all their engines divide.
     """
     machines = [facts[slot.node].machine for slot in plan.slots if slot.role != "learner"]
     cores = {fact.machine: fact.cores[: limit or None] for fact in facts}

@@ -1,4 +1,4 @@
-"""What a run needs of a machine, looked at in a few seconds: versions, devices, compilers, memory, disk and network."""
+"""Quick checks of the machine: versions, devices, compilers, memory, disk and network."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ RAY_PORTS = {6379: "a Ray head", 8265: "a Ray dashboard"}
 
 
 class Status(Enum):
-    """How a check came out."""
+    """The result of a check."""
 
     FINE = "fine"
     DOUBTFUL = "doubtful"
@@ -49,7 +49,7 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: what was found, and what to do about it unless it is fine."""
+    """One check: the state found, and the remedy unless it is fine."""
 
     what: str
     status: Status
@@ -87,7 +87,7 @@ def machine_findings(cache: Path) -> Iterator[Finding]:
 
 
 def python() -> Finding:
-    """The interpreter and the platform."""
+    """Check the interpreter and the platform."""
     found = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     if sys.version_info < (3, 11) or sys.platform != "linux":
         return Finding("Python", Status.BROKEN, found, "use Linux with Python 3.11 or newer: make setup PYTHON=python3.11")
@@ -95,7 +95,7 @@ def python() -> Finding:
 
 
 def packages() -> Finding:
-    """Whether the installed packages are those that are tested together."""
+    """Check that the installed packages are the tested versions."""
     pins = _pins(ROOT / f"requirements-{'cpu' if has_cpu_engines() else 'gpu'}.txt")
     installed = {name: _installed(name) for name in pins}
     missing = [name for name, found in installed.items() if found is None]
@@ -111,7 +111,7 @@ def packages() -> Finding:
 
 
 def _pins(requirements: Path) -> dict[str, str]:
-    """The versions that a list of requirements pins; none if the list is not there."""
+    """Return the pinned versions in a requirements file; {} if there is no file."""
     lines = requirements.read_text(encoding="utf-8").splitlines() if requirements.is_file() else []
     return {match[1]: match[2] for line in lines if (match := re.match(r"([\w.-]+)(?:\[[\w,-]+\])?={2,3}(\S+)", line))}
 
@@ -124,7 +124,7 @@ def _installed(name: str) -> str | None:
 
 
 def processor() -> Finding:
-    """Cores, and the instructions that vLLM's kernels for CPUs are compiled for."""
+    """Check the cores, and the instructions that vLLM's CPU kernels require."""
     cores = len(os.sched_getaffinity(0))
     flags = set(re.findall(r"\bavx\w+", Path("/proc/cpuinfo").read_text(encoding="utf-8")))
     best = next((name for name in ("avx512f", "avx2") if name in flags), None)
@@ -137,7 +137,7 @@ def processor() -> Finding:
 
 
 def devices() -> Finding:
-    """GPUs, and whether torch and vLLM can use what there is."""
+    """Check that torch and vLLM can use this machine's GPUs, or the CPU without any."""
     gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
     if gpus:
         found = ", ".join(f"{gpu.name} {gpu.total_memory / GIB:.0f} GiB" for gpu in gpus)
@@ -155,7 +155,7 @@ def devices() -> Finding:
 
 
 def compilers() -> Finding:
-    """What torch.compile and DeepSpeed's operators are compiled with."""
+    """Check the compilers for torch.compile and DeepSpeed's operators."""
     compiler = os.environ.get("CXX", "c++")
     header = Path(sysconfig.get_path("include")) / "Python.h"
     if shutil.which(compiler) is None:
@@ -170,18 +170,18 @@ def compilers() -> Finding:
 
 
 def memory() -> Finding:
-    """Memory that is free."""
+    """Check the free memory."""
     state = psutil.virtual_memory()
     found = f"{state.available / GIB:.1f} of {state.total / GIB:.1f} GiB free"
     if state.available < MIN_MEMORY_GIB * GIB:
         return Finding(
-            "memory", Status.DOUBTFUL, found, f"two engines and a learner want {MIN_MEMORY_GIB} GiB: end other programs"
+            "memory", Status.DOUBTFUL, found, f"two engines and a learner need {MIN_MEMORY_GIB} GiB: end other programs"
         )
     return fine("memory", found)
 
 
 def shared_memory() -> Finding:
-    """Where the learner leaves the weights for the engines."""
+    """Check the shared memory, which carries weights from learner to engines."""
     if (folder := segment_folder()) != SHARED_MEMORY:
         found = f"no writable {SHARED_MEMORY}"
         return Finding("shared memory", Status.DOUBTFUL, found, f"weights go through the temporary folder, {folder}")
@@ -193,11 +193,11 @@ def shared_memory() -> Finding:
 
 
 def disk(what: str, folder: Path, key: str) -> Finding:
-    """A folder that a run writes to; `key` is what moves it."""
-    standing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    """Check a folder that a run writes to; `key` is the setting that names it."""
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if why := unwritable(folder):
         return Finding(what, Status.BROKEN, f"{folder} is not writable ({why})", f"name another in {key}")
-    usage = shutil.disk_usage(standing)
+    usage = shutil.disk_usage(existing)
     found = f"{usage.free / GIB:.1f} GiB free in {folder}"
     if usage.free < MIN_DISK_GIB * GIB or usage.free < 0.05 * usage.total:
         return Finding(
@@ -207,7 +207,7 @@ def disk(what: str, folder: Path, key: str) -> Finding:
 
 
 def temporary_folder_used() -> Finding:
-    """Where a run's temporary files lie: not in TMPDIR where sockets and compilers would misread its path."""
+    """Check the folder of a run's temporary files; it is not TMPDIR if sockets and compilers would misread that path."""
     given = Path(tempfile.gettempdir())
     try:
         used = temporary_base()
@@ -224,7 +224,7 @@ def temporary_folder_used() -> Finding:
 
 
 def home() -> Finding:
-    """Whether libraries can keep what they download in the home directory."""
+    """Check that libraries can write downloads to the home folder."""
     folder = Path.home()
     if folder.is_dir() and not unwritable(folder):
         return fine("home", f"{folder} is writable")
@@ -235,7 +235,7 @@ def home() -> Finding:
 
 
 def locale_encoding() -> Finding:
-    """The encoding of text that names none."""
+    """Check the default encoding of text."""
     encoding = locale.getpreferredencoding(do_setlocale=False)
     if encoding.lower().replace("-", "") == "utf8":
         return fine("locale", encoding)
@@ -244,7 +244,7 @@ def locale_encoding() -> Finding:
 
 
 def open_files() -> Finding:
-    """How many files a process may open."""
+    """Check the limit of open files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < MIN_FILES:
         return Finding("open files", Status.DOUBTFUL, f"{soft} a process", f"ulimit -n {min(max(hard, soft), 65536)}")
@@ -252,7 +252,7 @@ def open_files() -> Finding:
 
 
 def network() -> Finding:
-    """Whether processes can reach each other on this machine's own address, as ranks and Ray's daemons do."""
+    """Check that processes can connect on this machine's address, as ranks and Ray's daemons do."""
     address = ray.util.get_node_ip_address()
     try:
         with socket.create_server((address, 0)) as server, socket.create_connection(server.getsockname()[:2], timeout=2):
@@ -263,7 +263,7 @@ def network() -> Finding:
 
 
 def ray_cluster_found() -> Finding:
-    """Which Ray cluster a run would use."""
+    """Check which Ray cluster a run would use."""
     if address := os.environ.get("RAY_ADDRESS"):
         if reason := no_answer(address):
             fix = "start a cluster (launch/cluster/start_node.sh) and give its address, or unset RAY_ADDRESS"
@@ -280,7 +280,7 @@ def _listens(port: int) -> bool:
 
 
 def base_model_found(cache: Path) -> Finding:
-    """Whether the offline base model is built."""
+    """Check that the offline base model is built."""
     recipe = RECIPES["plain"]
     folder = cache / "zoo" / f"{recipe.name}-{recipe.digest}"
     if not folder.is_dir():

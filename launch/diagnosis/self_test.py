@@ -1,4 +1,4 @@
-"""A run in small: two engines write a few texts, two ZeRO ranks learn from them, and the engines take the new weights."""
+"""A short run: two engines write a few rollouts, two ZeRO ranks update the senior, and a weight sync follows."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ PROMPTS, GROUP = 2, 4
 
 
 def self_test(config: Config, logs: Path) -> str:
-    """One step on the CPU with the offline base; returns what was seen.
+    """Run one step on the CPU with the offline base; return a summary.
 
-    Raises whatever an engine, a rank or a guard raises; Ray's and the engines' logs are then in `logs`.
+    Raises the error of any engine, rank or guard; `logs` then holds Ray's and the engines' logs.
     """
     config = _small(config)
     authors = load_authors(config)
@@ -45,17 +45,16 @@ def self_test(config: Config, logs: Path) -> str:
         for group in groups:  # nobody judges: some rewards must differ
             group.rewards = np.arange(GROUP, dtype=np.float32) % 2
         assign_advantages(groups, config.algo.advantage)
-        learned = learner.update(groups, step=1)
-        guards.check_logprob_gap(learned["logprob/gap_mean"], config.guard.max_logprob_gap)
+        update_metrics = learner.update(groups, step=1)
+        guards.check_logprob_gap(update_metrics["logprob/gap_mean"], config.guard.max_logprob_gap)
         guards.check_published(1, rollouts.finish_weight_sync(learner.publish(version=1)))
     tokens = sum(len(rollout.token_ids) for group in groups for rollout in group.rollouts)
-    return (
-        f"{tokens} tokens by two authors, one ZeRO-3 step on two ranks, gap {learned['logprob/gap_mean']:.1e} nats, published"
-    )
+    gap = update_metrics["logprob/gap_mean"]
+    return f"{tokens} tokens by two authors, one ZeRO-3 step on two ranks, gap {gap:.1e} nats, published"
 
 
 def _small(config: Config) -> Config:
-    """`config`, cut down to the offline base on the CPU."""
+    """Return `config` reduced to a short run on the CPU."""
     learner = LearnerConfig(ranks=2, zero_stage=3, timeout_s=120)
     rollout = replace(config.rollout, prompts_per_step=PROMPTS, group_size=GROUP, replicas=1, max_in_flight=PROMPTS * GROUP)
     return replace(config, learner=learner, rollout=rollout, mode=replace(config.mode, device="cpu"))

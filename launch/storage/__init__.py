@@ -1,1 +1,1 @@
-"""What a run leaves behind, and how it is read again."""
+"""The files of a run: writing, resuming and reading them."""

@@ -1,4 +1,4 @@
-"""Files that a run appends to, which a full disk may delay but does not damage."""
+"""Files that a run appends to; a full disk delays writes, but damages no file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tandem.runtime.disk import disk_full
 
 
 class AppendFile:
-    """The file at `path`, to which pieces are appended whole or not at all."""
+    """The file at `path`; a piece is appended completely or not at all."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("ab", buffering=0)
 
     def write(self, piece: bytes) -> None:
-        """Append `piece`. Raises the disk's `OSError`, after which the file is as it was."""
+        """Append `piece`. Raises the disk's `OSError` and then restores the file."""
         size = os.fstat(self._file.fileno()).st_size
         left = memoryview(piece)
         try:
@@ -34,13 +34,13 @@ class AppendFile:
 
 
 class LinesFile:
-    """A file of JSON lines. Those for which the disk has no room are kept in memory and written once it has."""
+    """A file of JSON lines. While the disk is full, lines wait in memory."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._file, self._waiting = path, AppendFile(path), b""
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> bool:
-        """Append a line for each row, after those that wait; whether all are on the disk.
+        """Append a line for each row after the waiting lines; return whether all have been written.
 
         Raises the disk's `OSError` unless the disk is full.
         """
@@ -48,7 +48,7 @@ class LinesFile:
         return self.flush()
 
     def replace(self, rows: Iterable[Mapping[str, Any]]) -> bool:
-        """Put a line for each row in place of all lines; whether the disk had room for that.
+        """Replace all lines by one for each row; return whether the disk had room.
 
         Raises the disk's `OSError` unless the disk is full.
         """
@@ -63,7 +63,7 @@ class LinesFile:
         return True
 
     def flush(self) -> bool:
-        """Write the lines that wait; whether none is left."""
+        """Write the waiting lines; return whether none is left."""
         try:
             self._file.write(self._waiting)
         except OSError as error:
@@ -79,13 +79,13 @@ class LinesFile:
 
 
 def replace_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a file of JSON lines aside and rename it to `path`, so that readers see the old file or the new one."""
-    aside = path.with_name(f"{path.name}.new")
+    """Replace the JSON lines in `path` by a rename, so that readers see the old file or the new one."""
+    temporary = path.with_name(f"{path.name}.new")
     try:
-        aside.write_bytes(json_lines(rows))
-        aside.replace(path)
+        temporary.write_bytes(json_lines(rows))
+        temporary.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:

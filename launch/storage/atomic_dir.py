@@ -1,4 +1,4 @@
-"""Folders that are there as a whole or not at all, and that tell when a byte of them has changed."""
+"""Folders that appear complete or not at all, with checksums that detect changed bytes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tandem.runtime.permissions import respect_umask
 
 MANIFEST = "manifest.json"
 PARTIAL = ".partial"
-"""What the name of something unfinished ends with."""
+"""The suffix of an unfinished folder."""
 
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `path`, which replaces `path` once the block has filled it and all is on the disk.
+    """Yield an empty folder, which replaces `path` after the block and once its files are synced to disk.
 
-    After an error nothing is left of it, and `path` is as it was.
+    An error removes the folder and leaves `path` unchanged.
     """
     partial = path.with_name(path.name + PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
@@ -49,14 +49,14 @@ def _sync(path: Path) -> None:
 
 
 def seal(folder: Path) -> None:
-    """Writes the manifest of `folder`: size and checksum of every file."""
+    """Write the manifest of `folder`: size and checksum of every file."""
     names = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
     files = {name: [(folder / name).stat().st_size, checksum] for name, checksum in _checksums(folder, names).items()}
     (folder / MANIFEST).write_text(json.dumps({"files": files, "checksum": _of_manifest(files)}, indent=1), encoding="utf-8")
 
 
 def find_corruption(folder: Path) -> str | None:
-    """What is wrong with a sealed folder: the first file that is missing, or is not what it was. None if it is intact."""
+    """Return the first missing or changed file of a sealed folder, described; None if the folder is intact."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files, checksum = manifest["files"], manifest["checksum"]
@@ -69,8 +69,8 @@ def find_corruption(folder: Path) -> str | None:
     for name, (size, _) in files.items():
         if not (folder / name).is_file():
             return f"{name} is missing"
-        if (found := (folder / name).stat().st_size) != size:
-            return f"{name} has {found} bytes instead of {size}"
+        if (actual := (folder / name).stat().st_size) != size:
+            return f"{name} has {actual} bytes instead of {size}"
     broken = [name for name, checksum in _checksums(folder, list(files)).items() if checksum != files[name][1]]
     return f"{broken[0]} has another checksum" if broken else None
 

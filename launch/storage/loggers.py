@@ -1,4 +1,4 @@
-"""Where a run's metrics, turn lengths and samples can be watched by others: TensorBoard and Weights & Biases."""
+"""Loggers of a run's metrics, turn lengths and samples: TensorBoard and Weights & Biases."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from launch.storage.transcript import Transcript
 from tandem.config.schema import Config
 
 MARKS = {"senior": ("🟦", "#0072B2"), "junior": ("🟧", "#B26B00")}
-"""Each author's mark, for boards that strip colours from text, and colour (after Okabe and Ito: unlike for everybody)."""
+"""Each author's mark, for loggers that strip colors from text, and color (Okabe and Ito's, for color blindness)."""
 COLUMNS = ("step", "problem", "verdict", "reward", "advantage")
 
 
-class Board(Protocol):
-    """Something that shows a run."""
+class Logger(Protocol):
+    """A destination for a run's metrics and samples."""
 
     def scalars(self, step: int, row: Mapping[str, float]) -> None:
-        """Shows one step's metrics."""
+        """Log a step's metrics."""
 
     def histogram(self, step: int, key: str, values: np.ndarray) -> None:
-        """Shows how `values` [N] are distributed."""
+        """Log the distribution of `values` [N]."""
 
     def samples(self, step: int, key: str, transcripts: Sequence[Transcript]) -> None:
-        """Shows who wrote what."""
+        """Log transcripts with their authors."""
 
     def close(self) -> None:
-        """Writes what is not yet written."""
+        """Write pending data and close the logger."""
 
 
 class TensorBoard:
-    """An event file in a folder; what others there hold of step `first` and later is hidden.
+    """An event file in a folder; hides the steps from `first` on of earlier files there.
 
-    Events are written at once, in the calling thread, so that a refusal of the disk is an `OSError` where it can be handled.
+    Events are written at once in the calling thread, so that the caller can handle the `OSError` of a disk.
     """
 
     def __init__(self, folder: Path, first: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        # Files are read in the order of their names.
+        # TensorBoard reads files in the order of their names.
         name = f"events.out.tfevents.{time.time():017.6f}.{socket.gethostname()}.{os.getpid()}"
         self._file = AppendFile(folder / name)
         self._records = RecordWriter(self._file)
@@ -74,10 +74,10 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run in a project of Weights & Biases; WANDB_MODE=offline keeps it in the run folder."""
+    """A run in a project of Weights & Biases; with WANDB_MODE=offline it stays in the run folder."""
 
     def __init__(self, config: Config, folder: Path) -> None:
-        import wandb  # no dependency: `tandem.config.checks` has made sure that it is there
+        import wandb  # optional: `tandem.config.checks` requires it if log.wandb is set
 
         self._wandb: Any = wandb
         self._run = wandb.init(project=config.log.wandb, name=folder.name, dir=str(folder), config=asdict(config))
@@ -95,14 +95,14 @@ class WeightsAndBiases:
         self._run.finish()
 
 
-def boards(config: Config, folder: Path, first: int) -> list[Board]:
-    """The boards that `config` asks for, for the run that is kept in `folder` and goes on with step `first`."""
-    chosen: list[Board] = [TensorBoard(folder / "tensorboard", first)] if config.log.tensorboard else []
+def loggers(config: Config, folder: Path, first: int) -> list[Logger]:
+    """Return the configured loggers of the run in `folder` whose next step is `first`."""
+    chosen: list[Logger] = [TensorBoard(folder / "tensorboard", first)] if config.log.tensorboard else []
     return [*chosen, WeightsAndBiases(config, folder)] if config.log.wandb else chosen
 
 
 def samples_table(transcripts: Sequence[Transcript]) -> str:
-    """An HTML table of transcripts, the authors' words in two colours and marked; what models wrote is escaped."""
+    """Return an HTML table of transcripts with marks and colors for the authors; the models' text is escaped."""
     head = "".join(f"<th>{column}</th>" for column in (*COLUMNS, "🟦 senior 🟧 junior"))
     rows = "".join(
         f"<tr>{''.join(f'<td>{_cell(sample.get(column))}</td>' for column in COLUMNS)}<td>{_words(sample)}</td></tr>"
@@ -117,9 +117,9 @@ def _cell(value: Any) -> str:
 
 def _words(sample: Transcript) -> str:
     return " ".join(
-        f'{mark} <span style="color:{colour}">{_lines(turn["text"])}</span>'
+        f'{mark} <span style="color:{color}">{_lines(turn["text"])}</span>'
         for turn in sample["turns"]
-        for mark, colour in [MARKS[turn["author"]]]
+        for mark, color in [MARKS[turn["author"]]]
     )
 
 

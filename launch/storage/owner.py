@@ -1,9 +1,8 @@
-"""The one process that may write to a folder or a file: a lock that ends with the process, and a note of who holds it.
+"""Exclusive write access to a folder or file: a lock that ends with its process, and a note that names the process.
 
-The kernel releases a lock when its holder dies, however it dies, so that a run that was killed can be resumed at once. The note
-names the holder to others. On a file system without locks, or whose locks do not reach other hosts, the note is all there is:
-a process of this host that it names is refused while it runs, and `held` yields whom it names on another host, if that owner
-did not end in order.
+The kernel releases a lock when its process ends, so that a killed run can be resumed at once. The note names the owner in error
+messages. On a file system without locks, or without locks between hosts, the note replaces the lock: access is refused while an
+owner on this host runs, and `held` yields an owner on another host that did not exit normally.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from tandem.runtime.disk import reason
 
 OWNER = "owner.json"
 SINCE = "%Y-%m-%d %H:%M:%S"
-"""How `Owner.since` is written."""
+"""The format of `Owner.since`."""
 ROUNDING_S = 1.0
-"""By how much `Owner.since` may be too early: it has no fractions of seconds."""
+"""The rounding error of `Owner.since`, which has no fractions of seconds."""
 ATTEMPTS, PAUSE_S = 5, 0.1
-"""How often a lock is tried: whoever only looks at it holds it for a moment too."""
+"""Attempts to lock, and the pause between them: a process that checks the lock also holds it briefly."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,12 @@ class Owner:
     since: str
 
     def runs_here(self) -> bool:
-        """Whether it still runs, on this host. A process that began after `since` has only the same number."""
+        """Whether the process still runs on this host. A process that started after `since` has reused the id."""
         if self.host != socket.gethostname():
             return False
         try:
-            began = psutil.Process(self.pid).create_time()
-            return began < datetime.strptime(self.since, SINCE).timestamp() + ROUNDING_S
+            started = psutil.Process(self.pid).create_time()
+            return started < datetime.strptime(self.since, SINCE).timestamp() + ROUNDING_S
         except (psutil.NoSuchProcess, ValueError, TypeError):
             return False
 
@@ -58,7 +57,7 @@ class Owner:
 
 @contextmanager
 def owned(folder: Path, key: str) -> Iterator[Owner | None]:
-    """Hold `folder`, which is made if it does not exist, while the block runs, as `held` does."""
+    """Hold `folder` during the block, as `held` does; create it if it does not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     with held(folder / OWNER, folder, key) as before:
         yield before
@@ -66,22 +65,22 @@ def owned(folder: Path, key: str) -> Iterator[Owner | None]:
 
 @contextmanager
 def held(note: Path, what: Path, key: str) -> Iterator[Owner | None]:
-    """Hold `what` by a lock on the file `note`, which says so, while the block runs.
+    """Hold `what` during the block by a lock on the file `note`, which then names this process.
 
-    Yields the owner before, if it was on another host and has not ended in order. Raises `ConfigError` when another process
-    holds it; `key` is the key that names it, with its value.
+    Yields the previous owner if it was on another host and did not exit normally. Raises `ConfigError` when another process
+    holds `what`; `key` is the key that names it, with its value.
     """
     try:
-        descriptor = os.open(note, os.O_RDWR | os.O_CREAT, 0o666)  # no process that this one starts inherits it
+        descriptor = os.open(note, os.O_RDWR | os.O_CREAT, 0o666)  # not inherited by child processes
     except OSError as error:
         raise ConfigError(_not_ours(note, key, error)) from error
     try:
         if not _lock(descriptor, note):
             raise ConfigError(_refusal(note, what, key))
-        before, own = _read(note), Owner(socket.gethostname(), os.getpid(), f"{datetime.now():{SINCE}}")
-        _write(descriptor, json.dumps(asdict(own)) + "\n")
+        previous, owner = _read(note), Owner(socket.gethostname(), os.getpid(), f"{datetime.now():{SINCE}}")
+        _write(descriptor, json.dumps(asdict(owner)) + "\n")
         try:
-            yield before if before and before.host != own.host else None
+            yield previous if previous and previous.host != owner.host else None
         finally:
             _write(descriptor, "")
     finally:
@@ -93,7 +92,7 @@ def check_free(folder: Path, key: str) -> None:
     note = folder / OWNER
     try:
         descriptor = os.open(note, os.O_RDWR)
-    except (FileNotFoundError, NotADirectoryError):  # not held yet; what is wrong with the folder is reported elsewhere
+    except (FileNotFoundError, NotADirectoryError):  # not held; other checks report problems of the folder
         return
     except OSError as error:
         raise ConfigError(_not_ours(note, key, error)) from error
@@ -105,8 +104,10 @@ def check_free(folder: Path, key: str) -> None:
 
 
 def _lock(descriptor: int, note: Path) -> bool:
-    """Lock the open file `note` and return whether that succeeded; on a file system without locks, whether no process of this
-    host that it names still runs."""
+    """Lock the open file `note` and return whether that succeeded.
+
+    Without locks in the file system, return whether no owner runs on this host.
+    """
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(PAUSE_S)
@@ -122,16 +123,16 @@ def _lock(descriptor: int, note: Path) -> bool:
 
 
 def _write(descriptor: int, text: str) -> None:
-    """Write who holds the folder."""
+    """Replace the content of the note."""
     try:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, text.encode(), 0)
-    except OSError:  # a full disk: the lock holds without a note
+    except OSError:  # on a full disk the lock works without a note
         return
 
 
 def _read(note: Path) -> Owner | None:
-    """Return whom the note names."""
+    """Return the owner in the note; None if there is none."""
     try:
         return Owner(**json.loads(note.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

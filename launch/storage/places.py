@@ -1,4 +1,4 @@
-"""Where run folders are, and the refusal of places that cannot be written, before anything starts."""
+"""The locations of run folders, and checks that they can be written before the run starts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONGEST_PART = 255
 
 
 def runs_folder(config: Config) -> Path:
-    """Return where run folders are. The working directory of a submitted job is a copy that Ray removes, so not below that.
+    """Return the folder of run folders; in a submitted job relative to the home folder, since Ray removes the job's folder.
 
     Raises `ConfigError` for a `log.dir` that is no path.
     """
@@ -31,10 +31,10 @@ def named_folder(config: Config, name: str) -> Path:
 
 
 def folder_within(above: Path, name: str, key: str) -> Path:
-    """Return the folder `name` in `above`, which must be one that can be made and written.
+    """Return the folder `name` in `above`, which must be creatable and writable.
 
-    `key` is the key that names `above`, with its value. Raises `ConfigError` for a name that is no folder's or leads elsewhere,
-    and where nothing can be written.
+    `key` is the key that names `above`, with its value. Raises `ConfigError` for a name that is invalid or leads out of
+    `above`, and for a folder that cannot be written.
     """
     check_writable(above, key)
     parts = Path(name).parts
@@ -47,7 +47,7 @@ def folder_within(above: Path, name: str, key: str) -> Path:
 
 
 def senior_fallback(config: Config) -> Path:
-    """Return the folder that takes the final senior where the run folder's disk does not."""
+    """Return the folder for the final senior if it cannot be written to the run folder."""
     return Path(config.log.export_fallback).resolve() if config.log.export_fallback else config.cache_path / "seniors"
 
 
@@ -61,7 +61,7 @@ def check_senior_fallback(config: Config) -> None:
 
 
 def check_writable(folder: Path, key: str) -> None:
-    """Raise `ConfigError` when nothing can be written in `folder`, or when it cannot be made; leave nothing behind.
+    """Raise `ConfigError` when `folder` cannot be created or written; create no file.
 
     `key` is the key that names the folder, with its value.
     """

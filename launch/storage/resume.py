@@ -1,4 +1,4 @@
-"""Where a run goes on: the newest intact checkpoint, and whether the configuration still fits it."""
+"""Resuming a run: the newest intact checkpoint, and whether the configuration fits it."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from tandem.config.schema import SETTINGS, Config, ConfigError
 
 AUTO = "auto"
 INTERCHANGEABLE = ({0}, {1, 2}, {3})
-"""ZeRO stages that read each other's checkpoints: DeepSpeed's universal format is not the same for all of them."""
+"""Sets of ZeRO stages that read each other's checkpoints in DeepSpeed's universal format."""
 
 
 class Resumption(NamedTuple):
-    """What `resume` came to."""
+    """The run and checkpoint from which to resume."""
 
     run: Path | None = None
-    """the run folder that goes on; None: a new one"""
+    """the folder of the resumed run; None for a new run"""
     checkpoint: Checkpoint | None = None
-    """after which it goes on; None: from the beginning"""
+    """the checkpoint to resume from; None to start from the beginning"""
     warnings: tuple[str, ...] = ()
 
 
 NEW = Resumption()
-"""Another run than all before."""
+"""The resumption of a new run."""
 
 
 def find_resumption(config: Config) -> Resumption:
-    """What `config.resume` comes to; a checkpoint that is not intact is passed over for the one before it, with a warning.
+    """Return the resumption for `config.resume`; a damaged checkpoint is skipped with a warning.
 
-    Raises `ConfigError` when there is nothing to resume, when no checkpoint is intact, and when `config` does not fit it.
+    Raises `ConfigError` when there is nothing to resume, no checkpoint is intact, or `config` does not fit the checkpoint.
     """
     if not config.resume:
         return NEW
@@ -57,23 +57,23 @@ def find_resumption(config: Config) -> Resumption:
         )
     checkpoints = Checkpoints(run / "checkpoints", config.checkpoint)
     candidates = [Checkpoint(given)] if single else checkpoints.complete()
-    passed_over = [] if single else [f"{path} was never completed" for path in checkpoints.partial()]
+    skipped = [] if single else [f"{path} was never completed" for path in checkpoints.partial()]
     for checkpoint in candidates:
         if wrong := find_corruption(checkpoint.path):
-            passed_over.append(f"{checkpoint.path} is damaged: {wrong}")
+            skipped.append(f"{checkpoint.path} is damaged: {wrong}")
             continue
-        warnings = [f"warning: {what}; passed over" for what in passed_over]
+        warnings = [f"warning: {what}; passed over" for what in skipped]
         return Resumption(run, checkpoint, (*warnings, *_differences(config, checkpoint)))
     if candidates or config.resume != AUTO:
-        found = "\n  ".join(passed_over) or f"{run} has none"
+        found = "\n  ".join(skipped) or f"{run} has none"
         raise ConfigError(f"resume={config.resume}: there is no intact checkpoint; leave resume out for a new run\n  {found}")
-    return Resumption(run, None, tuple(f"warning: {what}; passed over" for what in passed_over))
+    return Resumption(run, None, tuple(f"warning: {what}; passed over" for what in skipped))
 
 
 def _differences(config: Config, checkpoint: Checkpoint) -> Iterator[str]:
-    """A warning for everything that is not as it was when `checkpoint` was written and may change what the run learns.
+    """Yield a warning for each change since `checkpoint` that may affect training.
 
-    Raises `ConfigError` for what must not change.
+    Raises `ConfigError` for settings that must not change.
     """
     saved = typed(OmegaConf.create(saved_settings(checkpoint.path / "config.yaml")))
     if config.steps < checkpoint.step:

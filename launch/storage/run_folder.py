@@ -1,4 +1,4 @@
-"""The run folder: everything a run leaves behind."""
+"""The run folder, which holds all files of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from launch.command_line import going_on
 from launch.storage.append import LinesFile, replace_lines
 from launch.storage.checkpoints import Checkpoints
 from launch.storage.disk import UnwritableError
-from launch.storage.loggers import boards
+from launch.storage.loggers import loggers
 from launch.storage.owner import check_free, owned
 from launch.storage.places import check_senior_fallback, check_writable, named_folder, runs_folder
 from launch.storage.resume import NEW, Resumption
@@ -33,12 +33,11 @@ from tandem.runtime.disk import disk_full
 
 
 class RunFolder:
-    """runs/NAME/ with config.yaml, metrics.jsonl, samples.jsonl, what boards show, checkpoints and the exported senior, and
-    what debugging leaves; a context manager, in whose block no other process may write to the folder.
+    """runs/NAME/ with configuration, metrics, samples, loggers' files, checkpoints, exported seniors and debugging data.
 
-    A run that goes on (`resumption`) keeps what was logged up to the step after which it does. Raises `ConfigError` when the
-    folder already holds another run, since nothing is overwritten; when another process writes to it; and when it cannot be
-    made. `print_line` shows a line to the user: what a full disk delays, and what is odd.
+    A context manager, in whose block no other process may write to the folder. A resumed run (`resumption`) keeps the rows up
+    to the step of its checkpoint. Raises `ConfigError` when the folder holds another run, which is never overwritten; when
+    another process writes to it; and when it cannot be created. `print_line` shows a warning to the user.
     """
 
     def __init__(self, config: Config, resumption: Resumption = NEW) -> None:
@@ -50,7 +49,7 @@ class RunFolder:
         self.print_line: Callable[[str], None] = print
         self._warned: set[str] = set()
         self.rows: list[dict[str, float]] = []
-        """the metrics of all steps, those before a resumption too"""
+        """the metrics of all steps, including those before a resume"""
         check_free(self.path, self._key)
         check_writable(self.path, self._key)
         check_senior_fallback(config)
@@ -83,7 +82,7 @@ class RunFolder:
             self._metrics, self._samples = LinesFile(self._metrics_path), LinesFile(self._samples_path)
             stack.callback(self._metrics.close)
             stack.callback(self._samples.close)
-            self._boards = boards(self._config, self.path, first=last + 1)
+            self._loggers = loggers(self._config, self.path, first=last + 1)
             self._identity = self.path.stat().st_ino
             self._stack = stack.pop_all()
         return self
@@ -91,15 +90,15 @@ class RunFolder:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         with self._stack:
             if isinstance(error, KeyboardInterrupt):
-                with suppress(OSError, ConfigError):  # a disk that has gone meanwhile: the run ends without the advice
+                with suppress(OSError, ConfigError):  # without the folder, the run ends without this advice
                     error.args = (self._how_to_go_on(),)
-            for board in self._boards:
-                self._show(board.close)
+            for logger in self._loggers:
+                self._show(logger.close)
             if not all([self._metrics.flush(), self._samples.flush()]):
                 self.print_line(f"WARNING: {self.path} lacks the last metrics or samples, for which its disk has no room")
 
     def _how_to_go_on(self) -> str:
-        """Where an interrupted run has ended, and the command that goes on."""
+        """Return the last step of an interrupted run and the command that resumes it."""
         where = f"after step {int(self.rows[-1]['step'])}" if self.rows else "before the first step"
         if self._config.rollouts_only or self._config.learner_only:
             return where
@@ -108,8 +107,8 @@ class RunFolder:
         checkpoints = self.checkpoints.complete()
         if not checkpoints and not named:
             return f"{where}; there is no checkpoint to go on from"
-        found = f"the last checkpoint is of step {checkpoints[0].step}" if checkpoints else "there is no checkpoint yet"
-        return f"{where}; {found}: {'go on' if checkpoints else 'begin again'} with {going_on(*overrides)}"
+        last = f"the last checkpoint is of step {checkpoints[0].step}" if checkpoints else "there is no checkpoint yet"
+        return f"{where}; {last}: {'go on' if checkpoints else 'begin again'} with {going_on(*overrides)}"
 
     @property
     def _metrics_path(self) -> Path:
@@ -126,28 +125,28 @@ class RunFolder:
 
     @property
     def senior(self) -> Path:
-        """Where the final senior is exported."""
+        """The folder of the exported final senior."""
         return self.path / "senior"
 
     @property
     def seniors(self) -> Path:
-        """Where the seniors of checkpoints are exported."""
+        """The folder of the exported seniors of checkpoints."""
         return self.path / "seniors"
 
     @property
     def rollouts(self) -> Path:
-        """Where whole rollouts are saved."""
+        """The folder of saved rollouts."""
         return self.path / "rollouts"
 
     @property
     def trace(self) -> Path:
-        """Where the trace of a step is written."""
+        """The file of a step's trace."""
         return self.path / "trace.json.gz"
 
     def log(self, row: Mapping[str, float]) -> None:
-        """Log a step's metrics; where the last row is of that step, add what it lacks.
+        """Log a step's metrics; add missing keys if the last row has the same step.
 
-        A key that does not apply to the step must be absent; what is not finite is left out.
+        Keys that do not apply to the step must be absent; values that are not finite are omitted.
         """
         self.require()
         step, row = int(row["step"]), {key: value for key, value in row.items() if math.isfinite(value)}
@@ -159,37 +158,39 @@ class RunFolder:
         else:
             self.rows.append(row)
             self._append(self._metrics, [row])
-        for board in self._boards:
-            self._show(board.scalars, step, row)
+        for logger in self._loggers:
+            self._show(logger.scalars, step, row)
 
     def keep_samples(
         self, step: int, groups: Sequence[Group], tokenizer: PreTrainedTokenizerBase, *, held_out: bool = False
     ) -> None:
-        """Appends the step's first rollouts, whole groups as far as they go, word by word with their authors; boards also show
-        how long the turns of all of them are. `held_out`: whether they are of an evaluation."""
+        """Append the transcripts of the step's first rollouts, group by group, and log the turn lengths of all of them.
+
+        `held_out`: whether they belong to an evaluation.
+        """
         self.require()
         rollouts = ((group, index) for group in groups for index in range(len(group.rollouts)))
         chosen = islice(rollouts, self._config.log.samples_per_step)
         samples = [transcript(step, group, index, tokenizer, held_out=held_out) for group, index in chosen]
         self._append(self._samples, samples)
-        for board in self._boards:
-            self._show(board.samples, step, "samples/held_out" if held_out else "samples/training", samples)
+        for logger in self._loggers:
+            self._show(logger.samples, step, "samples/held_out" if held_out else "samples/training", samples)
             if not held_out:
                 for key, lengths in turn_lengths(groups).items():
-                    self._show(board.histogram, step, key, lengths)
+                    self._show(logger.histogram, step, key, lengths)
 
     def keep_rollouts(self, step: int, groups: Sequence[Group], origin: Origin) -> None:
-        """Saves the step's groups whole."""
+        """Save the step's groups with all their data."""
         self.require()
         save_step(self.rollouts, step, groups, origin)
 
     def require(self) -> None:
-        """Raises `UnwritableError` when the folder is gone, or is another one than the run began with."""
+        """Raise `UnwritableError` when the folder has been removed or replaced since the start of the run."""
         try:
-            there = self.path.stat().st_ino == self._identity
+            unchanged = self.path.stat().st_ino == self._identity
         except FileNotFoundError:
-            there = False
-        if not there:
+            unchanged = False
+        if not unchanged:
             raise UnwritableError(
                 f"{self.path}: the run folder was removed or renamed while the run wrote to it, and the run ends after step "
                 f"{int(self.rows[-1]['step']) if self.rows else 0}: nothing more could be kept"
@@ -200,7 +201,7 @@ class RunFolder:
             self._warn("metrics and samples are kept in memory until it has room")
 
     def _show(self, show: Callable[..., None], *arguments: Any) -> None:
-        """Calls a board's method `show`; what a full disk refuses, the board lacks."""
+        """Call a logger's method `show`; skip the data if the disk is full."""
         try:
             show(*arguments)
         except OSError as error:
@@ -216,12 +217,12 @@ class RunFolder:
 
 
 def _version(path: Path) -> tuple[int, int] | None:
-    """Return what changes when the file is written to; None where there is none."""
+    """Return size and modification time of the file; None if it does not exist."""
     return (status.st_size, status.st_mtime_ns) if path.exists() and (status := path.stat()) else None
 
 
 def _cut(path: Path, last: int) -> list[dict[str, Any]]:
-    """Leaves in `path` what was logged up to step `last`, and returns it."""
+    """Remove the rows after step `last` from `path`, and return the others."""
     kept = [row for row in JsonLines(path).new() if row["step"] <= last]
     replace_lines(path, kept)
     return kept

@@ -1,4 +1,4 @@
-"""What a run folder says of its run, whether it is finished or still written to."""
+"""The record of a finished or running run, read from its folder."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _RESTORE = "restore it from a copy, or name another run"
 
 
 class JsonLines:
-    """A file of JSON lines, each of a step, that may still grow.
+    """A file of JSON lines, one or more for each step, that may still grow.
 
-    Infinities and NaN, which are no JSON but which Python writes, are read as None.
+    Infinities and NaN, which Python writes although JSON has none, are read as None.
     """
 
     def __init__(self, path: Path, expected: Callable[[dict[str, Any]], bool] = lambda row: True) -> None:
@@ -31,9 +31,9 @@ class JsonLines:
         self._path, self._read, self._count, self._file_id = path, 0, 0, 0
 
     def new(self) -> Iterator[dict[str, Any]]:
-        """Yield the lines that were finished since they were last asked for; all again when the file was replaced.
+        """Yield the lines completed since the last call; all lines if the file has been replaced.
 
-        Raises `ConfigError` for a file that cannot be read, and for a line that no run has written.
+        Raises `ConfigError` for an unreadable file and for a line that is not a run's.
         """
         try:
             with self._path.open("rb") as file:
@@ -65,12 +65,12 @@ class JsonLines:
 
 
 def is_metrics(row: dict[str, Any]) -> bool:
-    """Whether a row holds numbers alone, as one of metrics.jsonl does."""
+    """Whether all values of a row are numbers or None, as in metrics.jsonl."""
     return all(value is None or isinstance(value, int | float) for value in row.values())
 
 
 def is_sample(row: dict[str, Any]) -> bool:
-    """Whether a row has what every one of samples.jsonl has."""
+    """Whether a row has the required fields of samples.jsonl."""
     if not row.keys() >= SAMPLE or not isinstance(row["turns"], list):
         return False
     return all(isinstance(turn, dict) and turn.keys() >= TURN for turn in row["turns"])
@@ -78,7 +78,7 @@ def is_sample(row: dict[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run: its configuration by dotted key, its rows of metrics in the order of their steps, the rollouts it kept."""
+    """One run: its configuration by dotted key, its metrics in step order, its samples."""
 
     path: Path
     config: dict[str, Any]
@@ -92,7 +92,7 @@ class RunRecord:
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Reads a run folder. Raises `ConfigError` when `folder` is none."""
+    """Return the record of the run in `folder`. Raises `ConfigError` if there is none."""
     if not is_run(folder):
         raise ConfigError(f"{folder}: no run folder, since it has no metrics.jsonl; name one, such as runs/NAME")
     rows = {row["step"]: row for row in JsonLines(folder / "metrics.jsonl", is_metrics).new()}

@@ -1,4 +1,4 @@
-"""One rollout as samples.jsonl tells it: who wrote which words, how sure they were, and what came of it."""
+"""A rollout's line in samples.jsonl: authors, text, log-probabilities, verdict and reward."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ Transcript = dict[str, Any]
 """A line of samples.jsonl; docs/report.md lists the fields."""
 
 DECIMALS = 4
-"""Of a log-probability, in nats."""
+"""Decimal places of a log-probability in nats."""
 
 
 def transcript(step: int, group: Group, index: int, tokenizer: PreTrainedTokenizerBase, *, held_out: bool) -> Transcript:
-    """Rollout `index` of a judged group of training step `step`; one on a held-out problem has the verifier's score for a
-    reward, and no advantage.
+    """Return the transcript of rollout `index` of a judged group of training step `step`.
+
+    For a held-out problem, the reward is the verifier's score and there is no advantage.
     """
     rollout, problem, judgement = group.rollouts[index], group.prompt.problem, group.judgements[index]
     texts = pieces(rollout.token_ids.tolist(), tokenizer)
@@ -34,7 +35,7 @@ def transcript(step: int, group: Group, index: int, tokenizer: PreTrainedTokeniz
         }
         for turn in rollout.turns
     ]
-    told = {
+    fields = {
         "step": step,
         "set": "held_out" if held_out else "training",
         "id": rollout.id,
@@ -50,9 +51,9 @@ def transcript(step: int, group: Group, index: int, tokenizer: PreTrainedTokeniz
         "extracted": judgement.extracted,
         "reward": float(judgement.score if held_out else group.rewards[index]),
     }
-    return told if held_out else told | {"advantage": float(group.advantages[index])}
+    return fields if held_out else fields | {"advantage": float(group.advantages[index])}
 
 
 def rounded(logprobs: Iterable[float]) -> list[float | None]:
-    """Log-probabilities for JSON, which has no infinities: what is not finite is None."""
+    """Return log-probabilities for JSON, rounded; values that are not finite become None."""
     return [round(value, DECIMALS) if math.isfinite(value) else None for value in logprobs]
