@@ -1,4 +1,4 @@
-"""Saved rollouts: all data of a step's update, in files without code, sealed with checksums.
+"""Whole rollouts on disk: everything that a step learned from, in files that hold nothing but data, sealed with checksums.
 
 docs/debugging.md describes the files.
 """
@@ -26,18 +26,18 @@ from tandem.verify.judgement import Judgement, Verdict
 VERSION = 3
 """Of the format: another one is refused."""
 SAMPLED_BYTES = 1 << 20
-"""Bytes at each end of a file of weights that enter the fingerprint."""
+"""Of both ends of a file of weights, which stand for all of it."""
 PER_TOKEN = ("token_ids", "authorship", "logprobs", "weight_versions")
 """The arrays of a rollout."""
 
 
 class UnreadableRollouts(ValueError):
-    """Saved rollouts are damaged or have another format."""
+    """Saved rollouts that are damaged, or in another format."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The models and the temperature that rollouts were sampled with; a learner must use the same."""
+    """What rollouts were sampled from: another learner's log-probabilities of them would mean nothing."""
 
     model: str
     """a fingerprint of the base model's weights"""
@@ -49,31 +49,31 @@ class Origin:
 
     @classmethod
     def of(cls, authors: Authors, temperature: float) -> Origin:
-        """Return the origin of rollouts that `authors` write at `temperature`."""
+        """That of rollouts which `authors` write at `temperature`."""
         tokenizer = _fingerprint_of_tokenizer(authors.tokenizer)
         return cls(fingerprint(authors.senior), tokenizer, authors.vocabulary, temperature)
 
 
 def fingerprint(model: Path) -> str:
-    """Return a hash of the weights in a Hugging Face directory: the size and both ends of every file."""
-    digest = hashlib.blake2b(digest_size=16)
+    """Of the weights in a Hugging Face directory: the sizes of their files, and both ends of each."""
+    seen = hashlib.blake2b(digest_size=16)
     for path in sorted([*model.glob("*.safetensors"), *model.glob("pytorch_model*.bin")]):
         size = path.stat().st_size
-        digest.update(f"{path.name} {size} ".encode())
+        seen.update(f"{path.name} {size} ".encode())
         with path.open("rb") as file:
-            digest.update(file.read(SAMPLED_BYTES))
+            seen.update(file.read(SAMPLED_BYTES))
             file.seek(max(0, size - SAMPLED_BYTES))
-            digest.update(file.read())
-    return digest.hexdigest()
+            seen.update(file.read())
+    return seen.hexdigest()
 
 
 def _fingerprint_of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
-    content = json.dumps([sorted(tokenizer.get_vocab().items()), tokenizer.bos_token_id, tokenizer.eos_token_id])
-    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+    told = json.dumps([sorted(tokenizer.get_vocab().items()), tokenizer.bos_token_id, tokenizer.eos_token_id])
+    return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
 
 def save_step(folder: Path, step: int, groups: Sequence[Group], origin: Origin) -> None:
-    """Write the groups of `step`, judged and with advantages, to a new folder in `folder`."""
+    """Writes what step `step` learns from, judged and with advantages, to a folder of its own in `folder`."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     arrays = {name: _joined([getattr(rollout, name) for rollout in rollouts]) for name in PER_TOKEN}
     arrays["prompt_ids"] = _joined([np.array(group.prompt.token_ids, np.int32) for group in groups])
@@ -84,9 +84,7 @@ def save_step(folder: Path, step: int, groups: Sequence[Group], origin: Origin) 
         arrays[f"reward_terms/{name}"] = _joined([group.reward_terms[name] for group in groups])
     with written_aside(_path(folder, step)) as partial:
         save_file(arrays, partial / "arrays.safetensors")
-        (partial / "groups.jsonl").write_text(
-            "".join(json.dumps(_group_fields(group)) + "\n" for group in groups), encoding="utf-8"
-        )
+        (partial / "groups.jsonl").write_text("".join(json.dumps(_told(group)) + "\n" for group in groups), encoding="utf-8")
         (partial / "origin.json").write_text(
             json.dumps({"version": VERSION, "step": step} | asdict(origin), indent=1), encoding="utf-8"
         )
@@ -94,30 +92,30 @@ def save_step(folder: Path, step: int, groups: Sequence[Group], origin: Origin) 
 
 
 def saved_steps(folder: Path) -> list[Path]:
-    """Return the folders of the saved steps in `folder`, in order."""
+    """The folders of the steps that were saved in `folder`, in their order."""
     return sorted(path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdigit())
 
 
 def go_back(folder: Path, step: int) -> None:
-    """Remove the saved steps after `step`."""
+    """Removes what was saved of later steps than `step`."""
     for path in saved_steps(folder):
         if path > _path(folder, step):
             shutil.rmtree(path)
 
 
 def read_origin(step: Path) -> Origin:
-    """Return the origin of a saved step. Raises `UnreadableRollouts` if a file is missing, changed or in another format."""
+    """What a saved step was sampled from. Raises `UnreadableRollouts` unless all its files are as they were written."""
     if wrong := find_corruption(step):
         raise UnreadableRollouts(f"{step} is damaged: {wrong}")
-    fields = json.loads((step / "origin.json").read_text(encoding="utf-8"))
-    if (version := fields.pop("version")) != VERSION:
+    told = json.loads((step / "origin.json").read_text(encoding="utf-8"))
+    if (version := told.pop("version")) != VERSION:
         raise UnreadableRollouts(f"{step} is in version {version} of the format, and this program reads version {VERSION}")
-    del fields["step"]
-    return Origin(**fields)
+    del told["step"]
+    return Origin(**told)
 
 
 def load_step(step: Path) -> list[Group]:
-    """Return the groups of a saved step."""
+    """The groups of a saved step."""
     arrays = {name: _Reader(array) for name, array in load_file(step / "arrays.safetensors").items()}
     lines = (step / "groups.jsonl").read_text(encoding="utf-8").splitlines()
     return [_group(json.loads(line), arrays) for line in lines]
@@ -131,8 +129,8 @@ def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.ascontiguousarray(np.concatenate(parts))
 
 
-def _group_fields(group: Group) -> dict[str, Any]:
-    """Return the fields of a group that are not arrays."""
+def _told(group: Group) -> dict[str, Any]:
+    """What of a group is no array."""
     return {
         "problem": asdict(group.prompt.problem),
         "prompt_tokens": len(group.prompt.token_ids),
@@ -157,22 +155,22 @@ def _group_fields(group: Group) -> dict[str, Any]:
 
 
 class _Reader:
-    """An array that is read in consecutive pieces."""
+    """An array that is read piece by piece."""
 
     def __init__(self, array: np.ndarray) -> None:
         self._array, self._read = array, 0
 
     def next(self, count: int) -> np.ndarray:
-        """Return the next `count` entries."""
+        """The next `count` entries."""
         self._read += count
         return self._array[self._read - count : self._read]
 
 
-def _group(fields: dict[str, Any], arrays: dict[str, _Reader]) -> Group:
-    """Return the next group, from its `fields` and the next entries of the arrays."""
-    size = len(fields["rollouts"])
-    prompt_ids = arrays["prompt_ids"].next(fields["prompt_tokens"])
-    junior_prompts = {int(junior): tuple(ids) for junior, ids in fields["junior_prompts"].items()}
+def _group(told: dict[str, Any], arrays: dict[str, _Reader]) -> Group:
+    """The next group of the arrays, and what is `told` of it."""
+    size = len(told["rollouts"])
+    prompt_ids = arrays["prompt_ids"].next(told["prompt_tokens"])
+    junior_prompts = {int(junior): tuple(ids) for junior, ids in told["junior_prompts"].items()}
     return Group(
         Prompt(_problem(told["problem"]), tuple(prompt_ids.tolist()), junior_prompts, told["opening"]),
         [_rollout(each, prompt_ids, arrays) for each in told["rollouts"]],
@@ -184,23 +182,23 @@ def _group(fields: dict[str, Any], arrays: dict[str, _Reader]) -> Group:
     )
 
 
-def _problem(fields: dict[str, Any]) -> Problem:
-    return Problem(**fields | {"history": tuple((role, content) for role, content in fields.get("history", ()))})
+def _problem(told: dict[str, Any]) -> Problem:
+    return Problem(**told | {"history": tuple((role, content) for role, content in told.get("history", ()))})
 
 
-def _rollout(fields: dict[str, Any], prompt_ids: np.ndarray, arrays: dict[str, _Reader]) -> Rollout:
+def _rollout(told: dict[str, Any], prompt_ids: np.ndarray, arrays: dict[str, _Reader]) -> Rollout:
     def reasons() -> Iterator[tuple[int, StopReason | None]]:
-        for author, reason in fields["stop_reasons"].items():
+        for author, reason in told["stop_reasons"].items():
             yield int(author), None if reason is None else StopReason(reason)
 
     return Rollout(
-        id=fields["id"],
+        id=told["id"],
         prompt_ids=prompt_ids,
-        **{name: arrays[name].next(fields["tokens"]) for name in PER_TOKEN},
-        end=EndReason(fields["end"]),
-        seed=fields["seed"],
-        breaks=arrays["breaks"].next(fields["tokens"]).astype(bool) if fields["translated"] else None,
-        text=fields["text"],
-        junior=fields["junior"],
+        **{name: arrays[name].next(told["tokens"]) for name in PER_TOKEN},
+        end=EndReason(told["end"]),
+        seed=told["seed"],
+        breaks=arrays["breaks"].next(told["tokens"]).astype(bool) if told["translated"] else None,
+        text=told["text"],
+        junior=told["junior"],
         stop_reasons=dict(reasons()),
     )
