@@ -1,10 +1,10 @@
-"""How fast two engines write one text, against what one would do instead.
+"""Throughput of two engines that write one text, against alternatives.
 
     python -m bench.cogen --model smollm2 --rollouts 64 --tokens 64 --json     throughput of every mode
     python -m bench.cogen --model tiny --long --json                           one handoff's latency in a long text
     python -m bench.cogen --model smollm2 --sweep                              curves, drawn in docs/results
 
-docs/cogeneration.md explains the figures. The exit code is 0 whatever they are.
+docs/cogeneration.md explains the figures.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from bench import sweep
 from bench.engines import Measured, engine_pair, measure
 from bench.latency import TOKENS, handoff_latencies
 from bench.modes import MODES, shortened, tandem
-from bench.report import Figures, figures, table, tell
+from bench.report import Figures, figures, print_figures, table
 from bench.translated import translated
 from bench.workload import DTYPES, WARM_UP_TOKENS, Workload, prepare
 from launch.cluster.machine import machine
 
 DUAL, TRANSLATED = "dual", "translated"
 LONG_ROLLOUTS = 1
-"""A handoff's own latency is measured without company."""
+"""A handoff's latency is measured with one rollout at a time."""
 REPEATS = 3
 TIME_S = 560.0
-"""Unless the repeats are given, no other begins that would end later: a slow machine measures less often, not for longer."""
+"""Time limit unless the repeats are given: no round starts that would end later."""
 DUAL_SHARE = 0.25
-"""What `dual` takes of the time of a round of the other modes, roughly."""
+"""Approximate time of `dual`, as a share of a round of the other modes."""
 
 
 async def throughput(work: Workload, modes: Sequence[str], repeats: int | None = None) -> dict[str, list[Measured]]:
-    """`repeats` measurements of each mode (None: `REPEATS`, or as many as there is time for), after a short one to warm up.
+    """Measure each mode `repeats` times (None: `REPEATS`, or fewer within `TIME_S`), after a warm-up.
 
-    The modes on the pair of engines take turns, so that a slow moment of the machine meets them all; `dual` comes last, with
-    the machine to itself.
+    The modes on the pair of engines alternate, so that a slow moment of the machine affects them all. `dual` runs last and
+    alone.
     """
     start, rounds = time.monotonic(), 0
     runs: dict[str, list[Measured]] = {mode: [] for mode in modes}
@@ -73,15 +73,15 @@ async def throughput(work: Workload, modes: Sequence[str], repeats: int | None =
 
 
 async def latency(work: Workload, repeats: int) -> Figures:
-    """The figures of `--long`."""
-    timed = {author: replace(spec, stream_interval=1) for author, spec in work.specs.items()}  # every token when it comes
+    """Measure the figures of `--long`."""
+    timed = {author: replace(spec, stream_interval=1) for author, spec in work.specs.items()}  # each token is returned at once
     async with engine_pair(timed) as pair:
         await tandem(pair, shortened(work, WARM_UP_TOKENS), "warm-up")
         return await handoff_latencies(pair, work, repeats)
 
 
 async def curves(model: str, tokens: int, repeats: int, folder: Path, console: Console) -> Figures:
-    """Measures what `--sweep` asks for, saves it in `folder` and draws it."""
+    """Measure the sweep of `--sweep`, save it in `folder` and draw it."""
     from bench.curves import redraw
 
     points = []
@@ -94,7 +94,7 @@ async def curves(model: str, tokens: int, repeats: int, folder: Path, console: C
 
 
 def main() -> None:
-    """Measures what the command line asks for and prints it."""
+    """Measure as the command line specifies, and print the figures."""
     options = _options()
     console = Console()
     if options.long:
@@ -110,7 +110,7 @@ def main() -> None:
         repeats = min(map(len, runs.values()))
         found = {"rollouts": options.rollouts, "tokens_per_rollout": options.tokens, **figures(runs)}
     found = {"model": options.model, "dtype": DTYPES[options.model], "repeats": repeats, **found, "machine": machine()}
-    tell(found, console, as_json=options.json)
+    print_figures(found, console, as_json=options.json)
 
 
 def _options() -> argparse.Namespace:
@@ -121,7 +121,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--repeats",
         type=_positive,
-        help=f"of each mode; medians are told (default: {REPEATS}, fewer on a slow machine; in a sweep {sweep.REPEATS})",
+        help=f"of each mode; medians are reported (default: {REPEATS}, fewer on a slow machine; in a sweep {sweep.REPEATS})",
     )
     parser.add_argument(
         "--modes",

@@ -19,7 +19,7 @@ PICTURE = Path("cogeneration.png")
 PANELS = {
     "rollouts": "rollouts at a time",
     "chunk_tokens": "tokens between redraws (chunk_tokens)",
-    "prob_senior": "chance of the senior (prob_senior)",
+    "prob_senior": "probability of the senior (prob_senior)",
 }
 """Each axis of a sweep and its label."""
 CONDITIONS = {
@@ -27,7 +27,7 @@ CONDITIONS = {
     "chunk_tokens": f"schedule chunk, {ROLLOUTS} rollouts",
     "prob_senior": f"schedule word, {ROLLOUTS} rollouts",
 }
-# Colours of Okabe and Ito, which differ under every kind of colour blindness; markers and dashes differ too.
+# Okabe and Ito's colors, which remain distinct with color blindness; markers and dashes differ too.
 LINES: dict[str, dict[str, Any]] = {
     "solo_two_devices": {"color": "#009E73", "marker": "^", "linestyle": "--", "label": "solo, both engines"},
     "solo": {"color": "#D55E00", "marker": "s", "linestyle": ":", "label": "solo, one engine"},
@@ -36,7 +36,7 @@ LINES: dict[str, dict[str, Any]] = {
 
 
 def draw(points: Sequence[Point]) -> Figure:
-    """A panel for each axis: tokens per second of every mode over the axis's values, all on one scale."""
+    """Return a figure with a panel per axis: tokens per second of every mode over the axis's values, on one scale."""
     figure = Figure(figsize=(11, 4), dpi=150, facecolor="white", layout="constrained")
     panels = figure.subplots(1, len(PANELS), sharey=True)
     for panel, axis in zip(panels, PANELS, strict=True):
@@ -63,7 +63,7 @@ def _draw_panel(panel: Axes, axis: str, points: Sequence[Point]) -> None:
 
 
 def redraw(folder: Path) -> None:
-    """Draws the sweep that `folder` holds, into the same folder."""
+    """Draw the sweep saved in `folder` to the same folder."""
     draw(load(folder)).savefig(folder / PICTURE)
 
 

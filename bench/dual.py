@@ -1,8 +1,8 @@
-"""The published way, for comparison: one stock engine whose model holds both authors.
+"""The published implementation, for comparison: one unmodified engine whose model contains both authors.
 
-The vocabulary is doubled, so that a token's id tells its author: id // V is `JUNIOR` or `SENIOR`. Every step runs both
-models over every token, since each needs its own KV entries of the whole text, and a logits processor leaves of the two
-halves of the logits the one whose author holds the pen.
+The vocabulary is doubled, so that a token's id encodes its author: id // V is `JUNIOR` or `SENIOR`. Every step runs both
+models over every token, because each needs KV entries of the whole text. A logits processor masks the half of the logits that
+belongs to the author without the pen.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class DualForCausalLM(nn.Module):
         self.senior = init_vllm_registered_model(vllm_config, prefix="senior", hf_config=single, architectures=architectures)
 
     def embed_input_ids(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Both models' embeddings of `input_ids` [T], whoever wrote them: [T, 2H]."""
+        """Return both models' embeddings of `input_ids` [T], for either author: [T, 2H]."""
         ids = input_ids % self._vocabulary
         return torch.cat([self.junior.embed_input_ids(ids), self.senior.embed_input_ids(ids)], dim=-1)
 
@@ -63,17 +63,17 @@ class DualForCausalLM(nn.Module):
         intermediate_tensors: object = None,
         inputs_embeds: object = None,
     ) -> torch.Tensor:
-        """Both models' last hidden states, [T, 2H]."""
+        """Return both models' last hidden states, [T, 2H]."""
         ids = input_ids % self._vocabulary
         return torch.cat([self.junior(ids, positions), self.senior(ids, positions)], dim=-1)
 
     def compute_logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """Both models' logits, [R, 2V]."""
+        """Return both models' logits, [R, 2V]."""
         junior, senior = hidden_states.chunk(2, dim=-1)
         return torch.cat([self.junior.compute_logits(junior.contiguous()), self.senior.compute_logits(senior.contiguous())], -1)
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
-        """Loads the same weights into both models: they are self-paired. Returns the names of what was loaded."""
+        """Load the same weights into both models (they are self-paired). Return the names of the loaded parameters."""
         stored = list(weights)
         return {
             f"{author}.{name}"
@@ -90,7 +90,7 @@ class _Row:
 
 
 class AuthorMask(LogitsProcessor):
-    """Leaves of each row's logits [2V] the half of the author who holds the pen."""
+    """Logits processor that keeps, of each row's logits [2V], the half of the author with the pen."""
 
     def __init__(self, vllm_config: VllmConfig, device: torch.device, is_pin_memory: bool) -> None:
         spec = EngineSpec.from_config(vllm_config)
@@ -98,18 +98,18 @@ class AuthorMask(LogitsProcessor):
         self._rows: dict[int, _Row] = {}
 
     def is_argmax_invariant(self) -> bool:
-        """False: greedy decoding too must keep to the author."""
+        """Return False: the mask changes the argmax."""
         return False
 
     def update_state(self, batch_update: BatchUpdate | None) -> None:
-        """Follows requests in and out of the batch, and every pen over the tokens written since."""
+        """Add and remove requests of the batch, and advance every pen over the new tokens."""
         process_dict_updates(self._rows, batch_update, self._admit)
         for row in self._rows.values():
             for token in row.output[row.pen.position :]:
                 row.pen = row.pen.after(self._boundaries[token % self._vocabulary])
 
     def apply(self, logits: torch.Tensor) -> torch.Tensor:
-        """`logits` [R, 2V], in place."""
+        """Mask `logits` [R, 2V] in place and return them."""
         rows = list(self._rows)
         absent = [1 - row.pen.author for row in self._rows.values()]
         logits.view(len(logits), 2, -1)[rows, absent] = -torch.inf
@@ -123,7 +123,7 @@ class AuthorMask(LogitsProcessor):
 
 
 class DualExecutor(BoundExecutor):
-    """Named so that the engine's process imports this module, which registers the model."""
+    """Executor of this module, so that the engine's process imports the module and registers the model."""
 
 
 ModelRegistry.register_model(DualForCausalLM.__name__, DualForCausalLM)
@@ -133,7 +133,7 @@ class DualEngine:
     """One engine with both authors, on all cores of the pair."""
 
     def __init__(self, work: Workload) -> None:
-        """Starts the engine's process and waits until it answers (blocking)."""
+        """Start the engine's process and block until it is ready."""
         senior = work.specs[SENIOR]
         self.spec = replace(senior, cores=work.cores)
         self._work = work
@@ -163,7 +163,7 @@ class DualEngine:
         )
 
     async def write(self, work: Workload, tag: str) -> list[Rollout]:
-        """All rollouts of `work`, each one plain request."""
+        """Write all rollouts of `work`, one plain request each."""
         return await asyncio.gather(*(self._write(work, tag, index) for index in range(len(work.prompts))))
 
     async def _write(self, work: Workload, tag: str, index: int) -> Rollout:
@@ -193,15 +193,15 @@ class DualEngine:
         )
 
     def close(self) -> None:
-        """Ends the engine's process."""
+        """Shut the engine's process down."""
         self._llm.shutdown()
-        # vLLM shuts down once more when collected; at the interpreter's end that would fail.
+        # vLLM shuts down again on collection, which would fail at the interpreter's exit.
         del self._llm
 
 
 @asynccontextmanager
 async def dual_engine(work: Workload) -> AsyncIterator[tuple[DualEngine, dict[int, psutil.Process]]]:
-    """Starts the engine that holds both authors, and ends it in the end."""
+    """Start the engine with both authors, and close it at the end."""
     before = set(psutil.Process().children())
     engine = await asyncio.to_thread(DualEngine, work)
     try:

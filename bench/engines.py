@@ -1,4 +1,4 @@
-"""A pair of real engines in the benchmark's own process, and what writing on them costs."""
+"""A pair of real engines driven by the benchmark's process, and measurements of their writing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENGINE = "actors.engine:Engine"
 
 @dataclass(frozen=True)
 class EnginePair:
-    """A started senior and junior engine, and the operating system's view of their processes."""
+    """A started senior and junior engine, and their processes."""
 
     engines: dict[int, Engine]
     processes: dict[int, psutil.Process]
@@ -32,7 +32,7 @@ class EnginePair:
 
 @dataclass(frozen=True)
 class Measured:
-    """One batch of rollouts: what was written, in what time, and the share of it for which each process was computing."""
+    """One batch of rollouts: its size, its time, and the share of the time in which each process computed."""
 
     rollouts: int
     tokens: int
@@ -45,14 +45,14 @@ class Measured:
 
     @property
     def tokens_per_s(self) -> float:
-        """Tokens written per second, by all authors together."""
+        """Return the tokens per second of all authors together."""
         return self.tokens / self.seconds
 
 
 @asynccontextmanager
 async def engine_pair(specs: dict[int, EngineSpec], engine: str = ENGINE) -> AsyncIterator[EnginePair]:
-    """Starts an engine of the class `engine` (MODULE:NAME) for each author, both at once, and ends them in the end."""
-    # Only now: vLLM reads the environment when it is imported.
+    """Start an engine of the class `engine` (MODULE:NAME) for each author, both at once, and close them at the end."""
+    # Imported here: vLLM reads the environment at its import.
     from actors.engine import quiet_environment
 
     quiet_environment()
@@ -68,7 +68,7 @@ async def engine_pair(specs: dict[int, EngineSpec], engine: str = ENGINE) -> Asy
 
 
 async def measure(writing: Awaitable[Sequence[Rollout]], processes: dict[int, psutil.Process]) -> Measured:
-    """What `writing` took, with the engines in `processes`."""
+    """Await `writing` and return its measurements, with the engines in `processes`."""
     watched = [psutil.Process(), *(processes[author] for author in (SENIOR, JUNIOR) if author in processes)]
     start, before = time.perf_counter(), [_cpu_seconds(process) for process in watched]
     rollouts = await writing
@@ -86,7 +86,7 @@ async def measure(writing: Awaitable[Sequence[Rollout]], processes: dict[int, ps
 
 
 def bound_process(started: set[psutil.Process], spec: EngineSpec) -> psutil.Process:
-    """The engine's process: of those with its cores, the one that has worked most (Python's own helpers do nothing)."""
+    """Return the engine's process: of those bound to its cores, the one with the most CPU time."""
     return max((p for p in started if p.cpu_affinity() == list(spec.cores)), key=_cpu_seconds)
 
 

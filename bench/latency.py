@@ -1,4 +1,4 @@
-"""What one handoff takes, early and late in a long text: it must not depend on what was written before."""
+"""Latency of a handoff early and late in a long text: it must not depend on the text's length."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from tandem.schedule import SOLO, Pen, Schedule
 
 POSITIONS = (256, 4_000)
 REACH = 128
-"""A position stands for the tokens this far around it."""
+"""A position's window: this number of tokens on each side."""
 TOKENS = POSITIONS[-1] + REACH
 
 
 class TimedSession:
-    """A `tandem.cogeneration.Session` that notes in `arrivals` (seconds, one entry a token) when each token came."""
+    """A `tandem.cogeneration.Session` that appends the arrival time of each token, in seconds, to `arrivals`."""
 
     def __init__(self, session: Session, arrivals: list[float]) -> None:
         self._session, self._arrivals = session, arrivals
 
     def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
-        """As the session does it."""
+        """Call the wrapped session."""
         self._session.begin_turn(new_tokens, pen, budget)
 
     async def read(self) -> Sequence[Token]:
-        """As the session does it."""
+        """Call the wrapped session."""
         tokens = await self._session.read()
         self._arrivals += [time.perf_counter()] * len(tokens)
         return tokens
 
     @property
     def stop_reason(self) -> StopReason | None:
-        """As the session tells it."""
+        """Return the stop reason of the wrapped session."""
         return self._session.stop_reason
 
     async def close(self) -> None:
-        """As the session does it."""
+        """Call the wrapped session."""
         await self._session.close()
 
 
 async def handoff_latencies(pair: EnginePair, work: Workload, repeats: int) -> Figures:
-    """The handoff latency at each of `POSITIONS`, in microseconds: from the boundary token to the partner's first token, less a
-    solo decode step at that length; and `handoff_cost_growth`, the last over the first.
+    """Return the handoff latency at each of `POSITIONS`, in microseconds, and `handoff_cost_growth`, the last over the first.
 
-    One rollout at a time, `repeats` of them with handoffs and as many solo, in turn; medians over all of a window's tokens.
+    A latency is the time from the boundary token to the partner's first token, minus a solo decode step at that length. One
+    rollout runs at a time, `repeats` with handoffs and as many solo, alternating; medians are over all tokens of a window.
     """
     passed: dict[int, list[float]] = {position: [] for position in POSITIONS}
     steps: dict[int, list[float]] = {position: [] for position in POSITIONS}
@@ -78,7 +78,7 @@ async def handoff_latencies(pair: EnginePair, work: Workload, repeats: int) -> F
 async def _timed(
     pair: EnginePair, work: Workload, prompt: int, rollout_id: str, authors: Sequence[int], schedule: Schedule
 ) -> tuple[Rollout, np.ndarray]:
-    """One rollout, and the seconds between each of its tokens and the next, float [T - 1]."""
+    """Return one rollout, and the seconds between successive tokens, float [T - 1]."""
     arrivals: list[float] = []
     sessions = {a: TimedSession(pair.engines[a].session(rollout_id, work.sampling), arrivals) for a in authors}
     rollout = await cogenerate(rollout_id, work.prompts[prompt], sessions, schedule, work.boundaries, prompt, work.limits)

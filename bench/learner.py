@@ -1,8 +1,8 @@
-"""How fast the learner is: an update as a rank runs it, against a bare torch loop over as many tokens without any padding.
+"""Speed of the learner: an update of a rank, against a bare torch loop over equally many tokens without padding.
 
     python -m bench.learner --model smollm2 --json
 
-docs/learner.md explains the figures. The exit code is 0 whatever they are.
+docs/learner.md explains the figures.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rich.table import Table
 from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from bench.report import Figures, tell
+from bench.report import Figures, print_figures
 from launch.cluster.environment import set_environment
 from launch.cluster.machine import machine
 from launch.entry import configuration
@@ -38,7 +38,7 @@ from tandem.schedule import SOLO
 
 MODELS = ("smollm2", "tiny")
 PROMPT_TOKENS = 65
-"""What the offline task's prompts have in SmolLM2's chat template."""
+"""Length of the offline task's prompts in SmolLM2's chat template."""
 # fmt: off
 COMPLETIONS = (
     52, 128, 8, 4, 51, 26, 128, 128, 41, 22, 38, 128, 45, 4, 128, 128, 94, 57, 128, 91, 47, 128, 128, 128, 29, 14, 128,
@@ -51,7 +51,7 @@ GROUP_SIZE = 8
 
 
 def solo_groups(rollouts: int, vocabulary: int) -> list[Group]:
-    """Groups of rollouts by the senior alone, of random tokens, whose lengths are those of real ones."""
+    """Return groups of rollouts by the senior alone, with random tokens and realistic lengths."""
     rng = np.random.default_rng(1)
 
     def ids(count: int) -> np.ndarray:
@@ -80,7 +80,7 @@ def solo_groups(rollouts: int, vocabulary: int) -> list[Group]:
 
 
 def learner(config: Config, path: str, groups: list[Group]) -> Callable[[int], dict[str, float]]:
-    """The learner's real path in this process: rank 0 of one, DeepSpeed included. Returns what makes update `step`."""
+    """Start the real learner in this process, rank 0 of 1 with DeepSpeed. Return a function that makes update `step`."""
     os.environ["DS_ACCELERATOR"] = "cpu"
     from learner.rank import Rank, RankSpec
 
@@ -98,7 +98,7 @@ def learner(config: Config, path: str, groups: list[Group]) -> Callable[[int], d
 
 
 def bare(config: Config, path: str, groups: list[Group]) -> Callable[[int], dict[str, float]]:
-    """Forward, backward and AdamW over rectangles of random tokens: as many, as many of them scored, none of them padding."""
+    """Return a function that runs forward, backward and AdamW over equally many random tokens, without padding."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="sdpa").train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learner.lr, weight_decay=0.0)
     samples = to_samples(groups, 0.0)
@@ -125,7 +125,7 @@ SIDES = {"learner": learner, "bare": bare}
 
 
 def serve(side: str, model: str, rollouts: int, cores: int, pipe: Connection) -> None:
-    """A process of its own: makes an update whenever it is told its number; answers with what it took, in all and of memory."""
+    """Run in a separate process: make an update for each number received; send its seconds, metrics and peak memory in GiB."""
     torch.set_num_threads(cores)
     config = configuration([f"model={model}", "mode.device=cpu", "algo.mini_batches=1"])  # one optimizer step an update
     set_environment(config.cache_path)
@@ -142,7 +142,7 @@ def serve(side: str, model: str, rollouts: int, cores: int, pipe: Connection) ->
 
 
 def measured(model: str, rollouts: int, repeats: int) -> Figures:
-    """Both sides take turns, each in its own process; the first update of each warms up."""
+    """Measure both sides alternately, each in its own process; the first update of each is a warm-up."""
     context, cores = multiprocessing.get_context("spawn"), len(os.sched_getaffinity(0))
     pipes: dict[str, Connection] = {}
     processes = []
@@ -150,7 +150,7 @@ def measured(model: str, rollouts: int, repeats: int) -> Figures:
         pipes[side], theirs = context.Pipe()
         processes.append(context.Process(target=serve, args=(side, model, rollouts, cores, theirs), daemon=True))
         processes[-1].start()
-        theirs.close()  # so that the end of the process is the end of the pipe
+        theirs.close()  # so that the pipe closes when the process ends
         pipes[side].recv()
     speeds: dict[str, list[float]] = {side: [] for side in SIDES}
     peaks, useful = {}, 1.0
@@ -177,11 +177,11 @@ def measured(model: str, rollouts: int, repeats: int) -> Figures:
 
 
 def main() -> None:
-    """Measures what the command line asks for and prints it."""
+    """Measure as the command line specifies, and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench.learner", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", choices=MODELS, default="smollm2")
     parser.add_argument("--rollouts", type=int, default=32, help="of one update (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="medians are told (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="medians are reported (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     options = parser.parse_args()
     console = Console()
@@ -191,7 +191,7 @@ def main() -> None:
         table.add_row(side, f"{found[f'{side}_tokens_per_s']:.0f}", f"{found[f'{side}_peak_gib']:.2f}")
     console.print(table)
     asked = {"model": options.model, "rollouts": options.rollouts, "repeats": options.repeats}
-    tell(asked | found | {"machine": machine()}, console, as_json=options.json)
+    print_figures(asked | found | {"machine": machine()}, console, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 Writing = Coroutine[Any, Any, Rollout]
 Mode = Callable[[EnginePair, Workload, str], Coroutine[Any, Any, list[Rollout]]]
-"""Writes a workload's rollouts; the text is a prefix of request ids, which must be new."""
+"""Writes the rollouts of a workload; the string is a new prefix of request ids."""
 
 
 async def solo(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:
-    """The senior's engine alone: vanilla GRPO on half of the hardware."""
+    """Write with the senior's engine alone: plain GRPO on half of the hardware."""
     return await _all(_write(pair, work, tag, i, [SENIOR], SOLO) for i in range(len(work.prompts)))
 
 
 async def tandem(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:
-    """Both engines, a streaming session each, as training writes."""
+    """Write with both engines, a streaming session on each, as in training."""
     return await _all(_write(pair, work, tag, i, [SENIOR, JUNIOR], work.schedule) for i in range(len(work.prompts)))
 
 
 async def naive(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:
-    """Both engines, a fresh request a turn, with prefix caching: what one would write without sessions."""
+    """Write with both engines and a new request for every turn, with prefix caching instead of sessions."""
 
     def write(index: int) -> Writing:
         rollout_id = f"{tag}/{index}"
@@ -43,8 +43,7 @@ async def naive(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:
 
 
 async def solo_two_devices(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:
-    """Both engines hold the senior (they are self-paired), each writes half of the rollouts alone: vanilla GRPO on the
-    same hardware."""
+    """Write half of the rollouts on each engine alone: plain GRPO on the same hardware, since the pair has equal weights."""
 
     def write(index: int) -> Writing:
         author = (SENIOR, JUNIOR)[index % 2]
@@ -54,31 +53,31 @@ async def solo_two_devices(pair: EnginePair, work: Workload, tag: str) -> list[R
 
 
 class RequestPerTurn:
-    """A `tandem.cogeneration.Session` without state in the engine: every turn is a plain request with the whole text so far."""
+    """A `tandem.cogeneration.Session` without state in the engine: every turn is a plain request with the text so far."""
 
     def __init__(self, engine: Engine, rollout_id: str, temperature: float) -> None:
         self._engine, self._rollout_id, self._temperature = engine, rollout_id, temperature
         self._text: list[int] = []
         self._turns = 0
         self.stop_reason: StopReason | None = None
-        """not told apart here"""
+        """not distinguished here"""
         self._request: asyncio.Task[list[Token]] | None = None
 
     def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
-        """Sends the text so far, and lets the engine write until the schedule passes the pen."""
+        """Send the text so far; the engine writes until the schedule passes the pen."""
         self._text += new_tokens
         self._turns += 1
         self._request = asyncio.create_task(self._complete(pen, budget))
 
     async def read(self) -> list[Token]:
-        """All tokens of the turn, when it is over."""
+        """Return all tokens of the finished turn."""
         assert self._request is not None
         tokens = await self._request
         self._text += [token.id for token in tokens]
         return tokens
 
     async def close(self) -> None:
-        """Cancels a turn that is not over."""
+        """Cancel an unfinished turn."""
         if self._request is not None:
             self._request.cancel()
 
@@ -110,7 +109,7 @@ MODES: dict[str, Mode] = {"solo": solo, "tandem": tandem, "naive": naive, "solo_
 
 
 def shortened(work: Workload, tokens: int) -> Workload:
-    """The same rollouts, cut to `tokens` tokens: to warm up with."""
+    """Return the same rollouts cut to `tokens` tokens, as a warm-up."""
     return replace(work, tokens=tokens, limits=replace(work.limits, max_tokens=tokens))
 
 

@@ -1,9 +1,8 @@
-"""How fast new weights reach an engine, against a memcpy of as many bytes on as many threads in the same run.
+"""Speed of a weight sync, against a memcpy of equally many bytes on equally many threads in the same run.
 
     python -m bench.publish --model smollm2 --json
 
-A real learner publishes through shared memory to a real engine. docs/publishing.md explains the figures. The exit code is 0
-whatever they are.
+A real learner publishes through shared memory to a real engine. docs/publishing.md explains the figures.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from rich.table import Table
 from actors.engine import Engine
 from actors.placement import engine_specs
 from bench.engines import engine_pair
-from bench.report import Figures, tell
+from bench.report import Figures, print_figures
 from launch.cluster.environment import set_environment
 from launch.cluster.machine import machine
 from launch.entry import configuration
@@ -43,18 +42,18 @@ from tandem.runtime.weights import PublishedWeights
 
 MODELS = ("smollm2", "tiny")
 CLEAR_PEAK = "5"
-"""What a process's `clear_refs` takes to forget its peak memory."""
+"""The value that resets the peak memory of a process in its `clear_refs`."""
 
 
 class Round(NamedTuple):
-    """One version on its way, in seconds."""
+    """The parts of one weight sync, in seconds."""
 
     write: float
-    """the learner's `publish`, under ZeRO-3 with what is gathered for it"""
+    """the learner's `publish`, with gathering under ZeRO-3"""
     map: float
     """the message and the engine's mapping"""
     check: float
-    """the engine's check of what it has mapped"""
+    """the engine's check of the mapped bytes"""
     load: float
     """the engine's own load and repacking"""
     pause: float
@@ -63,29 +62,29 @@ class Round(NamedTuple):
 
 
 class TimedEngine(Engine):
-    """The engine that training uses; it notes how long the parts of `receive_weights` take."""
+    """The engine that training uses, with timers for the parts of `receive_weights`."""
 
     async def map_weights(self, published: PublishedWeights) -> None:
-        """As the engine does it."""
+        """Time the call of `Engine`."""
         start = time.perf_counter()
         await super().map_weights(published)
         self.map_s = time.perf_counter() - start
 
     async def check_weights(self) -> None:
-        """As the engine does it."""
+        """Time the call of `Engine`."""
         start = time.perf_counter()
         await super().check_weights()
         self.check_s = time.perf_counter() - start
 
     async def load_weights(self) -> None:
-        """As the engine does it."""
+        """Time the call of `Engine`."""
         start = time.perf_counter()
         await super().load_weights()
         self.load_s = time.perf_counter() - start
 
 
 def serve(config: Config, path: str, rank: int, segment: Path, pipe: Connection) -> None:
-    """A rank of the learner in a process of its own: publishes when it is told a version, and answers with what that took."""
+    """Run a rank of the learner in a separate process: publish each version received; send the message, seconds and MiB."""
     set_environment(config.cache_path)
     os.environ["DS_ACCELERATOR"] = "cpu"
     from learner.rank import Rank, RankSpec
@@ -110,26 +109,26 @@ def serve(config: Config, path: str, rank: int, segment: Path, pipe: Connection)
 
 
 def resident(field: str) -> float:
-    """This process's resident memory in MiB: `VmRSS` now, `VmHWM` at its peak."""
+    """Return this process's resident memory in MiB: `VmRSS` now, `VmHWM` at its peak."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 2**10
 
 
 def threads() -> int:
-    """The cores of this process."""
+    """Return the number of cores of this process."""
     return len(os.sched_getaffinity(0))
 
 
 @contextmanager
 def learner(config: Config, path: str) -> Iterator[Callable[[int], tuple[PublishedWeights, float, float]]]:
-    """The learner's ranks; yields what publishes a version: the message, the seconds, and rank 0's peak of memory in MiB."""
+    """Start the learner's ranks; yield a function that publishes a version and returns message, seconds and peak MiB."""
     context, segment = multiprocessing.get_context("spawn"), segment_path()
     pipes, processes = [], []
     for rank in range(config.learner.ranks):
         pipe, theirs = context.Pipe()
         processes.append(context.Process(target=serve, args=(config, path, rank, segment, theirs), daemon=True))
         processes[-1].start()
-        theirs.close()  # so that the end of the process is the end of the pipe
+        theirs.close()  # so that the pipe closes when the process ends
         pipes.append(pipe)
 
     def everyone(message: object) -> list:
@@ -148,7 +147,7 @@ def learner(config: Config, path: str) -> Iterator[Callable[[int], tuple[Publish
 
 
 class Memcpy:
-    """A memcpy of `nbytes` between two tensors' memory, all of whose pages are there, each thread its share."""
+    """A memcpy of `nbytes` between two tensors with resident pages; each thread copies its share."""
 
     def __init__(self, nbytes: int) -> None:
         self._from, self._to = (torch.full((nbytes,), value, dtype=torch.uint8).numpy() for value in (1, 0))
@@ -157,14 +156,14 @@ class Memcpy:
         self._pool = ThreadPoolExecutor(threads())
 
     def seconds(self) -> float:
-        """What it takes."""
+        """Copy once and return the seconds."""
         start = time.perf_counter()
         list(self._pool.map(lambda share: np.copyto(self._to[share], self._from[share]), self._shares))
         return time.perf_counter() - start
 
 
 async def measured(config: Config, repeats: int) -> tuple[list[Round], Figures]:
-    """Publishes `repeats` versions, after one that warms up."""
+    """Publish `repeats` versions after a warm-up; return the rounds and further figures."""
     authors = load_authors(config)
     spec = replace(engine_specs(config, authors, "cpu")[0][0], cores=tuple(sorted(os.sched_getaffinity(0))))
     rounds, peaks = [], []
@@ -178,7 +177,7 @@ async def measured(config: Config, repeats: int) -> tuple[list[Round], Figures]:
                 await engine.receive_weights(published)
                 pause_s = time.perf_counter() - start
                 copy = copy or Memcpy(published.layout.nbytes)
-                copy.seconds()  # what ran before has left its own bytes in the caches
+                copy.seconds()  # warms the caches
                 rounds.append(Round(write_s, engine.map_s, engine.check_s, engine.load_s, pause_s, copy.seconds()))
                 peaks.append(peak)
     bytes_mb = published.layout.nbytes / 1e6
@@ -186,7 +185,7 @@ async def measured(config: Config, repeats: int) -> tuple[list[Round], Figures]:
 
 
 def figures(rounds: list[Round]) -> Figures:
-    """Medians over the rounds. `publish_over_memcpy`: speed from the learner's tensors to the engine's map, over memcpy's;
+    """Return medians over the rounds. `publish_over_memcpy`: speed up to the engine's map over that of memcpy;
     `publish_and_check_over_memcpy` with the engine's check of every byte.
     """
     memcpy_s, publish_s = median(each.memcpy for each in rounds), median(each.write + each.map for each in rounds)
@@ -205,18 +204,18 @@ def figures(rounds: list[Round]) -> Figures:
 
 
 def table(rounds: list[Round]) -> Table:
-    """Every round's parts."""
-    shown = Table(*Round._fields, title="One version on its way, in seconds")
+    """Return a table of every round's parts."""
+    shown = Table(*Round._fields, title="Parts of a weight sync, in seconds")
     for each in rounds:
         shown.add_row(*(f"{seconds:.3f}" for seconds in each))
     return shown
 
 
 def main() -> None:
-    """Measures what the command line asks for and prints it."""
+    """Measure as the command line specifies, and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench.publish", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", choices=MODELS, default="smollm2", help="in float32 (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=9, help="medians are told (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=9, help="medians are reported (default: %(default)s)")
     parser.add_argument("--ranks", type=int, default=1, help="of the learner (default: %(default)s)")
     parser.add_argument("--zero-stage", type=int, choices=range(4), default=1, help="of the learner (default: %(default)s)")
     parser.add_argument("--bucket-mib", type=int, default=Config().learner.publish_bucket_mib, help="(default: %(default)s)")
@@ -231,7 +230,7 @@ def main() -> None:
     console = Console()
     console.print(table(rounds))
     asked = {"model": options.model, "ranks": options.ranks, "zero_stage": options.zero_stage, "bucket_mib": options.bucket_mib}
-    tell(asked | figures(rounds) | found | {"machine": machine()}, console, as_json=options.json)
+    print_figures(asked | figures(rounds) | found | {"machine": machine()}, console, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How measurements are told: medians, ratios between the modes, the machine they were made on."""
+"""Reports of measurements: medians, ratios between the modes, tables."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ RATIOS = {
 
 
 def figures(runs: Runs) -> Figures:
-    """Medians over the repeats, and what follows from them.
+    """Return the medians over the repeats, and the ratios and costs derived from them.
 
-    `handoff_cost_us` is the time per handoff beyond the tokens' own: tandem's time less that of as many tokens written solo
-    on the same hardware, over the handoffs.
+    `handoff_cost_us` is the extra time per handoff: the time of tandem minus that of equally many tokens written solo on the
+    same hardware, divided by the number of handoffs.
     """
     speed = {mode: median(run.tokens_per_s for run in repeats) for mode, repeats in runs.items()}
     found: Figures = {f"{mode}_tokens_per_s": round(value, 1) for mode, value in speed.items()}
@@ -49,7 +49,7 @@ def figures(runs: Runs) -> Figures:
 
 
 def table(runs: Runs) -> Table:
-    """Each mode's speed, the median and the range over its repeats, and what its processes were doing."""
+    """Return a table of each mode: the median and range of its speed, and the load of each process."""
     shown = Table(title="Co-generation", caption="senior, junior, exchange: the share of the time each process was computing")
     for title in ("mode", "tokens/s", "range", "tokens", "handoffs", "senior", "junior", "exchange"):
         shown.add_column(title, justify="left" if title == "mode" else "right")
@@ -67,8 +67,8 @@ def table(runs: Runs) -> Table:
     return shown
 
 
-def tell(found: Figures, console: Console, *, as_json: bool) -> None:
-    """Prints a benchmark's figures: as one JSON object in the last line, or for people."""
+def print_figures(found: Figures, console: Console, *, as_json: bool) -> None:
+    """Print a benchmark's figures: as one JSON object in the last line, or formatted for people."""
     if as_json:
         print(json.dumps(found))
     else:

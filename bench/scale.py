@@ -1,8 +1,8 @@
-"""How many replicas one driver can feed: the real pool, over Ray, with replicas that only simulate their engines.
+"""Scaling of one driver over many replicas: the real pool on Ray, with replicas that simulate their engines.
 
     python -m bench.scale --json
 
-docs/cogeneration.md explains the figures. The exit code is 0 whatever they are.
+docs/cogeneration.md explains the figures.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from actors.dispatch import TaskQueue
 from actors.replicas import ReplicaSet
 from actors.rollout import GroupTask
 from actors.rollout_pool import CONCURRENT_GROUPS, RolloutPool
-from bench.report import Figures, tell
+from bench.report import Figures, print_figures
 from launch.cluster.environment import set_environment
 from launch.cluster.local_cluster import ray_cluster
 from launch.cluster.machine import machine
@@ -41,7 +41,7 @@ from tandem.schedule import Schedule
 
 REPLICAS = (1, 2, 4, 8, 16, 32, 64)
 PROCESSES = 2
-"""What simulates the replicas, so that two cores are enough."""
+"""Processes that simulate the replicas, so that two cores are enough."""
 ROLLOUTS = 256
 """of each replica"""
 GROUP_SIZE = 8
@@ -67,16 +67,16 @@ class SimulatedReplicas:
         self._versions = np.full(TOKENS, BASE_VERSION, np.int32)
 
     async def call(self, replica: int, method: str, *arguments: Any) -> Any:
-        """What `replica` answers."""
+        """Return the result of `method` of `replica`."""
         return await getattr(self, method)(replica, *arguments)
 
     async def start(self, replica: int) -> int:
-        """As `RolloutActor.start`."""
+        """Simulate `RolloutActor.start`."""
         self._admission[replica] = asyncio.Semaphore(IN_FLIGHT)
         return IN_FLIGHT
 
     async def write_group(self, replica: int, task: GroupTask) -> Group:
-        """As `RolloutActor.write_group`."""
+        """Simulate `RolloutActor.write_group`."""
         draws = Random(task.prompt.problem.id)
         written = (
             self._write(replica, task, rollout_id, seed, TOKENS * STEP_S * draws.uniform(SHORTEST, 1))
@@ -90,7 +90,7 @@ class SimulatedReplicas:
         return Rollout(
             id=rollout_id,
             prompt_ids=np.array(task.prompt.token_ids, np.int32),
-            # Arrays of its own: the same one twice would travel once.
+            # Copies: pickle sends an array that occurs twice only once.
             token_ids=self._token_ids.copy(),
             authorship=self._authorship.copy(),
             logprobs=self._logprobs.copy(),
@@ -100,11 +100,11 @@ class SimulatedReplicas:
         )
 
     async def processes(self, replica: int) -> dict[str, ProcessLocation]:
-        """As `RolloutActor.processes`: nowhere of its own."""
+        """Return no processes: the replica has none."""
         return {}
 
     async def close(self, replica: int) -> None:
-        """As `RolloutActor.close`."""
+        """Simulate `RolloutActor.close`."""
 
 
 class SimulatedReplica:
@@ -114,14 +114,14 @@ class SimulatedReplica:
         self._process, self._index = process, index
 
     def call(self, method: str, *arguments: Any) -> ray.ObjectRef:
-        """See `Replica.call`."""
+        """Call `method` of this replica in its process."""
         return self._process.call.remote(self._index, method, *arguments)
 
     def kill(self) -> None:
-        """Leaves the process to its other replicas."""
+        """Do nothing: other replicas use the process."""
 
     def recreate(self) -> None:
-        """Stays with the process."""
+        """Do nothing: the process stays."""
 
 
 @dataclass(frozen=True)
@@ -132,22 +132,22 @@ class Measured:
     rollouts: int
     seconds: float
     driver_cpu_s: float
-    """CPU time of this process meanwhile"""
+    """CPU time of this process"""
 
     @property
     def rollouts_per_s(self) -> float:
-        """Rollouts returned per second, by all replicas together."""
+        """Return the rollouts per second of all replicas together."""
         return self.rollouts / self.seconds
 
     @property
     def driver_cpu_ms_per_rollout(self) -> float:
-        """What a rollout costs the driver, in milliseconds."""
+        """Return the driver's CPU time per rollout, in milliseconds."""
         return 1e3 * self.driver_cpu_s / self.rollouts
 
 
 @contextmanager
 def simulating_processes() -> Iterator[list[ActorHandle]]:
-    """The processes that simulate replicas, on a cluster of their own."""
+    """Start the processes that simulate replicas, on a private cluster."""
     set_environment(Path(Config().cache_dir).expanduser())
     with ray_cluster(logs=Path(tempfile.gettempdir()) / "bench-scale-logs"):
         actor: Any = ray.remote(SimulatedReplicas).options(num_cpus=0, max_concurrency=CONCURRENT_GROUPS)
@@ -155,7 +155,7 @@ def simulating_processes() -> Iterator[list[ActorHandle]]:
 
 
 def measure(processes: list[ActorHandle], replicas: int, rollouts: int = ROLLOUTS) -> Measured:
-    """`replicas` replicas write `rollouts` rollouts each; the groups are let go as they come."""
+    """Write `rollouts` rollouts on each of `replicas` replicas, and drop the groups as they arrive."""
     groups = rollouts // GROUP_SIZE
     prompts = [Prompt(Problem(str(i % groups), "?", "!"), tuple(range(PROMPT_TOKENS))) for i in range(replicas * groups)]
     replica_set = ReplicaSet([SimulatedReplica(processes[i % len(processes)], i) for i in range(replicas)], GuardConfig())
@@ -171,7 +171,7 @@ def measure(processes: list[ActorHandle], replicas: int, rollouts: int = ROLLOUT
 
 
 def figures(runs: list[Measured]) -> Figures:
-    """Throughput at every size, the efficiency of the largest against the smallest, what a rollout then costs the driver."""
+    """Return the throughput at every size, the efficiency of the largest, and its driver CPU time per rollout."""
     least, most = runs[0], runs[-1]
     efficiency = most.rollouts_per_s / least.rollouts_per_s * least.replicas / most.replicas
     return {
@@ -182,9 +182,9 @@ def figures(runs: list[Measured]) -> Figures:
 
 
 def table(runs: list[Measured]) -> Table:
-    """Each size's throughput, and what a rollout costs the driver."""
+    """Return a table of each size's throughput and driver CPU time."""
     shown = Table(title="Many replicas", caption=f"{ROLLOUTS} rollouts a replica, {TOKENS:,} tokens each")
-    for title in ("replicas", "rollouts", "seconds", "rollouts/s", "of each replica", "driver CPU, ms a rollout"):
+    for title in ("replicas", "rollouts", "seconds", "rollouts/s", "per replica", "driver CPU, ms per rollout"):
         shown.add_column(title, justify="right")
     for run in runs:
         shown.add_row(
@@ -199,17 +199,17 @@ def table(runs: list[Measured]) -> Table:
 
 
 def main() -> None:
-    """Measures every size and prints the figures."""
+    """Measure every size and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     options = parser.parse_args()
     console = Console()
     with simulating_processes() as processes:
-        measure(processes, replicas=len(processes), rollouts=GROUP_SIZE)  # the processes' first group imports what it needs
+        measure(processes, replicas=len(processes), rollouts=GROUP_SIZE)  # a warm-up: the first group triggers imports
         runs = [measure(processes, replicas) for replicas in REPLICAS]
     console.print(table(runs))
     found = {**figures(runs), "machine": machine()}
-    tell(found, console, as_json=options.json)
+    print_figures(found, console, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whether a model of real size fits: one whole tandem step of a Qwen3-0.6B with random weights on the CPU, and its peak memory.
+"""Peak memory of a model of real size: one tandem step of a Qwen3-0.6B with random weights on the CPU.
 
     python -m bench.size --json
 
@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
-from bench.report import Figures, tell
+from bench.report import Figures, print_figures
 from launch.cluster.environment import set_environment
 from launch.cluster.machine import machine
 from launch.entry import configuration
@@ -62,7 +62,7 @@ OVERRIDES = [
     "learner.micro_batch_tokens=512",
     "learner.gradient_checkpointing=true",
     "learner.logprob_chunk_tokens=128",
-    # Random weights answer nothing right, so that all rewards are equal: this term still has a gradient.
+    # With random weights all rewards are 0; this term still has a gradient.
     "algo.lambda_junior=0.1",
     "algo.mini_batches=1",
     "checkpoint.save_every=0",
@@ -70,13 +70,13 @@ OVERRIDES = [
     "log.tensorboard=false",
     "name=size",
 ]
-TOLD = ("time/step_s", "grad/norm", "logprob/gap_mean")
-"""What is told of the step's own metrics."""
+REPORTED = ("time/step_s", "grad/norm", "logprob/gap_mean")
+"""The metrics of the step that are reported."""
 SAMPLING_S = 0.2
 
 
 def save_random_model(folder: Path) -> None:
-    """Writes the model to `folder`, in bfloat16, with SmolLM2's tokenizer."""
+    """Write the model to `folder`, in bfloat16, with SmolLM2's tokenizer."""
     config = configuration(["model=smollm2"])
     set_environment(config.cache_path)
     tokenizer = AutoTokenizer.from_pretrained(base_model(config.model, config.cache_path))
@@ -87,7 +87,7 @@ def save_random_model(folder: Path) -> None:
 
 
 class Watch:
-    """Samples the memory of a process and all it started: what is theirs alone, and shared pages once."""
+    """Sampler of the memory of a process and its descendants; shared pages count once."""
 
     def __init__(self, pid: int) -> None:
         self._root = psutil.Process(pid)
@@ -105,19 +105,19 @@ class Watch:
                     bytes_ = process.memory_full_info().pss  # shared pages are divided among those who map them
                     name = (process.cmdline() or [process.name()])[0].split("/")[-1]
                 except psutil.Error:
-                    continue  # it has ended
+                    continue  # the process has ended
                 total += bytes_
                 self.peak_by_process[name] = max(self.peak_by_process.get(name, 0), bytes_)
             self.peak_bytes = max(self.peak_bytes, total)
             time.sleep(SAMPLING_S)
 
     def stop(self) -> None:
-        """Waits for the end of the process."""
+        """Wait for the end of the process."""
         self._thread.join()
 
 
 def main() -> int:
-    """Measures what the command line asks for and prints it."""
+    """Measure as the command line specifies, and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench.size", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--ranks", type=int, default=1, help="of the learner (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
@@ -125,7 +125,7 @@ def main() -> int:
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "qwen3-0.6b-random"
-        # In a process of its own, which takes its memory with it.
+        # In a separate process, so that its memory is freed.
         builder = multiprocessing.get_context("spawn").Process(target=save_random_model, args=(model,))
         builder.start()
         builder.join()
@@ -141,14 +141,12 @@ def main() -> int:
             rows = [
                 json.loads(line) for line in (Path(folder) / "size" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
             ]
-            found |= {
-                key.replace("/", "_"): round(rows[-1][key], 4) for key in ("time/step_s", "grad/norm", "logprob/gap_mean")
-            }
+            found |= {key.replace("/", "_"): round(rows[-1][key], 4) for key in REPORTED}
     table = Table("process", "peak GiB")
     for name, peak in sorted(watch.peak_by_process.items(), key=lambda item: -item[1])[:8]:
         table.add_row(name, f"{peak / 2**30:.2f}")
     console.print(table)
-    tell(found | {"machine": machine()}, console, as_json=options.json)
+    print_figures(found | {"machine": machine()}, console, as_json=options.json)
     return code
 
 

@@ -1,8 +1,8 @@
-"""Where an engine's time goes while two authors write: what a step, a token that is read and one that is sampled cost.
+"""Costs of an engine step, of a token read and of a token sampled while two authors write.
 
     python -m bench.steps --model smollm2 --json
 
-The engines' scheduler notes every step; least squares tell the costs apart. docs/cogeneration.md explains the figures.
+The engines' scheduler records every step; least squares separate the costs. docs/cogeneration.md explains the figures.
 """
 
 from __future__ import annotations
@@ -25,78 +25,78 @@ from actors.engine import Engine
 from actors.handoff_scheduler import HandoffScheduler
 from bench.engines import engine_pair
 from bench.modes import shortened, tandem
-from bench.report import Figures, tell
+from bench.report import Figures, print_figures
 from bench.workload import DTYPES, WARM_UP_TOKENS, Workload, prepare
 from launch.cluster.machine import machine
 
 FOLDER = "TANDEM_BENCH_STEPS"
-"""The environment variable that tells the engines' processes where to note their steps."""
+"""The environment variable with the folder in which engines' processes record their steps."""
 COSTS = ("step", "token read", "token sampled")
 
 
-class NotingScheduler(HandoffScheduler):
-    """Writes a line a step: when it began, how long it took (seconds), how many tokens it read and how many it sampled."""
+class RecordingScheduler(HandoffScheduler):
+    """Scheduler that writes a line per step: its start and duration in seconds, the tokens read and the tokens sampled."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._notes = (Path(os.environ[FOLDER]) / f"{os.getpid()}.jsonl").open("w", buffering=1, encoding="utf-8")
+        self._records = (Path(os.environ[FOLDER]) / f"{os.getpid()}.jsonl").open("w", buffering=1, encoding="utf-8")
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
-        """As the scheduler does it."""
+        """Record the start and schedule the step."""
         self._began = time.perf_counter()
         return super().schedule(*args, **kwargs)
 
     def update_from_output(self, scheduler_output: Any, model_runner_output: Any) -> Any:
-        """As the scheduler does it."""
+        """Process the step's output and record the step."""
         sampled = sum(map(len, model_runner_output.sampled_token_ids))
         outputs = super().update_from_output(scheduler_output, model_runner_output)
         seconds = time.perf_counter() - self._began
-        print(json.dumps([self._began, seconds, scheduler_output.total_num_scheduled_tokens, sampled]), file=self._notes)
+        print(json.dumps([self._began, seconds, scheduler_output.total_num_scheduled_tokens, sampled]), file=self._records)
         return outputs
 
 
-class NotingEngine(Engine):
-    """The engine that training uses, with a scheduler that notes its steps."""
+class RecordingEngine(Engine):
+    """The engine that training uses, with a scheduler that records its steps."""
 
-    SCHEDULERS: ClassVar = {"cpu": "bench.steps.NotingScheduler"}
+    SCHEDULERS: ClassVar = {"cpu": "bench.steps.RecordingScheduler"}
 
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps of both engines while the rollouts were written: arrays of one length."""
+    """The steps of both engines during a measurement: arrays of equal length."""
 
     seconds: np.ndarray
     read: np.ndarray
     sampled: np.ndarray
 
     def costs(self) -> np.ndarray:
-        """Seconds for each of `COSTS`, [3], by least squares."""
+        """Return the seconds for each of `COSTS`, [3], by least squares."""
         return np.linalg.lstsq(self._counts(), self.seconds, rcond=None)[0]
 
     def shares(self) -> np.ndarray:
-        """The share of the steps' time that goes to each of `COSTS`, [3]."""
+        """Return the share of each of `COSTS` in the steps' time, [3]."""
         return self.costs() * self._counts().sum(0) / self.seconds.sum()
 
     def _counts(self) -> np.ndarray:
         return np.stack([np.ones(len(self.seconds)), self.read, self.sampled], axis=1)
 
 
-async def noted(work: Workload) -> tuple[Steps, float]:
-    """The steps of writing `work`, and the share of the time in which an engine was in a step."""
+async def record_steps(work: Workload) -> tuple[Steps, float]:
+    """Write `work`; return the steps, and the share of the time in which an engine was in a step."""
     with TemporaryDirectory() as folder:
         os.environ[FOLDER] = folder
-        async with engine_pair(work.specs, "bench.steps:NotingEngine") as pair:
+        async with engine_pair(work.specs, "bench.steps:RecordingEngine") as pair:
             await tandem(pair, shortened(work, WARM_UP_TOKENS), "warm-up")
             began = time.perf_counter()
             await tandem(pair, work, "measured")
             seconds = time.perf_counter() - began
         lines = [line for file in Path(folder).iterdir() for line in file.read_text(encoding="utf-8").splitlines()]
-    notes = np.array([note for note in map(json.loads, lines) if note[0] >= began])
-    return Steps(*notes[:, 1:].T), notes[:, 1].sum() / (len(work.specs) * seconds)
+    records = np.array([record for record in map(json.loads, lines) if record[0] >= began])
+    return Steps(*records[:, 1:].T), records[:, 1].sum() / (len(work.specs) * seconds)
 
 
 def figures(steps: Steps, busy: float) -> Figures:
-    """How many steps there were, how full they were, and what costs how much."""
+    """Return the number of steps, their mean sizes, and the costs."""
     found: Figures = {
         "steps": len(steps.seconds),
         "read_per_step": round(float(steps.read.mean()), 1),
@@ -110,7 +110,7 @@ def figures(steps: Steps, busy: float) -> Figures:
 
 
 def table(steps: Steps) -> Table:
-    """What costs how much."""
+    """Return a table of the costs."""
     shown = Table(title="The engines' steps")
     for title in ("what", "number", "ms each", "share of the steps' time"):
         shown.add_column(title, justify="left" if title == "what" else "right")
@@ -121,18 +121,18 @@ def table(steps: Steps) -> Table:
 
 
 def main() -> None:
-    """Writes one batch of rollouts and prints where the engines' time went."""
+    """Write one batch of rollouts and print the costs of the engines' steps."""
     parser = argparse.ArgumentParser(prog="python -m bench.steps", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", choices=DTYPES, default="smollm2")
     parser.add_argument("--rollouts", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     options = parser.parse_args()
-    steps, busy = uvloop.run(noted(prepare(options.model, options.rollouts, options.tokens)))
+    steps, busy = uvloop.run(record_steps(prepare(options.model, options.rollouts, options.tokens)))
     console = Console()
     console.print(table(steps))
     found = {"model": options.model, **figures(steps, busy), "machine": machine()}
-    tell(found, console, as_json=options.json)
+    print_figures(found, console, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How the speed of co-generation depends on the number of rollouts, on how often the pen may pass and on the senior's share."""
+"""Speed of co-generation over the number of rollouts, the distance of redraws and the senior's probability."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from bench.workload import WARM_UP_TOKENS, Workload, prepare
 from launch.cluster.machine import machine
 
 SWEPT = ("solo", "tandem", "solo_two_devices")
-"""The modes measured at every value, in turn, so that a slow moment of the machine meets tandem and its references."""
+"""The modes measured at every value. They alternate, so that a slow moment of the machine affects all."""
 ROLLOUTS = 64
-"""Written at the same time where their number is not what varies."""
+"""Number of concurrent rollouts on the other axes."""
 TOKENS = 48
 """Length of every rollout, so that a sweep of SmolLM2 ends within ten minutes on two cores."""
 REPEATS = 1
@@ -25,22 +25,22 @@ RESULT = Path("cogeneration.json")
 
 @dataclass(frozen=True)
 class Axis:
-    """What varies, all else being as in `prepare`."""
+    """One varied setting; all others are as in `prepare`."""
 
     name: str
     """the setting's name in the results"""
     values: tuple[float, ...]
     rollouts: int
-    """the most that are written at the same time"""
+    """the largest number of concurrent rollouts"""
     schedule: str
-    """its name in the configuration; engines follow one boundary table, so that each axis has a pair of its own"""
+    """its name in the configuration; engines have one boundary table, so each axis starts its own pair"""
     vary: Callable[[Workload, float], Workload]
-    """the workload at one of the values"""
+    """return the workload at one of the values"""
 
 
 AXES = (
     Axis("rollouts", (8, 16, 32, 64, 128, 256), 256, "word", lambda work, n: replace(work, prompts=work.prompts[: int(n)])),
-    # The coin is tossed: rollouts that alternate would all be in one engine at a time, while the other idles.
+    # With a coin: alternating rollouts would all be in one engine at a time, and the other would idle.
     Axis(
         "chunk_tokens",
         (1, 2, 4, 8, 16, 32, 64),
@@ -60,7 +60,7 @@ AXES = (
 
 @dataclass(frozen=True)
 class Point:
-    """What one mode did at one value of one axis: medians over the repeats, and the conditions."""
+    """The medians of one mode at one value of one axis, and the conditions."""
 
     axis: str
     value: float
@@ -78,7 +78,7 @@ class Point:
 
 
 async def sweep(model: str, tokens: int, repeats: int) -> AsyncIterator[Point]:
-    """The points of all `AXES`, as they are measured: rollouts of `tokens` tokens, written by `model` (a key of `DTYPES`)."""
+    """Yield the points of all `AXES` as they are measured, for rollouts of `tokens` tokens by `model` (a key of `DTYPES`)."""
     for axis in AXES:
         work = prepare(model, axis.rollouts, tokens, axis.schedule)
         async with engine_pair(work.specs) as pair:
@@ -96,7 +96,7 @@ async def sweep(model: str, tokens: int, repeats: int) -> AsyncIterator[Point]:
 
 
 def point(axis: str, value: float, mode: str, runs: Sequence[Measured], tokens: int, model: str) -> Point:
-    """The medians of `runs`, the repeats of `mode` at `value`."""
+    """Return the medians of `runs`, the repeats of `mode` at `value`."""
     return Point(
         axis=axis,
         value=value,
@@ -115,7 +115,7 @@ def point(axis: str, value: float, mode: str, runs: Sequence[Measured], tokens: 
 
 
 def save(points: Iterable[Point], folder: Path) -> Path:
-    """Writes `points` into `folder` (made if missing) as a JSON list, a line each; returns the file."""
+    """Write `points` to `folder` (created if missing) as a JSON list, one per line; return the file."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(asdict(each)) for each in points)
     file = folder / RESULT
@@ -124,5 +124,5 @@ def save(points: Iterable[Point], folder: Path) -> Path:
 
 
 def load(folder: Path) -> list[Point]:
-    """What `save` wrote into `folder`."""
+    """Return the points that `save` wrote to `folder`."""
     return [Point(**fields) for fields in json.loads((folder / RESULT).read_text(encoding="utf-8"))]

@@ -1,4 +1,4 @@
-"""What translation costs: the senior with a junior that is its copy, but whose tokens have other numbers."""
+"""The cost of translation: a junior that is a copy of the senior with renumbered tokens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tandem.translation import TranslatedSession, Translation, stop_table
 
 
 def renumber(model: Path, folder: Path) -> Path:
-    """Writes the model of one Hugging Face directory to another, its tokens numbered from the last to the first."""
+    """Write the model of a Hugging Face directory to `folder` with its token ids reversed; return `folder`."""
     tokenizer = AutoTokenizer.from_pretrained(model)
     last = len(tokenizer) - 1
     spelt = json.loads(tokenizer.backend_tokenizer.to_str())
@@ -37,24 +37,24 @@ def renumber(model: Path, folder: Path) -> Path:
         **tokenizer.special_tokens_map,
     ).save_pretrained(folder)
     copy = AutoModelForCausalLM.from_pretrained(model)
-    # Tied weights are one parameter, which must be turned round once.
+    # Tied weights are one parameter and must be reversed once.
     for weight in {copy.get_input_embeddings().weight, copy.get_output_embeddings().weight}:
         weight.data[: last + 1] = torch.flip(weight.data[: last + 1], dims=[0])
-    copy.generation_config = GenerationConfig()  # its end-of-sequence ids would be the old numbers
+    copy.generation_config = GenerationConfig()  # it would hold the old end-of-sequence ids
     copy.save_pretrained(folder)
     return folder
 
 
 @asynccontextmanager
 async def translated(work: Workload) -> AsyncIterator[tuple[Mode, EnginePair]]:
-    """Starts a pair whose junior has its own tokens, and gives the mode that writes on it."""
+    """Start a pair whose junior has renumbered tokens; yield the mode that writes on it, and the pair."""
     with TemporaryDirectory() as folder:
         renumber(Path(work.specs[SENIOR].model), Path(folder))
         theirs, its = (AutoTokenizer.from_pretrained(path) for path in (work.specs[SENIOR].model, folder))
         stops = stop_table(its, "word", work.specs[JUNIOR].vocabulary)
         translation = Translation(ByteLevel(theirs), ByteLevel(its), "word", stops, theirs.eos_token_id, frozenset())
         shared = work.specs[JUNIOR]
-        # What it samples may need more tokens than what it becomes.
+        # The junior may need more tokens than the senior for the same text.
         own = replace(
             shared,
             model=folder,

@@ -1,6 +1,6 @@
-"""TRL's side of `bench.vs_trl`, in a process of its own: `python -m bench.trl_run TASK FILE`, the task as JSON.
+"""TRL's training of `bench.vs_trl`, in a separate process: `python -m bench.trl_run TASK FILE`, the task as JSON.
 
-TRL generates with transformers, all rollouts of a step in one batch, and learns a group at a time.
+TRL generates all rollouts of a step in one batch with transformers, and computes gradients one group at a time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bench.vs_trl_task import Step, Task, reward
 
 
 class TimedTrainer(GRPOTrainer):
-    """Notes how long each generation takes."""
+    """Trainer that measures the time of each generation."""
 
     generate_s = 0.0
 
@@ -34,8 +34,8 @@ class TimedTrainer(GRPOTrainer):
         return outputs
 
 
-class Notes(TrainerCallback):
-    """Makes a `Step` of every training step."""
+class StepRecorder(TrainerCallback):
+    """Callback that records a `Step` for every training step."""
 
     def __init__(self, task: Task) -> None:
         self.task, self.steps = task, list[Step]()
@@ -43,15 +43,15 @@ class Notes(TrainerCallback):
         self._start = self._seconds = 0.0
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
-        """The clock starts before the step's rollouts are generated."""
+        """Start the clock, before the step's rollouts are generated."""
         self._start = time.perf_counter()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """It ends behind the optimizer."""
+        """Stop the clock, after the optimizer."""
         self._seconds = time.perf_counter() - self._start
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
-        """TRL tells rewards and lengths."""
+        """Record the step with the rewards and lengths that TRL logs."""
         if "reward" in logs and self.trainer:
             generate_s = self.trainer.generate_s
             tokens = logs["completions/mean_length"] * self.task.rollouts
@@ -59,7 +59,7 @@ class Notes(TrainerCallback):
 
 
 def train(task: Task) -> list[Step]:
-    """The task with `GRPOTrainer`."""
+    """Train on the task with `GRPOTrainer`; return its steps."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     problems = [problem for step in range(task.steps) for problem in task.batch(step)]
     rows = [{"prompt": [{"role": "user", "content": each.question}], "answer": each.answer} for each in problems]
@@ -67,7 +67,7 @@ def train(task: Task) -> list[Step]:
     def rewards(completions: list[list[dict[str, str]]], answer: list[str], **_: Any) -> list[float]:
         return [reward(messages[0]["content"], gold) for messages, gold in zip(completions, answer, strict=True)]
 
-    notes = Notes(task)
+    recorder = StepRecorder(task)
     with tempfile.TemporaryDirectory() as folder:
         config = GRPOConfig(
             output_dir=folder,
@@ -105,11 +105,11 @@ def train(task: Task) -> list[Step]:
             args=config,
             train_dataset=Dataset.from_list(rows),
             processing_class=AutoTokenizer.from_pretrained(task.model),
-            callbacks=[notes],
+            callbacks=[recorder],
         )
-        notes.trainer = trainer
+        recorder.trainer = trainer
         trainer.train()
-    return notes.steps
+    return recorder.steps
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How fast and how sure answers are verified, against math-verify in the same process and against answers that mean harm.
+"""Speed and safety of verification, against math-verify in this process and with hostile answers.
 
     python -m bench.verify --json
 
-`verify_over_raw` is the ratio of benign answers a second, both on one core (the pool and its worker share it).
+`verify_over_raw` is the ratio of benign answers per second, both on one core (the pool and its worker share it).
 docs/verification.md explains the figures and argues the differences.
 """
 
@@ -24,22 +24,22 @@ from rich.table import Table
 
 from bench.benign_answers import Benign, benign_answers
 from bench.hostile_answers import hostile_responses
-from bench.report import Figures, tell
+from bench.report import Figures, print_figures
 from launch.cluster.machine import machine
 from tandem.verify.judgement import Verdict
 from tandem.verify.pool import VerifierPool
 
 SEEDS = (1, 2, 3)
-"""Each repeat has answers of its own, which no cache has seen."""
+"""Each repeat has different answers, which are in no cache."""
 DEADLINE_S = 1.0
 GRACE_S = 1.0
-"""An answer whose verdict takes longer than the deadline and this is late."""
+"""A verdict that takes longer than the deadline plus this is late."""
 MEMORY_GIB = 1.0
 
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """This process, and whatever it starts, on one core."""
+    """Bind this process and its children to one core."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
     yield
@@ -47,14 +47,14 @@ def one_core() -> Iterator[None]:
 
 
 def raw_verdicts(answers: Sequence[Benign]) -> tuple[list[bool], float]:
-    """What math-verify with its defaults says of each response, in this process, and the seconds this takes."""
+    """Return the verdicts of math-verify with its defaults, in this process, and the seconds."""
     began = time.perf_counter()
     verdicts = [verify(parse(f"${benign.gold}$"), parse(benign.response)) for benign in answers]
     return verdicts, time.perf_counter() - began
 
 
 def pool_verdicts(pool: VerifierPool, answers: Sequence[Benign]) -> tuple[list[bool], float]:
-    """The same by `pool`."""
+    """Return the verdicts of `pool`, and the seconds."""
     began = time.perf_counter()
     judgements = pool.grade([(benign.gold, benign.response) for benign in answers])
     seconds = time.perf_counter() - began
@@ -62,11 +62,11 @@ def pool_verdicts(pool: VerifierPool, answers: Sequence[Benign]) -> tuple[list[b
 
 
 def benign(seeds: Sequence[int]) -> tuple[Figures, list[tuple[Benign, bool]]]:
-    """Speeds, agreement, and the answers on which the two disagree, with the pool's verdict."""
+    """Measure speeds and agreement; also return the answers on which the two differ, with the pool's verdict."""
     speeds, raw_speeds, ratios, differences, count = [], [], [], [], 0
     with one_core(), VerifierPool(1, timeout_s=5.0, memory_gib=MEMORY_GIB) as pool:
         pool.wait_until_ready()
-        verify(parse("$\\sqrt{8}$"), parse("$\\boxed{2\\sqrt{2}}$"))  # it builds its tables, as the worker has done
+        verify(parse("$\\sqrt{8}$"), parse("$\\boxed{2\\sqrt{2}}$"))  # a warm-up: it builds its tables, as the worker has
         for seed in seeds:
             answers = benign_answers(seed)
             ours, seconds = pool_verdicts(pool, answers)
@@ -87,7 +87,7 @@ def benign(seeds: Sequence[int]) -> tuple[Figures, list[tuple[Benign, bool]]]:
 
 
 def hostile() -> Figures:
-    """What becomes of answers that mean harm, and of benign ones between them."""
+    """Judge hostile answers with benign ones between them, and return the counts."""
     with TemporaryDirectory() as folder, VerifierPool(2, DEADLINE_S, MEMORY_GIB) as pool:
         responses = hostile_responses(Path(folder))
         items = []
@@ -111,7 +111,7 @@ def hostile() -> Figures:
 
 
 def table(differences: Sequence[tuple[Benign, bool]]) -> Table:
-    """Where the pool and math-verify disagree."""
+    """Return a table of the answers on which pool and math-verify differ."""
     shown = Table(title="Differences from math-verify")
     for title in ("kind", "gold", "answer", "here", "math-verify"):
         shown.add_column(title)
@@ -122,7 +122,7 @@ def table(differences: Sequence[tuple[Benign, bool]]) -> Table:
 
 
 def main() -> None:
-    """Judges benign and hostile answers and prints what became of them."""
+    """Judge benign and hostile answers and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench.verify", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     options = parser.parse_args()
@@ -130,7 +130,7 @@ def main() -> None:
     console = Console()
     found, differences = benign(SEEDS)
     console.print(table(differences), markup=False)
-    tell({**found, **hostile(), "machine": machine()}, console, as_json=options.json)
+    print_figures({**found, **hostile(), "machine": machine()}, console, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Vanilla GRPO with TRL and with us, and what tandem costs on top: same model, problems, group size and lengths, on the CPU.
+"""Plain GRPO with TRL and with this project, and the extra cost of tandem: same model, problems and lengths, on the CPU.
 
     python -m bench.vs_trl --json
 
-docs/results/vs_trl.md explains the figures. The exit code is 0 whatever they are.
+docs/learner.md explains the figures.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.rollout_pool import RolloutPool
-from bench.report import Figures, tell
+from bench.report import Figures, print_figures
 from bench.vs_trl_task import Step, Task, reward
 from launch.cluster.environment import set_environment
 from launch.cluster.local_cluster import ray_cluster
@@ -37,11 +37,11 @@ from tandem.data.prompts import encode
 from tandem.schedule import schedule_at
 
 ARMS = {"ours": "grpo", "tandem": "tandem"}
-"""Our trainings, and the arm (`algo=NAME`) of each."""
+"""This project's trainings, and the `algo=NAME` of each."""
 
 
 def ours(task: Task, arm: str) -> Config:
-    """Our configuration for what TRL is told in its own."""
+    """Return this project's configuration that corresponds to TRL's."""
     overrides = [
         "model=smollm2",
         f"algo={arm}",
@@ -65,7 +65,7 @@ def ours(task: Task, arm: str) -> Config:
 
 
 def with_trl(task: Task, folder: Path) -> list[Step]:
-    """The task with TRL, in a process of its own."""
+    """Train on the task with TRL in a separate process; return its steps."""
     result = folder / "trl.json"
     subprocess.run(
         [sys.executable, "-m", "bench.trl_run", json.dumps(asdict(task)), str(result)], check=True, stdout=subprocess.DEVNULL
@@ -74,7 +74,7 @@ def with_trl(task: Task, folder: Path) -> list[Step]:
 
 
 def with_us(task: Task, arm: str, folder: Path) -> list[Step]:
-    """The task with our own actors and learner."""
+    """Train on the task with this project's actors and learner; return its steps."""
     config = ours(task, arm)
     authors = load_authors(config)
     steps = []
@@ -106,7 +106,7 @@ def with_us(task: Task, arm: str, folder: Path) -> list[Step]:
 
 
 def figures(runs: Mapping[str, Sequence[Step]]) -> Figures:
-    """Medians over all steps but the first, which warms up, and the ratios between them."""
+    """Return medians over all steps but the first, which is a warm-up, and their ratios."""
     found: Figures = {}
     for name, steps in runs.items():
         timed = steps[1:]
@@ -131,7 +131,7 @@ def figures(runs: Mapping[str, Sequence[Step]]) -> Figures:
 
 
 def table(runs: Mapping[str, Sequence[Step]]) -> Table:
-    """Every step of every training, rewards included."""
+    """Return a table of every step of every training."""
     shown = Table()
     for title in ("training", "step", "generate s", "update s", "tokens", "reward"):
         shown.add_column(title, justify="left" if title == "training" else "right")
@@ -143,7 +143,7 @@ def table(runs: Mapping[str, Sequence[Step]]) -> Table:
 
 
 def main() -> None:
-    """Measures what the command line asks for and prints it."""
+    """Measure as the command line specifies, and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m bench.vs_trl", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--steps", type=int, default=2, help="of each training; the first warms up (default: %(default)s)")
     parser.add_argument("--prompts", type=int, default=4, help="in a step, eight rollouts each (default: %(default)s)")
@@ -160,7 +160,7 @@ def main() -> None:
         runs |= {name: with_us(task, arm, Path(folder)) for name, arm in ARMS.items()}
     console.print(table(runs))
     found: Figures = {"steps": task.steps, "rollouts_per_step": task.rollouts, "max_tokens": task.max_tokens}
-    tell(found | figures(runs) | {"machine": machine()}, console, as_json=options.json)
+    print_figures(found | figures(runs) | {"machine": machine()}, console, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What `bench.vs_trl` has both trainers do: sums that SmolLM2 half knows, completions of any length, one reward function."""
+"""The task of both trainers in `bench.vs_trl`: sums that SmolLM2 sometimes solves, and one reward function."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class Task:
-    """A training that both do, by vanilla GRPO in float32 with one optimizer step for each batch of rollouts."""
+    """A training by plain GRPO in float32, with one optimizer step for each batch of rollouts."""
 
     model: str
     """a Hugging Face directory"""
@@ -30,11 +30,11 @@ class Task:
 
     @property
     def rollouts(self) -> int:
-        """of one step"""
+        """Return the rollouts of one step."""
         return self.prompts_per_step * self.group_size
 
     def batch(self, step: int) -> list[Problem]:
-        """The problems of step `step` (from 0)."""
+        """Return the problems of step `step` (from 0)."""
         rng = Random(f"{self.seed}/{step}")
         pairs = [(rng.randint(2, 30), rng.randint(2, 30)) for _ in range(self.prompts_per_step)]
         return [Problem(f"{step}/{i}", f"What is {a} + {b}?", str(a + b)) for i, (a, b) in enumerate(pairs)]
@@ -42,23 +42,23 @@ class Task:
 
 @dataclass(frozen=True)
 class Step:
-    """What one step took and brought."""
+    """Times and results of one step."""
 
     generate_s: float
     update_s: float
-    """gradients, the optimizer and, with us, the weights' way to the engines"""
+    """gradients, the optimizer and, in this project, the weight sync"""
     tokens: float
-    """that were written"""
+    """written in the step"""
     reward: float
-    """on average"""
+    """the mean"""
 
     @property
     def seconds(self) -> float:
-        """of the whole step"""
+        """Return the time of the whole step."""
         return self.generate_s + self.update_s
 
 
 def reward(text: str, answer: str) -> float:
-    """1 if the last number in `text` is `answer`."""
+    """Return 1 if the last number in `text` is `answer`, else 0."""
     numbers = _NUMBER.findall(text)
     return float(bool(numbers) and numbers[-1] == answer)

@@ -1,4 +1,4 @@
-"""What the benchmarks write: prompts, a schedule, and rollouts of a fixed length."""
+"""Workloads of the benchmarks: prompts, a schedule, and rollouts of a fixed length."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tandem.data.prompts import encode
 from tandem.rollout import JUNIOR, SENIOR
 from tandem.schedule import Schedule, schedule_at
 
-# Without AVX-512 a CPU computes bfloat16 some ten times slower than float32.
+# Without AVX-512 a CPU computes bfloat16 about ten times slower than float32.
 DTYPES = {"tiny": "float32", "smollm2": "bfloat16" if torch.backends.cpu.get_cpu_capability() == "AVX512" else "float32"}
 """The models a benchmark runs on, and their dtype on this machine."""
 SEED = 1
@@ -30,33 +30,33 @@ WARM_UP_TOKENS = 8
 
 @dataclass(frozen=True)
 class Workload:
-    """Rollouts to write, all of exactly `tokens` tokens: no end-of-sequence id ends them."""
+    """Rollouts to write, each of exactly `tokens` tokens: no end-of-sequence id ends them."""
 
     prompts: list[tuple[int, ...]]
     tokens: int
     schedule: Schedule
     boundaries: np.ndarray
-    """uint8 [V], what each token begins or ends"""
+    """boundary table, uint8 [V]"""
     limits: Limits
     specs: dict[int, EngineSpec]
-    """one engine an author, self-paired, each with an equal share of the cores"""
+    """one engine per author, self-paired, each with an equal share of the cores"""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
     @property
     def cores(self) -> tuple[int, ...]:
-        """All cores that the engines have together."""
+        """Return the cores of all engines."""
         return tuple(core for spec in self.specs.values() for core in spec.cores)
 
 
 def prepare(model: str, rollouts: int, tokens: int, schedule: str = "word") -> Workload:
-    """The workload of `rollouts` different problems of the offline task, written by `model` (a key of `DTYPES`).
+    """Return a workload of `rollouts` different problems of the offline task for `model` (a key of `DTYPES`).
 
-    `schedule` names theirs, which has the configuration's defaults. Raises `ValueError` on fewer than two cores and where the
-    model's context is too short.
+    `schedule` is the name of a schedule, used with the configuration's defaults. Raises `ValueError` with fewer than two cores
+    or if the model's context is too short.
     """
     available = sorted(os.sched_getaffinity(0))
     if len(available) < 2:
-        raise ValueError("an engine each needs two CPU cores, and this process may run on one only")
+        raise ValueError("two engines need two CPU cores, and this process may use only one")
     config = configuration([f"model={model}", f"schedule={schedule}", "mode.device=cpu"])
     set_environment(config.cache_path)
     authors = load_authors(config)
@@ -65,7 +65,7 @@ def prepare(model: str, rollouts: int, tokens: int, schedule: str = "word") -> W
     context = max(map(len, prompts)) + tokens + 1
     longest = AutoConfig.from_pretrained(authors.senior).max_position_embeddings
     if context > longest:
-        raise ValueError(f"tokens={tokens}: with its prompt that is {context} tokens, and {model} reads {longest} at most")
+        raise ValueError(f"tokens={tokens}: prompt and response have {context} tokens, and {model} takes at most {longest}")
     share = len(available) // 2
 
     def spec(author: int, cores: Sequence[int]) -> EngineSpec:
@@ -95,7 +95,7 @@ def prepare(model: str, rollouts: int, tokens: int, schedule: str = "word") -> W
 
 
 def _kv_cache_gib(model: str, dtype: str, rollouts: int, context: int) -> float:
-    """A KV cache that holds `rollouts` texts of `context` tokens, with a block (128 tokens on CPU) to spare for each."""
+    """Return the size of a KV cache for `rollouts` texts of `context` tokens, with a spare block (128 tokens) for each."""
     shape = AutoConfig.from_pretrained(model)
     head = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
     entry = 2 * shape.num_hidden_layers * shape.num_key_value_heads * head * (4 if dtype == "float32" else 2)
