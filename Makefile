@@ -12,7 +12,7 @@ $(error DEVICE=$(DEVICE): there is no $(REQUIREMENTS); use DEVICE=cpu or DEVICE=
 endif
 # The list for CPUs is complete and leaves packages out on purpose; the one for GPUs names what pip resolves the rest from.
 PIP_FLAGS_cpu := --no-deps
-# Another list or another pyproject.toml is another set-up.
+# A change of the list or of pyproject.toml installs again.
 INSTALLED := $(VENV)/.installed-$(firstword $(shell cat $(REQUIREMENTS) pyproject.toml | cksum))
 
 SHELL := /bin/bash
@@ -26,7 +26,7 @@ PYTEST := python -m pytest --basetemp=.pytest_tmp
 .NOTPARALLEL:
 .PHONY: help setup train test test-fast test-all lint docs check-gpu-requirements clean
 
-help:  ## say what each target does
+help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-24s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "PYTHON=python3.11 chooses the interpreter, DEVICE=gpu the packages; TANDEM_CACHE=FOLDER moves the cache."
@@ -60,7 +60,7 @@ lint: $(INSTALLED)  ## ruff, types, import contracts
 	@echo "== Import contracts"
 	@lint-imports
 
-docs: $(INSTALLED)  ## the documentation as a site, in site/; no link may lead nowhere
+docs: $(INSTALLED)  ## build the documentation in site/; a broken link is an error
 	@python -m tools.config_reference
 	@python -m tools.sizing_reference
 	@NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --quiet

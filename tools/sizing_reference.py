@@ -1,4 +1,4 @@
-"""Writes docs/reference/sizing.md: which GPUs for which model, as the plan reckons. `python -m tools.sizing_reference`."""
+"""Generator of docs/reference/sizing.md: GPUs for each model as the plan estimates. `python -m tools.sizing_reference`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tandem.plan.sizes import Sizes, model_sizes
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "sizing.md"
 GPU_GIB, NODE_GPUS = 80.0, 8
 FEWEST_TEXTS = 16
-"""An engine that holds fewer texts of full length at a time is spread over more GPUs."""
+"""Texts of full length that an engine must hold at a time; with fewer it is spread over more GPUs."""
 MODELS = {
     "0.6B": (1024, 28, 16, 3072, 1),
     "1.7B": (2048, 28, 16, 6144, 1),
@@ -93,7 +93,7 @@ published run has 128. On one GPU (`mode=local`) engines and learner share it.
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     runs = {name: _run(name) for name in MODELS}
     sizes = {name: model_sizes(config) for name, config in runs.items()}
     return "\n".join([HEAD, *_engines(runs, sizes), *_ranks(runs, sizes), *_sizing(runs, sizes), *_plans()])

@@ -1,4 +1,4 @@
-"""What `make setup` does once after installing: builds the base model that the default run starts from."""
+"""Builds the base model of the default run once after installation, for `make setup`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tandem.models.zoo import base_model
 
 
 def warm_up(config: Config) -> None:
-    """Builds or converts the configured base model if the cache does not hold it."""
+    """Build or convert the configured base model if the cache does not hold it."""
     print(f"base model ready: {base_model(config.model, config.cache_path)}")
 
 

@@ -1,4 +1,4 @@
-"""What the site needs beyond Markdown: formulas as MathML, and links to files of the repository as their names."""
+"""Extensions of the site: formulas as MathML, and links to files of the repository as names."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+(?!docs/)[^)]*\)")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Links that lead out of docs/ become plain names: the site has the documentation only."""
+    """Replace links to files outside docs/ by their names, because the site has only the documentation."""
     return _OUTSIDE.sub(r"`\1`", markdown)
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Formulas, which browsers show by themselves as MathML: no script is fetched for them."""
+    """Convert formulas to MathML, which browsers show without a script."""
     content = _INLINE.sub(lambda match: convert(html.unescape(match[1])), content)
     return _DISPLAY.sub(lambda match: convert(html.unescape(match[1]), display="block"), content)
