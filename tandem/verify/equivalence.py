@@ -1,7 +1,7 @@
-"""Whether two answers mean the same, by algebra where it takes algebra (latex2sympy and sympy).
+"""Comparison of two answers, with algebra (latex2sympy and sympy) where needed.
 
-Algebra on untrusted text may run for ever or eat all memory. So it runs in a process that can be killed:
-`tandem.verify.worker`.
+Algebra on untrusted text may never end or use all memory, so it runs in a process that can be killed
+(`tandem.verify.worker`).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from tandem.verify.regions import same_region
 
 
 def judge(gold: str, answer: str) -> bool:
-    """Return whether `answer` (LaTeX or plain) means the same as `gold`.
+    """Return whether `answer` (LaTeX or plain text) is equivalent to `gold`.
 
-    A gold that only words can say is equal to answers spelled like it. May take arbitrarily long on a hostile answer. Raises
-    `Unparsable` when the answer is neither spelled like the gold nor anything that algebra can read.
+    A gold in words is equal to answers with the same spelling. A hostile answer may take any time. Raises `Unparsable` when
+    the answer is neither spelled like the gold nor readable by algebra.
     """
-    settled = settle(gold, answer)
-    if settled is not None:
-        return settled
+    is_equal = settle(gold, answer)
+    if is_equal is not None:
+        return is_equal
     return bool(compare(reading(gold), reading(answer), same_meaning))
 
 
@@ -32,9 +32,9 @@ def same_meaning(gold: str, answer: str, roughly: bool = False) -> bool:
     """
     if is_region(gold) or is_region(answer):
         return same_region(gold, answer)
-    stated = read(answer)
+    answer_expression = read(answer)
     try:
-        wanted = read(gold)
+        gold_expression = read(gold)
     except Unparsable:
         return False
-    return same_expression(wanted, stated, roughly)
+    return same_expression(gold_expression, answer_expression, roughly)

@@ -1,7 +1,7 @@
-"""Gold answers as data sets have them: the answer itself, or a whole solution that marks its final answer.
+"""Gold answers in data sets: the answer itself, or a whole solution that marks its final answer.
 
-GSM8K's `answer` is a solution that ends in "#### 18", MATH's `solution` one that holds a box. Only answers can be equivalent,
-so the answer is taken out of a gold by the same marks as out of a response.
+GSM8K's `answer` is a solution that ends in "#### 18"; MATH's `solution` holds a box. Only answers can be compared, so the
+answer is extracted from a gold by the same marks as from a response.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ import re
 from tandem.verify.extract import compile_pattern, final_answer, marks_answer
 
 MAX_WORDS = 12
-"""An answer of more words is a text that no response repeats."""
+"""A longer answer is a text that no response repeats."""
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}|[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]{2}")
-"""A word, but no command of LaTeX."""
+"""A word that is no LaTeX command."""
 
 
 class UnreadableGold(ValueError):
-    """A gold in which no answer can be read, so that every response would be wrong."""
+    """A gold without a readable answer, so that every response would be wrong."""
 
 
 def gold_answer(text: str, answer_pattern: str = "", key: str = "data.answer_pattern") -> str:
     """Return the gold answer that `text` holds.
 
-    It is the first group of the last match of `answer_pattern`, which the setting `key` holds, or, without a pattern, what
-    `text` marks as its final answer; where it marks none, `text` itself. Raises `UnreadableGold` when that is nothing, or a
-    text of more than `MAX_WORDS` words.
+    With `answer_pattern`, the value of the setting `key`, this is the first group of its last match. Without a pattern it is
+    the final answer that `text` marks, or `text` itself without a mark. Raises `UnreadableGold` when the result is empty or
+    has more than `MAX_WORDS` words.
     """
     pattern = compile_pattern(answer_pattern, key)
     answer = final_answer(text, pattern) if pattern or marks_answer(text) else text
     if answer is None:
         raise UnreadableGold(f"no match of {key}={answer_pattern!r}" if pattern else "the mark of its final answer is empty")
-    if (words := len(_WORD.findall(answer))) > MAX_WORDS:
-        raise UnreadableGold(f"a text of {words} words without a final answer that is marked")
+    if (word_count := len(_WORD.findall(answer))) > MAX_WORDS:
+        raise UnreadableGold(f"a text of {word_count} words without a final answer that is marked")
     return answer

@@ -1,4 +1,4 @@
-"""What is refused before it is read: text that no answer needs, and numbers that would grow without bound."""
+"""Checks of an answer before it is parsed: they refuse text that no answer needs and numbers too big to evaluate."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _TOO_BIG = re.compile(
     r"|\d[\d,]{3,}[\s)}]*!"  # the factorial of a number of four digits
     r"|![\s)}\]]*!"  # the factorial of a factorial
     r"|\\[dt]?binom\s*\{\s*\d{5,}"  # a binomial of five digits
-    r"|\\(?:sum|prod)\b[^a-z]*?\^\s*\{?\s*\d{5,}"  # a sum of so many terms
+    r"|\\(?:sum|prod)\b[^a-z]*?\^\s*\{?\s*\d{5,}"  # a sum of more than 9,999 terms
 )
 _UNREADABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
-"""Control characters, halves of characters, and what reverses the direction of writing."""
+"""Control characters, lone surrogates and characters that reverse the writing direction."""
 
 
 class Unparsable(ValueError):
-    """The answer is nothing that can be read, or would be too big to evaluate."""
+    """The answer cannot be read, or is too big to evaluate."""
 
 
 def refuse_unreadable(answer: str) -> None:
-    """Raise `Unparsable` when `answer` is too long, nested too deep, or holds characters that are not text."""
+    """Raise `Unparsable` when `answer` is too long, nested too deeply, or holds characters that are not text."""
     if len(answer) > MAX_ANSWER_CHARS:
         raise Unparsable(f"the answer has {len(answer)} characters, more than {MAX_ANSWER_CHARS}")
     if _UNREADABLE.search(answer):

@@ -1,7 +1,7 @@
-r"""Where a text marks an answer in words: "The answer is", `**Final Answer:**`, `Ans.`, `#### `, `<answer>`, `"answer":`.
+r"""Marks of an answer in words: "The answer is", `**Final Answer:**`, `Ans.`, `#### `, `<answer>`, `"answer":`.
 
-A mark is a noun ("answer", in some languages; "the correct option") and what makes a statement of it: a verb, a colon or the
-end of a heading. The nouns are found from the last one back, in one pass; patterns read at most `_NEAR` characters around each.
+A mark is a noun ("answer" in several languages, "the correct option") followed by a verb, a colon or the end of a heading. One
+pass finds the nouns, last first; patterns read at most `_NEAR` characters around each noun.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from enum import Enum
 
 _NEAR = 100
 """Characters around a noun that decide whether it marks an answer."""
-_MOST_PLACES = 5000
-"""More places that may hold a noun, counted from the end of the text, are not looked at."""
+_MAX_PLACES = 5000
+"""Places that may hold a noun, counted from the end of the text, that are examined."""
 _CUT = "xx "
-"""Stands for the beginning of a long line: a word that no pattern knows."""
+"""Replaces the beginning of a long line: a word that no pattern matches."""
 
 _ROOTS = {
     **dict.fromkeys(("nswer", "NSWER", "inal result", "inal Result", "ption", "hoice", "etter", "esult", "olution"), 1),
     **dict.fromkeys(("Ans", "ANS", "ans", "Sol", "####", "答", "正解", "选", "답", "Key", "key"), 0),
     **dict.fromkeys(("ntwort", "ndergebnis", "éponse", "espuesta", "esposta", "isposta", "твет", "áp án", "áp số"), 1),
 }
-"""What every noun contains, and how many characters of the noun stand in front of that: a search for these is fast."""
+"""Strings of which every noun contains one, for a fast search, with the number of characters of the noun before each."""
 _NOUN = re.compile(
     r"(?P<key>(?:(?<=[\"'])|(?<=[_ ]))answer(?=[\"']\s{0,9}:))"
     r"|(?P<tag>(?:(?<=<)|(?<=<final_))(?:[Aa]nswer|ANSWER)>)|(?P<hashes>(?<!#)####(?!#))"
@@ -35,7 +35,7 @@ _NOUN = re.compile(
     r"|[Aa]nswers?|ANSWERS?|[Ff]inal\s[Rr]esult)(?![A-Za-z])"
 )
 _LOOKS = r"(?:[*_`}\]\s]|</?[a-z]{1,8}>)"
-"""What only changes the looks of a mark: bold, code, a closing brace of `\\textbf{`, tags."""
+"""Formatting of a mark: bold, code, a closing brace of `\\textbf{`, tags."""
 _QUOTED = r"\"[^\"\n]{0,80}\"|“[^”\n]{0,80}”"
 _BE = r"(?:is|are|was|(?:would|will|should|must|has\sto)\s+be)"
 _VERB = re.compile(
@@ -55,13 +55,13 @@ _BUT = re.compile(
     r"(?:,?[\s*_]{1,4}but(?:\s+(?:rather|instead|actually|in\sfact))?,?|[,;—–]\s*(?:rather|instead),?"
     rf"|[,;—–]\s*(?:it|this|that)(?:['’]s|\s(?:is|should\sbe|must\sbe)))\s+{_VALUE_AHEAD}"
 )
-"""What follows the "not" of "The answer is not 6 but 5", up to the 5."""
+"""The text after "not" in "The answer is not 6 but 5", up to the 5."""
 _LABEL = re.compile(
     rf"(?:\s(?:to|for)\s[^:=.!?\n]{{1,40}}|\s\([^()\n]{{1,40}}\))?{_LOOKS}{{0,6}}(?:[:：=]|->|→|⇒|—|–)"
     r"|\s*(?=\$|\\[(\[])|\*\*[ \t]+(?=[-+]?[\d$\\(])"
 )
 _SHORT_LABEL = re.compile(rf"{_LOOKS}{{0,6}}(?:[.)]{_LOOKS}{{0,6}}[:：]?|-(?=\s))(?=[\s*_]*{_VALUE_AHEAD})")
-"""Behind an abbreviation: `Ans. 5`, `Ans) 5`, `Ans - 5`."""
+"""The end of an abbreviated label: `Ans. 5`, `Ans) 5`, `Ans - 5`."""
 _RESULT_LABEL = re.compile(rf"{_LOOKS}{{0,6}}[:：](?=[\s*_]*{_VALUE_AHEAD})")
 _OF = re.compile(r"\s+(?:of\s+)?(?=[$(\[{+−-]{0,3}(?:\d|\\))")
 _HEADING = re.compile(r"[*_`}:：. ]{0,6}(?:</?[a-z]{1,8}>)?[ \t]*\r?\n")
@@ -87,12 +87,12 @@ _LEADING_WORDS = (
     r"|required|desired|model|step|\d{1,3}"
 )
 _LEADING = re.compile(rf"(?:^|[.!?:;>])(?:</?[a-z]{{1,8}}>|\\[a-z]{{4,9}}\s?\{{|\b(?:{_LEADING_WORDS})\b|[^\w\n])*+$", re.I)
-"""What may stand in a line or sentence in front of a label. Possessive: a tag is also marks around a word."""
+"""Words that may precede a label in its line or sentence. Possessive, because a tag also matches as marks around a word."""
 _FINAL = re.compile(
     r"\bfinal\W{0,3}$|\b(?:is|be)\W{1,3}$|\b(?:gives?|giving|yields?|get|obtain|have|reach)\s(?:us\s)?(?:the|our|an?)\s$",
     re.IGNORECASE,
 )
-"""In front of a label in the middle of a sentence; "is": "my answer is ANSWER: 5"."""
+"""Words before a label in the middle of a sentence, as in "my answer is ANSWER: 5"."""
 _GIVES = re.compile(
     r"\b(?:gives?|giving|yields?|get|obtain|have|reach|find)\s(?:us\s)?(?:the|our|an?)\s(?:final\s|correct\s)?$", re.IGNORECASE
 )
@@ -106,28 +106,28 @@ _CONDITION = re.compile(
     re.IGNORECASE,
 )
 _IS_THE = re.compile(r",?\s(?:is|are)\s(?:the|our|my)\s(?:(?:final|correct|required|right|best)\s)?$", re.IGNORECASE)
-"""In front of the noun where what stands before it is the answer: "so 5 is our answer"."""
+"""Words between the answer and a noun that follows it: "so 5 is our answer"."""
 _CLAUSE = re.compile(r"[.!?:;]\s|\b(?:so|thus|therefore|hence|since|that|and)\b,?\s", re.IGNORECASE)
 _SUBJECT = re.compile(r"[\d$\\]|^(?:[Oo]ption |[Cc]hoice )?[*(]{0,3}[A-J][)*]{0,3}$")
 _SENTENCE_END = re.compile(r"[*_]{0,3}(?:[.!]|\s*(?:\n|\Z))")
 _ADJECTIVE = re.compile(r"\b(?:correct|right|best|answer)\s{1,9}$", re.IGNORECASE)
 _WORDS_ONLY = re.compile(r"[ \t]*(?:[A-Z][A-Za-z ]{3,60}:?|Step\s\d.{0,80})[ \t*]*\n\s*\S")
-"""Behind `####`: a heading of words with text below it."""
+"""A heading of words after `####`, with text below it."""
 
 
 class Form(Enum):
-    """What marks an answer."""
+    """The kinds of marks."""
 
     LABEL = "label"
     """a label, a heading or `####`"""
     VERB = "verb"
     RESULT = "result"
-    """a label of a result or solution, which may be that of a step"""
+    """a label of a result or solution, which may belong to a step"""
     TAG = "tag"
     KEY = "key"
     """a key of a JSON object"""
     SUBJECT = "subject"
-    """what follows the answer: "is our answer\""""
+    """words after the answer: "is our answer\""""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _nouns(text: str) -> Iterator[re.Match[str]]:
     """Yield the nouns in `text`, the last one first."""
     places = {root: place for root in _ROOTS if (place := text.rfind(root)) >= 0}
     start = len(text)
-    for _ in range(_MOST_PLACES):
+    for _ in range(_MAX_PLACES):
         if not places:
             return
         root = max(places, key=lambda root: places[root])
@@ -164,7 +164,7 @@ def _nouns(text: str) -> Iterator[re.Match[str]]:
 
 
 def _mark(text: str, noun: re.Match[str]) -> Mark | None:
-    """Return the mark that `noun` makes, or None if it makes none."""
+    """Return the mark that `noun` forms, or None."""
     kind, end = noun.lastgroup, noun.end()
     if kind in ("tag", "key"):
         return Mark(Form(kind), end)
@@ -195,13 +195,13 @@ def _mark(text: str, noun: re.Match[str]) -> Mark | None:
 
 
 def _label(text: str, end: int, short: bool) -> int | None:
-    """Return where the label ends whose noun ends at `end`, or None; a `short` one may end with a point."""
+    """Return where the label ends whose noun ends at `end`, or None; a `short` label may end with a point."""
     label = _LABEL.match(text, end, end + _NEAR) or (_SHORT_LABEL.match(text, end, end + _NEAR) if short else None)
     return label.end() if label else None
 
 
 def _past_denial(text: str, start: int, denied: bool = False) -> int | None:
-    """Return `start`, or where the answer of "not 6 but 5" begins; None where a denial names no answer."""
+    """Return `start`, or where the answer in "not 6 but 5" begins; None if a denial gives no answer."""
     if negation := _NOT.match(text, start, start + _NEAR):
         denied, start = True, negation.end()
     if not denied:
@@ -211,7 +211,7 @@ def _past_denial(text: str, start: int, denied: bool = False) -> int | None:
 
 
 def _choice_mark(text: str, noun: re.Match[str], before: str) -> Mark | None:
-    """Return the mark of `Correct choice: B`, "The correct option is B" or "Option B is correct"."""
+    """Return the mark of `Correct choice: B`, "The correct option is B" or "Option B is correct"; or None."""
     end = noun.end()
     if (label := _CHOICE_LABEL.match(text, end, end + _NEAR)) and _LEADING.search(before):
         return Mark(Form.LABEL, label.end())
@@ -227,7 +227,7 @@ def _choice_mark(text: str, noun: re.Match[str], before: str) -> Mark | None:
 
 
 def _other_mark(text: str, noun: re.Match[str]) -> Mark | None:
-    """Return the mark that a noun of another language makes."""
+    """Return the mark of a noun in another language, or None."""
     end = noun.end()
     if noun["letter"]:
         letter = _CHINESE_LETTER.match(text, end, end + _NEAR)
@@ -242,14 +242,14 @@ def _other_mark(text: str, noun: re.Match[str]) -> Mark | None:
 
 
 def _line_before(text: str, noun: re.Match[str]) -> str:
-    """Return what stands in front of `noun` in its line; of a long line `_CUT` and the end."""
+    """Return the text before `noun` in its line; of a long text, `_CUT` and the end."""
     before = text[max(0, noun.start() - _NEAR) : noun.start()]
     whole_line = len(before) < _NEAR or "\n" in before
     return ("" if whole_line else _CUT) + before.rpartition("\n")[2]
 
 
 def _subject_mark(text: str, noun: re.Match[str], before: str) -> Mark | None:
-    """Return the mark of what is said to be the answer in front of `noun`: "so 5 is our answer"."""
+    """Return the mark of an answer that precedes `noun`: "so 5 is our answer"; or None."""
     if not _SENTENCE_END.match(text, noun.end()) or not (verb := _IS_THE.search(before)):
         return None
     subject = _CLAUSE.split(before[: verb.start()])[-1].strip()

@@ -1,7 +1,7 @@
-"""What needs no algebra: answers that are spelled alike, plain numbers, letters of a choice, words, and collections of these.
+"""Comparison without algebra: answers spelled alike, plain numbers, letters of a choice, words, and collections of these.
 
-This runs on untrusted text in the process that asks. It therefore evaluates nothing: it compares short strings and exact
-rationals, and refuses what could grow without bound before reading it.
+This runs on untrusted text in the caller's process, so it evaluates nothing: it compares short strings and exact rationals, and
+refuses answers that are too big before reading them.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ __all__ = ["Unparsable", "reading", "settle"]
 
 
 def settle(gold: str, answer: str) -> bool | None:
-    """Return whether `answer` equals `gold`, or None where only algebra can tell.
+    """Return whether `answer` equals `gold`, or None if that needs algebra.
 
-    A gold longer than `MAX_ANSWER_CHARS` equals nothing but itself. Raises `Unparsable` when the answer is longer than that,
-    nested too deep, or its powers are too high to evaluate.
+    A gold longer than `MAX_ANSWER_CHARS` equals only itself. Raises `Unparsable` when the answer is longer than that, nested
+    too deeply, or holds powers too high to evaluate.
     """
     if answer == gold:
         return True
@@ -52,7 +52,7 @@ def settle(gold: str, answer: str) -> bool | None:
 
 
 def reading(answer: str) -> str:
-    """Return what is read of `answer`: its one spelling, without a remark behind it."""
+    """Return the canonical spelling of `answer`, without prefix and trailing remark."""
     text = _without_prefix(without_remark(canonical(answer)))
     if exception := _ALL_BUT.fullmatch(flattened(text)):
         return f"\\mathbb{{R}} \\setminus \\{{{exception[1]}\\}}"
@@ -60,7 +60,7 @@ def reading(answer: str) -> str:
 
 
 def _without_prefix(text: str) -> str:
-    """Return `text` without words such as "Final answer:" or "exactly" in front of it."""
+    """Return `text` without leading words such as "Final answer:" or "exactly"."""
     prefix = _PREFIX.match(text)
     if prefix is None:
         return text
@@ -69,4 +69,4 @@ def _without_prefix(text: str) -> str:
 
 
 def _undecided(gold: str, answer: str, roughly: bool = False) -> None:
-    """Leave what is no plain number or word to algebra."""
+    """Return None: only algebra can compare these texts."""

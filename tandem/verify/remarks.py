@@ -1,11 +1,11 @@
-"""What a statement of an answer holds besides the answer: introductions, reasons, contrasts; and remarks that hold none."""
+"""Parts of a statement that are not the answer: introductions, reasons and contrasts; and remarks without an answer."""
 
 from __future__ import annotations
 
 import re
 
-_LONGEST = 2000
-"""In longer answers no reasons are looked for: nobody reads such an answer."""
+_MAX_CHARS = 2000
+"""Longer answers are not searched for reasons: no real answer is that long."""
 _ADVERBS = (
     r"therefore|thus|hence|then|simply|just|indeed|exactly|precisely|clearly|obviously|definitely|actually|in\sfact|equal\sto"
     r"|given\sby|that|approximately|about|roughly|approx\.?|donc|alors|also|entonces|quindi|portanto"
@@ -17,7 +17,7 @@ INTRODUCTION = re.compile(
     rf"|\b(?:{_ADVERBS})(?![A-Za-z])[,:]?|≈|~(?!~)|\\approx(?![a-z])|(?:given|written|expressed|obtained|stated)\sas\b)*+",
     re.IGNORECASE,
 )
-"""What stands between a mark and the answer."""
+"""Words and signs between a mark and the answer."""
 _OPENS = r"\s{0,3}(?:[,;(—–]|(?<=\s)--?)?\s{0,3}(?:\\text[a-z]{0,2}\s?\{\s?)?\$?\s{0,3}\b"
 _RATHER = r"(?:rather\sthan|instead\sof|as\sopposed\sto|as\sagainst|in\splace\sof)\b"
 _MARKED_VALUE = r"[*_$(\[{+−-]{0,4}(?:\d|\\[a-z(])"
@@ -36,7 +36,7 @@ _REASON = re.compile(
     rf"|,\s{{1,3}}(?:nicht|no|non|pas|não|не|(?:und|et|y|e|а)\s(?:nicht|no|non|não|не))\s(?={_MARKED_VALUE})",
     re.IGNORECASE,
 )
-"""Where the reasons of an answer begin, or what it is told apart from."""
+"""Where the reason for an answer or a rejected value begins."""
 
 _DEGREE = r"(?:(?:very|quite|pretty|rather|so|really|fairly|too|all|both|always|indeed|also|now)\s+)*+"
 _PARTICIPLE = r"(?:(?!un|increas|decreas|reduc|multipl|divid)[a-z]+ed|found|given|shown|written|known|seen)"
@@ -50,7 +50,7 @@ _REMARK = re.compile(
     r"|in\s(?:simplest|simplified|lowest|terms|the\sform)\b|as\s(?:expected|above|before|required|desired)\b|not\s)",
     re.IGNORECASE,
 )
-"""What is said of an answer."""
+"""The beginning of a remark on an answer."""
 _WORDS = re.compile(r"(?=odd\b|.*[a-z]{4})[a-z]{2}[A-Za-z ,;'’()-]*")
 _KIND_OF_NUMBER = re.compile(
     r"(?:an?|some)\s(?:(?:single|unique|positive|negative|non-?negative|whole|natural|real|rational|prime|even|odd|perfect)\s)*+"
@@ -78,29 +78,29 @@ _OBJECT = re.compile(
 """A sentence whose object is its only number: "Tom has 5 apples left"."""
 
 
-def without_sentence(said: str) -> str:
-    """Return what a whole sentence states: "5 apples" of "Tom has 5 apples left", 34 of "the largest n is 34"."""
-    sentence = _PREDICATE.fullmatch(said)
+def without_sentence(statement: str) -> str:
+    """Return the answer in a whole sentence: "5 apples" for "Tom has 5 apples left", 34 for "the largest n is 34"."""
+    sentence = _PREDICATE.fullmatch(statement)
     if sentence and not _ANOTHER_VERB.search(sentence["subject"]) and not _ANOTHER_VERB.search(sentence["predicate"]):
         return sentence["predicate"]
-    clause = _OBJECT.fullmatch(said)
-    return (clause["value"] or clause["counted"]) if clause else said
+    clause = _OBJECT.fullmatch(statement)
+    return (clause["value"] or clause["counted"]) if clause else statement
 
 
 def without_reason(answer: str) -> str:
-    """Return `answer` up to its reasons, or to what it is told apart from: `5, since 2+3=5` and `5, not 6` are `5`."""
-    reason = _REASON.search(answer) if len(answer) <= _LONGEST else None
+    """Return `answer` up to its reason or to a rejected value: `5, since 2+3=5` and `5, not 6` become `5`."""
+    reason = _REASON.search(answer) if len(answer) <= _MAX_CHARS else None
     head = answer[: reason.start()] if reason else ""
     return head if head.strip() and head.count("{") == head.count("}") else answer
 
 
-def is_remark(said: str) -> bool:
-    """Return whether `said` says something of an answer and states none: "easy", "obtained by adding"."""
-    return bool(_REMARK.match(said))
+def is_remark(statement: str) -> bool:
+    """Return whether `statement` describes an answer and states none: "easy", "obtained by adding"."""
+    return bool(_REMARK.match(statement))
 
 
-def holds_value(said: str) -> bool:
-    """Return whether `said` is more than common words: a number, mathematics, a name, or a word that stands for a value."""
-    if _KIND_OF_NUMBER.match(said):
+def holds_value(statement: str) -> bool:
+    """Return whether `statement` is more than common words: a number, mathematics, a name or a word for a value."""
+    if _KIND_OF_NUMBER.match(statement):
         return False
-    return not _WORDS.fullmatch(said) or bool(_WORDS_FOR_VALUES.match(said))
+    return not _WORDS.fullmatch(statement) or bool(_WORDS_FOR_VALUES.match(statement))

@@ -1,9 +1,9 @@
 r"""Final answers that a text states in words: "The answer is 5", `**Final Answer:** 5`, `#### 5`, `<answer>5</answer>`.
 
-A statement begins at a mark (`tandem.verify.marks`). It reaches to the end of its line or sentence, or of the display
-mathematics in it. What is no part of the answer (`tandem.verify.remarks`) and what only changes its looks are left out.
+A statement begins at a mark (`tandem.verify.marks`) and ends with its line, its sentence or its display mathematics. Remarks
+(`tandem.verify.remarks`) and formatting are removed.
 
-This runs on untrusted text: no statement is read beyond `_LONGEST` characters, and no more than `_MOST` of them.
+This runs on untrusted text: at most `_MAX_STATEMENTS` statements are read, and at most `_MAX_CHARS` characters of each.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from itertools import islice
 from tandem.verify.marks import Form, Mark, marks
 from tandem.verify.remarks import INTRODUCTION, holds_value, is_remark, without_reason, without_sentence
 
-_LONGEST = 2000
-"""Longer statements are cut off: nobody reads such an answer."""
-_MOST = 50
-"""More statements, counted from the end, are not read."""
+_MAX_CHARS = 2000
+"""Longer statements are cut off: no real answer is that long."""
+_MAX_STATEMENTS = 50
+"""Statements, counted from the last, that are read."""
 _STOP = re.compile(
     r"\$\$|\\\[|\\begin\{[a-z]{1,20}\*?\}|(?:\\(?!begin\{)[^\[])+|[{}]"
     r"|\n|[。！]|(?<=[\d)$}])\.(?=[A-Z][a-z])"
     r"|(?<![AaPp]\.[Mm])\.(?=\$?[\s*\")]|\$?\Z)|[!?]{1,9}(?=[ \t*\"]{0,9}(?:\n|\Z))|</\w|<br|<\|",
 )
-"""Where a statement may end, and what to step over. The point in 3.5 ends none, nor does the factorial in 5! + 1."""
+"""Where a statement may end, and what to skip. The point in 3.5 and the factorial in 5! + 1 end no statement."""
 _DISPLAY = {"$$": "$$", "\\[": "\\]"}
 _BOLD = re.compile(r"(?<![\w)\]}*])\*\*([^*\n]+)\*\*(?![\w*])")
 _QUOTES = " \t\r\n*_`\"'“‘"
@@ -42,38 +42,38 @@ _SHORT_VALUE = re.compile(r"(?:[^A-Za-z]|\\[a-z]+\s?|[A-Za-z]{1,2}(?![A-Za-z])){
 
 
 def stated_answer(text: str) -> str | None:
-    """Return what the last statement in `text` says, perhaps nothing (""), or None where no statement is made.
+    """Return the answer of the last statement in `text`: "" if it is empty, None if there is no statement.
 
-    A remark on the answer, such as "the answer is easy", is no statement. What states common words only, as in "the answer is
-    positive", and the label of a result, which may be that of a step, yield to an earlier statement.
+    A remark on the answer, such as "the answer is easy", is no statement. An earlier statement has priority over one of common
+    words only, as in "the answer is positive", and over the label of a result, which may belong to a step.
     """
     fallback: str | None = None
-    for mark in islice(marks(text), _MOST):
-        said, firm = _statement(text, mark)
-        if said is not None and firm:
-            return said
-        fallback = said if fallback is None else fallback
+    for mark in islice(marks(text), _MAX_STATEMENTS):
+        statement, has_priority = _statement(text, mark)
+        if statement is not None and has_priority:
+            return statement
+        fallback = statement if fallback is None else fallback
     return fallback
 
 
 def _statement(text: str, mark: Mark) -> tuple[str | None, bool]:
-    """Return what is stated at `mark`, None for a remark; and whether it may stand in for what is stated before it."""
+    """Return the answer at `mark`, None for a remark; and whether it has priority over earlier statements."""
     if mark.form is Form.TAG:
         return _tagged(text, mark.start), True
     if mark.form is Form.KEY:
         return _value_of_key(text, mark.start), True
     if mark.form is Form.SUBJECT:
         return _plain(mark.subject), True
-    said, asked = _stated(text, mark.start)
+    statement, is_question = _stated(text, mark.start)
     if mark.form is Form.RESULT:
-        return (said if _SHORT_VALUE.fullmatch(said) else None), False
-    if mark.form is Form.LABEL or not said:
-        return said, True
-    return (None if asked or is_remark(said) else said), holds_value(said)
+        return (statement if _SHORT_VALUE.fullmatch(statement) else None), False
+    if mark.form is Form.LABEL or not statement:
+        return statement, True
+    return (None if is_question or is_remark(statement) else statement), holds_value(statement)
 
 
 def _tagged(text: str, start: int) -> str:
-    """Return what stands between `<answer>`, which ends at `start`, and its closing tag; nothing if there is none."""
+    """Return the text from `start`, the end of `<answer>`, to the closing tag; "" if there is no closing tag."""
     stop = _CLOSING_TAG.search(text, start)
     return without_reason(_plain(text[start : stop.start()])) if stop else ""
 
@@ -87,40 +87,40 @@ def _value_of_key(text: str, start: int) -> str | None:
         return _plain(value[1]).strip("'")
     try:
         return _plain(json.loads(_SINGLE_BACKSLASH.sub(r"\\\\", value[1]), strict=False))
-    except ValueError:  # an escape that JSON does not have
+    except ValueError:  # an invalid escape in JSON
         return _plain(value[1])
 
 
 def _stated(text: str, start: int) -> tuple[str, bool]:
-    """Return what the statement says whose mark ends at `start`, and whether it is a question."""
-    introduction = INTRODUCTION.match(text, start, start + _LONGEST)
-    if introduction:  # but for the marks of bold, whose other half may stand within the answer
+    """Return the answer of the statement whose mark ends at `start`, and whether the statement is a question."""
+    introduction = INTRODUCTION.match(text, start, start + _MAX_CHARS)
+    if introduction:  # keeps the marks of bold, whose other half may be in the answer
         start += len(introduction.group().rstrip("*"))
     end = _end(text, start)
     if end is None:
         return "", False
-    said = text[start:end].strip()
+    statement = text[start:end].strip()
     for opening, closing in _DISPLAY.items():
-        inside = said.rstrip(_ORNAMENTS).removeprefix(opening).removesuffix(closing)
-        if len(inside) == len(said.rstrip(_ORNAMENTS)) - 4 and opening not in inside:
+        inside = statement.rstrip(_ORNAMENTS).removeprefix(opening).removesuffix(closing)
+        if len(inside) == len(statement.rstrip(_ORNAMENTS)) - 4 and opening not in inside:
             return _plain(inside), False
-    asked = text.startswith("?", end)
-    return without_sentence(_closed(_plain(without_reason(said)))), asked
+    is_question = text.startswith("?", end)
+    return without_sentence(_closed(_plain(without_reason(statement)))), is_question
 
 
 def _end(text: str, start: int) -> int | None:
     """Return where the statement that begins at `start` ends; None if display mathematics in it is never closed."""
-    depth, beyond = 0, start
-    limit = min(len(text), start + _LONGEST)
+    depth, display_end = 0, start
+    limit = min(len(text), start + _MAX_CHARS)
     for stop in _STOP.finditer(text, start, limit):
-        if stop.start() < beyond:
+        if stop.start() < display_end:
             continue
         part = stop.group()
         if closing := _DISPLAY.get(part) or (part.startswith("\\begin") and part.replace("begin", "end", 1)):
             closed = text.find(closing, stop.end(), limit)
             if closed < 0:
                 return None
-            beyond = closed + len(closing)
+            display_end = closed + len(closing)
         elif part in "{}":
             depth += 1 if part == "{" else -1
             if depth < 0:
@@ -131,12 +131,14 @@ def _end(text: str, start: int) -> int | None:
 
 
 def _plain(answer: str) -> str:
-    """Return `answer` without emphasis, ornaments and the punctuation behind it."""
+    """Return `answer` without emphasis, ornaments and trailing punctuation."""
     answer = _BOLD.sub(r"\1", _STRUCK.sub("", answer)).lstrip(_QUOTES).rstrip(_ORNAMENTS)
     return f"{answer}." if _TIME.search(answer) else answer
 
 
-def _closed(said: str) -> str:
-    """Return `said` without a bracket at its end that was opened in front of the mark, as in `(Answer: 5)`."""
-    opened = sum(map(said.count, "([")) < sum(map(said.count, ")]"))
-    return said[:-1].rstrip(_ORNAMENTS) if opened and said.endswith((")", "]")) and not said.endswith(("\\)", "\\]")) else said
+def _closed(statement: str) -> str:
+    """Return `statement` without a bracket at its end that opens before the mark, as in `(Answer: 5)`."""
+    unopened = sum(map(statement.count, "([")) < sum(map(statement.count, ")]"))
+    if unopened and statement.endswith((")", "]")) and not statement.endswith(("\\)", "\\]")):
+        return statement[:-1].rstrip(_ORNAMENTS)
+    return statement
