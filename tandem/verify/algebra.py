@@ -1,13 +1,13 @@
 r"""Expressions and equations, read by latex2sympy and compared at points.
 
-Two expressions are equal if their values agree to 20 digits wherever both are real, at points drawn once and for all (where
-none is real, wherever both have values); two equations, if the differences of their sides have a constant ratio there. Unlike
-simplification this ends soon, and tells apart what agrees for positive numbers only, such as x and |x|.
+Two expressions are equal if their values agree to 20 digits at fixed random points, wherever both are real (or, if they are
+real nowhere, wherever both have values). Two equations are equal if the differences of their sides have a constant ratio
+there. Unlike simplification this ends soon, and it distinguishes x from |x|, which agree for positive numbers only.
 
-Rational numbers are compared exactly, and decimals are rational. Only where one side holds an irrational constant, or is a
-fraction that no decimal can write, may the other one be rounded, to `TOLERANCE`; in polynomials, in each coefficient.
+Rational numbers are compared exactly, and decimals are rational. One side may be rounded, to `TOLERANCE`, only if the other
+holds an irrational constant or is a fraction without a finite decimal; in polynomials this holds for each coefficient.
 
-All texts are canonical (`tandem.verify.spelling`). Anything here may run for ever on a hostile text, or eat all memory.
+All texts are canonical (`tandem.verify.spelling`). On a hostile text any function here may never end or use all memory.
 """
 
 from __future__ import annotations
@@ -54,27 +54,27 @@ from tandem.verify.guards import Unparsable
 from tandem.verify.numbers import TOLERANCE, terminates
 
 ROUGHLY = 1e-2
-"""How near, relative to it, an approximation must come to what it approximates."""
+"""Largest relative error of an approximation."""
 _DIGITS = 30
 _SAME = 1e-20
-"""How near, relative to them, values must be to be the same."""
+"""Largest relative difference of equal values."""
 _POINTS = 5
-_MOST_POINTS = 12
+_MAX_POINTS = 12
 _POSITIVE = 4
-"""Points with positive values for all variables come first."""
+"""The number of points at the beginning that have positive values for all variables."""
 
 _CONFIG = ConversionConfig(lowercase_symbols=False)
 _NOT_MATHEMATICS = re.compile(
     r"\\text|\d\s+\.?\d|\d\s?_|[\"`?@#;]|\\(?:begin|end)\{(?!.?matrix|array|cases)|[^\x00-\x7f°]|(?<![A-Za-z\\])[A-Za-z]{12,}|\\ldots|:.*:"
     r"|[\d)\]}|!]\s?'|\|_"
 )
-"""What the parser would skip or misread: text, numbers side by side, bases of numerals, marks, words, derivatives."""
+"""Input that the parser skips or misreads: text, adjacent numbers, bases of numerals, marks, words, derivatives."""
 _IMAGINARY = re.compile(r"\\[A-Za-z]+|I")
 _PRIMES = re.compile(r"([A-Za-z])('+)")
 _CHOSEN = re.compile(r"(?<![A-Za-z\\])C\((\d{1,4}),\s?(\d{1,4})\)")
 _ANGLE = re.compile(r"\\angle\s?\{?([A-Z]{3})(?![A-Za-z])\}?")
 _TRANSPOSED = re.compile(r"\^(?:T(?![A-Za-z])|\{\s?T\s?\})")
-"""A power of T, which the parser takes for a transposition."""
+"""A power of T, which the parser reads as a transposition."""
 _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 _LEADING_ZEROS = re.compile(r"(?<![\d.])0+(?=\d)")
 _POWER_OF_TEN = re.compile(r"(?<=\d)e([-+]?\d+)(?!\d)", re.IGNORECASE)
@@ -83,7 +83,7 @@ _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 
 @lru_cache(maxsize=4096)
 def read(text: str) -> Any:
-    """Return what `text` means to sympy: an expression, a relation, a matrix. Raises `Unparsable` where it cannot be read."""
+    """Return `text` as a sympy expression, relation or matrix. Raises `Unparsable` when it cannot be read."""
     if not text or _NOT_MATHEMATICS.search(text):
         raise Unparsable(f"not a mathematical expression: {text!r}")
     degrees = bool(_TRIGONOMETRIC.search(text))
@@ -102,13 +102,13 @@ def read(text: str) -> Any:
         )
     except RecursionError as error:
         raise Unparsable(f"nested too deep: {text!r}") from error
-    except Exception as error:  # the parser raises Exception itself, and whatever its grammar did not foresee
+    except Exception as error:  # the parser raises Exception itself, and any other error
         raise Unparsable(f"not a mathematical expression: {text!r}") from error
     return _evaluated(expression)
 
 
 def same_expression(gold: Any, answer: Any, roughly: bool = False) -> bool:
-    """Return whether two things that `read` returned are equal; `roughly` where one approximates the other."""
+    """Return whether two results of `read` are equal; `roughly` allows one to approximate the other."""
     if isinstance(gold, MatrixBase) or isinstance(answer, MatrixBase):
         same_shape = isinstance(gold, MatrixBase) and isinstance(answer, MatrixBase) and gold.shape == answer.shape
         return same_shape and all(map(same_expression, gold.flat(), answer.flat()))
@@ -137,12 +137,12 @@ def same_expression(gold: Any, answer: Any, roughly: bool = False) -> bool:
 
 
 def _tolerance(gold: Expr, answer: Expr) -> float:
-    """Return how near values must be: decimals are exact, but for those that stand for what no decimal can write."""
-    rounded = (gold.has(Float) or answer.has(Float)) and any(map(_is_no_decimal, (gold, answer)))
+    """Return the relative tolerance: decimals are exact, unless the other side has no finite decimal."""
+    rounded = (gold.has(Float) or answer.has(Float)) and any(map(_has_no_decimal, (gold, answer)))
     return float(TOLERANCE) if rounded else _SAME
 
 
-def _is_no_decimal(expression: Any) -> bool:
+def _has_no_decimal(expression: Any) -> bool:
     """Return whether `expression` holds a constant such as \\pi, \\sqrt{2} or \\ln 3, or is a fraction such as 1/3."""
     if expression.is_Rational:
         return not terminates(Fraction(expression.p, expression.q))
@@ -151,7 +151,7 @@ def _is_no_decimal(expression: Any) -> bool:
 
 
 def _coefficients(gold: Expr, answer: Expr) -> list[tuple[Expr, Expr]] | None:
-    """Return the pairs of coefficients of two polynomials in the same variables; None where they are no such."""
+    """Return the pairs of coefficients of two polynomials in the same variables; None if they are not such polynomials."""
     pair = [without_functions(gold), without_functions(answer)]
     symbols = sorted(pair[0].free_symbols | pair[1].free_symbols, key=str)
     if not all(value.is_polynomial(*symbols) for value in pair) or not symbols:
@@ -162,7 +162,7 @@ def _coefficients(gold: Expr, answer: Expr) -> list[tuple[Expr, Expr]] | None:
 
 
 def _evaluated(expression: Any) -> Any:
-    """Return `expression` as sympy evaluates it, but for sums, integrals and limits, which are worked out."""
+    """Return `expression` evaluated by sympy, including sums, integrals and limits."""
     if isinstance(expression, MatrixExpr):
         expression = expression.doit()
     if not isinstance(expression, Expr):
@@ -182,7 +182,7 @@ def exact(expression: Expr) -> Expr:
 
 
 def _agree(gold: Expr, answer: Expr, tolerance: float) -> bool | None:
-    """Return whether two expressions agree at points; None where they have no values there."""
+    """Return whether two expressions agree at points, or None if they have no values there."""
     pair = [without_functions(gold), without_functions(answer)]
     symbols = sorted(set().union(*(value.free_symbols for value in pair)), key=str)
     if not symbols:
@@ -192,7 +192,7 @@ def _agree(gold: Expr, answer: Expr, tolerance: float) -> bool | None:
         return _value(gold - answer, {}) in (0, None)
     compared = 0
     complex_agreement: list[bool] = []
-    for point in islice(_points(symbols), _MOST_POINTS):
+    for point in islice(_points(symbols), _MAX_POINTS):
         one, other = (_value(value, point) for value in pair)
         if one is None or other is None:
             continue
@@ -209,7 +209,7 @@ def _agree(gold: Expr, answer: Expr, tolerance: float) -> bool | None:
 
 
 def _same_equation(gold: Eq, answer: Eq) -> bool:
-    """Return whether the differences of both sides, without denominators, have a constant ratio."""
+    """Return whether the differences of the equations' sides, without denominators, have a constant ratio."""
     differences = [exact(fraction(together(exact(side.lhs - side.rhs)))[0]) for side in map(_sides_evaluated, (gold, answer))]
     tolerance = _tolerance(gold, answer)
     if tolerance > _SAME and (pairs := _coefficients(*differences)):
@@ -219,15 +219,16 @@ def _same_equation(gold: Eq, answer: Eq) -> bool:
 
 
 def _sides_evaluated(equation: Eq) -> Any:
+    """Return `equation` with both sides evaluated."""
     return Eq(_evaluated(equation.lhs), _evaluated(equation.rhs), evaluate=False)
 
 
 def constant_ratio(differences: list[Expr], tolerance: float = _SAME) -> Expr | None:
-    """Return the ratio of two expressions if it is the same, and not 0, at all points; None if it is not."""
+    """Return the ratio of two expressions if it is constant over all points and not 0; else None."""
     pair = list(map(without_functions, differences))
     symbols = sorted(set().union(*(value.free_symbols for value in pair)), key=str)
     first, compared = None, 0
-    for point in islice(_points(symbols), _MOST_POINTS):
+    for point in islice(_points(symbols), _MAX_POINTS):
         one, other = (_value(value, point) for value in pair)
         if one is None or other is None or (one == 0 and other == 0):
             continue
@@ -243,26 +244,26 @@ def constant_ratio(differences: list[Expr], tolerance: float = _SAME) -> Expr | 
 
 
 def _points(symbols: list[Any]) -> Any:
-    """Yield values for `symbols`, always the same for as many symbols: small positive ones, then each point and its opposite.
+    """Yield points, which depend only on the number of `symbols`: small positive ones, then pairs of a point and its negative.
 
-    The first such point has alternating signs, and every second one is ten times as large.
+    The first pair has alternating signs, and every second pair is ten times as large.
     """
     random = Random(len(symbols))
 
-    def drawn(scale: int) -> list[Rational]:
+    def draw(scale: int) -> list[Rational]:
         return [Rational(scale * (random.randint(200, 4000) * 2 + 1), 2003) for _ in symbols]
 
     for _ in range(_POSITIVE):
-        yield dict(zip(symbols, drawn(1), strict=True))
+        yield dict(zip(symbols, draw(1), strict=True))
     for pair in range(10**6):
         signs = [(-1) ** (place if pair == 0 else random.randint(0, 1)) for place in range(len(symbols))]
-        values = [sign * value for sign, value in zip(signs, drawn(10 if pair % 2 else 1), strict=True)]
+        values = [sign * value for sign, value in zip(signs, draw(10 if pair % 2 else 1), strict=True)]
         yield dict(zip(symbols, values, strict=True))
         yield dict(zip(symbols, [-value for value in values], strict=True))
 
 
 def _value(expression: Expr, point: dict[Any, Any]) -> Any:
-    """Return the value at `point`, or None if there is none."""
+    """Return the value of `expression` at `point`, or None if it has none."""
     try:
         value = expression.xreplace(point).evalf(_DIGITS)
     except (ArithmeticError, ValueError, TypeError, NotImplementedError):
@@ -270,7 +271,7 @@ def _value(expression: Expr, point: dict[Any, Any]) -> Any:
     parts = value.as_real_imag()
     if not value.is_finite or value.has(nan, zoo, oo) or not all(part.is_Number for part in parts):
         return None
-    # What could not be told from 0 has no digit. A part is small only next to the other: constants of nature are small too.
+    # A part without a correct digit counts as 0. Smallness is relative to the other part: physical constants are small too.
     real, imaginary = (part if getattr(part, "_prec", _DIGITS) > 1 else Integer(0) for part in parts)
     if abs(imaginary) <= _SAME * abs(real):
         return real
@@ -278,10 +279,11 @@ def _value(expression: Expr, point: dict[Any, Any]) -> Any:
 
 
 def _near(one: Any, other: Any, tolerance: float) -> bool:
+    """Return whether two values agree to the relative `tolerance`."""
     size = max(abs(one), abs(other))
     return bool(size == 0 or abs(one - other) <= tolerance * size)
 
 
 def without_functions(expression: Expr) -> Expr:
-    """Return `expression` with each value of an unknown function, such as f(x), as a variable of its own."""
+    """Return `expression` with each value of an unknown function, such as f(x), replaced by a variable."""
     return expression.xreplace({value: Symbol(str(value), real=True) for value in expression.atoms(AppliedUndef)})

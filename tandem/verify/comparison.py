@@ -1,6 +1,6 @@
-"""Whether two answers mean the same, from their parts down to what only algebra can compare.
+"""Comparison of two answers, from their parts down to the expressions that only algebra can compare.
 
-A comparison has three results: True, False, and None where the `leaf` that compares single expressions cannot tell.
+A comparison returns True, False, or None if the `leaf`, which compares single expressions, cannot decide.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from tandem.verify.words import is_words, read_choice, read_date, read_time, sam
 
 
 class Leaf(Protocol):
-    """Compares two texts that are no collections, or one of which is a region of numbers."""
+    """Comparison of two texts that are not collections, or of which one is a region of numbers."""
 
     def __call__(self, gold: str, answer: str, roughly: bool = False) -> bool | None:
-        """Return whether the texts mean the same; `roughly` where one approximates the other."""
+        """Return whether the texts are equivalent; `roughly` allows one to approximate the other."""
 
 
 _REGION = re.compile(r"\\(?:cup|cap|setminus|notin|mathbb|mid)(?![A-Za-z])|\\\{[^{}]*[|:][^{}]*\\\}")
@@ -40,7 +40,7 @@ _BARE_LIST = re.compile(r",(?! )")
 
 
 def compare(gold: str, answer: str, leaf: Leaf) -> bool | None:
-    """Return whether `answer` means the same as `gold`, both canonical, or None where `leaf` cannot tell."""
+    """Return whether `answer` is equivalent to `gold`, or None if `leaf` cannot decide. Both texts are canonical."""
     if alike(gold, answer):
         return True
     if not gold or not answer:
@@ -81,7 +81,7 @@ def compare(gold: str, answer: str, leaf: Leaf) -> bool | None:
 
 
 def is_region(text: str) -> bool:
-    """Return whether `text` tells numbers by relations or as a union of sets, as x < 2 and (0,1) \\cup (1,2) do."""
+    """Return whether `text` describes numbers by relations or set operations, as in x < 2 or (0,1) \\cup (1,2)."""
     return bool(RELATION.search(text) or _REGION.search(text))
 
 
@@ -89,7 +89,7 @@ _UNSETTLED = object()
 
 
 def _choices(gold: str, answer: str, leaf: Leaf) -> object:
-    """Compare the letters of a choice; the text behind a letter stands for the answer where the gold has no letter."""
+    """Compare the letters of a choice; if only one side has a letter, compare the text after it."""
     gold_choice, answer_choice = read_choice(gold), read_choice(answer, leniently=True)
     if gold_choice and answer_choice:
         if gold_choice.letter != answer_choice.letter:
@@ -103,7 +103,7 @@ def _choices(gold: str, answer: str, leaf: Leaf) -> object:
 
 
 def _moments(gold: str, answer: str) -> object:
-    """Compare dates, and times of day."""
+    """Compare dates or times of day."""
     if (gold_date := read_date(gold)) and (answer_date := read_date(answer)):
         return same_date(gold_date, answer_date)
     if (gold_time := read_time(gold)) and (answer_time := read_time(answer)):
@@ -112,7 +112,7 @@ def _moments(gold: str, answer: str) -> object:
 
 
 def _congruences(gold: str, answer: str, leaf: Leaf) -> object:
-    """Compare residues; the modulus may be left out on one side."""
+    """Compare residues; one side may omit the modulus."""
     one, other = congruence(gold), congruence(answer)
     if one and other:
         return one[1] == other[1] and (one[1] == 0 or (int(one[0]) - int(other[0])) % one[1] == 0)
@@ -132,7 +132,7 @@ def _quantities(gold: Quantity, answer: Quantity) -> bool | None:
 
 
 def _named(gold: str, answer: str, leaf: Leaf) -> object:
-    """Compare values without the name that stands in front of one of them, or the same in front of both."""
+    """Compare values without the name before one of them, or the common name before both."""
     (gold_name, gold_value), (answer_name, answer_value) = named(gold), named(answer)
     if gold_name and answer_name:
         if gold_name == answer_name or {gold_name, answer_name} in _Y_OF_X:
@@ -156,27 +156,27 @@ _FUNCTION = re.compile(r"([A-Za-z])\(([A-Za-z])\)")
 
 
 def _with_argument(gold_name: str, answer_name: str, value: str) -> str | None:
-    """Return the value of a function with the gold's letter for its argument, if the names differ in nothing else."""
+    """Return the value of a function with the gold's argument letter, or None if the names also differ otherwise."""
     gold, answer = _FUNCTION.fullmatch(gold_name), _FUNCTION.fullmatch(answer_name)
     if not gold or not answer or gold[1] != answer[1] or re.search(rf"(?<![\\A-Za-z]){gold[2]}(?![A-Za-z])", value):
         return None
     return re.sub(rf"(?<![\\A-Za-z]){answer[2]}(?![A-Za-z])", gold[2], value)
 
 
-_MOST_ENCLOSED = 2
-"""Equals signs within brackets, as in sums. Each side is compared twice, so the time doubles with each equation in another."""
+_MAX_ENCLOSED = 2
+"""Equals signs within brackets, as in sums. Each side is compared twice, so every nested equation doubles the time."""
 
 
 def _equations(gold: str, answer: str, leaf: Leaf) -> bool | None:
-    """Compare equations that name nothing; one that only the answer has states its last side, if it is true.
+    """Compare equations that are no names. If only the answer is an equation and it holds, its value is its last side.
 
-    Sides that depend on other variables than it does are names of it, of which nothing is known.
+    Sides in other variables than the value count as names of it.
     """
     gold_sides, sides = split(gold, EQUALS), split(answer, EQUALS)
     if len(gold_sides) > 1 and "\\approx" in gold and "=" not in gold:
         return _any(compare(side, answer, leaf) for side in gold_sides)
     enclosed = len(EQUALS.findall(answer)) - len(sides) + 1
-    if len(gold_sides) > 1 or not all(sides) or enclosed > _MOST_ENCLOSED:
+    if len(gold_sides) > 1 or not all(sides) or enclosed > _MAX_ENCLOSED:
         return leaf(gold, answer)
     if len(sides) == 2 and not _labels(*sides) and _labels(*reversed(sides)):
         sides.reverse()
@@ -194,7 +194,7 @@ def _equations(gold: str, answer: str, leaf: Leaf) -> bool | None:
 
 
 def _labels(side: str, value: str) -> bool:
-    """Return whether `side` can only name `value`, as x, m+n, |a-b| and \\sin A name a number, but not y-1 = 2x."""
+    """Return whether `side` can only name `value`, as x, m+n, |a-b| or \\sin A name a number; y-1 = 2x is no name."""
     if is_name(side):
         return True
     letters, others = (variables(read_quantity(text).text) for text in (side, value))
@@ -206,11 +206,12 @@ _CHOICES = 4
 
 
 def _counts_down(label: str, value: str) -> bool:
-    """Return whether `label` may be the number of a choice in front of the next lower number, as in 4=3; 4=5 is a guess."""
+    """Return whether `label` may be the number of a choice and `value` the next lower number, as in 4=3."""
     return label.isdecimal() and value.isdecimal() and 0 < int(value) == int(label) - 1 < _CHOICES
 
 
 def _approximates(exact: str, rough: str, leaf: Leaf) -> bool | None:
+    """Return whether `rough` approximates `exact`, numbers to 1 %."""
     one, other = read_number(exact), read_number(rough)
     if one and other:
         return abs(one.value - other.value) * 100 <= abs(one.value)
@@ -218,9 +219,9 @@ def _approximates(exact: str, rough: str, leaf: Leaf) -> bool | None:
 
 
 def _in_radians(gold: Quantity, answer: Quantity) -> tuple[str, str] | None:
-    r"""Return the texts of two angles in radians, if one is in degrees and the other one is not.
+    r"""Return the texts of two angles in radians, if one is in degrees and the other in radians; else None.
 
-    A multiple of \pi is an angle beside a gold in degrees only: as a gold it may be an area.
+    A multiple of \pi counts as an angle only if the gold is in degrees: as a gold it may be an area.
     """
     if gold.unit == "degree" and (answer.unit == "radian" or (not answer.unit and "\\pi" in answer.text)):
         return f"({gold.text}) \\cdot \\frac{{\\pi}}{{180}}", answer.text
@@ -252,7 +253,7 @@ def _collections(gold: str, answer: str, golds: Parts | None, answers: Parts | N
 
 
 def _listed(text: str, other: Parts | None) -> Parts | None:
-    """Return the list that `text` is if its commas are no thousands separators, where the other is a list."""
+    """Return `text` as a list, its commas read as separators of items, if `other` is a list or set; else None."""
     number = read_number(text)
     if other and other.kind in ("list", "set") and number and number.lists:
         return Parts("list", tuple(_BARE_LIST.split(text)))
@@ -260,28 +261,34 @@ def _listed(text: str, other: Parts | None) -> Parts | None:
 
 
 def _names_order(golds: Sequence[str], answers: Sequence[str]) -> bool:
-    """Return whether one list names different quantities in order, and the other gives only their values."""
+    """Return whether one list names different quantities and the other gives only values, so that order matters."""
     names = [{_INDEX.sub("", named(item)[0]) for item in items} for items in (golds, answers)]
     return any(len(one) > 1 and other == {""} for one, other in (names, reversed(names)))
 
 
 def _all_same(golds: Sequence[str], answers: Sequence[str], leaf: Leaf) -> bool | None:
+    """Compare two lists item by item."""
     if len(golds) != len(answers):
         return False
     return _all(compare(gold, answer, leaf) for gold, answer in zip(golds, answers, strict=True))
 
 
 def _same_set(golds: Sequence[str], answers: Sequence[str], leaf: Leaf) -> bool | None:
-    """Return whether each item of one has its like in the other."""
+    """Return whether each item of one list has an equivalent in the other."""
 
-    def has_like(item: str, others: Sequence[str], swapped: bool) -> bool | None:
+    def has_equivalent(item: str, others: Sequence[str], swapped: bool) -> bool | None:
         return _any(compare(*((other, item) if swapped else (item, other)), leaf) for other in others)
 
-    there = _all(has_like(gold, answers, swapped=False) for gold in golds)
-    return _all((there, _all(has_like(answer, golds, swapped=True) for answer in answers))) if there is not False else False
+    golds_found = _all(has_equivalent(gold, answers, swapped=False) for gold in golds)
+    return (
+        _all((golds_found, _all(has_equivalent(answer, golds, swapped=True) for answer in answers)))
+        if golds_found is not False
+        else False
+    )
 
 
 def _all(results: Iterable[bool | None]) -> bool | None:
+    """Return `all(results)`, or None if no result is False and one is None."""
     unknown = False
     for result in results:
         if result is False:
@@ -291,6 +298,7 @@ def _all(results: Iterable[bool | None]) -> bool | None:
 
 
 def _any(results: Iterable[bool | None]) -> bool | None:
+    """Return `any(results)`, or None if no result is True and one is None."""
     unknown = False
     for result in results:
         if result:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 MAX_NUMBER_CHARS = 200
-"""Longer numerals are left to algebra."""
+"""Longer numerals are compared by algebra."""
 TOLERANCE = Fraction(1, 10**6)
-"""How near, relative to it, a decimal must come to a number that no decimal can write, such as 1/3."""
+"""Largest relative error of a decimal for a number without a finite decimal, such as 1/3."""
 ROUNDED_DIGITS = 6
-"""A decimal with so many digits behind the point stands for a number that it need not be exactly."""
+"""Decimals with at least this number of decimal places count as rounded."""
 
 _UNSIGNED = r"(?:[1-9]\d{0,2}(?:[, ]\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+"
 _TIMES = r"(?:\\times|\\cdot|\*)"
@@ -27,7 +27,7 @@ NUMERAL = rf"""
       | (?P<decimal>{_UNSIGNED})(?:(?:e|\s?{_TIMES}\s?10\s?\^)\s?(?P<brace>\{{)?(?P<power>[-+]?\d{{1,3}})(?(brace)\}}))?
     )
 """
-"""A regular expression (verbose, ASCII, without regard to capitals) for what `read_number` reads, apart from words."""
+"""A regular expression (verbose, ASCII, ignoring case) for the numbers of `read_number`, except words."""
 _NUMBER = re.compile(rf"{NUMERAL}\s?(?P<percent>(?:\\?%)?)", re.VERBOSE | re.ASCII | re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"([-+]?)(\d+),(\d+)", re.ASCII)
 _BASED = re.compile(
@@ -42,7 +42,7 @@ _TENS_WORDS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _TENS = {word: 10 * number for number, word in enumerate(_TENS_WORDS.split(), start=2)}
 SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 SCALES |= {"quadrillion": 10**15, "quintillion": 10**18, "lakh": 10**5, "crore": 10**7, "score": 20}
-"""Words that multiply the number in front of them."""
+"""Words that multiply the preceding number."""
 _PARTS = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8}
 _PARTS |= {"ninth": 9, "tenth": 10}
 _PARTS |= {f"{word}s": number for word, number in _PARTS.items()}
@@ -50,12 +50,12 @@ _PARTS |= {f"{word}s": number for word, number in _PARTS.items()}
 
 @dataclass(frozen=True)
 class Number:
-    """A number and how it was written."""
+    """A number and its notation."""
 
     value: Fraction
-    """what is written in front of any percent sign"""
+    """the number before any percent sign"""
     decimals: int | None = None
-    """how many digits stand behind the point; None without a point"""
+    """number of decimal places; None without a decimal point"""
     percent: bool = False
     base: int = 10
     """the base of its numeral"""
@@ -64,12 +64,12 @@ class Number:
 
 
 def read_number(text: str) -> Number | None:
-    """Return the number that the whole of `text` writes, if it is one. `text` is canonical (`tandem.verify.spelling`)."""
+    """Return the number that `text` is, or None. `text` is canonical (`tandem.verify.spelling`)."""
     match = _NUMBER.fullmatch(text) if len(text) <= MAX_NUMBER_CHARS else None
     if match is None:
         return _read_based(text) or _read_words(text)
-    over = Fraction(_digits(match["bottom"] or match["right"] or "1"))
-    if over == 0:
+    denominator = Fraction(_digits(match["bottom"] or match["right"] or "1"))
+    if denominator == 0:
         return None
     decimal, decimals = match["decimal"], None
     if match["fixed"] is not None or match["shown"]:
@@ -79,7 +79,7 @@ def read_number(text: str) -> Number | None:
     elif match["exponent"]:
         value = Fraction(10) ** int(match["exponent"])
     else:
-        value = Fraction(_digits(match["top"] or match["left"] or decimal)) / over
+        value = Fraction(_digits(match["top"] or match["left"] or decimal)) / denominator
         value += int(match["whole"] or match["whole_"] or 0)
         value *= Fraction(10) ** int(match["power"] or 0)
         decimals = len(decimal.partition(".")[2]) if "." in (decimal or "") else None
@@ -88,7 +88,7 @@ def read_number(text: str) -> Number | None:
 
 
 def with_decimal_comma(text: str) -> Number | None:
-    """Return the number of `text` with a comma for its decimal point, such as 2,74; None where a comma separates thousands."""
+    """Return the number of a `text` with a decimal comma, such as 2,74; None if the comma may separate thousands."""
     match = _DECIMAL_COMMA.fullmatch(text)
     if match is None or (len(match[3]) == 3 and match[2] != "0"):
         return None
@@ -109,7 +109,7 @@ def _repeating(fixed: str, period: str) -> Fraction:
 
 
 def _shown(numeral: str) -> Fraction | None:
-    """Return the repeating decimal of which `numeral` shows at least two periods; None where it shows none."""
+    """Return the repeating decimal of which `numeral` shows at least two periods, or None."""
     whole, _, digits = numeral.partition(".")
     for length in range(1, len(digits) // 2 + 1):
         period = digits[-length:]
@@ -119,7 +119,7 @@ def _shown(numeral: str) -> Fraction | None:
 
 
 def _read_based(text: str) -> Number | None:
-    """Return the number of a numeral with its base, such as 1010_2."""
+    """Return the number of a numeral with its base, such as 1010_2, or None."""
     match = _BASED.fullmatch(text) if len(text) <= MAX_NUMBER_CHARS else None
     if match is None:
         return None
@@ -133,7 +133,7 @@ def _read_based(text: str) -> Number | None:
 
 
 def _read_words(text: str) -> Number | None:
-    """Return the number that words write, such as twenty-one, one half or two hundred and five."""
+    """Return the number that words name, such as twenty-one, one half or two hundred and five, or None."""
     words = text.removeprefix("\\text{").removesuffix("}").lower().replace("-", " ").split()
     if (
         not words
@@ -143,11 +143,11 @@ def _read_words(text: str) -> Number | None:
         return None
     sign = -1 if words[0] in ("negative", "minus") else 1
     words = words[1:] if sign < 0 else words
-    over = 1
+    denominator = 1
     if words and (part := _PARTS.get(words[-1])):
         if len(words) == 1 and part > 2:
             return None  # an ordinal
-        over, words = part, words[:-1] or ["one"]
+        denominator, words = part, words[:-1] or ["one"]
     total, group, last = 0, 0, ""
     for word in words:
         if word in SCALES:
@@ -161,17 +161,17 @@ def _read_words(text: str) -> Number | None:
         elif word != "and" or last not in SCALES:
             return None
         last = word
-    if not words or last == "and" or (words in (["a"], ["an"]) and over == 1):
+    if not words or last == "and" or (words in (["a"], ["an"]) and denominator == 1):
         return None
-    return Number(sign * Fraction(total + group, over))
+    return Number(sign * Fraction(total + group, denominator))
 
 
 def same_number(gold: Number, answer: Number) -> bool:
-    """Return whether two numbers are exactly the same rational, written in the same base.
+    """Return whether two numbers are the same rational, written in the same base.
 
-    A decimal also equals a fraction that no decimal can write, and another decimal if both have at least `ROUNDED_DIGITS`, if
-    it is within `TOLERANCE` of it. A percentage equals both the number in front of its sign and a hundredth of it, except that
-    the sign is meant where the gold has none and is below 1.
+    Within `TOLERANCE`, a decimal also equals a fraction without a finite decimal, and two decimals with at least
+    `ROUNDED_DIGITS` decimal places are equal. A percentage equals both the number before its sign and a hundredth of it; only
+    the hundredth counts if the gold has no sign and is below 1.
     """
     if gold.base != answer.base:
         return False
@@ -190,5 +190,5 @@ def same_number(gold: Number, answer: Number) -> bool:
 
 
 def terminates(value: Fraction) -> bool:
-    """Return whether a decimal can write `value`: its denominator has no prime factors but 2 and 5."""
+    """Return whether `value` has a finite decimal: its denominator has no prime factors but 2 and 5."""
     return 10 ** value.denominator.bit_length() % value.denominator == 0

@@ -1,7 +1,7 @@
-r"""Quantities: a number with a unit of measure, a currency, a scale word or a counter behind or in front of it.
+r"""Quantities: a number with a unit of measure, a currency, a scale word or a counter.
 
-Units are left out of the comparison, unless both answers name one. They come off behind plain numbers; behind other
-expressions only where they stand in `\text{...}`, because a letter there is a variable.
+Units count only if both answers name one. They are recognized after plain numbers; after other expressions only in
+`\text{...}`, because a bare letter there is a variable.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tandem.verify.units import POWER, Unit, read_unit, same_kind, unit_named
 from tandem.verify.words import flattened
 
 _BARE_SINGLE = frozenset("mgshLlKVWJNCTFH°%€£¥₹¢'Å")
-"""Single characters that name a unit behind a plain number without `\\text`."""
+"""Single characters that name a unit after a plain number without `\\text`."""
 _CURRENCY = re.compile(
     r"(?:\\text\{\s?)?(?P<name>US\s?\\?\$|\\\$|[€£¥₹]|(?:USD|EUR|GBP|CNY|RMB|INR|JPY|Rs\.?)(?![A-Za-z]))\s?\}?\s?(?P<rest>[-+\d.\\].*)",
     re.DOTALL,
@@ -25,7 +25,7 @@ _CURRENCY = re.compile(
 _NUMERAL = re.compile(NUMERAL, re.VERBOSE | re.ASCII | re.IGNORECASE)
 _TEXT_TAIL = re.compile(r"(?P<quantity>.*[\d)}A-Za-z|!])\s?(?P<tail>(?:\\text\{[^{}]*\}|°|\\%).*)", re.DOTALL)
 _ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])(?!.*\))")
-"""A function whose argument a sign of degrees would belong to."""
+"""A function whose argument a degree sign belongs to."""
 _UNIT_FRACTION = re.compile(r"\\frac\{([^{}\d]+)\}\{([^{}\d]+)\}")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*\.?", re.UNICODE)
 _PRODUCT = re.compile(r"[A-Za-z](?:\s?\^\s?\{?\d+\}?)?(?:\s[A-Za-z](?:\s?\^\s?\{?\d+\}?)?)+")
@@ -40,14 +40,14 @@ tens doubled tripled quadrupled halved twice thrice negative negated below above
 тысяч тысячи миллион миллиона миллионов миллиард или и 或 或者 和 万 亿 千 百 十 만 억 천 mil millones mille
 """
 _NO_COUNTERS = frozenset(_OPERATORS.split())
-"""Words that do more than to name what is counted."""
-_MOST_COUNTERS = 5
+"""Words that do more than name a counted thing."""
+_MAX_COUNTERS = 5
 _EAST_ASIAN = re.compile("[\u3000-\u9fff\uac00-\ud7af]")
 _EAST_ASIAN_SCALES = {"百": 100, "千천": 10**3, "万萬만": 10**4, "亿億억": 10**8}
 _EAST_ASIAN_SCALES = {mark: scale for marks, scale in _EAST_ASIAN_SCALES.items() for mark in marks}
 _EAST_ASIAN_MARKS = re.compile(rf"[{''.join(_EAST_ASIAN_SCALES)}]{{1,2}}")
 _PART = re.compile(r"(?:six|seven|eigh|nin|eleven|twelf|\w+teen|\w+tie|(?:hundred|thousand|\w{1,9}illion))ths?", re.IGNORECASE)
-"""Words for parts of one: not months or lengths, which may be counted."""
+"""Words for fractions. Months and lengths, which may be counted, do not match."""
 _BARE_COUNTER = 4
 """Bare words of fewer letters may be products of variables."""
 _UNKNOWN = ""
@@ -55,16 +55,16 @@ _UNKNOWN = ""
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a text states: an expression, and the unit behind it."""
+    """An expression and its unit."""
 
     text: str
     """the expression, without the unit"""
     number: Number | None
     """the expression as a plain number, if it is one"""
     unit: str = _UNKNOWN
-    """what is measured, under one name for all spellings; empty without a unit that is known"""
+    """the measured dimension, under one name for all spellings; empty without a known unit"""
     factor: Fraction = Fraction(1)
-    """how much of it one unit is"""
+    """size of the unit in base units"""
     primed: bool = False
     """whether the unit is a prime, as in 5', which may mean something else"""
     others: tuple[Fraction, ...] = ()
@@ -72,7 +72,7 @@ class Quantity:
 
 
 def read_quantity(text: str) -> Quantity:
-    """Return the quantity that `text` states; without a unit behind it, it is `text` itself."""
+    """Return the quantity that `text` states; without a unit, its text is `text`."""
     number = read_number(text)
     if number and not number.percent:
         return Quantity(text, number)
@@ -101,14 +101,14 @@ def read_quantity(text: str) -> Quantity:
 
 
 def same_unit(gold: Quantity, answer: Quantity) -> bool:
-    """Return whether no unit of the two contradicts the other; a prime is a unit only where the gold has one."""
+    """Return whether the units are compatible; a missing unit is, but a prime in the answer needs a unit in the gold."""
     if gold.unit and answer.unit:
         return same_kind(gold.unit, answer.unit)
     return not answer.primed
 
 
 def values(gold: Quantity, answer: Quantity) -> list[tuple[Number, Number]]:
-    """Return the pairs of numbers of which one must be the same for two quantities of plain numbers to be equal."""
+    """Return pairs of numbers; two quantities of plain numbers are equal if the numbers of one pair are."""
     assert gold.number is not None and answer.number is not None
     if gold.unit and answer.unit:
         if gold.factor == answer.factor:
@@ -124,7 +124,7 @@ def values(gold: Quantity, answer: Quantity) -> list[tuple[Number, Number]]:
 
 
 def _measured(number: Number, numeral: str, tail: str) -> Quantity | None:
-    """Return the quantity of `number` with `tail` behind it; None where the tail is no unit and counts nothing."""
+    """Return the quantity of `number` followed by `tail`, or None if the tail is neither a unit nor a counter."""
     ordinal = _ORDINAL.match(_unit_words(tail)) if number.value.denominator == 1 and not tail.startswith(" ^") else None
     words = _unit_words(tail)[ordinal.end() :].strip() if ordinal else _unit_words(tail)
     if ordinal and not words:
@@ -149,7 +149,7 @@ def _measured(number: Number, numeral: str, tail: str) -> Quantity | None:
 
 
 def _scale(word: str) -> int | None:
-    """Return what a word such as million or dozens multiplies by; scores are counted."""
+    """Return the factor of a word such as million or dozens, or None; "scores" counts things."""
     word = word.lower()
     return SCALES.get(word if word == "scores" else word.removesuffix("s"))
 
@@ -167,22 +167,22 @@ def _is_written_as_unit(words: str, tail: str) -> bool:
 
 
 def _counts(words: str, bare: bool) -> bool:
-    """Return whether `words` can name what is counted, as in 12 apples, 5 ways or 3个."""
+    """Return whether `words` can name counted things, as in 12 apples, 5 ways or 3个."""
     words = re.sub(r"\b(units?) (?:squared|cubed)\Z", r"\1", POWER.sub("", words))
-    found = _WORD.findall(words)
-    if not found or len(found) > _MOST_COUNTERS or re.sub(r"[\s,]", "", _WORD.sub("", words)):
+    counters = _WORD.findall(words)
+    if not counters or len(counters) > _MAX_COUNTERS or re.sub(r"[\s,]", "", _WORD.sub("", words)):
         return False
-    if any(word.lower() in _NO_COUNTERS or _scale(word) or _PART.fullmatch(word) for word in found):
+    if any(word.lower() in _NO_COUNTERS or _scale(word) or _PART.fullmatch(word) for word in counters):
         return False
     if _EAST_ASIAN.search(words):
         return not any(mark in words for mark in "或和十")
     if not bare:
         return len(words) > 1
-    return len(found[0]) >= _BARE_COUNTER or not found[0].isascii()
+    return len(counters[0]) >= _BARE_COUNTER or not counters[0].isascii()
 
 
 def _compound(text: str) -> Quantity | None:
-    """Return the quantity of several units of one kind, each smaller than the one before, such as 5 ft 3 in."""
+    """Return the quantity of several units of one kind in descending order, such as 5 ft 3 in, or None."""
     place, total = 0, Fraction(0)
     scales: list[Unit] = []
     flat = re.sub(r",|(?<![A-Za-z])and(?![A-Za-z])", " ", _unit_words(text))
@@ -205,9 +205,9 @@ def _compound(text: str) -> Quantity | None:
 
 
 def _in_words(text: str) -> Quantity | None:
-    """Return the quantity of a number in words with a counter behind it, such as five ways."""
+    """Return the quantity of a number in words and a counter, such as five ways, or None."""
     words = _unit_words(text).split()
-    for cut in range(1, min(len(words), _MOST_COUNTERS)) if words and words[0].isalpha() else ():
+    for cut in range(1, min(len(words), _MAX_COUNTERS)) if words and words[0].isalpha() else ():
         spelled, counted = " ".join(words[:cut]), " ".join(words[cut:])
         if (number := read_number(spelled)) and not read_number(" ".join(words[: cut + 1])) and _counts(counted, bare=False):
             return Quantity(spelled, number)

@@ -1,6 +1,6 @@
 r"""Sets of real numbers: intervals, unions, inequalities, set-builder notation.
 
-x < 2, (-\infty, 2) and \{x \mid x < 2\} are one.
+x < 2, (-\infty, 2) and \{x \mid x < 2\} are the same region.
 
 All texts are canonical (`tandem.verify.spelling`). Inequalities that are not solved for their variable are solved by sympy.
 """
@@ -60,7 +60,7 @@ _MIRRORED = {"<": ">", ">": "<", "\\leq": "\\geq", "\\geq": "\\leq", "\\neq": "\
 
 @dataclass(frozen=True)
 class Region:
-    """A set of real numbers, and the variable that it is said of; None where none is named."""
+    """A set of real numbers and its variable, or None if the text names no variable."""
 
     numbers: Set
     variable: Expr | None
@@ -84,6 +84,7 @@ def same_region(gold: str, answer: str) -> bool:
 
 
 def _region_or_none(text: str) -> Region | None:
+    """Return `region(text)`, or None when `text` describes none."""
     try:
         return region(text)
     except Unparsable:
@@ -104,7 +105,7 @@ def region(text: str) -> Region:
             if len(variables) > 1:
                 raise Unparsable(f"several variables: {text!r}")
             if operation is Intersection and numbers.is_empty and AND_OR.search(text):
-                numbers = Union(*(part.numbers for part in regions))  # x < 1 and x > 2 are meant as two parts of one solution
+                numbers = Union(*(part.numbers for part in regions))  # x < 1 and x > 2 are two parts of one solution
             return Region(numbers, next(iter(variables), None))
     if text.replace(" ", "") in _LITERALS:
         return Region(_LITERALS[text.replace(" ", "")], None)
@@ -140,7 +141,7 @@ def _built(element: str, condition: str) -> Region:
 
 
 def _conditions(pieces: list[str]) -> Region:
-    """Return the region where all of several conditions hold; those that exclude each other are parts of one solution."""
+    """Return the region where all conditions hold, or their union if they exclude each other."""
     relation = RELATION.search(pieces[0])
     assert relation is not None
     head = pieces[0][: relation.end()]
@@ -161,7 +162,7 @@ def _relation(text: str) -> Region:
         raise Unparsable(f"not a chain of relations: {text!r}")
     sides = [_number(operand) for operand in operands]
     symbols = set().union(*(side.free_symbols for side in sides))
-    # a < x < b is said of x, whatever a and b are; else there must be one variable
+    # The variable of a < x < b is x, whatever a and b are; otherwise there must be exactly one.
     alone = [side for side in sides if side.is_Symbol]
     middle = sides[1] if len(sides) == 3 and sides[1].is_Symbol else alone[0] if len(alone) == 1 else None
     variable = middle if middle is not None else next(iter(symbols)) if len(symbols) == 1 else None
@@ -174,6 +175,7 @@ def _relation(text: str) -> Region:
 
 
 def _solution(left: Expr, operator: str, right: Expr, variable: Expr) -> Set:
+    """Return the values of `variable` that satisfy a relation. Raises `Unparsable` when it cannot be solved."""
     if right == variable and not left.has(variable):
         left, operator, right = right, _MIRRORED[operator], left
     if left == variable and not right.has(variable):
@@ -196,6 +198,7 @@ def _solution(left: Expr, operator: str, right: Expr, variable: Expr) -> Set:
 
 
 def _number(text: str) -> Expr:
+    """Return the exact expression in `text`. Raises `Unparsable` when it is none."""
     expression = read(text.strip())
     if not isinstance(expression, Expr):
         raise Unparsable(f"no number: {expression}")
@@ -203,7 +206,7 @@ def _number(text: str) -> Expr:
 
 
 def _same_set(gold: Set, answer: Set) -> bool:
-    """Return whether two sets are equal, their ends compared as expressions."""
+    """Return whether two sets are equal; ends are compared as expressions."""
     if gold == answer:
         return True
     golds, answers = _pieces(gold), _pieces(answer)
@@ -216,7 +219,7 @@ def _same_set(gold: Set, answer: Set) -> bool:
 
 
 def _pieces(numbers: Set) -> list[Set] | None:
-    """Return the intervals and points of a union from left to right, or None if it has others."""
+    """Return the intervals and points of a union from left to right, or None if it has other parts."""
     if isinstance(numbers, Complement):
         numbers = numbers.doit() if not numbers.free_symbols else numbers
     pieces: list[Set] = []
@@ -237,6 +240,7 @@ def _pieces(numbers: Set) -> list[Set] | None:
 
 
 def _same_piece(gold: Set, answer: Set) -> bool:
+    """Return whether two intervals or points are equal."""
     if isinstance(gold, Interval) != isinstance(answer, Interval):
         return False
     if isinstance(gold, Interval):

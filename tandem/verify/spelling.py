@@ -1,4 +1,4 @@
-r"""One spelling for what looks the same: Unicode, fonts, spacing, digit groups and delimiters become plain LaTeX.
+r"""Canonical spelling: Unicode, fonts, spacing, digit groups and delimiters become plain LaTeX.
 
 The result has single spaces, `\frac`, `\sqrt` and `\binom` with braces around their arguments, `\text{...}` for every upright
 font, `\leq`, `\geq` and `\neq` for their relations, and `°` for degrees. Only characters are replaced; nothing is evaluated.
@@ -122,7 +122,7 @@ _TRAILING = re.compile(r"(?:\s|[.,;:]|\\\\|\\(?=\Z))+\Z")
 
 @lru_cache(maxsize=4096)
 def canonical(text: str) -> str:
-    """Return the one spelling of all texts that look like `text`."""
+    """Return the canonical spelling of `text`, the same for all texts that look alike."""
     text = _DELIMITER.sub(" ", _without_unicode(text))
     if "\\begin" not in text:
         text = _DOUBLED.sub(r"\\", text)
@@ -141,7 +141,7 @@ def canonical(text: str) -> str:
 
 
 def _with_round_ends(text: str) -> str:
-    """Write open intervals with parentheses: ]3, 5] is (3, 5]."""
+    """Return `text` with parentheses at open ends of intervals: ]3, 5] becomes (3, 5]."""
     if "[" not in text and "]" not in text:
         return text
     pieces = _OPERATION.split(text)
@@ -152,6 +152,7 @@ def _with_round_ends(text: str) -> str:
 
 
 def _with_round_end(interval: re.Match[str]) -> str:
+    """Return `interval` with parentheses at its open ends."""
     if interval["ends"] is None:
         return interval[0]
     left, right = "[" if interval["left"] == "[" else "(", "]" if interval["right"] == "]" else ")"
@@ -159,7 +160,7 @@ def _with_round_end(interval: re.Match[str]) -> str:
 
 
 def _closes_in_order(text: str) -> bool:
-    """Return whether every square bracket that closes was opened, and every one that opens is closed."""
+    """Return whether the square brackets are balanced."""
     depth = 0
     for character in text:
         depth += (character == "[") - (character == "]")
@@ -169,13 +170,14 @@ def _closes_in_order(text: str) -> bool:
 
 
 def _bare(text: str) -> str:
-    """Remove braces and bold marks around the whole, and stray punctuation at both ends."""
+    """Return `text` without outer braces and bold marks and without stray punctuation at both ends."""
     while (shorter := _without_markdown(_LEADING.sub("", _TRAILING.sub("", _unbraced(text)))).strip()) != text:
         text = shorter
     return text
 
 
 def _without_unicode(text: str) -> str:
+    """Return `text` with LaTeX commands for mathematical characters."""
     if text.isascii():
         return text
     text = _SCRIPT.sub(_script, _INVISIBLE.sub("", text))
@@ -188,11 +190,13 @@ def _without_unicode(text: str) -> str:
 
 
 def _script(script: re.Match[str]) -> str:
+    """Return the LaTeX of superscript or subscript characters."""
     plain = unicodedata.normalize("NFKC", script[0]).replace("\u2212", "-").replace("ˣ", "x")
     return f"{'^' if script[1] else '_'}{{{plain}}}"
 
 
 def _fraction(character: str) -> str:
+    """Return the LaTeX of a fraction character; any other character is returned unchanged."""
     decomposition = unicodedata.decomposition(character)
     if not decomposition.startswith("<fraction>"):
         return character
@@ -201,17 +205,18 @@ def _fraction(character: str) -> str:
 
 
 def _without_markdown(text: str) -> str:
+    """Return `text` without emphasis, code marks or quotes around the whole of it."""
     match = _MARKDOWN.fullmatch(text)
     return match[2].strip() if match and match[1] not in match[2] else text
 
 
 def _without_dollars(text: str) -> str:
-    """Remove the dollar signs that delimit mathematics; one that stands alone is money."""
+    """Return `text` without the dollar signs that delimit mathematics; an unpaired one is a currency."""
     return _DOLLAR.sub("" if len(_DOLLAR.findall(text)) % 2 == 0 else r"\\$", text)
 
 
 def _without_fonts(text: str) -> str:
-    """Write every upright font as `\\text`, and take numbers, functions and the constants e and i out of it."""
+    """Return `text` with `\\text` for every upright font; numbers, functions and the constants e and i lose their font."""
     if "\\" not in text:
         return text
     text = _UPRIGHT.sub(r"\\text", text)
@@ -226,7 +231,7 @@ def _without_fonts(text: str) -> str:
 
 
 def _with_arguments(text: str) -> str:
-    """Put braces around the arguments of `\\frac`, `\\binom` and `\\sqrt`, which TeX takes token by token."""
+    """Return `text` with braces around the arguments of `\\frac`, `\\binom` and `\\sqrt`, which TeX reads as single tokens."""
     for command in reversed(list(_COMMAND_WITH_ARGUMENTS.finditer(text))):
         name, place, written = command[1].lstrip("dtc"), command.end(), ""
         if name == "sqrt" and (root := re.compile(r"\s?\[([^\[\]]*)\]").match(text, place)):
@@ -251,14 +256,14 @@ def _argument(text: str, place: int) -> tuple[str, int]:
     if command is None:
         return "", place
     end = command.end()
-    if command[0] in ("\\frac", "\\binom", "\\sqrt", "\\text"):  # these have arguments already, as the rightmost come first
+    if command[0] in ("\\frac", "\\binom", "\\sqrt", "\\text"):  # these already have braces: the rightmost command comes first
         while end < len(text) and text[end] in "{[":
             end = _closing(text, end) + 1
     return text[place:end], min(end, len(text))
 
 
 def _closing(text: str, place: int) -> int:
-    """Return where the bracket at `place` closes; the end of the text if it never does."""
+    """Return where the bracket at `place` closes, or the end of the text if it does not."""
     opening, depth = text[place], 0
     closing = {"{": "}", "[": "]"}[opening]
     for index in range(place, len(text)):
@@ -269,7 +274,7 @@ def _closing(text: str, place: int) -> int:
 
 
 def _unbraced(text: str) -> str:
-    """Remove braces that are no argument of anything."""
+    """Return `text` without braces that enclose no argument."""
     place = 0
     while (place := text.find("{", place)) >= 0:
         before, end = text[:place].rstrip()[-1:], _closing(text, place)

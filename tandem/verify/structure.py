@@ -1,4 +1,4 @@
-r"""How an answer is put together: lists, sets, tuples, intervals and matrices, the names in front of values, and remarks.
+r"""The structure of an answer: lists, sets, tuples, intervals and matrices, names of values, and remarks.
 
 All texts are canonical (`tandem.verify.spelling`); no function evaluates anything.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_PARTS = 60
-"""Larger collections are not taken apart."""
+"""Larger collections are not split."""
 
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
 _DEPTH = {"(": 1, "[": 1, "{": 1, "\\{": 1, "\\lfloor": 1, "\\lceil": 1, "\\begin": 1}
@@ -18,7 +18,7 @@ _DEPTH |= {")": -1, "]": -1, "}": -1, "\\}": -1, "\\rfloor": -1, "\\rceil": -1, 
 _CONNECTED = r",?\s?(?:\\text\{\s?,?\s?(?:and|or)\s?\}|(?<![A-Za-z\\])(?:and|or)(?![a-z])|\\lor(?![a-z])|\\land(?![a-z]))\s?"
 AND_OR = re.compile(_CONNECTED)
 SEPARATOR = re.compile(rf"{_CONNECTED}|[,;]\s?|\\\\\s?")
-"""What stands between the parts of a list."""
+"""The separators of a list."""
 _SEMICOLON = re.compile(r";\s?")
 _COMMA = re.compile(r"[,;]\s?")
 EQUALS = re.compile(r"(?<![<>!\\:])=|\\approx|:=")
@@ -32,7 +32,7 @@ _NAME = re.compile(
     r"|\\overline\s?\{[A-Za-z\s]*+\}|_\s?(?:\{[^{}]*+\}|\w)|\((?:[A-Za-z\d,\s']|\\[a-z]++)*+\)|\\text\{[^{}]*+\}"
     r"|\\frac\{[A-Za-z\s]*+\}\{[A-Za-z\s]*+\}|\^\{-1\}(?=\()|(?<=[A-Z])\^\{-1\})++"
 )
-"""Possessive throughout: in the process that asks, no text may be matched in more than one way."""
+"""Possessive, so that no text can match in more than one way: it is used in the caller's process, which has no time limit."""
 _GREEK = "(?:var)?(?:alpha|beta|gamma|delta|epsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|psi|omega)"
 _COMMAND = re.compile(rf"\\(?!{_GREEK}(?![a-z]))[A-Za-z]+")
 _VARIABLE = re.compile(r"\\[a-z]+|[A-Za-z]")
@@ -52,7 +52,7 @@ _REMARK = re.compile(
 
 @dataclass(frozen=True)
 class Parts:
-    """What a text is made of."""
+    """The items of a collection and its kind."""
 
     kind: str
     """`list` without brackets, `set`, the two brackets of a tuple or interval, or the shape of a matrix"""
@@ -60,7 +60,7 @@ class Parts:
 
 
 def split(text: str, separator: re.Pattern[str]) -> list[str]:
-    """Return the pieces of `text` between the separators that no bracket encloses, stripped."""
+    """Return the stripped pieces of `text` between separators outside all brackets."""
     pieces, start, place, depth = [], 0, 0, 0
     while place < len(text):
         match = separator.match(text, place) if depth == 0 else None
@@ -95,14 +95,14 @@ def parts(text: str) -> Parts | None:
 
 
 def without_brackets(text: str) -> str:
-    """Return `text` without parentheses or braces around the whole of it, where they hold no collection."""
+    """Return `text` without outer parentheses, unless they enclose a collection."""
     while _enclosing(text) == "(" and text.endswith(")") and len(split(text[1:-1], _COMMA)) == 1:
         text = text[1:-1].strip()
     return text
 
 
 def _enclosing(text: str) -> str:
-    """Return the bracket that opens at the head of `text` and closes at its end; empty if there is none."""
+    """Return the bracket that opens at the beginning of `text` and closes at its end, or ""."""
     opening = next((bracket for bracket in ("\\{", "(", "[") if text.startswith(bracket)), "")
     if not opening or not text.endswith((")", "]", "\\}")):
         return ""
@@ -115,6 +115,7 @@ def _enclosing(text: str) -> str:
 
 
 def _matrix(cells: str) -> Parts | None:
+    """Return the cells of a matrix row by row, or None if it is irregular or too large."""
     rows = [
         split(row, re.compile("&")) for row in split(cells.strip(), re.compile(r"\\\\|\\cr(?![A-Za-z])|\\hline(?![A-Za-z])"))
     ]
@@ -125,7 +126,7 @@ def _matrix(cells: str) -> Parts | None:
 
 
 def both_signs(items: Iterable[str]) -> tuple[str, ...]:
-    r"""Return `items` with both values of each that has `\pm`."""
+    r"""Return `items` with each item that holds `\pm` or `\mp` replaced by its two values."""
     both: list[str] = []
     for item in items:
         if "\\pm" in item or "\\mp" in item:
@@ -137,7 +138,7 @@ def both_signs(items: Iterable[str]) -> tuple[str, ...]:
 
 
 def without_remark(text: str) -> str:
-    """Return `text` without a remark behind it, such as "(approximately)" or "since 2+3=5"."""
+    """Return `text` without a trailing remark, such as "(approximately)" or "since 2+3=5"."""
     shorter = _REMARK.sub("", text).strip()
     return shorter + "}" * (shorter.count("{") - shorter.count("}")) or text
 
@@ -145,8 +146,8 @@ def without_remark(text: str) -> str:
 def named(text: str) -> tuple[str, str]:
     r"""Return the name and the value that `text` states, as in x = 5, f(x) = x^2 or x \in [0,1].
 
-    The name is empty, and the value `text` itself, where it names none. Of a chain that holds a name the value is what stands
-    last, or last before an approximation.
+    Without a name, the name is "" and the value `text`. The value of a chain with a name is its last side, or the last one
+    before an approximation.
     """
     if "=" not in text and "\\approx" not in text and "\\in" not in text:
         return "", text
@@ -184,16 +185,17 @@ def is_name(text: str) -> bool:
 
 
 def is_equation(text: str) -> bool:
-    """Return whether `text` is one equation: an equals sign, or an approximate one, stands outside all of its brackets."""
+    """Return whether `text` is one equation: it has `=` or `\\approx` outside all brackets."""
     return ("=" in text or "\\approx" in text) and len(split(text, EQUALS)) > 1 and len(split(text, SEPARATOR)) == 1
 
 
 def _squeezed(text: str) -> str:
+    """Return `text` without spaces and braces."""
     return text.replace(" ", "").replace("{", "").replace("}", "")
 
 
 def alike(one: str, other: str) -> bool:
-    """Return whether two texts differ at most in spaces that separate no digits."""
+    """Return whether two texts differ only in spaces, except spaces between digits."""
     return one == other or _without_spaces(one) == _without_spaces(other)
 
 
@@ -201,4 +203,5 @@ _IDLE_SPACE = re.compile(r"(?<!\d) | (?![\d.])")
 
 
 def _without_spaces(text: str) -> str:
+    """Return `text` without spaces, except spaces between digits."""
     return _IDLE_SPACE.sub("", text)

@@ -1,6 +1,6 @@
-r"""Units of measure and currencies: what each measures, and how much of it.
+r"""Units of measure and currencies: their dimension and size.
 
-The words are those behind a number, without `\\text{...}` around them: cm, square feet, km/h, m s^{-2}, metres per second.
+Units are given without `\\text{...}`: cm, square feet, km/h, m s^{-2}, metres per second.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ampere^-1·gram·metre^2·second^-2 1000 m Wb weber
 electronvolt 1 mkMGT eV electronvolt
 byte 1 kMGT byte
 """
-"""What is measured, how much of it, the prefixes that are in use, and the unit's symbols and names."""
+"""Dimension, size in base units, common prefixes, and the symbols and names of each unit."""
 _PREFIXES = {"p": ("pico", -12), "n": ("nano", -9), "µ": ("micro", -6), "m": ("milli", -3), "c": ("centi", -2)}
 _PREFIXES |= {"d": ("deci", -1), "k": ("kilo", 3), "M": ("mega", 6), "G": ("giga", 9), "T": ("tera", 12)}
 _OTHERS = """
@@ -79,14 +79,14 @@ bit 1 bit
 
 @dataclass(frozen=True)
 class Unit:
-    """What a unit measures, and how much of it."""
+    """The dimension of a unit and its size in base units."""
 
     kind: str
     factor: Fraction
 
 
 def _table() -> Iterator[tuple[str, Unit]]:
-    """Yield the symbols and names of all units, those with a prefix too."""
+    """Yield each symbol and name of all units, with and without prefixes."""
     for line in _OTHERS.strip().splitlines():
         kind, factor, *names = line.split()
         yield from ((name, Unit(kind, Fraction(factor))) for name in names)
@@ -112,23 +112,23 @@ _SHARED_SYMBOLS = (
     {_UNITS["F"].kind, _UNITS["°F"].kind},
 )
 _POWERS = {"square": 2, "sq": 2, "sq.": 2, "cubic": 3, "cu": 3, "cu.": 3}
-_POWERS_BEHIND = {"squared": 2, "cubed": 3}
+_TRAILING_POWERS = {"squared": 2, "cubed": 3}
 POWER = re.compile(r"\s?\^\s?\{?\s?(-?\d+)\s?\}?\Z")
-"""A power behind the name of a unit."""
+"""A power after the name of a unit."""
 _ANY_POWER = re.compile(r"\s?\^\s?\{?\s?(-?\d{1,2})\s?\}?(?!\d)")
 _DIVISOR = re.compile(r"/\s?\(([^()/]*)\)\Z")
 _RAISED = re.compile(r"(?P<name>[^^]+)(?:\^(?P<power>-?\d+))?")
 _TOKEN = re.compile(r"/|[^\s/]+")
 _PER = re.compile(r"\ban?\s(?=hour|minute|second|day)|\bper\b")
-_MOST_POWER = 3
-_MOST_UNITS = 6
+_MAX_POWER = 3
+_MAX_UNITS = 6
 
 
 def read_unit(words: str) -> Unit | None:
-    """Return what `words` measure, such as cm, square feet, km/h, J/(kg K), m s^{-2} or metres per second."""
+    """Return the unit in `words`, such as cm, square feet, km/h, J/(kg K), m s^{-2} or metres per second, or None."""
     words = _PER.sub("/", _DIVISOR.sub(r"/\1", words)).replace("\\cdot", " ").replace("*", " ")
     tokens = _TOKEN.findall(_ANY_POWER.sub(r"^\1 ", words))
-    if not tokens or tokens[0] == "/" or len(tokens) > 2 * _MOST_UNITS:
+    if not tokens or tokens[0] == "/" or len(tokens) > 2 * _MAX_UNITS:
         return None
     powers: Counter[str] = Counter()
     factor, sign, power = Fraction(1), 1, 1
@@ -137,14 +137,14 @@ def read_unit(words: str) -> Unit | None:
             sign = -1
         elif token.lower() in _POWERS and place + 1 < len(tokens):
             power = _POWERS[token.lower()]
-        elif token in _POWERS_BEHIND and place:
+        elif token in _TRAILING_POWERS and place:
             continue
         else:
-            behind = _POWERS_BEHIND.get(tokens[place + 1], 1) if place + 1 < len(tokens) else 1
+            trailing_power = _TRAILING_POWERS.get(tokens[place + 1], 1) if place + 1 < len(tokens) else 1
             raised = _RAISED.fullmatch(token)
-            power *= sign * behind * int(raised["power"] or 1) if raised else 0
+            power *= sign * trailing_power * int(raised["power"] or 1) if raised else 0
             unit = unit_named(raised["name"]) if raised else None
-            if unit is None or not 0 < abs(power) <= _MOST_POWER:
+            if unit is None or not 0 < abs(power) <= _MAX_POWER:
                 return None
             for kind, exponent in _exponents(unit.kind):
                 powers[kind] += power * exponent
@@ -155,13 +155,14 @@ def read_unit(words: str) -> Unit | None:
 
 
 def _exponents(kind: str) -> Iterator[tuple[str, int]]:
+    """Yield the base units of a dimension with their exponents."""
     for part in kind.split("·"):
         name, _, exponent = part.partition("^")
         yield name, int(exponent or 1)
 
 
 def unit_named(name: str) -> Unit | None:
-    """Return the unit that `name` alone names; capitals count where they tell units apart, as in mg and Mg."""
+    """Return the unit called `name`, or None. Case matters only where it distinguishes units, as in mg and Mg."""
     name = name.replace(" ", "") if "$" in name else name
     if unit := _UNITS.get(name):
         return unit
@@ -169,5 +170,5 @@ def unit_named(name: str) -> Unit | None:
 
 
 def same_kind(one: str, other: str) -> bool:
-    """Return whether two units measure the same, or share a symbol, as coulomb and celsius do."""
+    """Return whether two units have the same dimension or share a symbol, as coulomb and celsius do."""
     return one == other or {one, other} in _SHARED_SYMBOLS

@@ -1,4 +1,4 @@
-r"""Answers that are no mathematics: the letter of a choice, words, dates and times of day.
+r"""Answers without mathematics: the letter of a choice, words, dates and times of day.
 
 All texts are canonical (`tandem.verify.spelling`).
 """
@@ -15,16 +15,16 @@ _CHOICE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _FACTORS = re.compile(r"(?!no(?![a-z]))[a-z]{1,2}(?![a-z])", re.IGNORECASE)
-"""What makes a product of a letter in parentheses right in front of it."""
+"""Factors after a letter in parentheses, which make it a product."""
 _NAMED_CHOICE = re.compile(r"(?:the )?(?:correct )?(?:option|choice|answer)", re.IGNORECASE)
 _WORD = r"[^\W\d_]+(?:['’][^\W\d_]+|-[^\W\d_]{2,})*"
 _WORDS = re.compile(rf"{_WORD}(?: {_WORD})*")
 _CAPITALS = re.compile(r"[A-Z](?: ?[A-Z]){2,}")
-"""Names of points, or an order of things, rather than a product."""
+"""Names of points or an order of things, not a product."""
 _JOINED = re.compile(r"\b(?:and|or)\b", re.IGNORECASE)
 _ARTICLE = re.compile(r"(?:an?|the|on) (?=\w{2})", re.IGNORECASE)
 _NAMES_LETTERS = 4
-"""Shorter words that stand alone may be products of variables."""
+"""Shorter words may be products of variables."""
 _ANSWERS = {"yes": True, "no": False, "true": True, "false": False}
 _BEGINS = re.compile(r"(yes|no|true|false)(?:\s?[,.;:!-].*)?", re.IGNORECASE | re.DOTALL)
 _MONTHS = "january february march april may june july august september october november december"
@@ -43,14 +43,14 @@ _TIME = re.compile(
 
 @dataclass(frozen=True)
 class Choice:
-    """The letter of a choice, and the text of it where it is given too."""
+    """The letter of a choice and its text, or "" without text."""
 
     letter: str
     rest: str
 
 
 def read_choice(text: str, leniently: bool = False) -> Choice | None:
-    """Return the choice that `text` names, such as B for (B), \\text{B}, Option B, B. 7 or (B) 7; `leniently` for b too."""
+    """Return the choice that `text` names, such as B for (B), \\text{B}, Option B, B. 7 or (B) 7; `leniently` reads b too."""
     flat = flattened(text)
     match = _CHOICE.fullmatch(flat)
     if not match:
@@ -69,7 +69,7 @@ def read_choice(text: str, leniently: bool = False) -> Choice | None:
 
 
 def _rest(text: str, rest: str) -> str:
-    """Return `rest` as `text` spells it, with its `\\text{...}`, where that can be told."""
+    """Return `rest` as spelled in `text`, with its `\\text{...}`, if it can be found there."""
     place = text.find(")")
     spelled = text[place + 1 :].lstrip("} ").removeprefix("\\text{}").strip() if place >= 0 else rest
     return spelled if flattened(spelled) == rest else rest
@@ -81,9 +81,9 @@ def flattened(text: str) -> str:
 
 
 def same_words(gold: str, answer: str) -> bool | None:
-    """Return whether two answers in words are the same, or None if they are not both words.
+    """Return whether two answers in words are equal, or None if they are not both words.
 
-    Capitals, articles and what follows "Yes," or "No," do not count. Bare capitals in a row have an order: ABC is not CAB.
+    Case, articles and the text after "Yes," or "No," do not count. A row of capitals has an order: ABC is not CAB.
     """
     golds, answers = flattened(gold), flattened(answer)
     wrapped = golds != gold or answers != answer
@@ -101,6 +101,7 @@ def same_words(gold: str, answer: str) -> bool | None:
 
 
 def _differ_in_first_capital(one: str, other: str) -> bool:
+    """Return whether two words differ only in the case of their first letter."""
     return one.casefold() == other.casefold() and one[1:].islower() and other[1:].islower()
 
 
@@ -111,7 +112,7 @@ def is_words(text: str) -> bool:
 
 
 def read_date(text: str) -> tuple[str, int, str] | None:
-    """Return month, day and year ("" where none is named) of a date in words."""
+    """Return month, day and year ("" without a year) of a date in words, or None."""
     match = _DATE.fullmatch(flattened(text))
     if match is None:
         return None
@@ -119,12 +120,12 @@ def read_date(text: str) -> tuple[str, int, str] | None:
 
 
 def same_date(gold: tuple[str, int, str], answer: tuple[str, int, str]) -> bool:
-    """Return whether two dates are the same; a year counts where both name one."""
+    """Return whether two dates are equal; the year counts only if both have one."""
     return gold[:2] == answer[:2] and (gold[2] == answer[2] or not (gold[2] and answer[2]))
 
 
 def read_time(text: str) -> tuple[int, int, int, bool | None] | None:
-    """Return hour, minute, second and whether it is after noon (None where that is not said) of a time of day.
+    """Return hour, minute, second and whether it is after noon (None if unknown) of a time of day, or None.
 
     An hour above 12 is kept: it may be the first part of a ratio.
     """
@@ -138,10 +139,9 @@ def read_time(text: str) -> tuple[int, int, int, bool | None] | None:
 
 
 def same_time(gold: tuple[int, int, int, bool | None], answer: tuple[int, int, int, bool | None]) -> bool:
-    """Return whether two times of day are the same; the half of the day counts where both name it.
+    """Return whether two times of day are equal; a.m. and p.m. count only if both name one.
 
-    Hours of the afternoon are those of a 24-hour clock only where one side names the half of the day: 15:20 is 3:20 p.m.,
-    but not 3:20, which may be a ratio.
+    The 24-hour clock is read only if one side has a.m. or p.m.: 15:20 equals 3:20 p.m., but not 3:20, which may be a ratio.
     """
     if gold[3] is not None or answer[3] is not None:
         gold, answer = _on_12_hours(gold), _on_12_hours(answer)
@@ -149,5 +149,6 @@ def same_time(gold: tuple[int, int, int, bool | None], answer: tuple[int, int, i
 
 
 def _on_12_hours(time: tuple[int, int, int, bool | None]) -> tuple[int, int, int, bool | None]:
+    """Return `time` on the 12-hour clock."""
     hour, minute, second, after = time
     return (hour - 12, minute, second, True) if after is None and hour > 12 else time
