@@ -31,7 +31,7 @@ from tandem.runtime.trace import Row
 from tandem.runtime.weights import SHM, PublishedWeights
 from tandem.schedule import Schedule
 
-CONCURRENT_GROUPS = 10_000
+MAX_CONCURRENT_CALLS = 10_000
 """Calls that an actor accepts at a time; it admits rollouts by itself."""
 
 
@@ -68,7 +68,7 @@ class RolloutPool:
         Each has `gpus_per_replica` GPUs; with 0 its engines run on the CPU (see `engine_specs` for `cores`). The run continues
         from version `first_version` of the weights, which the senior's engines receive by `transport`.
         """
-        options = {"num_cpus": 0, "num_gpus": gpus_per_replica, "max_concurrency": CONCURRENT_GROUPS}
+        options = {"num_cpus": 0, "num_gpus": gpus_per_replica, "max_concurrency": MAX_CONCURRENT_CALLS}
         actor = ray.remote(RolloutActor)
 
         def start_replica(specs: Sequence[EngineSpec], placement: PlacementGroupSchedulingStrategy | None) -> ActorReplica:
@@ -101,12 +101,12 @@ class RolloutPool:
 
     @contextmanager
     def borrow(self, config: Config, authors: Authors) -> Iterator[RolloutPool]:
-        """Yield a pool of the same replicas for the run of `config`, which must sync its weights first; do not end them."""
+        """Yield a pool of the same replicas for another run, which must sync its weights. Only this pool ends the replicas."""
         yield RolloutPool(config, self._replica_set, junior_weights=authors.junior_weights, sleeps=self.sleeps)
 
     @property
     def admitted(self) -> list[int]:
-        """The rollouts that each replica writes at a time; 0 for one that is not running."""
+        """Return the most rollouts that each replica writes at a time; 0 for one that is not running."""
         return self._replica_set.capacities
 
     @property
@@ -155,9 +155,9 @@ class RolloutPool:
         return [groups[index] for index in sorted(groups)]
 
     def write(self, queue: TaskQueue, *, deadline_s: float = 0.0) -> Iterator[tuple[int, Group]]:
-        """Write the groups of `queue`; yield each as it finishes, after its index.
+        """Write the groups of `queue`; yield `(index, group)` as each finishes.
 
-        Groups that are unfinished `deadline_s` seconds after the start are cancelled and dropped (0: never). Raises
+        Groups that are unfinished `deadline_s` seconds after the call are cancelled and dropped (0: never). Raises
         `TimeoutError` when no group finishes within `rollout.timeout_s`. Tasks are dispatched between two groups: iterate
         without delay, and to the end.
         """
@@ -203,7 +203,7 @@ class RolloutPool:
     # State
 
     def kv_usage(self) -> dict[str, float]:
-        """Return the largest share of its KV cache that each kind of engine has used since the last call, over all replicas."""
+        """Return, for each kind of engine, the largest used share of the KV cache since the last call, over all replicas."""
         usages = self._replica_set.call_running("kv_usage")
         return {name: max(usage[name] for usage in usages) for name in (usages[0] if usages else ())}
 

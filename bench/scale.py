@@ -27,7 +27,7 @@ from rich.table import Table
 from actors.dispatch import TaskQueue
 from actors.replicas import ReplicaSet
 from actors.rollout import GroupTask
-from actors.rollout_pool import CONCURRENT_GROUPS, RolloutPool
+from actors.rollout_pool import MAX_CONCURRENT_CALLS, RolloutPool
 from bench.report import Figures, print_figures
 from launch.cluster.environment import set_environment
 from launch.cluster.local_cluster import ray_cluster
@@ -150,7 +150,7 @@ def simulating_processes() -> Iterator[list[ActorHandle]]:
     """Start the processes that simulate replicas, on a private cluster."""
     set_environment(Path(Config().cache_dir).expanduser())
     with ray_cluster(logs=Path(tempfile.gettempdir()) / "bench-scale-logs"):
-        actor: Any = ray.remote(SimulatedReplicas).options(num_cpus=0, max_concurrency=CONCURRENT_GROUPS)
+        actor: Any = ray.remote(SimulatedReplicas).options(num_cpus=0, max_concurrency=MAX_CONCURRENT_CALLS)
         yield [actor.remote() for _ in range(PROCESSES)]
 
 

@@ -21,7 +21,7 @@ from tandem.runtime.weights import SHM, PublishedWeights
 class Publisher:
     """Publishes the weights of `model`, which ZeRO may have partitioned, by `transport`; `shm` uses the segment file `path`.
 
-    Every method is collective. Rank 0 sends, with `threads` threads.
+    Every method is collective. Rank 0 sends; `shm` copies with `threads` threads.
     """
 
     def __init__(
@@ -70,9 +70,10 @@ class Publisher:
 
 @contextmanager
 def _generation_config_unchanged(model: PreTrainedModel, folder: Path) -> Iterator[None]:
-    """Write the model's generation configuration to `folder` after the block, as it was loaded.
+    """After the block, write the generation configuration to `folder` exactly as it was loaded.
 
-    transformers loads one whose values contradict each other, such as a temperature without sampling, but refuses to save it.
+    transformers loads a configuration whose values contradict each other, such as a temperature without sampling, but refuses
+    to save it.
     """
     given = model.generation_config
     if given is None:

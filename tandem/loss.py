@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 def micro_batch_loss(logprobs: Tensor, batch: MicroBatch, algo: AlgoConfig) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the loss (a scalar) of `batch` and sums for the metrics. `logprobs` [N] are the policy's, with the gradient.
 
-    Losses and sums of a mini-batch's micro-batches and ranks add up. The sums are `policy_loss`; over the senior's tokens with
-    a coefficient `tokens` (their number), `ratio` (the importance ratio) and `clipped` (1 where the clip is active); with
-    `algo.kl_coef` and `algo.lambda_junior` the terms `kl_reference` and `kl_junior`, without these factors. A token without a
-    coefficient does not affect the loss or its gradient, even if its values are infinite or NaN.
+    Losses and sums of a mini-batch's micro-batches and ranks add up. The sums are:
+
+    - `policy_loss`
+    - `tokens`, `ratio`, `clipped`: over the senior's tokens with a coefficient, their number, their importance ratios, and 1
+      where the clip is active
+    - `kl_reference`, `kl_junior`: the terms of `algo.kl_coef` and `algo.lambda_junior`, without these factors
+
+    A token without a coefficient does not affect the loss or its gradient, even if its values are infinite or NaN.
     """
     live = batch.coefficients > 0
     tokens = Tokens(
@@ -67,7 +71,7 @@ class Tokens:
     logprobs: Tensor
     """float [N], of the policy"""
     old_logprobs: Tensor
-    """float [N], of the policy before the update"""
+    """float [N], denominator of the ratio: the engine's, or the learner's before the update (`algo.old_logprobs`)"""
     advantages: Tensor
     """float [N]"""
     coefficients: Tensor
@@ -183,8 +187,8 @@ CORRECTIONS: dict[str, Callable[[Tensor, Tensor, float, float], Tensor]] = {
 }
 """Corrections by name (`algo.mismatch`): from log w [N], the rollouts of the tokens [N] and two bounds to factors [N].
 
-w = exp(old - mu), where mu are the engine's log-probabilities and `old` the learner's for the same weights. Only the senior's
-tokens are corrected.
+w = exp(old - mu), where mu are the engine's log-probabilities at sampling and `old` the learner's before the update. Only the
+senior's tokens are corrected.
 """
 
 

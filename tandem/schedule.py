@@ -1,6 +1,6 @@
 """When the pen changes hands: the rule, the pen, its replay over a finished text, and the schedules by name.
 
-A schedule is a pure function of (seed, tokens). The engine that writes, the driver that moves the pen and the guard that
+A schedule is a pure function of (seed, tokens). The engine that writes, the rollout actor that moves the pen and the guard that
 replays a finished rollout evaluate the same rule, `Pen.after`, and must agree on every token.
 """
 
@@ -116,8 +116,8 @@ def replay(
 ) -> Replay:
     """Replay `schedule` over the tokens of a finished rollout.
 
-    `boundaries` is the boundary table, uint8 [vocabulary]. `breaks` is the rollout's, if its junior has another tokenizer: it
-    holds where the junior writes.
+    `boundaries` is the boundary table, uint8 [vocabulary]. `breaks` are the rollout's, given if its junior has another
+    tokenizer. They decide only after the junior's tokens.
     """
     pen = schedule.pen(seed)
     authorship, drawn = [], []
@@ -210,7 +210,7 @@ def boundary_table(tokenizer: PreTrainedTokenizerBase, rule: BoundaryRule, size:
 
     `word`: the byte-level BPE surface starts with the leading-space marker (53,021 ids of Qwen3's tokenizer). `newline` and
     `paragraph`: the surface contains one or two newlines. Ids beyond the tokenizer's are never boundaries. Raises `ValueError`
-    when no token is a boundary: such a schedule would never hand over.
+    when no token is a boundary.
     """
     table = np.zeros(size, dtype=np.uint8)
     if rule == "none":
@@ -228,7 +228,7 @@ def boundary_table(tokenizer: PreTrainedTokenizerBase, rule: BoundaryRule, size:
         }[rule]
     if not table.any():
         raise ValueError(
-            f"no token of {tokenizer.name_or_path!r} is a {rule!r} boundary: its vocabulary is not byte-level BPE, "
-            "and a tandem rollout would change hands only every max_gap_tokens tokens"
+            f"no token of {tokenizer.name_or_path!r} is a {rule!r} boundary: its vocabulary is not byte-level BPE; "
+            "choose schedule=token or schedule=chunk, or a model with such a vocabulary"
         )
     return table

@@ -53,16 +53,16 @@ def train(run: TrainingRun) -> None:
 
 
 def collect_groups(run: RolloutRun, step: int, version: int, clock: PhaseTimer) -> tuple[list[Group], dict[str, float]]:
-    """Return the groups that `step` learns from, with their advantages, and the metrics of all groups written for the step.
+    """Return the groups that `step` learns from, with their advantages, and the metrics of the step's rollouts.
 
     `version` is the version of the engines' weights. Raises `GuardError` when the groups fail a check.
     """
     config, algo, source = run.config, run.config.algo, run.group_source
-    batch, dropped_before = config.rollout.prompts_per_step, source.dropped
+    groups_per_step, dropped_before = config.rollout.prompts_per_step, source.dropped
 
     # Generate, judge, reward. Dynamic sampling (DAPO) repeats this for other groups in place of those that teach nothing.
     written: list[Group] = []
-    missing = batch
+    missing = groups_per_step
     for sampling_round in range(1 + algo.dynamic_sampling_rounds):
         if sampling_round > 0:
             source.reject(missing)
@@ -72,17 +72,17 @@ def collect_groups(run: RolloutRun, step: int, version: int, clock: PhaseTimer) 
             judge_groups(run.judge, groups, config.judge.step_timeout_s)
         assign_rewards(groups, config.reward, config.rollout.sampling.max_tokens)
         written += groups
-        missing = count_missing(written, batch)
+        missing = count_missing(written, groups_per_step)
         if not missing:
             break
 
     # Filter.
-    selected = select(written, batch)
+    selected = select(written, groups_per_step)
 
     # Check. Groups that were dropped, or are still being written, could have been among these.
     guards.check_any_finished(written, config.rollout.straggler_deadline_s)
     dropped = source.dropped - dropped_before
-    others = dropped + 2 * config.rollout.max_staleness * batch
+    others = dropped + 2 * config.rollout.max_staleness * groups_per_step
     guards.check_authorship(written, run.authors.boundaries, chosen_from=len(written) + others)
     guards.check_finite_logprobs(written)
     guards.check_weight_version(written, version, config.rollout.max_staleness)
@@ -95,7 +95,7 @@ def collect_groups(run: RolloutRun, step: int, version: int, clock: PhaseTimer) 
     metrics = rollout_metrics(written, len(run.authors.juniors)) | {
         "tandem/prob_senior": fmean(group.schedule.prob_senior for group in written),
         "rollout/groups_dropped": dropped,
-        "rollout/groups_refilled": max(0, len(written) - batch),
+        "rollout/groups_refilled": max(0, len(written) - groups_per_step),
         "rollout/staleness_mean": mean_staleness(selected, version),
     }
     return selected, metrics
@@ -123,14 +123,19 @@ def update_senior(run: TrainingRun, groups: list[Group], step: int, clock: Phase
 
 
 def check_update(
-    update_metrics: Mapping[str, float], step: int, limits: GuardConfig, print_line: Callable[[str], None], *, gap: bool = True
+    update_metrics: Mapping[str, float],
+    step: int,
+    limits: GuardConfig,
+    print_line: Callable[[str], None],
+    *,
+    check_gap: bool = True,
 ) -> None:
-    """Check an update by its metrics; print a warning where no token counted. Raises `GuardError`.
+    """Check an update by its metrics; print a warning where no token of the senior counted. Raises `GuardError`.
 
-    `gap`: whether the rollouts' log-probabilities must agree with the learner's.
+    `check_gap`: whether the rollouts' log-probabilities must agree with the learner's.
     """
     if warning := guards.check_counted(update_metrics):
         print_line(f"step {step}: {warning}")
     guards.check_skipped(update_metrics["grad/skipped_in_a_row"], limits.max_skipped_updates)
-    if gap and "logprob/gap_mean" in update_metrics:
+    if check_gap and "logprob/gap_mean" in update_metrics:
         guards.check_logprob_gap(update_metrics["logprob/gap_mean"], limits.max_logprob_gap)
