@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
@@ -53,6 +54,9 @@ class RunFolder:
         check_free(self.path, self._key)
         check_writable(self.path, self._key)
         check_senior_fallback(config)
+        for path in (self.config, self._metrics_path, self._samples_path):
+            if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
+                raise ConfigError(f"{self._key}: {path} is not a file that can be written; remove it, or choose another name")
         logged = list(JsonLines(self._metrics_path).new())
         if resumption.run is None and self._metrics_path.exists():
             raise ConfigError(

@@ -56,6 +56,13 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.jsonl", "samples.jsonl"])
+def test_a_folder_in_the_place_of_a_file_is_refused(settings: Config, tmp_path: Path, name: str) -> None:
+    (tmp_path / "first" / name).mkdir(parents=True)
+    with pytest.raises(ConfigError, match=f"name=first: .*{name} is not a file that can be written; remove it"):
+        RunFolder(settings)
+
+
 def test_the_configuration_is_kept_as_it_was_resolved(settings: Config, tmp_path: Path) -> None:
     with RunFolder(settings) as folder:
         pass
