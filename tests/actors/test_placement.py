@@ -73,7 +73,7 @@ def test_cores_are_shared_fairly(count: int, engines: int) -> None:
 def test_a_junior_with_its_own_tokenizer_keeps_its_vocabulary(settings: Config, pair: Authors) -> None:
     stops = np.arange(50) % 5 == 0
     own = JuniorTokenizer(foreign_tokenizer(), "word", stops, eos_ids=(7,), context=300)
-    foreign = replace(pair, juniors=(replace(pair.juniors[0], own=own),))
+    foreign = replace(pair, juniors=(replace(pair.juniors[0], translation=own),))
     senior, junior = all_specs(settings, foreign)
     assert np.array_equal(junior.boundaries(), stops)
     assert (junior.unit, junior.vocabulary, junior.eos_ids, junior.max_model_len) == ("word", 50, (7,), 300)
