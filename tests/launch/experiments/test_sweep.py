@@ -250,6 +250,7 @@ def test_joblib_runs_arms_beside_each_other(call: Callable[..., int], stand_in: 
     assert (tmp_path / "runs/demo/seed=2/calls").read_text() == "x"
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_the_run_and_is_told(arms_of: Callable[..., list[Arm]]) -> None:
     arm = arms_of("seed=1,2")[0]
     waits = """
@@ -268,14 +269,9 @@ except KeyboardInterrupt:
             threading.Event().wait(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
-    # What a shell starts in the background ignores interrupts.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=interrupt_once_started).start()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            process.run_process(arm, [sys.executable, "-c", waits])
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        process.run_process(arm, [sys.executable, "-c", waits])
     assert (arm.folder / OUTPUT).read_text() == "started\nended\n"
     outcome = read_outcome(arm.folder)
     assert outcome is not None

@@ -226,6 +226,7 @@ def test_sigterm_waits_no_longer_than_configured(tmp_path: Path, capsys: pytest.
     assert not loop.folder.checkpoints.complete() and time.monotonic() - began < 20
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_second_signal_during_checkpoint_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], second: signal.Signals
