@@ -59,7 +59,7 @@ class TaskQueue:
 
 @dataclass
 class Outstanding:
-    """What one replica has received and not returned."""
+    """The rollouts and prompt tokens that one replica has received and not returned."""
 
     rollouts: int = 0
     prompt_tokens: int = 0

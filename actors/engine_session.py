@@ -24,7 +24,7 @@ from tandem.schedule import Pen
 
 
 class GeneratingEngine(Protocol):
-    """What a session needs of its engine."""
+    """The part of an engine that a session uses."""
 
     spec: EngineSpec
     version: int

@@ -1,4 +1,4 @@
-"""What runs in an engine's process: the executor that binds it to its cores, and the methods that the actor calls in it."""
+"""Code in an engine's process: the executor that binds it to its cores, and the methods that the actor calls in it."""
 
 from __future__ import annotations
 

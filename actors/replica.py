@@ -60,7 +60,7 @@ class ActorReplica:
 
 
 class ReplicaState(Enum):
-    """What a replica is doing; only one that is running can be called."""
+    """States of a replica; only a running one can be called."""
 
     STARTING = "starting"
     RUNNING = "running"

@@ -1,4 +1,4 @@
-"""What every entry point shares: the environment, the composed configuration, and a message instead of a traceback for a
+"""Start of every entry point: the environment, the composed configuration, and a message instead of a traceback for a
 user's mistake."""
 
 from __future__ import annotations

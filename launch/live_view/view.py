@@ -1,4 +1,4 @@
-"""What the live view shows: step, rates, reward, authors, where time goes, and the last transcript in colors."""
+"""The live view: step, rates, reward, authors, where time goes, and the last transcript in colors."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class TerminationHandler:
                 raise
             raise Terminated from stop
         finally:
-            self._closed = True  # the components end in order from here on
+            self._closed = True  # a later signal must not interrupt the components' shutdown
             timer.cancel()
             if not self._received:
                 signal.signal(signal.SIGTERM, previous_handler)

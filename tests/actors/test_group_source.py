@@ -21,17 +21,10 @@ from tandem.config.schema import Config
 from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import Schedule
 from tandem.staleness import StalenessBuffer, StreamPosition, oldest_version
-from tests.support.stage import ADMITTED, NEVER, StageReplica, events, new_stage
+from tests.support.stage import ADMITTED, NEVER, StageReplica, events
 
 SAMPLING = SamplingConfig(max_tokens=20)
 BATCH = 4
-
-
-@pytest.fixture(scope="module")
-def shared_stage(ray_session: None) -> Iterator[Any]:
-    actor = new_stage()
-    yield actor
-    ray.kill(actor)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from tandem.rollout import SENIOR, Group, Problem, Prompt
 from tandem.runtime.restarts import RestartBudget
 from tandem.schedule import Schedule
 from tests.support.engine_pair import EnginePair
-from tests.support.stage import ADMITTED, NEVER, SLOW, STUCK, UNLUCKY, MortalReplica, StageReplica, events, new_stage, published
+from tests.support.stage import ADMITTED, NEVER, SLOW, STUCK, UNLUCKY, MortalReplica, StageReplica, events, published
 
 WORD = Schedule(0.5, 32)
 SAMPLING = SamplingConfig(max_tokens=20)
@@ -36,13 +36,6 @@ SAMPLING = SamplingConfig(max_tokens=20)
 def settings() -> Config:
     """A run's configuration, which tests change."""
     return Config()
-
-
-@pytest.fixture(scope="module")
-def shared_stage(ray_session: None) -> Iterator[Any]:
-    actor = new_stage()
-    yield actor
-    ray.kill(actor)
 
 
 @pytest.fixture
