@@ -12,7 +12,7 @@ import pytest
 from vllm.config import VllmConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.v1.engine.async_llm import AsyncLLM
-from vllm.v1.metrics.loggers import StatLoggerBase
+from vllm.v1.metrics.loggers import AggregateStatLoggerBase, StatLoggerBase
 from vllm.v1.metrics.stats import IterationStats, SchedulerStats
 
 from actors.engine_spec import EngineSpec
@@ -42,6 +42,22 @@ class Watch(StatLoggerBase):
         if iteration_stats:
             self.tokens += iteration_stats.num_generation_tokens
             self.preemptions += iteration_stats.num_preempted_reqs
+
+    def log_engine_initialized(self) -> None:
+        pass
+
+
+class NoPrometheus(AggregateStatLoggerBase):
+    """Log nothing, in the place of vLLM's Prometheus logger.
+
+    That one unregisters and registers metrics of the whole process, which fails when two engines start at the same time.
+    """
+
+    def __init__(self, vllm_config: VllmConfig, engine_indexes: list[int]) -> None:
+        pass
+
+    def record(self, *_: Any, **__: Any) -> None:
+        pass
 
     def log_engine_initialized(self) -> None:
         pass
@@ -85,6 +101,7 @@ def watched_pair(specs: list[EngineSpec], blocks: Mapping[int, int] | None = Non
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("actors.engine.AsyncLLM", WatchedLLM)
+        patch.setattr("vllm.v1.metrics.loggers.PrometheusStatLogger", NoPrometheus)
         pair = EnginePair(specs)
     yield WatchedPair(pair, watches)
     pair.close()
