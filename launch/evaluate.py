@@ -5,87 +5,9 @@ docs/evaluation.md describes the measures.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from launch.cluster.plan import machine_plan
 from launch.entry import main
-from launch.evaluation.evaluator import Evaluator
-from launch.evaluation.folder import EvaluationFolder
-from launch.evaluation.measured_run import senior_of, settings_of_run
-from launch.evaluation.model_measures import MODEL_MEASURES, model_scores
-from launch.evaluation.workers import start_workers
-from launch.run.console import EvaluationConsole
-from launch.run.inputs import check_trains_nothing
-from launch.storage.disk import wait_for_room
-from launch.storage.owner import owned
-from tandem.authors import Authors, check_excluded, load_authors, with_senior
-from tandem.config.rollout import ScheduleConfig
-from tandem.config.schema import Config, ConfigError
-from tandem.data.problems import load_problems
-from tandem.data.prompts import encode
-from tandem.models.zoo.hub import model_directory
-from tandem.plan.run_plan import planned
-from tandem.rollout import BASE_VERSION
-
-
-def evaluate(config: Config) -> None:
-    """Take the measures in `config.eval` of the senior `config.senior`, and save them."""
-    check_trains_nothing(config)
-    measures = config.eval.measures
-    if measures != ["solo"] and len(config.junior) > 1:
-        raise ConfigError(f"junior={config.junior}: a senior is measured with one junior at a time; name one")
-    if not config.junior_translation:  # the engines need only the schedules in eval.handoff, not the training schedule
-        config = replace(config, schedule=ScheduleConfig(name="solo"))
-    plan = machine_plan(config, learns=False)
-    config, gpus = planned(config, plan), plan.gpus_per_replica
-    authors = measured_authors(config)
-    if gpus:
-        check_excluded(config, authors)
-    problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers)
-    held_out = problems.held_out(config.eval.problems)
-    prompts, _ = encode(held_out, authors.tokenizer, config.data, authors.junior_tokenizers)
-    folder = EvaluationFolder(config)
-
-    with EvaluationConsole() as console, owned(folder.path, f"name={folder.path.name}"):
-        console.print(
-            f"{folder.path}: {', '.join(measures)} of {authors.senior} on {len(prompts)} problems; {problems.left_out}"
-        )
-        with start_workers(config, authors, gpus, folder.path / "logs", console.print) as (pool, judge):
-            evaluator = Evaluator(
-                config,
-                authors,
-                pool,
-                judge,
-                prompts,
-                version=BASE_VERSION,
-                tag="evaluation",
-                progress=console.progress,
-                print_line=console.print,
-            )
-            scores = evaluator.scores()
-            senior_texts = evaluator.solo if set(MODEL_MEASURES) & set(measures) else []
-            junior_texts = evaluator.junior_alone if "legibility" in measures else []
-    # The engines have ended and left their memory to the models.
-    device = "cuda" if gpus else "cpu"
-    distribution_scores, notes = model_scores(config, authors, senior_texts, junior_texts, device)
-    scores |= distribution_scores
-    console.print(folder.table(scores))
-
-    def write() -> None:
-        folder.write(authors, prompts, scores, notes, device)
-
-    wait_for_room(write, folder.path, "the results", config.log.export_wait_s, console.print)
-    for line in [*notes, f"written to {folder.path}"]:
-        console.print(line)
-
-
-def measured_authors(config: Config) -> Authors:
-    """Return the senior to measure and its junior. Raises `ConfigError` when they are missing or cannot write one text."""
-    authors = load_authors(config)
-    if not config.senior:
-        return authors
-    return with_senior(authors, model_directory(senior_of(config.senior), "senior"), f"senior={config.senior}")
-
+from launch.evaluation.evaluate import evaluate
+from launch.evaluation.measured_run import settings_of_run
 
 if __name__ == "__main__":
     main(evaluate, settings_of_run)

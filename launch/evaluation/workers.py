@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,10 @@ class Workers(NamedTuple):
 
     pool: RolloutPool
     judge: Judge
+
+
+WorkerStarter = Callable[[Config, Authors, float, Path, Callable[[str], None]], AbstractContextManager[Workers]]
+"""Starts or borrows the workers of an evaluation, as `start_workers` does."""
 
 
 @contextmanager
