@@ -1,4 +1,4 @@
-"""Generator of docs/reference/sizing.md: GPUs for each model as the plan estimates. `python -m tools.sizing_reference`."""
+"""Write docs/reference/sizing.md, the estimated GPUs for each model. `python -m tools.sizing_reference`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tandem.plan.sizes import Sizes, model_sizes
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "sizing.md"
 GPU_GIB, NODE_GPUS = 80.0, 8
 FEWEST_TEXTS = 16
-"""Texts of full length that an engine must hold at a time; with fewer it is spread over more GPUs."""
+"""Texts of full length that an engine must hold at the same time; an engine that holds fewer gets more GPUs."""
 MODELS = {
     "0.6B": (1024, 28, 16, 3072, 1),
     "1.7B": (2048, 28, 16, 6144, 1),
@@ -41,8 +41,8 @@ MODELS = {
     "14B": (5120, 40, 40, 17408, 0),
     "32B": (5120, 64, 64, 25600, 0),
 }
-"""Qwen3's hidden size, layers, attention heads and intermediate size, and whether its embeddings are tied; all have 8 heads for
-keys and values, of 128."""
+"""Qwen3's hidden size, layers, attention heads, intermediate size, and whether the embeddings are tied. All models have 8
+key-value heads of size 128."""
 SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "tie_word_embeddings")
 ONE_GPU: list[dict[str, Any]] = [
     {},
@@ -51,7 +51,7 @@ ONE_GPU: list[dict[str, Any]] = [
     {"zero_stage": 3, "offload_optimizer": True, "offload_parameters": True, "micro_batch_tokens": 4096},
 ]
 MANY_GPUS: list[dict[str, Any]] = [{}, {"zero_stage": 3}, {"zero_stage": 3, "offload_optimizer": True}]
-"""Settings of the learner, the mildest first."""
+"""Settings of the learner, the fastest first."""
 PLANS = (
     "plan_only=true mode=cluster cluster.gpus=8",
     "plan_only=true mode=cluster cluster.gpus=64 rollout.replicas=24 learner.ranks=16",
@@ -60,40 +60,40 @@ PLANS = (
 )
 HEAD = """# Sizing
 
-Which GPUs a model of a given size wants, for the published run's lengths (`+experiment=paper_qwen3_4b`: prompts of 1,024 and
-responses of 3,000 tokens, micro-batches of 16,384, bfloat16, a junior of the senior's size). All figures are GiB on each GPU
-and **estimates, which no GPU has confirmed**: they are those of `tandem/plan/memory.py`, by which `plan_only=true` plans and a
-run is refused. This page is written by `python -m tools.sizing_reference`.
+The GPUs that a model of a given size needs, for the published run's lengths (`+experiment=paper_qwen3_4b`: prompts of 1,024
+and responses of 3,000 tokens, micro-batches of 16,384, bfloat16, a junior of the senior's size). All figures are GiB on each
+GPU and **estimates, which no GPU has confirmed**. `tandem/plan/memory.py` computes them, also for `plan_only=true` and for the
+check at the start of a run. `python -m tools.sizing_reference` writes this page.
 """
 ENGINES = f"""## Engines
 
-Weights are parameters × 2 bytes. The KV cache keeps, for each token, 2 × layers × KV heads × head size numbers of 2 bytes. Both
-are divided by the engine's GPUs. {ENGINE_OVERHEAD_GIB} GiB are for the CUDA context, activations and graphs. An engine that
-shares the learner's GPU sleeps while it learns (`rollout.sleep`); {ENGINE_ASLEEP_GIB} GiB stay.
+Weights take parameters × 2 bytes. The KV cache takes, for each token, 2 × layers × KV heads × head size × 2 bytes. Both are
+divided by the engine's GPUs. The CUDA context, activations and graphs take {ENGINE_OVERHEAD_GIB} GiB. An engine that
+shares a GPU with the learner sleeps during updates (`rollout.sleep`) and then takes {ENGINE_ASLEEP_GIB} GiB.
 """
 RANKS = f"""## Ranks of the learner
 
-Weights are parameters × 2 bytes, gradients × 4, the optimizer's state × 12 (two moments and the float32 weights). ZeRO 1
-divides the optimizer's state by the ranks, 2 the gradients too, 3 the weights too, and gathers one bucket to publish. The
-buffer to reduce gradients in is for {REDUCED_AT_ONCE:,} numbers; ZeRO 1 in bfloat16 has none.
-Activations are micro-batch × hidden size × layers × 2 bytes, recomputed in the backward pass, and the logits of a chunk: chunk
-× vocabulary × 16 bytes. A rollout that is longer than a micro-batch passes alone and counts for one.
-{RANK_OVERHEAD_GIB} GiB are for the CUDA context, NCCL and fragmentation. Offloading takes the
-optimizer's state (`learner.offload_optimizer`) and the weights (`learner.offload_parameters`) to the CPU's memory, which is not
-counted here. When an update is over, activations go, and gradients too but for ZeRO 3 and, in bfloat16, ZeRO 1 without
-offloading: that much more is left to engines that share the GPU and sleep meanwhile.
+Weights take parameters × 2 bytes, gradients × 4, the optimizer's state × 12 (two moments and the float32 weights). ZeRO 1
+divides the optimizer's state by the ranks, ZeRO 2 also the gradients, ZeRO 3 also the weights; it gathers one bucket at a time
+for the weight sync. The buffer in which gradients are reduced holds {REDUCED_AT_ONCE:,} numbers; ZeRO 1 in bfloat16 has none.
+Activations take micro-batch × hidden size × layers × 2 bytes, since the backward pass recomputes the rest, and the logits of a
+chunk take chunk × vocabulary × 16 bytes. A rollout that is longer than a micro-batch forms one alone, of its own length.
+The CUDA context, NCCL and fragmentation take {RANK_OVERHEAD_GIB} GiB. Offloading moves the optimizer's state
+(`learner.offload_optimizer`) and the weights (`learner.offload_parameters`) to the CPU's memory, which is not counted here.
+After an update the activations are freed, and the gradients too, except under ZeRO 3 and, in bfloat16, ZeRO 1 without offloading.
+Engines that share the GPU can use this memory between updates.
 """
 SIZING = f"""## Which GPUs for which model
 
-GPUs of {GPU_GIB:.0f} GiB, {NODE_GPUS} to a node. For each the mildest settings of the learner that fit, a quarter of the GPUs
-for it (half if that does not do), and as many replicas as there is room for, whose engines hold at least {FEWEST_TEXTS} texts
-of full length (on one GPU, at least one). In brackets: texts of full length that the replicas write at a time; a step of the
-published run has 128. On one GPU (`mode=local`) engines and learner share it.
+GPUs of {GPU_GIB:.0f} GiB, {NODE_GPUS} per node. Each cell has the fastest settings of the learner that fit. The learner has a
+quarter of the GPUs (half if a quarter is too little), and the replicas fill the others. Each engine holds at least
+{FEWEST_TEXTS} texts of full length (on one GPU, at least one). In parentheses: the texts of full length that all replicas
+generate at the same time; a step of the published run has 128. On one GPU (`mode=local`) engines and learner share it.
 """
 
 
 def page() -> str:
-    """Return the whole page."""
+    """Return the page."""
     runs = {name: _run(name) for name in MODELS}
     sizes = {name: model_sizes(config) for name, config in runs.items()}
     return "\n".join([HEAD, *_engines(runs, sizes), *_ranks(runs, sizes), *_sizing(runs, sizes), *_plans()])
@@ -110,7 +110,7 @@ def _context(config: Config) -> int:
 
 def _engines(runs: dict[str, Config], sizes: dict[str, Sizes]) -> Iterator[str]:
     yield ENGINES
-    head = ("model", "parameters", "weights", "KV cache of a token, KiB", "of a text of full length", "the least of an engine")
+    head = ("model", "parameters", "weights", "KV cache of a token, KiB", "KV cache of a full text", "smallest engine")
 
     def rows() -> Iterator[Sequence[str]]:
         for name, config in runs.items():
@@ -127,21 +127,20 @@ def _engines(runs: dict[str, Config], sizes: dict[str, Sizes]) -> Iterator[str]:
 def _ranks(runs: dict[str, Config], sizes: dict[str, Sizes]) -> Iterator[str]:
     yield RANKS
     splits = ((1, 1), (1, 2), (1, 8), (2, 8), (3, 8), (3, 16))
+    names = ("weights", "gradients", "optimizer", "buffers", "activations")
 
     def rank(name: str, stage: int, ranks: int) -> RankMemory:
         learner = replace(runs[name].learner, zero_stage=stage, ranks=ranks)
         return rank_memory(sizes[name].senior, learner, longest=longest_rollout(runs[name]))
 
-    def parts() -> Iterator[Sequence[str]]:
+    def rows() -> Iterator[Sequence[str]]:
         for stage, ranks in splits:
-            found = rank("4B", stage, ranks)
-            held = (found.weights, found.gradients, found.optimizer, found.buffers, found.activations)
-            values = (*held, found.total, found.between_updates)
+            memory = rank("4B", stage, ranks)
+            values = (*(getattr(memory, name) for name in names), memory.total, memory.between_updates)
             yield (f"ZeRO {stage}, {ranks} rank{'s' * (ranks > 1)}", *(f"{value:.1f}" for value in values))
 
-    yield "A rank of the 4B:\n"
-    parts_of_it = ("weights", "gradients", "optimizer", "buffers", "activations")
-    yield markdown_table(("", *parts_of_it, "total", "between updates"), parts())
+    yield "A rank of the 4B model:\n"
+    yield markdown_table(("", *names, "total", "between updates"), rows())
     yield "The total of a rank of each model:\n"
     totals = ([name, *(f"{rank(name, *split).total:.1f}" for split in splits)] for name in runs)
     yield markdown_table(["model", *(f"ZeRO {stage}, {ranks}" for stage, ranks in splits)], totals)
@@ -154,7 +153,7 @@ def _sizing(runs: dict[str, Config], sizes: dict[str, Sizes]) -> Iterator[str]:
 
 
 def _fitting(config: Config, sizes: Sizes, gpus: int) -> str:
-    """The settings of the first plan that fits."""
+    """Return the settings of the first plan that fits."""
     for changed, plan in _candidates(config, sizes, gpus):
         assert plan.memory is not None and plan.fractions is not None
         engines = plan.memory.engines
@@ -164,12 +163,12 @@ def _fitting(config: Config, sizes: Sizes, gpus: int) -> str:
         if texts < (FEWEST_TEXTS if gpus > 1 else 1):
             continue
         written = " ".join(f"`{setting}`" for setting in _settings(changed))
-        return f"{written or 'as it is'} ({texts * changed.rollout.replicas})"
+        return f"{written or 'the defaults'} ({texts * changed.rollout.replicas})"
     return "does not fit"
 
 
 def _candidates(config: Config, sizes: Sizes, gpus: int) -> Iterator[tuple[Config, RunPlan]]:
-    """Plans that fit, the mildest settings first."""
+    """Yield the plans that fit, the fastest settings first."""
     layouts = [(1, 1)] if gpus == 1 else [(gpus // part, spread) for part in (4, 2) for spread in (1, 2, 4)]
     for learner in ONE_GPU if gpus == 1 else MANY_GPUS:
         for ranks, spread in layouts:
@@ -191,7 +190,7 @@ def _candidates(config: Config, sizes: Sizes, gpus: int) -> Iterator[tuple[Confi
 
 
 def _settings(config: Config) -> Iterator[str]:
-    """What `config` sets otherwise than a run that is not told anything of places and memory."""
+    """Yield the settings of `config` for placement and memory that differ from the defaults."""
     rollout, learner, plain = config.rollout, config.learner, Config()
     for key in ("replicas", "senior_tensor_parallel", "junior_tensor_parallel"):
         if (value := getattr(rollout, key)) != getattr(plain.rollout, key) or key == "replicas":
@@ -205,7 +204,7 @@ def _settings(config: Config) -> Iterator[str]:
 
 def _plans() -> Iterator[str]:
     yield "## Plans of the published run\n"
-    yield "As the command prints them.\n"
+    yield "The output of each command.\n"
     for given in PLANS:
         overrides = ["+experiment=paper_qwen3_4b", *given.split()]
         terminal = StringIO()

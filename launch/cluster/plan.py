@@ -1,4 +1,4 @@
-"""The plan of a run, made for the GPUs that are there or assumed, and shown as a table before anything starts."""
+"""Plan a run for the GPUs of this machine or cluster, or for assumed GPUs, and print the plan as a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tandem.plan.sizes import model_sizes
 
 
 def assumed_plan(config: Config) -> RunPlan:
-    """The plan for `cluster.gpus` GPUs that need not be there: nothing is looked at. Raises `ConfigError`."""
+    """Return the plan for `cluster.gpus` assumed GPUs, without looking for real ones. Raises `ConfigError`."""
     cluster = config.cluster
     if config.mode.name == "cluster":
         full, rest = divmod(cluster.gpus, cluster.gpus_per_node)
@@ -30,9 +30,9 @@ def assumed_plan(config: Config) -> RunPlan:
 
 
 def run_plan(config: Config) -> RunPlan:
-    """The plan for this machine, or for the Ray cluster that this process is connected to.
+    """Return the plan for this machine, or for the Ray cluster that this process is connected to.
 
-    Raises `ConfigError` when what there is does not suffice: see `cluster_plan` and `local_plan`.
+    Raises `ConfigError` if its GPUs do not suffice, as `cluster_plan` and `local_plan` do.
     """
     nodes = cluster_nodes() if connected() else []
     gpus = sum(node.gpus for node in nodes)
@@ -53,10 +53,10 @@ def run_plan(config: Config) -> RunPlan:
 
 
 def machine_plan(config: Config, *, learns: bool = True) -> RunPlan:
-    """The plan for this machine, with a learner if the run `learns`.
+    """Return the plan for this machine, with a learner if the run `learns`.
 
-    Raises `ConfigError` when mode.device=cuda and there is no GPU, when the installed vLLM has no CPU engine although there is
-    none to use, and see `local_plan`.
+    Raises `ConfigError` if mode.device=cuda without a GPU, if there is neither a GPU nor a CPU engine in the installed vLLM, and
+    as `local_plan` does.
     """
     gpus = torch.cuda.device_count() if config.mode.device != "cpu" else 0
     if not gpus:
@@ -67,28 +67,28 @@ def machine_plan(config: Config, *, learns: bool = True) -> RunPlan:
                 f"mode.device={config.mode.device}: the installed vLLM runs on GPUs only; use requirements-cpu.txt"
             )
         return local_plan(config, Node("this machine", 0), None, learns=learns)
-    # Asking torch would take memory of the GPU for this process.
+    # Torch is asked last: it would allocate memory of the GPU for this process.
     gib = gpu_gib() or min(torch.cuda.get_device_properties(index).total_memory for index in range(gpus)) / GIB
     return local_plan(config, Node("this machine", gpus, gib), model_sizes(config), learns=learns)
 
 
 def print_plan(plan: RunPlan, console: Console) -> None:
-    """The plan as a table, and what it leaves unused."""
-    shown = Table(title=f"mode={plan.mode}: {plan.demand}")
-    for title in ("node", "GPUs" if plan.on_gpus else "", "what", "GiB on each GPU, estimated"):
-        shown.add_column(title)
-    for slots in _alike(plan.slots):
+    """Print the plan as a table, and the GPUs that it leaves unused."""
+    table = Table(title=f"mode={plan.mode}: {plan.demand}")
+    for title in ("node", "GPUs" if plan.on_gpus else "", "process", "GiB on each GPU, estimated"):
+        table.add_column(title)
+    for slots in _rows(plan.slots):
         node = plan.nodes[slots[0].node]
         indices = [gpu for slot in slots for gpu in slot.gpus]
-        shown.add_row(node.name, _span(indices), _what(slots), _memory(plan, slots[0].role, node.gpu_gib))
-    console.print(shown)
+        table.add_row(node.name, _span(indices), _process(slots), _memory(plan, slots[0].role, node.gpu_gib))
+    console.print(table)
     console.print(_idle(plan), highlight=False)
     if plan.engines_sleep:
-        console.print("engines sleep while the learner learns (rollout.sleep)", highlight=False)
+        console.print("engines sleep during updates (rollout.sleep)", highlight=False)
 
 
 def _idle(plan: RunPlan) -> str:
-    """What the plan leaves unused, and what would use it."""
+    """Return the number of idle GPUs as text, and the number of replicas that would use them."""
     if not plan.on_gpus:
         return "no GPU is used: engines and learner share the cores"
     total, used = sum(node.gpus for node in plan.nodes), len({(slot.node, gpu) for slot in plan.slots for gpu in slot.gpus})
@@ -99,8 +99,8 @@ def _idle(plan: RunPlan) -> str:
     return f"{total - used} of {total} GPUs are idle{more}"
 
 
-def _alike(slots: tuple[Slot, ...]) -> Iterator[list[Slot]]:
-    """Engines one by one; ranks that share a node together."""
+def _rows(slots: tuple[Slot, ...]) -> Iterator[list[Slot]]:
+    """Yield the slots of each row of the table: one engine, or all ranks on one node."""
     for (role, *_), same in groupby(
         slots, key=lambda slot: (slot.role, -1 if slot.role == "learner" else slot.owner, slot.node)
     ):
@@ -110,7 +110,7 @@ def _alike(slots: tuple[Slot, ...]) -> Iterator[list[Slot]]:
             yield list(same)
 
 
-def _what(slots: list[Slot]) -> str:
+def _process(slots: list[Slot]) -> str:
     first, last = slots[0], slots[-1]
     if first.role == "learner":
         return f"learner rank {first.owner}" if first is last else f"learner ranks {first.owner}-{last.owner}"
@@ -131,8 +131,8 @@ def _memory(plan: RunPlan, role: str, gpu_gib: float) -> str:
         rank = plan.memory.rank
         named = ("weights", "gradients", "optimizer", "buffers", "activations")
         parts = ", ".join(f"{name} {gib:.1f}" for name in named if (gib := getattr(rank, name)) or name != "buffers")
-        while_writing = f"; {rank.between_updates:.1f} while engines write" if plan.engines_sleep else ""
-        return f"{rank.total:.1f}: {parts}{while_writing}"
+        between_updates = f"; {rank.between_updates:.1f} between updates" if plan.engines_sleep else ""
+        return f"{rank.total:.1f}: {parts}{between_updates}"
     engine = plan.memory.senior if role == "senior" else max(plan.memory.juniors, key=lambda junior: junior.least)
     assert plan.fractions is not None
     if not gpu_gib:

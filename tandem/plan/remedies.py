@@ -63,7 +63,7 @@ def _value(value: object) -> str:
 
 def _reason(changes: Changes) -> str:
     sleeps = "rollout.sleep" in changes or "rollout.max_staleness" in changes
-    return ", so that engines sleep while the learner learns" if sleeps else ""
+    return ", so that engines sleep during updates" if sleeps else ""
 
 
 def _candidates(config: Config) -> Iterator[Changes]:

@@ -268,7 +268,7 @@ def test_sixty_four_gpus_of_a_real_model(plan_for: Callable[..., str]) -> None:
 def test_one_gpu_for_everything(plan_for: Callable[..., str]) -> None:
     shown = plan_for("mode=local", "cluster.gpus=1", "cluster.gpu_gib=141", "model=qwen3_4b", "data=jsonl", "data.path=x")
     assert shown.count("this machine") == 3 and "all 1 GPUs are used" in shown
-    assert "engines sleep while the learner learns" in shown and " while engines write" in shown
+    assert "engines sleep during updates" in shown and " between updates" in shown
 
 
 def test_the_plan_decides_the_shares_that_nobody_set() -> None:
@@ -307,7 +307,7 @@ def test_the_plan_decides_the_shares_that_nobody_set() -> None:
         ),
         (
             ["mode=local", "cluster.gpus=1", "cluster.gpu_gib=100", "model=qwen3_4b", "rollout.sleep=false"],
-            "is too small .* use rollout.sleep=true, so that engines sleep while the learner learns",
+            "is too small .* use rollout.sleep=true, so that engines sleep during updates",
         ),
         (
             ["mode=local", "cluster.gpus=1", "cluster.gpu_gib=100", "model=qwen3_4b", "rollout.max_staleness=1"],
