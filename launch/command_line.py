@@ -128,7 +128,7 @@ def _parser() -> OverridesParser:
     return OverridesParser.create()
 
 
-def going_on(*overrides: str) -> str:
+def resume_command(*overrides: str) -> str:
     """Return the command that resumes this process's run: its own, with `overrides` instead of `name` and `resume`."""
     if Path(sys.argv[0]).name != "train.py":
         return "the same command"

@@ -53,7 +53,7 @@ def _measure_unknown(config: Config, path: Path, gpus: float) -> None:
     data = replace(config.data, pass_rates="")
     problems = load_problems(data, config.seed, authors.tokenizer, authors.junior_tokenizers).catalogue
     if problems is None:
-        raise ConfigError(f"data.pass_rates={path}: of data.source={data.source} there is no end, or none to train on")
+        raise ConfigError(f"data.pass_rates={path}: data.source={data.source} has no end, or no training problems")
     todo = [index for index, id_ in enumerate(problems.ids) if id_ not in file.known]
     console.print(f"{path}: {len(problems) - len(todo)} problems are known, {len(todo)} to try {count} times each")
     if not todo:

@@ -33,7 +33,7 @@ from tandem.errors import RunError, plain_error
 from tandem.runtime.disk import disk_full
 
 FAILED = 1
-"""The exit code of a run that cannot go on."""
+"""The exit code of a run that cannot continue."""
 BAD_INPUT = 2
 """The exit code for a configuration or data that cannot be used."""
 INTERRUPTED = 130
@@ -138,7 +138,7 @@ def exit_codes() -> Iterator[None]:
     except OSError as error:
         if not disk_full(error):
             raise
-        print(f"{program}: {error}: the disk is full; make room, and start again", file=sys.stderr)
+        print(f"{program}: {error}: the disk is full; free space, and start again", file=sys.stderr)
         sys.exit(UNWRITABLE)
     except KeyboardInterrupt as stop:
         print(f"interrupted{f' {stop}' if str(stop) else ''}", file=sys.stderr)

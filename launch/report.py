@@ -26,7 +26,9 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         inner = sorted(path for path in folder.glob("*/") if is_run(path)) if not is_run(folder) else [folder]
         if not inner:
-            raise ConfigError(f"{folder}: no run folder, and none in it; name a folder with a metrics.jsonl, such as runs/NAME")
+            raise ConfigError(
+                f"{folder}: neither a run folder nor a folder of run folders; name one with a metrics.jsonl, such as runs/NAME"
+            )
         runs += [path.resolve() for path in inner]
     return list(dict.fromkeys(runs))
 

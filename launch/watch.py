@@ -1,4 +1,4 @@
-"""Show a run in the terminal while it goes on, from its folder.
+"""Show a run in the terminal while it runs, from its folder.
 
 python launch/watch.py runs/NAME [--once]
 
@@ -23,7 +23,7 @@ def main() -> None:
     """Watch the run that the command line names; exit with 2 and a message when there is none."""
     parser = argparse.ArgumentParser(prog="launch/watch.py", description="The live view of a run, from its folder.")
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder, runs/NAME")
-    parser.add_argument("--once", action="store_true", help="print what there is, and end")
+    parser.add_argument("--once", action="store_true", help="print the current state and exit")
     arguments = parser.parse_args()
     console = Console(highlight=False)
     try:

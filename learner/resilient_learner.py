@@ -122,7 +122,7 @@ class ResilientLearner:
         if self._since is None:
             raise LearnerError(
                 f"{failure}; it is not started again: more than {self._kept} steps since the last checkpoint would have to be "
-                "repeated, and their rollouts are not kept; set checkpoint.save_every, or make room on the disk"
+                "repeated, and their rollouts are not kept; set checkpoint.save_every, or free space on the disk"
             ) from failure
         with self._sleeping():
             while True:

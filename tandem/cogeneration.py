@@ -135,7 +135,7 @@ async def cogenerate(
                 for token in tokens:
                     if pen.author != author or end is not None:
                         over = "the text had ended" if end is not None else "the pen had passed"
-                        raise RuntimeError(f"rollout {rollout_id}: an author wrote on at token {len(text.ids)}, after {over}")
+                        raise RuntimeError(f"rollout {rollout_id}: an author continued at token {len(text.ids)}, after {over}")
                     text.append(author, token)
                     pen = pen.after(boundaries[token.id], token.breaks)
                     for listener in pending_tokens.keys() - {author}:

@@ -93,7 +93,7 @@ def _check_draws(all_draws: Sequence[Draws], selections: int) -> None:
     if log_chance < math.log(FALSE_ALARM) - math.log(selections):
         found = ", ".join(f"{wins} of {tosses} draws at schedule.prob_senior={prob:g}" for prob, wins, tosses in all_draws)
         raise GuardError(
-            f"the senior won {found} in this step: chance would do this less than once in {1 / FALSE_ALARM:.0e} steps; the "
+            f"the senior won {found} in this step: fair coins do this less than once in {1 / FALSE_ALARM:.0e} steps; the "
             "coins are not fair (do the rollouts have different seeds?)"
         )
 

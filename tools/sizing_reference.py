@@ -80,8 +80,8 @@ Activations take micro-batch × hidden size × layers × 2 bytes, since the back
 chunk take chunk × vocabulary × 16 bytes. A rollout that is longer than a micro-batch forms one alone, of its own length.
 The CUDA context, NCCL and fragmentation take {RANK_OVERHEAD_GIB} GiB. Offloading moves the optimizer's state
 (`learner.offload_optimizer`) and the weights (`learner.offload_parameters`) to the CPU's memory, which is not counted here.
-After an update the activations are freed, and the gradients too, except under ZeRO 3 and, in bfloat16, ZeRO 1 without offloading.
-Engines that share the GPU can use this memory between updates.
+After an update the activations are freed, and the gradients too, except under ZeRO 3 and, in bfloat16, ZeRO 1 without
+offloading. Engines that share the GPU can use this memory between updates.
 """
 SIZING = f"""## Which GPUs for which model
 

@@ -73,7 +73,7 @@ def no_answer(address: str) -> str:
 def _unreachable(address: str, reason: str) -> ConfigError:
     return ConfigError(
         f"RAY_ADDRESS={address}: {reason}\nStart a cluster (launch/cluster/start_node.sh) and give its address, or unset "
-        "RAY_ADDRESS: the run then starts a cluster of its own"
+        "RAY_ADDRESS: the run then starts its own cluster"
     )
 
 
@@ -137,9 +137,9 @@ def choose_transport(asked: str, share: float, gpus: int | None = None) -> str:
     """
     gpus = torch.cuda.device_count() if gpus is None else gpus
     if not share:
-        fitting, why = SHM, "it goes between GPUs, and there is none to use"
+        fitting, why = SHM, "it needs GPUs, and there is none to use"
     elif share == 1:
-        fitting, why = NCCL, "every engine and rank has a GPU of its own"
+        fitting, why = NCCL, "every engine and rank has its own GPU"
     elif gpus == 1:
         fitting, why = IPC, "engines and learner share a GPU"
     else:

@@ -89,12 +89,12 @@ def inspected(nodes: Sequence[Node], models: Sequence[Path], *, shares_memory: b
     for node, fact in zip(nodes, found, strict=True):
         if shares_memory and not fact.sees[0]:
             raise ConfigError(
-                f"mode.name=cluster: node {node.name} does not share {SHARED_MEMORY} with this one, and that is how weights "
-                "travel without NCCL; use nodes of one machine, or GPUs with learner.transport=auto"
+                f"mode.name=cluster: node {node.name} does not share {SHARED_MEMORY} with this one, which a weight sync "
+                "without NCCL needs; use nodes of one machine, or GPUs with learner.transport=auto"
             )
         for model, sees in zip(models, fact.sees[1:], strict=True):
             if not sees:
-                raise ConfigError(f"cache_dir: node {node.name} does not see {model}; put models where every node sees them")
+                raise ConfigError(f"cache_dir: node {node.name} cannot read {model}; use a folder that every node reads")
     return found
 
 

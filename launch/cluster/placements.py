@@ -65,7 +65,7 @@ def _taken(plan: RunPlan) -> str:
     )
     free = ray.available_resources().get(kind, 0)
     return (
-        f"mode.name=cluster: the run wants {wanted:g} {kind}s as planned, and Ray did not reserve them within "
+        f"mode.name=cluster: the run needs {wanted:g} {kind}s as planned, and Ray did not reserve them within "
         f"{RESERVE_TIMEOUT_S:g} s: {free:g} are free; wait for other jobs to end (ray job list), or use fewer"
     )
 

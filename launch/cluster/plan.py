@@ -55,8 +55,8 @@ def run_plan(config: Config) -> RunPlan:
 def machine_plan(config: Config, *, learns: bool = True) -> RunPlan:
     """Return the plan for this machine, with a learner if the run `learns`.
 
-    Raises `ConfigError` if mode.device=cuda without a GPU, if there is neither a GPU nor a CPU engine in the installed vLLM, and
-    as `local_plan` does.
+    Raises `ConfigError` if mode.device=cuda without a GPU, if there is no GPU and the installed vLLM has no CPU engine,
+    and as `local_plan` does.
     """
     gpus = torch.cuda.device_count() if config.mode.device != "cpu" else 0
     if not gpus:

@@ -27,7 +27,7 @@ def self_test_finding(config: Config) -> Finding:
     except Exception as error:  # noqa: BLE001  every error is a finding
         first, *rest = str(error).strip().splitlines() or [""]
         print("\n".join(rest))
-        fix = f"the whole error stands above, the logs are in {LOGS}; mend what is doubtful first"
+        fix = f"the whole error is shown above, the logs are in {LOGS}; fix the doubtful checks first"
         return Finding("self-test", Status.BROKEN, f"{type(error).__name__}: {first}", fix)
     return fine("self-test", f"{summary}; {time.monotonic() - start:.0f} s")
 
@@ -49,7 +49,7 @@ def diagnose(config: Config, *, quick: bool) -> bool:
     console = Console()
     findings = list(machine_findings(config.cache_path))
     if not quick and not _broken(findings):
-        console.print("a short run on the CPU: half a minute or so ...")
+        console.print("a short run on the CPU, about half a minute ...")
         findings.append(self_test_finding(config))
     console.print(table(findings))
     return not _broken(findings)

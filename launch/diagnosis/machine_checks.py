@@ -201,7 +201,7 @@ def disk(what: str, folder: Path, key: str) -> Finding:
     found = f"{usage.free / GIB:.1f} GiB free in {folder}"
     if usage.free < MIN_DISK_GIB * GIB or usage.free < 0.05 * usage.total:
         return Finding(
-            what, Status.DOUBTFUL, found, f"make room ({MIN_DISK_GIB} GiB, and 5 % for Ray), or name another in {key}"
+            what, Status.DOUBTFUL, found, f"free space ({MIN_DISK_GIB} GiB, and 5 % for Ray), or name another in {key}"
         )
     return fine(what, found)
 
@@ -214,7 +214,9 @@ def temporary_folder_used() -> Finding:
     except ConfigError as error:
         return Finding("sockets", Status.BROKEN, str(error), "export TMPDIR=/FOLDER with a short, plain path")
     if (asked := os.environ.get("TMPDIR")) and not Path(asked).is_dir():
-        return Finding("sockets", Status.DOUBTFUL, f"TMPDIR={asked} is no folder; {used} is used", "make it, or unset TMPDIR")
+        return Finding(
+            "sockets", Status.DOUBTFUL, f"TMPDIR={asked} is not a folder; {used} is used", "make it, or unset TMPDIR"
+        )
     if used != given:
         found = f"TMPDIR={given}: {unsuitable_base(given)}; {used} is used"
         return Finding(
@@ -270,7 +272,7 @@ def ray_cluster_found() -> Finding:
             return Finding("Ray", Status.BROKEN, f"RAY_ADDRESS={address}: {reason}", fix)
         return fine("Ray", f"RAY_ADDRESS={address}: a run joins that cluster")
     taken = [f"{port} ({what})" for port, what in RAY_PORTS.items() if _listens(port)]
-    return fine("Ray", "a run starts a cluster of its own" + (f"; in use: port {', '.join(taken)}" if taken else ""))
+    return fine("Ray", "a run starts its own cluster" + (f"; in use: port {', '.join(taken)}" if taken else ""))
 
 
 def _listens(port: int) -> bool:

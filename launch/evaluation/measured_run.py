@@ -37,7 +37,7 @@ def senior_of(senior: str) -> str:
     if run is None or run != Path(senior).resolve():
         return senior
     if not (run / "senior").is_dir():
-        raise ConfigError(f"senior={senior}: this run has exported no senior; let it end, or name a model that it left")
+        raise ConfigError(f"senior={senior}: this run has exported no senior; let it end, or name an exported model")
     return str(run / "senior")
 
 

@@ -49,4 +49,4 @@ def _evaluation(path: Path) -> Table:
             "rows": [[name, score] for name, score in result["scores"].items()],
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{path}: this is not what launch/evaluate.py writes; restore it, or remove that folder") from error
+        raise ConfigError(f"{path}: this was not written by launch/evaluate.py; restore it, or remove that folder") from error

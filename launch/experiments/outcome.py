@@ -43,7 +43,7 @@ def read_outcome(folder: Path) -> Outcome | None:
     try:
         return Outcome(**read_json(file)) if file.exists() else None
     except TypeError as error:
-        raise ConfigError(f"{file}: it does not say how a run ended; remove it, and the run goes on") from error
+        raise ConfigError(f"{file}: this is not the outcome of a run; remove it, and the run is resumed") from error
 
 
 def error_of(printed: str, exit_code: int) -> str:

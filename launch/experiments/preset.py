@@ -138,7 +138,7 @@ def _chosen(arms: str, preset: Preset) -> dict[str, list[str]]:
 
 def _seeds(count: str) -> tuple[int, ...]:
     if not count.isdecimal() or not 1 <= int(count) <= MOST_SEEDS:
-        raise ConfigError(f"seeds={count}: say how many, from 1 to {MOST_SEEDS}")
+        raise ConfigError(f"seeds={count}: give a number from 1 to {MOST_SEEDS}")
     return tuple(range(1, int(count) + 1))
 
 

@@ -136,15 +136,15 @@ def _split(overrides: Sequence[str]) -> list[list[str]]:
         ) from error
     if (sweeper := composed.runtime.choices["hydra/sweeper"]) != "basic":
         raise ConfigError(
-            f"hydra/sweeper={sweeper}: its arms depend on what came of earlier ones and cannot be checked beforehand; leave it "
-            "out, and name the values"
+            f"hydra/sweeper={sweeper}: its arms depend on the results of earlier ones and cannot be checked in advance; leave "
+            "it out, and name the values"
         )
     fixed = [f"{key}={value}" for key, value in (composed.sweeper.params or {}).items()]
     parser = OverridesParser.create(config_loader=hydra.config_loader)
     parsed = parser.parse_overrides([*fixed, *composed.overrides.task])
     for override in parsed:
         if override.is_sweep_override() and not override.is_discrete_sweep():
-            raise ConfigError(f"{override.input_line}: an interval has no end of values; name them, as in seed=1,2,3")
+            raise ConfigError(f"{override.input_line}: an interval has infinitely many values; name some, as in seed=1,2,3")
     (commands,) = BasicSweeper.split_arguments(parsed, None)
     return commands
 
@@ -180,22 +180,22 @@ def _check_swept(swept: Sequence[dict[str, str]]) -> None:
             raise ConfigError(f"{key}={values}: it belongs to the sweep as a whole, not to its runs; give one value")
     labels = [label(arm) for arm in swept]
     if twice := sorted({name for name in labels if labels.count(name) > 1}):
-        raise ConfigError(f"--multirun: {'; '.join(twice) or 'a run'} comes up more than once; give every value once")
+        raise ConfigError(f"--multirun: {'; '.join(twice) or 'a run'} occurs more than once; give every value once")
 
 
 def _sweep_folder(config: Config) -> Path:
     """Return the folder of the sweep: `name` in `log.dir`."""
     if config.resume not in ("", AUTO):
-        raise ConfigError(f"resume={config.resume}: a sweep goes on by its name; give resume={AUTO} and name=NAME")
+        raise ConfigError(f"resume={config.resume}: a sweep is resumed by its name; give resume={AUTO} and name=NAME")
     if config.resume and not config.name:
-        raise ConfigError(f"resume={AUTO}: say which sweep is to go on with name=NAME")
+        raise ConfigError(f"resume={AUTO}: no sweep is named; give name=NAME")
     folder = named_folder(config, config.name or f"{datetime.now():%Y%m%d-%H%M%S}-sweep")
     check_free(folder, f"name={config.name}")
     if is_run(folder):
         raise ConfigError(f"name={config.name}: {folder} holds a single run; choose another name")
     if (folder / RECORD).exists() and not config.resume:
         raise ConfigError(
-            f"name={config.name}: {folder} already holds a sweep; choose another name or remove it; "
-            f"resume={AUTO} goes on with it"
+            f"name={config.name}: {folder} already holds a sweep; choose another name, remove it, "
+            f"or continue it with resume={AUTO}"
         )
     return folder

@@ -15,11 +15,11 @@ RECENT = 10
 
 
 class WatchedRun:
-    """The metrics and the last transcript in a run folder. Raises `ConfigError` when `folder` is no run folder."""
+    """The metrics and the last transcript in a run folder. Raises `ConfigError` when `folder` is not a run folder."""
 
     def __init__(self, folder: Path) -> None:
         if not is_run(folder):
-            raise ConfigError(f"{folder}: no run folder, since it has no metrics.jsonl; name one, such as runs/NAME")
+            raise ConfigError(f"{folder}: not a run folder, because it has no metrics.jsonl; name one, such as runs/NAME")
         self.name, self.steps = folder.resolve().name, int(read_config(folder)["steps"])
         self._by_step: dict[float, dict[str, float]] = {}
         self.sample: Transcript | None = None

@@ -38,7 +38,7 @@ class Checkpointer:
     def save_if_due(self, state: State) -> None:
         """Write a checkpoint of `state` if one is due after its step. A full disk keeps the checkpoints before it."""
         if self._folder.checkpoints.due(state.step, self._config.steps):
-            self._save(state, "the run goes on. Make room before the next one is due")
+            self._save(state, "the run continues. Free space on that disk before the next one is due")
 
     def save_at_signal(self, state: State) -> None:
         """Write a checkpoint of `state` before SIGTERM ends the run, unless it exists or the configuration forbids it."""

@@ -51,11 +51,11 @@ def _describe_checkpoint(folder: RunFolder) -> str:
     kept = folder.checkpoints.complete()
     if not kept:
         return "There is no checkpoint: its weights are lost"
-    go_on = f"make room, and start again with resume={folder.path}"
+    remedy = f"free space, and start again with resume={folder.path}"
     if kept[0].step < last_step:
         newest = f"The newest checkpoint, {kept[0].path}, is of step {kept[0].step}"
-        return f"{newest}, and the run reached step {last_step}: {go_on}"
-    return f"Its weights are in {kept[0].path}: {go_on}"
+        return f"{newest}, and the run reached step {last_step}: {remedy}"
+    return f"Its weights are in {kept[0].path}: {remedy}"
 
 
 def _export(learner: Exports, path: Path) -> Path:

@@ -33,6 +33,6 @@ def wait_for_room(write: Callable[[], T], place: Path, what: str, wait_s: float,
             if not disk_full(error) or left <= 0:
                 raise
             if not warned:
-                print_line(f"WARNING: {what} cannot be written to {place}: {error}. Make room: this is tried for {wait_s:g} s")
+                print_line(f"WARNING: {what} cannot be written to {place}: {error}. Free space: retrying for {wait_s:g} s")
             warned = True
             time.sleep(min(RETRY_S, left))

@@ -22,7 +22,7 @@ def runs_folder(config: Config) -> Path:
     try:
         return (base / config.log.dir).resolve()
     except (OSError, RuntimeError) as error:  # a loop of links
-        raise ConfigError(f"log.dir={config.log.dir}: {reason(error)}; name a folder that can be written") from error
+        raise ConfigError(f"log.dir={config.log.dir}: {reason(error)}; name another folder") from error
 
 
 def named_folder(config: Config, name: str) -> Path:
@@ -39,7 +39,7 @@ def folder_within(above: Path, name: str, key: str) -> Path:
     check_writable(above, key)
     parts = Path(name).parts
     if not parts or name.startswith("/") or ".." in parts:
-        raise ConfigError(f"name={name}: it names a folder in {above} ({key}); give one without .. and without a leading /")
+        raise ConfigError(f"name={name}: it must name a folder in {above} ({key}), without .. and without a leading /")
     if any(len(os.fsencode(part)) > LONGEST_PART for part in parts):
         raise ConfigError(f"name={name}: a folder's name has at most {LONGEST_PART} bytes; give a shorter one")
     check_writable(above / name, f"name={name}")
@@ -66,4 +66,4 @@ def check_writable(folder: Path, key: str) -> None:
     `key` is the key that names the folder, with its value.
     """
     if why := unwritable(folder):
-        raise ConfigError(f"{key}: nothing can be written in {folder} ({why}); name a folder that can be")
+        raise ConfigError(f"{key}: {folder} cannot be written ({why}); name another folder")

@@ -44,7 +44,7 @@ def find_resumption(config: Config) -> Resumption:
         return NEW
     if config.resume == AUTO:
         if not config.name:
-            raise ConfigError("resume=auto: say which run is to go on with name=NAME, or give its folder: resume=PATH")
+            raise ConfigError("resume=auto: no run is named; give name=NAME, or a folder as resume=PATH")
         given = named_folder(config, config.name)
     else:
         given = Path(config.resume).resolve()
@@ -52,22 +52,22 @@ def find_resumption(config: Config) -> Resumption:
     run = given.parent.parent if single else given
     if config.resume != AUTO and config.name not in ("", run.name) and run != named_folder(config, config.name):
         raise ConfigError(
-            f"name={config.name}: resume={config.resume} goes on in {run}; leave the name out, or copy that folder and resume "
-            "the copy"
+            f"name={config.name}: resume={config.resume} continues in {run}; leave the name out, or copy that folder and "
+            "resume the copy"
         )
     checkpoints = Checkpoints(run / "checkpoints", config.checkpoint)
     candidates = [Checkpoint(given)] if single else checkpoints.complete()
-    skipped = [] if single else [f"{path} was never completed" for path in checkpoints.partial()]
+    skipped = [] if single else [f"{path} is incomplete" for path in checkpoints.partial()]
     for checkpoint in candidates:
         if wrong := find_corruption(checkpoint.path):
             skipped.append(f"{checkpoint.path} is damaged: {wrong}")
             continue
-        warnings = [f"warning: {what}; passed over" for what in skipped]
+        warnings = [f"warning: {what}; skipped" for what in skipped]
         return Resumption(run, checkpoint, (*warnings, *_differences(config, checkpoint)))
     if candidates or config.resume != AUTO:
         found = "\n  ".join(skipped) or f"{run} has none"
         raise ConfigError(f"resume={config.resume}: there is no intact checkpoint; leave resume out for a new run\n  {found}")
-    return Resumption(run, None, tuple(f"warning: {what}; passed over" for what in skipped))
+    return Resumption(run, None, tuple(f"warning: {what}; skipped" for what in skipped))
 
 
 def _differences(config: Config, checkpoint: Checkpoint) -> Iterator[str]:
@@ -77,15 +77,15 @@ def _differences(config: Config, checkpoint: Checkpoint) -> Iterator[str]:
     """
     saved = typed(OmegaConf.create(saved_settings(checkpoint.path / "config.yaml")))
     if config.steps < checkpoint.step:
-        raise ConfigError(f"steps={config.steps}: {checkpoint.path} was written after more; give at least {checkpoint.step}")
+        raise ConfigError(f"steps={config.steps}: {checkpoint.path} is of a later step; give at least {checkpoint.step}")
     if not any({config.learner.zero_stage, saved.learner.zero_stage} <= stages for stages in INTERCHANGEABLE):
         raise ConfigError(
             f"learner.zero_stage={config.learner.zero_stage}: {checkpoint.path} was written with {saved.learner.zero_stage}; "
-            "only 1 and 2 read each other's; choose that"
+            "only stages 1 and 2 read each other's checkpoints; use that stage"
         )
     changed = [key for key in SETTINGS if attrgetter(key)(config) != attrgetter(key)(saved)]
     refused = [
-        f"{key}={attrgetter(key)(config)}: {checkpoint.path} was written with {attrgetter(key)(saved)}; give that, or begin a "
+        f"{key}={attrgetter(key)(config)}: {checkpoint.path} was written with {attrgetter(key)(saved)}; use that, or start a "
         "new run"
         for key in changed
         if SETTINGS[key].on_resume == "keep"
@@ -95,7 +95,7 @@ def _differences(config: Config, checkpoint: Checkpoint) -> Iterator[str]:
     planned = config.learner.lr_schedule != "constant" or config.schedule.anneal != "constant"
     for key in changed:
         if SETTINGS[key].on_resume == "warn" or (key == "steps" and planned):
-            yield f"warning: {key} was {attrgetter(key)(saved)} so far and is {attrgetter(key)(config)} from here on"
+            yield f"warning: {key} changes from {attrgetter(key)(saved)} to {attrgetter(key)(config)}"
     for package, version in checkpoint.state().packages.items():
         if (installed := packages().get(package)) != version:
-            yield f"warning: {package} was {version} so far and is {installed or 'missing'} from here on"
+            yield f"warning: {package} changes from {version} to {installed or 'missing'}"

@@ -16,7 +16,7 @@ from typing import Any, Self
 import yaml
 from transformers import PreTrainedTokenizerBase
 
-from launch.command_line import going_on
+from launch.command_line import resume_command
 from launch.storage.append import LinesFile, replace_lines
 from launch.storage.checkpoints import Checkpoints
 from launch.storage.disk import UnwritableError
@@ -60,7 +60,7 @@ class RunFolder:
         logged = list(JsonLines(self._metrics_path).new())
         if resumption.run is None and self._metrics_path.exists():
             raise ConfigError(
-                f"{self._key}: {self.path} already holds a run; choose another name or remove it; resume=auto goes on with it"
+                f"{self._key}: {self.path} already holds a run; choose another name, remove it, or continue it with resume=auto"
             )
         if logged and resumption.checkpoint is None and logged[-1]["step"] >= config.steps:
             raise ConfigError(f"resume={config.resume}: {self.path} holds a finished run; choose another name")
@@ -73,7 +73,7 @@ class RunFolder:
                 raise ConfigError(f"{self._key}: another process has written to {self.path} meanwhile; start again")
             if before:
                 self.print_line(
-                    f"warning: {self.path} was held by {before}, which did not end in order: make sure that it has ended"
+                    f"warning: {self.path} was held by {before}, which did not exit normally: make sure that it has ended"
                 )
             name = self._config.name or self.path.name
             self.config.write_text(yaml.safe_dump(asdict(self._config) | {"name": name}, sort_keys=False), encoding="utf-8")
@@ -95,13 +95,13 @@ class RunFolder:
         with self._stack:
             if isinstance(error, KeyboardInterrupt):
                 with suppress(OSError, ConfigError):  # without the folder, the run ends without this advice
-                    error.args = (self._how_to_go_on(),)
+                    error.args = (self._interruption(),)
             for logger in self._loggers:
                 self._show(logger.close)
             if not all([self._metrics.flush(), self._samples.flush()]):
-                self.print_line(f"WARNING: {self.path} lacks the last metrics or samples, for which its disk has no room")
+                self.print_line(f"WARNING: {self.path} lacks the last metrics or samples, because its disk is full")
 
-    def _how_to_go_on(self) -> str:
+    def _interruption(self) -> str:
         """Return the last step of an interrupted run and the command that resumes it."""
         where = f"after step {int(self.rows[-1]['step'])}" if self.rows else "before the first step"
         if self._config.rollouts_only or self._config.learner_only:
@@ -110,9 +110,9 @@ class RunFolder:
         overrides = [f"name={self._config.name}", "resume=auto"] if named else [f"resume={self.path}"]
         checkpoints = self.checkpoints.complete()
         if not checkpoints and not named:
-            return f"{where}; there is no checkpoint to go on from"
+            return f"{where}; there is no checkpoint to resume from"
         last = f"the last checkpoint is of step {checkpoints[0].step}" if checkpoints else "there is no checkpoint yet"
-        return f"{where}; {last}: {'go on' if checkpoints else 'begin again'} with {going_on(*overrides)}"
+        return f"{where}; {last}: {'resume' if checkpoints else 'start again'} with {resume_command(*overrides)}"
 
     @property
     def _metrics_path(self) -> Path:
@@ -196,13 +196,13 @@ class RunFolder:
             unchanged = False
         if not unchanged:
             raise UnwritableError(
-                f"{self.path}: the run folder was removed or renamed while the run wrote to it, and the run ends after step "
+                f"{self.path}: the run folder was removed or renamed during the run, which ends after step "
                 f"{int(self.rows[-1]['step']) if self.rows else 0}: nothing more could be kept"
             )
 
     def _append(self, file: LinesFile, rows: Sequence[Mapping[str, Any]]) -> None:
         if not file.append(rows):
-            self._warn("metrics and samples are kept in memory until it has room")
+            self._warn("metrics and samples are kept in memory until it has space")
 
     def _show(self, show: Callable[..., None], *arguments: Any) -> None:
         """Call a logger's method `show`; skip the data if the disk is full."""

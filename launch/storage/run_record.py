@@ -94,7 +94,7 @@ class RunRecord:
 def read_run(folder: Path) -> RunRecord:
     """Return the record of the run in `folder`. Raises `ConfigError` if there is none."""
     if not is_run(folder):
-        raise ConfigError(f"{folder}: no run folder, since it has no metrics.jsonl; name one, such as runs/NAME")
+        raise ConfigError(f"{folder}: not a run folder, because it has no metrics.jsonl; name one, such as runs/NAME")
     rows = {row["step"]: row for row in JsonLines(folder / "metrics.jsonl", is_metrics).new()}
     samples = {(sample["step"], sample["id"]): sample for sample in JsonLines(folder / "samples.jsonl", is_sample).new()}
     return RunRecord(folder, read_config(folder), [rows[step] for step in sorted(rows)], list(samples.values()))
@@ -110,7 +110,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
     settings = saved_settings(path)
     if not isinstance(settings.get("steps"), int) or not isinstance(settings.get("junior", []), list):
-        raise ConfigError(f"{path}: it holds no settings of a run; {_RESTORE}")
+        raise ConfigError(f"{path}: it has no settings of a run; {_RESTORE}")
     return dict(_dotted(settings, ""))
 
 

@@ -29,7 +29,7 @@ def read_messages(value: Sequence[object], field: str) -> tuple[Message, ...]:
 
 def _message(value: object, what: str) -> Message:
     if not isinstance(value, Mapping) or not {"role", "content"} <= value.keys():
-        raise ValueError(f"{what} is no object with a role and a content: {value!r:.40}")
+        raise ValueError(f"{what} is not an object with a role and a content: {value!r:.40}")
     role = value["role"]
     if role not in ROLES:
         raise ValueError(f"{what} has the role {role!r:.40}; choose {', '.join(ROLES[:-1])} or {ROLES[-1]}")

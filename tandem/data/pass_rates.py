@@ -31,9 +31,9 @@ def read_pass_rates(path: Path, key: str = "data.pass_rates") -> dict[str, float
                 raise ValueError("no count of rollouts")
             rates[id_] = solved / rollouts
         except (ValueError, KeyError, TypeError, ZeroDivisionError, RecursionError) as error:
-            raise ConfigError(f"{key}={path}: line {number} is no pass rate; correct or remove it") from error
+            raise ConfigError(f"{key}={path}: line {number} is not a pass rate; correct or remove it") from error
     if last[: len(BEGINNING)] != BEGINNING[: len(last)]:
-        raise ConfigError(f"{key}={path}: line {len(lines) + 1} is no pass rate; correct or remove it")
+        raise ConfigError(f"{key}={path}: line {len(lines) + 1} is not a pass rate; correct or remove it")
     return rates
 
 

@@ -58,8 +58,8 @@ def causal_lm_class(config: PretrainedConfig) -> type[PreTrainedModel]:
     """Return the model class that learner and engines load. Raises `UnusableModel` when there is none."""
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise UnusableModel(
-            f"model_type={config.model_type} is no causal language model in transformers {transformers.__version__}; choose a "
-            "model whose architecture ends in ForCausalLM"
+            f"model_type={config.model_type} is not a causal language model in transformers {transformers.__version__}; choose "
+            "a model whose architecture ends in ForCausalLM"
         )
     model_class: type[PreTrainedModel] = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     declared = config.architectures or []

@@ -109,18 +109,18 @@ def _missing(demand: Demand, nodes: Sequence[Node]) -> str:
     here = f"{len(nodes)} node(s) with {' + '.join(str(node.gpus) for node in nodes) or 'no'} GPUs"
     if demand.total > total:
         return (
-            f"mode.name=cluster: {demand.total - total} GPU(s) are missing: the run wants {demand.total} ({demand}), there "
-            f"are {here}, and beside the learner that is enough for {most_replicas(demand, nodes)} replica(s); use fewer "
+            f"mode.name=cluster: {demand.total - total} GPU(s) are missing: the run needs {demand.total} ({demand}), there "
+            f"are {here}, and with the learner this is enough for {most_replicas(demand, nodes)} replica(s); use fewer "
             "replicas or ranks, add nodes, or choose mode=local, where all share one GPU"
         )
     if demand.replica > largest:
         return (
-            f"rollout.senior_tensor_parallel={demand.engines[0]}: the engines of a replica lie on one node and want "
-            f"{demand.replica} GPUs of it; the largest of {here} has {largest}; use smaller tensor_parallel sizes"
+            f"rollout.senior_tensor_parallel={demand.engines[0]}: the engines of a replica share a node and need "
+            f"{demand.replica} of its GPUs; the largest of {here} has {largest}; use smaller tensor_parallel sizes"
         )
     if demand.replicas > (most := most_replicas(demand, nodes)):
         return (
-            f"rollout.replicas={demand.replicas}: each wants {demand.replica} GPUs of one node, and {here} have room for "
+            f"rollout.replicas={demand.replicas}: each needs {demand.replica} GPUs of one node, and {here} have room for "
             f"{most}; use fewer replicas, or tensor_parallel sizes that divide a node"
         )
     return ""

@@ -282,7 +282,7 @@ def test_sigterm_saves_checkpoint_and_printed_command_resumes(start: Any, tmp_pa
     assert "Traceback" not in rest and "SIGTERM received" not in rest
     (said,) = (line for line in rest.splitlines() if line.startswith("interrupted after step "))
     step = int(said.split()[3].rstrip(";"))
-    assert step >= 5 and f"the last checkpoint is of step {step}: go on with `python launch/train.py " in said
+    assert step >= 5 and f"the last checkpoint is of step {step}: resume with `python launch/train.py " in said
     assert "name=run resume=auto" in said
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive and not list(temporary.iterdir())

@@ -180,14 +180,14 @@ def test_a_prompt_that_fills_the_context_is_refused(context: int) -> None:
 
 def test_an_author_that_writes_on_after_the_pen_passed_is_an_error() -> None:
     writers = pair(overrun=True, chunk=10)
-    with pytest.raises(RuntimeError, match="rollout r: an author wrote on at token .*, after the pen had passed"):
+    with pytest.raises(RuntimeError, match="rollout r: an author continued at token .*, after the pen had passed"):
         write(writers, Schedule(0.5, 3))
     assert [writer.closed for writer in writers.values()] == [1, 1]
 
 
 @pytest.mark.parametrize("limits", [{"max_tokens": 4}, {"context": len(PROMPT) + 4}, {}], ids=["budget", "context", "eos"])
 def test_an_author_that_writes_on_after_the_end_is_an_error(limits: dict[str, int]) -> None:
-    with pytest.raises(RuntimeError, match="rollout r: an author wrote on at token 4, after the text had ended"):
+    with pytest.raises(RuntimeError, match="rollout r: an author continued at token 4, after the text had ended"):
         write(pair(model=ending_at(4), overrun=True, chunk=10), Schedule(1.0), **limits)
 
 

@@ -66,6 +66,6 @@ def _download(path: str, key: str, files: Sequence[str]) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(
-            f"{key}={path}: there is no such directory, and the hub does not give it: {reason}; name a local directory, or "
-            "connect to the hub (HF_ENDPOINT names another; HF_HUB_OFFLINE=1 takes what was downloaded before)"
+            f"{key}={path}: there is no such directory, and the hub did not provide it: {reason}; name a local directory, or "
+            "connect to the hub (HF_ENDPOINT names another; HF_HUB_OFFLINE=1 uses earlier downloads)"
         ) from error

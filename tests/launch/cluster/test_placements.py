@@ -23,7 +23,7 @@ from tandem.plan.placement import Node
 from tandem.plan.run_plan import RunPlan, cluster_plan, local_plan
 from tandem.plan.sizes import model_sizes
 
-pytestmark = pytest.mark.slow  # a cluster of its own, in a process that may be connected to another
+pytestmark = pytest.mark.slow  # its own cluster, in a process that may be connected to another
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_gpus_that_others_hold_are_not_waited_for(plan: RunPlan, authors: Author
     monkeypatch.setattr(placements_module, "RESERVE_TIMEOUT_S", 2.0)
     with (
         reserve_placements(plan, authors, 0),
-        pytest.raises(ConfigError, match="the run wants 8 GPUs as planned, .*: 0 are free; wait for other jobs"),
+        pytest.raises(ConfigError, match="the run needs 8 GPUs as planned, .*: 0 are free; wait for other jobs"),
         reserve_placements(plan, authors, 0),
     ):
         pass

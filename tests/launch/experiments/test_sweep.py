@@ -161,11 +161,11 @@ def test_a_quoted_value_is_read_back_whole(text: str) -> None:
         (("seed=1,2", "algo=tandem,grop"), "Could not find 'algo/grop'"),
         (("seed=1,2", "schedule.prob_seinor=0.5"), "schedule.prob_seinor: there is no such key; did you mean"),
         (("seed=1",), "--multirun: no key has several values; give some, as in seed=1,2,3"),
-        (("seed=1,1,2",), "--multirun: seed=1 comes up more than once"),
-        (("seed=interval(1,2)",), "seed=interval(1,2): an interval has no end of values; name them"),
+        (("seed=1,1,2",), "--multirun: seed=1 occurs more than once"),
+        (("seed=interval(1,2)",), "seed=interval(1,2): an interval has infinitely many values; name some"),
         (("seed=1,2", "steps=2,3", "resume='',auto"), "resume='',auto: it belongs to the sweep as a whole"),
-        (("seed=1,2", "resume=/somewhere"), "resume=/somewhere: a sweep goes on by its name; give resume=auto"),
-        (("seed=1,2", "resume=auto", "name=''"), "resume=auto: say which sweep is to go on with name=NAME"),
+        (("seed=1,2", "resume=/somewhere"), "resume=/somewhere: a sweep is resumed by its name; give resume=auto"),
+        (("seed=1,2", "resume=auto", "name=''"), "resume=auto: no sweep is named; give name=NAME"),
         (("seed=1,2", "hydra/launcher=ray"), "hydra/launcher=ray: the package hydra-ray-launcher is not installed"),
         (("seed=1,2", "senior='',/somewhere"), "senior=/somewhere: training starts from model"),
         (("seed=1,2", "--cfg", "job"), "--multirun: give it without --run, --cfg"),
@@ -225,7 +225,7 @@ def test_the_same_command_again_runs_what_is_not_finished(
     stand_in.add("seed=2")
     assert call("seed=1,2") == INCOMPLETE
     assert call("seed=1,2") == BAD_INPUT
-    assert "already holds a sweep; choose another name or remove it; resume=auto goes on with it" in capsys.readouterr().err
+    assert "already holds a sweep; choose another name, remove it, or continue it with resume=auto" in capsys.readouterr().err
     stand_in.clear()
     (tmp_path / "runs/demo/seed=2/metrics.jsonl").unlink()  # no checkpoint goes with it
     assert call("seed=1,2,3", "resume=auto") == 0

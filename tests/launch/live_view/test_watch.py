@@ -133,7 +133,7 @@ def test_folder_without_run_is_refused(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         command(tmp_path)
-    assert capsys.readouterr().err.startswith(f"watch.py: {tmp_path}: no run folder")
+    assert capsys.readouterr().err.startswith(f"watch.py: {tmp_path}: not a run folder")
 
 
 @given(text=st.text() | st.sampled_from(["\x1b]0;owned\x07", "\x1b[2J", "\x9b31m", "\u202eevil", "\r"]))

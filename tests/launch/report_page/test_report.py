@@ -204,7 +204,7 @@ def test_unusable_folders_are_refused_in_one_line(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         command(*(run if argument == "RUN" else argument for argument in arguments))
-    assert re.fullmatch("report.py: .*(no run folder|needs the final senior).*\n", capsys.readouterr().err)
+    assert re.fullmatch("report.py: .*(neither a run folder|needs the final senior).*\n", capsys.readouterr().err)
 
 
 def test_page_of_ten_thousand_rollouts_is_small(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def ended(main: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> tuple
     [
         (ConfigError("x=1: give 2"), BAD_INPUT, ": x=1: give 2\n"),
         (UnwritableError("no room"), UNWRITABLE, ": no room\n"),
-        (OSError(28, "No space left on device", "/x"), UNWRITABLE, "No space left on device: '/x': the disk is full; make"),
+        (OSError(28, "No space left on device", "/x"), UNWRITABLE, "No space left on device: '/x': the disk is full; free"),
         (KeyboardInterrupt(), INTERRUPTED, "interrupted\n"),
         (KeyboardInterrupt("after step 3"), INTERRUPTED, "interrupted after step 3\n"),
         (Terminated(), TERMINATED, "interrupted\n"),
@@ -146,7 +146,7 @@ def test_sigterm_saves_last_finished_step(
     command = shlex.join(
         ["python", "launch/train.py", "data.template=Q: {question}", f"log.dir={tmp_path}", "name=run", "resume=auto"]
     )
-    assert said == f"interrupted after step {step}; the last checkpoint is of step {step}: go on with `{command}`\n"
+    assert said == f"interrupted after step {step}; the last checkpoint is of step {step}: resume with `{command}`\n"
     (checkpoint,) = loop.folder.checkpoints.complete()
     assert checkpoint.state() == State(step, StreamPosition(16 * step, []))
     assert [row["step"] for row in loop.folder.rows] == list(range(1, step + 1))
@@ -199,7 +199,7 @@ def test_sigterm_saves_nothing_if_configured(
     loop = Loop(run_settings(tmp_path, checkpoint=checkpoint))
     code, said = ended(lambda: loop.run("generate", send(signal.SIGTERM)), capsys)
     assert code == TERMINATED and not loop.folder.checkpoints.complete()
-    assert "interrupted after step 2; there is no checkpoint yet: begin again with the same command" in said
+    assert "interrupted after step 2; there is no checkpoint yet: start again with the same command" in said
 
 
 def test_sigterm_waits_no_longer_than_configured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,7 +245,7 @@ def test_ctrl_c_ends_at_once_and_prints_how_to_resume(tmp_path: Path, capsys: py
 
     code, said = ended(lambda: loop.run("update", press), capsys)
     assert code == INTERRUPTED
-    assert said == "interrupted after step 2; the last checkpoint is of step 2: go on with the same command\n"
+    assert said == "interrupted after step 2; the last checkpoint is of step 2: resume with the same command\n"
 
 
 def test_full_disk_at_sigterm_is_reported(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -293,7 +293,7 @@ def test_export_waits_for_room(run: RunFolder, small_disk: Path, monkeypatch: py
     assert warning.startswith(
         f"WARNING: the senior cannot be written to {senior}: [Errno 28] 0.5 MiB are needed and 0.1 MiB are free"
     )
-    assert "0.4 MiB are missing. Make room: this is tried for 600 s" in warning
+    assert "0.4 MiB are missing. Free space: retrying for 600 s" in warning
 
 
 def test_export_uses_fallback_without_room(run: RunFolder, small_disk: Path, tmp_path: Path) -> None:
@@ -311,10 +311,10 @@ def test_failed_export_names_remaining_checkpoint(run: RunFolder, small_disk: Pa
     with pytest.raises(UnwritableError, match=r"/run/senior: .* are missing; nor to /proc/none/run .*its weights are lost"):
         export_senior(Weights(500_000), config, run, lambda message: None)
     run.checkpoints.save(State(5, StreamPosition()), run.config, lambda folder: None)
-    with pytest.raises(UnwritableError, match=r"Its weights are in .*step-000005: make room, and start again with resume="):
+    with pytest.raises(UnwritableError, match=r"Its weights are in .*step-000005: free space, and start again with resume="):
         export_senior(Weights(500_000), config, run, lambda message: None, elsewhere=False)
     run.rows.append({"step": 7})
-    with pytest.raises(UnwritableError, match=r"is of step 5, and the run reached step 7: make room, and start again"):
+    with pytest.raises(UnwritableError, match=r"is of step 5, and the run reached step 7: free space, and start again"):
         export_senior(Weights(500_000), config, run, lambda message: None, elsewhere=False)
 
 

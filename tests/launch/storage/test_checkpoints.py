@@ -167,10 +167,10 @@ def leave(checkpoint: Path) -> None:
 
 
 DAMAGES: list[tuple[Callable[[Path], None], str]] = [
-    (flip, " is damaged: learner/weights.pt has another checksum; passed over"),
-    (truncate, " is damaged: learner/weights.pt has 99 bytes instead of 100; passed over"),
-    (lose, " is damaged: state.json is missing; passed over"),
-    (leave, f"{PARTIAL} was never completed; passed over"),
+    (flip, " is damaged: learner/weights.pt has another checksum; skipped"),
+    (truncate, " is damaged: learner/weights.pt has 99 bytes instead of 100; skipped"),
+    (lose, " is damaged: state.json is missing; skipped"),
+    (leave, f"{PARTIAL} is incomplete; skipped"),
 ]
 
 
@@ -229,18 +229,18 @@ def test_a_full_disk_keeps_what_there_is_and_says_so(small_disk: Path, capsys: p
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": ""}, "resume=auto: say which run is to go on with name=NAME"),
+        ({"name": ""}, "resume=auto: no run is named; give name=NAME"),
         ({"resume": "/no/such/run", "name": ""}, r"(?s)resume=/no/such/run: there is no intact .*\n  /no/such/run has none"),
-        ({"resume": "{run}", "name": "second"}, "name=second: resume=.*first goes on in .*first; leave the name out"),
-        ({"steps": 1}, "steps=1: .*step-000002 was written after more; give at least 2"),
-        ({"seed": 2}, "seed=2: .*step-000002 was written with 1; give that, or begin a new run"),
+        ({"resume": "{run}", "name": "second"}, "name=second: resume=.*first continues in .*first; leave the name out"),
+        ({"steps": 1}, "steps=1: .*step-000002 is of a later step; give at least 2"),
+        ({"seed": 2}, "seed=2: .*step-000002 was written with 1; use that, or start a new run"),
         ({"model__recipe": "jargon"}, "model.recipe=jargon: .* was written with plain"),
         ({"rollout__prompts_per_step": 8}, "rollout.prompts_per_step=8: .* was written with 16"),
         ({"rollout__group_size": 4, "data__max_prompt_tokens": 80}, r"(?s)data.max_prompt_tokens=80.*\nrollout.group_size=4"),
         ({"junior": ["/a/junior"]}, r"junior=\['/a/junior'\]: .* was written with \['self'\]"),
         ({"learner__dtype": "bfloat16", "model__dtype": "bfloat16"}, "learner.dtype=bfloat16: .* was written with float32"),
-        ({"learner__zero_stage": 0}, "learner.zero_stage=0: .* was written with 1; only 1 and 2 read"),
-        ({"learner__zero_stage": 3}, "learner.zero_stage=3: .* was written with 1; only 1 and 2 read"),
+        ({"learner__zero_stage": 0}, "learner.zero_stage=0: .* was written with 1; only stages 1 and 2 read"),
+        ({"learner__zero_stage": 3}, "learner.zero_stage=3: .* was written with 1; only stages 1 and 2 read"),
     ],
 )
 def test_what_would_be_another_run_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -255,13 +255,13 @@ def test_what_would_be_another_run_is_refused(tmp_path: Path, changes: dict[str,
     [
         ({"steps": 100, "learner__ranks": 2, "learner__zero_stage": 2, "learner__micro_batch_tokens": 99}, []),
         ({"rollout__replicas": 3, "eval__every": 5, "guard__max_logprob_gap": 1.0, "checkpoint__save_every": 1}, []),
-        ({"learner__lr": 1e-5}, ["warning: learner.lr was 0.0002 so far and is 1e-05 from here on"]),
-        ({"algo__kl_coef": 0.1}, ["warning: algo.kl_coef was 0.0 so far and is 0.1 from here on"]),
+        ({"learner__lr": 1e-5}, ["warning: learner.lr changes from 0.0002 to 1e-05"]),
+        ({"algo__kl_coef": 0.1}, ["warning: algo.kl_coef changes from 0.0 to 0.1"]),
         (
             {"steps": 100, "learner__lr_schedule": "cosine"},
             [
-                "warning: steps was 60 so far and is 100 from here on",
-                "warning: learner.lr_schedule was constant so far and is cosine from here on",
+                "warning: steps changes from 60 to 100",
+                "warning: learner.lr_schedule changes from constant to cosine",
             ],
         ),
     ],
@@ -277,8 +277,8 @@ def test_other_packages_draw_a_warning(tmp_path: Path, monkeypatch: pytest.Monke
     run_to(settings(tmp_path), 1, save=(1,))
     monkeypatch.setattr("launch.storage.resume.packages", lambda: {"torch": "9.9"})
     (torch, *others) = sorted(find_resumption(settings(tmp_path, resume="auto")).warnings, key=lambda line: "torch" not in line)
-    assert torch.startswith("warning: torch was 2.") and torch.endswith("so far and is 9.9 from here on")
-    assert others and all(line.endswith("so far and is missing from here on") for line in others)
+    assert torch.startswith("warning: torch changes from 2.") and torch.endswith(" to 9.9")
+    assert others and all(line.endswith(" to missing") for line in others)
 
 
 def test_a_copied_run_goes_on_by_itself(tmp_path: Path) -> None:

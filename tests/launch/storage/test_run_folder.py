@@ -127,7 +127,7 @@ def test_the_evaluation_that_a_run_makes_up_for_joins_the_row_of_its_step(settin
         assert [event.value for event in events.Scalars(key) if event.step == 2] == [whole[key]]
 
 
-@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ConfigError("log.dir=/x: nothing can be written in /x")])
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ConfigError("log.dir=/x: /x cannot be written")])
 def test_an_interrupt_on_a_disk_that_has_gone_still_releases_the_folder(
     settings: Config, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
@@ -149,7 +149,7 @@ def test_an_interrupt_on_a_disk_that_has_gone_still_releases_the_folder(
         RunFolder(replace(settings, resume="auto"), again)
 
 
-def test_an_interrupt_says_how_to_go_on_where_nothing_can_be_written_any_more(
+def test_an_interrupt_says_interruption_where_nothing_can_be_written_any_more(
     settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run() -> None:
@@ -158,7 +158,7 @@ def test_an_interrupt_says_how_to_go_on_where_nothing_can_be_written_any_more(
             monkeypatch.setattr("launch.storage.places.unwritable", lambda place: "Read-only file system")
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt, match="after step 0; there is no checkpoint yet: begin again"):
+    with pytest.raises(KeyboardInterrupt, match="after step 0; there is no checkpoint yet: start again"):
         run()
 
 
@@ -267,7 +267,7 @@ def test_weights_and_biases_shows_the_same(settings: Config, monkeypatch: pytest
 def test_a_run_is_never_overwritten(settings: Config) -> None:
     with RunFolder(settings) as folder:
         folder.log(ROWS[0])
-    with pytest.raises(ConfigError, match="name=first: .*first already holds a run; choose another name or remove it"):
+    with pytest.raises(ConfigError, match="name=first: .*first already holds a run; choose another name, remove it, or continue"):
         RunFolder(settings)
     assert json_lines(folder.path / "metrics.jsonl") == ROWS[:1]
 

@@ -171,7 +171,7 @@ def test_any_name_of_a_folder_is_one_and_goes_on(tmp_path: Path, name: str) -> N
 
 @pytest.mark.parametrize("name", ["..", "../x", "/x", "a/../../x", ".", "a" * 256, "x/" + "ü" * 128])
 def test_a_name_that_is_no_folders_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match=r"^name=.*: (it names a folder in .*log.dir|a folder's name has at most 255 bytes)"):
+    with pytest.raises(ConfigError, match=r"^name=.*: (it must name a folder in .*log.dir|a folder's name has at most 255 bytes)"):
         RunFolder(settings(tmp_path, name=name))
 
 
@@ -180,13 +180,13 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     places = [*(tmp_path / name for name in ("file", "file/below", "loop/runs")), "/proc/runs"]
     for place in places:
-        with pytest.raises(ConfigError, match=f"^log.dir={place}: .*; name a folder that can be"):
+        with pytest.raises(ConfigError, match=f"^log.dir={place}: .*; name another folder"):
             RunFolder(settings(place))
     for key, given in (
         ("log.export_fallback", {"log": {"export_fallback": "/proc/x"}}),
         ("cache_dir", {"cache_dir": "/proc/x"}),
     ):
-        with pytest.raises(ConfigError, match=f"^{key}=/proc/x: nothing can be written in /proc/x"):
+        with pytest.raises(ConfigError, match=f"^{key}=/proc/x: /proc/x cannot be written"):
             RunFolder(settings(tmp_path, **given))
     before = set(tmp_path.iterdir())
     check_writable(tmp_path / "a" / "b", "log.dir=a/b")
@@ -195,7 +195,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 def test_a_read_only_disk_is_refused(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    with pytest.raises(ConfigError, match=rf"^log.dir={small_disk}: nothing can be written in .*Read-only file system"):
+    with pytest.raises(ConfigError, match=rf"^log.dir={small_disk}: .* cannot be written .*Read-only file system"):
         named_folder(settings(small_disk), "run")
 
 

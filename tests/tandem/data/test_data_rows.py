@@ -307,8 +307,8 @@ def test_identity_of_a_conversation_is_all_but_its_system_message() -> None:
     ("messages", "reason"),
     [
         ([], "field 'question' is an empty list"),
-        (["What is 1 + 1?"], "message 1 of field 'question' is no object with a role and a content: 'What is 1 + 1?'"),
-        ([{"role": "user"}], "message 1 of field 'question' is no object with a role and a content"),
+        (["What is 1 + 1?"], "message 1 of field 'question' is not an object with a role and a content: 'What is 1 + 1?'"),
+        ([{"role": "user"}], "message 1 of field 'question' is not an object with a role and a content"),
         (
             [{"role": "tool", "content": "4"}],
             "message 1 of field 'question' has the role 'tool'; choose system, user or assistant",

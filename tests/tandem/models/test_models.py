@@ -182,7 +182,7 @@ MULTIMODAL = {"text_config": SMALL | {"sliding_window": 32}, "vision_config": WI
             hf.T5Config(vocab_size=400, d_model=16, num_layers=1),
             "model_type=t5 is an encoder-dec",
         ),
-        (hf.ViTModel, hf.ViTConfig(**WIDTHS), "model_type=vit is no causal language model in transformers "),
+        (hf.ViTModel, hf.ViTConfig(**WIDTHS), "model_type=vit is not a causal language model in transformers "),
         (hf.BertLMHeadModel, hf.BertConfig(**WIDTHS, is_decoder=True), "its head has a bias"),
         (hf.GPTJForCausalLM, hf.GPTJConfig(**GPT, rotary_dim=4), "its head has a bias"),
         (hf.MptForCausalLM, hf.MptConfig(vocab_size=400, d_model=16, n_heads=2, n_layers=1), "the installed vLLM has no Mpt"),

@@ -290,11 +290,11 @@ def test_the_plan_decides_the_shares_that_nobody_set() -> None:
         (["mode=cluster", "cluster.gpus=4", "rollout.replicas=5"], "7 GPU.s. are missing: .* enough for 1 replica"),
         (
             ["mode=cluster", "cluster.gpus=16", "rollout.senior_tensor_parallel=8"],
-            "rollout.senior_tensor_parallel=8: .* want 9 GPUs of it; the largest of 2 node.s. with 8 . 8 GPUs has 8",
+            "rollout.senior_tensor_parallel=8: .* need 9 of its GPUs; the largest of 2 node.s. with 8 . 8 GPUs has 8",
         ),
         (
             ["mode=cluster", "cluster.gpus=16", "rollout.senior_tensor_parallel=4", "rollout.replicas=3"],
-            "rollout.replicas=3: each wants 5 GPUs of one node, and .* have room for 2",
+            "rollout.replicas=3: each needs 5 GPUs of one node, and .* have room for 2",
         ),
         (["mode=cluster"], "cluster.gpus=0: plan_only=true with mode=cluster .* give their number"),
         (
