@@ -57,5 +57,5 @@ def test_every_text_is_utf_8(package: str) -> None:
         ("subprocess.run(command)", False),
     ],
 )
-def test_calls_that_depend_on_the_locale_are_recognized(call: str, text: bool) -> None:
+def test_calls_that_depend_on_locale_are_recognized(call: str, text: bool) -> None:
     assert bool([*unspecified(call)]) == text

@@ -47,7 +47,7 @@ def points() -> list[Point]:
     ]
 
 
-def test_a_point_holds_the_medians_of_its_repeats() -> None:
+def test_point_holds_medians_of_its_repeats() -> None:
     seconds = [4.0, 1.0, 2.0]
     found = point("rollouts", 8, "tandem", [Measured(8, 80, 12, s, s / 10, s / 20, s / 40) for s in seconds], 10, "tiny")
     assert (found.tokens_per_s, found.turns_per_s) == (40.0, 10.0)
@@ -55,7 +55,7 @@ def test_a_point_holds_the_medians_of_its_repeats() -> None:
     assert (found.rollouts, found.tokens_per_rollout, found.repeats) == (8, 10, 3)
 
 
-def test_the_axes_vary_what_they_are_named_after() -> None:
+def test_axes_vary_what_they_are_named_after() -> None:
     for axis in AXES:
         assert axis.rollouts <= len(WORK.prompts)
     rollouts, chunk_tokens, prob_senior = (axis_named(name) for name in PANELS)

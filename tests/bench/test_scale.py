@@ -14,7 +14,7 @@ from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import Schedule
 
 
-def test_a_simulated_group_is_as_large_as_a_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_simulated_group_is_as_large_as_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scale, "STEP_S", 1e-6)
     prompt = Prompt(Problem("0", "?", "!"), (1, 2, 3))
     task = GroupTask(prompt, ("a", "b"), (7, 8), Schedule(), SamplingConfig(1.0, scale.TOKENS))

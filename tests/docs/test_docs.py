@@ -56,20 +56,20 @@ def test_links_lead_somewhere(doc: Path) -> None:
 
 
 @every_doc
-def test_files_in_the_text_exist(doc: Path) -> None:
+def test_files_in_text_exist(doc: Path) -> None:
     named = [span for span in inline_code(doc) if re.fullmatch(r"(tandem|actors|learner|launch|conf|tests)/[a-z_0-9./]*", span)]
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 @every_doc
-def test_what_the_text_names_in_a_file_is_there(doc: Path) -> None:
+def test_what_text_names_in_file_is_there(doc: Path) -> None:
     for path, names in re.findall(r"`([a-z_/]+\.py)`: ((?:`\w+`(?:, )?)+)", doc.read_text()):
         defined = definitions(ROOT / path)
         assert [name for name in CODE.findall(names) if name not in defined] == [], path
 
 
 @every_doc
-def test_settings_in_the_text_exist(doc: Path) -> None:
+def test_settings_in_text_exist(doc: Path) -> None:
     for span in inline_code(doc):
         if re.fullmatch(rf"({SECTIONS})(\.[a-z_]+)+", span):
             attrgetter(span)(Config())
@@ -77,7 +77,7 @@ def test_settings_in_the_text_exist(doc: Path) -> None:
 
 @pytest.mark.seconds
 @every_doc
-def test_overrides_in_the_text_are_accepted(doc: Path) -> None:
+def test_overrides_in_text_are_accepted(doc: Path) -> None:
     ConfigStore.instance().store(name="schema", node=schema())
     with initialize_config_dir(str(ROOT / "conf"), version_base=None):
         for given in overrides(doc):
@@ -86,14 +86,14 @@ def test_overrides_in_the_text_are_accepted(doc: Path) -> None:
             load(compose("config", overrides=literal_overrides(given)))
 
 
-def test_the_table_of_groups_lists_the_files() -> None:
+def test_table_of_groups_lists_files() -> None:
     rows = re.findall(r"^\| `(\w+)` \| ((?:`\w+`(?:, )?)+) \|", (ROOT / "docs" / "configuration.md").read_text(), re.MULTILINE)
     listed = {group: sorted(CODE.findall(files)) for group, files in rows}
     folders = (ROOT / "conf").glob("*/")
     assert listed == {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in folders}
 
 
-def test_the_readme_has_overrides_to_check() -> None:
+def test_readme_has_overrides_to_check() -> None:
     assert len(overrides(ROOT / "README.md")) > 10
 
 

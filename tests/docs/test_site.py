@@ -28,11 +28,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_reference_is_current() -> None:
+def test_reference_is_current() -> None:
     assert PAGE.read_text() == page(), "run python -m tools.config_reference"
 
 
-def test_the_sizing_table_is_what_the_plan_reckons() -> None:
+def test_sizing_table_is_what_plan_reckons() -> None:
     assert sizing_reference.PAGE.read_text() == sizing_reference.page(), "run python -m tools.sizing_reference"
 
 
@@ -43,7 +43,7 @@ def test_reference_explains_every_key() -> None:
     assert [key for key, meaning in rows if not meaning or meaning in bare] == []
 
 
-def test_formulas_are_shown_without_a_script(site: Path) -> None:
+def test_formulas_are_shown_without_script(site: Path) -> None:
     method = (site / "method" / "index.html").read_text()
     assert method.count("<math") > 20 and "arithmatex" not in method
     assert 'display="block"' in method
@@ -55,5 +55,5 @@ def test_pages_fetch_nothing_but_what_is_theirs(site: Path) -> None:
         assert [url for url in fetched if not url.startswith("https://squidfunk.github.io")] == []
 
 
-def test_files_outside_the_documentation_are_named_not_linked(site: Path) -> None:
+def test_files_outside_documentation_are_named_not_linked(site: Path) -> None:
     assert "<code>tandem/config/schema.py</code>" in (site / "configuration" / "index.html").read_text()

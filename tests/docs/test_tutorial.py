@@ -39,20 +39,20 @@ def command(holding: str) -> list[str]:
     return shlex.split(next(line for line in PAGE.splitlines() if line.startswith("python ") and holding in line))[1:]
 
 
-def test_the_verifier_judges_as_the_page_says(folder: Path) -> None:
+def test_verifier_judges_as_page_says(folder: Path) -> None:
     judged = subprocess.run([sys.executable, *command("tandem.verify")], capture_output=True, text=True, check=True)
     scores = [json.loads(line)["score"] for line in judged.stdout.splitlines()]
     assert scores == [1.0, 0.5, 0.0, 0.0] and "with the scores 1.0, 0.5, 0.0 and 0.0" in PAGE
 
 
-def test_the_dataset_can_be_trained_on(folder: Path, authors: Authors) -> None:
+def test_dataset_can_be_trained_on(folder: Path, authors: Authors) -> None:
     config = configuration(command("name=mine")[1:])
     problems = load_problems(config.data, config.seed, authors.tokenizer)
     assert len(problems.train.batch(0, config.rollout.prompts_per_step)) == 16
     assert 20 <= len(problems.held_out(1000)) <= 40
 
 
-def test_the_file_in_conf_sets_what_the_command_line_did(folder: Path) -> None:
+def test_file_in_conf_sets_what_command_line_did(folder: Path) -> None:
     data = configuration(command("name=mine")[1:]).data
     file = OmegaConf.load(folder / "conf" / "data" / "mine.yaml")
     assert {str(key): getattr(data, str(key)) for key in file} == file

@@ -44,7 +44,7 @@ def advantages(name: str, step: list[list[float]]) -> list[np.ndarray]:
 
 @every_estimator
 @given(step=steps)
-def test_every_estimator_is_its_papers(name: str, step: list[list[float]]) -> None:
+def test_every_estimator_follows_its_paper(name: str, step: list[list[float]]) -> None:
     for found, expected in zip(advantages(name, step), reference(name, step), strict=True):
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=2e-6)
@@ -52,13 +52,13 @@ def test_every_estimator_is_its_papers(name: str, step: list[list[float]]) -> No
 
 @every_estimator
 @given(rewards=st.lists(st.floats(-10, 10, width=32), min_size=1, max_size=4), size=st.integers(2, 16))
-def test_a_constant_group_has_no_advantage(name: str, rewards: list[float], size: int) -> None:
+def test_constant_group_has_zero_advantage(name: str, rewards: list[float], size: int) -> None:
     assert not any(group.any() for group in advantages(name, [[reward] * size for reward in rewards]))
 
 
 @every_estimator
 @given(step=steps, random=st.randoms())
-def test_permuting_a_group_permutes_its_advantages(name: str, step: list[list[float]], random) -> None:  # type: ignore[no-untyped-def]
+def test_permuting_group_permutes_its_advantages(name: str, step: list[list[float]], random) -> None:  # type: ignore[no-untyped-def]
     order = random.sample(range(SIZE), SIZE)
     permuted = advantages(name, [[step[0][i] for i in order], *step[1:]])
     np.testing.assert_allclose(permuted[0], advantages(name, step)[0][order], atol=1e-5)
@@ -66,18 +66,18 @@ def test_permuting_a_group_permutes_its_advantages(name: str, step: list[list[fl
 
 @every_estimator
 @given(step=steps)
-def test_advantages_of_a_group_cancel(name: str, step: list[list[float]]) -> None:
+def test_advantages_of_group_sum_to_zero(name: str, step: list[list[float]]) -> None:
     assert all(abs(group.sum()) < 1e-4 for group in advantages(name, step))
 
 
-def test_only_reinforce_plus_plus_looks_beyond_the_group() -> None:
+def test_only_reinforce_plus_plus_depends_on_other_groups() -> None:
     easy, hard, uniform = [1.0, 1, 1, 0], [0.0, 0, 0, 1], [1.0] * 4
     for name in ESTIMATORS:
         alone, among_others = advantages(name, [easy]), advantages(name, [easy, hard, uniform])
         assert np.array_equal(alone[0], among_others[0]) == (name != "reinforce++")
 
 
-def test_a_group_of_one_is_refused() -> None:
+def test_group_of_one_is_refused() -> None:
     (group,) = random_groups(0, groups=1, size=1)
     group.rewards = np.ones(1, np.float32)
     with pytest.raises(ValueError, match="group_size"):

@@ -48,13 +48,13 @@ def steps(draw: st.DrawFn, *, size: int = 6) -> list[Group]:
 
 @settings(max_examples=200)
 @given(steps())
-def test_texts_that_follow_the_schedule_never_stop_the_run(groups: list[Group]) -> None:
+def test_rollouts_that_follow_schedule_pass_guard(groups: list[Group]) -> None:
     check_authorship(groups, WORDS)
 
 
 @settings(max_examples=100)
 @given(steps(), st.data())
-def test_a_mask_that_was_made_constant_shifted_or_flipped_stops_the_run(groups: list[Group], data: st.DataObject) -> None:
+def test_constant_shifted_or_flipped_mask_stops_the_run(groups: list[Group], data: st.DataObject) -> None:
     rollout = data.draw(st.sampled_from([rollout for group in groups for rollout in group.rollouts]))
     mask = rollout.authorship
     changed = data.draw(st.sampled_from(["senior", "junior", "shifted", "flipped", "cut"]))
@@ -72,7 +72,7 @@ def test_a_mask_that_was_made_constant_shifted_or_flipped_stops_the_run(groups: 
 
 @settings(max_examples=30)
 @given(st.integers(0, 2**31), st.sampled_from([0.2, 0.5, 0.8]), st.sampled_from([-0.15, 0.15]))
-def test_a_coin_with_another_probability_stops_the_run(seed: int, prob: float, off: float) -> None:
+def test_coin_with_another_probability_stops_run(seed: int, prob: float, off: float) -> None:
     rates, never = {SENIOR: 0.5, JUNIOR: 0.7}, {SENIOR: 0.0, JUNIOR: 0.0}
     groups = simulate(Schedule(prob + off), rates, never, seed=seed, groups=16, size=8, tokens=40)
     with pytest.raises(GuardError, match="mask is not what the schedule implies"):
@@ -81,7 +81,7 @@ def test_a_coin_with_another_probability_stops_the_run(seed: int, prob: float, o
 
 @settings(max_examples=15)
 @given(st.integers(0, 2**31), st.sampled_from([0.2, 0.5, 0.8]), st.booleans())
-def test_seeds_that_favor_an_author_stop_the_run(seed: int, prob: float, favor_senior: bool) -> None:
+def test_seeds_that_favor_author_stop_run(seed: int, prob: float, favor_senior: bool) -> None:
     """Every mask is that of its seed; the seeds are the quarter whose coins are best for one author."""
     schedule, rates = Schedule(prob), {SENIOR: 0.5, JUNIOR: 0.7}
     (group,) = simulate(schedule, rates, {SENIOR: 0.0, JUNIOR: 0.0}, seed=seed, groups=1, size=512, tokens=40)
@@ -91,7 +91,7 @@ def test_seeds_that_favor_an_author_stop_the_run(seed: int, prob: float, favor_s
         check_authorship([replace(group, rollouts=by_share[:128])], WORDS)
 
 
-def test_the_first_to_finish_may_be_those_that_the_senior_won() -> None:
+def test_selection_of_first_finished_groups_passes() -> None:
     """The senior ends every text at once, and the junior never does: what is finished soon is the senior's."""
     schedule = Schedule(0.5, 1)
     groups = simulate(schedule, {SENIOR: 0, JUNIOR: 0}, {SENIOR: 1, JUNIOR: 0}, seed=3, groups=1000, size=4, tokens=40)
@@ -103,7 +103,7 @@ def test_the_first_to_finish_may_be_those_that_the_senior_won() -> None:
 
 
 @pytest.mark.parametrize("prob", [0.01, 0.3, 0.5, 0.9])
-def test_the_chance_of_a_false_alarm_is_the_one_that_is_stated(prob: float) -> None:
+def test_false_alarm_rate_is_as_stated(prob: float) -> None:
     """Over all numbers of wins in the draws of a step whose texts end without regard to them."""
     for draws in (1, 30, 1000):
         log_chances = [_log_binomial(prob, wins, draws) for wins in range(draws + 1)]
@@ -113,7 +113,7 @@ def test_the_chance_of_a_false_alarm_is_the_one_that_is_stated(prob: float) -> N
 
 
 @pytest.mark.parametrize("probs", [(0.3, 0.5), (0.01, 0.9, 0.97)])
-def test_the_chance_of_a_false_alarm_holds_for_several_schedules_together(probs: tuple[float, ...]) -> None:
+def test_false_alarm_rate_holds_for_several_schedules(probs: tuple[float, ...]) -> None:
     """Over all numbers of wins in the draws at each probability."""
     draws = {2: 30, 3: 12}[len(probs)]
     log_chances = [[_log_binomial(prob, wins, draws) for wins in range(draws + 1)] for prob in probs]

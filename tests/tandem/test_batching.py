@@ -51,7 +51,7 @@ def test_ranks_are_balanced_by_tokens(sizes: list[int], ranks: int) -> None:
 
 
 @given(st.lists(st.integers(2, 60), min_size=1, max_size=24), st.integers(1, 4), st.integers(20, 200))
-def test_every_rank_gets_as_many_micro_batches_and_the_coefficients_add_up(sizes: list[int], ranks: int, budget: int) -> None:
+def test_ranks_have_equal_numbers_of_micro_batches_and_coefficients_sum(sizes: list[int], ranks: int, budget: int) -> None:
     (mini_batch,) = apply_aggregation([samples(sizes)], "token", max_tokens=60)
     plans = [plan_rank(mini_batch, rank=rank, ranks=ranks, max_tokens=budget) for rank in range(ranks)]
     assert len({len(plan) for plan in plans}) == 1
@@ -62,7 +62,7 @@ def test_every_rank_gets_as_many_micro_batches_and_the_coefficients_add_up(sizes
     assert real == sum(sizes) and real >= USEFUL_FRACTION * padded
 
 
-def test_collated_positions_predict_the_scored_tokens() -> None:
+def test_collated_positions_predict_scored_tokens() -> None:
     rollouts = random_groups(0)[0].rollouts
     batch = collate(to_samples(random_groups(0)[:1], junior_token_loss_weight=0.0))
     # In `flat`, position p predicts the token at p + 1 of the same row.
@@ -79,7 +79,7 @@ def test_collated_positions_predict_the_scored_tokens() -> None:
     np.testing.assert_array_equal(batch.rollout, batch.positions // length)
 
 
-def test_junior_tokens_are_scored_only_with_a_weight() -> None:
+def test_junior_tokens_are_scored_only_with_weight() -> None:
     groups = random_groups(1)
     batch = collate(to_samples(groups, junior_token_loss_weight=0.25))
     assert len(batch.targets) == sum(len(r) for g in groups for r in g.rollouts)
@@ -89,7 +89,7 @@ def test_junior_tokens_are_scored_only_with_a_weight() -> None:
     assert torch.equal(batch.junior_coefficients, (~batch.senior).float())
 
 
-def test_only_rollouts_of_the_present_weights_alone_are_fresh() -> None:
+def test_fresh_rollouts_have_only_current_weights() -> None:
     groups = random_groups(2)
     stale = groups[1].rollouts[0]
     stale.weight_versions = np.where(stale.authorship == 1, 4, -1)
@@ -110,7 +110,7 @@ def test_mini_batches_are_equal_shuffled_and_reproducible() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 12))
-def test_what_dropped_groups_leave_is_shared_out_all_the_same(left: int, count: int) -> None:
+def test_remaining_groups_fill_all_mini_batches(left: int, count: int) -> None:
     parts = split_mini_batches(samples([5] * left), count, seed=(0, 0))
     assert identities(parts) == list(range(left))
     sizes = [len(part) for part in parts]
@@ -119,7 +119,7 @@ def test_what_dropped_groups_leave_is_shared_out_all_the_same(left: int, count: 
 
 
 @pytest.mark.parametrize("learning", [{"junior_token_loss_weight": 0.5}, {"imitate_junior": True}, {}])
-def test_a_mini_batch_without_a_scored_token_is_left_out(learning: dict[str, float]) -> None:
+def test_mini_batch_without_scored_token_is_skipped(learning: dict[str, float]) -> None:
     group = random_groups(0)[0]
     for rollout in group.rollouts[1:]:
         rollout.authorship[:] = 0
@@ -129,7 +129,7 @@ def test_a_mini_batch_without_a_scored_token_is_left_out(learning: dict[str, flo
         assert parts == [[first]] if not learning else len(parts) == 4
 
 
-def test_a_step_that_the_junior_wrote_alone_has_no_mini_batch() -> None:
+def test_step_without_senior_tokens_has_no_mini_batch() -> None:
     """As `prompts_per_step=1 group_size=2 max_tokens=1` has every fourth, by chance."""
     groups = random_groups(0)
     for rollout in (r for g in groups for r in g.rollouts):
@@ -138,7 +138,7 @@ def test_a_step_that_the_junior_wrote_alone_has_no_mini_batch() -> None:
     assert apply_aggregation([], "token", 8) == []
 
 
-def test_malformed_rollouts_are_named() -> None:
+def test_error_names_malformed_rollout() -> None:
     groups = random_groups(0)
     groups[1].rollouts[2].authorship = np.ones(1, np.int8)
     with pytest.raises(ValueError, match=r"rollout 1/2: .* authorship mask of 1"):

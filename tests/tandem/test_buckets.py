@@ -32,7 +32,7 @@ def partitions(items: list[int]) -> Iterator[list[list[int]]]:
 
 
 @given(st.lists(st.integers(1, 60), max_size=40), budgets)
-def test_nothing_is_lost_and_little_is_padding(lengths: list[int], budget: int) -> None:
+def test_buckets_hold_every_rollout_with_little_padding(lengths: list[int], budget: int) -> None:
     parts = buckets(lengths, budget)
     assert sorted(i for part in parts for i in part) == list(range(len(lengths)))
     assert all(keeps_budget(lengths, part, budget) for part in parts)
@@ -42,7 +42,7 @@ def test_nothing_is_lost_and_little_is_padding(lengths: list[int], budget: int) 
 
 
 @given(st.lists(st.integers(1, 12), max_size=6), st.integers(1, 40))
-def test_no_partition_is_better(lengths: list[int], budget: int) -> None:
+def test_partition_is_optimal(lengths: list[int], budget: int) -> None:
     """Fewer buckets are better; among equally many, less padding."""
     allowed = [
         (len(parts), padded(lengths, parts))

@@ -104,9 +104,7 @@ def solo_text(model: Model, length: int) -> list[int]:
 
 
 @given(schedule=schedules, seed=seeds, chunk=st.integers(1, 5), length=st.integers(1, 60), budget=st.integers(1, 40))
-def test_two_copies_of_a_model_write_what_it_writes_alone(
-    schedule: Schedule, seed: int, chunk: int, length: int, budget: int
-) -> None:
+def test_self_paired_text_equals_solo_text(schedule: Schedule, seed: int, chunk: int, length: int, budget: int) -> None:
     model = ending_at(length)
     writers = pair(model=model, chunk=chunk)
     rollout = write(writers, schedule, seed, max_tokens=budget)
@@ -125,7 +123,7 @@ def test_two_copies_of_a_model_write_what_it_writes_alone(
         assert writer.closed == 1
 
 
-def test_turns_alternate_and_cover_the_text() -> None:
+def test_turns_alternate_and_cover_text() -> None:
     rollout = write(pair(), Schedule(0.5, 4), seed=5)
     turns = rollout.turns
     assert len(turns) == rollout.handoffs + 1 > 4
@@ -145,7 +143,7 @@ def test_turns_alternate_and_cover_the_text() -> None:
         ({"max_tokens": 6, "context": len(PROMPT) + 6}, 20, EndReason.BUDGET),
     ],
 )
-def test_a_text_ends_alike_whoever_meets_the_end(author: int, limits: dict[str, int], length: int, end: EndReason) -> None:
+def test_end_of_rollout_does_not_depend_on_author(author: int, limits: dict[str, int], length: int, end: EndReason) -> None:
     rollout = write(pair(model=ending_at(length)), Schedule(float(author)), **limits)
     assert rollout.end is end
     assert len(rollout) == 6
@@ -153,7 +151,7 @@ def test_a_text_ends_alike_whoever_meets_the_end(author: int, limits: dict[str, 
     assert rollout.truncated == (end is not EndReason.EOS)
 
 
-def test_an_end_of_sequence_ends_the_text_where_the_pen_would_pass() -> None:
+def test_end_of_sequence_precedes_handoff() -> None:
     schedule, length = Schedule(0.5, 1), 12
     seeds = range(8)
     texts = [write(pair(model=ending_at(length)), schedule, seed) for seed in seeds]
@@ -161,7 +159,7 @@ def test_an_end_of_sequence_ends_the_text_where_the_pen_would_pass() -> None:
     assert {int(text.authorship[-1]) for text in texts} == {SENIOR, JUNIOR}
 
 
-def test_solo_never_gives_the_junior_the_pen() -> None:
+def test_solo_schedule_never_starts_junior_turn() -> None:
     writers = pair()
     rollout = write(writers, Schedule(1.0))
     assert writers[JUNIOR].turns == 0 and writers[SENIOR].turns == 1
@@ -170,7 +168,7 @@ def test_solo_never_gives_the_junior_the_pen() -> None:
 
 
 @pytest.mark.parametrize("context", [len(PROMPT), len(PROMPT) - 1])
-def test_a_prompt_that_fills_the_context_is_refused(context: int) -> None:
+def test_prompt_that_fills_context_is_refused(context: int) -> None:
     writers = pair()
     with pytest.raises(ValueError, match=f"rollout r has 3 tokens; the context holds {context}"):
         write(writers, Schedule(), context=context)
@@ -178,7 +176,7 @@ def test_a_prompt_that_fills_the_context_is_refused(context: int) -> None:
     assert [writer.turns for writer in writers.values()] == [0, 0]
 
 
-def test_an_author_that_writes_on_after_the_pen_passed_is_an_error() -> None:
+def test_tokens_after_handoff_raise() -> None:
     writers = pair(overrun=True, chunk=10)
     with pytest.raises(RuntimeError, match="rollout r: an author continued at token .*, after the pen had passed"):
         write(writers, Schedule(0.5, 3))
@@ -186,19 +184,19 @@ def test_an_author_that_writes_on_after_the_pen_passed_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("limits", [{"max_tokens": 4}, {"context": len(PROMPT) + 4}, {}], ids=["budget", "context", "eos"])
-def test_an_author_that_writes_on_after_the_end_is_an_error(limits: dict[str, int]) -> None:
+def test_tokens_after_end_raise(limits: dict[str, int]) -> None:
     with pytest.raises(RuntimeError, match="rollout r: an author continued at token 4, after the text had ended"):
         write(pair(model=ending_at(4), overrun=True, chunk=10), Schedule(1.0), **limits)
 
 
-def test_an_author_that_falls_silent_is_an_error_that_closes_both() -> None:
+def test_empty_turn_raises_and_closes_both_sessions() -> None:
     writers = pair(chunk=0)
     with pytest.raises(RuntimeError, match="nothing to say"):
         write(writers, Schedule())
     assert [writer.closed for writer in writers.values()] == [1, 1]
 
 
-def test_a_session_that_fails_to_close_does_not_keep_the_other_open() -> None:
+def test_failing_close_does_not_leave_other_session_open() -> None:
     class Sticky(Writer):
         async def close(self) -> None:
             await super().close()
@@ -210,7 +208,7 @@ def test_a_session_that_fails_to_close_does_not_keep_the_other_open() -> None:
     assert [writer.closed for writer in writers.values()] == [1, 1]
 
 
-def test_a_cancelled_rollout_closes_both_sessions() -> None:
+def test_cancelled_rollout_closes_both_sessions() -> None:
     class Pondering(Writer):
         async def read(self) -> list[Token]:
             return await asyncio.Future()

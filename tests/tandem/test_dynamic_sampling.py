@@ -21,7 +21,7 @@ groups = st.lists(st.booleans().map(group), max_size=12)
 
 
 @given(groups, st.integers(1, 6))
-def test_selection_keeps_order_and_leaves_out_uniform_groups_alone(written: list[Group], wanted: int) -> None:
+def test_selection_keeps_order_and_drops_only_uniform_groups(written: list[Group], wanted: int) -> None:
     selected = select(written, min(wanted, len(written)))
     positions = [next(i for i, each in enumerate(written) if each is kept) for kept in selected]
     assert positions == sorted(set(positions)), "each once, in order"
@@ -32,7 +32,7 @@ def test_selection_keeps_order_and_leaves_out_uniform_groups_alone(written: list
 
 
 @given(groups, st.integers(1, 6))
-def test_missing_groups_are_those_that_mixed_ones_lack(written: list[Group], wanted: int) -> None:
+def test_missing_groups_complete_the_mixed_ones(written: list[Group], wanted: int) -> None:
     missing = count_missing(written, wanted)
     assert count_missing([*written, *(group(uniform=False) for _ in range(missing))], wanted) == 0
     assert missing == 0 or count_missing([*written, *(group(uniform=False) for _ in range(missing - 1))], wanted) == 1

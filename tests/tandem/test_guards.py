@@ -55,7 +55,7 @@ def unbroken(seeds: list[int]) -> Group:
 # Stragglers
 
 
-def test_a_step_without_any_group_stops_the_run() -> None:
+def test_step_without_groups_stops_the_run() -> None:
     with pytest.raises(GuardError, match=r"rollout.straggler_deadline_s=2.5"):
         check_any_finished([], 2.5)
     check_any_finished(step(WORD)[:1], 2.5)
@@ -65,28 +65,28 @@ def test_a_step_without_any_group_stops_the_run() -> None:
 
 
 @pytest.mark.parametrize("prob", [0.0, 0.1, 0.5, 0.9, 1.0])
-def test_rollouts_that_follow_the_schedule_pass(prob: float) -> None:
+def test_rollouts_that_follow_schedule_pass(prob: float) -> None:
     for first_seed in range(0, 640, 64):
         schedule = Schedule(prob, 32)
         check_authorship(step(schedule, first_seed=first_seed), WORDS)
 
 
 @pytest.mark.parametrize("entries", [0, 49, 51])
-def test_a_mask_of_another_length_than_the_text_stops_the_run(entries: int) -> None:
+def test_mask_of_another_length_than_text_stops_run(entries: int) -> None:
     groups = step(WORD)
     groups[3].rollouts[2].authorship = np.ones(entries, np.int8)
     with pytest.raises(GuardError, match=f"mask has {entries} entries for 50 tokens; .* would train as plain GRPO"):
         check_authorship(groups, WORDS)
 
 
-def test_an_empty_rollout_stops_the_run() -> None:
+def test_empty_rollout_stops_run() -> None:
     groups = [judged_group([scheduled_rollout(WORD, WORDS, 0, [])])]
     with pytest.raises(GuardError, match="0 entries for 0 tokens"):
         check_authorship(groups, WORDS)
 
 
 @pytest.mark.parametrize("author", [SENIOR, JUNIOR])
-def test_a_mask_of_one_author_stops_the_run(author: int) -> None:
+def test_mask_of_one_author_stops_run(author: int) -> None:
     groups = step(WORD)
     for group in groups:
         for rollout in group.rollouts:
@@ -96,7 +96,7 @@ def test_a_mask_of_one_author_stops_the_run(author: int) -> None:
 
 
 @pytest.mark.parametrize("author", [SENIOR, JUNIOR])
-def test_one_author_for_all_texts_stops_the_run_only_where_chance_would_not_do_it(author: int) -> None:
+def test_single_author_stops_the_run_only_if_improbable(author: int) -> None:
     wins = 40 if author == SENIOR else 0
     check_authorship([unbroken(seeds_of(author, 2))], NO_WORDS)  # half of all smoke tests
     check_authorship([unbroken(seeds_of(author, 16))], NO_WORDS)
@@ -105,7 +105,7 @@ def test_one_author_for_all_texts_stops_the_run_only_where_chance_would_not_do_i
 
 
 @pytest.mark.parametrize("prob", [0.97, 0.99, 0.999])
-def test_the_last_steps_of_a_run_that_anneals_to_the_senior_pass(prob: float) -> None:
+def test_last_steps_of_annealing_to_senior_pass(prob: float) -> None:
     schedule, rng = Schedule(prob, 32), np.random.default_rng(0)
     seeds = [s for s in range(4000) if replay(schedule, WORDS, s, tokens := rng.integers(0, 4, 20)).authorship.all()][:32]
     alone = judged_group([scheduled_rollout(schedule, NO_WORDS, seed, [0] * 20) for seed in seeds], schedule=schedule)
@@ -113,14 +113,14 @@ def test_the_last_steps_of_a_run_that_anneals_to_the_senior_pass(prob: float) ->
     check_authorship([alone], NO_WORDS)
 
 
-def test_rollouts_with_one_and_the_same_seed_stop_the_run() -> None:
+def test_rollouts_with_equal_seeds_stop_the_run() -> None:
     tokens = np.random.default_rng(0).integers(0, 4, (64, 50))
     groups = [judged_group([scheduled_rollout(WORD, WORDS, 7, row) for row in tokens])]
     with pytest.raises(GuardError, match="do the rollouts have different seeds"):
         check_authorship(groups, WORDS)
 
 
-def test_a_single_token_by_the_wrong_author_stops_the_run() -> None:
+def test_single_token_by_wrong_author_stops_run() -> None:
     groups = step(WORD)
     rollout = groups[5].rollouts[1]
     rollout.authorship[-1] ^= 1
@@ -128,19 +128,19 @@ def test_a_single_token_by_the_wrong_author_stops_the_run() -> None:
         check_authorship(groups, WORDS)
 
 
-def test_another_schedule_than_that_of_its_group_stops_the_run() -> None:
+def test_mask_of_another_schedule_stops_the_run() -> None:
     with pytest.raises(GuardError, match="not what the schedule implies"):
         check_authorship([replace(group, schedule=WORD._replace(max_gap_tokens=2)) for group in step(WORD)], WORDS)
 
 
 @pytest.mark.parametrize(("seniors", "juniors"), [(58, 2), (2, 58)])
-def test_a_share_of_draws_far_from_the_schedules_stops_the_run(seniors: int, juniors: int) -> None:
+def test_improbable_share_of_draws_stops_the_run(seniors: int, juniors: int) -> None:
     groups = [unbroken(seeds_of(SENIOR, seniors)), unbroken(seeds_of(JUNIOR, juniors))]
     with pytest.raises(GuardError, match=f"the senior won {seniors} of 60 draws at .*prob_senior=0.5"):
         check_authorship(groups, NO_WORDS)
 
 
-def test_a_junior_with_its_own_tokenizer_is_held_to_its_words() -> None:
+def test_translated_rollouts_are_checked_at_junior_words() -> None:
     """Its words are three tokens long; the senior writes as the boundaries say."""
     rollouts = []
     for seed in range(8):
@@ -160,7 +160,7 @@ def test_a_junior_with_its_own_tokenizer_is_held_to_its_words() -> None:
 
 
 @pytest.mark.parametrize(("seniors", "juniors"), [(26, 14), (14, 26)])
-def test_a_share_that_chance_explains_passes(seniors: int, juniors: int) -> None:
+def test_probable_share_of_draws_passes(seniors: int, juniors: int) -> None:
     groups = [unbroken(seeds_of(SENIOR, seniors)), unbroken(seeds_of(JUNIOR, juniors))]
     check_authorship(groups, NO_WORDS)
 
@@ -181,7 +181,7 @@ def test_groups_of_several_schedules_are_checked_against_their_own() -> None:
         check_authorship(groups, WORDS)
 
 
-def test_draws_that_are_each_too_few_to_stop_the_run_stop_it_together() -> None:
+def test_evidence_of_several_schedules_adds_up() -> None:
     probs = [0.4, 0.45, 0.5, 0.55]
     groups = [replace(unbroken(seeds_of(SENIOR, 20)), schedule=WORD._replace(prob_senior=prob)) for prob in probs]
     for group in groups:
@@ -192,7 +192,7 @@ def test_draws_that_are_each_too_few_to_stop_the_run_stop_it_together() -> None:
         check_authorship(groups, NO_WORDS)
 
 
-def test_solo_means_the_senior_alone() -> None:
+def test_junior_token_under_solo_stops_the_run() -> None:
     groups = step(SOLO)
     check_authorship(groups, WORDS)
     groups[0].rollouts[0].authorship[7] = JUNIOR
@@ -203,7 +203,7 @@ def test_solo_means_the_senior_alone() -> None:
 # Weights
 
 
-def test_senior_tokens_of_another_version_stop_the_run() -> None:
+def test_senior_tokens_of_another_version_stop_run() -> None:
     groups = [judged_group([scheduled_rollout(WORD, WORDS, seed, [3, 0, 3, 0] * 8, version=4) for seed in range(8)])]
     check_weight_version(groups, expected=4)
     with pytest.raises(GuardError, match=r"sampled from weight versions \[4\], not from 5"):
@@ -214,7 +214,7 @@ def test_senior_tokens_of_another_version_stop_the_run() -> None:
         check_weight_version(groups, expected=4)
 
 
-def test_tolerated_staleness_lets_older_versions_pass_but_no_newer() -> None:
+def test_staleness_allows_older_versions_only() -> None:
     groups = [judged_group([scheduled_rollout(WORD, WORDS, seed, [3, 0, 3, 0] * 8, version=4) for seed in range(8)])]
     for expected in (4, 5, 6):
         check_weight_version(groups, expected, max_staleness=2)
@@ -224,18 +224,18 @@ def test_tolerated_staleness_lets_older_versions_pass_but_no_newer() -> None:
             check_weight_version(groups, expected, max_staleness=2)
 
 
-def test_a_rollout_by_the_junior_alone_has_no_version_to_check() -> None:
+def test_rollout_without_senior_tokens_has_no_version() -> None:
     alone: Rollout = scheduled_rollout(Schedule(0.0), WORDS, 1, [0, 3, 0])
     check_weight_version([judged_group([alone])], expected=9)
 
 
-def test_an_engine_that_reports_another_version_stops_the_run() -> None:
+def test_engine_that_reports_another_version_stops_run() -> None:
     check_published(3, [3, 3])
     with pytest.raises(GuardError, match="rollout actor 1 reports weight version 2 after 3 was published"):
         check_published(3, [3, 2])
 
 
-def test_a_junior_that_changed_stops_the_run() -> None:
+def test_changed_junior_weights_stop_the_run() -> None:
     check_unchanged([["a", "c"], ["a", "c"]], [["a", "c"], ["a", "c"]])
     check_unchanged([[]], [[]])
     with pytest.raises(GuardError, match="a junior is frozen, but its weights changed"):
@@ -243,23 +243,23 @@ def test_a_junior_that_changed_stops_the_run() -> None:
 
 
 @pytest.mark.parametrize("gap", [0.0, 0.1])
-def test_a_small_gap_passes(gap: float) -> None:
+def test_small_gap_passes(gap: float) -> None:
     check_logprob_gap(gap, 0.1)
 
 
-def test_a_gap_between_engine_and_learner_stops_the_run() -> None:
+def test_gap_between_engine_and_learner_stops_run() -> None:
     with pytest.raises(GuardError, match="logprob/gap_mean=0.11 exceeds guard.max_logprob_gap=0.1: the engines do not sample"):
         check_logprob_gap(0.11, 0.1)
 
 
 @pytest.mark.parametrize("gap", [math.inf, math.nan])
-def test_a_learner_that_computes_nan_is_named(gap: float) -> None:
+def test_nan_of_learner_is_attributed_to_learner(gap: float) -> None:
     with pytest.raises(GuardError, match=f"logprob/gap_mean={gap:g}: the learner's log-probabilities are NaN or infinite"):
         check_logprob_gap(gap, 0.1)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_an_engine_that_samples_from_nan_is_named(bad: float) -> None:
+def test_nan_of_engine_is_attributed_to_engine(bad: float) -> None:
     groups = step(WORD)
     check_finite_logprobs(groups)
     rollout = groups[3].rollouts[1]
@@ -272,13 +272,13 @@ def test_an_engine_that_samples_from_nan_is_named(bad: float) -> None:
         rollout.logprobs[token] = -1.0
 
 
-def test_a_step_that_cannot_learn_says_so() -> None:
+def test_step_without_senior_tokens_warns() -> None:
     assert check_counted({"policy/clip_fraction": 0.0, "mismatch/masked_fraction": 0.5}) is None
     assert "the junior wrote all of it" in str(check_counted({"loss/policy": 0.0}))
     assert "algo.mismatch masks them all" in str(check_counted({"loss/policy": 0.0, "mismatch/masked_fraction": 1.0}))
 
 
-def test_gradients_that_are_never_finite_stop_the_run() -> None:
+def test_repeated_nonfinite_gradients_stop_the_run() -> None:
     check_skipped(7, 8)
     check_skipped(100, 0)
     with pytest.raises(GuardError, match=r"the last 8 optimizer steps .*guard.max_skipped_updates=8"):
@@ -294,15 +294,15 @@ def judged(*verdicts: Verdict) -> list[Group]:
 
 
 @pytest.mark.parametrize("broken", [(Verdict.ERROR,) * 4, (Verdict.TIMEOUT,) * 4, (Verdict.ERROR, Verdict.TIMEOUT) * 2])
-def test_a_verifier_that_judges_nothing_stops_the_run(broken: tuple[Verdict, ...]) -> None:
+def test_step_without_any_verdict_stops_the_run(broken: tuple[Verdict, ...]) -> None:
     with pytest.raises(GuardError, match="none of this step's answers could be judged .*: the verifier is broken"):
         check_verdicts(judged(*broken))
 
 
-def test_honest_zeros_only_warn() -> None:
+def test_step_without_correct_answer_warns() -> None:
     warning = check_verdicts(judged(Verdict.WRONG, Verdict.UNPARSABLE, Verdict.TIMEOUT, Verdict.ERROR))
     assert warning is not None and "none of this step's 4 answers is correct" in warning
 
 
-def test_a_step_with_a_correct_answer_passes_in_silence() -> None:
+def test_step_with_correct_answer_does_not_warn() -> None:
     assert check_verdicts(judged(Verdict.CORRECT, Verdict.TIMEOUT, Verdict.ERROR, Verdict.WRONG)) is None

@@ -27,7 +27,7 @@ def plain(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -
 
 @settings(deadline=None)
 @given(st.integers(1, 20), st.integers(1, 25), st.sampled_from([1.0, 0.6, 2.0]))
-def test_values_and_gradients_equal_the_plain_computation(tokens: int, chunk: int, temperature: float) -> None:
+def test_values_and_gradients_equal_direct_computation(tokens: int, chunk: int, temperature: float) -> None:
     hidden, weight, targets = inputs(tokens=tokens)
     got, entropy = token_logprobs(hidden, weight, targets, temperature, chunk)
     expected, expected_entropy = plain(hidden, weight, targets, temperature)
@@ -40,7 +40,7 @@ def test_values_and_gradients_equal_the_plain_computation(tokens: int, chunk: in
     )
 
 
-def test_no_tokens_have_no_gradient() -> None:
+def test_empty_input_has_zero_gradient() -> None:
     hidden, weight, targets = inputs(tokens=0)
     token_logprobs(hidden, weight, targets, 1.0, 4)[0].sum().backward()
     assert weight.grad is not None and not weight.grad.any()
@@ -51,11 +51,11 @@ def test_gradcheck() -> None:
     assert torch.autograd.gradcheck(lambda h, w: token_logprobs(h, w, targets, 0.7, 4)[0], (hidden, weight))
 
 
-def test_the_entropy_carries_no_gradient() -> None:
+def test_entropy_carries_no_gradient() -> None:
     assert not token_logprobs(*inputs(), 1.0, 4)[1].requires_grad
 
 
-def test_bfloat16_inputs_get_a_float32_softmax() -> None:
+def test_bfloat16_inputs_get_float32_softmax() -> None:
     hidden, weight, targets = inputs(torch.bfloat16)
     logprobs, entropy = token_logprobs(hidden, weight, targets, 1.0, 4)
     assert logprobs.dtype == entropy.dtype == torch.float32
@@ -63,7 +63,7 @@ def test_bfloat16_inputs_get_a_float32_softmax() -> None:
     torch.testing.assert_close(logprobs, expected)
 
 
-def test_logits_never_exist_for_more_than_a_chunk() -> None:
+def test_logits_are_materialized_for_one_chunk_at_most() -> None:
     shapes = []
 
     class Recorder(TorchDispatchMode):
@@ -79,6 +79,6 @@ def test_logits_never_exist_for_more_than_a_chunk() -> None:
 
 
 @pytest.mark.parametrize(("temperature", "chunk"), [(0.0, 4), (1.0, 0)])
-def test_senseless_settings_are_refused(temperature: float, chunk: int) -> None:
+def test_invalid_arguments_are_refused(temperature: float, chunk: int) -> None:
     with pytest.raises(ValueError, match="must both be positive"):
         token_logprobs(*inputs(), temperature, chunk)

@@ -30,7 +30,7 @@ def judged(*judgements: Judgement) -> Group:
 
 
 @given(st.integers(2, 200), st.data())
-def test_the_punishment_is_daposs(max_tokens: int, data: st.DataObject) -> None:
+def test_overlong_penalty_equals_dapo(max_tokens: int, data: st.DataObject) -> None:
     buffer = data.draw(st.integers(1, max_tokens))
     lengths = np.arange(1, max_tokens + 1)
     for length, found in zip(lengths.tolist(), overlong_punishment(lengths, max_tokens, buffer), strict=True):
@@ -39,14 +39,14 @@ def test_the_punishment_is_daposs(max_tokens: int, data: st.DataObject) -> None:
         assert found == pytest.approx(expected)
 
 
-def test_by_default_the_reward_is_the_verifiers_score() -> None:
+def test_by_default_reward_is_verifiers_score() -> None:
     group = judged(*JUDGEMENTS)
     assign_rewards([group], RewardConfig(), MAX_TOKENS)
     assert group.rewards.tolist() == [1, 0, 0, 0, 0, 0.25]
     assert group.rewards.dtype == np.float32
 
 
-def test_the_reward_is_the_sum_of_its_terms_and_each_is_logged() -> None:
+def test_reward_is_sum_of_logged_terms() -> None:
     groups = [judged(*JUDGEMENTS), judged(*JUDGEMENTS[::-1])]
     assign_rewards(groups, RewardConfig(correct=2.0, format=0.5, overlong_buffer_tokens=20, overlong_penalty=4.0), MAX_TOKENS)
     first = groups[0].reward_terms

@@ -1,8 +1,9 @@
-"""When the pen changes hands."""
+"""Tests of the schedule: coins, redraws, boundaries, and the named schedules."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,16 +13,24 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
+from tandem.config.rollout import ScheduleConfig
+from tandem.config.schema import Config
 from tandem.rollout import JUNIOR, SENIOR
 from tandem.schedule import (
     BEGINS_WORD,
     COIN_SIDES,
     ENDS_STEP,
+    SCHEDULES,
     BoundaryRule,
     Schedule,
+    annealed_prob_senior,
+    boundary_rule,
     boundary_table,
     coin,
+    named_schedule,
+    needs_junior,
     replay,
+    schedule_at,
 )
 from tests.support.builders import small_tokenizer
 
@@ -48,7 +57,7 @@ def share_and_error(prob: float, draws: int) -> tuple[float, float]:
 # The coin
 
 
-def test_coins_are_uniform_and_independent_of_their_neighbors() -> None:
+def test_coins_are_uniform_and_independent() -> None:
     coins = np.array([[coin(seed, position) for position in range(256)] for seed in range(256)]) / COIN_SIDES
     counts, _ = np.histogram(coins, bins=16, range=(0, 1))
     expected = coins.size / 16
@@ -60,7 +69,7 @@ def test_coins_are_uniform_and_independent_of_their_neighbors() -> None:
         assert abs(correlation) < 4 / math.sqrt(coins.size)
 
 
-def test_the_coin_never_changes() -> None:
+def test_coin_values_are_stable() -> None:
     """Rollouts are replayed long after they were written: the coin is part of the format."""
     assert [coin(seed, position) for seed, position in ((0, 0), (0, 1), (1, 0), (2**32 - 1, 4000))] == [
         0,
@@ -74,9 +83,7 @@ def test_the_coin_never_changes() -> None:
 
 
 @given(schedule=schedules, seed=seeds, tokens=texts)
-def test_the_author_is_redrawn_at_boundaries_and_after_long_gaps_and_nowhere_else(
-    schedule: Schedule, seed: int, tokens: list[int]
-) -> None:
+def test_author_is_redrawn_only_at_boundaries_and_after_long_gaps(schedule: Schedule, seed: int, tokens: list[int]) -> None:
     mask, drawn = replay(schedule, WORDS, seed, tokens)
     last = 0
     assert drawn[0] and mask[0] == (schedule.alternates or coin(seed, 0) < schedule.threshold)
@@ -94,13 +101,13 @@ def test_the_author_is_redrawn_at_boundaries_and_after_long_gaps_and_nowhere_els
 
 
 @given(schedule=schedules, seed=seeds, tokens=texts, cut=st.integers(0, 120))
-def test_what_is_written_later_changes_no_earlier_author(schedule: Schedule, seed: int, tokens: list[int], cut: int) -> None:
+def test_later_tokens_do_not_change_earlier_authors(schedule: Schedule, seed: int, tokens: list[int], cut: int) -> None:
     whole = replay(schedule, WORDS, seed, tokens).authorship
     assert replay(schedule, WORDS, seed, tokens[:cut]).authorship.tolist() == whole[:cut].tolist()
 
 
 @given(schedule=schedules, seed=seeds, tokens=texts)
-def test_each_pen_determines_the_authors_of_all_later_tokens(schedule: Schedule, seed: int, tokens: list[int]) -> None:
+def test_each_pen_determines_authors_of_all_later_tokens(schedule: Schedule, seed: int, tokens: list[int]) -> None:
     mask = replay(schedule, WORDS, seed, tokens).authorship.tolist()
     pen = schedule.pen(seed)
     for position, token in enumerate(tokens):
@@ -114,25 +121,25 @@ def test_each_pen_determines_the_authors_of_all_later_tokens(schedule: Schedule,
 
 
 @given(seed=seeds, tokens=texts)
-def test_a_certain_coin_leaves_one_author(seed: int, tokens: list[int]) -> None:
+def test_prob_senior_of_0_or_1_gives_one_author(seed: int, tokens: list[int]) -> None:
     assert replay(Schedule(1.0), WORDS, seed, tokens).authorship.tolist() == [SENIOR] * len(tokens)
     assert replay(Schedule(0.0), WORDS, seed, tokens).authorship.tolist() == [JUNIOR] * len(tokens)
 
 
-def test_only_a_certain_senior_is_solo() -> None:
+def test_only_prob_senior_1_is_solo() -> None:
     assert Schedule(1.0).solo
     assert not Schedule(0.0).solo and not Schedule(0.999).solo
 
 
 @pytest.mark.parametrize(("boundary", "table"), [(BEGINS_WORD, 0 * WORDS), (0, WORDS), (ENDS_STEP, WORDS)])
-def test_without_boundaries_of_its_kind_and_gaps_nobody_hands_over(boundary: int, table: np.ndarray) -> None:
+def test_no_handoff_without_boundaries_and_gaps(boundary: int, table: np.ndarray) -> None:
     masks = [replay(Schedule(0.5, 1_000, boundary=boundary), table, seed, range(VOCABULARY)).authorship for seed in range(64)]
     assert all(len(set(mask.tolist())) == 1 for mask in masks)
     assert {int(mask[0]) for mask in masks} == {SENIOR, JUNIOR}
 
 
 @pytest.mark.parametrize("prob", [0.1, 0.5, 0.8])
-def test_the_senior_writes_its_share(prob: float) -> None:
+def test_share_of_senior_is_prob_senior(prob: float) -> None:
     rng = np.random.default_rng(0)
     masks = [replay(Schedule(prob, 32), WORDS, seed, rng.integers(0, VOCABULARY, 100)).authorship for seed in range(400)]
     first = np.array([mask[0] for mask in masks])
@@ -154,7 +161,7 @@ def test_the_senior_writes_its_share(prob: float) -> None:
         ("newline", {"Ċ"}),
     ],
 )
-def test_what_begins_a_word(rule: BoundaryRule, expected: set[str]) -> None:
+def test_boundaries_of_words(rule: BoundaryRule, expected: set[str]) -> None:
     tokenizer = small_tokenizer()
     table = boundary_table(tokenizer, rule, len(tokenizer) + 10)
     assert table.dtype == np.uint8 and table.shape == (len(tokenizer) + 10,)
@@ -166,7 +173,7 @@ def test_what_begins_a_word(rule: BoundaryRule, expected: set[str]) -> None:
     assert not table[len(tokenizer) :].any()
 
 
-def test_a_paragraph_ends_with_two_newlines() -> None:
+def test_paragraph_ends_with_two_newlines() -> None:
     tokenizer = small_tokenizer()
     with pytest.raises(ValueError, match="no token of .* is a 'paragraph' boundary"):
         boundary_table(tokenizer, "paragraph", len(tokenizer))
@@ -175,11 +182,123 @@ def test_a_paragraph_ends_with_two_newlines() -> None:
     assert boundary_table(wider, "newline", 5).tolist() == [0, 1, 1, 1, 1]
 
 
-def test_no_boundaries_on_request() -> None:
+def test_rule_none_has_no_boundaries() -> None:
     assert not boundary_table(small_tokenizer(), "none", 400).any()
 
 
-def test_a_vocabulary_without_the_marker_is_refused() -> None:
+def test_vocabulary_without_word_marker_is_refused() -> None:
     sentencepiece = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"▁a": 0, "b": 1})))
     with pytest.raises(ValueError, match="not byte-level BPE"):
         boundary_table(sentencepiece, "word", 2)
+
+
+# The named schedules
+
+
+NAMED_VOCABULARY = 10
+MARKS = {
+    "none": np.zeros(NAMED_VOCABULARY, np.uint8),
+    "word": np.array([0] * 6 + [1] * 4, np.uint8),
+    "step": np.array([0] * 9 + [1], np.uint8),
+}
+NAMED_TABLE = BEGINS_WORD * MARKS["word"] + ENDS_STEP * MARKS["step"]
+
+named_texts = st.lists(st.integers(0, NAMED_VOCABULARY - 1), min_size=2, max_size=150)
+
+
+def named_mask(name: str, config: ScheduleConfig, seed: int, tokens: list[int]) -> list[int]:
+    schedule = named_schedule(replace(config, name=name))
+    return replay(schedule, NAMED_TABLE, seed, tokens).authorship.tolist()
+
+
+@given(
+    name=st.sampled_from(sorted(SCHEDULES)),
+    seed=seeds,
+    tokens=named_texts,
+    chunk=st.integers(1, 20),
+    gap=st.integers(1, 40),
+    alternates=st.booleans(),
+)
+def test_handoffs_occur_only_where_schedule_allows(
+    name: str, seed: int, tokens: list[int], chunk: int, gap: int, alternates: bool
+) -> None:
+    config = ScheduleConfig(max_gap_tokens=gap, chunk_tokens=chunk, alternates=alternates)
+    written = named_mask(name, config, seed, tokens)
+    changes = [i for i in range(1, len(written)) if written[i] != written[i - 1]]
+    boundaries = MARKS[SCHEDULES[name].boundary]
+    last = 0
+    for i in range(1, len(tokens)):
+        due = boundaries[tokens[i - 1]] or i - last >= {"token": 1, "chunk": chunk, "word": gap, "alternate": gap}.get(
+            name, 1 << 30
+        )
+        if not due:
+            assert i not in changes
+        last = i if due else last
+    if name == "solo":
+        assert set(written) == {SENIOR}
+    if name == "alternate" or (alternates and name in ("step", "chunk")):
+        assert written[0] == SENIOR
+
+
+@given(tokens=named_texts, seed=seeds, chunk=st.integers(1, 9))
+def test_strict_alternation_hands_over_at_every_boundary(tokens: list[int], seed: int, chunk: int) -> None:
+    config = ScheduleConfig(chunk_tokens=chunk, alternates=True)
+    assert named_mask("chunk", config, seed, tokens) == [SENIOR if i // chunk % 2 == 0 else JUNIOR for i in range(len(tokens))]
+    steps = np.cumsum([0, *(MARKS["step"][token] for token in tokens[:-1])])
+    assert named_mask("step", config, seed, tokens) == [SENIOR if step % 2 == 0 else JUNIOR for step in steps]
+
+
+@pytest.mark.parametrize(("name", "redraws"), [("word", 0.4), ("token", 1.0), ("step", 0.1), ("chunk", 1 / 8)])
+@pytest.mark.parametrize("prob", [0.3, 0.5])
+def test_shares_and_turn_lengths_are_as_expected(name: str, redraws: float, prob: float) -> None:
+    rng = np.random.default_rng(1)
+    masks = np.array(
+        [
+            named_mask(name, ScheduleConfig(prob_senior=prob), s, rng.integers(0, NAMED_VOCABULARY, 400).tolist())
+            for s in range(100)
+        ]
+    )
+    draws = masks.size * redraws
+    assert abs(masks.mean() - prob) < 6 * math.sqrt(prob * (1 - prob) / draws)
+    handoffs = np.count_nonzero(np.diff(masks, axis=1))
+    assert handoffs == pytest.approx(draws * 2 * prob * (1 - prob), rel=0.1)
+
+
+def test_annealing_spans_first_to_last_step() -> None:
+    config = ScheduleConfig(prob_senior=0.2, prob_senior_end=0.8)
+    assert annealed_prob_senior(config, 30, 60) == 0.2
+    for anneal in ("linear", "cosine"):
+        chances = [annealed_prob_senior(replace(config, anneal=anneal), step, 61) for step in range(1, 62)]
+        assert chances[0] == pytest.approx(0.2) and chances[30] == pytest.approx(0.5) and chances[-1] == pytest.approx(0.8)
+        assert chances == sorted(chances)
+    assert annealed_prob_senior(replace(config, anneal="linear"), 1, 1) == 0.2
+
+
+def test_only_solo_schedules_need_no_junior() -> None:
+    config = Config()
+    assert needs_junior(config)
+    config.schedule = ScheduleConfig(name="solo")
+    assert not needs_junior(config) and schedule_at(config, 1).solo
+    config.schedule = ScheduleConfig(prob_senior=1.0)
+    assert not needs_junior(config)
+    config.schedule = ScheduleConfig(prob_senior=1.0, prob_senior_end=0.5, anneal="linear")
+    assert needs_junior(config)
+    config.schedule = ScheduleConfig(name="alternate", prob_senior=1.0)
+    assert needs_junior(config)
+
+
+def test_boundaries_cover_vocabulary_of_model() -> None:
+    config = Config()
+    config.model.word_boundary, config.model.step_boundary = "word_or_newline", "newline"
+    rules = {}
+    for name in SCHEDULES:
+        config.schedule.name = name
+        rules[name] = boundary_rule(config, config.schedule)
+    assert rules == {
+        "word": "word_or_newline",
+        "alternate": "word_or_newline",
+        "step": "newline",
+        "token": "none",
+        "chunk": "none",
+        "solo": "none",
+    }

@@ -21,7 +21,7 @@ def group_of(*versions: int) -> Group:
     return group
 
 
-def test_mean_staleness_counts_the_seniors_tokens() -> None:
+def test_mean_staleness_counts_senior_tokens() -> None:
     group = group_of(4)
     assert mean_staleness([group], 4) == 0 and mean_staleness([group, group_of(6)], 6) == 1
     for rollout in group.rollouts:
@@ -30,7 +30,7 @@ def test_mean_staleness_counts_the_seniors_tokens() -> None:
 
 
 @given(st.data(), st.integers(1, 4), st.integers(0, 3))
-def test_no_stale_group_is_learnt_from_and_none_is_lost_or_doubled(data: st.DataObject, batch: int, bound: int) -> None:
+def test_groups_are_used_once_and_within_max_staleness(data: st.DataObject, batch: int, bound: int) -> None:
     """Groups finish in any order and take any time; the learner takes a batch whenever there is one."""
     ahead, steps = StalenessBuffer(batch, bound, steps=4), 4
     begun: dict[int, int] = {}  # position -> the version that its first token is sampled from
@@ -62,7 +62,7 @@ def test_no_stale_group_is_learnt_from_and_none_is_lost_or_doubled(data: st.Data
     assert sorted(begun) == list(range(len(begun)))
 
 
-def test_on_policy_a_batch_is_begun_when_the_one_before_has_been_learnt_from() -> None:
+def test_on_policy_batch_starts_after_previous_update() -> None:
     ahead = StalenessBuffer(2, 0)
     assert [ahead.begin() for _ in range(3)] == [(0, 1), (1, 1), None]
     for position in (1, 0):
@@ -73,7 +73,7 @@ def test_on_policy_a_batch_is_begun_when_the_one_before_has_been_learnt_from() -
     assert [ahead.begin() for _ in range(3)] == [(2, 2), (3, 2), None]
 
 
-def test_a_group_that_was_overtaken_for_too_long_is_dropped_and_another_is_begun() -> None:
+def test_overtaken_group_is_dropped_and_replaced() -> None:
     ahead = StalenessBuffer(1, 1)
     assert [ahead.begin() for _ in range(3)] == [(0, 1), (1, 2), None]
     ahead.finish(1, group_of(0))
@@ -88,7 +88,7 @@ def test_a_group_that_was_overtaken_for_too_long_is_dropped_and_another_is_begun
     assert [ahead.begin() for _ in range(3)] == [(3, 3), (4, 4), None]
 
 
-def test_what_was_begun_and_not_learnt_from_is_written_again_after_a_resume() -> None:
+def test_unused_groups_are_regenerated_after_resume() -> None:
     ahead = StalenessBuffer(2, 1)
     for _ in range(4):
         ahead.begin()
@@ -101,7 +101,7 @@ def test_what_was_begun_and_not_learnt_from_is_written_again_after_a_resume() ->
     assert [resumed.begin() for _ in range(5)] == [(2, 2), (3, 2), (4, 3), (5, 3), None]
 
 
-def test_others_may_be_begun_in_place_of_groups_that_were_of_no_use() -> None:
+def test_rejected_groups_are_replaced() -> None:
     ahead = StalenessBuffer(2, 0, steps=1)
     for begun in (ahead.begin(), ahead.begin()):
         assert begun is not None
@@ -114,7 +114,7 @@ def test_others_may_be_begun_in_place_of_groups_that_were_of_no_use() -> None:
         ahead.take(1)
 
 
-def test_a_group_that_the_junior_wrote_alone_has_no_age() -> None:
+def test_group_without_senior_tokens_has_no_age() -> None:
     group = group_of(0)
     for rollout in group.rollouts:
         rollout.authorship[:] = JUNIOR

@@ -170,7 +170,7 @@ def pairs(draw: st.DrawFn) -> Pair:
 
 
 @given(pair=pairs())
-def test_what_the_senior_sampled_is_the_seniors_and_nothing_else(pair: Pair) -> None:
+def test_senior_tokens_are_exactly_the_sampled_ones(pair: Pair) -> None:
     rollout, seniors = pair.rollout, pair.rollout.authorship == SENIOR
     assert pair.by(SENIOR) == pair.senior.own
     assert rollout.logprobs[seniors].tolist() == [logprob(i) for i in range(len(pair.senior.own))]
@@ -178,7 +178,7 @@ def test_what_the_senior_sampled_is_the_seniors_and_nothing_else(pair: Pair) -> 
 
 
 @given(pair=pairs())
-def test_the_text_is_what_both_wrote_and_each_knows_it_once(pair: Pair) -> None:
+def test_text_is_complete_and_each_author_receives_it_once(pair: Pair) -> None:
     rollout, translation = pair.rollout, pair.translation
     wrote, told = translation.junior.decode(pair.junior.own), translation.senior.decode(pair.by(JUNIOR))
     assert wrote.startswith(told)
@@ -193,7 +193,7 @@ def test_the_text_is_what_both_wrote_and_each_knows_it_once(pair: Pair) -> None:
 
 
 @given(pair=pairs())
-def test_the_juniors_text_is_in_the_seniors_own_tokens(pair: Pair) -> None:
+def test_junior_text_is_tokenized_by_senior_tokenizer(pair: Pair) -> None:
     rollout, senior = pair.rollout, pair.translation.senior
     for turn in rollout.turns:
         # The last turn may be cut, or hold the end of sequence.
@@ -205,7 +205,7 @@ def test_the_juniors_text_is_in_the_seniors_own_tokens(pair: Pair) -> None:
 
 
 @given(pair=pairs())
-def test_the_mask_is_the_schedule_replayed(pair: Pair) -> None:
+def test_mask_equals_replayed_schedule(pair: Pair) -> None:
     rollout = pair.rollout
     implied = replay(pair.schedule, pair.boundaries, rollout.seed, rollout.token_ids, rollout.breaks).authorship
     assert implied.tolist() == rollout.authorship.tolist()
@@ -218,7 +218,7 @@ def test_the_mask_is_the_schedule_replayed(pair: Pair) -> None:
 
 
 @given(pair=pairs())
-def test_a_unit_carries_the_juniors_own_log_probability_once(pair: Pair) -> None:
+def test_first_token_of_unit_has_its_log_probability(pair: Pair) -> None:
     rollout = pair.rollout
     total = rollout.logprobs[rollout.authorship == JUNIOR].sum()
     spent = np.cumsum([0.0, *(logprob(i) for i in range(len(pair.junior.own)))])
@@ -229,7 +229,7 @@ def test_a_unit_carries_the_juniors_own_log_probability_once(pair: Pair) -> None
 
 
 @given(pair=pairs())
-def test_a_rollout_ends_as_any_other(pair: Pair) -> None:
+def test_rollout_ends_within_its_limits(pair: Pair) -> None:
     rollout = pair.rollout
     assert len(rollout) <= pair.max_tokens
     ends = np.flatnonzero(rollout.token_ids == pair.senior.eos).tolist()
@@ -243,7 +243,7 @@ def test_a_rollout_ends_as_any_other(pair: Pair) -> None:
 
 
 @given(pair=pairs())
-def test_only_the_end_of_sequence_is_a_special_token_that_a_junior_may_write(pair: Pair) -> None:
+def test_end_of_sequence_is_only_special_token_of_junior(pair: Pair) -> None:
     specials = {token for token, added in pair.tokenizer.added_tokens_decoder.items() if added.special}
     assert not specials & set(pair.by(JUNIOR)[:-1])
     assert specials & set(pair.by(JUNIOR)[-1:]) <= {pair.senior.eos}
@@ -265,45 +265,45 @@ def turns(pair: Pair) -> list[tuple[int, str]]:
     return [(turn.author, pair.text(turn.start, turn.stop).decode()) for turn in pair.rollout.turns]
 
 
-def test_the_senior_stops_where_a_word_begins_and_the_junior_where_one_ends() -> None:
+def test_senior_stops_at_word_start_and_junior_at_word_end() -> None:
     pair = both(" +Start with 5", " the it's. Add 5")
     assert turns(pair)[:4] == [(SENIOR, " +"), (JUNIOR, " the"), (SENIOR, "Start with"), (JUNIOR, " it's.")]
 
 
-def test_a_junior_who_keeps_the_pen_writes_word_by_word() -> None:
+def test_junior_that_keeps_pen_writes_word_by_word() -> None:
     pair = both("5", " the it's. Add 5  \n the", JUNIOR_ALONE)
     ends = (np.flatnonzero(pair.rollout.breaks) + 1).tolist()
     words = [pair.text(start, stop).decode() for start, stop in pairwise([0, *ends])]
     assert words[:5] == [" the", " it's.", " Add", " 5", "  \n the"]
 
 
-def test_under_step_the_junior_writes_step_by_step() -> None:
+def test_junior_writes_step_by_step_under_schedule_step() -> None:
     pair = both("Add 5.\n", " the it's.\n the\n", rule="newline")
     steps = [(SENIOR, "Add 5.\n"), (JUNIOR, " the it's.\n"), (SENIOR, "Add 5.\n"), (JUNIOR, " the\n")]
     assert turns(pair)[:4] == steps
 
 
 @pytest.mark.parametrize("junior", [" the$", "$", " $"])
-def test_the_juniors_end_of_sequence_is_the_seniors(junior: str) -> None:
+def test_end_of_sequence_of_junior_becomes_that_of_senior(junior: str) -> None:
     pair = both("5", junior, JUNIOR_ALONE)
     assert pair.text(0, len(pair.rollout)).decode() + "$" == junior
     assert (pair.rollout.end, pair.rollout.token_ids[-1]) == (EndReason.EOS, pair.senior.eos)
     assert pair.by(SENIOR) == []
 
 
-def test_an_end_of_sequence_is_taken_back_like_a_word() -> None:
+def test_end_of_sequence_is_retracted_after_handoff() -> None:
     pair = both(" 5", " the$", max_tokens=8)
     assert turns(pair)[:4] == [(SENIOR, " 5"), (JUNIOR, " the"), (SENIOR, " 5"), (JUNIOR, "")]
     assert pair.rollout.end is EndReason.EOS
 
 
-def test_what_spells_a_special_token_is_text() -> None:
+def test_spelled_special_token_is_text() -> None:
     pair = both("<eot> 5", "<|end|> the", max_tokens=40)
     assert pair.rollout.end is EndReason.BUDGET
     assert "<|end|>" in pair.text(0, 40).decode() and pair.junior.eos not in pair.junior.known
 
 
-def test_a_junior_that_has_no_news_goes_on_where_it_was() -> None:
+def test_junior_without_new_tokens_continues() -> None:
     """The senior's only token is special, and special tokens are no text."""
     user = small_tokenizer().convert_tokens_to_ids("<|user|>")
     script = recital("foreign", " the it's. Add")
@@ -312,27 +312,27 @@ def test_a_junior_that_has_no_news_goes_on_where_it_was() -> None:
     assert pair.junior.known == [*pair.junior.prompt, *pair.junior.own]
 
 
-def test_the_budget_counts_the_seniors_tokens() -> None:
+def test_budget_counts_senior_tokens() -> None:
     letters = small_tokenizer().convert_tokens_to_ids(["Ġ", "a", "n", "s", "w", "e", "r"])
     pair = write_together(([0], letters), JUNIOR_ALONE, 0, names=("foreign", "arith"), max_tokens=2)
     assert turns(pair) == [(JUNIOR, " answer answer")]
     assert pair.rollout.end is EndReason.BUDGET
 
 
-def test_a_full_context_of_the_junior_ends_the_rollout() -> None:
+def test_full_junior_context_ends_rollout() -> None:
     pair = both("5", " the" * 40, JUNIOR_ALONE, junior_context=30, max_tokens=200)
     assert pair.rollout.end is EndReason.CONTEXT
     assert len(pair.junior.known) == 30
     assert pair.text(0, 200) == b" the" * len(pair.junior.own)
 
 
-def test_what_was_taken_back_takes_no_room_in_the_juniors_context() -> None:
+def test_retracted_tokens_free_junior_context() -> None:
     pair = both(" 5", " the it's. Add 5", junior_context=60, max_tokens=200)
     assert pair.rollout.end is EndReason.CONTEXT
     assert len(pair.rollout.turns) > 15 and len(pair.junior.known) >= 59
 
 
-def test_a_prompt_that_fills_the_juniors_context_is_refused() -> None:
+def test_prompt_that_fills_junior_context_is_refused() -> None:
     length = len(foreign_tokenizer().encode(JUNIOR_PROMPT))
     with pytest.raises(ValueError, match=f"the prompt has {length} of the junior's tokens; its context holds {length}"):
         both("5", " the", JUNIOR_ALONE, junior_context=length)

@@ -267,7 +267,9 @@ def test_weights_and_biases_shows_the_same(settings: Config, monkeypatch: pytest
 def test_a_run_is_never_overwritten(settings: Config) -> None:
     with RunFolder(settings) as folder:
         folder.log(ROWS[0])
-    with pytest.raises(ConfigError, match="name=first: .*first already holds a run; choose another name, remove it, or continue"):
+    with pytest.raises(
+        ConfigError, match="name=first: .*first already holds a run; choose another name, remove it, or continue"
+    ):
         RunFolder(settings)
     assert json_lines(folder.path / "metrics.jsonl") == ROWS[:1]
 

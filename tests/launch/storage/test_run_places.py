@@ -171,7 +171,9 @@ def test_any_name_of_a_folder_is_one_and_goes_on(tmp_path: Path, name: str) -> N
 
 @pytest.mark.parametrize("name", ["..", "../x", "/x", "a/../../x", ".", "a" * 256, "x/" + "ü" * 128])
 def test_a_name_that_is_no_folders_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match=r"^name=.*: (it must name a folder in .*log.dir|a folder's name has at most 255 bytes)"):
+    with pytest.raises(
+        ConfigError, match=r"^name=.*: (it must name a folder in .*log.dir|a folder's name has at most 255 bytes)"
+    ):
         RunFolder(settings(tmp_path, name=name))
 
 
@@ -186,7 +188,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         ("log.export_fallback", {"log": {"export_fallback": "/proc/x"}}),
         ("cache_dir", {"cache_dir": "/proc/x"}),
     ):
-        with pytest.raises(ConfigError, match=f"^{key}=/proc/x: /proc/x cannot be written"):
+        with pytest.raises(ConfigError, match=f"^{key}=/proc/x: /proc/x.* cannot be written"):
             RunFolder(settings(tmp_path, **given))
     before = set(tmp_path.iterdir())
     check_writable(tmp_path / "a" / "b", "log.dir=a/b")

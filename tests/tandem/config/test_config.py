@@ -57,7 +57,7 @@ def with_value(defaults: DictConfig, key: str, value: Any) -> DictConfig:
 # Composition of conf/
 
 
-def test_the_defaults_are_the_offline_run(defaults: DictConfig) -> None:
+def test_defaults_are_offline_run(defaults: DictConfig) -> None:
     config = load(defaults)
     assert (config.model.source, config.model.recipe, config.junior) == ("zoo", "plain", ["self"])
     assert (config.schedule.name, config.schedule.prob_senior, config.schedule.max_gap_tokens) == ("word", 0.5, 32)
@@ -116,7 +116,7 @@ def test_command_line_overrides_files(composed: Compose, overrides: tuple[str, .
     assert (list(found) if isinstance(value, list) else found) == value
 
 
-def test_environment_variable_moves_the_cache(composed: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variable_moves_cache(composed: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TANDEM_CACHE", "/elsewhere")
     assert load(composed()).cache_path == Path("/elsewhere")
     monkeypatch.delenv("TANDEM_CACHE")
@@ -124,7 +124,7 @@ def test_environment_variable_moves_the_cache(composed: Compose, monkeypatch: py
 
 
 @pytest.mark.parametrize("key", [key for key, each in SETTINGS.items() if each.path])
-def test_tilde_stands_for_the_home_directory_in_every_path(composed: Compose, key: str) -> None:
+def test_tilde_in_any_path_is_home_directory(composed: Compose, key: str) -> None:
     needed = {"data.": ["data=jsonl"], "model.path": ["model=hf"], "log.": ["log.export=true"]}
     others = next((overrides for start, overrides in needed.items() if key.startswith(start)), [])
     value = f"{key}=['~/x']" if key == "junior" else f"{key}='~/x'"
@@ -147,13 +147,13 @@ def test_every_default_is_allowed() -> None:
     assert {key: value for key, value in values.items() if value != MISSING and SETTINGS[key].remedy(value)} == {}
 
 
-def test_every_estimator_is_a_choice_of_advantage(composed: Compose) -> None:
+def test_every_estimator_is_choice_of_advantage(composed: Compose) -> None:
     for name in ESTIMATORS:
         assert load(composed(f"algo.advantage={name}")).algo.advantage == name
 
 
 @pytest.mark.parametrize("key", CHOICES)
-def test_unknown_choice_is_refused_with_the_known_ones(defaults: DictConfig, key: str) -> None:
+def test_unknown_choice_is_refused_with_known_ones(defaults: DictConfig, key: str) -> None:
     bad = 7 if SETTINGS[key].type is int else "sideways"
     with pytest.raises(ConfigError) as refused:
         load(with_value(defaults, key, bad))
@@ -315,7 +315,7 @@ def test_unknown_key_or_ill_typed_value_is_refused(composed: Compose, override: 
     ("key", "bad"),
     [("schedule.speed", 3), ("rollout.group_size", "many"), ("learner.lr", None), ("model.source", "???")],
 )
-def test_load_checks_a_file_that_hydra_did_not_compose(defaults: DictConfig, key: str, bad: object) -> None:
+def test_load_checks_file_not_composed_by_hydra(defaults: DictConfig, key: str, bad: object) -> None:
     """An edited config.yaml of a run folder is such a file."""
     changed = OmegaConf.to_container(defaults, resolve=True)
     group, leaf = key.split(".")

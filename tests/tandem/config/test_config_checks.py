@@ -46,7 +46,7 @@ def test_number_is_accepted_or_refused_by_its_key(key: str) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0], ids=str)
 @pytest.mark.parametrize("key", LISTS)
-def test_bad_number_in_a_list_is_refused_by_its_key(key: str, value: float) -> None:
+def test_bad_number_in_list_is_refused_by_its_key(key: str, value: float) -> None:
     found = refusals(key, [value] * 2)
     assert found and all(key in message for message in found)
 

@@ -40,7 +40,7 @@ def lines(tmp_path: Path) -> Path:
 # The offline task
 
 
-def test_a_problem_and_its_two_solutions() -> None:
+def test_problem_and_its_two_solutions() -> None:
     chain = Chain(46, (-3, 5))
     assert chain.problem().id == "arith/46-3+5"
     assert re.fullmatch(r"\w+ has 46 \w+, (sells|loses|uses) 3, (buys|finds|wins) 5\. How many\?", chain.problem().question)
@@ -50,14 +50,14 @@ def test_a_problem_and_its_two_solutions() -> None:
 
 
 @given(seeds)
-def test_values_stay_in_range_and_sum_up(seed: int) -> None:
+def test_solution_values_are_in_range_and_consistent(seed: int) -> None:
     chain = draw(Random(seed))
     assert all(value in VALUES for value in chain.values)
     assert eval(chain.id) == chain.values[-1] == int(chain.problem().answer)
 
 
 @given(seeds)
-def test_a_slip_is_off_by_one_or_ten_and_carried_on(seed: int) -> None:
+def test_slip_is_off_by_one_or_ten_and_propagates(seed: int) -> None:
     random = Random(seed)
     text = plain(draw(random), 1.0, random)
     value = int(text.split(".")[0].removeprefix("Start with "))
@@ -69,7 +69,7 @@ def test_a_slip_is_off_by_one_or_ten_and_carried_on(seed: int) -> None:
     assert text.endswith(f"\\boxed{{{value}}}.")
 
 
-def test_slips_come_as_often_as_asked() -> None:
+def test_slips_have_configured_frequency() -> None:
     random, slips, steps = Random(0), 0, 0
     for _ in range(1000):
         for before, sign, amount, after in re.findall(r": (\d+) ([+-]) (\d+) = (\d+)", plain(draw(random), 0.15, random)):
@@ -82,13 +82,13 @@ def test_slips_come_as_often_as_asked() -> None:
 
 
 @given(seeds, st.integers(0, 10_000))
-def test_training_never_meets_a_held_out_problem(seed: int, step: int) -> None:
+def test_training_excludes_held_out_problems(seed: int, step: int) -> None:
     batch = load_problems(ARITH, seed).train.batch(step, 16)
     assert len({problem.id for problem in batch}) == 16
     assert not any(held_out(problem, ARITH.held_out_fraction) for problem in batch)
 
 
-def test_held_out_problems_are_the_same_in_every_run() -> None:
+def test_held_out_problems_do_not_depend_on_seed() -> None:
     evaluation = load_problems(ARITH, 1).held_out(400)
     assert evaluation == load_problems(ARITH, 2).held_out(400)
     assert evaluation[:100] == load_problems(ARITH, 3).held_out(100)
@@ -96,7 +96,7 @@ def test_held_out_problems_are_the_same_in_every_run() -> None:
     assert all(held_out(problem, 0.1) for problem in evaluation)
 
 
-def test_a_batch_depends_on_seed_and_step_alone() -> None:
+def test_batch_is_function_of_seed_and_step() -> None:
     first, again, other = (load_problems(ARITH, seed).train for seed in (1, 1, 2))
     assert first.batch(7, 4) == again.batch(7, 4)
     assert first.batch(7, 4) != first.batch(8, 4)
@@ -119,7 +119,7 @@ def test_unusable_data_is_refused(data: DataConfig, message: str) -> None:
 # Prompts
 
 
-def test_a_junior_with_its_own_tokenizer_reads_its_own_template(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_junior_with_another_tokenizer_gets_prompt_in_its_template(tokenizer: PreTrainedTokenizerBase) -> None:
     foreign, problem = foreign_tokenizer(), Chain(46, (-3, 5)).problem()
     [prompt], _ = encode([problem], tokenizer, ARITH, {2: foreign})
     [alone], _ = encode([problem], tokenizer, ARITH)
@@ -127,7 +127,7 @@ def test_a_junior_with_its_own_tokenizer_reads_its_own_template(tokenizer: PreTr
     assert (prompt.token_ids, alone.junior_token_ids) == (alone.token_ids, {})
 
 
-def test_a_prompt_that_a_junior_finds_too_long_is_dropped(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_prompt_too_long_for_junior_is_dropped(tokenizer: PreTrainedTokenizerBase) -> None:
     problems = load_problems(ARITH, 1).train.batch(0, 16)
     lengths = [len(foreign_tokenizer().encode(f"<sys>{problem.question} Think.\n")) for problem in problems]
     limit = sorted(lengths)[8]
@@ -137,7 +137,7 @@ def test_a_prompt_that_a_junior_finds_too_long_is_dropped(tokenizer: PreTrainedT
     assert len(kept) + dropped == 16
 
 
-def test_a_prompt_is_the_template_in_the_chat_template(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_prompt_is_template_inside_chat_template(tokenizer: PreTrainedTokenizerBase) -> None:
     problem = Chain(46, (-3, 5)).problem()
     data = DataConfig(source="arith", template=r"{question} Use \boxed{}.")
     [prompt], dropped = encode([problem], tokenizer, data)
@@ -159,7 +159,7 @@ def test_long_prompts_are_dropped_and_counted(tokenizer: PreTrainedTokenizerBase
         encode(problems, tokenizer, DataConfig(source="arith", max_prompt_tokens=3))
 
 
-def test_batches_stay_full_when_prompts_are_too_long(tokenizer: PreTrainedTokenizerBase, lines: Path) -> None:
+def test_batches_are_full_despite_long_prompts(tokenizer: PreTrainedTokenizerBase, lines: Path) -> None:
     lengths = [len(p.token_ids) for p in encode(load_problems(ARITH, 1).train.batch(0, 32), tokenizer, ARITH)[0]]
     short = DataConfig(source="arith", max_prompt_tokens=sorted(lengths)[16])
     problems = load_problems(short, 1, tokenizer)
@@ -173,7 +173,7 @@ def test_batches_stay_full_when_prompts_are_too_long(tokenizer: PreTrainedTokeni
     assert problems.dropped == 1
 
 
-def test_batches_stay_full_when_a_junior_finds_prompts_too_long(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
+def test_batches_are_full_despite_prompts_too_long_for_junior(tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> None:
     juniors, sample = {1: foreign_tokenizer()}, load_problems(ARITH, 1).train.batch(0, 32)
     lengths = [len(prompt.junior_token_ids[1]) for prompt in encode(sample, tokenizer, ARITH, juniors)[0]]
     short = replace(ARITH, max_prompt_tokens=sorted(lengths)[16])
@@ -189,7 +189,7 @@ def test_batches_stay_full_when_a_junior_finds_prompts_too_long(tokenizer: PreTr
     assert load_problems(data, 1, tokenizer, juniors).dropped == sum(length > data.max_prompt_tokens for length in lengths) > 0
 
 
-def test_a_system_message_comes_first(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_system_message_comes_first(tokenizer: PreTrainedTokenizerBase) -> None:
     template = "{% for message in messages %}[{{ message.role }}] {{ message.content }}\n{% endfor %}"
     reader = deepcopy(tokenizer)
     reader.chat_template = template
@@ -198,7 +198,7 @@ def test_a_system_message_comes_first(tokenizer: PreTrainedTokenizerBase) -> Non
 
 
 @pytest.mark.parametrize("source", ["arith", "jsonl"])
-def test_a_limit_that_no_prompt_meets_is_refused(source: str, tokenizer: PreTrainedTokenizerBase, lines: Path) -> None:
+def test_limit_below_every_prompt_is_refused(source: str, tokenizer: PreTrainedTokenizerBase, lines: Path) -> None:
     data = DataConfig(source=source, path=str(lines), max_prompt_tokens=3)
     with pytest.raises(ConfigError, match=r"data\.max_prompt_tokens"):
         load_problems(data, 1, tokenizer).train.batch(0, 4)

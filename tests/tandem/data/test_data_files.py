@@ -73,14 +73,14 @@ def test_numbers_become_text_and_fields_are_configurable(tmp_path: Path) -> None
     assert {(p.question, p.answer) for p in everything(data)} == {("1/2 + 2?", "2.5"), ("1 + 2?", "3")}
 
 
-def test_a_parquet_file_holds_the_same_problems_as_its_json_lines(lines: Path, tmp_path: Path) -> None:
+def test_parquet_and_json_lines_hold_same_problems(lines: Path, tmp_path: Path) -> None:
     data = DataConfig(source="parquet", path=str(write_parquet(tmp_path / "problems.parquet", SUMS)))
     theirs, ours = load_problems(data, 1), load_problems(jsonl(lines), 1)
     assert theirs.held_out(40) == ours.held_out(40)
     assert [theirs.train.batch(step, 7) for step in range(9)] == [ours.train.batch(step, 7) for step in range(9)]
 
 
-def test_what_stays_in_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_texts(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "long.jsonl", ({"question": f"{i}: " + "why? " * 1000, "answer": i} for i in range(600)))
     tracemalloc.start()
     problems = load_problems(jsonl(path), 1)
@@ -89,7 +89,7 @@ def test_what_stays_in_memory_does_not_grow_with_the_texts(tmp_path: Path) -> No
     assert len(problems.train.batch(0, 4)) == 4
 
 
-def test_a_file_that_changes_under_a_run_is_noticed(lines: Path) -> None:
+def test_file_changed_during_run_is_refused(lines: Path) -> None:
     problems = load_problems(jsonl(lines), 1)
     write_jsonl(lines, reversed(SUMS))
     with pytest.raises(RuntimeError, match=re.escape(f"data.path={lines} has changed since the run began")):
@@ -108,7 +108,7 @@ def test_every_malformed_line_is_named(bad: Path) -> None:
         assert line.startswith(f"  line {number}: {reason}")
 
 
-def test_malformed_lines_are_skipped_and_counted_when_told_to(bad: Path) -> None:
+def test_malformed_lines_are_skipped_and_counted_if_configured(bad: Path) -> None:
     data = jsonl(bad, on_bad_line="skip", held_out_fraction=0.3)
     problems = load_problems(data, 1)
     assert problems.skipped == 10
@@ -116,7 +116,7 @@ def test_malformed_lines_are_skipped_and_counted_when_told_to(bad: Path) -> None
     assert {p.question for p in everything(data)} == {f"good {n}?" for n in range(1, 21) if n not in BAD_LINES}
 
 
-def test_malformed_rows_of_a_parquet_file_are_named(tmp_path: Path) -> None:
+def test_malformed_rows_of_parquet_file_are_named(tmp_path: Path) -> None:
     rows = [*SUMS[:3], {"question": None, "answer": 1}, {"question": " ", "answer": 2}, SUMS[0] | {"answer": 7}]
     path = write_parquet(tmp_path / "bad.parquet", rows)
     with pytest.raises(ConfigError) as caught:
@@ -129,7 +129,7 @@ def test_malformed_rows_of_a_parquet_file_are_named(tmp_path: Path) -> None:
     ]
 
 
-def test_only_the_first_ten_malformed_lines_are_spelt_out(tmp_path: Path) -> None:
+def test_error_lists_first_ten_malformed_lines(tmp_path: Path) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text("{\n" * 25)
     with pytest.raises(ConfigError, match="malformed lines: 25") as caught:
@@ -142,14 +142,14 @@ def test_only_the_first_ten_malformed_lines_are_spelt_out(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("source", ["jsonl", "parquet"])
-def test_a_file_that_is_not_there_is_refused(source: str) -> None:
+def test_missing_file_is_refused(source: str) -> None:
     with pytest.raises(ConfigError, match="data.path is empty"):
         load_problems(DataConfig(source=source), 1)
     with pytest.raises(ConfigError, match=re.escape("data.path=nowhere: there is no such file")):
         load_problems(DataConfig(source=source, path="nowhere"), 1)
 
 
-def test_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_missing_column_is_refused(tmp_path: Path) -> None:
     data = DataConfig(source="parquet", path=str(write_parquet(tmp_path / "x.parquet", SUMS)), question_field="problem")
     with pytest.raises(ConfigError, match=r"data\.question_field=problem: .* choose one of question, answer"):
         load_problems(data, 1)
@@ -158,7 +158,7 @@ def test_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
 # What is held out
 
 
-def test_the_split_of_a_file_ignores_the_order_of_its_lines(lines: Path, tmp_path: Path) -> None:
+def test_split_does_not_depend_on_order_of_lines(lines: Path, tmp_path: Path) -> None:
     reverse = write_jsonl(tmp_path / "reverse.jsonl", reversed(SUMS))
     for held_out in ({"held_out_fraction": 0.2}, {"held_out_problems": 9}):
         evaluation = load_problems(jsonl(lines, **held_out), 1).held_out(40)
@@ -167,7 +167,7 @@ def test_the_split_of_a_file_ignores_the_order_of_its_lines(lines: Path, tmp_pat
 
 
 @given(st.integers(1, 39))
-def test_exactly_so_many_problems_are_held_out(tmp_path_factory: pytest.TempPathFactory, count: int) -> None:
+def test_held_out_count_is_exact(tmp_path_factory: pytest.TempPathFactory, count: int) -> None:
     lines = write_jsonl(tmp_path_factory.mktemp("split") / "problems.jsonl", SUMS)
     problems = load_problems(jsonl(lines, held_out_problems=count), 1)
     held, trained = problems.held_out(40), problems.train.batch(0, 40 - count)
@@ -175,14 +175,14 @@ def test_exactly_so_many_problems_are_held_out(tmp_path_factory: pytest.TempPath
     assert {p.id for p in held}.isdisjoint(p.id for p in trained)
 
 
-def test_a_question_that_occurs_twice_counts_once(tmp_path: Path) -> None:
+def test_question_that_occurs_twice_counts_once(tmp_path: Path) -> None:
     spaced = [row | {"question": f"  {row['question']}".replace(" ", "\n ")} for row in SUMS]
     path = write_jsonl(tmp_path / "twice.jsonl", [*SUMS, *spaced, *SUMS])
     problems = everything(jsonl(path, held_out_problems=10))
     assert len(problems) == 40 == len({" ".join(p.question.split()) for p in problems})
 
 
-def test_a_held_out_file_takes_its_problems_from_training(lines: Path, tmp_path: Path) -> None:
+def test_problems_of_held_out_file_are_not_trained_on(lines: Path, tmp_path: Path) -> None:
     held = write_jsonl(tmp_path / "held_out.jsonl", SUMS[:30])
     problems = load_problems(jsonl(lines, held_out_path=str(held)), 1)
     evaluation = {problem.id for problem in problems.held_out(100)}
@@ -199,6 +199,6 @@ def test_problems_for_evaluation_only_are_all_held_out(lines: Path) -> None:
         problems.train.batch(0, 1)
 
 
-def test_a_file_with_nothing_to_evaluate_on_is_refused(lines: Path) -> None:
+def test_file_without_held_out_problems_is_refused(lines: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.held_out_fraction=0\.0"):
         load_problems(jsonl(lines, held_out_fraction=0.0), 1)

@@ -41,14 +41,14 @@ def task_of(id_: str) -> str:
 # The problems
 
 
-def test_tasks_are_drawn_as_often_as_they_weigh() -> None:
+def test_tasks_are_drawn_in_proportion_to_weights() -> None:
     batch = load_problems(gym("chain_sum", "leg_counting", task_weights=[3, 1]), 1).train.batch(0, 400)
     drawn = Counter(task_of(problem.id) for problem in batch)
     assert drawn["chain_sum"] / 400 == pytest.approx(0.75, abs=0.1)
     assert drawn["leg_counting"] == 400 - drawn["chain_sum"]
 
 
-def test_a_batch_depends_on_seed_and_step_alone() -> None:
+def test_batch_is_function_of_seed_and_step() -> None:
     first, again, other = (load_problems(gym("chain_sum", "gcd"), seed).train for seed in (1, 1, 2))
     first.batch(3, 8)
     assert first.batch(7, 8) == again.batch(7, 8)
@@ -56,7 +56,7 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
     assert first.batch(7, 8) != other.batch(7, 8)
 
 
-def test_training_never_meets_a_held_out_question() -> None:
+def test_training_excludes_held_out_questions() -> None:
     data = gym(
         "chain_sum", task_options={"chain_sum": {"min_terms": 2, "max_terms": 2, "max_digits": 1}}, held_out_fraction=0.3
     )
@@ -69,7 +69,7 @@ def test_training_never_meets_a_held_out_question() -> None:
         assert not any(held_out(problem, 0.3) or problem.question in asked for problem in batch)
 
 
-def test_a_task_has_its_own_options() -> None:
+def test_task_has_its_own_options() -> None:
     data = gym("chain_sum", task_options={"chain_sum": {"min_terms": 5, "max_terms": 5}})
     assert all(len(re.findall(r" [+-] ", problem.question)) == 4 for problem in load_problems(data, 1).train.batch(0, 8))
 
@@ -84,12 +84,12 @@ def test_a_task_has_its_own_options() -> None:
         (gym("gcd", task_options={"gcd": {"min_numbers": 0}}), "data.task_options.gcd={'min_numbers': 0}: "),
     ],
 )
-def test_a_mix_that_cannot_be_is_refused(data: DataConfig, message: str) -> None:
+def test_invalid_mix_is_refused(data: DataConfig, message: str) -> None:
     with pytest.raises(ConfigError, match="^" + re.escape(message)):
         load_problems(data, 1)
 
 
-def test_the_package_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_refused_with_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "reasoning_gym", None)
     [complaint] = data_problems(gym("chain_sum"))
     assert complaint == "data.source=reasoning_gym: the package is not installed; run `pip install reasoning-gym`"
@@ -107,7 +107,7 @@ def test_the_package_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         (gym("gcd", system="Hi", chat=False), "data.system='Hi': it needs a chat template"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(data: DataConfig, message: str) -> None:
+def test_inconsistent_settings_are_refused(data: DataConfig, message: str) -> None:
     [complaint] = data_problems(data)
     assert complaint.startswith(message)
 
@@ -116,7 +116,7 @@ def test_settings_that_do_not_fit_are_refused(data: DataConfig, message: str) ->
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_task_gives_its_own_answer_the_full_score_in_a_worker(task: str, pool: VerifierPool) -> None:
+def test_worker_gives_gold_answer_full_score(task: str, pool: VerifierPool) -> None:
     for seed in range(3):
         entry = create_dataset(task, seed=seed, size=1)[0]
         answer = entry["answer"] or next(iter(entry["metadata"].get("example_answer", "")), "")
@@ -127,13 +127,13 @@ def test_a_task_gives_its_own_answer_the_full_score_in_a_worker(task: str, pool:
         assert judgements[0].extracted == str(answer).strip()
 
 
-def test_a_box_may_stand_between_the_tags() -> None:
+def test_box_between_tags_is_read() -> None:
     entry = create_dataset("gcd", seed=1, size=1)[0]
     for response in (r"<answer>\boxed{%s}</answer>", r"\boxed{x} <answer>%s</answer>", "The answer is %s."):
         assert score(gold("gcd", {}, entry), response % entry["answer"]).extracted == entry["answer"]
 
 
-def test_a_score_may_be_partial() -> None:
+def test_score_can_be_partial() -> None:
     problem = load_problems(gym("chain_sum"), 1).train.batch(0, 1)[0]
     entry_answer = eval(re.search(r"[\d(][\d +*/()-]+", problem.question)[0])  # type: ignore[index]
     judgement = score(problem.answer, rf"\boxed{{{entry_answer} apples}}")
@@ -141,20 +141,20 @@ def test_a_score_may_be_partial() -> None:
     assert 0 < judgement.score < 1
 
 
-def test_an_answer_that_a_scorer_cannot_read_is_not_an_error() -> None:
+def test_unreadable_answer_is_wrong_not_error() -> None:
     entry = create_dataset("prime_factorization", seed=1, size=1)[0]
     judgement = score(gold("prime_factorization", {}, entry), r"\boxed{seventeen × two}")
     assert judgement.score == 0
     assert judgement.verdict in (Verdict.WRONG, Verdict.UNPARSABLE)
 
 
-def test_a_gold_answer_keeps_the_tasks_options() -> None:
+def test_gold_answer_contains_task_options() -> None:
     options = {"min_terms": 3, "max_terms": 3}
     problem = load_problems(gym("chain_sum", task_options={"chain_sum": options}), 1).train.batch(0, 1)[0]
     assert '"max_terms": 3' in problem.answer
 
 
-def test_a_mix_draws_the_same_problem_from_the_same_random_numbers() -> None:
+def test_same_random_numbers_draw_same_problem() -> None:
     from tandem.data.gym import Mix
 
     mix = Mix(gym(*TASKS))

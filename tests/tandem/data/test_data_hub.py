@@ -50,7 +50,7 @@ def recipe(*overrides: str) -> DataConfig:
     return composed(*overrides).data
 
 
-def test_a_split_holds_the_problems_that_its_rows_hold_as_json_lines(folder: Path, tmp_path: Path) -> None:
+def test_split_and_json_lines_hold_same_problems(folder: Path, tmp_path: Path) -> None:
     lines = DataConfig(source="jsonl", path=str(write_jsonl(tmp_path / "sums.jsonl", PROBLEMS)), question_field="problem")
     theirs, ours = load_problems(hub(folder), 1), load_problems(lines, 1)
     assert theirs.held_out(40) == ours.held_out(40)
@@ -65,24 +65,24 @@ def test_a_split_holds_the_problems_that_its_rows_hold_as_json_lines(folder: Pat
         ({"subset": "hard"}, "data.subset=hard data.split=train: cannot be read (BuilderConfig 'hard' not found"),
     ],
 )
-def test_what_a_data_set_does_not_have_is_refused(folder: Path, fields: dict[str, object], reason: str) -> None:
+def test_missing_split_or_column_is_refused(folder: Path, fields: dict[str, object], reason: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"data.path={folder} {reason}")):
         load_problems(hub(folder, **fields), 1)
 
 
-def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
+def test_folder_without_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot be read \(.*correct the name, go online once, or name a folder"):
         load_problems(hub(tmp_path), 1)
 
 
-def test_a_data_set_that_cannot_be_reached_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_data_set_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigError, match=r"data\.path=no/such data\.split=train: cannot be read \(.*go online once"):
         load_problems(hub("no/such"), 1)
 
 
-def test_deepscaler_trains_on_all_but_those_held_out(folder: Path) -> None:
+def test_deepscaler_trains_on_problems_not_held_out(folder: Path) -> None:
     data = recipe("data=deepscaler", f"data.path={folder}", "data.held_out_problems=10")
     problems = load_problems(data, 1)
     held, trained = problems.held_out(100), problems.train.batch(0, 30)
@@ -100,7 +100,7 @@ def test_benchmarks_are_for_evaluation_only(name: str, folder: Path) -> None:
         problems.train.batch(0, 1)
 
 
-def test_recipe_for_verl_takes_its_prompts_as_they_are(tmp_path: Path) -> None:
+def test_verl_data_keeps_prompts_unchanged(tmp_path: Path) -> None:
     rows = [
         {"prompt": [{"role": "user", "content": row["question"]}], "reward_model": {"ground_truth": str(row["answer"])}}
         for row in SUMS
@@ -113,7 +113,7 @@ def test_recipe_for_verl_takes_its_prompts_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["data.path", "data.held_out_path", "data.pass_rates", "model.path"])
-def test_path_that_begins_with_a_tilde_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str) -> None:
+def test_tilde_in_path_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     config = composed("data=jsonl", f"{key}='~/x y.jsonl'")
     assert attrgetter(key)(config) == f"{tmp_path}/x y.jsonl"

@@ -90,7 +90,7 @@ def refusal(data: DataConfig) -> str:
 
 @pytest.mark.parametrize("on_bad_line", ["stop", "skip"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_file_of_another_kind_is_named_at_once(tmp_path: Path, kind: str, on_bad_line: str) -> None:
+def test_file_of_another_kind_is_refused_by_name(tmp_path: Path, kind: str, on_bad_line: str) -> None:
     content, reason = KINDS[kind]
     (path := tmp_path / "problems.jsonl").write_bytes(content)
     message = refusal(jsonl(path, on_bad_line=on_bad_line))
@@ -115,7 +115,7 @@ def test_file_that_is_not_parquet_is_refused(tmp_path: Path, content: bytes, rea
 
 
 @pytest.mark.parametrize("source", ["jsonl", "parquet"])
-def test_path_that_is_no_file_is_refused(tmp_path: Path, source: str) -> None:
+def test_path_of_no_file_is_refused(tmp_path: Path, source: str) -> None:
     def said(path: str) -> str:
         return refusal(DataConfig(source=source, path=path)).removeprefix(f"data.path={path}: ")
 
@@ -126,21 +126,21 @@ def test_path_that_is_no_file_is_refused(tmp_path: Path, source: str) -> None:
     assert said(str(tmp_path / "pipe")).startswith("it is no regular file, which could be read again; name a")
 
 
-def test_folder_of_a_table_is_read_as_the_message_says(tmp_path: Path) -> None:
+def test_remedy_for_table_in_folder_works(tmp_path: Path) -> None:
     texts = load_problems(jsonl(write_jsonl(tmp_path / "x.jsonl", SUMS)), 1)
     (folder := tmp_path / "folder").mkdir()
     (folder / "train.csv").write_bytes(CSV)
     assert load_problems(DataConfig(source="hub", path=str(folder)), 1).held_out(40) == texts.held_out(40)
 
 
-def test_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+def test_byte_order_mark_is_not_in_first_line(tmp_path: Path) -> None:
     (tmp_path / "marked.jsonl").write_bytes(b"\xef\xbb\xbf" + LINES)
     marked, plain = (load_problems(jsonl(path), 1) for path in (tmp_path / "marked.jsonl", write_jsonl(tmp_path / "x", SUMS)))
     assert marked.held_out(40) == plain.held_out(40)
     assert marked.train.batch(0, 30) == plain.train.batch(0, 30)
 
 
-def test_lines_that_are_lists_are_no_array(tmp_path: Path) -> None:
+def test_lines_of_lists_are_not_a_json_array(tmp_path: Path) -> None:
     (path := tmp_path / "x.jsonl").write_bytes(b'[{"question": "a"}]\n' + LINES)
     assert "line 1: not a JSON object but list" in refusal(jsonl(path))
 
@@ -148,21 +148,21 @@ def test_lines_that_are_lists_are_no_array(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["part[1].parquet", "*.parquet", "wh?t.parquet", "[!a].parquet", "a://b.parquet", "sp ace.parquet"]
 )
-def test_path_of_a_parquet_file_is_no_pattern(tmp_path: Path, name: str) -> None:
+def test_parquet_path_is_not_a_glob_pattern(tmp_path: Path, name: str) -> None:
     write_parquet(tmp_path / "1.parquet", [{"question": "another?", "answer": 1}])
     (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
     data = DataConfig(source="parquet", path=str(write_parquet(tmp_path / name, SUMS)), evaluation_only=True)
     assert len(load_problems(data, 1).held_out(100)) == 40
 
 
-def test_changed_parquet_file_is_read_anew(tmp_path: Path) -> None:
+def test_changed_parquet_file_is_read_again(tmp_path: Path) -> None:
     data = DataConfig(source="parquet", path=str(tmp_path / "x.parquet"), evaluation_only=True)
     for count in (3, 5):
         write_parquet(tmp_path / "x.parquet", SUMS[:count])
         assert len(load_problems(data, 1).held_out(100)) == count
 
 
-def test_name_that_the_library_would_split_is_refused(tmp_path: Path) -> None:
+def test_file_name_with_separator_of_library_is_refused(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a::b.parquet", SUMS)
     assert refusal(DataConfig(source="parquet", path=str(path))).endswith("takes `::` for a separator; rename the file")
 
@@ -184,14 +184,14 @@ def test_name_that_the_library_would_split_is_refused(tmp_path: Path) -> None:
         ("dataset_info.json", b"{}", "cannot be read ("),
     ],
 )
-def test_folder_that_cannot_be_read_is_refused(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+def test_unreadable_folder_is_refused(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
     (folder := tmp_path / "set").mkdir()
     (folder / name).write_bytes(content)
     message = refusal(DataConfig(source="hub", path=str(folder)))
     assert message.startswith(f"data.path={folder} data.split=train: cannot be read (") and reason in message
 
 
-def test_name_that_is_no_data_set_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_of_no_data_set_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_jsonl(tmp_path / "x.jsonl", SUMS)
     assert refusal(DataConfig(source="hub", path="json")).startswith("data.path=json: there is no such folder; name one, or")
@@ -211,7 +211,7 @@ mixed_lines = st.lists(st.sampled_from(LINES.splitlines()) | any_bytes, max_size
 
 @settings(max_examples=300)
 @given(any_bytes | mixed_lines, st.sampled_from(["stop", "skip"]))
-def test_any_bytes_are_problems_or_refused(content: bytes, on_bad_line: str) -> None:
+def test_any_bytes_are_read_or_refused(content: bytes, on_bad_line: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         (path := Path(folder) / "x.jsonl").write_bytes(content)
         data = jsonl(path, on_bad_line=on_bad_line, evaluation_only=True)
@@ -219,7 +219,7 @@ def test_any_bytes_are_problems_or_refused(content: bytes, on_bad_line: str) -> 
         loaded_or_refused(lambda: read_pass_rates(path))
 
 
-def test_text_that_is_not_utf8_is_a_malformed_row(tmp_path: Path) -> None:
+def test_row_that_is_not_utf8_is_malformed(tmp_path: Path) -> None:
     questions = pa.array([b"one?", b"tw\xff?", b"three?"]).view(pa.string())
     pyarrow.parquet.write_table(pa.table({"question": questions, "answer": ["1", "2", "3"]}), tmp_path / "x.parquet")
     data = DataConfig(source="parquet", path=str(tmp_path / "x.parquet"), evaluation_only=True)
@@ -230,7 +230,7 @@ def test_text_that_is_not_utf8_is_a_malformed_row(tmp_path: Path) -> None:
 
 @settings(max_examples=40)
 @given(st.data())
-def test_damaged_parquet_file_is_problems_or_refused(data: st.DataObject) -> None:
+def test_damaged_parquet_file_is_read_or_refused(data: st.DataObject) -> None:
     content = bytearray(as_parquet())
     for _ in range(data.draw(st.integers(1, 5))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))

@@ -17,7 +17,7 @@ def shuffled(count: int, seed: int) -> Shuffled:
 
 
 @given(seeds, counts, st.integers(1, 8), st.integers(0, 3))
-def test_an_epoch_meets_every_problem_once(seed: int, count: int, size: int, epoch: int) -> None:
+def test_epoch_has_every_problem_once(seed: int, count: int, size: int, epoch: int) -> None:
     size = min(size, count)
     per_epoch = count // size
     sampler = shuffled(count, seed)
@@ -26,7 +26,7 @@ def test_an_epoch_meets_every_problem_once(seed: int, count: int, size: int, epo
 
 
 @given(seeds, counts, st.integers(0, 200), st.integers(1, 5))
-def test_a_run_resumed_at_any_step_goes_on_as_it_would_have(seed: int, count: int, resumed: int, size: int) -> None:
+def test_order_after_resuming_at_any_step_is_unchanged(seed: int, count: int, resumed: int, size: int) -> None:
     size = min(size, count)
     whole = shuffled(count, seed)
     for step in range(max(0, resumed - 3), resumed):
@@ -36,6 +36,6 @@ def test_a_run_resumed_at_any_step_goes_on_as_it_would_have(seed: int, count: in
     ]
 
 
-def test_every_epoch_and_every_seed_has_an_order_of_its_own() -> None:
+def test_each_epoch_and_seed_has_another_order() -> None:
     orders = [tuple(p.id for p in shuffled(30, seed).batch(epoch, 30)) for seed in range(3) for epoch in range(3)]
     assert len(set(orders)) == 9

@@ -52,7 +52,7 @@ def refusal(data: DataConfig, tokenizer: PreTrainedTokenizerBase) -> str:
 # Chat templates
 
 
-def test_system_message_that_a_template_refuses_is_refused_with_its_key(sums: Path) -> None:
+def test_system_message_rejected_by_template_is_refused_with_key(sums: Path) -> None:
     data = jsonl(sums, max_prompt_tokens=200)
     load_problems(data, 1, reader(GEMMA))
     assert refusal(replace(data, system="Be brief."), reader(GEMMA)) == (
@@ -61,13 +61,13 @@ def test_system_message_that_a_template_refuses_is_refused_with_its_key(sums: Pa
     )
 
 
-def test_system_message_that_a_template_leaves_out_is_refused(sums: Path) -> None:
+def test_system_message_ignored_by_template_is_refused(sums: Path) -> None:
     template = "{% for message in messages if message.role == 'user' %}{{ message.content }}{% endfor %}"
     message = refusal(jsonl(sums, system="Be brief."), reader(template))
     assert message.startswith("data.system='Be brief.': the chat template of org/model leaves it out; put its text into data.")
 
 
-def test_question_that_a_template_leaves_out_is_refused(sums: Path) -> None:
+def test_question_ignored_by_template_is_refused(sums: Path) -> None:
     template = "{% for part in messages[0].content if part.type == 'text' %}{{ part.text }}{% endfor %}Answer:"
     message = refusal(jsonl(sums), reader(template))
     assert message.startswith("data.chat=true: the chat template of org/model leaves the question out; mend it, or set data.")
@@ -83,17 +83,17 @@ def test_question_that_a_template_leaves_out_is_refused(sums: Path) -> None:
         ("{{ raise_exception('no') }}", "no"),
     ],
 )
-def test_template_that_fails_is_refused(sums: Path, template: str, reason: str) -> None:
+def test_failing_template_is_refused(sums: Path, template: str, reason: str) -> None:
     message = refusal(jsonl(sums), reader(template))
     assert message.startswith("data.chat=true: the chat template of org/model fails on a message of the user (")
     assert reason in message and message.endswith("; mend it, or set data.chat=false")
 
 
-def test_tokenizer_without_a_chat_template_is_refused(sums: Path) -> None:
+def test_tokenizer_without_chat_template_is_refused(sums: Path) -> None:
     assert refusal(jsonl(sums), reader("")) == "data.chat=true: org/model has no chat template; set data.chat=false"
 
 
-def test_messages_that_a_template_refuses_are_a_malformed_row(tmp_path: Path) -> None:
+def test_row_with_messages_rejected_by_template_is_malformed(tmp_path: Path) -> None:
     talk = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "One and one?"}]
     path = write_jsonl(tmp_path / "x.jsonl", [*SUMS, {"question": talk, "answer": "2"}])
     data = jsonl(path, max_prompt_tokens=200)
@@ -102,7 +102,7 @@ def test_messages_that_a_template_refuses_are_a_malformed_row(tmp_path: Path) ->
     assert load_problems(replace(data, on_bad_line="skip"), 1, reader(GEMMA)).skipped == 1
 
 
-def test_junior_whose_template_refuses_is_named(sums: Path) -> None:
+def test_error_names_junior_whose_template_rejects_messages(sums: Path) -> None:
     template = "{% for message in messages %}[{{ message.role }}] {{ message.content }}{% endfor %}"
     with pytest.raises(ConfigError, match=r"data\.system=.*the chat template of org/model refuses a system message"):
         load_problems(jsonl(sums, system="Be brief.", max_prompt_tokens=200), 1, reader(template), {0: reader(GEMMA)})
@@ -124,7 +124,7 @@ ENDINGS = {single: ending(single) for single in ("$A", "<s> $A", "$A </s>", "<s>
 
 
 @given(st.sampled_from(list(ENDINGS)), st.text(min_size=1, max_size=20) | st.sampled_from(["<s>", "</s>", "</s></s>", "a</s>"]))
-def test_prompt_without_a_chat_template_is_not_ended(single: str, text: str) -> None:
+def test_prompt_without_chat_template_has_no_end_token(single: str, text: str) -> None:
     tokenizer = ENDINGS[single]
     read = prompt(replace(PROBLEM, question=text), tokenizer, DataConfig(source="arith", chat=False)).token_ids
     start = single.split(" $A")[0].split() if single.startswith("<s>") else []
@@ -146,7 +146,7 @@ def test_prompt_without_a_chat_template_is_not_ended(single: str, text: str) -> 
         ({"source": "hub", "split": ""}, "data.split is empty: name one of the data set's splits, such as train"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(fields: dict[str, object], reason: str) -> None:
+def test_invalid_settings_are_refused(fields: dict[str, object], reason: str) -> None:
     [found] = data_problems(replace(DataConfig(source="jsonl"), **fields))  # type: ignore[arg-type]
     assert found.startswith(reason)
 
@@ -155,7 +155,7 @@ def test_settings_that_cannot_be_are_refused(fields: dict[str, object], reason: 
 
 
 @pytest.mark.parametrize("source", ["arith", "jsonl", "reasoning_gym"])
-def test_limit_that_no_prompt_meets_is_refused_with_the_shortest(source: str, sums: Path) -> None:
+def test_error_of_limit_names_shortest_prompt(source: str, sums: Path) -> None:
     tokenizer = small_tokenizer()
     data = DataConfig(source=source, path=str(sums), tasks=["chain_sum"], max_prompt_tokens=3)
     message = refusal(data, tokenizer)
@@ -165,7 +165,7 @@ def test_limit_that_no_prompt_meets_is_refused_with_the_shortest(source: str, su
     load_problems(replace(data, max_prompt_tokens=int(shortest[1]), evaluation_only=source == "jsonl"), 1, tokenizer)
 
 
-def test_batch_that_too_long_prompts_leave_short_names_the_limit(sums: Path) -> None:
+def test_error_of_incomplete_batch_names_limit(sums: Path) -> None:
     tokenizer = small_tokenizer()
     prompts, _ = encode(load_problems(jsonl(sums), 1).train.batch(0, 30), tokenizer, jsonl(sums, max_prompt_tokens=200))
     limit = min(len(prompt.token_ids) for prompt in prompts)
@@ -174,7 +174,7 @@ def test_batch_that_too_long_prompts_leave_short_names_the_limit(sums: Path) -> 
         problems.train.batch(0, 39)
 
 
-def test_held_out_problems_that_are_all_too_long_name_the_limit(sums: Path, tmp_path: Path) -> None:
+def test_error_of_too_long_held_out_problems_names_limit(sums: Path, tmp_path: Path) -> None:
     held = write_jsonl(tmp_path / "held.jsonl", [{"question": "how many? " * 100, "answer": 1}])
     message = refusal(jsonl(sums, held_out_path=str(held)), small_tokenizer())
     assert message.startswith(

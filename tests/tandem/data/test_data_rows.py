@@ -86,7 +86,7 @@ def refusal(data: DataConfig, **options: Any) -> str:
         (pa.string_view(), ["1/2"], "1/2"),
     ],
 )
-def test_column_type_spells_its_numbers(tmp_path: Path, column_type: pa.DataType, stored: Any, spelled: str) -> None:
+def test_numbers_are_spelled_by_column_type(tmp_path: Path, column_type: pa.DataType, stored: Any, spelled: str) -> None:
     assert answers_of(column(tmp_path / "x.parquet", pa.array(stored, column_type))) == [spelled]
 
 
@@ -95,7 +95,7 @@ floats32 = from_dtype(np.dtype(np.float32), allow_nan=False, allow_infinity=Fals
 
 @settings(max_examples=20)
 @given(st.lists(floats32, min_size=1, max_size=200))
-def test_float32_answer_is_the_shortest_that_is_read_back(stored: list[float]) -> None:
+def test_float32_answer_has_shortest_exact_spelling(stored: list[float]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = column(Path(folder) / "x.parquet", pa.array([*stored, 0.0], pa.float32()), on_bad_line="skip")
         answers = answers_of(data)
@@ -103,7 +103,7 @@ def test_float32_answer_is_the_shortest_that_is_read_back(stored: list[float]) -
     assert all(len(answer) <= len(repr(float(np.float32(answer)))) for answer in answers)
 
 
-def test_label_answer_is_its_name(tmp_path: Path) -> None:
+def test_class_label_becomes_its_name(tmp_path: Path) -> None:
     import datasets
 
     features = datasets.Features({"question": datasets.Value("string"), "answer": datasets.ClassLabel(names=["A", "B", "C"])})
@@ -125,7 +125,7 @@ def test_label_answer_is_its_name(tmp_path: Path) -> None:
         (pa.null(), [None], "field 'answer' is empty"),
     ],
 )
-def test_column_value_that_is_no_answer_is_named(
+def test_error_names_column_value_without_answer(
     tmp_path: Path, column_type: pa.DataType, stored: list[Any], reason: str
 ) -> None:
     message = refusal(column(tmp_path / "x.parquet", pa.array(stored, column_type)))
@@ -136,16 +136,16 @@ def test_column_value_that_is_no_answer_is_named(
 @pytest.mark.parametrize(
     "spelled", ["14.10", "1e400", "-0.0", "1E5", "9" * 5000, "0.1000000000000000055511151231257827", "-12"]
 )
-def test_json_number_is_the_answer_as_spelled(tmp_path: Path, spelled: str) -> None:
+def test_json_number_keeps_its_spelling(tmp_path: Path, spelled: str) -> None:
     assert answers_of(lines(tmp_path / "x.jsonl", spelled)) == [spelled]
 
 
 @pytest.mark.parametrize("spelled", ["NaN", "Infinity", "-Infinity"])
-def test_json_constant_is_no_answer(tmp_path: Path, spelled: str) -> None:
+def test_json_constant_is_not_an_answer(tmp_path: Path, spelled: str) -> None:
     assert f"line 1: not JSON ({spelled} is no number)" in refusal(lines(tmp_path / "x.jsonl", spelled))
 
 
-def test_truth_value_is_a_word(tmp_path: Path) -> None:
+def test_boolean_becomes_a_word(tmp_path: Path) -> None:
     assert answers_of(lines(tmp_path / "x.jsonl", "true", "false")) == ["True", "False"]
 
 
@@ -153,7 +153,7 @@ def test_truth_value_is_a_word(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("on_bad_line", ["stop", "skip"])
-def test_half_a_surrogate_pair_is_named(tmp_path: Path, on_bad_line: str) -> None:
+def test_error_names_unpaired_surrogate(tmp_path: Path, on_bad_line: str) -> None:
     bad = lines(tmp_path / "x.jsonl", r'"\ud800"', "1", on_bad_line=on_bad_line)
     if on_bad_line == "skip":
         assert load_problems(bad, 1).skipped == 1
@@ -161,7 +161,7 @@ def test_half_a_surrogate_pair_is_named(tmp_path: Path, on_bad_line: str) -> Non
         assert "line 1: field 'answer' holds half a surrogate pair ('\\ud800'), which is no character" in refusal(bad)
 
 
-def test_whole_surrogate_pair_is_a_character(tmp_path: Path) -> None:
+def test_whole_surrogate_pair_is_character(tmp_path: Path) -> None:
     assert answers_of(lines(tmp_path / "x.jsonl", r'"\ud83d\ude42"')) == ["🙂"]
 
 
@@ -178,7 +178,7 @@ def test_whole_surrogate_pair_is_a_character(tmp_path: Path) -> None:
         ("7", "not a JSON object but a number"),
     ],
 )
-def test_row_that_is_no_problem_is_named(tmp_path: Path, row: str, reason: str) -> None:
+def test_error_names_row_without_problem(tmp_path: Path, row: str, reason: str) -> None:
     (tmp_path / "x.jsonl").write_text(f'{{"question": "one?", "answer": 1}}\n{row}\n')
     message = refusal(jsonl(tmp_path / "x.jsonl"))
     assert "\n  line 2: " in message and reason in message
@@ -205,7 +205,7 @@ def problem_or_refusal(path: Path, **fields: object) -> Problem | str:
 
 
 @given(json_rows, st.sampled_from(["answer", "x", "x.y", "x.a", "x.0", "x.a.content"]))
-def test_any_json_row_is_a_problem_that_spells_its_answer_or_is_named(row: object, field: str) -> None:
+def test_any_json_row_keeps_its_answer_or_is_named_in_error(row: object, field: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.jsonl"
         path.write_text(json.dumps(row) + "\n{}\n")
@@ -223,7 +223,7 @@ def test_any_json_row_is_a_problem_that_spells_its_answer_or_is_named(row: objec
 # Fields in objects
 
 
-def test_field_is_its_name_before_it_is_a_path() -> None:
+def test_field_name_with_dots_precedes_path() -> None:
     record = {"a.b": 1, "a": {"b": 2, "c": [3, 4]}}
     assert [lookup(record, name, "key") for name in ("a.b", "a.c.1")] == [1, 4]
 
@@ -239,13 +239,13 @@ def test_field_is_its_name_before_it_is_a_path() -> None:
         ("none.x", "no field 'none.x' (key); it has 'reward_model', 'nothing'"),
     ],
 )
-def test_field_that_is_not_there_is_named(field: str, reason: str) -> None:
+def test_error_names_missing_field(field: str, reason: str) -> None:
     record = {"reward_model": {"ground_truth": Numeral("3"), "choices": ["a", "b"]}, "nothing": None}
     with pytest.raises(ValueError, match=re.escape(reason)):
         lookup(record, field, "key")
 
 
-def test_column_in_a_struct_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_missing_column_in_struct_is_refused(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "x.parquet", verl_rows())
     message = refusal(DataConfig(source="parquet", path=str(path), question_field="prompt", answer_field="reward_model.truth"))
     assert message.startswith("data.answer_field=reward_model.truth: there is no such column in data.path=")
@@ -270,7 +270,7 @@ def verl_rows() -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("source", ["jsonl", "parquet", "hub"])
-def test_data_set_made_for_verl_holds_the_problems_of_its_texts(tmp_path: Path, source: str) -> None:
+def test_verl_data_and_plain_texts_hold_same_problems(tmp_path: Path, source: str) -> None:
     path = tmp_path / "verl" / ("train.parquet" if source != "jsonl" else "train.jsonl")
     path.parent.mkdir()
     write_jsonl(path, verl_rows()) if source == "jsonl" else write_parquet(path, verl_rows())
@@ -285,7 +285,7 @@ def conversation(*messages: tuple[str, str], **fields: object) -> Problem:
     return problem_of(row, DataConfig(source="jsonl", **fields))  # type: ignore[arg-type]
 
 
-def test_messages_before_the_question_stay_before_it() -> None:
+def test_earlier_messages_precede_question_in_prompt() -> None:
     tokenizer = small_tokenizer()
     tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant]"
     problem = conversation(("system", "Be brief."), ("user", "2?"), ("assistant", "two"), ("user", " 4? "))
@@ -296,7 +296,7 @@ def test_messages_before_the_question_stay_before_it() -> None:
     assert tokenizer.decode(prompt.token_ids) == tokenizer.decode(tokenizer.encode(read))
 
 
-def test_identity_of_a_conversation_is_all_but_its_system_message() -> None:
+def test_identity_of_conversation_excludes_system_message() -> None:
     alone = problem_of({"question": "4?", "answer": "4"}, DataConfig(source="jsonl"))
     assert conversation(("user", "4?")).id == alone.id == conversation(("system", "Be brief."), ("user", " 4? ")).id
     longer = conversation(("user", "2?"), ("assistant", "two"), ("user", "4?"))
@@ -327,7 +327,7 @@ def test_identity_of_a_conversation_is_all_but_its_system_message() -> None:
         ),
     ],
 )
-def test_messages_that_are_no_prompt_are_named(tmp_path: Path, messages: list[object], reason: str) -> None:
+def test_error_names_messages_that_form_no_prompt(tmp_path: Path, messages: list[object], reason: str) -> None:
     path = write_jsonl(tmp_path / "x.jsonl", [{"question": messages, "answer": 4}])
     message = refusal(jsonl(path))
     assert "\n  line 1: " in message and reason in message
@@ -343,14 +343,14 @@ def test_messages_that_are_no_prompt_are_named(tmp_path: Path, messages: list[ob
         ),
     ],
 )
-def test_setting_that_contradicts_messages_is_refused(tmp_path: Path, fields: dict[str, object], reason: str) -> None:
+def test_setting_inconsistent_with_messages_is_refused(tmp_path: Path, fields: dict[str, object], reason: str) -> None:
     row = {"question": [{"role": "system", "content": "Think."}, {"role": "user", "content": "4?"}], "answer": 4}
     path = write_jsonl(tmp_path / "x.jsonl", [*SUMS, row])
     message = refusal(jsonl(path, **fields, on_bad_line="skip"))
     assert message.startswith(reason) and message.endswith(f"(data.path={path}, line 41)")
 
 
-def test_messages_survive_being_saved(tmp_path: Path) -> None:
+def test_saved_messages_are_read_back_unchanged(tmp_path: Path) -> None:
     problem = conversation(("system", "Be brief."), ("user", "4?"))
     [group] = random_groups(1, groups=1)
     group.prompt = replace(group.prompt, problem=problem)

@@ -31,7 +31,7 @@ PROOF = "Assume that there were only finitely many of them and multiply all of t
         ("We get \\boxed{12\\text{ and }13}.", "12\\text{ and }13"),
     ],
 )
-def test_the_answer_is_taken_out_of_a_solution(gold: str, answer: str) -> None:
+def test_gold_is_extracted_from_solution(gold: str, answer: str) -> None:
     assert gold_answer(gold) == answer
 
 
@@ -52,7 +52,7 @@ def test_the_answer_is_taken_out_of_a_solution(gold: str, answer: str) -> None:
         "9" * 5000,
     ],
 )
-def test_an_answer_stays_what_it_is(gold: str) -> None:
+def test_gold_that_is_an_answer_is_unchanged(gold: str) -> None:
     assert gold_answer(gold) == gold
 
 
@@ -64,7 +64,7 @@ def test_an_answer_stays_what_it_is(gold: str) -> None:
         (PROOF, "a text of 21 words without a final answer that is marked"),
     ],
 )
-def test_a_gold_without_an_answer_is_unreadable(gold: str, reason: str) -> None:
+def test_gold_without_answer_is_unreadable(gold: str, reason: str) -> None:
     with pytest.raises(UnreadableGold, match=f"^{reason}$"):
         gold_answer(gold)
 
@@ -74,7 +74,7 @@ solutions = st.text(alphabet="abc xyz+=1 23.\n$*", max_size=200)
 
 
 @given(solution=solutions, answer=answers, mark=st.sampled_from(["\n#### %s", "$\\boxed{%s}$.", "\nThe final answer is $%s$."]))
-def test_a_gold_in_any_solution_that_marks_it_is_the_gold(solution: str, answer: str, mark: str) -> None:
+def test_marked_gold_is_extracted_from_any_solution(solution: str, answer: str, mark: str) -> None:
     assert gold_answer(answer) == answer
     assert gold_answer(solution + mark % answer).strip("$") == answer
 
@@ -83,27 +83,27 @@ def solved(tmp_path: Path, golds: list[str]) -> Path:
     return write_jsonl(tmp_path / "solved.jsonl", ({"question": f"{i}?", "answer": gold} for i, gold in enumerate(golds)))
 
 
-def test_problems_have_the_answers_of_their_solutions(tmp_path: Path) -> None:
+def test_problem_has_answer_of_its_solution(tmp_path: Path) -> None:
     problems = load_problems(jsonl(solved(tmp_path, [f"So.\n#### {i}" for i in range(20)])), 1)
     assert all(problem.answer == problem.question.rstrip("?") for problem in problems.train.batch(0, 8))
     assert all(problem.answer == problem.question.rstrip("?") for problem in problems.held_out(20))
 
 
-def test_a_question_with_two_solutions_of_one_answer_is_one_problem(tmp_path: Path) -> None:
+def test_question_with_two_solutions_of_one_answer_is_one_problem(tmp_path: Path) -> None:
     rows = [{"question": "a?", "answer": "1+1.\n#### 2"}, {"question": "a?", "answer": "2*1.\n#### 2"}]
     more = [{"question": f"{i}?", "answer": i} for i in range(9)]
     problems = load_problems(jsonl(write_jsonl(tmp_path / "twice.jsonl", [*rows, *more]), held_out_problems=2), 1)
     assert problems.catalogue is not None and len(problems.catalogue) + len(problems.held_out(99)) == 10
 
 
-def test_few_golds_that_cannot_be_read_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_few_unreadable_golds_are_dropped_and_counted(tmp_path: Path) -> None:
     problems = load_problems(jsonl(solved(tmp_path, [*map(str, range(18)), PROOF])), 1)
     assert problems.unreadable == 1
     assert problems.left_out == "0 problems dropped as too long, 1 rows without a gold answer that can be read"
 
 
 @pytest.mark.parametrize("on_bad_line", ["stop", "skip"])
-def test_a_data_set_whose_golds_cannot_be_read_is_refused(tmp_path: Path, on_bad_line: str) -> None:
+def test_data_set_with_many_unreadable_golds_is_refused(tmp_path: Path, on_bad_line: str) -> None:
     path = solved(tmp_path, [*map(str, range(8)), PROOF, "7*6\n####"])
     with pytest.raises(ConfigError) as caught:
         load_problems(jsonl(path, on_bad_line=on_bad_line), 1)
@@ -118,7 +118,7 @@ def test_a_data_set_whose_golds_cannot_be_read_is_refused(tmp_path: Path, on_bad
     ]
 
 
-def test_a_pattern_says_where_the_answer_stands(tmp_path: Path) -> None:
+def test_pattern_selects_answer_in_gold(tmp_path: Path) -> None:
     path = solved(tmp_path, [f"{PROOF} [[{i}]]" for i in range(20)])
     problems = load_problems(jsonl(path, answer_pattern=r"\[\[(.*?)\]\]"), 1)
     assert all(problem.answer == problem.question.rstrip("?") for problem in problems.train.batch(0, 8))
@@ -126,7 +126,7 @@ def test_a_pattern_says_where_the_answer_stands(tmp_path: Path) -> None:
         load_problems(jsonl(path, answer_pattern="<<(.*?)>>"), 1)
 
 
-def test_a_verifier_is_given_golds_as_they_are(tmp_path: Path) -> None:
+def test_verifier_receives_golds_unchanged(tmp_path: Path) -> None:
     problems = load_problems(jsonl(solved(tmp_path, [PROOF, GSM8K] * 10), verifier="mine:score"), 1)
     assert {problem.answer for problem in problems.train.batch(0, 10)} == {PROOF, GSM8K}
 
@@ -139,5 +139,5 @@ def test_a_verifier_is_given_golds_as_they_are(tmp_path: Path) -> None:
         ({"answer_pattern": "(x)", "verifier": "mine:score"}, "data.verifier=mine:score is given the whole field"),
     ],
 )
-def test_a_pattern_that_cannot_be_used_is_refused(fields: dict[str, str], wrong: str) -> None:
+def test_unusable_pattern_is_refused(fields: dict[str, str], wrong: str) -> None:
     assert any(wrong in problem for problem in data_problems(DataConfig(source="jsonl", **fields)))

@@ -19,7 +19,7 @@ def lines(tmp_path: Path) -> Path:
     return write_jsonl(tmp_path / "problems.jsonl", SUMS)
 
 
-def test_what_the_base_always_or_never_solves_is_left_out_of_training_alone(lines: Path, tmp_path: Path) -> None:
+def test_pass_rate_limits_filter_training_problems_only(lines: Path, tmp_path: Path) -> None:
     whole = load_problems(jsonl(lines), 1)
     assert whole.catalogue is not None
     never, always, seldom, *unknown = whole.catalogue.ids
@@ -34,7 +34,7 @@ def test_what_the_base_always_or_never_solves_is_left_out_of_training_alone(line
     assert problems.left_out == "0 problems dropped as too long, 2 for their pass rate"
 
 
-def test_a_file_goes_on_where_it_was_cut_short(tmp_path: Path) -> None:
+def test_interrupted_file_is_continued(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "rates.jsonl"
     PassRateFile(path).add({"a": 1, "b": 4}, 4)
     path.write_text(path.read_text() + '{"id": "c", "sol')
@@ -44,7 +44,7 @@ def test_a_file_goes_on_where_it_was_cut_short(tmp_path: Path) -> None:
     assert read_pass_rates(path) == {"a": 0.25, "b": 1.0, "c": 0.5}
 
 
-def test_a_file_that_cannot_be_used_is_refused(lines: Path, tmp_path: Path) -> None:
+def test_unusable_file_is_refused(lines: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"there is no such file; write it with launch/difficulty\.py"):
         load_problems(jsonl(lines, pass_rates=str(tmp_path / "nowhere")), 1)
     with pytest.raises(ConfigError, match="line 1 is no pass rate"):
@@ -64,20 +64,20 @@ def test_a_file_that_cannot_be_used_is_refused(lines: Path, tmp_path: Path) -> N
         (b'{"id": "a", "solved": 1, "rollouts": 2}\nA note of mine', 2),
     ],
 )
-def test_line_that_is_no_pass_rate_is_named_and_kept(tmp_path: Path, line: bytes, number: int) -> None:
+def test_error_names_malformed_line_and_keeps_file(tmp_path: Path, line: bytes, number: int) -> None:
     (path := tmp_path / "rates.jsonl").write_bytes(line)
     with pytest.raises(ConfigError, match=f"data.pass_rates={path}: line {number} is no pass rate"):
         PassRateFile(path)
     assert path.read_bytes() == line
 
 
-def test_file_that_cannot_be_written_is_refused_before_anything_is_tried(tmp_path: Path) -> None:
+def test_unwritable_file_is_refused_before_measuring(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"data\.pass_rates=.*: it cannot be written \(.*; name another file"):
         PassRateFile(tmp_path / "file" / "rates.jsonl")
 
 
-def test_rates_that_leave_no_problem_are_refused(lines: Path, tmp_path: Path) -> None:
+def test_limits_without_any_problem_are_refused(lines: Path, tmp_path: Path) -> None:
     everything = load_problems(jsonl(lines), 1).catalogue
     assert everything is not None
     PassRateFile(tmp_path / "rates.jsonl").add(dict.fromkeys(everything.ids, 0), 8)
@@ -85,7 +85,7 @@ def test_rates_that_leave_no_problem_are_refused(lines: Path, tmp_path: Path) ->
         load_problems(jsonl(lines, pass_rates=str(tmp_path / "rates.jsonl")), 1)
 
 
-def test_settings_that_do_not_fit_are_refused() -> None:
+def test_inconsistent_settings_are_refused() -> None:
     [endless] = data_problems(DataConfig(source="arith", pass_rates="x"))
     assert endless.startswith("data.pass_rates=x: data.source=arith has no end")
     [bounds] = data_problems(DataConfig(source="jsonl", min_pass_rate=0.5, max_pass_rate=0.4))

@@ -36,7 +36,7 @@ FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_c
 )
 @example(name="model.safetensors", where=0.0, what=b"\xff" * 8, cut=False)
 @settings(max_examples=150)
-def test_bytes_written_over_a_file_are_refused_or_harmless(
+def test_overwritten_bytes_are_refused_or_harmless(
     saved: Path, tmp_path_factory: pytest.TempPathFactory, name: str, where: float, what: bytes, cut: bool
 ) -> None:
     """The model is used or refused, also when the file is cut off there, and nothing else is raised."""

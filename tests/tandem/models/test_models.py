@@ -58,7 +58,7 @@ def replaced(folder: Path, model: hf.PreTrainedModel) -> Path:
     return folder
 
 
-def test_facts_of_a_usable_model(saved: Path) -> None:
+def test_inspection_returns_facts_of_usable_model(saved: Path) -> None:
     facts = inspect_model(saved, "model.path=MODEL")
     model = hf.AutoModelForCausalLM.from_pretrained(saved)
     assert facts.parameters == sum(parameter.numel() for parameter in model.parameters())
@@ -94,18 +94,18 @@ def _tied_without_a_head(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("otherwise", [_as_torch_files, _of_mixed_dtypes, _in_shards, _tied_without_a_head])
-def test_weights_in_another_form_are_taken(folder: Path, otherwise: Callable[[Path], None]) -> None:
+def test_other_weight_formats_are_accepted(folder: Path, otherwise: Callable[[Path], None]) -> None:
     otherwise(folder)
     assert inspect_model(folder, "model.path=MODEL").vocabulary == 400
 
 
-def test_files_that_may_be_missing(folder: Path) -> None:
+def test_optional_files_may_be_missing(folder: Path) -> None:
     for name in ("generation_config.json", "chat_template.jinja", "special_tokens_map.json"):
         (folder / name).unlink(missing_ok=True)
     assert inspect_model(folder, "model.path=MODEL").eos_ids == (1,)
 
 
-def test_special_token_beyond_the_rows_that_nothing_names(folder: Path) -> None:
+def test_unused_special_token_beyond_embedding_is_accepted(folder: Path) -> None:
     """As Gemma 3's token for images."""
     tokenizer = hf.AutoTokenizer.from_pretrained(folder)
     tokenizer.add_tokens([f"<unused {index}>" for index in range(400 - len(tokenizer))], special_tokens=True)
@@ -114,7 +114,7 @@ def test_special_token_beyond_the_rows_that_nothing_names(folder: Path) -> None:
     assert inspect_model(folder, "model.path=MODEL").vocabulary == 400
 
 
-def test_code_of_the_model_is_not_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_of_model_is_never_executed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where transformers has the model too, its own code is taken; nobody is asked."""
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question on the terminal"))
     (folder / "modeling_custom.py").write_text("raise SystemExit('the code was run')")
@@ -161,7 +161,7 @@ def test_code_of_the_model_is_not_run(folder: Path, monkeypatch: pytest.MonkeyPa
     ],
     ids=str,
 )
-def test_configuration_of_no_usable_model(folder: Path, values: dict[str, Any], reason: str) -> None:
+def test_unusable_configuration_is_refused(folder: Path, values: dict[str, Any], reason: str) -> None:
     change(folder / "config.json", **values)
     assert refusal(folder).startswith(reason)
 
@@ -196,13 +196,13 @@ MULTIMODAL = {"text_config": SMALL | {"sliding_window": 32}, "vision_config": WI
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
-def test_model_of_another_kind(
+def test_model_of_another_kind_is_refused(
     folder: Path, model_class: type[hf.PreTrainedModel], config: hf.PretrainedConfig, reason: str
 ) -> None:
     assert refusal(replaced(folder, model_class(config))).startswith(reason)
 
 
-def test_model_without_a_longest_text_has_no_limit(folder: Path) -> None:
+def test_model_without_maximum_length_has_no_limit(folder: Path) -> None:
     replaced(folder, hf.BloomForCausalLM(hf.BloomConfig(vocab_size=400, hidden_size=16, n_layer=1, n_head=2)))
     assert inspect_model(folder, "model.path=MODEL").context is None
     config = Config(junior=[str(folder)])
@@ -343,7 +343,7 @@ def _quantized_by_modelopt(folder: Path) -> None:
     ],
     ids=lambda value: value.__name__.strip("_") if callable(value) else "",
 )
-def test_weights_that_cannot_be_used(folder: Path, spoil: Callable[[Path], None], reason: str) -> None:
+def test_unusable_weights_are_refused(folder: Path, spoil: Callable[[Path], None], reason: str) -> None:
     spoil(folder)
     assert refusal(folder).startswith(reason)
 
@@ -351,7 +351,7 @@ def test_weights_that_cannot_be_used(folder: Path, spoil: Callable[[Path], None]
 # Tokenizers
 
 
-def test_tokenizer_with_more_tokens_than_the_model(folder: Path) -> None:
+def test_tokenizer_larger_than_embedding_is_refused(folder: Path) -> None:
     tokenizer = hf.AutoTokenizer.from_pretrained(folder)
     tokenizer.add_tokens([f"word{index}" for index in range(402 - len(tokenizer))])
     tokenizer.save_pretrained(folder)
@@ -360,7 +360,7 @@ def test_tokenizer_with_more_tokens_than_the_model(folder: Path) -> None:
     )
 
 
-def test_special_token_of_the_chat_template_beyond_the_rows(folder: Path) -> None:
+def test_chat_template_token_beyond_embedding_is_refused(folder: Path) -> None:
     tokenizer = hf.AutoTokenizer.from_pretrained(folder)
     tokenizer.add_tokens([f"<unused {index}>" for index in range(400 - len(tokenizer))], special_tokens=True)
     tokenizer.add_tokens(["<|im_start|>", "<|image|>"], special_tokens=True)
@@ -370,13 +370,13 @@ def test_special_token_of_the_chat_template_beyond_the_rows(folder: Path) -> Non
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"model": {"type": "BPE"}}', '{"version": "1.0"}', "null"])
-def test_damaged_tokenizer(folder: Path, content: str) -> None:
+def test_damaged_tokenizer_is_refused(folder: Path, content: str) -> None:
     (folder / "tokenizer.json").write_text(content)
     assert refusal(folder).startswith("its tokenizer cannot be loaded: ")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "\0", '"qwen3"'])
-def test_damaged_configuration(folder: Path, content: str) -> None:
+def test_damaged_configuration_is_refused(folder: Path, content: str) -> None:
     (folder / "config.json").write_text(content)
     assert refusal(folder).startswith("config.json cannot be used: ")
 
@@ -390,12 +390,12 @@ def test_damaged_configuration(folder: Path, content: str) -> None:
         ('{"eos_token_id": [1, -1]}', "eos_token_id=-1 is no token"),
     ],
 )
-def test_damaged_generation_configuration(folder: Path, content: str, reason: str) -> None:
+def test_damaged_generation_configuration_is_refused(folder: Path, content: str, reason: str) -> None:
     (folder / "generation_config.json").write_text(content)
     assert refusal(folder).startswith(reason)
 
 
-def test_model_whose_texts_never_end(folder: Path) -> None:
+def test_model_without_end_of_sequence_is_refused(folder: Path) -> None:
     tokenizer = hf.AutoTokenizer.from_pretrained(folder)
     tokenizer.eos_token = None
     tokenizer.save_pretrained(folder)
@@ -407,7 +407,7 @@ def test_model_whose_texts_never_end(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["unigram", "wordpiece"])
-def test_words_of_a_tokenizer_that_marks_none(folder: Path, kind: str) -> None:
+def test_tokenizer_without_word_boundaries_is_refused(folder: Path, kind: str) -> None:
     """The refusal names schedules that work."""
     model, trainer = {
         "unigram": (
@@ -432,7 +432,7 @@ def test_words_of_a_tokenizer_that_marks_none(folder: Path, kind: str) -> None:
 # Names
 
 
-def test_names_of_no_directory(tmp_path: Path, folder: Path) -> None:
+def test_name_of_no_directory_is_refused(tmp_path: Path, folder: Path) -> None:
     for name, reason in [
         (
             str(folder / "model.safetensors"),
@@ -448,7 +448,7 @@ def test_names_of_no_directory(tmp_path: Path, folder: Path) -> None:
     assert refusal(empty) == "there is no config.json; name a directory that save_pretrained wrote"
 
 
-def test_local_models_of_a_configuration(saved: Path, folder: Path, tmp_path: Path) -> None:
+def test_local_models_of_configuration_are_listed(saved: Path, folder: Path, tmp_path: Path) -> None:
     """Hub ids and recipes are not looked at; every directory is."""
     config = Config(junior=["self", "org/model", "zoo:plain", str(folder)])
     config.model.source, config.model.path = "hf", str(saved)

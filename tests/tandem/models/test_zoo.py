@@ -56,7 +56,7 @@ def tokenizer(quick: Path) -> PreTrainedTokenizerBase:
 # Recipes and the cache
 
 
-def test_a_base_model_is_a_complete_hugging_face_directory(quick: Path) -> None:
+def test_base_model_is_complete_hugging_face_directory(quick: Path) -> None:
     tokenizer, model = AutoTokenizer.from_pretrained(quick), AutoModelForCausalLM.from_pretrained(quick)
     assert model.config.model_type == "qwen3"
     assert model.config.tie_word_embeddings
@@ -66,7 +66,7 @@ def test_a_base_model_is_a_complete_hugging_face_directory(quick: Path) -> None:
     assert model.dtype == torch.float32
 
 
-def test_a_cached_model_is_not_built_again(quick: Path, cache: Path) -> None:
+def test_cached_model_is_not_rebuilt(quick: Path, cache: Path) -> None:
     written = (quick / "model.safetensors").stat().st_mtime_ns
     assert zoo_model(QUICK, cache) == quick
     assert (quick / "model.safetensors").stat().st_mtime_ns == written
@@ -74,7 +74,7 @@ def test_a_cached_model_is_not_built_again(quick: Path, cache: Path) -> None:
 
 
 @pytest.mark.seconds
-def test_a_recipe_determines_the_weights(quick: Path, tmp_path: Path) -> None:
+def test_recipe_determines_weights(quick: Path, tmp_path: Path) -> None:
     torch.manual_seed(99)
     before = torch.random.get_rng_state()
     pretrain(QUICK, None, tmp_path / "again")
@@ -85,7 +85,7 @@ def test_a_recipe_determines_the_weights(quick: Path, tmp_path: Path) -> None:
     assert not torch.equal(first["model.embed_tokens.weight"], other["model.embed_tokens.weight"])
 
 
-def test_every_part_of_a_recipe_names_another_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_field_of_recipe_changes_model_name(monkeypatch: pytest.MonkeyPatch) -> None:
     child = replace(QUICK, name="child", parent="quick")
     monkeypatch.setitem(RECIPES, "quick", QUICK)
     digest = child.digest
@@ -98,7 +98,7 @@ def test_every_part_of_a_recipe_names_another_model(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.seconds
-def test_a_child_continues_from_its_parent(quick: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_continues_from_its_parent(quick: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RECIPES, "quick", QUICK)
     child = zoo_model(replace(QUICK, name="child", parent="quick", steps=1, lr=1e-12, weight_decay=0.0), cache)
     ours, theirs = load_file(child / "model.safetensors"), load_file(quick / "model.safetensors")
@@ -117,7 +117,7 @@ def _build_slowly(directory: Path, log: Path) -> None:
     assert (directory / "rest").read_text() == "two"
 
 
-def test_processes_that_want_the_same_model_build_it_once(tmp_path: Path) -> None:
+def test_concurrent_processes_build_model_once(tmp_path: Path) -> None:
     directory, log = tmp_path / "zoo" / "model", tmp_path / "log"
     processes = [get_context("fork").Process(target=_build_slowly, args=(directory, log)) for _ in range(4)]
     for process in processes:
@@ -128,7 +128,7 @@ def test_processes_that_want_the_same_model_build_it_once(tmp_path: Path) -> Non
     assert log.read_text() == "built\n"
 
 
-def test_an_interrupted_build_leaves_no_model(tmp_path: Path) -> None:
+def test_interrupted_build_leaves_no_model(tmp_path: Path) -> None:
     def fail(unfinished: Path) -> None:
         (unfinished / "part").write_text("one")
         raise KeyboardInterrupt
@@ -144,7 +144,7 @@ def test_an_interrupted_build_leaves_no_model(tmp_path: Path) -> None:
 
 
 @given(text=st.text())
-def test_every_text_survives(text: str, tokenizer: PreTrainedTokenizerBase) -> None:
+def test_tokenizer_preserves_every_text(text: str, tokenizer: PreTrainedTokenizerBase) -> None:
     assert tokenizer.decode(tokenizer.encode(text, split_special_tokens=True)) == text
 
 
@@ -154,7 +154,7 @@ def test_digits_never_merge(tokenizer: PreTrainedTokenizerBase) -> None:
     assert surfaces == ["Take", "Ġ3", ":", "Ġ4", "6", "Ġ-", "Ġ3", "Ġ=", "Ġ4", "3", ".", "Ċ"]
 
 
-def test_the_chat_template_ends_where_the_answer_begins(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_chat_template_ends_where_answer_begins(tokenizer: PreTrainedTokenizerBase) -> None:
     chat = [{"role": "user", "content": "How many?"}]
     assert tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) == "<|user|>How many?<|assistant|>"
     chat += [{"role": "assistant", "content": "3"}]
@@ -170,7 +170,7 @@ def test_words_and_lines_are_boundaries(tokenizer: PreTrainedTokenizerBase) -> N
 # The two authors' tokenizers
 
 
-def test_what_tells_two_tokenizers_apart(tokenizer: PreTrainedTokenizerBase, quick: Path) -> None:
+def test_difference_of_tokenizers_is_described(tokenizer: PreTrainedTokenizerBase, quick: Path) -> None:
     assert tokenizer_difference(tokenizer, AutoTokenizer.from_pretrained(quick)) == ""
     other = AutoTokenizer.from_pretrained(quick)
     other.add_tokens(["extra"])
@@ -184,7 +184,7 @@ def test_what_tells_two_tokenizers_apart(tokenizer: PreTrainedTokenizerBase, qui
 
 
 @pytest.mark.seconds
-def test_juniors_from_the_zoo_have_the_seniors_ancestry(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zoo_juniors_share_ancestry_of_senior(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RECIPES, "quick", QUICK)
     monkeypatch.setitem(RECIPES, "quirk", replace(QUICK, name="quirk", parent="quick", steps=1))
     senior = base_model(ModelConfig(source="zoo", recipe="quirk", recipe_seed=3), cache)
@@ -197,13 +197,13 @@ def test_juniors_from_the_zoo_have_the_seniors_ancestry(cache: Path, monkeypatch
         junior_model("zoo:fancy", senior, "junior[1]", cache)
 
 
-def test_a_senior_with_a_jargon_has_a_plain_ancestor() -> None:
+def test_senior_with_jargon_has_plain_ancestor() -> None:
     jargon = RECIPES["jargon"]
     assert jargon.ancestor == RECIPES["plain"] and jargon.jargon > 10 * jargon.ancestor.jargon
     assert replace(jargon, seed=2).ancestor == replace(RECIPES["plain"], seed=2)
 
 
-def test_a_directory_is_taken_as_it_is(quick: Path, cache: Path, tmp_path: Path) -> None:
+def test_model_directory_is_used_unchanged(quick: Path, cache: Path, tmp_path: Path) -> None:
     model = ModelConfig(source="hf", path=str(quick))
     assert base_model(model, cache) == quick
     assert junior_model("self", quick, "junior[0]", tmp_path) == quick
@@ -219,12 +219,12 @@ def test_a_directory_is_taken_as_it_is(quick: Path, cache: Path, tmp_path: Path)
         (ModelConfig(source="ftp"), r"model\.source=ftp: choose zoo, smollm2 or hf"),
     ],
 )
-def test_a_model_that_cannot_be_had_is_refused(model: ModelConfig, message: str, tmp_path: Path) -> None:
+def test_unavailable_model_is_refused(model: ModelConfig, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         base_model(model, tmp_path)
 
 
-def test_an_unreachable_hub_id_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_hub_id_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigError, match=r"model\.path=nobody/nothing: .* the hub does not give it"):
         base_model(ModelConfig(source="hf", path="nobody/nothing"), tmp_path)
@@ -241,7 +241,7 @@ def test_an_unreachable_hub_id_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         (["config.json", "pytorch_model.bin", "onnx/model.safetensors"], {"config.json", "pytorch_model.bin"}),
     ],
 )
-def test_pickled_weights_are_fetched_from_the_hub_where_there_are_no_others(
+def test_pickled_weights_are_downloaded_only_without_safetensors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: list[str], fetched: set[str]
 ) -> None:
     def snapshot(name: str, allow_patterns: list[str]) -> str:
@@ -259,7 +259,7 @@ def test_pickled_weights_are_fetched_from_the_hub_where_there_are_no_others(
 
 
 @pytest.mark.slow
-def test_the_base_leaves_room_for_reinforcement_learning(cache: Path) -> None:
+def test_base_accuracy_leaves_room_to_improve(cache: Path) -> None:
     directory = base_model(ModelConfig(source="zoo", recipe="plain"), cache)
     tokenizer, model = AutoTokenizer.from_pretrained(directory), AutoModelForCausalLM.from_pretrained(directory)
     tokenizer.padding_side = "left"
@@ -291,7 +291,7 @@ GROUP_FILES = sorted([*CONF.glob("model/*.yaml"), *CONF.glob("data/*.yaml")])
 
 
 @pytest.mark.parametrize("path", GROUP_FILES, ids=lambda path: f"{path.parent.name}={path.stem}")
-def test_configuration_files_fit_the_typed_configuration(path: Path) -> None:
+def test_configuration_files_match_typed_configuration(path: Path) -> None:
     group, content = path.parent.name, OmegaConf.load(path)
     everything = "@package _global_" in path.read_text()
     config = OmegaConf.merge(OmegaConf.structured(Config), content if everything else {group: content})

@@ -68,7 +68,7 @@ def four_billion() -> Config:
 
 
 @given(demand=demands, nodes=clusters)
-def test_everything_has_gpus_of_its_own_or_the_plan_says_what_is_missing(demand: Demand, nodes: list[Node]) -> None:
+def test_every_process_has_gpus_or_error_names_missing_ones(demand: Demand, nodes: list[Node]) -> None:
     fits = demand.replicas <= sum(node.gpus // demand.replica for node in nodes) and demand.total <= sum(
         node.gpus for node in nodes
     )
@@ -89,20 +89,20 @@ def test_everything_has_gpus_of_its_own_or_the_plan_says_what_is_missing(demand:
 
 
 @given(demand=demands, nodes=clusters)
-def test_most_replicas_are_as_many_as_can_be_placed(demand: Demand, nodes: list[Node]) -> None:
+def test_most_replicas_is_largest_placeable_number(demand: Demand, nodes: list[Node]) -> None:
     assume((most := most_replicas(demand, nodes)) > 0)
     place(Demand(demand.engines, most, demand.ranks), nodes)
     with pytest.raises(ConfigError):
         place(Demand(demand.engines, most + 1, demand.ranks), nodes)
 
 
-def test_the_learner_has_a_node_to_itself_where_it_can() -> None:
+def test_learner_has_its_own_node_if_possible() -> None:
     slots = place(Demand((2, 2), replicas=2, ranks=8), [Node("a", 8), Node("b", 8)])
     assert {slot.node for slot in slots if slot.role == "learner"} == {1}
 
 
 @given(demand=demands, nodes=clusters)
-def test_on_cpus_every_node_writes(demand: Demand, nodes: list[Node]) -> None:
+def test_every_cpu_node_has_a_replica(demand: Demand, nodes: list[Node]) -> None:
     slots = spread(demand, nodes)
     homes = Counter(slot.node for slot in slots if slot.role == "senior")
     assert len(homes) == min(demand.replicas, len(nodes)) and max(homes.values()) - min(homes.values()) <= 1
@@ -110,7 +110,7 @@ def test_on_cpus_every_node_writes(demand: Demand, nodes: list[Node]) -> None:
 
 
 @given(replicas=st.integers(1, 9), ranks=st.integers(0, 4), gpus=st.integers(1, 8))
-def test_shared_gpus_hold_no_more_claims_than_they_were_planned_for(replicas: int, ranks: int, gpus: int) -> None:
+def test_shared_gpus_hold_at_most_planned_claims(replicas: int, ranks: int, gpus: int) -> None:
     wanted = Demand((1, 1), replicas, ranks)
     if ranks > 1 and replicas + ranks > gpus:
         with pytest.raises(ConfigError, match="learner.ranks="):
@@ -127,7 +127,7 @@ def test_shared_gpus_hold_no_more_claims_than_they_were_planned_for(replicas: in
 
 @pytest.mark.parametrize("kind", [Qwen3Config, LlamaConfig])
 @pytest.mark.parametrize("tied", [True, False])
-def test_parameters_are_counted_from_the_shape_alone(kind: type, tied: bool) -> None:
+def test_parameters_are_counted_from_shape(kind: type, tied: bool) -> None:
     shape = kind(
         hidden_size=64,
         num_hidden_layers=3,
@@ -144,12 +144,12 @@ def test_parameters_are_counted_from_the_shape_alone(kind: type, tied: bool) -> 
     assert size.kv_values == 2 * 3 * 2 * 16
 
 
-def test_the_published_model_has_the_size_that_its_name_says() -> None:
+def test_published_model_has_size_of_its_name() -> None:
     config = configuration(["model=qwen3_4b", "data=jsonl", "data.path=x"])
     assert model_sizes(config).senior == FOUR_BILLION
 
 
-def test_a_model_directory_is_read(tmp_path: Path) -> None:
+def test_sizes_are_read_from_model_directory(tmp_path: Path) -> None:
     Qwen3Config(hidden_size=64, num_hidden_layers=2, vocab_size=500, tie_word_embeddings=True).save_pretrained(tmp_path)
     config = configuration(["model=hf", f"model.path={tmp_path}", "data=jsonl", "data.path=x", f"junior=[{tmp_path},self]"])
     sizes = model_sizes(config)
@@ -157,7 +157,7 @@ def test_a_model_directory_is_read(tmp_path: Path) -> None:
     assert sizes.juniors == (sizes.senior, sizes.senior)
 
 
-def test_zero_divides_what_it_says_over_the_ranks() -> None:
+def test_zero_stage_divides_memory_over_ranks() -> None:
     def rank(**settings: object) -> list[float]:
         found = rank_memory(FOUR_BILLION, LearnerConfig(dtype="bfloat16", **settings))  # type: ignore[arg-type]
         return [found.weights, found.gradients, found.optimizer]
@@ -186,7 +186,7 @@ def test_zero_divides_what_it_says_over_the_ranks() -> None:
     stage=st.integers(1, 3),
     in_flight=st.integers(1, 256),
 )
-def test_a_shared_gpu_is_never_promised_twice(
+def test_shared_gpu_is_never_overcommitted(
     gib: float, replicas: int, juniors: int, learner: bool, sleep: bool, stage: int, in_flight: int
 ) -> None:
     config = deepcopy(four_billion())
@@ -211,7 +211,7 @@ def test_a_shared_gpu_is_never_promised_twice(
     assert found.senior.texts(fractions.senior * gib + 0.001 * gib) >= 1
 
 
-def test_what_learns_alone_needs_the_gpu_only_while_engines_sleep() -> None:
+def test_learner_memory_counts_only_while_engines_sleep() -> None:
     config = deepcopy(four_billion())
     config.learner.zero_stage = 2
     sizes = Sizes(FOUR_BILLION, (FOUR_BILLION,))
@@ -234,9 +234,7 @@ def test_what_learns_alone_needs_the_gpu_only_while_engines_sleep() -> None:
         (["rollouts_only=true"], False),
     ],
 )
-def test_engines_sleep_that_share_a_gpu_with_a_learner_and_do_not_write_while_it_learns(
-    settings: list[str], sleep: bool
-) -> None:
+def test_engines_sleep_only_on_a_shared_gpu_without_staleness(settings: list[str], sleep: bool) -> None:
     plan = assumed_plan(configuration(["plan_only=true", "mode=local", "cluster.gpus=1", *settings]))
     assert plan.engines_sleep == sleep
     together = {slot.gpus for slot in plan.slots if slot.role == "learner"} & {
@@ -245,7 +243,7 @@ def test_engines_sleep_that_share_a_gpu_with_a_learner_and_do_not_write_while_it
     assert bool(together) or not sleep
 
 
-def test_a_model_spread_over_more_gpus_takes_less_of_each() -> None:
+def test_tensor_parallelism_divides_engine_memory() -> None:
     one, four = (engine_memory(FOUR_BILLION, "bfloat16", gpus, 4000) for gpus in (1, 4))
     assert four.text == one.text / 4 and four.weights < one.weights
 
@@ -253,25 +251,25 @@ def test_a_model_spread_over_more_gpus_takes_less_of_each() -> None:
 # The command line
 
 
-def test_eight_gpus(plan_for: Callable[..., str]) -> None:
+def test_plan_for_eight_gpus(plan_for: Callable[..., str]) -> None:
     shown = plan_for("mode=cluster", "cluster.gpus=8")
     assert "replica 0: senior" in shown and "replica 0: junior" in shown and "learner rank 0" in shown
     assert "5 of 8 GPUs are idle; there is room for rollout.replicas=3" in shown
 
 
-def test_sixty_four_gpus_of_a_real_model(plan_for: Callable[..., str]) -> None:
+def test_plan_for_64_gpus(plan_for: Callable[..., str]) -> None:
     sizes = ("rollout.replicas=16", "rollout.senior_tensor_parallel=2", "learner.ranks=16", "learner.zero_stage=3")
     shown = plan_for("mode=cluster", "cluster.gpus=64", "model=qwen3_4b", "data=jsonl", "data.path=x", *sizes)
     assert "replica 15: senior over 2 GPUs" in shown and "all 64 GPUs are used" in shown
 
 
-def test_one_gpu_for_everything(plan_for: Callable[..., str]) -> None:
+def test_plan_for_one_shared_gpu(plan_for: Callable[..., str]) -> None:
     shown = plan_for("mode=local", "cluster.gpus=1", "cluster.gpu_gib=141", "model=qwen3_4b", "data=jsonl", "data.path=x")
     assert shown.count("this machine") == 3 and "all 1 GPUs are used" in shown
     assert "engines sleep during updates" in shown and " between updates" in shown
 
 
-def test_the_plan_decides_the_shares_that_nobody_set() -> None:
+def test_plan_chooses_unset_memory_fractions() -> None:
     config = configuration(["plan_only=true", "mode=local", "cluster.gpus=1"])
     decided = planned(config, assumed_plan(config))
     assert 0 < decided.rollout.gpu_memory_fraction < 0.5 and decided.mode.name == "local"
@@ -334,7 +332,7 @@ def test_the_plan_decides_the_shares_that_nobody_set() -> None:
         (["mode=cluster", "cluster.gpus=8", "model=hf", "model.path=/no/model"], "model.path=/no/model: .* give model.shape"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_a_remedy(overrides: list[str], message: str) -> None:
+def test_plan_that_does_not_fit_is_refused_with_remedy(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         assumed_plan(configuration(["plan_only=true", "data=jsonl", "data.path=x", *overrides]))
 
@@ -369,7 +367,7 @@ EIGHT_BILLION = (
         (["mode=local", "cluster.gpus=1", "cluster.gpu_gib=24"], "no setting makes room: use GPUs of "),
     ],
 )
-def test_a_remedy_is_one_that_makes_the_plan_fit(overrides: list[str], remedy: str) -> None:
+def test_remedy_makes_plan_fit(overrides: list[str], remedy: str) -> None:
     given = ["plan_only=true", *(() if "model=qwen3_4b" in overrides else EIGHT_BILLION), *overrides]
     with pytest.raises(ConfigError) as refused:
         assumed_plan(configuration(given))
@@ -390,7 +388,7 @@ def test_a_remedy_is_one_that_makes_the_plan_fit(overrides: list[str], remedy: s
     max_tokens=st.integers(1, 8000),
 )
 @settings(max_examples=25)
-def test_every_remedy_that_is_named_makes_the_plan_fit(
+def test_every_suggested_remedy_makes_plan_fit(
     gib: int, gpus: int, mode: str, replicas: int, dtype: str, stage: int, max_tokens: int
 ) -> None:
     config = deepcopy(four_billion())
@@ -406,7 +404,7 @@ def test_every_remedy_that_is_named_makes_the_plan_fit(
         assumed_plan(changed(config, changes))
 
 
-def test_a_rollout_that_is_longer_than_a_micro_batch_passes_alone_and_is_counted() -> None:
+def test_rollout_longer_than_micro_batch_is_counted_alone() -> None:
     config = deepcopy(four_billion())
     whole = memory(config, Sizes(FOUR_BILLION, (FOUR_BILLION,))).rank.activations
     config.learner.micro_batch_tokens = longest = longest_rollout(config)
@@ -423,9 +421,7 @@ def test_a_rollout_that_is_longer_than_a_micro_batch_passes_alone_and_is_counted
         (["model.recipe=jargon", "junior=[zoo:plain,self]"], {589_824 + 384 * 128 + 4_000}),
     ],
 )
-def test_models_that_are_built_here_are_planned_without_being_built(
-    overrides: list[str], parameters: set[int], tmp_path: Path
-) -> None:
+def test_zoo_models_are_planned_without_being_built(overrides: list[str], parameters: set[int], tmp_path: Path) -> None:
     given = ["plan_only=true", "mode=local", "cluster.gpus=1", f"cache_dir={tmp_path}", *overrides]
     config = configuration(given)
     assert assumed_plan(config).on_gpus and not list(tmp_path.iterdir())
@@ -433,7 +429,7 @@ def test_models_that_are_built_here_are_planned_without_being_built(
     assert {round(size.parameters, -4) for size in (sizes.senior, *sizes.juniors)} == {round(one, -4) for one in parameters}
 
 
-def test_the_packaged_model_has_the_size_that_its_file_says() -> None:
+def test_packaged_model_has_size_of_its_file() -> None:
     fields = gguf.GGUFReader(packaged_weights()).fields
     said = {name: fields[f"llama.{key}"].contents() for name, key in SMOLLM2_KEYS.items()}
     assert {name: getattr(SHAPE, name) for name in said} == said
@@ -449,13 +445,13 @@ SMOLLM2_KEYS = {
 }
 
 
-def test_a_hub_that_cannot_be_reached_is_said_at_once() -> None:
+def test_unreachable_hub_is_reported_at_once() -> None:
     start = time.monotonic()
     with pytest.raises(ConfigError, match="model.path=org/name: .* name a local directory, or .*HF_HUB_OFFLINE.* model.shape"):
         model_sizes(configuration(["model=hf", "model.path=org/name"]))
     assert time.monotonic() - start < 10
 
 
-def test_gpus_are_assumed_for_a_plan_only() -> None:
+def test_only_plan_only_assumes_gpus() -> None:
     with pytest.raises(ConfigError, match="cluster.gpus=8: only a plan assumes GPUs; add plan_only=true"):
         configuration(["cluster.gpus=8"])

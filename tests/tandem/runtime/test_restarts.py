@@ -11,7 +11,7 @@ from tandem.runtime.restarts import HOUR_S, RestartBudget
 
 
 @given(st.integers(0, 5), st.lists(st.floats(0, 2 * HOUR_S), max_size=30))
-def test_no_hour_has_more_restarts_than_allowed_and_none_is_refused_before(per_hour: int, pauses: list[float]) -> None:
+def test_restarts_within_an_hour_are_limited_exactly(per_hour: int, pauses: list[float]) -> None:
     now, allowed, said = 0.0, list[float](), list[str]()
     budget = RestartBudget(per_hour, said.append, clock=lambda: now)
     budget.worked("learner")
@@ -27,7 +27,7 @@ def test_no_hour_has_more_restarts_than_allowed_and_none_is_refused_before(per_h
     assert budget.total == len(said) == len(allowed)
 
 
-def test_the_stop_names_what_died_how_often_and_why() -> None:
+def test_error_names_failed_parts_counts_and_reasons() -> None:
     budget = RestartBudget(3)
     budget.worked("learner")
     for part in ("learner", "rollout actor 0", "learner"):
@@ -38,7 +38,7 @@ def test_the_stop_names_what_died_how_often_and_why() -> None:
         budget.spend("reward actor", ValueError("Traceback:\n  in a line\nno memory"))
 
 
-def test_the_console_is_told_the_last_line_of_a_traceback() -> None:
+def test_console_shows_last_line_of_traceback() -> None:
     said: list[str] = []
     RestartBudget(2, said.append).spend("learner", ValueError("Traceback:\n  in a line\nno memory\n"))
     assert said == ["RESTART: learner failed and is started again (restart 1 of 2 within an hour): no memory"]
@@ -50,7 +50,7 @@ Happening = tuple[str, str | None]
 
 
 @given(st.lists(st.tuples(st.sampled_from(PARTS), st.sampled_from([*REASONS, None])), max_size=30))
-def test_a_part_that_dies_twice_in_the_same_way_before_it_has_worked_ends_the_run(
+def test_two_equal_deaths_before_any_work_end_the_run(
     happenings: list[Happening],
 ) -> None:
     said, worked, died = list[str](), set[str](), set[Happening]()
@@ -69,6 +69,6 @@ def test_a_part_that_dies_twice_in_the_same_way_before_it_has_worked_ends_the_ru
             assert part in said[-1] and reason in said[-1]
 
 
-def test_restarts_are_printed_wherever_a_budget_has_no_console(capsys: pytest.CaptureFixture[str]) -> None:
+def test_restarts_are_printed_without_a_console(capsys: pytest.CaptureFixture[str]) -> None:
     RestartBudget(1).spend("learner", "no memory")
     assert "RESTART: learner failed and is started again" in capsys.readouterr().err

@@ -53,7 +53,7 @@ def tensors() -> dict[str, torch.Tensor]:
 
 
 @given(listing=listings)
-def test_tensors_lie_in_order_aligned_and_apart(listing: list[tuple[tuple[int, ...], torch.dtype]]) -> None:
+def test_tensors_are_ordered_aligned_and_disjoint(listing: list[tuple[tuple[int, ...], torch.dtype]]) -> None:
     layout = layout_of(listing)
     end = 0
     for spec, (shape, dtype) in zip(layout.tensors, listing, strict=True):
@@ -65,7 +65,7 @@ def test_tensors_lie_in_order_aligned_and_apart(listing: list[tuple[tuple[int, .
 
 
 @given(listing=listings, max_bytes=st.integers(1, 2_000))
-def test_buckets_are_all_tensors_in_order_and_as_large_as_allowed(
+def test_buckets_hold_all_tensors_in_order_up_to_the_limit(
     listing: list[tuple[tuple[int, ...], torch.dtype]], max_bytes: int
 ) -> None:
     layout = layout_of(listing)
@@ -78,7 +78,7 @@ def test_buckets_are_all_tensors_in_order_and_as_large_as_allowed(
 
 
 @given(listing=listings, version=st.integers(0, 10**6), digest=st.integers(0, 2**64 - 1))
-def test_what_was_published_survives_its_message(
+def test_published_weights_survive_serialization(
     listing: list[tuple[tuple[int, ...], torch.dtype]], version: int, digest: int
 ) -> None:
     published = PublishedWeights(version, SHM, "/dev/shm/weights", layout_of(listing), digest)
@@ -89,7 +89,7 @@ def test_what_was_published_survives_its_message(
 
 
 @given(listing=listings)
-def test_an_engine_reads_what_the_learner_wrote(
+def test_reader_gets_written_tensors(
     tmp_path_factory: pytest.TempPathFactory, listing: list[tuple[tuple[int, ...], torch.dtype]]
 ) -> None:
     path = tmp_path_factory.mktemp("segment") / "weights"
@@ -104,7 +104,7 @@ def test_an_engine_reads_what_the_learner_wrote(
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_the_checksum_does_not_depend_on_who_computes_it_and_changes_with_every_piece(tmp_path: Path, threads: int) -> None:
+def test_checksum_is_equal_for_all_processes_and_covers_every_chunk(tmp_path: Path, threads: int) -> None:
     many = {"large": torch.randn(3 * PIECE_BYTES // 4 + 5), "small": torch.randn(7)}
     written = filled(tmp_path / "weights", many)
     read = WeightSegment(tmp_path / "weights", written.layout, threads=threads)
@@ -122,9 +122,7 @@ def test_the_checksum_does_not_depend_on_who_computes_it_and_changes_with_every_
 
 
 @pytest.mark.parametrize("stale", ["embed", "norm", "proj"])
-def test_a_segment_that_holds_two_versions_is_told_from_either(
-    tmp_path: Path, tensors: dict[str, torch.Tensor], stale: str
-) -> None:
+def test_segment_with_mixed_versions_has_another_checksum(tmp_path: Path, tensors: dict[str, torch.Tensor], stale: str) -> None:
     written = filled(tmp_path / "weights", tensors)
     old, newer = written.written, {name: tensor + 1 for name, tensor in tensors.items()}
     written.write([(spec, newer[spec.name]) for spec in written.layout.tensors])
@@ -136,7 +134,7 @@ def test_a_segment_that_holds_two_versions_is_told_from_either(
     assert read.checksum() not in (announced, old)
 
 
-def test_a_later_version_shows_in_a_mapping_that_is_open(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
+def test_open_mapping_shows_later_version(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
     written = filled(tmp_path / "weights", tensors)
     read = WeightSegment(tmp_path / "weights", written.layout)
     before = read.checksum()
@@ -145,14 +143,14 @@ def test_a_later_version_shows_in_a_mapping_that_is_open(tmp_path: Path, tensors
     assert read.checksum() == written.checksum() != before
 
 
-def test_a_file_that_is_too_short_is_refused(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
+def test_short_file_is_refused(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
     layout = filled(tmp_path / "weights", tensors).layout
     os.truncate(tmp_path / "weights", layout.nbytes - 1)
     with pytest.raises(ValueError, match=f"weights holds {layout.nbytes - 1} bytes; the layout needs {layout.nbytes}"):
         WeightSegment(tmp_path / "weights", layout)
 
 
-def test_a_missing_file_is_not_created_by_a_reader(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
+def test_missing_file_is_not_created_by_reader(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
     layout = lay_out((n, tuple(t.shape), t.dtype) for n, t in tensors.items())
     with pytest.raises(FileNotFoundError):
         WeightSegment(tmp_path / "weights", layout)
@@ -160,7 +158,7 @@ def test_a_missing_file_is_not_created_by_a_reader(tmp_path: Path, tensors: dict
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a file system of known size")
-def test_weights_that_do_not_fit_leave_nothing_behind() -> None:
+def test_weights_that_do_not_fit_leave_no_file() -> None:
     room = os.statvfs("/dev/shm")
     path = Path(f"/dev/shm/tandem-test-{os.getpid()}")
     too_many = room.f_blocks * room.f_frsize // 4 + mmap.PAGESIZE
@@ -172,17 +170,17 @@ def test_weights_that_do_not_fit_leave_nothing_behind() -> None:
 # The fingerprint
 
 
-def test_the_fingerprint_does_not_depend_on_the_order(tensors: dict[str, torch.Tensor]) -> None:
+def test_fingerprint_does_not_depend_on_order(tensors: dict[str, torch.Tensor]) -> None:
     assert checksum(reversed(tensors.items())) == checksum(tensors.items())
 
 
-def test_the_fingerprint_does_not_depend_on_how_a_tensor_lies_in_memory(tensors: dict[str, torch.Tensor]) -> None:
+def test_fingerprint_does_not_depend_on_memory_layout(tensors: dict[str, torch.Tensor]) -> None:
     column_major = tensors["embed"].T.contiguous().T
     assert not column_major.is_contiguous()
     assert checksum({**tensors, "embed": column_major}.items()) == checksum(tensors.items())
 
 
-def test_the_fingerprint_changes_with_every_byte(tensors: dict[str, torch.Tensor]) -> None:
+def test_fingerprint_changes_with_every_byte(tensors: dict[str, torch.Tensor]) -> None:
     seen = {checksum(tensors.items())}
     for tensor in tensors.values():
         raw = tensor.view(-1).view(torch.uint8)
@@ -206,11 +204,11 @@ def test_the_fingerprint_changes_with_every_byte(tensors: dict[str, torch.Tensor
     ],
     ids=["a tensor more", "a tensor less", "another name", "two exchanged", "another shape", "another dtype"],
 )
-def test_the_fingerprint_changes_with_anything_else(tensors: dict[str, torch.Tensor], change: Change) -> None:
+def test_fingerprint_changes_with_name_shape_or_dtype(tensors: dict[str, torch.Tensor], change: Change) -> None:
     assert checksum(change(tensors).items()) != checksum(tensors.items())
 
 
-def test_specs_say_where_a_tensor_lies() -> None:
+def test_specs_locate_every_tensor() -> None:
     layout = lay_out([("a", (3,), torch.bfloat16), ("b", (), torch.float32), ("c", (2, 2), torch.float32)])
     assert layout.tensors == (
         TensorSpec("a", "bfloat16", (3,), 0, 6),

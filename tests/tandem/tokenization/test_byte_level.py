@@ -19,21 +19,21 @@ from tests.support.two_tokenizers import PIECES, TOKENIZERS, texts, vocabulary
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 @given(text=st.binary(max_size=40) | texts.map(str.encode))
-def test_no_byte_is_lost(name: str, text: bytes) -> None:
+def test_decode_and_encode_preserve_bytes(name: str, text: bytes) -> None:
     vocabulary_of = vocabulary(name)
     assert vocabulary_of.decode(vocabulary_of.encode(text)) == text
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 @given(text=st.lists(st.sampled_from([piece for piece in PIECES if piece != "e\u0301"])).map("".join))
-def test_text_gets_the_tokenizers_own_tokens(name: str, text: str) -> None:
+def test_encode_equals_tokenizer(name: str, text: str) -> None:
     tokenizer = TOKENIZERS[name]()
     assert vocabulary(name).encode(text.encode()) == tokenizer.encode(text)
     assert vocabulary(name).decode(tokenizer.encode(text)) == text.encode()
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_special_tokens_are_no_text(name: str) -> None:
+def test_special_tokens_have_no_text(name: str) -> None:
     tokenizer = TOKENIZERS[name]()
     assert vocabulary(name).decode(tokenizer.all_special_ids) == b""
     for special in tokenizer.all_special_tokens:
@@ -41,7 +41,7 @@ def test_special_tokens_are_no_text(name: str) -> None:
     assert tokenizer.encode(tokenizer.eos_token) == [tokenizer.eos_token_id], "the tokenizer itself is as it was"
 
 
-def test_what_a_tokenizers_file_says_of_lengths_is_for_prompts() -> None:
+def test_truncation_and_padding_of_tokenizer_file_are_ignored() -> None:
     tokenizer = foreign_tokenizer()
     tokenizer.backend_tokenizer.enable_truncation(max_length=3)
     tokenizer.backend_tokenizer.enable_padding(length=50)
@@ -49,7 +49,7 @@ def test_what_a_tokenizers_file_says_of_lengths_is_for_prompts() -> None:
     assert len(ByteLevel(tokenizer).encode(b"4 6 7 8 9")) < 50
 
 
-def test_a_byte_that_a_vocabulary_lacks_is_left_out() -> None:
+def test_byte_missing_from_vocabulary_is_dropped() -> None:
     spelt = json.loads(foreign_tokenizer().backend_tokenizer.to_str())
     for byte in (0x04, 0xFF):
         del spelt["model"]["vocab"][bytes_to_unicode()[byte]]
@@ -57,12 +57,12 @@ def test_a_byte_that_a_vocabulary_lacks_is_left_out() -> None:
     assert lacking.decode(lacking.encode(b"the\x04 \xff5\x05")) == b"the 5\x05"
 
 
-def test_a_vocabulary_of_words_is_refused() -> None:
+def test_word_level_vocabulary_is_refused() -> None:
     with pytest.raises(ValueError, match="not byte-level BPE"):
         ByteLevel(PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"▁a": 0, "b": 1}))))
 
 
-def test_a_tokenizer_that_adds_spaces_is_refused() -> None:
+def test_tokenizer_that_adds_spaces_is_refused() -> None:
     adding = Tokenizer.from_str(small_tokenizer().backend_tokenizer.to_str())
     adding.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     with pytest.raises(ValueError, match="changes text"):

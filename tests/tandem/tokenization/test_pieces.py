@@ -13,7 +13,7 @@ from tests.support.two_tokenizers import TOKENIZERS, texts
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 @given(text=texts)
-def test_pieces_are_the_text(name: str, text: str) -> None:
+def test_pieces_concatenate_to_text(name: str, text: str) -> None:
     tokenizer = TOKENIZERS[name]()
     ids = tokenizer.encode(text)
     assert len(pieces(ids, tokenizer)) == len(ids)
@@ -21,25 +21,25 @@ def test_pieces_are_the_text(name: str, text: str) -> None:
 
 
 @given(ids=st.lists(st.integers(0, 319), max_size=40))
-def test_any_tokens_have_pieces_even_if_they_are_no_text(ids: list[int]) -> None:
+def test_any_tokens_have_pieces(ids: list[int]) -> None:
     assert len(pieces(ids, small_tokenizer())) == len(ids)
 
 
-def test_a_character_belongs_to_the_token_that_completes_it() -> None:
+def test_character_belongs_to_token_that_completes_it() -> None:
     tokenizer = small_tokenizer()
     ids = tokenizer.encode("a🙂b")
     assert len(ids) == 6, "this vocabulary spells the face in four bytes"
     assert pieces(ids, tokenizer) == ["a", "", "", "", "🙂", "b"]
 
 
-def test_a_character_that_is_never_completed_shows_as_unfinished() -> None:
+def test_incomplete_character_is_shown_as_incomplete() -> None:
     tokenizer = small_tokenizer()
     *ids, _ = tokenizer.encode("a🙂")
     assert "".join(pieces(ids, tokenizer)) == "a\ufffd"
     assert pieces([*ids, *tokenizer.encode("bcdef")], tokenizer)[-1] == "f", "what follows is whole again"
 
 
-def test_spaces_and_special_tokens_stay_where_they_are() -> None:
+def test_pieces_keep_spaces_and_special_tokens() -> None:
     for tokenizer in (small_tokenizer(), foreign_tokenizer()):
         ids = [*tokenizer.encode("4 6"), tokenizer.eos_token_id]
         shown = pieces(ids, tokenizer)

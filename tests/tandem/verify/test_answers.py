@@ -40,12 +40,12 @@ def written_fraction(draw: st.DrawFn, number: Fraction) -> str:
 
 
 @given(st.data(), cents)
-def test_a_number_equals_itself_however_written(data: st.DataObject, number: int) -> None:
+def test_spellings_of_a_number_are_equal(data: st.DataObject, number: int) -> None:
     assert settle(data.draw(written_cents(number)), data.draw(written_cents(number))) is True
 
 
 @given(st.data(), cents, cents)
-def test_different_numbers_differ_however_written(data: st.DataObject, one: int, other: int) -> None:
+def test_spellings_of_different_numbers_differ(data: st.DataObject, one: int, other: int) -> None:
     assume(one != other)
     assert settle(data.draw(written_cents(one)), data.draw(written_cents(other))) is False
 
@@ -140,24 +140,24 @@ def test_fractions_are_equal_exactly(data: st.DataObject, one: Fraction, other: 
         ("x^2", "x**2", True),
     ],
 )
-def test_answers_are_judged_by_what_they_mean(gold: str, answer: str, equal: bool) -> None:
+def test_answers_are_judged_by_meaning(gold: str, answer: str, equal: bool) -> None:
     assert judge(gold, answer) is equal
 
 
 @pytest.mark.parametrize(
     "answer", ["??", "\\frac{", "\x00", "\ud800", "%s%n{0}", "9^{9^{9^{9}}}", "x^{100000}", "1" * 501, "((9!)!)!", "(" * 30]
 )
-def test_an_answer_that_cannot_be_read_is_said_to_be_so(answer: str) -> None:
+def test_unreadable_answer_is_reported(answer: str) -> None:
     with pytest.raises(Unparsable):
         judge("5", answer)
 
 
-def test_a_long_answer_equals_itself() -> None:
+def test_long_answer_equals_itself() -> None:
     assert judge("1" * 5000, "1" * 5000)
     assert not judge("1" * 5000, "1")
 
 
-def test_a_worker_imports_neither_torch_nor_numpy() -> None:
+def test_worker_imports_neither_torch_nor_numpy() -> None:
     imported = "import sys, tandem.verify.worker, tandem.verify.equivalence; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", imported], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "sympy" in done.stdout.split()

@@ -31,20 +31,20 @@ def says(gold: str, answer: str | None) -> str:
         return "wrong"
 
 
-def test_responses_are_judged_as_they_should_be() -> None:
+def test_responses_get_expected_verdicts() -> None:
     judged = [(case, says(case["gold"], final_answer(case["response"]))) for case in cases("responses.jsonl")]
     assert [case for case, verdict in judged if verdict != case["want"]] == []
     assert len(judged) == 235
 
 
-def test_answers_of_every_kind_are_judged_as_they_should_be() -> None:
+def test_answers_of_every_kind_get_expected_verdicts() -> None:
     """Each line of answers.jsonl has a gold and an answer; both directions of the same kind, and near misses."""
     judged = [(case, says(case["gold"], case["answer"])) for case in cases("answers.jsonl")]
     assert [case for case, verdict in judged if verdict != case["want"]] == []
 
 
 @pytest.mark.parametrize("role", ["gold", "answer"])
-def test_last_variable_is_no_unit(role: str) -> None:
+def test_last_variable_is_not_a_unit(role: str) -> None:
     for letter in ascii_letters:
         with_letter, swapped = f"x+2{letter}", f"2{letter}+x"
         assert says(*((with_letter, swapped) if role == "gold" else (swapped, with_letter))) == "correct", letter
@@ -83,7 +83,7 @@ contents = st.sampled_from(["5", "-3", "0.25", "\\frac{1}{3}", "2\\sqrt{3}", "x^
 
 @settings(deadline=None)
 @given(contents, contents, st.lists(st.sampled_from(LOOKS), max_size=3), st.sampled_from(MARKS))
-def test_looks_do_not_count(content: str, other: str, looks: list[str], mark: str) -> None:
+def test_formatting_does_not_change_verdict(content: str, other: str, looks: list[str], mark: str) -> None:
     decorated = content
     for look in looks:
         decorated = look.format(decorated)
@@ -111,7 +111,7 @@ def regions(draw: st.DrawFn) -> tuple[tuple[int, int, str, str], list[str]]:
 
 @settings(deadline=None)
 @given(st.data(), regions(), regions())
-def test_regions_are_the_same_however_written(
+def test_spellings_of_a_region_are_equal(
     data: st.DataObject, one: tuple[tuple[int, int, str, str], list[str]], other: tuple[tuple[int, int, str, str], list[str]]
 ) -> None:
     assert says(data.draw(st.sampled_from(one[1])), data.draw(st.sampled_from(one[1]))) == "correct"
@@ -121,7 +121,7 @@ def test_regions_are_the_same_however_written(
 
 @settings(deadline=None)
 @given(factors=st.lists(st.integers(1, 9), min_size=3, max_size=3), scale=st.integers(-9, 9), change=st.integers(0, 3))
-def test_equations_are_equal_up_to_a_constant(factors: list[int], scale: int, change: int) -> None:
+def test_equations_are_equal_up_to_constant(factors: list[int], scale: int, change: int) -> None:
     assume(scale)
     a, b, c = factors
     gold = f"\\frac{{x^2}}{{{a}}}+{b}y^2={c}"
@@ -145,7 +145,7 @@ def test_scale_words_multiply(number: int, word: str) -> None:
 
 
 @pytest.mark.parametrize("letter", sorted({*ascii_letters} - {*"eEiI"}))
-def test_capital_is_another_variable(letter: str) -> None:
+def test_capital_letter_is_another_variable(letter: str) -> None:
     for form in ("2{}+1", "7{}^2", "1+5a_{}", "3{}=5"):
         assert says(form.format(letter), form.format(letter.swapcase())) == "wrong", form
 
@@ -171,14 +171,14 @@ small = st.integers(0, 99)
 
 @settings(deadline=None)
 @given(label=labels, one=small, other=small, change=st.integers(-1, 1))
-def test_any_expression_of_variables_can_name_a_number(label: str, one: int, other: int, change: int) -> None:
+def test_any_expression_of_variables_can_name_number(label: str, one: int, other: int, change: int) -> None:
     number = one + other
     for answer in (f"{label}={number + change}", f"{label}={one}+{other}={number + change}", f"{number + change}={label}"):
         assert says(str(number), answer) == ("correct" if change == 0 else "wrong"), answer
 
 
 @given(st.lists(small, min_size=2, max_size=4))
-def test_chain_of_numbers_is_no_answer_unless_they_agree(numbers: list[int]) -> None:
+def test_chain_of_numbers_is_an_answer_only_if_equal(numbers: list[int]) -> None:
     chain = "=".join(map(str, numbers))
     agree = len(set(numbers)) == 1
     assert settle(str(numbers[-1]), f"x={chain}") is agree
@@ -188,12 +188,12 @@ def test_chain_of_numbers_is_no_answer_unless_they_agree(numbers: list[int]) -> 
 
 @pytest.mark.parametrize("mark", ["^T", "^{T}", "'", "''", "^{\\prime}", "^*", "^\\dagger", "_2", "_{10}'", "|_{x=1}"])
 @pytest.mark.parametrize("number", ["5", "(5)", "12.5", "\\frac{1}{2}"])
-def test_mark_behind_a_number_counts(number: str, mark: str) -> None:
+def test_mark_after_number_counts(number: str, mark: str) -> None:
     assert says(number, number + mark) == "wrong"
 
 
 @given(letters=st.permutations("ABCDE"), count=st.integers(3, 5))
-def test_bare_capitals_have_an_order(letters: list[str], count: int) -> None:
+def test_sequence_of_capitals_is_ordered(letters: list[str], count: int) -> None:
     one, other = "ABCDE"[:count], "".join(letters[:count])
     assert says(one, other) == ("correct" if one == other else "wrong")
 
@@ -202,7 +202,7 @@ quantities = st.sampled_from(["m", "g", "s", "L", "A", "N", "Pa", "J", "W", "C",
 
 
 @given(number=st.integers(1, 999), unit=quantities, other=quantities, prefix=st.sampled_from(["", "m"]))
-def test_units_differ_in_what_they_measure_and_in_prefixes(number: int, unit: str, other: str, prefix: str) -> None:
+def test_units_differ_by_dimension_and_prefix(number: int, unit: str, other: str, prefix: str) -> None:
     gold = f"{number}\\text{{ {prefix}{unit}}}"
     assert settle(str(number), gold) is True
     assert settle(gold, str(number)) is True
@@ -237,7 +237,7 @@ def test_angle_in_degrees_may_be_given_in_radians(degrees: int, other: int) -> N
 
 @given(text=st.text(max_size=60), gold=st.sampled_from(["5", "x+1", "\\text{June 20}", "[0,1)", "1,2", "(B) 7"]))
 @settings(max_examples=300, deadline=None)
-def test_any_text_gets_a_verdict_without_algebra(text: str, gold: str) -> None:
+def test_any_text_has_verdict_without_algebra(text: str, gold: str) -> None:
     try:
         assert settle(gold, text) in (True, False, None)
         assert text == "" or settle(text, text) is True
@@ -254,7 +254,7 @@ ENDS = ["", "!", "1=5", "!\\in x", "}", ")"]
 
 
 @pytest.mark.parametrize("gold", ["5", "x+1", "\\text{June 20}", "[0,1)", "f(x)=x^2"])
-def test_no_text_takes_long_without_algebra(gold: str) -> None:
+def test_comparison_without_algebra_is_fast_for_any_text(gold: str) -> None:
     """This runs in the process that asks: an expression that could be matched in many ways would stop it for ever."""
     for piece in PIECES:
         for end in ENDS:
@@ -266,7 +266,7 @@ def test_no_text_takes_long_without_algebra(gold: str) -> None:
 
 
 @pytest.mark.parametrize("opening", ["5=(", "5=5=(", "x=(", "5=\\{", "(A) (", "5=5,(", "x+1=5=("])
-def test_nested_equations_are_not_taken_apart_for_ever(opening: str) -> None:
+def test_nested_equations_end(opening: str) -> None:
     closing = ")" if opening.endswith("(") else "\\}"
     for depth in range(1, 20):
         began = time.process_time()

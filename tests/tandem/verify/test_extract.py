@@ -32,7 +32,7 @@ filled = content.filter(lambda text: text.strip(" ._"))
 
 
 @given(before=st.lists(st.one_of(unboxed, content.map(boxed), st.just("\\boxed{")), max_size=3), content=filled, after=unboxed)
-def test_the_answer_is_the_last_box_with_its_braces_balanced(before: list[str], content: str, after: str) -> None:
+def test_answer_is_last_box_with_its_braces_balanced(before: list[str], content: str, after: str) -> None:
     assert final_answer("".join(before) + f"\\boxed{{{content}}}" + after) == content.strip()
 
 
@@ -40,7 +40,7 @@ def test_the_answer_is_the_last_box_with_its_braces_balanced(before: list[str], 
     answer=filled,
     box=st.sampled_from(["\\boxed{}", "\\boxed{ }", "\\boxed{...}", "\\boxed{\\ldots}", "\\fbox{…}", "\\boxed{__}"]),
 )
-def test_an_empty_box_does_not_hide_the_answer_before_it(answer: str, box: str) -> None:
+def test_empty_box_does_not_hide_answer_before_it(answer: str, box: str) -> None:
     assert final_answer(f"\\boxed{{{answer}}} (Put your final answer within {box}.)") == answer.strip()
     assert final_answer(f"(Put your final answer within {box}.)") is None
 
@@ -48,13 +48,13 @@ def test_an_empty_box_does_not_hide_the_answer_before_it(answer: str, box: str) 
 @pytest.mark.parametrize("answered", ["#### 72", "\\boxed{72}", "The answer is 72.", "<answer>72</answer>"])
 @pytest.mark.parametrize("question", ["Question:", "Problem:", "Q:", "**Question 2:**", "## Problem:", "Q2:"])
 @pytest.mark.parametrize("then", ["Answer: She", "Answer: 5", "#### 5", "\\boxed{5}", "\\boxed{"])
-def test_another_question_after_the_answer_does_not_count(answered: str, question: str, then: str) -> None:
+def test_later_question_does_not_replace_answer(answered: str, question: str, then: str) -> None:
     assert final_answer(f"{question} How many?\n{answered}\n\n\n{question} How far?\n{then}") == "72"
     assert final_answer(f"The question: {question} How many?\n\n{question} How far?\n{answered}") == "72"
 
 
 @given(before=unboxed, content=content)
-def test_an_unclosed_last_box_states_no_answer(before: str, content: str) -> None:
+def test_unclosed_last_box_has_no_answer(before: str, content: str) -> None:
     assert final_answer(before + boxed("7") + "\\boxed{" + content) is None
 
 
@@ -85,11 +85,11 @@ def test_an_unclosed_last_box_states_no_answer(before: str, content: str) -> Non
         "The options are A and B.",
     ],
 )
-def test_no_answer_is_guessed(text: str) -> None:
+def test_answer_is_never_guessed(text: str) -> None:
     assert final_answer(text) is None
 
 
-def test_a_task_may_name_its_own_pattern() -> None:
+def test_task_may_name_its_own_pattern() -> None:
     pattern = compile_pattern(r"####\s*(\S*)")
     assert final_answer("#### 3\nno, \\boxed{4}: #### 5 \n", pattern) == "5"
     assert final_answer("#### 3\nno: ####", pattern) is None
@@ -97,7 +97,7 @@ def test_a_task_may_name_its_own_pattern() -> None:
 
 
 @pytest.mark.parametrize("pattern", ["(", "answer: .*"])
-def test_an_unusable_pattern_is_named(pattern: str) -> None:
+def test_error_names_unusable_pattern(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"judge\.answer_pattern"):
         VerifierPool(1, 1.0, 1.0, pattern)
 
@@ -120,7 +120,7 @@ def test_an_unusable_pattern_is_named(pattern: str) -> None:
         ("The answer is between 3 and 5.\n#### 4\n", "4"),
     ],
 )
-def test_what_counts_as_a_mark(text: str, answer: str) -> None:
+def test_marks_of_final_answer(text: str, answer: str) -> None:
     assert final_answer(text) == answer
 
 
@@ -292,13 +292,13 @@ prose = st.text(alphabet="ab .\n$*#:=5answeriboxd\\{}", max_size=60)
 
 
 @given(before=prose, mark=st.sampled_from(MARKS), answer=numbers)
-def test_text_before_the_mark_never_changes_the_answer(before: str, mark: str, answer: str) -> None:
+def test_text_before_mark_does_not_change_answer(before: str, mark: str, answer: str) -> None:
     assume("boxed" not in before)
     assert final_answer(f"{before}\n\n{mark % answer}") == answer
 
 
 @given(text=st.text(alphabet="ab c1.\n$*:=-(){}\\", max_size=80))
-def test_text_without_a_mark_states_no_answer(text: str) -> None:
+def test_text_without_mark_has_no_answer(text: str) -> None:
     assert final_answer(text) is None
 
 
@@ -312,7 +312,7 @@ def test_text_without_a_mark_states_no_answer(text: str) -> None:
         ("2+3?", ""),
     ],
 )
-def test_a_prompt_may_open_the_thinking(prompt: str, opening: str) -> None:
+def test_prompt_can_open_thinking(prompt: str, opening: str) -> None:
     assert opened_thinking(prompt) == opening
     assert final_answer(opening + "so \\boxed{5}, or not") == (None if opening else "5")
 
@@ -330,7 +330,7 @@ def test_a_prompt_may_open_the_thinking(prompt: str, opening: str) -> None:
         ("\\box<think></think>ed{1}", None),
     ],
 )
-def test_what_is_thought_is_no_answer(text: str, answer: str | None) -> None:
+def test_thinking_has_no_answer(text: str, answer: str | None) -> None:
     assert final_answer(text) == answer
     assert final_answer(text, compile_pattern(r"\\boxed\{(\d)")) == answer
 
@@ -365,7 +365,7 @@ def test_what_is_thought_is_no_answer(text: str, answer: str | None) -> None:
     ],
 )
 @pytest.mark.parametrize("before", ["\\boxed{", "The answer is ", "the "])
-def test_extraction_is_linear(before: str, piece: str) -> None:
+def test_extraction_time_is_linear(before: str, piece: str) -> None:
     start = time.monotonic()
     final_answer(before + piece * (1_000_000 // len(piece)) + "x")
     assert time.monotonic() - start < 2.0
@@ -373,13 +373,13 @@ def test_extraction_is_linear(before: str, piece: str) -> None:
 
 @pytest.mark.parametrize("piece", ["<so>", "\\step{", "</a>", "**", "so ", "1 ", "\\text {", "<a", "\\so"])
 @pytest.mark.parametrize("before", ["", ":", ". "])
-def test_what_stands_in_front_of_a_mark_is_matched_in_one_way(before: str, piece: str) -> None:
+def test_prefix_of_mark_has_one_match(before: str, piece: str) -> None:
     start = time.monotonic()
     final_answer(before + piece * (99 // len(piece)) + "x Answer: 5")
     assert time.monotonic() - start < 0.5
 
 
-def test_many_joined_boxes_are_compared_with_few() -> None:
+def test_number_of_joined_boxes_is_limited() -> None:
     boxes = ", ".join(f"\\boxed{{x^{number}+\\frac{{1}}{{{number}}}}}" for number in range(2, 52))
     start = time.monotonic()
     assert (final_answer(boxes) or "").count(",") == 49

@@ -40,11 +40,11 @@ numbers = st.integers(-999, 999).map(str)
         ("The answer is not 6 but 5.", "5"),
     ],
 )
-def test_reported_responses(text: str, answer: str) -> None:
+def test_reported_responses_get_expected_verdicts(text: str, answer: str) -> None:
     assert final_answer(text) == answer
 
 
-def test_responses_of_models_are_judged_as_they_should_be() -> None:
+def test_responses_of_models_get_expected_verdicts() -> None:
     """Each line of the file has a gold and a response as models write them; no readable answer is wrong here."""
     wrong = []
     for case in map(json.loads, RESPONSES.read_text().splitlines()):
@@ -89,14 +89,14 @@ DENIALS = ["is not %s but ", "isn't %s but rather ", "is not %s; it is ", "is no
 
 
 @given(mark=st.sampled_from(MARKS), contrast=st.sampled_from(CONTRASTS), answer=numbers, other=numbers)
-def test_what_an_answer_is_told_apart_from_is_no_part_of_it(mark: str, contrast: str, answer: str, other: str) -> None:
+def test_contrasted_value_is_not_part_of_answer(mark: str, contrast: str, answer: str, other: str) -> None:
     end = ")" if "(" in contrast else ""
     assert final_answer(mark % f"{answer} {contrast} {other}{end}") == answer
     assert final_answer(f"It is $\\boxed{{{answer}}}$ {contrast} $\\boxed{{{other}}}${end}") == answer
 
 
 @given(denial=st.sampled_from(DENIALS), answer=numbers, other=numbers)
-def test_a_denial_may_name_the_answer(denial: str, answer: str, other: str) -> None:
+def test_denial_can_name_answer(denial: str, answer: str, other: str) -> None:
     assert final_answer(f"So the answer {denial % other}{answer}.") == answer
     assert final_answer(f"So the answer is not {other}.") is None
 
@@ -118,7 +118,7 @@ REMARKS = [
 
 
 @given(mark=st.sampled_from([mark for mark in MARKS if "boxed" not in mark]), remark=st.sampled_from(REMARKS), answer=numbers)
-def test_a_remark_on_the_answer_does_not_replace_it(mark: str, remark: str, answer: str) -> None:
+def test_remark_does_not_replace_answer(mark: str, remark: str, answer: str) -> None:
     assert final_answer(f"{mark % answer}\n\nThe answer is {remark}.") == answer
     assert final_answer(f"{mark % answer}\nNote: the answer is {remark}\n") == answer
 
@@ -132,18 +132,18 @@ def test_a_remark_on_the_answer_does_not_replace_it(mark: str, remark: str, answ
         "Had there been 3 more, the answer would have been 7.",
     ],
 )
-def test_a_question_or_a_condition_states_nothing(text: str) -> None:
+def test_question_or_condition_has_no_answer(text: str) -> None:
     assert final_answer(text) is None
     assert final_answer(f"The answer is 5. {text}") == "5"
 
 
 @given(word=st.sampled_from(["infinite", "undefined", "no", "Tuesday", "five", "twenty", "pi", "x", "ab"]), answer=numbers)
-def test_a_correction_may_be_a_word(word: str, answer: str) -> None:
+def test_correction_can_be_a_word(word: str, answer: str) -> None:
     assert final_answer(f"The answer is {answer}. Wait, I made a mistake. The answer is {word}.") == word
 
 
 @pytest.mark.parametrize("word", ["positive", "even", "blue", "valid"])
-def test_a_common_word_is_an_answer_where_nothing_else_is(word: str) -> None:
+def test_common_word_is_answer_without_alternative(word: str) -> None:
     assert final_answer(f"The answer is {word}.") == word
 
 
@@ -159,7 +159,7 @@ def test_a_common_word_is_an_answer_where_nothing_else_is(word: str) -> None:
         ("\\boxed{\\text{all real numbers but not } 0}", "\\text{all real numbers but not } 0"),
     ],
 )
-def test_boxes_in_a_sentence(text: str, answer: str) -> None:
+def test_boxes_in_sentence_are_joined(text: str, answer: str) -> None:
     assert final_answer(text) == answer
 
 
@@ -175,7 +175,7 @@ def test_boxes_in_a_sentence(text: str, answer: str) -> None:
         ("{'answer': 'x = 5'}", "x = 5"),
     ],
 )
-def test_an_answer_may_be_a_value_in_json(text: str, answer: str | None) -> None:
+def test_answer_can_be_a_json_value(text: str, answer: str | None) -> None:
     assert final_answer(text) == answer
 
 
@@ -253,7 +253,7 @@ pieces = st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map("".join)
 
 @settings(max_examples=100, deadline=None)
 @given(before=pieces, piece=pieces, after=pieces)
-def test_no_text_takes_long_or_stops_extraction(before: str, piece: str, after: str) -> None:
+def test_extraction_is_fast_for_any_text(before: str, piece: str, after: str) -> None:
     text = before + piece * (200_000 // len(piece)) + after
     start = time.process_time()
     final_answer(text)

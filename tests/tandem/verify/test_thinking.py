@@ -51,22 +51,22 @@ def written(texts: list[str], opening: str = "") -> Group:
         ("", ""),
     ],
 )
-def test_the_prompt_knows_whether_its_template_opens_the_thinking(end: str, opening: str) -> None:
+def test_prompt_records_whether_template_opens_thinking(end: str, opening: str) -> None:
     assert prompt(PROBLEM, reader(end), DATA).opening == opening
     assert prompt(PROBLEM, small_tokenizer(), replace(DATA, chat=False, template="{question}" + end)).opening == opening
 
 
-def test_a_question_about_thinking_opens_none() -> None:
+def test_question_about_thinking_does_not_open_it() -> None:
     assert prompt(Problem("0", "What does <think> do?", "5"), reader(""), DATA).opening == ""
 
 
-def test_a_tag_that_texts_leave_out_is_not_waited_for() -> None:
+def test_missing_closing_tag_is_tolerated() -> None:
     tokenizer = reader("<think>\n")
     tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
     assert prompt(PROBLEM, tokenizer, DATA).opening == ""
 
 
-def test_what_is_cut_off_while_thinking_states_no_answer() -> None:
+def test_truncated_thinking_has_no_answer() -> None:
     texts = ["so \\boxed{5}, or is it", "so \\boxed{6}?</think>It is \\boxed{5}.", "so \\boxed{5}</think>", "<think>\\boxed{5}"]
     group = written(texts)
     group.prompt = prompt(PROBLEM, reader("<think>\n"), DATA)
@@ -79,12 +79,12 @@ def test_what_is_cut_off_while_thinking_states_no_answer() -> None:
     assert [judgement.verdict for judgement in unopened] == [correct, correct, unparsable, unparsable]
 
 
-def test_samples_hold_what_the_judge_read() -> None:
+def test_samples_contain_judged_text() -> None:
     group = written(["so \\boxed{5}"], "<think>\n")
     assert transcript(1, group, 0, small_tokenizer(), held_out=True)["response"] == "<think>\nso \\boxed{5}"
 
 
-def test_saved_rollouts_know_how_their_prompt_ended(tmp_path: Path) -> None:
+def test_saved_rollouts_keep_opening_of_prompt(tmp_path: Path) -> None:
     group = written(["so \\boxed{5}"], "<think>\n")
     save_step(tmp_path, 1, [group], Origin("model", "tokenizer", 200, 1.0))
     assert load_step(saved_steps(tmp_path)[0])[0].responses == group.responses

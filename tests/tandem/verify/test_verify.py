@@ -241,7 +241,7 @@ def test_custom_verifier_has_same_deadline() -> None:
 
 
 @pytest.mark.usefixtures("verifiers")
-def test_response_that_kills_two_workers_is_an_error() -> None:
+def test_response_that_kills_two_workers_is_error() -> None:
     once, twice, never = graded_by("custom_verifiers:dies", ("1", "a"), ("9", "b"), ("0", "c"))
     assert [once.verdict, twice.verdict, never.verdict] == [Verdict.CORRECT, Verdict.ERROR, Verdict.CORRECT]
     assert Path("deaths").read_text() == "aabbc"
@@ -352,7 +352,7 @@ def test_cli_names_invalid_option(options: tuple[str, str], reason: str) -> None
     assert last.startswith("tandem.verify: ") and reason in last
 
 
-def test_cli_reads_golds_as_in_a_data_set() -> None:
+def test_cli_reads_golds_as_in_data_set() -> None:
     golds = ["2+3.\n#### 5", "So \\boxed{5}.", 5.0, "5", "One sees " + "that it is odd " * 5, "6*7=42\n####"]
     result = graded_lines("\n".join(json.dumps({"gold": gold, "response": "\\boxed{5}"}) for gold in golds))
     verdicts = [json.loads(line)["verdict"] for line in result.stdout.splitlines()]
