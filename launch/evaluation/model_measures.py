@@ -1,4 +1,4 @@
-"""The measures that compare whole distributions, drift and legibility: from an evaluation's texts and the models on disk."""
+"""The measures of whole distributions, drift, acceptance and legibility: from an evaluation's texts and the models on disk."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from transformers.utils.logging import disable_progress_bar
 
 from tandem.authors import Authors
 from tandem.config.schema import Config
-from tandem.measures.legibility import Pace, as_written, drift_scores, in_tokens_of, legibility_scores
+from tandem.measures.comparison import comparison_scores
+from tandem.measures.legibility import Pace, as_written, in_tokens_of, legibility_scores
 from tandem.measures.score import Score
 from tandem.measures.scoring import ScoringModel
 from tandem.rollout import Group
 
-MODEL_MEASURES = ("drift", "legibility")
-"""The names of these measures. Neither engines nor learner hold both distributions."""
+COMPARISONS = ("drift", "acceptance")
+"""The names of the measures that compare both models' distributions."""
+MODEL_MEASURES = (*COMPARISONS, "legibility")
+"""The names of the measures that need models on disk. Neither engines nor learner hold both distributions."""
 
 
 def model_scores(
@@ -30,10 +33,14 @@ def model_scores(
     junior, pace = authors.juniors[0], Pace(config.learner.micro_batch_tokens, config.learner.logprob_chunk_tokens)
     senior_texts = [replace(group, rollouts=group.rollouts[: config.eval.scored_samples]) for group in senior_texts]
     reader = ScoringModel(junior.path, junior.dtype, device)
-    if "drift" in config.eval.measures and junior.translation:
-        notes.append("no drift: senior and junior have different tokenizers, and no distribution in common")
-    elif "drift" in config.eval.measures:
-        scores |= drift_scores(ScoringModel(authors.senior, config.model.dtype, device), reader, senior_texts, pace)
+    compared = [measure for measure in COMPARISONS if measure in config.eval.measures]
+    if compared and junior.translation:
+        names = " and no ".join(compared)
+        notes.append(f"no {names}: senior and junior have different tokenizers, and no distribution in common")
+    elif compared:
+        senior = ScoringModel(authors.senior, config.model.dtype, device)
+        both = comparison_scores(senior, reader, senior_texts, config.eval.sampling, pace)
+        scores |= {name: score for name, score in both.items() if name.partition("/")[0] in compared}
     if "legibility" in config.eval.measures:
         transcribe = in_tokens_of(junior.translation.tokenizer, 0) if junior.translation else as_written
         scores |= legibility_scores(reader, senior_texts, junior_texts, transcribe, pace)

@@ -18,12 +18,13 @@ _PANEL_INCHES = 3.6
 
 
 def draw(scores: Estimates, caption: str) -> Figure:
-    """Return a figure of the measures in `scores`: accuracies, pass@k, takeover by prefix, and nats per token."""
+    """Return a figure of the measures in `scores`: accuracies, pass@k, takeover by prefix, nats per token, accepted drafts."""
     panels: list[tuple[Callable[[Axes, Estimates], None], Estimates]] = [
         (_accuracies, _matching(scores, r"solo/accuracy|solo/greedy|team/.*/accuracy|takeover/0%")),
         (_passes, _matching(scores, r"solo/accuracy|solo/pass@\d+")),
         (_takeover, _matching(scores, r"takeover/.*")),
         (_nats, _matching(scores, r"(drift|legibility)/.*")),
+        (_accepted_lengths, _matching(scores, r"acceptance/length@\d+")),
     ]
     # A curve needs two points.
     shown = [(panel, estimates) for panel, estimates in panels if len(estimates) > (panel is not _accuracies)]
@@ -69,6 +70,13 @@ def _nats(axes: Axes, scores: Estimates) -> None:
     }
     _bars(axes, {names[name]: estimate for name, estimate in scores.items()})
     axes.set_title("nats per token", fontsize=11)
+
+
+def _accepted_lengths(axes: Axes, scores: Estimates) -> None:
+    _curve(axes, {float(name.partition("@")[2]): estimate for name, estimate in scores.items()})
+    axes.set_ylim(bottom=0)
+    axes.set_title("accepted of the junior's drafts", fontsize=11)
+    axes.set_xlabel("tokens drafted at a time")
 
 
 def _bars(axes: Axes, estimates: Estimates) -> None:

@@ -15,6 +15,8 @@ SHOWN = {
     FLOOR: "that on its own text",
     "drift/kl_senior_junior": "KL(senior, junior)",
     "drift/kl_junior_senior": "KL(junior, senior)",
+    "acceptance/rate": "acceptance",
+    "acceptance/length@4": "accepted of 4 drafted",
     "solo/jargon_share": "jargon share",
 }
 """In the order shown. Legibility is the junior's cross-entropy on the senior's texts; the floor is that on its own texts."""

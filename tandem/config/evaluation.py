@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tandem.config.rollout import SamplingConfig, ScheduleConfig
 from tandem.config.setting import section, setting
 
-MEASURES = ("solo", "handoff", "drift", "legibility", "takeover")
+MEASURES = ("solo", "handoff", "drift", "acceptance", "legibility", "takeover")
 
 
 @dataclass
@@ -15,7 +15,7 @@ class EvalConfig:
     """The evaluation on held-out problems: by launch/evaluate.py, and before, during and after training."""
 
     measures: list[str] = setting(["solo"], choices=MEASURES)
-    """`solo`, `handoff`, `takeover`, `drift` and `legibility`: see docs/evaluation.md"""
+    """`solo`, `handoff`, `takeover`, `drift`, `acceptance` and `legibility`: see docs/evaluation.md"""
     problems: int = setting(400, at_least=1)
     """largest number of held-out problems to evaluate"""
     every: int = setting(20, at_least=0)
@@ -33,7 +33,7 @@ class EvalConfig:
     prefixes: list[float] = setting([0.0, 0.25, 0.5, 0.75], at_least=0, below=1)
     """the fractions of the senior's solution that the junior continues for `takeover`"""
     scored_samples: int = setting(1, at_least=1)
-    """solo texts per problem whose tokens `drift` and `legibility` score, at most `samples`"""
+    """solo texts per problem whose tokens `drift`, `acceptance` and `legibility` score, at most `samples`"""
     confidence: float = setting(0.95, at_least=0.5, at_most=0.999)
     """confidence level of the intervals"""
     resamples: int = setting(2000, at_least=100)

@@ -1,4 +1,4 @@
-"""Drift between two models, and legibility of one model's texts to another."""
+"""Legibility of one model's texts to another."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from tandem.measures.score import Score
-from tandem.measures.scoring import ScoringModel, Statistic, Text, drift, sums, token_cross_entropy
+from tandem.measures.scoring import ScoringModel, Statistic, Text, sums, token_cross_entropy
 from tandem.rollout import EndReason, Group, Prompt, Rollout
 
 Transcribe = Callable[[Prompt, Rollout], Text]
@@ -23,12 +23,6 @@ class Pace:
     """tokens that pass through a model at a time"""
     chunk_tokens: int
     """tokens whose logits exist at a time"""
-
-
-def drift_scores(senior: ScoringModel, junior: ScoringModel, groups: Sequence[Group], pace: Pace) -> dict[str, Score]:
-    """Return KL(senior || junior) and KL(junior || senior) in nats per token of the senior's texts."""
-    senior_junior, junior_senior = _per_token(drift, [senior, junior], groups, as_written, pace)
-    return {"drift/kl_senior_junior": senior_junior, "drift/kl_junior_senior": junior_senior}
 
 
 def legibility_scores(

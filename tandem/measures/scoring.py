@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from tandem.batching import buckets
 from tandem.logprobs import refuse_logit_transforms
-from tandem.measures.distributions import cross_entropies, divergences
+from tandem.measures.distributions import cross_entropies
 from tandem.models.loading import load_config, load_language_model
 
 
@@ -43,12 +43,6 @@ def token_cross_entropy(targets: Tensor, *logits: Tensor) -> tuple[Tensor, ...]:
     return tuple(cross_entropies(each, targets) for each in logits)
 
 
-def drift(targets: Tensor, *logits: Tensor) -> tuple[Tensor, ...]:
-    """Return KL(first || second) and KL(second || first) of two models."""
-    first, second = logits
-    return divergences(first, second)
-
-
 class ScoringModel:
     """A model from a Hugging Face directory, held on `device` in `dtype` (`float32` or `bfloat16`).
 
@@ -71,43 +65,50 @@ class ScoringModel:
         return self._model.get_output_embeddings()
 
 
-@torch.inference_mode()
 def sums(
     statistic: Statistic, models: Sequence[ScoringModel], texts: Sequence[Text], *, batch_tokens: int, chunk_tokens: int
 ) -> np.ndarray:
-    """Return `statistic` summed over each text's completion, end-of-sequence included: float64 [values, texts].
+    """Return `statistic` summed over each text's completion, end-of-sequence included: float64 [values, texts]."""
+    values = token_values(statistic, models, texts, batch_tokens=batch_tokens, chunk_tokens=chunk_tokens)
+    return np.stack([each.sum(1) for each in values], axis=1)
+
+
+@torch.inference_mode()
+def token_values(
+    statistic: Statistic, models: Sequence[ScoringModel], texts: Sequence[Text], *, batch_tokens: int, chunk_tokens: int
+) -> list[np.ndarray]:
+    """Return `statistic` for every token of each text's completion, end-of-sequence included: float64 [values, tokens].
 
     All models are on one device. `batch_tokens` tokens pass through a model at a time (a longer text alone), and logits exist
     for `chunk_tokens` tokens at a time.
     """
     device = models[0].device
-    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    by_text: dict[int, np.ndarray] = {}
     for bucket in buckets([len(text) for text in texts], batch_tokens):
-        ids, positions, owners = _padded([texts[index] for index in bucket])
+        ids, positions = _padded([texts[index] for index in bucket])
         hidden = [model.hidden(ids.to(device)).flatten(0, 1) for model in models]
         targets = ids.flatten()[positions + 1]
+        parts = []
         for chunk in _chunks(len(positions), chunk_tokens):
             rows = positions[chunk].to(device)
             logits = [model.head(states[rows]) for model, states in zip(models, hidden, strict=True)]
-            values = torch.stack(statistic(targets[chunk].to(device), *logits)).double().cpu().numpy()
-            parts.append((np.array(bucket)[owners[chunk].numpy()], values))
-    owners_of_all = np.concatenate([owners for owners, _ in parts])
-    values_of_all = np.concatenate([values for _, values in parts], axis=1)
-    return np.stack([np.bincount(owners_of_all, kind, minlength=len(texts)) for kind in values_of_all])
+            parts.append(torch.stack(statistic(targets[chunk].to(device), *logits)).double().cpu().numpy())
+        ends = np.cumsum([len(texts[index].token_ids) for index in bucket])
+        by_text |= zip(bucket, np.split(np.concatenate(parts, axis=1), ends[:-1], axis=1), strict=True)
+    return [by_text[index] for index in range(len(texts))]
 
 
-def _padded(texts: Sequence[Text]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return token ids [B, L], padded on the right; the positions [N] in the flattened ids that predict the completions'
-    tokens; and the text [N] of each."""
+def _padded(texts: Sequence[Text]) -> tuple[Tensor, Tensor]:
+    """Return token ids [B, L], padded on the right, and the positions [N] in the flattened ids that predict the completions'
+    tokens, text by text."""
     longest = max(map(len, texts))
     ids = torch.zeros(len(texts), longest, dtype=torch.int64)
-    positions, owners = [], []
+    positions = []
     for row, text in enumerate(texts):
         ids[row, : len(text)] = torch.tensor([*text.prompt_ids, *text.token_ids])
         first = row * longest + len(text.prompt_ids) - 1
         positions.append(torch.arange(first, first + len(text.token_ids)))
-        owners.append(torch.full((len(text.token_ids),), row))
-    return ids, torch.cat(positions), torch.cat(owners)
+    return ids, torch.cat(positions)
 
 
 def _chunks(count: int, size: int) -> Iterator[slice]:

@@ -72,8 +72,8 @@ CONDITIONAL = [
     Conditional("eval.prefixes", lambda c: "takeover" in c.eval.measures, "takeover among eval.measures"),
     Conditional(
         "eval.scored_samples",
-        lambda c: not {"drift", "legibility"}.isdisjoint(c.eval.measures),
-        "drift or legibility among eval.measures",
+        lambda c: not {"drift", "acceptance", "legibility"}.isdisjoint(c.eval.measures),
+        "drift, acceptance or legibility among eval.measures",
     ),
     Conditional("checkpoint.keep_last", lambda c: c.checkpoint.save_every, "checkpoint.save_every above 0"),
     Conditional("checkpoint.export", lambda c: c.checkpoint.save_every, "checkpoint.save_every above 0"),

@@ -28,9 +28,10 @@ from launch.evaluation.measured_run import senior_of, settings_of_run
 from launch.run.inputs import check_measures
 from tandem.authors import Authors, load_authors, noise_seed, with_senior
 from tandem.config.load import load, schema
-from tandem.config.rollout import ScheduleConfig
+from tandem.config.rollout import SamplingConfig, ScheduleConfig
 from tandem.config.schema import Config, ConfigError
-from tandem.measures.legibility import Pace, as_written, drift_scores, in_tokens_of, legibility_scores
+from tandem.measures.comparison import comparison_scores
+from tandem.measures.legibility import Pace, as_written, in_tokens_of, legibility_scores
 from tandem.measures.scoring import ScoringModel
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt
 from tandem.schedule import BEGINS_WORD, ENDS_STEP, JUNIOR_ALONE, SOLO, WHOLE_TEXT, Schedule, replay
@@ -93,14 +94,16 @@ def test_boundaries_cover_schedules_of_evaluation(config: Config, authors: Autho
 # What models say of them
 
 
-def test_drift_and_legibility_equal_plain_transformers(
+def test_measures_of_distributions_equal_plain_transformers(
     engines: EnginePair, prompts: list[Prompt], authors: Authors, small_junior: Path
 ) -> None:
     written = write(engines, prompts, SOLO, "read", repeatable=True, group_size=2)
     groups = [Group(prompt, written[2 * i : 2 * i + 2], SOLO) for i, prompt in enumerate(prompts)]
     paths = [authors.senior, small_junior]
     senior, junior = (ScoringModel(path, "float32", "cpu") for path in paths)
-    scores = drift_scores(senior, junior, groups, PACE) | legibility_scores(junior, groups, groups[:4], as_written, PACE)
+    sampling = SamplingConfig(1.0, 96)
+    scores = comparison_scores(senior, junior, groups, sampling, PACE)
+    scores |= legibility_scores(junior, groups, groups[:4], as_written, PACE)
     models = [AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32) for path in paths]
     nats = np.concatenate([-forward_logprobs(models[1], rollout) for rollout in written])
     assert scores["legibility/senior_text"].value == pytest.approx(nats.mean(), abs=1e-4)
@@ -110,6 +113,8 @@ def test_drift_and_legibility_equal_plain_transformers(
     ours, theirs = (torch.distributions.Categorical(logits=logits) for logits in (p, q))
     for name, one, other in (("drift/kl_senior_junior", ours, theirs), ("drift/kl_junior_senior", theirs, ours)):
         assert scores[name].value == pytest.approx(torch.distributions.kl_divergence(one, other).mean().item(), abs=1e-4)
+    shared = torch.minimum(ours.probs, theirs.probs).sum(-1).mean().item()
+    assert scores["acceptance/rate"].value == pytest.approx(shared, abs=1e-4)
     assert scores["drift/kl_senior_junior"].weights.tolist() == [sum(map(len, group.rollouts)) for group in groups]
 
 
@@ -272,9 +277,11 @@ def test_all_measures_of_senior_of_run(run_folder: Path) -> None:
         *(f"team/{s}/{name}" for s in ("step_alternating", "word") for name in ("accuracy", "senior_share", "handoffs")),
         *(f"takeover/{percent}%" for percent in (0, 75, 100)),
         *("drift/kl_senior_junior", "drift/kl_junior_senior", "legibility/senior_text", "legibility/junior_text"),
+        *("acceptance/rate", *(f"acceptance/length@{k}" for k in range(1, 9))),
     }
     # The senior is the base model, and so is the junior.
     assert scores["drift/kl_senior_junior"] == pytest.approx(0, abs=1e-5)
+    assert scores["acceptance/rate"] == pytest.approx(1, abs=1e-5)
     assert 0.005 < scores["legibility/senior_text"] < 0.2
     assert 0.35 < scores["team/word/senior_share"] < 0.65
     assert scores["team/word/handoffs"] > 2 * scores["team/step_alternating/handoffs"] > 2

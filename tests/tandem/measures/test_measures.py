@@ -19,7 +19,7 @@ from tandem.measures import texts
 from tandem.measures.distributions import divergences
 from tandem.measures.passk import pass_at_k
 from tandem.measures.score import Score
-from tandem.measures.scoring import ScoringModel, Text, drift, sums, token_cross_entropy
+from tandem.measures.scoring import ScoringModel, Text, sums, token_cross_entropy
 from tandem.rollout import Group, Verdict
 from tandem.schedule import Schedule
 from tests.support.builders import judged_group, save_model, scheduled_rollout, small_tokenizer
@@ -151,6 +151,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     ]
 
 
+def both_divergences(targets: torch.Tensor, *logits: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    first, second = logits
+    return divergences(first, second)
+
+
 def test_scoring_agrees_with_plain_transformers(models: list[Path]) -> None:
     random = Random(5)
     written = [
@@ -159,7 +164,7 @@ def test_scoring_agrees_with_plain_transformers(models: list[Path]) -> None:
     ]
     readers = [ScoringModel(path, "float32", "cpu") for path in models]
     nats = sums(token_cross_entropy, readers, written, batch_tokens=40, chunk_tokens=5)
-    apart = sums(drift, readers, written, batch_tokens=40, chunk_tokens=5)
+    apart = sums(both_divergences, readers, written, batch_tokens=40, chunk_tokens=5)
     plain = [AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32) for path in models]
     for index, text in enumerate(written):
         ids = torch.tensor([[*text.prompt_ids, *text.token_ids]])
