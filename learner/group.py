@@ -47,8 +47,9 @@ class LearnerGroup:
     """The ranks of the learner, each a Ray actor. As a context manager it ends them and removes their segment.
 
     Start `config.learner.ranks` ranks with `gpus_per_rank` GPUs each (0: on the CPU, whose cores they share), placed by
-    `placements`. They load the model at `model_path`, and the state that `save` wrote to the folder `saved` if one is given;
-    the number of ranks may have changed since. They publish by `transport`. Through shared memory they use the file `segment`,
+    `placements`. They load the model at `model_path`, the reference of the Kullback-Leibler term at `reference_path` (by
+    default the same), and the state that `save` wrote to the folder `saved` if one is given; the number of ranks may have
+    changed since. They publish by `transport`. Through shared memory they use the file `segment`,
     which stays when the ranks fail, or else a file that the group creates and removes.
 
     Every method waits for all ranks, at most `config.learner.timeout_s`. It raises `LearnerError` that names the rank that
@@ -60,6 +61,7 @@ class LearnerGroup:
         config: Config,
         model_path: str,
         *,
+        reference_path: str = "",
         saved: Path | None = None,
         segment: Path | None = None,
         gpus_per_rank: float = 0.0,
@@ -85,6 +87,7 @@ class LearnerGroup:
                     rank=rank,
                     ranks=ranks,
                     model_path=model_path,
+                    reference_path=reference_path,
                     segment_path=self.segment_path,
                     transport=transport,
                     device=device,

@@ -50,6 +50,8 @@ class RankSpec:
     threads: int = 1
     persistence_threshold: int = 100_000
     """under ZeRO-3, smaller parameters stay whole on every rank"""
+    reference_path: str = ""
+    """the directory or hub id of the reference of the Kullback-Leibler term; empty: `model_path`"""
 
 
 class Rank:
@@ -86,13 +88,15 @@ class Rank:
         """Load the model and partition it over the ranks; restore the state in the folder `saved` if one is given."""
         learner, spec = self.config.learner, self.spec
         self.layout = checkpoint.Layout.of(learner)
-        policy = self._policy(gradient_checkpointing=learner.gradient_checkpointing)
+        policy = self._policy(spec.model_path, gradient_checkpointing=learner.gradient_checkpointing)
         load_universal = saved is not None and not self.layout.reads(checkpoint.saved_layout(saved))
         engine, optimizer = build_engine(policy, learner, spec.persistence_threshold, load_universal=load_universal)
         counts = {} if saved is None else checkpoint.load(engine, optimizer, learner, saved)
         reference = None
         if self.config.algo.kl_coef:
-            reference = Reference(self._policy(), learner, spec.persistence_threshold, engine.device)
+            reference = Reference(
+                self._policy(spec.reference_path or spec.model_path), learner, spec.persistence_threshold, engine.device
+            )
         self.updater = Updater(engine, optimizer, self.config, reference, **counts)
         self.publisher = Publisher(
             policy.model,
@@ -104,10 +108,10 @@ class Rank:
         )
         self._empty_cache()
 
-    def _policy(self, *, gradient_checkpointing: bool = False) -> Policy:
-        """Load the base model."""
+    def _policy(self, path: str, *, gradient_checkpointing: bool = False) -> Policy:
+        """Load the model at `path`."""
         return Policy(
-            self.spec.model_path,
+            path,
             dtype=getattr(torch, self.config.learner.dtype),
             temperature=self.config.rollout.sampling.temperature,
             chunk=self.config.learner.logprob_chunk_tokens,

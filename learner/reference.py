@@ -1,4 +1,4 @@
-"""The frozen reference of the Kullback-Leibler term: the senior's base model."""
+"""The frozen reference of the Kullback-Leibler term: the senior's base model, or the junior."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from tandem.config.algo import AlgoConfig
 from tandem.config.schema import Config, ConfigError
 from tandem.models import ModelFacts, inspect_model
 from tandem.models.zoo import base_model, junior_model, tokenizer_difference
@@ -81,6 +82,10 @@ class Authors:
     def junior_weights(self) -> tuple[float, ...]:
         """Return how often each junior is drawn, relative to the others."""
         return tuple(junior.weight for junior in self.juniors)
+
+    def kl_reference(self, algo: AlgoConfig) -> Path:
+        """Return the model toward which the Kullback-Leibler term of `algo` draws the senior."""
+        return self.juniors[0].path if algo.kl_reference == "junior" else self.senior
 
     @property
     def junior_tokenizers(self) -> dict[int, PreTrainedTokenizerBase]:

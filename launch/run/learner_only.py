@@ -91,7 +91,13 @@ def start_learner(inputs: LearnerInputs, console: TrainingConsole) -> Iterator[L
         console.print(f"run folder {inputs.folder.path}; senior {authors.senior}; rollouts {config.learner_only}")
         console.print(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
         yield stack.enter_context(
-            LearnerGroup(config, str(authors.senior), gpus_per_rank=plan.gpus_per_rank, placements=placements.ranks)
+            LearnerGroup(
+                config,
+                str(authors.senior),
+                reference_path=str(authors.kl_reference(config.algo)),
+                gpus_per_rank=plan.gpus_per_rank,
+                placements=placements.ranks,
+            )
         )
 
 

@@ -114,6 +114,7 @@ def start_learner(inputs: Inputs, segment: Path, placements: Placements, saved: 
     return LearnerGroup(
         inputs.config,
         str(inputs.authors.senior),
+        reference_path=str(inputs.authors.kl_reference(inputs.config.algo)),
         saved=saved,
         segment=segment,
         gpus_per_rank=inputs.plan.gpus_per_rank,

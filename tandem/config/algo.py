@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from tandem.config.setting import KeysOf, setting
 
-CONTROLS = ("grpo", "kl_reg", "grpo_g16")
-"""The arms of the paper's comparison in which the senior writes alone."""
+CONTROLS = ("grpo", "kl_reg", "grpo_g16", "kl_junior")
+"""The arms in which the senior writes alone: the paper's controls, and `kl_junior`."""
 
 
 @dataclass
@@ -15,8 +15,8 @@ class AlgoConfig:
     """The objective (GRPO as in arXiv 2606.28166)."""
 
     arm: str = setting("tandem", choices=("tandem", *CONTROLS))
-    """the arm of the paper's comparison, set by `algo=NAME`: `tandem`, or one of its controls `grpo`, `kl_reg` and `grpo_g16`,
-    in which the senior writes alone"""
+    """the arm of a comparison, set by `algo=NAME`: `tandem`, or one of the controls in which the senior writes alone: the
+    paper's `grpo`, `kl_reg` and `grpo_g16`, and `kl_junior`"""
     advantage: str = setting("grpo", choices=KeysOf("tandem.advantage:ESTIMATORS"))
     """how rewards become advantages within their group: `grpo` (standardized), `dr_grpo` (minus the mean), `rloo` (minus the
     mean of the others) or `reinforce++` (minus the mean, divided by the whole step's standard deviation)"""
@@ -40,8 +40,10 @@ class AlgoConfig:
     lambda_junior: float = setting(0.0, at_least=0)
     """coefficient of the Kullback-Leibler term that draws the senior toward the junior at junior tokens"""
     kl_coef: float = setting(0.0, at_least=0)
-    """coefficient of the Kullback-Leibler term that draws the senior toward its base model at senior tokens; above 0, the
+    """coefficient of the Kullback-Leibler term that draws the senior toward `kl_reference` at senior tokens; above 0, the
     learner keeps a frozen copy of that model"""
+    kl_reference: str = setting("base", choices=("base", "junior"))
+    """the model of that term: the senior's `base`, or its `junior`"""
     kl_estimator: str = setting("k3", choices=KeysOf("tandem.loss:KL_ESTIMATORS"))
     """the estimator of that term: `k1`, `k2` or `k3` (see `tandem.loss`)"""
     dynamic_sampling_rounds: int = setting(0, at_least=0)

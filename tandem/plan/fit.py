@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from tandem.config.schema import Config, ConfigError
-from tandem.plan.memory import ENGINE_ASLEEP_GIB, USABLE, EngineMemory, RankMemory, engine_memory, rank_memory
+from tandem.plan.memory import ENGINE_ASLEEP_GIB, USABLE, EngineMemory, ModelSize, RankMemory, engine_memory, rank_memory
 from tandem.plan.sizes import Sizes
 from tandem.schedule import needs_junior
 
@@ -56,8 +56,15 @@ def memory(config: Config, sizes: Sizes) -> Memory:
     return Memory(
         senior=engine_memory(sizes.senior, config.model.dtype, rollout.senior_tensor_parallel, context),
         juniors=tuple(juniors) if needs_junior(config) else (),
-        rank=rank_memory(sizes.senior, config.learner, longest=longest_rollout(config), reference=bool(config.algo.kl_coef)),
+        rank=rank_memory(sizes.senior, config.learner, longest=longest_rollout(config), reference=_kl_reference(config, sizes)),
     )
+
+
+def _kl_reference(config: Config, sizes: Sizes) -> ModelSize | None:
+    """Return the size of the Kullback-Leibler term's reference; None without this term."""
+    if not config.algo.kl_coef:
+        return None
+    return sizes.juniors[0] if config.algo.kl_reference == "junior" else sizes.senior
 
 
 def _junior_dtypes(config: Config) -> list[str]:

@@ -79,15 +79,16 @@ class RankMemory:
         return sum(getattr(self, part) for part in self.stay) + RANK_OVERHEAD_GIB
 
 
-def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, reference: bool = False) -> RankMemory:
+def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, reference: ModelSize | None = None) -> RankMemory:
     """Estimate one of `learner.ranks` ranks.
 
-    Its rollouts have at most `longest` tokens, prompt included. With `reference` it also holds a frozen copy of the base model.
+    Its rollouts have at most `longest` tokens, prompt included. With `reference` it also holds a frozen model of that size.
     """
     tokens = max(learner.micro_batch_tokens, longest)  # a rollout longer than a micro-batch is a micro-batch
     stage, width, ranks = learner.zero_stage, BYTES[learner.dtype], learner.ranks
     billion = size.parameters / GIB
-    weights = 0.0 if learner.offload_parameters else width * billion / (ranks if stage == 3 else 1)
+    frozen = reference.parameters / GIB if reference else 0.0
+    weights = 0.0 if learner.offload_parameters else width * (billion + frozen) / (ranks if stage == 3 else 1)
     gathered = min(learner.publish_bucket_mib / 1024, width * billion) if stage == 3 else 0.0
     # Adam's two moments, and from ZeRO 1 on the float32 weights that they step.
     optimizer = 0.0 if learner.offload_optimizer else (8 + 4 * (stage > 0)) * billion / (ranks if stage else 1)
@@ -103,7 +104,7 @@ def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, re
     if stage == 3:
         stay.append("buffers")
     return RankMemory(
-        weights=weights * (1 + reference) + gathered,
+        weights=weights + gathered,
         gradients=4 * billion / (ranks if stage >= 2 else 1),
         optimizer=optimizer,
         activations=activations + logits,

@@ -107,19 +107,19 @@ def test_gradients_match_the_reference_on_any_number_of_ranks(
     assert_same(ranks[count]("gradient", groups), reference_gradient(model_paths[kind], groups), rtol=1e-5)
 
 
-@pytest.mark.parametrize(("count", "stage"), [(1, 0), (2, 2), (2, 3)])
+@pytest.mark.parametrize(("count", "stage", "reference"), [(1, 0, "tied"), (2, 2, "untied"), (2, 3, "tied")])
 def test_every_term_of_the_objective_reaches_the_gradient(
-    ranks: dict[int, Ranks], model_paths: dict[str, str], count: int, stage: int
+    ranks: dict[int, Ranks], model_paths: dict[str, str], count: int, stage: int, reference: str
 ) -> None:
-    path = model_paths["untied"]
+    path, reference_path = model_paths["untied"], model_paths[reference]
     groups = on_policy_groups(path, seed=5)
     config = tiny_config(zero_stage=stage)
     config.algo = AlgoConfig(mini_batches=1, policy_loss="gspo", aggregation="sequence", kl_coef=0.3, lambda_junior=0.2)
-    ranks[count]("reload", config, path)
+    ranks[count]("reload", config, path, None, reference_path)
     metrics = ranks[count]("update", groups, 1)
-    assert metrics["loss/kl_reference"] == pytest.approx(0, abs=1e-5), "the senior begins as its base"
+    assert (metrics["loss/kl_reference"] > 1e-3) == (reference != "untied"), "the senior begins as its base"
 
-    model, base = (AutoModelForCausalLM.from_pretrained(path) for _ in range(2))
+    model, base = (AutoModelForCausalLM.from_pretrained(each) for each in (path, reference_path))
     model.load_state_dict({name: torch.from_numpy(p) for name, p in ranks[count]("master_weights").items()})
     (samples,) = apply_aggregation(
         [to_samples(groups, 0.0, imitate_junior=True)], config.algo.aggregation, config.rollout.sampling.max_tokens
@@ -129,7 +129,7 @@ def test_every_term_of_the_objective_reaches_the_gradient(
         torch.cat([plain_logprobs(each, r.prompt_ids, r.token_ids, TEMPERATURE) for r in rollouts]) for each in (model, base)
     )
     loss, stats = micro_batch_loss(of_model, replace(collate(samples), reference_logprobs=of_base.detach()), config.algo)
-    assert stats["kl_reference"] > 1e-4, "the update has moved the senior away from its base"
+    assert stats["kl_reference"] > 1e-4, "the update has moved the senior"
     loss.backward()
     assert_same(ranks[count]("gradient", groups), {name: p.grad.numpy() for name, p in model.named_parameters()}, rtol=1e-5)
 

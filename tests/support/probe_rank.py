@@ -49,11 +49,11 @@ class CountedGathering(deepspeed.zero.GatheredParameters):
 class ProbeRank(Rank):
     """A rank that can start over with another configuration and show its gradient and its float32 weights."""
 
-    def reload(self, config: Config, model_path: str, saved: Path | None = None) -> None:
+    def reload(self, config: Config, model_path: str, saved: Path | None = None, reference_path: str = "") -> None:
         """Starts over from the model at `model_path`, and from the state in `saved`."""
         if hasattr(self, "publisher"):
             self.publisher.close()
-        self.config, self.spec = config, replace(self.spec, model_path=model_path)
+        self.config, self.spec = config, replace(self.spec, model_path=model_path, reference_path=reference_path)
         self.load(saved)
 
     def gradient(self, groups: list[Group]) -> dict[str, np.ndarray]:

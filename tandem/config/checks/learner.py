@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 DEFAULT_WARMUP_STEPS = 2
 """The default of `learner.warmup_steps`, which a run of a single step may have too."""
+KL_REFERENCES = {"kl_reg": "base", "kl_junior": "junior"}
+"""The model toward which an arm draws the senior."""
 
 
 def learner_problems(config: Config) -> Iterator[str]:
@@ -33,8 +35,13 @@ def _arm_problems(config: Config) -> Iterator[str]:
             f"schedule.name={config.schedule.name}: algo={algo.arm} is a control, in which the senior writes alone; "
             "leave the schedule out, or choose algo=tandem"
         )
-    if algo.arm == "kl_reg" and not algo.kl_coef:
-        yield "algo.kl_coef=0: algo=kl_reg is the control with a Kullback-Leibler term; give a number above 0, or algo=grpo"
+    if algo.arm in ("kl_reg", "kl_junior") and not algo.kl_coef:
+        yield f"algo.kl_coef=0: algo={algo.arm} is a control with a Kullback-Leibler term; give a number above 0, or algo=grpo"
+    if algo.arm in KL_REFERENCES and algo.kl_reference != KL_REFERENCES[algo.arm]:
+        yield (
+            f"algo.kl_reference={algo.kl_reference}: algo={algo.arm} draws the senior toward its {KL_REFERENCES[algo.arm]}; "
+            "leave algo.kl_reference out, or choose the other one of algo=kl_reg and algo=kl_junior"
+        )
     if algo.arm == "grpo_g16" and config.rollout.group_size != 16:
         yield (
             f"rollout.group_size={config.rollout.group_size}: algo=grpo_g16 is the control with groups of 16; leave it out, or "

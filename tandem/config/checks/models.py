@@ -52,6 +52,8 @@ def _junior_problems(config: Config) -> Iterator[str]:
     for key in ("junior_weights", "junior_dtypes"):
         if (value := getattr(config, key)) and len(value) != len(config.junior):
             yield f"{key}={value}: give one for each of the {len(config.junior)} juniors, or none"
+    if config.algo.kl_reference == "junior" and len(set(config.junior)) > 1:
+        yield f"algo.kl_reference=junior: it is one model, and junior={config.junior} names several; name one, or choose base"
     if all(map(math.isfinite, config.junior_weights)) and math.isinf(sum(config.junior_weights)):
         yield f"junior_weights={config.junior_weights}: their sum is not finite; give smaller numbers"
 
@@ -77,3 +79,8 @@ def _translation_problems(config: Config) -> Iterator[str]:
                 f"algo.{key}={value:g}: the junior gives no log-probability for a translated token "
                 "(junior_translation=true); set it to 0"
             )
+    if config.algo.kl_reference == "junior":
+        yield (
+            "algo.kl_reference=junior: the junior gives no log-probability for the senior's tokens (junior_translation=true); "
+            "choose algo.kl_reference=base"
+        )
