@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -18,7 +19,15 @@ from torch import Tensor
 
 from learner.reference import Reference
 from learner.zero import drop_gradients
-from tandem.batching import MicroBatch, MiniBatch, apply_aggregation, plan_rank, split_mini_batches, to_samples
+from tandem.batching import (
+    MicroBatch,
+    MiniBatch,
+    apply_aggregation,
+    collate,
+    split_micro_batches,
+    split_mini_batches,
+    to_samples,
+)
 from tandem.config.schema import Config
 from tandem.loss import corrected, gap, micro_batch_loss
 from tandem.metrics import step_metrics
@@ -72,13 +81,13 @@ class Updater:
 
     def plan(self, groups: Sequence[Group], step: int) -> list[MiniBatch]:
         """Return this rank's share of every mini-batch of the step."""
-        algo = self._config.algo
-        samples = to_samples(groups, algo.junior_token_loss_weight, imitate_junior=algo.lambda_junior > 0, version=step - 1)
-        mini_batches = split_mini_batches(samples, algo.mini_batches, seed=(self._config.seed, step))
-        return [
-            plan_rank(part, rank=self._rank, ranks=self._ranks, max_tokens=self._config.learner.micro_batch_tokens)
-            for part in apply_aggregation(mini_batches, algo.aggregation, self._config.rollout.sampling.max_tokens)
-        ]
+        algo, largest = self._config.algo, self._config.learner.micro_batch_tokens
+        to_group = partial(to_samples, imitate_junior=algo.lambda_junior > 0, version=step - 1)
+        samples = [to_group([group], algo.junior_token_loss_weight) for group in groups]
+        parts = split_mini_batches(samples, algo.mini_batches, algo.mini_batch_order, seed=(self._config.seed, step))
+        micro_batches = [split_micro_batches(part, self._ranks, largest) for part in parts]
+        mini_batches = apply_aggregation(micro_batches, algo.aggregation, self._config.rollout.sampling.max_tokens)
+        return [tuple(map(collate, mini_batch[self._rank :: self._ranks])) for mini_batch in mini_batches]
 
     def accumulate(self, mini_batch: MiniBatch, *, count_gap: bool = False) -> None:
         """Accumulate the gradient of the mini-batch's loss in the engine, reduced over the ranks."""

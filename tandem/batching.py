@@ -8,8 +8,10 @@ after it, and the outputs at the padding are not used.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -136,14 +138,23 @@ def to_samples(
     return samples
 
 
-def split_mini_batches(samples: Sequence[Sample], count: int, seed: Sequence[int]) -> list[list[Sample]]:
-    """Return up to `count` mini-batches of whole samples, shuffled by `seed`.
+MINI_BATCH_ORDERS = ("shuffled", "prompts")
+"""How a step is divided into mini-batches (`algo.mini_batch_order`)."""
 
-    Their sizes differ by at most one. There are no more mini-batches than samples, and none without a scored token; if the
-    junior wrote a small step alone, there are none.
+
+def split_mini_batches(groups: Sequence[Sequence[Sample]], count: int, order: str, seed: Sequence[int]) -> list[list[Sample]]:
+    """Return up to `count` mini-batches: of single samples, `shuffled` by `seed`, or of whole groups in order (`prompts`).
+
+    Their numbers of samples or groups differ by at most one. There are no more mini-batches than samples or groups, and none
+    without a scored token; if the junior wrote a small step alone, there are none.
     """
-    order = np.random.default_rng(seed).permutation(len(samples))
-    mini_batches = [[samples[i] for i in part] for part in np.array_split(order, min(count, len(samples)))]
+    if order == "prompts":
+        units = groups
+    else:
+        samples = [sample for group in groups for sample in group]
+        units = [[samples[i]] for i in np.random.default_rng(seed).permutation(len(samples))]
+    parts = np.array_split(np.arange(len(units)), min(count, len(units)))
+    mini_batches = [[sample for i in part for sample in units[i]] for part in parts]
     return [part for part in mini_batches if any(sample.weights.any() or sample.junior_weights.any() for sample in part)]
 
 
@@ -196,32 +207,39 @@ def collate(samples: Sequence[Sample]) -> MicroBatch:
     )
 
 
-def apply_aggregation(mini_batches: Sequence[Sequence[Sample]], aggregation: str, max_tokens: int) -> list[list[Sample]]:
-    """Return a step's mini-batches with coefficients instead of weights, as `aggregation` defines them.
-
-    The loss of a mini-batch is then a sum over its tokens. `max_tokens` is the longest possible rollout.
-    """
-    policy = coefficients([[sample.weights for sample in part] for part in mini_batches], aggregation, max_tokens)
-    junior = coefficients([[sample.junior_weights for sample in part] for part in mini_batches], aggregation, max_tokens)
-    return [
-        [
-            replace(sample, weights=weights, junior_weights=junior_weights)
-            for sample, weights, junior_weights in zip(*of_mini_batch, strict=True)
-        ]
-        for of_mini_batch in zip(mini_batches, policy, junior, strict=True)
-    ]
-
-
-def plan_rank(mini_batch: Sequence[Sample], *, rank: int, ranks: int, max_tokens: int) -> MiniBatch:
-    """Return the micro-batches of `rank` in a mini-batch.
+def split_micro_batches(mini_batch: Sequence[Sample], ranks: int, max_tokens: int) -> list[list[Sample]]:
+    """Return the micro-batches of a mini-batch: `result[rank::ranks]` are those of `rank`.
 
     Every rank gets equally many, some of them empty if necessary, because ZeRO's collectives must match.
     """
     shares = split_ranks(mini_batch, ranks)
     parts = [[[share[i] for i in bucket] for bucket in buckets(list(map(len, share)), max_tokens)] for share in shares]
-    count = max(len(part) for part in parts)
-    padded = parts[rank] + [[]] * (count - len(parts[rank]))
-    return tuple(collate(part) for part in padded)
+    return [micro_batch for of_ranks in zip_longest(*parts, fillvalue=[]) for micro_batch in of_ranks]
+
+
+def apply_aggregation(
+    mini_batches: Sequence[Sequence[Sequence[Sample]]], aggregation: str, max_tokens: int
+) -> list[list[list[Sample]]]:
+    """Return the micro-batches of a step's mini-batches with coefficients instead of weights, as `aggregation` defines them.
+
+    The loss of a mini-batch is then a sum over its tokens. `max_tokens` is the longest possible rollout.
+    """
+
+    def of(weights: Callable[[Sample], np.ndarray]) -> list[list[list[np.ndarray]]]:
+        rollouts = [[list(map(weights, micro_batch)) for micro_batch in mini_batch] for mini_batch in mini_batches]
+        return coefficients(rollouts, aggregation, max_tokens)
+
+    policy, junior = of(attrgetter("weights")), of(attrgetter("junior_weights"))
+    return [
+        [
+            [
+                replace(sample, weights=weights, junior_weights=junior_weights)
+                for sample, weights, junior_weights in zip(*of_micro_batch, strict=True)
+            ]
+            for of_micro_batch in zip(*of_mini_batch, strict=True)
+        ]
+        for of_mini_batch in zip(mini_batches, policy, junior, strict=True)
+    ]
 
 
 USEFUL_FRACTION = 0.95

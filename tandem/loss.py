@@ -42,7 +42,7 @@ def micro_batch_loss(logprobs: Tensor, batch: MicroBatch, algo: AlgoConfig) -> t
         rollout=batch.rollout,
         senior=batch.senior,
     )
-    policy = POLICY_LOSSES[algo.policy_loss](tokens, algo.clip_low, algo.clip_high)
+    policy = POLICY_LOSSES[algo.policy_loss](tokens, algo)
     total = (policy.loss * batch.coefficients).sum()
     counted = live & batch.senior
     stats = {
@@ -94,14 +94,14 @@ class TokenLosses:
     """bool [N], where the clip is active"""
 
 
-def clip(tokens: Tokens, low: float, high: float) -> TokenLosses:
+def clip(tokens: Tokens, algo: AlgoConfig) -> TokenLosses:
     """Return PPO's clipped surrogate (arXiv 1707.06347), as in GRPO (arXiv 2402.03300), with DAPO's separate bounds
     (arXiv 2503.14476).
     """
-    return _clipped_surrogate(bounded_exp(tokens.logprobs - tokens.old_logprobs), tokens.advantages, low, high)
+    return _clipped_surrogate(bounded_exp(tokens.logprobs - tokens.old_logprobs), tokens.advantages, algo)
 
 
-def gspo(tokens: Tokens, low: float, high: float) -> TokenLosses:
+def gspo(tokens: Tokens, algo: AlgoConfig) -> TokenLosses:
     """Return GSPO's surrogate (arXiv 2507.18071, eq. 5-7): the tokens of a rollout share the geometric mean of their ratios.
 
     The mean is over the senior's counted tokens, weighted by their coefficients. Counted tokens of the junior share their own
@@ -109,27 +109,33 @@ def gspo(tokens: Tokens, low: float, high: float) -> TokenLosses:
     """
     part = 2 * tokens.rollout + tokens.senior
     log_ratio = mean_by_part(tokens.logprobs - tokens.old_logprobs, tokens.coefficients, part)
-    return _clipped_surrogate(bounded_exp(log_ratio), tokens.advantages, low, high)
+    return _clipped_surrogate(bounded_exp(log_ratio), tokens.advantages, algo)
 
 
-def cispo(tokens: Tokens, low: float, high: float) -> TokenLosses:
+def cispo(tokens: Tokens, algo: AlgoConfig) -> TokenLosses:
     """Return CISPO's loss (MiniMax-M1, arXiv 2506.13585, eq. 4-5): REINFORCE times the clipped ratio, so no gradient vanishes.
 
-    The paper bounds the ratio from above only: low=1.
+    The paper bounds the ratio from above only: `algo.clip_low=1`.
     """
     ratio = bounded_exp(tokens.logprobs - tokens.old_logprobs).detach()
-    bounded = ratio.clamp(1 - low, 1 + high)
+    bounded = ratio.clamp(1 - algo.clip_low, 1 + algo.clip_high)
     return TokenLosses(-bounded * tokens.advantages * tokens.logprobs, ratio, bounded != ratio)
 
 
-POLICY_LOSSES: dict[str, Callable[[Tokens, float, float], TokenLosses]] = {"clip": clip, "gspo": gspo, "cispo": cispo}
-"""Policy losses by name (`algo.policy_loss`); the two numbers are `algo.clip_low` and `algo.clip_high`."""
+POLICY_LOSSES: dict[str, Callable[[Tokens, AlgoConfig], TokenLosses]] = {"clip": clip, "gspo": gspo, "cispo": cispo}
+"""Policy losses by name (`algo.policy_loss`)."""
 
 
-def _clipped_surrogate(ratio: Tensor, advantages: Tensor, low: float, high: float) -> TokenLosses:
+def _clipped_surrogate(ratio: Tensor, advantages: Tensor, algo: AlgoConfig) -> TokenLosses:
+    """Return the surrogate with the bounds `algo.clip_low` and `algo.clip_high`, and the dual clip (arXiv 1912.09729)."""
     free = -advantages * ratio
-    clipped = -advantages * ratio.clamp(1 - low, 1 + high)
-    return TokenLosses(torch.maximum(free, clipped), ratio, clipped > free)
+    clipped = -advantages * ratio.clamp(1 - algo.clip_low, 1 + algo.clip_high)
+    loss, active = torch.maximum(free, clipped), clipped > free
+    if algo.dual_clip:
+        largest = -advantages * algo.dual_clip
+        capped = (advantages < 0) & (loss > largest)
+        loss, active = torch.where(capped, largest, loss), active | capped
+    return TokenLosses(loss, ratio, active)
 
 
 def k1(logprobs: Tensor, reference: Tensor) -> Tensor:
@@ -150,7 +156,16 @@ def k3(logprobs: Tensor, reference: Tensor) -> Tensor:
     return log_ratio.exp() - 1 - log_ratio
 
 
-KL_ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3}
+MAX_K3 = 10.0
+"""The limit of verl's estimator `low_var_kl`, with which the published control was trained."""
+
+
+def k3_clamped(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """Return k3, at most `MAX_K3`, [N]. A token at the limit has no gradient."""
+    return k3(logprobs, reference).clamp(max=MAX_K3)
+
+
+KL_ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"k1": k1, "k2": k2, "k3": k3, "k3_clamped": k3_clamped}
 """Estimators of KL(policy || reference) by name (`algo.kl_estimator`), from J. Schulman, "Approximating KL Divergence"."""
 
 

@@ -24,14 +24,22 @@ class AlgoConfig:
     """`clip` (GRPO's clipped surrogate), `gspo` (the same with one importance ratio per rollout) or `cispo` (the clipped ratio
     weights the gradient and never stops it)"""
     aggregation: str = setting("token", choices=KeysOf("tandem.aggregation:AGGREGATIONS"))
-    """what the loss of a mini-batch is averaged over: its tokens (`token`), the means of its rollouts (`sequence`), all tokens
-    of the step equally (`global_token`, as in DAPO) or rollouts of the greatest length (`constant`, as in Dr. GRPO)"""
+    """what the loss of a mini-batch is averaged over: the tokens that count (`token`), all tokens of its rollouts, the junior's
+    too (`response_token`, as in the published code), the means of its micro-batches (`micro_batch`, as in its predecessor),
+    the means of its rollouts (`sequence`), all tokens of the step equally (`global_token`, as in DAPO) or rollouts of the
+    greatest length (`constant`, as in Dr. GRPO)"""
     clip_low: float = setting(0.2, at_least=0, at_most=1)
     """the importance ratio is clipped to at least 1 - clip_low"""
     clip_high: float = setting(0.2, at_least=0)
     """the importance ratio is clipped to at most 1 + clip_high"""
+    dual_clip: float = setting(0.0, at_least=0)
+    """where the advantage is negative, the importance ratio is also limited to this number, above 1 (dual-clip PPO); 0: no such
+    limit"""
     mini_batches: int = setting(2, at_least=1)
     """optimizer steps per training step; with 1, the ratio is never clipped"""
+    mini_batch_order: str = setting("shuffled", choices=KeysOf("tandem.batching:MINI_BATCH_ORDERS"))
+    """how a step is divided into mini-batches: single rollouts, `shuffled`, or whole `prompts` in order, as in the published
+    code"""
     old_logprobs: str = setting("rollout", choices=("rollout", "learner"))
     """the denominator of the importance ratio: `rollout` (the engine's behavior log-probabilities) or `learner` (recomputed
     before the update)"""
@@ -45,7 +53,7 @@ class AlgoConfig:
     kl_reference: str = setting("base", choices=("base", "junior"))
     """the model of that term: the senior's `base`, or its `junior`"""
     kl_estimator: str = setting("k3", choices=KeysOf("tandem.loss:KL_ESTIMATORS"))
-    """the estimator of that term: `k1`, `k2` or `k3` (see `tandem.loss`)"""
+    """the estimator of that term: `k1`, `k2`, `k3` or `k3_clamped` (at most 10; see `tandem.loss`)"""
     dynamic_sampling_rounds: int = setting(0, at_least=0)
     """rounds per step in which groups whose rewards are all equal are replaced by new ones"""
     mismatch: str = setting("none", choices=KeysOf("tandem.loss:CORRECTIONS", also=("none",)))

@@ -42,8 +42,8 @@ class DataConfig:
     answer_field: str = "answer"
     """the field of a row that holds the answer, or a solution with a marked answer; a dotted name too"""
     answer_pattern: str = ""
-    """a regular expression whose first group is the answer in that field; empty: the field's marked final answer, else the
-    whole field"""
+    """a regular expression whose first group is the answer in that field; `boxed`: its last \\boxed{}; empty: the field's
+    marked final answer, else the whole field"""
     on_bad_line: str = setting("stop", choices=("stop", "skip"))
     """the reaction to a malformed row of a file: `stop` before the run begins, or `skip` the row and count it"""
     pass_rates: str = setting("", path=True)

@@ -21,8 +21,8 @@ class JudgeConfig:
     memory_gib: float = setting(2.0, at_least=0.1, at_most=1_000_000, on_resume="change")
     """address space of one worker"""
     answer_pattern: str = ""
-    """a regular expression whose first group is the final answer; empty: the last \\boxed{}, else the last statement such as
-    "the answer is", `Final Answer:` or ####"""
+    """a regular expression whose first group is the final answer; `boxed`: the last \\boxed{} alone; empty: the last \\boxed{},
+    else the last statement such as "the answer is", `Final Answer:` or ####"""
 
 
 @dataclass

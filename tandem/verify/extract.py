@@ -16,10 +16,16 @@ from __future__ import annotations
 import re
 from collections import deque
 from itertools import islice
+from typing import Literal
 
 from tandem.verify.plain import Unparsable, settle
 from tandem.verify.remarks import without_reason
 from tandem.verify.statements import stated_answer
+
+BOXED: Literal["boxed"] = "boxed"
+"""The value of `judge.answer_pattern` with which only boxes count."""
+Pattern = re.Pattern[str] | Literal["boxed"]
+"""What `compile_pattern` returns for a value that is not empty."""
 
 _BOX = re.compile(r"\\(?:begin)?(?:boxed|fbox|framebox)(?![A-Za-z])[ \t]*(?:\s*(\{))?")
 r"""The start of a box; some models write `\beginboxed{` by mistake. Without a brace the box holds the text that follows."""
@@ -54,13 +60,16 @@ _THINK = re.compile(r"<(/?)(?:seed:)?think(?:ing)?>")
 _OPENING = re.compile(_THINK.pattern + r"\s*\Z")
 
 
-def compile_pattern(answer_pattern: str, key: str = "judge.answer_pattern") -> re.Pattern[str] | None:
+def compile_pattern(answer_pattern: str, key: str = "judge.answer_pattern") -> Pattern | None:
     """Compile a custom pattern, the value of the setting `key`. Return None when it is empty: then the marks above count.
 
-    Raises `ValueError` when it is not a regular expression or has no group for the answer.
+    `boxed` is no regular expression: of the marks above, only boxes count. Raises `ValueError` when another value is not a
+    regular expression or has no group for the answer.
     """
     if not answer_pattern:
         return None
+    if answer_pattern == BOXED:
+        return BOXED
     try:
         pattern = re.compile(answer_pattern)
     except re.error as error:
@@ -70,18 +79,18 @@ def compile_pattern(answer_pattern: str, key: str = "judge.answer_pattern") -> r
     return pattern
 
 
-def final_answer(text: str, pattern: re.Pattern[str] | None = None) -> str | None:
+def final_answer(text: str, pattern: Pattern | None = None) -> str | None:
     """Return the final answer that `text` states, stripped, or None if it states none.
 
     With a `pattern` this is the first group of its last match, otherwise the text at the mark that counts. If that text is
     empty, no earlier mark replaces it.
     """
     text = without_thinking(text)
-    if pattern is not None:
+    if isinstance(pattern, re.Pattern):
         matches = deque(pattern.finditer(text), maxlen=1)
         answer = matches[0].group(1) if matches else None
     else:
-        answer = _marked(_first_problem(text))
+        answer = _marked(_first_problem(text), boxes_only=pattern == BOXED)
     return (answer or "").strip() or None
 
 
@@ -91,10 +100,12 @@ def marks_answer(text: str) -> bool:
     return bool(_BOX.search(text)) or stated_answer(text) is not None
 
 
-def _marked(text: str) -> str | None:
+def _marked(text: str, *, boxes_only: bool = False) -> str | None:
     """Return the answer at the mark in `text` that counts: "" if the mark is empty, None if there is no mark."""
     boxes = deque((box for box in _BOX.finditer(text) if not _PLACEHOLDER.match(text, box.start())), maxlen=_MAX_BOXES)
-    return _in_boxes(text, boxes) if boxes else stated_answer(text)
+    if boxes:
+        return _in_boxes(text, boxes)
+    return None if boxes_only else stated_answer(text)
 
 
 def _first_problem(text: str) -> str:

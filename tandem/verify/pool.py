@@ -17,7 +17,7 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Self
 
-from tandem.verify.extract import compile_pattern, final_answer
+from tandem.verify.extract import BOXED, Pattern, compile_pattern, final_answer
 from tandem.verify.judgement import Judgement, Verdict, plain_judgement
 from tandem.verify.load_verifier import check_path
 from tandem.verify.plain import Unparsable, settle
@@ -29,8 +29,8 @@ class VerifierPool:
     """`workers` processes that judge responses, with `memory_gib` GiB of address space each and `timeout_s` seconds a response.
 
     `verifier` is the dotted path of a function (see `tandem.verify.load_verifier`). Empty means the mathematical verifier, for
-    which `answer_pattern` may be a regular expression whose first group is the final answer. The processes start at once; only
-    `grade` and `wait_until_ready` wait for them. Not thread-safe.
+    which `answer_pattern` says what the final answer is (see `tandem.verify.extract.compile_pattern`). The processes start at
+    once; only `grade` and `wait_until_ready` wait for them. Not thread-safe.
     Raises `ValueError` when a limit is not positive, or when the pattern or the path is malformed.
     """
 
@@ -38,10 +38,10 @@ class VerifierPool:
         for name, value in (("workers", workers), ("timeout_s", timeout_s), ("memory_gib", memory_gib)):
             if not 0 < value < math.inf:
                 raise ValueError(f"judge.{name}={value}: must be positive and finite")
-        compile_pattern(answer_pattern)
+        self._pattern = compile_pattern(answer_pattern)
         if verifier:
             check_path(verifier)
-        self._judges_without_algebra = not (answer_pattern or verifier)
+        self._judges_without_algebra = not verifier and self._pattern in (None, BOXED)
         settings = Settings(int(memory_gib * GIB), timeout_s, answer_pattern, verifier)
         self._workers = [WorkerProcess(settings) for _ in range(workers)]
 
@@ -55,7 +55,7 @@ class VerifierPool:
         judgements: dict[int, Judgement] = {}
         tasks: deque[Task] = deque()
         for index, (gold, response) in enumerate(items):
-            judgement = _without_algebra(gold, response) if self._judges_without_algebra else None
+            judgement = _without_algebra(gold, response, self._pattern) if self._judges_without_algebra else None
             if judgement:
                 judgements[index] = judgement
             else:
@@ -124,14 +124,14 @@ def check_verifier(verifier: str, memory_gib: float) -> None:
         pool.wait_until_ready()
 
 
-def _without_algebra(gold: str, response: str) -> Judgement | None:
+def _without_algebra(gold: str, response: str, pattern: Pattern | None) -> Judgement | None:
     """Return the judgement, or None if it needs a worker.
 
     An exception of the verifier counts as None: the worker raises it again and returns `ERROR` for this response alone.
     """
     answer = None
     try:
-        answer = final_answer(response)
+        answer = final_answer(response, pattern)
         is_correct = settle(gold, answer) if answer is not None else None
     except Unparsable:
         return plain_judgement(Verdict.UNPARSABLE, answer)

@@ -15,7 +15,8 @@ RUN = "+experiment=paper_qwen3_4b"
 SOLO = {"schedule.name": ("word", "solo")}
 CONTROLS: dict[str, dict[str, Any]] = {
     "grpo": SOLO | {"algo.arm": ("tandem", "grpo")},
-    "kl_reg": SOLO | {"algo.arm": ("tandem", "kl_reg"), "algo.kl_coef": (0.0, 0.001)},
+    "kl_reg": SOLO
+    | {"algo.arm": ("tandem", "kl_reg"), "algo.kl_coef": (0.0, 0.001), "algo.kl_estimator": ("k3", "k3_clamped")},
     "grpo_g16": SOLO | {"algo.arm": ("tandem", "grpo_g16"), "rollout.group_size": (8, 16)},
 }
 
@@ -61,15 +62,22 @@ def test_the_run_has_the_published_hyper_parameters() -> None:
             "rollout.sampling.max_tokens": 3000,
             "algo.mini_batches": 16 // 8,
             "algo.clip_low": 0.2,
+            "algo.mini_batch_order": "prompts",
             "algo.clip_high": 0.2,
+            "algo.dual_clip": 3,
+            "algo.aggregation": "response_token",
+            "algo.old_logprobs": "learner",
             "algo.kl_coef": 0,
             "algo.lambda_junior": 0,
             "algo.junior_token_loss_weight": 0,
             "learner.lr": 1e-6,
+            "learner.weight_decay": 0.01,
+            "learner.warmup_steps": 0,
+            "judge.answer_pattern": "boxed",
             "eval.measures": ["solo"],
-            "eval.sampling.temperature": 0.7,
-            "eval.sampling.top_p": 0.8,
-            "eval.sampling.top_k": 20,
+            "eval.samples": 4,
+            "eval.sampling.temperature": 0.6,
+            "eval.sampling.top_p": 0.95,
             "eval.sampling.max_tokens": 3000,
         }.items()
     )

@@ -121,9 +121,8 @@ def test_every_term_of_the_objective_reaches_the_gradient(
 
     model, base = (AutoModelForCausalLM.from_pretrained(each) for each in (path, reference_path))
     model.load_state_dict({name: torch.from_numpy(p) for name, p in ranks[count]("master_weights").items()})
-    (samples,) = apply_aggregation(
-        [to_samples(groups, 0.0, imitate_junior=True)], config.algo.aggregation, config.rollout.sampling.max_tokens
-    )
+    samples = to_samples(groups, 0.0, imitate_junior=True)
+    ((samples,),) = apply_aggregation([[samples]], config.algo.aggregation, config.rollout.sampling.max_tokens)
     rollouts = [r for g in groups for r in g.rollouts]
     of_model, of_base = (
         torch.cat([plain_logprobs(each, r.prompt_ids, r.token_ids, TEMPERATURE) for r in rollouts]) for each in (model, base)

@@ -34,7 +34,7 @@ def random_samples(seed: int, rollouts: int = 6, junior_weight: float = 0.0, *, 
 
 def batch_of(samples: list[Sample], aggregation: str = "token") -> MicroBatch:
     """The samples as the one micro-batch of the one mini-batch of a step."""
-    return collate(apply_aggregation([samples], aggregation, MAX_TOKENS)[0])
+    return collate(apply_aggregation([[samples]], aggregation, MAX_TOKENS)[0][0])
 
 
 def policy_logprobs(batch: MicroBatch, seed: int = 0, spread: float = 0.3) -> Tensor:

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.batching import (
+    MINI_BATCH_ORDERS,
     USEFUL_FRACTION,
     Sample,
     apply_aggregation,
     collate,
-    plan_rank,
+    split_micro_batches,
     split_mini_batches,
     split_ranks,
     to_samples,
@@ -52,10 +53,10 @@ def test_ranks_are_balanced_by_tokens(sizes: list[int], ranks: int) -> None:
 
 @given(st.lists(st.integers(2, 60), min_size=1, max_size=24), st.integers(1, 4), st.integers(20, 200))
 def test_ranks_have_equal_numbers_of_micro_batches_and_coefficients_sum(sizes: list[int], ranks: int, budget: int) -> None:
-    (mini_batch,) = apply_aggregation([samples(sizes)], "token", max_tokens=60)
-    plans = [plan_rank(mini_batch, rank=rank, ranks=ranks, max_tokens=budget) for rank in range(ranks)]
-    assert len({len(plan) for plan in plans}) == 1
-    batches = [batch for plan in plans for batch in plan]
+    (micro_batches,) = apply_aggregation([split_micro_batches(samples(sizes), ranks, budget)], "token", max_tokens=60)
+    assert len({len(micro_batches[rank::ranks]) for rank in range(ranks)}) == 1
+    assert identities(micro_batches) == list(range(len(sizes)))
+    batches = list(map(collate, micro_batches))
     assert sum(float(batch.coefficients.sum()) for batch in batches) == pytest.approx(1)
     real = sum(batch.real_tokens for batch in batches)
     padded = sum(batch.padded_tokens for batch in batches if batch.real_tokens)
@@ -102,16 +103,29 @@ def test_fresh_rollouts_have_only_current_weights() -> None:
 
 
 def test_mini_batches_are_equal_shuffled_and_reproducible() -> None:
-    first = split_mini_batches(samples([5] * 16), 4, seed=(1, 2))
+    first = split_mini_batches([samples([5] * 16)], 4, "shuffled", seed=(1, 2))
     assert [len(part) for part in first] == [4] * 4 and identities(first) == list(range(16))
     order = [[s.advantage for s in part] for part in first]
-    assert order == [[s.advantage for s in part] for part in split_mini_batches(samples([5] * 16), 4, seed=(1, 2))]
-    assert order != [[s.advantage for s in part] for part in split_mini_batches(samples([5] * 16), 4, seed=(1, 3))]
+    for seed, same in (((1, 2), True), ((1, 3), False)):
+        again = split_mini_batches([samples([5] * 16)], 4, "shuffled", seed)
+        assert (order == [[s.advantage for s in part] for part in again]) == same
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=9), st.integers(1, 4))
+def test_mini_batches_of_whole_prompts_keep_the_order(group_sizes: list[int], count: int) -> None:
+    rollouts = iter(samples([5] * sum(group_sizes)))
+    groups = [[next(rollouts) for _ in range(size)] for size in group_sizes]
+    parts = split_mini_batches(groups, count, "prompts", seed=(1, 2))
+    assert [s.advantage for part in parts for s in part] == list(range(sum(group_sizes)))
+    ends = set(np.cumsum(group_sizes).tolist())
+    assert {int(part[-1].advantage) + 1 for part in parts} <= ends
+    prompts = [sum(part[0].advantage < end <= part[-1].advantage + 1 for end in ends) for part in parts]
+    assert len(parts) == min(count, len(groups)) and max(prompts) - min(prompts) <= 1
 
 
 @given(st.integers(1, 40), st.integers(1, 12))
 def test_remaining_groups_fill_all_mini_batches(left: int, count: int) -> None:
-    parts = split_mini_batches(samples([5] * left), count, seed=(0, 0))
+    parts = split_mini_batches([samples([5] * left)], count, "shuffled", seed=(0, 0))
     assert identities(parts) == list(range(left))
     sizes = [len(part) for part in parts]
     assert len(sizes) == min(left, count)
@@ -125,7 +139,7 @@ def test_mini_batch_without_scored_token_is_skipped(learning: dict[str, float]) 
         rollout.authorship[:] = 0
     first, *rest = to_samples([group], **{"junior_token_loss_weight": 0.0} | learning)
     for seed in range(8):
-        parts = split_mini_batches([first, *rest], 4, seed=(0, seed))
+        parts = split_mini_batches([[first, *rest]], 4, "shuffled", seed=(0, seed))
         assert parts == [[first]] if not learning else len(parts) == 4
 
 
@@ -134,7 +148,8 @@ def test_step_without_senior_tokens_has_no_mini_batch() -> None:
     groups = random_groups(0)
     for rollout in (r for g in groups for r in g.rollouts):
         rollout.authorship[:] = 0
-    assert split_mini_batches(to_samples(groups, 0.0), 2, seed=(0, 0)) == []
+    for order in MINI_BATCH_ORDERS:
+        assert split_mini_batches([to_samples([group], 0.0) for group in groups], 2, order, seed=(0, 0)) == []
     assert apply_aggregation([], "token", 8) == []
 
 

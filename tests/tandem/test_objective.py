@@ -54,8 +54,10 @@ def written_out(batch: MicroBatch, logprobs: Tensor, policy_loss: str, aggregati
     sums = [sum(w * x for w, x in zip(weights[r], each, strict=True)) for r, each in enumerate(losses)]
     totals = [sum(each) for each in weights]
     match aggregation:
-        case "token" | "global_token":  # one mini-batch is the whole step
+        case "token" | "global_token" | "micro_batch":  # one micro-batch is the whole step
             return sum(sums) / sum(totals)
+        case "response_token":
+            return sum(sums) / sum(len(sample.weights) for sample in samples)
         case "sequence":
             return sum(s / total for s, total in zip(sums, totals, strict=True)) / len(sums)
         case "constant":
@@ -115,7 +117,7 @@ def test_nothing_at_a_token_without_a_coefficient_matters(
 def test_micro_batches_add_up(policy_loss: str, aggregation: str, seed: int, cut: int) -> None:
     """One of them may be empty."""
     settings = algo(policy_loss=policy_loss, lambda_junior=0.5)
-    samples = apply_aggregation([random_samples(seed, junior_weight=0.5, imitate_junior=True)], aggregation, MAX_TOKENS)[0]
+    samples = apply_aggregation([[random_samples(seed, junior_weight=0.5, imitate_junior=True)]], aggregation, MAX_TOKENS)[0][0]
     parts = [collate(samples), collate(samples[:cut]), collate(samples[cut:])]
     logprobs = policy_logprobs(parts[0], seed)
     split = [logprobs, logprobs[: len(parts[1].targets)], logprobs[len(parts[1].targets) :]]
@@ -130,16 +132,30 @@ def test_micro_batches_add_up(policy_loss: str, aggregation: str, seed: int, cut
 @given(seed=seeds, cut=st.integers(1, 5))
 def test_mini_batches_are_weighed_as_their_aggregation_says(aggregation: str, seed: int, cut: int) -> None:
     samples = random_samples(seed)
-    parts = apply_aggregation([samples[:cut], samples[cut:]], aggregation, MAX_TOKENS)
+    parts = [part for (part,) in apply_aggregation([[samples[:cut]], [samples[cut:]]], aggregation, MAX_TOKENS)]
     totals = [sum(sample.weights.sum() for sample in part) for part in parts]
     tokens = [sum(int(sample.senior.sum()) for sample in part) for part in parts]
+    responses = [sum(len(sample.senior) for sample in part) for part in parts]
     wanted = {
         "token": [1.0, 1.0],
+        "micro_batch": [1.0, 1.0],
+        "response_token": [each / all_tokens for each, all_tokens in zip(tokens, responses, strict=True)],
         "sequence": [1.0, 1.0],
         "global_token": [2 * each / sum(tokens) for each in tokens],
         "constant": [each / (len(part) * MAX_TOKENS) for each, part in zip(tokens, parts, strict=True)],
     }
     assert totals == pytest.approx(wanted[aggregation])
+
+
+@given(seed=seeds, cut=st.integers(1, 5))
+def test_micro_batch_means_weigh_by_their_rollouts(seed: int, cut: int) -> None:
+    """An empty micro-batch, and one that the junior wrote alone, have no weight."""
+    *samples, last = random_samples(seed)
+    alone = replace(last, senior=np.zeros_like(last.senior), weights=np.zeros_like(last.weights))
+    parts = [samples[:cut], samples[cut:], [], [alone]]
+    (weighed,) = apply_aggregation([parts], "micro_batch", MAX_TOKENS)
+    totals = [sum(sample.weights.sum() for sample in part) for part in weighed]
+    assert totals == pytest.approx([cut / 6, (5 - cut) / 6, 0, 0])
 
 
 @every_loss
@@ -180,7 +196,10 @@ def test_statistics_count_the_seniors_tokens() -> None:
 # Kullback-Leibler terms
 
 
-@pytest.mark.parametrize(("name", "gradient_of"), [("k1", None), ("k2", "policy to reference"), ("k3", "reference to policy")])
+@pytest.mark.parametrize(
+    ("name", "gradient_of"),
+    [("k1", None), ("k2", "policy to reference"), ("k3", "reference to policy"), ("k3_clamped", "reference to policy")],
+)
 def test_estimators_measure_what_they_say(name: str, gradient_of: str | None) -> None:
     """In expectation over a small vocabulary k1 and k3 are the divergence; the gradients are those that the docstrings say."""
     logits, reference = torch.randn(2, 7, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
@@ -195,6 +214,14 @@ def test_estimators_measure_what_they_say(name: str, gradient_of: str | None) ->
     (found,) = torch.autograd.grad(estimate, logits, retain_graph=True)
     (expected,) = torch.autograd.grad(wanted[gradient_of], logits)
     torch.testing.assert_close(found, expected)
+
+
+def test_the_clamped_estimator_has_no_gradient_at_its_limit() -> None:
+    logprobs = torch.tensor([-1.0, -4.0, -40.0], requires_grad=True)
+    estimates = KL_ESTIMATORS["k3_clamped"](logprobs, torch.tensor([-1.5, -1.5, -1.5]))
+    assert estimates.tolist() == pytest.approx([math.exp(-0.5) - 0.5, math.exp(2.5) - 3.5, 10.0])
+    (gradient,) = torch.autograd.grad(estimates.sum(), logprobs)
+    assert gradient.tolist() == pytest.approx([1 - math.exp(-0.5), 1 - math.exp(2.5), 0.0])
 
 
 def test_the_term_towards_the_junior_is_its_divergence_and_its_gradient() -> None:

@@ -52,6 +52,8 @@ def _arm_problems(config: Config) -> Iterator[str]:
 def _ratio_problems(config: Config) -> Iterator[str]:
     """Yield the problems of the importance ratio."""
     algo, staleness = config.algo, config.rollout.max_staleness
+    if 0 < algo.dual_clip <= 1:
+        yield f"algo.dual_clip={algo.dual_clip}: it would limit ratios of tokens that have not changed; give 0 or more than 1"
     if algo.mismatch != "none" and algo.old_logprobs != "learner":
         yield (
             f"algo.mismatch={algo.mismatch}: with algo.old_logprobs={algo.old_logprobs} the importance ratio is "
@@ -71,6 +73,11 @@ def _batch_problems(config: Config) -> Iterator[str]:
         yield (
             f"algo.mini_batches={mini_batches}: the step's {rollouts} rollouts (rollout.prompts_per_step="
             f"{rollout.prompts_per_step} x rollout.group_size={rollout.group_size}) do not divide by it"
+        )
+    elif config.algo.mini_batch_order == "prompts" and mini_batches >= 1 and rollout.prompts_per_step % mini_batches:
+        yield (
+            f"algo.mini_batches={mini_batches}: with algo.mini_batch_order=prompts, rollout.prompts_per_step="
+            f"{rollout.prompts_per_step} must divide by it; choose algo.mini_batch_order=shuffled, or another number"
         )
     elif (mini_batch := rollouts // max(mini_batches, 1)) < ranks:
         yield (

@@ -66,6 +66,7 @@ CONDITIONAL = [
     Conditional("algo.junior_token_loss_weight", lambda c: c.schedule.name != "solo", "a schedule in which a junior writes"),
     Conditional("algo.lambda_junior", lambda c: c.schedule.name != "solo", "a schedule in which a junior writes"),
     Conditional("algo.kl_reference", lambda c: c.algo.kl_coef, "algo.kl_coef above 0"),
+    Conditional("algo.dual_clip", lambda c: c.algo.policy_loss != "cispo", "algo.policy_loss=clip or gspo"),
     Conditional("algo.kl_estimator", lambda c: c.algo.kl_coef, "algo.kl_coef above 0"),
     Conditional("algo.mismatch_low", lambda c: c.algo.mismatch not in ("none", "tis"), "algo.mismatch=icepop or sequence_mask"),
     Conditional("algo.mismatch_high", lambda c: c.algo.mismatch != "none", "algo.mismatch=tis, icepop or sequence_mask"),

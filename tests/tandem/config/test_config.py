@@ -194,6 +194,11 @@ def test_number_outside_its_bounds_is_refused(defaults: DictConfig, key: str, ba
         (("algo=grpo", "algo.kl_reference=junior"), "algo.kl_reference=junior: .* algo.kl_coef above 0"),
         (("algo.mismatch=tis",), "algo.mismatch=tis: .* choose algo.old_logprobs=learner"),
         (("algo.mini_batches=3",), "algo.mini_batches=3: the step's 128 rollouts .* do not divide by it"),
+        (
+            ("algo.mini_batch_order=prompts", "algo.mini_batches=32"),
+            "algo.mini_batches=32: with algo.mini_batch_order=prompts, rollout.prompts_per_step=16 must divide by it",
+        ),
+        (("algo.dual_clip=0.5",), "algo.dual_clip=0.5: .* give 0 or more than 1"),
         (("algo.mini_batches=0", "learner.ranks=200"), "learner.ranks=200: a mini-batch holds only 128 rollouts"),
         (
             ("rollout.prompts_per_step=1", "rollout.group_size=2", "learner.ranks=2"),

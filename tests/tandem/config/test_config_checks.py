@@ -77,6 +77,8 @@ def test_setting_without_effect_is_refused_unless_default(prefix: str, condition
         config.checkpoint.save_every = 0
     if key.endswith("memory_fraction"):
         config.mode.device = "cpu"
+    if key == "algo.dual_clip":
+        config.algo.policy_loss = "cispo"
     if key == "log.export_fallback":
         config.log.export = False
     if key == "reward.overlong_buffer_tokens":

@@ -96,6 +96,19 @@ def test_task_may_name_its_own_pattern() -> None:
     assert final_answer(boxed("4"), pattern) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("The answer is 5.\n#### 6", None),
+        ("so \\boxed{4}. The answer is 5.", "4"),
+        ("\\boxed{3} ... (Put your final answer inside \\boxed{})", "3"),
+        ("<think>\\boxed{3}</think> The answer is 4", None),
+    ],
+)
+def test_boxes_alone_may_count(text: str, answer: str | None) -> None:
+    assert final_answer(text, compile_pattern("boxed")) == answer
+
+
 @pytest.mark.parametrize("pattern", ["(", "answer: .*"])
 def test_error_names_unusable_pattern(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"judge\.answer_pattern"):

@@ -121,6 +121,13 @@ def test_endless_pattern_times_out() -> None:
     assert (slow, fast) == (plain_judgement(Verdict.TIMEOUT), plain_judgement(Verdict.CORRECT, "5"))
 
 
+def test_boxes_alone_are_judged_as_without_a_pattern() -> None:
+    items = [("5", boxed("5")), ("5", "The answer is 5"), ("\\sqrt{8}", boxed("2\\sqrt{2}")), ("5", boxed("6"))]
+    with VerifierPool(1, 30.0, 1.0, answer_pattern="boxed") as pool:
+        verdicts = [judgement.verdict for judgement in pool.grade(items)]
+    assert verdicts == [Verdict.CORRECT, Verdict.UNPARSABLE, Verdict.CORRECT, Verdict.WRONG]
+
+
 def test_response_of_killed_worker_is_judged_again() -> None:
     with pool_and_processes(workers=1) as (pool, processes):
         pool.grade([SQUARE_ROOT])
