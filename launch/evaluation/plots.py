@@ -23,7 +23,7 @@ def draw(scores: Estimates, caption: str) -> Figure:
         (_accuracies, _matching(scores, r"solo/accuracy|solo/greedy|team/.*/accuracy|takeover/0%")),
         (_passes, _matching(scores, r"solo/accuracy|solo/pass@\d+")),
         (_takeover, _matching(scores, r"takeover/.*")),
-        (_nats, _matching(scores, r"(drift|legibility)/.*")),
+        (_nats, _matching(scores, r"drift/.*|legibility/(senior|junior)_text")),
         (_accepted_lengths, _matching(scores, r"acceptance/length@\d+")),
     ]
     # A curve needs two points.

@@ -9,7 +9,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from tandem.measures.score import Score
-from tandem.measures.scoring import ScoringModel, Statistic, Text, sums, token_cross_entropy
+from tandem.measures.scoring import ScoringModel, Text, token_cross_entropy, token_values
 from tandem.rollout import EndReason, Group, Prompt, Rollout
 
 Transcribe = Callable[[Prompt, Rollout], Text]
@@ -28,15 +28,20 @@ class Pace:
 def legibility_scores(
     junior: ScoringModel, seniors: Sequence[Group], juniors: Sequence[Group], transcribe: Transcribe, pace: Pace
 ) -> dict[str, Score]:
-    """Return the junior's cross-entropy in nats per token on the senior's texts, and on its own texts for comparison."""
-    (on_senior,) = _per_token(token_cross_entropy, [junior], seniors, transcribe, pace)
-    (on_junior,) = _per_token(token_cross_entropy, [junior], juniors, transcribe, pace)
-    return {"legibility/senior_text": on_senior, "legibility/junior_text": on_junior}
+    """Return the junior's cross-entropy in nats per token on the senior's texts, and on its own texts for comparison.
+
+    As in arXiv 2606.28166, it is the mean over problems of the mean over texts of the mean over tokens, without the
+    end-of-sequence token. Under names that end in `_pooled` it is the mean over all tokens. A measure of no tokens is left out.
+    """
+    scores: dict[str, Score] = {}
+    for name, groups in (("legibility/senior_text", seniors), ("legibility/junior_text", juniors)):
+        scores[name], scores[f"{name}_pooled"] = _cross_entropies(junior, groups, transcribe, pace)
+    return {name: score for name, score in scores.items() if score.weights.any()}
 
 
 def as_written(prompt: Prompt, rollout: Rollout) -> Text:
     """Return the text in the tokens in which it was written."""
-    return Text(prompt.token_ids, rollout.token_ids.tolist())
+    return Text(prompt.token_ids, rollout.token_ids.tolist(), ended=rollout.end is EndReason.EOS)
 
 
 def in_tokens_of(tokenizer: PreTrainedTokenizerBase, junior: int) -> Transcribe:
@@ -44,19 +49,35 @@ def in_tokens_of(tokenizer: PreTrainedTokenizerBase, junior: int) -> Transcribe:
 
     def transcribe(prompt: Prompt, rollout: Rollout) -> Text:
         ended = [tokenizer.eos_token_id] if rollout.end is EndReason.EOS and tokenizer.eos_token_id is not None else []
-        return Text(prompt.junior_token_ids[junior], [*tokenizer.encode(rollout.text, add_special_tokens=False), *ended])
+        token_ids = [*tokenizer.encode(rollout.text, add_special_tokens=False), *ended]
+        return Text(prompt.junior_token_ids[junior], token_ids, ended=bool(ended))
 
     return transcribe
 
 
-def _per_token(
-    statistic: Statistic, models: Sequence[ScoringModel], groups: Sequence[Group], transcribe: Transcribe, pace: Pace
-) -> list[Score]:
-    """Return the values of `statistic` in nats per token, pooled over texts and problems."""
-    texts = [transcribe(group.prompt, rollout) for group in groups for rollout in group.rollouts]
-    problems = np.repeat(np.arange(len(groups)), [len(group.rollouts) for group in groups])
-    kept = [index for index, text in enumerate(texts) if text.token_ids]
-    texts, problems = [texts[index] for index in kept], problems[kept]
-    tokens = np.bincount(problems, [len(text.token_ids) for text in texts], minlength=len(groups))
-    kinds = sums(statistic, models, texts, batch_tokens=pace.batch_tokens, chunk_tokens=pace.chunk_tokens)
-    return [Score(np.bincount(problems, kind, minlength=len(groups)), tokens) for kind in kinds]
+def _cross_entropies(model: ScoringModel, groups: Sequence[Group], transcribe: Transcribe, pace: Pace) -> tuple[Score, Score]:
+    """Return the model's cross-entropy on the texts of `groups`, averaged by text and problem, and pooled over all tokens."""
+    texts = [
+        (problem, text)
+        for problem, group in enumerate(groups)
+        for rollout in group.rollouts
+        if (text := transcribe(group.prompt, rollout)).token_ids
+    ]
+    values = token_values(
+        token_cross_entropy,
+        [model],
+        [text for _, text in texts],
+        batch_tokens=pace.batch_tokens,
+        chunk_tokens=pace.chunk_tokens,
+    )
+    means: list[list[float]] = [[] for _ in groups]
+    totals, tokens = np.zeros(len(groups)), np.zeros(len(groups))
+    for (problem, text), (nats,) in zip(texts, values, strict=True):
+        totals[problem] += nats.sum()
+        tokens[problem] += len(nats)
+        if len(thought := nats[: len(nats) - text.ended]):
+            means[problem].append(thought.mean())
+    by_text = Score(
+        np.array([sum(each) / max(len(each), 1) for each in means]), np.array([float(bool(each)) for each in means])
+    )
+    return by_text, Score(totals, tokens)

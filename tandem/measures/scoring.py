@@ -25,6 +25,8 @@ class Text:
     prompt_ids: Sequence[int]
     token_ids: Sequence[int]
     """not empty"""
+    ended: bool = False
+    """whether the last token ends the sequence"""
 
     def __len__(self) -> int:
         return len(self.prompt_ids) + len(self.token_ids)
@@ -63,14 +65,6 @@ class ScoringModel:
     def head(self) -> nn.Module:
         """Return the head, from hidden states [N, H] to logits [N, V]."""
         return self._model.get_output_embeddings()
-
-
-def sums(
-    statistic: Statistic, models: Sequence[ScoringModel], texts: Sequence[Text], *, batch_tokens: int, chunk_tokens: int
-) -> np.ndarray:
-    """Return `statistic` summed over each text's completion, end-of-sequence included: float64 [values, texts]."""
-    values = token_values(statistic, models, texts, batch_tokens=batch_tokens, chunk_tokens=chunk_tokens)
-    return np.stack([each.sum(1) for each in values], axis=1)
 
 
 @torch.inference_mode()

@@ -106,9 +106,9 @@ def test_measures_of_distributions_equal_plain_transformers(
     scores |= legibility_scores(junior, groups, groups[:4], as_written, PACE)
     models = [AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32) for path in paths]
     nats = np.concatenate([-forward_logprobs(models[1], rollout) for rollout in written])
-    assert scores["legibility/senior_text"].value == pytest.approx(nats.mean(), abs=1e-4)
+    assert scores["legibility/senior_text_pooled"].value == pytest.approx(nats.mean(), abs=1e-4)
     floor = np.concatenate([-forward_logprobs(models[1], rollout) for rollout in written[:8]])
-    assert scores["legibility/junior_text"].value == pytest.approx(floor.mean(), abs=1e-4)
+    assert scores["legibility/junior_text_pooled"].value == pytest.approx(floor.mean(), abs=1e-4)
     p, q = (torch.cat([whole_distributions(model, rollout) for rollout in written]) for model in models)
     ours, theirs = (torch.distributions.Categorical(logits=logits) for logits in (p, q))
     for name, one, other in (("drift/kl_senior_junior", ours, theirs), ("drift/kl_junior_senior", theirs, ours)):

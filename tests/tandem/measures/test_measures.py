@@ -17,11 +17,12 @@ from transformers import AutoModelForCausalLM
 from tandem.data.arith import DIALECTS, dialect, draw
 from tandem.measures import texts
 from tandem.measures.distributions import divergences
+from tandem.measures.legibility import Pace, as_written, legibility_scores
 from tandem.measures.passk import pass_at_k
 from tandem.measures.score import Score
-from tandem.measures.scoring import ScoringModel, Text, sums, token_cross_entropy
-from tandem.rollout import Group, Verdict
-from tandem.schedule import Schedule
+from tandem.measures.scoring import ScoringModel, Text, token_cross_entropy, token_values
+from tandem.rollout import EndReason, Group, Verdict
+from tandem.schedule import SOLO, Schedule
 from tests.support.builders import judged_group, save_model, scheduled_rollout, small_tokenizer
 
 # pass@k
@@ -163,8 +164,10 @@ def test_scoring_agrees_with_plain_transformers(models: list[Path]) -> None:
         for length in (1, 30, 7, 7, 12, 3)
     ]
     readers = [ScoringModel(path, "float32", "cpu") for path in models]
-    nats = sums(token_cross_entropy, readers, written, batch_tokens=40, chunk_tokens=5)
-    apart = sums(both_divergences, readers, written, batch_tokens=40, chunk_tokens=5)
+    nats, apart = (
+        np.stack([each.sum(1) for each in token_values(statistic, readers, written, batch_tokens=40, chunk_tokens=5)], axis=1)
+        for statistic in (token_cross_entropy, both_divergences)
+    )
     plain = [AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32) for path in models]
     for index, text in enumerate(written):
         ids = torch.tensor([[*text.prompt_ids, *text.token_ids]])
@@ -180,6 +183,29 @@ def test_scoring_agrees_with_plain_transformers(models: list[Path]) -> None:
             expected = torch.distributions.kl_divergence(one, other).sum().item()
             assert apart[kind, index] == pytest.approx(expected, abs=1e-4)
     assert (apart > 1).all(), "the models differ"
+
+
+def test_legibility_averages_by_text_and_problem_without_the_end_of_sequence(models: list[Path]) -> None:
+    """The two texts of the first problem have 8 and 3 tokens, one of which ends; one of the second is nothing but an end."""
+    junior, boundaries = ScoringModel(models[0], "float32", "cpu"), np.ones(320, np.uint8)
+    texts = [[range(20, 28), [*range(30, 32), 1]], [[1], range(40, 45)]]
+    groups = []
+    for number, of_problem in enumerate(texts):
+        rollouts = [scheduled_rollout(SOLO, boundaries, number, token_ids) for token_ids in of_problem]
+        for rollout in rollouts:
+            rollout.end = EndReason.EOS if rollout.token_ids[-1] == 1 else EndReason.BUDGET
+        groups.append(judged_group(rollouts, [Verdict.WRONG] * 2))
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    written = [as_written(group.prompt, rollout) for group in groups for rollout in group.rollouts]
+    long, short, _, other = nats = [
+        values[0] for values in token_values(token_cross_entropy, [junior], written, batch_tokens=40, chunk_tokens=5)
+    ]
+    scores = legibility_scores(junior, groups, [replace(groups[1], rollouts=rollouts[2:3])], as_written, Pace(40, 5))
+    by_problem = [(long.mean() + short[:-1].mean()) / 2, other.mean()]
+    assert scores["legibility/senior_text"].totals == pytest.approx(by_problem)
+    assert scores["legibility/senior_text"].value == pytest.approx(np.mean(by_problem))
+    assert scores["legibility/senior_text_pooled"].value == pytest.approx(np.concatenate(nats).mean())
+    assert "legibility/junior_text" not in scores and "legibility/junior_text_pooled" in scores
 
 
 def test_a_model_that_changes_its_logits_behind_the_head_is_refused(tmp_path: Path) -> None:
