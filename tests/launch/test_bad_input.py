@@ -82,7 +82,7 @@ def refused(call: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFix
         ),
     ],
 )
-def test_a_value_that_cannot_be(refused: Refused, override: str, message: str) -> None:
+def test_invalid_value_is_refused(refused: Refused, override: str, message: str) -> None:
     assert refused(override) == message
 
 
@@ -101,16 +101,16 @@ def test_a_value_that_cannot_be(refused: Refused, override: str, message: str) -
         ("junior=org/model", "junior=org/model: this is a list; write 'junior=[org/model]'"),
     ],
 )
-def test_an_override_that_means_nothing(refused: Refused, override: str, named: str) -> None:
+def test_meaningless_override_is_refused(refused: Refused, override: str, named: str) -> None:
     assert named in refused(override)
 
 
-def test_a_missing_data_file(refused: Refused, model: Path) -> None:
+def test_missing_data_file_is_refused(refused: Refused, model: Path) -> None:
     message = refused("model=hf", f"model.path={model}", "data=jsonl", "data.path=/missing.jsonl")
     assert message == "data.path=/missing.jsonl: there is no such file; name a file with one JSON object a line"
 
 
-def test_a_data_file_with_a_malformed_line(refused: Refused, model: Path, tmp_path: Path) -> None:
+def test_malformed_data_line_is_refused(refused: Refused, model: Path, tmp_path: Path) -> None:
     lines = [json.dumps({"question": f"What is {i} + 1?", "answer": i + 1}) for i in range(100)]
     lines[41] = '{"question": "What is 41 + 1?", "answer": 42'
     (file := tmp_path / "problems.jsonl").write_text("\n".join(lines))
@@ -128,7 +128,7 @@ def test_a_data_file_with_a_malformed_line(refused: Refused, model: Path, tmp_pa
         (b'{"question": "a", "answer": 1}', ["data.max_prompt_tokens=2"], "all 1 prompts"),
     ],
 )
-def test_data_file_that_cannot_be_used(
+def test_unusable_data_file_is_refused(
     refused: Refused, model: Path, tmp_path: Path, content: bytes, overrides: list[str], reason: str
 ) -> None:
     (file := tmp_path / "problems.jsonl").write_bytes(content)
@@ -154,13 +154,13 @@ def test_data_file_that_cannot_be_used(
         (("learner_only=/no/run",), "learner_only=/no/run: /no/run holds no rollouts; name a run folder of rollouts_only"),
     ],
 )
-def test_a_plan_is_not_made_of_what_is_not_there(
+def test_plan_with_missing_data_is_refused(
     refused: Refused, overrides: tuple[str, ...], message: str, assumed: tuple[str, ...]
 ) -> None:
     assert refused("plan_only=true", *assumed, *overrides).startswith(message)
 
 
-def test_a_plan_reads_the_first_rows(refused: Refused, call: Callable[..., None], tmp_path: Path) -> None:
+def test_plan_reads_first_rows(refused: Refused, call: Callable[..., None], tmp_path: Path) -> None:
     lines = [json.dumps({"question": f"What is {i} + 1?", "answer": i + 1}) for i in range(100)]
     (file := tmp_path / "problems.jsonl").write_text("\n".join(lines))
     given = ("plan_only=true", "data=jsonl", f"data.path={file}")
@@ -172,7 +172,7 @@ def test_a_plan_reads_the_first_rows(refused: Refused, call: Callable[..., None]
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_plan_inspects_the_models_that_are_here(refused: Refused, model: Path, tmp_path: Path) -> None:
+def test_plan_inspects_local_models(refused: Refused, model: Path, tmp_path: Path) -> None:
     shutil.copytree(model, tmp_path / "model")
     (weights,) = (tmp_path / "model").glob("*.safetensors")
     weights.write_bytes(weights.read_bytes()[:1000])
@@ -180,7 +180,7 @@ def test_a_plan_inspects_the_models_that_are_here(refused: Refused, model: Path,
     assert message.startswith(f"model.path={tmp_path / 'model'}: ") and weights.name in message
 
 
-def test_a_plan_of_a_model_on_the_hub_says_at_once_that_there_is_no_hub(refused: Refused) -> None:
+def test_plan_reports_unreachable_hub_at_once(refused: Refused) -> None:
     start = time.monotonic()
     message = refused("plan_only=true", "model=hf", "model.path=org/name")
     assert message.startswith("model.path=org/name: there is no such directory, and the hub does not give it: ")
@@ -189,7 +189,7 @@ def test_a_plan_of_a_model_on_the_hub_says_at_once_that_there_is_no_hub(refused:
 
 
 @pytest.mark.parametrize("overrides", [("model=smollm2",), ("model.recipe=jargon", "junior=[zoo:plain]"), ()])
-def test_a_plan_for_a_gpu_of_a_model_that_is_built_here(
+def test_plan_of_zoo_model_for_gpu(
     call: Callable[..., None], overrides: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call("plan_only=true", "mode=local", "cluster.gpus=1", f"cache_dir={tmp_path / 'cache'}", *overrides)
@@ -201,7 +201,7 @@ def test_a_plan_for_a_gpu_of_a_model_that_is_built_here(
 @pytest.mark.parametrize(
     "override", ["plan_only=true", "resume=auto", "rollouts_only=true", "learner_only=fake", "profile=true"]
 )
-def test_settings_of_training_alone_are_refused_elsewhere(
+def test_training_settings_are_refused_by_other_entry_points(
     call: Callable[..., None], script: str, override: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match=str(BAD_INPUT)):
@@ -210,7 +210,7 @@ def test_settings_of_training_alone_are_refused_elsewhere(
     assert f"{key}={value.replace('true', 'True')}: only launch/train.py takes this; leave it out" in capsys.readouterr().err
 
 
-def test_weights_that_shared_memory_does_not_hold_are_refused(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_larger_than_shared_memory_are_refused(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     small = SimpleNamespace(total=1 << 20, free=1 << 20)
     monkeypatch.setattr("tandem.runtime.segment.shutil.disk_usage", lambda folder: small)
     message = refused()
@@ -221,19 +221,19 @@ def test_weights_that_shared_memory_does_not_hold_are_refused(refused: Refused, 
 @pytest.mark.parametrize(
     "key", ["resume", "learner_only", "cache_dir", "log.dir", "log.export_fallback", "junior", "model.path"]
 )
-def test_a_path_that_cannot_be_looked_up(refused: Refused, key: str) -> None:
+def test_unreachable_path_is_refused(refused: Refused, key: str) -> None:
     path = "x" * 300
     given = f"[{path}]" if key == "junior" else path
     assert f"{key}={path[:80]}: File name too long; name another" in refused(f"{key}={given}")
 
 
-def test_options_of_a_task_that_are_not_by_name(refused: Refused, model: Path) -> None:
+def test_task_options_without_names_are_refused(refused: Refused, model: Path) -> None:
     options = ("data=reasoning_gym", "data.tasks=[chain_sum]", "data.task_options={chain_sum:7}")
     message = refused("model=hf", f"model.path={model}", *options)
     assert message.startswith("data.task_options.chain_sum=7: give the task's options by name")
 
 
-def test_a_benchmark_is_not_trained_on(refused: Refused, model: Path, tmp_path: Path) -> None:
+def test_training_on_benchmark_is_refused(refused: Refused, model: Path, tmp_path: Path) -> None:
     lines = [json.dumps({"question": f"What is {i} + 1?", "answer": i + 1}) for i in range(40)]
     (file := tmp_path / "problems.jsonl").write_text("\n".join(lines))
     message = refused("model=hf", f"model.path={model}", "data=jsonl", f"data.path={file}", "data.evaluation_only=true")
@@ -242,25 +242,25 @@ def test_a_benchmark_is_not_trained_on(refused: Refused, model: Path, tmp_path: 
     )
 
 
-def test_a_task_that_does_not_exist(refused: Refused, model: Path) -> None:
+def test_unknown_task_is_refused(refused: Refused, model: Path) -> None:
     message = refused("model=hf", f"model.path={model}", "data=reasoning_gym", "data.tasks=[chain_sums]")
     assert message.startswith("data.tasks: reasoning_gym has no task 'chain_sums'; did you mean chain_sum")
 
 
-def test_a_data_file_with_fewer_problems_than_a_step_needs(refused: Refused, model: Path, tmp_path: Path) -> None:
+def test_data_file_smaller_than_a_step_is_refused(refused: Refused, model: Path, tmp_path: Path) -> None:
     lines = [json.dumps({"question": f"What is {i} + 1?", "answer": i + 1}) for i in range(40)]
     (file := tmp_path / "problems.jsonl").write_text("\n".join(lines))
     message = refused("model=hf", f"model.path={model}", "data=jsonl", f"data.path={file}", "rollout.prompts_per_step=60")
     assert "rollout.prompts_per_step" in message and "60" in message
 
 
-def test_a_model_folder_without_a_tokenizer(refused: Refused, tmp_path: Path) -> None:
+def test_model_without_tokenizer_is_refused(refused: Refused, tmp_path: Path) -> None:
     folder = save_model(tmp_path / "model", None)
     message = refused("model=hf", f"model.path={folder}")
     assert message.startswith(f"model.path={folder}: there are no tokenizer files")
 
 
-def test_truncated_model(refused: Refused, model: Path, tmp_path: Path) -> None:
+def test_truncated_model_is_refused(refused: Refused, model: Path, tmp_path: Path) -> None:
     damaged = shutil.copytree(model, tmp_path / "damaged")
     os.truncate(damaged / "model.safetensors", 5000)
     for arguments in ([f"model.path={damaged}"], [f"model.path={model}", f"junior=[self,{damaged}]"]):
@@ -268,7 +268,7 @@ def test_truncated_model(refused: Refused, model: Path, tmp_path: Path) -> None:
         assert refused("model=hf", *arguments).startswith(f"{named}: model.safetensors is damaged or incomplete, 5,000 bytes: ")
 
 
-def test_a_model_that_reads_too_little(refused: Refused, model: Path) -> None:
+def test_model_with_short_context_is_refused(refused: Refused, model: Path) -> None:
     base = ["model=hf", f"model.path={model}", "data.max_prompt_tokens=100"]
     for key, other in (("rollout", "eval"), ("eval", "rollout")):
         message = refused(*base, f"{key}.sampling.max_tokens=4000", f"{other}.sampling.max_tokens=3995")
@@ -279,7 +279,7 @@ def test_a_model_that_reads_too_little(refused: Refused, model: Path) -> None:
     assert "rollout.sampling.max_tokens=4000 and eval.sampling.max_tokens=3996 need 4101; lower the one or the other" in message
 
 
-def test_a_junior_with_another_tokenizer(refused: Refused, model: Path, tmp_path: Path) -> None:
+def test_junior_with_another_tokenizer_is_refused(refused: Refused, model: Path, tmp_path: Path) -> None:
     other = small_tokenizer().__class__.from_pretrained(model)
     other.add_tokens(["Mia"])
     junior = save_model(tmp_path / "junior", other, vocab_size=len(other))
@@ -287,7 +287,7 @@ def test_a_junior_with_another_tokenizer(refused: Refused, model: Path, tmp_path
     assert message.startswith(f"junior[1]={junior}: the junior's tokenizer differs from the senior's in 1 tokens ('Mia'")
 
 
-def test_a_junior_whose_text_cannot_be_translated(refused: Refused, model: Path, tmp_path: Path) -> None:
+def test_junior_without_byte_level_tokenizer_is_refused(refused: Refused, model: Path, tmp_path: Path) -> None:
     words = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(WordLevel({"▁a": 0, "</s>": 1, "<unk>": 2}, unk_token="<unk>")), eos_token="</s>"
     )
@@ -296,18 +296,18 @@ def test_a_junior_whose_text_cannot_be_translated(refused: Refused, model: Path,
     assert message.startswith(f"junior[0]={junior}: the vocabulary of") and "not byte-level BPE" in message
 
 
-def test_a_junior_that_reads_too_little(refused: Refused, model: Path, tmp_path: Path) -> None:
+def test_junior_with_short_context_is_refused(refused: Refused, model: Path, tmp_path: Path) -> None:
     junior = save_model(tmp_path / "junior", small_tokenizer(), max_position_embeddings=100)
     message = refused("model=hf", f"model.path={model}", f"junior=[{junior}]", "data.max_prompt_tokens=64")
     assert message.startswith(f"junior[0]={junior}: its context is 100 tokens, but data.max_prompt_tokens=64")
 
 
-def test_a_junior_that_does_not_exist(refused: Refused) -> None:
+def test_missing_junior_is_refused(refused: Refused) -> None:
     assert refused("junior=[self,/no/such/model]").startswith("junior[1]=/no/such/model: there is no such directory")
 
 
 @pytest.mark.parametrize("key", ["log.dir", "cache_dir"])
-def test_a_folder_that_cannot_be_written(call: Callable[..., None], key: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unwritable_folder_is_refused(call: Callable[..., None], key: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=str(BAD_INPUT)):
         call(f"{key}=/proc/none")
     said = capsys.readouterr().err
@@ -322,11 +322,11 @@ def test_a_folder_that_cannot_be_written(call: Callable[..., None], key: str, ca
         ("name=../up", "name=../up: it names a folder in"),
     ],
 )
-def test_a_value_that_cannot_be_read_is_explained(refused: Refused, override: str, said: str) -> None:
+def test_unreadable_value_is_explained(refused: Refused, override: str, said: str) -> None:
     assert refused(override).startswith(said)
 
 
-def test_a_run_folder_that_is_taken(call: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_existing_run_folder_is_refused(call: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     taken = tmp_path / "runs" / "run" / "metrics.jsonl"
     taken.parent.mkdir(parents=True)
     taken.touch()
@@ -336,7 +336,7 @@ def test_a_run_folder_that_is_taken(call: Callable[..., None], tmp_path: Path, c
     assert "name=run: " in capsys.readouterr().err
 
 
-def test_an_interrupt_is_no_mistake(call: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+def test_interrupt_has_its_own_exit_code(call: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(config: Config) -> None:
         raise KeyboardInterrupt
 
@@ -346,7 +346,7 @@ def test_an_interrupt_is_no_mistake(call: Callable[..., None], capsys: pytest.Ca
     assert capsys.readouterr().err == "interrupted\n"
 
 
-def test_an_error_that_is_no_users_mistake_is_not_hidden(call: Callable[..., None]) -> None:
+def test_internal_error_keeps_traceback(call: Callable[..., None]) -> None:
     def broken(config: Config) -> None:
         raise ZeroDivisionError("a bug")
 
@@ -357,7 +357,7 @@ def test_an_error_that_is_no_users_mistake_is_not_hidden(call: Callable[..., Non
 @pytest.mark.parametrize(
     ("inner", "code"), [(ConfigError("learner.transport=shm: no room"), BAD_INPUT), (GuardError("the run is wrong"), FAILED)]
 )
-def test_what_an_actor_says_is_the_message(
+def test_error_of_actor_is_shown_as_its_message(
     call: Callable[..., None], capsys: pytest.CaptureFixture[str], inner: Exception, code: int
 ) -> None:
     def failing(config: Config) -> None:
@@ -369,9 +369,7 @@ def test_what_an_actor_says_is_the_message(
     assert (exit_.value.code, capsys.readouterr().err) == (code, f"train.py: {inner}\n")
 
 
-def test_an_unknown_error_in_an_actor_keeps_its_traceback(
-    call: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unknown_error_of_actor_keeps_traceback(call: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     def failing(config: Config) -> None:
         wrapped = RayTaskError("update", "Traceback: a page of it", ZeroDivisionError("a bug"))
         raise LearnerError(f"learner rank 0 of 1 failed: {wrapped}") from wrapped

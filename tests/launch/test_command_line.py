@@ -51,7 +51,7 @@ def read(override: str) -> tuple[object, str]:
 
 @given(key=st.sampled_from(TEXT_KEYS), text=TEXTS)
 @example(key="name", text="a\\")
-def test_any_text_arrives_as_typed_or_is_refused_with_its_key(key: str, text: str) -> None:
+def test_any_text_is_passed_unchanged_or_refused_with_key(key: str, text: str) -> None:
     value, refusal = read(f"{key}={text}")
     if has_special_meaning(text):
         assert isinstance(value, str) or refusal.startswith(f"{key}={text}: ")
@@ -60,7 +60,7 @@ def test_any_text_arrives_as_typed_or_is_refused_with_its_key(key: str, text: st
 
 
 @given(text=TEXTS)
-def test_quoted_text_is_read_back_whole(text: str) -> None:
+def test_quoted_text_is_read_back_unchanged(text: str) -> None:
     assert parser.parse_override(f"key={quoted(text)}").value() == text
     if "${" not in text:
         assert literal_override(f"name={quoted(text)}") == f"name={quoted(text)}", "once is enough"
@@ -70,7 +70,7 @@ PLAIN = TEXTS.map(lambda text: text.translate(str.maketrans("", "", ",()[]{}")) 
 
 
 @given(plain=st.lists(PLAIN.filter(lambda text: not has_special_meaning(text)), min_size=2, max_size=4))
-def test_a_sweep_takes_each_value_as_typed(plain: list[str]) -> None:
+def test_sweep_passes_each_value_unchanged(plain: list[str]) -> None:
     override = parser.parse_override(literal_override(f"name={','.join(plain)}", sweep=True))
     assert override.is_sweep_override()
     values = [parser.parse_override(f"name={each}").value() for each in override.sweep_string_iterator()]
@@ -78,13 +78,13 @@ def test_a_sweep_takes_each_value_as_typed(plain: list[str]) -> None:
 
 
 @pytest.mark.parametrize("text", REPORTED)
-def test_reported_texts_reach_the_configuration(composed: Callable[..., Config], text: str) -> None:
+def test_reported_texts_reach_configuration(composed: Callable[..., Config], text: str) -> None:
     config = composed(f"name={text}", f"data.template={text}{{question}}")
     assert config.name == text
     assert config.data.template == f"{text}{{question}}"
 
 
-def test_elements_of_a_list_arrive_as_typed(composed: Callable[..., Config]) -> None:
+def test_elements_of_list_are_passed_unchanged(composed: Callable[..., Config]) -> None:
     config = composed("junior=[self, 1e5, org/a(b), 'with, comma', ~/ü]")
     assert config.junior == ["self", "1e5", "org/a(b)", "with, comma", str(Path.home() / "ü")]
     assert composed("junior=['self']").junior == ["self"]
@@ -153,6 +153,6 @@ def test_remedy_can_be_typed() -> None:
 
 
 @given(name=st.sampled_from(["steps", "profile", "junior", "model", "nothing", "data.task_options"]), text=TEXTS)
-def test_no_message_comes_from_the_grammar(name: str, text: str) -> None:
+def test_no_message_mentions_hydra_grammar(name: str, text: str) -> None:
     _, refusal = read(f"{name}={text}")
     assert not refusal or (refusal.startswith(name) and "hydra" not in refusal.lower())

@@ -34,7 +34,7 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return save_family(request.param, tmp_path_factory.mktemp("a model") / request.param)
 
 
-def test_learner_computes_what_transformers_computes(family: Path) -> None:
+def test_learner_logprobs_equal_transformers(family: Path) -> None:
     facts = inspect_model(family, "model.path=family")
     model = AutoModelForCausalLM.from_pretrained(family, dtype=torch.float32)
     assert facts.parameters == sum(parameter.numel() for parameter in model.parameters())
@@ -80,7 +80,7 @@ def trained(model: Path, temporary: Path, runs: Path, *overrides: str) -> list[d
 
 
 @pytest.mark.slow
-def test_three_steps_without_a_gap(family: Path, temporary: Path, tmp_path: Path) -> None:
+def test_three_steps_without_gap(family: Path, temporary: Path, tmp_path: Path) -> None:
     """Engines and learner compute the same log-probabilities, after weights were published too."""
     rows = trained(family, temporary, tmp_path)
     assert all(row["logprob/gap_mean"] < 1e-3 for row in rows[1:])
@@ -88,7 +88,7 @@ def test_three_steps_without_a_gap(family: Path, temporary: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_bfloat16_engines_take_any_rotated_width(temporary: Path, tmp_path: Path) -> None:
+def test_bfloat16_engines_support_any_rotary_width(temporary: Path, tmp_path: Path) -> None:
     """Ten of StableLM's components are a half of those rotated; vLLM's kernel for CPUs crashes on them in bfloat16."""
     model = save_family("stablelm", tmp_path / "stablelm")
     rows = trained(model, temporary, tmp_path, "model.dtype=bfloat16", "learner.dtype=bfloat16", "guard.max_logprob_gap=0.5")
@@ -99,7 +99,7 @@ def test_bfloat16_engines_take_any_rotated_width(temporary: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_served_architectures_are_those_of_vllm() -> None:
+def test_served_architectures_equal_those_of_vllm() -> None:
     script = (
         "from vllm.model_executor.models import registry as r\n"
         "print(*r._TEXT_GENERATION_MODELS, *r._TRANSFORMERS_SUPPORTED_MODELS, sep='\\n')"
@@ -111,7 +111,7 @@ def test_served_architectures_are_those_of_vllm() -> None:
 
 
 @pytest.mark.slow
-def test_every_change_of_logits_after_the_head_is_known() -> None:
+def test_every_logit_transform_is_known() -> None:
     """Models that scale or cap their logits say so in a setting that `LOGIT_TRANSFORMS` has."""
     changed = re.compile(r"logits = .*(tanh|soft_cap|[*/] ?self\.)|last_hidden_state / |hidden_states = hidden_states / ")
     sources = {each.__name__: inspect.getsource(each.forward) for each in MODEL_FOR_CAUSAL_LM_MAPPING.values()}

@@ -43,7 +43,7 @@ def published(*overrides: str) -> Config:
     return configuration([RUN, *overrides])
 
 
-def test_the_run_has_the_published_hyper_parameters() -> None:
+def test_paper_run_has_published_hyperparameters() -> None:
     assert (
         flat(asdict(published())).items()
         >= {
@@ -84,7 +84,7 @@ def test_the_run_has_the_published_hyper_parameters() -> None:
 
 
 @pytest.mark.parametrize("arm", CONTROLS)
-def test_a_control_differs_in_what_it_controls_for_alone(arm: str) -> None:
+def test_control_differs_only_in_controlled_setting(arm: str) -> None:
     run, control = flat(asdict(published())), flat(asdict(published(f"algo={arm}")))
     assert {key: (run[key], control[key]) for key in run if run[key] != control[key]} == CONTROLS[arm]
 
@@ -92,11 +92,11 @@ def test_a_control_differs_in_what_it_controls_for_alone(arm: str) -> None:
 @pytest.mark.parametrize("gpus", [8, 64])
 @pytest.mark.parametrize("mode", ["auto", "local", "cluster"])
 @pytest.mark.parametrize("arm", ["tandem", *CONTROLS])
-def test_the_run_fits_on_the_gpus_of_a_node_and_of_eight(arm: str, mode: str, gpus: int) -> None:
+def test_paper_run_fits_on_one_and_eight_nodes(arm: str, mode: str, gpus: int) -> None:
     plan = assumed_plan(published(f"algo={arm}", f"mode={mode}", "plan_only=true", f"cluster.gpus={gpus}"))
     assert plan.on_gpus and len({slot.owner for slot in plan.slots if slot.role == "learner"}) == 2
 
 
-def test_the_run_uses_every_gpu_of_a_node() -> None:
+def test_paper_run_uses_every_gpu_of_node() -> None:
     plan = assumed_plan(published("mode=cluster", "plan_only=true", "cluster.gpus=8"))
     assert plan.demand.total == 8

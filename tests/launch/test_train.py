@@ -310,7 +310,7 @@ def test_killed_run_resumes_with_another_number_of_ranks(start: Any, tmp_path: P
 
 @pytest.mark.timeout(660)
 @pytest.mark.slow
-def test_three_steps_of_a_real_language_model(start: Any, tmp_path: Path) -> None:
+def test_three_steps_of_real_language_model(start: Any, tmp_path: Path) -> None:
     output, _ = (process := start("steps=3", "model=smollm2", "eval.problems=16")).communicate(timeout=600)
     assert process.returncode == 0, output
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]

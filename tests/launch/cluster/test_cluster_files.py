@@ -64,7 +64,7 @@ def groups(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     return [manifest["spec"]["headGroupSpec"], *manifest["spec"]["workerGroupSpecs"]]
 
 
-def test_the_manifest_is_a_ray_cluster(manifest: dict[str, Any]) -> None:
+def test_manifest_describes_ray_cluster(manifest: dict[str, Any]) -> None:
     jsonschema.validate(manifest, RAY_CLUSTER)
     manifest["spec"]["workerGroupSpecs"][0]["replicas"] = "two"
     with pytest.raises(jsonschema.ValidationError, match="two"):
@@ -73,13 +73,13 @@ def test_the_manifest_is_a_ray_cluster(manifest: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_its_pods_are_what_kubernetes_takes(manifest: dict[str, Any], index: int) -> None:
+def test_pods_follow_kubernetes_schema(manifest: dict[str, Any], index: int) -> None:
     template = groups(manifest)[index]["template"]
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "ray"}, **template}
     kubernetes_validate.validate(pod, "1.32", strict=True)
 
 
-def test_its_nodes_ask_for_a_token_and_have_room_for_weights(manifest: dict[str, Any]) -> None:
+def test_pods_have_token_and_shared_memory(manifest: dict[str, Any]) -> None:
     assert manifest["spec"]["authOptions"] == {"mode": "token"}
     for group in groups(manifest):
         spec = group["template"]["spec"]
@@ -89,7 +89,7 @@ def test_its_nodes_ask_for_a_token_and_have_room_for_weights(manifest: dict[str,
         assert "persistentVolumeClaim" in volumes[mounted["/shared"]]
 
 
-def test_the_image_has_every_room_of_the_code() -> None:
+def test_image_contains_every_package() -> None:
     copied = [line.split()[1] for line in (CLUSTER / "Dockerfile").read_text().splitlines() if line.startswith("COPY ")]
     root = CLUSTER.parent.parent
     assert {"tandem", "actors", "learner", "launch", "conf"} <= set(copied)
@@ -97,7 +97,7 @@ def test_the_image_has_every_room_of_the_code() -> None:
 
 
 @pytest.mark.parametrize("script", ["start_node.sh", "slurm.sh"])
-def test_scripts_can_be_read_by_bash(script: str) -> None:
+def test_scripts_have_valid_syntax(script: str) -> None:
     assert os.access(CLUSTER / script, os.X_OK)
     subprocess.run(["bash", "-n", CLUSTER / script], check=True)
 
@@ -112,7 +112,7 @@ def test_scripts_can_be_read_by_bash(script: str) -> None:
         (["worker", "lo", "127.0.0.1:1"], "auth_token: there is no token; copy the head's here"),
     ],
 )
-def test_a_start_that_cannot_be_says_why(tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_failing_start_prints_reason(tmp_path: Path, arguments: list[str], said: str) -> None:
     environment = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
     refused = subprocess.run([CLUSTER / "start_node.sh", *arguments], env=environment, capture_output=True, text=True)
     assert refused.returncode != 0 and said in refused.stderr
@@ -132,7 +132,7 @@ def start(tmp_path: Path, *arguments: str, **variables: str) -> subprocess.Compl
     return subprocess.run([CLUSTER / "start_node.sh", *arguments], env=environment, capture_output=True, text=True)
 
 
-def test_a_node_takes_no_port_that_another_ray_holds(tmp_path: Path) -> None:
+def test_node_uses_no_port_of_another_ray(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         ports = {"RAY_PORT": str(free.getsockname()[1])}
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -146,7 +146,7 @@ def test_a_node_takes_no_port_that_another_ray_holds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("variable", ["RAY_PORT", "RAY_DASHBOARD_PORT"])
-def test_a_head_whose_port_is_taken_says_so(tmp_path: Path, variable: str) -> None:
+def test_head_reports_occupied_port(tmp_path: Path, variable: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as other:
         port, free = taken.getsockname()[1], other.getsockname()[1]
         other.close()

@@ -48,7 +48,7 @@ def short_folder() -> Iterator[Path]:
 
 
 @given(st.text())
-def test_no_tool_misreads_a_plain_path(text: str) -> None:
+def test_plain_path_is_read_correctly_by_every_tool(text: str) -> None:
     if is_plain(Path(text)):
         path = str(Path(text))
         assert shlex.split(path) == [path] and path.isascii()
@@ -56,27 +56,23 @@ def test_no_tool_misreads_a_plain_path(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a b", "ü", "a#b", "a%b", "it's", 'a"b', "a\\b", "a:b", "x" * (LONGEST_BASE + 1)])
-def test_the_temporary_folder_is_elsewhere_where_its_path_would_be_misread(
-    tmpdir_is: TmpdirIs, short_folder: Path, name: str
-) -> None:
+def test_unsuitable_temporary_path_is_replaced(tmpdir_is: TmpdirIs, short_folder: Path, name: str) -> None:
     (folder := short_folder / name).mkdir()
     tmpdir_is(folder)
     assert unsuitable_base(folder) and temporary_base() == FALLBACK_BASE
 
 
-def test_a_temporary_folder_with_a_plain_path_is_used(tmpdir_is: TmpdirIs, short_folder: Path) -> None:
+def test_temporary_folder_with_plain_path_is_used(tmpdir_is: TmpdirIs, short_folder: Path) -> None:
     tmpdir_is(short_folder)
     assert temporary_base() == short_folder
 
 
-def test_a_missing_temporary_folder_is_no_error(tmpdir_is: TmpdirIs) -> None:
+def test_missing_temporary_folder_is_replaced(tmpdir_is: TmpdirIs) -> None:
     tmpdir_is(Path("/no/such/folder"))
     assert temporary_base() == FALLBACK_BASE
 
 
-def test_without_any_temporary_folder_the_run_is_refused(
-    tmpdir_is: TmpdirIs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_run_without_temporary_folder_is_refused(tmpdir_is: TmpdirIs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (odd := tmp_path / "a b").mkdir()
     tmpdir_is(odd)
     monkeypatch.setattr("launch.cluster.environment.FALLBACK_BASE", Path("/no/such"))
@@ -85,7 +81,7 @@ def test_without_any_temporary_folder_the_run_is_refused(
 
 
 @pytest.mark.parametrize(("cache", "kept"), [("/c/tandem", "/c/tandem/inductor"), ("/c d/tandem", None)])
-def test_torchs_compiler_gets_plain_paths_only(monkeypatch: pytest.MonkeyPatch, cache: str, kept: str | None) -> None:
+def test_compiler_of_torch_gets_plain_paths(monkeypatch: pytest.MonkeyPatch, cache: str, kept: str | None) -> None:
     monkeypatch.setattr(os, "environ", os.environ.copy())
     os.environ[INDUCTOR] = f"{tempfile.gettempdir()}/torchinductor_somebody"  # as torch does when it is imported
     set_environment(Path(cache))
@@ -105,13 +101,13 @@ def test_folder_that_torch_creates_on_import_is_removed_if_empty(
     assert created.exists() == used
 
 
-def test_what_the_user_set_stays_but_text_is_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_environment_is_kept_except_for_utf_8(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", os.environ | {INDUCTOR: "/mine", "PYTHONUTF8": "0"})
     set_environment(Path("/c/tandem"))
     assert (os.environ[INDUCTOR], os.environ["PYTHONUTF8"]) == ("/mine", "1")
 
 
-def test_the_environment_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SET", "before")
     monkeypatch.delenv("UNSET", raising=False)
     with environment(SET="in", UNSET="in"):
@@ -119,7 +115,7 @@ def test_the_environment_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["SET"] == "before" and "UNSET" not in os.environ
 
 
-def test_a_cluster_that_does_not_answer_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_cluster_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         assert no_answer(address) == no_answer(f"ray://{address}") == no_answer("auto") == ""
@@ -133,7 +129,7 @@ def test_a_cluster_that_does_not_answer_is_refused_at_once(monkeypatch: pytest.M
         pass
 
 
-def test_what_ray_says_of_a_cluster_that_is_not_there_is_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_message_contains_error_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def init(**options: object) -> None:
         raise ConnectionError("Could not find any running Ray instance.")
 

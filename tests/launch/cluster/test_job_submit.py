@@ -132,21 +132,21 @@ def end(nodes: list[subprocess.Popen[bytes]]) -> None:
         process.kill()
 
 
-def test_a_job_without_the_token_is_refused(cluster: RayCluster) -> None:
+def test_job_without_token_is_refused(cluster: RayCluster) -> None:
     refused = cluster.submit(*SMALL, token=False)
     assert refused.returncode != 0
     assert "Unauthorized" in refused.stdout + refused.stderr or "401" in refused.stdout + refused.stderr
 
 
 @pytest.mark.slow
-def test_a_job_that_cannot_be_says_why_and_fails(cluster: RayCluster) -> None:
+def test_invalid_job_fails_with_reason(cluster: RayCluster) -> None:
     failed = cluster.submit("mode=cluster", "mode.device=cuda")
     assert failed.returncode != 0
     assert "mode.device=cuda: no node of the Ray cluster has GPUs; choose mode.device=cpu" in failed.stdout
     assert "exit code 2" in failed.stdout + failed.stderr
 
 
-def test_a_job_trains_with_replicas_on_both_nodes(cluster: RayCluster) -> None:
+def test_job_trains_with_replicas_on_both_nodes(cluster: RayCluster) -> None:
     done = cluster.submit("mode=cluster", "name=job", "rollout.replicas=2", *SMALL)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [json.loads(line) for line in (cluster.folder / "runs" / "job" / "metrics.jsonl").read_text().splitlines()]
@@ -157,7 +157,7 @@ def test_a_job_trains_with_replicas_on_both_nodes(cluster: RayCluster) -> None:
 
 
 @pytest.mark.slow
-def test_a_job_that_is_stopped_leaves_no_engine(cluster: RayCluster) -> None:
+def test_stopped_job_leaves_no_engine(cluster: RayCluster) -> None:
     name = ("--submission-id", "stopped", "--no-wait")
     submitted = cluster.submit("mode=cluster", "name=stopped", *SMALL[1:], "steps=500", options=name)
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr

@@ -59,7 +59,7 @@ def claim(base: Path) -> None:
     assert not folder.exists() and not file.exists()
 
 
-def test_a_run_that_was_killed_is_cleared_away_with_its_processes(run: Run, tmp_path: Path) -> None:
+def test_remains_of_killed_run_are_removed(run: Run, tmp_path: Path) -> None:
     run.kill()
     assert (run.folder / "socket").exists() and run.file.exists() and run.child.is_running()
     claim(tmp_path)
@@ -67,7 +67,7 @@ def test_a_run_that_was_killed_is_cleared_away_with_its_processes(run: Run, tmp_
     assert not run.child.is_running()
 
 
-def test_a_run_that_lives_is_left_alone(run: Run, tmp_path: Path) -> None:
+def test_live_run_is_not_touched(run: Run, tmp_path: Path) -> None:
     claim(tmp_path)
     assert (run.folder / "socket").exists() and run.file.read_bytes() == b"weights" and run.child.is_running()
     assert run.process.stdin
@@ -76,7 +76,7 @@ def test_a_run_that_lives_is_left_alone(run: Run, tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-def test_what_nobody_claimed_is_left_alone(tmp_path: Path) -> None:
+def test_unlocked_files_of_others_are_not_touched(tmp_path: Path) -> None:
     os.mkdir(tmp_path / "tandem-else")
     (tmp_path / "tandem-0123.weights").touch()
     claim(tmp_path)

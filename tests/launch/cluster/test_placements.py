@@ -53,7 +53,7 @@ class Witness:
         return ray.get_runtime_context().get_node_id(), os.environ.get("CUDA_VISIBLE_DEVICES", "")
 
 
-def test_everyone_sits_where_the_plan_says(plan: RunPlan, authors: Authors) -> None:
+def test_actors_are_placed_as_planned(plan: RunPlan, authors: Authors) -> None:
     with reserve_placements(plan, authors, 0) as placements:
         replicas = [Witness.options(num_cpus=0, num_gpus=3, scheduling_strategy=seat).remote() for seat in placements.replicas]
         ranks = [Witness.options(num_cpus=0, num_gpus=1, scheduling_strategy=seat).remote() for seat in placements.ranks]
@@ -67,7 +67,7 @@ def test_everyone_sits_where_the_plan_says(plan: RunPlan, authors: Authors) -> N
             ray.kill(witness)
 
 
-def test_gpus_that_others_hold_are_not_waited_for(plan: RunPlan, authors: Authors, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_occupied_gpus_are_reported_without_waiting(plan: RunPlan, authors: Authors, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placements_module, "RESERVE_TIMEOUT_S", 2.0)
     with (
         reserve_placements(plan, authors, 0),
@@ -77,12 +77,12 @@ def test_gpus_that_others_hold_are_not_waited_for(plan: RunPlan, authors: Author
         pass
 
 
-def test_a_node_that_does_not_see_a_model_is_named(cluster: None, tmp_path: Path) -> None:
+def test_error_names_node_without_model(cluster: None, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cache_dir: node .* does not see .*/nowhere; put models where every node sees them"):
         inspected(cluster_nodes(), [tmp_path / "nowhere"])
 
 
-def test_nodes_without_common_memory_are_refused(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nodes_without_common_shared_memory_are_refused(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As on two machines: a node looks for the probe in a memory of its own, where it is not.
     monkeypatch.setattr(nodes_module, "facts", lambda paths: nodes_module.NodeFacts((), "", (False,)))
     with pytest.raises(ConfigError, match="mode.name=cluster: node .* does not share /dev/shm"):
@@ -90,7 +90,7 @@ def test_nodes_without_common_memory_are_refused(cluster: None, tmp_path: Path, 
 
 
 @pytest.mark.parametrize(("gpus", "replicas"), [(1, 2), (2, 2), (3, 4)])
-def test_who_shares_a_gpu_of_one_machine_is_who_the_plan_says(config: Config, gpus: int, replicas: int) -> None:
+def test_gpus_of_one_machine_are_shared_as_planned(config: Config, gpus: int, replicas: int) -> None:
     ray.shutdown()
     plan = local_plan(replace(config, rollout=RolloutConfig(replicas=replicas)), Node("", gpus, 80.0), model_sizes(config))
     ray.init("local", num_cpus=1, num_gpus=gpus, include_dashboard=False, logging_level="ERROR", log_to_driver=False)

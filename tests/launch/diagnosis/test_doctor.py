@@ -34,20 +34,20 @@ def doctor(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
     )
 
 
-def test_a_machine_that_runs_these_tests_is_well(authors: Authors) -> None:
+def test_test_machine_has_no_broken_check(authors: Authors) -> None:
     done = doctor("--quick")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "broken" not in done.stdout and "base model" in done.stdout
 
 
 @pytest.mark.slow
-def test_a_run_in_small_goes_through(authors: Authors) -> None:
+def test_short_run_succeeds(authors: Authors) -> None:
     done = doctor()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "one ZeRO-3 step on two ranks" in done.stdout
 
 
-def test_without_the_packages_it_says_how_to_get_them() -> None:
+def test_missing_packages_are_reported_with_remedy() -> None:
     # The standard library alone, as the system's interpreter has it.
     done = subprocess.run(
         [sys.executable, "-S", "launch/doctor.py"], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
@@ -56,7 +56,7 @@ def test_without_the_packages_it_says_how_to_get_them() -> None:
     assert "is not installed" in done.stderr and "make setup" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_what_is_broken_is_told_with_its_remedy_and_no_run_is_begun(
+def test_broken_check_is_reported_and_prevents_short_run(
     config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ill = Finding("ears", Status.BROKEN, "deaf", "shout")
@@ -67,12 +67,12 @@ def test_what_is_broken_is_told_with_its_remedy_and_no_run_is_begun(
     assert "ears" in said and "broken" in said and "deaf" in said and "shout" in said
 
 
-def test_what_is_doubtful_is_no_failure(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doubtful_check_is_not_a_failure(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnosis, "machine_findings", lambda cache: [Finding("eyes", Status.DOUBTFUL, "tired", "sleep")])
     assert diagnose(config, quick=True)
 
 
-def test_a_self_test_that_fails_is_a_finding(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_self_test_is_reported(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(config: Config, logs: Path) -> str:
         raise RuntimeError("the engine is gone\nat line 3")
 
@@ -81,9 +81,7 @@ def test_a_self_test_that_fails_is_a_finding(config: Config, monkeypatch: pytest
     assert (finding.status, finding.found) == (Status.BROKEN, "RuntimeError: the engine is gone")
 
 
-def test_every_finding_that_is_not_fine_says_what_to_do(
-    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_every_failed_check_has_remedy(config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: Usage(2**40, 2**40, 2**20))
     monkeypatch.setattr("resource.getrlimit", lambda which: (256, 4096))
@@ -105,7 +103,7 @@ def test_every_finding_that_is_not_fine_says_what_to_do(
         ("pytest[extra]===9.9.9\n", Status.DOUBTFUL, "(tested: 9.9.9)"),
     ],
 )
-def test_packages_are_compared_with_the_list(
+def test_packages_are_compared_with_requirements(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, listed: str, status: Status, found: str
 ) -> None:
     (tmp_path / "requirements-cpu.txt").write_text(listed)
@@ -114,17 +112,17 @@ def test_packages_are_compared_with_the_list(
     assert finding.status is status and found in finding.found and "make setup" in finding.fix
 
 
-def test_a_gpu_build_without_a_gpu_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_build_without_gpu_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     monkeypatch.setattr(machine_checks, "has_cpu_engines", lambda: False)
     assert machine_checks.devices().status is Status.BROKEN
 
 
-def test_a_folder_that_cannot_be_written_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_that_cannot_be_written_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine_checks.disk("cache folder", Path("/proc/none/cache"), "cache_dir").fix == "name another in cache_dir"
 
 
-def test_surroundings_that_are_doubtful_are_found_with_a_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_doubtful_environment_is_reported_with_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (odd := tmp_path / "a b").mkdir()
     monkeypatch.setenv("TMPDIR", str(odd))
     monkeypatch.setenv("HOME", "/no/such/home")
@@ -139,14 +137,14 @@ def test_surroundings_that_are_doubtful_are_found_with_a_remedy(monkeypatch: pyt
     assert all(finding.fix for finding in [*findings, cluster])
 
 
-def test_a_temporary_folder_that_is_missing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_temporary_folder_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", "/no/such/folder")
     monkeypatch.setattr("tempfile.tempdir", None)
     finding = machine_checks.temporary_folder_used()
     assert finding.status is Status.DOUBTFUL and "TMPDIR=/no/such/folder is no folder" in finding.found
 
 
-def test_the_table_has_a_row_for_each_finding(capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_has_row_for_each_check(capsys: pytest.CaptureFixture[str]) -> None:
     Console(width=120).print(table([Finding(what, Status.FINE, "seen") for what in ("one", "two", "three")]))
     said = capsys.readouterr().out
     assert all(what in said for what in ("one", "two", "three"))

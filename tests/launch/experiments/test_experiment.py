@@ -40,7 +40,7 @@ STEPS = (0, 20, 40, 60)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in PRESETS.glob("*.yaml")))
-def test_every_preset_describes_runs_that_training_takes(name: str) -> None:
+def test_every_preset_has_valid_runs(name: str) -> None:
     found = experiment([f"preset={name}", "seeds=1"])
     assert [run.arm for run in found.runs] == list(read_preset(name).arms)
     first = found.runs[0].config
@@ -50,7 +50,7 @@ def test_every_preset_describes_runs_that_training_takes(name: str) -> None:
         assert {"solo", "handoff", "legibility", "drift"} <= set(run.config.eval.measures) and run.config.eval.greedy
 
 
-def test_the_command_line_comes_last_and_reaches_every_run(tmp_path: Path) -> None:
+def test_command_line_overrides_settings_of_every_run(tmp_path: Path) -> None:
     found = experiment(
         ["preset=jargon", "seeds=1", "arms=grpo_g16,tandem", "name=mine", "steps=7", f"log.dir={tmp_path}", "results=x"]
     )
@@ -61,7 +61,7 @@ def test_the_command_line_comes_last_and_reaches_every_run(tmp_path: Path) -> No
     assert found.results == Path("x") and found.folder == tmp_path / "experiments" / "mine"
 
 
-def test_seeds_may_have_bases_of_their_own() -> None:
+def test_seeds_can_have_different_base_models() -> None:
     found = experiment(["preset=jargon_bases", "seeds=2"])
     assert [(run.config.seed, run.config.model.recipe_seed) for run in found.runs] == [(1, 1), (1, 1), (2, 2), (2, 2)]
     assert [run.config.name for run in found.runs] == ["tandem-seed1", "grpo-seed1", "tandem-seed2", "grpo-seed2"]
@@ -86,7 +86,7 @@ def test_seeds_may_have_bases_of_their_own() -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_compared_is_refused(arguments: list[str], message: str) -> None:
+def test_invalid_comparison_is_refused(arguments: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{message}"):
         experiment(arguments)
 
@@ -100,14 +100,14 @@ def test_what_cannot_be_compared_is_refused(arguments: list[str], message: str) 
         ("title: x", r"mine.yaml: arms: .*[Mm]issing"),
     ],
 )
-def test_a_preset_is_checked_as_a_whole(written: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_arms_of_preset_are_checked(written: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presets, "PRESETS", tmp_path)
     (tmp_path / "mine.yaml").write_text(written)
     with pytest.raises(ConfigError, match=message):
         experiment(["preset=mine"])
 
 
-def test_the_entry_point_says_it_in_one_line() -> None:
+def test_entry_point_prints_error_in_one_line() -> None:
     done = subprocess.run(
         [sys.executable, "launch/experiment.py", "preset=jargon", "arms=none"],
         cwd=ROOT,
@@ -191,7 +191,7 @@ def test_differences_are_paired_by_seed(results: Results) -> None:
     assert gap.value == pytest.approx(0.09) and gap.low == pytest.approx(0.09), "what seeds share is no uncertainty"
 
 
-def test_tables_say_what_was_measured(results: Results) -> None:
+def test_tables_contain_measures(results: Results) -> None:
     header, *rows = ends(results)
     assert header == ["", "start", "tandem", "grpo", "kl_reg"]
     assert rows[0] == ["solo", "0.320 ± 0.025", "0.380 ± 0.025", "0.290 ± 0.025", "0.290 ± 0.025"]
@@ -200,7 +200,7 @@ def test_tables_say_what_was_measured(results: Results) -> None:
     assert [len(table.rows) for table in terminal(results)] == [len(SHOWN)] * 2
 
 
-def test_a_seed_that_is_missing_yet_leaves_the_others(compared: Experiment) -> None:
+def test_missing_seed_does_not_hide_others(compared: Experiment) -> None:
     for run in compared.runs[:2]:
         make_run(run)
     found = read_results(compared, compared.runs[:2])
@@ -209,7 +209,7 @@ def test_a_seed_that_is_missing_yet_leaves_the_others(compared: Experiment) -> N
     draw(found)
 
 
-def test_the_picture_has_a_panel_for_each_measure(results: Results) -> None:
+def test_figure_has_panel_for_each_measure(results: Results) -> None:
     figure = draw(results)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     names = list(shown(results.measures).values())
@@ -223,7 +223,7 @@ def test_the_picture_has_a_panel_for_each_measure(results: Results) -> None:
     assert frontier.get_xdata() == pytest.approx([value("tandem", 2, step, LEGIBILITY) for step in STEPS])
 
 
-def test_measures_that_were_not_taken_have_no_panel(results: Results) -> None:
+def test_missing_measure_has_no_panel(results: Results) -> None:
     kept = {
         arm: {seed: {step: {ACCURACY: each[ACCURACY]} for step, each in steps.items()} for seed, steps in seeds.items()}
         for arm, seeds in results.values.items()
@@ -232,7 +232,7 @@ def test_measures_that_were_not_taken_have_no_panel(results: Results) -> None:
     assert [axes.get_title() for axes in figure.axes] == ["solo"]
 
 
-def test_what_is_written_holds_everything_and_keeps_the_reading(compared: Experiment, results: Results) -> None:
+def test_results_page_is_complete_and_keeps_interpretation(compared: Experiment, results: Results) -> None:
     report(compared, compared.runs)
     page, folder = compared.results / "jargon.md", compared.results / "jargon"
     numbers = json.loads((folder / "results.json").read_text())
@@ -252,7 +252,7 @@ def test_what_is_written_holds_everything_and_keeps_the_reading(compared: Experi
 # Where it goes on
 
 
-def test_only_what_is_not_finished_is_made(compared: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_unfinished_runs_are_started(compared: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
     def make(run: Run, engines: object) -> None:
@@ -276,7 +276,7 @@ def test_only_what_is_not_finished_is_made(compared: Experiment, monkeypatch: py
     assert len(made) == 10, "a third start only reports"
 
 
-def test_a_folder_that_was_made_otherwise_is_refused(compared: Experiment) -> None:
+def test_folder_with_other_settings_is_refused(compared: Experiment) -> None:
     run = compared.runs[0]
     check_unchanged(run)
     make_run(run)
@@ -297,7 +297,7 @@ def test_a_folder_that_was_made_otherwise_is_refused(compared: Experiment) -> No
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_two_arms_on_the_same_engines(tmp_path: Path, authors: object) -> None:
+def test_two_arms_on_same_engines(tmp_path: Path, authors: object) -> None:
     command = [
         *(sys.executable, "launch/experiment.py", "preset=self_paired", "seeds=1", "arms=tandem,grpo", "steps=2"),
         *("eval.every=1", "eval.problems=16", f"log.dir={tmp_path}", f"results={tmp_path / 'results'}"),

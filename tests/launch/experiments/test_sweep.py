@@ -105,7 +105,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> set[str]:
 # What a sweep consists of
 
 
-def test_every_combination_is_an_arm_in_a_folder_of_its_own(arms_of: Callable[..., list[Arm]], tmp_path: Path) -> None:
+def test_every_combination_is_an_arm_with_its_own_folder(arms_of: Callable[..., list[Arm]], tmp_path: Path) -> None:
     arms = arms_of("algo=tandem,grpo", "seed=1,2", "steps=3")
     assert [arm.label for arm in arms] == [f"algo={algo},seed={seed}" for algo in ("tandem", "grpo") for seed in (1, 2)]
     assert [(arm.config.schedule.name, arm.config.seed) for arm in arms] == [
@@ -115,12 +115,12 @@ def test_every_combination_is_an_arm_in_a_folder_of_its_own(arms_of: Callable[..
     assert [arm.folder for arm in arms] == [tmp_path / "demo" / arm.label for arm in arms]
 
 
-def test_an_arm_keeps_its_folder_when_the_sweep_grows(arms_of: Callable[..., list[Arm]]) -> None:
+def test_arm_keeps_folder_in_larger_sweep(arms_of: Callable[..., list[Arm]]) -> None:
     few, many = arms_of("algo=tandem,grpo", "seed=1,2"), arms_of("algo=tandem,grpo,kl_reg", "seed=1,2,3")
     assert {arm.folder for arm in few} < {arm.folder for arm in many}
 
 
-def test_a_shared_setting_is_left_out_of_the_arms_that_it_has_no_effect_in(arms_of: Callable[..., list[Arm]]) -> None:
+def test_shared_setting_is_dropped_from_arms_without_effect(arms_of: Callable[..., list[Arm]]) -> None:
     word, chunk = arms_of("schedule=word,chunk", "schedule.chunk_tokens=4")
     assert "schedule.chunk_tokens=4" not in word.overrides and chunk.config.schedule.chunk_tokens == 4
     with pytest.raises(ConfigError, match="chunk_tokens=4: it has no effect"):
@@ -129,23 +129,23 @@ def test_a_shared_setting_is_left_out_of_the_arms_that_it_has_no_effect_in(arms_
         arms_of("schedule=word,chunk", "schedule.chunk_tokens=4,6")
 
 
-def test_a_range_is_swept(arms_of: Callable[..., list[Arm]]) -> None:
+def test_range_is_swept(arms_of: Callable[..., list[Arm]]) -> None:
     assert [arm.config.seed for arm in arms_of("seed=range(1,4)")] == [1, 2, 3]
 
 
 @given(st.text(min_size=1))
-def test_any_label_gives_a_folders_name(label: str) -> None:
+def test_any_label_has_valid_folder_name(label: str) -> None:
     name = folder_name(label)
     assert len(name.encode()) <= 255 * 2 and "/" not in name and "\0" not in name and name not in ("", ".", "..")
 
 
-def test_labels_that_look_alike_have_folders_of_their_own() -> None:
+def test_similar_labels_have_different_folders() -> None:
     assert folder_name("model.path=/a/b") != folder_name("model.path=-a-b")
     assert folder_name("a" * 300 + "b") != folder_name("a" * 300 + "c")
 
 
 @pytest.mark.parametrize("text", ["plain", "algo=tandem,seed=1", "it's", "a\\'b", "[self,x]", "a b"])
-def test_a_quoted_value_is_read_back_whole(text: str) -> None:
+def test_quoted_value_is_read_back_unchanged(text: str) -> None:
     with initialize_config_dir(str(CONF), version_base=None):
         assert compose("config", [f"name={quoted(text)}"]).name == text
 
@@ -171,7 +171,7 @@ def test_a_quoted_value_is_read_back_whole(text: str) -> None:
         (("seed=1,2", "--cfg", "job"), "--multirun: give it without --run, --cfg"),
     ],
 )
-def test_one_bad_arm_keeps_all_from_starting(
+def test_invalid_arm_prevents_all_runs(
     call: Callable[..., int], overrides: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(*overrides) == BAD_INPUT
@@ -179,7 +179,7 @@ def test_one_bad_arm_keeps_all_from_starting(
     assert not (tmp_path / "runs").exists()
 
 
-def test_data_that_one_arm_cannot_use_keeps_all_from_starting(
+def test_unusable_data_of_one_arm_prevents_all_runs(
     call: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good, missing = tmp_path / "problems.jsonl", tmp_path / "missing.jsonl"
@@ -189,7 +189,7 @@ def test_data_that_one_arm_cannot_use_keeps_all_from_starting(
     assert not (tmp_path / "runs").exists()
 
 
-def test_other_entry_points_do_not_sweep(call: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_entry_points_refuse_multirun(call: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert call("seed=1,2", script="launch/evaluate.py") == BAD_INPUT
     assert "--multirun: only launch/train.py sweeps" in capsys.readouterr().err
 
@@ -197,7 +197,7 @@ def test_other_entry_points_do_not_sweep(call: Callable[..., int], capsys: pytes
 # What becomes of it
 
 
-def test_a_run_that_fails_does_not_lose_the_others(
+def test_failed_run_does_not_stop_others(
     call: Callable[..., int], stand_in: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stand_in.add("algo=tandem,seed=1")
@@ -219,7 +219,7 @@ def test_a_run_that_fails_does_not_lose_the_others(
     assert not (ROOT / "multirun.yaml").exists()
 
 
-def test_the_same_command_again_runs_what_is_not_finished(
+def test_same_command_runs_unfinished_arms(
     call: Callable[..., int], stand_in: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stand_in.add("seed=2")
@@ -244,14 +244,14 @@ def test_plan_only_shows_every_arm_and_runs_none(
     assert not (tmp_path / "runs").exists()
 
 
-def test_joblib_runs_arms_beside_each_other(call: Callable[..., int], stand_in: set[str], tmp_path: Path) -> None:
+def test_joblib_runs_arms_in_parallel(call: Callable[..., int], stand_in: set[str], tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     assert call("seed=1,2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2") == 0
     assert (tmp_path / "runs/demo/seed=2/calls").read_text() == "x"
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_an_interrupt_ends_the_run_and_is_told(arms_of: Callable[..., list[Arm]]) -> None:
+def test_interrupt_ends_run_and_is_reported(arms_of: Callable[..., list[Arm]]) -> None:
     arm = arms_of("seed=1,2")[0]
     waits = """
 import signal, time
@@ -281,7 +281,7 @@ except KeyboardInterrupt:
 # What is said of it
 
 
-def test_the_summary_has_the_last_values_and_groups_over_seeds(arms_of: Callable[..., list[Arm]], tmp_path: Path) -> None:
+def test_summary_has_last_values_and_groups_over_seeds(arms_of: Callable[..., list[Arm]], tmp_path: Path) -> None:
     arms = arms_of("algo=tandem,grpo", "seed=1,2,3", "steps=6")
     for number, arm in enumerate(arms[:-1]):
         make_run(arm.folder, steps=6, seed=number)
@@ -301,7 +301,7 @@ def test_the_summary_has_the_last_values_and_groups_over_seeds(arms_of: Callable
     assert "| grpo | 3 | not run |  |  |  |  |" in (tmp_path / "summary.md").read_text()
 
 
-def test_without_seeds_there_are_no_groups_and_one_run_has_no_spread(arms_of: Callable[..., list[Arm]]) -> None:
+def test_summary_without_seeds_has_no_groups_and_no_deviation(arms_of: Callable[..., list[Arm]]) -> None:
     assert grouped([result_of(arm) for arm in arms_of("steps=1,2")]) == []
     one, _ = arms_of("seed=1,2")
     Outcome(FINISHED, 0, 5.0, one.config.steps).write(make_run(one.folder))
@@ -310,7 +310,7 @@ def test_without_seeds_there_are_no_groups_and_one_run_has_no_spread(arms_of: Ca
     assert (group.seconds.runs, group.seconds.deviation) == (1, None)
 
 
-def test_a_run_that_is_to_do_more_steps_is_not_finished(arms_of: Callable[..., list[Arm]]) -> None:
+def test_run_with_more_steps_is_unfinished(arms_of: Callable[..., list[Arm]]) -> None:
     for arm in arms_of("seed=1,2", "steps=6"):
         Outcome(FINISHED, 0, 5.0, 6).write(make_run(arm.folder))
     assert all(arm.finished for arm in arms_of("seed=1,2", "steps=6", "resume=auto"))
@@ -318,7 +318,7 @@ def test_a_run_that_is_to_do_more_steps_is_not_finished(arms_of: Callable[..., l
     assert not any(arm.finished for arm in longer) and result_of(longer[0]).state == INTERRUPTED_STATE
 
 
-def test_the_summary_of_runs_that_left_nothing(arms_of: Callable[..., list[Arm]], tmp_path: Path) -> None:
+def test_summary_lists_runs_without_metrics(arms_of: Callable[..., list[Arm]], tmp_path: Path) -> None:
     from rich.console import Console
 
     summary = sum_up(arms_of("seed=1,2"), tmp_path, Console())
@@ -339,7 +339,7 @@ def test_the_summary_of_runs_that_left_nothing(arms_of: Callable[..., list[Arm]]
         ("", -11, "killed by SIGSEGV"),
     ],
 )
-def test_what_stopped_a_run_is_found_in_what_it_printed(printed: str, code: int, error: str) -> None:
+def test_error_of_run_is_found_in_output(printed: str, code: int, error: str) -> None:
     assert error_of(printed, code).endswith(error)
 
 

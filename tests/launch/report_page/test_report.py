@@ -123,7 +123,7 @@ def test_no_text_closes_script_element(value: Any) -> None:
 
 
 @given(text=texts)
-def test_no_text_becomes_an_element_in_loggers(text: str) -> None:
+def test_no_text_becomes_element_in_loggers(text: str) -> None:
     told = {"step": 1, "problem": text, "verdict": "wrong", "turns": [{"author": "senior", "text": text}]}
     assert set(Page(samples_table([told])).elements) <= {"table", "thead", "tbody", "tr", "th", "td", "span", "br"}
 

@@ -30,13 +30,13 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_what_is_complete_is_intact_and_alone(sealed: Path) -> None:
+def test_complete_folder_is_intact(sealed: Path) -> None:
     assert find_corruption(sealed) is None
     assert list(sealed.parent.iterdir()) == [sealed]
 
 
 @given(name=st.sampled_from(["state.json", "learner/weights.pt", MANIFEST]), data=st.data())
-def test_any_flipped_bit_is_noticed(sealed: Path, name: str, data: st.DataObject) -> None:
+def test_any_flipped_bit_is_detected(sealed: Path, name: str, data: st.DataObject) -> None:
     whole = (sealed / name).read_bytes()
     place, bit = data.draw(st.integers(0, len(whole) - 1)), data.draw(st.integers(0, 7))
     (sealed / name).write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
@@ -49,7 +49,7 @@ def test_any_flipped_bit_is_noticed(sealed: Path, name: str, data: st.DataObject
 
 
 @given(name=st.sampled_from(["state.json", "learner/weights.pt", MANIFEST]), data=st.data())
-def test_any_missing_end_is_noticed(sealed: Path, name: str, data: st.DataObject) -> None:
+def test_any_truncation_is_detected(sealed: Path, name: str, data: st.DataObject) -> None:
     whole = (sealed / name).read_bytes()
     left = data.draw(st.integers(0, len(whole) - 1))
     (sealed / name).write_bytes(whole[:left])
@@ -61,13 +61,13 @@ def test_any_missing_end_is_noticed(sealed: Path, name: str, data: st.DataObject
 
 
 @pytest.mark.parametrize("name", [*FILES, MANIFEST])
-def test_a_missing_file_is_noticed(sealed: Path, tmp_path: Path, name: str) -> None:
+def test_missing_file_is_detected(sealed: Path, tmp_path: Path, name: str) -> None:
     shutil.copytree(sealed, copy := tmp_path / "copy")
     (copy / name).unlink()
     assert find_corruption(copy) == f"{name} is missing"
 
 
-def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:
+def test_failed_write_keeps_previous_folder(tmp_path: Path) -> None:
     (tmp_path / "step").mkdir()
     (tmp_path / "step" / "old").touch()
 
@@ -84,7 +84,7 @@ def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert not (tmp_path / "step" / "old").exists() and (tmp_path / "step" / "state.json").exists()
 
 
-def test_what_a_killed_run_left_is_no_hindrance(tmp_path: Path) -> None:
+def test_remains_of_killed_run_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "step.partial").mkdir()
     (tmp_path / "step.partial" / "old").touch()
     with written_aside(tmp_path / "step") as partial:
@@ -92,7 +92,7 @@ def test_what_a_killed_run_left_is_no_hindrance(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["step"]
 
 
-def test_a_full_disk_is_told_from_other_errors(small_disk: Path) -> None:
+def test_full_disk_is_distinguished_from_other_errors(small_disk: Path) -> None:
     with pytest.raises(OSError, match="No space left") as full, written_aside(small_disk / "step") as partial:
         (partial / "big").write_bytes(bytes(2 << 20))
     assert disk_full(full.value) and not list(small_disk.iterdir())

@@ -61,7 +61,7 @@ def logged(run: Path) -> list[int]:
     return [yaml.safe_load(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_checkpoint_holds_what_was_saved(tmp_path: Path) -> None:
+def test_checkpoint_contains_saved_state(tmp_path: Path) -> None:
     run = run_to(settings(tmp_path), 1, 2, save=(2,))
     assert names(run / "checkpoints") == ["step-000002"]
     checkpoint = Checkpoint(run / "checkpoints" / "step-000002")
@@ -74,13 +74,13 @@ def test_a_checkpoint_holds_what_was_saved(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("keep_last", "kept"), [(1, [4]), (2, [3, 4]), (0, [1, 2, 3, 4])])
-def test_only_the_last_are_kept(tmp_path: Path, keep_last: int, kept: list[int]) -> None:
+def test_only_last_checkpoints_are_kept(tmp_path: Path, keep_last: int, kept: list[int]) -> None:
     config = settings(tmp_path, checkpoint__keep_last=keep_last)
     run = run_to(config, 1, 2, 3, 4, save=(1, 2, 3, 4))
     assert names(run / "checkpoints") == [f"step-{step:06d}" for step in kept]
 
 
-def test_nothing_is_removed_for_one_that_fails(tmp_path: Path) -> None:
+def test_failed_checkpoint_removes_no_other(tmp_path: Path) -> None:
     config = settings(tmp_path, checkpoint__keep_last=1)
     run = run_to(config, 1, save=(1,))
 
@@ -95,7 +95,7 @@ def test_nothing_is_removed_for_one_that_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("every", "due"), [(0, []), (1, [1, 2, 3, 4, 5, 6, 7]), (3, [3, 6, 7]), (7, [7]), (20, [7])])
-def test_one_is_due_every_so_many_steps_and_in_the_end(tmp_path: Path, every: int, due: list[int]) -> None:
+def test_checkpoint_is_due_every_save_every_steps_and_at_end(tmp_path: Path, every: int, due: list[int]) -> None:
     checkpoints = Checkpoints(tmp_path, CheckpointConfig(save_every=every))
     assert [step for step in range(1, 8) if checkpoints.due(step, last=7)] == due
 
@@ -103,7 +103,7 @@ def test_one_is_due_every_so_many_steps_and_in_the_end(tmp_path: Path, every: in
 # Which one a run goes on from
 
 
-def test_auto_begins_a_run_and_goes_on_with_it(tmp_path: Path) -> None:
+def test_resume_auto_starts_and_resumes_run(tmp_path: Path) -> None:
     config = settings(tmp_path, resume="auto")
     assert find_resumption(config).checkpoint is None
     run = run_to(config, 0, 1, 2, 3, save=(1, 2))
@@ -116,7 +116,7 @@ def test_auto_begins_a_run_and_goes_on_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["the run", "the checkpoint"])
-def test_a_path_names_a_run_or_one_of_its_checkpoints(tmp_path: Path, form: str) -> None:
+def test_resume_path_is_run_or_checkpoint(tmp_path: Path, form: str) -> None:
     run = run_to(settings(tmp_path), 0, 1, 2, 3, save=(1, 3))
     chosen = run / "checkpoints" / "step-000001"
     config = settings(tmp_path / "elsewhere", name="", resume=str(run if form == "the run" else chosen))
@@ -129,7 +129,7 @@ def test_a_path_names_a_run_or_one_of_its_checkpoints(tmp_path: Path, form: str)
     assert logged(run) == ([0, 1, 2, 3] if form == "the run" else [0, 1])
 
 
-def test_later_checkpoints_are_no_longer_the_runs(tmp_path: Path) -> None:
+def test_later_checkpoints_are_set_aside(tmp_path: Path) -> None:
     run = run_to(settings(tmp_path), 1, 2, 3, save=(1, 3))
     config = settings(tmp_path, resume=str(run / "checkpoints" / "step-000001"))
     run_to(config)
@@ -141,7 +141,7 @@ def test_later_checkpoints_are_no_longer_the_runs(tmp_path: Path) -> None:
     assert names(run / "checkpoints") == ["step-000002", "step-000003"], "the run has passed it again"
 
 
-def test_a_run_without_a_checkpoint_begins_again(tmp_path: Path) -> None:
+def test_run_without_checkpoint_starts_again(tmp_path: Path) -> None:
     config = settings(tmp_path, resume="auto")
     run = run_to(config, 0, 1, 2)
     assert run_to(config, 0) == run and logged(run) == [0]
@@ -175,9 +175,7 @@ DAMAGES: list[tuple[Callable[[Path], None], str]] = [
 
 
 @pytest.mark.parametrize(("damage", "message"), DAMAGES)
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
-    tmp_path: Path, damage: Callable[[Path], None], message: str
-) -> None:
+def test_damaged_checkpoint_is_skipped(tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:
     config = settings(tmp_path, resume="auto")
     run = run_to(config, 1, 2, 3, save=(1, 2, 3))
     damage(newest := run / "checkpoints" / "step-000003")
@@ -189,7 +187,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     assert find_resumption(config) == (run, Checkpoint(newest), ())
 
 
-def test_without_an_intact_checkpoint_nothing_goes_on(tmp_path: Path) -> None:
+def test_run_without_intact_checkpoint_is_refused(tmp_path: Path) -> None:
     config = settings(tmp_path, resume="auto")
     run = run_to(config, 1, 2, save=(1, 2))
     for step in (1, 2):
@@ -203,7 +201,7 @@ def test_without_an_intact_checkpoint_nothing_goes_on(tmp_path: Path) -> None:
     assert "000001" not in str(refused.value), "the one that was named is the one that is meant"
 
 
-def test_a_full_disk_keeps_what_there_is_and_says_so(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_full_disk_keeps_earlier_checkpoints_and_warns(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = settings(small_disk, steps=3, checkpoint__save_every=1)
     sizes = iter([1_000, 2 << 20, 2_000])
 
@@ -243,7 +241,7 @@ def test_a_full_disk_keeps_what_there_is_and_says_so(small_disk: Path, capsys: p
         ({"learner__zero_stage": 3}, "learner.zero_stage=3: .* was written with 1; only stages 1 and 2 read"),
     ],
 )
-def test_what_would_be_another_run_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_change_of_fixed_setting_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     run = run_to(settings(tmp_path), 1, 2, save=(2,))
     given = {key: value.format(run=run) if isinstance(value, str) else value for key, value in changes.items()}
     with pytest.raises(ConfigError, match=message):
@@ -266,14 +264,14 @@ def test_what_would_be_another_run_is_refused(tmp_path: Path, changes: dict[str,
         ),
     ],
 )
-def test_what_changes_the_training_draws_a_warning(tmp_path: Path, changes: dict[str, Any], warned: list[str]) -> None:
+def test_change_that_affects_training_warns(tmp_path: Path, changes: dict[str, Any], warned: list[str]) -> None:
     run_to(settings(tmp_path), 1, 2, save=(2,))
     found = find_resumption(settings(tmp_path, resume="auto", **changes))
     assert list(found.warnings) == warned
     assert found.checkpoint is not None and found.checkpoint.step == 2
 
 
-def test_other_packages_draw_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_change_of_packages_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_to(settings(tmp_path), 1, save=(1,))
     monkeypatch.setattr("launch.storage.resume.packages", lambda: {"torch": "9.9"})
     (torch, *others) = sorted(find_resumption(settings(tmp_path, resume="auto")).warnings, key=lambda line: "torch" not in line)
@@ -281,7 +279,7 @@ def test_other_packages_draw_a_warning(tmp_path: Path, monkeypatch: pytest.Monke
     assert others and all(line.endswith(" to missing") for line in others)
 
 
-def test_a_copied_run_goes_on_by_itself(tmp_path: Path) -> None:
+def test_copied_run_resumes_independently(tmp_path: Path) -> None:
     run = run_to(settings(tmp_path), 1, 2, save=(1, 2))
     shutil.copytree(run, tmp_path / "second")
     config = settings(tmp_path, name="second", resume="auto")

@@ -39,7 +39,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize("name", [CONFIG, METRICS, SAMPLES])
 @pytest.mark.parametrize("content", [NOISE, b"[]\n", b"7\n", b'{"step": "many"}\n', b'{"step": 1, "junior": "x"}\n'])
-def test_damaged_files_of_a_run_are_named(tmp_path: Path, refusal: Refusal, name: str, content: bytes) -> None:
+def test_error_names_damaged_file_of_run(tmp_path: Path, refusal: Refusal, name: str, content: bytes) -> None:
     file = make_run(tmp_path / "run") / name
     file.write_bytes(content)
     for main, arguments in ((report.main, []), (watch.main, ["--once"])):
@@ -48,7 +48,7 @@ def test_damaged_files_of_a_run_are_named(tmp_path: Path, refusal: Refusal, name
 
 
 @pytest.mark.parametrize("content", [NOISE, b"{", b"[]", b"{}", b'{"scores": 3}'])
-def test_a_damaged_evaluation_is_named(tmp_path: Path, refusal: Refusal, content: bytes) -> None:
+def test_error_names_damaged_evaluation(tmp_path: Path, refusal: Refusal, content: bytes) -> None:
     file = make_run(tmp_path / "run") / RESULT
     file.parent.mkdir(parents=True)
     file.write_bytes(content)
@@ -56,24 +56,24 @@ def test_a_damaged_evaluation_is_named(tmp_path: Path, refusal: Refusal, content
 
 
 @pytest.mark.parametrize("content", [NOISE, b"{", b"[]", b'{"state": 1}'])
-def test_a_damaged_outcome_of_a_run_is_named(tmp_path: Path, content: bytes) -> None:
+def test_error_names_damaged_outcome(tmp_path: Path, content: bytes) -> None:
     (file := tmp_path / outcome._FILE).write_bytes(content)
     with pytest.raises(ConfigError, match=f"^{file}: "):
         outcome.read_outcome(tmp_path)
 
 
 @pytest.mark.parametrize("content", [NOISE, b"[]"])
-def test_a_senior_of_a_run_with_damaged_settings_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_senior_of_run_with_damaged_settings_is_refused(tmp_path: Path, content: bytes) -> None:
     run = make_run(tmp_path / "run")
     (run / CONFIG).write_bytes(content)
     with pytest.raises(ConfigError, match=f"^{run / CONFIG}: it "):
         settings_of_run(OmegaConf.create({"senior": str(run)}), [])
 
 
-def test_a_name_that_is_too_long_is_no_run(refusal: Refusal) -> None:
+def test_too_long_name_is_not_a_run(refusal: Refusal) -> None:
     assert "File name too long" in refusal(watch.main, "x" * 300, "--once")
 
 
 @pytest.mark.parametrize("override", ["nope=1", "steps=x"])
-def test_the_doctor_refuses_settings_as_training_does(refusal: Refusal, override: str) -> None:
+def test_doctor_refuses_settings_as_training_does(refusal: Refusal, override: str) -> None:
     assert override.partition("=")[0] in refusal(lambda: doctor.main(["--quick", override]))

@@ -57,33 +57,33 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "metrics.jsonl", "samples.jsonl"])
-def test_a_folder_in_the_place_of_a_file_is_refused(settings: Config, tmp_path: Path, name: str) -> None:
+def test_folder_in_place_of_file_is_refused(settings: Config, tmp_path: Path, name: str) -> None:
     (tmp_path / "first" / name).mkdir(parents=True)
     with pytest.raises(ConfigError, match=f"name=first: .*{name} is not a file that can be written; remove it"):
         RunFolder(settings)
 
 
-def test_the_configuration_is_kept_as_it_was_resolved(settings: Config, tmp_path: Path) -> None:
+def test_resolved_configuration_is_saved(settings: Config, tmp_path: Path) -> None:
     with RunFolder(settings) as folder:
         pass
     assert folder.path == tmp_path / "first"
     assert load(OmegaConf.load(folder.path / "config.yaml")) == settings
 
 
-def test_metrics_are_one_object_a_step_and_there_at_once(settings: Config) -> None:
+def test_metrics_are_written_at_once_as_one_object_per_step(settings: Config) -> None:
     with RunFolder(settings) as folder:
         for count, row in enumerate(ROWS, start=1):
             folder.log(row)
             assert json_lines(folder.path / "metrics.jsonl") == ROWS[:count]
 
 
-def test_what_is_not_a_number_is_left_out(settings: Config) -> None:
+def test_nan_is_left_out(settings: Config) -> None:
     with RunFolder(settings) as folder:
         folder.log({"step": 1, "grad/norm": math.inf, "loss/policy": math.nan, "reward/mean": np.float64(0.5)})
     assert json_lines(folder.path / "metrics.jsonl") == [{"step": 1, "reward/mean": 0.5}]
 
 
-def test_tensorboard_shows_the_same_numbers(settings: Config) -> None:
+def test_tensorboard_has_same_metrics(settings: Config) -> None:
     with RunFolder(settings) as folder:
         for row in ROWS:
             folder.log(row)
@@ -94,7 +94,7 @@ def test_tensorboard_shows_the_same_numbers(settings: Config) -> None:
         assert [(event.step, event.value) for event in events.Scalars(key)] == expected
 
 
-def test_tensorboard_forgets_what_a_resumed_run_does_again(settings: Config) -> None:
+def test_tensorboard_drops_repeated_steps_of_resumed_run(settings: Config) -> None:
     with RunFolder(settings) as folder:
         for row in ROWS:
             folder.log(row)
@@ -107,7 +107,7 @@ def test_tensorboard_forgets_what_a_resumed_run_does_again(settings: Config) -> 
     assert [(event.step, event.value) for event in events.Scalars("reward/mean")] == [(1, 0.25), (2, 1.0)]
 
 
-def test_the_evaluation_that_a_run_makes_up_for_joins_the_row_of_its_step(settings: Config) -> None:
+def test_repeated_evaluation_is_added_to_row_of_its_step(settings: Config) -> None:
     whole = ROWS[2]
     cut_short = {key: value for key, value in whole.items() if key != "solo/accuracy"}
     with RunFolder(settings) as folder:
@@ -128,9 +128,7 @@ def test_the_evaluation_that_a_run_makes_up_for_joins_the_row_of_its_step(settin
 
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ConfigError("log.dir=/x: /x cannot be written")])
-def test_an_interrupt_on_a_disk_that_has_gone_still_releases_the_folder(
-    settings: Config, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
+def test_interrupt_without_disk_releases_folder(settings: Config, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fail(*_: object) -> None:
         raise error
 
@@ -149,9 +147,7 @@ def test_an_interrupt_on_a_disk_that_has_gone_still_releases_the_folder(
         RunFolder(replace(settings, resume="auto"), again)
 
 
-def test_an_interrupt_says_interruption_where_nothing_can_be_written_any_more(
-    settings: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupt_without_folder_is_still_reported(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     def run() -> None:
         with RunFolder(settings) as folder:
             folder.log(ROWS[0])
@@ -163,7 +159,7 @@ def test_an_interrupt_says_interruption_where_nothing_can_be_written_any_more(
 
 
 @pytest.mark.parametrize("line", ["{", "7", "[]", "{}", '{"step": "one"}', "\x00", '{"step": 1', "[" * 100_000])
-def test_a_line_that_no_run_writes_is_named(tmp_path: Path, line: str) -> None:
+def test_error_names_malformed_line(tmp_path: Path, line: str) -> None:
     (path := tmp_path / "metrics.jsonl").write_text(f'{{"step": 0}}\n{line}\n')
     with pytest.raises(ConfigError, match=f"^{path}: line 2 is not what a run writes; restore it from a copy, or name another"):
         list(JsonLines(path).new())
@@ -176,7 +172,7 @@ def test_tensorboard_can_be_turned_off(settings: Config) -> None:
     assert not (folder.path / "tensorboard").exists()
 
 
-def test_samples_tell_who_wrote_what(settings: Config) -> None:
+def test_samples_have_authors(settings: Config) -> None:
     groups = [written_group(seed, [Verdict.CORRECT, Verdict.WRONG]) for seed in (10, 20, 30)]
     settings.log.samples_per_step = 3
     with RunFolder(settings) as folder:
@@ -202,7 +198,7 @@ def test_samples_tell_who_wrote_what(settings: Config) -> None:
     assert any(len(sample["turns"]) > 2 for sample in samples)
 
 
-def test_samples_keep_every_token_with_its_log_probability(settings: Config) -> None:
+def test_samples_have_tokens_and_logprobs(settings: Config) -> None:
     group = written_group(10, [Verdict.CORRECT])
     (rollout,) = group.rollouts
     rollout.logprobs = -np.arange(len(rollout), dtype=np.float32) / 8
@@ -219,7 +215,7 @@ def test_samples_keep_every_token_with_its_log_probability(settings: Config) -> 
     assert told["logprobs"] == [None if i == 2 else -i / 8 for i in range(len(rollout))], "JSON has no infinity"
 
 
-def test_samples_of_an_evaluation_are_told_from_those_of_training(settings: Config) -> None:
+def test_samples_of_evaluation_are_marked(settings: Config) -> None:
     group = written_group(10, [Verdict.CORRECT])
     group.advantages = np.zeros(0, np.float32)
     with RunFolder(settings) as folder:
@@ -249,7 +245,7 @@ def test_tensorboard_shows_turn_lengths_and_samples(settings: Config) -> None:
     assert "🟦" in table.decode() and "🟧" in table.decode() and "&lt;script&gt;" in table.decode()
 
 
-def test_weights_and_biases_shows_the_same(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_and_biases_has_same_metrics(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb", reason="needs the package wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     settings.log.wandb = "tandem"
@@ -264,7 +260,7 @@ def test_weights_and_biases_shows_the_same(settings: Config, monkeypatch: pytest
     assert "Start" in table.read_text()
 
 
-def test_a_run_is_never_overwritten(settings: Config) -> None:
+def test_run_is_never_overwritten(settings: Config) -> None:
     with RunFolder(settings) as folder:
         folder.log(ROWS[0])
     with pytest.raises(
@@ -274,7 +270,7 @@ def test_a_run_is_never_overwritten(settings: Config) -> None:
     assert json_lines(folder.path / "metrics.jsonl") == ROWS[:1]
 
 
-def test_a_run_without_a_name_gets_one_from_the_date_and_the_schedule(settings: Config, tmp_path: Path) -> None:
+def test_default_name_is_date_and_schedule(settings: Config, tmp_path: Path) -> None:
     settings.name, settings.schedule.name = "", "solo"
     with RunFolder(settings) as folder:
         pass
@@ -282,12 +278,12 @@ def test_a_run_without_a_name_gets_one_from_the_date_and_the_schedule(settings: 
     assert OmegaConf.load(folder.path / "config.yaml").name == folder.path.name
 
 
-def test_a_folder_is_made_only_when_the_run_begins(settings: Config, tmp_path: Path) -> None:
+def test_folder_is_created_at_start_of_run(settings: Config, tmp_path: Path) -> None:
     RunFolder(settings)
     assert not list(tmp_path.iterdir())
 
 
-def test_an_error_leaves_what_was_logged(settings: Config) -> None:
+def test_error_keeps_logged_metrics(settings: Config) -> None:
     folder = RunFolder(settings)
 
     def fail() -> None:

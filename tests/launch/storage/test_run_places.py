@@ -64,7 +64,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 # One owner
 
 
-def test_another_process_is_refused_and_the_owner_named(holder: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_second_process_is_refused_with_owner(holder: subprocess.Popen[str], tmp_path: Path) -> None:
     for refused in (lambda: RunFolder(settings(tmp_path)), lambda: check_free(tmp_path / "run", "name=run")):
         with pytest.raises(ConfigError, match=rf"name=run: .*/run is in use by process {holder.pid} on ") as error:
             refused()
@@ -76,7 +76,7 @@ def test_another_process_is_refused_and_the_owner_named(holder: subprocess.Popen
     assert (folder.path / OWNER).read_text() == ""
 
 
-def test_a_requeued_job_leaves_a_live_run_alone(tmp_path: Path) -> None:
+def test_requeued_job_does_not_touch_live_run(tmp_path: Path) -> None:
     with RunFolder(settings(tmp_path)) as folder:
         for step in range(4):
             folder.log({"step": step})
@@ -87,7 +87,7 @@ def test_a_requeued_job_leaves_a_live_run_alone(tmp_path: Path) -> None:
     assert logged(folder.path) == [0, 1, 2, 3, 4]
 
 
-def test_of_two_starts_at_once_one_is_refused(tmp_path: Path) -> None:
+def test_one_of_two_simultaneous_starts_is_refused(tmp_path: Path) -> None:
     first, second = RunFolder(settings(tmp_path)), RunFolder(settings(tmp_path))
     with first, pytest.raises(ConfigError, match="is in use by process"):
         second.__enter__()
@@ -99,7 +99,7 @@ def test_of_two_starts_at_once_one_is_refused(tmp_path: Path) -> None:
     assert logged(first.path) == [1]
 
 
-def test_an_owner_on_another_host_that_did_not_end_in_order_is_named(tmp_path: Path) -> None:
+def test_owner_on_another_host_without_normal_exit_warns(tmp_path: Path) -> None:
     (tmp_path / OWNER).write_text(json.dumps({"host": "elsewhere", "pid": 7, "since": "yesterday"}))
     with owned(tmp_path, "name=run") as before:
         assert before == Owner("elsewhere", 7, "yesterday")
@@ -108,7 +108,7 @@ def test_an_owner_on_another_host_that_did_not_end_in_order_is_named(tmp_path: P
 
 
 @pytest.mark.parametrize("why", ["Permission denied", "Is a directory"])
-def test_a_note_that_cannot_be_opened_is_named_with_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+def test_unreadable_owner_file_is_refused_with_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     folder, note, opened = RunFolder(settings(tmp_path)), tmp_path / "run" / OWNER, os.open
 
     def deny(path: Path, *arguments: Any, **named: Any) -> int:
@@ -126,7 +126,7 @@ def test_a_note_that_cannot_be_opened_is_named_with_a_remedy(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_without_locks_a_process_that_the_note_names_is_refused_while_it_runs(
+def test_run_of_live_owner_is_refused_without_locks(
     holder: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, live: bool
 ) -> None:
     def no_locks(descriptor: int, operation: int) -> None:
@@ -144,7 +144,7 @@ def test_without_locks_a_process_that_the_note_names_is_refused_while_it_runs(
         RunFolder(settings(tmp_path, resume="auto"), Resumption(tmp_path / "run"))
 
 
-def test_a_later_process_with_the_number_of_the_owner_is_not_the_owner() -> None:
+def test_reused_process_id_is_not_the_owner() -> None:
     own = Owner(socket.gethostname(), os.getpid(), f"{datetime.now():{SINCE}}")
     assert own.runs_here()
     assert not replace(own, since="2000-01-01 00:00:00").runs_here()
@@ -156,7 +156,7 @@ def test_a_later_process_with_the_number_of_the_owner_is_not_the_owner() -> None
 
 
 @pytest.mark.parametrize("name", ["exp/run1", "run=1", "(x)", "#1", "ü", " x", "a" * 255, "..."])
-def test_any_name_of_a_folder_is_one_and_goes_on(tmp_path: Path, name: str) -> None:
+def test_any_valid_name_starts_and_resumes(tmp_path: Path, name: str) -> None:
     with RunFolder(settings(tmp_path, name=name)) as folder:
         folder.log({"step": 1})
     again = settings(tmp_path, name=name, resume="auto")
@@ -170,14 +170,14 @@ def test_any_name_of_a_folder_is_one_and_goes_on(tmp_path: Path, name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["..", "../x", "/x", "a/../../x", ".", "a" * 256, "x/" + "ü" * 128])
-def test_a_name_that_is_no_folders_is_refused(tmp_path: Path, name: str) -> None:
+def test_invalid_folder_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(
         ConfigError, match=r"^name=.*: (it must name a folder in .*log.dir|a folder's name has at most 255 bytes)"
     ):
         RunFolder(settings(tmp_path, name=name))
 
 
-def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+def test_unwritable_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     places = [*(tmp_path / name for name in ("file", "file/below", "loop/runs")), "/proc/runs"]
@@ -195,7 +195,7 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     assert set(tmp_path.iterdir()) == before
 
 
-def test_a_read_only_disk_is_refused(small_disk: Path) -> None:
+def test_read_only_disk_is_refused(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     with pytest.raises(ConfigError, match=rf"^log.dir={small_disk}: .* cannot be written .*Read-only file system"):
         named_folder(settings(small_disk), "run")
@@ -205,7 +205,7 @@ def test_a_read_only_disk_is_refused(small_disk: Path) -> None:
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_a_folder_that_is_gone_ends_the_run(tmp_path: Path, capfd: pytest.CaptureFixture[str], again: bool) -> None:
+def test_removed_run_folder_ends_run(tmp_path: Path, capfd: pytest.CaptureFixture[str], again: bool) -> None:
     config = settings(tmp_path, log={"dir": str(tmp_path), "tensorboard": True})
     with RunFolder(config) as folder:
         folder.log({"step": 3, "reward/mean": 0.5})
@@ -217,7 +217,7 @@ def test_a_folder_that_is_gone_ends_the_run(tmp_path: Path, capfd: pytest.Captur
     assert capfd.readouterr().err == "", "TensorBoard has nothing to say"
 
 
-def test_a_full_disk_delays_metrics(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_full_disk_delays_metrics(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = settings(small_disk, log={"dir": str(small_disk), "tensorboard": True})
     with RunFolder(config) as folder:
         folder.log({"step": 1, "reward/mean": 0.5})
@@ -232,7 +232,7 @@ def test_a_full_disk_delays_metrics(small_disk: Path, capsys: pytest.CaptureFixt
     assert len(said) == 2 and all(line.startswith(f"WARNING: the disk of {folder.path} is full; ") for line in said)
 
 
-def test_metrics_that_never_found_room_are_said_to_be_lacking(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unwritten_metrics_are_reported(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with RunFolder(settings(small_disk)) as folder:
         (small_disk / "fill").write_bytes(bytes(free(small_disk)))
         folder.log({"step": 1} | {f"key{i}": i for i in range(1000)})
@@ -244,7 +244,7 @@ def free(disk: Path) -> int:
     return shutil.disk_usage(disk).free
 
 
-def test_a_write_waits_for_room(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_waits_for_disk_space(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (small_disk / "fill").write_bytes(bytes(free(small_disk)))
     said: list[str] = []
 
@@ -260,7 +260,7 @@ def test_a_write_waits_for_room(small_disk: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(("failure", "calls"), [(OSError(28, "full"), 3), (OSError(5, "broken"), 1)])
-def test_only_a_full_disk_is_waited_for_and_not_for_ever(failure: OSError, calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_waits_only_for_full_disk_and_limited_time(failure: OSError, calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("launch.storage.disk.time.sleep", lambda seconds: now.append(now[-1] + seconds))
     monkeypatch.setattr("launch.storage.disk.time.monotonic", lambda: now[-1])
@@ -275,7 +275,7 @@ def test_only_a_full_disk_is_waited_for_and_not_for_ever(failure: OSError, calls
     assert len(called) == calls
 
 
-def test_files_have_the_permissions_of_the_umask(tmp_path: Path) -> None:
+def test_files_have_permissions_of_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         with written_aside(tmp_path / "senior") as partial:

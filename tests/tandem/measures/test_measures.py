@@ -29,7 +29,7 @@ from tests.support.builders import judged_group, save_model, scheduled_rollout, 
 
 
 @given(st.data())
-def test_pass_at_k_is_the_share_of_subsets_with_a_correct_text(data: st.DataObject) -> None:
+def test_pass_at_k_is_share_of_subsets_with_correct_text(data: st.DataObject) -> None:
     samples = data.draw(st.integers(1, 9))
     correct, k = data.draw(st.integers(0, samples)), data.draw(st.integers(1, samples))
     subsets = list(combinations([True] * correct + [False] * (samples - correct), k))
@@ -51,7 +51,7 @@ def test_pass_at_k_is_unbiased() -> None:
 
 
 @pytest.mark.parametrize(("samples", "correct", "k"), [(4, 2, 5), (4, 2, 0), (4, 5, 1), (4, -1, 1)])
-def test_pass_at_more_than_there_are_is_refused(samples: int, correct: int, k: int) -> None:
+def test_pass_at_more_than_samples_is_refused(samples: int, correct: int, k: int) -> None:
     with pytest.raises(ValueError, match="is not defined"):
         pass_at_k(samples, correct, k)
 
@@ -59,12 +59,12 @@ def test_pass_at_more_than_there_are_is_refused(samples: int, correct: int, k: i
 # Scores and their intervals
 
 
-def test_a_score_is_a_ratio_of_sums() -> None:
+def test_score_is_ratio_of_sums() -> None:
     assert Score(np.array([6.0, 1.0]), np.array([2.0, 5.0])).value == 1.0
     assert Score.mean_of([0, 1, 1]).value == pytest.approx(2 / 3)
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+def test_intervals_have_nominal_coverage() -> None:
     random, covered = np.random.default_rng(1), 0
     for seed in range(300):
         tokens = random.integers(1, 30, 80)
@@ -74,7 +74,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     assert 0.84 <= covered / 300 <= 0.95
 
 
-def test_an_interval_is_a_function_of_its_seed() -> None:
+def test_interval_is_function_of_its_seed() -> None:
     score = Score.mean_of(np.random.default_rng(0).random(50))
     low, high = score.interval(0.95, 500, seed=3)
     assert (low, high) == score.interval(0.95, 500, seed=3) != score.interval(0.95, 500, seed=4)
@@ -100,7 +100,7 @@ def groups() -> list[Group]:
     return [group(8, [right, wrong, right, right], plain), group(2, [wrong] * 4, jargon)]
 
 
-def test_what_is_measured_of_judged_texts(groups: list[Group]) -> None:
+def test_scores_of_judged_texts(groups: list[Group]) -> None:
     assert texts.accuracy(groups).value == 3 / 8
     passes = texts.passes(groups, [1, 2, 4])
     assert passes["pass@1"].totals.tolist() == texts.accuracy(groups).totals.tolist()
@@ -113,7 +113,7 @@ def test_what_is_measured_of_judged_texts(groups: list[Group]) -> None:
 
 
 @given(seed=st.integers(0, 10_000), name=st.sampled_from(sorted(DIALECTS)), slip=st.sampled_from([0.0, 0.3]))
-def test_a_solution_is_in_the_dialect_it_was_written_in(seed: int, name: str, slip: float) -> None:
+def test_dialect_of_solution_is_recognized(seed: int, name: str, slip: float) -> None:
     assert dialect(DIALECTS[name](draw(Random(seed)), slip, Random(seed))) == name
 
 
@@ -121,7 +121,7 @@ def test_a_solution_is_in_the_dialect_it_was_written_in(seed: int, name: str, sl
     ("text", "expected"),
     [("", None), ("I do not know.", None), ("#64\nStart with 46.", None), ("#64\n!3>34\nThe answer is 4.", "jargon")],
 )
-def test_what_is_mixed_has_the_dialect_of_most_of_its_lines(text: str, expected: str | None) -> None:
+def test_dialect_of_mixed_text_is_that_of_most_lines(text: str, expected: str | None) -> None:
     assert dialect(text) == expected
 
 
@@ -129,7 +129,7 @@ def test_what_is_mixed_has_the_dialect_of_most_of_its_lines(text: str, expected:
 
 
 @given(st.integers(0, 1000))
-def test_divergences_are_those_of_the_whole_distributions(seed: int) -> None:
+def test_divergences_equal_those_of_full_distributions(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     ours, theirs = (torch.randn(5, 11, generator=generator) * 3 for _ in range(2))
     p, q = (torch.distributions.Categorical(logits=logits.double()) for logits in (ours, theirs))
@@ -208,7 +208,7 @@ def test_legibility_averages_by_text_and_problem_without_the_end_of_sequence(mod
     assert "legibility/junior_text" not in scores and "legibility/junior_text_pooled" in scores
 
 
-def test_a_model_that_changes_its_logits_behind_the_head_is_refused(tmp_path: Path) -> None:
+def test_model_that_changes_logits_after_head_is_refused(tmp_path: Path) -> None:
     folder = save_model(tmp_path / "scaled", None, logit_scale=2.0)
     with pytest.raises(ValueError, match="logit_scale are not supported"):
         ScoringModel(folder, "float32", "cpu")
