@@ -1,4 +1,4 @@
-r"""Answers as models give them to problems of every kind, right and wrong ones, made by chance but the same every time."""
+r"""Right and wrong answers to problems of every kind, in the spellings of models, drawn at random from a seed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from fractions import Fraction
 from random import Random
 
 PROBLEMS_OF_A_KIND = 7
-"""Each has a gold and three answers, of which the last is wrong: 17 kinds make 357 answers."""
+"""Each has a gold and three answers, of which the last is wrong. The 17 kinds give 357 answers."""
 
 
 @dataclass(frozen=True)
 class Benign:
-    """One answer and what it answers."""
+    """An answer and the gold of its problem."""
 
     kind: str
     gold: str
@@ -21,7 +21,7 @@ class Benign:
 
     @property
     def response(self) -> str:
-        """The whole text that ends with the answer."""
+        """Return a whole text that ends with the answer."""
         return (
             "Let $x$ be the unknown. From the first condition we get $x + 3y = 12$, so that $y = \\frac{12 - x}{3}$.\n\n"
             "Substituting, $$x^2 - 4x + \\frac{12 - x}{3} = 7.$$ The discriminant is $16 + 4 \\cdot 7 = 44$, positive, "
@@ -31,7 +31,7 @@ class Benign:
 
 
 def benign_answers(seed: int) -> list[Benign]:
-    """The answers of one `seed`, kind by kind."""
+    """Return the answers of `seed`, kind by kind."""
     random = Random(seed)
     return [
         Benign(kind, gold, answer)
@@ -43,6 +43,7 @@ def benign_answers(seed: int) -> list[Benign]:
 
 
 Drawn = tuple[str, tuple[str, str, str]]
+"""A gold, and three answers of which the last is wrong."""
 
 
 def integers(random: Random, number: int) -> Drawn:
@@ -75,7 +76,7 @@ def mixed_numbers(random: Random, number: int) -> Drawn:
 
 def percentages(random: Random, number: int) -> Drawn:
     n = random.randint(2, 99)
-    # A number without the sign is taken for a percentage too; math-verify reads no percent sign in a box.
+    # The gold also equals the number without the sign; math-verify cannot read a percent sign in a box.
     return f"{n}\\%", (f"{n}\\%", f"{n}\\%" if number else f"{n / 100:.2f}", f"{n + 1}\\%")
 
 
@@ -129,14 +130,14 @@ def matrices(random: Random, number: int) -> Drawn:
 
 def units(random: Random, number: int) -> Drawn:
     n, unit = random.randint(2, 99), random.choice(["cm", "meters", "hours", "feet"])
-    # The same number of another unit is not the same; math-verify leaves units out.
+    # Another unit makes the answer wrong; math-verify ignores units.
     wrong = f"{n} \\text{{ km}}" if number == 0 else f"{n + 1} \\text{{ {unit}}}"
     return f"{n} \\text{{ {unit}}}", (f"{n}", f"{n}\\text{{ {unit}}}", wrong)
 
 
 def choices(random: Random, number: int) -> Drawn:
     right, wrong = random.sample("ABCDE", 2)
-    # math-verify does not read the letter with a full stop.
+    # math-verify cannot read a letter with a full stop.
     return right, (f"\\text{{({right})}}", f"{right}." if number == 0 else f"({right})", f"({wrong})")
 
 

@@ -23,10 +23,9 @@ from bench import sweep
 from bench.engines import Measured, engine_pair, measure
 from bench.latency import TOKENS, handoff_latencies
 from bench.modes import MODES, shortened, tandem
-from bench.report import Figures, figures, print_figures, table
+from bench.report import Figures, benchmark_parser, figures, print_figures, table
 from bench.translated import translated
 from bench.workload import DTYPES, WARM_UP_TOKENS, Workload, prepare
-from launch.cluster.machine import machine
 
 DUAL, TRANSLATED = "dual", "translated"
 LONG_ROLLOUTS = 1
@@ -109,12 +108,12 @@ def main() -> None:
         console.print(table(runs))
         repeats = min(map(len, runs.values()))
         found = {"rollouts": options.rollouts, "tokens_per_rollout": options.tokens, **figures(runs)}
-    found = {"model": options.model, "dtype": DTYPES[options.model], "repeats": repeats, **found, "machine": machine()}
+    found = {"model": options.model, "dtype": DTYPES[options.model], "repeats": repeats, **found}
     print_figures(found, console, as_json=options.json)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.cogen", description=(__doc__ or "").partition("\n")[0])
+    parser = benchmark_parser("cogen", __doc__)
     parser.add_argument("--model", choices=DTYPES, default="smollm2")
     parser.add_argument("--rollouts", type=_positive, default=64, help="written at the same time (default: %(default)s)")
     parser.add_argument("--tokens", type=_positive, help=f"length of every rollout (default: 64, in a sweep {sweep.TOKENS})")
@@ -131,7 +130,6 @@ def _options() -> argparse.Namespace:
         metavar="MODE",
         help="default: %(default)s",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--long", action="store_true", help="one handoff's latency early and late in a long text instead")
     instead.add_argument("--sweep", action="store_true", help="curves over rollouts, turn length and prob_senior instead")

@@ -1,6 +1,6 @@
-r"""Two hundred answers that mean harm: to hang, to crash, to eat all memory, or to run code in whatever judges them.
+r"""Two hundred hostile answers, which try to hang or crash the judge, exhaust its memory, or run code in it.
 
-Deterministic. What would run code would leave a file behind, its *canary*.
+They are the same every time. Code that were run would create a file, its *canary*.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ DEEP = 10_000
 
 
 def hostile_responses(canaries: Path) -> list[str]:
-    """The 200 responses; the i-th would leave the file `canaries/i` if something in it were executed."""
+    """Return the 200 responses; the i-th creates the file `canaries/i` if its code is run."""
     families = [towers(), factorials(), endless_algebra(), long_texts(), nested(), marks(), formats(), characters(), messages()]
     answers = [answer for family in families for answer in family]
     answers += code(200 - len(answers))
@@ -21,12 +21,12 @@ def hostile_responses(canaries: Path) -> list[str]:
 
 
 def boxed(answer: str) -> str:
-    """The response whose final answer is `answer`."""
+    """Return a response whose final answer is `answer`."""
     return f"So it is $\\boxed{{{answer}}}$."
 
 
 def towers() -> Iterator[str]:
-    """Powers of powers, and bases or exponents too big to write out."""
+    """Yield powers of powers, and powers too large to be written out."""
     for base in ("9", "x", "\\pi", "(-3)", "1.0001"):
         yield boxed(f"{base}^{{9^{{9^{{9}}}}}}")
         yield boxed(f"{base}^{{9^9}}")
@@ -45,7 +45,7 @@ def towers() -> Iterator[str]:
 
 
 def factorials() -> Iterator[str]:
-    """Factorials of factorials and what grows like them."""
+    """Yield factorials of factorials, and functions that grow as fast."""
     for number in ("9", "20", "999", "123456789", "x"):
         yield boxed(f"{number}!!")
         yield boxed(f"(({number}!)!)!")
@@ -60,7 +60,7 @@ def factorials() -> Iterator[str]:
 
 
 def endless_algebra() -> Iterator[str]:
-    """What is short to write and long to simplify."""
+    """Yield short expressions that take long to simplify."""
     yield boxed("\\sqrt{" * 12 + "x" + "+\\sqrt{2}}" * 12)
     yield boxed("+".join(f"\\sqrt{{{n}}}" for n in (2, 3, 5, 7, 11, 13, 17, 19, 23)) + " - 5")
     yield boxed("\\frac{1}{" + "+".join(f"\\sqrt{{{n}+x}}" for n in range(2, 30)) + "}")
@@ -90,7 +90,7 @@ def endless_algebra() -> Iterator[str]:
 
 
 def long_texts() -> Iterator[str]:
-    """A megabyte of everything that a search or a parser might stumble over."""
+    """Yield texts of a megabyte that may slow down a search or a parser."""
     for piece in (
         "9",
         "x+",
@@ -132,7 +132,7 @@ def long_texts() -> Iterator[str]:
 
 
 def nested() -> Iterator[str]:
-    """Ten thousand levels, and as many as pass for an answer by their length."""
+    """Yield ten thousand nested brackets, and the most that fit into an answer of legal length."""
     pairs = [
         ("{", "}"),
         ("(", ")"),
@@ -152,7 +152,7 @@ def nested() -> Iterator[str]:
 
 
 def marks() -> Iterator[str]:
-    """Answers that are none, and answers in answers."""
+    """Yield empty, unclosed and nested boxes."""
     yield "\\boxed{5"
     yield "\\boxed{\\boxed{\\boxed{"
     yield "\\boxed{}\\boxed{ }"
@@ -164,7 +164,7 @@ def marks() -> Iterator[str]:
 
 
 def formats() -> Iterator[str]:
-    """What a formatting function would expand."""
+    """Yield texts that formatting functions would expand."""
     for answer in ("%s%s%n", "%(password)s", "{0.__class__.__mro__}", "{{5}}", "{!r:>999999999}", "${HOME}", "\\N{DIGIT FIVE}"):
         yield boxed(answer)
     yield boxed("%999999999d")
@@ -172,7 +172,7 @@ def formats() -> Iterator[str]:
 
 
 def characters() -> Iterator[str]:
-    """Characters that are not what they seem, or not text."""
+    """Yield control characters, lookalikes, and characters that are not text."""
     for answer in (
         "5\x00",
         "\x00",
@@ -194,7 +194,7 @@ def characters() -> Iterator[str]:
 
 
 def messages() -> Iterator[str]:
-    """What might pass for a message of the judge's own."""
+    """Yield texts that resemble messages of a worker."""
     yield boxed('{"verdict": "correct", "extracted": "5", "score": 1.0}')
     yield boxed('"}\n{"verdict": "correct"}')
     yield boxed('{"ready": true}')
@@ -205,7 +205,7 @@ def messages() -> Iterator[str]:
 
 
 def code(count: int) -> list[str]:
-    """`count` answers that something might evaluate."""
+    """Return `count` answers with code for shells, Python and templates."""
     shell = "touch CANARY"
     python = [
         f"__import__('os').system('{shell}')",

@@ -7,8 +7,6 @@ docs/learner.md explains the figures.
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
 import os
 import resource
 import socket
@@ -22,14 +20,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from bench.report import Figures, print_figures
+from bench.processes import servers
+from bench.report import Figures, benchmark_parser, print_figures
 from launch.cluster.environment import set_environment
-from launch.cluster.machine import machine
 from launch.entry import configuration
+from launch.text_tables import terminal_table
 from tandem.authors import load_authors
 from tandem.batching import to_samples
 from tandem.config.schema import Config
@@ -143,27 +141,19 @@ def serve(side: str, model: str, rollouts: int, cores: int, pipe: Connection) ->
 
 def measured(model: str, rollouts: int, repeats: int) -> Figures:
     """Measure both sides alternately, each in its own process; the first update of each is a warm-up."""
-    context, cores = multiprocessing.get_context("spawn"), len(os.sched_getaffinity(0))
-    pipes: dict[str, Connection] = {}
-    processes = []
-    for side in SIDES:
-        pipes[side], theirs = context.Pipe()
-        processes.append(context.Process(target=serve, args=(side, model, rollouts, cores, theirs), daemon=True))
-        processes[-1].start()
-        theirs.close()  # so that the pipe closes when the process ends
-        pipes[side].recv()
+    cores = len(os.sched_getaffinity(0))
     speeds: dict[str, list[float]] = {side: [] for side in SIDES}
     peaks, useful = {}, 1.0
-    for step in range(1, repeats + 2):
-        for side, pipe in pipes.items():
-            pipe.send(step)
-            seconds, metrics, peaks[side] = pipe.recv()
-            if step > 1:
-                speeds[side].append(metrics["learner/tokens"] / seconds)
-            useful = min(useful, metrics["learner/useful_token_fraction"])
-    for pipe, process in zip(pipes.values(), processes, strict=True):
-        pipe.send(None)
-        process.join()
+    with servers(serve, [(side, model, rollouts, cores) for side in SIDES]) as pipes:
+        for pipe in pipes:
+            pipe.recv()
+        for step in range(1, repeats + 2):
+            for side, pipe in zip(SIDES, pipes, strict=True):
+                pipe.send(step)
+                seconds, metrics, peaks[side] = pipe.recv()
+                if step > 1:
+                    speeds[side].append(metrics["learner/tokens"] / seconds)
+                useful = min(useful, metrics["learner/useful_token_fraction"])
     speed = {side: median(each) for side, each in speeds.items()}
     return {
         "learner_tokens_per_s": round(speed["learner"], 1),
@@ -178,20 +168,17 @@ def measured(model: str, rollouts: int, repeats: int) -> Figures:
 
 def main() -> None:
     """Measure as the command line specifies, and print the figures."""
-    parser = argparse.ArgumentParser(prog="python -m bench.learner", description=(__doc__ or "").partition("\n")[0])
+    parser = benchmark_parser("learner", __doc__)
     parser.add_argument("--model", choices=MODELS, default="smollm2")
     parser.add_argument("--rollouts", type=int, default=32, help="of one update (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="medians are reported (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     options = parser.parse_args()
     console = Console()
     found = measured(options.model, options.rollouts, options.repeats)
-    table = Table("", "tokens/s", "peak GiB")
-    for side in SIDES:
-        table.add_row(side, f"{found[f'{side}_tokens_per_s']:.0f}", f"{found[f'{side}_peak_gib']:.2f}")
-    console.print(table)
+    rows = ([side, f"{found[f'{side}_tokens_per_s']:.0f}", f"{found[f'{side}_peak_gib']:.2f}"] for side in SIDES)
+    console.print(terminal_table(("", "tokens/s", "peak GiB"), rows))
     asked = {"model": options.model, "rollouts": options.rollouts, "repeats": options.repeats}
-    print_figures(asked | found | {"machine": machine()}, console, as_json=options.json)
+    print_figures(asked | found, console, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,7 @@ A real learner publishes through shared memory to a real engine. docs/publishing
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -30,10 +28,11 @@ from rich.table import Table
 from actors.engine import Engine
 from actors.placement import engine_specs
 from bench.engines import engine_pair
-from bench.report import Figures, print_figures
+from bench.processes import servers
+from bench.report import Figures, benchmark_parser, print_figures
 from launch.cluster.environment import set_environment
-from launch.cluster.machine import machine
 from launch.entry import configuration
+from launch.text_tables import terminal_table
 from learner.group import segment_path
 from tandem.authors import load_authors
 from tandem.config.schema import Config
@@ -122,26 +121,17 @@ def threads() -> int:
 @contextmanager
 def learner(config: Config, path: str) -> Iterator[Callable[[int], tuple[PublishedWeights, float, float]]]:
     """Start the learner's ranks; yield a function that publishes a version and returns message, seconds and peak MiB."""
-    context, segment = multiprocessing.get_context("spawn"), segment_path()
-    pipes, processes = [], []
-    for rank in range(config.learner.ranks):
-        pipe, theirs = context.Pipe()
-        processes.append(context.Process(target=serve, args=(config, path, rank, segment, theirs), daemon=True))
-        processes[-1].start()
-        theirs.close()  # so that the pipe closes when the process ends
-        pipes.append(pipe)
-
-    def everyone(message: object) -> list:
-        for pipe in pipes:
-            pipe.send(message)
-        return [pipe.recv() for pipe in pipes]
-
+    segment = segment_path()
     try:
-        everyone(pipes[0].recv())
-        yield lambda version: everyone(version)[0]
-        for pipe, process in zip(pipes, processes, strict=True):
-            pipe.send(None)
-            process.join()
+        with servers(serve, [(config, path, rank, segment) for rank in range(config.learner.ranks)]) as pipes:
+
+            def ask_all(message: object) -> list:
+                for pipe in pipes:
+                    pipe.send(message)
+                return [pipe.recv() for pipe in pipes]
+
+            ask_all(pipes[0].recv())
+            yield lambda version: ask_all(version)[0]
     finally:
         segment.unlink(missing_ok=True)
 
@@ -205,21 +195,18 @@ def figures(rounds: list[Round]) -> Figures:
 
 def table(rounds: list[Round]) -> Table:
     """Return a table of every round's parts."""
-    shown = Table(*Round._fields, title="Parts of a weight sync, in seconds")
-    for each in rounds:
-        shown.add_row(*(f"{seconds:.3f}" for seconds in each))
-    return shown
+    rows = ([f"{seconds:.3f}" for seconds in each] for each in rounds)
+    return terminal_table(Round._fields, rows, title="Parts of a weight sync, in seconds")
 
 
 def main() -> None:
     """Measure as the command line specifies, and print the figures."""
-    parser = argparse.ArgumentParser(prog="python -m bench.publish", description=(__doc__ or "").partition("\n")[0])
+    parser = benchmark_parser("publish", __doc__)
     parser.add_argument("--model", choices=MODELS, default="smollm2", help="in float32 (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=9, help="medians are reported (default: %(default)s)")
     parser.add_argument("--ranks", type=int, default=1, help="of the learner (default: %(default)s)")
     parser.add_argument("--zero-stage", type=int, choices=range(4), default=1, help="of the learner (default: %(default)s)")
     parser.add_argument("--bucket-mib", type=int, default=Config().learner.publish_bucket_mib, help="(default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     options = parser.parse_args()
     overrides = [f"ranks={options.ranks}", f"zero_stage={options.zero_stage}", f"publish_bucket_mib={options.bucket_mib}"]
     config = configuration(
@@ -230,7 +217,7 @@ def main() -> None:
     console = Console()
     console.print(table(rounds))
     asked = {"model": options.model, "ranks": options.ranks, "zero_stage": options.zero_stage, "bucket_mib": options.bucket_mib}
-    print_figures(asked | figures(rounds) | found | {"machine": machine()}, console, as_json=options.json)
+    print_figures(asked | figures(rounds) | found, console, as_json=options.json)
 
 
 if __name__ == "__main__":

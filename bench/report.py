@@ -1,7 +1,8 @@
-"""Reports of measurements: medians, ratios between the modes, tables."""
+"""The command line of a benchmark and its report: medians, ratios between the modes, tables."""
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -10,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.engines import Measured
+from launch.cluster.machine import machine
+from launch.text_tables import terminal_table
 
 Runs = Mapping[str, Sequence[Measured]]
 """Each mode's repeats."""
@@ -50,25 +53,33 @@ def figures(runs: Runs) -> Figures:
 
 def table(runs: Runs) -> Table:
     """Return a table of each mode: the median and range of its speed, and the load of each process."""
-    shown = Table(title="Co-generation", caption="senior, junior, exchange: the share of the time each process was computing")
-    for title in ("mode", "tokens/s", "range", "tokens", "handoffs", "senior", "junior", "exchange"):
-        shown.add_column(title, justify="left" if title == "mode" else "right")
-    for mode, repeats in runs.items():
+
+    def row(mode: str, repeats: Sequence[Measured]) -> list[str]:
         speeds = [run.tokens_per_s for run in repeats]
         busy = [median(getattr(run, f"busy_{who}") for run in repeats) for who in ("senior", "junior", "exchange")]
-        shown.add_row(
+        return [
             mode,
             f"{median(speeds):.0f}",
             f"{min(speeds):.0f}-{max(speeds):.0f}",
             f"{median(run.tokens for run in repeats):.0f}",
             f"{median(run.handoffs for run in repeats):.0f}",
             *(f"{share:.0%}" for share in busy),
-        )
-    return shown
+        ]
+
+    header = ("mode", "tokens/s", "range", "tokens", "handoffs", "senior busy", "junior busy", "exchange busy")
+    return terminal_table(header, (row(*run) for run in runs.items()), title="Co-generation", left=1)
+
+
+def benchmark_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
+    """Return the parser of `python -m bench.NAME` with the option --json; the first line of `doc` describes it."""
+    parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=(doc or "").partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    return parser
 
 
 def print_figures(found: Figures, console: Console, *, as_json: bool) -> None:
-    """Print a benchmark's figures: as one JSON object in the last line, or formatted for people."""
+    """Print a benchmark's figures and the machine: as one JSON object in the last line, or formatted for people."""
+    found = {**found, "machine": machine()}
     if as_json:
         print(json.dumps(found))
     else:

@@ -7,7 +7,6 @@ docs/cogeneration.md explains the figures.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import tempfile
 import time
@@ -28,10 +27,10 @@ from actors.dispatch import TaskQueue
 from actors.replicas import ReplicaSet
 from actors.rollout import GroupTask
 from actors.rollout_pool import MAX_CONCURRENT_CALLS, RolloutPool
-from bench.report import Figures, print_figures
+from bench.report import Figures, benchmark_parser, print_figures
 from launch.cluster.environment import set_environment
 from launch.cluster.local_cluster import ray_cluster
-from launch.cluster.machine import machine
+from launch.text_tables import terminal_table
 from tandem.config.rollout import SamplingConfig
 from tandem.config.run import GuardConfig
 from tandem.config.schema import Config
@@ -46,18 +45,18 @@ ROLLOUTS = 256
 """of each replica"""
 GROUP_SIZE = 8
 IN_FLIGHT = 64
-"""rollouts that a replica writes at a time"""
+"""rollouts that a replica generates at the same time"""
 TOKENS = 3_000
-"""of every rollout that comes back"""
+"""of every rollout"""
 STEP_S = 0.003
-"""One token of each rollout in flight: quick for a model of 4B parameters, whose weights an H200 reads in 1.7 ms."""
+"""The time of one decode step. An H200 takes 1.7 ms to read the weights of a model of 4B parameters."""
 SHORTEST = 0.5
-"""A rollout takes the time of SHORTEST x TOKENS to TOKENS steps. Every size writes the same mixture of them."""
+"""A rollout takes SHORTEST x TOKENS to TOKENS steps, in the same mixture for every number of replicas."""
 PROMPT_TOKENS = 100
 
 
 class SimulatedReplicas:
-    """Several rollout actors in one process, without engines: a timer each rollout, and payloads of the real size."""
+    """Several rollout actors in one process, without engines: one timer per rollout, and payloads of the real size."""
 
     def __init__(self) -> None:
         self._admission: dict[int, asyncio.Semaphore] = {}
@@ -183,32 +182,31 @@ def figures(runs: list[Measured]) -> Figures:
 
 def table(runs: list[Measured]) -> Table:
     """Return a table of each size's throughput and driver CPU time."""
-    shown = Table(title="Many replicas", caption=f"{ROLLOUTS} rollouts a replica, {TOKENS:,} tokens each")
-    for title in ("replicas", "rollouts", "seconds", "rollouts/s", "per replica", "driver CPU, ms per rollout"):
-        shown.add_column(title, justify="right")
-    for run in runs:
-        shown.add_row(
+    rows = (
+        [
             str(run.replicas),
             f"{run.rollouts:,}",
             f"{run.seconds:.1f}",
             f"{run.rollouts_per_s:.1f}",
             f"{run.rollouts_per_s / run.replicas:.2f}",
             f"{run.driver_cpu_ms_per_rollout:.2f}",
-        )
-    return shown
+        ]
+        for run in runs
+    )
+    header = ("replicas", "rollouts", "seconds", "rollouts/s", "per replica", "driver CPU, ms per rollout")
+    return terminal_table(header, rows, title=f"{ROLLOUTS} rollouts per replica, {TOKENS:,} tokens each", left=0)
 
 
 def main() -> None:
     """Measure every size and print the figures."""
-    parser = argparse.ArgumentParser(prog="python -m bench.scale", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    parser = benchmark_parser("scale", __doc__)
     options = parser.parse_args()
     console = Console()
     with simulating_processes() as processes:
         measure(processes, replicas=len(processes), rollouts=GROUP_SIZE)  # a warm-up: the first group triggers imports
         runs = [measure(processes, replicas) for replicas in REPLICAS]
     console.print(table(runs))
-    found = {**figures(runs), "machine": machine()}
+    found = {**figures(runs)}
     print_figures(found, console, as_json=options.json)
 
 

@@ -8,7 +8,6 @@ exit code is that of the run.
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -22,13 +21,12 @@ from pathlib import Path
 import psutil
 import torch
 from rich.console import Console
-from rich.table import Table
 from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
-from bench.report import Figures, print_figures
+from bench.report import Figures, benchmark_parser, print_figures
 from launch.cluster.environment import set_environment
-from launch.cluster.machine import machine
 from launch.entry import configuration
+from launch.text_tables import terminal_table
 from tandem.models.zoo import base_model
 
 QWEN3_600M = {
@@ -118,9 +116,8 @@ class Watch:
 
 def main() -> int:
     """Measure as the command line specifies, and print the figures."""
-    parser = argparse.ArgumentParser(prog="python -m bench.size", description=(__doc__ or "").partition("\n")[0])
+    parser = benchmark_parser("size", __doc__)
     parser.add_argument("--ranks", type=int, default=1, help="of the learner (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     options = parser.parse_args()
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
@@ -142,11 +139,9 @@ def main() -> int:
                 json.loads(line) for line in (Path(folder) / "size" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
             ]
             found |= {key.replace("/", "_"): round(rows[-1][key], 4) for key in REPORTED}
-    table = Table("process", "peak GiB")
-    for name, peak in sorted(watch.peak_by_process.items(), key=lambda item: -item[1])[:8]:
-        table.add_row(name, f"{peak / 2**30:.2f}")
-    console.print(table)
-    print_figures(found | {"machine": machine()}, console, as_json=options.json)
+    largest = sorted(watch.peak_by_process.items(), key=lambda item: -item[1])[:8]
+    console.print(terminal_table(("process", "peak GiB"), ([name, f"{peak / 2**30:.2f}"] for name, peak in largest)))
+    print_figures(found, console, as_json=options.json)
     return code
 
 

@@ -7,7 +7,6 @@ The engines' scheduler records every step; least squares separate the costs. doc
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import time
@@ -25,9 +24,9 @@ from actors.engine import Engine
 from actors.handoff_scheduler import HandoffScheduler
 from bench.engines import engine_pair
 from bench.modes import shortened, tandem
-from bench.report import Figures, print_figures
+from bench.report import Figures, benchmark_parser, print_figures
 from bench.workload import DTYPES, WARM_UP_TOKENS, Workload, prepare
-from launch.cluster.machine import machine
+from launch.text_tables import terminal_table
 
 FOLDER = "TANDEM_BENCH_STEPS"
 """The environment variable with the folder in which engines' processes record their steps."""
@@ -111,27 +110,27 @@ def figures(steps: Steps, busy: float) -> Figures:
 
 def table(steps: Steps) -> Table:
     """Return a table of the costs."""
-    shown = Table(title="The engines' steps")
-    for title in ("what", "number", "ms each", "share of the steps' time"):
-        shown.add_column(title, justify="left" if title == "what" else "right")
     numbers = (len(steps.seconds), int(steps.read.sum()), int(steps.sampled.sum()))
-    for name, number, cost, share in zip(COSTS, numbers, steps.costs(), steps.shares(), strict=True):
-        shown.add_row(name, f"{number:,}", f"{1e3 * cost:.2f}", f"{share:.0%}")
-    return shown
+    rows = (
+        [name, f"{number:,}", f"{1e3 * cost:.2f}", f"{share:.0%}"]
+        for name, number, cost, share in zip(COSTS, numbers, steps.costs(), steps.shares(), strict=True)
+    )
+    return terminal_table(
+        ("cost of", "number", "ms each", "share of the steps' time"), rows, title="The engines' steps", left=1
+    )
 
 
 def main() -> None:
     """Write one batch of rollouts and print the costs of the engines' steps."""
-    parser = argparse.ArgumentParser(prog="python -m bench.steps", description=(__doc__ or "").partition("\n")[0])
+    parser = benchmark_parser("steps", __doc__)
     parser.add_argument("--model", choices=DTYPES, default="smollm2")
     parser.add_argument("--rollouts", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     options = parser.parse_args()
     steps, busy = uvloop.run(record_steps(prepare(options.model, options.rollouts, options.tokens)))
     console = Console()
     console.print(table(steps))
-    found = {"model": options.model, **figures(steps, busy), "machine": machine()}
+    found = {"model": options.model, **figures(steps, busy)}
     print_figures(found, console, as_json=options.json)
 
 

@@ -8,7 +8,6 @@ docs/verification.md explains the figures and argues the differences.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import time
@@ -24,8 +23,8 @@ from rich.table import Table
 
 from bench.benign_answers import Benign, benign_answers
 from bench.hostile_answers import hostile_responses
-from bench.report import Figures, print_figures
-from launch.cluster.machine import machine
+from bench.report import Figures, benchmark_parser, print_figures
+from launch.text_tables import terminal_table
 from tandem.verify.judgement import Verdict
 from tandem.verify.pool import VerifierPool
 
@@ -66,7 +65,7 @@ def benign(seeds: Sequence[int]) -> tuple[Figures, list[tuple[Benign, bool]]]:
     speeds, raw_speeds, ratios, differences, count = [], [], [], [], 0
     with one_core(), VerifierPool(1, timeout_s=5.0, memory_gib=MEMORY_GIB) as pool:
         pool.wait_until_ready()
-        verify(parse("$\\sqrt{8}$"), parse("$\\boxed{2\\sqrt{2}}$"))  # a warm-up: it builds its tables, as the worker has
+        verify(parse("$\\sqrt{8}$"), parse("$\\boxed{2\\sqrt{2}}$"))  # a warm-up that builds its tables
         for seed in seeds:
             answers = benign_answers(seed)
             ours, seconds = pool_verdicts(pool, answers)
@@ -112,25 +111,22 @@ def hostile() -> Figures:
 
 def table(differences: Sequence[tuple[Benign, bool]]) -> Table:
     """Return a table of the answers on which pool and math-verify differ."""
-    shown = Table(title="Differences from math-verify")
-    for title in ("kind", "gold", "answer", "here", "math-verify"):
-        shown.add_column(title)
-    for answer, own in differences:
-        here, there = ("correct", "wrong") if own else ("wrong", "correct")
-        shown.add_row(answer.kind, answer.gold, answer.answer, here, there)
-    return shown
+    rows = (
+        [answer.kind, answer.gold, answer.answer, *(("correct", "wrong") if own else ("wrong", "correct"))]
+        for answer, own in differences
+    )
+    return terminal_table(("kind", "gold", "answer", "here", "math-verify"), rows, title="Differences from math-verify")
 
 
 def main() -> None:
     """Judge benign and hostile answers and print the figures."""
-    parser = argparse.ArgumentParser(prog="python -m bench.verify", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    parser = benchmark_parser("verify", __doc__)
     options = parser.parse_args()
     logging.getLogger("math_verify").setLevel(logging.ERROR)
     console = Console()
     found, differences = benign(SEEDS)
     console.print(table(differences), markup=False)
-    print_figures({**found, **hostile(), "machine": machine()}, console, as_json=options.json)
+    print_figures({**found, **hostile()}, console, as_json=options.json)
 
 
 if __name__ == "__main__":

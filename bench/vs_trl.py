@@ -7,7 +7,6 @@ docs/learner.md explains the figures.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -23,12 +22,12 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.rollout_pool import RolloutPool
-from bench.report import Figures, print_figures
+from bench.report import Figures, benchmark_parser, print_figures
 from bench.vs_trl_task import Step, Task, reward
 from launch.cluster.environment import set_environment
 from launch.cluster.local_cluster import ray_cluster
-from launch.cluster.machine import machine
 from launch.entry import configuration
+from launch.text_tables import terminal_table
 from learner.group import LearnerGroup
 from tandem.advantage import assign_advantages
 from tandem.authors import load_authors
@@ -132,22 +131,19 @@ def figures(runs: Mapping[str, Sequence[Step]]) -> Figures:
 
 def table(runs: Mapping[str, Sequence[Step]]) -> Table:
     """Return a table of every step of every training."""
-    shown = Table()
-    for title in ("training", "step", "generate s", "update s", "tokens", "reward"):
-        shown.add_column(title, justify="left" if title == "training" else "right")
-    for name, steps in runs.items():
-        for number, step in enumerate(steps, 1):
-            cells = (f"{step.generate_s:.1f}", f"{step.update_s:.1f}", f"{step.tokens:.0f}", f"{step.reward:.3f}")
-            shown.add_row(name, str(number), *cells)
-    return shown
+    rows = (
+        [name, str(number), f"{step.generate_s:.1f}", f"{step.update_s:.1f}", f"{step.tokens:.0f}", f"{step.reward:.3f}"]
+        for name, steps in runs.items()
+        for number, step in enumerate(steps, 1)
+    )
+    return terminal_table(("training", "step", "generate s", "update s", "tokens", "reward"), rows, left=1)
 
 
 def main() -> None:
     """Measure as the command line specifies, and print the figures."""
-    parser = argparse.ArgumentParser(prog="python -m bench.vs_trl", description=(__doc__ or "").partition("\n")[0])
+    parser = benchmark_parser("vs_trl", __doc__)
     parser.add_argument("--steps", type=int, default=2, help="of each training; the first warms up (default: %(default)s)")
     parser.add_argument("--prompts", type=int, default=4, help="in a step, eight rollouts each (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     options = parser.parse_args()
     if options.steps < 2:
         parser.error("--steps: the first only warms up; give at least 2")
@@ -160,7 +156,7 @@ def main() -> None:
         runs |= {name: with_us(task, arm, Path(folder)) for name, arm in ARMS.items()}
     console.print(table(runs))
     found: Figures = {"steps": task.steps, "rollouts_per_step": task.rollouts, "max_tokens": task.max_tokens}
-    print_figures(found | figures(runs) | {"machine": machine()}, console, as_json=options.json)
+    print_figures(found | figures(runs), console, as_json=options.json)
 
 
 if __name__ == "__main__":
