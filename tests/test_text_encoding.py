@@ -31,7 +31,7 @@ def _is_text(call: ast.Call) -> bool:
         return False
     owner = getattr(getattr(call.func, "value", None), "id", "")
     mode = call.args[1:2] if isinstance(call.func, ast.Name) else call.args[:1]
-    return owner not in NEVER_TEXT and "b" not in (given.get("mode") or (getattr(mode[0], "value", "r") if mode else "r"))
+    return owner not in NEVER_TEXT and "b" not in str(given.get("mode") or (getattr(mode[0], "value", "r") if mode else "r"))
 
 
 @pytest.mark.parametrize("package", PACKAGES)

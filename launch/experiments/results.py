@@ -12,7 +12,7 @@ from launch.cluster.machine import machine
 from launch.estimates import METHOD, Estimate, mean_over_seeds
 from launch.experiments.preset import Experiment, Run
 from launch.storage.checkpoints import packages
-from launch.storage.run_record import JsonLines
+from launch.storage.run_record import LogReader
 
 MEASURED = ("solo/", "team/", "takeover/", "legibility/", "drift/", "acceptance/")
 """The prefixes of measures' keys."""
@@ -84,7 +84,7 @@ def read_results(experiment: Experiment, runs: Sequence[Run]) -> Results:
     values: Values = {arm: {} for arm in experiment.arms}
     seconds: dict[str, list[float]] = {arm: [] for arm in experiment.arms}
     for run in runs:
-        rows = list(JsonLines(run.path / "metrics.jsonl").new())
+        rows = list(LogReader(run.path / "metrics.jsonl").new())
         values[run.arm][run.seed] = {int(row["step"]): measures for row in rows if (measures := dict(_measures(row)))}
         seconds[run.arm].append(sum(row.get(key, 0.0) for row in rows for key in SECONDS))
         problems = next(int(row["solo/problems"]) for row in rows if "solo/problems" in row)

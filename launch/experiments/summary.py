@@ -13,7 +13,7 @@ from rich.table import Table
 from launch.estimates import Sample, sample
 from launch.experiments.outcome import FINISHED, INTERRUPTED, WAITING, Outcome, read_outcome
 from launch.experiments.sweep_arms import Arm
-from launch.storage.run_record import JsonLines
+from launch.storage.run_record import LogReader
 from launch.text_tables import markdown_table, terminal_table
 
 SEED = "seed"
@@ -46,7 +46,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Group:
+class SeedGroup:
     """Runs that differ in their seed alone, and the statistics of those that have finished."""
 
     overrides: dict[str, str]
@@ -57,7 +57,7 @@ class Group:
 
 def result_of(arm: Arm) -> Result:
     """Return the arm's result so far, from its folder."""
-    outcome, rows = read_outcome(arm.folder), list(JsonLines(arm.folder / "metrics.jsonl").new())
+    outcome, rows = read_outcome(arm.folder), list(LogReader(arm.folder / "metrics.jsonl").new())
     return Result(
         run=arm.folder.name,
         overrides=arm.swept,
@@ -82,13 +82,13 @@ def _last(rows: Sequence[Mapping[str, float]], key: str) -> float | None:
     return next((row[key] for row in reversed(rows) if key in row), None)
 
 
-def grouped(results: Sequence[Result]) -> list[Group]:
+def grouped(results: Sequence[Result]) -> list[SeedGroup]:
     """Return the runs grouped over their seeds; [] if all have the same seed."""
     groups: dict[tuple[tuple[str, str], ...], list[Result]] = {}
     for result in results:
         if SEED in result.overrides:
             groups.setdefault(tuple((key, value) for key, value in result.overrides.items() if key != SEED), []).append(result)
-    return [Group(dict(key), **{name: _sample(name, runs) for name in MEASURES}) for key, runs in groups.items()]
+    return [SeedGroup(dict(key), **{name: _sample(name, runs) for name in MEASURES}) for key, runs in groups.items()]
 
 
 def _sample(measure: str, results: Iterable[Result]) -> Sample | None:
@@ -141,7 +141,7 @@ class Summary:
         measures = [_number(result.solo_accuracy), _number(result.reward), _duration(result.seconds)]
         return [*result.overrides.values(), state, "" if result.step is None else str(result.step), *measures]
 
-    def _group_row(self, group: Group) -> list[str]:
+    def _group_row(self, group: SeedGroup) -> list[str]:
         members = [run for run in self.results if {**group.overrides, SEED: ""} == {**run.overrides, SEED: ""}]
         finished = f"{group.seconds.runs if group.seconds else 0} of {len(members)}"
         measures = [_mean(group.solo_accuracy, _number), _mean(group.reward, _number), _mean(group.seconds, _duration)]

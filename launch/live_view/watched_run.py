@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from statistics import fmean
 
-from launch.storage.run_record import JsonLines, is_metrics, is_run, is_sample, read_config
+from launch.storage.run_record import LogReader, is_metrics, is_run, is_sample, read_config
 from launch.storage.transcript import Transcript
 from tandem.config.schema import ConfigError
 
@@ -25,8 +25,8 @@ class WatchedRun:
         self.sample: Transcript | None = None
         """the training rollout that was saved last"""
         self._metrics_file = folder / "metrics.jsonl"
-        self._metrics = JsonLines(self._metrics_file, is_metrics)
-        self._samples = JsonLines(folder / "samples.jsonl", is_sample)
+        self._metrics = LogReader(self._metrics_file, is_metrics)
+        self._samples = LogReader(folder / "samples.jsonl", is_sample)
 
     def refresh(self) -> None:
         """Read the new lines."""

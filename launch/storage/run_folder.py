@@ -24,7 +24,7 @@ from launch.storage.loggers import loggers
 from launch.storage.owner import check_free, owned
 from launch.storage.places import check_senior_fallback, check_writable, named_folder, runs_folder
 from launch.storage.resume import NEW, Resumption
-from launch.storage.run_record import JsonLines
+from launch.storage.run_record import LogReader
 from launch.storage.saved_rollouts import Origin, go_back, save_step
 from launch.storage.transcript import transcript
 from tandem.config.schema import Config, ConfigError
@@ -57,7 +57,7 @@ class RunFolder:
         for path in (self.config, self._metrics_path, self._samples_path):
             if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
                 raise ConfigError(f"{self._key}: {path} is not a file that can be written; remove it, or choose another name")
-        logged = list(JsonLines(self._metrics_path).new())
+        logged = list(LogReader(self._metrics_path).new())
         if resumption.run is None and self._metrics_path.exists():
             raise ConfigError(
                 f"{self._key}: {self.path} already holds a run; choose another name, remove it, or continue it with resume=auto"
@@ -227,6 +227,6 @@ def _version(path: Path) -> tuple[int, int] | None:
 
 def _cut(path: Path, last: int) -> list[dict[str, Any]]:
     """Remove the rows after step `last` from `path`, and return the others."""
-    kept = [row for row in JsonLines(path).new() if row["step"] <= last]
+    kept = [row for row in LogReader(path).new() if row["step"] <= last]
     replace_lines(path, kept)
     return kept

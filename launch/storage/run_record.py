@@ -20,7 +20,7 @@ TURN = {"author", "text"}
 _RESTORE = "restore it from a copy, or name another run"
 
 
-class JsonLines:
+class LogReader:
     """A file of JSON lines, one or more for each step, that may still grow.
 
     Infinities and NaN, which Python writes although JSON has none, are read as None.
@@ -95,8 +95,8 @@ def read_run(folder: Path) -> RunRecord:
     """Return the record of the run in `folder`. Raises `ConfigError` if there is none."""
     if not is_run(folder):
         raise ConfigError(f"{folder}: not a run folder, because it has no metrics.jsonl; name one, such as runs/NAME")
-    rows = {row["step"]: row for row in JsonLines(folder / "metrics.jsonl", is_metrics).new()}
-    samples = {(sample["step"], sample["id"]): sample for sample in JsonLines(folder / "samples.jsonl", is_sample).new()}
+    rows = {row["step"]: row for row in LogReader(folder / "metrics.jsonl", is_metrics).new()}
+    samples = {(sample["step"], sample["id"]): sample for sample in LogReader(folder / "samples.jsonl", is_sample).new()}
     return RunRecord(folder, read_config(folder), [rows[step] for step in sorted(rows)], list(samples.values()))
 
 

@@ -63,7 +63,8 @@ def seconds_a_step(pool: RolloutPool, staleness: int, learning_s: float, steps: 
                 start = time.perf_counter()
             groups = source.take(step, BATCH)
             assert len(groups) == BATCH
-            assert all(0 <= step - 1 - oldest_version(group) <= staleness for group in groups)
+            oldest = [version for group in groups if (version := oldest_version(group)) is not None]
+            assert len(oldest) == BATCH and all(0 <= step - 1 - version <= staleness for version in oldest)
             time.sleep(learning_s)
             assert pool.finish_weight_sync(step) == [step, step]  # type: ignore[arg-type]
             source.advance(step)

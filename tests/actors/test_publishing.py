@@ -122,6 +122,7 @@ def test_an_engine_refuses_bytes_that_were_not_published(live: tuple[EnginePair,
     with pytest.raises(Exception, match="does not hold version 9 of the weights: its checksum differs"):
         pair.run(pair.actor.receive_weights(replace(published, checksum=published.checksum ^ 1)))
     stale = publisher.publish(10)
+    assert stale is not None
     torn = WeightSegment(published.path, published.layout)
     torn.view(published.layout.tensors[-1]).add_(1)
     with pytest.raises(Exception, match="does not hold version 10 of the weights: its checksum differs"):

@@ -72,7 +72,8 @@ def test_sleep_does_not_change_what_engines_write(engines: EnginePair, prompts: 
     ):
         with pytest.raises(RuntimeError, match=r"the engine of .* is asleep; wake it or send it weights"):
             refused()
-    assert engines.run(engines.actor.receive_weights(publisher.publish(0))) == 0
+    published = publisher.publish(0)
+    assert published is not None and engines.run(engines.actor.receive_weights(published)) == 0
     assert sleeping(engines) == {False}
     after = write(engines, prompts[:6], WORD, "after-sleep", temperature=0)
     for one, other in zip(before, after, strict=True):

@@ -91,7 +91,7 @@ def test_every_mode_has_its_curve_in_every_panel(points: list[Point]) -> None:
     assert panels[0].get_ylabel() == "tokens/s"
     for panel, axis in zip(panels, AXES, strict=True):
         assert panel.get_xlabel() == PANELS[axis.name]
-        curves = {line.get_label(): line.get_xydata().tolist() for line in panel.get_lines()}
+        curves = {line.get_label(): np.asarray(line.get_xydata()).tolist() for line in panel.get_lines()}
         for mode in SWEPT:
             expected = [[p.value, p.tokens_per_s] for p in points if (p.axis, p.mode) == (axis.name, mode)]
             assert curves[LINES[mode]["label"]] == expected

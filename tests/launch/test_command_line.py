@@ -24,7 +24,7 @@ REPORTED = [
     *("\\(x\\)", "100%", "$x", "x'y'", "-", "a b"),
 ]
 TEXT_KEYS = ("name", "data.path", "data.template", "model.path", "log.dir", "judge.answer_pattern")
-CHARACTERS = st.characters(exclude_categories=("C",), include_characters="\t\n") | st.sampled_from(string.punctuation + " ")
+CHARACTERS = st.characters(exclude_categories=["C"], include_characters="\t\n") | st.sampled_from(string.punctuation + " ")
 TEXTS = st.lists(CHARACTERS | st.sampled_from(["${", "\\'", "''", "???", "1e5", "null"]), max_size=12).map("".join)
 parser = OverridesParser.create()
 

@@ -31,21 +31,20 @@ from tests.support.writing import forward_logprobs
 BUCKET = 1 << 15
 
 
-@ray.remote(num_cpus=0)
-class ToldActor:
-    """In a rollout actor's place: remembers what the learner asks of it."""
+class RecordingActor:
+    """A rollout actor that only records the calls of the learner."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, Any]] = []
+        self.calls: list[tuple[str, Any]] = []
 
     async def transfer(self, step: str, info: Any) -> None:
-        """Nothing but remember it."""
-        self.told.append((step, info))
+        """Record the call."""
+        self.calls.append((step, info))
         await asyncio.sleep(0)
 
     async def all(self) -> list[tuple[str, Any]]:
-        """Everything, in order."""
-        return self.told
+        """Return the calls in order."""
+        return self.calls
 
 
 @pytest.fixture
@@ -65,8 +64,8 @@ def model() -> Qwen3ForCausalLM:
 
 @pytest.fixture
 def engines(ray_session: None) -> Iterator[list[Any]]:
-    """Two actors to tell things."""
-    actors = [ToldActor.remote() for _ in range(2)]
+    """Two recording actors."""
+    actors = [ray.remote(num_cpus=0)(RecordingActor).remote() for _ in range(2)]
     yield actors
     for actor in actors:
         ray.kill(actor)

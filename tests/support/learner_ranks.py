@@ -22,7 +22,7 @@ from tandem.rollout import Group
 from tests.support.probe_rank import ProbeRank
 
 VOCABULARY, TOKENS, TEMPERATURE = 200, 199, 0.6
-GROUPS = {"groups": 4, "size": 4, "vocabulary": TOKENS}
+GROUPS: dict[str, Any] = {"groups": 4, "size": 4, "vocabulary": TOKENS}
 
 
 class Ranks:

@@ -105,6 +105,7 @@ class ProbeRank(Rank):
     def gives_back(self, config: Config, model_path: str, groups: list[Group], shares_gpu: bool) -> list[str]:
         """After which calls torch is told to give back memory that it does not use, on a GPU that is shared or not."""
         after: list[str] = []
+        calling = ""
         own, self.spec = self.spec, replace(self.spec, shares_gpu=shares_gpu)
         with patch.object(torch.cuda, "empty_cache", lambda: after.append(calling)):
             calling = "load"

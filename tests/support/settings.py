@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from tandem.config.load import load
 from tandem.config.schema import Config
@@ -19,4 +19,4 @@ def settings(folder: Path | str, **changes: Any) -> Config:
         "model": {"source": "zoo", "recipe": "plain"},
         "data": {"source": "arith"},
     }
-    return load(OmegaConf.merge(given, changes))
+    return load(cast(DictConfig, OmegaConf.merge(given, changes)))

@@ -36,7 +36,8 @@ def simulate(
 
     def rollout(name: str) -> Rollout:
         schedule_seed = zlib.crc32(f"{seed}/{name}".encode())
-        pen, ids, authors, breaks = schedule.pen(schedule_seed), [], [], []
+        pen = schedule.pen(schedule_seed)
+        ids, authors, breaks = list[int](), list[int](), list[bool]()
         while len(ids) < tokens and (not ids or ids[-1] != END):
             author = pen.author
             token = BEGINS if rng.random() < boundary_rates[author] else INSIDE

@@ -34,15 +34,15 @@ def group_tasks(
     group_size: int = 1,
     weights: tuple[float, ...] = (1.0,),
     repeatable: bool = False,
-    **distribution: float,
+    **distribution: Any,
 ) -> list[GroupTask]:
     """A group for every prompt; the weights decide over the juniors."""
     sampling = SamplingConfig(temperature, max_tokens, **distribution)
     ids = [tuple(f"{tag}/{i}/{k}" for k in range(group_size)) for i in range(len(prompts))]
     seeds = [tuple(1000 * i + k for k in range(group_size)) for i in range(len(prompts))]
     return [
-        GroupTask(prompt, *identities, schedule, sampling, weights, repeatable)
-        for prompt, *identities in zip(prompts, ids, seeds, strict=True)
+        GroupTask(prompt, names, schedule_seeds, schedule, sampling, weights, repeatable)
+        for prompt, names, schedule_seeds in zip(prompts, ids, seeds, strict=True)
     ]
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -133,7 +135,7 @@ def test_remaining_groups_fill_all_mini_batches(left: int, count: int) -> None:
 
 
 @pytest.mark.parametrize("learning", [{"junior_token_loss_weight": 0.5}, {"imitate_junior": True}, {}])
-def test_mini_batch_without_scored_token_is_skipped(learning: dict[str, float]) -> None:
+def test_mini_batch_without_scored_token_is_skipped(learning: dict[str, Any]) -> None:
     group = random_groups(0)[0]
     for rollout in group.rollouts[1:]:
         rollout.authorship[:] = 0

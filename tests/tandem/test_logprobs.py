@@ -64,7 +64,7 @@ def test_bfloat16_inputs_get_float32_softmax() -> None:
 
 
 def test_logits_are_materialized_for_one_chunk_at_most() -> None:
-    shapes = []
+    shapes = list[tuple[int, ...]]()
 
     class Recorder(TorchDispatchMode):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]

@@ -44,7 +44,7 @@ def written_out(batch: MicroBatch, logprobs: Tensor, policy_loss: str, aggregati
             wrote = by_rollout(batch, batch.senior)[r]
             counts = [[w if own == one else 0.0 for w, own in zip(weights[r], wrote, strict=True)] for one in wrote]
             means = [sum(w * (a - b) for w, a, b in zip(each, new, old, strict=True)) / sum(each) for each in counts]
-            ratios = [torch.exp(mean) for mean in means]  # of all that the token's author wrote
+            ratios = [torch.exp(torch.as_tensor(mean)) for mean in means]  # of all that the token's author wrote
         advantage = samples[r].advantage
         if policy_loss == "cispo":
             bounded = [min(max(ratio.item(), 1 - LOW), 1 + HIGH) for ratio in ratios]

@@ -48,7 +48,7 @@ def test_groups_are_used_once_and_within_max_staleness(data: st.DataObject, batc
         assert len(in_flight) + ahead.finished <= batch * (bound + 1)
         if ahead.finished >= batch and (not in_flight or data.draw(st.booleans())):
             for group in ahead.take(batch):
-                assert ahead.version - oldest_version(group) <= bound
+                assert ahead.version - (oldest_version(group) or 0) <= bound
                 learnt.append(by_group[id(group)])
             ahead.advance(ahead.version + 1)
         else:

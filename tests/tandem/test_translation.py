@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
-from tandem.cogeneration import Limits, Token, cogenerate
+from tandem.cogeneration import Limits, Session, Token, cogenerate
 from tandem.rollout import FROZEN_VERSION, JUNIOR, SENIOR, EndReason, Rollout, StopReason
 from tandem.schedule import BEGINS_WORD, WHOLE_TEXT, BoundaryRule, Pen, Schedule, boundary_table, replay
 from tandem.translation import TranslatedSession, Translation, stop_table, unit_of
@@ -128,20 +128,21 @@ def write_together(
     junior_prompt = tokenizers[1].encode(JUNIOR_PROMPT)
     eos = [tokenizer.eos_token_id for tokenizer in tokenizers]
     stops = stop_table(tokenizers[1], rule, len(tokenizers[1]))
-    translation = Translation(*map(vocabulary, names), unit_of(rule), stops, eos[0], frozenset({eos[1]}))
+    senior_vocabulary, junior_vocabulary = map(vocabulary, names)
+    translation = Translation(senior_vocabulary, junior_vocabulary, unit_of(rule), stops, eos[0], frozenset({eos[1]}))
     table = boundaries(names[0], rule)
     senior = Writer(SENIOR, table, scripts[0], eos[0], senior_prompt)
     junior = Writer(JUNIOR, stops, scripts[1], eos[1], junior_prompt, junior_context)
     session = TranslatedSession(junior, translation, junior_prompt, len(senior_prompt), junior_context)
     limits = Limits(max_tokens, 10_000, frozenset({eos[0]}))
-    sessions = {SENIOR: senior, JUNIOR: session}
+    sessions: dict[int, Session] = {SENIOR: senior, JUNIOR: session}
     rollout = asyncio.run(cogenerate("r", senior_prompt, sessions, schedule, table, seed, limits))
     return Pair(senior, junior, translation, rollout, schedule, table, max_tokens, tokenizers[0])
 
 
 seeds = st.integers(0, 2**32 - 1)
 names = st.sampled_from([("arith", "foreign"), ("foreign", "arith")])
-rules = st.sampled_from(["word", "word_or_newline", "newline"])
+rules: st.SearchStrategy[BoundaryRule] = st.sampled_from(["word", "word_or_newline", "newline"])
 schedules = st.builds(Schedule, st.floats(0.2, 0.8), st.integers(1, 40), st.booleans(), boundary=st.just(BEGINS_WORD))
 
 
@@ -198,6 +199,7 @@ def test_junior_text_is_tokenized_by_senior_tokenizer(pair: Pair) -> None:
     for turn in rollout.turns:
         # The last turn may be cut, or hold the end of sequence.
         if turn.author == JUNIOR and turn.stop < len(rollout):
+            assert rollout.breaks is not None
             steps = np.flatnonzero(rollout.breaks[turn.start : turn.stop - 1]) + turn.start + 1
             cuts = [turn.start, *(steps if pair.translation.unit == "step" else []), turn.stop]
             for start, stop in pairwise(cuts):
@@ -225,7 +227,7 @@ def test_first_token_of_unit_has_its_log_probability(pair: Pair) -> None:
     assert total in (spent[-1:] if rollout.end is EndReason.EOS and rollout.authorship[-1] == JUNIOR else spent)
     inside = np.flatnonzero((rollout.authorship[:-1] == JUNIOR) & (rollout.authorship[1:] == JUNIOR))
     for i in inside:
-        assert (rollout.logprobs[i + 1] == 0) == (not rollout.breaks[i])
+        assert rollout.breaks is not None and (rollout.logprobs[i + 1] == 0) == (not rollout.breaks[i])
 
 
 @given(pair=pairs())
@@ -272,6 +274,7 @@ def test_senior_stops_at_word_start_and_junior_at_word_end() -> None:
 
 def test_junior_that_keeps_pen_writes_word_by_word() -> None:
     pair = both("5", " the it's. Add 5  \n the", JUNIOR_ALONE)
+    assert pair.rollout.breaks is not None
     ends = (np.flatnonzero(pair.rollout.breaks) + 1).tolist()
     words = [pair.text(start, stop).decode() for start, stop in pairwise([0, *ends])]
     assert words[:5] == [" the", " it's.", " Add", " 5", "  \n the"]

@@ -17,7 +17,7 @@ import yaml
 from tests.support import ROOT
 
 CLUSTER = ROOT / "launch" / "cluster"
-GROUP = {
+GROUP: dict[str, Any] = {
     "type": "object",
     "required": ["rayStartParams", "template"],
     "properties": {

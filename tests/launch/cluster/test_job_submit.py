@@ -92,7 +92,7 @@ def cluster(authors: Authors) -> Iterator[RayCluster]:
     environment |= {"RAY_PORT": str(head), "RAY_DASHBOARD_PORT": str(dashboard)}
 
     def node(*arguments: str) -> subprocess.Popen[bytes]:
-        command = [ROOT / "launch/cluster/start_node.sh", *arguments, "--num-cpus=1"]
+        command = [str(ROOT / "launch/cluster/start_node.sh"), *arguments, "--num-cpus=1"]
         with (folder / "ray.log").open("ab") as log:
             return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
 

@@ -45,12 +45,14 @@ def plan(cluster: None, config: Config) -> RunPlan:
     return cluster_plan(wanted, cluster_nodes(), model_sizes(config))
 
 
-@ray.remote
-class Witness:
-    """Says where it is and which GPUs it sees."""
+class _Witness:
+    """An actor that returns its node and the GPUs it sees."""
 
     def where(self) -> tuple[str, str]:
         return ray.get_runtime_context().get_node_id(), os.environ.get("CUDA_VISIBLE_DEVICES", "")
+
+
+Witness = ray.remote(_Witness)
 
 
 def test_actors_are_placed_as_planned(plan: RunPlan, authors: Authors) -> None:

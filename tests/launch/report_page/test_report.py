@@ -24,7 +24,7 @@ from launch.estimates import Estimate, share
 from launch.evaluation.other_author import completion_logprobs
 from launch.report_page.page import report_page, script_data
 from launch.storage.loggers import samples_table
-from launch.storage.run_record import JsonLines, read_run
+from launch.storage.run_record import LogReader, read_run
 from learner.policy import Policy
 from tandem.authors import Authors
 from tests.support.run_folders import HOSTILE, PER_STEP, make_run
@@ -137,7 +137,7 @@ def test_name_of_run_is_escaped(tmp_path: Path) -> None:
 
 
 def test_incomplete_line_is_read_later(tmp_path: Path) -> None:
-    lines = JsonLines(path := tmp_path / "metrics.jsonl")
+    lines = LogReader(path := tmp_path / "metrics.jsonl")
     assert list(lines.new()) == []
     path.write_text('{"step": 0}\n{"st')
     assert list(lines.new()) == [{"step": 0}]

@@ -97,7 +97,7 @@ class Loop:
             config=config,
             folder=self.folder,
             console=console,
-            group_source=self.source,  # type: ignore[arg-type]
+            group_source=self.source,
             watchdog=SimpleNamespace(alive=lambda: None),  # type: ignore[arg-type]
         )
         learner: Any = SimpleNamespace(save=save, checkpointed=lambda folder: None)

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from launch.storage.checkpoints import Checkpoint
 from launch.storage.resume import Resumption
 from launch.storage.run_folder import RunFolder
-from launch.storage.run_record import JsonLines
+from launch.storage.run_record import LogReader, saved_settings
 from tandem.config.load import load
 from tandem.config.schema import Config, ConfigError
 from tandem.rollout import JUNIOR, SENIOR, Group, Problem, Verdict
@@ -67,7 +67,7 @@ def test_resolved_configuration_is_saved(settings: Config, tmp_path: Path) -> No
     with RunFolder(settings) as folder:
         pass
     assert folder.path == tmp_path / "first"
-    assert load(OmegaConf.load(folder.path / "config.yaml")) == settings
+    assert load(OmegaConf.create(saved_settings(folder.path / "config.yaml"))) == settings
 
 
 def test_metrics_are_written_at_once_as_one_object_per_step(settings: Config) -> None:
@@ -113,7 +113,7 @@ def test_repeated_evaluation_is_added_to_row_of_its_step(settings: Config) -> No
     with RunFolder(settings) as folder:
         for row in (*ROWS[:2], cut_short):
             folder.log(row)
-    watched = JsonLines(folder.path / "metrics.jsonl")
+    watched = LogReader(folder.path / "metrics.jsonl")
     assert list(watched.new()) == [*ROWS[:2], cut_short]
     again = Resumption(folder.path, Checkpoint(folder.path / "checkpoints" / "step-000002"))
     with RunFolder(settings, again) as folder:
@@ -162,7 +162,7 @@ def test_interrupt_without_folder_is_still_reported(settings: Config, monkeypatc
 def test_error_names_malformed_line(tmp_path: Path, line: str) -> None:
     (path := tmp_path / "metrics.jsonl").write_text(f'{{"step": 0}}\n{line}\n')
     with pytest.raises(ConfigError, match=f"^{path}: line 2 is not what a run writes; restore it from a copy, or name another"):
-        list(JsonLines(path).new())
+        list(LogReader(path).new())
 
 
 def test_tensorboard_can_be_turned_off(settings: Config) -> None:

@@ -25,6 +25,7 @@ from launch.storage.owner import OWNER, SINCE, Owner, check_free, owned
 from launch.storage.places import check_writable, named_folder
 from launch.storage.resume import Resumption, find_resumption
 from launch.storage.run_folder import RunFolder
+from launch.storage.run_record import saved_settings
 from tandem.config.load import load
 from tandem.config.schema import ConfigError
 from tandem.runtime.permissions import respect_umask
@@ -163,7 +164,7 @@ def test_any_valid_name_starts_and_resumes(tmp_path: Path, name: str) -> None:
     assert find_resumption(again).run == folder.path == tmp_path / name
     with RunFolder(again, find_resumption(again)):
         pass
-    assert load(OmegaConf.load(folder.path / "config.yaml")).name == name
+    assert load(OmegaConf.create(saved_settings(folder.path / "config.yaml"))).name == name
     by_path = settings(tmp_path, name="", resume=str(folder.path))
     checkpoint = Checkpoint(folder.path / "checkpoints" / "step-000001")
     assert RunFolder(by_path, Resumption(folder.path, checkpoint)).path == folder.path
@@ -180,7 +181,7 @@ def test_invalid_folder_name_is_refused(tmp_path: Path, name: str) -> None:
 def test_unwritable_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    places = [*(tmp_path / name for name in ("file", "file/below", "loop/runs")), "/proc/runs"]
+    places = [*(tmp_path / name for name in ("file", "file/below", "loop/runs")), Path("/proc/runs")]
     for place in places:
         with pytest.raises(ConfigError, match=f"^log.dir={place}: .*; name another folder"):
             RunFolder(settings(place))

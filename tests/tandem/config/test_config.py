@@ -9,7 +9,7 @@ from dataclasses import is_dataclass
 from functools import reduce
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -49,7 +49,7 @@ def defaults(composed: Compose) -> DictConfig:
 
 
 def with_value(defaults: DictConfig, key: str, value: Any) -> DictConfig:
-    changed = OmegaConf.create(OmegaConf.to_container(defaults, resolve=True))
+    changed = cast(DictConfig, OmegaConf.create(OmegaConf.to_container(defaults, resolve=True)))
     OmegaConf.update(changed, key, value)
     return changed
 
@@ -68,7 +68,7 @@ def test_defaults_are_offline_run(defaults: DictConfig) -> None:
 def leaves(node: DictConfig) -> list[str]:
     """Return the dotted keys of plain values."""
     inner = {key: leaves(value) if isinstance(value, DictConfig) else [] for key, value in node.items()}
-    return [f"{key}.{leaf}" if leaf else str(key) for key, found in inner.items() for leaf in found or [""]]
+    return [f"{key!s}.{leaf}" if leaf else str(key) for key, found in inner.items() for leaf in found or [""]]
 
 
 def agrees(value: Any, written: Any) -> bool:
@@ -84,7 +84,7 @@ def agrees(value: Any, written: Any) -> bool:
 def test_every_file_of_every_group_composes(composed: Compose, file: Path) -> None:
     composed_config = composed(f"{file.parent}={file.stem}")
     config = load(composed_config)
-    written = OmegaConf.load(CONF / file)
+    written = cast(DictConfig, OmegaConf.load(CONF / file))
     whole_run = "# @package _global_" in (CONF / file).read_text()
     for override in written.pop("defaults", []):
         if override != "_self_":
@@ -334,8 +334,6 @@ def test_unknown_key_or_ill_typed_value_is_refused(composed: Compose, override: 
 )
 def test_load_checks_file_not_composed_by_hydra(defaults: DictConfig, key: str, bad: object) -> None:
     """An edited config.yaml of a run folder is such a file."""
-    changed = OmegaConf.to_container(defaults, resolve=True)
-    group, leaf = key.split(".")
-    changed[group][leaf] = bad
+    changed = with_value(defaults, key, bad)
     with pytest.raises(ConfigError, match=f"^{key}: "):
-        load(OmegaConf.create(changed))
+        load(changed)

@@ -6,6 +6,7 @@ import re
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -117,7 +118,12 @@ def test_malformed_lines_are_skipped_and_counted_if_configured(bad: Path) -> Non
 
 
 def test_malformed_rows_of_parquet_file_are_named(tmp_path: Path) -> None:
-    rows = [*SUMS[:3], {"question": None, "answer": 1}, {"question": " ", "answer": 2}, SUMS[0] | {"answer": 7}]
+    rows: list[dict[str, Any]] = [
+        *SUMS[:3],
+        {"question": None, "answer": 1},
+        {"question": " ", "answer": 2},
+        SUMS[0] | {"answer": 7},
+    ]
     path = write_parquet(tmp_path / "bad.parquet", rows)
     with pytest.raises(ConfigError) as caught:
         load_problems(DataConfig(source="parquet", path=str(path)), 1)

@@ -32,7 +32,7 @@ from tandem.rollout import Problem
 from tests.support.builders import small_tokenizer
 from tests.support.problem_files import SUMS, arrow_cache, jsonl, write_jsonl, write_parquet
 
-VERL = {"question_field": "prompt", "answer_field": "reward_model.ground_truth"}
+VERL: dict[str, Any] = {"question_field": "prompt", "answer_field": "reward_model.ground_truth"}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -139,5 +140,5 @@ def test_verifier_receives_golds_unchanged(tmp_path: Path) -> None:
         ({"answer_pattern": "(x)", "verifier": "mine:score"}, "data.verifier=mine:score is given the whole field"),
     ],
 )
-def test_unusable_pattern_is_refused(fields: dict[str, str], wrong: str) -> None:
+def test_unusable_pattern_is_refused(fields: dict[str, Any], wrong: str) -> None:
     assert any(wrong in problem for problem in data_problems(DataConfig(source="jsonl", **fields)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -39,7 +40,7 @@ def test_pass_at_k_is_share_of_subsets_with_correct_text(data: st.DataObject) ->
 @given(samples=st.integers(1, 300), data=st.data())
 def test_pass_at_k_in_closed_form(samples: int, data: st.DataObject) -> None:
     correct, k = data.draw(st.integers(0, samples)), data.draw(st.integers(1, samples))
-    missed = np.prod([(samples - correct - i) / (samples - i) for i in range(k)])
+    missed = math.prod((samples - correct - i) / (samples - i) for i in range(k))
     assert pass_at_k(samples, correct, k) == pytest.approx(1 - max(missed, 0.0), abs=1e-9)
     assert pass_at_k(samples, correct, 1) == pytest.approx(correct / samples)
 
