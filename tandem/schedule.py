@@ -182,7 +182,7 @@ def annealed_prob_senior(settings: ScheduleConfig, step: int, steps: int) -> flo
 
 def needs_junior(config: Config) -> bool:
     """Whether the schedule of any step, or any measure, gives the pen to a junior."""
-    measured = {"handoff", "takeover", "legibility"} & set(config.eval.measures)
+    measured = {"handoff", "junior_alone", "takeover", "legibility"} & set(config.eval.measures)
     return bool(measured) or not (schedule_at(config, 1).solo and schedule_at(config, config.steps).solo)
 
 

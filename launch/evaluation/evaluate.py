@@ -68,7 +68,7 @@ def evaluate(config: Config, start_workers: WorkerStarter = start_workers) -> No
     console.print(folder.table(scores))
 
     def write() -> None:
-        folder.write(authors, prompts, scores, notes, device)
+        folder.write(authors, prompts, scores, evaluator.texts, notes, device)
 
     wait_for_room(write, folder.path, "the results", config.log.export_wait_s, console.print)
     for line in [*notes, f"written to {folder.path}"]:

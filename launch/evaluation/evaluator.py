@@ -44,10 +44,17 @@ class Evaluator:
     ) -> None:
         self._config, self._authors, self._pool, self._judge = config, authors, pool, judge
         self._prompts, self._version, self._tag, self._progress, self._print_line = prompts, version, tag, progress, print_line
+        self.texts: dict[str, list[Group]] = {}
+        """all judged texts so far, by kind"""
 
     def scores(self) -> dict[str, Score]:
         """Return the scores of all measures that need engines, by name."""
-        scorers = {"solo": self._solo_scores, "handoff": self._team_scores, "takeover": self._takeover_scores}
+        scorers = {
+            "solo": self._solo_scores,
+            "handoff": self._team_scores,
+            "junior_alone": self._junior_scores,
+            "takeover": self._takeover_scores,
+        }
         scores: dict[str, Score] = {}
         for measure in self._config.eval.measures:
             if measure in scorers:
@@ -61,8 +68,9 @@ class Evaluator:
 
     @cached_property
     def junior_alone(self) -> list[Group]:
-        """One text for each problem that the junior writes alone."""
-        return self._write("junior", self._prompts, JUNIOR_ALONE)
+        """The texts that the junior writes alone: one for each problem unless `junior_alone` is measured."""
+        samples = self._config.eval.samples if "junior_alone" in self._config.eval.measures else 1
+        return self._write("junior_alone", self._prompts, JUNIOR_ALONE, samples=samples)
 
     def takeover(self, fraction: float) -> list[Group]:
         """Return, for each problem, a text that begins with `fraction` of the senior's first solution and that the junior ends.
@@ -70,19 +78,16 @@ class Evaluator:
         Budget and judgement are those of the whole text.
         """
         if fraction == 0:
-            return self.junior_alone
+            return _first_texts(self.junior_alone)
         prefixes = [group.rollouts[0].token_ids[: int(fraction * len(group.rollouts[0]))].tolist() for group in self.solo]
         prompts = [self._extended(*pair) for pair in zip(self._prompts, prefixes, strict=True)]
         return self._write(f"takeover-{fraction:g}", prompts, JUNIOR_ALONE, prefixes=prefixes)
 
     def _solo_scores(self) -> dict[str, Score]:
-        evaluation = self._config.eval
-        scores = {"accuracy": texts.accuracy(self.solo)}
-        scores |= texts.passes(self.solo, [k for k in evaluation.pass_at if k > 1])
-        scores["tokens"] = texts.length(self.solo)
+        scores = self._correctness(self.solo) | {"tokens": texts.length(self.solo)}
         if self._has_dialects:
             scores["jargon_share"] = texts.jargon_share(self.solo)
-        if evaluation.greedy:
+        if self._config.eval.greedy:
             greedy = self._write("greedy", self._prompts, SOLO, temperature=0.0)
             scores["greedy"] = texts.accuracy(greedy)
             if self._has_dialects:
@@ -94,18 +99,28 @@ class Evaluator:
         for schedule in self._config.eval.handoff:
             name = f"team/{label(schedule)}"
             groups = self._write(name, self._prompts, named_schedule(schedule), samples=self._config.eval.samples)
-            scores |= {
-                f"{name}/accuracy": texts.accuracy(groups),
-                f"{name}/senior_share": texts.senior_share(groups),
-                f"{name}/handoffs": texts.handoffs(groups),
-            }
+            of_schedule = self._correctness(groups)
+            if "solo" in self._config.eval.measures:
+                of_schedule |= texts.retentions(groups, self.solo, self._config.eval.pass_at)
+            of_schedule |= {"senior_share": texts.senior_share(groups), "handoffs": texts.handoffs(groups)}
+            scores |= {f"{name}/{key}": score for key, score in of_schedule.items()}
         return scores
+
+    def _junior_scores(self) -> dict[str, Score]:
+        scores = self._correctness(self.junior_alone)
+        if self._config.eval.greedy:
+            scores["greedy"] = texts.accuracy(self._write("junior_alone_greedy", self._prompts, JUNIOR_ALONE, temperature=0.0))
+        return {f"junior_alone/{name}": score for name, score in scores.items()}
+
+    def _correctness(self, groups: Sequence[Group]) -> dict[str, Score]:
+        """Return accuracy and pass@k."""
+        ks = [k for k in self._config.eval.pass_at if k > 1]
+        return {"accuracy": texts.accuracy(groups)} | texts.passes(groups, ks)
 
     def _takeover_scores(self) -> dict[str, Score]:
         fractions = self._config.eval.prefixes
         scores = {f"takeover/{100 * fraction:g}%": texts.accuracy(self.takeover(fraction)) for fraction in fractions}
-        whole = [replace(group, rollouts=group.rollouts[:1], judgements=group.judgements[:1]) for group in self.solo]
-        return scores | {"takeover/100%": texts.accuracy(whole)}
+        return scores | {"takeover/100%": texts.accuracy(_first_texts(self.solo))}
 
     @property
     def _has_dialects(self) -> bool:
@@ -156,7 +171,13 @@ class Evaluator:
         judge_groups(self._judge, groups, self._config.judge.step_timeout_s)
         if warning := guards.check_verdicts(groups):
             self._print_line(f"{self._tag}, {what}: {warning}")
+        self.texts[what] = groups
         return groups
+
+
+def _first_texts(groups: Sequence[Group]) -> list[Group]:
+    """Return the groups with their first text alone."""
+    return [replace(group, rollouts=group.rollouts[:1], judgements=group.judgements[:1]) for group in groups]
 
 
 def label(schedule: ScheduleConfig) -> str:

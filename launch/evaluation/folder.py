@@ -14,6 +14,8 @@ from rich.table import Table
 from launch.estimates import Estimate
 from launch.evaluation.measured_run import run_of
 from launch.evaluation.plots import draw
+from launch.evaluation.rows import problem_rows, text_rows
+from launch.storage.append import replace_lines
 from launch.storage.checkpoints import packages
 from launch.storage.owner import check_free
 from launch.storage.places import folder_within, named_folder
@@ -21,7 +23,7 @@ from launch.text_tables import markdown_table, terminal_table
 from tandem.authors import Authors
 from tandem.config.schema import Config, ConfigError
 from tandem.measures.score import Score
-from tandem.rollout import Prompt
+from tandem.rollout import Group, Prompt
 
 RECORDED = ("seed", "model", "junior", "junior_dtypes", "junior_translation", "data", "judge", "eval")
 """The settings on which the scores depend."""
@@ -48,9 +50,18 @@ class EvaluationFolder:
         return self.path / "result.json"
 
     def write(
-        self, authors: Authors, prompts: Sequence[Prompt], scores: Mapping[str, Score], notes: Sequence[str], device: str
+        self,
+        authors: Authors,
+        prompts: Sequence[Prompt],
+        scores: Mapping[str, Score],
+        texts: Mapping[str, Sequence[Group]],
+        notes: Sequence[str],
+        device: str,
     ) -> None:
-        """Write `scores` of `prompts`, computed on `device`, to the existing folder: as JSON, a table and a figure."""
+        """Write `scores` of `prompts`, computed on `device`, to the existing folder: as JSON, a table and a figure.
+
+        Also write the part of each problem, and each of the `texts`.
+        """
         settings = asdict(self._config)
         estimates = self._estimates(scores)
         result: dict[str, Any] = {
@@ -63,10 +74,8 @@ class EvaluationFolder:
             "scores": {name: asdict(estimate) for name, estimate in estimates.items()},
             "notes": list(notes),
         }
-        with (self.path / "problems.jsonl").open("w", encoding="utf-8") as file:
-            for index, prompt in enumerate(prompts):
-                parts = {name: [float(score.totals[index]), float(score.weights[index])] for name, score in scores.items()}
-                file.write(json.dumps({"id": prompt.problem.id, "scores": parts}) + "\n")
+        replace_lines(self.path / "problems.jsonl", problem_rows(prompts, scores))
+        replace_lines(self.path / "texts.jsonl", text_rows(texts))
         (self.path / "table.md").write_text(markdown_table(self._columns, _rows(estimates)), encoding="utf-8")
         draw(estimates, f"{len(prompts)} problems").savefig(self.path / "evaluation.png")
         self.result.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -31,7 +31,10 @@ def model_scores(
         return scores, notes
     disable_progress_bar()
     junior, pace = authors.juniors[0], Pace(config.learner.micro_batch_tokens, config.learner.logprob_chunk_tokens)
-    senior_texts = [replace(group, rollouts=group.rollouts[: config.eval.scored_samples]) for group in senior_texts]
+    senior_texts, junior_texts = (
+        [replace(group, rollouts=group.rollouts[: config.eval.scored_samples]) for group in groups]
+        for groups in (senior_texts, junior_texts)
+    )
     reader = ScoringModel(junior.path, junior.dtype, device)
     compared = [measure for measure in COMPARISONS if measure in config.eval.measures]
     if compared and junior.translation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import cycle
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,15 +14,17 @@ from launch.estimates import Estimate
 Estimates = Mapping[str, Estimate]
 """By the measure's name."""
 
-_BLUE = "#0072B2"
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _PANEL_INCHES = 3.6
 
 
 def draw(scores: Estimates, caption: str) -> Figure:
-    """Return a figure of the measures in `scores`: accuracies, pass@k, takeover by prefix, nats per token, accepted drafts."""
+    """Return a figure of the measures in `scores`: accuracies, pass@k, retention, takeover, nats, accepted drafts."""
+    ks = {name.partition("@")[2] for name in scores if name.startswith("solo/pass@")}
     panels: list[tuple[Callable[[Axes, Estimates], None], Estimates]] = [
-        (_accuracies, _matching(scores, r"solo/accuracy|solo/greedy|team/.*/accuracy|takeover/0%")),
-        (_passes, _matching(scores, r"solo/accuracy|solo/pass@\d+")),
+        (_accuracies, _matching(scores, r"(solo|junior_alone)/(accuracy|greedy)|team/.*/accuracy")),
+        (_passes, _matching(scores, r"(solo|team/.*|junior_alone)/(accuracy|pass@\d+)") if ks else {}),
+        (_retentions, _matching(scores, r"team/.*/retention@\d+")),
         (_takeover, _matching(scores, r"takeover/.*")),
         (_nats, _matching(scores, r"drift/.*|legibility/(senior|junior)_text")),
         (_accepted_lengths, _matching(scores, r"acceptance/length@\d+")),
@@ -39,19 +42,41 @@ def draw(scores: Estimates, caption: str) -> Figure:
 
 
 def _accuracies(axes: Axes, scores: Estimates) -> None:
-    names = {"solo/accuracy": "senior", "solo/greedy": "senior, greedy", "takeover/0%": "junior"}
-    _bars(axes, {names.get(name, name.split("/")[1].replace("_", " ")): estimate for name, estimate in scores.items()})
+    greedy = {name: ", greedy" if name.endswith("/greedy") else "" for name in scores}
+    _bars(axes, {_author(name) + greedy[name]: estimate for name, estimate in scores.items()})
     axes.set_ylim(0, 1)
     axes.set_title("accuracy", fontsize=11)
 
 
 def _passes(axes: Axes, scores: Estimates) -> None:
-    by_k = {float(name.partition("@")[2] or 1): estimate for name, estimate in scores.items()}
-    _curve(axes, by_k)
+    _curves_over_k(axes, scores)
+    axes.set_title("pass@k", fontsize=11)
+
+
+def _retentions(axes: Axes, scores: Estimates) -> None:
+    _curves_over_k(axes, scores)
+    axes.axhline(1, color="#444444", linestyle=":", linewidth=1)
+    axes.set_title("retention: team over solo pass@k", fontsize=11)
+
+
+def _curves_over_k(axes: Axes, scores: Estimates) -> None:
+    """Draw a curve over k for each author, of measures such as `solo/accuracy` (k = 1) and `solo/pass@4`."""
+    curves: dict[str, dict[float, Estimate]] = {}
+    for name, estimate in scores.items():
+        curves.setdefault(_author(name), {})[float(name.partition("@")[2] or 1)] = estimate
+    for (author, by_k), color in zip(curves.items(), cycle(_COLORS), strict=False):
+        _curve(axes, by_k, color, author)
+    ks = sorted({k for by_k in curves.values() for k in by_k})
     axes.set_xscale("log", base=2)
-    axes.set_xticks(list(by_k), [f"{k:g}" for k in by_k])
-    axes.set_title("solo pass@k", fontsize=11)
+    axes.set_xticks(ks, [f"{k:g}" for k in ks])
     axes.set_xlabel("k")
+    axes.legend(fontsize=7, frameon=False)
+
+
+def _author(measure: str) -> str:
+    """Return who wrote the texts of a measure such as `team/word/accuracy`."""
+    kind = measure.rpartition("/")[0]
+    return {"solo": "senior", "junior_alone": "junior"}.get(kind, kind.removeprefix("team/").replace("_", " "))
 
 
 def _takeover(axes: Axes, scores: Estimates) -> None:
@@ -81,14 +106,14 @@ def _accepted_lengths(axes: Axes, scores: Estimates) -> None:
 
 def _bars(axes: Axes, estimates: Estimates) -> None:
     values = [estimate.value for estimate in estimates.values()]
-    axes.bar(list(estimates), values, color=_BLUE, width=0.6, yerr=_errors(estimates), capsize=3)
+    axes.bar(list(estimates), values, color=_COLORS[0], width=0.6, yerr=_errors(estimates), capsize=3)
     axes.tick_params(axis="x", labelrotation=20, labelsize=8)
 
 
-def _curve(axes: Axes, estimates: Mapping[float, Estimate]) -> None:
+def _curve(axes: Axes, estimates: Mapping[float, Estimate], color: str = _COLORS[0], label: str = "") -> None:
     ordered = dict(sorted(estimates.items()))
     values = [estimate.value for estimate in ordered.values()]
-    axes.errorbar(list(ordered), values, yerr=_errors(ordered), color=_BLUE, marker="o", capsize=3)
+    axes.errorbar(list(ordered), values, yerr=_errors(ordered), color=color, label=label, marker="o", capsize=3)
 
 
 def _errors(estimates: Mapping[float, Estimate] | Estimates) -> list[list[float]]:

@@ -14,7 +14,7 @@ from launch.experiments.preset import Experiment, Run
 from launch.storage.checkpoints import packages
 from launch.storage.run_record import LogReader
 
-MEASURED = ("solo/", "team/", "takeover/", "legibility/", "drift/", "acceptance/")
+MEASURED = ("solo/", "team/", "junior_alone/", "takeover/", "legibility/", "drift/", "acceptance/")
 """The prefixes of measures' keys."""
 NOT_MEASURED = ("solo/problems",)
 ELSEWHERE = ("name", "resume", "plan_only", "cache_dir", "senior", "mode", "cluster", "log")

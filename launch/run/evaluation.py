@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from launch.evaluation.evaluator import Evaluator
 from launch.evaluation.model_measures import MODEL_MEASURES, model_scores
+from launch.evaluation.rows import problem_rows, text_rows
 from launch.run.training_run import TrainingRun
 from tandem.config.schema import Config
 from tandem.measures.score import Score
@@ -48,6 +49,7 @@ def evaluate(run: TrainingRun, step: int) -> dict[str, float]:
     )
     scores = evaluator.scores() | _model_scores(run, evaluator)
     rollout_run.folder.keep_samples(step, evaluator.solo, rollout_run.authors.tokenizer, held_out=True)
+    rollout_run.folder.keep_evaluation(step, problem_rows(run.held_out, scores), text_rows(evaluator.texts))
     values = {name: score.value for name, score in scores.items()}
     return values | {"solo/problems": len(run.held_out), "time/evaluate_s": time.perf_counter() - began}
 

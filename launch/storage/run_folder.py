@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -32,6 +32,11 @@ from tandem.metrics import turn_lengths
 from tandem.rollout import Group
 from tandem.runtime.disk import disk_full
 
+METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
+EVALUATED_PROBLEMS, EVALUATED_TEXTS = "evaluation_problems.jsonl", "evaluation_texts.jsonl"
+LINES = (METRICS, SAMPLES, EVALUATED_PROBLEMS, EVALUATED_TEXTS)
+"""The files with a line or more for each step."""
+
 
 class RunFolder:
     """runs/NAME/ with configuration, metrics, samples, loggers' files, checkpoints, exported seniors and debugging data.
@@ -54,7 +59,7 @@ class RunFolder:
         check_free(self.path, self._key)
         check_writable(self.path, self._key)
         check_senior_fallback(config)
-        for path in (self.config, self._metrics_path, self._samples_path):
+        for path in (self.config, *(self.path / name for name in LINES)):
             if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
                 raise ConfigError(f"{self._key}: {path} is not a file that can be written; remove it, or choose another name")
         logged = list(LogReader(self._metrics_path).new())
@@ -81,11 +86,11 @@ class RunFolder:
             last = checkpoint.step if checkpoint else -1
             self.checkpoints.go_back(last)
             go_back(self.rollouts, last)
-            self.rows = _cut(self._metrics_path, last)
-            _cut(self._samples_path, last)
-            self._metrics, self._samples = LinesFile(self._metrics_path), LinesFile(self._samples_path)
-            stack.callback(self._metrics.close)
-            stack.callback(self._samples.close)
+            rows = {name: _cut(self.path / name, last) for name in LINES}
+            self.rows = rows[METRICS]
+            self._lines = {name: LinesFile(self.path / name) for name in LINES}
+            for file in self._lines.values():
+                stack.callback(file.close)
             self._loggers = loggers(self._config, self.path, first=last + 1)
             self._identity = self.path.stat().st_ino
             self._stack = stack.pop_all()
@@ -98,8 +103,9 @@ class RunFolder:
                     error.args = (self._interruption(),)
             for logger in self._loggers:
                 self._show(logger.close)
-            if not all([self._metrics.flush(), self._samples.flush()]):
-                self.print_line(f"WARNING: {self.path} lacks the last metrics or samples, because its disk is full")
+            if unwritten := [name for name, file in self._lines.items() if not file.flush()]:
+                names = ", ".join(unwritten)
+                self.print_line(f"WARNING: {self.path} lacks the last lines of {names}, because its disk is full")
 
     def _interruption(self) -> str:
         """Return the last step of an interrupted run and the command that resumes it."""
@@ -116,11 +122,7 @@ class RunFolder:
 
     @property
     def _metrics_path(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def _samples_path(self) -> Path:
-        return self.path / "samples.jsonl"
+        return self.path / METRICS
 
     @property
     def config(self) -> Path:
@@ -157,11 +159,11 @@ class RunFolder:
         if self.rows and self.rows[-1]["step"] == step:
             row = {key: value for key, value in row.items() if key not in self.rows[-1]}
             self.rows[-1] |= row
-            if not self._metrics.replace(self.rows):
+            if not self._lines[METRICS].replace(self.rows):
                 self._warn(f"metrics.jsonl lacks {', '.join(row)} of step {step}")
         else:
             self.rows.append(row)
-            self._append(self._metrics, [row])
+            self._append(METRICS, [row])
         for logger in self._loggers:
             self._show(logger.scalars, step, row)
 
@@ -176,12 +178,18 @@ class RunFolder:
         rollouts = ((group, index) for group in groups for index in range(len(group.rollouts)))
         chosen = islice(rollouts, self._config.log.samples_per_step)
         samples = [transcript(step, group, index, tokenizer, held_out=held_out) for group, index in chosen]
-        self._append(self._samples, samples)
+        self._append(SAMPLES, samples)
         for logger in self._loggers:
             self._show(logger.samples, step, "samples/held_out" if held_out else "samples/training", samples)
             if not held_out:
                 for key, lengths in turn_lengths(groups).items():
                     self._show(logger.histogram, step, key, lengths)
+
+    def keep_evaluation(self, step: int, problems: Iterable[Mapping[str, Any]], texts: Iterable[Mapping[str, Any]]) -> None:
+        """Append the rows of an evaluation after the step: one for each problem, and one for each text."""
+        self.require()
+        self._append(EVALUATED_PROBLEMS, [{"step": step} | dict(row) for row in problems])
+        self._append(EVALUATED_TEXTS, [{"step": step} | dict(row) for row in texts])
 
     def keep_rollouts(self, step: int, groups: Sequence[Group], origin: Origin) -> None:
         """Save the step's groups with all their data."""
@@ -200,8 +208,8 @@ class RunFolder:
                 f"{int(self.rows[-1]['step']) if self.rows else 0}: nothing more could be kept"
             )
 
-    def _append(self, file: LinesFile, rows: Sequence[Mapping[str, Any]]) -> None:
-        if not file.append(rows):
+    def _append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        if not self._lines[name].append(rows):
             self._warn("metrics and samples are kept in memory until it has space")
 
     def _show(self, show: Callable[..., None], *arguments: Any) -> None:

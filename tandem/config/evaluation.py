@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tandem.config.rollout import SamplingConfig, ScheduleConfig
 from tandem.config.setting import section, setting
 
-MEASURES = ("solo", "handoff", "drift", "acceptance", "legibility", "takeover")
+MEASURES = ("solo", "handoff", "junior_alone", "drift", "acceptance", "legibility", "takeover")
 
 
 @dataclass
@@ -15,7 +15,7 @@ class EvalConfig:
     """The evaluation on held-out problems: by launch/evaluate.py, and before, during and after training."""
 
     measures: list[str] = setting(["solo"], choices=MEASURES)
-    """`solo`, `handoff`, `takeover`, `drift`, `acceptance` and `legibility`: see docs/evaluation.md"""
+    """`solo`, `handoff`, `junior_alone`, `takeover`, `drift`, `acceptance` and `legibility`: see docs/evaluation.md"""
     problems: int = setting(400, at_least=1)
     """largest number of held-out problems to evaluate"""
     every: int = setting(20, at_least=0)
@@ -23,11 +23,11 @@ class EvalConfig:
     sampling: SamplingConfig = section(SamplingConfig)
     """the sampling of every evaluated text"""
     samples: int = setting(1, at_least=1)
-    """texts per problem, solo and for each schedule of `handoff`"""
+    """texts per problem, solo, by the junior alone (`junior_alone`) and for each schedule of `handoff`"""
     pass_at: list[int] = setting([1], at_least=1)
-    """each k of solo pass@k, at most `samples`"""
+    """each k of pass@k, at most `samples`"""
     greedy: bool = False
-    """whether to measure solo accuracy under greedy decoding too"""
+    """whether to measure the accuracy of a single author under greedy decoding too"""
     handoff: list[ScheduleConfig] = setting([ScheduleConfig(name="step", alternates=True)])
     """the schedules under which senior and junior write for `handoff`; default: strict alternation at paragraph breaks"""
     prefixes: list[float] = setting([0.0, 0.25, 0.5, 0.75], at_least=0, below=1)

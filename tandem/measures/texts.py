@@ -22,6 +22,16 @@ def passes(groups: Sequence[Group], ks: Sequence[int]) -> dict[str, Score]:
     return {f"pass@{k}": Score.mean_of([pass_at_k(len(group.verdicts), _correct(group), k) for group in groups]) for k in ks}
 
 
+def retentions(team: Sequence[Group], solo: Sequence[Group], ks: Sequence[int]) -> dict[str, Score]:
+    """Return team pass@k over solo pass@k for each k, by name. A k for which no problem is solved alone has none."""
+    team_passes, solo_passes = passes(team, ks), passes(solo, ks)
+    return {
+        f"retention@{k}": Score(team_passes[f"pass@{k}"].totals, solo_passes[f"pass@{k}"].totals)
+        for k in ks
+        if solo_passes[f"pass@{k}"].value > 0
+    }
+
+
 def senior_share(groups: Sequence[Group]) -> Score:
     """Return the share of all tokens that the senior wrote."""
     return _ratio(groups, lambda rollout: int(np.count_nonzero(rollout.authorship == SENIOR)), len)

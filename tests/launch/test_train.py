@@ -117,6 +117,11 @@ def test_run_with_two_replicas_and_two_ranks(start: Any, tmp_path: Path, tempora
         assert row["logprob/gap_mean"] < 1e-3
         assert row["grad/norm"] > 0
     assert "tandem/senior_token_fraction" not in rows[0]
+    texts = [json.loads(line) for line in (run / "evaluation_texts.jsonl").read_text().splitlines()]
+    for row in (rows[0], rows[2]):
+        assert row["solo/accuracy"] == pytest.approx(
+            np.mean([text["correct"] for text in texts if text["step"] == row["step"]])
+        )
     samples = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
     assert {turn["author"] for sample in samples for turn in sample["turns"]} == {"senior", "junior"}
     assert yaml.safe_load((run / "config.yaml").read_text())["rollout"]["replicas"] == 2

@@ -173,7 +173,7 @@ def composed() -> Iterator[Any]:
 def test_command_line_overrides_settings_of_run(composed: Any, run_folder: Path) -> None:
     config = load(composed(f"senior={run_folder}", "eval=full", "eval.problems=5", "seed=7", "name=again"))
     assert (config.data.held_out_fraction, config.schedule.name, config.eval.sampling.temperature) == (0.2, "chunk", 0.5)
-    assert (config.eval.problems, config.eval.samples, config.seed, config.name) == (5, 4, 7, "again")
+    assert (config.eval.problems, config.eval.samples, config.seed, config.name) == (5, 8, 7, "again")
     assert [label(schedule) for schedule in config.eval.handoff] == ["step_alternating", "word"]
     assert config.schedule.chunk_tokens == 4
     other = load(composed(f"senior={run_folder}", "schedule=word"))  # under which the run's chunks have no effect
@@ -263,6 +263,7 @@ def evaluate(*overrides: str) -> str:
     return done.stdout
 
 
+SCHEDULES = ("step_alternating", "word")
 SMALL = ("eval=full", "eval.problems=40", "eval.samples=2", "eval.pass_at=[1,2]", "eval.prefixes=[0,0.75]")
 
 
@@ -274,7 +275,9 @@ def test_all_measures_of_senior_of_run(run_folder: Path) -> None:
     scores = {name: entry["value"] for name, entry in result["scores"].items()}
     assert set(scores) == {
         *(f"solo/{name}" for name in ("accuracy", "pass@2", "tokens", "greedy", "jargon_share", "greedy_jargon_share")),
-        *(f"team/{s}/{name}" for s in ("step_alternating", "word") for name in ("accuracy", "senior_share", "handoffs")),
+        *(f"junior_alone/{name}" for name in ("accuracy", "pass@2", "greedy")),
+        *(f"team/{s}/{name}" for s in SCHEDULES for name in ("accuracy", "pass@2", "senior_share", "handoffs")),
+        *(f"team/{s}/retention@{k}" for s in SCHEDULES for k in (1, 2)),
         *(f"takeover/{percent}%" for percent in (0, 75, 100)),
         *("drift/kl_senior_junior", "drift/kl_junior_senior", "legibility/senior_text", "legibility/junior_text"),
         *("acceptance/rate", *(f"acceptance/length@{k}" for k in range(1, 9))),
@@ -295,6 +298,11 @@ def test_all_measures_of_senior_of_run(run_folder: Path) -> None:
     for name, value in scores.items():
         totals, weights = np.array([problem["scores"][name] for problem in problems]).T
         assert totals.sum() / weights.sum() == pytest.approx(value)
+    assert scores["team/word/retention@1"] == pytest.approx(scores["team/word/accuracy"] / scores["solo/accuracy"])
+    texts_of_all = [json.loads(line) for line in (folder / "texts.jsonl").read_text().splitlines()]
+    for kind, measure in (("solo", "solo"), ("team/word", "team/word"), ("junior_alone", "junior_alone")):
+        correct = [row["correct"] for row in texts_of_all if row["kind"] == kind]
+        assert len(correct) == 80 and np.mean(correct) == pytest.approx(scores[f"{measure}/accuracy"])
     assert (folder / "evaluation.png").stat().st_size > 10_000
     assert "| team/step_alternating/accuracy |" in (folder / "table.md").read_text()
     assert "legibility/junior_text" in said

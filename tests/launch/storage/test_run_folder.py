@@ -13,12 +13,14 @@ import pytest
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from launch.evaluation.rows import problem_rows, text_rows
 from launch.storage.checkpoints import Checkpoint
 from launch.storage.resume import Resumption
-from launch.storage.run_folder import RunFolder
+from launch.storage.run_folder import EVALUATED_PROBLEMS, EVALUATED_TEXTS, RunFolder
 from launch.storage.run_record import LogReader, saved_settings
 from tandem.config.load import load
 from tandem.config.schema import Config, ConfigError
+from tandem.measures.score import Score
 from tandem.rollout import JUNIOR, SENIOR, Group, Problem, Verdict
 from tandem.schedule import Schedule, boundary_table
 from tests.support.builders import judged_group, scheduled_rollout, small_tokenizer
@@ -222,6 +224,36 @@ def test_samples_of_evaluation_are_marked(settings: Config) -> None:
         folder.keep_samples(0, [group], small_tokenizer(), held_out=True)
         (sample,) = json_lines(folder.path / "samples.jsonl")
     assert sample["set"] == "held_out" and "advantage" not in sample
+
+
+def test_rows_of_evaluations_follow_the_steps_of_a_resumed_run(settings: Config) -> None:
+    groups = [written_group(seed, [Verdict.CORRECT, Verdict.WRONG]) for seed in (10, 20)]
+    scores = {"solo/accuracy": Score(np.array([0.5, 0.0]), np.ones(2))}
+    with RunFolder(settings) as folder:
+        for step in (0, 1, 2):
+            folder.log({"step": step})
+            folder.keep_evaluation(step, problem_rows([group.prompt for group in groups], scores), text_rows({"solo": groups}))
+        problems, texts = (json_lines(folder.path / name) for name in (EVALUATED_PROBLEMS, EVALUATED_TEXTS))
+    assert [row["step"] for row in problems] == [0, 0, 1, 1, 2, 2]
+    assert problems[1] == {"step": 0, "id": "arith/0", "scores": {"solo/accuracy": [0.0, 1.0]}}
+    assert [(row["sample"], row["correct"]) for row in texts[:4]] == [(0, True), (1, False)] * 2
+    rollout = groups[0].rollouts[1]
+    assert texts[1] == {
+        "step": 0,
+        "id": "arith/0",
+        "kind": "solo",
+        "sample": 1,
+        "correct": False,
+        "verdict": "wrong",
+        "tokens": len(rollout),
+        "senior_tokens": int(rollout.authorship.sum()),
+        "handoffs": rollout.handoffs,
+        "end": "eos",
+    }
+    resumed = Resumption(folder.path, Checkpoint(folder.path / "checkpoints" / "step-000001"))
+    with RunFolder(settings, resumed) as folder:
+        rows = [json_lines(folder.path / name) for name in (EVALUATED_PROBLEMS, EVALUATED_TEXTS)]
+    assert rows == [problems[:4], texts[:8]]
 
 
 # Boards

@@ -238,7 +238,7 @@ def test_unwritten_metrics_are_reported(small_disk: Path, capsys: pytest.Capture
         (small_disk / "fill").write_bytes(bytes(free(small_disk)))
         folder.log({"step": 1} | {f"key{i}": i for i in range(1000)})
     assert logged(folder.path) == []
-    assert "lacks the last metrics or samples" in capsys.readouterr().out
+    assert "lacks the last lines of metrics.jsonl" in capsys.readouterr().out
 
 
 def free(disk: Path) -> int:

@@ -24,7 +24,7 @@ from tandem.measures.score import Score
 from tandem.measures.scoring import ScoringModel, Text, token_cross_entropy, token_values
 from tandem.rollout import EndReason, Group, Verdict
 from tandem.schedule import SOLO, Schedule
-from tests.support.builders import judged_group, save_model, scheduled_rollout, small_tokenizer
+from tests.support.builders import WORD, judged_group, save_model, scheduled_rollout, small_tokenizer
 
 # pass@k
 
@@ -111,6 +111,18 @@ def test_scores_of_judged_texts(groups: list[Group]) -> None:
     assert texts.senior_share(groups).value == np.concatenate([rollout.authorship for rollout in rollouts]).mean()
     assert texts.handoffs(groups).value == np.mean([rollout.handoffs for rollout in rollouts])
     assert texts.jargon_share(groups).value == 0.5
+
+
+def test_retention_is_the_ratio_of_pass_rates_over_the_same_problems() -> None:
+    rollouts = [scheduled_rollout(WORD, np.ones(5, np.uint8), seed, [1] * 3) for seed in range(4)]
+    right, wrong = Verdict.CORRECT, Verdict.WRONG
+    solo = [judged_group(rollouts, verdicts) for verdicts in ([right] * 4, [right, wrong, wrong, wrong], [wrong] * 4)]
+    team = [judged_group(rollouts, verdicts) for verdicts in ([right] * 3 + [wrong], [wrong] * 4, [right, wrong, wrong, wrong])]
+    scores = texts.retentions(team, solo, [1, 4])
+    assert {name: score.value for name, score in scores.items()} == {"retention@1": 4 / 5, "retention@4": 1.0}
+    low, high = scores["retention@1"].interval(0.95, 2000, seed=1)
+    assert low < 4 / 5 < high, "both authors' texts are resampled"
+    assert texts.retentions(team, [judged_group(rollouts, [wrong] * 4)] * 3, [1, 4]) == {}, "nothing is retained of nothing"
 
 
 @given(seed=st.integers(0, 10_000), name=st.sampled_from(sorted(DIALECTS)), slip=st.sampled_from([0.0, 0.3]))

@@ -1,0 +1,38 @@
+"""The results of an evaluation by problem and by text, as rows of JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tandem.measures.score import Score
+from tandem.rollout import SENIOR, Group, Prompt, Verdict
+
+Row = dict[str, Any]
+
+
+def problem_rows(prompts: Sequence[Prompt], scores: Mapping[str, Score]) -> Iterator[Row]:
+    """Yield a row for each problem: its total and weight in each score, which is the ratio of their sums."""
+    for index, prompt in enumerate(prompts):
+        parts = {name: [float(score.totals[index]), float(score.weights[index])] for name, score in scores.items()}
+        yield {"id": prompt.problem.id, "scores": parts}
+
+
+def text_rows(texts: Mapping[str, Sequence[Group]]) -> Iterator[Row]:
+    """Yield a row for each text of each problem, by the kind of text."""
+    for kind, groups in texts.items():
+        for group in groups:
+            for sample, (rollout, judgement) in enumerate(zip(group.rollouts, group.judgements, strict=True)):
+                yield {
+                    "id": group.prompt.problem.id,
+                    "kind": kind,
+                    "sample": sample,
+                    "correct": judgement.verdict is Verdict.CORRECT,
+                    "verdict": judgement.verdict.value,
+                    "tokens": len(rollout),
+                    "senior_tokens": int(np.count_nonzero(rollout.authorship == SENIOR)),
+                    "handoffs": rollout.handoffs,
+                    "end": rollout.end.value,
+                }
