@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from actors.rollout import GroupTask
+from actors.group_task import GroupTask
 from tandem.rollout import Group
 
 FILL = 2

@@ -293,9 +293,3 @@ class Engine:
         del self._llm
         if self._profiles is not None:
             self._profiles.cleanup()
-
-
-def quiet_environment() -> None:
-    """Set vLLM's environment variables for this process and the engines that it starts."""
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")

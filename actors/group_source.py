@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from actors.dispatch import IndexedTask, TaskQueue
-from actors.rollout import GroupTask
+from actors.group_task import GroupTask
 from actors.rollout_pool import RolloutPool
 from tandem.authors import Authors
 from tandem.config.schema import Config

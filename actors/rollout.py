@@ -6,20 +6,19 @@ import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from actors.engine_spec import EngineSpec, visible_gpus
+from actors.fork_server import fork_engines, set_vllm_environment, start_fork_server
+from actors.group_task import GroupTask
 from tandem.authors import draw_junior, noise_seed
 from tandem.cogeneration import Limits, Session, cogenerate
-from tandem.config.rollout import SamplingConfig
 from tandem.models.loading import load_tokenizer
-from tandem.rollout import JUNIOR, SENIOR, Group, Prompt, Rollout
+from tandem.rollout import JUNIOR, SENIOR, Group, Rollout
 from tandem.runtime.processes import ProcessLocation, process_location
 from tandem.runtime.trace import Row, Span
 from tandem.runtime.weights import PublishedWeights
-from tandem.schedule import Schedule
 from tandem.tokenization.byte_level import ByteLevel
 from tandem.translation import TranslatedSession, Translation
 
@@ -30,21 +29,6 @@ if TYPE_CHECKING:
 EngineKey = tuple[int, int]
 """An engine of an actor: its author and, for a junior, its index."""
 _SENIOR: EngineKey = (SENIOR, 0)
-
-
-@dataclass(frozen=True)
-class GroupTask:
-    """A prompt and the rollouts to write for it; a rollout's seed determines its schedule and its junior."""
-
-    prompt: Prompt
-    rollout_ids: tuple[str, ...]
-    seeds: tuple[int, ...]
-    schedule: Schedule
-    sampling: SamplingConfig
-    junior_weights: tuple[float, ...] = (1.0,)
-    """the relative frequency of each junior"""
-    repeatable: bool = False
-    """whether a rollout's seed also determines its sampling noise"""
 
 
 class RolloutActor:
@@ -66,10 +50,13 @@ class RolloutActor:
 
     async def start(self) -> int:
         """Start the engines; return the number of rollouts that they write at a time."""
+        set_vllm_environment()
+        context = start_fork_server() if self._senior.device == "cpu" else None
         # Imported here: importing vLLM takes seconds and reads the environment.
-        from actors.engine import Engine, quiet_environment
+        from actors.engine import Engine
 
-        quiet_environment()
+        if context:
+            fork_engines(context)
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         # On a GPU one after the other: an engine measures the free memory while it starts.
         at_once = asyncio.Semaphore(1 if self._senior.device == "cuda" else len(self._specs))

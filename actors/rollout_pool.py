@@ -17,10 +17,11 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.dispatch import TaskQueue
 from actors.engine_spec import EngineSpec
+from actors.group_task import GroupTask
 from actors.placement import Cores, engine_specs, reseeded
 from actors.replica import ActorReplica, RolloutError
 from actors.replicas import ReplicaSet
-from actors.rollout import GroupTask, RolloutActor
+from actors.rollout import RolloutActor
 from actors.write_loop import WriteLoop
 from tandem.authors import Authors
 from tandem.config.rollout import SamplingConfig

@@ -53,9 +53,9 @@ class Measured:
 async def engine_pair(specs: dict[int, EngineSpec], engine: str = ENGINE) -> AsyncIterator[EnginePair]:
     """Start an engine of the class `engine` (MODULE:NAME) for each author, both at once, and close them at the end."""
     # Imported here: vLLM reads the environment at its import.
-    from actors.engine import quiet_environment
+    from actors.fork_server import set_vllm_environment
 
-    quiet_environment()
+    set_vllm_environment()
     module, name = engine.split(":")
     build = getattr(importlib.import_module(module), name)
     before = set(psutil.Process().children())

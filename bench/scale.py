@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.dispatch import TaskQueue
+from actors.group_task import GroupTask
 from actors.replicas import ReplicaSet
-from actors.rollout import GroupTask
 from actors.rollout_pool import MAX_CONCURRENT_CALLS, RolloutPool
 from bench.report import Figures, benchmark_parser, print_figures
 from launch.cluster.environment import set_environment

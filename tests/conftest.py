@@ -16,13 +16,14 @@ from hypothesis import settings
 
 from actors.placement import engine_specs
 from bench.translated import renumber
-from launch.cluster.environment import set_environment
+from launch.cluster.environment import environment, set_environment
 from launch.cluster.local_cluster import ray_cluster
 from tandem.authors import Authors, load_authors
 from tandem.config.schema import Config
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.rollout import Prompt
+from tests.support import ROOT
 from tests.support.builders import foreign_tokenizer, save_model
 from tests.support.engine_pair import EnginePair
 
@@ -116,7 +117,8 @@ def engines(config: Config, authors: Authors, small_junior: Path, foreign_author
 @pytest.fixture(scope="session")
 def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A private Ray cluster that leaves nothing behind."""
-    with ray_cluster(logs=tmp_path_factory.mktemp("ray") / "logs"):
+    # Ray's workers lack the folders that pytest adds to the path.
+    with environment(PYTHONPATH=str(ROOT)), ray_cluster(logs=tmp_path_factory.mktemp("ray") / "logs"):
         yield
 
 

@@ -9,9 +9,12 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:  # it takes seconds to import
+    import torch
 
 SHM, NCCL, IPC = TRANSPORTS = ("shm", "nccl", "ipc")
 """Transports: shared memory on the host, and vLLM's weight transfer between GPUs and within one GPU."""
@@ -96,6 +99,8 @@ class PublishedWeights:
 
 def checksum(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
     """Return a fingerprint of named tensors. It depends on every name, shape, dtype and byte, but not on the order."""
+    import torch
+
     digests = []
     for name, tensor in tensors:
         whole = tensor.detach().cpu().contiguous()

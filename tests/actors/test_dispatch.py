@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.dispatch import FILL, Dispatch, TaskQueue
-from actors.rollout import GroupTask
+from actors.group_task import GroupTask
 from tandem.config.rollout import SamplingConfig
 from tandem.data.random_groups import random_groups
 from tandem.rollout import Group, Problem, Prompt

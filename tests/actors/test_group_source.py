@@ -11,9 +11,9 @@ import ray
 
 from actors.dispatch import FILL
 from actors.group_source import AsyncGroupSource, SyncGroupSource
+from actors.group_task import GroupTask
 from actors.replica import RolloutError
 from actors.replicas import ReplicaSet
-from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
 from tandem.config.rollout import SamplingConfig
 from tandem.config.run import GuardConfig

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.group_task import GroupTask
 from actors.placement import engine_specs
-from actors.rollout import GroupTask
 from tandem.authors import Authors
 from tandem.cogeneration import AuthorFailed
 from tandem.config.rollout import SamplingConfig

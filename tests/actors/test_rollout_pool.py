@@ -14,9 +14,9 @@ import pytest
 import ray
 
 from actors.dispatch import FILL, TaskQueue
+from actors.group_task import GroupTask
 from actors.replica import RolloutError
 from actors.replicas import ReplicaSet
-from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
 from tandem.authors import Authors
 from tandem.config.rollout import SamplingConfig

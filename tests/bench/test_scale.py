@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from actors.rollout import GroupTask
+from actors.group_task import GroupTask
 from bench import scale
 from bench.scale import Measured, SimulatedReplicas, figures
 from tandem.config.rollout import SamplingConfig

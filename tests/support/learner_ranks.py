@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +29,7 @@ class Ranks:
     def __init__(self, count: int, folder: Path) -> None:
         self.segment_path = folder / f"{count}.weights"
         specs = [RankSpec(r, count, "", self.segment_path, persistence_threshold=0) for r in range(count)]
-        # Ray's workers do not know of the folders that pytest adds to the path.
-        path = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
-        actor = ray.remote(ProbeRank).options(num_cpus=0, runtime_env=path)
+        actor = ray.remote(ProbeRank).options(num_cpus=0)
         self._actors = [actor.remote(Config(), spec) for spec in specs]
 
     def join(self) -> None:

@@ -13,8 +13,8 @@ import ray
 import torch
 from transformers import AutoModelForCausalLM
 
+from actors.group_task import GroupTask
 from actors.replicas import ReplicaSet
-from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
 from launch.cluster.placements import Placements
 from launch.run.inputs import Inputs

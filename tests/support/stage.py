@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from typing import Any, NamedTuple
 
 import numpy as np
 import ray
 
-from actors.rollout import GroupTask
+from actors.group_task import GroupTask
 from tandem.data.random_groups import random_groups
 from tandem.rollout import FROZEN_VERSION, Group
 from tandem.runtime.processes import ProcessLocation, process_location
@@ -143,9 +142,7 @@ def published(version: int) -> PublishedWeights:
 
 def new_stage() -> Any:
     """Start a stage in a separate process."""
-    # Ray's workers lack the folders that pytest adds to the path.
-    path = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
-    return ray.remote(Stage).options(num_cpus=0, max_concurrency=1000, runtime_env=path).remote()
+    return ray.remote(Stage).options(num_cpus=0, max_concurrency=1000).remote()
 
 
 def events(stage: Any, kind: str) -> list[tuple[int, str]]:

@@ -13,7 +13,7 @@ from vllm import SamplingParams
 from vllm.inputs import TokensPrompt
 from vllm.outputs import RequestOutput
 
-from actors.rollout import GroupTask
+from actors.group_task import GroupTask
 from tandem.config.rollout import SamplingConfig
 from tandem.rollout import Prompt, Rollout
 from tandem.schedule import Schedule

@@ -13,9 +13,9 @@ import psutil
 import ray
 from ray.actor import ActorHandle
 
+from actors.group_task import GroupTask
 from actors.replica import ActorReplica
 from actors.replicas import ReplicaSet
-from actors.rollout import GroupTask
 from actors.rollout_pool import RolloutPool
 from launch.cluster.locks import PREFIX, abandoned
 from launch.cluster.placements import Placements
