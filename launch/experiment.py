@@ -14,31 +14,39 @@ from rich.console import Console
 
 from launch.cluster.local_cluster import ray_cluster
 from launch.entry import exit_codes, use_cache
+from launch.experiments import evaluations, runs
 from launch.experiments.engines import SharedEngines
 from launch.experiments.figure import draw
 from launch.experiments.page import FIGURE, NUMBERS, terminal, write_page
 from launch.experiments.preset import Experiment, Run, experiment
 from launch.experiments.results import Results, read_results, write_results
-from launch.experiments.runs import check_unchanged, finished, make
 from launch.storage.owner import owned
 
 
 def compare(compared: Experiment, console: Console) -> None:
-    """Run all unfinished runs, one after the other, and write the results after each."""
+    """Run all unfinished runs, one after the other, then all missing evaluations.
+
+    Write the results after each run and at the end.
+    """
     start = time.monotonic()
     for run in compared.runs:
-        check_unchanged(run)
-    finished_runs = [run for run in compared.runs if finished(run)]
-    remaining = [run for run in compared.runs if run not in finished_runs]
-    console.print(f"{compared.folder}: {len(compared.runs)} runs, {len(finished_runs)} of them finished", highlight=False)
-    if remaining:
+        runs.check_unchanged(run)
+    finished = [run for run in compared.runs if runs.finished(run)]
+    remaining = [run for run in compared.runs if run not in finished]
+    console.print(f"{compared.folder}: {len(compared.runs)} runs, {len(finished)} of them finished", highlight=False)
+    missing = [evaluation for evaluation in compared.evaluations if remaining or not evaluation.finished]
+    if remaining or missing:
         with ray_cluster(logs=compared.folder / "logs"), SharedEngines() as engines:
             for run in remaining:
-                console.rule(f"{run.arm}, seed {run.seed}: run {len(finished_runs) + 1} of {len(compared.runs)}")
-                make(run, engines)
-                finished_runs.append(run)
-                report(compared, finished_runs)
-    for table in terminal(report(compared, finished_runs)):
+                console.rule(f"{run.arm}, seed {run.seed}: run {len(finished) + 1} of {len(compared.runs)}")
+                runs.make(run, engines)
+                finished.append(run)
+                report(compared, finished)
+            for number, evaluation in enumerate(missing, start=1):
+                if not evaluation.finished:
+                    console.rule(f"{evaluation.name} of {evaluation.arm}, seed {evaluation.seed}: {number} of {len(missing)}")
+                    evaluations.make(evaluation, engines)
+    for table in terminal(report(compared, finished)):
         console.print(table)
     minutes = (time.monotonic() - start) / 60
     console.print(f"{minutes:.1f} minutes; results in {compared.results / compared.name}.md", highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from launch.estimates import Estimate
@@ -19,6 +20,7 @@ from launch.storage.append import replace_lines
 from launch.storage.checkpoints import packages
 from launch.storage.owner import check_free
 from launch.storage.places import folder_within, named_folder
+from launch.storage.run_record import read_json
 from launch.text_tables import markdown_table, terminal_table
 from tandem.authors import Authors
 from tandem.config.schema import Config, ConfigError
@@ -27,6 +29,8 @@ from tandem.rollout import Group, Prompt
 
 RECORDED = ("seed", "model", "junior", "junior_dtypes", "junior_translation", "data", "judge", "eval")
 """The settings on which the scores depend."""
+RESULT, PROBLEMS = "result.json", "problems.jsonl"
+"""The files with the scores, and with each problem's part in them."""
 
 
 class EvaluationFolder:
@@ -47,7 +51,7 @@ class EvaluationFolder:
     @property
     def result(self) -> Path:
         """The file of scores."""
-        return self.path / "result.json"
+        return self.path / RESULT
 
     def write(
         self,
@@ -74,7 +78,7 @@ class EvaluationFolder:
             "scores": {name: asdict(estimate) for name, estimate in estimates.items()},
             "notes": list(notes),
         }
-        replace_lines(self.path / "problems.jsonl", problem_rows(prompts, scores))
+        replace_lines(self.path / PROBLEMS, problem_rows(prompts, scores))
         replace_lines(self.path / "texts.jsonl", text_rows(texts))
         (self.path / "table.md").write_text(markdown_table(self._columns, _rows(estimates)), encoding="utf-8")
         draw(estimates, f"{len(prompts)} problems").savefig(self.path / "evaluation.png")
@@ -98,3 +102,15 @@ class EvaluationFolder:
 
 def _rows(estimates: Mapping[str, Estimate]) -> list[tuple[str, str, str]]:
     return [(name, f"{each.value:.4f}", f"{each.low:.4f} to {each.high:.4f}") for name, each in estimates.items()]
+
+
+def read_scores(folder: Path, config: Config) -> dict[str, Score] | None:
+    """Return the scores in the folder of an evaluation; None unless it holds all that `config` describes."""
+    result = folder / RESULT
+    if not result.exists():
+        return None
+    settings = json.loads(json.dumps(asdict(config)))
+    if read_json(result).get("settings") != {key: settings[key] for key in RECORDED}:
+        return None
+    rows = [json.loads(line)["scores"] for line in (folder / PROBLEMS).read_text(encoding="utf-8").splitlines()]
+    return {name: Score(*np.array([row[name] for row in rows]).T) for name in rows[0]}

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import torch
+
 from actors.engine_spec import EngineSpec
 from actors.placement import engine_specs
+from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
+from launch.cluster.locks import SEGMENT, claimed_file
 from launch.cluster.placements import Placements
+from launch.evaluation.workers import Workers
 from launch.run.inputs import Inputs
 from launch.run.startup import start_engines
 from launch.run.training_run import TrainingRun
 from tandem import guards
+from tandem.authors import Authors, load_authors
+from tandem.config.schema import Config
+from tandem.models.loading import load_language_model
 from tandem.rollout import BASE_VERSION
 from tandem.runtime.restarts import RestartBudget
+from tandem.runtime.segment import segment_folder
+from tandem.runtime.weights import PublishedWeights
 
 
 class SharedEngines:
-    """The engines of the last run, which the next run borrows if it needs the same ones; a context manager that stops them.
+    """The engines of the last run or evaluation, which the next one borrows if it needs the same; a context manager that stops
+    them.
 
-    Runs on GPUs or over a cluster start new engines, since placement and the connection to the learner belong to one run.
+    Runs and evaluations on GPUs or over a cluster start new engines, since placement and the connection to the learner belong
+    to one run.
     """
 
     def __init__(self) -> None:
@@ -35,11 +50,39 @@ class SharedEngines:
         """Return engines for a run, like `launch.run.startup.start_engines`. They hold the weights of the last weight sync."""
         if inputs.plan.mode == "cluster" or inputs.plan.on_gpus:
             return start_engines(inputs, resumed_step, budget, placements)
-        specs = [[replace(spec, seed=0) for spec in replica] for replica in engine_specs(inputs.config, inputs.authors, "cpu")]
+        return self._borrow(inputs.config, inputs.authors, lambda: start_engines(inputs, resumed_step, budget, placements))
+
+    @contextmanager
+    def lend_workers(
+        self, config: Config, authors: Authors, gpus_per_replica: float, _: Path, print_line: Callable[[str], None]
+    ) -> Iterator[Workers]:
+        """Yield the workers of an evaluation, as `launch.evaluation.workers.start_workers` in a running Ray cluster.
+
+        Borrowed engines of the base model load the weights of the senior.
+        """
+        budget = RestartBudget(config.guard.max_restarts_per_hour, print_line)
+        with closing(Judge(config.judge, budget, config.data.verifier)) as judge:
+            if gpus_per_replica:
+                with RolloutPool.of_engines(config, authors, gpus_per_replica=gpus_per_replica, budget=budget) as pool:
+                    yield Workers(pool, judge)
+                return
+            base = load_authors(config)
+            with (
+                self._borrow(config, base, lambda: RolloutPool.of_engines(config, base, budget=budget)) as pool,
+                _published(authors.senior, config) as weights,
+            ):
+                _load(pool, lambda: weights)
+                yield Workers(pool, judge)
+
+    def _borrow(
+        self, config: Config, authors: Authors, start: Callable[[], RolloutPool]
+    ) -> AbstractContextManager[RolloutPool]:
+        """Lend the running engines if `config` and `authors` need the same; else replace them by those of `start`."""
+        specs = [[replace(spec, seed=0) for spec in replica] for replica in engine_specs(config, authors, "cpu")]
         if self._pool is None or specs != self._specs:
             self._close()
-            self._pool, self._specs = start_engines(inputs, resumed_step, budget, placements), specs
-        return self._pool.borrow(inputs.config, inputs.authors)
+            self._pool, self._specs = start(), specs
+        return self._pool.borrow(config, authors)
 
     def _close(self) -> None:
         if self._pool is not None:
@@ -56,7 +99,25 @@ class SharedEngines:
 def publish_base(run: TrainingRun) -> None:
     """Send the base weights to borrowed engines; a resumed run has already sent its own."""
     if run.resumed_step == BASE_VERSION:
-        pool = run.rollout_run.pool
-        pool.begin_weight_sync()
-        reported = pool.finish_weight_sync(run.learner.publish(version=BASE_VERSION))
-        guards.check_published(BASE_VERSION, reported)
+        _load(run.rollout_run.pool, lambda: run.learner.publish(version=BASE_VERSION))
+
+
+def _load(pool: RolloutPool, publish: Callable[[], PublishedWeights]) -> None:
+    """Have the senior's engines load the weights that `publish` sends as the base version."""
+    pool.begin_weight_sync()
+    guards.check_published(BASE_VERSION, pool.finish_weight_sync(publish()))
+
+
+@contextmanager
+def _published(model: Path, config: Config) -> Iterator[PublishedWeights]:
+    """Publish the weights of the model at `model` in shared memory for the block."""
+    # Imported here: DeepSpeed takes seconds to import, and reads DS_ACCELERATOR.
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    from learner.publish import Publisher
+
+    with claimed_file(segment_folder(), SEGMENT) as segment:
+        weights = load_language_model(model, getattr(torch, config.learner.dtype))
+        publisher = Publisher(weights, segment, bucket_bytes=config.learner.publish_bucket_mib << 20)
+        published = publisher.publish(BASE_VERSION)
+        assert published is not None
+        yield published

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 ACCURACY = "solo/accuracy"
-LEGIBILITY, FLOOR = "legibility/senior_text", "legibility/junior_text"
+LEGIBILITY, FLOOR, ABOVE_FLOOR = "legibility/senior_text", "legibility/junior_text", "legibility/above_floor"
 SHOWN = {
     ACCURACY: "solo",
     "solo/greedy": "solo, greedy",
     "team/step_alternating/accuracy": "team, by steps",
+    "team/step_alternating/retention@1": "retention, by steps",
     "team/word/accuracy": "team, by words",
+    "team/word/retention@1": "retention, by words",
+    "junior_alone/accuracy": "junior alone",
     LEGIBILITY: "junior's cross-entropy",
     FLOOR: "that on its own text",
+    ABOVE_FLOOR: "the difference",
     "drift/kl_senior_junior": "KL(senior, junior)",
     "drift/kl_junior_senior": "KL(junior, senior)",
     "acceptance/rate": "acceptance",

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
 
 from launch.cluster.machine import machine
 from launch.estimates import METHOD, Estimate
-from launch.experiments.measures import shown
+from launch.experiments.endpoints import LEVEL
+from launch.experiments.evaluations import Evaluated
+from launch.experiments.measures import SHOWN, shown
 from launch.experiments.preset import Experiment
 from launch.experiments.results import Results
+from launch.experiments.statistics import METHOD as BOOTSTRAP
 from launch.text_tables import markdown_table, terminal_table
 
 READING = "## Reading\n"
 """The heading of the section written by hand, which is never overwritten."""
 FIGURE, NUMBERS = "figure.png", "results.json"
 Cells = list[list[str]]
+Value = Callable[[str], Estimate | None]
+"""The estimate of a measure."""
 
 
 def write_page(results: Results, experiment: Experiment, path: Path) -> None:
@@ -31,51 +36,120 @@ def _facts(results: Results, experiment: Experiment) -> str:
     config = experiment.runs[0].config
     minutes = sum(sum(spent) for spent in results.seconds.values()) / 60
     seeds = ", ".join(f"{arm} {len(spent)}" for arm, spent in results.seconds.items())
+    texts = f"{config.eval.samples} text{'s' if config.eval.samples > 1 else ''}"
     about = (
         f"Arms and seeds: {seeds}. Each run has {config.steps} steps of {config.rollout.prompts_per_step} prompts with "
         f"{config.rollout.group_size} rollouts. Measured on {results.problems} held-out problems, which a hash of the problem "
-        f"chooses, with {config.eval.samples} text each, drawn at temperature {config.eval.sampling.temperature:g} unless it "
+        f"chooses, with {texts} each, drawn at temperature {config.eval.sampling.temperature:g} unless it "
         f"says greedy. Intervals: {METHOD}. Steps and evaluations took {minutes:.0f} minutes on {machine()}."
     )
     parts = [
         f"# {results.title}",
         f"```\n{experiment.command}\n```",
+        *(_verdict_parts(results)),
         f"![Every measure over training]({name}/{FIGURE})",
         f"{about} All values and settings: [{NUMBERS}]({name}/{NUMBERS}).",
-        "At the end, and at the start:",
-        _markdown(ends(results)),
     ]
-    if gaps := differences(results):
+    if not results.evaluated:
+        parts += ["At the end, and at the start:", _markdown(ends(results))]
+    if not results.evaluated and (gaps := differences(results)):
         parts += [f"What {results.arms[0]} has more than the others at the end, paired by seed:", _markdown(gaps)]
+    for evaluation, evaluated in results.evaluated.items():
+        settings = next(each.config.eval for each in experiment.evaluations if each.name == evaluation)
+        sampling = settings.sampling
+        parts += [
+            f"## Evaluation `{evaluation}`",
+            f"{evaluated.problems} problems with {settings.samples} texts each, at temperature {sampling.temperature:g}, top-p "
+            f"{sampling.top_p:g}, top-k {sampling.top_k or 'off'}. Intervals: {BOOTSTRAP}.",
+            _markdown(evaluation_ends(evaluated)),
+        ]
+        if gaps := evaluation_differences(evaluated, results.arms):
+            parts += [f"What {results.arms[0]} has more than the others, paired by seed and problem:", _markdown(gaps)]
     return "".join(f"{part}\n\n" for part in parts).rstrip("\n") + "\n"
+
+
+def _verdict_parts(results: Results) -> Iterator[str]:
+    """Yield the verdicts on the endpoints, if there are any."""
+    if results.verdicts:
+        yield (
+            "The endpoints, declared in the preset before the runs, with p-values adjusted by Holm's method. A claim is shown "
+            f"where its p-value is at most {LEVEL:g}, and contradicted where that of its opposite is:"
+        )
+        yield _markdown(verdict_table(results))
+
+
+def verdict_table(results: Results) -> Cells:
+    """Return a header and a row for each endpoint."""
+    rows = []
+    for verdict in results.verdicts:
+        endpoint = verdict.endpoint
+        first, second = endpoint.arms
+        relation = f"within ±{endpoint.margin:g} of" if endpoint.claim == "equal" else f"{endpoint.claim} than"
+        gaps = "; ".join(f"{SHOWN.get(measure, measure)} {_cell(gap, '+')}" for measure, gap in verdict.differences.items())
+        rows.append([f"{endpoint.name}: {first} {relation} {second}", gaps, f"{verdict.p_value:.3f}", verdict.word])
+    return [["claim", "difference", "p", "verdict"], *rows]
 
 
 def ends(results: Results) -> Cells:
     """Return a header and a row for each measure: its value at the start and at the end of each arm, with intervals."""
-    first = results.arms[0]
-    rows = []
-    for measure, name in shown(results.measures).items():
-        curves = {arm: results.curve(arm, measure) for arm in results.arms}
-        start = curves[first].get(0)
-        rows.append([name, _cell(start), *(_cell(curve.get(results.last_step(arm))) for arm, curve in curves.items())])
-    return [["", "start", *results.arms], *rows]
+    curves: dict[str, Value] = {"start": lambda measure: results.curve(results.arms[0], measure).get(0)}
+    for arm in results.arms:
+        curves[arm] = lambda measure, arm=arm: results.curve(arm, measure).get(results.last_step(arm))  # type: ignore[misc]
+    return _cells(curves, results.measures)
 
 
 def differences(results: Results) -> Cells:
     """Return a header and a row for each measure: the first arm's value at the end minus each other arm's; [] for one arm."""
     first, *others = results.arms
-    rows = [
-        [name, *(_cell(results.difference(first, arm, measure), "+") for arm in others)]
-        for measure, name in shown(results.measures).items()
-    ]
-    return [["", *(f"{first} less {arm}" for arm in others)], *rows] if others else []
+    gaps: dict[str, Value] = {
+        f"{first} less {arm}": lambda measure, arm=arm: results.difference(first, arm, measure)  # type: ignore[misc]
+        for arm in others
+    }
+    return _cells(gaps, results.measures, "+") if gaps else []
+
+
+def evaluation_ends(evaluated: Evaluated) -> Cells:
+    """Return a header and a row for each measure: its mean over the seeds of the base models and of each arm."""
+    return _cells({arm: _estimates(evaluated, arm) for arm in evaluated.values}, evaluated.measures)
+
+
+def _estimates(evaluated: Evaluated, arm: str) -> Value:
+    def estimate(measure: str) -> Estimate | None:
+        found = evaluated.mean(arm, measure)
+        return found.estimate if found else None
+
+    return estimate
+
+
+def evaluation_differences(evaluated: Evaluated, arms: Sequence[str]) -> Cells:
+    """Return a header and a row for each measure: the first arm's value minus each other arm's; [] for one arm."""
+    first, *others = arms
+
+    def gap(arm: str) -> Value:
+        def estimate(measure: str) -> Estimate | None:
+            found = evaluated.difference(first, arm, measure)
+            return found.estimate if found else None
+
+        return estimate
+
+    return _cells({f"{first} less {arm}": gap(arm) for arm in others}, evaluated.measures, "+") if others else []
+
+
+def _cells(columns: Mapping[str, Value], measures: Sequence[str], sign: str = "") -> Cells:
+    rows = [[name, *(_cell(value(measure), sign) for value in columns.values())] for measure, name in shown(measures).items()]
+    return [["", *columns], *rows]
 
 
 def _cell(value: Estimate | None, sign: str = "") -> str:
+    """Return the value with half the width of its interval, or with both ends if they differ in distance."""
     if value is None:
         return ""
-    half_width = "" if value.high is None else f" ± {value.high - value.value:.3f}"
-    return f"{value.value:{sign}.3f}{half_width}"
+    if value.low is None or value.high is None:
+        return f"{value.value:{sign}.3f}"
+    below, above = f"{value.value - value.low:.3f}", f"{value.high - value.value:.3f}"
+    if below == above:
+        return f"{value.value:{sign}.3f} ± {above}"
+    return f"{value.value:{sign}.3f} ({value.low:{sign}.3f} to {value.high:{sign}.3f})"
 
 
 def _markdown(cells: Cells) -> str:
@@ -86,4 +160,10 @@ def _markdown(cells: Cells) -> str:
 def terminal(results: Results) -> Iterator[Table]:
     """Yield the tables for the terminal."""
     for header, *rows in filter(None, (ends(results), differences(results))):
+        yield terminal_table(header, rows, title=results.title)
+    for name, evaluated in results.evaluated.items():
+        for header, *rows in filter(None, (evaluation_ends(evaluated), evaluation_differences(evaluated, results.arms))):
+            yield terminal_table(header, rows, title=f"{results.title}, {name}")
+    if results.verdicts:
+        header, *rows = verdict_table(results)
         yield terminal_table(header, rows, title=results.title)

@@ -1,4 +1,4 @@
-"""The arms that an experiment compares, each a list of overrides of launch/train.py, and their seeds."""
+"""What an experiment compares: arms, each a list of overrides of launch/train.py, their seeds, evaluations and endpoints."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from launch.command_line import CONF
 from launch.entry import UNUSABLE, configuration, explain
+from launch.experiments.endpoints import CLAIMS, Endpoint
+from launch.experiments.evaluations import BASE, Evaluation
 from launch.run.inputs import check_measures
 from launch.storage.places import check_writable, named_folder
 from tandem.config.load import expand_home
@@ -39,6 +41,10 @@ class Preset:
     """each arm's further overrides, by its name"""
     seeded: list[str] = field(default_factory=lambda: ["seed"])
     """the keys of launch/train.py that are set to the seed"""
+    evaluations: dict[str, list[str]] = field(default_factory=dict)
+    """overrides of launch/evaluate.py, by name: evaluations of each seed's base model and of every senior, after all runs"""
+    endpoints: list[Endpoint] = field(default_factory=list)
+    """the claims that these evaluations test"""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,10 @@ class Experiment:
     seeds: tuple[int, ...]
     runs: tuple[Run, ...]
     """ordered by seed, so that every arm has run with one seed before the next seed starts"""
+    evaluations: tuple[Evaluation, ...]
+    """ordered by seed too"""
+    endpoints: tuple[Endpoint, ...]
+    """those whose arms are compared"""
     results: Path
     """the folder of the results"""
     command: str
@@ -102,11 +112,15 @@ def experiment(arguments: Sequence[str]) -> Experiment:
     arms = _chosen(settings["arms"], preset)
     overrides, seeds = [*preset.overrides, *extra], _seeds(settings["seeds"])
     runs = list(_runs(name, overrides, arms, preset.seeded, seeds))
+    evaluations = list(_evaluations(runs, extra, arms, preset))
+    endpoints = tuple(endpoint for endpoint in preset.endpoints if set(endpoint.arms) <= set(arms))
     described = [argument for argument in arguments if argument.partition("=")[0] not in PLACES]
     command = shlex.join(["python", "launch/experiment.py", *described])
     results = Path(expand_home("results", settings["results"]))
     check_writable(results, f"results={settings['results']}")
-    return Experiment(name, preset.title, tuple(overrides), arms, seeds, tuple(runs), results, command)
+    return Experiment(
+        name, preset.title, tuple(overrides), arms, seeds, tuple(runs), tuple(evaluations), endpoints, results, command
+    )
 
 
 def read_preset(name: str) -> Preset:
@@ -120,9 +134,24 @@ def read_preset(name: str) -> Preset:
     except OmegaConfBaseException as error:
         raise ConfigError(f"{path.name}: {error.full_key}: {str(error).splitlines()[0]}") from error
     assert isinstance(preset, Preset)
+    for endpoint in preset.endpoints:
+        _check_endpoint(endpoint, preset, path.name)
     if wrong := [arm for arm in preset.arms if not _NAME.fullmatch(arm)]:
         raise ConfigError(f"{path.name}: arms={wrong}: they name folders; give letters, digits, dots, dashes, underscores")
     return preset
+
+
+def _check_endpoint(endpoint: Endpoint, preset: Preset, file: str) -> None:
+    """Raise `ConfigError` for an endpoint that names no evaluation or arms of the preset, or makes no claim."""
+    key = f"{file}: endpoints: {endpoint.name}"
+    if endpoint.evaluation not in preset.evaluations:
+        raise ConfigError(f"{key}: evaluation={endpoint.evaluation}: choose among {', '.join(preset.evaluations) or 'none'}")
+    if len(endpoint.arms) != 2 or not set(endpoint.arms) <= set(preset.arms):
+        raise ConfigError(f"{key}: arms={endpoint.arms}: name two of {', '.join(preset.arms)}")
+    if endpoint.claim not in CLAIMS:
+        raise ConfigError(f"{key}: claim={endpoint.claim}: choose {', '.join(CLAIMS)}")
+    if (endpoint.claim == "equal") != (endpoint.margin > 0) or not endpoint.measures:
+        raise ConfigError(f"{key}: margin={endpoint.margin:g}: give measures, and a margin above 0 with claim=equal alone")
 
 
 def _chosen(arms: str, preset: Preset) -> dict[str, list[str]]:
@@ -158,3 +187,25 @@ def _runs(
             folder = named_folder(config, f"{FOLDER}/{name}")
             log = replace(config.log, dir=str(folder))
             yield Run(arm, seed, replace(config, name=f"{arm}-seed{seed}", resume="auto", log=log))
+
+
+def _evaluations(runs: Sequence[Run], extra: Sequence[str], arms: dict[str, list[str]], preset: Preset) -> Iterator[Evaluation]:
+    """Yield all evaluations, of a seed's base model first. Raises `ConfigError` for the first invalid one.
+
+    They take neither the preset's settings of the evaluation during training nor another `eval` of `extra`.
+    """
+    trained = [override for override in preset.overrides if not override.startswith(("eval=", "eval."))]
+    extra = [override for override in extra if not override.startswith("eval=")]
+    for name, evaluation in preset.evaluations.items():
+        seen: set[int] = set()
+        for run in runs:
+            seeded = (f"{key}={run.seed}" for key in preset.seeded)
+            try:
+                config = configuration([*trained, *arms[run.arm], *evaluation, *extra, *seeded])
+            except UNUSABLE as error:
+                raise ConfigError(f"evaluation {name}: {explain(error)}") from error
+            config = replace(config, log=run.config.log)
+            if run.seed not in seen:
+                seen.add(run.seed)
+                yield Evaluation(name, BASE, run.seed, replace(config, name=f"{BASE}-seed{run.seed}/{name}"))
+            yield Evaluation(name, run.arm, run.seed, replace(config, name=name, senior=str(run.path)))

@@ -10,7 +10,11 @@ from typing import Any
 
 from launch.cluster.machine import machine
 from launch.estimates import METHOD, Estimate, mean_over_seeds
+from launch.experiments.endpoints import Endpoint, Verdict, verdicts
+from launch.experiments.evaluations import Evaluated, read_evaluated
 from launch.experiments.preset import Experiment, Run
+from launch.experiments.statistics import METHOD as BOOTSTRAP
+from launch.experiments.statistics import OverSeeds
 from launch.storage.checkpoints import packages
 from launch.storage.run_record import LogReader
 
@@ -36,6 +40,9 @@ class Results:
     seconds: dict[str, list[float]]
     """time of each seed's steps and evaluations, by arm"""
     settings: dict[str, Any]
+    evaluated: dict[str, Evaluated]
+    """the results of the preset's evaluations, by name"""
+    verdicts: list[Verdict]
 
     @property
     def arms(self) -> list[str]:
@@ -88,12 +95,20 @@ def read_results(experiment: Experiment, runs: Sequence[Run]) -> Results:
         values[run.arm][run.seed] = {int(row["step"]): measures for row in rows if (measures := dict(_measures(row)))}
         seconds[run.arm].append(sum(row.get(key, 0.0) for row in rows for key in SECONDS))
         problems = next(int(row["solo/problems"]) for row in rows if "solo/problems" in row)
+    evaluated = read_evaluated(experiment.evaluations)
+
+    def difference(endpoint: Endpoint, measure: str) -> OverSeeds | None:
+        found = evaluated.get(endpoint.evaluation)
+        return found.difference(endpoint.arms[0], endpoint.arms[1], measure) if found else None
+
     return Results(
         experiment.title,
         {arm: seeds for arm, seeds in values.items() if seeds},
         problems,
         {arm: spent for arm, spent in seconds.items() if spent},
         {run.arm: _settings(run) for run in reversed(runs)},
+        evaluated,
+        verdicts(experiment.endpoints, difference),
     )
 
 
@@ -130,4 +145,24 @@ def write_results(results: Results, experiment: Experiment, path: Path) -> None:
         "minutes": {arm: [round(each / 60, 2) for each in spent] for arm, spent in results.seconds.items()},
         "settings": results.settings,
     }
+    if results.evaluated:
+        content |= {
+            "verdicts": [asdict(verdict) | {"verdict": verdict.word} for verdict in results.verdicts],
+            "evaluation_interval": BOOTSTRAP,
+            "evaluation_minutes": round(sum(evaluation.seconds for evaluation in experiment.evaluations) / 60, 2),
+            "evaluations": {name: _evaluation_content(found) for name, found in results.evaluated.items()},
+        }
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _evaluation_content(evaluated: Evaluated) -> dict[str, Any]:
+    """Return each arm's means with their intervals, and each seed's values."""
+    return {
+        arm: {
+            measure: asdict(mean.estimate)
+            | {"seeds": {seed: float(values[measure][0]) for seed, values in seeds.items() if measure in values}}
+            for measure in evaluated.measures
+            if (mean := evaluated.mean(arm, measure))
+        }
+        for arm, seeds in evaluated.values.items()
+    }

@@ -35,6 +35,10 @@ from tests.support.run_folders import write_lines
 pytestmark = pytest.mark.seconds
 
 STEPS = (0, 20, 40, 60)
+ENDPOINT = (
+    "title: x\narms: {{a: [algo=grpo], b: []}}\nevaluations: {{end: [eval=full]}}\n"
+    "endpoints: [{{name: e, evaluation: {}, measures: [solo/accuracy], arms: [a, b], claim: {}, margin: {}}}]"
+)
 
 # What is compared
 
@@ -47,7 +51,9 @@ def test_every_preset_has_valid_runs(name: str) -> None:
     for run in found.runs:
         assert run.config.eval == first.eval and run.config.steps == first.steps, "the budget is the same"
         assert run.config.seed == run.seed and run.config.resume == "auto"
-        assert {"solo", "handoff", "legibility", "drift"} <= set(run.config.eval.measures) and run.config.eval.greedy
+    for measured in found.evaluations or found.runs:
+        evaluation = measured.config.eval
+        assert {"solo", "handoff", "legibility", "drift"} <= set(evaluation.measures) and evaluation.greedy
 
 
 def test_command_line_overrides_settings_of_every_run(tmp_path: Path) -> None:
@@ -98,6 +104,14 @@ def test_invalid_comparison_is_refused(arguments: list[str], message: str) -> No
         ("title: x\narms: {a: 3}", r"mine.yaml: arms"),
         ("title: x\narms: {../a: []}", r"mine.yaml: arms=\['../a'\]: they name folders"),
         ("title: x", r"mine.yaml: arms: .*[Mm]issing"),
+        (ENDPOINT.format("late", "greater", 0), "mine.yaml: endpoints: e: evaluation=late: choose among end$"),
+        (ENDPOINT.format("end", "greater", 0.1), "mine.yaml: endpoints: e: margin=0.1: .* above 0 with claim=equal alone"),
+        (ENDPOINT.format("end", "equal", 0), "mine.yaml: endpoints: e: margin=0: .* above 0 with claim=equal alone"),
+        (ENDPOINT.format("end", "more", 0), "mine.yaml: endpoints: e: claim=more: choose equal, greater, less"),
+        (
+            ENDPOINT.format("end", "less", 0).replace("[a, b]", "[a, c]"),
+            r"mine.yaml: endpoints: e: arms=\['a', 'c'\]: name two of a, b",
+        ),
     ],
 )
 def test_all_arms_of_preset_are_checked(written: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,7 +276,7 @@ def test_only_unfinished_runs_are_started(compared: Experiment, monkeypatch: pyt
         make_run(run)
         made.append(run.config.name)
 
-    monkeypatch.setattr("launch.experiment.make", make)
+    monkeypatch.setattr("launch.experiment.runs.make", make)
     monkeypatch.setattr("launch.experiment.ray_cluster", lambda logs: nullcontext())
     monkeypatch.setattr("launch.experiment.draw", lambda results: Figure())  # it takes a second
     with pytest.raises(KeyboardInterrupt):

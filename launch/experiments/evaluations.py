@@ -1,0 +1,109 @@
+"""The evaluations of an experiment: of every seed's base model, and of every senior whose run has finished."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launch.evaluation.evaluate import evaluate
+from launch.evaluation.folder import read_scores
+from launch.experiments.measures import ABOVE_FLOOR, FLOOR, LEGIBILITY
+from launch.experiments.statistics import Draws, OverSeeds, draws, over_seeds
+from launch.storage.places import named_folder
+from tandem.config.schema import Config
+
+if TYPE_CHECKING:
+    from launch.experiments.engines import SharedEngines
+
+BASE = "base"
+"""The name of the base models beside those of the arms."""
+SECONDS = Path("seconds.json")
+"""The file with the wall time of an evaluation."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of one model, as launch/evaluate.py makes it."""
+
+    name: str
+    arm: str
+    """or `BASE`"""
+    seed: int
+    config: Config
+
+    @property
+    def path(self) -> Path:
+        """The folder of the results."""
+        run = Path(self.config.senior) / "evaluation" if self.config.senior else None
+        return run / self.config.name if run else named_folder(self.config, self.config.name)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the folder holds this evaluation, with the same settings."""
+        return read_scores(self.path, self.config) is not None
+
+    @property
+    def seconds(self) -> float:
+        """The wall time of the finished evaluation; 0 if it is not known."""
+        file = self.path / SECONDS
+        return float(json.loads(file.read_text())) if file.exists() else 0.0
+
+
+def make(evaluation: Evaluation, engines: SharedEngines) -> None:
+    """Evaluate the model, on the experiment's engines. Replaces an evaluation with other settings."""
+    start = time.monotonic()
+    shutil.rmtree(evaluation.path, ignore_errors=True)
+    evaluate(evaluation.config, engines.lend_workers)
+    (evaluation.path / SECONDS).write_text(json.dumps(time.monotonic() - start))
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The results of one evaluation of all models."""
+
+    values: dict[str, dict[int, dict[str, Draws]]]
+    """by arm, seed and measure; the base models are the first arm"""
+    problems: int
+
+    @property
+    def measures(self) -> list[str]:
+        """The keys of all measures."""
+        return list(dict.fromkeys(name for seeds in self.values.values() for found in seeds.values() for name in found))
+
+    def mean(self, arm: str, measure: str) -> OverSeeds | None:
+        """Return the measure's mean over the arm's seeds; None if no seed has it."""
+        found = [seed[measure] for seed in self.values.get(arm, {}).values() if measure in seed]
+        return over_seeds(found) if found else None
+
+    def difference(self, arm: str, other: str, measure: str) -> OverSeeds | None:
+        """Return the mean difference of `arm` and `other`, paired by seed and problem; None without common seeds."""
+        first, second = (self.values.get(name, {}) for name in (arm, other))
+        both = [(first[seed], second[seed]) for seed in first if seed in second]
+        gaps = [one[measure] - two[measure] for one, two in both if measure in one and measure in two]
+        return over_seeds(gaps) if gaps else None
+
+
+def read_evaluated(evaluations: Sequence[Evaluation]) -> dict[str, Evaluated]:
+    """Return the results of the finished ones of `evaluations`, by name."""
+    found: dict[str, Evaluated] = {}
+    for evaluation in evaluations:
+        scores = read_scores(evaluation.path, evaluation.config)
+        if not scores:
+            continue
+        measured = {name: score for name, score in scores.items() if score.weights.any()}
+        problems = len(next(iter(measured.values())).totals)
+        values = found.setdefault(evaluation.name, Evaluated({}, problems)).values
+        values.setdefault(evaluation.arm, {})[evaluation.seed] = _with_derived(draws(measured))
+    return found
+
+
+def _with_derived(measured: dict[str, Draws]) -> dict[str, Draws]:
+    """Return `measured` with the junior's cross-entropy above its floor."""
+    if {LEGIBILITY, FLOOR} <= measured.keys():
+        return measured | {ABOVE_FLOOR: measured[LEGIBILITY] - measured[FLOOR]}
+    return measured

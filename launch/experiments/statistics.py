@@ -1,0 +1,130 @@
+"""Intervals and tests of a hierarchical bootstrap over seeds and problems, and Holm's correction.
+
+All seeds have the same problems, so that a replicate draws seeds and, once for all of them, problems (A. Owen, "The Pigeonhole
+Bootstrap", arXiv 0712.1111). Percentile intervals over S seeds are too narrow when S is small. They are expanded as in
+T. Hesterberg, "What Teachers Should Know About the Bootstrap", arXiv 1411.5279: a quantile t of Student's distribution with
+S - 1 degrees of freedom becomes the normal quantile t * sqrt(S / (S - 1)) of the replicates. Intervals and p-values err on the
+safe side, because the noise of single texts enters with the seeds and with the problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import atan2, cos, pi, sin, sqrt
+from statistics import NormalDist
+
+import numpy as np
+
+from launch.estimates import Estimate
+from tandem.measures.score import Score
+
+CONFIDENCE = 0.95
+REPLICATES = 4000
+FEW = 10
+"""Fewer replicates say nothing of how far away a bound is; their normal approximation does."""
+METHOD = "hierarchical bootstrap over seeds and problems, 95 %"
+"""The interval of `OverSeeds`."""
+_NORMAL = NormalDist()
+
+Draws = np.ndarray
+"""float64 [1 + `REPLICATES`]: a value for all problems, then for each draw of problems."""
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """The mean of a value over seeds, and its bootstrap replicates."""
+
+    mean: float
+    replicates: np.ndarray
+    """float64 [`REPLICATES`], sorted; empty for a single seed, which has no interval"""
+    seeds: int
+
+    @property
+    def estimate(self) -> Estimate:
+        """The mean with its interval."""
+        if not len(self.replicates):
+            return Estimate(self.mean)
+        z = t_quantile((1 + CONFIDENCE) / 2, self.seeds - 1) * sqrt(self.seeds / (self.seeds - 1))
+        low, high = np.quantile(self.replicates, [_NORMAL.cdf(-z), _NORMAL.cdf(z)])
+        return Estimate(self.mean, float(low), float(high))
+
+    def p_greater(self, bound: float = 0.0) -> float:
+        """Return the p-value of the hypothesis that the mean is at most `bound`; 1 for a single seed."""
+        return self._p(int(np.searchsorted(self.replicates, bound, side="right")), self.mean - bound)
+
+    def p_less(self, bound: float = 0.0) -> float:
+        """Return the p-value of the hypothesis that the mean is at least `bound`; 1 for a single seed."""
+        return self._p(len(self.replicates) - int(np.searchsorted(self.replicates, bound)), bound - self.mean)
+
+    def p_equal(self, margin: float) -> float:
+        """Return the p-value of two one-sided tests: of the hypothesis that the mean is not within +-`margin`."""
+        return max(self.p_greater(-margin), self.p_less(margin))
+
+    def _p(self, beyond: int, distance: float) -> float:
+        """Return the p-value when `beyond` replicates agree with the hypothesis, whose bound is `distance` from the mean."""
+        if not len(self.replicates):
+            return 1.0
+        if beyond >= FEW:
+            z = _NORMAL.inv_cdf((beyond + 0.5) / (len(self.replicates) + 1))
+        else:
+            z = -distance / max(float(self.replicates.std()), 1e-12)
+        return t_cdf(z * sqrt((self.seeds - 1) / self.seeds), self.seeds - 1)
+
+
+def draws(scores: Mapping[str, Score]) -> dict[str, Draws]:
+    """Return the values of scores over the same problems, which the same draws resample."""
+    totals, weights = (np.stack([getattr(score, part) for score in scores.values()], axis=1) for part in ("totals", "weights"))
+    counts = _counts(len(totals))
+    with np.errstate(invalid="ignore"):  # a draw may lack all problems with a weight
+        values = (counts @ totals) / (counts @ weights)
+    return {name: values[:, index] for index, name in enumerate(scores)}
+
+
+@lru_cache(maxsize=2)
+def _counts(problems: int) -> np.ndarray:
+    """Return how often each problem counts: once in the first row, then as drawn. float64 [1 + `REPLICATES`, problems]."""
+    drawn = np.random.default_rng(0).multinomial(problems, np.full(problems, 1 / problems), size=REPLICATES)
+    return np.concatenate([np.ones((1, problems)), drawn])
+
+
+def over_seeds(values: Sequence[Draws]) -> OverSeeds:
+    """Return the mean of one value for each seed. The draws of seeds depend on their number alone."""
+    stacked, seeds = np.stack(values, axis=1), len(values)
+    mean = float(stacked[0].mean())
+    if seeds == 1:
+        return OverSeeds(mean, np.empty(0), 1)
+    drawn = np.random.default_rng(1).integers(seeds, size=(len(stacked) - 1, seeds))
+    replicates = np.take_along_axis(stacked[1:], drawn, axis=1).mean(axis=1)
+    return OverSeeds(mean, np.sort(replicates[np.isfinite(replicates)]), seeds)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p-values adjusted by Holm's step-down method, in the given order."""
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def t_cdf(t: float, freedom: int) -> float:
+    """Return the distribution function of Student's t (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
+    theta, odd = atan2(t, sqrt(freedom)), freedom % 2
+    term, total = cos(theta) if odd else 1.0, 0.0
+    for k in range(1 + odd, freedom, 2):
+        total += term
+        term *= cos(theta) ** 2 * k / (k + 1)
+    share = 2 / pi * (theta + sin(theta) * total) if odd else sin(theta) * total
+    return (1 + share) / 2
+
+
+def t_quantile(share: float, freedom: int) -> float:
+    """Return the quantile of Student's t at `share`, by bisection."""
+    low, high = -1e4, 1e4
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if t_cdf(middle, freedom) < share else (low, middle)
+    return low

@@ -1,0 +1,127 @@
+"""launch/experiments/evaluations.py: which evaluations are missing, and what becomes of their results."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from launch.evaluation.folder import PROBLEMS, RECORDED, RESULT
+from launch.experiment import compare
+from launch.experiments.evaluations import BASE, Evaluation, read_evaluated
+from launch.experiments.preset import Experiment, experiment
+from tandem.config.schema import ConfigError
+from tests.launch.experiments.test_experiment import make_run
+
+pytestmark = pytest.mark.seconds
+
+GAINS = {BASE: 0.0, "tandem": 0.3, "grpo": 0.29, "kl_junior": 0.3}
+P = 100
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    folder = tmp_path_factory.mktemp("equal")
+    return experiment(["preset=equal_dialects", "seeds=4", f"log.dir={folder}", f"results={folder / 'results'}"])
+
+
+def write_evaluation(evaluation: Evaluation) -> None:
+    """The folder of an evaluation, as far as an experiment reads it."""
+    evaluation.path.mkdir(parents=True, exist_ok=True)
+    settings = json.loads(json.dumps({key: value for key, value in asdict(evaluation.config).items() if key in RECORDED}))
+    (evaluation.path / RESULT).write_text(json.dumps({"settings": settings}))
+    random = np.random.default_rng(evaluation.seed)
+    solved, noise = random.uniform(0.2, 0.6, P), random.normal(0, 0.01)
+    tandem = evaluation.arm == "tandem"
+    rows = [
+        {
+            "id": str(index),
+            "scores": {
+                "solo/accuracy": [value + GAINS[evaluation.arm] + noise, 1.0],
+                "team/step_alternating/accuracy": [0.4 + 0.3 * tandem + noise, 1.0],
+                "team/step_alternating/retention@1": [0.5 + 0.4 * tandem, value + 0.3],
+                "drift/kl_senior_junior": [3.0 - 2 * tandem + noise, 20.0],
+                "legibility/senior_text": [6.0 - 2 * tandem + noise, 20.0],
+                "legibility/junior_text": [2.0, 20.0],
+                "solo/absent": [0.0, 0.0],
+            },
+        }
+        for index, value in enumerate(solved)
+    ]
+    (evaluation.path / PROBLEMS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_every_senior_and_every_base_model_is_evaluated_with_its_seed(described: Experiment) -> None:
+    names = [(each.name, each.arm, each.seed) for each in described.evaluations]
+    assert names == [
+        (name, arm, seed) for name in ("temperature_1", "published") for seed in (1, 2, 3, 4) for arm in (BASE, *described.arms)
+    ]
+    for each in described.evaluations:
+        assert each.config.seed == each.config.model.recipe_seed == each.seed
+        assert each.config.eval.problems == 500 and each.config.eval.samples == 4
+        assert each.config.senior == ("" if each.arm == BASE else str(described.folder / f"{each.arm}-seed{each.seed}"))
+    assert len({each.path for each in described.evaluations}) == len(names)
+
+
+def test_command_line_reaches_evaluations_too() -> None:
+    found = experiment(["preset=equal_dialects", "seeds=1", "eval.problems=7", "arms=tandem,kl_junior"])
+    configs = [run.config for run in found.runs] + [evaluation.config for evaluation in found.evaluations]
+    assert {config.eval.problems for config in configs} == {7}
+    assert found.endpoints == (), "an endpoint needs both of its arms"
+    with pytest.raises(ConfigError, match="^evaluation temperature_1: eval.pass_at=.* eval.samples=2"):
+        experiment(["preset=equal_dialects", "seeds=1", "eval.samples=2"])
+
+
+def test_only_missing_evaluations_are_made_and_verdicts_follow(described: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    for run in described.runs:
+        make_run(run)
+    made: list[Evaluation] = []
+    interrupted_after = 5
+
+    def make(evaluation: Evaluation, _: object) -> None:
+        if len(made) == interrupted_after:
+            raise KeyboardInterrupt
+        write_evaluation(evaluation)
+        made.append(evaluation)
+
+    monkeypatch.setattr("launch.experiment.evaluations.make", make)
+    monkeypatch.setattr("launch.experiment.ray_cluster", lambda logs: nullcontext())
+    monkeypatch.setattr("launch.experiment.draw", lambda results: Figure())  # it takes a second
+    with pytest.raises(KeyboardInterrupt):
+        compare(described, Console())
+    assert [each.finished for each in described.evaluations] == [True] * 5 + [False] * 27
+    interrupted_after = 0
+    compare(described, Console())
+    assert made == list(described.evaluations), "none is made twice"
+    numbers = json.loads((described.results / "equal_dialects" / "results.json").read_text())
+    words = {verdict["endpoint"]["name"]: verdict["verdict"] for verdict in numbers["verdicts"]}
+    assert words == {
+        "solo parity": "shown",
+        "handoff by steps, and its retention": "shown",
+        "KL(senior, junior)": "shown",
+        "junior's cross-entropy above its floor": "shown",
+    }
+    base = numbers["evaluations"]["published"][BASE]["solo/accuracy"]
+    assert base["low"] < base["value"] < base["high"] and set(base["seeds"]) == {"1", "2", "3", "4"}
+    page = (described.results / "equal_dialects.md").read_text()
+    assert "| solo parity: tandem within ±0.03 of grpo | solo +0.010 ± 0.000 |" in page
+    assert "## Evaluation `published`" in page and "| the difference | 0.200" in page
+
+
+def test_evaluation_with_other_settings_is_missing(described: Experiment) -> None:
+    evaluation = described.evaluations[0]
+    write_evaluation(evaluation)
+    other = replace(evaluation, config=replace(evaluation.config, eval=replace(evaluation.config.eval, samples=8)))
+    assert evaluation.finished and not other.finished
+
+
+def test_measure_without_any_weight_is_left_out(described: Experiment) -> None:
+    write_evaluation(described.evaluations[0])
+    found = read_evaluated(described.evaluations[:1])["temperature_1"]
+    assert "solo/absent" not in found.measures and found.problems == P
+    assert found.difference(BASE, "grpo", "solo/accuracy") is None

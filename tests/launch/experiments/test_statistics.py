@@ -1,0 +1,110 @@
+"""launch/experiments/statistics.py: coverage and error rates on simulated experiments, Holm's correction, Student's t."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launch.estimates import T_975
+from launch.experiments import statistics
+from launch.experiments.statistics import OverSeeds, draws, holm, over_seeds, t_cdf, t_quantile
+from tandem.measures.score import Score
+
+PROBLEMS, EXPERIMENTS = 60, 300
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_replicates() -> object:
+    """Fewer replicates, so that many experiments can be simulated."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "REPLICATES", 1000)
+        statistics._counts.cache_clear()
+        yield
+    statistics._counts.cache_clear()
+
+
+def simulated(random: np.random.Generator, seeds: int, mean: float, of_seed: float, of_problem: float) -> OverSeeds:
+    """One experiment: a difference with deviations between seeds and between problems, and noise for each text."""
+    problems = random.normal(0, of_problem, PROBLEMS)
+    values = [
+        draws({"difference": Score.mean_of(random.normal(mean + random.normal(0, of_seed), 0.1, PROBLEMS) + problems)})
+        for _ in range(seeds)
+    ]
+    return over_seeds([value["difference"] for value in values])
+
+
+@pytest.mark.seconds
+@pytest.mark.parametrize(("seeds", "of_seed", "of_problem"), [(3, 0.05, 0.0), (8, 0.05, 0.1), (8, 0.02, 0.3), (10, 0.1, 0.0)])
+def test_intervals_cover_and_p_values_are_uniform_under_the_null(seeds: int, of_seed: float, of_problem: float) -> None:
+    random = np.random.default_rng(seeds)
+    found = [simulated(random, seeds, 0.2, of_seed, of_problem) for _ in range(EXPERIMENTS)]
+    covered = np.mean([each.estimate.low <= 0.2 <= each.estimate.high for each in found])  # type: ignore[operator]
+    assert 0.93 <= covered <= 0.997
+    p_values = np.array([each.p_greater(0.2) for each in found])
+    for level in (0.05, 0.25, 0.5, 0.75):
+        assert abs(np.mean(p_values <= level) - level) < 0.11
+    assert np.mean(p_values <= 0.05) <= 0.08, "a test must not claim too often"
+    np.testing.assert_allclose([each.p_less(0.2) for each in found], 1 - p_values, atol=0.05)
+
+
+@pytest.mark.seconds
+def test_two_one_sided_tests_claim_equivalence_only_within_the_margin() -> None:
+    random = np.random.default_rng(0)
+
+    def claimed(mean: float) -> float:
+        found = [simulated(random, 8, mean, 0.02, 0.0).p_equal(0.1) for _ in range(EXPERIMENTS)]
+        return float(np.mean(np.array(found) <= 0.05))
+
+    assert claimed(0.0) > 0.95
+    assert claimed(0.1) <= 0.08 and claimed(-0.1) <= 0.08
+    assert claimed(0.2) == 0
+
+
+def test_single_seed_has_no_interval_and_proves_nothing() -> None:
+    alone = over_seeds([draws({"a": Score.mean_of(np.arange(10.0))})["a"]])
+    assert alone.estimate.value == 4.5 and alone.estimate.low is None
+    assert alone.p_greater() == alone.p_less() == alone.p_equal(100) == 1
+
+
+def test_draws_pair_problems_between_scores_and_arms() -> None:
+    random = np.random.default_rng(0)
+    hard = random.uniform(size=PROBLEMS)
+    one, other = draws({"a": Score.mean_of(hard + 0.1)}), draws({"a": Score.mean_of(hard), "b": Score(hard, 2 * hard)})
+    assert one["a"].std() > 0.01
+    np.testing.assert_allclose(one["a"] - other["a"], 0.1, atol=1e-12)
+    np.testing.assert_allclose(other["b"], 0.5, atol=1e-12)
+
+
+def test_replicates_without_any_weight_are_left_out() -> None:
+    score = Score(np.eye(1, PROBLEMS)[0], np.eye(1, PROBLEMS)[0])
+    assert np.isnan(draws({"rare": score})["rare"]).any()
+    found = over_seeds([draws({"rare": score})["rare"]] * 2)
+    assert found.estimate.low == found.estimate.high == 1
+
+
+def test_holm_adjusts_as_computed_by_hand() -> None:
+    # 4 * 0.005; 3 * 0.01; 2 * 0.03 = 0.06; 1 * 0.04, but not below 0.06.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
+def test_holm_lies_between_each_and_bonferroni_and_keeps_the_order(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    for p, after in zip(p_values, adjusted, strict=True):
+        assert p <= after <= min(1.0, len(p_values) * p)
+    for (p, after), (q, other) in permutations(zip(p_values, adjusted, strict=True), 2):
+        assert p > q or after <= other
+    assert adjusted[::-1] == holm(p_values[::-1])
+
+
+def test_student_distribution_agrees_with_tables() -> None:
+    assert [t_quantile(0.975, freedom) for freedom in range(1, 10)] == pytest.approx(T_975, abs=6e-4)
+    assert t_quantile(0.95, 7) == pytest.approx(1.8946, abs=1e-4)
+    assert t_cdf(-2.0, 7) == pytest.approx(1 - t_cdf(2.0, 7)) == pytest.approx(0.04280966, abs=1e-7)
+    assert t_cdf(1.0, 1) == pytest.approx(0.75)
