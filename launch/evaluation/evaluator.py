@@ -87,6 +87,7 @@ class Evaluator:
         scores = self._correctness(self.solo) | {"tokens": texts.length(self.solo)}
         if self._has_dialects:
             scores["jargon_share"] = texts.jargon_share(self.solo)
+            scores |= texts.accuracies_by_dialect(self.solo)
         if self._config.eval.greedy:
             greedy = self._write("greedy", self._prompts, SOLO, temperature=0.0)
             scores["greedy"] = texts.accuracy(greedy)

@@ -22,6 +22,8 @@ SHOWN = {
     "acceptance/rate": "acceptance",
     "acceptance/length@4": "accepted of 4 drafted",
     "solo/jargon_share": "jargon share",
+    "solo/plain_accuracy": "solo, in plain text",
+    "solo/jargon_accuracy": "solo, in jargon",
 }
 """In the order shown. Legibility is the junior's cross-entropy on the senior's texts; the floor is that on its own texts."""
 

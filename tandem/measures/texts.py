@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tandem.data.arith import dialect
+from tandem.data.arith import DIALECTS, dialect
 from tandem.measures.passk import pass_at_k
 from tandem.measures.score import Score
 from tandem.rollout import SENIOR, Group, Rollout, Verdict
@@ -50,6 +50,18 @@ def length(groups: Sequence[Group]) -> Score:
 def jargon_share(groups: Sequence[Group]) -> Score:
     """Return the share of texts in the offline task's jargon."""
     return _ratio(groups, lambda rollout: dialect(rollout.text) == "jargon", lambda _: 1)
+
+
+def accuracies_by_dialect(groups: Sequence[Group]) -> dict[str, Score]:
+    """Return the share of correct texts in each of the offline task's dialects that occurs, by name."""
+    scores = {}
+    for name in DIALECTS:
+        spoken = [[dialect(rollout.text) == name for rollout in group.rollouts] for group in groups]
+        correct = [[verdict is Verdict.CORRECT for verdict in group.verdicts] for group in groups]
+        totals = [np.count_nonzero(np.logical_and(*pair)) for pair in zip(spoken, correct, strict=True)]
+        if any(map(any, spoken)):
+            scores[f"{name}_accuracy"] = Score(np.array(totals, np.float64), np.array(list(map(sum, spoken)), np.float64))
+    return scores
 
 
 def _correct(group: Group) -> int:

