@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tandem.config.algo import AlgoConfig
 from tandem.config.schema import Config, ConfigError
-from tandem.models import ModelFacts, inspect_model
+from tandem.models.inspection import ModelFacts, inspect_model
 from tandem.models.zoo import base_model, junior_model, tokenizer_difference
 from tandem.schedule import (
     COIN_SIDES,

@@ -15,7 +15,7 @@ from launch.storage.run_folder import RunFolder
 from tandem.config.schema import FAKE, FAKE_LONGEST, SELF, Config
 from tandem.data.pass_rates import read_pass_rates
 from tandem.data.problems import check_first_rows
-from tandem.models import inspect_local_models
+from tandem.models.inspection import inspect_local_models
 from tandem.models.zoo.hub import configuration_directory, is_hub_id
 from tandem.models.zoo.recipes import ZOO
 

@@ -18,7 +18,8 @@ from collections import deque
 from itertools import islice
 from typing import Literal
 
-from tandem.verify.plain import Unparsable, settle
+from tandem.verify.guards import Unparsable
+from tandem.verify.plain import settle
 from tandem.verify.remarks import without_reason
 from tandem.verify.statements import stated_answer
 

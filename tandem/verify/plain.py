@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from tandem.verify.comparison import compare
-from tandem.verify.guards import MAX_ANSWER_CHARS, Unparsable, refuse_too_big, refuse_unreadable
+from tandem.verify.guards import MAX_ANSWER_CHARS, refuse_too_big, refuse_unreadable
 from tandem.verify.spelling import canonical
 from tandem.verify.structure import alike, without_remark
 from tandem.verify.words import flattened
@@ -29,8 +29,6 @@ _PREFIX = re.compile(
     r"|(?:exactly|precisely)(?![A-Za-z]))\s?(?P<end>\}\s?)?",
     re.IGNORECASE,
 )
-
-__all__ = ["Unparsable", "reading", "settle"]
 
 
 def settle(gold: str, answer: str) -> bool | None:

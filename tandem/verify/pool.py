@@ -18,9 +18,10 @@ from types import TracebackType
 from typing import Self
 
 from tandem.verify.extract import BOXED, Pattern, compile_pattern, final_answer
+from tandem.verify.guards import Unparsable
 from tandem.verify.judgement import Judgement, Verdict, plain_judgement
 from tandem.verify.load_verifier import check_path
-from tandem.verify.plain import Unparsable, settle
+from tandem.verify.plain import settle
 from tandem.verify.worker import Settings
 from tandem.verify.worker_process import GIB, Task, WorkerProcess
 

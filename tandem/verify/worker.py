@@ -90,7 +90,7 @@ def _limit_time(seconds: float) -> None:
 def _math_judge(answer_pattern: str, send: Callable[..., None]) -> Judge:
     """Return the mathematical verifier."""
     from tandem.verify.equivalence import judge  # imported here, within the memory limit
-    from tandem.verify.plain import Unparsable
+    from tandem.verify.guards import Unparsable
 
     judge("\\sqrt{8}", "2\\sqrt{2}")  # builds the parser's tables, before the first deadline counts
     pattern = compile_pattern(answer_pattern)

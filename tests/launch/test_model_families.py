@@ -20,7 +20,7 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
 from learner.policy import Policy
 from tandem.logprobs import LOGIT_TRANSFORMS
-from tandem.models import inspect_model
+from tandem.models.inspection import inspect_model
 from tandem.models.served import served_architectures
 from tests.support import ROOT
 from tests.support.model_families import FAMILIES, ROWS, save_family

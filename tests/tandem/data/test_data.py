@@ -16,8 +16,10 @@ from transformers import PreTrainedTokenizerBase
 
 from tandem.config.data import DataConfig
 from tandem.config.schema import ConfigError
-from tandem.data import encode, held_out, load_problems
 from tandem.data.arith import VALUES, Chain, draw, jargon, plain
+from tandem.data.problems import load_problems
+from tandem.data.prompts import encode
+from tandem.data.split import held_out
 from tandem.models.zoo.tokenizer import train_tokenizer
 from tests.support.builders import foreign_tokenizer
 from tests.support.problem_files import SUMS, jsonl, write_jsonl

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tandem.config.data import DataConfig
 from tandem.config.schema import ConfigError
-from tandem.data import load_problems
+from tandem.data.problems import load_problems
 from tandem.rollout import Problem
 from tests.support.problem_files import SUMS, arrow_cache, jsonl, write_jsonl, write_parquet
 

@@ -14,7 +14,8 @@ from reasoning_gym.factory import create_dataset
 from tandem.config.checks.data import data_problems
 from tandem.config.data import DataConfig
 from tandem.config.schema import ConfigError
-from tandem.data import held_out, load_problems
+from tandem.data.problems import load_problems
+from tandem.data.split import held_out
 from tandem.verify.gym import gold, score
 from tandem.verify.judgement import Verdict
 from tandem.verify.pool import VerifierPool

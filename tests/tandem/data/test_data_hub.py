@@ -15,7 +15,7 @@ from launch.command_line import CONF
 from tandem.config.data import DataConfig
 from tandem.config.load import load, schema
 from tandem.config.schema import Config, ConfigError
-from tandem.data import load_problems
+from tandem.data.problems import load_problems
 from tests.support.problem_files import SUMS, arrow_cache, write_jsonl, write_parquet
 
 PROBLEMS = [{"problem": row["question"], "answer": str(row["answer"]), "solution": "Add."} for row in SUMS]

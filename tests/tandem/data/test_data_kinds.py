@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 
 from tandem.config.data import DataConfig
 from tandem.config.schema import ConfigError
-from tandem.data import load_problems
 from tandem.data.pass_rates import read_pass_rates
+from tandem.data.problems import load_problems
 from tests.support.problem_files import SUMS, arrow_cache, jsonl, write_jsonl, write_parquet
 
 LINES = "".join(json.dumps(row) + "\n" for row in SUMS).encode()

@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerBase
 from tandem.config.checks.data import data_problems
 from tandem.config.data import DataConfig
 from tandem.config.schema import ConfigError
-from tandem.data import encode, load_problems
-from tandem.data.prompts import prompt
+from tandem.data.problems import load_problems
+from tandem.data.prompts import encode, prompt
 from tandem.rollout import Problem
 from tests.support.builders import small_tokenizer
 from tests.support.problem_files import SUMS, jsonl, write_jsonl

@@ -24,8 +24,9 @@ from hypothesis.extra.numpy import from_dtype
 from launch.storage.saved_rollouts import Origin, load_step, save_step, saved_steps
 from tandem.config.data import DataConfig
 from tandem.config.schema import ConfigError
-from tandem.data import encode, load_problems
 from tandem.data.fields import Numeral, lookup
+from tandem.data.problems import load_problems
+from tandem.data.prompts import encode
 from tandem.data.random_groups import random_groups
 from tandem.data.rows import problem_of
 from tandem.rollout import Problem

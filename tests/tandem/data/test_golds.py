@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tandem.config.checks.data import data_problems
 from tandem.config.data import DataConfig
 from tandem.config.schema import ConfigError
-from tandem.data import load_problems
+from tandem.data.problems import load_problems
 from tandem.verify.golds import UnreadableGold, gold_answer
 from tests.support.problem_files import jsonl, write_jsonl
 

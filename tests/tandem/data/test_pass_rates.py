@@ -9,8 +9,8 @@ import pytest
 from tandem.config.checks.data import data_problems
 from tandem.config.data import DataConfig
 from tandem.config.schema import ConfigError
-from tandem.data import load_problems
 from tandem.data.pass_rates import PassRateFile, read_pass_rates
+from tandem.data.problems import load_problems
 from tests.support.problem_files import SUMS, jsonl, write_jsonl
 
 

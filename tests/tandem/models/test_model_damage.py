@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tandem.config.schema import ConfigError
-from tandem.models import inspect_model
+from tandem.models.inspection import inspect_model
 from tests.support.builders import save_model, small_tokenizer
 
 

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from tandem.authors import load_authors
 from tandem.config.schema import Config, ConfigError
-from tandem.models import inspect_local_models, inspect_model
+from tandem.models.inspection import inspect_local_models, inspect_model
 from tandem.models.zoo.hub import model_directory
 from tests.support.builders import SMALL, save_model, small_tokenizer
 

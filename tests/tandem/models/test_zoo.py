@@ -18,7 +18,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from tandem.config.data import DataConfig
 from tandem.config.model import ModelConfig
 from tandem.config.schema import Config, ConfigError
-from tandem.data import encode, load_problems
+from tandem.data.problems import load_problems
+from tandem.data.prompts import encode
 from tandem.models.zoo import RECIPES, base_model, junior_model, tokenizer_difference, zoo_model
 from tandem.models.zoo.cache import build_once
 from tandem.models.zoo.hub import model_directory

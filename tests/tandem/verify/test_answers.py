@@ -11,7 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tandem.verify.equivalence import judge
-from tandem.verify.plain import Unparsable, settle
+from tandem.verify.guards import Unparsable
+from tandem.verify.plain import settle
 from tests.support import ROOT
 
 cents = st.integers(-(10**9), 10**9)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tandem.verify.equivalence import judge
 from tandem.verify.extract import final_answer
-from tandem.verify.plain import Unparsable, settle
+from tandem.verify.guards import Unparsable
+from tandem.verify.plain import settle
 
 DATA = Path(__file__).parent / "data"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tandem.verify.equivalence import judge
 from tandem.verify.extract import final_answer, marks_answer
-from tandem.verify.plain import Unparsable
+from tandem.verify.guards import Unparsable
 
 RESPONSES = Path(__file__).parent / "data" / "model_responses.jsonl"
 MARKS = [
