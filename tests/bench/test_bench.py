@@ -1,4 +1,4 @@
-"""The sweep of bench.cogen, without engines: what it varies, what it keeps, what it draws."""
+"""Tests of the sweep of bench.cogen without engines: axes, saved points, figure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def axis_named(name: str) -> Axis:
 
 @pytest.fixture(scope="module")
 def points() -> list[Point]:
-    """A sweep's points, each mode and value at a speed of its own."""
+    """The points of a sweep; each mode and value has another speed."""
 
     def run(mode: str, value: float) -> Measured:
         speed = 100.0 * (1 + SWEPT.index(mode)) + value

@@ -1,4 +1,4 @@
-"""bench.scale: what its simulated replicas return, and how its figures are reckoned."""
+"""Tests of bench.scale: the groups of its simulated replicas, and its figures."""
 
 from __future__ import annotations
 

@@ -30,13 +30,13 @@ def inline_code(doc: Path) -> list[str]:
 
 
 def overrides(doc: Path) -> list[list[str]]:
-    """Every `key=value ...` that `doc` gives for the command line of training, but for those with a NAME to be filled in."""
+    """Return every `key=value ...` in `doc` for the command line of training, except those with a placeholder NAME."""
     spans = [span for span in inline_code(doc) if re.match(r"'?[a-z][a-z_.0-9]*=[^=\\]", span)]
     return [shlex.split(span) for span in spans + COMMAND.findall(doc.read_text()) if "=NAME" not in span]
 
 
 def definitions(file: Path) -> set[str]:
-    """What a module defines at its top."""
+    """Return the names that a module defines at its top level."""
     found: set[str] = set()
     for node in ast.parse(file.read_text()).body:
         match node:
@@ -81,7 +81,7 @@ def test_overrides_in_text_are_accepted(doc: Path) -> None:
     ConfigStore.instance().store(name="schema", node=schema())
     with initialize_config_dir(str(ROOT / "conf"), version_base=None):
         for given in overrides(doc):
-            if re.search(r"\bmine\b", " ".join(given)):  # what the tutorial has its reader make: see test_tutorial.py
+            if re.search(r"\bmine\b", " ".join(given)):  # files of the tutorial, which test_tutorial.py creates
                 continue
             load(compose("config", overrides=literal_overrides(given)))
 

@@ -1,4 +1,4 @@
-"""The tutorial's own files do what it says of them; its training commands are those of every run."""
+"""Tests of the tutorial's files: they work as described. Its training commands are tested with all runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TITLED = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```', re.DOTALL | re.MULTIL
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a reader has saved the files of the page and made the dataset."""
+    """A folder with the files of the page and the dataset."""
     for path, content in TITLED.findall(PAGE):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(content)
@@ -35,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def command(holding: str) -> list[str]:
-    """The page's first `python` command that holds a text, without the interpreter."""
+    """Return the page's first `python` command that contains a text, without the interpreter."""
     return shlex.split(next(line for line in PAGE.splitlines() if line.startswith("python ") and holding in line))[1:]
 
 

@@ -12,7 +12,7 @@ from tandem.advantage import ESTIMATORS, assign_advantages
 from tandem.data.random_groups import random_groups
 
 SIZE = 5
-# Rewards of a step's groups: neither equal nor so close that the epsilon decides.
+# Rewards of a step's groups, neither equal nor so close that the epsilon matters.
 reward = st.integers(-20, 20).map(lambda n: n / 10)
 steps = st.lists(st.lists(reward, min_size=SIZE, max_size=SIZE), min_size=2, max_size=6)
 every_estimator = pytest.mark.parametrize("name", ESTIMATORS)
@@ -23,7 +23,7 @@ def deviation(values: list[float]) -> float:
 
 
 def reference(name: str, step: list[list[float]]) -> list[list[float]]:
-    """The estimators once more, in words of plain Python."""
+    """The formulas of the estimators in plain Python."""
     less_mean = [[r - fmean(group) for r in group] for group in step]
     match name:
         case "grpo":

@@ -1,4 +1,4 @@
-"""Whatever the schedules and the authors: texts that follow them never stop a run, and texts that do not follow them do."""
+"""Tests of the authorship guard for any schedules: rollouts that follow them pass, all others stop the run."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_coin_with_another_probability_stops_run(seed: int, prob: float, off: fl
 @settings(max_examples=15)
 @given(st.integers(0, 2**31), st.sampled_from([0.2, 0.5, 0.8]), st.booleans())
 def test_seeds_that_favor_author_stop_run(seed: int, prob: float, favor_senior: bool) -> None:
-    """Every mask is that of its seed; the seeds are the quarter whose coins are best for one author."""
+    """Every mask fits its seed, but the seeds are the quarter that favors one author most."""
     schedule, rates = Schedule(prob), {SENIOR: 0.5, JUNIOR: 0.7}
     (group,) = simulate(schedule, rates, {SENIOR: 0.0, JUNIOR: 0.0}, seed=seed, groups=1, size=512, tokens=40)
     check_authorship([group], WORDS)
@@ -92,7 +92,7 @@ def test_seeds_that_favor_author_stop_run(seed: int, prob: float, favor_senior: 
 
 
 def test_selection_of_first_finished_groups_passes() -> None:
-    """The senior ends every text at once, and the junior never does: what is finished soon is the senior's."""
+    """The senior ends every text at once and the junior never, so the senior won the draws of the first finished groups."""
     schedule = Schedule(0.5, 1)
     groups = simulate(schedule, {SENIOR: 0, JUNIOR: 0}, {SENIOR: 1, JUNIOR: 0}, seed=3, groups=1000, size=4, tokens=40)
     check_authorship(groups, WORDS)
@@ -104,7 +104,7 @@ def test_selection_of_first_finished_groups_passes() -> None:
 
 @pytest.mark.parametrize("prob", [0.01, 0.3, 0.5, 0.9])
 def test_false_alarm_rate_is_as_stated(prob: float) -> None:
-    """Over all numbers of wins in the draws of a step whose texts end without regard to them."""
+    """Sum over all numbers of wins in a step whose texts end independently of the draws."""
     for draws in (1, 30, 1000):
         log_chances = [_log_binomial(prob, wins, draws) for wins in range(draws + 1)]
         assert math.fsum(map(math.exp, log_chances)) == pytest.approx(1)
@@ -114,10 +114,10 @@ def test_false_alarm_rate_is_as_stated(prob: float) -> None:
 
 @pytest.mark.parametrize("probs", [(0.3, 0.5), (0.01, 0.9, 0.97)])
 def test_false_alarm_rate_holds_for_several_schedules(probs: tuple[float, ...]) -> None:
-    """Over all numbers of wins in the draws at each probability."""
+    """Sum over all numbers of wins at each probability."""
     draws = {2: 30, 3: 12}[len(probs)]
     log_chances = [[_log_binomial(prob, wins, draws) for wins in range(draws + 1)] for prob in probs]
-    alpha = 1e-3  # so that there are alarms with few draws
+    alpha = 1e-3  # so that few draws can raise an alarm
     together = [math.fsum(chances) for chances in product(*log_chances)]
     alarms = [chance for chance in together if chance + len(probs) * math.log(draws + 1) < math.log(alpha)]
     assert 0 < math.fsum(map(math.exp, alarms)) <= alpha

@@ -25,7 +25,7 @@ lengths = st.lists(st.integers(2, 60), max_size=24)
 
 
 def sample(length: int, identity: int = 0) -> Sample:
-    """A rollout of `length` tokens through the model, half of them the prompt's; its advantage tells it from others."""
+    """Return a sample of `length` tokens, half of them the prompt's, identified by its advantage."""
     completion = (length + 1) // 2
     return Sample(
         token_ids=np.arange(length + 1),
@@ -146,7 +146,7 @@ def test_mini_batch_without_scored_token_is_skipped(learning: dict[str, Any]) ->
 
 
 def test_step_without_senior_tokens_has_no_mini_batch() -> None:
-    """As `prompts_per_step=1 group_size=2 max_tokens=1` has every fourth, by chance."""
+    """One step in four with `prompts_per_step=1 group_size=2 max_tokens=1`."""
     groups = random_groups(0)
     for rollout in (r for g in groups for r in g.rollouts):
         rollout.authorship[:] = 0

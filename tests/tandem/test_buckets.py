@@ -1,4 +1,4 @@
-"""Buckets lose nothing, keep their budget, waste little, and there are no more of them than that takes."""
+"""Tests of buckets: they hold every rollout within the budget, with little padding, and their number is minimal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def keeps_budget(lengths: list[int], part: list[int], budget: int) -> bool:
 
 
 def partitions(items: list[int]) -> Iterator[list[list[int]]]:
-    """All ways to split `items`."""
+    """Yield all partitions of `items`."""
     if not items:
         yield []
         return
@@ -43,7 +43,7 @@ def test_buckets_hold_every_rollout_with_little_padding(lengths: list[int], budg
 
 @given(st.lists(st.integers(1, 12), max_size=6), st.integers(1, 40))
 def test_partition_is_optimal(lengths: list[int], budget: int) -> None:
-    """Fewer buckets are better; among equally many, less padding."""
+    """Fewer buckets are better, then less padding."""
     allowed = [
         (len(parts), padded(lengths, parts))
         for parts in partitions(list(range(len(lengths))))

@@ -1,4 +1,4 @@
-"""Co-generation: two writers in memory, one text."""
+"""Tests of co-generation with simulated authors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Model = Callable[[Sequence[int]], int]
 
 
 def hashing(known: Sequence[int]) -> int:
-    """A deterministic model: its next token, never the end of sequence, depends on every token before it."""
+    """A deterministic model: its next token depends on all earlier tokens and is never the end of sequence."""
     return hash(tuple(known)) % EOS
 
 
@@ -41,14 +41,14 @@ def ending_at(length: int) -> Model:
 
 @dataclass
 class Writer:
-    """A session in memory: a greedy model that knows what it was told and follows the schedule by itself."""
+    """A simulated session: a greedy model that reads the tokens it receives and follows the schedule."""
 
     author: int
     model: Model = hashing
     chunk: int = 3
-    """tokens read at a time"""
+    """tokens returned by each read"""
     overrun: bool = False
-    """whether it writes on when it should stop"""
+    """whether it continues when it should stop"""
     known: list[int] = field(default_factory=list)
     turns: int = 0
     closed: int = 0
@@ -82,7 +82,7 @@ class Writer:
 
 
 def logprob(author: int, known: int) -> float:
-    """What an author's token after `known` others says its log-probability is."""
+    """Return the log-probability of an author's token after `known` others."""
     return -0.25 * known - author
 
 
@@ -96,7 +96,7 @@ def write(sessions: dict[int, Any], schedule: Schedule, seed: int = 0, max_token
 
 
 def solo_text(model: Model, length: int) -> list[int]:
-    """What the model writes alone: at most `length` tokens."""
+    """Return the model's solo text of at most `length` tokens."""
     known = list(PROMPT)
     while len(known) < len(PROMPT) + length and known[-1] != EOS:
         known.append(model(known))

@@ -1,4 +1,4 @@
-"""Which groups a step learns from."""
+"""Tests of the selection of groups by dynamic sampling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guards: what stops a run, and what must not stop it."""
+"""Tests of the guards."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NO_WORDS = np.zeros(4, np.uint8)
 
 
 def step(schedule: Schedule, *, rollouts: int = 64, tokens: int = 50, first_seed: int = 0) -> list[Group]:
-    """One step's groups of eight, written as the schedule says."""
+    """Return one step's groups of eight rollouts that follow the schedule."""
     rng = np.random.default_rng(first_seed)
     seeds = range(first_seed, first_seed + rollouts)
     written = [scheduled_rollout(schedule, WORDS, seed, rng.integers(0, 4, tokens)) for seed in seeds]
@@ -43,12 +43,12 @@ def step(schedule: Schedule, *, rollouts: int = 64, tokens: int = 50, first_seed
 
 
 def seeds_of(author: int, count: int) -> list[int]:
-    """Seeds whose first author is `author`."""
+    """Return seeds whose first author is `author`."""
     return [seed for seed in range(10 * count) if WORD.pen(seed).author == author][:count]
 
 
 def unbroken(seeds: list[int]) -> Group:
-    """A group of rollouts of one turn each."""
+    """Return a group of rollouts of one turn each."""
     return judged_group([scheduled_rollout(WORD, NO_WORDS, seed, [0] * 20) for seed in seeds], schedule=WORD)
 
 
@@ -98,7 +98,7 @@ def test_mask_of_one_author_stops_run(author: int) -> None:
 @pytest.mark.parametrize("author", [SENIOR, JUNIOR])
 def test_single_author_stops_the_run_only_if_improbable(author: int) -> None:
     wins = 40 if author == SENIOR else 0
-    check_authorship([unbroken(seeds_of(author, 2))], NO_WORDS)  # half of all smoke tests
+    check_authorship([unbroken(seeds_of(author, 2))], NO_WORDS)  # happens in half of all short runs
     check_authorship([unbroken(seeds_of(author, 16))], NO_WORDS)
     with pytest.raises(GuardError, match=f"the senior won {wins} of 40 draws at schedule.prob_senior=0.5 in this step"):
         check_authorship([unbroken(seeds_of(author, 40))], NO_WORDS)
@@ -141,7 +141,7 @@ def test_improbable_share_of_draws_stops_the_run(seniors: int, juniors: int) -> 
 
 
 def test_translated_rollouts_are_checked_at_junior_words() -> None:
-    """Its words are three tokens long; the senior writes as the boundaries say."""
+    """The junior's words are three tokens long; the senior's turns end at its own boundaries."""
     rollouts = []
     for seed in range(8):
         pen, mask, breaks = WORD.pen(seed), [], []
@@ -166,7 +166,7 @@ def test_probable_share_of_draws_passes(seniors: int, juniors: int) -> None:
 
 
 def test_authors_with_words_of_different_length_pass() -> None:
-    """The senior's words have half as many tokens as the junior's: it writes a third of all tokens."""
+    """The senior's words have half as many tokens as the junior's, so it writes a third of all tokens."""
     groups = simulate(WORD, {SENIOR: 0.8, JUNIOR: 0.4}, {SENIOR: 0.0, JUNIOR: 0.0}, seed=1, groups=16, size=8, tokens=80)
     assert senior_token_fraction(groups) == pytest.approx(1 / 3, abs=0.03)
     check_authorship(groups, SIMULATED_WORDS)

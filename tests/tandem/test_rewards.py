@@ -1,4 +1,4 @@
-"""What a rollout is rewarded for, term by term."""
+"""Tests of the terms of the reward."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JUDGEMENTS = [*map(plain_judgement, Verdict), Judgement(Verdict.WRONG, "7", scor
 
 
 def judged(*judgements: Judgement) -> Group:
-    """A group whose rollouts have 5, 10, 15, ... tokens."""
+    """Return a group whose rollouts have 5, 10, 15, ... tokens."""
     rollouts = [
         scheduled_rollout(Schedule(), np.ones(8, np.uint8), seed, [0] * 5 * (seed + 1)) for seed in range(len(judgements))
     ]

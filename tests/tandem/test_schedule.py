@@ -36,7 +36,7 @@ from tests.support.builders import small_tokenizer
 
 VOCABULARY = 8
 WORDS = np.array([0, 0, 0, 0, 0, 0, 1, 1], np.uint8)
-"""Of 8 tokens the last two begin a word."""
+"""The last two of 8 tokens begin a word."""
 
 seeds = st.integers(0, 2**32 - 1)
 texts = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=120)
@@ -50,7 +50,7 @@ schedules = st.builds(
 
 
 def share_and_error(prob: float, draws: int) -> tuple[float, float]:
-    """The expected share and four of its standard errors."""
+    """Return the expected share and four of its standard errors."""
     return prob, 4 * math.sqrt(prob * (1 - prob) / draws)
 
 
@@ -70,7 +70,7 @@ def test_coins_are_uniform_and_independent() -> None:
 
 
 def test_coin_values_are_stable() -> None:
-    """Rollouts are replayed long after they were written: the coin is part of the format."""
+    """Saved rollouts are replayed later, so the coin is part of their format."""
     assert [coin(seed, position) for seed, position in ((0, 0), (0, 1), (1, 0), (2**32 - 1, 4000))] == [
         0,
         2261973619,
@@ -145,7 +145,7 @@ def test_share_of_senior_is_prob_senior(prob: float) -> None:
     first = np.array([mask[0] for mask in masks])
     expected, error = share_and_error(prob, len(first))
     assert abs(first.mean() - expected) < error
-    # A token in four begins a word, so that 100 tokens have 25 redraws; turns of unequal length halve what they count for.
+    # One token in four begins a word, so 100 tokens have 25 redraws; turns of unequal length halve their effective number.
     expected, error = share_and_error(prob, 400 * 25 // 2)
     assert abs(np.concatenate(masks).mean() - expected) < error
 

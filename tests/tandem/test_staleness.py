@@ -1,4 +1,4 @@
-"""How far writing may run ahead of learning: no rollout older than the bound is ever learnt from."""
+"""Tests of the staleness bound: no group is used that is older than the bound."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tandem.staleness import StalenessBuffer, StreamPosition, mean_staleness, ol
 
 
 def group_of(*versions: int) -> Group:
-    """A group whose senior's tokens were sampled from these versions, in turn."""
+    """Return a group whose senior tokens were sampled from these versions, in this order."""
     (group,) = random_groups(0, groups=1, size=2)
     for rollout in group.rollouts:
         written = np.resize(np.array(versions), int(rollout.authorship.sum()))
@@ -31,13 +31,13 @@ def test_mean_staleness_counts_senior_tokens() -> None:
 
 @given(st.data(), st.integers(1, 4), st.integers(0, 3))
 def test_groups_are_used_once_and_within_max_staleness(data: st.DataObject, batch: int, bound: int) -> None:
-    """Groups finish in any order and take any time; the learner takes a batch whenever there is one."""
+    """Groups finish in any order; the learner takes a batch at any time when one is complete."""
     ahead, steps = StalenessBuffer(batch, bound, steps=4), 4
-    begun: dict[int, int] = {}  # position -> the version that its first token is sampled from
+    begun: dict[int, int] = {}  # position -> the version at the start of the group
     learnt: list[int] = []
     in_flight: list[int] = []
     by_group: dict[int, int] = {}
-    kept: list[Group] = []  # so that no id of an object is used twice
+    kept: list[Group] = []  # so that no object id is reused
     while ahead.version < steps:
         while (group_to_write := ahead.begin()) is not None:
             position, step = group_to_write

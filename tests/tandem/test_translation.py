@@ -1,4 +1,4 @@
-"""A junior with another tokenizer: two vocabularies, one text."""
+"""Tests of a junior with another tokenizer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def boundaries(name: str, rule: BoundaryRule) -> np.ndarray:
 
 @dataclass
 class Writer:
-    """A session in memory: it recites `script` (over and over) and follows the schedule by itself, as an engine does."""
+    """A simulated session: it repeats `script` and follows the schedule, as an engine does."""
 
     author: int
     boundaries: np.ndarray
@@ -39,14 +39,14 @@ class Writer:
     prompt: Sequence[int]
     context: int = 10_000
     chunk: int = 2
-    """tokens read at a time"""
+    """tokens returned by each read"""
     known: list[int] = field(default_factory=list)
     own: list[int] = field(default_factory=list)
     may_retract: bool = False
     stop_reason: StopReason | None = None
 
     def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
-        assert new_tokens or (self.own and self.may_retract), "a turn must begin with news, or with what it ended with"
+        assert new_tokens or (self.own and self.may_retract), "a turn must start with new tokens or continue"
         assert budget > 0 and len(self.known) + len(new_tokens) + budget <= self.context
         if not self.known:
             assert list(new_tokens[: len(self.prompt)]) == self.prompt
@@ -64,7 +64,7 @@ class Writer:
             self.left -= 1
             self.pen = self.pen.after(self.boundaries[token])
             self.may_retract = self.pen.author != self.author or self.left == 0 or token == self.eos
-        assert written, "this author has nothing to say"
+        assert written, "this author wrote no token"
         return written
 
     def retract(self) -> None:
@@ -80,13 +80,13 @@ VERSIONS = {SENIOR: 3, JUNIOR: FROZEN_VERSION}
 
 
 def logprob(index: int) -> float:
-    """What an author's token of this index says its log-probability is."""
+    """Return the log-probability of an author's token of this index."""
     return -1.0 - index % 7
 
 
 @dataclass
 class Pair:
-    """Two authors with different tokenizers, and the rollout that they wrote."""
+    """Two authors with different tokenizers, and their rollout."""
 
     senior: Writer
     junior: Writer
@@ -100,11 +100,11 @@ class Pair:
     """the senior's"""
 
     def text(self, start: int, stop: int) -> bytes:
-        """The text of some tokens; special ones are none."""
+        """Return the text of a range of tokens, without special tokens."""
         return self.translation.senior.decode(self.rollout.token_ids[start:stop].tolist())
 
     def by(self, author: int) -> list[int]:
-        """The author's tokens of the rollout."""
+        """Return the author's tokens of the rollout."""
         return self.rollout.token_ids[self.rollout.authorship == author].tolist()
 
 
@@ -148,7 +148,7 @@ schedules = st.builds(Schedule, st.floats(0.2, 0.8), st.integers(1, 40), st.bool
 
 @st.composite
 def scripts(draw: st.DrawFn, name: str) -> list[int]:
-    """Tokens to recite: an ordinary text's, or any tokens at all, half characters, specials and ends of sequence among them."""
+    """Draw a script: an ordinary text, or any tokens, including halves of characters, special tokens and ends of sequence."""
     ordinary = texts.map(str.encode).map(vocabulary(name).encode)
     return draw(ordinary | st.lists(st.integers(0, len(TOKENIZERS[name]()) - 1), min_size=1, max_size=60))
 
@@ -167,7 +167,7 @@ def pairs(draw: st.DrawFn) -> Pair:
     )
 
 
-# What two authors make of one text
+# Properties of a rollout
 
 
 @given(pair=pairs())
@@ -184,7 +184,7 @@ def test_text_is_complete_and_each_author_receives_it_once(pair: Pair) -> None:
     wrote, told = translation.junior.decode(pair.junior.own), translation.senior.decode(pair.by(JUNIOR))
     assert wrote.startswith(told)
     if rollout.end is not EndReason.BUDGET:
-        # At most the token is missing that showed a word to be complete.
+        # At most the token after the last complete word is missing.
         assert wrote in (told, told + translation.junior.decode(pair.junior.own[-1:]))
     for author, writer, its in ((SENIOR, pair.senior, translation.senior), (JUNIOR, pair.junior, translation.junior)):
         last = max((turn.stop for turn in rollout.turns if turn.author == author), default=0)
@@ -197,7 +197,7 @@ def test_text_is_complete_and_each_author_receives_it_once(pair: Pair) -> None:
 def test_junior_text_is_tokenized_by_senior_tokenizer(pair: Pair) -> None:
     rollout, senior = pair.rollout, pair.translation.senior
     for turn in rollout.turns:
-        # The last turn may be cut, or hold the end of sequence.
+        # The last turn may be truncated, or contain the end of sequence.
         if turn.author == JUNIOR and turn.stop < len(rollout):
             assert rollout.breaks is not None
             steps = np.flatnonzero(rollout.breaks[turn.start : turn.stop - 1]) + turn.start + 1
@@ -251,11 +251,11 @@ def test_end_of_sequence_is_only_special_token_of_junior(pair: Pair) -> None:
     assert specials & set(pair.by(JUNIOR)[-1:]) <= {pair.senior.eos}
 
 
-# Turns one by one
+# Single turns
 
 
 def both(senior: str, junior: str, schedule: Schedule = ALTERNATE, **options: Any) -> Pair:
-    """What two authors write who recite texts, the senior in the arithmetic tokenizer; a $ is an end of sequence."""
+    """Return the rollout of authors that repeat texts; the senior has the arithmetic tokenizer, $ is an end of sequence."""
     return write_together((recital("arith", senior), recital("foreign", junior)), schedule, 0, **options)
 
 
@@ -307,7 +307,7 @@ def test_spelled_special_token_is_text() -> None:
 
 
 def test_junior_without_new_tokens_continues() -> None:
-    """The senior's only token is special, and special tokens are no text."""
+    """The senior's only token is special and has no text."""
     user = small_tokenizer().convert_tokens_to_ids("<|user|>")
     script = recital("foreign", " the it's. Add")
     pair = write_together(([user], script), Schedule(max_gap_tokens=1, alternates=True), 0)

@@ -24,7 +24,7 @@ from tandem.config.schema import SETTINGS, Config, ConfigError
 
 Compose = Callable[..., DictConfig]
 ELSEWHERE = ("experiment", "experiment_preset")
-"""Whole runs and comparisons of them, which have tests of their own."""
+"""Files of whole runs and experiments, which other tests cover."""
 GROUP_FILES = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml") if path.parent.name not in ELSEWHERE)
 NUMBERS = {key: each for key, each in SETTINGS.items() if each.type in (int, float)}
 CHOICES = {key: list(each.choices) for key, each in SETTINGS.items() if each.type in (int, str) and list(each.choices)}
@@ -333,7 +333,7 @@ def test_unknown_key_or_ill_typed_value_is_refused(composed: Compose, override: 
     [("schedule.speed", 3), ("rollout.group_size", "many"), ("learner.lr", None), ("model.source", "???")],
 )
 def test_load_checks_file_not_composed_by_hydra(defaults: DictConfig, key: str, bad: object) -> None:
-    """An edited config.yaml of a run folder is such a file."""
+    """For example, an edited config.yaml of a run folder."""
     changed = with_value(defaults, key, bad)
     with pytest.raises(ConfigError, match=f"^{key}: "):
         load(changed)

@@ -1,4 +1,4 @@
-"""Test that every bad value and every setting without effect is refused, and that possible combinations are accepted."""
+"""Test that every invalid value and every setting without effect is refused, and that valid combinations are accepted."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_number_is_accepted_or_refused_by_its_key(key: str) -> None:
     for value in (0, -1, 10**30) if NUMBERS[key] is int else (0.0, -1.0, 1e300, math.nan, math.inf, -math.inf):
         found = refusals(key, value)
         assert all(key in message for message in found), value
-        assert found or math.isfinite(value), "neither NaN nor infinity is a number of anything"
+        assert found or math.isfinite(value), "NaN and infinity are never accepted"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0], ids=str)
@@ -94,9 +94,9 @@ def test_setting_without_effect_is_refused_unless_default(prefix: str, condition
     [
         ("algo=grpo", "schedule.prob_senior=0.7", "schedule.max_gap_tokens=8"),  # the control of a run with these
         ("steps=1",),  # shorter than the warm-up by default
-        ("learner_only=fake", "learner.dtype=bfloat16"),  # no engine disagrees
+        ("learner_only=fake", "learner.dtype=bfloat16"),  # there is no engine to differ from
         ("rollouts_only=true", "learner.dtype=bfloat16"),
-        ("model.dtype=bfloat16",),  # engines may be the less exact, which old_logprobs and mismatch are for
+        ("model.dtype=bfloat16",),  # engines may be less exact; old_logprobs and mismatch correct for it
         ("algo.old_logprobs=learner", "algo.mismatch=tis", "rollout.max_staleness=2"),
         ("reward.correct=0", "reward.format=1"),
         ("model=hf", "model.path=x", "junior=[zoo:plain]", "model.recipe_seed=3"),

@@ -1,4 +1,4 @@
-"""Problems: the offline task, its split and order, and the prompts."""
+"""Tests of the offline task, its split and order, and the prompts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def tokenizer() -> PreTrainedTokenizerBase:
 
 @pytest.fixture
 def lines(tmp_path: Path) -> Path:
-    """A good file of 40 problems whose answers are numbers."""
+    """A valid file of 40 problems with numeric answers."""
     return write_jsonl(tmp_path / "problems.jsonl", SUMS)
 
 

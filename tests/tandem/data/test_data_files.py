@@ -1,4 +1,4 @@
-"""Problems from files: JSON lines and Parquet, what is wrong with their rows, what is held out of them."""
+"""Tests of problems from JSON lines and Parquet: their rows, malformed rows, and held-out problems."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def lines(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bad(tmp_path: Path) -> Path:
-    """Twenty lines, ten of which are malformed, each in its own way."""
+    """Twenty lines, ten of which are malformed in different ways."""
     path = tmp_path / "bad.jsonl"
     path.write_bytes(b"\n".join(BAD_LINES[n][0] if n in BAD_LINES else (GOOD % n).encode() for n in range(1, 21)))
     return path
 
 
 def everything(data: DataConfig) -> list[Problem]:
-    """All problems of `data`, of both sides."""
+    """Return all problems of `data`, from both sides of the split."""
     problems, held = load_problems(data, 1), load_problems(data, 1).held_out(10_000)
     training, size = [], 1
     while True:

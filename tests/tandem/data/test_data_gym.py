@@ -1,4 +1,4 @@
-"""The generated tasks of reasoning_gym: the mix, the split, and their own scorers in the judge's workers."""
+"""Tests of the tasks of reasoning_gym: the mix, the split, and their scorers in the judge's workers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tandem.verify.pool import VerifierPool
 
 SCORE = "tandem.verify.gym:score"
 TASKS = ["chain_sum", "leg_counting", "countdown", "mini_sudoku", "knights_knaves", "rearc", "word_sorting"]
-"""Numbers, expressions, grids, and scorers that tell tuples from lists."""
+"""Tasks with numbers, expressions, grids, and scorers that distinguish tuples from lists."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Data sets of the hub, and the recipes made of them; a folder made like one stands in for the hub."""
+"""Tests of data sets of the hub and their recipes; a folder with the same layout replaces the hub."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A data set of two splits, as the hub has them."""
+    """A data set with two splits, in the layout of the hub."""
     write_parquet(tmp_path / "sums" / "train.parquet", PROBLEMS)
     write_parquet(tmp_path / "sums" / "test.parquet", PROBLEMS[:5])
     return tmp_path / "sums"

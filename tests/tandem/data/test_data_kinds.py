@@ -1,4 +1,4 @@
-"""Files of another kind than they are taken for, named in one message, and bytes of no kind at all."""
+"""Tests of files of the wrong kind, which one message names, and of arbitrary bytes."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def test_name_of_no_data_set_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     assert refusal(DataConfig(source="hub", path="a[1]")).endswith("takes *, ? and [ for a pattern; rename the folder")
 
 
-# Bytes of no kind
+# Arbitrary bytes
 
 
 any_bytes = st.binary(max_size=200) | st.text(max_size=60).map(str.encode)
@@ -242,7 +242,7 @@ def test_damaged_parquet_file_is_read_or_refused(data: st.DataObject) -> None:
 
 
 def loaded_or_refused(load: Callable[[], object]) -> None:
-    """Fails when `load` raises anything but a refusal that names the key."""
+    """Fail if `load` raises anything except a `ConfigError` that names the key."""
     try:
         load()
     except ConfigError as error:

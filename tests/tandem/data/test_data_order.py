@@ -1,4 +1,4 @@
-"""The order of training problems: a pure function of seed and step."""
+"""Tests of the order of training problems, a pure function of seed and step."""
 
 from __future__ import annotations
 

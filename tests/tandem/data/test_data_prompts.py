@@ -1,4 +1,4 @@
-"""Prompts: chat templates that refuse or drop what they are given, tokenizers that end every text, limits of length."""
+"""Tests of prompts: chat templates that reject or ignore messages, tokenizers that end every text, limits of length."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GEMMA = (
     "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
     "<start_of_turn>{{ message['role'] }}\n{{ message['content'] | trim }}<end_of_turn>\n{% endfor %}<start_of_turn>model\n"
 )
-"""Gemma's chat template, in short."""
+"""Gemma's chat template, shortened."""
 
 
 def reader(template: str) -> PreTrainedTokenizerBase:
@@ -112,7 +112,7 @@ def test_error_names_junior_whose_template_rejects_messages(sums: Path) -> None:
 
 
 def ending(single: str) -> PreTrainedTokenizerBase:
-    """A tokenizer that puts its special tokens around a text as `single` says."""
+    """Return a tokenizer that adds its special tokens to a text by the template `single`."""
     tokenizer = deepcopy(small_tokenizer())
     tokenizer.add_special_tokens({"bos_token": "<s>", "eos_token": "</s>"})
     ids = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("<s>", "</s>")]

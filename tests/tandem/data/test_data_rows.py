@@ -1,4 +1,4 @@
-"""Rows as data sets have them: numbers as they are spelled, fields in objects, prompts that are messages."""
+"""Tests of rows of data sets: spellings of numbers, fields in objects, prompts of messages."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def answers_of(data: DataConfig) -> list[str]:
-    """The answers of all problems, in the order of their questions `q0`, `q1` and so on."""
+    """Return the answers of all problems, in the order of their questions `q0`, `q1` and so on."""
     problems = load_problems(data, 1).held_out(1000)
     return [problem.answer for problem in sorted(problems, key=lambda problem: int(problem.question.removeprefix("q")))]
 
 
 def column(path: Path, answers: pa.Array, **fields: object) -> DataConfig:
-    """A Parquet file for evaluation with these answers."""
+    """Return the settings of a Parquet file for evaluation with these answers."""
     questions = pa.array([f"q{i}" for i in range(len(answers))])
     pyarrow.parquet.write_table(pa.table({"question": questions, "answer": answers}), path)
     return DataConfig(source="parquet", path=str(path), evaluation_only=True, **fields)  # type: ignore[arg-type]
 
 
 def lines(path: Path, *answers: str, **fields: object) -> DataConfig:
-    """A file of JSON lines for evaluation with these answers, spelled so."""
+    """Return the settings of a file of JSON lines for evaluation with these spellings of the answers."""
     path.write_text("".join(f'{{"question": "q{i}", "answer": {answer}}}\n' for i, answer in enumerate(answers)))
     return jsonl(path, evaluation_only=True, **fields)
 
@@ -197,7 +197,7 @@ json_rows = json_values | st.fixed_dictionaries(
 
 
 def problem_or_refusal(path: Path, **fields: object) -> Problem | str:
-    """The only problem of a file, or why there is none."""
+    """Return the only problem of a file, or the reason why there is none."""
     try:
         [problem] = load_problems(jsonl(path, evaluation_only=True, **fields), 1).held_out(2)
     except ConfigError as error:
@@ -257,7 +257,7 @@ def test_missing_column_in_struct_is_refused(tmp_path: Path) -> None:
 
 
 def verl_rows() -> list[dict[str, object]]:
-    """The rows of `SUMS` as verl stores GSM8K."""
+    """Return the rows of `SUMS` in verl's format of GSM8K."""
     return [
         {
             "data_source": "openai/gsm8k",

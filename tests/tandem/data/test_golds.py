@@ -1,4 +1,4 @@
-"""Golds as data sets have them: answers, and whole solutions that mark them."""
+"""Tests of golds: answers, and whole solutions that mark an answer."""
 
 from __future__ import annotations
 

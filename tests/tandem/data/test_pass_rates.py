@@ -1,4 +1,4 @@
-"""The difficulty filter: a file of pass rates, and the training problems it leaves out."""
+"""Tests of the difficulty filter: the file of pass rates, and the training problems that it drops."""
 
 from __future__ import annotations
 

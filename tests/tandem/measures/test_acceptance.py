@@ -1,4 +1,4 @@
-"""Acceptance by itself: the distributions that engines sample from, and the rounds of a speculative decoder."""
+"""Tests of acceptance: the distributions that engines sample from, and the rounds of a speculative decoder."""
 
 from __future__ import annotations
 

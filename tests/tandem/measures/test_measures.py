@@ -1,4 +1,4 @@
-"""The measures by themselves: pass@k, intervals, dialects, and what is taken of two models' distributions."""
+"""Tests of the measures: pass@k, intervals, dialects, and statistics of two models' distributions."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_intervals_have_nominal_coverage() -> None:
     random, covered = np.random.default_rng(1), 0
     for seed in range(300):
         tokens = random.integers(1, 30, 80)
-        nats = tokens * 0.7 + random.normal(0, 1, 80) * np.sqrt(tokens)  # 0.7 nats a token, whatever a text's length
+        nats = tokens * 0.7 + random.normal(0, 1, 80) * np.sqrt(tokens)  # 0.7 nats per token, independent of the text's length
         low, high = Score(nats, tokens.astype(float)).interval(0.9, 300, seed)
         covered += low <= 0.7 <= high
     assert 0.84 <= covered / 300 <= 0.95
@@ -89,7 +89,7 @@ def test_interval_is_function_of_its_seed() -> None:
 
 @pytest.fixture
 def groups() -> list[Group]:
-    """Two problems with four texts each: three are correct, then none; the first problem's texts are longer."""
+    """Two problems with four texts each, of which three and none are correct; the first problem's texts are longer."""
     boundaries = np.ones(5, np.uint8)
     right, wrong = Verdict.CORRECT, Verdict.WRONG
 
@@ -153,14 +153,14 @@ def test_divergences_equal_those_of_full_distributions(seed: int) -> None:
     torch.testing.assert_close(one.double(), torch.distributions.kl_divergence(p, q), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(other.double(), torch.distributions.kl_divergence(q, p), atol=1e-5, rtol=1e-5)
     assert divergences(ours, ours)[0].abs().max() < 1e-6
-    # What only one of them can say does not count.
+    # Tokens of only one vocabulary do not count.
     wider = torch.cat([theirs, torch.full((5, 2), 9.0)], dim=1)
     torch.testing.assert_close(divergences(ours, wider), (one, other))
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two random models, sure of themselves, of different sizes and widths of output."""
+    """Two random models of different sizes and vocabularies, with distributions far from uniform."""
     folder = tmp_path_factory.mktemp("models")
     shapes = [{"hidden_size": 24, "num_hidden_layers": 2}, {"vocab_size": 328, "tie_word_embeddings": True}]
     return [

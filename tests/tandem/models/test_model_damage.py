@@ -1,4 +1,4 @@
-"""Any damage to a model's files is refused or harmless: nothing else is raised."""
+"""Tests that any damage to a model's files is refused or harmless, without another exception."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.builders import save_model, small_tokenizer
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model that can be used."""
+    """A small usable model."""
     return save_model(tmp_path_factory.mktemp("models") / "usable", small_tokenizer(), vocab_size=400)
 
 
@@ -39,7 +39,7 @@ FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_c
 def test_overwritten_bytes_are_refused_or_harmless(
     saved: Path, tmp_path_factory: pytest.TempPathFactory, name: str, where: float, what: bytes, cut: bool
 ) -> None:
-    """The model is used or refused, also when the file is cut off there, and nothing else is raised."""
+    """The same holds if the file is truncated at that place."""
     content = (saved / name).read_bytes()
     at = int(where * (8000 if name == "model.safetensors" else len(content)))
     inspect_with(saved, tmp_path_factory, name, content[:at] + what + (b"" if cut else content[at + len(what) :]))
@@ -54,7 +54,7 @@ VALUES = [None, 0, -1, 1, 7, 10**6, 10**12, 1e308, True, "", "x", [], {}, [1], {
 def test_other_values_are_refused_or_harmless(
     saved: Path, tmp_path_factory: pytest.TempPathFactory, name: str, value: object, data: st.DataObject
 ) -> None:
-    """Any value of a JSON file is another, of any type."""
+    """Replace any value of a JSON file by another of any type."""
     content = json.loads((saved / name).read_text())
     key = data.draw(st.sampled_from(sorted(content)))
     if name == "tokenizer.json" and isinstance(content[key], dict) and content[key]:

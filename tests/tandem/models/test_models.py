@@ -1,4 +1,4 @@
-"""The inspection of models: what cannot be used is refused before anything starts, with key, value and remedy."""
+"""Tests of the inspection of models: unusable models are refused at the start, with key, value and remedy."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21461
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model that can be used, its output embeddings apart from the input's."""
+    """A small usable model with untied embeddings."""
     return save_model(tmp_path_factory.mktemp("models") / "usable", small_tokenizer(), vocab_size=400)
 
 
 @pytest.fixture
 def folder(saved: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
+    """A copy that the test damages."""
     return shutil.copytree(saved, tmp_path / "model")
 
 
 def refusal(folder: Path) -> str:
-    """Why the model is refused, without the key."""
+    """Return the reason why the model is refused, without the key."""
     with pytest.raises(ConfigError) as refused:
         inspect_model(folder, "model.path=MODEL")
     message = str(refused.value)
@@ -52,7 +52,7 @@ def change(file: Path, **values: Any) -> None:
 
 
 def replaced(folder: Path, model: hf.PreTrainedModel) -> Path:
-    """`folder` with `model` in place of its own."""
+    """Save `model` in `folder` in place of its model, and return the folder."""
     (folder / "model.safetensors").unlink()
     model.save_pretrained(folder)
     return folder
@@ -66,12 +66,12 @@ def test_inspection_returns_facts_of_usable_model(saved: Path) -> None:
     assert facts.tokenizer.get_vocab() == small_tokenizer().get_vocab()
 
 
-# What may be missing or otherwise than usual
+# Optional and unusual files
 
 
 def _as_torch_files(folder: Path) -> None:
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-    torch.save({"lr": 1e-3}, folder / "training_args.bin")  # as a trainer leaves it
+    torch.save({"lr": 1e-3}, folder / "training_args.bin")  # as a trainer saves it
     (folder / "model.safetensors").unlink()
 
 
@@ -106,7 +106,7 @@ def test_optional_files_may_be_missing(folder: Path) -> None:
 
 
 def test_unused_special_token_beyond_embedding_is_accepted(folder: Path) -> None:
-    """As Gemma 3's token for images."""
+    """For example, Gemma 3's token for images."""
     tokenizer = hf.AutoTokenizer.from_pretrained(folder)
     tokenizer.add_tokens([f"<unused {index}>" for index in range(400 - len(tokenizer))], special_tokens=True)
     tokenizer.add_tokens(["<image>"], special_tokens=True)
@@ -115,7 +115,7 @@ def test_unused_special_token_beyond_embedding_is_accepted(folder: Path) -> None
 
 
 def test_code_of_model_is_never_executed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where transformers has the model too, its own code is taken; nobody is asked."""
+    """If transformers also has the model type, its own code is used without a question."""
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question on the terminal"))
     (folder / "modeling_custom.py").write_text("raise SystemExit('the code was run')")
     change(folder / "config.json", auto_map={"AutoConfig": "modeling_custom.C", "AutoModelForCausalLM": "modeling_custom.M"})
@@ -408,7 +408,7 @@ def test_model_without_end_of_sequence_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["unigram", "wordpiece"])
 def test_tokenizer_without_word_boundaries_is_refused(folder: Path, kind: str) -> None:
-    """The refusal names schedules that work."""
+    """The error names schedules that work."""
     model, trainer = {
         "unigram": (
             models.Unigram(),
@@ -449,7 +449,7 @@ def test_name_of_no_directory_is_refused(tmp_path: Path, folder: Path) -> None:
 
 
 def test_local_models_of_configuration_are_listed(saved: Path, folder: Path, tmp_path: Path) -> None:
-    """Hub ids and recipes are not looked at; every directory is."""
+    """Directories are inspected, hub ids and recipes are not."""
     config = Config(junior=["self", "org/model", "zoo:plain", str(folder)])
     config.model.source, config.model.path = "hf", str(saved)
     inspect_local_models(config)

@@ -1,4 +1,4 @@
-"""Base models: recipes, the cache, tokenizers, and models that users name."""
+"""Tests of base models: recipes, the cache, tokenizers, and models that users name."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def quick(cache: Path) -> Path:
-    """A base model of two steps."""
+    """A base model trained for two steps."""
     return zoo_model(QUICK, cache)
 
 
@@ -256,7 +256,7 @@ def test_pickled_weights_are_downloaded_only_without_safetensors(
     assert {path.name for path in tmp_path.iterdir() if path.is_file()} == fetched
 
 
-# The real ones
+# The real models
 
 
 @pytest.mark.slow
@@ -281,7 +281,7 @@ def test_smollm2_is_converted(cache: Path) -> None:
     assert tokenizer.convert_ids_to_tokens(model.generation_config.eos_token_id) == "<|im_end|>"
     assert tokenizer.convert_ids_to_tokens(tokenizer.encode("So\n\n12 pens")) == ["So", "ĊĊ", "1", "2", "Ġpens"]
     ids = tokenizer.encode(WATER_CYCLE, return_tensors="pt")
-    # In nats; with the rows of its query and key weights in another order it would have 3.
+    # In nats; with permuted rows of the query and key weights it would be 3.
     assert model(ids, labels=ids).loss < 2.2
 
 

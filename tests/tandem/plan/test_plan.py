@@ -1,4 +1,4 @@
-"""The plan of a run: where everything goes, whether it fits, and what is said when it does not."""
+"""Tests of the plan of a run: placement, memory, and the errors of a plan that does not fit."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ clusters = st.lists(st.integers(0, 8), min_size=1, max_size=10).map(
 
 @pytest.fixture
 def plan_for() -> Callable[..., str]:
-    """The plan that a command line prints."""
+    """Return the plan that a command line prints."""
 
     def shown(*overrides: str) -> str:
         terminal = StringIO()
@@ -60,7 +60,7 @@ def plan_for() -> Callable[..., str]:
 
 @cache
 def four_billion() -> Config:
-    """A run of a model of four billion parameters."""
+    """The configuration of a run of a model with four billion parameters."""
     return configuration(["model=qwen3_4b", "data=jsonl", "data.path=x"])
 
 
@@ -194,7 +194,7 @@ def test_shared_gpu_is_never_overcommitted(
     sizes = Sizes(FOUR_BILLION, (FOUR_BILLION,) * juniors)
     found = memory(config, sizes)
     writing, learning = 0.0, 0.0
-    """what the rank and sleeping engines take, while engines write and while it learns"""
+    """memory of the rank and the engines while engines write, and while the rank learns"""
     if learner and sleep:
         writing, learning = found.rank.between_updates, found.rank.total + replicas * (1 + juniors) * ENGINE_ASLEEP_GIB
     elif learner:
@@ -348,14 +348,14 @@ EIGHT_BILLION = (
 @pytest.mark.parametrize(
     ("overrides", "remedy"),
     [
-        # One replica: fewer of them is no remedy.
+        # With one replica, fewer replicas are no remedy.
         (["mode=local", "cluster.gpus=1", "cluster.gpu_gib=24", "rollouts_only=true", "schedule=solo"], "model.dtype=bfloat16"),
-        # GPUs that are idle are used before the CPU's memory.
+        # Idle GPUs are used before the CPU's memory.
         (
             ["mode=cluster", "cluster.gpus=8", "model.dtype=bfloat16", "learner.dtype=bfloat16"],
             "learner.ranks=4 learner.zero_stage=3",
         ),
-        # A micro-batch is not made smaller than the longest rollout.
+        # A micro-batch is never smaller than the longest rollout.
         (
             ["mode=local", "cluster.gpus=1", "model=qwen3_4b", "schedule=solo"],
             "learner.zero_stage=2 learner.micro_batch_tokens=4023 learner.logprob_chunk_tokens=256",

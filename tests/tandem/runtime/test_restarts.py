@@ -1,4 +1,4 @@
-"""How often parts of a run may die."""
+"""Tests of the limit on restarts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_console_shows_last_line_of_traceback() -> None:
 
 PARTS, REASONS = ["learner", "rollout actor 0", "rollout actor 1"], ["no memory", "killed by signal 9"]
 Happening = tuple[str, str | None]
-"""A part, and why it dies; None: it does some of its work."""
+"""A part and the reason of its failure; None if it does some work instead."""
 
 
 @given(st.lists(st.tuples(st.sampled_from(PARTS), st.sampled_from([*REASONS, None])), max_size=30))

@@ -1,4 +1,4 @@
-"""How weights are laid out on their way from the learner to the engines."""
+"""Tests of the layout of published weights, their shared memory segment and fingerprints."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_checksum_is_equal_for_all_processes_and_covers_every_chunk(tmp_path: Pa
     exchanged = large[: PIECE_BYTES // 4].clone()
     large[: PIECE_BYTES // 4] = large[PIECE_BYTES // 4 : PIECE_BYTES // 2]
     large[PIECE_BYTES // 4 : PIECE_BYTES // 2] = exchanged
-    assert read.checksum() not in seen, "two pieces have changed places"
+    assert read.checksum() not in seen, "two chunks are exchanged"
 
 
 @pytest.mark.parametrize("stale", ["embed", "norm", "proj"])

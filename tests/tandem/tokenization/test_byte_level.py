@@ -1,4 +1,4 @@
-"""A vocabulary in bytes: nothing is lost, and text stays text."""
+"""Tests of vocabularies in bytes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_special_tokens_have_no_text(name: str) -> None:
     assert vocabulary(name).decode(tokenizer.all_special_ids) == b""
     for special in tokenizer.all_special_tokens:
         assert not set(tokenizer.all_special_ids) & set(vocabulary(name).encode(special.encode()))
-    assert tokenizer.encode(tokenizer.eos_token) == [tokenizer.eos_token_id], "the tokenizer itself is as it was"
+    assert tokenizer.encode(tokenizer.eos_token) == [tokenizer.eos_token_id], "the tokenizer itself is unchanged"
 
 
 def test_truncation_and_padding_of_tokenizer_file_are_ignored() -> None:

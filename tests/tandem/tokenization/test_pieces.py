@@ -1,4 +1,4 @@
-"""The text that each token adds."""
+"""Tests of the text that each token adds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_any_tokens_have_pieces(ids: list[int]) -> None:
 def test_character_belongs_to_token_that_completes_it() -> None:
     tokenizer = small_tokenizer()
     ids = tokenizer.encode("a🙂b")
-    assert len(ids) == 6, "this vocabulary spells the face in four bytes"
+    assert len(ids) == 6, "this vocabulary has four tokens for the emoji"
     assert pieces(ids, tokenizer) == ["a", "", "", "", "🙂", "b"]
 
 
@@ -36,7 +36,7 @@ def test_incomplete_character_is_shown_as_incomplete() -> None:
     tokenizer = small_tokenizer()
     *ids, _ = tokenizer.encode("a🙂")
     assert "".join(pieces(ids, tokenizer)) == "a\ufffd"
-    assert pieces([*ids, *tokenizer.encode("bcdef")], tokenizer)[-1] == "f", "what follows is whole again"
+    assert pieces([*ids, *tokenizer.encode("bcdef")], tokenizer)[-1] == "f", "later characters are complete again"
 
 
 def test_pieces_keep_spaces_and_special_tokens() -> None:

@@ -1,4 +1,4 @@
-"""Whether an answer equals the gold."""
+"""Tests of the equality of answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ fractions = st.builds(Fraction, st.integers(-(10**6), 10**6), st.integers(1, 10*
 
 @st.composite
 def written_cents(draw: st.DrawFn, number: int) -> str:
-    """One of the ways to write `number` hundredths."""
+    """Draw a spelling of `number` hundredths."""
     sign, (whole, rest) = "-" if number < 0 else draw(st.sampled_from(["", "+"])), divmod(abs(number), 100)
     decimal, grouped = f"{whole}.{rest:02d}", f"{whole:,}.{rest:02d}"
     ways = [decimal, decimal + "0", grouped, grouped.replace(",", "{,}"), grouped.replace(",", "\\,")]
@@ -33,7 +33,7 @@ def written_cents(draw: st.DrawFn, number: int) -> str:
 
 @st.composite
 def written_fraction(draw: st.DrawFn, number: Fraction) -> str:
-    """One of the ways to write `number` as a fraction, reduced or not."""
+    """Draw a spelling of `number` as a fraction, reduced or not."""
     scale = draw(st.integers(1, 50))
     top, bottom = abs(number.numerator) * scale, number.denominator * scale
     forms = ["{}/{}", "{} / {}", "\\frac{{{}}}{{{}}}", "\\dfrac{{{}}}{{{}}}", "\\tfrac{{{}}} {{{}}}"]

@@ -1,4 +1,4 @@
-"""Whether two answers mean the same: cases from public graders' tests, bug reports and data sets, and properties of each."""
+"""Tests of equivalence: cases from public graders' tests, bug reports and data sets, and properties of each kind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def cases(name: str) -> list[dict[str, str]]:
 
 
 def says(gold: str, answer: str | None) -> str:
-    """Return the verdict; an answer that cannot be read is wrong here."""
+    """Return the verdict; an unreadable answer counts as wrong."""
     try:
         return "correct" if answer is not None and judge(gold, answer) else "wrong"
     except Unparsable:
@@ -39,7 +39,7 @@ def test_responses_get_expected_verdicts() -> None:
 
 
 def test_answers_of_every_kind_get_expected_verdicts() -> None:
-    """Each line of answers.jsonl has a gold and an answer; both directions of the same kind, and near misses."""
+    """Each line of answers.jsonl has a gold and an answer: equal answers in both directions, and near misses."""
     judged = [(case, says(case["gold"], case["answer"])) for case in cases("answers.jsonl")]
     assert [case for case, verdict in judged if verdict != case["want"]] == []
 
@@ -99,7 +99,7 @@ ends = st.integers(-9, 9)
 
 @st.composite
 def regions(draw: st.DrawFn) -> tuple[tuple[int, int, str, str], list[str]]:
-    """Return an interval, and ways to write it."""
+    """Draw an interval and its spellings."""
     low, high = sorted(draw(st.lists(ends, min_size=2, max_size=2, unique=True)))
     left, right = draw(st.sampled_from(["(", "["])), draw(st.sampled_from([")", "]"]))
     below, above = "<" if left == "(" else "\\le", "<" if right == ")" else "\\leq"
@@ -256,7 +256,7 @@ ENDS = ["", "!", "1=5", "!\\in x", "}", ")"]
 
 @pytest.mark.parametrize("gold", ["5", "x+1", "\\text{June 20}", "[0,1)", "f(x)=x^2"])
 def test_comparison_without_algebra_is_fast_for_any_text(gold: str) -> None:
-    """This runs in the process that asks: an expression that could be matched in many ways would stop it for ever."""
+    """The comparison runs in the caller's process, where a pattern with many matches would block it."""
     for piece in PIECES:
         for end in ENDS:
             text = piece * (490 // len(piece)) + end

@@ -1,4 +1,4 @@
-"""Where a text states its final answer."""
+"""Tests of the extraction of final answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers that are stated in words, as models write them."""
+"""Tests of answers stated in words."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_reported_responses_get_expected_verdicts(text: str, answer: str) -> Non
 
 
 def test_responses_of_models_get_expected_verdicts() -> None:
-    """Each line of the file has a gold and a response as models write them; no readable answer is wrong here."""
+    """Each line of the file has a gold and a response; a response without a readable answer counts as wrong."""
     wrong = []
     for case in map(json.loads, RESPONSES.read_text().splitlines()):
         answer = final_answer(case["response"])

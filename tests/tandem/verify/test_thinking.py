@@ -1,4 +1,4 @@
-"""Thinking that a chat template opens in the prompt: it is no answer until it is closed."""
+"""Tests of thinking that a chat template opens in the prompt: it contains no answer until it is closed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DATA = DataConfig(source="jsonl")
 
 
 def reader(end: str) -> PreTrainedTokenizerBase:
-    """A tokenizer whose chat template ends with `end`."""
+    """Return a tokenizer whose chat template ends with `end`."""
     tokenizer = deepcopy(small_tokenizer())
     messages = "{% for message in messages %}<user>{{ message.content }}{% endfor %}<assistant>"
     tokenizer.chat_template = f"{messages}{{{{ {end!r} }}}}"
@@ -33,7 +33,7 @@ def reader(end: str) -> PreTrainedTokenizerBase:
 
 
 def written(texts: list[str], opening: str = "") -> Group:
-    """A group of `texts` whose prompt ends with `opening`."""
+    """Return a group of `texts` whose prompt ends with `opening`."""
     rollouts = [scheduled_rollout(Schedule(), np.ones(9, bool), seed, [1, 2, 3]) for seed in range(len(texts))]
     for rollout, text in zip(rollouts, texts, strict=True):
         rollout.text = text

@@ -1,4 +1,4 @@
-"""The worker pool, custom verifiers and the command line, with real workers."""
+"""Tests of the worker pool, custom verifiers and the command line, with real workers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.seconds
 
 TIMEOUT_S = 1.0
 ENDLESS = "9^{9^9}"
-"""369 million digits: no worker finishes with it."""
+"""A number of 369 million digits, which no worker can compute in time."""
 
 
 def boxed(answer: str) -> str:
