@@ -23,7 +23,7 @@ def transformers_model(authors: Authors) -> torch.nn.Module:
     return AutoModelForCausalLM.from_pretrained(authors.senior, dtype=torch.float32)
 
 
-def test_greedy_self_paired_word_schedule_reproduces_the_solo_text(engines: EnginePair, prompts: list[Prompt]) -> None:
+def test_greedy_self_paired_text_equals_solo_text(engines: EnginePair, prompts: list[Prompt]) -> None:
     solo = write(engines, prompts, SOLO, "greedy-solo", temperature=0)
     tandem = write(engines, prompts, WORD, "greedy-tandem", temperature=0)
     assert texts(tandem) == texts(solo)
@@ -31,7 +31,7 @@ def test_greedy_self_paired_word_schedule_reproduces_the_solo_text(engines: Engi
     assert len({tuple(text) for text in texts(solo)}) > 8
 
 
-def test_the_junior_alone_and_prob_senior_one_write_the_same_greedy_text(engines: EnginePair, prompts: list[Prompt]) -> None:
+def test_prob_senior_0_and_1_give_same_greedy_text(engines: EnginePair, prompts: list[Prompt]) -> None:
     senior = write(engines, prompts, Schedule(1.0, max_gap_tokens=1), "greedy-senior", temperature=0)
     junior = write(engines, prompts, JUNIOR_ALONE, "greedy-junior", temperature=0)
     solo = write(engines, prompts, SOLO, "greedy-solo-2", temperature=0)
@@ -41,7 +41,7 @@ def test_the_junior_alone_and_prob_senior_one_write_the_same_greedy_text(engines
 
 
 @pytest.mark.parametrize("name", [*sorted(SCHEDULES), "step, alternating"])
-def test_the_mask_is_the_schedule_replayed(engines: EnginePair, prompts: list[Prompt], authors: Authors, name: str) -> None:
+def test_mask_equals_replayed_schedule(engines: EnginePair, prompts: list[Prompt], authors: Authors, name: str) -> None:
     settings = ScheduleConfig(name.split(",")[0], prob_senior=0.6, max_gap_tokens=3, alternates=name.endswith("alternating"))
     schedule = named_schedule(settings)
     rollouts = write(engines, prompts, schedule, f"replay-{name}", group_size=3)
@@ -55,7 +55,7 @@ def test_the_mask_is_the_schedule_replayed(engines: EnginePair, prompts: list[Pr
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
-def test_behaviour_logprobs_are_the_models(
+def test_logprobs_equal_those_of_the_model(
     engines: EnginePair, prompts: list[Prompt], authors: Authors, transformers_model: torch.nn.Module, temperature: float
 ) -> None:
     rollouts = write(engines, prompts, WORD, f"logprobs-{temperature}", temperature=temperature, group_size=2)
@@ -70,7 +70,7 @@ def test_behaviour_logprobs_are_the_models(
     assert min(rollout.logprobs.min() for rollout in rollouts) < -0.1
 
 
-def test_the_two_authors_do_not_share_their_noise(engines: EnginePair, prompts: list[Prompt]) -> None:
+def test_two_authors_do_not_share_their_noise(engines: EnginePair, prompts: list[Prompt]) -> None:
     senior = write(engines, prompts, SOLO, "noise-senior", temperature=2.0)
     junior = write(engines, prompts, JUNIOR_ALONE, "noise-junior", temperature=2.0)
     assert sum(a == b for a, b in zip(texts(senior), texts(junior), strict=True)) < 4
@@ -83,14 +83,14 @@ def test_more_rollouts_than_slots_all_finish(engines: EnginePair, prompts: list[
     assert all(len(rollout) for rollout in rollouts)
 
 
-def test_the_budget_ends_a_rollout_whoever_writes(engines: EnginePair, prompts: list[Prompt], authors: Authors) -> None:
+def test_budget_ends_rollout_of_either_author(engines: EnginePair, prompts: list[Prompt], authors: Authors) -> None:
     for schedule in (SOLO, WORD, JUNIOR_ALONE):
         for rollout in write(engines, prompts, schedule, f"budget-{schedule.prob_senior}", max_tokens=5):
             assert (len(rollout), rollout.end) == (5, EndReason.BUDGET)
             assert not set(rollout.token_ids.tolist()) & set(authors.eos_ids)
 
 
-def test_end_of_sequence_ends_a_rollout_and_is_part_of_it(engines: EnginePair, prompts: list[Prompt], authors: Authors) -> None:
+def test_end_of_sequence_ends_rollout_and_is_part_of_it(engines: EnginePair, prompts: list[Prompt], authors: Authors) -> None:
     rollouts = write(engines, prompts, WORD, "eos", temperature=0)
     ended = [rollout for rollout in rollouts if rollout.end is EndReason.EOS]
     assert len(ended) > 8
@@ -100,12 +100,12 @@ def test_end_of_sequence_ends_a_rollout_and_is_part_of_it(engines: EnginePair, p
         assert "boxed" in rollout.text
 
 
-def test_a_prompt_longer_than_the_context_is_refused(engines: EnginePair, authors: Authors) -> None:
+def test_prompt_longer_than_context_is_refused(engines: EnginePair, authors: Authors) -> None:
     long = Prompt(Problem("long", "", ""), tuple([7] * authors.context))
     with pytest.raises(ValueError, match=f"has {authors.context} tokens"):
         write(engines, [long], WORD, "too-long")
 
 
-def test_tokens_remember_the_version_of_their_authors_weights(engines: EnginePair, prompts: list[Prompt]) -> None:
+def test_tokens_record_weight_version_of_their_author(engines: EnginePair, prompts: list[Prompt]) -> None:
     for rollout in write(engines, prompts[:4], WORD, "versions"):
         np.testing.assert_array_equal(rollout.weight_versions, np.where(rollout.authorship == SENIOR, 0, -1))

@@ -42,7 +42,7 @@ def test_every_replica_receives_its_fill_and_no_more(admitted: list[int], sizes:
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=60))
-def test_replica_with_fewest_outstanding_tokens_receives_the_group(prompts: list[int]) -> None:
+def test_replica_with_fewest_outstanding_tokens_receives_group(prompts: list[int]) -> None:
     dispatch = Dispatch(4)
     for tokens in prompts:
         replica = dispatch.next_replica([1000] * 4)

@@ -18,7 +18,7 @@ LOG = """\
 """
 
 
-def test_last_error_of_the_engine_itself_is_found() -> None:
+def test_last_error_of_engine_is_found() -> None:
     assert last_error(LOG, 7) == "torch._inductor.exc.InductorError: CppCompileError: C++ compile error"
     assert last_error(LOG, 8) == "ValueError: another engine's"
     assert last_error(LOG, 70) == last_error("", 7) == ""

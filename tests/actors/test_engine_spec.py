@@ -38,7 +38,7 @@ pens = st.builds(Pen, schedules, st.integers(0, 2**32 - 1), st.integers(0, 1), s
 
 
 @given(pen=pens)
-def test_a_request_carries_a_whole_pen_or_none(pen: Pen) -> None:
+def test_request_carries_whole_pen_or_none(pen: Pen) -> None:
     carried = msgspec.msgpack.decode(msgspec.msgpack.encode(carrying(pen)))  # as vLLM sends it
     assert carried_pen(SamplingParams(extra_args=carried)) == pen
     assert carried_pen(SamplingParams()) is None
@@ -47,13 +47,13 @@ def test_a_request_carries_a_whole_pen_or_none(pen: Pen) -> None:
             carried_pen(SamplingParams(extra_args={"pen": incomplete}))
 
 
-def test_spec_survives_the_way_to_the_engine() -> None:
+def test_spec_survives_serialization() -> None:
     assert EngineSpec.from_config(SimpleNamespace(additional_config=SPEC.additional_config())) == SPEC
     with pytest.raises(KeyError):
         EngineSpec.from_config(SimpleNamespace(additional_config={}))
 
 
 @given(table=st.lists(st.integers(0, 3), min_size=1, max_size=100))
-def test_unpacked_boundaries_equal_the_table(table: list[int]) -> None:
+def test_unpacked_boundaries_equal_table(table: list[int]) -> None:
     packed = replace(SPEC, packed_boundaries=pack_boundaries(np.array(table)), vocabulary=len(table))
     assert packed.boundaries().tolist() == table

@@ -73,7 +73,7 @@ def seconds_a_step(pool: RolloutPool, staleness: int, learning_s: float, steps: 
 
 
 @pytest.mark.parametrize("learning_s", [0.4, 1.2], ids=["writing takes longer", "learning takes longer"])
-def test_staleness_of_one_hides_the_shorter_of_writing_and_learning(pool: RolloutPool, learning_s: float) -> None:
+def test_staleness_of_one_overlaps_generation_and_update(pool: RolloutPool, learning_s: float) -> None:
     assert seconds_a_step(pool, 1, learning_s, steps=5) <= 1.15 * max(0.8, learning_s)
 
 
@@ -81,7 +81,7 @@ def test_on_policy_writing_and_learning_alternate(pool: RolloutPool) -> None:
     assert seconds_a_step(pool, 0, 0.2, steps=3) >= 0.8 + 0.2
 
 
-def test_groups_in_flight_at_the_end_are_cancelled(pool: RolloutPool, shared_stage: Any) -> None:
+def test_groups_in_flight_at_end_are_cancelled(pool: RolloutPool, shared_stage: Any) -> None:
     with async_source(pool, StalenessBuffer(BATCH, 1), NEVER):
         time.sleep(0.3)
     assert len(events(shared_stage, "cancelled")) == len(events(shared_stage, "given")) == 2 * FILL
@@ -111,12 +111,12 @@ def test_sync_source_takes_consecutive_positions_and_counts_stragglers(pool: Rol
     assert len(reported) == 2 * BATCH - 1
 
 
-def test_take_raises_failure_of_the_writing_thread(pool: RolloutPool) -> None:
+def test_take_raises_failure_of_writing_thread(pool: RolloutPool) -> None:
     with async_source(pool, StalenessBuffer(BATCH, 1), "fails") as source, pytest.raises(RolloutError, match="no such thing"):
         source.take(1, BATCH)
 
 
-def test_sync_source_starts_with_unfinished_positions_of_the_resumed_run(pool: RolloutPool) -> None:
+def test_sync_source_starts_with_unfinished_positions_of_resumed_run(pool: RolloutPool) -> None:
     with SyncGroupSource(pool, tasks(pool, "0"), stream_position=StreamPosition(8, [2, 5, 6])) as source:
         assert problem_ids(source.take(1, 2)) == ["2", "5"] and source.stream_position == StreamPosition(8, [6])
         assert problem_ids(source.take(1, 3)) == ["6", "8", "9"] and source.stream_position == StreamPosition(10, [])

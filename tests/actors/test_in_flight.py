@@ -61,7 +61,7 @@ def write(
 
 
 @pytest.mark.parametrize("schedule", [Schedule(1.0), Schedule(0.5, 32)], ids=["solo", "word"])
-def test_a_pause_changes_no_token_and_every_token_keeps_its_version(
+def test_pause_for_weight_sync_changes_no_token_and_no_version(
     watched: WatchedPair, authors: Authors, tmp_path: Path, schedule: Schedule
 ) -> None:
     model = AutoModelForCausalLM.from_pretrained(authors.senior, dtype=torch.float32)

@@ -46,13 +46,13 @@ def test_juniors_are_drawn_in_proportion_to_their_weights(weights: list[float], 
 
 
 @given(weights=weights, scale=st.floats(0.1, 10), seed=seeds)
-def test_only_the_proportions_of_the_weights_count(weights: list[float], scale: float, seed: int) -> None:
+def test_only_proportions_of_weights_count(weights: list[float], scale: float, seed: int) -> None:
     tie = coin(seed, -1) / COIN_SIDES * sum(weights)
     if min(abs(np.cumsum(weights) - tie)) > 1e-9 * sum(weights):
         assert draw_junior(seed, weights) == draw_junior(seed, [scale * weight for weight in weights])
 
 
-def test_the_draw_says_nothing_of_the_schedules_coins() -> None:
+def test_draw_of_junior_is_independent_of_schedule() -> None:
     drawn = np.array([draw_junior(seed, [1, 1]) for seed in range(10_000)])
     coins = np.array([[coin(seed, position) < COIN_SIDES / 2 for position in range(40)] for seed in range(10_000)])
     correlations = [np.corrcoef(drawn, coins[:, position])[0, 1] for position in range(40)]
@@ -72,7 +72,7 @@ def settings(tmp_path: Path) -> Config:
     return config
 
 
-def test_juniors_are_equally_likely_and_of_the_seniors_dtype_unless_told(settings: Config) -> None:
+def test_juniors_have_equal_weights_and_dtype_of_senior_by_default(settings: Config) -> None:
     authors = load_authors(settings)
     senior, other = (Path(path).resolve() for path in (settings.model.path, settings.junior[1]))
     narrow = len(small_tokenizer())
@@ -81,14 +81,14 @@ def test_juniors_are_equally_likely_and_of_the_seniors_dtype_unless_told(setting
     assert load_authors(settings).juniors == (Junior(senior, 3, "float32", 384), Junior(other, 1, "bfloat16", narrow))
 
 
-def test_the_boundaries_cover_the_widest_model(settings: Config) -> None:
+def test_boundaries_cover_widest_model(settings: Config) -> None:
     assert load_authors(settings).vocabulary == 384
     settings.junior, settings.model.path = [settings.model.path], settings.junior[1]
     assert load_authors(settings).vocabulary == 384
 
 
 @pytest.mark.parametrize(("beyond", "refused"), [(MOST_EXCLUDED, False), (MOST_EXCLUDED + 1, True)])
-def test_a_junior_that_is_too_much_wider_than_the_senior_is_refused_on_gpus(
+def test_junior_with_much_larger_vocabulary_is_refused_on_gpus(
     settings: Config, tmp_path: Path, beyond: int, refused: bool
 ) -> None:
     wide = str(save_model(tmp_path / "wide", small_tokenizer(), vocab_size=384 + beyond))
@@ -127,7 +127,7 @@ def models(authors: Authors, small_junior: Path) -> dict[tuple[int, int], torch.
     }
 
 
-def test_a_rollout_is_written_by_the_senior_and_the_junior_it_drew(
+def test_rollout_is_written_by_senior_and_drawn_junior(
     engines: EnginePair, prompts: list[Prompt], authors: Authors, models: dict[tuple[int, int], torch.nn.Module]
 ) -> None:
     weights = (1.0, 3.0)
@@ -152,7 +152,7 @@ def test_a_rollout_is_written_by_the_senior_and_the_junior_it_drew(
     assert np.concatenate(apart).mean() > 3
 
 
-def test_who_waits_for_a_busy_junior_keeps_nobody_from_the_senior(engines: EnginePair, prompts: list[Prompt]) -> None:
+def test_waiting_for_busy_junior_does_not_block_senior(engines: EnginePair, prompts: list[Prompt]) -> None:
     crowd = group_tasks(prompts, JUNIOR_ALONE, "crowd", weights=only(SMALL), group_size=4)
     # Twice, since an engine's first steps are slow.
     warm_up, quick = (group_tasks(prompts[:4], SOLO, tag, max_tokens=2) for tag in ("warm-up", "quick"))
@@ -172,7 +172,7 @@ def test_who_waits_for_a_busy_junior_keeps_nobody_from_the_senior(engines: Engin
     assert {rollout.junior for group in groups for rollout in group.rollouts} == {SMALL}
 
 
-def test_every_junior_is_watched(engines: EnginePair) -> None:
+def test_checksum_of_every_junior_is_checked(engines: EnginePair) -> None:
     (senior,) = engines.run(engines.actor.checksums(SENIOR))
     copy, small, random, renumbered = engines.run(engines.actor.checksums(JUNIOR))
     assert copy == senior
@@ -182,7 +182,7 @@ def test_every_junior_is_watched(engines: EnginePair) -> None:
 # The metrics
 
 
-def test_several_juniors_are_told_apart_in_the_metrics() -> None:
+def test_metrics_distinguish_juniors() -> None:
     boundaries = np.ones(5, np.uint8)
     juniors = [0, 2, 2, 2]
     rollouts = [replace(scheduled_rollout(WORD, boundaries, 1, [1, 2, 3]), junior=junior) for junior in juniors]
@@ -195,7 +195,7 @@ def test_several_juniors_are_told_apart_in_the_metrics() -> None:
 
 
 @pytest.mark.slow
-def test_a_junior_samples_no_id_that_the_senior_cannot_read(
+def test_junior_samples_only_ids_of_senior_vocabulary(
     config: Config, authors: Authors, prompts: list[Prompt], tmp_path: Path
 ) -> None:
     """As a Qwen2 of 152,064 rows would beside one of 151,936. Here a quarter of the random junior's rows are unknown."""

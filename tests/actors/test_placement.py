@@ -70,7 +70,7 @@ def test_cores_are_shared_fairly(count: int, engines: int) -> None:
         assert max(load) - min(load) <= 1
 
 
-def test_a_junior_with_its_own_tokenizer_keeps_its_vocabulary(settings: Config, pair: Authors) -> None:
+def test_junior_with_another_tokenizer_keeps_its_vocabulary(settings: Config, pair: Authors) -> None:
     stops = np.arange(50) % 5 == 0
     own = JuniorTokenizer(foreign_tokenizer(), "word", stops, eos_ids=(7,), context=300)
     foreign = replace(pair, juniors=(replace(pair.juniors[0], translation=own),))
@@ -83,7 +83,7 @@ def test_a_junior_with_its_own_tokenizer_keeps_its_vocabulary(settings: Config, 
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
-def test_every_replica_has_a_senior_and_a_junior(settings: Config, pair: Authors, replicas: int) -> None:
+def test_every_replica_has_senior_and_junior(settings: Config, pair: Authors, replicas: int) -> None:
     settings.rollout.replicas = replicas
     specs = engine_specs(settings, pair, "cpu")
     assert [[spec.author for spec in replica] for replica in specs] == [[SENIOR, JUNIOR]] * replicas
@@ -98,7 +98,7 @@ def trio(pair: Authors, settings: Config) -> Authors:
     return replace(pair, juniors=(*pair.juniors, Junior(Path("another"), 2.0, "float32", 321)))
 
 
-def test_every_replica_has_each_of_the_juniors(settings: Config, trio: Authors) -> None:
+def test_every_replica_has_each_of_juniors(settings: Config, trio: Authors) -> None:
     settings.rollout.replicas = 2
     for replica in engine_specs(settings, trio, "cpu"):
         found = [(spec.author, spec.junior, spec.model, spec.dtype) for spec in replica]
@@ -109,7 +109,7 @@ def test_every_replica_has_each_of_the_juniors(settings: Config, trio: Authors) 
         ]
 
 
-def test_no_two_engines_share_their_noise(settings: Config, trio: Authors) -> None:
+def test_engines_have_different_seeds(settings: Config, trio: Authors) -> None:
     settings.rollout.replicas = 4
     by_run = []
     for settings.seed in (1, 2):
@@ -129,7 +129,7 @@ def one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("one_gpu")
 @pytest.mark.parametrize(("schedule", "juniors", "engines"), [("word", 1, 2), ("word", 3, 4), ("solo", 3, 1)])
-def test_engines_that_ask_for_more_than_a_gpu_are_refused(schedule: str, juniors: int, engines: int) -> None:
+def test_memory_fractions_above_one_gpu_are_refused(schedule: str, juniors: int, engines: int) -> None:
     settings = configuration(["mode=local", f"schedule={schedule}"])
     settings.junior = ["self"] * juniors
     settings.rollout.gpu_memory_fraction = 0.9 / engines
@@ -141,7 +141,7 @@ def test_engines_that_ask_for_more_than_a_gpu_are_refused(schedule: str, juniors
 
 
 @pytest.mark.parametrize(("own_gpus", "expected"), [(True, [(0, 1), (2,), (3,)]), (False, [(), (), ()])])
-def test_engines_on_gpus_of_their_own_take_one_after_the_other(
+def test_engines_with_own_gpus_use_consecutive_gpus(
     settings: Config, trio: Authors, own_gpus: bool, expected: list[tuple[int, ...]]
 ) -> None:
     settings.rollout.senior_tensor_parallel = 2
@@ -149,11 +149,11 @@ def test_engines_on_gpus_of_their_own_take_one_after_the_other(
     assert [spec.gpus for spec in replica] == expected
 
 
-def test_an_engine_sees_its_share_of_its_actors_gpus() -> None:
+def test_engine_sees_its_share_of_gpus() -> None:
     assert visible_gpus((2, 3), "1,4,GPU-a,GPU-b") == "GPU-a,GPU-b"
 
 
-def test_engines_are_bound_to_the_cores_that_they_are_given(settings: Config, pair: Authors) -> None:
+def test_engines_are_bound_to_given_cores(settings: Config, pair: Authors) -> None:
     settings.rollout.replicas = 2
     cores = [(4,), (5,), (8, 9), (10, 11)]
     specs = engine_specs(settings, pair, "cpu", cores=cores)
@@ -171,7 +171,7 @@ def test_nodes_of_one_machine_divide_its_cores() -> None:
     ("share", "gpus", "fitting"),
     [(0.0, 0, "shm"), (0.0, 2, "shm"), (1.0, 2, "nccl"), (1.0, 8, "nccl"), (0.5, 1, "ipc"), (0.25, 1, "ipc"), (0.5, 2, "shm")],
 )
-def test_weights_take_the_way_that_fits(share: float, gpus: int, fitting: str) -> None:
+def test_transport_fits_placement(share: float, gpus: int, fitting: str) -> None:
     assert choose_transport("auto", share, gpus) == fitting
     for asked in TRANSPORTS:
         if asked in (fitting, "shm"):
@@ -181,7 +181,7 @@ def test_weights_take_the_way_that_fits(share: float, gpus: int, fitting: str) -
                 choose_transport(asked, share, gpus)
 
 
-def test_only_the_senior_receives_weights(settings: Config, pair: Authors) -> None:
+def test_only_senior_receives_weights(settings: Config, pair: Authors) -> None:
     senior, junior = engine_specs(settings, pair, "cuda", transport="nccl")[0]
     assert (senior.transport, junior.transport) == ("nccl", "shm")
 
@@ -192,7 +192,7 @@ def test_solo_has_no_junior(settings: Config, pair: Authors, name: str, prob_sen
     assert [spec.author for spec in all_specs(settings, pair)] == [SENIOR, SENIOR]
 
 
-def test_a_run_keeps_to_its_cores(settings: Config, pair: Authors) -> None:
+def test_run_uses_only_its_cores(settings: Config, pair: Authors) -> None:
     mine = sorted(os.sched_getaffinity(0))
     everything = {core for spec in all_specs(settings, pair) for core in spec.cores}
     assert everything <= set(mine)
@@ -200,7 +200,7 @@ def test_a_run_keeps_to_its_cores(settings: Config, pair: Authors) -> None:
     assert {core for spec in all_specs(settings, pair) for core in spec.cores} == {mine[0]}
 
 
-def test_both_engines_know_the_same_vocabulary(settings: Config, pair: Authors) -> None:
+def test_engines_have_same_vocabulary(settings: Config, pair: Authors) -> None:
     settings.rollout.max_in_flight = 7
     for spec in all_specs(settings, pair):
         assert np.array_equal(spec.boundaries(), pair.boundaries)

@@ -107,7 +107,7 @@ def tokens(rollouts: list[Rollout]) -> list[list[int]]:
 
 @pytest.mark.parametrize("schedule", [WORD, SOLO, JUNIOR_ALONE], ids=["word", "solo", "junior"])
 @pytest.mark.parametrize("end", list(EndReason))
-def test_a_rollout_ends_the_same_way_whichever_author_meets_the_end(
+def test_end_of_rollout_does_not_depend_on_author(
     engines: EnginePair, short_texts: list[Rollout], long_texts: list[Rollout], schedule: Schedule, end: EndReason
 ) -> None:
     # An end of sequence that spends the budget is still one.
@@ -127,7 +127,7 @@ def test_a_rollout_ends_the_same_way_whichever_author_meets_the_end(
     assert len({int(rollout.authorship[-1]) for rollout in rollouts}) == (2 if schedule is WORD else 1)
 
 
-def test_a_small_kv_cache_admits_few_rollouts_and_changes_no_token(cramped: WatchedPair, long_texts: list[Rollout]) -> None:
+def test_small_kv_cache_limits_admission_and_changes_no_token(cramped: WatchedPair, long_texts: list[Rollout]) -> None:
     rollouts = write(cramped.pair, again(long_texts, "cramped", WORD) + again(long_texts, "cramped-too", WORD, first_seed=100))
     assert tokens(rollouts) == 2 * tokens(long_texts)
     assert all(rollout.handoffs for rollout in rollouts)
@@ -163,7 +163,7 @@ def seed_that_outgrows_a_block(text: Rollout, boundaries: np.ndarray) -> int:
     return next(seed for seed in count() if not replay(WORD, boundaries, seed, text.token_ids).authorship[at : at + 2].any())
 
 
-def test_cancelled_rollouts_free_their_blocks_and_touch_no_other(
+def test_cancelled_rollouts_free_blocks_and_change_no_other(
     cramped: WatchedPair, short_texts: list[Rollout], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Texts of one block: twice as many fit as are admitted.
@@ -182,7 +182,7 @@ def test_cancelled_rollouts_free_their_blocks_and_touch_no_other(
     assert tokens(cramped.pair.run(cancel_every_other())) == tokens(short_texts[1::2])
 
 
-def test_nothing_is_left_of_a_group_when_it_is_cancelled(cramped: WatchedPair, long_texts: list[Rollout]) -> None:
+def test_cancelled_group_leaves_no_request(cramped: WatchedPair, long_texts: list[Rollout]) -> None:
     # Most of its rollouts still wait for a place in the engines: they end at once, the others after their requests.
     actor, size = cramped.pair.actor, 4 * ADMITTED
     whole = task(long_texts[0], "whole", WORD, 0)
@@ -199,9 +199,7 @@ def test_nothing_is_left_of_a_group_when_it_is_cancelled(cramped: WatchedPair, l
     assert cramped.pair.run(free_places()) == [engine.rollouts_that_fit for engine in actor._engines.values()]
 
 
-def test_the_death_of_a_partner_ends_its_rollouts_with_an_error_that_names_both(
-    cramped: WatchedPair, long_texts: list[Rollout]
-) -> None:
+def test_error_of_dead_engine_names_both_authors(cramped: WatchedPair, long_texts: list[Rollout]) -> None:
     # The last test of the cramped pair: its junior does not come back.
     actor = cramped.pair.actor
 

@@ -72,7 +72,7 @@ def live(
     pair.close()
 
 
-def test_an_update_of_each_kind_of_parameter_reaches_the_engine(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
+def test_weight_sync_reaches_every_kind_of_parameter(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
     pair, model, publisher = live
     ids = torch.randint(5, 150, (60,), generator=torch.Generator().manual_seed(1)).tolist()
     np.testing.assert_allclose(engine_logprobs(pair, SENIOR, ids, "fresh"), prompt_logprobs(model, ids), atol=1e-4)
@@ -95,7 +95,7 @@ def test_an_update_of_each_kind_of_parameter_reaches_the_engine(live: tuple[Engi
         assert pair.run(pair.actor.checksums(SENIOR)) != checksum
 
 
-def test_a_prompt_that_was_cached_is_computed_anew_after_an_update(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
+def test_cached_prompt_is_recomputed_after_weight_sync(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
     pair, model, publisher = live
     # Longer than two blocks of the KV cache, which is shared by whole blocks.
     prompt = Prompt(
@@ -114,7 +114,7 @@ def test_a_prompt_that_was_cached_is_computed_anew_after_an_update(live: tuple[E
         pair.run(pair.actor.receive_weights(published))
 
 
-def test_an_engine_refuses_bytes_that_were_not_published(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
+def test_engine_refuses_bytes_with_another_checksum(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
     pair, _, publisher = live
     published = publisher.publish(9)
     assert published is not None
@@ -130,7 +130,7 @@ def test_an_engine_refuses_bytes_that_were_not_published(live: tuple[EnginePair,
     assert pair.run(pair.actor.checksums(SENIOR)) == computed_with, "nothing of it was loaded"
 
 
-def test_an_engine_does_not_take_a_version_for_weights_that_have_not_come(
+def test_engine_does_not_adopt_version_without_its_weights(
     live: tuple[EnginePair, PreTrainedModel, Publisher],
 ) -> None:
     pair, _, _ = live

@@ -31,7 +31,7 @@ def workers() -> list[psutil.Process]:
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_groups_receive_judgements_and_workers_end_with_the_actor() -> None:
+def test_groups_receive_judgements_and_workers_end_with_actor() -> None:
     before = set(workers())
     judge = Judge(JudgeConfig(workers=2), RestartBudget(1))
     groups = [

@@ -87,7 +87,7 @@ def test_slow_replica_receives_fewer_groups(stage: Any, settings: Config) -> Non
     assert given[0] > 2 * given[SLOW] > 0
 
 
-def test_groups_wait_in_the_driver_while_replicas_are_full(stage: Any, settings: Config) -> None:
+def test_groups_wait_in_driver_while_replicas_are_full(stage: Any, settings: Config) -> None:
     each = FILL * ADMITTED // 2  # groups of two
     with pool_of(stage, settings, 0, 1) as pool:
         stream = pool.write(queue_of(pool, prompts(*["0.3"] * 6 * each)))
@@ -108,7 +108,7 @@ def test_stragglers_are_cancelled_and_dropped(stage: Any, settings: Config) -> N
         assert len(pool.generate(prompts("0", "0"), 2, WORD, SAMPLING, "b", deadline_s=60)) == 2
 
 
-def test_after_the_deadline_no_waiting_group_is_dispatched(stage: Any, settings: Config) -> None:
+def test_after_deadline_no_waiting_group_is_dispatched(stage: Any, settings: Config) -> None:
     with pool_of(stage, settings, 0) as pool:
         assert pool.generate(prompts(*[NEVER] * 9), ADMITTED, WORD, SAMPLING, "t", deadline_s=0.3) == []
     assert len(events(stage, "given")) == len(events(stage, "cancelled")) == FILL
@@ -151,7 +151,7 @@ def test_late_replicas_are_named(stage: Any, settings: Config) -> None:
             pool.finish_weight_sync(None)  # type: ignore[arg-type]
 
 
-def test_failed_start_ends_the_other_replicas(stage: Any, settings: Config) -> None:
+def test_failed_start_ends_other_replicas(stage: Any, settings: Config) -> None:
     with pytest.raises(RolloutError, match=r"(?s)actor 1 of 3 failed in 'start'.*an unlucky start"):
         pool_of(stage, settings, 0, UNLUCKY, 2)
     assert sorted(replica for replica, _ in events(stage, "closed")) == [0, 2, UNLUCKY]
@@ -174,7 +174,7 @@ def versions(groups: Sequence[Group]) -> set[int]:
     return {int(v) for group in groups for r in group.rollouts for v in r.weight_versions[r.authorship == SENIOR]}
 
 
-def test_groups_of_a_dead_replica_are_written_again(mortals: list[MortalReplica], settings: Config) -> None:
+def test_groups_of_dead_replica_are_written_again(mortals: list[MortalReplica], settings: Config) -> None:
     asked = prompts(*["0.1"] * 40)
     with RolloutPool(settings, ReplicaSet(mortals, settings.guard)) as pool:
         finished = []
@@ -185,7 +185,7 @@ def test_groups_of_a_dead_replica_are_written_again(mortals: list[MortalReplica]
     assert sorted(finished) == [(i, [f"t/{i}/0", f"t/{i}/1"]) for i in range(40)]
 
 
-def test_restarted_replica_has_the_latest_weights(mortals: list[MortalReplica], settings: Config) -> None:
+def test_restarted_replica_has_latest_weights(mortals: list[MortalReplica], settings: Config) -> None:
     with RolloutPool(settings, ReplicaSet(mortals[:1], settings.guard)) as pool:
         assert pool.finish_weight_sync(published(5)) == [5]
         mortals[0].kill()
@@ -194,7 +194,7 @@ def test_restarted_replica_has_the_latest_weights(mortals: list[MortalReplica], 
         assert pool.checksums(SENIOR) == [["5"]], "the call is repeated after the restart"
 
 
-def test_restarted_replica_waits_for_the_end_of_a_weight_sync(mortals: list[MortalReplica], settings: Config) -> None:
+def test_restarted_replica_waits_for_end_of_weight_sync(mortals: list[MortalReplica], settings: Config) -> None:
     with RolloutPool(settings, ReplicaSet(mortals[:1], settings.guard)) as pool, ThreadPoolExecutor() as threads:
         pool.finish_weight_sync(published(5))
         pool.begin_weight_sync()
@@ -206,7 +206,7 @@ def test_restarted_replica_waits_for_the_end_of_a_weight_sync(mortals: list[Mort
         assert versions(writing.result()) == {6}
 
 
-def test_replica_that_dies_twice_before_it_wrote_ends_the_run(mortals: list[MortalReplica], settings: Config) -> None:
+def test_replica_that_dies_twice_before_it_wrote_ends_run(mortals: list[MortalReplica], settings: Config) -> None:
     budget = RestartBudget(20)
     with (
         RolloutPool(settings, ReplicaSet(mortals[:1], settings.guard, budget)) as pool,
@@ -216,7 +216,7 @@ def test_replica_that_dies_twice_before_it_wrote_ends_the_run(mortals: list[Mort
     assert budget.total == 1
 
 
-def test_too_many_restarts_end_the_run(mortals: list[MortalReplica], settings: Config) -> None:
+def test_too_many_restarts_end_run(mortals: list[MortalReplica], settings: Config) -> None:
     budget = RestartBudget(2)
     with RolloutPool(settings, ReplicaSet(mortals[:1], settings.guard, budget)) as pool:
         pool.generate(prompts("0"), 2, WORD, SAMPLING, "t")

@@ -136,7 +136,7 @@ def test_sleep_is_enabled_on_gpus_when_requested(
 
 
 @pytest.mark.parametrize("transport", [SHM, IPC])
-def test_weights_wake_before_loading_and_the_kv_cache_before_writing(
+def test_weights_wake_before_loading_and_kv_cache_before_writing(
     llm: RecordingLLM, config: Config, authors: Authors, transport: str
 ) -> None:
     spec = engine_specs(config, authors, "cuda", transport=transport, sleep=True)[0][0]
@@ -258,7 +258,7 @@ def test_engines_sleep_during_updates_and_repeated_updates(
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("transport", [SHM, IPC])
-def test_sleeping_engine_frees_the_gpu_for_the_learner(
+def test_sleeping_engine_frees_gpu_for_learner(
     ray_session: None, config: Config, authors: Authors, prompts: list[Prompt], transport: str
 ) -> None:
     settings = deepcopy(config)

@@ -37,7 +37,7 @@ def rollouts(engines: EnginePair, prompts: list[Prompt]) -> list[Rollout]:
     return write(engines, prompts, WORD, "translated", weights=only(RANDOM), group_size=2, max_tokens=64)
 
 
-def test_a_copy_of_the_senior_with_renumbered_tokens_writes_the_solo_text(engines: EnginePair, prompts: list[Prompt]) -> None:
+def test_renumbered_copy_of_senior_writes_solo_text(engines: EnginePair, prompts: list[Prompt]) -> None:
     solo, tandem = (
         write(engines, prompts, schedule, tag, weights=only(RENUMBERED), temperature=0.0)
         for schedule, tag in ((SOLO, "solo"), (WORD, "renumbered"))
@@ -47,7 +47,7 @@ def test_a_copy_of_the_senior_with_renumbered_tokens_writes_the_solo_text(engine
     assert all(rollout.handoffs >= 2 for rollout in tandem)
 
 
-def test_translated_rollouts_follow_the_schedule(rollouts: list[Rollout], foreign_authors: Authors) -> None:
+def test_translated_rollouts_follow_schedule(rollouts: list[Rollout], foreign_authors: Authors) -> None:
     for rollout in rollouts:
         implied = replay(WORD, foreign_authors.boundaries, rollout.seed, rollout.token_ids, rollout.breaks).authorship
         np.testing.assert_array_equal(rollout.authorship, implied)
@@ -56,16 +56,14 @@ def test_translated_rollouts_follow_the_schedule(rollouts: list[Rollout], foreig
     assert not any(rollout.end is EndReason.CONTEXT for rollout in rollouts)
 
 
-def test_the_seniors_log_probabilities_are_its_own_after_translated_text(
-    rollouts: list[Rollout], foreign_authors: Authors
-) -> None:
+def test_senior_logprobs_are_exact_after_translated_text(rollouts: list[Rollout], foreign_authors: Authors) -> None:
     model = AutoModelForCausalLM.from_pretrained(foreign_authors.senior, dtype=torch.float32)
     for rollout in rollouts:
         seniors = rollout.authorship == SENIOR
         np.testing.assert_allclose(rollout.logprobs[seniors], forward_logprobs(model, rollout)[seniors], atol=1e-4)
 
 
-def test_the_juniors_words_are_whole_and_in_the_seniors_tokens(rollouts: list[Rollout], foreign_authors: Authors) -> None:
+def test_junior_words_are_whole_and_in_senior_tokens(rollouts: list[Rollout], foreign_authors: Authors) -> None:
     senior = ByteLevel(foreign_authors.tokenizer)
     words = 0
     for rollout in rollouts:

@@ -247,7 +247,7 @@ def test_unknown_task_is_refused(refused: Refused, model: Path) -> None:
     assert message.startswith("data.tasks: reasoning_gym has no task 'chain_sums'; did you mean chain_sum")
 
 
-def test_data_file_smaller_than_a_step_is_refused(refused: Refused, model: Path, tmp_path: Path) -> None:
+def test_data_file_smaller_than_step_is_refused(refused: Refused, model: Path, tmp_path: Path) -> None:
     lines = [json.dumps({"question": f"What is {i} + 1?", "answer": i + 1}) for i in range(40)]
     (file := tmp_path / "problems.jsonl").write_text("\n".join(lines))
     message = refused("model=hf", f"model.path={model}", "data=jsonl", f"data.path={file}", "rollout.prompts_per_step=60")

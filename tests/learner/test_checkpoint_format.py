@@ -32,7 +32,7 @@ MODELS: dict[str, PreTrainedConfig] = {
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_tensors_are_those_of_the_checkpoint(kind: str, tmp_path: Path) -> None:
+def test_published_tensors_equal_those_of_checkpoint(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(MODELS[kind]).save_pretrained(tmp_path / "base")
     small_tokenizer().save_pretrained(tmp_path / "base")
@@ -53,7 +53,7 @@ def test_tensors_are_those_of_the_checkpoint(kind: str, tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
 
 
-def test_a_generation_configuration_that_contradicts_itself_is_exported_as_it_was(tmp_path: Path) -> None:
+def test_inconsistent_generation_configuration_is_exported_unchanged(tmp_path: Path) -> None:
     AutoModelForCausalLM.from_config(MODELS["qwen3"]).save_pretrained(tmp_path / "base")
     small_tokenizer().save_pretrained(tmp_path / "base")
     given = {"temperature": 0.6, "top_p": 0.95, "eos_token_id": 1}  # without do_sample, as many models have it
@@ -66,7 +66,7 @@ def test_a_generation_configuration_that_contradicts_itself_is_exported_as_it_wa
     AutoModelForCausalLM.from_pretrained(tmp_path / "senior")
 
 
-def test_a_model_that_cannot_be_brought_into_the_checkpoints_form_tensor_by_tensor_is_refused(
+def test_model_with_merged_tensors_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def joined(model: object, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -72,7 +72,7 @@ def test_logprobs_equal_plain_transformers(model_paths: dict[str, str], kind: st
     assert (entropies > 0).all() and (entropies < np.log(VOCABULARY)).all()
 
 
-def test_a_head_with_a_bias_is_refused(model_paths: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_head_with_bias_is_refused(model_paths: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     model = AutoModelForCausalLM.from_pretrained(model_paths["untied"])
     model.lm_head = torch.nn.Linear(64, VOCABULARY)
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *_, **__: model)
@@ -97,7 +97,7 @@ def test_bfloat16_without_master_weights_is_refused() -> None:
         (2, 3, "untied", True),
     ],
 )
-def test_gradients_match_the_reference_on_any_number_of_ranks(
+def test_gradients_match_reference_on_any_number_of_ranks(
     ranks: dict[int, Ranks], model_paths: dict[str, str], count: int, stage: int, kind: str, checkpointing: bool
 ) -> None:
     groups = on_policy_groups(model_paths[kind], seed=1)
@@ -108,7 +108,7 @@ def test_gradients_match_the_reference_on_any_number_of_ranks(
 
 
 @pytest.mark.parametrize(("count", "stage", "reference"), [(1, 0, "tied"), (2, 2, "untied"), (2, 3, "tied")])
-def test_every_term_of_the_objective_reaches_the_gradient(
+def test_every_term_of_objective_reaches_gradient(
     ranks: dict[int, Ranks], model_paths: dict[str, str], count: int, stage: int, reference: str
 ) -> None:
     path, reference_path = model_paths["untied"], model_paths[reference]
@@ -133,7 +133,7 @@ def test_every_term_of_the_objective_reaches_the_gradient(
     assert_same(ranks[count]("gradient", groups), {name: p.grad.numpy() for name, p in model.named_parameters()}, rtol=1e-5)
 
 
-def test_what_engine_and_learner_disagree_about_is_corrected(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+def test_mismatch_of_engine_and_learner_is_corrected(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
     path = model_paths["tied"]
     groups = on_policy_groups(path, seed=6)
     config = tiny_config(zero_stage=3)
@@ -153,7 +153,7 @@ def test_what_engine_and_learner_disagree_about_is_corrected(ranks: dict[int, Ra
     assert metrics["mismatch/masked_fraction"] == pytest.approx(np.mean(kept == 0)) and 0.1 < np.mean(kept == 0) < 0.9
 
 
-def test_a_step_whose_tokens_are_all_masked_has_no_gradient(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+def test_step_whose_tokens_are_all_masked_has_no_gradient(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
     groups = on_policy_groups(model_paths["tied"], seed=6)
     for rollout in (rollout for group in groups for rollout in group.rollouts):
         rollout.logprobs = rollout.logprobs - 3  # the engine is far from the learner at every token
@@ -168,7 +168,7 @@ def test_a_step_whose_tokens_are_all_masked_has_no_gradient(ranks: dict[int, Ran
     assert ranks[1]("publish", 1).checksum == before
 
 
-def test_one_rank_and_two_agree_on_the_gradient(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+def test_gradient_is_equal_on_one_and_two_ranks(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
     groups = on_policy_groups(model_paths["tied"], seed=2)
     gradients = []
     for count, stage, budget, offload in [
@@ -190,7 +190,7 @@ def test_one_rank_and_two_agree_on_the_gradient(ranks: dict[int, Ranks], model_p
 
 
 @pytest.mark.parametrize(("stage", "offload"), [(1, False), (2, False), (3, False), (2, True)])
-def test_bfloat16_gradients_are_the_float32_ones_but_for_rounding(
+def test_bfloat16_gradients_equal_float32_up_to_rounding(
     ranks: dict[int, Ranks], model_paths: dict[str, str], stage: int, offload: bool
 ) -> None:
     groups = on_policy_groups(model_paths["tied"], seed=3)
@@ -208,7 +208,7 @@ def test_bfloat16_gradients_are_the_float32_ones_but_for_rounding(
     ("count", "stage", "offloaded"),
     [(1, 0, ()), (2, 2, ()), (2, 3, ()), (2, 2, ("optimizer",)), (2, 3, ("parameters",)), (2, 3, ("optimizer", "parameters"))],
 )
-def test_an_update_is_clipped_adamw_on_every_mini_batch(
+def test_update_is_clipped_adamw_for_every_mini_batch(
     ranks: dict[int, Ranks], model_paths: dict[str, str], count: int, stage: int, offloaded: tuple[str, ...]
 ) -> None:
     path = model_paths["tied"]
@@ -239,7 +239,7 @@ def test_an_update_is_clipped_adamw_on_every_mini_batch(
     assert_same(ranks[count]("master_weights"), trained, rtol=1e-5)
 
 
-def test_the_gap_is_measured_before_the_weights_move(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+def test_gap_is_measured_before_update(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
     path = model_paths["tied"]
     groups = on_policy_groups(path, seed=4)
     model = AutoModelForCausalLM.from_pretrained(path)
@@ -272,7 +272,7 @@ def test_the_gap_is_measured_before_the_weights_move(ranks: dict[int, Ranks], mo
     ("stage", "dtype", "offload"),
     [(0, "float32", False), (1, "bfloat16", False), (2, "float32", False), (3, "float32", False), (2, "bfloat16", True)],
 )
-def test_a_gradient_that_is_not_finite_is_skipped_and_counted(
+def test_nonfinite_gradient_is_skipped_and_counted(
     ranks: dict[int, Ranks], model_paths: dict[str, str], stage: int, dtype: str, offload: bool
 ) -> None:
     ranks[1]("reload", tiny_config(zero_stage=stage, dtype=dtype, offload_optimizer=offload), model_paths["tied"])
@@ -300,7 +300,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted(
         (3, "tied", "bfloat16"),
     ],
 )
-def test_the_trained_weights_are_published_and_exported(
+def test_trained_weights_are_published_and_exported(
     ranks: dict[int, Ranks], model_paths: dict[str, str], tmp_path: Path, stage: int, kind: str, dtype: str
 ) -> None:
     config = tiny_config(zero_stage=stage, dtype=dtype, publish_bucket_mib=0)  # no room for two: a bucket for each tensor
@@ -323,9 +323,7 @@ def test_the_trained_weights_are_published_and_exported(
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_no_more_than_a_bucket_is_whole_at_a_time_while_weights_are_sent(
-    ranks: dict[int, Ranks], model_paths: dict[str, str], count: int
-) -> None:
+def test_weight_sync_gathers_one_bucket_at_a_time(ranks: dict[int, Ranks], model_paths: dict[str, str], count: int) -> None:
     ranks[count]("reload", tiny_config(zero_stage=3), model_paths["untied"])
     weights = {name: p.nbytes for name, p in AutoModelForCausalLM.from_pretrained(model_paths["untied"]).named_parameters()}
     total, largest = sum(weights.values()), max(weights.values())
@@ -341,7 +339,7 @@ def test_no_more_than_a_bucket_is_whole_at_a_time_while_weights_are_sent(
 @pytest.mark.parametrize(
     ("stage", "dtype"), [(stage, dtype) for dtype in ("float32", "bfloat16") for stage in range(dtype == "bfloat16", 4)]
 )
-def test_between_updates_a_rank_keeps_what_the_plan_says(
+def test_memory_of_rank_between_updates_is_as_planned(
     ranks: dict[int, Ranks], model_paths: dict[str, str], stage: int, dtype: str, count: int
 ) -> None:
     config = tiny_config(zero_stage=stage, dtype=dtype, ranks=count, publish_bucket_mib=0)
@@ -353,12 +351,12 @@ def test_between_updates_a_rank_keeps_what_the_plan_says(
     assert kept == pytest.approx(billion.between_updates - RANK_OVERHEAD_GIB - buffers, abs=0.8)
 
 
-def test_a_rank_that_shares_its_gpu_gives_back_what_torch_keeps(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+def test_rank_on_shared_gpu_frees_cached_memory(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
     for shares, expected in ((True, ["load", "update"]), (False, [])):
         assert ranks[1]("gives_back", tiny_config(), model_paths["tied"], random_groups(1, **GROUPS), shares) == expected
 
 
-def test_the_group_trains_publishes_and_cleans_up(ranks: dict[int, Ranks], model_paths: dict[str, str], tmp_path: Path) -> None:
+def test_group_trains_publishes_and_cleans_up(ranks: dict[int, Ranks], model_paths: dict[str, str], tmp_path: Path) -> None:
     config = tiny_config(zero_stage=2, ranks=2)
     with LearnerGroup(config, model_paths["tied"]) as learner:
         metrics = learner.update(random_groups(7, **GROUPS), 1)
@@ -379,7 +377,7 @@ def test_the_group_trains_publishes_and_cleans_up(ranks: dict[int, Ranks], model
     assert not learner.segment_path.exists()
 
 
-def test_a_dead_rank_is_named(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+def test_error_names_dead_rank(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
     learner = LearnerGroup(tiny_config(ranks=2), model_paths["tied"])
     learner.publish(0)
     ray.kill(learner._ranks[1])

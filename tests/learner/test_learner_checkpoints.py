@@ -65,7 +65,7 @@ def assert_equal(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) ->
         ),
     ],
 )
-def test_as_many_ranks_or_others_go_on_as_if_nothing_had_happened(
+def test_resumed_learner_equals_uninterrupted_on_any_number_of_ranks(
     ranks: dict[int, Ranks], model_paths: dict[str, str], folder: Path, spread: Spread, other: Spread
 ) -> None:
     path, learner = model_paths["untied"], ranks[spread.ranks]
@@ -96,7 +96,7 @@ def test_as_many_ranks_or_others_go_on_as_if_nothing_had_happened(
 @pytest.mark.parametrize(
     ("spread", "other"), [(Spread(1, 2), Spread(1, 2)), (Spread(2, 1), Spread(1, 1)), (Spread(2, 3), Spread(1, 3))]
 )
-def test_the_optimizers_settings_are_the_configurations(
+def test_optimizer_settings_come_from_configuration(
     ranks: dict[int, Ranks], model_paths: dict[str, str], folder: Path, spread: Spread, other: Spread
 ) -> None:
     """And not the checkpoint's; nor are those of one group of parameters those of all."""
@@ -110,7 +110,7 @@ def test_the_optimizers_settings_are_the_configurations(
     assert ranks[other.ranks]("optimizer_settings") == (0.7, [0.3, 0.0], [(0.8, 0.9)] * 2)
 
 
-def test_the_skipped_steps_are_counted_on(ranks: dict[int, Ranks], model_paths: dict[str, str], folder: Path) -> None:
+def test_count_of_skipped_steps_is_resumed(ranks: dict[int, Ranks], model_paths: dict[str, str], folder: Path) -> None:
     bad = random_groups(5, **GROUPS)
     for group in bad:
         group.advantages[:] = np.nan
@@ -124,7 +124,7 @@ def test_the_skipped_steps_are_counted_on(ranks: dict[int, Ranks], model_paths: 
 
 
 @pytest.mark.parametrize("spread", [Spread(1, 1), Spread(2, 3, "bfloat16")])
-def test_saved_rollouts_give_the_same_weights_bit_by_bit(
+def test_saved_rollouts_give_same_weights_bit_by_bit(
     ranks: dict[int, Ranks], model_paths: dict[str, str], spread: Spread
 ) -> None:
     path, learner, results = model_paths["tied"], ranks[spread.ranks], []
@@ -137,7 +137,7 @@ def test_saved_rollouts_give_the_same_weights_bit_by_bit(
     assert results[0] == results[1]
 
 
-def test_a_full_disk_stops_no_learner(ranks: dict[int, Ranks], model_paths: dict[str, str], small_disk: Path) -> None:
+def test_full_disk_does_not_stop_learner(ranks: dict[int, Ranks], model_paths: dict[str, str], small_disk: Path) -> None:
     path = model_paths["untied"]
     for spread in (Spread(2, 2), Spread(2, 3)):
         learner = ranks[spread.ranks]
@@ -152,7 +152,7 @@ def test_a_full_disk_stops_no_learner(ranks: dict[int, Ranks], model_paths: dict
         train(learner, path, (2,))
 
 
-def test_a_group_saves_and_takes_up(ranks: dict[int, Ranks], model_paths: dict[str, str], folder: Path) -> None:
+def test_learner_group_saves_and_resumes(ranks: dict[int, Ranks], model_paths: dict[str, str], folder: Path) -> None:
     path, config = model_paths["tied"], Spread(1, 1).config()
     ranks[1]("reload", config, path)
     train(ranks[1], path, (1, 2))

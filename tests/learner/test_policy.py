@@ -61,7 +61,7 @@ def forward(policy: Policy) -> Tensor:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_learner_computes_what_the_model_is_in_evaluation(family: str, tmp_path: Path) -> None:
+def test_learner_logprobs_equal_model_in_evaluation_mode(family: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(FAMILIES[family]).eval()
     model.save_pretrained(tmp_path)

@@ -65,14 +65,14 @@ def run(fates: list[bool], folder: Path, save_every: int, per_hour: int = 1000) 
 
 
 @given(st.lists(st.booleans(), max_size=40), st.sampled_from([0, 1, 2, 3]))
-def test_whenever_ranks_die_the_run_publishes_the_same(
+def test_published_weights_do_not_depend_on_deaths_of_ranks(
     tmp_path_factory: pytest.TempPathFactory, fates: list[bool], save_every: int
 ) -> None:
     folders = [tmp_path_factory.mktemp("run") for _ in range(2)]
     assert run(fates, folders[0], save_every) == run([], folders[1], save_every)
 
 
-def test_what_takes_a_dead_groups_place_repeats_updates_while_engines_rest(tmp_path: Path) -> None:
+def test_restarted_group_repeats_updates_while_engines_sleep(tmp_path: Path) -> None:
     rests: list[str] = []
 
     @contextmanager
@@ -102,7 +102,7 @@ def test_what_takes_a_dead_groups_place_repeats_updates_while_engines_rest(tmp_p
     assert rests == ["update 1", "update 2", "begin", "update 1", "update 1", "update 2", "end"]
 
 
-def test_ranks_that_die_twice_before_the_first_update_end_the_run() -> None:
+def test_ranks_that_die_twice_before_first_update_end_run() -> None:
     budget, fates = RestartBudget(20), iter([False, True, False, True])
     learner: Any = ResilientLearner(lambda saved: Group(saved, fates, {None: []}), budget)  # type: ignore[arg-type,return-value]
     with pytest.raises(GuardError, match="learner died twice in the same way before it had done any work.*: died"):
@@ -110,13 +110,13 @@ def test_ranks_that_die_twice_before_the_first_update_end_the_run() -> None:
     assert budget.total == 1
 
 
-def test_ranks_that_die_again_and_again_end_the_run(tmp_path: Path) -> None:
+def test_too_many_restarts_of_ranks_end_the_run(tmp_path: Path) -> None:
     with pytest.raises(GuardError, match=r"4 failures within an hour \(learner 4 times\)"):
         run([True] * 40, tmp_path, 0, per_hour=3)
 
 
 @pytest.mark.parametrize("save_every", [0, 3])
-def test_no_more_updates_are_kept_than_a_restart_repeats(tmp_path: Path, save_every: int) -> None:
+def test_only_updates_since_checkpoint_are_kept(tmp_path: Path, save_every: int) -> None:
     """The disk refuses every checkpoint: those of a run that writes none are too few for a restart just as well."""
     kept = updates_kept(save_every)
     disk: dict[Path | None, list[Any]] = {None: []}
@@ -133,7 +133,7 @@ def test_no_more_updates_are_kept_than_a_restart_repeats(tmp_path: Path, save_ev
     assert learner.update([1], kept + 2) == {"sum": 1.0}, "a checkpoint makes up for it"
 
 
-def test_what_is_no_death_is_raised_at_once() -> None:
+def test_error_without_death_is_raised_at_once() -> None:
     class Broken(Group):
         def update(self, groups: list[int], step: int) -> dict[str, float]:
             raise LearnerError("a shape is wrong")

@@ -103,7 +103,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, torch.Tensor]]:
 
 
 @pytest.mark.parametrize("transport", [NCCL, IPC])
-def test_rank_0_sends_every_tensor_and_leads_the_engines(
+def test_rank_0_sends_every_tensor_and_calls_the_engines(
     model: Qwen3ForCausalLM, engines: list[Any], sent: list[tuple[str, torch.Tensor]], tmp_path: Path, transport: str
 ) -> None:
     publisher = Publisher(model, tmp_path / "unused", bucket_bytes=BUCKET, transport=transport)
@@ -127,7 +127,7 @@ def test_rank_0_sends_every_tensor_and_leads_the_engines(
     assert not (tmp_path / "unused").exists()
 
 
-def test_other_ranks_gather_and_lead_nobody(
+def test_other_ranks_gather_without_calling_engines(
     model: Qwen3ForCausalLM, engines: list[Any], sent: list[tuple[str, torch.Tensor]], tmp_path: Path
 ) -> None:
     publisher = Publisher(model, tmp_path / "unused", bucket_bytes=BUCKET, rank=1, transport=NCCL)
@@ -137,7 +137,7 @@ def test_other_ranks_gather_and_lead_nobody(
 
 
 @pytest.mark.parametrize("transport", [NCCL, IPC])
-def test_nothing_is_sent_to_engines_that_were_not_met(model: Qwen3ForCausalLM, tmp_path: Path, transport: str) -> None:
+def test_engines_without_connection_receive_nothing(model: Qwen3ForCausalLM, tmp_path: Path, transport: str) -> None:
     publisher = Publisher(model, tmp_path / "unused", bucket_bytes=BUCKET, transport=transport)
     with pytest.raises(RuntimeError, match=f"learner.transport={transport}: the learner was not connected"):
         publisher.publish(1)
@@ -146,7 +146,7 @@ def test_nothing_is_sent_to_engines_that_were_not_met(model: Qwen3ForCausalLM, t
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_weights_reach_an_engine_on_a_gpu(
+def test_weights_reach_engine_on_gpu(
     ray_session: None, config: Config, authors: Authors, tmp_path: Path, transport: str
 ) -> None:
     if transport == NCCL and torch.cuda.device_count() < 2:

@@ -54,7 +54,7 @@ def test_rollouts_that_follow_schedule_pass_guard(groups: list[Group]) -> None:
 
 @settings(max_examples=100)
 @given(steps(), st.data())
-def test_constant_shifted_or_flipped_mask_stops_the_run(groups: list[Group], data: st.DataObject) -> None:
+def test_constant_shifted_or_flipped_mask_stops_run(groups: list[Group], data: st.DataObject) -> None:
     rollout = data.draw(st.sampled_from([rollout for group in groups for rollout in group.rollouts]))
     mask = rollout.authorship
     changed = data.draw(st.sampled_from(["senior", "junior", "shifted", "flipped", "cut"]))

@@ -114,7 +114,7 @@ def test_mini_batches_are_equal_shuffled_and_reproducible() -> None:
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=9), st.integers(1, 4))
-def test_mini_batches_of_whole_prompts_keep_the_order(group_sizes: list[int], count: int) -> None:
+def test_mini_batches_of_whole_prompts_keep_order(group_sizes: list[int], count: int) -> None:
     rollouts = iter(samples([5] * sum(group_sizes)))
     groups = [[next(rollouts) for _ in range(size)] for size in group_sizes]
     parts = split_mini_batches(groups, count, "prompts", seed=(1, 2))

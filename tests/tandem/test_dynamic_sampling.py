@@ -32,7 +32,7 @@ def test_selection_keeps_order_and_drops_only_uniform_groups(written: list[Group
 
 
 @given(groups, st.integers(1, 6))
-def test_missing_groups_complete_the_mixed_ones(written: list[Group], wanted: int) -> None:
+def test_missing_groups_complete_mixed_ones(written: list[Group], wanted: int) -> None:
     missing = count_missing(written, wanted)
     assert count_missing([*written, *(group(uniform=False) for _ in range(missing))], wanted) == 0
     assert missing == 0 or count_missing([*written, *(group(uniform=False) for _ in range(missing - 1))], wanted) == 1

@@ -55,7 +55,7 @@ def unbroken(seeds: list[int]) -> Group:
 # Stragglers
 
 
-def test_step_without_groups_stops_the_run() -> None:
+def test_step_without_groups_stops_run() -> None:
     with pytest.raises(GuardError, match=r"rollout.straggler_deadline_s=2.5"):
         check_any_finished([], 2.5)
     check_any_finished(step(WORD)[:1], 2.5)
@@ -96,7 +96,7 @@ def test_mask_of_one_author_stops_run(author: int) -> None:
 
 
 @pytest.mark.parametrize("author", [SENIOR, JUNIOR])
-def test_single_author_stops_the_run_only_if_improbable(author: int) -> None:
+def test_single_author_stops_run_only_if_improbable(author: int) -> None:
     wins = 40 if author == SENIOR else 0
     check_authorship([unbroken(seeds_of(author, 2))], NO_WORDS)  # happens in half of all short runs
     check_authorship([unbroken(seeds_of(author, 16))], NO_WORDS)
@@ -113,7 +113,7 @@ def test_last_steps_of_annealing_to_senior_pass(prob: float) -> None:
     check_authorship([alone], NO_WORDS)
 
 
-def test_rollouts_with_equal_seeds_stop_the_run() -> None:
+def test_rollouts_with_equal_seeds_stop_run() -> None:
     tokens = np.random.default_rng(0).integers(0, 4, (64, 50))
     groups = [judged_group([scheduled_rollout(WORD, WORDS, 7, row) for row in tokens])]
     with pytest.raises(GuardError, match="do the rollouts have different seeds"):
@@ -128,13 +128,13 @@ def test_single_token_by_wrong_author_stops_run() -> None:
         check_authorship(groups, WORDS)
 
 
-def test_mask_of_another_schedule_stops_the_run() -> None:
+def test_mask_of_another_schedule_stops_run() -> None:
     with pytest.raises(GuardError, match="not what the schedule implies"):
         check_authorship([replace(group, schedule=WORD._replace(max_gap_tokens=2)) for group in step(WORD)], WORDS)
 
 
 @pytest.mark.parametrize(("seniors", "juniors"), [(58, 2), (2, 58)])
-def test_improbable_share_of_draws_stops_the_run(seniors: int, juniors: int) -> None:
+def test_improbable_share_of_draws_stops_run(seniors: int, juniors: int) -> None:
     groups = [unbroken(seeds_of(SENIOR, seniors)), unbroken(seeds_of(JUNIOR, juniors))]
     with pytest.raises(GuardError, match=f"the senior won {seniors} of 60 draws at .*prob_senior=0.5"):
         check_authorship(groups, NO_WORDS)
@@ -192,7 +192,7 @@ def test_evidence_of_several_schedules_adds_up() -> None:
         check_authorship(groups, NO_WORDS)
 
 
-def test_junior_token_under_solo_stops_the_run() -> None:
+def test_junior_token_under_solo_stops_run() -> None:
     groups = step(SOLO)
     check_authorship(groups, WORDS)
     groups[0].rollouts[0].authorship[7] = JUNIOR
@@ -235,7 +235,7 @@ def test_engine_that_reports_another_version_stops_run() -> None:
         check_published(3, [3, 2])
 
 
-def test_changed_junior_weights_stop_the_run() -> None:
+def test_changed_junior_weights_stop_run() -> None:
     check_unchanged([["a", "c"], ["a", "c"]], [["a", "c"], ["a", "c"]])
     check_unchanged([[]], [[]])
     with pytest.raises(GuardError, match="a junior is frozen, but its weights changed"):
@@ -278,7 +278,7 @@ def test_step_without_senior_tokens_warns() -> None:
     assert "algo.mismatch masks them all" in str(check_counted({"loss/policy": 0.0, "mismatch/masked_fraction": 1.0}))
 
 
-def test_repeated_nonfinite_gradients_stop_the_run() -> None:
+def test_repeated_nonfinite_gradients_stop_run() -> None:
     check_skipped(7, 8)
     check_skipped(100, 0)
     with pytest.raises(GuardError, match=r"the last 8 optimizer steps .*guard.max_skipped_updates=8"):
@@ -294,7 +294,7 @@ def judged(*verdicts: Verdict) -> list[Group]:
 
 
 @pytest.mark.parametrize("broken", [(Verdict.ERROR,) * 4, (Verdict.TIMEOUT,) * 4, (Verdict.ERROR, Verdict.TIMEOUT) * 2])
-def test_step_without_any_verdict_stops_the_run(broken: tuple[Verdict, ...]) -> None:
+def test_step_without_any_verdict_stops_run(broken: tuple[Verdict, ...]) -> None:
     with pytest.raises(GuardError, match="none of this step's answers could be judged .*: the verifier is broken"):
         check_verdicts(judged(*broken))
 

@@ -70,9 +70,7 @@ def written_out(batch: MicroBatch, logprobs: Tensor, policy_loss: str, aggregati
 @every_loss
 @settings(max_examples=15)
 @given(seed=seeds)
-def test_loss_and_gradient_are_those_of_the_formulas(
-    policy_loss: str, aggregation: str, junior_weight: float, seed: int
-) -> None:
+def test_loss_and_gradient_equal_formulas(policy_loss: str, aggregation: str, junior_weight: float, seed: int) -> None:
     samples = random_samples(seed, junior_weight=junior_weight)
     batch = batch_of(samples, aggregation)
     logprobs = policy_logprobs(batch, seed)
@@ -89,7 +87,7 @@ wild = st.sampled_from([-math.inf, math.inf, math.nan, -1e30, 1e30, 0.0])
 @every_loss
 @settings(max_examples=30)
 @given(seed=seeds, logprob=wild, old_logprob=wild, advantage=wild)
-def test_nothing_at_a_token_without_a_coefficient_matters(
+def test_tokens_without_coefficient_have_no_effect(
     policy_loss: str, seed: int, logprob: float, old_logprob: float, advantage: float
 ) -> None:
     batch = batch_of(random_samples(seed, imitate_junior=True))  # so that the junior's tokens are scored
@@ -130,7 +128,7 @@ def test_micro_batches_add_up(policy_loss: str, aggregation: str, seed: int, cut
 @every_aggregation
 @settings(max_examples=30)
 @given(seed=seeds, cut=st.integers(1, 5))
-def test_mini_batches_are_weighed_as_their_aggregation_says(aggregation: str, seed: int, cut: int) -> None:
+def test_mini_batches_are_weighted_by_aggregation(aggregation: str, seed: int, cut: int) -> None:
     samples = random_samples(seed)
     parts = [part for (part,) in apply_aggregation([[samples[:cut]], [samples[cut:]]], aggregation, MAX_TOKENS)]
     totals = [sum(sample.weights.sum() for sample in part) for part in parts]
@@ -167,7 +165,7 @@ def test_without_advantages_there_is_no_gradient(policy_loss: str) -> None:
 
 
 @every_loss
-def test_a_ratio_that_overflows_leaves_the_gradient_finite(policy_loss: str) -> None:
+def test_gradient_is_finite_for_overflowing_ratio(policy_loss: str) -> None:
     batch = batch_of(random_samples(0))
     batch.old_logprobs[0] = -1e4
     logprobs = policy_logprobs(batch_of(random_samples(0)))
@@ -175,7 +173,7 @@ def test_a_ratio_that_overflows_leaves_the_gradient_finite(policy_loss: str) -> 
     assert torch.autograd.grad(loss, logprobs)[0].isfinite().all()
 
 
-def test_statistics_count_the_seniors_tokens() -> None:
+def test_statistics_count_senior_tokens() -> None:
     (sample,) = random_samples(0, rollouts=1, junior_weight=1.0)
     senior, advantages = [True, True, True, False], torch.tensor([1.0, 1.0, -1.0, 1.0])
     sample = replace(
@@ -200,7 +198,7 @@ def test_statistics_count_the_seniors_tokens() -> None:
     ("name", "gradient_of"),
     [("k1", None), ("k2", "policy to reference"), ("k3", "reference to policy"), ("k3_clamped", "reference to policy")],
 )
-def test_estimators_measure_what_they_say(name: str, gradient_of: str | None) -> None:
+def test_kl_estimators_have_documented_expectation(name: str, gradient_of: str | None) -> None:
     """In expectation over a small vocabulary k1 and k3 are the divergence; the gradients are those that the docstrings say."""
     logits, reference = torch.randn(2, 7, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     logits.requires_grad_()
@@ -216,7 +214,7 @@ def test_estimators_measure_what_they_say(name: str, gradient_of: str | None) ->
     torch.testing.assert_close(found, expected)
 
 
-def test_the_clamped_estimator_has_no_gradient_at_its_limit() -> None:
+def test_clamped_estimator_has_no_gradient_at_its_limit() -> None:
     logprobs = torch.tensor([-1.0, -4.0, -40.0], requires_grad=True)
     estimates = KL_ESTIMATORS["k3_clamped"](logprobs, torch.tensor([-1.5, -1.5, -1.5]))
     assert estimates.tolist() == pytest.approx([math.exp(-0.5) - 0.5, math.exp(2.5) - 3.5, 10.0])
@@ -224,7 +222,7 @@ def test_the_clamped_estimator_has_no_gradient_at_its_limit() -> None:
     assert gradient.tolist() == pytest.approx([1 - math.exp(-0.5), 1 - math.exp(2.5), 0.0])
 
 
-def test_the_term_towards_the_junior_is_its_divergence_and_its_gradient() -> None:
+def test_junior_term_is_divergence_with_its_gradient() -> None:
     logits, junior = torch.randn(2, 7, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     logits.requires_grad_()
     p, q = torch.log_softmax(logits, -1), torch.log_softmax(junior, -1)
@@ -235,7 +233,7 @@ def test_the_term_towards_the_junior_is_its_divergence_and_its_gradient() -> Non
 
 @given(seed=seeds)
 @settings(max_examples=20)
-def test_each_term_pulls_at_its_authors_tokens_only(seed: int) -> None:
+def test_each_term_affects_only_tokens_of_its_author(seed: int) -> None:
     batch = batch_of([replace(sample, advantage=0.0) for sample in random_samples(seed, imitate_junior=True)])
     reference = batch.old_logprobs - 0.5
     batch = replace(batch, reference_logprobs=torch.where(batch.senior, reference, torch.nan))
@@ -262,7 +260,7 @@ def test_each_term_pulls_at_its_authors_tokens_only(seed: int) -> None:
 
 @given(seed=seeds)
 @settings(max_examples=30)
-def test_corrections_are_those_of_their_papers(seed: int) -> None:
+def test_mismatch_corrections_follow_their_papers(seed: int) -> None:
     batch = batch_of(random_samples(seed))
     log_ratio = policy_logprobs(batch, seed, spread=0.8).detach() - batch.old_logprobs
     low, high = 0.6, 1.5
@@ -285,7 +283,7 @@ def test_where_engine_and_learner_agree_nothing_is_corrected(name: str) -> None:
 @pytest.mark.parametrize("name", CORRECTIONS)
 @settings(max_examples=30)
 @given(seed=seeds, junior=st.sampled_from([-math.inf, math.inf, math.nan, -30.0, 5.0]))
-def test_what_the_junior_wrote_is_no_mismatch(name: str, seed: int, junior: float) -> None:
+def test_junior_tokens_are_not_corrected(name: str, seed: int, junior: float) -> None:
     """Where engine and learner agree exactly on the senior's tokens, nothing of the senior's is masked or apply_aggregation."""
     batch = batch_of(random_samples(seed, junior_weight=0.5, imitate_junior=True))
     batch = replace(batch, old_logprobs=torch.where(batch.senior, batch.old_logprobs, junior))
@@ -386,5 +384,5 @@ def test_metrics_stay_within_their_bounds(
     assert ("policy/clip_fraction" in metrics) == bool(counted), "a mean over no tokens is left out"
 
 
-def test_a_step_without_an_update_has_metrics() -> None:
+def test_step_without_update_has_metrics() -> None:
     assert step_metrics({}, mini_batches=0) == {"loss/policy": 0.0, "learner/tokens": 0.0}

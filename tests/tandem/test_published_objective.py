@@ -82,7 +82,7 @@ def fork_mean(losses: Tensor, mask: Tensor, rows: list[int], micro_batches: list
 @pytest.mark.parametrize(("junior_weight", "kl_coef"), [(0.0, 0.0), (0.15, 0.0), (0.0, 0.05)])
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize(("aggregation", "mean"), [("response_token", release_mean), ("micro_batch", fork_mean)])
-def test_the_published_settings_are_the_release_s_formula(
+def test_published_settings_equal_formula_of_release(
     aggregation: str, mean: object, ranks: int, kl_coef: float, junior_weight: float
 ) -> None:
     published = configuration(["+experiment=paper_qwen3_4b", "algo=kl_reg"]).algo

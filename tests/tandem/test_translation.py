@@ -171,7 +171,7 @@ def pairs(draw: st.DrawFn) -> Pair:
 
 
 @given(pair=pairs())
-def test_senior_tokens_are_exactly_the_sampled_ones(pair: Pair) -> None:
+def test_senior_tokens_are_exactly_sampled_ones(pair: Pair) -> None:
     rollout, seniors = pair.rollout, pair.rollout.authorship == SENIOR
     assert pair.by(SENIOR) == pair.senior.own
     assert rollout.logprobs[seniors].tolist() == [logprob(i) for i in range(len(pair.senior.own))]

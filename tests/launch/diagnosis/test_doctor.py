@@ -67,7 +67,7 @@ def test_broken_check_is_reported_and_prevents_short_run(
     assert "ears" in said and "broken" in said and "deaf" in said and "shout" in said
 
 
-def test_doubtful_check_is_not_a_failure(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doubtful_check_is_not_failure(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnosis, "machine_findings", lambda cache: [Finding("eyes", Status.DOUBTFUL, "tired", "sleep")])
     assert diagnose(config, quick=True)
 

@@ -35,7 +35,7 @@ def endpoint(claim: str, measures: int = 1) -> Endpoint:
         ("less", [0.1], CONTRADICTED),
     ],
 )
-def test_verdict_needs_every_measure_and_names_the_opposite(claim: str, means: list[float], word: str) -> None:
+def test_verdict_needs_every_measure_and_names_opposite(claim: str, means: list[float], word: str) -> None:
     found = {f"m{index}": difference(mean) for index, mean in enumerate(means)}
     (verdict,) = verdicts([endpoint(claim, len(means))], lambda _, measure: found[measure])
     assert verdict.word == word

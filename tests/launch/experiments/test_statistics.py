@@ -39,7 +39,7 @@ def simulated(random: np.random.Generator, seeds: int, mean: float, of_seed: flo
 
 @pytest.mark.seconds
 @pytest.mark.parametrize(("seeds", "of_seed", "of_problem"), [(3, 0.05, 0.0), (8, 0.05, 0.1), (8, 0.02, 0.3), (10, 0.1, 0.0)])
-def test_intervals_cover_and_p_values_are_uniform_under_the_null(seeds: int, of_seed: float, of_problem: float) -> None:
+def test_intervals_cover_and_p_values_are_uniform_under_null(seeds: int, of_seed: float, of_problem: float) -> None:
     random = np.random.default_rng(seeds)
     found = [simulated(random, seeds, 0.2, of_seed, of_problem) for _ in range(EXPERIMENTS)]
     covered = np.mean([each.estimate.low <= 0.2 <= each.estimate.high for each in found])  # type: ignore[operator]
@@ -52,7 +52,7 @@ def test_intervals_cover_and_p_values_are_uniform_under_the_null(seeds: int, of_
 
 
 @pytest.mark.seconds
-def test_two_one_sided_tests_claim_equivalence_only_within_the_margin() -> None:
+def test_two_one_sided_tests_claim_equivalence_only_within_margin() -> None:
     random = np.random.default_rng(0)
 
     def claimed(mean: float) -> float:
@@ -94,7 +94,7 @@ def test_holm_adjusts_as_computed_by_hand() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
-def test_holm_lies_between_each_and_bonferroni_and_keeps_the_order(p_values: list[float]) -> None:
+def test_holm_lies_between_each_and_bonferroni_and_keeps_order(p_values: list[float]) -> None:
     adjusted = holm(p_values)
     for p, after in zip(p_values, adjusted, strict=True):
         assert p <= after <= min(1.0, len(p_values) * p)

@@ -105,7 +105,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> set[str]:
 # What a sweep consists of
 
 
-def test_every_combination_is_an_arm_with_its_own_folder(arms_of: Callable[..., list[Arm]], tmp_path: Path) -> None:
+def test_every_combination_is_arm_with_its_own_folder(arms_of: Callable[..., list[Arm]], tmp_path: Path) -> None:
     arms = arms_of("algo=tandem,grpo", "seed=1,2", "steps=3")
     assert [arm.label for arm in arms] == [f"algo={algo},seed={seed}" for algo in ("tandem", "grpo") for seed in (1, 2)]
     assert [(arm.config.schedule.name, arm.config.seed) for arm in arms] == [

@@ -130,7 +130,7 @@ def told(seed: int, killed: list[Killed]) -> str:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_run_survives_the_death_of_one_of_each_kind(seed: int, undisturbed: float, tmp_path: Path, temporary: Path) -> None:
+def test_run_survives_death_of_one_of_each_kind(seed: int, undisturbed: float, tmp_path: Path, temporary: Path) -> None:
     metrics, began = tmp_path / "run" / "metrics.jsonl", time.monotonic()
     process = start(tmp_path, "run", temporary)
     # The driver last, for its death ends all the others.

@@ -69,7 +69,7 @@ def alive(titles: Sequence[str]) -> list[psutil.Process]:
     return [p for p in descendants(psutil.Process()) if any(title in command(p) for title in titles)]
 
 
-def test_run_with_one_killed_process_of_each_kind_equals_an_undisturbed_run(whole_run: Path, lockstep_settings: Config) -> None:
+def test_run_with_one_killed_process_of_each_kind_equals_undisturbed_run(whole_run: Path, lockstep_settings: Config) -> None:
     disturbed = whole_run.with_name("disturbed")
     kills = plan(SEED, list(VICTIMS), first=1, last=3, longest_s=LONGEST_DELAY_S)
     with Monkey(os.getpid(), disturbed / "metrics.jsonl", kills, VICTIMS) as monkey:

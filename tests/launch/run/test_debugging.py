@@ -155,7 +155,7 @@ def test_plan_of_partial_run_has_only_its_part(config: Config) -> None:
         assert {slot.role for slot in assumed_plan(replace(settings, rollouts_only=True)).slots} == {"senior", "junior"}
 
 
-def test_trace_covers_exactly_the_step() -> None:
+def test_trace_covers_exactly_step() -> None:
     profile = {
         "baseTimeNanoseconds": 1_000_000_000,
         "traceEvents": [

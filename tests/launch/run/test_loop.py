@@ -91,7 +91,7 @@ def test_uniform_groups_are_replaced_while_rounds_last(uniform: list[bool], want
 
 
 @pytest.mark.parametrize(("version", "message"), [(1, "sampled from weight versions"), (0, "no group of this step finished")])
-def test_groups_that_fail_a_check_end_the_run(version: int, message: str) -> None:
+def test_groups_that_fail_check_end_run(version: int, message: str) -> None:
     source = ListedGroups([False] * 4, late=0 if version else 4)
     run, saved = rollout_run(source, 4, rounds=0)
     with pytest.raises(GuardError, match=message):

@@ -70,7 +70,7 @@ def test_senior_of_run_with_damaged_settings_is_refused(tmp_path: Path, content:
         settings_of_run(OmegaConf.create({"senior": str(run)}), [])
 
 
-def test_too_long_name_is_not_a_run(refusal: Refusal) -> None:
+def test_too_long_name_is_not_run(refusal: Refusal) -> None:
     assert "File name too long" in refusal(watch.main, "x" * 300, "--once")
 
 

@@ -226,7 +226,7 @@ def test_samples_of_evaluation_are_marked(settings: Config) -> None:
     assert sample["set"] == "held_out" and "advantage" not in sample
 
 
-def test_rows_of_evaluations_follow_the_steps_of_a_resumed_run(settings: Config) -> None:
+def test_rows_of_evaluations_follow_steps_of_resumed_run(settings: Config) -> None:
     groups = [written_group(seed, [Verdict.CORRECT, Verdict.WRONG]) for seed in (10, 20)]
     scores = {"solo/accuracy": Score(np.array([0.5, 0.0]), np.ones(2))}
     with RunFolder(settings) as folder:

@@ -145,7 +145,7 @@ def test_run_of_live_owner_is_refused_without_locks(
         RunFolder(settings(tmp_path, resume="auto"), Resumption(tmp_path / "run"))
 
 
-def test_reused_process_id_is_not_the_owner() -> None:
+def test_reused_process_id_is_not_owner() -> None:
     own = Owner(socket.gethostname(), os.getpid(), f"{datetime.now():{SINCE}}")
     assert own.runs_here()
     assert not replace(own, since="2000-01-01 00:00:00").runs_here()

@@ -140,7 +140,7 @@ def test_byte_order_mark_is_not_in_first_line(tmp_path: Path) -> None:
     assert marked.train.batch(0, 30) == plain.train.batch(0, 30)
 
 
-def test_lines_of_lists_are_not_a_json_array(tmp_path: Path) -> None:
+def test_lines_of_lists_are_not_json_array(tmp_path: Path) -> None:
     (path := tmp_path / "x.jsonl").write_bytes(b'[{"question": "a"}]\n' + LINES)
     assert "line 1: not a JSON object but list" in refusal(jsonl(path))
 
@@ -148,7 +148,7 @@ def test_lines_of_lists_are_not_a_json_array(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["part[1].parquet", "*.parquet", "wh?t.parquet", "[!a].parquet", "a://b.parquet", "sp ace.parquet"]
 )
-def test_parquet_path_is_not_a_glob_pattern(tmp_path: Path, name: str) -> None:
+def test_parquet_path_is_not_glob_pattern(tmp_path: Path, name: str) -> None:
     write_parquet(tmp_path / "1.parquet", [{"question": "another?", "answer": 1}])
     (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
     data = DataConfig(source="parquet", path=str(write_parquet(tmp_path / name, SUMS)), evaluation_only=True)

@@ -142,11 +142,11 @@ def test_json_number_keeps_its_spelling(tmp_path: Path, spelled: str) -> None:
 
 
 @pytest.mark.parametrize("spelled", ["NaN", "Infinity", "-Infinity"])
-def test_json_constant_is_not_an_answer(tmp_path: Path, spelled: str) -> None:
+def test_json_constant_is_not_answer(tmp_path: Path, spelled: str) -> None:
     assert f"line 1: not JSON ({spelled} is no number)" in refusal(lines(tmp_path / "x.jsonl", spelled))
 
 
-def test_boolean_becomes_a_word(tmp_path: Path) -> None:
+def test_boolean_becomes_word(tmp_path: Path) -> None:
     assert answers_of(lines(tmp_path / "x.jsonl", "true", "false")) == ["True", "False"]
 
 

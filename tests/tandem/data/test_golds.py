@@ -53,7 +53,7 @@ def test_gold_is_extracted_from_solution(gold: str, answer: str) -> None:
         "9" * 5000,
     ],
 )
-def test_gold_that_is_an_answer_is_unchanged(gold: str) -> None:
+def test_gold_that_is_answer_is_unchanged(gold: str) -> None:
     assert gold_answer(gold) == gold
 
 

@@ -29,7 +29,7 @@ def random_logits(seed: int, rows: int, width: int = VOCABULARY) -> torch.Tensor
 
 
 @given(seed=st.integers(0, 1000), sampling=SAMPLING)
-def test_sampling_distribution_keeps_the_likeliest_tokens(seed: int, sampling: SamplingConfig) -> None:
+def test_sampling_distribution_keeps_likeliest_tokens(seed: int, sampling: SamplingConfig) -> None:
     (logits,) = random_logits(seed, 1).double()
     if sampling.temperature == 0:
         kept, weights = [int(logits.argmax())], {int(logits.argmax()): 1.0}
@@ -45,7 +45,7 @@ def test_sampling_distribution_keeps_the_likeliest_tokens(seed: int, sampling: S
 
 
 @given(seed=st.integers(0, 1000), sampling=SAMPLING)
-def test_chance_of_emitted_token_averages_to_the_acceptance_rate(seed: int, sampling: SamplingConfig) -> None:
+def test_chance_of_emitted_token_averages_to_acceptance_rate(seed: int, sampling: SamplingConfig) -> None:
     """A drafted token is accepted with probability sum(min(p, q)), however the emitted tokens are weighed."""
     target, draft = random_logits(seed, 1), random_logits(seed + 5000, 1, VOCABULARY + 2)
     every = torch.arange(VOCABULARY)
@@ -68,7 +68,7 @@ def decode(accepted: tuple[bool, ...], draft: int) -> tuple[int, int]:
 
 
 @given(st.lists(st.sampled_from([0.0, 0.2, 0.7, 1.0]), min_size=1, max_size=8))
-def test_rounds_are_those_of_a_decoder(chances: list[float]) -> None:
+def test_rounds_equal_those_of_speculative_decoder(chances: list[float]) -> None:
     expected = np.zeros((2, LONGEST_DRAFT))
     for outcome in product([False, True], repeat=len(chances)):
         probability = np.prod([chance if ok else 1 - chance for chance, ok in zip(chances, outcome, strict=True)])

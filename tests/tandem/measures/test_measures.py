@@ -116,7 +116,7 @@ def test_scores_of_judged_texts(groups: list[Group]) -> None:
     assert set(texts.accuracies_by_dialect(groups[:1])) == {"plain_accuracy"}, "no text is in jargon"
 
 
-def test_retention_is_the_ratio_of_pass_rates_over_the_same_problems() -> None:
+def test_retention_is_ratio_of_pass_rates_over_same_problems() -> None:
     rollouts = [scheduled_rollout(WORD, np.ones(5, np.uint8), seed, [1] * 3) for seed in range(4)]
     right, wrong = Verdict.CORRECT, Verdict.WRONG
     solo = [judged_group(rollouts, verdicts) for verdicts in ([right] * 4, [right, wrong, wrong, wrong], [wrong] * 4)]
@@ -201,7 +201,7 @@ def test_scoring_agrees_with_plain_transformers(models: list[Path]) -> None:
     assert (apart > 1).all(), "the models differ"
 
 
-def test_legibility_averages_by_text_and_problem_without_the_end_of_sequence(models: list[Path]) -> None:
+def test_legibility_averages_by_text_and_problem_without_end_of_sequence(models: list[Path]) -> None:
     """The two texts of the first problem have 8 and 3 tokens, one of which ends; one of the second is nothing but an end."""
     junior, boundaries = ScoringModel(models[0], "float32", "cpu"), np.ones(320, np.uint8)
     texts = [[range(20, 28), [*range(30, 32), 1]], [[1], range(40, 45)]]

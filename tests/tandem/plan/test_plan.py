@@ -102,7 +102,7 @@ def test_learner_has_its_own_node_if_possible() -> None:
 
 
 @given(demand=demands, nodes=clusters)
-def test_every_cpu_node_has_a_replica(demand: Demand, nodes: list[Node]) -> None:
+def test_every_cpu_node_has_replica(demand: Demand, nodes: list[Node]) -> None:
     slots = spread(demand, nodes)
     homes = Counter(slot.node for slot in slots if slot.role == "senior")
     assert len(homes) == min(demand.replicas, len(nodes)) and max(homes.values()) - min(homes.values()) <= 1
@@ -234,7 +234,7 @@ def test_learner_memory_counts_only_while_engines_sleep() -> None:
         (["rollouts_only=true"], False),
     ],
 )
-def test_engines_sleep_only_on_a_shared_gpu_without_staleness(settings: list[str], sleep: bool) -> None:
+def test_engines_sleep_only_on_shared_gpu_without_staleness(settings: list[str], sleep: bool) -> None:
     plan = assumed_plan(configuration(["plan_only=true", "mode=local", "cluster.gpus=1", *settings]))
     assert plan.engines_sleep == sleep
     together = {slot.gpus for slot in plan.slots if slot.role == "learner"} & {

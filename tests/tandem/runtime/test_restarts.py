@@ -11,7 +11,7 @@ from tandem.runtime.restarts import HOUR_S, RestartBudget
 
 
 @given(st.integers(0, 5), st.lists(st.floats(0, 2 * HOUR_S), max_size=30))
-def test_restarts_within_an_hour_are_limited_exactly(per_hour: int, pauses: list[float]) -> None:
+def test_restarts_within_hour_are_limited_exactly(per_hour: int, pauses: list[float]) -> None:
     now, allowed, said = 0.0, list[float](), list[str]()
     budget = RestartBudget(per_hour, said.append, clock=lambda: now)
     budget.worked("learner")
@@ -50,7 +50,7 @@ Happening = tuple[str, str | None]
 
 
 @given(st.lists(st.tuples(st.sampled_from(PARTS), st.sampled_from([*REASONS, None])), max_size=30))
-def test_two_equal_deaths_before_any_work_end_the_run(
+def test_two_equal_deaths_before_any_work_end_run(
     happenings: list[Happening],
 ) -> None:
     said, worked, died = list[str](), set[str](), set[Happening]()
@@ -69,6 +69,6 @@ def test_two_equal_deaths_before_any_work_end_the_run(
             assert part in said[-1] and reason in said[-1]
 
 
-def test_restarts_are_printed_without_a_console(capsys: pytest.CaptureFixture[str]) -> None:
+def test_restarts_are_printed_without_console(capsys: pytest.CaptureFixture[str]) -> None:
     RestartBudget(1).spend("learner", "no memory")
     assert "RESTART: learner failed and is started again" in capsys.readouterr().err

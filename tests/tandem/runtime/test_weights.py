@@ -65,7 +65,7 @@ def test_tensors_are_ordered_aligned_and_disjoint(listing: list[tuple[tuple[int,
 
 
 @given(listing=listings, max_bytes=st.integers(1, 2_000))
-def test_buckets_hold_all_tensors_in_order_up_to_the_limit(
+def test_buckets_hold_all_tensors_in_order_up_to_limit(
     listing: list[tuple[tuple[int, ...], torch.dtype]], max_bytes: int
 ) -> None:
     layout = layout_of(listing)

@@ -41,7 +41,7 @@ def written_fraction(draw: st.DrawFn, number: Fraction) -> str:
 
 
 @given(st.data(), cents)
-def test_spellings_of_a_number_are_equal(data: st.DataObject, number: int) -> None:
+def test_spellings_of_number_are_equal(data: st.DataObject, number: int) -> None:
     assert settle(data.draw(written_cents(number)), data.draw(written_cents(number))) is True
 
 

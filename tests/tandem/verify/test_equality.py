@@ -45,7 +45,7 @@ def test_answers_of_every_kind_get_expected_verdicts() -> None:
 
 
 @pytest.mark.parametrize("role", ["gold", "answer"])
-def test_last_variable_is_not_a_unit(role: str) -> None:
+def test_last_variable_is_not_unit(role: str) -> None:
     for letter in ascii_letters:
         with_letter, swapped = f"x+2{letter}", f"2{letter}+x"
         assert says(*((with_letter, swapped) if role == "gold" else (swapped, with_letter))) == "correct", letter
@@ -112,7 +112,7 @@ def regions(draw: st.DrawFn) -> tuple[tuple[int, int, str, str], list[str]]:
 
 @settings(deadline=None)
 @given(st.data(), regions(), regions())
-def test_spellings_of_a_region_are_equal(
+def test_spellings_of_region_are_equal(
     data: st.DataObject, one: tuple[tuple[int, int, str, str], list[str]], other: tuple[tuple[int, int, str, str], list[str]]
 ) -> None:
     assert says(data.draw(st.sampled_from(one[1])), data.draw(st.sampled_from(one[1]))) == "correct"
@@ -179,7 +179,7 @@ def test_any_expression_of_variables_can_name_number(label: str, one: int, other
 
 
 @given(st.lists(small, min_size=2, max_size=4))
-def test_chain_of_numbers_is_an_answer_only_if_equal(numbers: list[int]) -> None:
+def test_chain_of_numbers_is_answer_only_if_equal(numbers: list[int]) -> None:
     chain = "=".join(map(str, numbers))
     agree = len(set(numbers)) == 1
     assert settle(str(numbers[-1]), f"x={chain}") is agree

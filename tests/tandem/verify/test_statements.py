@@ -138,7 +138,7 @@ def test_question_or_condition_has_no_answer(text: str) -> None:
 
 
 @given(word=st.sampled_from(["infinite", "undefined", "no", "Tuesday", "five", "twenty", "pi", "x", "ab"]), answer=numbers)
-def test_correction_can_be_a_word(word: str, answer: str) -> None:
+def test_correction_can_be_word(word: str, answer: str) -> None:
     assert final_answer(f"The answer is {answer}. Wait, I made a mistake. The answer is {word}.") == word
 
 
@@ -175,7 +175,7 @@ def test_boxes_in_sentence_are_joined(text: str, answer: str) -> None:
         ("{'answer': 'x = 5'}", "x = 5"),
     ],
 )
-def test_answer_can_be_a_json_value(text: str, answer: str | None) -> None:
+def test_answer_can_be_json_value(text: str, answer: str | None) -> None:
     assert final_answer(text) == answer
 
 

@@ -121,7 +121,7 @@ def test_endless_pattern_times_out() -> None:
     assert (slow, fast) == (plain_judgement(Verdict.TIMEOUT), plain_judgement(Verdict.CORRECT, "5"))
 
 
-def test_boxes_alone_are_judged_as_without_a_pattern() -> None:
+def test_boxes_alone_are_judged_as_without_pattern() -> None:
     items = [("5", boxed("5")), ("5", "The answer is 5"), ("\\sqrt{8}", boxed("2\\sqrt{2}")), ("5", boxed("6"))]
     with VerifierPool(1, 30.0, 1.0, answer_pattern="boxed") as pool:
         verdicts = [judgement.verdict for judgement in pool.grade(items)]
