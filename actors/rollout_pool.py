@@ -16,9 +16,9 @@ from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.dispatch import TaskQueue
+from actors.engine_layout import Cores, engine_specs, reseeded
 from actors.engine_spec import EngineSpec
 from actors.group_task import GroupTask
-from actors.placement import Cores, engine_specs, reseeded
 from actors.replica import ActorReplica, RolloutError
 from actors.replicas import ReplicaSet
 from actors.rollout import RolloutActor

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.engine import Engine
-from actors.placement import engine_specs
+from actors.engine_layout import engine_specs
 from bench.engines import engine_pair
 from bench.processes import servers
 from bench.report import Figures, benchmark_parser, print_figures

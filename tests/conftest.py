@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from actors.placement import engine_specs
+from actors.engine_layout import engine_specs
 from bench.translated import renumber
 from launch.cluster.environment import environment, set_environment
 from launch.cluster.local_cluster import ray_cluster

@@ -12,12 +12,12 @@ from typing import Self
 
 import torch
 
+from actors.engine_layout import engine_specs
 from actors.engine_spec import EngineSpec
-from actors.placement import engine_specs
 from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
 from launch.cluster.locks import SEGMENT, claimed_file
-from launch.cluster.placements import Placements
+from launch.cluster.reservation import Placements
 from launch.evaluation.workers import Workers
 from launch.run.inputs import Inputs
 from launch.run.startup import start_engines

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from launch.cluster.local_cluster import given_cluster, ray_cluster
-from launch.cluster.placements import reserve_placements
 from launch.cluster.plan import print_plan, run_plan
+from launch.cluster.reservation import reserve_placements
 from launch.run.console import TrainingConsole
 from launch.run.export import export_senior
 from launch.run.given_groups import StepGroups, random_step_groups, saved_step_groups

@@ -14,8 +14,8 @@ from actors.group_source import group_source
 from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
 from launch.cluster.locks import SEGMENT, claimed_file
-from launch.cluster.placements import Placements, reserve_placements
 from launch.cluster.plan import print_plan
+from launch.cluster.reservation import Placements, reserve_placements
 from launch.run.checkpointing import Checkpointer
 from launch.run.console import TrainingConsole
 from launch.run.inputs import Inputs

@@ -12,8 +12,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from actors.engine_layout import engine_specs
 from actors.group_task import GroupTask
-from actors.placement import engine_specs
 from learner.publish import Publisher
 from tandem.authors import Authors
 from tandem.config.rollout import SamplingConfig

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from actors.placement import engine_specs
+from actors.engine_layout import engine_specs
 from tandem.authors import MOST_EXCLUDED, Authors, Junior, check_excluded, draw_junior, load_authors, with_senior
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config, ConfigError

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.engine_layout import engine_specs
 from actors.group_task import GroupTask
-from actors.placement import engine_specs
 from tandem.authors import Authors
 from tandem.cogeneration import AuthorFailed
 from tandem.config.rollout import SamplingConfig

@@ -17,10 +17,10 @@ from transformers import AutoModelForCausalLM
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from actors.engine import Engine
-from actors.placement import engine_specs
+from actors.engine_layout import engine_specs
 from actors.replicas import ReplicaSet
 from actors.rollout_pool import RolloutPool
-from launch.cluster.placements import Placements
+from launch.cluster.reservation import Placements
 from launch.run.inputs import Inputs
 from learner.group import LearnerGroup
 from learner.publish import Publisher

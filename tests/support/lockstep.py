@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from actors.group_task import GroupTask
 from actors.replicas import ReplicaSet
 from actors.rollout_pool import RolloutPool
-from launch.cluster.placements import Placements
+from launch.cluster.reservation import Placements
 from launch.run.inputs import Inputs
 from tandem.authors import Authors
 from tandem.cogeneration import Limits, Token, cogenerate

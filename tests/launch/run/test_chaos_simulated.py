@@ -18,7 +18,7 @@ from actors.replica import ActorReplica
 from actors.replicas import ReplicaSet
 from actors.rollout_pool import RolloutPool
 from launch.cluster.locks import PREFIX, abandoned
-from launch.cluster.placements import Placements
+from launch.cluster.reservation import Placements
 from launch.run.inputs import Inputs
 from tandem.config.schema import Config
 from tandem.rollout import Group

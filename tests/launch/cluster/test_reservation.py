@@ -12,9 +12,9 @@ import ray
 from ray.cluster_utils import Cluster
 
 from launch.cluster import nodes as nodes_module
-from launch.cluster import placements as placements_module
+from launch.cluster import reservation
 from launch.cluster.nodes import cluster_nodes, inspected
-from launch.cluster.placements import reserve_placements
+from launch.cluster.reservation import reserve_placements
 from tandem.authors import Authors
 from tandem.config.learner import LearnerConfig
 from tandem.config.rollout import RolloutConfig
@@ -70,7 +70,7 @@ def test_actors_are_placed_as_planned(plan: RunPlan, authors: Authors) -> None:
 
 
 def test_occupied_gpus_are_reported_without_waiting(plan: RunPlan, authors: Authors, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(placements_module, "RESERVE_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(reservation, "RESERVE_TIMEOUT_S", 2.0)
     with (
         reserve_placements(plan, authors, 0),
         pytest.raises(ConfigError, match="the run needs 8 GPUs as planned, .*: 0 are free; wait for other jobs"),

@@ -1,4 +1,4 @@
-"""Which engines a run starts, and which share of the machine each of them gets."""
+"""The engines of a run: their specs, and the cores and GPUs of each."""
 
 from __future__ import annotations
 

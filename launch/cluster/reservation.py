@@ -1,4 +1,4 @@
-"""The placements of a run: a Ray placement group that reserves the planned resources on the planned nodes."""
+"""Reserve the planned resources on the planned nodes with a Ray placement group."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from actors.placement import Cores, share_of_cores
+from actors.engine_layout import Cores, share_of_cores
 from launch.cluster.nodes import NodeFacts, inspected
 from tandem.authors import Authors
 from tandem.config.schema import ConfigError

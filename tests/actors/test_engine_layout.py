@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.engine_layout import engine_specs, reseeded, share_of_cores
 from actors.engine_spec import EngineSpec, visible_gpus
-from actors.placement import engine_specs, reseeded, share_of_cores
 from launch.cluster.local_cluster import choose_transport
 from launch.cluster.nodes import NodeFacts
-from launch.cluster.placements import engine_cores
 from launch.cluster.plan import run_plan
+from launch.cluster.reservation import engine_cores
 from launch.entry import configuration
 from tandem.authors import Authors, Junior, JuniorTokenizer
 from tandem.config.rollout import RolloutConfig
