@@ -1,4 +1,4 @@
-"""Text files and the text of other programs are UTF-8, whatever the locale: every call that reads or writes text says so."""
+"""Tests that every call that reads or writes text names its encoding, so that text is UTF-8 in any locale."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support import ROOT
 
 PACKAGES = ("tandem", "actors", "learner", "launch", "bench")
 NEVER_TEXT = {"os", "safe_open", "Interval"}
-"""Owners of an `open` that returns no text file."""
+"""Owners of an `open` that does not open text files."""
 
 
 def unspecified(source: str) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Two real vLLM engines writing together: exact, faithful to the schedule, and honest about their log-probabilities."""
+"""Tests of co-generation on real vLLM engines: exact texts, authorship by the schedule, exact log-probabilities."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_mask_equals_replayed_schedule(engines: EnginePair, prompts: list[Prompt
         np.testing.assert_array_equal(rollout.authorship, implied)
     share = np.concatenate([rollout.authorship for rollout in rollouts]).mean()
     expected = 1.0 if schedule.solo else 0.5 if schedule.alternates else settings.prob_senior
-    # A text has few steps, of different lengths.
+    # Texts have few steps of different lengths.
     assert abs(share - expected) < (0.2 if name.startswith("step") else 0.08)
 
 

@@ -1,4 +1,4 @@
-"""Which group is written next, and which replica receives it."""
+"""Tests of the task queue and of the choice of replicas."""
 
 from __future__ import annotations
 

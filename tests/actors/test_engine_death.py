@@ -1,4 +1,4 @@
-"""The reported cause of an engine's death."""
+"""Tests of the reported cause of an engine's death."""
 
 from __future__ import annotations
 

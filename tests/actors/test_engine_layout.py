@@ -1,4 +1,4 @@
-"""Which engines a run starts, with which seeds, on which cores."""
+"""Tests of the engines of a run: specs, seeds, cores, GPUs."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from tests.support.builders import foreign_tokenizer, small_tokenizer
 
 @pytest.fixture
 def settings() -> Config:
-    """A run's configuration; tests change what they are about."""
+    """The configuration of a run, which tests change."""
     return Config()
 
 
 @pytest.fixture
 def pair() -> Authors:
-    """Two authors whose models nobody loads."""
+    """Two authors without real models."""
     return Authors(
         senior=Path("senior"),
         juniors=(Junior(Path("junior"), 1.0, "bfloat16", 321),),
@@ -62,7 +62,7 @@ def test_cores_are_shared_fairly(count: int, engines: int) -> None:
     used = [core for share in shares for core in share]
     assert set(used) <= set(cores)
     if engines <= count:
-        assert len(set(used)) == len(used), "no core has two engines"
+        assert len(set(used)) == len(used), "engines share no core"
         assert {len(share) for share in shares} == {count // engines}
     else:
         assert {len(share) for share in shares} == {1}
@@ -77,7 +77,7 @@ def test_junior_with_another_tokenizer_keeps_its_vocabulary(settings: Config, pa
     senior, junior = all_specs(settings, foreign)
     assert np.array_equal(junior.boundaries(), stops)
     assert (junior.unit, junior.vocabulary, junior.eos_ids, junior.max_model_len) == ("word", 50, (7,), 300)
-    assert junior.stream_interval == 300, "a word is told of when it is complete"
+    assert junior.stream_interval == 300, "a word is sent when it is complete"
     assert np.array_equal(senior.boundaries(), pair.boundaries)
     assert (senior.unit, senior.vocabulary, senior.eos_ids, senior.max_model_len) == (None, 321, (1, 5), 161)
 
@@ -117,12 +117,12 @@ def test_engines_have_different_seeds(settings: Config, trio: Authors) -> None:
         by_run += [spec.seed for specs in engine_specs(settings, trio, "cpu", first_version=20) for spec in specs]
         for before in (1, 2):
             by_run += [spec.seed for specs in engine_specs(settings, trio, "cpu") for spec in reseeded(specs, before)]
-    assert len(set(by_run)) == 96, "nor do those of a run that goes on, or that come after others, repeat earlier noise"
+    assert len(set(by_run)) == 96, "engines of resumed runs and restarted engines have new seeds too"
 
 
 @pytest.fixture
 def one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with a GPU of 80 GiB."""
+    """A machine with one GPU of 80 GiB."""
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda index: SimpleNamespace(total_memory=80 * 2**30))
 

@@ -1,4 +1,4 @@
-"""What reaches an engine's processes: its spec and the turn of a request."""
+"""Tests of what is sent to an engine's processes: its spec and the pen of a request."""
 
 from __future__ import annotations
 

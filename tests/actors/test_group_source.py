@@ -1,4 +1,4 @@
-"""Group sources over Ray, with simulated replicas and a simulated learner that only sleep."""
+"""Tests of the group sources on Ray, with simulated replicas and a simulated learner that only sleep."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BATCH = 4
 
 @pytest.fixture
 def pool(shared_stage: Any) -> Iterator[RolloutPool]:
-    """A pool of two replicas on an empty stage."""
+    """A pool of two simulated replicas without events."""
     ray.get(shared_stage.reset.remote())
     replicas = [StageReplica(shared_stage, replica) for replica in (0, 1)]
     with RolloutPool(Config(), ReplicaSet(replicas, GuardConfig())) as pool:

@@ -1,4 +1,4 @@
-"""Weights that arrive while rollouts are being written: the writing pauses, goes on, and every token keeps its version."""
+"""Tests of weight syncs during generation: engines pause and continue, and every token keeps its version."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TOKENS = 400
 
 @pytest.fixture(scope="module")
 def watched(config: Config, authors: Authors) -> Iterator[WatchedPair]:
-    """A senior and its copy that write on past the end of a sequence."""
+    """A senior and its copy that ignore the end of sequence."""
     ahead = replace(config, rollout=replace(config.rollout, max_staleness=1))
     specs = engine_specs(ahead, authors, "cpu")[0]
     with watched_pair([replace(spec, max_model_len=512, max_num_seqs=4, eos_ids=()) for spec in specs]) as watched:
@@ -41,7 +41,7 @@ def watched(config: Config, authors: Authors) -> Iterator[WatchedPair]:
 def write(
     watched: WatchedPair, name: str, schedule: Schedule, temperature: float, arriving: list[PublishedWeights]
 ) -> list[Rollout]:
-    """Four rollouts. Each time that the senior has written another eighth of them, the next weights arrive."""
+    """Generate four rollouts; the next weights arrive after each eighth of the senior's tokens."""
     prompt = Prompt(Problem(name, "", ""), tuple(range(10, 30)))
     names = tuple(f"{name}/{k}" for k in range(4))
     task = GroupTask(prompt, names, (1, 2, 3, 4), schedule, SamplingConfig(temperature, TOKENS))
@@ -53,7 +53,7 @@ def write(
         for published in arriving:
             senior.reset()
             await until(lambda: senior.tokens >= 4 * TOKENS / 8)
-            assert not writing.done(), "the weights come too late for this test"
+            assert not writing.done(), "the weights arrived too late for this test"
             assert await actor.receive_weights(published) == published.version
         return (await writing).rollouts
 

@@ -1,4 +1,4 @@
-"""Several juniors: which of them writes a rollout, and that it is really this one that does."""
+"""Tests of several juniors: the draw, the configuration, their engines and metrics."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_junior_with_much_larger_vocabulary_is_refused_on_gpus(
         assert str(error.value).startswith(f"junior[1]={wide}: its logits have {384 + beyond} entries and the senior's 384; ")
         assert "resize_token_embeddings(384)" in str(error.value)
     narrow = with_senior(load_authors(replace(settings, model=replace(settings.model, path=wide))), authors.senior, "senior")
-    assert narrow.readable == 384, "a senior that is measured reads what it has embeddings for"
+    assert narrow.readable == 384, "an evaluated senior uses its own vocabulary"
     check_excluded(replace(settings, schedule=ScheduleConfig(name="solo")), authors)
 
 
@@ -120,7 +120,7 @@ def test_every_junior_gets_its_engine(settings: Config) -> None:
 
 @pytest.fixture(scope="module")
 def models(authors: Authors, small_junior: Path) -> dict[tuple[int, int], torch.nn.Module]:
-    """What each author computes with, by author and junior, in transformers."""
+    """Return the model of each author and junior in transformers."""
     return {
         (SENIOR, COPY): AutoModelForCausalLM.from_pretrained(authors.senior, dtype=torch.float32),
         (JUNIOR, SMALL): AutoModelForCausalLM.from_pretrained(small_junior, dtype=torch.bfloat16),
@@ -159,7 +159,7 @@ def test_waiting_for_busy_junior_does_not_block_senior(engines: EnginePair, prom
     engines.run(write_groups(engines, warm_up))
 
     async def both() -> tuple[int, list[Group]]:
-        """How many groups of the crowd were done when the quick ones were, and the crowd's groups."""
+        """Return how many groups of the busy junior were finished when the quick ones were, and all its groups."""
         writing = [asyncio.create_task(engines.actor.write_group(task)) for task in crowd]
         await asyncio.sleep(0.02)
         await write_groups(engines, quick)
@@ -167,7 +167,7 @@ def test_waiting_for_busy_junior_does_not_block_senior(engines: EnginePair, prom
         return done, await asyncio.gather(*writing)
 
     done, groups = engines.run(both())
-    # If the senior's slots were taken first, they would be the crowd's until 48 of its 64 rollouts, 12 groups, are written.
+    # If senior slots were taken first, the busy junior would hold them until 48 of its 64 rollouts (12 groups) are finished.
     assert done < 8
     assert {rollout.junior for group in groups for rollout in group.rollouts} == {SMALL}
 
@@ -198,7 +198,7 @@ def test_metrics_distinguish_juniors() -> None:
 def test_junior_samples_only_ids_of_senior_vocabulary(
     config: Config, authors: Authors, prompts: list[Prompt], tmp_path: Path
 ) -> None:
-    """As a Qwen2 of 152,064 rows would beside one of 151,936. Here a quarter of the random junior's rows are unknown."""
+    """For example, a Qwen2 with 152,064 rows next to one with 151,936. Here the senior lacks a quarter of the junior's rows."""
     wide = authors.vocabulary + authors.vocabulary // 3
     save_model(tmp_path, authors.tokenizer, vocab_size=wide, head_dim=32, initializer_range=0.2)
     pair_of = replace(config, junior=[str(tmp_path)])

@@ -1,4 +1,4 @@
-"""Exactness under pressure: too little KV cache, preemption, cancelled rollouts, an engine that dies.
+"""Tests under pressure: little KV cache, preemption, cancelled rollouts, a dead engine.
 
 Greedy and self-paired, every text must be the one that the senior writes alone where there is room.
 """
@@ -36,7 +36,7 @@ WORD, SOLO, JUNIOR_ALONE = Schedule(0.5, 32), Schedule(1.0), Schedule(0.0)
 BLOCK = 128
 """tokens in a block of the KV cache, on a CPU"""
 BLOCKS = {SENIOR: 16, JUNIOR: 6}
-"""what the cramped engines have; a text of full length takes two"""
+"""blocks of the engines with little KV cache; a text of full length takes two"""
 ADMITTED = 3
 MAX_TOKENS = 96
 
@@ -62,7 +62,7 @@ def prompts(config: Config, authors: Authors) -> list[tuple[int, ...]]:
 
 @pytest.fixture(scope="module")
 def short_texts(engines: EnginePair, prompts: list[tuple[int, ...]]) -> list[Rollout]:
-    """Written by the senior alone, with room for all. Each fits one block."""
+    """Solo rollouts with enough KV cache, each of which fits into one block."""
     rollouts = write(engines, [solo_task(prompt, f"short-solo/{i}") for i, prompt in enumerate(prompts)])
     assert all(rollout.end is EndReason.EOS and len(rollout.prompt_ids) + len(rollout) < BLOCK for rollout in rollouts)
     return rollouts
@@ -70,7 +70,7 @@ def short_texts(engines: EnginePair, prompts: list[tuple[int, ...]]) -> list[Rol
 
 @pytest.fixture(scope="module")
 def long_texts(engines: EnginePair, prompts: list[tuple[int, ...]]) -> list[Rollout]:
-    """Written by the senior alone, with room for all. Each begins in one block and goes on in another."""
+    """Solo rollouts with enough KV cache, each of which takes two blocks."""
     joined = [sum((prompts[i - k] for k in range(5)), ()) for i in range(len(prompts))]
     rollouts = write(engines, [solo_task(prompt, f"long-solo/{i}") for i, prompt in enumerate(joined)])
     assert all(len(rollout.prompt_ids) < BLOCK < len(rollout.prompt_ids) + len(rollout) - 1 for rollout in rollouts)
@@ -78,12 +78,12 @@ def long_texts(engines: EnginePair, prompts: list[tuple[int, ...]]) -> list[Roll
 
 
 def solo_task(prompt_ids: tuple[int, ...], name: str) -> GroupTask:
-    """One greedy rollout of the senior alone."""
+    """Return one greedy solo rollout of the senior."""
     return GroupTask(Prompt(Problem(name, "", ""), prompt_ids), (name,), (0,), SOLO, SamplingConfig(0.0, MAX_TOKENS))
 
 
 def task(text: Rollout, name: str, schedule: Schedule, seed: int, more: int = 1) -> GroupTask:
-    """The same text, to be written again; with room for `more` tokens than it has, as far as the context allows."""
+    """Return the task that generates the same text again, with a budget of `more` tokens more if the context allows it."""
     alone = solo_task(tuple(text.prompt_ids.tolist()), name)
     return replace(alone, seeds=(seed,), schedule=schedule, sampling=SamplingConfig(0.0, len(text) + more))
 
@@ -93,7 +93,7 @@ def again(texts: list[Rollout], tag: str, schedule: Schedule, first_seed: int = 
 
 
 def write(pair: EnginePair, tasks: list[GroupTask]) -> list[Rollout]:
-    """The rollouts of all tasks, written at the same time."""
+    """Return the rollouts of all tasks, generated at the same time."""
 
     async def all_groups() -> list[Rollout]:
         return [rollout for group in await asyncio.gather(*map(pair.actor.write_group, tasks)) for rollout in group.rollouts]
@@ -110,7 +110,7 @@ def tokens(rollouts: list[Rollout]) -> list[list[int]]:
 def test_end_of_rollout_does_not_depend_on_author(
     engines: EnginePair, short_texts: list[Rollout], long_texts: list[Rollout], schedule: Schedule, end: EndReason
 ) -> None:
-    # An end of sequence that spends the budget is still one.
+    # An end of sequence as the last token of the budget is still an end of sequence.
     solo_end, more = {
         EndReason.EOS: (EndReason.EOS, 0),
         EndReason.BUDGET: (EndReason.EOS, -1),
@@ -138,7 +138,7 @@ def test_small_kv_cache_limits_admission_and_changes_no_token(cramped: WatchedPa
 def test_preemption_in_one_engine_changes_no_token(
     cramped: WatchedPair, long_texts: list[Rollout], authors: Authors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As many as the senior's engine holds: admission by the junior's keeps vLLM from ever preempting a rollout.
+    # As many as the senior's engine holds; admission by the junior's engine prevents preemption.
     monkeypatch.setitem(cramped.pair.actor._slots, (JUNIOR, 0), asyncio.Semaphore(BLOCKS[SENIOR] // 2))
     tasks = [
         task(text, f"preempted/{i}", WORD, seed_that_outgrows_a_block(text, authors.boundaries))
@@ -154,10 +154,10 @@ def test_preemption_in_one_engine_changes_no_token(
 
 
 def seed_that_outgrows_a_block(text: Rollout, boundaries: np.ndarray) -> int:
-    """A seed with which the junior is in the middle of a turn when `text` needs its second block.
+    """Return a seed with which the junior is in the middle of a turn when `text` needs its second block.
 
-    vLLM makes room for a request that is writing, by preemption, but not for one that comes with news: with too many of the
-    latter nobody would ever write on. Only admission keeps clear of that.
+    vLLM preempts others for a running request, but not for a waiting request with new tokens. With too many waiting
+    requests no rollout could continue; only admission prevents that.
     """
     at = BLOCK - len(text.prompt_ids)
     return next(seed for seed in count() if not replay(WORD, boundaries, seed, text.token_ids).authorship[at : at + 2].any())
@@ -166,7 +166,7 @@ def seed_that_outgrows_a_block(text: Rollout, boundaries: np.ndarray) -> int:
 def test_cancelled_rollouts_free_blocks_and_change_no_other(
     cramped: WatchedPair, short_texts: list[Rollout], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Texts of one block: twice as many fit as are admitted.
+    # Texts of one block: twice as many would fit as are admitted.
     monkeypatch.setitem(cramped.pair.actor._slots, (JUNIOR, 0), asyncio.Semaphore(BLOCKS[JUNIOR]))
 
     async def cancel_every_other() -> list[Rollout]:
@@ -183,7 +183,7 @@ def test_cancelled_rollouts_free_blocks_and_change_no_other(
 
 
 def test_cancelled_group_leaves_no_request(cramped: WatchedPair, long_texts: list[Rollout]) -> None:
-    # Most of its rollouts still wait for a place in the engines: they end at once, the others after their requests.
+    # Most rollouts still wait for admission and end at once; the others end after their requests.
     actor, size = cramped.pair.actor, 4 * ADMITTED
     whole = task(long_texts[0], "whole", WORD, 0)
     whole = replace(whole, rollout_ids=tuple(f"whole/{k}" for k in range(size)), seeds=tuple(range(size)))
@@ -200,7 +200,7 @@ def test_cancelled_group_leaves_no_request(cramped: WatchedPair, long_texts: lis
 
 
 def test_error_of_dead_engine_names_both_authors(cramped: WatchedPair, long_texts: list[Rollout]) -> None:
-    # The last test of the cramped pair: its junior does not come back.
+    # The last test with these engines: their junior is killed.
     actor = cramped.pair.actor
 
     async def kill_the_junior() -> list[Any]:

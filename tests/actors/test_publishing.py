@@ -1,4 +1,4 @@
-"""Published weights in a live engine: every kind of parameter arrives, and the engine says which version it has."""
+"""Tests of weight sync with a real engine: every kind of parameter, versions and checksums."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ MODELS = {
 def live(
     request: pytest.FixtureRequest, config: Config, authors: Authors, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[EnginePair, PreTrainedModel, Publisher]]:
-    """An engine with a random model, and the learner's side: the same model and its publisher."""
+    """An engine with a random model, the same model on the learner's side, and its publisher."""
     torch.manual_seed(0)
     shape = MODELS[request.param](authors.vocabulary)
     model = AutoModelForCausalLM.from_config(shape, dtype=torch.float32)
@@ -97,7 +97,7 @@ def test_weight_sync_reaches_every_kind_of_parameter(live: tuple[EnginePair, Pre
 
 def test_cached_prompt_is_recomputed_after_weight_sync(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
     pair, model, publisher = live
-    # Longer than two blocks of the KV cache, which is shared by whole blocks.
+    # Longer than two blocks of the KV cache, because only whole blocks are cached.
     prompt = Prompt(
         Problem("long", "", ""), tuple(torch.randint(5, 150, (300,), generator=torch.Generator().manual_seed(2)).tolist())
     )
@@ -127,7 +127,7 @@ def test_engine_refuses_bytes_with_another_checksum(live: tuple[EnginePair, PreT
     torn.view(published.layout.tensors[-1]).add_(1)
     with pytest.raises(Exception, match="does not hold version 10 of the weights: its checksum differs"):
         pair.run(pair.actor.receive_weights(stale))
-    assert pair.run(pair.actor.checksums(SENIOR)) == computed_with, "nothing of it was loaded"
+    assert pair.run(pair.actor.checksums(SENIOR)) == computed_with, "no tensor was loaded"
 
 
 def test_engine_does_not_adopt_version_without_its_weights(

@@ -1,4 +1,4 @@
-"""The reward actor on Ray."""
+"""Tests of the reward actor on Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pool of rollout actors over Ray, with simulated replicas that only sleep; cancellation in real engines."""
+"""Tests of the rollout pool on Ray, with simulated replicas that only sleep; cancellation in real engines."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_cancelled_rollouts_free_their_slots(engines: EnginePair, authors: Autho
         return writing.cancelled()
 
     assert engines.run(cancelled_midway())
-    # Twice as many as the engines hold: with a slot still occupied they would wait forever.
+    # Twice as many as the engines hold: with an occupied slot they would wait forever.
     assert len(engines.run(engines.actor.write_group(task("next", 8))).rollouts) == size
 
 

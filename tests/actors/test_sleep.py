@@ -1,4 +1,4 @@
-"""Engines that sleep while the learner learns: their calls, and that what they write does not change."""
+"""Tests of engines that sleep during updates: their calls, and unchanged texts."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class RecordingLLM:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.options: Any = None
-        """the arguments it was started with"""
+        """the arguments at its start"""
         self.version = "0"
         self.model_config = SimpleNamespace(get_vocab_size=lambda: 0)
 

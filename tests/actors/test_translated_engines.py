@@ -1,4 +1,4 @@
-"""A junior with another tokenizer on real engines."""
+"""Tests of a junior with another tokenizer on real engines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.writing import forward_logprobs, only, texts, write
 
 WORD, SOLO = Schedule(0.5, 32), Schedule(1.0)
 RANDOM, RENUMBERED = 2, 3
-"""The foreign juniors' places among those of the session's engines."""
+"""The indices of the foreign juniors among those of the session's engines."""
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def prompts(config: Config, foreign_authors: Authors) -> list[Prompt]:
 
 @pytest.fixture(scope="module")
 def rollouts(engines: EnginePair, prompts: list[Prompt]) -> list[Rollout]:
-    """Rollouts that the senior wrote with a junior of another vocabulary."""
+    """Rollouts of the senior and a junior with another vocabulary."""
     return write(engines, prompts, WORD, "translated", weights=only(RANDOM), group_size=2, max_tokens=64)
 
 

@@ -1,4 +1,4 @@
-"""What `python launch/train.py` says to a user's mistake: exit code 2 and a message, before any engine starts."""
+"""Tests of invalid input to `python launch/train.py`: exit code 2 and a message, before any engine starts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Refused = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder that is quick to make."""
+    """A small model folder."""
     return save_model(tmp_path_factory.mktemp("model"), small_tokenizer())
 
 
@@ -51,7 +51,7 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]
 
 @pytest.fixture
 def refused(call: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """What training says to bad input; checks that it exits with 2 and that nothing was started or left."""
+    """Return a function that returns the error for bad input and checks that it exits with 2 and starts or writes nothing."""
 
     def refused(*overrides: str) -> str:
         before = set(psutil.Process().children(recursive=True))

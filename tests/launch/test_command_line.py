@@ -1,4 +1,4 @@
-"""The overrides of a command line: texts arrive as typed, and unreadable overrides are explained."""
+"""Tests of command-line overrides: texts are passed unchanged, and unreadable overrides are explained."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def has_special_meaning(text: str) -> bool:
 
 
 def read(override: str) -> tuple[object, str]:
-    """Return what Hydra reads in an override, or the message of its refusal."""
+    """Return the value that Hydra reads in an override, or the error message."""
     try:
         return parser.parse_overrides([literal_override(override)])[0].value(), ""
     except (HydraException, ConfigError) as error:

@@ -1,4 +1,4 @@
-"""Families of models: each is found usable, the learner computes what transformers computes, and a run's gap is 0."""
+"""Tests of model families: inspection, the learner's log-probabilities, and the gap of short runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.engines
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of each family, in a folder whose path has spaces."""
+    """A model of one family, in a folder whose path has spaces."""
     return save_family(request.param, tmp_path_factory.mktemp("a model") / request.param)
 
 
@@ -46,13 +46,13 @@ def test_learner_logprobs_equal_transformers(family: Path) -> None:
     with torch.no_grad():
         logprobs, _ = policy(ids, positions, targets)
         expected = torch.log_softmax(model(ids).logits / 0.7, -1).flatten(0, 1)[positions].gather(1, targets[:, None])[:, 0]
-    assert expected.std() > 1, "the model tells tokens apart"
+    assert expected.std() > 1, "the model's logits depend on the tokens"
     torch.testing.assert_close(logprobs, expected, atol=1e-5, rtol=0)
 
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """Where a run keeps its temporary files: a short path, as Ray's sockets need."""
+    """The folder of temporary files; its path is short because of Ray's sockets."""
     folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
     yield folder
     shutil.rmtree(folder)
@@ -60,7 +60,7 @@ def temporary() -> Iterator[Path]:
 
 def trained(model: Path, temporary: Path, runs: Path, *overrides: str) -> list[dict[str, float]]:
     """Run three short steps on `model` in `runs`; return the metrics."""
-    # A verifier that random texts please by chance, so that the weights change.
+    # A verifier that accepts some random texts, so that the weights change.
     data = ["model=hf", f"model.path='{model}'", "data=arith", "data.verifier=operator:lt", "data.max_prompt_tokens=128"]
     few = ["rollout.prompts_per_step=4", "rollout.group_size=4", "rollout.sampling.max_tokens=32", "eval.problems=4"]
     arguments = [f"log.dir={runs}", "name=run", "schedule=token", "steps=3", "learner.lr=1e-3", *data, *few, *overrides]
@@ -81,21 +81,21 @@ def trained(model: Path, temporary: Path, runs: Path, *overrides: str) -> list[d
 
 @pytest.mark.slow
 def test_three_steps_without_gap(family: Path, temporary: Path, tmp_path: Path) -> None:
-    """Engines and learner compute the same log-probabilities, after weights were published too."""
+    """Engines and learner compute the same log-probabilities, also after weight syncs."""
     rows = trained(family, temporary, tmp_path)
     assert all(row["logprob/gap_mean"] < 1e-3 for row in rows[1:])
-    assert rows[1]["grad/norm"] + rows[2]["grad/norm"] > 0, "the last step's weights are not the base's"
+    assert rows[1]["grad/norm"] + rows[2]["grad/norm"] > 0, "the last weights differ from the base"
 
 
 @pytest.mark.slow
 def test_bfloat16_engines_support_any_rotary_width(temporary: Path, tmp_path: Path) -> None:
-    """Ten of StableLM's components are a half of those rotated; vLLM's kernel for CPUs crashes on them in bfloat16."""
+    """StableLM rotates ten components in each half; vLLM's CPU kernel crashes on them in bfloat16."""
     model = save_family("stablelm", tmp_path / "stablelm")
     rows = trained(model, temporary, tmp_path, "model.dtype=bfloat16", "learner.dtype=bfloat16", "guard.max_logprob_gap=0.5")
     assert all(row["logprob/gap_mean"] < 0.5 for row in rows[1:])
 
 
-# What keeps the inspection's knowledge of the libraries true
+# The inspection's facts about the libraries
 
 
 @pytest.mark.slow
@@ -112,7 +112,7 @@ def test_served_architectures_equal_those_of_vllm() -> None:
 
 @pytest.mark.slow
 def test_every_logit_transform_is_known() -> None:
-    """Models that scale or cap their logits say so in a setting that `LOGIT_TRANSFORMS` has."""
+    """Every setting of a model that scales or caps its logits is in `LOGIT_TRANSFORMS`."""
     changed = re.compile(r"logits = .*(tanh|soft_cap|[*/] ?self\.)|last_hidden_state / |hidden_states = hidden_states / ")
     sources = {each.__name__: inspect.getsource(each.forward) for each in MODEL_FOR_CAUSAL_LM_MAPPING.values()}
     changing = {name: source for name, source in sources.items() if changed.search(source)}

@@ -1,4 +1,4 @@
-"""The published run and its controls: they compose and fit, and each control differs in what it controls for alone."""
+"""Tests of the published run and its controls: they compose and fit, and each control differs in one setting."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONTROLS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing may be looked up to compose a run, or to plan it."""
+    """Composing or planning a run must not use the network."""
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the network was asked")
@@ -32,7 +32,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Every setting by its dotted key."""
+    """Return every setting by its dotted key."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}

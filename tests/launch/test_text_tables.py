@@ -1,4 +1,4 @@
-"""Tables of text."""
+"""Tests of tables of text."""
 
 from __future__ import annotations
 

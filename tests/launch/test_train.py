@@ -1,4 +1,4 @@
-"""launch/train.py as a user runs it: in its own process, with real engines and a real learner."""
+"""Tests of launch/train.py in a separate process, with real engines and a real learner."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ STEP_KEYS = {
 
 @pytest.fixture
 def temporary(tmp_path: Path) -> Iterator[Path]:
-    """The run's folder of temporary files: a short path, as Ray's sockets need."""
+    """The run's folder of temporary files; its path is short because of Ray's sockets."""
     folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
     yield folder
     shutil.rmtree(folder)
@@ -85,7 +85,7 @@ def start(tmp_path: Path, temporary: Path, authors: Authors) -> Iterator[Any]:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            # A shell that runs the tests in the background lets its children ignore Ctrl-C.
+            # Children of a shell that runs the tests in the background ignore Ctrl-C.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         processes.append(process)
@@ -172,9 +172,9 @@ def test_rollouts_only_run_saves_rollouts_and_trace(start: Any, tmp_path: Path, 
 @pytest.mark.timeout(660)
 @pytest.mark.slow
 def test_run_trains_on_texts_of_one_token(start: Any, tmp_path: Path) -> None:
-    """Prompts, groups and texts are as small as they can be; some steps have no token of the senior's."""
+    """Prompts, groups and texts have minimal size; some steps have no senior token."""
     smallest = ["rollout.prompts_per_step=1", "rollout.group_size=2", "rollout.sampling.max_tokens=1"]
-    # A verifier that some first tokens satisfy, so that there is something to learn from.
+    # A verifier that accepts some first tokens, so that rewards differ.
     process = start("steps=8", *smallest, "data.verifier=operator:lt", "eval.problems=4")
     output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
@@ -294,7 +294,7 @@ def test_sigterm_saves_checkpoint_and_printed_command_resumes(start: Any, tmp_pa
     output, _ = (process := start(f"steps={step + 1}", "eval.problems=16", *FEW[:2], "resume=auto")).communicate(timeout=300)
     assert process.returncode == 0, output
     assert f"resuming after step {step}" in output
-    assert len({path.stat().st_mode for path in (tmp_path / "run" / "senior").iterdir()}) == 1, "as the umask leaves them"
+    assert len({path.stat().st_mode for path in (tmp_path / "run" / "senior").iterdir()}) == 1, "as set by the umask"
 
 
 @pytest.mark.timeout(660)
@@ -310,7 +310,7 @@ def test_killed_run_resumes_with_another_number_of_ranks(start: Any, tmp_path: P
     assert "resuming after step 4" in output
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [row["weights/version"] for row in rows] == list(range(9))
-    assert all(row["logprob/gap_mean"] < 1e-3 for row in rows[1:]), "the engines have the weights that were restored"
+    assert all(row["logprob/gap_mean"] < 1e-3 for row in rows[1:]), "the engines have the restored weights"
 
 
 @pytest.mark.timeout(660)

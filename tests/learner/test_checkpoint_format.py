@@ -1,4 +1,4 @@
-"""What the learner publishes and exports has the checkpoint's names and tensors, however transformers holds the model."""
+"""Tests that published and exported weights have the names and tensors of the checkpoint."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_published_tensors_equal_those_of_checkpoint(kind: str, tmp_path: Path) 
     small_tokenizer().save_pretrained(tmp_path / "base")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
     saved = load_file(tmp_path / "base" / "model.safetensors")
-    # Room for less than a tensor: each is gathered alone.
+    # The bucket is smaller than a tensor, so each tensor is gathered alone.
     gathered = {spec.name: (spec, tensor) for spec, tensor in GatheredWeights(model, 1 << 10)}
     assert gathered.keys() == saved.keys()
     for name, (spec, tensor) in gathered.items():

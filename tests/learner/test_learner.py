@@ -1,4 +1,4 @@
-"""The learner on real DeepSpeed, in real Ray actors: one rank alone and a pair, shared by all tests and reloaded for each."""
+"""Tests of the learner on real DeepSpeed in Ray actors: one rank and two ranks, shared by all tests."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_every_term_of_objective_reaches_gradient(
     config.algo = AlgoConfig(mini_batches=1, policy_loss="gspo", aggregation="sequence", kl_coef=0.3, lambda_junior=0.2)
     ranks[count]("reload", config, path, None, reference_path)
     metrics = ranks[count]("update", groups, 1)
-    assert (metrics["loss/kl_reference"] > 1e-3) == (reference != "untied"), "the senior begins as its base"
+    assert (metrics["loss/kl_reference"] > 1e-3) == (reference != "untied"), "the senior equals its base at the start"
 
     model, base = (AutoModelForCausalLM.from_pretrained(each) for each in (path, reference_path))
     model.load_state_dict({name: torch.from_numpy(p) for name, p in ranks[count]("master_weights").items()})
@@ -128,7 +128,7 @@ def test_every_term_of_objective_reaches_gradient(
         torch.cat([plain_logprobs(each, r.prompt_ids, r.token_ids, TEMPERATURE) for r in rollouts]) for each in (model, base)
     )
     loss, stats = micro_batch_loss(of_model, replace(collate(samples), reference_logprobs=of_base.detach()), config.algo)
-    assert stats["kl_reference"] > 1e-4, "the update has moved the senior"
+    assert stats["kl_reference"] > 1e-4, "the update has changed the senior"
     loss.backward()
     assert_same(ranks[count]("gradient", groups), {name: p.grad.numpy() for name, p in model.named_parameters()}, rtol=1e-5)
 
@@ -196,7 +196,7 @@ def test_bfloat16_gradients_equal_float32_up_to_rounding(
     groups = on_policy_groups(model_paths["tied"], seed=3)
     config = tiny_config(zero_stage=stage, dtype="bfloat16", offload_optimizer=offload)
     config.algo.mini_batches = 1
-    config.algo.clip_low = config.algo.clip_high = 100.0  # rounding must not move tokens across the clip
+    config.algo.clip_low = config.algo.clip_high = 100.0  # rounding must not move tokens across the clipping limit
     ranks[2]("reload", config, model_paths["tied"])
     rounded = ranks[2]("gradient", groups)
     config.learner.dtype = "float32"
@@ -303,7 +303,7 @@ def test_nonfinite_gradient_is_skipped_and_counted(
 def test_trained_weights_are_published_and_exported(
     ranks: dict[int, Ranks], model_paths: dict[str, str], tmp_path: Path, stage: int, kind: str, dtype: str
 ) -> None:
-    config = tiny_config(zero_stage=stage, dtype=dtype, publish_bucket_mib=0)  # no room for two: a bucket for each tensor
+    config = tiny_config(zero_stage=stage, dtype=dtype, publish_bucket_mib=0)  # one bucket per tensor
     ranks[2]("reload", config, model_paths[kind])
     stale = ranks[2]("publish", 0)
     ranks[2]("update", on_policy_groups(model_paths[kind], seed=6), 1)
@@ -346,7 +346,7 @@ def test_memory_of_rank_between_updates_is_as_planned(
     ranks[count]("reload", config, model_paths["tied"])
     kept = ranks[count]("kept", random_groups(1, **GROUPS))
     billion = rank_memory(ModelSize(parameters=GIB, layers=0, hidden=0, vocabulary=0, kv_values=0), config.learner)
-    # Buckets of a tiny model weigh more than those of a real one.
+    # Buckets are a larger share of a tiny model than of a real one.
     buffers = billion.buffers if "buffers" in billion.stay else 0.0
     assert kept == pytest.approx(billion.between_updates - RANK_OVERHEAD_GIB - buffers, abs=0.8)
 

@@ -1,4 +1,4 @@
-"""The learner's state on disk: restored on as many ranks, on others, and under another ZeRO stage."""
+"""Tests of the learner's checkpoints: restored on the same and other numbers of ranks and ZeRO stages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.learner_ranks import GROUPS, Ranks, assert_same, on_policy_gr
 
 
 class Spread(NamedTuple):
-    """How a learner is spread over ranks."""
+    """A number of ranks and a ZeRO stage."""
 
     ranks: int
     stage: int
@@ -35,13 +35,13 @@ def train(learner: Ranks, path: str, steps: tuple[int, ...]) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A checkpoint's folder for the learner."""
+    """Return the learner's folder of a checkpoint."""
     (path := tmp_path / "step-000002" / "learner").mkdir(parents=True)
     return path
 
 
 def assert_equal(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
-    """Every tensor, bit by bit."""
+    """Return the bytes of every tensor."""
     assert got.keys() == expected.keys()
     assert all(np.array_equal(got[name], expected[name]) for name in expected)
 
@@ -86,7 +86,7 @@ def test_resumed_learner_equals_uninterrupted_on_any_number_of_ranks(
     learner("reload", other.config(), path, folder)
     assert_equal(learner("master_weights"), before)
     train(learner, path, (3, 4))
-    # Without the optimizer's moments the two steps would be others altogether.
+    # Without the optimizer's moments the two steps would differ clearly.
     moved = {name: after[name] - before[name] for name in after}
     resumed = {name: weights - before[name] for name, weights in learner("master_weights").items()}
     assert_same(resumed, moved, rtol=1e-3 if spread.dtype == "float32" else 0.1)
@@ -99,7 +99,7 @@ def test_resumed_learner_equals_uninterrupted_on_any_number_of_ranks(
 def test_optimizer_settings_come_from_configuration(
     ranks: dict[int, Ranks], model_paths: dict[str, str], folder: Path, spread: Spread, other: Spread
 ) -> None:
-    """And not the checkpoint's; nor are those of one group of parameters those of all."""
+    """The settings of the checkpoint are ignored, for every parameter group."""
     path = model_paths["tied"]
     ranks[spread.ranks]("reload", spread.config(), path)
     train(ranks[spread.ranks], path, (1,))

@@ -1,4 +1,4 @@
-"""The learner computes what the engines do, for families of models that train with noise."""
+"""Tests that the learner disables dropout and other noise of training mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A learner whose ranks die: whenever they do, its state goes on as if nothing had happened."""
+"""Tests of restarts of the learner after deaths of its ranks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tandem.runtime.restarts import RestartBudget
 
 
 class Group:
-    """A learner whose state is the list of its updates, and whose ranks die at calls that `fates` says."""
+    """A simulated learner whose state is the list of its updates, and whose ranks die at the calls in `fates`."""
 
     def __init__(self, saved: Path | None, fates: Iterator[bool], disk: dict[Path | None, list[Any]]) -> None:
         self._fates, self._disk = fates, disk
@@ -41,7 +41,7 @@ class Group:
     def save(self, folder: Path) -> None:
         (folder / "half").write_text("")
         self._may_die()
-        assert len(list(folder.iterdir())) == 1, "what a dead group left is gone"
+        assert len(list(folder.iterdir())) == 1, "what the dead group left is removed"
         self._disk[folder] = [*self.state]
 
     def kill(self) -> None:
@@ -49,7 +49,7 @@ class Group:
 
 
 def run(fates: list[bool], folder: Path, save_every: int, per_hour: int = 1000) -> list[Any]:
-    """What a run of six steps publishes."""
+    """Return the versions and states that a run of six steps publishes."""
     disk: dict[Path | None, list[Any]] = {None: []}
     deaths = iter([False, False, *fates])  # the first start and the first update succeed
     learner: Any = ResilientLearner(lambda saved: Group(saved, deaths, disk), RestartBudget(per_hour))  # type: ignore[arg-type,return-value]
@@ -90,7 +90,7 @@ def test_restarted_group_repeats_updates_while_engines_sleep(tmp_path: Path) -> 
             return super().update(groups, step)
 
     disk: dict[Path | None, list[Any]] = {None: []}
-    # Starts, and the update and the saving in turn: the second saving dies, and so does what comes in its place.
+    # Starts, then updates and checkpoints in turn: the second checkpoint dies, and so does the restarted group.
     deaths = iter([False, False, False, False, True, True, False, True])
     learner: Any = ResilientLearner(lambda saved: Watched(saved, deaths, disk), RestartBudget(100))  # type: ignore[arg-type,return-value]
     learner.connect(["engine"], sleeping)
@@ -117,20 +117,20 @@ def test_too_many_restarts_of_ranks_end_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("save_every", [0, 3])
 def test_only_updates_since_checkpoint_are_kept(tmp_path: Path, save_every: int) -> None:
-    """The disk refuses every checkpoint: those of a run that writes none are too few for a restart just as well."""
+    """Every checkpoint fails on a full disk, which is equivalent to a run without checkpoints."""
     kept = updates_kept(save_every)
     disk: dict[Path | None, list[Any]] = {None: []}
     deaths = iter([False, *[False] * (kept - 1), True, False, *[False] * kept, False, True, True])
     learner: Any = ResilientLearner(lambda saved: Group(saved, deaths, disk), RestartBudget(10), kept=kept)  # type: ignore[arg-type,return-value]
     for step in range(1, kept + 2):  # a death in the last update that can be repeated is survived
         learner.update([step], step)
-    assert learner._since is None, "what cannot be repeated is not kept"
+    assert learner._since is None, "updates that cannot be repeated are not kept"
     with pytest.raises(LearnerError, match=f"more than {kept} steps since the last checkpoint.*set checkpoint.save_every"):
         learner.publish(kept + 1)
     (path := tmp_path / "later").mkdir()
     learner._learner.state, disk[path] = [], []
     learner.checkpointed(path)
-    assert learner.update([1], kept + 2) == {"sum": 1.0}, "a checkpoint makes up for it"
+    assert learner.update([1], kept + 2) == {"sum": 1.0}, "after a checkpoint restarts are possible again"
 
 
 def test_error_without_death_is_raised_at_once() -> None:

@@ -1,4 +1,4 @@
-"""The transports between GPUs: up to the call that needs one on any machine, and for real where there is one."""
+"""Tests of the transports between GPUs: up to the calls that need a GPU, and completely where there is one."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def engines(ray_session: None) -> Iterator[list[Any]]:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, torch.Tensor]]:
-    """What vLLM is given to broadcast or to share, in place of the calls that need a GPU."""
+    """Record what vLLM is to broadcast or share, in place of the calls that need a GPU."""
     tensors: list[tuple[str, torch.Tensor]] = []
 
     def broadcast(iterator: Iterator[tuple[str, torch.Tensor]], **options: Any) -> None:
@@ -118,7 +118,7 @@ def test_rank_0_sends_every_tensor_and_calls_the_engines(
         announced = [[row for _, update in updates for row in update[key]] for key in ("names", "dtype_names", "shapes")]
         assert announced == [list(weights), ["bfloat16"] * len(weights), [list(p.shape) for p in weights.values()]]
         if transport == NCCL:
-            assert len(updates) == 1, "NCCL meets the engines within one call"
+            assert len(updates) == 1, "NCCL connects to the engines in one call"
             assert (info["rank_offset"], info["world_size"], info["packed"]) == (1 + place, 3, True)
             assert info["master_port"] > 0 and info["packed_buffer_size_bytes"] == BUCKET // 4
         else:

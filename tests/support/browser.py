@@ -1,4 +1,4 @@
-"""A headless Chromium for tests, where the machine has one."""
+"""A headless Chromium for tests, if the machine has one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
-"""A browser that runs as root, in a container, and asks the network for nothing."""
+"""Arguments of a browser that runs as root in a container without using the network."""
 
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """A browser (playwright's); skips the test where there is none."""
+    """Yield a browser (playwright's); skip the test if there is none."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         pytest.skip(f"needs a browser: none of {', '.join(NAMES)} is installed")

@@ -1,4 +1,4 @@
-"""Small real parts that several tests share: a tokenizer, a model folder, groups of rollouts that follow a schedule."""
+"""Builders of a small tokenizer, a model folder, and groups of rollouts that follow a schedule."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORD = Schedule()
 
 @cache
 def small_tokenizer() -> PreTrainedTokenizerBase:
-    """A byte-level BPE tokenizer of 320 tokens, trained on the offline task."""
+    """Return a byte-level BPE tokenizer of 320 tokens, trained on the offline task."""
     return train_tokenizer(_arith_texts(), 320)
 
 
@@ -68,7 +68,7 @@ SMALL = {
 
 
 def save_model(folder: Path, tokenizer: PreTrainedTokenizerBase | None, **shape: float) -> Path:
-    """A Hugging Face directory with a random Qwen3, `SMALL` but for `shape`, and with `tokenizer` if there is one."""
+    """Write a random Qwen3 to a Hugging Face directory, `SMALL` with the changes in `shape`, and `tokenizer` if given."""
     torch.manual_seed(0)
     Qwen3ForCausalLM(Qwen3Config(**SMALL | shape)).save_pretrained(folder)
     if tokenizer is not None:
@@ -79,7 +79,7 @@ def save_model(folder: Path, tokenizer: PreTrainedTokenizerBase | None, **shape:
 def scheduled_rollout(
     schedule: Schedule, boundaries: np.ndarray, seed: int, tokens: Iterable[int], *, version: int = 0
 ) -> Rollout:
-    """A rollout of `tokens` whose authorship is what the schedule implies."""
+    """Return a rollout of `tokens` with the authorship of the schedule."""
     token_ids = np.array(list(tokens), np.int32)
     authorship = replay(schedule, boundaries, seed, token_ids).authorship
     return Rollout(

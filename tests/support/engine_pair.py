@@ -1,4 +1,4 @@
-"""A rollout actor without Ray: its code and its real engines in the test's own process."""
+"""A rollout actor without Ray: its code and its real engines in the test's process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from actors.rollout import RolloutActor
 
 
 class EnginePair:
-    """A rollout actor's code and its real engines, run in this process on an event loop of its own."""
+    """A rollout actor and its real engines, run in this process on a separate event loop."""
 
     def __init__(self, specs: list[EngineSpec]) -> None:
         self._loop = asyncio.new_event_loop()
@@ -21,10 +21,10 @@ class EnginePair:
         self.admitted: int = self.run(self.actor.start())
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """The coroutine's result, at most two minutes later."""
+        """Return the coroutine's result within two minutes."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=120)
 
     def close(self) -> None:
-        """Ends the engines."""
+        """End the engines."""
         self.run(self.actor.close())
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -1,4 +1,4 @@
-"""Learner ranks for tests, with a tiny configuration, and groups whose log-probabilities are nearly the model's own."""
+"""Learner ranks for tests, with a tiny configuration, and groups whose log-probabilities are near the model's."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ class Ranks:
         self._actors = [actor.remote(Config(), spec) for spec in specs]
 
     def join(self) -> None:
-        """Brings the ranks together."""
+        """Start and connect the ranks."""
         self("join", *ray.get(self._actors[0].rendezvous.remote()))
 
     def end(self) -> None:
-        """Ends the ranks."""
+        """End the ranks."""
         for actor in self._actors:
             ray.kill(actor)
 
     def __call__(self, method: str, *arguments: Any) -> Any:
-        """Calls `method` on all ranks; rank 0's answer."""
+        """Call `method` on all ranks; return the result of rank 0."""
         return ray.get([getattr(actor, method).remote(*arguments) for actor in self._actors], timeout=120)[0]
 
 
 def save_models(folder: Path) -> dict[str, str]:
-    """A tiny random Qwen3 with tied embeddings and one without."""
+    """Write a tiny random Qwen3 with tied embeddings and one without."""
     paths = {}
     for seed, name in enumerate(("tied", "untied")):
         torch.manual_seed(seed)
@@ -70,31 +70,31 @@ def save_models(folder: Path) -> dict[str, str]:
 
 
 def tiny_config(**learner: Any) -> Config:
-    """A configuration for the models of `save_models`."""
+    """Return a configuration for the models of `save_models`."""
     config = Config(steps=10)
     config.rollout.sampling.temperature = TEMPERATURE
-    # With a large eps AdamW's update is smooth in the gradient, so that rounding stays rounding.
+    # With a large eps AdamW's update is smooth in the gradient, so that rounding errors stay small.
     defaults: dict[str, Any] = {"micro_batch_tokens": 90, "logprob_chunk_tokens": 16, "eps": 1e-2, "lr": 1e-2}
     config.learner = LearnerConfig(**{"warmup_steps": 0} | defaults | learner)
     return config
 
 
 def plain_logprobs(model: Any, prompt_ids: np.ndarray, token_ids: np.ndarray, temperature: float) -> Tensor:
-    """What transformers says of a completion's tokens, one unpadded rollout at a time."""
+    """Return the log-probabilities of completions by transformers, one unpadded rollout at a time."""
     ids = torch.from_numpy(np.concatenate([prompt_ids, token_ids])).long()
     logits = model(ids[None]).logits[0, len(prompt_ids) - 1 : -1] / temperature
     return torch.log_softmax(logits, -1).gather(1, ids[len(prompt_ids) :, None]).squeeze(1)
 
 
 def assert_same(got: dict[str, np.ndarray], expected: dict[str, np.ndarray], rtol: float) -> None:
-    """Every tensor within a relative `rtol`, in the Euclidean norm."""
+    """Check that every tensor is within a relative `rtol`, in the Euclidean norm."""
     assert got.keys() == expected.keys()
     for name, want in expected.items():
         assert np.linalg.norm(got[name] - want) <= rtol * np.linalg.norm(want), name
 
 
 def on_policy_groups(path: str, seed: int) -> list[Group]:
-    """Random groups whose behaviour log-probabilities are the model's own, give or take what makes the clip act."""
+    """Return random groups whose log-probabilities differ from the model's just enough for clipping."""
     groups = random_groups(seed, **GROUPS)
     model = AutoModelForCausalLM.from_pretrained(path)
     rng = np.random.default_rng(seed)

@@ -56,7 +56,7 @@ class PlainSession:
 
 
 class Lockstep:
-    """A replica that answers in the caller's process, one call after the other."""
+    """A replica that runs its calls in the caller's process, one after the other."""
 
     def __init__(self, authors: Authors) -> None:
         self._authors = authors

@@ -1,4 +1,4 @@
-"""Whole runs of the training loop with a real learner, on engines in lockstep: what they are and what they leave."""
+"""Whole runs of the training loop with a real learner on lockstep engines."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.support.builders import save_model, small_tokenizer
 from tests.support.lockstep import start_lockstep
 
 LETTER = "e"
-"""What makes an answer of a random model right: its text has one."""
+"""A letter that makes an answer of a random model correct."""
 
 
 def small_run(folder: Path) -> Config:
-    """Four steps of a tiny random model in `folder`; a checkpoint and an evaluation every two."""
+    """Return the configuration of four steps of a tiny random model in `folder`; every second has a checkpoint and evaluation."""
     model = save_model(folder / "model", small_tokenizer(), initializer_range=0.3)
     problems = [json.dumps({"question": f"What is {i} + 1?", "answer": LETTER}) for i in range(40)]
     (folder / "problems.jsonl").write_text("\n".join(problems))
@@ -41,7 +41,7 @@ def small_run(folder: Path) -> Config:
 
 
 def run(config: Config, start_engines: EngineStarter = start_lockstep) -> Path:
-    """The run that `config` describes, on engines in lockstep; its folder."""
+    """Run `config` on lockstep engines; return the run folder."""
     inputs = read_inputs(config)
     with inputs.folder as folder, start_training_run(inputs, start_engines) as training_run:
         train(training_run)
@@ -49,7 +49,7 @@ def run(config: Config, start_engines: EngineStarter = start_lockstep) -> Path:
 
 
 def rows(folder: Path) -> list[dict[str, float]]:
-    """Everything in metrics.jsonl but times, rates, restarts and the machine's state."""
+    """Return metrics.jsonl without times, rates, restarts and the machine's state."""
     logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     varies = ("time/", "host/", "run/", "rollout/tokens_per_s")
     return [{key: value for key, value in row.items() if not key.startswith(varies)} for row in logged]

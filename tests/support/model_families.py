@@ -1,4 +1,4 @@
-"""A small random model of each family that runs are known to work with."""
+"""A small random model of each supported family."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers import PretrainedConfig
 from tests.support.builders import small_tokenizer
 
 ROWS = 320
-"""Tokens of `small_tokenizer`."""
+"""Number of tokens of `small_tokenizer`."""
 SIZES = {
     "vocab_size": ROWS,
     "hidden_size": 64,
@@ -51,16 +51,16 @@ FAMILIES: dict[str, Callable[[], PretrainedConfig]] = {
     "opt": partial(_sized, hf.OPTConfig, ffn_dim=96, word_embed_proj_dim=64),
     "opt, projected embedding": partial(_sized, hf.OPTConfig, ffn_dim=96, word_embed_proj_dim=32, do_layer_norm_before=False),
 }
-"""The configuration of each."""
+"""The configuration of each family."""
 
 
 def save_family(name: str, folder: Path) -> Path:
-    """Write a random model of the family `name` with the tests' tokenizer to `folder`; its weights tell tokens apart."""
+    """Write a random model of the family `name` with the tests' tokenizer to `folder`; its logits depend on the tokens."""
     torch.manual_seed(0)
     config = FAMILIES[name]()
     config.initializer_range = 0.2
     model = hf.AutoModelForCausalLM.from_config(config)
-    # Nothing of this may be applied: engines and learner would disagree.
+    # None of these may be applied: engines and learner would differ.
     model.generation_config = hf.GenerationConfig(
         do_sample=True, temperature=0.3, top_k=5, repetition_penalty=2.0, eos_token_id=1
     )

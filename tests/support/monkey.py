@@ -1,4 +1,4 @@
-"""Kills one process of each kind of a run with SIGKILL, at moments that a seed draws."""
+"""Kill one process of each kind of a run with SIGKILL, at times drawn from a seed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import psutil
 
 LOOK_S = 0.02
 FIND_TIMEOUT_S = 120.0
-"""How long a victim is looked for: another of its kind may just be starting."""
+"""Seconds to search for a victim: another process of its kind may just be starting."""
 Finder = Callable[[psutil.Process], list[psutil.Process]]
 
 
 @dataclass(frozen=True)
 class Kill:
-    """A kill that is planned: once `rows` metrics are logged, and then `delay_s` later."""
+    """A planned kill, `delay_s` after the run has logged `rows` rows of metrics."""
 
     victim: str
     rows: int
@@ -30,7 +30,7 @@ class Kill:
 
 @dataclass(frozen=True)
 class Killed:
-    """A kill that happened."""
+    """A completed kill."""
 
     victim: str
     pid: int
@@ -40,13 +40,13 @@ class Killed:
 
 
 def is_engine(process: psutil.Process) -> bool:
-    """Whether it is a vLLM engine's: by its title, or, where that could not be set, by what multiprocessing started it with."""
+    """Whether the process is a vLLM engine, by its title or by the command of multiprocessing."""
     line = command(process)
     return any(mark in line for mark in ("EngineCore", "multiprocessing.spawn"))
 
 
 def titled(title: str) -> Finder:
-    """The actors of a run whose class is `title`."""
+    """Return the actors of a run whose class is `title`."""
 
     def find(driver: psutil.Process) -> list[psutil.Process]:
         return [p for p in descendants(driver) if command(p).split(".")[0].split(" ")[0] == f"ray::{title}"]
@@ -55,12 +55,12 @@ def titled(title: str) -> Finder:
 
 
 def workers(driver: psutil.Process) -> list[psutil.Process]:
-    """The workers of the reward actor."""
+    """Return the workers of the reward actor."""
     return [p for p in descendants(driver) if "tandem.verify.worker" in command(p)]
 
 
 def engine(index: int) -> Finder:
-    """The `index`th of an actor's engines, which are in the order of their cores."""
+    """Return the `index`th engine of an actor, in the order of their cores."""
 
     def find(driver: psutil.Process) -> list[psutil.Process]:
         engines = [process for process in descendants(driver) if is_engine(process)]
@@ -72,7 +72,7 @@ def engine(index: int) -> Finder:
 
 
 def plan(seed: int, victims: Sequence[str], first: int, last: int, longest_s: float) -> list[Kill]:
-    """Kills of `victims` in some order, spread over the rows from `first` to `last`, up to `longest_s` into a step."""
+    """Return kills of `victims` in random order, spread over the rows from `first` to `last`, up to `longest_s` into a step."""
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(np.arange(first, last), len(victims), replace=last - first < len(victims)))
     delays = rng.uniform(0, longest_s, len(victims))
@@ -81,7 +81,7 @@ def plan(seed: int, victims: Sequence[str], first: int, last: int, longest_s: fl
 
 
 class Monkey:
-    """Carries out a plan in a thread, on the run whose driver is `driver` and which logs to `metrics`; a context manager."""
+    """Run a plan in a thread, on the run with the driver `driver` that logs to `metrics`. A context manager."""
 
     def __init__(self, driver: int, metrics: Path, kills: Sequence[Kill], finders: Mapping[str, Finder]) -> None:
         self._driver, self._metrics, self._kills, self._finders = psutil.Process(driver), metrics, kills, finders
@@ -120,12 +120,12 @@ class Monkey:
 
 
 def logged(metrics: Path) -> int:
-    """Rows in metrics.jsonl."""
+    """Return the number of rows in metrics.jsonl."""
     return metrics.read_bytes().count(b"\n") if metrics.exists() else 0
 
 
 def descendants(driver: psutil.Process) -> list[psutil.Process]:
-    """All that `driver` has started and that these have."""
+    """Return all descendants of `driver`."""
     try:
         return driver.children(recursive=True)
     except psutil.NoSuchProcess:
@@ -133,7 +133,7 @@ def descendants(driver: psutil.Process) -> list[psutil.Process]:
 
 
 def command(process: psutil.Process) -> str:
-    """The command line, which Ray's and vLLM's processes change to say what they are; empty once it has ended."""
+    """Return the command line, which Ray and vLLM replace by a title; empty if the process has ended."""
     try:
         return " ".join(process.cmdline())
     except (psutil.NoSuchProcess, psutil.ZombieProcess):

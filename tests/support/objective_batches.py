@@ -1,4 +1,4 @@
-"""Random micro-batches for tests of the objective: their tokens' numbers, without a model."""
+"""Random micro-batches for tests of the objective, without a model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_TOKENS = 12
 
 
 def random_samples(seed: int, rollouts: int = 6, junior_weight: float = 0.0, *, imitate_junior: bool = False) -> list[Sample]:
-    """Rollouts of a prompt token and 1 to MAX_TOKENS random tokens by both authors, the first the senior's."""
+    """Return samples of one prompt token and 1 to MAX_TOKENS random tokens by both authors, the first by the senior."""
     rng = np.random.default_rng(seed)
     samples = []
     for _ in range(rollouts):
@@ -33,18 +33,18 @@ def random_samples(seed: int, rollouts: int = 6, junior_weight: float = 0.0, *, 
 
 
 def batch_of(samples: list[Sample], aggregation: str = "token") -> MicroBatch:
-    """The samples as the one micro-batch of the one mini-batch of a step."""
+    """Return the samples as the only micro-batch of a step."""
     return collate(apply_aggregation([[samples]], aggregation, MAX_TOKENS)[0][0])
 
 
 def policy_logprobs(batch: MicroBatch, seed: int = 0, spread: float = 0.3) -> Tensor:
-    """What a policy might say of the scored tokens, float64 [N], with a gradient."""
+    """Return random log-probabilities of the scored tokens, float64 [N], with a gradient."""
     noise = torch.randn(len(batch.targets), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return (batch.old_logprobs.double() + spread * noise).requires_grad_()
 
 
 def rows(batch: MicroBatch, values: Tensor, fill: float = 0.0) -> Tensor:
-    """The values [N] of the scored tokens as a padded [B, T] table, a row a rollout."""
+    """Return the values [N] of the scored tokens as a padded table [B, T] with a row per rollout."""
     return torch.stack(
         [
             torch.nn.functional.pad(row, (0, MAX_TOKENS - len(row)), value=fill)

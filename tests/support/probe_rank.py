@@ -1,4 +1,4 @@
-"""A learner rank that tests can look into."""
+"""A learner rank whose internals tests can read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tandem.rollout import Group
 
 
 class CountedGathering(deepspeed.zero.GatheredParameters):
-    """Gathers as DeepSpeed does, and counts the bytes that are whole."""
+    """A gathering that counts the bytes of gathered tensors."""
 
     news: ClassVar = threading.Condition()
     begun: ClassVar[int] = 0
@@ -47,37 +47,37 @@ class CountedGathering(deepspeed.zero.GatheredParameters):
 
 
 class ProbeRank(Rank):
-    """A rank that can start over with another configuration and show its gradient and its float32 weights."""
+    """A rank that can restart with another configuration and return its gradient and float32 weights."""
 
     def reload(self, config: Config, model_path: str, saved: Path | None = None, reference_path: str = "") -> None:
-        """Starts over from the model at `model_path`, and from the state in `saved`."""
+        """Restart from the model at `model_path` and the state in `saved`."""
         if hasattr(self, "publisher"):
             self.publisher.close()
         self.config, self.spec = config, replace(self.spec, model_path=model_path, reference_path=reference_path)
         self.load(saved)
 
     def gradient(self, groups: list[Group]) -> dict[str, np.ndarray]:
-        """The whole gradient of one mini-batch, reduced over the ranks."""
+        """Return the whole gradient of one mini-batch, reduced over the ranks."""
         (mini_batch,) = self.updater.plan(groups, step=1)
         self.updater.accumulate(mini_batch)
         return {name: safe_get_full_grad(p).float().numpy() for name, p in self._parameters()}
 
     def master_weights(self) -> dict[str, np.ndarray]:
-        """Every parameter as the optimizer keeps it; without ZeRO that is the parameter itself."""
+        """Return every parameter of the optimizer; without ZeRO this is the parameter itself."""
         partitioned = self.updater.engine.zero_optimization_stage() > 0
         whole = safe_get_full_fp32_param if partitioned else torch.Tensor.detach
         return {name: whole(p).numpy().copy() for name, p in self._parameters()}
 
     def optimizer_settings(self) -> tuple[float, list[float], list[tuple[float, float]]]:
-        """Where the gradient norm is clipped, and each parameter group's weight decay and betas."""
+        """Return the clipping norm, and each parameter group's weight decay and betas."""
         engine = self.updater.engine
         groups = engine.optimizer.param_groups
         return engine.optimizer.clip_grad, [g["weight_decay"] for g in groups], [tuple(g["betas"]) for g in groups]
 
     def stream_weights(self, bucket_bytes: int) -> tuple[int, int, int]:
-        """Streams all weights through buckets of `bucket_bytes`, each kept back until the next is gathered, or 0.2 s.
+        """Stream all weights through buckets of `bucket_bytes`, each delayed until the next is gathered, or for 0.2 s.
 
-        Returns the most bytes that were whole at a time, how many were sent, and how often the next did come meanwhile.
+        Return the peak of gathered bytes, the number of bytes sent, and how often gathering overlapped sending.
         """
         CountedGathering.begun = CountedGathering.whole = CountedGathering.peak = 0
         sent: list[int] = []
@@ -95,7 +95,7 @@ class ProbeRank(Rank):
         return CountedGathering.peak, sum(sent), overlaps
 
     def kept(self, groups: list[Group]) -> float:
-        """Bytes of tensors for each parameter that stay when an update is over, but for what ZeRO-3 reduces gradients in."""
+        """Return the bytes of tensors per parameter after an update, without the buffer in which ZeRO-3 reduces gradients."""
         self.updater.update(groups, step=1)
         numbers = sum(getattr(p, "ds_numel", p.numel()) for _, p in self._parameters())
         learner = self.config.learner
@@ -103,7 +103,7 @@ class ProbeRank(Rank):
         return (_tensor_bytes(self.updater.engine) - buffer) / numbers
 
     def gives_back(self, config: Config, model_path: str, groups: list[Group], shares_gpu: bool) -> list[str]:
-        """After which calls torch is told to give back memory that it does not use, on a GPU that is shared or not."""
+        """Return the calls after which torch frees its cached memory, on a shared or unshared GPU."""
         after: list[str] = []
         calling = ""
         own, self.spec = self.spec, replace(self.spec, shares_gpu=shares_gpu)
@@ -120,7 +120,7 @@ class ProbeRank(Rank):
 
 
 def _tensor_bytes(root: Any) -> int:
-    """Bytes behind all tensors that can be reached from `root`."""
+    """Return the bytes of all tensors that are reachable from `root`."""
     storages, seen, pending = {}, set(), [root]
     while pending:
         thing = pending.pop()

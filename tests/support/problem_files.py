@@ -14,7 +14,7 @@ import pytest
 from tandem.config.data import DataConfig
 
 SUMS = [{"question": f"What is {i} + 1?", "answer": i + 1} for i in range(40)]
-"""Forty good rows whose answers are numbers."""
+"""Forty valid rows with numeric answers."""
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
@@ -34,7 +34,7 @@ def jsonl(path: Path, **fields: object) -> DataConfig:
 
 @contextmanager
 def arrow_cache(folder: Path) -> Iterator[None]:
-    """Has `datasets` keep in `folder` what it converts."""
+    """Let `datasets` cache converted data in `folder`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("datasets.config.HF_DATASETS_CACHE", str(folder))
         yield

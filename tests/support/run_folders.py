@@ -1,4 +1,4 @@
-"""Run folders as training leaves them, made up and of any size."""
+"""Generated run folders of any size, in the format of training."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ HOSTILE = [
     "{{ 7 * 7 }}",
     "\u2028\u202e漢🙂\x00",
 ]
-"""Texts that a page must show and not obey."""
+"""Texts that a page must show as text."""
 PER_STEP = 8
-"""Training rollouts kept at a step."""
+"""Training rollouts saved per step."""
 
 
 def make_run(folder: Path, *, steps: int = 6, seed: int = 0, texts: Sequence[str] = (), **config: Any) -> Path:
-    """A run folder of `steps` steps with `PER_STEP` training rollouts each, and two held-out ones at the first and last step.
+    """Write a run folder of `steps` steps with `PER_STEP` training rollouts each, and two held-out ones at the first and last.
 
     Every text of `texts` is the end of some rollout. `config` is set on the configuration.
     """
@@ -63,7 +63,7 @@ def make_run(folder: Path, *, steps: int = 6, seed: int = 0, texts: Sequence[str
 
 
 def metrics(step: int, steps: int, random: Random) -> dict[str, float]:
-    """A step's row; that of step 0 holds the evaluation alone."""
+    """Return a step's row; that of step 0 has only the evaluation."""
     solo = {"solo/accuracy": 0.5 + 0.2 * step / steps, "solo/problems": 400} if step in (0, steps) else {}
     if step == 0:
         return {"step": 0, "weights/version": 0} | solo
@@ -82,7 +82,7 @@ def metrics(step: int, steps: int, random: Random) -> dict[str, float]:
 
 
 def samples(steps: int, random: Random, texts: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rollouts that are kept, in the order in which training writes them."""
+    """Yield the saved rollouts in the order in which training writes them."""
     endings = cycle(texts or ["."])
     for step in range(steps + 1):
         if step:
@@ -94,7 +94,7 @@ def samples(steps: int, random: Random, texts: Sequence[str]) -> Iterator[dict[s
 
 
 def sample(step: int, name: str, problem: str, random: Random, ending: str) -> dict[str, Any]:
-    """A rollout of `SOLUTION` and `ending`, its authors and verdict drawn at random."""
+    """Return a rollout of `SOLUTION` and `ending`, with random authors and a random verdict."""
     tokens = [*SOLUTION, ending, "<|end|>"]
     turns: list[dict[str, Any]] = []
     for token in tokens:
@@ -124,6 +124,6 @@ def sample(step: int, name: str, problem: str, random: Random, ending: str) -> d
 
 
 def write_lines(path: Path, lines: Iterator[dict[str, Any]]) -> None:
-    """Writes JSON lines as training does."""
+    """Write JSON lines as training does."""
     with path.open("w") as file:
         file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

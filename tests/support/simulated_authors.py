@@ -1,4 +1,4 @@
-"""Authors of random texts who follow a schedule, each with words and texts of a length of its own."""
+"""Simulated authors of random texts that follow a schedule, with different lengths of words and texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tandem.schedule import Schedule
 from tests.support.builders import judged_group, scheduled_rollout
 
 WORDS = np.array([0, 1, 0], np.uint8)
-"""Boundaries of a vocabulary of three: inside a word, a word's beginning, the end of a text."""
+"""Boundaries of a vocabulary of three tokens: inside a word, start of a word, end of the text."""
 INSIDE, BEGINS, END = range(3)
 
 

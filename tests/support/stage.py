@@ -56,7 +56,7 @@ class Stage:
         try:
             await asyncio.sleep(float(question) * (10 if replica == SLOW else 1))
         except asyncio.CancelledError:
-            await asyncio.sleep(0.1)  # the time an engine might take to free what the group holds
+            await asyncio.sleep(0.1)  # the time an engine may take to free the group's blocks
             self.events.append(Event("cancelled", replica, problem))
             raise
         (group,) = random_groups(0, groups=1, size=len(task.rollout_ids))

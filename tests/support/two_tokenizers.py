@@ -1,4 +1,4 @@
-"""Two tokenizers that share nothing but being byte-level BPE, and texts that are hard on both."""
+"""Two byte-level BPE tokenizers with different vocabularies, and texts that are hard for both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rollout actor's real engines, each with a watch on it: what vLLM's own metrics say while they write."""
+"""A rollout actor's real engines, with the metrics that vLLM records while they generate."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ DEADLINE_S = 10.0
 
 
 class Watch(StatLoggerBase):
-    """What vLLM's own metrics say of an engine."""
+    """The metrics that vLLM records of an engine."""
 
     def __init__(self, vllm_config: VllmConfig, engine_index: int = 0) -> None:
         self.kv_cache_usage = 0.0
         self.requests = self.tokens = self.preemptions = 0
-        """the most at a time, and how many in all, since `reset`"""
+        """the peak and the total since `reset`"""
 
     def reset(self) -> None:
         self.requests = self.tokens = self.preemptions = 0
@@ -65,7 +65,7 @@ class NoPrometheus(AggregateStatLoggerBase):
 
 @dataclass(frozen=True)
 class WatchedPair:
-    """A senior's and a junior's engine, and a watch on each."""
+    """A senior's and a junior's engine, and the metrics of each."""
 
     pair: EnginePair
     watches: dict[int, Watch]
@@ -83,7 +83,7 @@ class WatchedPair:
 
 @contextmanager
 def watched_pair(specs: list[EngineSpec], blocks: Mapping[int, int] | None = None) -> Iterator[WatchedPair]:
-    """Starts the engines, with so many blocks of KV cache by author if they are given, and ends them."""
+    """Start the engines, with a number of KV cache blocks by author if given; end them after the block."""
     watches: dict[int, Watch] = {}
 
     class WatchedLLM(AsyncLLM):
@@ -108,7 +108,7 @@ def watched_pair(specs: list[EngineSpec], blocks: Mapping[int, int] | None = Non
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Returns when `holds` does. Raises `TimeoutError` after `DEADLINE_S`."""
+    """Wait until `holds()` is true. Raises `TimeoutError` after `DEADLINE_S`."""
     async with asyncio.timeout(DEADLINE_S):
         while not holds():
             await asyncio.sleep(0.001)

@@ -1,4 +1,4 @@
-"""Rollouts written on real engines, and what plain transformers says of them."""
+"""Generate rollouts on real engines, and score them with plain transformers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.engine_pair import EnginePair
 
 MAX_TOKENS = 96
 JUNIORS = 5
-"""of the session's engines"""
+"""the number of juniors of the session's engines"""
 
 
 def group_tasks(
@@ -36,7 +36,7 @@ def group_tasks(
     repeatable: bool = False,
     **distribution: Any,
 ) -> list[GroupTask]:
-    """A group for every prompt; the weights decide over the juniors."""
+    """Return a group task for every prompt; `weights` are those of the juniors."""
     sampling = SamplingConfig(temperature, max_tokens, **distribution)
     ids = [tuple(f"{tag}/{i}/{k}" for k in range(group_size)) for i in range(len(prompts))]
     seeds = [tuple(1000 * i + k for k in range(group_size)) for i in range(len(prompts))]
@@ -47,23 +47,23 @@ def group_tasks(
 
 
 async def write_groups(engines: EnginePair, tasks: Sequence[GroupTask]) -> list[Rollout]:
-    """The rollouts of all tasks, written at the same time."""
+    """Return the rollouts of all tasks, generated at the same time."""
     groups = await asyncio.gather(*map(engines.actor.write_group, tasks))
     return [rollout for group in groups for rollout in group.rollouts]
 
 
 def write(engines: EnginePair, prompts: Sequence[Prompt], schedule: Schedule, tag: str, **options: Any) -> list[Rollout]:
-    """The rollouts of `group_tasks`, written at the same time."""
+    """Return the rollouts of `group_tasks`, generated at the same time."""
     return engines.run(write_groups(engines, group_tasks(prompts, schedule, tag, **options)))
 
 
 def only(junior: int) -> tuple[float, ...]:
-    """Weights that draw `junior` of the session's."""
+    """Return the weights that always draw `junior`."""
     return tuple(1.0 if index == junior else 1e-12 for index in range(JUNIORS))
 
 
 def texts(rollouts: Sequence[Rollout]) -> list[list[int]]:
-    """The tokens of each rollout."""
+    """Return the tokens of each rollout."""
     return [rollout.token_ids.tolist() for rollout in rollouts]
 
 

@@ -1,4 +1,4 @@
-"""What people start a cluster from: the manifest is what Kubernetes takes, the scripts say what is wrong."""
+"""Tests of the files that start a cluster: the Kubernetes manifest, the image, the scripts and their errors."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ RAY_CLUSTER = {
         },
     },
 }
-"""The fields of a RayCluster that the manifest uses, as KubeRay's reference (1.7) describes them."""
+"""The schema of the RayCluster fields in the manifest, from KubeRay's reference (1.7)."""
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ printf '%s\\n' "$@"
 
 
 def start(tmp_path: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """What `start_node.sh` calls Ray with, printed by a program in its place."""
+    """Return the arguments with which `start_node.sh` calls Ray, printed by a program in its place."""
     (ray := tmp_path / "ray").write_text(FAKE_RAY, encoding="utf-8")
     ray.chmod(0o755)
     path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"

@@ -1,4 +1,4 @@
-"""A run's surroundings: where its temporary files lie, what libraries are told, and a cluster that is not there."""
+"""Tests of a run's environment: its temporary folder, environment variables, and an unreachable cluster."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TmpdirIs = Callable[[Path], None]
 
 @pytest.fixture
 def tmpdir_is(monkeypatch: pytest.MonkeyPatch) -> TmpdirIs:
-    """Makes a folder the temporary one, as TMPDIR does at the start of a process."""
+    """Return a function that sets the temporary folder, as TMPDIR does at the start of a process."""
 
     def tmpdir_is(folder: Path) -> None:
         monkeypatch.setenv("TMPDIR", str(folder))
@@ -83,7 +83,7 @@ def test_run_without_temporary_folder_is_refused(tmpdir_is: TmpdirIs, monkeypatc
 @pytest.mark.parametrize(("cache", "kept"), [("/c/tandem", "/c/tandem/inductor"), ("/c d/tandem", None)])
 def test_compiler_of_torch_gets_plain_paths(monkeypatch: pytest.MonkeyPatch, cache: str, kept: str | None) -> None:
     monkeypatch.setattr(os, "environ", os.environ.copy())
-    os.environ[INDUCTOR] = f"{tempfile.gettempdir()}/torchinductor_somebody"  # as torch does when it is imported
+    os.environ[INDUCTOR] = f"{tempfile.gettempdir()}/torchinductor_somebody"  # as torch does on import
     set_environment(Path(cache))
     assert os.environ.get(INDUCTOR) == kept
 

@@ -1,4 +1,4 @@
-"""`ray job submit` as a user types it: a real cluster of two nodes with a dashboard and a token, on this machine."""
+"""Tests of `ray job submit` on a real cluster of two nodes with a dashboard and a token, on this machine."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class RayCluster:
-    """Two node processes and where their dashboard listens."""
+    """Two node processes and the address of their dashboard."""
 
     dashboard: str
     folder: Path
     environment: dict[str, str]
 
     def ray(self, *arguments: str, token: bool = True, timeout: float = 200) -> subprocess.CompletedProcess[str]:
-        """A command of Ray's, given to the dashboard with the token or without."""
+        """Run a Ray command against the dashboard, with or without the token."""
         environment = self.environment if token else {k: v for k, v in self.environment.items() if not k.startswith("RAY_AUTH")}
         return subprocess.run(
             [BIN / "ray", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout
         )
 
     def listed(self, what: str) -> list[dict[str, str]]:
-        """The `nodes` or `actors` that the dashboard knows of. Raises `OSError` when it does not answer."""
+        """Return the `nodes` or `actors` of the dashboard. Raises `OSError` when it does not answer."""
         token = (self.folder / "token").read_text().strip()
         request = Request(f"{self.dashboard}/api/v0/{what}?detail=true", headers={"Authorization": f"Bearer {token}"})
         with urlopen(request, timeout=10) as answer:
@@ -68,7 +68,7 @@ class RayCluster:
         return listed
 
     def submit(self, *overrides: str, options: tuple[str, ...] = (), token: bool = True) -> subprocess.CompletedProcess[str]:
-        """`ray job submit` of a training run."""
+        """Submit a training run."""
         code = ("--working-dir", ".", "--runtime-env", "conf/runtime_env.yaml")
         command = ("python", "launch/train.py", f"log.dir={self.folder / 'runs'}", *overrides)
         return self.ray("job", "submit", "--address", self.dashboard, *code, *options, "--", *command, token=token)
@@ -76,7 +76,7 @@ class RayCluster:
 
 @pytest.fixture(scope="module")
 def cluster(authors: Authors) -> Iterator[RayCluster]:
-    """A head with a dashboard and a second node, which ask for a token; nothing of them is left afterwards."""
+    """A head with a dashboard and a second node, which require a token; all processes end after the tests."""
     folder = Path(tempfile.mkdtemp(prefix="tj-", dir="/tmp"))
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PYTHONPATH"))}
     environment = kept | {
@@ -108,20 +108,20 @@ def cluster(authors: Authors) -> Iterator[RayCluster]:
 
 
 def wait_for(cluster: RayCluster, nodes: int) -> None:
-    """Waits until the dashboard knows of that many nodes."""
+    """Wait until the dashboard lists this number of nodes."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             if len(cluster.listed("nodes")) == nodes:
                 return
-        except (OSError, KeyError, ValueError):  # the token is not made or the dashboard not up yet
+        except (OSError, KeyError, ValueError):  # the token or the dashboard is not ready yet
             pass
         time.sleep(0.3)
     pytest.fail((cluster.folder / "ray.log").read_text())
 
 
 def end(nodes: list[subprocess.Popen[bytes]]) -> None:
-    """Ends the nodes and whatever they started."""
+    """End the nodes and their child processes."""
     started = [child for node in nodes for child in psutil.Process(node.pid).children(recursive=True)]
     for node in reversed(nodes):
         node.send_signal(signal.SIGTERM)

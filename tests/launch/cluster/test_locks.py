@@ -1,4 +1,4 @@
-"""What a killed run leaves, and that the next one clears it away."""
+"""Tests of the removal of what a killed run leaves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ with claimed_folder(base) as folder, claimed_file(base, ".weights") as file:
 
 
 class Run:
-    """A run in a process of its own that holds a folder and a file, and has started another process."""
+    """Start a run in a separate process that holds a folder and a file and has a child process."""
 
     def __init__(self, base: Path) -> None:
         self.process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The places of a run in a real Ray cluster whose GPUs are pretended: who is put where, and who sees which GPU."""
+"""Tests of the placement of a run on a real Ray cluster with fake GPUs."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tandem.plan.placement import Node
 from tandem.plan.run_plan import RunPlan, cluster_plan, local_plan
 from tandem.plan.sizes import model_sizes
 
-pytestmark = pytest.mark.slow  # its own cluster, in a process that may be connected to another
+pytestmark = pytest.mark.slow  # needs its own cluster in a process that may be connected to another
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """Two nodes that pretend to have four GPUs each."""
+    """Two nodes with four fake GPUs each."""
     ray.shutdown()
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 4, "include_dashboard": False})
     nodes.add_node(num_cpus=1, num_gpus=4)
@@ -85,7 +85,7 @@ def test_error_names_node_without_model(cluster: None, tmp_path: Path) -> None:
 
 
 def test_nodes_without_common_shared_memory_are_refused(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As on two machines: a node looks for the probe in a memory of its own, where it is not.
+    # As on two machines: a node does not find the probe in its own shared memory.
     monkeypatch.setattr(nodes_module, "facts", lambda paths: nodes_module.NodeFacts((), "", (False,)))
     with pytest.raises(ConfigError, match="mode.name=cluster: node .* does not share /dev/shm"):
         inspected(cluster_nodes(), [])
@@ -96,7 +96,7 @@ def test_gpus_of_one_machine_are_shared_as_planned(config: Config, gpus: int, re
     ray.shutdown()
     plan = local_plan(replace(config, rollout=RolloutConfig(replicas=replicas)), Node("", gpus, 80.0), model_sizes(config))
     ray.init("local", num_cpus=1, num_gpus=gpus, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
-    owners = [("learner", 0), *(("senior", replica) for replica in range(replicas))]  # as they are started
+    owners = [("learner", 0), *(("senior", replica) for replica in range(replicas))]  # in the order of their start
     found = []
     for _ in owners:
         witness = Witness.options(num_cpus=0, num_gpus=plan.gpus_per_rank).remote()

@@ -1,4 +1,4 @@
-"""What the doctor finds, on a machine that is well and on machines that are not."""
+"""Tests of the doctor's checks, of its table and its short run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_short_run_succeeds(authors: Authors) -> None:
 
 
 def test_missing_packages_are_reported_with_remedy() -> None:
-    # The standard library alone, as the system's interpreter has it.
+    # Only the standard library, as in the system's interpreter.
     done = subprocess.run(
         [sys.executable, "-S", "launch/doctor.py"], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )

@@ -1,4 +1,4 @@
-"""The live view of a run."""
+"""Tests of the live view of a run."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_finished_run_is_printed_once(run: Path, command: Callable[..., None], c
 def test_last_transcript_has_two_colors(run: Path) -> None:
     output = shown(run, force_terminal=True, color_system="truecolor")
     last = [sample for sample in read_run(run).samples if sample["set"] == "training"][-1]
-    assert STYLES["senior"].split()[0] == "underline" and "underline" not in STYLES["junior"], "told apart without colors"
+    assert STYLES["senior"].split()[0] == "underline" and "underline" not in STYLES["junior"], "distinguishable without colors"
     for turn in last["turns"]:
         style = "\x1b[4;38;5;33m" if turn["author"] == "senior" else "\x1b[38;5;208m"
         assert style + turn["text"].split("\n")[0] in output
@@ -118,11 +118,11 @@ def test_ctrl_c_ends_view_silently(run: Path) -> None:
         env=os.environ | {"PYTHONPATH": str(ROOT), "FORCE_COLOR": "1", "COLUMNS": "120"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # A shell that runs the tests in the background lets its children ignore Ctrl-C.
+        # Children of a shell that runs the tests in the background ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout
-    assert process.stdout.read(1), "it shows something"
+    assert process.stdout.read(1), "the view is shown"
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, b"")

@@ -1,4 +1,4 @@
-"""The report of runs: its content, its safety against texts of models, its size and speed."""
+"""Tests of the report: its content, its safety against texts of models, its size and speed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ texts = st.lists(st.sampled_from([*HOSTILE, "<", "!--", "script", "/", ">", "\\"
 
 
 class Page(HTMLParser):
-    """A page as a browser parses it: its elements, and the text of its scripts by type."""
+    """Parser of a page: its elements, and the text of its scripts by type."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Page(HTMLParser):
 
     @property
     def data(self) -> Any:
-        """The page's data."""
+        """Return the data in the page."""
         return json.loads(self.scripts["application/json"])
 
 
@@ -67,7 +67,7 @@ def run(tmp_path: Path) -> Path:
     return make_run(tmp_path / "runs" / "first", steps=4, texts=HOSTILE)
 
 
-# What it holds
+# Content
 
 
 def test_page_has_curves_configuration_and_evaluations(run: Path) -> None:
@@ -112,7 +112,7 @@ def test_page_refers_to_no_other_file(run: Path) -> None:
     assert "default-src 'none'" in page
 
 
-# What models wrote is text
+# Texts of models
 
 
 @given(value=st.recursive(texts, lambda inner: st.lists(inner) | st.dictionaries(texts, inner), max_leaves=8))
@@ -144,7 +144,7 @@ def test_incomplete_line_is_read_later(tmp_path: Path) -> None:
     path.write_text('{"step": 0}\n{"step": 1, "grad/norm": NaN}\n')
     assert list(lines.new()) == [{"step": 1, "grad/norm": None}]
     path.write_text('{"step": 7}\n')
-    assert list(lines.new()) == [{"step": 7}], "a file that is begun anew is read anew"
+    assert list(lines.new()) == [{"step": 7}], "a replaced file is read again"
 
 
 def test_running_run_has_report(run: Path) -> None:

@@ -1,4 +1,4 @@
-"""The report, opened from disk in Chromium."""
+"""Tests of the report, opened from disk in Chromium."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_runs_are_compared_in_one_report(open_report: Open, run: RunRecord, tmp_
     page = open_report(run, other, part="curves")
     plot = page.locator("svg[aria-label='reward/mean over the steps']")
     dashes = [curve.get_attribute("stroke-dasharray") for curve in plot.locator(".curve").all()]
-    assert len(set(dashes)) == 2, "told apart without colors"
+    assert len(set(dashes)) == 2, "distinguishable without colors"
     page.click("text=Configuration")
     page.check("text=only what differs")
     assert [row.text_content() for row in page.query_selector_all(".configuration tbody th")] == ["name", "steps"]
@@ -135,7 +135,7 @@ def test_transcript_shows_authors_and_probabilities(open_report: Open, run: RunR
     styles = page.evaluate(
         "['senior', 'junior'].map((author) => getComputedStyle(document.querySelector(`.turn.${author}`)).borderBottomStyle)"
     )
-    assert styles == ["solid", "dashed"], "told apart without colors"
+    assert styles == ["solid", "dashed"], "distinguishable without colors"
     letters = page.evaluate(
         "['senior', 'junior'].map((a) => getComputedStyle(document.querySelector(`.transcript .${a}`), '::before').content)"
     )

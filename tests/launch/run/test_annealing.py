@@ -1,4 +1,4 @@
-"""Runs that anneal the senior's probability where a step's groups may come from several places in the run."""
+"""Tests of annealed schedules with staleness and with dynamic sampling."""
 
 from __future__ import annotations
 

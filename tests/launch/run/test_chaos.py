@@ -1,4 +1,4 @@
-"""A short training on real engines, of which one process of each kind is killed, the driver too: it ends as one that lost none.
+"""Test that a short run on real engines survives the death of one process of each kind, including the driver.
 
 CHAOS_SEEDS=5 runs it with five seeds; `-rP` prints the kills.
 """
@@ -26,7 +26,7 @@ from tests.support import ROOT
 from tests.support.monkey import Kill, Killed, Monkey, engine, plan, titled, workers
 
 UNDISTURBED_S, KILLED_S, RESUMED_S = 300, 400, 240
-"""The longest that the three runs may take."""
+"""Time limit of the three runs."""
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(UNDISTURBED_S + KILLED_S + RESUMED_S + 20)]
 SEEDS = range(1, 1 + int(os.environ.get("CHAOS_SEEDS", "1")))
 STEPS, PROMPTS, GROUP_SIZE, HELD_OUT = 24, 8, 8, 160
@@ -55,7 +55,7 @@ COMMAND = [
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """Where a run keeps its temporary files: a short path, as Ray's sockets need."""
+    """The folder of temporary files; its path is short because of Ray's sockets."""
     folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
     yield folder
     for process in using(folder):
@@ -64,7 +64,7 @@ def temporary() -> Iterator[Path]:
 
 
 def start(runs: Path, name: str, temporary: Path) -> subprocess.Popen[str]:
-    """Starts the training, or goes on with it."""
+    """Start or resume the training."""
     return subprocess.Popen(
         [*COMMAND, f"log.dir={runs}", f"name={name}"],
         cwd=ROOT,
@@ -76,7 +76,7 @@ def start(runs: Path, name: str, temporary: Path) -> subprocess.Popen[str]:
 
 
 def using(temporary: Path) -> list[psutil.Process]:
-    """The processes whose temporary files lie in `temporary`."""
+    """Return the processes with the temporary folder `temporary`."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -92,7 +92,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def assert_sound(run: Path) -> None:
-    """Every group of every step was judged exactly once, and each step published its version."""
+    """Check that every group of every step was judged exactly once, and that each step published its version."""
     rows = lines(run / "metrics.jsonl")
     assert [row["step"] for row in rows] == [row["weights/version"] for row in rows] == list(range(STEPS + 1))
     judged = [(sample["step"], sample["id"]) for sample in lines(run / "samples.jsonl") if sample["set"] == "training"]
@@ -102,10 +102,10 @@ def assert_sound(run: Path) -> None:
         others = row["reward/wrong"] + row["reward/timeouts"] + row["reward/unparsable"] + row["reward/errors"]
         assert round(row["reward/correct"] * PROMPTS * GROUP_SIZE) + others == PROMPTS * GROUP_SIZE
         assert row["reward/errors"] == 0
-        assert row["logprob/gap_mean"] < 1e-3, "the engines that came back have the learner's weights"
+        assert row["logprob/gap_mean"] < 1e-3, "the restarted engines have the learner's weights"
         assert 0 < row["host/memory_fraction"] < 1
     kv_usage = [row["engine/kv_usage_senior"] for row in rows[1:] if "engine/kv_usage_senior" in row]
-    assert len(kv_usage) >= STEPS - ROLLOUT_ACTOR_LOSSES, "only engines that are not there have no usage to tell"
+    assert len(kv_usage) >= STEPS - ROLLOUT_ACTOR_LOSSES, "only dead engines report no usage"
     assert all(0 < used <= 1 for used in kv_usage)
 
 
@@ -115,7 +115,7 @@ def final_accuracy(run: Path) -> float:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, authors: Authors) -> float:
-    """The final accuracy of a run that loses nothing."""
+    """The final accuracy of a run without kills."""
     runs, temporary = tmp_path_factory.mktemp("undisturbed"), Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
     output, _ = (process := start(runs, "run", temporary)).communicate(timeout=UNDISTURBED_S)
     assert process.returncode == 0, output
@@ -125,7 +125,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, authors: Authors) -> f
 
 
 def told(seed: int, killed: list[Killed]) -> str:
-    """The kills as rows of a table."""
+    """Return the kills as rows of a table."""
     return "\n".join(f"| {seed} | {kill.victim} | {kill.rows} | `{kill.doing}` |" for kill in killed)
 
 
@@ -133,7 +133,7 @@ def told(seed: int, killed: list[Killed]) -> str:
 def test_run_survives_death_of_one_of_each_kind(seed: int, undisturbed: float, tmp_path: Path, temporary: Path) -> None:
     metrics, began = tmp_path / "run" / "metrics.jsonl", time.monotonic()
     process = start(tmp_path, "run", temporary)
-    # The driver last, for its death ends all the others.
+    # The driver last, because its death ends all other processes.
     driver = Kill("driver", STEPS - 5, float(np.random.default_rng(seed).uniform()))
     kills = [*plan(seed, list(VICTIMS), first=1, last=STEPS - 7, longest_s=1.2), driver]
     with Monkey(process.pid, metrics, kills, VICTIMS | {"driver": lambda driver: [driver]}) as monkey:
@@ -147,7 +147,7 @@ def test_run_survives_death_of_one_of_each_kind(seed: int, undisturbed: float, t
     noise = (2 * 0.25 / HELD_OUT) ** 0.5
     print(f"seed {seed}: {time.monotonic() - began:.0f} s, {final_accuracy(tmp_path / 'run'):.3f} against {undisturbed:.3f}")
     assert abs(final_accuracy(tmp_path / "run") - undisturbed) < 4 * noise
-    assert first.count("RESTART: ") >= 4, "rollout actor thrice, learner and reward actor, unless two died at once"
+    assert first.count("RESTART: ") >= 4, "three rollout actors, learner and reward actor, unless two died together"
     _, left = psutil.wait_procs(using(temporary), timeout=10)
     assert not left
     assert not list(temporary.iterdir())

@@ -1,4 +1,4 @@
-"""A run on engines in lockstep, in which one process of each kind is killed, equals an undisturbed one."""
+"""Test that a run on lockstep engines, in which one process of each kind is killed, equals a run without kills."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.support.monkey import Monkey, command, descendants, plan, titled, wor
 SEED = 7
 LONGEST_DELAY_S = 0.1
 GROUP_S = 0.5
-"""The minimum time of writing a group: without it a step of this small model would end before a kill."""
+"""The minimum time to generate a group; without it a step of this small model would end before a kill."""
 VICTIMS = {
     "rollout actor": titled("LockstepActor"),
     "learner rank": titled("Rank"),

@@ -1,4 +1,4 @@
-"""The terminal of a run."""
+"""Tests of the terminal of a run."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_messages_and_progress_need_no_terminal(capsys: pytest.CaptureFixture[st
     with console, console.progress("writing", total=2) as done:
         done(None)
         done(None)
-    assert capsys.readouterr().out == "run folder " + "x" * 200 + "\n", "paths stay whole, and nothing is drawn"
+    assert capsys.readouterr().out == "run folder " + "x" * 200 + "\n", "paths are not wrapped, and no live view is drawn"
 
 
 @pytest.mark.usefixtures("terminal")

@@ -1,4 +1,4 @@
-"""A learner without engines, on saved and on random rollouts; the trace of a step."""
+"""Tests of a learner without engines, on saved and random rollouts, and of the trace of a step."""
 
 from __future__ import annotations
 

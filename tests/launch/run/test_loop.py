@@ -1,4 +1,4 @@
-"""The training loop's collection of a step's groups, without engines: what it asks for, keeps and refuses."""
+"""Tests of the training loop's collection of groups, without engines."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ def test_uniform_groups_are_replaced_while_rounds_last(uniform: list[bool], want
     assert len(groups) == min(wanted, written) and all(len(group.advantages) == 2 for group in groups)
     assert [id(group) for group in saved] == [id(group) for group in groups]
     unequal = uniform[:written].count(False)
-    assert sum(not is_uniform(group) for group in groups) == unequal, "no group that teaches something is left out"
-    assert unequal == wanted or len(source.rejected) == rounds, "all rounds were used before uniform groups were taken"
+    assert sum(not is_uniform(group) for group in groups) == unequal, "no mixed group is dropped"
+    assert unequal == wanted or len(source.rejected) == rounds, "uniform groups are used only after all rounds"
     assert metrics["rollout/groups_dropped"] == source.dropped
     assert metrics["rollout/groups_refilled"] == max(0, written - wanted)
 

@@ -1,4 +1,4 @@
-"""The training loop with a real learner on engines in lockstep: resumed, uninterrupted, and by hand."""
+"""Tests of the training loop with a real learner on lockstep engines: resumed, uninterrupted, and written by hand."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_run_learns_and_saves_metrics_and_checkpoints(whole_run: Path) -> None:
 def test_resumed_run_equals_uninterrupted_run(whole_run: Path, lockstep_settings: Config) -> None:
     lost = whole_run.with_name("lost")
     shutil.copytree(whole_run, lost)
-    # The run had logged another step and was killed while it wrote a checkpoint.
+    # The run had logged one more step and was killed while it wrote a checkpoint.
     (lost / "checkpoints" / "step-000004").rename(lost / "checkpoints" / "step-000004.partial")
     (lost / "metrics.jsonl").write_text("".join((lost / "metrics.jsonl").read_text().splitlines(keepends=True)[:4]) + '{"st')
     shutil.rmtree(lost / "seniors")
@@ -45,7 +45,7 @@ def test_resumed_run_equals_uninterrupted_run(whole_run: Path, lockstep_settings
     assert samples(lost) == samples(whole_run)
     assert weights(lost, 4) == weights(whole_run, 4)
     assert sorted(path.name for path in (lost / "checkpoints").iterdir()) == ["step-000002", "step-000004"]
-    assert before == {path: path.stat().st_mtime_ns for path in before}, "a checkpoint is read, never written again"
+    assert before == {path: path.stat().st_mtime_ns for path in before}, "resuming does not write the checkpoint again"
 
 
 def judge(groups: list[Group]) -> None:

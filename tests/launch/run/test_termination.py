@@ -1,4 +1,4 @@
-"""The end of a run at a signal or on a full disk: what it saves, what it prints, and its exit code."""
+"""Tests of the end of a run after a signal or on a full disk: checkpoint, message and exit code."""
 
 from __future__ import annotations
 
@@ -81,11 +81,11 @@ def test_sigterm_ends_entry_point_after_library_replaced_handler(capsys: pytest.
     assert ended(main, capsys) == (TERMINATED, "interrupted\n")
 
 
-# A run that is stopped
+# Signals
 
 
 class Loop:
-    """The steps of a run without engines, and what it saves."""
+    """A run without engines that takes steps and saves checkpoints."""
 
     def __init__(self, config: Config, save: Callable[[Path], None] = lambda folder: (folder / "weights").touch()) -> None:
         self.folder = RunFolder(config, find_resumption(config))
@@ -150,7 +150,7 @@ def test_sigterm_saves_last_finished_step(
     (checkpoint,) = loop.folder.checkpoints.complete()
     assert checkpoint.state() == State(step, StreamPosition(16 * step, []))
     assert [row["step"] for row in loop.folder.rows] == list(range(1, step + 1))
-    assert ("solo/accuracy" in loop.folder.rows[-1]) == (at == "generate"), "an evaluation that was cut short is made up for"
+    assert ("solo/accuracy" in loop.folder.rows[-1]) == (at == "generate"), "an interrupted evaluation is repeated"
     again = run_settings(tmp_path, resume="auto")
     assert find_resumption(again).checkpoint == checkpoint
 
@@ -158,7 +158,7 @@ def test_sigterm_saves_last_finished_step(
 def test_sigterm_while_ray_waits_saves(ray_session: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     @ray.remote(num_cpus=0, max_retries=0)
     def kill(pid: int) -> None:
-        time.sleep(0.5)  # by then the driver waits
+        time.sleep(0.5)  # the driver waits by then
         os.kill(pid, signal.SIGTERM)
         time.sleep(60)
 
@@ -215,7 +215,7 @@ def test_sigterm_waits_no_longer_than_configured(tmp_path: Path, capsys: pytest.
     said = capsys.readouterr()
     assert "no checkpoint could be written within checkpoint.on_signal_wait_s=0.3" in said.out
     assert "there is no checkpoint yet" in said.err
-    assert not list(loop.folder.checkpoints.path.glob("*")), "nothing half-written is left"
+    assert not list(loop.folder.checkpoints.path.glob("*")), "no partial checkpoint is left"
 
     def update() -> None:
         send(signal.SIGTERM)()

@@ -1,4 +1,4 @@
-"""The watchdog: silent while steps finish, a report of every process when none does."""
+"""Tests of the watchdog."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_stall_is_reported_with_every_process(sleeper: psutil.Process) -> None:
     with Watchdog(0.3, lambda: {"learner rank 0": sleeper}, said.append):
         wait_for(said)
     assert "no step has finished for 0 s (guard.stall_s=0.3)" in said[0]
-    assert "wait_for(said)" in said[0], "where this thread is"
+    assert "wait_for(said)" in said[0], "the stack of this thread"
     assert f"-- learner rank 0: process {sleeper.pid}" in said[0]
 
 

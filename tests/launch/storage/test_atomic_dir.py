@@ -1,4 +1,4 @@
-"""Folders that are whole or not there, and that tell when a byte of them has changed."""
+"""Tests of folders that are written atomically and detect corruption."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_any_flipped_bit_is_detected(sealed: Path, name: str, data: st.DataObjec
         wrong = find_corruption(sealed)
     finally:
         (sealed / name).write_bytes(whole)
-    # A blank of the manifest may become another that says the same.
+    # Whitespace of the manifest may change without effect.
     assert (wrong and name in wrong) or (name == MANIFEST and not whole[place : place + 1].strip())
 
 

@@ -1,4 +1,4 @@
-"""A run's checkpoints, and which of them a run goes on from."""
+"""Tests of checkpoints, and of the choice of the one to resume from."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def save_learner(folder: Path) -> None:
 
 
 def run_to(config: Config, *steps: int, save: tuple[int, ...] = ()) -> Path:
-    """A run that has logged `steps` and has saved after some of them."""
+    """Make a run that has logged `steps` and saved checkpoints after some of them."""
     with RunFolder(config, find_resumption(config)) as folder:
         for step in steps:
             folder.log({"step": step, "reward/mean": 0.25})
@@ -100,7 +100,7 @@ def test_checkpoint_is_due_every_save_every_steps_and_at_end(tmp_path: Path, eve
     assert [step for step in range(1, 8) if checkpoints.due(step, last=7)] == due
 
 
-# Which one a run goes on from
+# The checkpoint to resume from
 
 
 def test_resume_auto_starts_and_resumes_run(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_resume_auto_starts_and_resumes_run(tmp_path: Path) -> None:
     found = find_resumption(config)
     assert (found.run, found.checkpoint, found.warnings) == (run, Checkpoint(run / "checkpoints" / "step-000002"), ())
     assert run_to(config) == run
-    assert logged(run) == [0, 1, 2], "what came after the checkpoint is written again"
+    assert logged(run) == [0, 1, 2], "later steps are written again"
 
 
 @pytest.mark.parametrize("form", ["the run", "the checkpoint"])
@@ -138,7 +138,7 @@ def test_later_checkpoints_are_set_aside(tmp_path: Path) -> None:
     run_to(config, 2, save=(2,))
     assert names(run / "checkpoints") == ["step-000001", "step-000002", f"step-000003{SET_ASIDE}"]
     run_to(replace(config, resume="auto"), 3, save=(3,))
-    assert names(run / "checkpoints") == ["step-000002", "step-000003"], "the run has passed it again"
+    assert names(run / "checkpoints") == ["step-000002", "step-000003"], "the run has reached it again"
 
 
 def test_run_without_checkpoint_starts_again(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_run_without_intact_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no intact checkpoint; leave resume out for a new run") as refused:
         find_resumption(settings(tmp_path, resume=str(only)))
     assert "000002 is damaged" in str(refused.value)
-    assert "000001" not in str(refused.value), "the one that was named is the one that is meant"
+    assert "000001" not in str(refused.value), "a named checkpoint is not replaced by another"
 
 
 def test_full_disk_keeps_earlier_checkpoints_and_warns(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -221,7 +221,7 @@ def test_full_disk_keeps_earlier_checkpoints_and_warns(small_disk: Path, capsys:
         assert names(folder.path / "checkpoints") == ["step-000001", "step-000003"]
 
 
-# What is refused
+# Refused changes
 
 
 @pytest.mark.parametrize(

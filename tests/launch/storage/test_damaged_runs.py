@@ -1,4 +1,4 @@
-"""What is said to run folders whose files are damaged: exit code 2, the file's name and a remedy."""
+"""Tests of damaged run folders: exit code 2, the file's name and a remedy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Refusal = Callable[..., str]
 
 @pytest.fixture
 def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refusal:
-    """Call an entry point and return what it says before it exits with 2."""
+    """Call an entry point and return its message, after which it exits with 2."""
 
     def refusal(main: Callable[[], object], *arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["launch/entry_point.py", *arguments])

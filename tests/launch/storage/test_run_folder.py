@@ -1,4 +1,4 @@
-"""What a run leaves behind."""
+"""Tests of the files of a run folder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ROWS = [
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Config:
-    """The configuration of a run that is named `first` and kept under `tmp_path`."""
+    """The configuration of a run named `first` in `tmp_path`."""
     given = {
         "name": "first",
         "log": {"dir": str(tmp_path), "samples_per_step": 2},
@@ -46,7 +46,7 @@ def settings(tmp_path: Path) -> Config:
 
 
 def written_group(seed: int, verdicts: list[Verdict]) -> Group:
-    """A group whose rollouts all are `SOLUTION`, each by its own authors."""
+    """Return a group whose rollouts all are `SOLUTION`, with different authors."""
     tokenizer = small_tokenizer()
     boundaries = boundary_table(tokenizer, "word_or_newline", len(tokenizer))
     tokens = tokenizer.encode(SOLUTION)
@@ -120,7 +120,7 @@ def test_repeated_evaluation_is_added_to_row_of_its_step(settings: Config) -> No
     again = Resumption(folder.path, Checkpoint(folder.path / "checkpoints" / "step-000002"))
     with RunFolder(settings, again) as folder:
         folder.log({"step": 2, "solo/accuracy": 0.75})
-        assert list(watched.new()) == [*ROWS[:2], whole], "a watcher reads the new file from its beginning"
+        assert list(watched.new()) == [*ROWS[:2], whole], "a reader reads the new file from its start"
         folder.log({"step": 3, "reward/mean": 0.5})
     assert folder.rows == json_lines(folder.path / "metrics.jsonl") == [*ROWS, {"step": 3, "reward/mean": 0.5}]
     events = EventAccumulator(str(folder.path / "tensorboard"))
@@ -256,7 +256,7 @@ def test_rows_of_evaluations_follow_steps_of_resumed_run(settings: Config) -> No
     assert rows == [problems[:4], texts[:8]]
 
 
-# Boards
+# Loggers
 
 
 def test_tensorboard_shows_turn_lengths_and_samples(settings: Config) -> None:

@@ -1,4 +1,4 @@
-"""Where run folders are, who may write to one, and what becomes of a run whose folder or disk fails."""
+"""Tests of the places of run folders, their owners, and failing folders and disks."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_second_process_is_refused_with_owner(holder: subprocess.Popen[str], tmp
         assert f"kill {holder.pid}" in str(error.value) and "remove" not in str(error.value)
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    with RunFolder(settings(tmp_path)) as folder:  # the lock has died with its holder
+    with RunFolder(settings(tmp_path)) as folder:  # the lock ended with its process
         assert json.loads((folder.path / OWNER).read_text())["pid"] == os.getpid()
     assert (folder.path / OWNER).read_text() == ""
 
@@ -119,7 +119,7 @@ def test_unreadable_owner_file_is_refused_with_remedy(tmp_path: Path, monkeypatc
 
     if why == "Is a directory":
         note.mkdir(parents=True)
-    else:  # another user's, which root could open
+    else:  # the file of another user, which root could open
         monkeypatch.setattr("os.open", deny)
     for start in (lambda: RunFolder(settings(tmp_path)), folder.__enter__):
         with pytest.raises(ConfigError, match=rf"^name=run: {note} names the process .* \({why}.*chmod a\+rw {note}\)$"):
@@ -202,7 +202,7 @@ def test_read_only_disk_is_refused(small_disk: Path) -> None:
         named_folder(settings(small_disk), "run")
 
 
-# What happens to a folder while the run goes on
+# Failing folders and disks
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -215,7 +215,7 @@ def test_removed_run_folder_ends_run(tmp_path: Path, capfd: pytest.CaptureFixtur
             folder.path.mkdir()
         with pytest.raises(UnwritableError, match="/run: the run folder was removed or renamed .* ends after step 3"):
             folder.log({"step": 4, "reward/mean": 0.5})
-    assert capfd.readouterr().err == "", "TensorBoard has nothing to say"
+    assert capfd.readouterr().err == "", "TensorBoard prints no warning"
 
 
 def test_full_disk_delays_metrics(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
