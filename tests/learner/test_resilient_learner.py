@@ -45,7 +45,7 @@ class Group:
         self._disk[folder] = [*self.state]
 
     def kill(self) -> None:
-        """It is dead."""
+        """Do nothing: the group has ended."""
 
 
 def run(fates: list[bool], folder: Path, save_every: int, per_hour: int = 1000) -> list[Any]:

@@ -21,7 +21,7 @@ LETTER = "e"
 
 
 def small_run(folder: Path) -> Config:
-    """Return the configuration of four steps of a tiny random model in `folder`; every second has a checkpoint and evaluation."""
+    """Return the configuration of four steps of a tiny random model in `folder`, with a checkpoint every two steps."""
     model = save_model(folder / "model", small_tokenizer(), initializer_range=0.3)
     problems = [json.dumps({"question": f"What is {i} + 1?", "answer": LETTER}) for i in range(40)]
     (folder / "problems.jsonl").write_text("\n".join(problems))
