@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from launch.cluster.plan import machine_plan
+from launch.evaluation.benchmarks import read_benchmarks
 from launch.evaluation.evaluator import Evaluator
 from launch.evaluation.folder import EvaluationFolder
 from launch.evaluation.measured_run import senior_of
@@ -17,8 +18,6 @@ from launch.storage.owner import owned
 from tandem.authors import Authors, check_excluded, load_authors, with_senior
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config, ConfigError
-from tandem.data.problems import load_problems
-from tandem.data.prompts import encode
 from tandem.models.zoo.hub import model_directory
 from tandem.plan.run_plan import planned
 from tandem.rollout import BASE_VERSION
@@ -37,14 +36,13 @@ def evaluate(config: Config, start_workers: WorkerStarter = start_workers) -> No
     authors = measured_authors(config)
     if gpus:
         check_excluded(config, authors)
-    problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers)
-    held_out = problems.held_out(config.eval.problems)
-    prompts, _ = encode(held_out, authors.tokenizer, config.data, authors.junior_tokenizers)
+    benchmarks = read_benchmarks(config, authors)
+    prompts = benchmarks.prompts
     folder = EvaluationFolder(config)
 
     with EvaluationConsole() as console, owned(folder.path, f"name={folder.path.name}"):
         console.print(
-            f"{folder.path}: {', '.join(measures)} of {authors.senior} on {len(prompts)} problems; {problems.left_out}"
+            f"{folder.path}: {', '.join(measures)} of {authors.senior} on {len(prompts)} problems; {benchmarks.left_out}"
         )
         with start_workers(config, authors, gpus, folder.path / "logs", console.print) as (pool, judge):
             evaluator = Evaluator(
@@ -65,10 +63,10 @@ def evaluate(config: Config, start_workers: WorkerStarter = start_workers) -> No
     device = "cuda" if gpus else "cpu"
     distribution_scores, notes = model_scores(config, authors, senior_texts, junior_texts, device)
     scores |= distribution_scores
-    console.print(folder.table(scores))
+    console.print(folder.table(benchmarks, scores))
 
     def write() -> None:
-        folder.write(authors, prompts, scores, evaluator.texts, notes, device)
+        folder.write(authors, benchmarks, scores, evaluator.texts, notes, device)
 
     wait_for_room(write, folder.path, "the results", config.log.export_wait_s, console.print)
     for line in [*notes, f"written to {folder.path}"]:

@@ -13,6 +13,7 @@ import numpy as np
 from rich.table import Table
 
 from launch.estimates import Estimate
+from launch.evaluation.benchmarks import Benchmarks
 from launch.evaluation.measured_run import run_of
 from launch.evaluation.plots import draw
 from launch.evaluation.rows import problem_rows, text_rows
@@ -25,7 +26,7 @@ from launch.text_tables import markdown_table, terminal_table
 from tandem.authors import Authors
 from tandem.config.schema import Config, ConfigError
 from tandem.measures.score import Score
-from tandem.rollout import Group, Prompt
+from tandem.rollout import Group
 
 RECORDED = ("seed", "model", "junior", "junior_dtypes", "junior_translation", "data", "judge", "eval")
 """The settings on which the scores depend."""
@@ -56,41 +57,52 @@ class EvaluationFolder:
     def write(
         self,
         authors: Authors,
-        prompts: Sequence[Prompt],
+        benchmarks: Benchmarks,
         scores: Mapping[str, Score],
         texts: Mapping[str, Sequence[Group]],
         notes: Sequence[str],
         device: str,
     ) -> None:
-        """Write `scores` of `prompts`, computed on `device`, to the existing folder: as JSON, a table and a figure.
+        """Write the scores of each problem, computed on `device`, to the existing folder: as JSON, a table and a figure.
 
         Also write the part of each problem, and each of the `texts`.
         """
         settings = asdict(self._config)
-        estimates = self._estimates(scores)
+        estimates = self._estimates(benchmarks.averaged(scores))
+        by_set = {name: self._estimates(part) for name, part in benchmarks.by_set(scores).items()}
         result: dict[str, Any] = {
             "senior": str(authors.senior),
             "juniors": [str(junior.path) for junior in authors.juniors],
             "device": device,
-            "problems": len(prompts),
+            "problems": len(benchmarks.prompts),
             "settings": {key: settings[key] for key in RECORDED},
             "packages": packages(),
             "scores": {name: asdict(estimate) for name, estimate in estimates.items()},
+            "sets": {name: {key: asdict(each) for key, each in part.items()} for name, part in by_set.items()},
             "notes": list(notes),
         }
-        replace_lines(self.path / PROBLEMS, problem_rows(prompts, scores))
-        replace_lines(self.path / "texts.jsonl", text_rows(texts))
-        (self.path / "table.md").write_text(markdown_table(self._columns, _rows(estimates)), encoding="utf-8")
-        draw(estimates, f"{len(prompts)} problems").savefig(self.path / "evaluation.png")
+        replace_lines(self.path / PROBLEMS, problem_rows(benchmarks.prompts, scores, benchmarks.labels))
+        replace_lines(self.path / "texts.jsonl", text_rows(texts, benchmarks.labels))
+        (self.path / "table.md").write_text(markdown_table(*self._table(estimates, by_set)), encoding="utf-8")
+        draw(estimates, f"{len(benchmarks.prompts)} problems").savefig(self.path / "evaluation.png")
         self.result.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
-    def table(self, scores: Mapping[str, Score]) -> Table:
-        """Return a table of the scores with their intervals."""
-        return terminal_table(self._columns, _rows(self._estimates(scores)))
+    def table(self, benchmarks: Benchmarks, scores: Mapping[str, Score]) -> Table:
+        """Return a table of the scores with their intervals, and of their values on each set."""
+        by_set = {name: self._estimates(part) for name, part in benchmarks.by_set(scores).items()}
+        return terminal_table(*self._table(self._estimates(benchmarks.averaged(scores)), by_set))
 
-    @property
-    def _columns(self) -> tuple[str, str, str]:
-        return "measure", "value", f"{self._config.eval.confidence:.0%} interval"
+    def _table(
+        self, estimates: Mapping[str, Estimate], by_set: Mapping[str, Mapping[str, Estimate]]
+    ) -> tuple[list[str], list[list[str]]]:
+        """Return the columns and rows."""
+        columns = ["measure", "macro-average" if by_set else "value", f"{self._config.eval.confidence:.0%} interval", *by_set]
+        rows = [
+            [name, f"{each.value:.4f}", f"{each.low:.4f} to {each.high:.4f}"]
+            + [f"{part[name].value:.4f}" if name in part else "" for part in by_set.values()]
+            for name, each in estimates.items()
+        ]
+        return columns, rows
 
     def _estimates(self, scores: Mapping[str, Score]) -> dict[str, Estimate]:
         settings = self._config.eval
@@ -98,10 +110,6 @@ class EvaluationFolder:
             name: Estimate(score.value, *score.interval(settings.confidence, settings.resamples, self._config.seed))
             for name, score in scores.items()
         }
-
-
-def _rows(estimates: Mapping[str, Estimate]) -> list[tuple[str, str, str]]:
-    return [(name, f"{each.value:.4f}", f"{each.low:.4f} to {each.high:.4f}") for name, each in estimates.items()]
 
 
 def read_scores(folder: Path, config: Config) -> dict[str, Score] | None:

@@ -11,21 +11,24 @@ from tandem.measures.score import Score
 from tandem.rollout import SENIOR, Group, Prompt, Verdict
 
 Row = dict[str, Any]
+Labels = Sequence[str] | None
+"""The set of each problem, if there are several sets."""
 
 
-def problem_rows(prompts: Sequence[Prompt], scores: Mapping[str, Score]) -> Iterator[Row]:
+def problem_rows(prompts: Sequence[Prompt], scores: Mapping[str, Score], labels: Labels = None) -> Iterator[Row]:
     """Yield a row for each problem: its total and weight in each score, which is the ratio of their sums."""
     for index, prompt in enumerate(prompts):
         parts = {name: [float(score.totals[index]), float(score.weights[index])] for name, score in scores.items()}
-        yield {"id": prompt.problem.id, "scores": parts}
+        yield {**_set_of(index, labels), "id": prompt.problem.id, "scores": parts}
 
 
-def text_rows(texts: Mapping[str, Sequence[Group]]) -> Iterator[Row]:
+def text_rows(texts: Mapping[str, Sequence[Group]], labels: Labels = None) -> Iterator[Row]:
     """Yield a row for each text of each problem, by the kind of text."""
     for kind, groups in texts.items():
-        for group in groups:
+        for index, group in enumerate(groups):
             for sample, (rollout, judgement) in enumerate(zip(group.rollouts, group.judgements, strict=True)):
                 yield {
+                    **_set_of(index, labels),
                     "id": group.prompt.problem.id,
                     "kind": kind,
                     "sample": sample,
@@ -36,3 +39,7 @@ def text_rows(texts: Mapping[str, Sequence[Group]]) -> Iterator[Row]:
                     "handoffs": rollout.handoffs,
                     "end": rollout.end.value,
                 }
+
+
+def _set_of(index: int, labels: Labels) -> Row:
+    return {"set": labels[index]} if labels else {}

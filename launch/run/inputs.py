@@ -91,5 +91,7 @@ def check_measures(config: Config) -> None:
             )
     if "solo" not in config.eval.measures:
         raise ConfigError(f"eval.measures={config.eval.measures}: training reports solo accuracy; name solo too")
+    if config.eval.sets:
+        raise ConfigError(f"eval.sets={config.eval.sets}: training evaluates held-out problems of data; leave it out")
     if config.senior:
         raise ConfigError(f"senior={config.senior}: training starts from model; only launch/evaluate.py takes a senior")

@@ -36,6 +36,8 @@ class DataConfig:
     `held_out_fraction`"""
     evaluation_only: bool = False
     """whether all problems are held out and training on them is refused"""
+    expected_rows: int = setting(0, at_least=0)
+    """the number of rows that the file or data set must have; 0: any"""
     question_field: str = "question"
     """the field of a row that holds the question, a text or a list of messages; a dotted name selects inside objects and
     lists"""

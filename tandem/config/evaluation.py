@@ -16,8 +16,11 @@ class EvalConfig:
 
     measures: list[str] = setting(["solo"], choices=MEASURES)
     """`solo`, `handoff`, `junior_alone`, `takeover`, `drift`, `acceptance` and `legibility`: see docs/evaluation.md"""
+    sets: list[str] = setting([])
+    """benchmarks instead of the held-out problems of `data`, each a file of conf/data/ such as `aime24`; `aime24:PATH` reads a
+    file or folder instead of the hub; only for launch/evaluate.py"""
     problems: int = setting(400, at_least=1)
-    """largest number of held-out problems to evaluate"""
+    """largest number of held-out problems to evaluate, of each of `sets`"""
     every: int = setting(20, at_least=0)
     """training steps between evaluations; 0: only before and after training"""
     sampling: SamplingConfig = section(SamplingConfig)

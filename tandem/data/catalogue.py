@@ -39,6 +39,8 @@ class Catalogue:
     """the number of malformed rows left out"""
     unreadable: int
     """the number of rows left out because their gold holds no answer"""
+    read: int
+    """the number of all rows"""
 
     def __len__(self) -> int:
         return len(self.places)
@@ -80,7 +82,9 @@ def catalogue(rows: Rows, data: DataConfig, length: Callable[[Problem], int]) ->
     """
     places, numbers, digests, answers, lengths = array("q"), array("q"), array("Q"), array("Q"), array("i")
     malformed, unreadable = _Malformed(rows.unit), _Malformed(rows.unit)
+    read = 0
     for number, place, stored in rows.scan():
+        read += 1
         try:
             problem = problem_of(rows.record(stored), data)
             tokens = length(problem)
@@ -131,6 +135,7 @@ def catalogue(rows: Rows, data: DataConfig, length: Callable[[Problem], int]) ->
         np.array(lengths, np.int32)[in_order],
         malformed.count,
         unreadable.count,
+        read,
     )
 
 

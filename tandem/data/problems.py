@@ -173,6 +173,11 @@ def _check_any_fits(draws: Draws, data: DataConfig, seed: int, length: Length) -
 
 def _finite(rows: Rows, held_out_rows: Rows | None, data: DataConfig, seed: int, length: Length) -> ProblemSet:
     problems = catalogue(rows, data, length)
+    if data.expected_rows not in (0, problems.read):
+        raise ConfigError(
+            f"data.expected_rows={data.expected_rows}: {rows.key} has {problems.read} {rows.unit}s; name the whole data "
+            "set, or another number"
+        )
     reserved = catalogue(held_out_rows, data, length) if held_out_rows else problems.where(_reserved(problems, data))
     training = problems.where(~np.isin(problems.digests, reserved.digests))
     evaluation = reserved.where(np.argsort(reserved.positions, kind="stable"))

@@ -16,12 +16,26 @@ class Score:
     """float64 [P]"""
     weights: np.ndarray
     """float64 [P], not all 0"""
+    strata: np.ndarray | None = None
+    """int64 [P], the set of each problem, if the interval's resamples keep the size of each set"""
 
     @classmethod
     def mean_of(cls, values: Sequence[float] | np.ndarray) -> Score:
         """Return the mean of one value for each problem."""
         totals = np.asarray(values, np.float64)
         return cls(totals, np.ones_like(totals))
+
+    def macro(self, sets: np.ndarray) -> Score:
+        """Return the score in which every set counts the same: `sets` [P] numbers each problem's.
+
+        A mean over problems becomes the mean of the sets' means, a ratio the ratio of such means.
+        """
+        sizes = np.bincount(sets)[sets]
+        return Score(self.totals / sizes, self.weights / sizes, sets)
+
+    def of(self, chosen: np.ndarray) -> Score:
+        """Return the score of the `chosen` problems, bool [P]."""
+        return Score(self.totals[chosen], self.weights[chosen])
 
     @property
     def value(self) -> float:
@@ -34,7 +48,11 @@ class Score:
         Scores of the same problems are resampled identically if the seed is the same.
         """
         random, problems = np.random.default_rng(seed), len(self.totals)
-        draws = random.multinomial(problems, np.full(problems, 1 / problems), size=resamples)
+        strata = np.zeros(problems, np.int64) if self.strata is None else self.strata
+        draws = np.zeros((resamples, problems), np.int64)
+        for stratum in np.unique(strata):
+            members = np.flatnonzero(strata == stratum)
+            draws[:, members] = random.multinomial(len(members), np.full(len(members), 1 / len(members)), size=resamples)
         weights = draws @ self.weights
         drawn = weights > 0  # a resample may lack all problems with a weight
         values = (draws @ self.totals)[drawn] / weights[drawn]

@@ -23,6 +23,9 @@ def evaluation_problems(config: Config) -> Iterator[str]:
         yield "eval.prefixes=[]: give at least one fraction, as in [0.5]"
     if not evaluation.handoff:
         yield "eval.handoff=[]: name at least one schedule, as in '[{name: step, alternates: true}]'"
+    names = [entry.partition(":")[0] for entry in evaluation.sets]
+    if len(set(names)) < len(names):
+        yield f"eval.sets={evaluation.sets}: name each set once"
     yield from _handoff_problems(evaluation)
     yield from _sample_problems(evaluation)
 

@@ -52,6 +52,7 @@ CONDITIONAL = [
     Conditional("data.question_field", lambda c: c.data.source not in ENDLESS, f"data={', '.join(FILES)} or hub"),
     Conditional("data.answer_field", lambda c: c.data.source not in ENDLESS, f"data={', '.join(FILES)} or hub"),
     Conditional("data.on_bad_line", lambda c: c.data.source not in ENDLESS, f"data={', '.join(FILES)} or hub"),
+    Conditional("data.expected_rows", lambda c: c.data.source not in ENDLESS, f"data={', '.join(FILES)} or hub"),
     Conditional("data.subset", lambda c: c.data.source == "hub", "data=hub"),
     Conditional("data.split", lambda c: c.data.source == "hub", "data=hub"),
     Conditional("data.tasks", lambda c: c.data.source == "reasoning_gym", "data=reasoning_gym"),

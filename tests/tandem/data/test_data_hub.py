@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 
@@ -19,7 +20,10 @@ from tandem.data.problems import load_problems
 from tests.support.problem_files import SUMS, arrow_cache, write_jsonl, write_parquet
 
 PROBLEMS = [{"problem": row["question"], "answer": str(row["answer"]), "solution": "Add."} for row in SUMS]
-BOXED = "{question}\nPlease reason step by step, and put your final answer within \\boxed{}."
+PUBLISHED = (
+    "{question} Solve the following math problem step by step. Put your final answer inside \\boxed{}, like \\boxed{42} or "
+    "\\boxed{\\frac{1}{2}}."
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -86,16 +90,23 @@ def test_deepscaler_trains_on_problems_not_held_out(folder: Path) -> None:
     data = recipe("data=deepscaler", f"data.path={folder}", "data.held_out_problems=10")
     problems = load_problems(data, 1)
     held, trained = problems.held_out(100), problems.train.batch(0, 30)
-    assert (len(held), data.template) == (10, BOXED)
+    assert (len(held), data.template) == (10, PUBLISHED)
     assert {problem.question for problem in held}.isdisjoint(problem.question for problem in trained)
     assert recipe("data=deepscaler").held_out_problems == 1000
 
 
-@pytest.mark.parametrize("name", ["math500", "aime"])
-def test_benchmarks_are_for_evaluation_only(name: str, folder: Path) -> None:
-    data = recipe(f"data={name}", f"data.path={folder}", "data.split=test")
+SIZES = {"aime24": 30, "aime25": 30, "amc": 40, "minerva": 272, "olympiad": 674, "math500": 500}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_benchmarks_are_for_evaluation_only_and_have_their_size(name: str, folder: Path) -> None:
+    fields = ["data.subset=''", "data.question_field=problem", "data.answer_field=answer"]
+    data = recipe(f"data={name}", f"data.path={folder}", "data.split=test", *fields)
+    with pytest.raises(ConfigError, match=rf"^data.expected_rows={SIZES[name]}: .* has 5 rows; name the whole data set"):
+        load_problems(data, 1)
+    data = replace(data, expected_rows=5)
     problems = load_problems(data, 1)
-    assert (len(problems.held_out(100)), data.template) == (5, BOXED)
+    assert (len(problems.held_out(100)), data.template) == (5, PUBLISHED)
     with pytest.raises(ConfigError, match="evaluation only"):
         problems.train.batch(0, 1)
 

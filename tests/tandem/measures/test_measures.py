@@ -84,6 +84,18 @@ def test_interval_is_function_of_its_seed() -> None:
     assert low < narrower[0] and narrower[1] < high
 
 
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(0, 99))
+def test_macro_average_is_the_mean_over_sets(sizes: list[int], seed: int) -> None:
+    sets, random = np.repeat(np.arange(len(sizes)), sizes), np.random.default_rng(seed)
+    score = Score.mean_of(random.random(len(sets)))
+    means = [score.of(sets == index).value for index in range(len(sizes))]
+    assert score.macro(sets).value == pytest.approx(np.mean(means))
+    ratio = Score(score.totals, score.weights * 2).macro(sets)
+    assert ratio.value == pytest.approx(np.mean(means) / 2)
+    low, high = Score.mean_of(sets.astype(float)).macro(sets).interval(0.95, 200, seed)
+    assert low == pytest.approx(high), "resamples keep the size of each set"
+
+
 # Judged texts
 
 
