@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import atan2, cos, pi, sin, sqrt
 from statistics import fmean, stdev
 
 Z_975 = 1.96
 """The 97.5 % quantile of the normal distribution."""
-T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-"""The 97.5 % quantile of Student's t with 1, 2, ... degrees of freedom."""
 METHOD = "Student's t over seeds, 95 %"
 """The interval of `mean_over_seeds`."""
 
@@ -40,11 +38,11 @@ def sample(values: Sequence[float]) -> Sample:
 
 
 def mean_over_seeds(values: Sequence[float]) -> Estimate:
-    """Return the mean of one value for each of 1 to 10 seeds with the 95 % interval of Student's t; one seed has none."""
+    """Return the mean of one value for each seed with the 95 % interval of Student's t; one seed has none."""
     seeds = sample(values)
     if seeds.deviation is None:
         return Estimate(seeds.mean)
-    half_width = T_975[seeds.runs - 2] * seeds.deviation / sqrt(seeds.runs)
+    half_width = t_quantile(0.975, seeds.runs - 1) * seeds.deviation / sqrt(seeds.runs)
     return Estimate(seeds.mean, seeds.mean - half_width, seeds.mean + half_width)
 
 
@@ -55,3 +53,23 @@ def share(value: float, count: float | None) -> Estimate:
     center = (value + Z_975**2 / (2 * count)) / (1 + Z_975**2 / count)
     half_width = Z_975 / (1 + Z_975**2 / count) * sqrt(value * (1 - value) / count + Z_975**2 / (4 * count**2))
     return Estimate(value, max(0.0, center - half_width), min(1.0, center + half_width))
+
+
+def t_cdf(t: float, freedom: int) -> float:
+    """Return the distribution function of Student's t (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
+    theta, odd = atan2(t, sqrt(freedom)), freedom % 2
+    term, total = cos(theta) if odd else 1.0, 0.0
+    for k in range(1 + odd, freedom, 2):
+        total += term
+        term *= cos(theta) ** 2 * k / (k + 1)
+    share = 2 / pi * (theta + sin(theta) * total) if odd else sin(theta) * total
+    return (1 + share) / 2
+
+
+def t_quantile(share: float, freedom: int) -> float:
+    """Return the quantile of Student's t at `share`, by bisection."""
+    low, high = -1e4, 1e4
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if t_cdf(middle, freedom) < share else (low, middle)
+    return low

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import atan2, cos, pi, sin, sqrt
+from math import sqrt
 from statistics import NormalDist
 
 import numpy as np
 
-from launch.estimates import Estimate
+from launch.estimates import Estimate, t_cdf, t_quantile
 from tandem.measures.score import Score
 
 CONFIDENCE = 0.95
@@ -108,23 +108,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
     return adjusted
-
-
-def t_cdf(t: float, freedom: int) -> float:
-    """Return the distribution function of Student's t (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
-    theta, odd = atan2(t, sqrt(freedom)), freedom % 2
-    term, total = cos(theta) if odd else 1.0, 0.0
-    for k in range(1 + odd, freedom, 2):
-        total += term
-        term *= cos(theta) ** 2 * k / (k + 1)
-    share = 2 / pi * (theta + sin(theta) * total) if odd else sin(theta) * total
-    return (1 + share) / 2
-
-
-def t_quantile(share: float, freedom: int) -> float:
-    """Return the quantile of Student's t at `share`, by bisection."""
-    low, high = -1e4, 1e4
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if t_cdf(middle, freedom) < share else (low, middle)
-    return low

@@ -18,7 +18,7 @@ from PIL import Image
 from rich.console import Console
 
 from launch.entry import BAD_INPUT
-from launch.estimates import T_975, Estimate, mean_over_seeds
+from launch.estimates import Estimate, mean_over_seeds
 from launch.experiment import compare, report
 from launch.experiments import preset as presets
 from launch.experiments.figure import draw
@@ -180,12 +180,8 @@ def test_mean_over_seeds_has_student_interval() -> None:
     found = mean_over_seeds([1.0, 2.0, 6.0])
     assert found.value == 3.0
     assert found.high is not None and found.low is not None
-    assert found.high - 3.0 == pytest.approx(4.303 * sqrt(7) / sqrt(3)) == pytest.approx(3.0 - found.low)
+    assert [found.high - 3.0, 3.0 - found.low] == pytest.approx([4.303 * sqrt(7) / sqrt(3)] * 2, rel=1e-4)
     assert mean_over_seeds([0.4]) == Estimate(0.4)
-    mpmath = pytest.importorskip("mpmath")
-    for freedom, quantile in enumerate(T_975, start=1):
-        beyond = mpmath.betainc(freedom / 2, 0.5, 0, freedom / (freedom + quantile**2), regularized=True)
-        assert float(beyond) == pytest.approx(0.05, abs=1e-4)
 
 
 def test_values_are_gathered_over_seeds(results: Results) -> None:
