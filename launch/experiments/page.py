@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -15,14 +15,17 @@ from launch.experiments.measures import SHOWN, shown
 from launch.experiments.preset import Experiment
 from launch.experiments.results import Results
 from launch.experiments.statistics import METHOD as BOOTSTRAP
+from launch.experiments.statistics import OverSeeds
 from launch.text_tables import markdown_table, terminal_table
 
 READING = "## Reading\n"
 """The heading of the section written by hand, which is never overwritten."""
 FIGURE, NUMBERS = "figure.png", "results.json"
 Cells = list[list[str]]
-Value = Callable[[str], Estimate | None]
-"""The estimate of a measure."""
+Value = Callable[[str, str], Estimate | None]
+"""The estimate of a measure in a column of a table."""
+START = "start"
+"""The column of the values before training."""
 
 
 def write_page(results: Results, experiment: Experiment, path: Path) -> None:
@@ -92,51 +95,49 @@ def verdict_table(results: Results) -> Cells:
 
 def ends(results: Results) -> Cells:
     """Return a header and a row for each measure: its value at the start and at the end of each arm, with intervals."""
-    curves: dict[str, Value] = {"start": lambda measure: results.curve(results.arms[0], measure).get(0)}
-    for arm in results.arms:
-        curves[arm] = lambda measure, arm=arm: results.curve(arm, measure).get(results.last_step(arm))  # type: ignore[misc]
-    return _cells(curves, results.measures)
+    first = results.arms[0]
+
+    def value(column: str, measure: str) -> Estimate | None:
+        arm, step = (first, 0) if column == START else (column, results.last_step(column))
+        return results.curve(arm, measure).get(step)
+
+    return _cells([START, *results.arms], value, results.measures)
 
 
 def differences(results: Results) -> Cells:
     """Return a header and a row for each measure: the first arm's value at the end minus each other arm's; [] for one arm."""
     first, *others = results.arms
-    gaps: dict[str, Value] = {
-        f"{first} less {arm}": lambda measure, arm=arm: results.difference(first, arm, measure)  # type: ignore[misc]
-        for arm in others
-    }
-    return _cells(gaps, results.measures, "+") if gaps else []
+    return _differences(first, others, results.measures, lambda arm, measure: results.difference(first, arm, measure))
 
 
 def evaluation_ends(evaluated: Evaluated) -> Cells:
     """Return a header and a row for each measure: its mean over the seeds of the base models and of each arm."""
-    return _cells({arm: _estimates(evaluated, arm) for arm in evaluated.values}, evaluated.measures)
-
-
-def _estimates(evaluated: Evaluated, arm: str) -> Value:
-    def estimate(measure: str) -> Estimate | None:
-        found = evaluated.mean(arm, measure)
-        return found.estimate if found else None
-
-    return estimate
+    return _cells(list(evaluated.values), lambda arm, measure: _estimate(evaluated.mean(arm, measure)), evaluated.measures)
 
 
 def evaluation_differences(evaluated: Evaluated, arms: Sequence[str]) -> Cells:
     """Return a header and a row for each measure: the first arm's value minus each other arm's; [] for one arm."""
     first, *others = arms
-
-    def gap(arm: str) -> Value:
-        def estimate(measure: str) -> Estimate | None:
-            found = evaluated.difference(first, arm, measure)
-            return found.estimate if found else None
-
-        return estimate
-
-    return _cells({f"{first} less {arm}": gap(arm) for arm in others}, evaluated.measures, "+") if others else []
+    return _differences(
+        first, others, evaluated.measures, lambda arm, measure: _estimate(evaluated.difference(first, arm, measure))
+    )
 
 
-def _cells(columns: Mapping[str, Value], measures: Sequence[str], sign: str = "") -> Cells:
-    rows = [[name, *(_cell(value(measure), sign) for value in columns.values())] for measure, name in shown(measures).items()]
+def _estimate(mean: OverSeeds | None) -> Estimate | None:
+    return mean.estimate if mean else None
+
+
+def _differences(first: str, others: Sequence[str], measures: Sequence[str], difference: Value) -> Cells:
+    """Return a header and a row for each measure: the arm `first` less each of the `others`; [] if there are none."""
+    if not others:
+        return []
+    _, *rows = _cells(others, difference, measures, "+")
+    return [["", *(f"{first} less {arm}" for arm in others)], *rows]
+
+
+def _cells(columns: Sequence[str], value: Value, measures: Sequence[str], sign: str = "") -> Cells:
+    """Return a header and a row for each shown one of `measures`, with its `value` in each of the `columns`."""
+    rows = [[name, *(_cell(value(column, measure), sign) for column in columns)] for measure, name in shown(measures).items()]
     return [["", *columns], *rows]
 
 
