@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tandem.runtime.weights import SHM
-from tandem.schedule import BEGINS_WORD, ENDS_STEP
+from tandem.schedule import ENTRIES
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -69,8 +69,8 @@ class EngineSpec:
     def boundaries(self) -> np.ndarray:
         """Return the boundary table, uint8 [vocabulary]."""
         packed = np.frombuffer(base64.b64decode(self.packed_boundaries), dtype=np.uint8)
-        words, steps = np.unpackbits(packed, count=2 * self.vocabulary).reshape(2, -1)
-        return BEGINS_WORD * words + ENDS_STEP * steps
+        bits = np.unpackbits(packed, count=len(ENTRIES) * self.vocabulary).reshape(len(ENTRIES), -1)
+        return np.array(ENTRIES, np.uint8) @ bits
 
     def additional_config(self) -> dict[str, object]:
         """Return the spec as vLLM's `additional_config`, which reaches every process of the engine."""
@@ -90,6 +90,6 @@ def visible_gpus(gpus: Sequence[int], actor_gpus: str) -> str:
 
 
 def pack_boundaries(table: np.ndarray) -> str:
-    """Return a boundary table, uint8 [V], as text with two bits a token."""
-    bits = np.stack([table & BEGINS_WORD, table & ENDS_STEP])
+    """Return a boundary table, uint8 [V], as text with a bit for each token and kind of entry."""
+    bits = np.stack([table & entry for entry in ENTRIES])
     return base64.b64encode(np.packbits(bits.astype(bool)).tobytes()).decode()

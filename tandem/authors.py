@@ -17,10 +17,12 @@ from tandem.models.inspection import ModelFacts, inspect_model
 from tandem.models.zoo import base_model, junior_model, tokenizer_difference
 from tandem.schedule import (
     COIN_SIDES,
+    COMPLETE,
     all_schedules,
     boundary_rule,
     boundary_table,
     coin,
+    line_table,
     named_schedule,
     needs_junior,
 )
@@ -74,7 +76,7 @@ class Authors:
     senior_parameters: int
     eos_ids: tuple[int, ...]
     boundaries: np.ndarray
-    """uint8 [vocabulary], the boundary table: `BEGINS_WORD` and `ENDS_STEP`, where a schedule of the run uses them"""
+    """uint8 [vocabulary], the boundary table, with the entries that a schedule of the run uses"""
     context: int
     """the longest text, prompt included, that a run needs and all models can read"""
 
@@ -217,13 +219,16 @@ def _boundaries(config: Config, tokenizer: PreTrainedTokenizerBase, vocabulary: 
     """Return the boundary table of all schedules of the run. Raises `ConfigError` when no token is a boundary of one."""
     table = np.zeros(vocabulary, np.uint8)
     for key, schedule in all_schedules(config).items():
+        rule = boundary_rule(config, schedule)
         try:
-            marked = boundary_table(tokenizer, boundary_rule(config, schedule), vocabulary)
+            marked = boundary_table(tokenizer, rule, vocabulary)
         except ValueError as error:
             raise ConfigError(
                 f"{key}.name={schedule.name}: {error}; choose token or chunk, which need no boundaries"
             ) from error
-        table |= named_schedule(schedule).boundary * marked
+        table |= (named_schedule(schedule).boundary & COMPLETE) * marked
+        if rule == "paragraph":
+            table |= line_table(tokenizer, vocabulary)
     return table
 
 

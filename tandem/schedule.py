@@ -7,7 +7,7 @@ replays a finished rollout evaluate the same rule, `Pen.after`, and must agree o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 COIN_SIDES = 1 << 32
 """A coin is a 32-bit integer."""
-BEGINS_WORD, ENDS_STEP = 1, 2
-"""The entries of a boundary table: the sum of those that apply to a token."""
+BEGINS_WORD, ENDS_STEP, ENDS_LINE, BEGINS_LINE = 1, 2, 4, 8
+"""The entries of a boundary table: the sum of those that apply to a token. Each of the first two is a boundary by itself. The
+others make one together, a paragraph break over two tokens: the first ends with a newline, the second begins with one."""
+COMPLETE, STEP = BEGINS_WORD | ENDS_STEP, ENDS_STEP | ENDS_LINE | BEGINS_LINE
+ENTRIES = (BEGINS_WORD, ENDS_STEP, ENDS_LINE, BEGINS_LINE)
 WHOLE_TEXT = 1 << 31
 """A gap longer than any text: no redraw except at boundaries."""
 
@@ -51,7 +54,7 @@ class Schedule(NamedTuple):
     alternates: bool = False
     """whether every redraw passes the pen, without a coin; the senior begins"""
     boundary: int = BEGINS_WORD
-    """which tokens are boundaries: `BEGINS_WORD`, `ENDS_STEP`, or 0 for none"""
+    """which entries of the boundary table count: `BEGINS_WORD`, `STEP`, or 0 for none"""
 
     @property
     def threshold(self) -> int:
@@ -85,16 +88,23 @@ class Pen(NamedTuple):
     """tokens written so far"""
     gap: int = 0
     """tokens since the last redraw"""
+    line_ended: bool = False
+    """whether the last token ended with a newline, and no redraw followed"""
 
-    def after(self, boundary: int, breaks: bool | None = None) -> Pen:
+    def after(self, boundary: int, breaks: int | None = None) -> Pen:
         """Return the pen after `author` wrote a token whose entry in the boundary table is `boundary`.
 
         `breaks`: whether the author is redrawn, whatever boundary and gap say; None: they decide.
         """
-        schedule, seed, author, position, gap = self
-        position, gap = position + 1, gap + 1
-        if (boundary & schedule.boundary or gap >= schedule.max_gap_tokens) if breaks is None else breaks:
-            author, gap = schedule.draw(seed, position, author), 0
+        schedule, seed, author, position, gap, line_ended = self
+        position, gap, entry = position + 1, gap + 1, boundary & schedule.boundary
+        if breaks is None:
+            at_boundary = entry and (entry & COMPLETE or (line_ended and entry & BEGINS_LINE))
+            breaks = at_boundary or gap >= schedule.max_gap_tokens
+        if breaks:
+            return Pen(schedule, seed, schedule.draw(seed, position, author), position)
+        if entry:
+            return Pen(schedule, seed, author, position, gap, bool(entry & ENDS_LINE))
         return Pen(schedule, seed, author, position, gap)
 
 
@@ -149,7 +159,7 @@ class NamedSchedule(NamedTuple):
 SCHEDULES = {
     "word": NamedSchedule("word", lambda settings, prob: Schedule(prob, settings.max_gap_tokens)),
     "token": NamedSchedule("none", lambda _, prob: Schedule(prob, 1, boundary=0)),
-    "step": NamedSchedule("step", lambda settings, prob: Schedule(prob, WHOLE_TEXT, settings.alternates, ENDS_STEP)),
+    "step": NamedSchedule("step", lambda settings, prob: Schedule(prob, WHOLE_TEXT, settings.alternates, STEP)),
     "chunk": NamedSchedule("none", lambda settings, prob: Schedule(prob, settings.chunk_tokens, settings.alternates, 0)),
     "alternate": NamedSchedule("word", lambda settings, prob: Schedule(prob, settings.max_gap_tokens, alternates=True)),
     "solo": NamedSchedule("none", lambda _settings, _prob: SOLO),
@@ -215,9 +225,7 @@ def boundary_table(tokenizer: PreTrainedTokenizerBase, rule: BoundaryRule, size:
     table = np.zeros(size, dtype=np.uint8)
     if rule == "none":
         return table
-    special = set(tokenizer.all_special_ids)
-    ids = [i for i in range(min(size, len(tokenizer))) if i not in special]
-    for i, surface in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True):
+    for i, surface in _surfaces(tokenizer, size):
         word = surface.startswith(LEADING_SPACE)
         newline, paragraph = NEWLINE in surface, NEWLINE + NEWLINE in surface
         table[i] = {
@@ -232,3 +240,18 @@ def boundary_table(tokenizer: PreTrainedTokenizerBase, rule: BoundaryRule, size:
             "choose schedule=token or schedule=chunk, or a model with such a vocabulary"
         )
     return table
+
+
+def line_table(tokenizer: PreTrainedTokenizerBase, size: int) -> np.ndarray:
+    """Return which of `size` token ids end or begin with a newline: uint8 [size], sums of `ENDS_LINE` and `BEGINS_LINE`."""
+    table = np.zeros(size, dtype=np.uint8)
+    for i, surface in _surfaces(tokenizer, size):
+        table[i] = ENDS_LINE * surface.endswith(NEWLINE) + BEGINS_LINE * surface.startswith(NEWLINE)
+    return table
+
+
+def _surfaces(tokenizer: PreTrainedTokenizerBase, size: int) -> Iterator[tuple[int, str]]:
+    """Return the ids below `size` of tokens that are not special, each with its byte-level BPE surface."""
+    special = set(tokenizer.all_special_ids)
+    ids = [i for i in range(min(size, len(tokenizer))) if i not in special]
+    return zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True)

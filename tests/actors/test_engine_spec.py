@@ -53,7 +53,7 @@ def test_spec_survives_serialization() -> None:
         EngineSpec.from_config(SimpleNamespace(additional_config={}))
 
 
-@given(table=st.lists(st.integers(0, 3), min_size=1, max_size=100))
+@given(table=st.lists(st.integers(0, 15), min_size=1, max_size=100))
 def test_unpacked_boundaries_equal_table(table: list[int]) -> None:
     packed = replace(SPEC, packed_boundaries=pack_boundaries(np.array(table)), vocabulary=len(table))
     assert packed.boundaries().tolist() == table

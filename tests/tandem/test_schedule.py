@@ -27,6 +27,7 @@ from tandem.schedule import (
     boundary_rule,
     boundary_table,
     coin,
+    line_table,
     named_schedule,
     needs_junior,
     replay,
@@ -180,6 +181,25 @@ def test_paragraph_ends_with_two_newlines() -> None:
     wider = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0, "Ċ": 1, "ĊĊ": 2, ".ĊĊ": 3, "ĠĊ": 4})))
     assert boundary_table(wider, "paragraph", 5).tolist() == [0, 0, 1, 1, 0]
     assert boundary_table(wider, "newline", 5).tolist() == [0, 1, 1, 1, 1]
+
+
+SURFACES = ["a", "Ċ", "ĊĊ", "aĊ", "Ċa", "aĊĊ", "ĊaĊ", "ĊĊĊ", "ĠaĊb"]
+
+
+@given(tokens=st.lists(st.integers(0, len(SURFACES) - 1), max_size=60))
+def test_step_ends_where_turn_holds_a_paragraph_break(tokens: list[int]) -> None:
+    """Also where two tokens of the turn make it; tokens of two turns make none."""
+    vocabulary = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({s: i for i, s in enumerate(SURFACES)})))
+    size = len(SURFACES)
+    table = ENDS_STEP * boundary_table(vocabulary, "paragraph", size) | line_table(vocabulary, size)
+    expected, author, turn = [], SENIOR, ""
+    for token in tokens:
+        expected.append(author)
+        turn += SURFACES[token]
+        if "ĊĊ" in turn:
+            author, turn = 1 - author, ""
+    steps = named_schedule(ScheduleConfig(name="step", alternates=True))
+    assert replay(steps, table, 3, tokens).authorship.tolist() == expected
 
 
 def test_rule_none_has_no_boundaries() -> None:
