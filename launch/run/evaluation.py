@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from launch.evaluation.evaluator import Evaluator
 from launch.evaluation.model_measures import MODEL_MEASURES, model_scores
 from launch.evaluation.rows import problem_rows, text_rows
+from launch.run.selection import keep_if_best
 from launch.run.training_run import TrainingRun
 from tandem.config.schema import Config
 from tandem.measures.score import Score
@@ -22,7 +23,7 @@ def evaluation_due(config: Config, step: int) -> bool:
 
 
 def evaluate_at_start(run: TrainingRun) -> None:
-    """Evaluate the base model; in a resumed run, make up for an evaluation that SIGTERM has cut short."""
+    """Evaluate the base model; in a resumed run, make up for an evaluation or its export that SIGTERM has cut short."""
     step = run.resumed_step
     if step == 0:
         run.log({"step": 0, "weights/version": 0} | evaluate(run, 0))
@@ -31,6 +32,7 @@ def evaluate_at_start(run: TrainingRun) -> None:
     cut_short = any(row["step"] == step and "solo/accuracy" not in row for row in last_row)
     if cut_short and evaluation_due(run.rollout_run.config, step):
         run.log({"step": step} | evaluate(run, step))  # joins the row of `step`
+    keep_if_best(run, step)  # unless SIGTERM came before that
 
 
 def evaluate(run: TrainingRun, step: int) -> dict[str, float]:

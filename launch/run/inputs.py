@@ -8,6 +8,7 @@ from launch.cluster.local_cluster import choose_transport
 from launch.cluster.locks import SEGMENT, remove_abandoned
 from launch.cluster.plan import run_plan
 from launch.evaluation.model_measures import MODEL_MEASURES
+from launch.run.selection import check_selection
 from launch.storage.checkpoints import Checkpoint
 from launch.storage.resume import find_resumption
 from launch.storage.run_folder import RunFolder
@@ -89,6 +90,7 @@ def check_measures(config: Config) -> None:
                 f"eval.measures={config.eval.measures}: this run does not measure {measure}, for {why}; leave it out, and let "
                 "launch/evaluate.py measure the senior afterwards"
             )
+    check_selection(config.eval)
     if "solo" not in config.eval.measures:
         raise ConfigError(f"eval.measures={config.eval.measures}: training reports solo accuracy; name solo too")
     if config.eval.sets:

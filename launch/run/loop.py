@@ -23,6 +23,7 @@ from statistics import fmean
 
 from actors.reward import judge_groups
 from launch.run.evaluation import evaluate, evaluate_at_start, evaluation_due
+from launch.run.selection import keep_if_best
 from launch.run.training_run import RolloutRun, TrainingRun
 from tandem import guards
 from tandem.advantage import assign_advantages
@@ -49,6 +50,7 @@ def train(run: TrainingRun) -> None:
             if evaluation_due(config, step):
                 row |= evaluate(run, step)
             run.log(row)
+            keep_if_best(run, step)
             run.save_if_due(step)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
@@ -86,6 +87,9 @@ class RunFolder:
             last = checkpoint.step if checkpoint else -1
             self.checkpoints.go_back(last)
             go_back(self.rollouts, last)
+            for step, path in self.best_seniors().items():
+                if step > last:
+                    shutil.rmtree(path)
             rows = {name: _cut(self.path / name, last) for name in LINES}
             self.rows = rows[METRICS]
             self._lines = {name: LinesFile(self.path / name) for name in LINES}
@@ -138,6 +142,15 @@ class RunFolder:
     def seniors(self) -> Path:
         """The folder of the exported seniors of checkpoints."""
         return self.path / "seniors"
+
+    @property
+    def best(self) -> Path:
+        """The folder of the seniors that `eval.select` keeps."""
+        return self.path / "best"
+
+    def best_seniors(self) -> dict[int, Path]:
+        """Return the folders of the seniors that `eval.select` keeps, by step."""
+        return {int(path.name.removeprefix("step-")): path for path in sorted(self.best.glob("step-" + 6 * "[0-9]"))}
 
     @property
     def rollouts(self) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -98,6 +98,11 @@ def read_run(folder: Path) -> RunRecord:
     rows = {row["step"]: row for row in LogReader(folder / "metrics.jsonl", is_metrics).new()}
     samples = {(sample["step"], sample["id"]): sample for sample in LogReader(folder / "samples.jsonl", is_sample).new()}
     return RunRecord(folder, read_config(folder), [rows[step] for step in sorted(rows)], list(samples.values()))
+
+
+def best_step(values: Mapping[int, float]) -> int | None:
+    """Return the first step with the greatest value; None without values."""
+    return max(values, key=lambda step: (values[step], -step), default=None)
 
 
 def is_run(folder: Path) -> bool:

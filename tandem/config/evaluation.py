@@ -29,6 +29,9 @@ class EvalConfig:
     """texts per problem, solo, by the junior alone (`junior_alone`) and for each schedule of `handoff`"""
     pass_at: list[int] = setting([1], at_least=1)
     """each k of pass@k, at most `samples`"""
+    select: str = ""
+    """the measure by which a run keeps its best senior in best/, such as solo/accuracy or solo/pass@4; empty: only the last
+    senior"""
     greedy: bool = False
     """whether to measure the accuracy of a single author under greedy decoding too"""
     handoff: list[ScheduleConfig] = setting([ScheduleConfig(name="step", alternates=True)])

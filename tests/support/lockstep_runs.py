@@ -32,7 +32,7 @@ def small_run(folder: Path) -> Config:
         "model": {"source": "hf", "path": str(model)},
         "data": {"source": "jsonl", "path": str(folder / "problems.jsonl")},
         "rollout": {"prompts_per_step": 4, "group_size": 4, "sampling": {"max_tokens": 8}},
-        "eval": {"problems": 2, "every": 2, "sampling": {"max_tokens": 8}},
+        "eval": {"problems": 2, "every": 2, "select": "solo/accuracy", "sampling": {"max_tokens": 8}},
         "judge": {"answer_pattern": f"({LETTER})"},
         "learner": {"lr": 1e-2, "weight_decay": 0.1},
         "checkpoint": {"save_every": 2, "export": True},

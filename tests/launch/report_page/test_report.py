@@ -9,7 +9,7 @@ import runpy
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,14 @@ def test_page_has_curves_configuration_and_evaluations(run: Path) -> None:
     assert [row[0] for row in table["rows"]] == [0, 4]
     for _, problems, estimate in table["rows"]:
         assert problems == 400 and estimate["low"] < estimate["value"] < estimate["high"]
+
+
+def test_page_names_the_best_senior(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "runs" / "first", steps=4, texts=HOSTILE)
+    record = read_run(folder)
+    selected = replace(record, config=record.config | {"eval.select": "solo/accuracy"})
+    (table,) = Page(report_page([selected])).data["runs"][0]["evaluations"]
+    assert table["note"].endswith("best/ holds the best senior by solo/accuracy, 0.700 after step 4")
 
 
 def test_page_has_tables_of_evaluations(run: Path) -> None:

@@ -30,6 +30,12 @@ def test_run_learns_and_saves_metrics_and_checkpoints(whole_run: Path) -> None:
     assert all(row["logprob/gap_mean"] < 1e-5 for row in rows(whole_run)[1:])
     assert sorted(path.name for path in (whole_run / "checkpoints").iterdir()) == ["step-000002", "step-000004"]
     assert weights(whole_run, 2) != weights(whole_run, 4)
+    accuracies = {row["step"]: row["solo/accuracy"] for row in rows(whole_run) if row["step"] in (2, 4)}
+    kept = [2, 4] if accuracies[4] > accuracies[2] else [2]  # the best up to each checkpoint
+    assert sorted(path.name for path in (whole_run / "best").iterdir()) == [f"step-{step:06d}" for step in kept]
+    for step in kept:
+        senior = whole_run / "best" / f"step-{step:06d}" / "model.safetensors"
+        assert senior.read_bytes() == weights(whole_run, step)
 
 
 def test_resumed_run_equals_uninterrupted_run(whole_run: Path, lockstep_settings: Config) -> None:
@@ -39,11 +45,16 @@ def test_resumed_run_equals_uninterrupted_run(whole_run: Path, lockstep_settings
     (lost / "checkpoints" / "step-000004").rename(lost / "checkpoints" / "step-000004.partial")
     (lost / "metrics.jsonl").write_text("".join((lost / "metrics.jsonl").read_text().splitlines(keepends=True)[:4]) + '{"st')
     shutil.rmtree(lost / "seniors")
+    stale = lost / "best" / "step-000004"  # of a step that is taken again
+    shutil.copytree(lost / "best" / "step-000002", stale, dirs_exist_ok=True)
+    (stale / "model.safetensors").write_bytes(b"")
     before = {path: path.stat().st_mtime_ns for path in (lost / "checkpoints" / "step-000002").rglob("*")}
     assert run(replace(lockstep_settings, name="lost", resume="auto")) == lost
     assert rows(lost) == rows(whole_run)
     assert samples(lost) == samples(whole_run)
     assert weights(lost, 4) == weights(whole_run, 4)
+    files = [sorted((folder / "best").rglob("*.safetensors")) for folder in (lost, whole_run)]
+    assert len({tuple((path.parent.name, path.read_bytes()) for path in each) for each in files}) == 1
     assert sorted(path.name for path in (lost / "checkpoints").iterdir()) == ["step-000002", "step-000004"]
     assert before == {path: path.stat().st_mtime_ns for path in before}, "resuming does not write the checkpoint again"
 
