@@ -14,7 +14,7 @@ from launch.run.learner_only import learner_only
 from launch.run.loop import train
 from launch.run.plan_only import plan_only
 from launch.run.rollouts_only import rollouts_only
-from launch.run.selection import selected_senior
+from launch.run.selection import describe_best
 from launch.run.startup import start_training_run
 from tandem.config.schema import Config
 
@@ -39,12 +39,12 @@ def train_and_export(config: Config) -> None:
             print_line = training_run.rollout_run.console.print
             train(training_run)
             senior = export_senior(training_run.learner, config, folder, print_line) if config.log.export else None
-            best = selected_senior(folder, config.eval.select)
+            best = describe_best(folder, config.eval.select)
     accuracies = [row["solo/accuracy"] for row in folder.rows if "solo/accuracy" in row]
     change = " before, ".join(f"{accuracy:.3f}" for accuracy in (accuracies[0], accuracies[-1]))
     print_line(f"solo accuracy on {len(inputs.held_out)} held-out problems: {change} after")
     if best:
-        print_line(best[1])
+        print_line(best)
     print_line(f"metrics {folder.path / 'metrics.jsonl'}, samples {folder.path / 'samples.jsonl'}")
     print_line(f"report: python launch/report.py {folder.path}" + (f"; senior: {senior}" if senior else ""))
 

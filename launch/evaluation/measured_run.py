@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from launch.command_line import CONF
 from launch.run.inputs import TRAINING_ONLY
-from launch.storage.run_record import saved_settings
+from launch.storage.run_record import best_seniors, saved_settings
 from tandem.config.checks.unused import unused
 from tandem.config.load import expand_home, typed
 from tandem.config.schema import ConfigError
@@ -32,13 +32,17 @@ def run_of(senior: str) -> Path | None:
 
 
 def senior_of(senior: str) -> str:
-    """Return the model that `senior` names: a run's final senior, or itself. Raises `ConfigError` when the run has none."""
+    """Return the model that `senior` names: a run's best senior, if it kept that (`eval.select`), or its final one; or itself.
+
+    Raises `ConfigError` when the run has none.
+    """
     run = run_of(senior)
     if run is None or run != Path(senior).resolve():
         return senior
     if not (run / "senior").is_dir():
         raise ConfigError(f"senior={senior}: this run has exported no senior; let it end, or name an exported model")
-    return str(run / "senior")
+    kept = best_seniors(run)
+    return str(kept[max(kept)] if kept else run / "senior")
 
 
 def settings_of_run(composed: DictConfig, overrides: Sequence[str]) -> DictConfig:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.estimates import share
-from launch.storage.run_record import RunRecord, best_step, read_json
+from launch.storage.run_record import RunRecord, best_seniors, read_json
 from tandem.config.schema import ConfigError
 
 Table = dict[str, Any]
@@ -24,9 +24,8 @@ def _solo(run: RunRecord) -> Table:
     rows = [row for row in run.metrics if "solo/accuracy" in row]
     note = "the senior alone on held-out problems, with 95 % intervals (Wilson's, as if each problem had one text)"
     measure = run.config.get("eval.select")
-    values = {int(row["step"]): row[measure] for row in run.metrics if measure and row["step"] and row.get(measure) is not None}
-    if best := best_step(values):
-        note += f"; best/ holds the best senior by {measure}, {values[best]:.3f} after step {best}"
+    if kept := best_seniors(run.path):
+        note += f"; {kept[max(kept)].relative_to(run.path)} is the best senior by {measure}"
     return {
         "title": "Solo accuracy during training",
         "note": note,

@@ -25,7 +25,7 @@ from launch.storage.loggers import loggers
 from launch.storage.owner import check_free, owned
 from launch.storage.places import check_senior_fallback, check_writable, named_folder, runs_folder
 from launch.storage.resume import NEW, Resumption
-from launch.storage.run_record import LogReader
+from launch.storage.run_record import LogReader, best_seniors
 from launch.storage.saved_rollouts import Origin, go_back, save_step
 from launch.storage.transcript import transcript
 from tandem.config.schema import Config, ConfigError
@@ -150,7 +150,7 @@ class RunFolder:
 
     def best_seniors(self) -> dict[int, Path]:
         """Return the folders of the seniors that `eval.select` keeps, by step."""
-        return {int(path.name.removeprefix("step-")): path for path in sorted(self.best.glob("step-" + 6 * "[0-9]"))}
+        return best_seniors(self.path)
 
     @property
     def rollouts(self) -> Path:

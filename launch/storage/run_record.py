@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -100,9 +100,9 @@ def read_run(folder: Path) -> RunRecord:
     return RunRecord(folder, read_config(folder), [rows[step] for step in sorted(rows)], list(samples.values()))
 
 
-def best_step(values: Mapping[int, float]) -> int | None:
-    """Return the first step with the greatest value; None without values."""
-    return max(values, key=lambda step: (values[step], -step), default=None)
+def best_seniors(folder: Path) -> dict[int, Path]:
+    """Return the folders of the seniors that the run in `folder` keeps for `eval.select`, by step; the last is the best."""
+    return {int(path.name.removeprefix("step-")): path for path in sorted((folder / "best").glob("step-" + 6 * "[0-9]"))}
 
 
 def is_run(folder: Path) -> bool:

@@ -84,10 +84,11 @@ def test_page_has_curves_configuration_and_evaluations(run: Path) -> None:
 
 def test_page_names_the_best_senior(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "runs" / "first", steps=4, texts=HOSTILE)
+    (folder / "best" / "step-000004").mkdir(parents=True)
     record = read_run(folder)
     selected = replace(record, config=record.config | {"eval.select": "solo/accuracy"})
     (table,) = Page(report_page([selected])).data["runs"][0]["evaluations"]
-    assert table["note"].endswith("best/ holds the best senior by solo/accuracy, 0.700 after step 4")
+    assert table["note"].endswith("; best/step-000004 is the best senior by solo/accuracy")
 
 
 def test_page_has_tables_of_evaluations(run: Path) -> None:

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from launch.entry import configuration
+from launch.evaluation.measured_run import senior_of
 from launch.run.inputs import check_measures
-from launch.run.selection import keep_if_best, selected_senior
+from launch.run.selection import describe_best, keep_if_best
 from launch.storage.checkpoints import State
 from launch.storage.resume import Resumption
 from launch.storage.run_folder import RunFolder
@@ -64,16 +65,16 @@ def kept(folder: RunFolder) -> list[int]:
 def test_the_first_of_the_best_seniors_is_kept(tmp_path: Path) -> None:
     folder = train(config_in(tmp_path), {0: 0.9, 1: 0.3, 2: 0.5, 3: 0.4, 4: 0.5})
     assert kept(folder) == [2], "the base does not count, and an equal one does not replace it"
-    found = selected_senior(folder, MEASURE)
-    assert found is not None
-    path, line = found
-    assert path == folder.best / "step-000002" and line == f"best senior by {MEASURE}: 0.500 after step 2, {path}"
+    best = folder.best / "step-000002"
+    assert describe_best(folder, MEASURE) == f"best senior by {MEASURE}: 0.500 after step 2, {best}"
+    (folder.path / "senior").mkdir()
+    assert senior_of(str(folder.path)) == str(best)
 
 
 def test_a_run_that_is_never_measured_has_no_best_senior(tmp_path: Path) -> None:
     config = config_in(tmp_path)
     folder = train(replace(config, eval=replace(config.eval, select="")), {0: 0.1, 1: 0.3})
-    assert not folder.best.exists() and selected_senior(folder, "") is None
+    assert not folder.best.exists() and describe_best(folder, "") is None
 
 
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -88,16 +89,16 @@ def test_a_resumed_run_keeps_the_best_up_to_its_checkpoint(
     checkpoint = folder.checkpoints.complete()[back]
     remaining = {step: value for step, value in before.items() if step <= checkpoint.step}
     resumed = train(replace(config, resume="auto"), {}, Resumption(folder.path, checkpoint))
-    assert selected_senior(resumed, MEASURE) is not None
+    assert describe_best(resumed, MEASURE)
     assert kept(resumed) == [min(remaining, key=lambda step: (-remaining[step], step))]
     last = len(values) + 1
     resumed = train(replace(config, resume="auto"), {last: 1.0}, Resumption(folder.path, checkpoint))
-    assert selected_senior(resumed, MEASURE) is not None and kept(resumed) == [last]
+    assert describe_best(resumed, MEASURE) and kept(resumed) == [last]
 
 
 def test_a_full_disk_costs_the_senior_and_not_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = train(config_in(tmp_path), {1: 0.3}, full=True)
-    assert kept(folder) == [] and selected_senior(folder, MEASURE) is None
+    assert kept(folder) == [] and describe_best(folder, MEASURE) is None
     assert f"the senior after step 1, the best so far by {MEASURE}, could not be kept" in capsys.readouterr().out
 
 
