@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +41,21 @@ settings.load_profile("tandem")
 
 
 ENGINE_FIXTURES = {"engines", "ray_session"}
+MODULE_MARK = re.compile(r"^pytestmark = pytest\.mark\.(\w+)", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no module all of whose tests `-m "not MARK and ..."` deselects: some import vLLM, which takes seconds."""
+    deselected = config.option.markexpr.split(" and ")
+    if collection_path.suffix != ".py" or not (mark := MODULE_MARK.search(collection_path.read_text(encoding="utf-8"))):
+        return None
+    return f"not {mark[1]}" in deselected or None
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run without engines in which a test imported them: it lacks the mark."""
+    if "not engines" in session.config.option.markexpr and (started := sorted({"vllm", "deepspeed"}.intersection(sys.modules))):
+        raise pytest.UsageError(f"{' and '.join(started)} imported by a test that is not marked `engines`")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,6 +17,8 @@ from actors.engine_spec import EngineSpec, pack_boundaries
 from tandem.rollout import JUNIOR
 from tandem.schedule import Pen, Schedule
 
+pytestmark = pytest.mark.engines
+
 BOUNDARIES = np.array([0, 2, 1, 0, 0, 1, 0, 3, 0, 0, 2, 0], np.uint8)
 SPEC = EngineSpec(
     author=JUNIOR,

@@ -38,6 +38,8 @@ from tests.support.lockstep_runs import rows, run, weights
 from tests.support.stage import MortalReplica, StageReplica, new_stage, published
 from tests.support.writing import write
 
+pytestmark = pytest.mark.engines
+
 WORD = Schedule(0.5, 32)
 
 

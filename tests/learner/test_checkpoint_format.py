@@ -14,6 +14,8 @@ from learner.gather import GatheredWeights
 from learner.publish import Publisher
 from tests.support.builders import small_tokenizer
 
+pytestmark = pytest.mark.engines
+
 SHAPE = {
     "vocab_size": 320,
     "hidden_size": 32,

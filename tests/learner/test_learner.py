@@ -38,6 +38,8 @@ from tests.support.learner_ranks import (
     tiny_config,
 )
 
+pytestmark = pytest.mark.engines
+
 
 def reference_loss(model: Any, groups: Sequence[Group]) -> Tensor:
     total, tokens = torch.zeros(()), 0

@@ -16,6 +16,8 @@ from tandem.data.random_groups import random_groups
 from tandem.rollout import Group
 from tests.support.learner_ranks import GROUPS, Ranks, assert_same, on_policy_groups, tiny_config
 
+pytestmark = pytest.mark.engines
+
 
 class Spread(NamedTuple):
     """A number of ranks and a ZeRO stage."""

@@ -28,6 +28,8 @@ from tandem.runtime.weights import IPC, NCCL, TRANSPORTS, PublishedWeights
 from tandem.schedule import SOLO
 from tests.support.writing import forward_logprobs
 
+pytestmark = pytest.mark.engines
+
 BUCKET = 1 << 15
 
 

@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import PreTrainedModel
-from vllm import SamplingParams
-from vllm.inputs import TokensPrompt
-from vllm.outputs import RequestOutput
 
 from actors.group_task import GroupTask
 from tandem.config.rollout import SamplingConfig
@@ -78,8 +75,11 @@ def forward_logprobs(model: torch.nn.Module, rollout: Rollout, temperature: floa
 
 def engine_logprobs(engines: EnginePair, author: int, ids: list[int], request_id: str) -> np.ndarray:
     """Return log p of every token but the first, by the engine of `author`; [T - 1]."""
+    # Tests that start no engine import this module too, and vLLM takes seconds.
+    from vllm import SamplingParams
+    from vllm.inputs import TokensPrompt
 
-    async def score() -> RequestOutput:
+    async def score() -> Any:
         params = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False, skip_reading_prefix_cache=True)
         prompt = TokensPrompt(prompt_token_ids=ids)
         return [output async for output in engines.actor._engines[author, 0].generate(prompt, params, request_id)][-1]

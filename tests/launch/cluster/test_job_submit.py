@@ -22,6 +22,7 @@ import pytest
 
 from tandem.authors import Authors
 from tests.support import ROOT
+from tests.support.finished_run import check_finished_run
 from tests.support.monkey import is_engine
 
 pytestmark = pytest.mark.engines
@@ -32,9 +33,7 @@ SMALL = [
     "rollout.prompts_per_step=4",
     "rollout.group_size=4",
     "rollout.max_in_flight=16",
-    "eval.problems=8",
-    "eval.every=0",
-    "log.tensorboard=false",
+    "eval.problems=24",
 ]
 
 
@@ -52,7 +51,7 @@ class RayCluster:
     folder: Path
     environment: dict[str, str]
 
-    def ray(self, *arguments: str, token: bool = True, timeout: float = 200) -> subprocess.CompletedProcess[str]:
+    def ray(self, *arguments: str, token: bool = True, timeout: float = 280) -> subprocess.CompletedProcess[str]:
         """Run a Ray command against the dashboard, with or without the token."""
         environment = self.environment if token else {k: v for k, v in self.environment.items() if not k.startswith("RAY_AUTH")}
         return subprocess.run(
@@ -146,14 +145,16 @@ def test_invalid_job_fails_with_reason(cluster: RayCluster) -> None:
     assert "exit code 2" in failed.stdout + failed.stderr
 
 
-def test_job_trains_with_replicas_on_both_nodes(cluster: RayCluster) -> None:
-    done = cluster.submit("mode=cluster", "name=job", "rollout.replicas=2", *SMALL)
+def test_job_trains_with_replicas_and_ranks_on_both_nodes(cluster: RayCluster) -> None:
+    before = set(os.listdir("/dev/shm"))
+    done = cluster.submit("mode=cluster", "name=job", "rollout.replicas=2", "learner.ranks=2", *SMALL)
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = [json.loads(line) for line in (cluster.folder / "runs" / "job" / "metrics.jsonl").read_text().splitlines()]
-    assert [row["weights/version"] for row in rows] == [0, 1, 2, 3]
-    assert "[3/3]" in done.stdout and "succeeded" in done.stdout
+    run = cluster.folder / "runs" / "job"
+    check_finished_run(run, steps=3)
+    assert "[3/3]" in done.stdout and "succeeded" in done.stdout and f"{run / 'senior'}" in done.stdout.replace("\n", "")
     replicas = [actor for actor in cluster.listed("actors") if actor["class_name"] == "RolloutActor"]
     assert len(replicas) == len({actor["node_id"] for actor in replicas}) == 2
+    assert [name for name in set(os.listdir("/dev/shm")) - before if "tandem" in name] == []
 
 
 @pytest.mark.slow
