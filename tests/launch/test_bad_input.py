@@ -183,7 +183,7 @@ def test_plan_inspects_local_models(refused: Refused, model: Path, tmp_path: Pat
 def test_plan_reports_unreachable_hub_at_once(refused: Refused) -> None:
     start = time.monotonic()
     message = refused("plan_only=true", "model=hf", "model.path=org/name")
-    assert message.startswith("model.path=org/name: there is no such directory, and the hub does not give it: ")
+    assert message.startswith("model.path=org/name: there is no such directory, and the hub did not provide it: ")
     assert "name a local directory" in message and "HF_HUB_OFFLINE" in message
     assert time.monotonic() - start < 10
 
@@ -319,7 +319,7 @@ def test_unwritable_folder_is_refused(call: Callable[..., None], key: str, capsy
     [
         ("steps=(5)", "steps=(5): give a number"),
         ("model=ü", "model=ü: choose "),
-        ("name=../up", "name=../up: it names a folder in"),
+        ("name=../up", "name=../up: it must name a folder in"),
     ],
 )
 def test_unreadable_value_is_explained(refused: Refused, override: str, said: str) -> None:

@@ -227,7 +227,7 @@ def test_unavailable_model_is_refused(model: ModelConfig, message: str, tmp_path
 
 def test_unreachable_hub_id_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ConfigError, match=r"model\.path=nobody/nothing: .* the hub does not give it"):
+    with pytest.raises(ConfigError, match=r"model\.path=nobody/nothing: .* the hub did not provide it"):
         base_model(ModelConfig(source="hf", path="nobody/nothing"), tmp_path)
 
 
