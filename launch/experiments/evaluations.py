@@ -51,7 +51,7 @@ class Evaluation:
     def seconds(self) -> float:
         """The wall time of the finished evaluation; 0 if it is not known."""
         file = self.path / SECONDS
-        return float(json.loads(file.read_text())) if file.exists() else 0.0
+        return float(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else 0.0
 
 
 def make(evaluation: Evaluation, engines: SharedEngines) -> None:
@@ -59,7 +59,7 @@ def make(evaluation: Evaluation, engines: SharedEngines) -> None:
     start = time.monotonic()
     shutil.rmtree(evaluation.path, ignore_errors=True)
     evaluate(evaluation.config, engines.lend_workers)
-    (evaluation.path / SECONDS).write_text(json.dumps(time.monotonic() - start))
+    (evaluation.path / SECONDS).write_text(json.dumps(time.monotonic() - start), encoding="utf-8")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ from tandem.config.schema import Config, ConfigError
 from tandem.guards import GuardError
 from tests.support.builders import save_model, small_tokenizer
 
+pytestmark = pytest.mark.seconds
+
 Refused = Callable[..., str]
 
 

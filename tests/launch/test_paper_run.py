@@ -11,6 +11,8 @@ from launch.cluster.plan import assumed_plan
 from launch.entry import configuration
 from tandem.config.schema import Config
 
+pytestmark = pytest.mark.seconds
+
 RUN = "+experiment=paper_qwen3_4b"
 SOLO = {"schedule.name": ("word", "solo")}
 CONTROLS: dict[str, dict[str, Any]] = {

@@ -109,6 +109,7 @@ def test_repeated_step_of_resumed_run_counts_once(run: Path) -> None:
     assert [row["step"] for row in watched.rows] == list(range(7))
 
 
+@pytest.mark.seconds
 def test_ctrl_c_ends_view_silently(run: Path) -> None:
     lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text("".join(lines[:2]))

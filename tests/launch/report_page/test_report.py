@@ -216,6 +216,7 @@ def test_unusable_folders_are_refused_in_one_line(
     assert re.fullmatch("report.py: .*(neither a run folder|needs the final senior).*\n", capsys.readouterr().err)
 
 
+@pytest.mark.seconds
 def test_page_of_ten_thousand_rollouts_is_small(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "long", steps=10_000 // PER_STEP)
     begun = time.process_time()

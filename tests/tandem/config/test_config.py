@@ -80,6 +80,7 @@ def agrees(value: Any, written: Any) -> bool:
     return bool(value == written)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("file", GROUP_FILES, ids=str)
 def test_every_file_of_every_group_composes(composed: Compose, file: Path) -> None:
     composed_config = composed(f"{file.parent}={file.stem}")

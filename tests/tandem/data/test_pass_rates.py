@@ -47,7 +47,7 @@ def test_interrupted_file_is_continued(tmp_path: Path) -> None:
 def test_unusable_file_is_refused(lines: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"there is no such file; write it with launch/difficulty\.py"):
         load_problems(jsonl(lines, pass_rates=str(tmp_path / "nowhere")), 1)
-    with pytest.raises(ConfigError, match="line 1 is no pass rate"):
+    with pytest.raises(ConfigError, match="line 1 is not a pass rate"):
         load_problems(jsonl(lines, pass_rates=str(lines)), 1)
 
 
@@ -66,7 +66,7 @@ def test_unusable_file_is_refused(lines: Path, tmp_path: Path) -> None:
 )
 def test_error_names_malformed_line_and_keeps_file(tmp_path: Path, line: bytes, number: int) -> None:
     (path := tmp_path / "rates.jsonl").write_bytes(line)
-    with pytest.raises(ConfigError, match=f"data.pass_rates={path}: line {number} is no pass rate"):
+    with pytest.raises(ConfigError, match=f"data.pass_rates={path}: line {number} is not a pass rate"):
         PassRateFile(path)
     assert path.read_bytes() == line
 

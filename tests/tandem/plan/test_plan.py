@@ -345,6 +345,7 @@ EIGHT_BILLION = (
 )
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     ("overrides", "remedy"),
     [
@@ -429,6 +430,7 @@ def test_zoo_models_are_planned_without_being_built(overrides: list[str], parame
     assert {round(size.parameters, -4) for size in (sizes.senior, *sizes.juniors)} == {round(one, -4) for one in parameters}
 
 
+@pytest.mark.seconds
 def test_packaged_model_has_size_of_its_file() -> None:
     fields = gguf.GGUFReader(packaged_weights()).fields
     said = {name: fields[f"llama.{key}"].contents() for name, key in SMOLLM2_KEYS.items()}

@@ -38,6 +38,7 @@ def test_responses_get_expected_verdicts() -> None:
     assert len(judged) == 235
 
 
+@pytest.mark.seconds
 def test_answers_of_every_kind_get_expected_verdicts() -> None:
     """Each line of answers.jsonl has a gold and an answer: equal answers in both directions, and near misses."""
     judged = [(case, says(case["gold"], case["answer"])) for case in cases("answers.jsonl")]
