@@ -26,6 +26,6 @@ def test_recomputed_denominator_covers_tokens_of_both_authors() -> None:
         def __call__(self, *_: object) -> tuple[torch.Tensor, torch.Tensor]:
             return recomputed, torch.zeros(len(recomputed))
 
-    updater.engine = Engine()  # type: ignore[assignment]
+    updater.engine = Engine()
     (after,) = updater._recompute_old((batch,))
     assert not batch.senior.all() and torch.equal(after.old_logprobs, recomputed)
