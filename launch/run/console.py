@@ -13,6 +13,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from launch.text_tables import terminal_table
+
 COLUMNS = {
     "step": ("step", "{:.0f}"),
     "reward/mean": ("reward", "{:.3f}"),
@@ -94,12 +96,8 @@ class TrainingConsole:
             self._live.update(Group(self._table(), self._bar))
 
     def _table(self) -> Table:
-        table = Table()
-        for title, _ in COLUMNS.values():
-            table.add_column(title, justify="right")
-        for row in self._rows:
-            table.add_row(*(form.format(row[key]) if key in row else "" for key, (_, form) in COLUMNS.items()))
-        return table
+        rows = ([form.format(row[key]) if key in row else "" for key, (_, form) in COLUMNS.items()] for row in self._rows)
+        return terminal_table([title for title, _ in COLUMNS.values()], rows, left=0)
 
 
 class EvaluationConsole:
