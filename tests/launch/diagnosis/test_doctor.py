@@ -141,7 +141,7 @@ def test_missing_temporary_folder_is_reported(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("TMPDIR", "/no/such/folder")
     monkeypatch.setattr("tempfile.tempdir", None)
     finding = machine_checks.temporary_folder_used()
-    assert finding.status is Status.DOUBTFUL and "TMPDIR=/no/such/folder is no folder" in finding.found
+    assert finding.status is Status.DOUBTFUL and "TMPDIR=/no/such/folder is not a folder" in finding.found
 
 
 def test_table_has_row_for_each_check(capsys: pytest.CaptureFixture[str]) -> None:
