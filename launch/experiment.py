@@ -1,7 +1,7 @@
 """Compare arms over seeds: `python launch/experiment.py preset=NAME [seeds=3] [arms=tandem,grpo] [key=value ...]`.
 
 The presets are the files of conf/experiment_preset/; other keys are those of launch/train.py and hold for every
-run. A repeated command resumes an interrupted experiment. See docs/experiments.md.
+run. A repeated command resumes an interrupted experiment; plan_only=true only shows what would run. See docs/experiments.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from launch.experiments.figure import draw
 from launch.experiments.page import FIGURE, NUMBERS, terminal, write_page
 from launch.experiments.preset import Experiment, Run, experiment
 from launch.experiments.results import Results, read_results, write_results
+from launch.run.plan_only import show_plan
 from launch.storage.owner import owned
+from launch.text_tables import terminal_table
 
 
 def compare(compared: Experiment, console: Console) -> None:
@@ -53,6 +55,19 @@ def compare(compared: Experiment, console: Console) -> None:
     console.print(f"every run: python launch/report.py {compared.folder}", highlight=False, soft_wrap=True)
 
 
+def show(compared: Experiment, console: Console) -> None:
+    """Print all runs and evaluations and the plan of the first run, and start none."""
+    rows = [(run.config.name, str(run.config.steps), " ".join(compared.arms[run.arm])) for run in compared.runs]
+    console.print(terminal_table(("run", "steps", "overrides"), rows, title=str(compared.folder)))
+    measured = [
+        (each.name, each.arm, str(each.seed), ", ".join(each.config.eval.measures), ", ".join(each.config.eval.sets))
+        for each in compared.evaluations
+    ]
+    if measured:
+        console.print(terminal_table(("evaluation", "model", "seed", "measures", "benchmarks"), measured))
+    show_plan(compared.runs[0].config)
+
+
 def report(compared: Experiment, finished_runs: Sequence[Run]) -> Results:
     """Write the numbers, the figure and the page of the finished runs; return their results."""
     results = read_results(compared, finished_runs)
@@ -67,6 +82,9 @@ def report(compared: Experiment, finished_runs: Sequence[Run]) -> Results:
 if __name__ == "__main__":
     with exit_codes():
         compared = experiment(sys.argv[1:])
+        if compared.runs[0].config.plan_only:
+            show(compared, Console())
+            sys.exit()
         use_cache(compared.runs[0].config)
         with owned(compared.folder, f"name={compared.name}"):
             compare(compared, Console())

@@ -120,5 +120,9 @@ def read_scores(folder: Path, config: Config) -> dict[str, Score] | None:
     settings = json.loads(json.dumps(asdict(config)))
     if read_json(result).get("settings") != {key: settings[key] for key in RECORDED}:
         return None
-    rows = [json.loads(line)["scores"] for line in (folder / PROBLEMS).read_text(encoding="utf-8").splitlines()]
-    return {name: Score(*np.array([row[name] for row in rows]).T) for name in rows[0]}
+    lines = [json.loads(line) for line in (folder / PROBLEMS).read_text(encoding="utf-8").splitlines()]
+    scores = {name: Score(*np.array([line["scores"][name] for line in lines]).T) for name in lines[0]["scores"]}
+    if "set" not in lines[0]:
+        return scores
+    _, sets = np.unique([line["set"] for line in lines], return_inverse=True)
+    return {name: score.macro(sets) for name, score in scores.items()}

@@ -182,8 +182,8 @@ def _runs(
                 check_measures(config)
             except UNUSABLE as error:
                 raise ConfigError(f"arm {arm}: {explain(error)}") from error
-            if config.name or config.resume or config.plan_only or not config.log.export:
-                raise ConfigError(f"arm {arm}: name, resume, plan_only and log.export are the experiment's own; leave them out")
+            if config.name or config.resume or not config.log.export:
+                raise ConfigError(f"arm {arm}: name, resume and log.export are the experiment's own; leave them out")
             folder = named_folder(config, f"{FOLDER}/{name}")
             log = replace(config.log, dir=str(folder))
             yield Run(arm, seed, replace(config, name=f"{arm}-seed{seed}", resume="auto", log=log))

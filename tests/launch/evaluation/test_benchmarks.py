@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from launch.evaluation.benchmarks import Benchmarks, read_benchmarks
+from launch.evaluation.folder import PROBLEMS, RECORDED, RESULT, read_scores
 from launch.evaluation.rows import problem_rows
+from launch.storage.append import replace_lines
 from tandem.authors import Authors
 from tandem.config.checks.evaluation import evaluation_problems
 from tandem.config.schema import Config, ConfigError
@@ -50,7 +53,7 @@ def test_sets_of_another_size_and_unknown_names_are_refused(two_sets: Config, au
     assert "name each set once" in " ".join(evaluation_problems(twice))
 
 
-def test_scores_are_averaged_over_sets_and_kept_for_each(two_sets: Config, authors: Authors) -> None:
+def test_scores_are_averaged_over_sets_and_kept_for_each(two_sets: Config, authors: Authors, tmp_path: Path) -> None:
     benchmarks = read_benchmarks(two_sets, authors)
     first = benchmarks.sets == 0
     scores = {"solo/accuracy": Score.mean_of(first), "team/word/retention@1": Score(np.ones(70), np.where(first, 0.0, 1.0))}
@@ -58,6 +61,13 @@ def test_scores_are_averaged_over_sets_and_kept_for_each(two_sets: Config, autho
     assert averaged["solo/accuracy"].value == pytest.approx(0.5), "each set counts the same"
     assert by_set["aime24"].keys() == {"solo/accuracy"}, "there is no ratio to nothing"
     assert [part["solo/accuracy"].value for part in by_set.values()] == [1.0, 0.0]
+    folder = tmp_path / "evaluation"
+    folder.mkdir()
+    settings = {key: value for key, value in asdict(two_sets).items() if key in RECORDED}
+    (folder / RESULT).write_text(json.dumps({"settings": settings}))
+    replace_lines(folder / PROBLEMS, problem_rows(benchmarks.prompts, scores, benchmarks.labels))
+    read = read_scores(folder, two_sets)
+    assert read and read["solo/accuracy"].value == pytest.approx(0.5)
     rows = list(problem_rows(benchmarks.prompts, scores, benchmarks.labels))
     assert [rows[index]["set"] for index in (0, 29, 30)] == ["aime24", "aime24", "math500"]
     without = Benchmarks(benchmarks.prompts, (), np.zeros(70, int), "")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from io import StringIO
 from math import sqrt
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 
+from launch.command_line import CONF
 from launch.entry import BAD_INPUT
 from launch.estimates import Estimate, mean_over_seeds
-from launch.experiment import compare, report
+from launch.experiment import compare, report, show
 from launch.experiments import preset as presets
 from launch.experiments.figure import draw
 from launch.experiments.measures import ACCURACY, FLOOR, LEGIBILITY, SHOWN, shown
@@ -67,6 +69,20 @@ def test_command_line_overrides_settings_of_every_run(tmp_path: Path) -> None:
     assert found.results == Path("x") and found.folder == tmp_path / "experiments" / "mine"
 
 
+def test_plan_of_the_published_comparison_starts_nothing(tmp_path: Path) -> None:
+    found = experiment(["preset=paper", "seeds=1", "plan_only=true", "cluster.gpus=8", f"log.dir={tmp_path}", "results=x"])
+    show(found, console := Console(file=StringIO(), width=200))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(f"{arm}-seed1" in shown for arm in ("tandem", "grpo", "kl_reg", "grpo_g16"))
+    assert shown.count("aime24, aime25, amc, minerva, olympiad, math500") == 5, "the seniors and the base"
+    assert not list(tmp_path.iterdir())
+    (evaluation, *_) = found.evaluations
+    published = yaml.safe_load((CONF / "eval" / "published.yaml").read_text())
+    for key in ("measures", "samples", "pass_at", "scored_samples", "problems"):
+        assert getattr(evaluation.config.eval, key) == published[key], key
+    assert vars(evaluation.config.eval.sampling) == published["sampling"]
+
+
 def test_seeds_can_have_different_base_models() -> None:
     found = experiment(["preset=jargon_bases", "seeds=2"])
     assert [(run.config.seed, run.config.model.recipe_seed) for run in found.runs] == [(1, 1), (1, 1), (2, 2), (2, 2)]
@@ -90,7 +106,7 @@ def test_seeds_can_have_different_base_models() -> None:
         (["preset=jargon", "steps=0"], r"arm tandem: steps=0: give a number of at least 1"),
         (["preset=jargon", "learner.rate=1"], r"arm tandem: learner.rate: there is no such key"),
         (["preset=jargon", "eval.measures=[handoff]"], r"arm tandem: eval.measures=.*name solo too"),
-        (["preset=jargon", "resume=x"], r"arm tandem: name, resume, plan_only and log.export are the experiment's own"),
+        (["preset=jargon", "resume=x"], r"arm tandem: name, resume and log.export are the experiment's own"),
         (["preset=jargon", "schedule=token"], r"arm grpo: schedule.name=token: algo=grpo is a control"),
     ],
     ids=str,
