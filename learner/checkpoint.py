@@ -1,7 +1,7 @@
 """The learner's state on disk: DeepSpeed's checkpoint, which is converted to the universal format when the layout changes.
 
-It holds the weights, their float32 masters and the optimizer's moments. Random numbers of an update follow from the seed. The
-optimizer's settings always come from the configuration.
+It holds the weights that learn, their float32 masters and the optimizer's moments. Random numbers of an update follow from the
+seed. The optimizer's settings always come from the configuration.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Layout:
     @classmethod
     def of(cls, config: LearnerConfig) -> Layout:
         """Return the layout that `config` sets."""
-        return cls(config.ranks, config.zero_stage, config.dtype)
+        return cls(config.ranks, config.zero_stage, config.parameter_dtype)
 
     def reads(self, saved: Layout) -> bool:
         """Whether DeepSpeed loads a checkpoint of layout `saved` unconverted. Without ZeRO every rank has the whole state."""
@@ -80,7 +80,9 @@ def save(engine: DeepSpeedEngine, layout: Layout, folder: Path, counts: Mapping[
     files = engine.checkpoint_engine = DeferringCheckpointEngine()
     # DeepSpeed would add a script to the checkpoint between two collectives, where an error of the disk is raised.
     engine._copy_recovery_script = lambda path: None
-    engine.save_checkpoint(str(folder), tag=TAG, client_state={"counts": dict(counts)}, save_latest=False)
+    engine.save_checkpoint(
+        str(folder), tag=TAG, client_state={"counts": dict(counts)}, save_latest=False, exclude_frozen_parameters=True
+    )
     rank = dist.get_rank()
     if rank == 0 and files.failure is None:
         try:
@@ -102,7 +104,7 @@ def load(engine: DeepSpeedEngine, optimizer: torch.optim.Optimizer, config: Lear
         if dist.get_rank() == 0:
             convert(folder / TAG, source / TAG)
         dist.barrier()
-    loaded, others = engine.load_checkpoint(str(source), tag=TAG)
+    loaded, others = engine.load_checkpoint(str(source), tag=TAG, load_module_strict=not config.lora.rank)
     assert loaded, f"DeepSpeed found nothing to load in {source}"
     for state in optimizer.state.values():
         # After conversion to ZeRO-3, all parameter groups share one step tensor.

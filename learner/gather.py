@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import deepspeed
 import torch
@@ -14,6 +15,9 @@ from transformers import PreTrainedModel
 from learner.checkpoint_format import CheckpointFormat
 from tandem.runtime.weights import TensorSpec, lay_out
 
+if TYPE_CHECKING:
+    from learner.adapter import Adapter
+
 Whole = Sequence[tuple[TensorSpec, Tensor]]
 """Whole tensors with their specs."""
 
@@ -22,13 +26,13 @@ class GatheredWeights:
     """The whole weights of `model`, which ZeRO may have partitioned: at most `bucket_bytes` at a time, or the largest tensor.
 
     Half a bucket is gathered while the other half is sent. The tensors are those of the Hugging Face checkpoint; of tied
-    tensors only the first is listed. Iteration and `stream` are collective. Raises `ConfigError` for a model whose
-    checkpoint's tensors cannot be produced one at a time.
+    tensors only the first is listed. An `adapter` is merged into them. Iteration and `stream` are collective. Raises
+    `ConfigError` for a model whose checkpoint's tensors cannot be produced one at a time.
     """
 
-    def __init__(self, model: PreTrainedModel, bucket_bytes: int) -> None:
-        self._bucket_bytes = bucket_bytes
-        self._parameters = dict(model.named_parameters())
+    def __init__(self, model: PreTrainedModel, bucket_bytes: int, adapter: Adapter | None = None) -> None:
+        self._bucket_bytes, self._adapter = bucket_bytes, adapter
+        self._parameters = adapter.base if adapter else dict(model.named_parameters())
         self._held = lay_out((name, tuple(getattr(p, "ds_shape", p.shape)), p.dtype) for name, p in self._parameters.items())
         whole = {
             spec.name: torch.empty(spec.shape, dtype=getattr(torch, spec.dtype), device="meta") for spec in self._held.tensors
@@ -61,7 +65,7 @@ class GatheredWeights:
 
             def begin(half: Sequence[TensorSpec]) -> None:
                 """Gather `half` during the current `send`, then start sending it."""
-                nbytes = sum(spec.nbytes for spec in half)
+                nbytes = sum(map(self._nbytes, half))
                 if sending and sending[0][2] + nbytes > self._bucket_bytes:
                     settle()  # a tensor larger than half a bucket: there is no room for both
                 gathered = ExitStack()
@@ -74,15 +78,23 @@ class GatheredWeights:
             settle()
 
     def _halves(self) -> Iterator[tuple[TensorSpec, ...]]:
-        return self._held.buckets(self._bucket_bytes // 2)
+        return self._held.buckets(self._bucket_bytes // (4 if self._adapter else 2))
+
+    def _nbytes(self, spec: TensorSpec) -> int:
+        """Return the memory of a gathered tensor: twice its size if an adapter is merged into a copy of it."""
+        return spec.nbytes * (1 + (self._adapter is not None and self._adapter.changes(spec.name)))
 
     def _gather(self, half: Sequence[TensorSpec], gathered: ExitStack) -> Whole:
         """Return the tensors of `half`, whole until `gathered` closes."""
         parameters = [self._parameters[spec.name] for spec in half]
-        gathered.enter_context(deepspeed.zero.GatheredParameters(parameters))
+        others = [each for spec in half for each in self._adapter.parameters(spec.name)] if self._adapter else []
+        gathered.enter_context(deepspeed.zero.GatheredParameters(parameters + others))
         saved = [
             each
             for spec, parameter in zip(half, parameters, strict=True)
-            for each in self._format.saved(spec.name, parameter.detach())
+            for each in self._format.saved(spec.name, self._merged(spec.name, parameter.detach()))
         ]
         return [(self._specs[name], tensor) for name, tensor in saved]
+
+    def _merged(self, name: str, base: Tensor) -> Tensor:
+        return self._adapter.merged(name, base) if self._adapter else base

@@ -127,9 +127,12 @@ class LearnerGroup:
         """
         self._to_disk("save", folder)
 
-    def export(self, path: Path) -> None:
-        """Write the current weights and the tokenizer as a Hugging Face directory. Raises `OSError` as `save` does."""
-        self._to_disk("export", path)
+    def export(self, path: Path, *, whole: bool = False) -> None:
+        """Write the current weights and the tokenizer as a Hugging Face directory. Raises `OSError` as `save` does.
+
+        With `whole` it is a whole model, whatever `learner.lora.merged_export` says of an adapter.
+        """
+        self._to_disk("export", path, whole)
 
     def start_profile(self) -> None:
         """Start profiling every rank."""
@@ -173,8 +176,8 @@ class LearnerGroup:
         """Call `method` on all ranks and return their results in order."""
         return self._wait(method, [getattr(rank, method).remote(*arguments) for rank in self._ranks])
 
-    def _to_disk(self, method: str, path: Path) -> None:
-        for failure in self._call(method, path):
+    def _to_disk(self, method: str, *arguments: Any) -> None:
+        for failure in self._call(method, *arguments):
             if failure is not None:
                 raise failure
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from tandem.config.learner import LoraConfig
 from tandem.config.schema import ConfigError
 from tandem.logprobs import refuse_logit_transforms, token_logprobs
 from tandem.models.loading import load_config, load_language_model
+
+if TYPE_CHECKING:
+    from learner.adapter import Adapter
 
 
 class LogprobHead(nn.Module):
@@ -32,7 +38,8 @@ class Policy(nn.Module):
     """The model at `path` (a Hugging Face directory or hub id) with its head replaced by a `LogprobHead`.
 
     The model stays in evaluation mode while it learns: dropout, layer drop and router jitter are off, because the engines have
-    none and both must compute the same distribution. Names and tying of `policy.model.named_parameters()` are the checkpoint's.
+    none and both must compute the same distribution. Names and tying of `policy.model.named_parameters()` are the checkpoint's,
+    unless `lora` sets a rank: then the model is frozen and its `adapter`, which starts from `seed`, learns.
     Raises `ConfigError` for a model whose logits are not hidden @ weight.T.
     """
 
@@ -44,6 +51,8 @@ class Policy(nn.Module):
         temperature: float,
         chunk: int,
         gradient_checkpointing: bool = False,
+        lora: LoraConfig | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         config = load_config(path)
@@ -53,6 +62,13 @@ class Policy(nn.Module):
         if getattr(head, "bias", None) is not None:
             raise ConfigError(f"{path}: a head with a bias is not supported; choose another model.path")
         model.set_output_embeddings(LogprobHead(head.weight, temperature=temperature, chunk=chunk))
+        self.adapter: Adapter | None = None
+        if lora and lora.rank:
+            # Imported here: peft takes seconds to import.
+            from learner.adapter import Adapter
+
+            self.adapter = Adapter(model, path, lora, seed)
+            self.register_state_dict_post_hook(_drop_frozen)
         self.model = model.eval()
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -65,6 +81,13 @@ class Policy(nn.Module):
         """
         hidden = self.model.base_model(input_ids, use_cache=False).last_hidden_state
         return self.model.get_output_embeddings()(hidden.flatten(0, 1)[positions], targets)
+
+
+def _drop_frozen(policy: nn.Module, state: dict[str, Tensor], *_: object) -> None:
+    """Drop from the policy's `state` what does not learn, under each of its names: a tied head has two."""
+    learned = {name for name, parameter in policy.named_parameters() if parameter.requires_grad}
+    for name in state.keys() - learned:
+        del state[name]
 
 
 def _checkpoint_in_evaluation_mode(model: PreTrainedModel) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import deepspeed
 from ray.actor import ActorHandle
+from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 from transformers.utils import GENERATION_CONFIG_NAME
 
@@ -17,18 +20,34 @@ from tandem.models.loading import load_tokenizer
 from tandem.runtime.disk import require_room
 from tandem.runtime.weights import SHM, PublishedWeights
 
+if TYPE_CHECKING:
+    from learner.adapter import Adapter
+
+
+ADAPTER = "adapter"
+"""The folder of the adapter in an exported senior's."""
+
 
 class Publisher:
     """Publishes the weights of `model`, which ZeRO may have partitioned, by `transport`; `shm` uses the segment file `path`.
 
-    Every method is collective. Rank 0 sends; `shm` copies with `threads` threads.
+    An `adapter` is merged into them. Every method is collective. Rank 0 sends; `shm` copies with `threads` threads.
     """
 
     def __init__(
-        self, model: PreTrainedModel, path: Path, *, bucket_bytes: int, rank: int = 0, transport: str = SHM, threads: int = 1
+        self,
+        model: PreTrainedModel,
+        path: Path,
+        adapter: Adapter | None = None,
+        *,
+        bucket_bytes: int,
+        rank: int = 0,
+        transport: str = SHM,
+        threads: int = 1,
     ) -> None:
         self._model, self._rank = model, rank
-        self._weights = GatheredWeights(model, bucket_bytes)
+        self._adapter = adapter
+        self._weights = GatheredWeights(model, bucket_bytes, adapter)
         self._transport: Transport
         if transport == SHM:
             self._transport = SharedMemory(self._weights, path, writer=rank == 0, threads=threads)
@@ -49,19 +68,32 @@ class Publisher:
         """
         return self._transport.send(version)
 
-    def export(self, path: Path, tokenizer_path: str) -> None:
-        """Write a Hugging Face directory: the weights, the configuration and the tokenizer of `tokenizer_path`.
+    def export(self, path: Path, base_path: str, *, merged: bool = True) -> None:
+        """Write a Hugging Face directory: the weights, the configuration and the tokenizer of the base model `base_path`.
 
-        Raises `OSError` if the disk has no room for the weights, after all ranks have gathered them.
+        An adapter is merged into the weights, and written alone as a PEFT directory to `ADAPTER` in it; unless `merged`, only
+        the PEFT directory is written, to `path`. Raises `OSError` if the disk has no room for the weights, after all ranks have
+        gathered them.
         """
-        state = {spec.name: tensor.to("cpu", copy=True) for spec, tensor in self._weights if self._rank == 0}
+        merged = merged or not self._adapter
+        adapter = self._adapter_tensors()
+        state = {spec.name: tensor.to("cpu", copy=True) for spec, tensor in self._weights if self._rank == 0} if merged else {}
         if self._rank == 0:
             path.mkdir(parents=True, exist_ok=True)
-            require_room(path, sum(tensor.nbytes for tensor in state.values()))
-            # The weights have the checkpoint's names already.
-            with _generation_config_unchanged(self._model, path):
-                self._model.save_pretrained(path, state_dict=state, save_original_format=False)
-            load_tokenizer(tokenizer_path).save_pretrained(path)
+            require_room(path, sum(tensor.nbytes for tensor in [*state.values(), *adapter.values()]))
+            if merged:
+                # The weights have the checkpoint's names already.
+                with _generation_config_unchanged(self._model, path):
+                    self._model.save_pretrained(path, state_dict=state, save_original_format=False)
+            load_tokenizer(base_path).save_pretrained(path)
+            if self._adapter:
+                self._adapter.save(path / ADAPTER if merged else path, adapter)
+
+    def _adapter_tensors(self) -> dict[str, Tensor]:
+        """Return copies of the adapter's whole tensors by their names in a PEFT directory; nothing without an adapter."""
+        parameters = self._adapter.named_parameters() if self._adapter else {}
+        with deepspeed.zero.GatheredParameters(list(parameters.values())):
+            return {name: parameter.detach().to("cpu", copy=True) for name, parameter in parameters.items()}
 
     def close(self) -> None:
         """Release the transport's resources."""

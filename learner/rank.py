@@ -21,9 +21,10 @@ from transformers.utils.logging import disable_progress_bar
 from learner import checkpoint
 from learner.policy import Policy
 from learner.publish import Publisher
-from learner.reference import Reference
+from learner.reference import AdapterOff, FrozenCopy, Reference
 from learner.update import Updater
 from learner.zero import build_engine, join_process_group
+from tandem.config.learner import LoraConfig
 from tandem.config.schema import Config
 from tandem.rollout import Group
 from tandem.runtime.disk import disk_failure
@@ -88,19 +89,22 @@ class Rank:
         """Load the model and partition it over the ranks; restore the state in the folder `saved` if one is given."""
         learner, spec = self.config.learner, self.spec
         self.layout = checkpoint.Layout.of(learner)
-        policy = self._policy(spec.model_path, gradient_checkpointing=learner.gradient_checkpointing)
+        policy = self._policy(spec.model_path, lora=learner.lora, gradient_checkpointing=learner.gradient_checkpointing)
         load_universal = saved is not None and not self.layout.reads(checkpoint.saved_layout(saved))
         engine, optimizer = build_engine(policy, learner, spec.persistence_threshold, load_universal=load_universal)
         counts = {} if saved is None else checkpoint.load(engine, optimizer, learner, saved)
-        reference = None
+        reference: Reference | None = None
         if self.config.algo.kl_coef:
-            reference = Reference(
-                self._policy(spec.reference_path or spec.model_path), learner, spec.persistence_threshold, engine.device
-            )
+            path = spec.reference_path or spec.model_path
+            if policy.adapter and path == spec.model_path:
+                reference = AdapterOff(engine, policy.adapter)
+            else:
+                reference = FrozenCopy(self._policy(path), learner, spec.persistence_threshold, engine.device)
         self.updater = Updater(engine, optimizer, self.config, reference, **counts)
         self.publisher = Publisher(
             policy.model,
             spec.segment_path,
+            policy.adapter,
             bucket_bytes=learner.publish_bucket_mib << 20,
             rank=spec.rank,
             transport=spec.transport,
@@ -108,14 +112,16 @@ class Rank:
         )
         self._empty_cache()
 
-    def _policy(self, path: str, *, gradient_checkpointing: bool = False) -> Policy:
-        """Load the model at `path`."""
+    def _policy(self, path: str, *, lora: LoraConfig | None = None, gradient_checkpointing: bool = False) -> Policy:
+        """Load the model at `path`, with an adapter if `lora` sets a rank."""
         return Policy(
             path,
             dtype=getattr(torch, self.config.learner.dtype),
             temperature=self.config.rollout.sampling.temperature,
             chunk=self.config.learner.logprob_chunk_tokens,
             gradient_checkpointing=gradient_checkpointing,
+            lora=lora,
+            seed=self.config.seed,
         )
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
@@ -164,10 +170,13 @@ class Rank:
         counts = {"skipped_in_a_row": self.updater.skipped_in_a_row}
         return checkpoint.save(self.updater.engine, self.layout, folder, counts)
 
-    def export(self, path: Path) -> OSError | None:
-        """Write the current weights as a Hugging Face directory. Return the disk's error, if any."""
+    def export(self, path: Path, whole: bool = False) -> OSError | None:
+        """Write the current weights as a Hugging Face directory, an adapter as `learner.lora.merged_export` says or `whole`.
+
+        Return the disk's error, if any.
+        """
         try:
-            self.publisher.export(path, self.spec.model_path)
+            self.publisher.export(path, self.spec.model_path, merged=whole or self.config.learner.lora.merged_export)
         except (OSError, SafetensorError) as error:
             if failure := disk_failure(error):
                 return failure

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Protocol
+
 import deepspeed
 import torch
+from deepspeed.runtime.engine import DeepSpeedEngine
 from torch import Tensor, nn
 
 from learner.policy import Policy
@@ -11,8 +14,19 @@ from learner.zero import offloaded_parameters
 from tandem.batching import MicroBatch
 from tandem.config.learner import LearnerConfig
 
+if TYPE_CHECKING:
+    from learner.adapter import Adapter
 
-class Reference:
+
+class Reference(Protocol):
+    """A frozen model."""
+
+    def logprobs(self, batch: MicroBatch) -> Tensor:
+        """Return log-probabilities float32 [N] of the scored tokens of `batch`. Collective under ZeRO-3."""
+        ...
+
+
+class FrozenCopy:
     """A frozen policy, partitioned over the ranks under ZeRO-3, otherwise whole on every rank."""
 
     def __init__(self, policy: Policy, config: LearnerConfig, persistence_threshold: int, device: torch.device) -> None:
@@ -28,4 +42,18 @@ class Reference:
     def logprobs(self, batch: MicroBatch) -> Tensor:
         """Return log-probabilities float32 [N] of the scored tokens of `batch`. Collective under ZeRO-3."""
         logprobs, _ = self._model(batch.input_ids, batch.positions, batch.targets)
+        return logprobs
+
+
+class AdapterOff:
+    """The policy in `engine` without its adapter: the base model, without a second copy of it."""
+
+    def __init__(self, engine: DeepSpeedEngine, adapter: Adapter) -> None:
+        self._engine, self._adapter = engine, adapter
+
+    @torch.no_grad()
+    def logprobs(self, batch: MicroBatch) -> Tensor:
+        """Return log-probabilities float32 [N] of the scored tokens of `batch`. Collective under ZeRO-3."""
+        with self._adapter.off():
+            logprobs, _ = self._engine(batch.input_ids, batch.positions, batch.targets)
         return logprobs

@@ -94,9 +94,9 @@ class ResilientLearner:
         """Start later groups from `folder`, the complete checkpoint that now holds the state of the last `save`."""
         self._saved, self._since = folder, []
 
-    def export(self, path: Path) -> None:
+    def export(self, path: Path, *, whole: bool = False) -> None:
         """Write the current weights as a Hugging Face directory, as `LearnerGroup.export`."""
-        self._with_restarts(lambda learner: learner.export(path))
+        self._with_restarts(lambda learner: learner.export(path, whole=whole))
 
     def start_profile(self) -> None:
         """Start profiling every rank."""

@@ -16,6 +16,7 @@ from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 from learner.policy import Policy
 from tandem.config.learner import LearnerConfig
 from tandem.optim import parameter_groups
+from tandem.plan.memory import reduced_at_once
 
 
 def join_process_group(device: str, timeout_s: float) -> None:
@@ -35,18 +36,21 @@ def join_process_group(device: str, timeout_s: float) -> None:
     )
 
 
-def engine_config(config: LearnerConfig, persistence_threshold: int, *, load_universal: bool = False) -> dict[str, Any]:
-    """Return DeepSpeed's configuration for `config`.
+def engine_config(
+    config: LearnerConfig, persistence_threshold: int, *, load_universal: bool = False, adapter: int = 0
+) -> dict[str, Any]:
+    """Return DeepSpeed's configuration for `config`, and for an adapter of so many parameters if only that learns.
 
     Raises `ValueError` for bfloat16 without ZeRO, which would have no float32 master weights.
     """
-    if config.dtype == "bfloat16" and config.zero_stage == 0:
+    if config.parameter_dtype == "bfloat16" and config.zero_stage == 0:
         raise ValueError("learner.dtype=bfloat16 with learner.zero_stage=0 keeps no float32 master weights; use zero_stage=1")
     zero: dict[str, Any] = {
         "stage": config.zero_stage,
         "stage3_param_persistence_threshold": persistence_threshold,
         # In stages 1 and 2 a bucket reaches all ranks either way; without this it is reduced in place, two copies fewer.
         "reduce_scatter": config.zero_stage == 3,
+        "reduce_bucket_size": reduced_at_once(adapter),
     } | offloaded_parameters(config)
     if config.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu"}
@@ -55,7 +59,7 @@ def engine_config(config: LearnerConfig, persistence_threshold: int, *, load_uni
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "gradient_clipping": config.grad_clip,
-        "bf16": {"enabled": config.dtype == "bfloat16"},
+        "bf16": {"enabled": config.parameter_dtype == "bfloat16"},
         "data_types": {"grad_accum_dtype": "fp32"},
         "zero_optimization": zero,
         "zero_force_ds_cpu_optimizer": False,  # torch's fused AdamW needs no compiler
@@ -78,14 +82,16 @@ def build_engine(
     load a checkpoint in the universal format next.
     """
     on_cpu = config.offload_optimizer or get_accelerator().device_name() == "cpu"
+    learned = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
-        parameter_groups(policy.parameters(), config.weight_decay),
+        parameter_groups(learned, config.weight_decay),
         lr=config.lr,
         betas=config.betas,
         eps=config.eps,
         fused=on_cpu,  # one pass over the weights instead of six
     )
-    plan = engine_config(config, persistence_threshold, load_universal=load_universal)
+    adapter = sum(parameter.numel() for parameter in learned) if policy.adapter else 0
+    plan = engine_config(config, persistence_threshold, load_universal=load_universal, adapter=adapter)
     engine, *_ = deepspeed.initialize(model=policy, optimizer=optimizer, config=plan)
     return engine, optimizer
 

@@ -140,7 +140,8 @@ def load_authors(config: Config) -> Authors:
 
 def _inspect_senior(config: Config, path: Path) -> ModelFacts:
     """Return the facts about the senior's base model at `path`. Raises `ConfigError` when it cannot be used."""
-    senior = inspect_model(path, f"model.path={config.model.path}" if config.model.source == "hf" else "model")
+    key = f"model.path={config.model.path}" if config.model.source == "hf" else "model"
+    senior = inspect_model(path, key, config.learner.lora)
     _check_context(config, senior, "model")
     if not senior.eos_ids:
         raise ConfigError(f"model: {path} {_NO_END}")

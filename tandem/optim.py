@@ -15,10 +15,12 @@ def learning_rate(config: LearnerConfig, step: int, steps: int) -> float:
     """Return the learning rate of training step `step` (from 1) of `steps`. All mini-batches of a step share it.
 
     It rises linearly to `lr` over the first `warmup_steps` steps. Then it is constant or falls, linearly or along half a
-    cosine (`lr_schedule`), to `min_lr_ratio * lr` at the last step. Raises `ValueError` for an unknown schedule.
+    cosine (`lr_schedule`), to `min_lr_ratio * lr` at the last step. For an adapter all of it is `lora.lr_scale` times as much.
+    Raises `ValueError` for an unknown schedule.
     """
+    lr = config.lr * (config.lora.lr_scale if config.lora.rank else 1)
     if step <= config.warmup_steps:
-        return config.lr * step / config.warmup_steps
+        return lr * step / config.warmup_steps
     progress = min(1.0, (step - config.warmup_steps) / max(1, steps - config.warmup_steps))
     match config.lr_schedule:
         case "constant":
@@ -29,16 +31,17 @@ def learning_rate(config: LearnerConfig, step: int, steps: int) -> float:
             remaining = (1 + math.cos(math.pi * progress)) / 2
         case unknown:
             raise ValueError(f"learner.lr_schedule={unknown!r} is unknown; choose constant, linear or cosine")
-    return config.lr * (config.min_lr_ratio + (1 - config.min_lr_ratio) * remaining)
+    return lr * (config.min_lr_ratio + (1 - config.min_lr_ratio) * remaining)
 
 
 def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Return the optimizer's groups: matrices decay by `weight_decay`, norms and biases (vectors) do not.
+    """Return the optimizer's groups: matrices decay by `weight_decay`, norms and biases (vectors) do not. No group is empty.
 
     The scale of a norm is the gain of a layer, neutral near one. Decay towards zero would shrink the signal.
     """
     parameters = list(parameters)
-    return [
+    groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
+    return [group for group in groups if group["params"]]

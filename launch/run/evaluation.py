@@ -64,7 +64,7 @@ def _model_scores(run: TrainingRun, evaluator: Evaluator) -> dict[str, Score]:
         return {}
     junior_texts = evaluator.junior_alone if "legibility" in measures else []
     with TemporaryDirectory() as folder:
-        run.learner.export(Path(folder))
+        run.learner.export(Path(folder), whole=True)
         authors = replace(rollout_run.authors, senior=Path(folder))
         scores, notes = model_scores(rollout_run.config, authors, evaluator.solo, junior_texts, "cpu")
     for note in notes:

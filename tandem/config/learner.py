@@ -5,13 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tandem.config.model import DTYPES
-from tandem.config.setting import KeysOf, setting, wait
+from tandem.config.setting import KeysOf, section, setting, wait
+
+
+@dataclass
+class LoraConfig:
+    """The senior's low-rank adapter (LoRA)."""
+
+    rank: int = setting(0, at_least=0, at_most=512)
+    """rank of the adapter that learns while the base model is frozen; 0: no adapter, the whole model learns"""
+    alpha: float = setting(32.0, above=0)
+    """scale of the adapter: its product is multiplied by alpha / rank"""
+    targets: list[str] = setting([])
+    """names of the linear layers that get an adapter, such as `[q_proj,v_proj]`; empty: all but the head"""
+    lr_scale: float = setting(10.0, above=0, on_resume="warn")
+    """the adapter's learning rate, in multiples of learner.lr"""
+    merged_export: bool = setting(True, on_resume="change")
+    """whether an exported senior is a whole model with the adapter merged, which can be evaluated, and holds the adapter in
+    `adapter/`; otherwise it is the adapter alone, a PEFT directory"""
 
 
 @dataclass
 class LearnerConfig:
     """The DeepSpeed learner."""
 
+    lora: LoraConfig = section(LoraConfig, on_resume="keep")
     ranks: int = setting(1, at_least=1, on_resume="change")
     """processes of the learner, each on its own GPU if there are several"""
     zero_stage: int = setting(1, choices=(0, 1, 2, 3), on_resume="change")
@@ -22,7 +40,7 @@ class LearnerConfig:
     offload_parameters: bool = setting(False, on_resume="change")
     """whether to keep the parameters in CPU memory and fetch each layer when it computes; ZeRO 3"""
     dtype: str = setting("float32", choices=DTYPES, on_resume="keep")
-    """`float32`, or `bfloat16` with float32 master weights"""
+    """`float32`, or `bfloat16` with float32 master weights; with an adapter, the dtype of the frozen base"""
     lr: float = setting(2e-4, above=0)
     """the learning rate after warm-up"""
     lr_schedule: str = setting("constant", choices=("constant", "linear", "cosine"))
@@ -52,3 +70,8 @@ class LearnerConfig:
     """whole weights, besides the learner's own, that are in memory at once during a weight sync"""
     timeout_s: float = wait(1800.0, on_resume="change")
     """longest wait for a call to all ranks, such as an update, and within it of one rank for another"""
+
+    @property
+    def parameter_dtype(self) -> str:
+        """Return the dtype of the parameters that learn, as the model computes with them. An adapter's is always float32."""
+        return "float32" if self.lora.rank else self.dtype

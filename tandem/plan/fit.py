@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tandem.config.schema import Config, ConfigError
+from tandem.config.schema import SELF, Config, ConfigError
 from tandem.plan.memory import ENGINE_ASLEEP_GIB, USABLE, EngineMemory, ModelSize, RankMemory, engine_memory, rank_memory
 from tandem.plan.sizes import Sizes
 from tandem.schedule import needs_junior
@@ -61,10 +61,11 @@ def memory(config: Config, sizes: Sizes) -> Memory:
 
 
 def _kl_reference(config: Config, sizes: Sizes) -> ModelSize | None:
-    """Return the size of the Kullback-Leibler term's reference; None without this term."""
-    if not config.algo.kl_coef:
+    """Return the size of the Kullback-Leibler term's reference; None without this term, and if it is an adapter's base."""
+    of_junior = config.algo.kl_reference == "junior"
+    if not config.algo.kl_coef or (config.learner.lora.rank and not (of_junior and config.junior[0] != SELF)):
         return None
-    return sizes.juniors[0] if config.algo.kl_reference == "junior" else sizes.senior
+    return sizes.juniors[0] if of_junior else sizes.senior
 
 
 def _junior_dtypes(config: Config) -> list[str]:

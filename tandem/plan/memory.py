@@ -25,9 +25,14 @@ ACTIVATION_BYTES, CHECKPOINT_BYTES = 34, 2
 """Bytes per token, layer and unit of the hidden size that a transformer layer keeps for the backward pass in 16 bits (arXiv
 2205.05198, without attention scores), and those that it keeps when activations are recomputed."""
 REDUCED_AT_ONCE = 500_000_000
-"""Numbers in the buffer in which DeepSpeed reduces gradients (its `reduce_bucket_size`)."""
+"""The most numbers in the buffer in which DeepSpeed reduces gradients (its `reduce_bucket_size`)."""
 LOGIT_COPIES = 4
 """float32 numbers that exist at once for each logit of a chunk: logits, log-probabilities and their gradients."""
+
+
+def reduced_at_once(adapter: int) -> int:
+    """Return the size of that buffer for an adapter of so many parameters; 0: the whole model learns."""
+    return min(REDUCED_AT_ONCE, adapter or REDUCED_AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -86,18 +91,22 @@ def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, re
     """
     tokens = max(learner.micro_batch_tokens, longest)  # a rollout longer than a micro-batch is a micro-batch
     stage, width, ranks = learner.zero_stage, BYTES[learner.dtype], learner.ranks
-    billion = size.parameters / GIB
+    billion, learned = size.parameters / GIB, (size.adapter or size.parameters) / GIB
     frozen = reference.parameters / GIB if reference else 0.0
-    weights = 0.0 if learner.offload_parameters else width * (billion + frozen) / (ranks if stage == 3 else 1)
-    gathered = min(learner.publish_bucket_mib / 1024, width * billion) if stage == 3 else 0.0
+    held = (width * (billion + frozen) + 4 * size.adapter / GIB) / (ranks if stage == 3 else 1)
+    weights = 0.0 if learner.offload_parameters else held
+    gathered = min(learner.publish_bucket_mib / 1024, width * billion) if stage == 3 or size.adapter else 0.0
     # Adam's two moments, and from ZeRO 1 on the float32 weights that they step.
-    optimizer = 0.0 if learner.offload_optimizer else (8 + 4 * (stage > 0)) * billion / (ranks if stage else 1)
+    optimizer = 0.0 if learner.offload_optimizer else (8 + 4 * (stage > 0)) * learned / (ranks if stage else 1)
     kept = CHECKPOINT_BYTES if learner.gradient_checkpointing else ACTIVATION_BYTES
     activations = tokens * size.hidden * size.layers * kept * width / 2 / GIB
+    if width == 2:  # the adapter reads a float32 copy of its inputs, of one layer at a time if they are computed again
+        activations += 4 * tokens * size.adapter_inputs / (size.layers if learner.gradient_checkpointing else 1) / GIB
     logits = min(learner.logprob_chunk_tokens, tokens) * size.vocabulary * 4 * LOGIT_COPIES / GIB
     # DeepSpeed's optimizer for ZeRO 1 in bfloat16 holds its own gradients, unless it is offloaded, and needs no buffer.
-    own_gradients = stage == 1 and learner.dtype == "bfloat16" and not learner.offload_optimizer
-    buffer = 0 if stage == 0 or own_gradients else 4 if stage == 1 else width
+    learned_width = BYTES[learner.parameter_dtype]
+    own_gradients = stage == 1 and learned_width == 2 and not learner.offload_optimizer
+    buffer = 0 if stage == 0 or own_gradients else 4 if stage == 1 else learned_width
     stay = ["weights", "optimizer"]
     if own_gradients or (stage == 3 and not learner.offload_optimizer):
         stay.append("gradients")
@@ -105,9 +114,9 @@ def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, re
         stay.append("buffers")
     return RankMemory(
         weights=weights + gathered,
-        gradients=4 * billion / (ranks if stage >= 2 else 1),
+        gradients=4 * learned / (ranks if stage >= 2 else 1),
         optimizer=optimizer,
         activations=activations + logits,
-        buffers=REDUCED_AT_ONCE * buffer / GIB,
+        buffers=reduced_at_once(size.adapter) * buffer / GIB,
         stay=tuple(stay),
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 
 import torch
-from transformers import AutoModelForCausalLM, PretrainedConfig, Qwen3Config
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel, Qwen3Config
 
+from tandem.config.learner import LoraConfig
 from tandem.config.model import ModelConfig
 from tandem.config.schema import SELF, Config, ConfigError
 from tandem.models.configuration import read_configuration
+from tandem.models.linear_layers import adapted_layers, layer_shape
 from tandem.models.unusable import UnusableModel
 from tandem.models.zoo.hub import configuration_directory
 from tandem.models.zoo.recipes import RECIPES, VOCAB_SIZE, ZOO, Recipe
@@ -26,6 +28,10 @@ class ModelSize:
     vocabulary: int
     kv_values: int
     """numbers per token in the KV cache"""
+    adapter: int = 0
+    """parameters of the low-rank adapter; 0: the model gets none"""
+    adapter_inputs: int = 0
+    """numbers per token that the adapter's layers read, together"""
 
 
 @dataclass(frozen=True)
@@ -39,20 +45,20 @@ class Sizes:
 def model_sizes(config: Config) -> Sizes:
     """Return the sizes of the senior and every junior. No model is built; from the hub only config.json is downloaded.
 
-    Raises `ConfigError` when a model's configuration is not available.
+    Raises `ConfigError` when a model's configuration is not available, or when it has not the layers that are to be adapted.
     """
-    senior = model_size(_shape(config.model))
+    shape = _shape(config.model)
+    junior = model_size(shape)
     juniors = [
-        senior if name == SELF else model_size(_junior_shape(name, f"junior[{index}]", config.model.recipe_seed))
+        junior if name == SELF else model_size(_junior_shape(name, f"junior[{index}]", config.model.recipe_seed))
         for index, name in enumerate(config.junior)
     ]
-    return Sizes(senior, tuple(juniors))
+    return Sizes(_with_adapter(junior, shape, config.learner.lora), tuple(juniors))
 
 
 def model_size(shape: PretrainedConfig) -> ModelSize:
     """Return the size of a causal language model with `shape`. It is built on the meta device, without memory."""
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(shape)
+    model = _meta_model(shape)
     heads = shape.num_attention_heads
     kv_heads = getattr(shape, "num_key_value_heads", None) or heads
     head = getattr(shape, "head_dim", None) or shape.hidden_size // heads
@@ -63,6 +69,23 @@ def model_size(shape: PretrainedConfig) -> ModelSize:
         vocabulary=shape.vocab_size,
         kv_values=2 * shape.num_hidden_layers * kv_heads * head,
     )
+
+
+def _with_adapter(size: ModelSize, shape: PretrainedConfig, lora: LoraConfig) -> ModelSize:
+    """Return `size` with that of the adapter of `lora`. Raises `ConfigError` for layers that the model does not have."""
+    if not lora.rank:
+        return size
+    try:
+        shapes = [layer_shape(layer) for layer in adapted_layers(_meta_model(shape), lora.targets).values()]
+    except UnusableModel as error:
+        raise ConfigError(str(error)) from error
+    inputs = sum(inner for inner, _ in shapes)
+    return replace(size, adapter=lora.rank * (inputs + sum(outer for _, outer in shapes)), adapter_inputs=inputs)
+
+
+def _meta_model(shape: PretrainedConfig) -> PreTrainedModel:
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(shape)
 
 
 def _shape(model: ModelConfig) -> PretrainedConfig:

@@ -82,7 +82,7 @@ def tiny_config(**learner: Any) -> Config:
 def plain_logprobs(model: Any, prompt_ids: np.ndarray, token_ids: np.ndarray, temperature: float) -> Tensor:
     """Return the log-probabilities of completions by transformers, one unpadded rollout at a time."""
     ids = torch.from_numpy(np.concatenate([prompt_ids, token_ids])).long()
-    logits = model(ids[None]).logits[0, len(prompt_ids) - 1 : -1] / temperature
+    logits = model(ids[None]).logits[0, len(prompt_ids) - 1 : -1].float() / temperature
     return torch.log_softmax(logits, -1).gather(1, ids[len(prompt_ids) :, None]).squeeze(1)
 
 

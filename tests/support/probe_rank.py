@@ -116,7 +116,7 @@ class ProbeRank(Rank):
         return after
 
     def _parameters(self) -> list[tuple[str, Any]]:
-        return list(self.updater.engine.module.model.named_parameters())
+        return [(name, p) for name, p in self.updater.engine.module.model.named_parameters() if p.requires_grad]
 
 
 def _tensor_bytes(root: Any) -> int:

@@ -99,7 +99,7 @@ def _optimizer_problems(learner: LearnerConfig, steps: int) -> Iterator[str]:
 
 
 def _memory_problems(learner: LearnerConfig) -> Iterator[str]:
-    if learner.dtype == "bfloat16" and learner.zero_stage == 0:
+    if learner.parameter_dtype == "bfloat16" and learner.zero_stage == 0:
         yield "learner.zero_stage=0: bfloat16 needs the float32 master weights that ZeRO keeps; choose learner.zero_stage=1"
     if learner.offload_optimizer and learner.zero_stage == 0:
         yield "learner.offload_optimizer=True: without ZeRO nothing is offloaded; choose learner.zero_stage=1, 2 or 3"

@@ -72,6 +72,10 @@ CONDITIONAL = [
     Conditional("algo.mismatch_low", lambda c: c.algo.mismatch not in ("none", "tis"), "algo.mismatch=icepop or sequence_mask"),
     Conditional("algo.mismatch_high", lambda c: c.algo.mismatch != "none", "algo.mismatch=tis, icepop or sequence_mask"),
     Conditional("learner.min_lr_ratio", lambda c: c.learner.lr_schedule != "constant", "learner.lr_schedule=linear or cosine"),
+    *(
+        Conditional(f"learner.lora.{key}", lambda c: c.learner.lora.rank, "learner.lora.rank above 0")
+        for key in ("alpha", "targets", "lr_scale", "merged_export")
+    ),
     Conditional("eval.prefixes", lambda c: "takeover" in c.eval.measures, "takeover among eval.measures"),
     Conditional(
         "eval.scored_samples",

@@ -274,6 +274,8 @@ def test_number_outside_its_bounds_is_refused(defaults: DictConfig, key: str, ba
         (("model=qwen3_4b", "model.shape.layers=3"), "model.shape.layers=3: there is no such key; choose among hidden_size"),
         (("model=qwen3_4b", "model.shape.head_dim=0"), "model.shape.head_dim=0: give a number of at least 1"),
         (("model=qwen3_4b", "model.shape.tie_word_embeddings=2"), "model.shape.tie_word_embeddings=2: give 1 if"),
+        (("learner.lora.alpha=8",), "learner.lora.alpha=8.0: it has no effect without learner.lora.rank above 0; set that, or"),
+        (("learner.lora.rank=-1",), "learner.lora.rank=-1: give a number from 0 to 512"),
         (("data.path=mine.jsonl",), "data.path=mine.jsonl: it has no effect without data=jsonl, parquet or hub; set that"),
         (("model.path=org/name",), "model.path=org/name: it has no effect without model=hf; set that, or leave it out"),
         (("plan_only=true", "mode.device=cpu", "cluster.gpus=1"), "cluster.gpus=1: mode.device=cpu uses no GPU; leave one"),

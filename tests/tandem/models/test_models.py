@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from tandem.authors import load_authors
+from tandem.config.learner import LoraConfig
 from tandem.config.schema import Config, ConfigError
 from tandem.models.inspection import inspect_local_models, inspect_model
 from tandem.models.zoo.hub import model_directory
@@ -64,6 +65,14 @@ def test_inspection_returns_facts_of_usable_model(saved: Path) -> None:
     assert facts.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert (facts.vocabulary, facts.context, facts.eos_ids) == (400, 4096, (1,))
     assert facts.tokenizer.get_vocab() == small_tokenizer().get_vocab()
+
+
+def test_layers_to_adapt_that_the_model_does_not_have_are_refused_with_those_it_has(saved: Path) -> None:
+    inspect_model(saved, "model.path=MODEL", LoraConfig(rank=2, targets=["q_proj", "up_proj"]))
+    with pytest.raises(
+        ConfigError, match=r"learner.lora.targets=\['lm_head'\]: Qwen3ForCausalLM has no linear layer lm_head below"
+    ):
+        inspect_model(saved, "model.path=MODEL", LoraConfig(rank=2, targets=["lm_head"]))
 
 
 # Optional and unusual files

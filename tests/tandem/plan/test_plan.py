@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from io import StringIO
 from pathlib import Path
@@ -21,7 +22,7 @@ from transformers import LlamaConfig, Qwen3Config
 
 from launch.cluster.plan import assumed_plan, print_plan
 from launch.entry import configuration
-from tandem.config.learner import LearnerConfig
+from tandem.config.learner import LearnerConfig, LoraConfig
 from tandem.config.schema import Config, ConfigError
 from tandem.models.zoo.smollm2 import SHAPE, packaged_weights
 from tandem.plan.fit import DoesNotFit, fractions_shared, longest_rollout, memory
@@ -147,6 +148,49 @@ def test_parameters_are_counted_from_shape(kind: type, tied: bool) -> None:
 def test_published_model_has_size_of_its_name() -> None:
     config = configuration(["model=qwen3_4b", "data=jsonl", "data.path=x"])
     assert model_sizes(config).senior == FOUR_BILLION
+
+
+def test_adapter_has_two_factors_for_every_linear_layer_but_the_head() -> None:
+    settings = ["model=hf", "model.path=x", "data=jsonl", "data.path=x", "learner.lora.rank=4"]
+    small = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+    settings += [
+        f"+model.shape.{key}={value}" for key, value in (small | {"intermediate_size": 128, "vocab_size": 1000}).items()
+    ]
+    attention, mlp = [(64, 64), (64, 32), (64, 32), (64, 64)], [(64, 128), (64, 128), (128, 64)]
+    sizes = model_sizes(configuration(settings))
+    assert sizes.senior.adapter == 3 * 4 * sum(inner + outer for inner, outer in attention + mlp)
+    assert sizes.senior.adapter_inputs == 3 * sum(inner for inner, _ in attention + mlp)
+    assert sizes.juniors[0].adapter == 0
+    some = model_sizes(configuration([*settings, "learner.lora.targets=[down_proj,q_proj]"]))
+    assert some.senior.adapter == 3 * 4 * (128 + 64 + 64 + 64)
+    with pytest.raises(
+        ConfigError, match=r"learner.lora.targets=\['up'\]: .* no linear layer up .* choose among down_proj, gate"
+    ):
+        model_sizes(configuration([*settings, "learner.lora.targets=[up]"]))
+
+
+@pytest.mark.parametrize("stage", range(4))
+def test_frozen_base_takes_its_weights_and_no_more(stage: int) -> None:
+    lora = LearnerConfig(zero_stage=stage, dtype="bfloat16", publish_bucket_mib=0, lora=LoraConfig(rank=16))
+    size = replace(FOUR_BILLION, adapter=30_000_000)
+    found, whole = rank_memory(size, lora), rank_memory(FOUR_BILLION, replace(lora, lora=LoraConfig()))
+    adapter = size.adapter / 2**30
+    assert found.weights - whole.weights == pytest.approx(4 * adapter)
+    assert (found.gradients, found.optimizer) == pytest.approx((4 * adapter, (12 if stage else 8) * adapter))
+    assert found.buffers <= 4 * adapter
+
+
+@pytest.mark.parametrize(
+    ("reference", "junior", "copies"),
+    [("base", "self", 0), ("junior", "self", 0), ("junior", "zoo:plain", 1), ("base", "zoo:plain", 0)],
+)
+def test_reference_that_is_the_base_of_an_adapter_takes_no_memory(reference: str, junior: str, copies: int) -> None:
+    settings = [f"junior=[{junior}]", "algo.kl_coef=0.1", f"algo.kl_reference={reference}"]
+    config = configuration([*settings, "learner.lora.rank=4"])
+    sizes = model_sizes(config)
+    without = rank_memory(sizes.senior, config.learner, longest=longest_rollout(config))
+    expected = 4 * copies * sizes.juniors[0].parameters / 2**30
+    assert memory(config, sizes).rank.weights - without.weights == pytest.approx(expected)
 
 
 def test_sizes_are_read_from_model_directory(tmp_path: Path) -> None:
