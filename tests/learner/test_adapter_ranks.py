@@ -23,6 +23,8 @@ from tandem.rollout import Group
 from tandem.runtime.segment import WeightSegment
 from tests.support.learner_ranks import GROUPS, TEMPERATURE, Ranks, assert_same, on_policy_groups, plain_logprobs, tiny_config
 
+pytestmark = pytest.mark.engines
+
 SPREADS = [(1, 0, "float32"), (1, 1, "bfloat16"), (2, 2, "float32"), (2, 3, "float32"), (2, 3, "bfloat16")]
 """Ranks, ZeRO stage and the dtype of the base."""
 

@@ -65,7 +65,7 @@ CASES = [("", each) for each in CONDITIONAL] + [("schedule.", each) for each in 
 def test_setting_without_effect_is_refused_unless_default(prefix: str, conditional: Conditional) -> None:
     key = prefix + conditional.key
     default = attrgetter(key)(Config())
-    other: dict[type, object] = {bool: True, int: 7, float: 0.3, str: "other", list: [0.5], dict: {"x": 1}}
+    other: dict[type, object] = {bool: not default, int: 7, float: 0.3, str: "other", list: [0.5], dict: {"x": 1}}
     config = deepcopy(shipped())
     schedule = {"chunk_tokens": "word", "alternates": "word", "max_gap_tokens": "token"}
     config.schedule.name = "solo" if key.startswith("algo.") else schedule.get(conditional.key, "alternate")
