@@ -13,7 +13,7 @@ from vllm import SamplingParams
 from vllm.config import ProfilerConfig, WeightTransferConfig
 from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
 from vllm.engine.arg_utils import AsyncEngineArgs
-from vllm.engine.protocol import StreamingInput
+from vllm.inputs import TokensPrompt
 from vllm.outputs import RequestOutput
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
@@ -22,6 +22,7 @@ from actors.engine_death import cause_of_death
 from actors.engine_session import EngineSession
 from actors.engine_spec import EngineSpec
 from actors.engine_worker import BoundExecutor
+from actors.turn_exchange import TurnExchange
 from tandem.cogeneration import AuthorFailed
 from tandem.config.rollout import SamplingConfig
 from tandem.config.schema import ConfigError
@@ -66,6 +67,7 @@ class Engine:
             # The engine's processes exchange memory handles as pickles, which vLLM refuses by default.
             os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"
         self._llm = AsyncLLM.from_engine_args(self._arguments())
+        self.exchange = TurnExchange(self._llm)
         width = self._llm.model_config.get_vocab_size()
         self.logit_bias = dict.fromkeys(range(width if spec.readable is None else spec.readable, width), LOWEST_BIAS)
         """Added to the logits of ids that must not be sampled."""
@@ -97,7 +99,6 @@ class Engine:
             # Log-probabilities of the distribution that is sampled from, temperature applied.
             logprobs_mode="processed_logprobs",
             scheduler_cls=self.SCHEDULERS[spec.device],
-            stream_interval=spec.stream_interval,
             # Input and output are tokens; vLLM would call its tokenizer at every turn.
             skip_tokenizer_init=True,
             weight_transfer_config=None if spec.transport == SHM else WeightTransferConfig(backend=spec.transport),
@@ -141,11 +142,9 @@ class Engine:
         self._require_awake()
         return EngineSession(self, rollout_id, sampling, noise_seed)
 
-    def generate(
-        self, stream: AsyncGenerator[StreamingInput, None], params: SamplingParams, request_id: str
-    ) -> AsyncGenerator[RequestOutput, None]:
-        """Start a request and return its outputs."""
-        return self._llm.generate(stream, params, request_id)
+    def generate(self, prompt: TokensPrompt, params: SamplingParams, request_id: str) -> AsyncGenerator[RequestOutput, None]:
+        """Start a request of its own, without a session, and return its outputs."""
+        return self._llm.generate(prompt, params, request_id)
 
     async def receive_weights(self, published: PublishedWeights) -> int:
         """Load published weights and return the version that the engine then reports. Wakes the engine.

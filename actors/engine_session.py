@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from vllm import SamplingParams
-from vllm.engine.protocol import StreamingInput
-from vllm.inputs import tokens_input
-from vllm.outputs import CompletionOutput, RequestOutput
-from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine import FinishReason
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from actors.carried_pen import carrying
 from actors.engine_spec import EngineSpec
-from tandem.cogeneration import AuthorFailed, Session, Token
+from actors.turn_exchange import TurnExchange
+from actors.turn_messages import BegunTurn, WrittenPart
+from tandem.cogeneration import AuthorFailed, Session, Token, Tokens
 from tandem.config.rollout import SamplingConfig
 from tandem.rollout import StopReason
 from tandem.runtime.trace import Span
 from tandem.schedule import Pen
 
 
-class GeneratingEngine(Protocol):
+class SessionEngine(Protocol):
     """The part of an engine that a session uses."""
 
     spec: EngineSpec
@@ -31,12 +30,7 @@ class GeneratingEngine(Protocol):
     """of the weights that the engine computes with"""
     logit_bias: dict[int, float]
     """added to the logits of ids that must not be sampled"""
-
-    def generate(
-        self, stream: AsyncGenerator[StreamingInput, None], params: SamplingParams, request_id: str
-    ) -> AsyncGenerator[RequestOutput, None]:
-        """Start a request and return its outputs."""
-        ...
+    exchange: TurnExchange
 
     async def failure(self) -> AuthorFailed:
         """Return the error that says why the engine died."""
@@ -44,81 +38,92 @@ class GeneratingEngine(Protocol):
 
 
 class EngineSession:
-    """A `tandem.cogeneration.Session` on a streaming-input request of vLLM, which keeps its KV cache between turns."""
+    """A `tandem.cogeneration.Session` on a streaming-input request of vLLM, which keeps its KV cache between turns.
 
-    def __init__(self, engine: GeneratingEngine, rollout_id: str, sampling: SamplingConfig, noise_seed: int | None) -> None:
+    All turns of a session follow one schedule with one seed.
+    """
+
+    def __init__(self, engine: SessionEngine, rollout_id: str, sampling: SamplingConfig, noise_seed: int | None) -> None:
         self._engine, self._rollout_id, self._sampling, self._noise_seed = engine, rollout_id, sampling, noise_seed
-        self._turns: asyncio.Queue[StreamingInput] = asyncio.Queue()
-        self._outputs = engine.generate(self._stream(), self._params(1, None), rollout_id)
-        self._turns_begun = self._turns_ended = 0
+        self._request_id: str | None = None
+        """None before the first turn"""
+        self._writes = False
+        """whether the engine is writing a turn"""
         self._unprocessed_token: list[int] = []
         """the last token of a turn: vLLM discards it before reading it"""
+        self._tokens = Tokens()
+        """written and not yet read"""
+        self._error: Exception | None = None
+        self._arrival: asyncio.Future[None] | None = None
+        """set while a reader waits"""
         self.stop_reason: StopReason | None = None
         """why the engine last ended a turn; None before it ended any"""
 
     def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
         """Send the engine the tokens it has not read and start a turn of at most `budget` tokens at the pen's state."""
-        if not self._unprocessed_token and not new_tokens:
+        tokens = [*self._unprocessed_token, *new_tokens]
+        if not tokens:
             raise ValueError(f"rollout {self._rollout_id}: a turn must begin with new tokens")
-        self._turns_begun += 1
-        self._turns.put_nowait(
-            StreamingInput(
-                # The salt keeps rollouts from sharing the KV blocks of prompts that other weights have read.
-                prompt=tokens_input([*self._unprocessed_token, *new_tokens], cache_salt=str(self._engine.version)),
-                sampling_params=self._params(budget, pen),
-            )
-        )
-        self._unprocessed_token = []
+        self._writes, self._unprocessed_token = True, []
+        exchange = self._engine.exchange
+        if self._request_id is None:
+            # The salt keeps rollouts from sharing the KV blocks of prompts that other weights have read.
+            salt = str(self._engine.version)
+            self._request_id = exchange.open(self, self._rollout_id, tokens, self._params(budget, pen), salt)
+        else:
+            exchange.begin(BegunTurn(self._request_id, tokens, budget, pen.position, pen.gap))
 
     def retract(self) -> None:
         """Remove the last token of the turn that ended from the text."""
         self._unprocessed_token = []
 
-    async def read(self) -> list[Token]:
+    async def read(self) -> Tokens:
         """Return the next tokens of the current turn.
 
         Raises `AuthorFailed` when the engine has died, and `RuntimeError` when engine and schedule disagree about the end of
         the turn.
         """
-        tokens: list[Token] = []
-        while not tokens:
-            if self._turns_ended == self._turns_begun:
+        while not self._tokens.ids and self._error is None:
+            if not self._writes:
                 raise RuntimeError(f"rollout {self._rollout_id}: the engine ended a turn that the schedule continues")
-            try:
-                output = await anext(self._outputs, None)
-            except EngineDeadError as error:
-                raise await self._engine.failure() from error
-            completion = output.outputs[0] if output else None
-            if completion is None or not completion.token_ids:
-                reason = completion.finish_reason if completion else "no more output"
-                raise RuntimeError(f"rollout {self._rollout_id}: the engine ended the request ({reason})")
-            # vLLM merges outputs that are not fetched at once: one may hold the end of a turn and the start of the next.
-            for token, logprob in zip(completion.token_ids, completion.logprobs.logprobs, strict=True):
-                if self._turns_ended != self._turns_begun - 1:
-                    raise RuntimeError(f"rollout {self._rollout_id}: the engine continued after the pen had passed")
-                tokens.append(Token(token, logprob, self._engine.version))
-            if completion.finish_reason is not None:
-                self._end(completion)
+            self._arrival = asyncio.get_running_loop().create_future()
+            await self._arrival
+        if isinstance(self._error, EngineDeadError):
+            raise await self._engine.failure() from self._error
+        if self._error is not None:
+            raise RuntimeError(f"rollout {self._rollout_id}: {self._error}")
+        tokens, self._tokens = self._tokens, Tokens()
         return tokens
 
-    def _end(self, completion: CompletionOutput) -> None:
-        last = completion.token_ids[-1]
-        self._turns_ended += 1
-        self._unprocessed_token = [last]
-        if completion.finish_reason == "length":
-            self.stop_reason = StopReason.LENGTH
-        else:
-            self.stop_reason = StopReason.EOS if last in self._engine.spec.eos_ids else StopReason.HANDOFF
+    def receive(self, part: WrittenPart) -> None:
+        """Store tokens that the engine has written, with the version of its weights."""
+        if not self._writes:
+            self.fail(RuntimeError("the engine continued after the pen had passed"))
+            return
+        self._tokens.extend(part.tokens, part.logprobs, self._engine.version)
+        if part.reason is not None:
+            self._writes, self._unprocessed_token = False, [part.tokens[-1]]
+            if part.reason == FinishReason.LENGTH:
+                self.stop_reason = StopReason.LENGTH
+            else:
+                self.stop_reason = StopReason.EOS if part.tokens[-1] in self._engine.spec.eos_ids else StopReason.HANDOFF
+        self._wake()
+
+    def fail(self, error: Exception) -> None:
+        """Store the error that ended the session."""
+        self._error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
 
     async def close(self) -> None:
         """End the request and free its KV blocks and its slot."""
-        await self._outputs.aclose()
+        if self._request_id is not None:
+            self._engine.exchange.close(self._request_id)
 
-    async def _stream(self) -> AsyncGenerator[StreamingInput, None]:
-        while True:
-            yield await self._turns.get()
-
-    def _params(self, budget: int, pen: Pen | None) -> SamplingParams:
+    def _params(self, budget: int, pen: Pen) -> SamplingParams:
         return SamplingParams(
             temperature=self._sampling.temperature,
             top_p=self._sampling.top_p,
@@ -127,14 +132,11 @@ class EngineSession:
             max_tokens=budget,
             logit_bias=self._engine.logit_bias or None,
             logprobs=0,
-            flat_logprobs=True,
             # Both authors' engines stop at the same end-of-sequence ids.
             ignore_eos=True,
             stop_token_ids=[*self._engine.spec.eos_ids],
-            extra_args=carrying(pen) if pen else None,
-            output_kind=RequestOutputKind.DELTA,
+            extra_args=carrying(pen),
             detokenize=False,
-            skip_clone=True,
         )
 
 

@@ -63,8 +63,7 @@ class EngineSpec:
     profiled: bool = False
     """whether vLLM's profiler can be started in it"""
     stream_interval: int = 1
-    """tokens of a turn that the engine collects before it returns them; it returns the end of a turn and the first token of a
-    session at once"""
+    """tokens of a turn that the engine collects before it returns them; it returns the end of a turn at once"""
 
     def boundaries(self) -> np.ndarray:
         """Return the boundary table, uint8 [vocabulary]."""

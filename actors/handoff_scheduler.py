@@ -1,23 +1,24 @@
 """Schedulers that end a turn at the token that passes the pen, so that a handoff costs the engine no step.
 
-vLLM takes a scheduler class by name (`scheduler_cls`) but does not promise to keep its methods: the private one overridden here
-exists in vLLM 0.32.
+vLLM takes a scheduler class by name (`scheduler_cls`) but does not promise to keep its methods: the private ones overridden
+here exist in vLLM 0.32.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from vllm import SamplingParams
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
-from vllm.v1.request import Request, RequestStatus
+from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
+from vllm.v1.outputs import ModelRunnerOutput
+from vllm.v1.request import Request, RequestStatus, StreamingUpdate
 
 from actors.carried_pen import carried_pen
 from actors.engine_spec import EngineSpec
+from actors.turn_messages import BegunTurn, WrittenPart, begun_turns, written_output
 from tandem.schedule import Pen
 
 _kv_peaks: list[float] = [0.0]
@@ -32,21 +33,83 @@ def take_kv_peak() -> float:
 
 @dataclass(slots=True)
 class _Turn:
-    """The turn that a request writes."""
+    """The turn that a request writes, or the last one that it wrote."""
 
-    params: SamplingParams
-    """a new object for each turn"""
     pen: Pen
+    is_session: bool
+    """whether more turns may follow"""
+    tokens: list[int] = field(default_factory=list)
+    """written and not yet returned"""
+    logprobs: list[float] = field(default_factory=list)
 
 
 class _EndsTurns(Scheduler):
-    """Stops a request at the token after which the schedule passes the pen, as vLLM stops it at an end-of-sequence token."""
+    """Stops a request at the token after which the schedule passes the pen, as vLLM stops it at an end-of-sequence token.
+
+    Turns of sessions begin and end many to a message (`actors/turn_messages.py`), and sessions that wait for a turn are not in
+    vLLM's waiting queue, which is read whole at every step.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         spec = EngineSpec.from_config(self.vllm_config)
-        self._author, self._boundaries = spec.author, spec.boundaries().tolist()
-        self._turns: WeakKeyDictionary[Request, _Turn] = WeakKeyDictionary()
+        self._author, self._boundaries, self._interval = spec.author, spec.boundaries().tobytes(), spec.stream_interval
+        self._turns: dict[str, _Turn] = {}
+        """by request"""
+        self._others: set[str] = set()
+        """the requests that are no sessions"""
+        self._waiting_sessions: set[Request] = set()
+        """those that wait for a turn"""
+
+    # The beginning of a turn
+
+    def add_request(self, request: Request) -> None:
+        """Add a request, or begin the turns that it holds."""
+        if (turns := begun_turns(request)) is not None:
+            for turn in turns:
+                if session := self.requests.get(turn.request_id):  # else its rollout was cancelled
+                    self._begin(session, turn)
+            return
+        super().add_request(request)
+        assert request.sampling_params is not None
+        if pen := carried_pen(request.sampling_params):
+            self._turns[request.request_id] = _Turn(pen, request.resumable)
+        if not (pen and request.resumable):
+            self._others.add(request.request_id)
+
+    def _begin(self, session: Request, begun: BegunTurn) -> None:
+        turn, params = self._turns[begun.request_id], session.sampling_params
+        assert params is not None
+        turn.pen = Pen(turn.pen.schedule, turn.pen.seed, self._author, begun.position, begun.gap)
+        params.max_tokens = begun.budget
+        self._update_request_as_session(
+            session, StreamingUpdate(None, begun.tokens, begun.budget, session.arrival_time, params)
+        )
+
+    def _update_request_as_session(self, session: Request, update: StreamingUpdate) -> None:
+        super()._update_request_as_session(session, update)
+        if session in self._waiting_sessions:
+            self._waiting_sessions.remove(session)
+            self._enqueue_waiting_request(session)
+
+    def _enqueue_waiting_request(self, request: Request) -> None:
+        if request.status == RequestStatus.WAITING_FOR_STREAMING_REQ:
+            self._waiting_sessions.add(request)
+        else:
+            super()._enqueue_waiting_request(request)
+
+    def get_request_counts(self) -> tuple[int, int]:
+        """Return the numbers of running and of waiting requests, among them the sessions that wait for a turn."""
+        running, waiting = super().get_request_counts()
+        return running, waiting + len(self._waiting_sessions)
+
+    def _free_request(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+        self._turns.pop(request.request_id, None)
+        self._others.discard(request.request_id)
+        self._waiting_sessions.discard(request)
+        return super()._free_request(request, *args, **kwargs)
+
+    # The end of a turn
 
     def _update_request_with_output(
         self, request: Request, new_token_ids: list[int], is_stale: bool = False
@@ -61,25 +124,49 @@ class _EndsTurns(Scheduler):
             stopped = True
         return new_token_ids, stopped
 
+    def _passes(self, request: Request) -> bool:
+        """Whether the pen passes after the request's last token; False for a request that carries no turn."""
+        turn = self._turns.get(request.request_id)
+        if turn is None:
+            return False
+        # One token a step: speculative decoding is off.
+        turn.pen = turn.pen.after(self._boundaries[request.output_token_ids[-1]])
+        return turn.pen.author != self._author
+
+    def update_from_output(
+        self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput
+    ) -> dict[int, EngineCoreOutputs]:
+        """Process a step's output as vLLM does, and join what sessions have to return."""
+        logprobs = model_runner_output.logprobs
+        if not self._others:  # vLLM would cut them in pieces, one for each request
+            model_runner_output.logprobs = None
+        outputs = super().update_from_output(scheduler_output, model_runner_output)
+        sampled = logprobs.logprobs[:, 0].tolist() if logprobs else []
+        for batch in outputs.values():
+            batch.outputs = self._joined(batch.outputs, model_runner_output.req_id_to_index, sampled)
+        return {client: batch for client, batch in outputs.items() if batch.outputs or batch.scheduler_stats}
+
+    def _joined(self, outputs: list[EngineCoreOutput], rows: dict[str, int], sampled: list[float]) -> list[EngineCoreOutput]:
+        """Return `outputs` with those of sessions joined to at most one; `sampled` are the log-probabilities of all rows."""
+        others: list[EngineCoreOutput] = []
+        parts: list[WrittenPart] = []
+        for output in outputs:
+            turn, tokens = self._turns.get(output.request_id), output.new_token_ids
+            if turn is None or not turn.is_session:
+                others.append(output)
+                continue
+            turn.tokens += tokens
+            turn.logprobs.append(sampled[rows[output.request_id]])
+            if output.finish_reason is not None or len(turn.tokens) >= self._interval:
+                parts.append(WrittenPart(output.request_id, turn.tokens, turn.logprobs, output.finish_reason))
+                turn.tokens, turn.logprobs = [], []
+        return [*others, written_output(parts)] if parts else others
+
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
         """Schedule a step as vLLM does, and record how full the KV cache is."""
         scheduled = super().schedule(*args, **kwargs)
         _kv_peaks[0] = max(_kv_peaks[0], self.kv_cache_manager.usage)
         return scheduled
-
-    def _passes(self, request: Request) -> bool:
-        """Whether the pen passes after the request's last token; False for a request that carries no turn."""
-        params = request.sampling_params
-        assert params is not None
-        turn = self._turns.get(request)
-        if turn is None or turn.params is not params:
-            pen = carried_pen(params)
-            if pen is None:
-                return False
-            turn = self._turns[request] = _Turn(params, pen)
-        # One token a step: speculative decoding is off.
-        turn.pen = turn.pen.after(self._boundaries[request.output_token_ids[-1]])
-        return turn.pen.author != self._author
 
 
 class HandoffScheduler(_EndsTurns):

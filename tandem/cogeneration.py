@@ -9,10 +9,10 @@ and the partner starts as soon as that token arrives.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, Self, overload
 
 import numpy as np
 
@@ -34,6 +34,52 @@ class Token(NamedTuple):
     version: int
     breaks: bool | None = None
     """whether the author is redrawn after it (see `tandem.translation`); None: the schedule decides"""
+
+
+class Tokens(Sequence[Token]):
+    """Written tokens as columns, which cost less than an object for each token."""
+
+    def __init__(self, tokens: Iterable[Token] = ()) -> None:
+        self.ids: list[int] = []
+        self.logprobs: list[float] = []
+        self.versions: list[int] = []
+        self.breaks: list[bool | None] = []
+        for token in tokens:
+            self.ids.append(token.id)
+            self.logprobs.append(token.logprob)
+            self.versions.append(token.version)
+            self.breaks.append(token.breaks)
+
+    @classmethod
+    def of(cls, tokens: Sequence[Token]) -> Tokens:
+        """Return `tokens` as columns."""
+        return tokens if isinstance(tokens, Tokens) else cls(tokens)
+
+    def extend(self, ids: Sequence[int], logprobs: Sequence[float], version: int) -> None:
+        """Add tokens of one version, after which the schedule decides."""
+        self.ids += ids
+        self.logprobs += logprobs
+        self.versions += [version] * len(ids)
+        self.breaks += [None] * len(ids)
+
+    def __iadd__(self, other: Tokens) -> Self:
+        self.ids += other.ids
+        self.logprobs += other.logprobs
+        self.versions += other.versions
+        self.breaks += other.breaks
+        return self
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Token: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Token]: ...
+    def __getitem__(self, index: int | slice) -> Token | list[Token]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        return Token(self.ids[index], self.logprobs[index], self.versions[index], self.breaks[index])
 
 
 class Session(Protocol):
@@ -76,24 +122,6 @@ class Limits:
     """the tokens that end a text"""
 
 
-@dataclass
-class _Text:
-    """The tokens written so far, as columns."""
-
-    ids: list[int] = field(default_factory=list)
-    authors: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    versions: list[int] = field(default_factory=list)
-    breaks: list[bool | None] = field(default_factory=list)
-
-    def append(self, author: int, token: Token) -> None:
-        self.ids.append(token.id)
-        self.authors.append(author)
-        self.logprobs.append(token.logprob)
-        self.versions.append(token.version)
-        self.breaks.append(token.breaks)
-
-
 async def cogenerate(
     rollout_id: str,
     prompt_ids: Sequence[int],
@@ -117,35 +145,35 @@ async def cogenerate(
                 f"the prompt of rollout {rollout_id} has {len(prompt_ids)} tokens; the context holds {limits.context}"
             )
         pen = schedule.pen(seed)
+        table = bytes(boundaries)
         budget = min(limits.max_tokens, limits.context - len(prompt_ids))
-        text = _Text()
+        text, authors = Tokens(), bytearray()
         end: EndReason | None = None
         pending_tokens = {author: list(prompt_ids) for author in sessions}
         while end is None:
             author = pen.author
-            sessions[author].begin_turn(pending_tokens[author], pen, budget - len(text.ids))
+            sessions[author].begin_turn(pending_tokens[author], pen, budget - len(text))
             pending_tokens[author] = []
             while pen.author == author and end is None:
                 try:
-                    tokens = await sessions[author].read()
+                    tokens = Tokens.of(await sessions[author].read())
                 except AuthorFailed as failure:
-                    raise AuthorFailed(_failure_message(rollout_id, author, sessions, len(text.ids), failure)) from failure
-                if not tokens:
-                    end = EndReason.CONTEXT
-                for token in tokens:
-                    if pen.author != author or end is not None:
-                        over = "the text had ended" if end is not None else "the pen had passed"
-                        raise RuntimeError(f"rollout {rollout_id}: an author continued at token {len(text.ids)}, after {over}")
-                    text.append(author, token)
-                    pen = pen.after(boundaries[token.id], token.breaks)
-                    for listener in pending_tokens.keys() - {author}:
-                        pending_tokens[listener].append(token.id)
-                    end = _ended(text, budget, limits)
+                    raise AuthorFailed(_failure_message(rollout_id, author, sessions, len(text), failure)) from failure
+                length, end = _until_end(tokens.ids, budget - len(text), budget == limits.max_tokens, limits.eos_ids)
+                pen, own = pen.over([table[token] for token in tokens.ids[:length]], tokens.breaks)
+                if own < len(tokens):
+                    over = "the text had ended" if own == length else "the pen had passed"
+                    raise RuntimeError(f"rollout {rollout_id}: an author continued at token {len(text) + own}, after {over}")
+                text += tokens
+                authors += bytes([author]) * len(tokens)
+                for listener in pending_tokens:
+                    if listener != author:
+                        pending_tokens[listener] += tokens.ids
     return Rollout(
         id=rollout_id,
         prompt_ids=np.array(prompt_ids, np.int32),
         token_ids=np.array(text.ids, np.int32),
-        authorship=np.array(text.authors, np.int8),
+        authorship=np.frombuffer(authors, np.int8).copy(),
         logprobs=np.array(text.logprobs, np.float32),
         weight_versions=np.array(text.versions, np.int32),
         end=end,
@@ -155,12 +183,19 @@ async def cogenerate(
     )
 
 
-def _ended(text: _Text, budget: int, limits: Limits) -> EndReason | None:
-    if text.ids[-1] in limits.eos_ids:
-        return EndReason.EOS
-    if len(text.ids) >= budget:
-        return EndReason.BUDGET if budget == limits.max_tokens else EndReason.CONTEXT
-    return None
+def _until_end(ids: Sequence[int], room: int, whole: bool, eos_ids: frozenset[int]) -> tuple[int, EndReason | None]:
+    """Return how many of the next tokens `ids` there are until the text ends, and why it ends; None if it does not.
+
+    `room` is the number of tokens that it may still have, which spends the budget if `whole` and the context otherwise. No
+    tokens at all mean a full context too.
+    """
+    if not eos_ids.isdisjoint(ids):
+        length = next(index for index, token in enumerate(ids, 1) if token in eos_ids)
+        if length <= room:
+            return length, EndReason.EOS
+    if len(ids) >= room:
+        return room, EndReason.BUDGET if whole else EndReason.CONTEXT
+    return len(ids), None if ids else EndReason.CONTEXT
 
 
 def _failure_message(rollout_id: str, author: int, sessions: Mapping[int, Session], written: int, failure: AuthorFailed) -> str:

@@ -107,6 +107,18 @@ class Pen(NamedTuple):
             return Pen(schedule, seed, author, position, gap, bool(entry & ENDS_LINE))
         return Pen(schedule, seed, author, position, gap)
 
+    def over(self, boundaries: Iterable[int], breaks: Iterable[bool | None]) -> tuple[Pen, int]:
+        """Return the pen after `author` wrote several tokens, and their number: all of them, or those until it passed.
+
+        `boundaries` and `breaks` are those of `after`, by token.
+        """
+        pen, written = self, 0
+        for boundary, broken in zip(boundaries, breaks, strict=False):
+            pen, written = pen.after(boundary, broken), written + 1
+            if pen.author != self.author:
+                break
+        return pen, written
+
 
 class Replay(NamedTuple):
     """What a schedule implies for the T tokens of a finished rollout."""

@@ -16,18 +16,20 @@ from vllm.v1.metrics.loggers import AggregateStatLoggerBase, StatLoggerBase
 from vllm.v1.metrics.stats import IterationStats, SchedulerStats
 
 from actors.engine_spec import EngineSpec
+from actors.turn_exchange import Reader, TurnExchange
+from actors.turn_messages import WrittenPart
 from tests.support.engine_pair import EnginePair
 
 DEADLINE_S = 10.0
 
 
 class Watch(StatLoggerBase):
-    """The metrics that vLLM records of an engine."""
+    """The metrics that vLLM records of an engine, and the tokens that its sessions receive."""
 
     def __init__(self, vllm_config: VllmConfig, engine_index: int = 0) -> None:
         self.kv_cache_usage = 0.0
         self.requests = self.tokens = self.preemptions = 0
-        """the peak and the total since `reset`"""
+        """the peak and the totals since `reset`; a preemption counts when its request resumes"""
 
     def reset(self) -> None:
         self.requests = self.tokens = self.preemptions = 0
@@ -39,9 +41,7 @@ class Watch(StatLoggerBase):
             requests = stats.num_running_reqs + stats.num_waiting_reqs + stats.num_skipped_waiting_reqs
             self.requests = max(self.requests, requests)
             self.kv_cache_usage = stats.kv_cache_usage
-        if iteration_stats:
-            self.tokens += iteration_stats.num_generation_tokens
-            self.preemptions += iteration_stats.num_preempted_reqs
+            self.preemptions += stats.prefix_cache_stats.preempted_requests
 
     def log_engine_initialized(self) -> None:
         pass
@@ -61,6 +61,28 @@ class NoPrometheus(AggregateStatLoggerBase):
 
     def log_engine_initialized(self) -> None:
         pass
+
+
+@dataclass(frozen=True)
+class CountingReader:
+    """A session whose tokens `watch` counts."""
+
+    reader: Reader
+    watch: Watch
+
+    def receive(self, part: WrittenPart) -> None:
+        self.watch.tokens += len(part.tokens)
+        self.reader.receive(part)
+
+    def fail(self, error: Exception) -> None:
+        self.reader.fail(error)
+
+
+def count_tokens(exchange: TurnExchange, watch: Watch) -> None:
+    """Count in `watch` the tokens of all sessions opened later."""
+    opens = exchange.open
+    # The instance's own attribute, since other engines of the process are not watched.
+    vars(exchange)["open"] = lambda reader, *args: opens(CountingReader(reader, watch), *args)
 
 
 @dataclass(frozen=True)
@@ -103,6 +125,8 @@ def watched_pair(specs: list[EngineSpec], blocks: Mapping[int, int] | None = Non
         patch.setattr("actors.engine.AsyncLLM", WatchedLLM)
         patch.setattr("vllm.v1.metrics.loggers.PrometheusStatLogger", NoPrometheus)
         pair = EnginePair(specs)
+    for (author, _), engine in pair.actor._engines.items():
+        count_tokens(engine.exchange, watches[author])
     yield WatchedPair(pair, watches)
     pair.close()
 

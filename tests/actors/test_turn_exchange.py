@@ -1,0 +1,268 @@
+"""Turns of many sessions in one message: what travels, who receives it, and what an engine's death does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import zmq.asyncio
+from hypothesis import given
+from hypothesis import strategies as st
+from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs, EngineCoreRequest, EngineCoreRequestType, FinishReason
+from vllm.v1.engine.core import EngineCoreProc
+from vllm.v1.engine.core_client import AsyncMPClient, BackgroundResources
+from vllm.v1.engine.exceptions import EngineDeadError
+from vllm.v1.request import Request
+from vllm.v1.serial_utils import MsgpackDecoder, MsgpackEncoder
+
+from actors.engine_session import EngineSession
+from actors.turn_exchange import TurnExchange
+from actors.turn_messages import BegunTurn, WrittenPart, begun_request, begun_turns, written_output, written_parts
+from tandem.cogeneration import AuthorFailed
+from tandem.config.rollout import SamplingConfig
+from tandem.rollout import SENIOR, StopReason
+from tandem.schedule import Schedule
+
+EOS = 9
+STOP, LENGTH = int(FinishReason.STOP), int(FinishReason.LENGTH)
+PEN = Schedule().pen(0)
+
+ids = st.lists(st.integers(0, 2**20), min_size=1, max_size=5)
+floats = st.floats(width=32, allow_nan=False)
+begun = st.builds(BegunTurn, st.text(max_size=9), ids, st.integers(1, 2**20), st.integers(0, 2**20), st.integers(0, 2**31))
+written = st.builds(WrittenPart, st.text(max_size=9), ids, st.lists(floats, max_size=5), st.none() | st.integers(0, 4))
+
+
+def sent(message: Any, kind: type) -> Any:
+    """`message` as vLLM's client and engine send it to each other."""
+    return MsgpackDecoder(kind).decode([bytes(frame) for frame in MsgpackEncoder().encode(message)])
+
+
+@given(turns=st.lists(begun, min_size=1, max_size=4))
+def test_turns_survive_the_way_to_the_engine(turns: list[BegunTurn]) -> None:
+    request = sent(begun_request(turns), EngineCoreRequest)
+    assert begun_turns(Request.from_engine_core_request(request, None)) == turns
+
+
+@given(parts=st.lists(written, min_size=1, max_size=4))
+def test_parts_survive_the_way_back(parts: list[WrittenPart]) -> None:
+    (output,) = sent(EngineCoreOutputs(outputs=[written_output(parts)]), EngineCoreOutputs).outputs
+    assert written_parts(output) == parts
+
+
+def test_other_requests_and_outputs_hold_no_turns() -> None:
+    request = begun_request([])
+    request.request_id = "another"
+    assert begun_turns(Request.from_engine_core_request(request, None)) is None
+    assert written_parts(EngineCoreOutput("another", [1])) is None
+
+
+class Client:
+    """A fake of vLLM's client that records what it sends."""
+
+    def __init__(self) -> None:
+        self.outputs_queue: asyncio.Queue[Any] = asyncio.Queue()
+        self.resources = SimpleNamespace(engine_dead=False)
+        self.sent: list[tuple[EngineCoreRequestType, Any]] = []
+
+    def _send_input(self, kind: EngineCoreRequestType, content: Any) -> None:
+        if self.resources.engine_dead:
+            raise EngineDeadError
+        self.sent.append((kind, content))
+
+    def _ensure_output_queue_task(self) -> None:
+        pass
+
+    def write(self, *parts: WrittenPart) -> None:
+        self.outputs_queue.put_nowait(EngineCoreOutputs(outputs=[written_output(list(parts))]))
+
+
+def opening_request(rollout_id: str, *_: Any, **__: Any) -> EngineCoreRequest:
+    """The first request of a session, with its rollout's id."""
+    request = begun_request([])
+    request.request_id = rollout_id
+    return request
+
+
+class Engine:
+    """The part of an engine that sessions use, on a fake client. Requests have the ids of their rollouts."""
+
+    def __init__(self) -> None:
+        self.client = Client()
+        inputs = SimpleNamespace(process_inputs=opening_request, assign_request_id=lambda _: None)
+        self.llm: Any = SimpleNamespace(engine_core=self.client, input_processor=inputs, _run_output_handler=lambda: None)
+        self.exchange = TurnExchange(self.llm)
+        self.spec: Any = SimpleNamespace(author=SENIOR, eos_ids=(EOS,))
+        self.version, self.logit_bias = 3, dict[int, float]()
+
+    def session(self, rollout_id: str) -> EngineSession:
+        session = EngineSession(self, rollout_id, SamplingConfig(), None)
+        session.begin_turn([1, 2], PEN, 10)
+        return session
+
+    async def failure(self) -> AuthorFailed:
+        return AuthorFailed("its engine died")
+
+
+def run(test: Callable[[Engine], Coroutine[Any, Any, None]]) -> None:
+    """Run `test` on an event loop, with a new engine."""
+
+    async def main() -> None:
+        await test(Engine())
+
+    asyncio.run(main())
+
+
+def test_turns_that_begin_together_travel_in_one_message() -> None:
+    async def test(engine: Engine) -> None:
+        sessions = [engine.session(name) for name in "ab"]
+        engine.client.write(WrittenPart("a", [5, 6], [-1.0, -2.0], STOP), WrittenPart("b", [7], [-3.0], LENGTH))
+        read = [await session.read() for session in sessions]
+        assert [(tokens.ids, tokens.logprobs, tokens.versions) for tokens in read] == [
+            ([5, 6], [-1.0, -2.0], [3, 3]),
+            ([7], [-3.0], [3]),
+        ]
+        assert [session.stop_reason for session in sessions] == [StopReason.HANDOFF, StopReason.LENGTH]
+        engine.client.sent.clear()
+        for session in sessions:
+            session.begin_turn([8], PEN._replace(position=4, gap=2), 6)
+        await asyncio.sleep(0)
+        ((kind, request),) = engine.client.sent
+        assert kind is EngineCoreRequestType.ADD
+        # The last token of a turn comes again: vLLM discards it before reading it.
+        turns = begun_turns(Request.from_engine_core_request(request, None))
+        assert turns == [BegunTurn("a", [6, 8], 6, 4, 2), BegunTurn("b", [7, 8], 6, 4, 2)]
+
+    run(test)
+
+
+def test_a_turn_may_come_in_parts_and_each_keeps_its_version() -> None:
+    async def test(engine: Engine) -> None:
+        session = engine.session("a")
+        engine.client.write(WrittenPart("a", [5], [-1.0], None))
+        engine.version = 4
+        engine.client.write(WrittenPart("a", [EOS], [-2.0], STOP))
+        tokens = await session.read()
+        assert (tokens.ids, tokens.versions, session.stop_reason) == ([5, EOS], [3, 4], StopReason.EOS)
+        with pytest.raises(RuntimeError, match="rollout a: the engine ended a turn that the schedule continues"):
+            await session.read()
+
+    run(test)
+
+
+def test_an_engine_that_writes_outside_a_turn_is_an_error() -> None:
+    async def test(engine: Engine) -> None:
+        session = engine.session("a")
+        engine.client.write(WrittenPart("a", [5], [-1.0], STOP), WrittenPart("a", [6], [-1.0], None))
+        with pytest.raises(RuntimeError, match="rollout a: the engine continued after the pen had passed"):
+            await session.read()
+
+    run(test)
+
+
+def test_a_request_that_vllm_ends_fails_its_session_alone() -> None:
+    async def test(engine: Engine) -> None:
+        first, second = (engine.session(name) for name in "ab")
+        engine.client.outputs_queue.put_nowait(
+            EngineCoreOutputs(outputs=[EngineCoreOutput("a", [], finish_reason=FinishReason.ABORT)])
+        )
+        with pytest.raises(RuntimeError, match="rollout a: the engine ended the request \\(abort\\)"):
+            await first.read()
+        engine.client.write(WrittenPart("b", [5], [-1.0], STOP))
+        assert (await second.read()).ids == [5]
+
+    run(test)
+
+
+def test_a_closed_session_aborts_its_request_once_and_drops_what_still_comes() -> None:
+    async def test(engine: Engine) -> None:
+        session = engine.session("a")
+        for _ in range(2):
+            await session.close()
+        assert engine.client.sent[1:] == [(EngineCoreRequestType.ABORT, ["a"])]
+        engine.client.write(WrittenPart("a", [5], [-1.0], STOP))
+        assert engine.client.outputs_queue.empty()
+
+    run(test)
+
+
+def test_outputs_of_other_requests_and_statistics_reach_vllm() -> None:
+    async def test(engine: Engine) -> None:
+        engine.session("a")
+        other: Any = EngineCoreOutputs(outputs=[EngineCoreOutput("other", [1]), written_output([])], scheduler_stats=None)
+        engine.client.outputs_queue.put_nowait(other)
+        assert [output.request_id for output in engine.client.outputs_queue.get_nowait().outputs] == ["other"]
+
+    run(test)
+
+
+def test_the_death_of_an_engine_fails_every_session() -> None:
+    async def test(engine: Engine) -> None:
+        sessions = [engine.session(name) for name in "ab"]
+        engine.client.resources.engine_dead = True
+        reading = [asyncio.create_task(session.read()) for session in sessions]
+        await asyncio.sleep(0)
+        engine.client.outputs_queue.put_nowait(EngineDeadError())
+        for task in reading:
+            with pytest.raises(AuthorFailed, match="its engine died"):
+                await task
+        for session in sessions:
+            await session.close()
+
+    run(test)
+
+
+def test_a_turn_that_begins_after_the_death_of_the_engine_fails() -> None:
+    async def test(engine: Engine) -> None:
+        session = engine.session("a")
+        engine.client.write(WrittenPart("a", [5], [-1.0], STOP))
+        await session.read()
+        engine.client.resources.engine_dead = True
+        session.begin_turn([6], PEN, 5)
+        for late in (session, engine.session("b")):
+            with pytest.raises(AuthorFailed, match="its engine died"):
+                await late.read()
+            await late.close()
+
+    run(test)
+
+
+def test_turns_pass_the_sockets_of_vllms_client_and_its_reader_reports_the_engines_death() -> None:
+    # vLLM's client without the start of an engine: its own reading task, sockets and encoding.
+    async def test(engine: Engine) -> None:
+        context = zmq.asyncio.Context()
+        inputs, outputs = context.socket(zmq.ROUTER), context.socket(zmq.PULL)
+        ports = [socket.bind_to_random_port("tcp://127.0.0.1") for socket in (inputs, outputs)]
+        client: Any = AsyncMPClient.__new__(AsyncMPClient)
+        client.resources = BackgroundResources(ctx=context, input_socket=inputs, output_socket=outputs)
+        client.input_socket, client.core_engine = inputs, b"e"
+        client.encoder, client.decoder, client.utility_results = MsgpackEncoder(), MsgpackDecoder(EngineCoreOutputs), {}
+        core_in, core_out = context.socket(zmq.DEALER), context.socket(zmq.PUSH)
+        core_in.identity = b"e"
+        for socket, port in zip((core_in, core_out), ports, strict=True):
+            socket.connect(f"tcp://127.0.0.1:{port}")
+        await core_in.send(b"ready")
+        assert await inputs.recv_multipart() == [b"e", b"ready"]
+
+        engine.llm.engine_core = client
+        engine.exchange = TurnExchange(engine.llm)
+        session = engine.session("a")
+        assert (await core_in.recv_multipart())[0] == EngineCoreRequestType.ADD.value
+        await core_out.send_multipart(
+            MsgpackEncoder().encode(EngineCoreOutputs(outputs=[written_output([WrittenPart("a", [5], [-1.0], STOP)])]))
+        )
+        assert (await session.read()).ids == [5]
+        session.begin_turn([6], PEN, 3)
+        kind, *frames = await core_in.recv_multipart()
+        request = Request.from_engine_core_request(MsgpackDecoder(EngineCoreRequest).decode(frames), None)
+        assert (kind, begun_turns(request)) == (EngineCoreRequestType.ADD.value, [BegunTurn("a", [5, 6], 3, 0, 0)])
+        await core_out.send(EngineCoreProc.ENGINE_CORE_DEAD)
+        with pytest.raises(AuthorFailed, match="its engine died"):
+            await session.read()
+        client.resources.output_queue_task.cancel()
+        context.destroy(linger=0)
+
+    asyncio.run(asyncio.wait_for(test(Engine()), timeout=60))
