@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.placement import engine_specs
+from actors.engine_layout import engine_specs
 from tandem.authors import Authors
 from tandem.cogeneration import Limits, cogenerate
 from tandem.config.schema import Config
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Rollout
 from tandem.schedule import BEGINS_WORD, SOLO, Schedule, replay
-from tests.support.scheduled_engine import ScheduledEngine, run
+from tests.support.scheduled_engine import Model, ScheduledEngine, run
 
 T = TypeVar("T")
 PROMPT = [11, 12, 13]
@@ -37,7 +37,18 @@ def pair(config: Config, authors: Authors) -> Pair:
         token = hash(tuple(text)) % width
         return eos if token % 64 == 0 else token if token != eos else token - 1
 
-    return {spec.author: ScheduledEngine(spec, model) for spec in engine_specs(config, authors, "cpu")[0]}
+    return new_pair(config, authors, model)
+
+
+def new_pair(config: Config, authors: Authors, model: Model, blocks: int = 1000) -> Pair:
+    """Two engines with `model`; the junior's KV cache has `blocks` blocks."""
+    specs = engine_specs(config, authors, "cpu")[0]
+    return {spec.author: ScheduledEngine(spec, model, blocks if spec.author == JUNIOR else 1000) for spec in specs}
+
+
+def endless(text: Sequence[int]) -> int:
+    """A model that ends no text."""
+    return 20 + hash(tuple(text)) % 300
 
 
 def during(engines: Pair, writing: Coroutine[Any, Any, T]) -> T:
@@ -55,16 +66,19 @@ def during(engines: Pair, writing: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(both())
 
 
-async def write(engines: Pair, authors: Authors, schedule: Schedule, seeds: Sequence[int], max_tokens: int) -> list[Rollout]:
-    """One rollout for each seed, all at the same time, each of a prompt of its own."""
-    names = [SENIOR] if schedule.solo else [SENIOR, JUNIOR]
+def one(
+    engines: Pair, authors: Authors, schedule: Schedule, index: int, seed: int, max_tokens: int
+) -> Coroutine[Any, Any, Rollout]:
+    """Write a rollout of the prompt of `index`."""
     limits = Limits(max_tokens, authors.context, frozenset(authors.eos_ids))
+    names = [SENIOR] if schedule.solo else [SENIOR, JUNIOR]
+    sessions = {author: engines[author].session(f"r{index}") for author in names}
+    return cogenerate(f"r{index}", [*PROMPT, index], sessions, schedule, authors.boundaries, seed, limits)
 
-    def one(index: int, seed: int) -> Coroutine[Any, Any, Rollout]:
-        sessions = {author: engines[author].session(f"r{index}") for author in names}
-        return cogenerate(f"r{index}", [*PROMPT, index], sessions, schedule, authors.boundaries, seed, limits)
 
-    return list(await asyncio.gather(*(one(index, seed) for index, seed in enumerate(seeds))))
+async def write(engines: Pair, authors: Authors, schedule: Schedule, seeds: Sequence[int], max_tokens: int) -> list[Rollout]:
+    """Write one rollout for each seed, all at the same time, each of a prompt of its own."""
+    return await asyncio.gather(*(one(engines, authors, schedule, index, seed, max_tokens) for index, seed in enumerate(seeds)))
 
 
 @given(schedule=schedules, seeds=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=6), max_tokens=st.integers(1, 60))
@@ -104,6 +118,37 @@ def test_sessions_that_wait_for_a_turn_need_no_step_and_are_freed_when_closed(pa
     assert during(pair, wait_and_close()) == ((0, 3), False)
     assert engine.scheduler.kv_cache_manager.usage == 0
     assert not engine.scheduler._turns and not engine.scheduler._waiting_sessions
+
+
+def test_preempted_sessions_lose_no_token(config: Config, authors: Authors) -> None:
+    # Texts of two blocks in a cache of seven, of which vLLM keeps one: a text that grows displaces another in mid-turn.
+    pair, seeds, tokens = new_pair(config, authors, endless, blocks=7), range(5), 150
+    solo = during(pair, write(pair, authors, SOLO, seeds, tokens))
+    alone = during(pair, write(pair, authors, Schedule(prob_senior=0.0), seeds, tokens))
+    assert [rollout.token_ids.tolist() for rollout in alone] == [rollout.token_ids.tolist() for rollout in solo]
+    assert all((rollout.authorship == JUNIOR).all() for rollout in alone)
+    assert pair[JUNIOR].preemptions > 0 and pair[SENIOR].preemptions == 0
+
+
+def test_cancelled_rollouts_free_their_blocks_and_change_no_other(config: Config, authors: Authors) -> None:
+    pair, tokens = new_pair(config, authors, endless), 120
+    solo = during(pair, write(pair, authors, SOLO, range(6), tokens))
+
+    async def cancel_every_other() -> list[Rollout]:
+        writing = [asyncio.create_task(one(pair, authors, Schedule(), index, index, tokens)) for index in range(6)]
+        while pair[JUNIOR].steps + pair[SENIOR].steps < 40:
+            await asyncio.sleep(0)
+        assert all(task.cancel() for task in writing[::2])
+        left = await asyncio.gather(*writing[1::2])
+        while any(engine.scheduler.requests for engine in pair.values()):
+            await asyncio.sleep(0)
+        return left
+
+    for engine in pair.values():
+        engine.steps = 0
+    left = during(pair, cancel_every_other())
+    assert [rollout.token_ids.tolist() for rollout in left] == [rollout.token_ids.tolist() for rollout in solo[1::2]]
+    assert [engine.scheduler.kv_cache_manager.usage for engine in pair.values()] == [0, 0]
 
 
 def test_parts_of_a_turn_have_the_interval_of_the_engine(config: Config, authors: Authors) -> None:

@@ -38,6 +38,7 @@ class ScheduledEngine:
     def __init__(self, spec: EngineSpec, model: Model, blocks: int = 1000) -> None:
         self.spec, self.version, self.logit_bias = spec, 0, dict[int, float]()
         self.model = model
+        self.steps = self.preemptions = 0
         shell = Engine.__new__(Engine)
         shell.spec, shell._profiles = spec, None
         config = shell._arguments().create_engine_config()
@@ -86,6 +87,8 @@ class ScheduledEngine:
         if not self.scheduler.has_requests():
             return
         scheduled = self.scheduler.schedule()
+        self.steps += 1
+        self.preemptions += len(scheduled.preempted_req_ids or ())
         requests = [self.scheduler.requests[name] for name in scheduled.num_scheduled_tokens]
         rows = np.zeros((len(requests), 1), np.int32)
         logprobs = -np.array([[request.num_tokens] for request in requests], np.float32).reshape(rows.shape)
