@@ -71,7 +71,7 @@ class EngineSession:
             salt = str(self._engine.version)
             self._request_id = exchange.open(self, self._rollout_id, tokens, self._params(budget, pen), salt)
         else:
-            exchange.begin(BegunTurn(self._request_id, tokens, budget, pen.position, pen.gap))
+            exchange.begin(BegunTurn(self._request_id, tokens, budget, pen[3:]))
 
     def retract(self) -> None:
         """Remove the last token of the turn that ended from the text."""

@@ -80,7 +80,7 @@ class _EndsTurns(Scheduler):
     def _begin(self, session: Request, begun: BegunTurn) -> None:
         turn, params = self._turns[begun.request_id], session.sampling_params
         assert params is not None
-        turn.pen = Pen(turn.pen.schedule, turn.pen.seed, self._author, begun.position, begun.gap)
+        turn.pen = Pen(turn.pen.schedule, turn.pen.seed, self._author, *begun.state)
         params.max_tokens = begun.budget
         self._update_request_as_session(
             session, StreamingUpdate(None, begun.tokens, begun.budget, session.arrival_time, params)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from vllm import SamplingParams
@@ -21,9 +21,8 @@ class BegunTurn(NamedTuple):
     """what the author has not read"""
     budget: int
     """the most tokens of the turn"""
-    position: int
-    gap: int
-    """where the pen is; schedule, seed and author are those of the session"""
+    state: tuple[Any, ...]
+    """the pen's fields after schedule, seed and author, which are those of the session"""
 
 
 class WrittenPart(NamedTuple):

@@ -18,14 +18,14 @@ from tandem.authors import Authors
 from tandem.cogeneration import Limits, cogenerate
 from tandem.config.schema import Config
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Rollout
-from tandem.schedule import BEGINS_WORD, SOLO, Schedule, replay
+from tandem.schedule import BEGINS_WORD, SOLO, STEP, Schedule, replay
 from tests.support.scheduled_engine import Model, ScheduledEngine, run
 
 T = TypeVar("T")
 PROMPT = [11, 12, 13]
 Pair = dict[int, ScheduledEngine]
 
-schedules = st.builds(Schedule, st.floats(0, 1), st.integers(1, 9), st.booleans(), st.just(BEGINS_WORD))
+schedules = st.builds(Schedule, st.floats(0, 1), st.integers(1, 9), st.booleans(), st.sampled_from([BEGINS_WORD, STEP]))
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,8 @@ PEN = Schedule().pen(0)
 
 ids = st.lists(st.integers(0, 2**20), min_size=1, max_size=5)
 floats = st.floats(width=32, allow_nan=False)
-begun = st.builds(BegunTurn, st.text(max_size=9), ids, st.integers(1, 2**20), st.integers(0, 2**20), st.integers(0, 2**31))
+states = st.tuples(st.integers(0, 2**20), st.integers(0, 2**31), st.booleans())
+begun = st.builds(BegunTurn, st.text(max_size=9), ids, st.integers(1, 2**20), states)
 written = st.builds(WrittenPart, st.text(max_size=9), ids, st.lists(floats, max_size=5), st.none() | st.integers(0, 4))
 
 
@@ -128,13 +129,13 @@ def test_turns_that_begin_together_travel_in_one_message() -> None:
         assert [session.stop_reason for session in sessions] == [StopReason.HANDOFF, StopReason.LENGTH]
         engine.client.sent.clear()
         for session in sessions:
-            session.begin_turn([8], PEN._replace(position=4, gap=2), 6)
+            session.begin_turn([8], PEN._replace(position=4, gap=2, line_ended=True), 6)
         await asyncio.sleep(0)
         ((kind, request),) = engine.client.sent
         assert kind is EngineCoreRequestType.ADD
         # The last token of a turn comes again: vLLM discards it before reading it.
         turns = begun_turns(Request.from_engine_core_request(request, None))
-        assert turns == [BegunTurn("a", [6, 8], 6, 4, 2), BegunTurn("b", [7, 8], 6, 4, 2)]
+        assert turns == [BegunTurn("a", [6, 8], 6, (4, 2, True)), BegunTurn("b", [7, 8], 6, (4, 2, True))]
 
     run(test)
 
@@ -258,7 +259,7 @@ def test_turns_pass_the_sockets_of_vllms_client_and_its_reader_reports_the_engin
         session.begin_turn([6], PEN, 3)
         kind, *frames = await core_in.recv_multipart()
         request = Request.from_engine_core_request(MsgpackDecoder(EngineCoreRequest).decode(frames), None)
-        assert (kind, begun_turns(request)) == (EngineCoreRequestType.ADD.value, [BegunTurn("a", [5, 6], 3, 0, 0)])
+        assert (kind, begun_turns(request)) == (EngineCoreRequestType.ADD.value, [BegunTurn("a", [5, 6], 3, (0, 0, False))])
         await core_out.send(EngineCoreProc.ENGINE_CORE_DEAD)
         with pytest.raises(AuthorFailed, match="its engine died"):
             await session.read()
