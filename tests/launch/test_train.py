@@ -179,7 +179,7 @@ def assert_stale_by_at_most(bound: int, metrics: Path) -> None:
     ("overrides", "moment", "engines"),
     [
         ([], "starting the engines", None),
-        (["algo=kl_reg", *FEW], "[5/500]", 1),  # which starts no junior
+        (["algo=kl_reg", "learner.ranks=2", *FEW], "[5/500]", 1),  # which starts no junior
         pytest.param(
             ["rollout.max_staleness=1", "rollout.prompts_per_step=4", "algo.dynamic_sampling_rounds=2"],
             "[5/500]",

@@ -145,9 +145,9 @@ def test_invalid_job_fails_with_reason(cluster: RayCluster) -> None:
     assert "exit code 2" in failed.stdout + failed.stderr
 
 
-def test_job_trains_with_replicas_and_ranks_on_both_nodes(cluster: RayCluster) -> None:
+def test_job_trains_with_replicas_on_both_nodes(cluster: RayCluster) -> None:
     before = set(os.listdir("/dev/shm"))
-    done = cluster.submit("mode=cluster", "name=job", "rollout.replicas=2", "learner.ranks=2", *SMALL)
+    done = cluster.submit("mode=cluster", "name=job", "rollout.replicas=2", *SMALL)
     assert done.returncode == 0, done.stdout + done.stderr
     run = cluster.folder / "runs" / "job"
     check_finished_run(run, steps=3)
