@@ -42,8 +42,8 @@ train: setup  ## train a senior with the defaults, or with ARGS="steps=20 schedu
 
 test: setup lint  ## lint, then every test that takes seconds
 	@echo "== Tests"
-	@$(PYTEST) $(PARALLEL) -m "not slow and not engines" --durations=10
-	@$(PYTEST) -m "engines and not slow" --durations=10
+	@$(PYTEST) $(PARALLEL) -m "not slow and not engines" --durations=10 || failed=1; \
+	$(PYTEST) -m "engines and not slow" --durations=10 || failed=1; exit $${failed:-0}
 
 test-fast: setup  ## quick tests without vLLM, Ray and DeepSpeed, with few examples of each property
 	@echo "== Fast tests"
@@ -51,8 +51,8 @@ test-fast: setup  ## quick tests without vLLM, Ray and DeepSpeed, with few examp
 
 test-all: setup lint  ## lint, then all tests, the slow ones too
 	@echo "== All tests"
-	@$(PYTEST) $(PARALLEL) -m "not engines" --durations=20
-	@$(PYTEST) -m engines --durations=20
+	@$(PYTEST) $(PARALLEL) -m "not engines" --durations=20 || failed=1; \
+	$(PYTEST) -m engines --durations=20 || failed=1; exit $${failed:-0}
 
 lint: $(INSTALLED)  ## ruff, types, import contracts
 	@echo "== Lint"

@@ -69,7 +69,7 @@ class EngineSession:
         if self._request_id is None:
             # The salt keeps rollouts from sharing the KV blocks of prompts that other weights have read.
             salt = str(self._engine.version)
-            self._request_id = exchange.open(self, self._rollout_id, tokens, self._params(budget, pen), salt)
+            self._request_id = exchange.start(self, self._rollout_id, tokens, self._params(budget, pen), salt)
         else:
             exchange.begin(BegunTurn(self._request_id, tokens, budget, pen[3:]))
 
