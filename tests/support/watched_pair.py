@@ -80,9 +80,9 @@ class CountingReader:
 
 def count_tokens(exchange: TurnExchange, watch: Watch) -> None:
     """Count in `watch` the tokens of all sessions opened later."""
-    opens = exchange.open
+    start = exchange.start
     # The instance's own attribute, since other engines of the process are not watched.
-    vars(exchange)["open"] = lambda reader, *args: opens(CountingReader(reader, watch), *args)
+    vars(exchange)["start"] = lambda reader, *args: start(CountingReader(reader, watch), *args)
 
 
 @dataclass(frozen=True)
