@@ -280,7 +280,8 @@ def test_all_measures_of_senior_of_run(run_folder: Path) -> None:
         *(f"team/{s}/{name}" for s in SCHEDULES for name in ("accuracy", "pass@2", "senior_share", "handoffs")),
         *(f"team/{s}/retention@{k}" for s in SCHEDULES for k in (1, 2)),
         *(f"takeover/{percent}%" for percent in (0, 75, 100)),
-        *("drift/kl_senior_junior", "drift/kl_junior_senior", "legibility/senior_text", "legibility/junior_text"),
+        *("drift/kl_senior_junior", "drift/kl_junior_senior"),
+        *(f"legibility/{author}_text{pooled}" for author in ("senior", "junior") for pooled in ("", "_pooled")),
         *("acceptance/rate", *(f"acceptance/length@{k}" for k in range(1, 9))),
     }
     # The senior is the base model, and so is the junior.
