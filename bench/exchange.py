@@ -1,4 +1,4 @@
-"""What the Python around the tokens costs: tandem and solo on engines that compute nothing.
+"""Measure the cost of the Python around the tokens: tandem and solo on engines that compute nothing.
 
     python -m bench.exchange --json
 

@@ -39,7 +39,7 @@ def join_process_group(device: str, timeout_s: float) -> None:
 def engine_config(
     config: LearnerConfig, persistence_threshold: int, *, load_universal: bool = False, adapter: int = 0
 ) -> dict[str, Any]:
-    """Return DeepSpeed's configuration for `config`, and for an adapter of so many parameters if only that learns.
+    """Return DeepSpeed's configuration for `config`; `adapter` is the number of parameters that learn if only an adapter does.
 
     Raises `ValueError` for bfloat16 without ZeRO, which would have no float32 master weights.
     """

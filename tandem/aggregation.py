@@ -22,7 +22,7 @@ class MiniBatchTotals:
     weights: np.ndarray
     """float64 [R], sum of the weights of each rollout's tokens; not all 0"""
     tokens: np.ndarray
-    """int64 [R], number of tokens of each rollout, whoever wrote them"""
+    """int64 [R], number of tokens of each rollout, by both authors"""
     micro_batches: np.ndarray
     """int64 [R], the micro-batch of each rollout, over all ranks"""
 

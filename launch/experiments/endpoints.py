@@ -35,7 +35,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an experiment says about an endpoint."""
+    """The verdict of an experiment on an endpoint."""
 
     endpoint: Endpoint
     differences: dict[str, Estimate]

@@ -1,4 +1,4 @@
-"""What an experiment compares: arms, each a list of overrides of launch/train.py, their seeds, evaluations and endpoints."""
+"""Read the preset of an experiment: arms, each a list of overrides of launch/train.py, seeds, evaluations and endpoints."""
 
 from __future__ import annotations
 

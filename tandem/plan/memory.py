@@ -31,7 +31,7 @@ LOGIT_COPIES = 4
 
 
 def reduced_at_once(adapter: int) -> int:
-    """Return the size of that buffer for an adapter of so many parameters; 0: the whole model learns."""
+    """Return the size of that buffer for an adapter of `adapter` parameters; 0: the whole model learns."""
     return min(REDUCED_AT_ONCE, adapter or REDUCED_AT_ONCE)
 
 

@@ -26,7 +26,7 @@ from tandem.verify.statements import stated_answer
 BOXED: Literal["boxed"] = "boxed"
 """The value of `judge.answer_pattern` with which only boxes count."""
 Pattern = re.Pattern[str] | Literal["boxed"]
-"""What `compile_pattern` returns for a value that is not empty."""
+"""The result of `compile_pattern` for a value that is not empty."""
 
 _BOX = re.compile(r"\\(?:begin)?(?:boxed|fbox|framebox)(?![A-Za-z])[ \t]*(?:\s*(\{))?")
 r"""The start of a box; some models write `\beginboxed{` by mistake. Without a brace the box holds the text that follows."""

@@ -1,4 +1,4 @@
-"""What the folder of a finished training run on real engines must hold."""
+"""Check the folder of a finished training run on real engines."""
 
 from __future__ import annotations
 

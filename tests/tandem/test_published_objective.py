@@ -69,7 +69,7 @@ def kl_losses(logprobs: Tensor) -> Tensor:
 
 
 def release_mean(losses: Tensor, mask: Tensor, rows: list[int], micro_batches: list[list[int]]) -> Tensor:
-    """The masked sum divided by all response tokens of the mini-batch of rollouts `rows`, whoever wrote them."""
+    """Return the masked sum divided by all response tokens, of both authors, of the mini-batch of rollouts `rows`."""
     return (losses * mask)[rows].sum() / RESPONSE[rows].sum()
 
 
