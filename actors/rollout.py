@@ -15,6 +15,7 @@ from actors.group_task import GroupTask
 from tandem.authors import draw_junior, noise_seed
 from tandem.cogeneration import Limits, Session, cogenerate
 from tandem.models.loading import load_tokenizer
+from tandem.replay import draws_of
 from tandem.rollout import JUNIOR, SENIOR, Group, Rollout
 from tandem.runtime.processes import ProcessLocation, process_location
 from tandem.runtime.trace import Row, Span
@@ -108,6 +109,7 @@ class RolloutActor:
             )
         rollout.junior = junior
         rollout.text = self._tokenizer.decode(rollout.token_ids, skip_special_tokens=True)
+        rollout.draws = draws_of(rollout, task.schedule, self._boundaries)
         return rollout
 
     def _session(self, key: EngineKey, rollout_id: str, seed: int, task: GroupTask) -> Session:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tandem.errors import RunError
+from tandem.replay import Draws, draws_of
 from tandem.rollout import BASE_VERSION, SENIOR, Group, Rollout, Verdict
-from tandem.schedule import COIN_SIDES, Schedule, replay
+from tandem.schedule import COIN_SIDES, Schedule
 
 FALSE_ALARM = 1e-9
 """The largest probability with which the draws of a correct step may stop the run."""
@@ -34,41 +35,51 @@ def check_authorship(groups: Sequence[Group], boundaries: np.ndarray, *, chosen_
     """Check the rollouts' authorship masks against the schedules of their groups.
 
     `boundaries` is the boundary table, uint8 [vocabulary]. `groups` are the first to finish of `chosen_from` groups;
-    None: there were no others.
+    None: there were no others. Rollouts that their actor has checked (`Rollout.draws`) are checked again only for a sample, one
+    of each group.
 
     Raises `GuardError` when a mask is missing, when it is not the one that the schedule implies for the tokens, or when the
     senior won more or fewer of the draws than chance explains.
     """
     wins: Counter[float] = Counter()
-    draws: Counter[float] = Counter()
+    tosses: Counter[float] = Counter()
     for group in groups:
         prob = group.schedule.threshold / COIN_SIDES  # `prob_senior`, as exactly as a coin has it
-        for rollout in group.rollouts:
-            drawn_authors = _replayed_draws(rollout, group.schedule, boundaries)
+        sampled = group.rollouts[0].seed % len(group.rollouts)
+        for index, rollout in enumerate(group.rollouts):
+            draws = _checked_draws(rollout, group.schedule, boundaries, again=index == sampled)
             if not group.schedule.alternates:
-                wins[prob] += int(np.count_nonzero(drawn_authors == SENIOR))
-                draws[prob] += len(drawn_authors)
+                wins[prob] += draws.wins
+                tosses[prob] += draws.tosses
     selections = math.comb(max(chosen_from or 0, len(groups)), len(groups))
-    _check_draws([Draws(prob, wins[prob], draws[prob]) for prob in sorted(draws)], selections)
+    _check_draws([Coins(prob, wins[prob], tosses[prob]) for prob in sorted(tosses)], selections)
 
 
-def _replayed_draws(rollout: Rollout, schedule: Schedule, boundaries: np.ndarray) -> np.ndarray:
-    """Return the authors that `schedule` drew for `rollout`, int8 [draws].
+def _checked_draws(rollout: Rollout, schedule: Schedule, boundaries: np.ndarray, *, again: bool) -> Draws:
+    """Return how often `schedule` drew the author of `rollout`.
 
-    Raises `GuardError` unless these draws give the rollout's mask.
+    Replays the schedule if the rollout's own actor has not, or `again`. Raises `GuardError` unless the draws give the rollout's
+    mask, and are those that the actor counted.
     """
     if len(rollout.authorship) != len(rollout) or not len(rollout):
         raise GuardError(
             f"rollout {rollout.id}: its authorship mask has {len(rollout.authorship)} entries for {len(rollout)} tokens; "
             "without the mask this run would train as plain GRPO"
         )
-    implied, drawn = replay(schedule, boundaries, rollout.seed, rollout.token_ids, rollout.breaks)
-    if not np.array_equal(rollout.authorship, implied):
+    if rollout.draws and not again:
+        return rollout.draws
+    draws = draws_of(rollout, schedule, boundaries)
+    if draws is None:
         raise GuardError(f"rollout {rollout.id}: its authorship mask is not what the schedule implies for its tokens")
-    return implied[drawn]
+    if rollout.draws not in (None, draws):
+        raise GuardError(
+            f"rollout {rollout.id}: its rollout actor counted {rollout.draws.wins} of {rollout.draws.tosses} draws for the "
+            f"senior, and the schedule gives it {draws.wins} of {draws.tosses}: actor and driver follow different rules"
+        )
+    return draws
 
 
-class Draws(NamedTuple):
+class Coins(NamedTuple):
     """The coins that a step's rollouts tossed at one probability."""
 
     prob_senior: float
@@ -77,7 +88,7 @@ class Draws(NamedTuple):
     tosses: int
 
 
-def _check_draws(all_draws: Sequence[Draws], selections: int) -> None:
+def _check_draws(all_coins: Sequence[Coins], selections: int) -> None:
     """Raise `GuardError` when fair coins would hardly give the senior its wins.
 
     The masks follow from the coins; this checks the coins, which are not fair where rollouts share a seed. The number of draws
@@ -89,9 +100,9 @@ def _check_draws(all_draws: Sequence[Draws], selections: int) -> None:
     `selections` ways to choose the groups of this step from those that might have been its groups, and alpha is divided among
     them.
     """
-    log_chance = sum(_log_binomial(*draws) + math.log(draws.tosses + 1) for draws in all_draws)
+    log_chance = sum(_log_binomial(*coins) + math.log(coins.tosses + 1) for coins in all_coins)
     if log_chance < math.log(FALSE_ALARM) - math.log(selections):
-        found = ", ".join(f"{wins} of {tosses} draws at schedule.prob_senior={prob:g}" for prob, wins, tosses in all_draws)
+        found = ", ".join(f"{wins} of {tosses} draws at schedule.prob_senior={prob:g}" for prob, wins, tosses in all_coins)
         raise GuardError(
             f"the senior won {found} in this step: fair coins do this less than once in {1 / FALSE_ALARM:.0e} steps; the "
             "coins are not fair (do the rollouts have different seeds?)"

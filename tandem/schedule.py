@@ -1,15 +1,14 @@
-"""When the pen changes hands: the rule, the pen, its replay over a finished text, and the schedules by name.
+"""When the pen changes hands: the rule, the pen, and the schedules by name.
 
-A schedule is a pure function of (seed, tokens). The engine that writes, the rollout actor that moves the pen and the guard that
-replays a finished rollout evaluate the same rule, `Pen.after`, and must agree on every token.
+A schedule is a pure function of (seed, tokens). The engine that writes and the rollout actor that moves the pen evaluate the
+same rule, `Pen.after`, and must agree on every token. `tandem.replay` evaluates it for a finished rollout.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import repeat
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -32,8 +31,11 @@ WHOLE_TEXT = 1 << 31
 """A gap longer than any text: no redraw except at boundaries."""
 
 
-def _mix(x: int) -> int:
-    """Return a bijection of 32-bit integers that looks random (an xorshift-multiply hash)."""
+Integers = TypeVar("Integers", int, np.ndarray)
+
+
+def _mix(x: Integers) -> Integers:
+    """Return a bijection of 32-bit integers that looks random (an xorshift-multiply hash). `x` may be an array, uint32 [N]."""
     x = ((x ^ (x >> 16)) * 0x21F0AAAD) & 0xFFFFFFFF
     x = ((x ^ (x >> 15)) * 0x735A2D97) & 0xFFFFFFFF
     return x ^ (x >> 15)
@@ -42,6 +44,11 @@ def _mix(x: int) -> int:
 def coin(seed: int, position: int) -> int:
     """Return the 32-bit coin tossed after `position` tokens of the rollout of schedule seed `seed`."""
     return _mix(_mix(seed & 0xFFFFFFFF) ^ (position & 0xFFFFFFFF))
+
+
+def coins(seed: int, positions: np.ndarray) -> np.ndarray:
+    """Return the coins tossed after `positions` tokens, uint32 [N] both (see `coin`)."""
+    return _mix(np.uint32(_mix(seed & 0xFFFFFFFF)) ^ positions)
 
 
 class Schedule(NamedTuple):
@@ -118,37 +125,6 @@ class Pen(NamedTuple):
             if pen.author != self.author:
                 break
         return pen, written
-
-
-class Replay(NamedTuple):
-    """What a schedule implies for the T tokens of a finished rollout."""
-
-    authorship: np.ndarray
-    """int8 [T], the authorship mask"""
-    drawn: np.ndarray
-    """bool [T], the tokens whose author was drawn for them: the first one, and the one after each redraw"""
-
-
-def replay(
-    schedule: Schedule,
-    boundaries: np.ndarray,
-    seed: int,
-    tokens: Sequence[int] | np.ndarray,
-    breaks: Iterable[bool] | None = None,
-) -> Replay:
-    """Replay `schedule` over the tokens of a finished rollout.
-
-    `boundaries` is the boundary table, uint8 [vocabulary]. `breaks` are the rollout's, given if its junior has another
-    tokenizer. They decide only after the junior's tokens.
-    """
-    pen = schedule.pen(seed)
-    authorship, drawn = [], []
-    entries = boundaries[np.asarray(tokens, np.intp)].tolist()
-    for boundary, broken in zip(entries, repeat(None) if breaks is None else breaks, strict=False):
-        authorship.append(pen.author)
-        drawn.append(pen.gap == 0)
-        pen = pen.after(boundary, broken if pen.author == JUNIOR else None)
-    return Replay(np.array(authorship, dtype=np.int8), np.array(drawn, dtype=bool))
 
 
 # The schedules by name

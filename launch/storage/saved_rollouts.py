@@ -191,10 +191,11 @@ def _rollout(told: dict[str, Any], prompt_ids: np.ndarray, arrays: dict[str, _Re
         for author, reason in told["stop_reasons"].items():
             yield int(author), None if reason is None else StopReason(reason)
 
+    per_token: dict[str, Any] = {name: arrays[name].next(told["tokens"]) for name in PER_TOKEN}
     return Rollout(
         id=told["id"],
         prompt_ids=prompt_ids,
-        **{name: arrays[name].next(told["tokens"]) for name in PER_TOKEN},
+        **per_token,
         end=EndReason(told["end"]),
         seed=told["seed"],
         breaks=arrays["breaks"].next(told["tokens"]).astype(bool) if told["translated"] else None,

@@ -10,8 +10,9 @@ from transformers import AutoModelForCausalLM
 from tandem.authors import Authors
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config
+from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Problem, Prompt
-from tandem.schedule import SCHEDULES, Schedule, named_schedule, replay
+from tandem.schedule import SCHEDULES, Schedule, named_schedule
 from tests.support.engine_pair import EnginePair
 from tests.support.writing import forward_logprobs, texts, write
 

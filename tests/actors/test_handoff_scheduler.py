@@ -17,8 +17,9 @@ from actors.engine_layout import engine_specs
 from tandem.authors import Authors
 from tandem.cogeneration import Limits, cogenerate
 from tandem.config.schema import Config
+from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Rollout
-from tandem.schedule import BEGINS_WORD, SOLO, STEP, Schedule, replay
+from tandem.schedule import BEGINS_WORD, SOLO, STEP, Schedule
 from tests.support.scheduled_engine import Model, ScheduledEngine, run
 
 T = TypeVar("T")

@@ -19,8 +19,9 @@ from tandem.authors import MOST_EXCLUDED, Authors, Junior, check_excluded, draw_
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config, ConfigError
 from tandem.metrics import rollout_metrics
+from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt, Verdict
-from tandem.schedule import COIN_SIDES, Schedule, coin, replay
+from tandem.schedule import COIN_SIDES, Schedule, coin
 from tests.support.builders import judged_group, save_model, scheduled_rollout, small_tokenizer
 from tests.support.engine_pair import EnginePair
 from tests.support.writing import forward_logprobs, group_tasks, only, write, write_groups

@@ -25,8 +25,9 @@ from tandem.config.rollout import SamplingConfig
 from tandem.config.schema import Config
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
+from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Problem, Prompt, Rollout, StopReason
-from tandem.schedule import Schedule, replay
+from tandem.schedule import Schedule
 from tests.support.engine_pair import EnginePair
 from tests.support.watched_pair import DEADLINE_S, WatchedPair, until, watched_pair
 

@@ -11,8 +11,9 @@ from tandem.authors import Authors
 from tandem.config.schema import Config
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
+from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Prompt, Rollout
-from tandem.schedule import Schedule, replay
+from tandem.schedule import Schedule
 from tandem.tokenization.byte_level import ByteLevel
 from tests.support.engine_pair import EnginePair
 from tests.support.writing import forward_logprobs, only, texts, write

@@ -15,7 +15,8 @@ from bench.engines import Measured
 from bench.sweep import AXES, SWEPT, Axis, Point, load, point, save
 from bench.workload import Workload
 from tandem.cogeneration import Limits
-from tandem.schedule import Schedule, replay
+from tandem.replay import replay
+from tandem.schedule import Schedule
 
 WORK = Workload(
     prompts=[(i,) for i in range(256)],

@@ -14,8 +14,9 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen3
 
 from tandem.data.arith import draw, plain
 from tandem.models.zoo.tokenizer import train_tokenizer
+from tandem.replay import replay
 from tandem.rollout import FROZEN_VERSION, EndReason, Group, Problem, Prompt, Rollout, Verdict
-from tandem.schedule import Schedule, replay
+from tandem.schedule import Schedule
 from tandem.verify.judgement import plain_judgement
 
 WORD = Schedule()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import product
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tandem.guards import FALSE_ALARM, GuardError, _log_binomial, check_authorship
+from tandem.replay import draws_of
 from tandem.rollout import JUNIOR, SENIOR, Group
 from tandem.schedule import BEGINS_WORD, Schedule
 from tests.support.simulated_authors import WORDS, simulate
@@ -67,6 +69,34 @@ def test_constant_shifted_or_flipped_mask_stops_run(groups: list[Group], data: s
     }[changed]
     assume(not np.array_equal(rollout.authorship, mask))
     with pytest.raises(GuardError, match=f"rollout {rollout.id}: its authorship mask"):
+        check_authorship(groups, WORDS)
+
+
+@settings(max_examples=100)
+@given(steps())
+def test_draws_that_actors_counted_replace_replay_of_all_but_sample(groups: list[Group]) -> None:
+    for group in groups:
+        for rollout in group.rollouts:
+            rollout.draws = draws_of(rollout, group.schedule, WORDS)
+    check_authorship(groups, WORDS)
+    with patch("tandem.guards.draws_of", side_effect=draws_of) as replayed:
+        check_authorship(groups, WORDS)
+    assert replayed.call_count == len(groups)
+    for group in groups:
+        for rollout in group.rollouts:
+            rollout.authorship = 1 - rollout.authorship
+    with pytest.raises(GuardError, match="its authorship mask is not what the schedule implies"):
+        check_authorship(groups, WORDS)
+
+
+@settings(max_examples=50)
+@given(steps())
+def test_draws_counted_wrong_stop_run(groups: list[Group]) -> None:
+    for rollout in groups[-1].rollouts:
+        draws = draws_of(rollout, groups[-1].schedule, WORDS)
+        assert draws is not None
+        rollout.draws = draws._replace(tosses=draws.tosses + 1)
+    with pytest.raises(GuardError, match="actor and driver follow different rules"):
         check_authorship(groups, WORDS)
 
 

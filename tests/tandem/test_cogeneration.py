@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.cogeneration import Limits, Token, cogenerate
+from tandem.replay import replay
 from tandem.rollout import FROZEN_VERSION, JUNIOR, SENIOR, EndReason, Rollout, StopReason
-from tandem.schedule import BEGINS_WORD, Pen, Schedule, replay
+from tandem.schedule import BEGINS_WORD, Pen, Schedule
 
 VOCABULARY = 16
 EOS = 15

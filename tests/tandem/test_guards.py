@@ -22,8 +22,9 @@ from tandem.guards import (
     check_weight_version,
 )
 from tandem.metrics import senior_token_fraction
+from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR, Group, Rollout, Verdict
-from tandem.schedule import Schedule, coin, replay
+from tandem.schedule import Schedule, coin
 from tests.support.builders import judged_group, scheduled_rollout
 from tests.support.simulated_authors import WORDS as SIMULATED_WORDS
 from tests.support.simulated_authors import simulate

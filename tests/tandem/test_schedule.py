@@ -15,22 +15,25 @@ from transformers import PreTrainedTokenizerFast
 
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config
+from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR
 from tandem.schedule import (
     BEGINS_WORD,
     COIN_SIDES,
     ENDS_STEP,
     SCHEDULES,
+    STEP,
+    WHOLE_TEXT,
     BoundaryRule,
     Schedule,
     annealed_prob_senior,
     boundary_rule,
     boundary_table,
     coin,
+    coins,
     line_table,
     named_schedule,
     needs_junior,
-    replay,
     schedule_at,
 )
 from tests.support.builders import small_tokenizer
@@ -48,6 +51,14 @@ schedules = st.builds(
     alternates=st.booleans(),
     boundary=st.sampled_from([0, BEGINS_WORD]),
 )
+any_schedules = st.builds(
+    Schedule,
+    prob_senior=st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1),
+    max_gap_tokens=st.sampled_from([1, 2, 3, 7, 32, WHOLE_TEXT]),
+    alternates=st.booleans(),
+    boundary=st.sampled_from([0, BEGINS_WORD, STEP]),
+)
+"""All kinds of rules, also those that no named schedule has."""
 
 
 def share_and_error(prob: float, draws: int) -> tuple[float, float]:
@@ -130,6 +141,31 @@ def test_pen_over_tokens_is_pen_after_each_until_it_passes(
     while written < len(tokens) and expected.author == pen.author:
         expected, written = expected.after(boundaries[written], breaks[written]), written + 1
     assert pen.over(boundaries, breaks[: len(tokens)]) == (expected, written)
+
+
+@given(
+    schedule=any_schedules,
+    seed=seeds,
+    table=st.lists(st.integers(0, 15), min_size=VOCABULARY, max_size=VOCABULARY),
+    tokens=texts | st.just([]),
+    breaks=st.none() | st.lists(st.booleans(), min_size=120, max_size=120),
+)
+def test_replay_is_pen_after_every_token(
+    schedule: Schedule, seed: int, table: list[int], tokens: list[int], breaks: list[bool] | None
+) -> None:
+    pen, mask, drawn = schedule.pen(seed), [], []
+    for position, token in enumerate(tokens):
+        mask.append(pen.author)
+        drawn.append(pen.gap == 0)
+        pen = pen.after(table[token], breaks[position] if breaks and pen.author == JUNIOR else None)
+    broken = None if breaks is None else breaks[: len(tokens)]
+    implied = replay(schedule, np.array(table, np.uint8), seed, tokens, broken)
+    assert (implied.authorship.tolist(), implied.drawn.tolist()) == (mask, drawn)
+
+
+@given(seed=st.integers(0, 2**40), positions=st.lists(st.integers(0, 2**32 - 1), min_size=1))
+def test_coins_of_array_are_coins_of_its_positions(seed: int, positions: list[int]) -> None:
+    assert coins(seed, np.array(positions, np.uint32)).tolist() == [coin(seed, position) for position in positions]
 
 
 @given(seed=seeds, tokens=texts)

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
 from tandem.cogeneration import Limits, Session, Token, cogenerate
+from tandem.replay import replay
 from tandem.rollout import FROZEN_VERSION, JUNIOR, SENIOR, EndReason, Rollout, StopReason
-from tandem.schedule import BEGINS_WORD, WHOLE_TEXT, BoundaryRule, Pen, Schedule, boundary_table, replay
+from tandem.schedule import BEGINS_WORD, WHOLE_TEXT, BoundaryRule, Pen, Schedule, boundary_table
 from tandem.translation import TranslatedSession, Translation, stop_table, unit_of
 from tests.support.builders import foreign_tokenizer, small_tokenizer
 from tests.support.two_tokenizers import TOKENIZERS, texts, vocabulary

@@ -33,8 +33,9 @@ from tandem.config.schema import Config, ConfigError
 from tandem.measures.comparison import comparison_scores
 from tandem.measures.legibility import Pace, as_written, in_tokens_of, legibility_scores
 from tandem.measures.scoring import ScoringModel
+from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt
-from tandem.schedule import BEGINS_WORD, ENDS_STEP, JUNIOR_ALONE, SOLO, WHOLE_TEXT, Schedule, replay
+from tandem.schedule import BEGINS_WORD, ENDS_STEP, JUNIOR_ALONE, SOLO, WHOLE_TEXT, Schedule
 from tests.support import ROOT
 from tests.support.builders import save_model, small_tokenizer
 from tests.support.engine_pair import EnginePair

@@ -11,7 +11,8 @@ from launch.storage.saved_rollouts import load_step, saved_steps
 from tandem.authors import load_authors
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config
-from tandem.schedule import annealed_prob_senior, replay
+from tandem.replay import replay
+from tandem.schedule import annealed_prob_senior
 from tests.support.lockstep_runs import rows, run
 
 ANNEALED = ScheduleConfig(prob_senior=0.3, prob_senior_end=0.9, anneal="linear")
