@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from tandem.aggregation import coefficients
+from tandem.buckets import buckets
 from tandem.rollout import SENIOR, Group
 
 
@@ -240,38 +241,3 @@ def apply_aggregation(
         ]
         for of_mini_batch in zip(mini_batches, policy, junior, strict=True)
     ]
-
-
-USEFUL_FRACTION = 0.95
-"""Least fraction of the tokens passing through the model that are not padding."""
-
-
-def buckets(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Return buckets of indices into `lengths`, longest first, so that sequences of similar length pass together.
-
-    Each bucket is padded to its longest sequence and has at most `max_tokens` padded tokens; a longer sequence is alone. The
-    number of buckets is the smallest with which at least `USEFUL_FRACTION` of all tokens are real, and their padding the least
-    for this number. The time is quadratic in the sequences for each bucket.
-    """
-    order = np.argsort(lengths, kind="stable")[::-1]
-    longest_first = np.asarray(lengths, np.float64)[order]
-    count = len(order)
-    # The buckets of a best partition are runs of the sorted sequences; padded[i, j] is the size of the run from i to j.
-    sizes = np.arange(count + 1) - np.arange(count)[:, None]
-    padded = sizes * longest_first[:, None]
-    padded[(sizes < 1) | ((sizes > 1) & (padded > max_tokens))] = np.inf
-
-    best = np.full(count + 1, np.inf)  # padded tokens of the first j sequences in len(starts) buckets
-    best[0] = 0.0
-    starts: list[np.ndarray] = []
-    while best[count] * USEFUL_FRACTION > longest_first.sum():
-        through = best[:count, None] + padded
-        starts.append(through.argmin(axis=0))
-        best = through.min(axis=0)
-
-    result, end = [], count
-    for layer in reversed(starts):
-        start = int(layer[end])
-        result.append(order[start:end].tolist())
-        end = start
-    return result[::-1]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tandem.batching import buckets
+from tandem.buckets import buckets
 from tandem.logprobs import refuse_logit_transforms
 from tandem.measures.distributions import cross_entropies
 from tandem.models.loading import load_config, load_language_model

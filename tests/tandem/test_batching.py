@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tandem.batching import (
     MINI_BATCH_ORDERS,
-    USEFUL_FRACTION,
     Sample,
     apply_aggregation,
     collate,
@@ -19,6 +18,7 @@ from tandem.batching import (
     split_ranks,
     to_samples,
 )
+from tandem.buckets import USEFUL_FRACTION
 from tandem.data.random_groups import random_groups
 
 lengths = st.lists(st.integers(2, 60), max_size=24)

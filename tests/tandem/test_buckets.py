@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 
-from hypothesis import given
+import numpy as np
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem.batching import USEFUL_FRACTION, buckets
+from tandem.buckets import USEFUL_FRACTION, buckets
 
 budgets = st.integers(1, 300)
 
@@ -31,6 +33,24 @@ def partitions(items: list[int]) -> Iterator[list[list[int]]]:
             yield [*parts[:i], [items[0], *parts[i]], *parts[i + 1 :]]
 
 
+def fewest_runs(lengths: list[int], budget: int) -> tuple[int, int]:
+    """Return number and padded tokens of the best runs of the sorted lengths, by trying all beginnings for each end."""
+    longest_first, count = sorted(lengths, reverse=True), len(lengths)
+    best: list[float] = [0, *[inf] * count]
+    for runs in range(count + 1):
+        if best[count] * USEFUL_FRACTION <= sum(lengths):
+            return runs, int(best[count])
+        best = [inf] + [
+            min(
+                best[start] + (end - start) * longest_first[start]
+                for start in range(end)
+                if end - start == 1 or (end - start) * longest_first[start] <= budget
+            )
+            for end in range(1, count + 1)
+        ]
+    raise AssertionError("one sequence each has no padding")
+
+
 @given(st.lists(st.integers(1, 60), max_size=40), budgets)
 def test_buckets_hold_every_rollout_with_little_padding(lengths: list[int], budget: int) -> None:
     parts = buckets(lengths, budget)
@@ -52,3 +72,19 @@ def test_partition_is_optimal(lengths: list[int], budget: int) -> None:
     ]
     parts = buckets(lengths, budget)
     assert (len(parts), padded(lengths, parts)) == min(allowed)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.integers(1, 6) | st.integers(1, 200), min_size=7, max_size=24), st.integers(1, 600))
+def test_runs_are_optimal(lengths: list[int], budget: int) -> None:
+    parts = buckets(lengths, budget)
+    assert (len(parts), padded(lengths, parts)) == fewest_runs(lengths, budget)
+
+
+def test_many_long_rollouts() -> None:
+    """As many buckets as a step of 16,384 rollouts needs: the time must not grow with sequences times buckets."""
+    lengths = np.random.default_rng(0).integers(1_000, 32_768, 16_384).tolist()
+    parts = buckets(lengths, 65_536)
+    assert sorted(i for part in parts for i in part) == list(range(len(lengths)))
+    assert all(keeps_budget(lengths, part, 65_536) for part in parts)
+    assert sum(lengths) >= USEFUL_FRACTION * padded(lengths, parts)
