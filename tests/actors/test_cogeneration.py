@@ -47,8 +47,9 @@ def test_mask_equals_replayed_schedule(engines: EnginePair, prompts: list[Prompt
     schedule = named_schedule(settings)
     rollouts = write(engines, prompts, schedule, f"replay-{name}", group_size=3)
     for rollout in rollouts:
-        implied = replay(schedule, authors.boundaries, rollout.seed, rollout.token_ids).authorship
+        implied, drawn = replay(schedule, authors.boundaries, rollout.seed, rollout.token_ids)
         np.testing.assert_array_equal(rollout.authorship, implied)
+        assert rollout.draws == (drawn.sum(), implied[drawn].sum())
     share = np.concatenate([rollout.authorship for rollout in rollouts]).mean()
     expected = 1.0 if schedule.solo else 0.5 if schedule.alternates else settings.prob_senior
     # Texts have few steps of different lengths.
