@@ -40,7 +40,7 @@ class _Division(NamedTuple):
     """tokens, with padding"""
 
     @property
-    def count(self) -> int:
+    def runs(self) -> int:
         """Return the number of runs."""
         return len(self.cuts) - 1
 
@@ -56,11 +56,11 @@ def _fewest(longest_first: list[int], max_tokens: int) -> list[int]:
     if enough(few):
         return few.cuts
     # `few` pads too much and `many` does not. Both are best for some price.
-    while many.count > few.count + 1:
-        saved = (few.padded - many.padded) // (many.count - few.count)
+    while many.runs > few.runs + 1:
+        saved = (few.padded - many.padded) // (many.runs - few.runs)
         between = _divide(longest_first, max_tokens, price=saved + 1)
-        if between.count == few.count:  # every further run saves `saved` tokens
-            wanted = next(k for k in range(1, many.count - few.count + 1) if (few.padded - k * saved) * USEFUL_FRACTION <= real)
+        if between.runs == few.runs:  # every further run saves `saved` tokens
+            wanted = next(k for k in range(1, many.runs - few.runs + 1) if (few.padded - k * saved) * USEFUL_FRACTION <= real)
             return _spliced(few.cuts, many.cuts, wanted)
         few, many = (few, between) if enough(between) else (between, many)
     return many.cuts
