@@ -17,6 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import MissingConfigException
 from hydra.types import RunMode
 
+from launch.command_line import TYPES, quoted
 from launch.experiments.outcome import FINISHED, read_outcome
 from launch.storage.owner import check_free
 from launch.storage.places import named_folder
@@ -146,7 +147,16 @@ def _split(overrides: Sequence[str]) -> list[list[str]]:
         if override.is_sweep_override() and not override.is_discrete_sweep():
             raise ConfigError(f"{override.input_line}: an interval has infinitely many values; name some, as in seed=1,2,3")
     (commands,) = BasicSweeper.split_arguments(parsed, None)
-    return commands
+    return [[_quoted_texts(parser, override) for override in command] for command in commands]
+
+
+def _quoted_texts(parser: OverridesParser, override: str) -> str:
+    """Return the override with quotes instead of the sweeper's backslashes, which the run's command line reads as text."""
+    key, value = _pair(override)
+    if TYPES.get(key.lstrip("+")) not in (str, list[str]) or "\\" not in value:
+        return override
+    read = parser.parse_override(override).value()
+    return f"{key}=[{','.join(map(quoted, read))}]" if isinstance(read, list) else f"{key}={quoted(str(read))}"
 
 
 def _without_unused(commands: Sequence[Sequence[str]]) -> list[Sequence[str]]:

@@ -18,10 +18,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hypothesis import given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from launch.command_line import CONF, quoted
+from launch.command_line import CONF, literal_overrides, quoted
 from launch.entry import BAD_INPUT, INTERRUPTED
 from launch.experiments import process
 from launch.experiments.outcome import FAILED, FINISHED, OUTPUT, WAITING, Outcome, error_of, read_outcome
@@ -137,6 +137,18 @@ def test_range_is_swept(arms_of: Callable[..., list[Arm]]) -> None:
 def test_any_label_has_valid_folder_name(label: str) -> None:
     name = folder_name(label)
     assert len(name.encode()) <= 255 * 2 and "/" not in name and "\0" not in name and name not in ("", ".", "..")
+
+
+@given(text=st.text("aZ9 :,()[]{}='\"\\$/-", min_size=1, max_size=12).filter(str.strip))
+@example("zoo:plain")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
+def test_run_reads_texts_that_sweep_planned(arms_of: Callable[..., list[Arm]], text: str) -> None:
+    """The overrides of a run pass through the command line once more, which takes a backslash as text."""
+    arm, _ = arms_of(f"junior=[self,{quoted(text)}]", f"model.path={quoted(text)}", "model=hf", "seed=1,2")
+    with initialize_config_dir(str(CONF), version_base=None):
+        config = compose("config", literal_overrides(arm.overrides))
+    assert config.junior == arm.config.junior == ["self", text]
+    assert config.model.path == arm.config.model.path == text
 
 
 def test_similar_labels_have_different_folders() -> None:
