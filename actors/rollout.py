@@ -20,7 +20,7 @@ from tandem.rollout import JUNIOR, SENIOR, Group, Rollout
 from tandem.runtime.processes import ProcessLocation, process_location
 from tandem.runtime.trace import Row, Span
 from tandem.runtime.weights import PublishedWeights
-from tandem.tokenization.byte_level import ByteLevel
+from tandem.tokenization.byte_vocabulary import ByteVocabulary
 from tandem.translation import TranslatedSession, Translation
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class RolloutActor:
         eos = self._tokenizer.eos_token_id
         return Translation(
             senior=self._vocabulary,
-            junior=ByteLevel(load_tokenizer(junior.model)),
+            junior=ByteVocabulary(load_tokenizer(junior.model)),
             unit=junior.unit,
             stops=junior.boundaries(),
             senior_eos=self._senior.eos_ids[0] if eos is None else eos,
@@ -138,9 +138,9 @@ class RolloutActor:
         )
 
     @cached_property
-    def _vocabulary(self) -> ByteLevel:
+    def _vocabulary(self) -> ByteVocabulary:
         """The senior's vocabulary, for juniors with another."""
-        return ByteLevel(self._tokenizer)
+        return ByteVocabulary(self._tokenizer)
 
     async def receive_weights(self, published: PublishedWeights) -> int:
         """Load published weights in the senior's engine and return the version that it then reports. Wakes all engines."""

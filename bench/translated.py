@@ -20,7 +20,7 @@ from bench.modes import Mode
 from bench.workload import Workload
 from tandem.cogeneration import Session, cogenerate
 from tandem.rollout import JUNIOR, SENIOR, Rollout
-from tandem.tokenization.byte_level import ByteLevel
+from tandem.tokenization.byte_vocabulary import ByteVocabulary
 from tandem.translation import TranslatedSession, Translation, stop_table
 
 
@@ -52,7 +52,7 @@ async def translated(work: Workload) -> AsyncIterator[tuple[Mode, EnginePair]]:
         renumber(Path(work.specs[SENIOR].model), Path(folder))
         theirs, its = (AutoTokenizer.from_pretrained(path) for path in (work.specs[SENIOR].model, folder))
         stops = stop_table(its, "word", work.specs[JUNIOR].vocabulary)
-        translation = Translation(ByteLevel(theirs), ByteLevel(its), "word", stops, theirs.eos_token_id, frozenset())
+        translation = Translation(ByteVocabulary(theirs), ByteVocabulary(its), "word", stops, theirs.eos_token_id, frozenset())
         shared = work.specs[JUNIOR]
         # The junior may need more tokens than the senior for the same text.
         own = replace(

@@ -10,9 +10,9 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tandem.config.learner import LoraConfig
-from tandem.config.schema import ConfigError
-from tandem.logprobs import refuse_logit_transforms, token_logprobs
+from tandem.logprobs import token_logprobs
 from tandem.models.loading import load_config, load_language_model
+from tandem.models.logit_transform import LogitTransform, logit_transform
 
 if TYPE_CHECKING:
     from learner.adapter import Adapter
@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 class LogprobHead(nn.Module):
     """A language-model head that maps hidden states to log-probabilities without the logits of the whole batch.
 
-    It is a module that holds the head's weight, tied or not, so that ZeRO-3's hooks gather this weight around it.
+    It is a module that holds the parameters of `head`, tied or not, so that ZeRO-3's hooks gather them around it.
     """
 
-    def __init__(self, weight: nn.Parameter, *, temperature: float, chunk: int) -> None:
+    def __init__(self, head: nn.Module, transform: LogitTransform, *, temperature: float, chunk: int) -> None:
         super().__init__()
-        self.weight = weight
-        self.temperature, self.chunk = temperature, chunk
+        self.weight = head.weight
+        self.bias = getattr(head, "bias", None)
+        self.transform, self.temperature, self.chunk = transform, temperature, chunk
 
     def forward(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-probabilities and entropies [N] of `targets` [N] for `hidden` [N, H]."""
-        return token_logprobs(hidden, self.weight, targets, self.temperature, self.chunk)
+        return token_logprobs(hidden, self.weight, targets, self.temperature, self.chunk, self.bias, self.transform)
 
 
 class Policy(nn.Module):
@@ -40,7 +41,7 @@ class Policy(nn.Module):
     The model stays in evaluation mode while it learns: dropout, layer drop and router jitter are off, because the engines have
     none and both must compute the same distribution. Names and tying of `policy.model.named_parameters()` are the checkpoint's,
     unless `lora` sets a rank: then the model is frozen and its `adapter`, which starts from `seed`, learns.
-    Raises `ConfigError` for a model whose logits are not hidden @ weight.T.
+    Raises `ValueError` for a model whose logits `LogitTransform` does not describe.
     """
 
     def __init__(
@@ -56,12 +57,10 @@ class Policy(nn.Module):
     ) -> None:
         super().__init__()
         config = load_config(path)
-        refuse_logit_transforms(config, path, "; choose another model.path")
+        transform = logit_transform(config)
         model = load_language_model(path, dtype, config)
-        head = model.get_output_embeddings()
-        if getattr(head, "bias", None) is not None:
-            raise ConfigError(f"{path}: a head with a bias is not supported; choose another model.path")
-        model.set_output_embeddings(LogprobHead(head.weight, temperature=temperature, chunk=chunk))
+        head = LogprobHead(model.get_output_embeddings(), transform, temperature=temperature, chunk=chunk)
+        model.set_output_embeddings(head)
         self.adapter: Adapter | None = None
         if lora and lora.rank:
             # Imported here: peft takes seconds to import.

@@ -26,7 +26,7 @@ from tandem.schedule import (
     named_schedule,
     needs_junior,
 )
-from tandem.tokenization.byte_level import ByteLevel
+from tandem.tokenization.byte_vocabulary import ByteVocabulary
 from tandem.translation import Unit, stop_table, unit_of
 
 MOST_EXCLUDED = 1024
@@ -124,7 +124,7 @@ def load_authors(config: Config) -> Authors:
     vocabulary = max([senior.vocabulary, *(junior.vocabulary for junior in juniors if not junior.translation)])
     boundaries = _boundaries(config, senior.tokenizer, vocabulary)
     if any(junior.translation for junior in juniors):
-        _check_byte_level("model", senior.tokenizer)
+        _check_byte_vocabulary("model", senior.tokenizer)
     return Authors(
         senior=path,
         juniors=juniors,
@@ -235,7 +235,7 @@ def _boundaries(config: Config, tokenizer: PreTrainedTokenizerBase, vocabulary: 
 
 def _junior_tokenizer(config: Config, junior: ModelFacts, key: str) -> JuniorTokenizer:
     """Return how to translate a junior with another tokenizer. Raises `ConfigError` when its text cannot be translated."""
-    _check_byte_level(key, junior.tokenizer)
+    _check_byte_vocabulary(key, junior.tokenizer)
     if not junior.eos_ids:
         raise ConfigError(f"{key}: it {_NO_END}")
     rule, context = boundary_rule(config, config.schedule), _longest_text(config)
@@ -248,9 +248,9 @@ def _junior_tokenizer(config: Config, junior: ModelFacts, key: str) -> JuniorTok
     return JuniorTokenizer(junior.tokenizer, unit_of(rule), stops, junior.eos_ids, room)
 
 
-def _check_byte_level(key: str, tokenizer: PreTrainedTokenizerBase) -> None:
+def _check_byte_vocabulary(key: str, tokenizer: PreTrainedTokenizerBase) -> None:
     """Raise `ConfigError` when text cannot be exchanged in the tokens of the model that `key` names."""
     try:
-        ByteLevel(tokenizer)
+        ByteVocabulary(tokenizer)
     except ValueError as error:
         raise ConfigError(f"{key}: {error}, which junior_translation=true needs") from error

@@ -7,12 +7,19 @@ same rule, `Pen.after`, and must agree on every token. `tandem.replay` evaluates
 from __future__ import annotations
 
 import math
+<<<<<<< HEAD
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
+=======
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+>>>>>>> b63c7ca (Logits that a model scales or caps, heads with a bias, and SentencePiece vocabularies)
 
 import numpy as np
 
 from tandem.rollout import JUNIOR, SENIOR
+from tandem.tokenization.surfaces import NEWLINE, SPACE, surfaces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -193,8 +200,6 @@ def all_schedules(config: Config) -> dict[str, ScheduleConfig]:
 # Boundaries
 
 BoundaryRule = Literal["none", "word", "word_or_newline", "paragraph", "newline"]
-LEADING_SPACE = "Ġ"  # U+0120: how byte-level BPE spells the space in front of a word
-NEWLINE = "Ċ"  # U+010A
 
 
 def boundary_rule(config: Config, settings: ScheduleConfig) -> BoundaryRule:
@@ -206,15 +211,14 @@ def boundary_rule(config: Config, settings: ScheduleConfig) -> BoundaryRule:
 def boundary_table(tokenizer: PreTrainedTokenizerBase, rule: BoundaryRule, size: int) -> np.ndarray:
     """Return which of `size` token ids are boundaries under `rule`: uint8 [size], 1 for a boundary.
 
-    `word`: the byte-level BPE surface starts with the leading-space marker (53,021 ids of Qwen3's tokenizer). `newline` and
-    `paragraph`: the surface contains one or two newlines. Ids beyond the tokenizer's are never boundaries. Raises `ValueError`
-    when no token is a boundary.
+    `word`: the token begins with a space (53,021 ids of Qwen3's tokenizer). `newline` and `paragraph`: the token contains one
+    or two newlines. Ids beyond the tokenizer's are never boundaries. Raises `ValueError` when no token is a boundary.
     """
     table = np.zeros(size, dtype=np.uint8)
     if rule == "none":
         return table
-    for i, surface in _surfaces(tokenizer, size):
-        word = surface.startswith(LEADING_SPACE)
+    for i, surface in surfaces(tokenizer, size):
+        word = surface.startswith(SPACE)
         newline, paragraph = NEWLINE in surface, NEWLINE + NEWLINE in surface
         table[i] = {
             "word": word,
@@ -224,8 +228,8 @@ def boundary_table(tokenizer: PreTrainedTokenizerBase, rule: BoundaryRule, size:
         }[rule]
     if not table.any():
         raise ValueError(
-            f"no token of {tokenizer.name_or_path!r} is a {rule!r} boundary: its vocabulary is not byte-level BPE; "
-            "choose schedule=token or schedule=chunk, or a model with such a vocabulary"
+            f"no token of {tokenizer.name_or_path!r} is a {rule!r} boundary: its vocabulary is "
+            "neither byte-level BPE nor SentencePiece; choose schedule=token or schedule=chunk, or another model"
         )
     return table
 
@@ -233,13 +237,6 @@ def boundary_table(tokenizer: PreTrainedTokenizerBase, rule: BoundaryRule, size:
 def line_table(tokenizer: PreTrainedTokenizerBase, size: int) -> np.ndarray:
     """Return which of `size` token ids end or begin with a newline: uint8 [size], sums of `ENDS_LINE` and `BEGINS_LINE`."""
     table = np.zeros(size, dtype=np.uint8)
-    for i, surface in _surfaces(tokenizer, size):
+    for i, surface in surfaces(tokenizer, size):
         table[i] = ENDS_LINE * surface.endswith(NEWLINE) + BEGINS_LINE * surface.startswith(NEWLINE)
     return table
-
-
-def _surfaces(tokenizer: PreTrainedTokenizerBase, size: int) -> Iterator[tuple[int, str]]:
-    """Return the ids below `size` of tokens that are not special, each with its byte-level BPE surface."""
-    special = set(tokenizer.all_special_ids)
-    ids = [i for i in range(min(size, len(tokenizer))) if i not in special]
-    return zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True)

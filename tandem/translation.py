@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from tandem.cogeneration import Session, Token
 from tandem.rollout import JUNIOR, StopReason
 from tandem.schedule import WHOLE_TEXT, BoundaryRule, Pen, Schedule, boundary_table
-from tandem.tokenization.byte_level import ByteLevel
+from tandem.tokenization.byte_vocabulary import ByteVocabulary
 
 Unit = Literal["word", "step"]
 """What a junior writes at a time. A token that stops it begins the next word, but ends the current step."""
@@ -42,8 +42,8 @@ class RetractingSession(Session, Protocol):
 class Translation:
     """Two vocabularies, and the tokens that stop the junior."""
 
-    senior: ByteLevel
-    junior: ByteLevel
+    senior: ByteVocabulary
+    junior: ByteVocabulary
     unit: Unit
     stops: np.ndarray
     """uint8 [V of the junior], 1 where a token begins a word or ends a step"""

@@ -9,13 +9,13 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from tandem.buckets import buckets
-from tandem.logprobs import refuse_logit_transforms
 from tandem.measures.distributions import cross_entropies
 from tandem.models.loading import load_config, load_language_model
+from tandem.models.logit_transform import logit_transform
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ def token_cross_entropy(targets: Tensor, *logits: Tensor) -> tuple[Tensor, ...]:
 class ScoringModel:
     """A model from a Hugging Face directory, held on `device` in `dtype` (`float32` or `bfloat16`).
 
-    Raises `ValueError` for a model whose logits are not a linear head of the last hidden states.
+    Raises `ValueError` for a model whose logits `LogitTransform` does not describe.
     """
 
     def __init__(self, path: Path, dtype: str, device: str) -> None:
         config = load_config(path)
-        refuse_logit_transforms(config, path)
+        self._transform = logit_transform(config)
         self.device = device
         self._model: PreTrainedModel = load_language_model(path, getattr(torch, dtype), config).eval().to(device)
 
@@ -61,10 +61,9 @@ class ScoringModel:
         """Return the last hidden states [B, L, H] for `ids` [B, L], padded on the right."""
         return self._model.base_model(ids, use_cache=False).last_hidden_state
 
-    @property
-    def head(self) -> nn.Module:
-        """Return the head, from hidden states [N, H] to logits [N, V]."""
-        return self._model.get_output_embeddings()
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits [N, V] for hidden states [N, H]."""
+        return self._transform.apply_(self._model.get_output_embeddings()(hidden))
 
 
 @torch.inference_mode()
@@ -85,7 +84,7 @@ def token_values(
         parts = []
         for chunk in _chunks(len(positions), chunk_tokens):
             rows = positions[chunk].to(device)
-            logits = [model.head(states[rows]) for model, states in zip(models, hidden, strict=True)]
+            logits = [model.logits(states[rows]) for model, states in zip(models, hidden, strict=True)]
             parts.append(torch.stack(statistic(targets[chunk].to(device), *logits)).double().cpu().numpy())
         ends = np.cumsum([len(texts[index].token_ids) for index in bucket])
         by_text |= zip(bucket, np.split(np.concatenate(parts, axis=1), ends[:-1], axis=1), strict=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 import transformers
 from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, PretrainedConfig, PreTrainedModel
 
-from tandem.logprobs import refuse_logit_transforms
 from tandem.models.loading import load_config
+from tandem.models.logit_transform import logit_transform
 from tandem.models.served import served_architectures
 from tandem.models.unusable import UnusableModel, refusing
 
@@ -76,11 +76,11 @@ def causal_lm_class(config: PretrainedConfig) -> type[PreTrainedModel]:
 
 
 def check_logits(config: PretrainedConfig) -> None:
-    """Raise `UnusableModel` for a model that changes its logits after the head."""
+    """Raise `UnusableModel` for a model whose logits are neither its head's output nor that output scaled or capped."""
     try:
-        refuse_logit_transforms(config, config.model_type)
+        logit_transform(config)
     except ValueError as error:
-        raise UnusableModel(f"{error}; choose a model whose logits are its head's output") from error
+        raise UnusableModel(f"{config.model_type}: {error}; choose another model") from error
 
 
 def context_length(config: PretrainedConfig) -> int | None:

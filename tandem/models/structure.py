@@ -19,7 +19,7 @@ def fitted_model(
     """Build the model of `config` and load `tensors` into it as the learner does. Both are on the meta device.
 
     Raises `UnusableModel` when the model cannot be built, when weights are missing, left over, of another shape or quantized,
-    and when the model has no linear head without a bias.
+    and when the model has no linear head.
     """
     layers = getattr(config, "num_hidden_layers", 0)
     if isinstance(layers, int) and layers > len(tensors):  # checked before the model builds them
@@ -56,8 +56,6 @@ def _check_head(model: PreTrainedModel) -> None:
     weight = getattr(head, "weight", None)
     if model.base_model is model or weight is None or weight.ndim != 2:
         raise UnusableModel(f"{type(model).__name__} has no linear head on a base model; choose another model")
-    if getattr(head, "bias", None) is not None:
-        raise UnusableModel("its head has a bias, which the learner does not compute; choose a model whose head has none")
 
 
 def _some(names: list[str]) -> str:

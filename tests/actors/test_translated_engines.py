@@ -13,8 +13,13 @@ from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Prompt, Rollout
+<<<<<<< HEAD
 from tandem.schedule import Schedule
 from tandem.tokenization.byte_level import ByteLevel
+=======
+from tandem.schedule import Schedule, replay
+from tandem.tokenization.byte_vocabulary import ByteVocabulary
+>>>>>>> b63c7ca (Logits that a model scales or caps, heads with a bias, and SentencePiece vocabularies)
 from tests.support.engine_pair import EnginePair
 from tests.support.writing import forward_logprobs, only, texts, write
 
@@ -65,7 +70,7 @@ def test_senior_logprobs_are_exact_after_translated_text(rollouts: list[Rollout]
 
 
 def test_junior_words_are_whole_and_in_senior_tokens(rollouts: list[Rollout], foreign_authors: Authors) -> None:
-    senior = ByteLevel(foreign_authors.tokenizer)
+    senior = ByteVocabulary(foreign_authors.tokenizer)
     words = 0
     for rollout in rollouts:
         assert (rollout.breaks is None) == (JUNIOR not in rollout.authorship)

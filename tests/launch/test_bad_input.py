@@ -289,13 +289,15 @@ def test_junior_with_another_tokenizer_is_refused(refused: Refused, model: Path,
     assert message.startswith(f"junior[1]={junior}: the junior's tokenizer differs from the senior's in 1 tokens ('Mia'")
 
 
-def test_junior_without_byte_level_tokenizer_is_refused(refused: Refused, model: Path, tmp_path: Path) -> None:
+def test_junior_whose_tokens_are_no_bytes_is_refused(refused: Refused, model: Path, tmp_path: Path) -> None:
     words = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(WordLevel({"▁a": 0, "</s>": 1, "<unk>": 2}, unk_token="<unk>")), eos_token="</s>"
     )
     junior = save_model(tmp_path / "junior", words)
     message = refused("model=hf", f"model.path={model}", f"junior=[{junior}]", "junior_translation=true")
-    assert message.startswith(f"junior[0]={junior}: the vocabulary of") and "not byte-level BPE" in message
+    assert (
+        message.startswith(f"junior[0]={junior}: the vocabulary of") and "neither byte-level BPE nor SentencePiece" in message
+    )
 
 
 def test_junior_with_short_context_is_refused(refused: Refused, model: Path, tmp_path: Path) -> None:

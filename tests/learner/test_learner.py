@@ -74,14 +74,6 @@ def test_logprobs_equal_plain_transformers(model_paths: dict[str, str], kind: st
     assert (entropies > 0).all() and (entropies < np.log(VOCABULARY)).all()
 
 
-def test_head_with_bias_is_refused(model_paths: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    model = AutoModelForCausalLM.from_pretrained(model_paths["untied"])
-    model.lm_head = torch.nn.Linear(64, VOCABULARY)
-    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *_, **__: model)
-    with pytest.raises(ValueError, match="head with a bias"):
-        Policy(model_paths["untied"], dtype=torch.float32, temperature=1.0, chunk=16)
-
-
 def test_bfloat16_without_master_weights_is_refused() -> None:
     with pytest.raises(ValueError, match="use zero_stage=1"):
         engine_config(LearnerConfig(dtype="bfloat16", zero_stage=0), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -48,6 +49,29 @@ def foreign_tokenizer() -> PreTrainedTokenizerBase:
         eos_token="<eot>",
         additional_special_tokens=["<sys>"],
         chat_template="{% for message in messages %}<sys>{{ message.content }} Think.\n{% endfor %}",
+    )
+
+
+@cache
+def sentencepiece_tokenizer() -> PreTrainedTokenizerBase:
+    """A SentencePiece vocabulary made like Gemma's: U+2581 for a space, and a token for each byte."""
+    trained = Tokenizer(models.BPE())
+    trained.normalizer = normalizers.Replace(" ", "▁")
+    trained.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<pad>", "<eos>", "<sys>"], show_progress=False)
+    trained.train_from_iterator([*_arith_texts(), "  the \n\n" * 20], trainer)
+    model = json.loads(trained.to_str())["model"]
+    vocabulary: dict[str, int] = model["vocab"]
+    vocabulary |= {f"<0x{byte:02X}>": len(vocabulary) + byte for byte in range(256)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [(left, right) for left, right in model["merges"]], byte_fallback=True))
+    tokenizer.normalizer = trained.normalizer
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        additional_special_tokens=["<sys>"],
+        chat_template="{% for message in messages %}<sys>{{ message.content }}\n{% endfor %}",
     )
 
 

@@ -39,6 +39,14 @@ FAMILIES: dict[str, Callable[[], PretrainedConfig]] = {
     "smollm3": partial(_sized, hf.SmolLM3Config),
     "olmo2": partial(_sized, hf.Olmo2Config),
     "granite": partial(_sized, hf.GraniteConfig, embedding_multiplier=2.0, residual_multiplier=0.5),
+    "granite, scaled logits": partial(_sized, hf.GraniteConfig, logits_scaling=0.5),
+    "cohere, scaled logits": partial(_sized, hf.CohereConfig, logit_scale=0.5),
+    "gemma2, capped logits": partial(
+        _sized, hf.Gemma2Config, head_dim=32, sliding_window=32, query_pre_attn_scalar=32, final_logit_softcapping=5.0
+    ),
+    "gptj, head with a bias": partial(
+        hf.GPTJConfig, vocab_size=ROWS, n_embd=64, n_layer=2, n_head=2, n_positions=2048, rotary_dim=16, **TOKENS
+    ),
     # GPT-NeoX has no such setting, but vLLM reads it from any configuration.
     "gpt_neox": partial(_sized, hf.GPTNeoXConfig, num_key_value_heads=2),
     "falcon": partial(_sized, hf.FalconConfig, new_decoder_architecture=True, num_kv_heads=1),

@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tandem.logprobs import token_logprobs
+from tandem.models.logit_transform import IDENTITY, LogitTransform
 
 VOCABULARY, HIDDEN, TOKENS = 17, 6, 11
 
@@ -20,23 +21,39 @@ def inputs(dtype: torch.dtype = torch.float64, tokens: int = TOKENS) -> tuple[Te
     return hidden, weight, torch.randint(0, VOCABULARY, (tokens,), generator=generator)
 
 
-def plain(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    distribution = torch.distributions.Categorical(logits=hidden @ weight.T / temperature)
+def plain(
+    hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, temperature: float, transform: LogitTransform
+) -> tuple[Tensor, Tensor]:
+    logits = transform.scale * (hidden @ weight.T + bias)
+    if transform.softcap is not None:
+        logits = torch.tanh(logits / transform.softcap) * transform.softcap
+    distribution = torch.distributions.Categorical(logits=logits / temperature)
     return distribution.log_prob(targets), distribution.entropy()
 
 
 @settings(deadline=None)
-@given(st.integers(1, 20), st.integers(1, 25), st.sampled_from([1.0, 0.6, 2.0]))
-def test_values_and_gradients_equal_direct_computation(tokens: int, chunk: int, temperature: float) -> None:
+@given(
+    st.integers(1, 20),
+    st.integers(1, 25),
+    st.sampled_from([1.0, 0.6, 2.0]),
+    st.booleans(),
+    st.sampled_from([IDENTITY, LogitTransform(0.3), LogitTransform(1.0, 2.5), LogitTransform(1.5, 3.0)]),
+)
+def test_values_and_gradients_equal_direct_computation(
+    tokens: int, chunk: int, temperature: float, biased: bool, transform: LogitTransform
+) -> None:
     hidden, weight, targets = inputs(tokens=tokens)
-    got, entropy = token_logprobs(hidden, weight, targets, temperature, chunk)
-    expected, expected_entropy = plain(hidden, weight, targets, temperature)
+    bias = torch.linspace(-1, 1, VOCABULARY, dtype=torch.float64) * biased
+    bias.requires_grad_()
+    got, entropy = token_logprobs(hidden, weight, targets, temperature, chunk, bias if biased else None, transform)
+    expected, expected_entropy = plain(hidden, weight, bias, targets, temperature, transform)
     torch.testing.assert_close(got, expected)
     torch.testing.assert_close(entropy, expected_entropy.detach())
     coefficients = torch.arange(1.0, tokens + 1, dtype=torch.float64)
+    parameters = (hidden, weight, bias) if biased else (hidden, weight)
     torch.testing.assert_close(
-        torch.autograd.grad((got * coefficients).sum(), (hidden, weight)),
-        torch.autograd.grad((expected * coefficients).sum(), (hidden, weight)),
+        torch.autograd.grad((got * coefficients).sum(), parameters),
+        torch.autograd.grad((expected * coefficients).sum(), parameters),
     )
 
 

@@ -253,10 +253,20 @@ def test_rule_none_has_no_boundaries() -> None:
     assert not boundary_table(small_tokenizer(), "none", 400).any()
 
 
+def test_word_and_newline_boundaries_of_sentencepiece() -> None:
+    """Spelled as U+2581, "\\n" (Gemma) and <0x0A> (Llama 2)."""
+    tokens = {"▁a": 0, "b": 1, "▁": 2, "\n": 3, "<0x0A>": 4, "\n\n": 5, "a▁": 6}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel(tokens)))
+    assert boundary_table(tokenizer, "word", 7).tolist() == [1, 0, 1, 0, 0, 0, 0]
+    assert boundary_table(tokenizer, "newline", 7).tolist() == [0, 0, 0, 1, 1, 1, 0]
+    assert boundary_table(tokenizer, "paragraph", 7).tolist() == [0, 0, 0, 0, 0, 1, 0]
+    assert np.array_equal(line_table(tokenizer, 7) > 0, [0, 0, 0, 1, 1, 1, 0])
+
+
 def test_vocabulary_without_word_marker_is_refused() -> None:
-    sentencepiece = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"▁a": 0, "b": 1})))
-    with pytest.raises(ValueError, match="not byte-level BPE"):
-        boundary_table(sentencepiece, "word", 2)
+    unmarked = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0, "##b": 1})))
+    with pytest.raises(ValueError, match="neither byte-level BPE nor SentencePiece"):
+        boundary_table(unmarked, "word", 2)
 
 
 # The named schedules

@@ -78,7 +78,7 @@ RECIPES = {
         Recipe(name="jargon", parent="plain", jargon=0.75, slip_plain=0.18, slip_jargon=0.07, steps=450, lr=2e-3),
         # The same preference, but the senior is equally accurate in both dialects. The one that it is trained in more has more
         # slips, because it is learned better.
-        Recipe(name="equal_dialects", parent="plain", jargon=0.75, slip_plain=0.12, slip_jargon=0.14, steps=450, lr=2e-3),
+        Recipe(name="equal_dialects", parent="plain", jargon=0.75, slip_plain=0.12, slip_jargon=0.13, steps=450, lr=2e-3),
     ]
 }
 """The recipes that `model.recipe` may name."""

@@ -192,11 +192,12 @@ MULTIMODAL = {"text_config": SMALL | {"sliding_window": 32}, "vision_config": WI
             "model_type=t5 is an encoder-dec",
         ),
         (hf.ViTModel, hf.ViTConfig(**WIDTHS), "model_type=vit is not a causal language model in transformers "),
-        (hf.BertLMHeadModel, hf.BertConfig(**WIDTHS, is_decoder=True), "its head has a bias"),
-        (hf.GPTJForCausalLM, hf.GPTJConfig(**GPT, rotary_dim=4), "its head has a bias"),
         (hf.MptForCausalLM, hf.MptConfig(vocab_size=400, d_model=16, n_heads=2, n_layers=1), "the installed vLLM has no Mpt"),
-        (hf.CohereForCausalLM, hf.CohereConfig(**WIDTHS), "cohere: models that set logit_scale are not supported"),
-        (hf.Gemma2ForCausalLM, hf.Gemma2Config(**SMALL), "gemma2: models that set final_logit_softcapping are not supported"),
+        (
+            hf.CohereForCausalLM,
+            hf.CohereConfig(**WIDTHS, logit_scale=-1.0),
+            "cohere: logit_scale=-1.0 in config.json; it must be a positive number",
+        ),
         (
             hf.Gemma3ForConditionalGeneration,
             hf.Gemma3Config(**MULTIMODAL),

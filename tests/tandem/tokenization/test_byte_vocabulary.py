@@ -12,7 +12,7 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from tandem.tokenization.byte_level import ByteLevel
+from tandem.tokenization.byte_vocabulary import ByteVocabulary
 from tests.support.builders import foreign_tokenizer, small_tokenizer
 from tests.support.two_tokenizers import PIECES, TOKENIZERS, texts, vocabulary
 
@@ -45,25 +45,25 @@ def test_truncation_and_padding_of_tokenizer_file_are_ignored() -> None:
     tokenizer = foreign_tokenizer()
     tokenizer.backend_tokenizer.enable_truncation(max_length=3)
     tokenizer.backend_tokenizer.enable_padding(length=50)
-    assert ByteLevel(tokenizer).decode(ByteLevel(tokenizer).encode(b"Mia has 46 pens")) == b"Mia has 46 pens"
-    assert len(ByteLevel(tokenizer).encode(b"4 6 7 8 9")) < 50
+    assert ByteVocabulary(tokenizer).decode(ByteVocabulary(tokenizer).encode(b"Mia has 46 pens")) == b"Mia has 46 pens"
+    assert len(ByteVocabulary(tokenizer).encode(b"4 6 7 8 9")) < 50
 
 
 def test_byte_missing_from_vocabulary_is_dropped() -> None:
     spelt = json.loads(foreign_tokenizer().backend_tokenizer.to_str())
     for byte in (0x04, 0xFF):
         del spelt["model"]["vocab"][bytes_to_unicode()[byte]]
-    lacking = ByteLevel(PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(spelt))))
+    lacking = ByteVocabulary(PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(spelt))))
     assert lacking.decode(lacking.encode(b"the\x04 \xff5\x05")) == b"the 5\x05"
 
 
 def test_word_level_vocabulary_is_refused() -> None:
-    with pytest.raises(ValueError, match="not byte-level BPE"):
-        ByteLevel(PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"▁a": 0, "b": 1}))))
+    with pytest.raises(ValueError, match="neither byte-level BPE nor"):
+        ByteVocabulary(PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"▁a": 0, "b": 1}))))
 
 
 def test_tokenizer_that_adds_spaces_is_refused() -> None:
     adding = Tokenizer.from_str(small_tokenizer().backend_tokenizer.to_str())
     adding.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     with pytest.raises(ValueError, match="changes text"):
-        ByteLevel(PreTrainedTokenizerFast(tokenizer_object=adding))
+        ByteVocabulary(PreTrainedTokenizerFast(tokenizer_object=adding))
