@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +26,8 @@ class LogprobHead(nn.Module):
 
     def __init__(self, head: nn.Module, transform: LogitTransform, *, temperature: float, chunk: int) -> None:
         super().__init__()
-        self.weight = head.weight
-        self.bias = getattr(head, "bias", None)
+        self.weight = cast(nn.Parameter, head.weight)
+        self.bias = cast(nn.Parameter | None, getattr(head, "bias", None))
         self.transform, self.temperature, self.chunk = transform, temperature, chunk
 
     def forward(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -36,6 +36,11 @@ FAMILIES: dict[str, Callable[[], PretrainedConfig]] = {
     "qwen2, spare logits": partial(_sized, hf.Qwen2Config, vocab_size=ROWS + 64),
     "qwen3, no pad token": partial(_sized, hf.Qwen3Config, head_dim=32, pad_token_id=None),
     "phi3": partial(_sized, hf.Phi3Config),
+    "qwen3 moe": partial(
+        _sized, hf.Qwen3MoeConfig, head_dim=32, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32
+    ),
+    "mixtral": partial(_sized, hf.MixtralConfig, num_local_experts=4, num_experts_per_tok=2),
+    "cohere2": partial(_sized, hf.Cohere2Config, sliding_window=32, logit_scale=0.5),
     "smollm3": partial(_sized, hf.SmolLM3Config),
     "olmo2": partial(_sized, hf.Olmo2Config),
     "granite": partial(_sized, hf.GraniteConfig, embedding_multiplier=2.0, residual_multiplier=0.5),
