@@ -7,14 +7,8 @@ same rule, `Pen.after`, and must agree on every token. `tandem.replay` evaluates
 from __future__ import annotations
 
 import math
-<<<<<<< HEAD
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
-=======
-from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
->>>>>>> b63c7ca (Logits that a model scales or caps, heads with a bias, and SentencePiece vocabularies)
 
 import numpy as np
 

@@ -13,13 +13,8 @@ from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Prompt, Rollout
-<<<<<<< HEAD
 from tandem.schedule import Schedule
-from tandem.tokenization.byte_level import ByteLevel
-=======
-from tandem.schedule import Schedule, replay
 from tandem.tokenization.byte_vocabulary import ByteVocabulary
->>>>>>> b63c7ca (Logits that a model scales or caps, heads with a bias, and SentencePiece vocabularies)
 from tests.support.engine_pair import EnginePair
 from tests.support.writing import forward_logprobs, only, texts, write
 
