@@ -6,12 +6,27 @@ import json
 import os
 import sys
 
+import torch
 from vllm import LLM, SamplingParams
 from vllm.inputs import TokensPrompt
+from vllm.v1.sample import rejection_sampler
+
+
+def expand_batch_to_tokens(
+    values: torch.Tensor, ends: torch.Tensor, tokens: int, replace_from: int = 0, replace_to: int = 0
+) -> torch.Tensor:
+    """Return each request's value for each of its draft tokens.
+
+    vLLM 0.32 on CPU leaves them uninitialized: https://github.com/vllm-project/vllm/issues/55005.
+    """
+    expanded = values.repeat_interleave(ends.diff(prepend=ends.new_zeros(1)))
+    assert len(expanded) == tokens
+    return expanded.masked_fill(expanded == replace_from, replace_to)
 
 
 def main() -> None:
     settings = json.loads(sys.argv[1])
+    rejection_sampler.expand_batch_to_tokens = expand_batch_to_tokens
     prompts, tokens = settings["prompts"], settings["sampling"]["max_tokens"]
     draft = {"method": "draft_model", "model": settings["draft"], "num_speculative_tokens": settings["draft_tokens"]}
     engine = LLM(
@@ -19,7 +34,7 @@ def main() -> None:
         dtype="float32",
         enforce_eager=True,
         max_model_len=len(prompts[0]) + tokens,  # no draft extends beyond the end of a text
-        max_num_seqs=64,
+        max_num_seqs=1,  # on CPUs, vLLM 0.32 mixes up the drafts of requests that run at the same time
         disable_log_stats=False,
         speculative_config={**draft, "draft_sample_method": "probabilistic"},
     )

@@ -17,7 +17,6 @@ from tandem.authors import Authors
 from tandem.config.rollout import SamplingConfig
 from tandem.measures.comparison import comparison_scores
 from tandem.measures.legibility import Pace
-from tandem.measures.score import Score
 from tandem.measures.scoring import ScoringModel
 from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import SOLO
@@ -25,44 +24,25 @@ from tests.support import ROOT
 from tests.support.builders import scheduled_rollout
 
 DRAFT_TOKENS = 4
+# Near the end of a text an engine drafts fewer tokens; long texts make this rare.
+SAMPLING = SamplingConfig(temperature=0.8, max_tokens=240, top_p=0.95, top_k=20)
 
 
-@pytest.fixture(scope="module")
-def draft(authors: Authors, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def draft(authors: Authors, tmp_path: Path) -> Path:
     """The senior with noise on its weights."""
-    folder = tmp_path_factory.mktemp("draft")
     model = AutoModelForCausalLM.from_pretrained(authors.senior, dtype=torch.float32)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weights in model.parameters():
             weights += 0.3 * weights.std() * torch.randn(weights.shape, generator=generator)
-    model.save_pretrained(folder)
-    authors.tokenizer.save_pretrained(folder)
-    return folder
+    model.save_pretrained(tmp_path)
+    authors.tokenizer.save_pretrained(tmp_path)
+    return tmp_path
 
 
 @pytest.mark.engines
-def test_acceptance_of_greedy_texts_is_what_engines_count(authors: Authors, prompts: list[Prompt], draft: Path) -> None:
-    counted, measured = _counted_and_measured(authors, prompts, draft, SamplingConfig(temperature=0, max_tokens=80))
-    accepted, rounds = measured.totals.sum(), measured.weights.sum()
-    assert 1 < accepted / rounds < 3.5
-    assert counted["drafts"] == pytest.approx(rounds, rel=0.02)
-    assert counted["accepted"] == pytest.approx(accepted, rel=0.02)
-
-
-@pytest.mark.gpu
-def test_acceptance_of_sampled_texts_is_what_engines_count(authors: Authors, prompts: list[Prompt], draft: Path) -> None:
-    """On CPUs, vLLM 0.32 rejects too many sampled drafts: https://github.com/vllm-project/vllm/issues/55005."""
-    sampling = SamplingConfig(temperature=0.8, max_tokens=80, top_p=0.95, top_k=20)
-    counted, measured = _counted_and_measured(authors, prompts * 12, draft, sampling)
-    low, high = measured.interval(0.99, 2000, seed=0)
-    assert 1 < low < counted["accepted"] / counted["drafts"] < high < 3.5
-
-
-def _counted_and_measured(
-    authors: Authors, prompts: list[Prompt], draft: Path, sampling: SamplingConfig
-) -> tuple[dict[str, float], Score]:
-    """Return the counters of an engine that writes texts, and the measured acceptance of these texts."""
+def test_acceptance_is_what_engines_count(authors: Authors, prompts: list[Prompt], draft: Path) -> None:
     shortest = min(len(prompt.token_ids) for prompt in prompts)
     starts = [prompt.token_ids[-shortest:] for prompt in prompts]
     settings = {
@@ -70,7 +50,7 @@ def _counted_and_measured(
         "draft": str(draft),
         "draft_tokens": DRAFT_TOKENS,
         "prompts": starts,
-        "sampling": asdict(sampling),
+        "sampling": asdict(SAMPLING),
     }
     command = [sys.executable, "-m", "tests.support.speculative_decoding", json.dumps(settings)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
@@ -87,5 +67,7 @@ def _counted_and_measured(
         for index, (start, text) in enumerate(zip(starts, counted["texts"], strict=True))
     ]
     senior, junior = (ScoringModel(path, "float32", "cpu") for path in (authors.senior, draft))
-    scores = comparison_scores(senior, junior, groups, sampling, Pace(8192, 1024))
-    return counted, scores[f"acceptance/length@{DRAFT_TOKENS}"]
+    length = comparison_scores(senior, junior, groups, SAMPLING, Pace(8192, 1024))[f"acceptance/length@{DRAFT_TOKENS}"]
+    low, high = length.interval(0.99, 2000, seed=0)
+    assert 1 < low < counted["accepted"] / counted["drafts"] < high < 3.5
+    assert length.weights.sum() == pytest.approx(counted["drafts"], rel=0.03)
