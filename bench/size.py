@@ -27,7 +27,7 @@ from bench.report import Figures, benchmark_parser, print_figures
 from launch.cluster.environment import set_environment
 from launch.entry import configuration
 from launch.text_tables import terminal_table
-from tandem.models.zoo import base_model
+from tandem.models.zoo.base_models import base_model
 
 QWEN3_600M = {
     "vocab_size": 151_936,

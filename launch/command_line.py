@@ -1,4 +1,4 @@
-"""Overrides on the command line: quote the values of text keys, and explain what Hydra cannot read.
+"""Overrides on the command line: quote the values of text keys.
 
 In Hydra's grammar `name=1e5` is the number 100000.0, and `data.path=~/x.jsonl`, `name=(x)` and `data.template=Q: {question}`
 are errors. The value of a text key is therefore quoted before Hydra reads it, unless Hydra would read it as typed. A pair of
@@ -11,10 +11,8 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from difflib import get_close_matches
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -22,7 +20,6 @@ from hydra.errors import HydraException
 from omegaconf.errors import GrammarParseError
 from omegaconf.grammar_parser import parse as parse_interpolations
 
-from tandem.config.load import RETIRED
 from tandem.config.schema import SETTINGS, ConfigError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -129,42 +126,9 @@ def _parser() -> OverridesParser:
 
 
 def resume_command(*overrides: str) -> str:
-    """Return the command that resumes this process's run: its own, with `overrides` instead of `name` and `resume`."""
+    """Return the command that resumes this process's run: its own, with `overrides` instead of those of the same keys."""
     if Path(sys.argv[0]).name != "train.py":
         return "the same command"
-    kept = [argument for argument in sys.argv[1:] if not argument.startswith(("name=", "resume="))]
-    return f"`{shlex.join(['python', sys.argv[0], *kept, *overrides])}`"
-
-
-def explain_unreadable(override: str) -> str:
-    """Return a message with the remedy for an override that Hydra cannot read."""
-    key, equals, value = override.partition("=")
-    name = key.lstrip("+~").partition("@")[0]
-    if not equals:
-        return f"{override}: give a value, as in {override}=VALUE" if known(name) else explain_unknown(name)
-    if (CONF / name).is_dir():
-        return f"{override}: choose {' or '.join(sorted(path.stem for path in (CONF / name).glob('*.yaml')))}"
-    if not known(name):
-        return explain_unknown(name)
-    kind: Any = TYPES.get(name)
-    if kind is bool:
-        return f"{override}: give true or false"
-    if kind in (int, float):
-        return f"{override}: give a number"
-    if kind == list[str]:
-        return f"{override}: this is a list; write {shlex.quote(f'{key}=[{quoted(value)}]')}"
-    return f"{override}: this cannot be read; if it is one text, write {shlex.quote(f'{key}={quoted(value)}')}"
-
-
-def explain_unknown(key: str) -> str:
-    """Return a message with the keys that are similar to an unknown one, or with the remedy for a retired key."""
-    if key in RETIRED:
-        return f"{key}: there is no such key any more: {RETIRED[key]}"
-    similar = [other for other in TYPES if other.split(".")[-1] == key.split(".")[-1]]
-    similar = similar or get_close_matches(key, TYPES, n=3)
-    return f"{key}: there is no such key" + (f"; did you mean {' or '.join(similar)}?" if similar else "")
-
-
-def known(key: str) -> bool:
-    """Whether `key` is a setting, a section, or inside a setting that is a dictionary."""
-    return any(key == other or other.startswith(f"{key}.") or key.startswith(f"{other}.") for other in TYPES)
+    replaced = ("name=", "resume=", *(f"{override.partition('=')[0]}=" for override in overrides))
+    kept = [argument for argument in sys.argv[1:] if not argument.startswith(replaced)]
+    return shlex.join(["python", sys.argv[0], *kept, *overrides])

@@ -5,72 +5,26 @@ python launch/difficulty.py data.pass_rates=FILE [key=value ...]
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
-from rich.console import Console
-from rich.progress import Progress
-
-from actors.reward import judge_groups
-from launch.cluster.plan import machine_plan
 from launch.entry import main
-from launch.evaluation.workers import start_workers
-from launch.run.inputs import check_trains_nothing
-from launch.storage.owner import held
-from launch.storage.places import check_writable
-from tandem.authors import load_authors
-from tandem.config.rollout import ScheduleConfig
-from tandem.config.schema import Config, ConfigError
-from tandem.data.pass_rates import PassRateFile
-from tandem.data.problems import load_problems
-from tandem.data.prompts import encode
-from tandem.plan.run_plan import planned
-from tandem.rollout import Verdict
-from tandem.schedule import SOLO
+from launch.help import Program
+from launch.status import IMPORTS, status
+from tandem.config.schema import Config
 
-CHUNK = 256
-"""Problems between two writes of the file; after an interruption at most as many are tried again."""
+ABOUT = Program(
+    file="launch/difficulty.py",
+    about="Measure how often the base model solves each training problem alone, for data.min_pass_rate and data.max_pass_rate.",
+    common=("data.pass_rates", "data.difficulty_rollouts", "data.path", "model.path", "rollout.sampling.max_tokens"),
+    examples=("data=jsonl data.path=FILE data.pass_rates=rates.jsonl",),
+)
 
 
-def measure(config: Config) -> None:
-    """Try each training problem that is not in `data.pass_rates` yet `data.difficulty_rollouts` times."""
-    check_trains_nothing(config)
-    if not config.data.pass_rates:
-        raise ConfigError("data.pass_rates is empty: name the file to write")
-    config = replace(config, schedule=ScheduleConfig(name="solo"))
-    plan = machine_plan(config, learns=False)
-    config, gpus = planned(config, plan), plan.gpus_per_replica
-    path = Path(config.data.pass_rates)
-    check_writable(path.parent, f"data.pass_rates={config.data.pass_rates}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with held(path.with_name(f"{path.name}.owner"), path, f"data.pass_rates={config.data.pass_rates}"):
-        _measure_unknown(config, path, gpus)
+def run(config: Config) -> None:
+    """Measure the pass rates that `config` asks for."""
+    with status("Importing torch and Ray", IMPORTS):
+        from launch.evaluation.difficulty import measure
 
-
-def _measure_unknown(config: Config, path: Path, gpus: float) -> None:
-    """Try the problems that are not in the pass-rate file `path`, which is locked for this process."""
-    authors, file, console, count = load_authors(config), PassRateFile(path), Console(), config.data.difficulty_rollouts
-    data = replace(config.data, pass_rates="")
-    problems = load_problems(data, config.seed, authors.tokenizer, authors.junior_tokenizers).catalogue
-    if problems is None:
-        raise ConfigError(f"data.pass_rates={path}: data.source={data.source} has no end, or no training problems")
-    todo = [index for index, id_ in enumerate(problems.ids) if id_ not in file.known]
-    console.print(f"{path}: {len(problems) - len(todo)} problems are known, {len(todo)} to try {count} times each")
-    if not todo:
-        return
-
-    logs = path.with_suffix(".logs")
-    with start_workers(config, authors, gpus, logs, console.print) as (pool, judge), Progress(console=console) as progress:
-        bar = progress.add_task("trying", total=len(todo))
-        for start in range(0, len(todo), CHUNK):
-            chunk = [problems[index] for index in todo[start : start + CHUNK]]
-            prompts, _ = encode(chunk, authors.tokenizer, config.data)
-            groups = pool.generate(
-                prompts, count, SOLO, config.rollout.sampling, f"difficulty{start}", on_group=lambda _: progress.advance(bar)
-            )
-            judge_groups(judge, groups, config.judge.step_timeout_s)
-            file.add({group.prompt.problem.id: group.verdicts.count(Verdict.CORRECT) for group in groups}, count)
+    measure(config)
 
 
 if __name__ == "__main__":
-    main(measure)
+    main(ABOUT, run)

@@ -17,8 +17,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, as for launch/train.py")
     given = parser.parse_args(arguments)
     try:
-        from launch.diagnosis.diagnosis import diagnose
         from launch.entry import configuration, exit_codes
+
+        with exit_codes():
+            config = configuration(given.overrides)
+        from launch.diagnosis.diagnosis import diagnose  # imports torch and Ray, which takes seconds
     except ModuleNotFoundError as error:
         print(
             f"{error.name} is not installed for {sys.executable}: run `make setup`, then `. .venv/bin/activate`",
@@ -26,7 +29,7 @@ def main(arguments: list[str]) -> int:
         )
         return 1
     with exit_codes():
-        return 0 if diagnose(configuration(given.overrides), quick=given.quick) else 1
+        return 0 if diagnose(config, quick=given.quick) else 1
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ user's mistake."""
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 import threading
@@ -19,12 +18,15 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from launch.cluster.environment import set_environment
-from launch.command_line import CONF, explain_unknown, explain_unreadable, literal_override, literal_overrides
+from launch.command_line import CONF, literal_overrides
+from launch.config_file import with_config_files
+from launch.explanations import explain
+from launch.help import Program, asks_for_help, print_help
 from launch.storage.disk import UnwritableError
 from launch.storage.places import check_writable
 from tandem.config.load import load, schema
@@ -44,9 +46,8 @@ UNWRITABLE = 3
 """The exit code of a run whose results the disk refuses."""
 UNUSABLE = (ConfigError, HydraException, OmegaConfBaseException)
 """The errors for a configuration or data that cannot be used."""
-_UNKNOWN_KEY = re.compile(r"Could not override '([^']*)'")
-_ILL_TYPED = re.compile(r"Error merging override ([^=]+)=(.*)")
-_SEVERAL = re.compile(r"Ambiguous value for argument '(.*)'")
+TRAINING_ONLY = ("resume", "plan_only", "rollouts_only", "learner_only", "profile")
+"""The settings that only launch/train.py takes."""
 
 
 def use_cache(config: Config) -> None:
@@ -63,14 +64,15 @@ Sweep = Callable[[list[str]], None]
 
 
 def main(
-    program: Callable[[Config], None],
+    about: Program,
+    run: Callable[[Config], None],
     amend: Amend = lambda composed, overrides: composed,
     sweep: Sweep | None = None,
 ) -> None:
-    """Compose the configuration from conf/ and the command line, amend and check it, and call `program` with it.
+    """Compose the configuration from conf/, files of the user and the command line, amend and check it, and call `run` with it.
 
-    With --multirun, call `sweep` with the overrides instead; refuse --multirun if there is no `sweep`. Exit as `exit_codes`
-    describes.
+    With --help, print what `about` says instead. With --multirun, call `sweep` with the overrides; refuse --multirun if there
+    is no `sweep`. Exit as `exit_codes` describes.
     """
     # Otherwise Hydra prints its own trace and exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -81,12 +83,16 @@ def main(
         compositions.append((composed, list(HydraConfig.get().overrides.task)))
 
     with exit_codes():
-        if (sweep_overrides := _sweep_overrides()) is not None:
+        if asks_for_help(sys.argv[1:]):
+            print_help(about, sys.argv[1:])
+            return
+        given = with_config_files(sys.argv[1:])
+        if (sweep_overrides := _sweep_overrides(given)) is not None:
             if sweep is None:
                 raise ConfigError("--multirun: only launch/train.py sweeps; leave it out, and give every key one value")
             sweep(literal_overrides(sweep_overrides, sweep=True))
             return
-        arguments, sys.argv = sys.argv, [sys.argv[0], *map(literal_override, sys.argv[1:])]  # Hydra reads sys.argv
+        arguments, sys.argv = sys.argv, [sys.argv[0], *literal_overrides(given)]  # Hydra reads sys.argv
         try:
             hydra.main(version_base=None, config_path=str(CONF), config_name="config")(append_composition)()
         finally:
@@ -95,7 +101,7 @@ def main(
         for composed, overrides in compositions:
             config = load(amend(composed, overrides))
             use_cache(config)
-            program(config)
+            run(config)
 
 
 class Terminated(KeyboardInterrupt):
@@ -126,7 +132,7 @@ def exit_codes() -> Iterator[None]:
     try:
         yield
     except UNUSABLE as error:
-        print(f"{program}: {explain(plain_error(error) or error)}", file=sys.stderr)
+        print(f"{program}: {explain(plain_error(error) or error, sys.argv[1:])}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except RunError as error:
         plain = plain_error(error) or error
@@ -141,15 +147,15 @@ def exit_codes() -> Iterator[None]:
         print(f"{program}: {error}: the disk is full; free space, and start again", file=sys.stderr)
         sys.exit(UNWRITABLE)
     except KeyboardInterrupt as stop:
-        print(f"interrupted{f' {stop}' if str(stop) else ''}", file=sys.stderr)
+        print(f"Interrupted{f' {stop}' if str(stop) else ''}", file=sys.stderr)
         sys.exit(TERMINATED if isinstance(stop, Terminated) or _terminated.is_set() else INTERRUPTED)
 
 
-def _sweep_overrides() -> list[str] | None:
-    """Return the command line's overrides if it has --multirun, else None. Raises `ConfigError` for --multirun with an option
-    that excludes it."""
-    arguments = get_args_parser().parse_args()
-    if not arguments.multirun or arguments.help or arguments.hydra_help:
+def _sweep_overrides(given: Sequence[str]) -> list[str] | None:
+    """Return the overrides of a command line if it has --multirun, else None. Raises `ConfigError` for --multirun with an
+    option that excludes it."""
+    arguments = get_args_parser().parse_args(given)
+    if not arguments.multirun or arguments.hydra_help:
         return None
     if arguments.run or arguments.cfg or arguments.info or arguments.shell_completion:
         raise ConfigError(
@@ -166,20 +172,11 @@ def configuration(overrides: Sequence[str]) -> Config:
     """
     ConfigStore.instance().store(name="schema", node=schema())
     with initialize_config_dir(str(CONF), version_base=None):
-        return load(compose("config", literal_overrides(overrides)))
+        return load(compose("config", literal_overrides(with_config_files(overrides))))
 
 
-def explain(error: BaseException) -> str:
-    """Return one message for the user: Hydra wraps the useful one, and advises to add unknown keys, which are refused."""
-    if isinstance(error, OverrideParseException):
-        return explain_unreadable(error.override)
-    if match := _UNKNOWN_KEY.search(str(error)):
-        return explain_unknown(match[1])
-    if match := _SEVERAL.search(str(error)):
-        return f"{match[1]}: several values are a sweep; add --multirun, or give one"
-    if (match := _ILL_TYPED.match(str(error))) and "is not a ListConfig" in str(error.__cause__):
-        return f"{match[1]}={match[2]}: this is a list; write '{match[1]}=[{match[2]}]'"
-    lines = [str(error).strip()]
-    if error.__cause__ is not None and not isinstance(error, ConfigError):
-        lines.append(str(error.__cause__).strip().splitlines()[0])
-    return "\n".join(line for line in lines if line)
+def check_trains_nothing(config: Config) -> None:
+    """Raise `ConfigError` for a setting that only launch/train.py takes."""
+    for key in TRAINING_ONLY:
+        if value := getattr(config, key):
+            raise ConfigError(f"{key}={value}: only launch/train.py takes this; leave it out")

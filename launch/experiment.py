@@ -7,81 +7,23 @@ run. A repeated command resumes an interrupted experiment; plan_only=true only s
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Sequence
 
 from rich.console import Console
 
-from launch.cluster.local_cluster import ray_cluster
+from launch.config_file import with_config_files
 from launch.entry import exit_codes, use_cache
-from launch.experiments import evaluations, runs
-from launch.experiments.engines import SharedEngines
-from launch.experiments.figure import draw
-from launch.experiments.page import FIGURE, NUMBERS, terminal, write_page
-from launch.experiments.preset import Experiment, Run, experiment
-from launch.experiments.results import Results, read_results, write_results
-from launch.run.plan_only import show_plan
+from launch.experiments.preset import PRESETS, experiment
+from launch.help import asks_for_help
 from launch.storage.owner import owned
-from launch.text_tables import terminal_table
-
-
-def compare(compared: Experiment, console: Console) -> None:
-    """Run all unfinished runs, one after the other, then all missing evaluations.
-
-    Write the results after each run and at the end.
-    """
-    start = time.monotonic()
-    for run in compared.runs:
-        runs.check_unchanged(run)
-    finished = [run for run in compared.runs if runs.finished(run)]
-    remaining = [run for run in compared.runs if run not in finished]
-    console.print(f"{compared.folder}: {len(compared.runs)} runs, {len(finished)} of them finished", highlight=False)
-    missing = [evaluation for evaluation in compared.evaluations if remaining or not evaluation.finished]
-    if remaining or missing:
-        with ray_cluster(logs=compared.folder / "logs"), SharedEngines() as engines:
-            for run in remaining:
-                console.rule(f"{run.arm}, seed {run.seed}: run {len(finished) + 1} of {len(compared.runs)}")
-                runs.make(run, engines)
-                finished.append(run)
-                report(compared, finished)
-            for number, evaluation in enumerate(missing, start=1):
-                if not evaluation.finished:
-                    console.rule(f"{evaluation.name} of {evaluation.arm}, seed {evaluation.seed}: {number} of {len(missing)}")
-                    evaluations.make(evaluation, engines)
-    for table in terminal(report(compared, finished)):
-        console.print(table)
-    minutes = (time.monotonic() - start) / 60
-    console.print(f"{minutes:.1f} minutes; results in {compared.results / compared.name}.md", highlight=False, soft_wrap=True)
-    console.print(f"every run: python launch/report.py {compared.folder}", highlight=False, soft_wrap=True)
-
-
-def show(compared: Experiment, console: Console) -> None:
-    """Print all runs and evaluations and the plan of the first run, and start none."""
-    rows = [(run.config.name, str(run.config.steps), " ".join(compared.arms[run.arm])) for run in compared.runs]
-    console.print(terminal_table(("run", "steps", "overrides"), rows, title=str(compared.folder)))
-    measured = [
-        (each.name, each.arm, str(each.seed), ", ".join(each.config.eval.measures), ", ".join(each.config.eval.sets))
-        for each in compared.evaluations
-    ]
-    if measured:
-        console.print(terminal_table(("evaluation", "model", "seed", "measures", "benchmarks"), measured))
-    show_plan(compared.runs[0].config)
-
-
-def report(compared: Experiment, finished_runs: Sequence[Run]) -> Results:
-    """Write the numbers, the figure and the page of the finished runs; return their results."""
-    results = read_results(compared, finished_runs)
-    folder = compared.results / compared.name
-    folder.mkdir(parents=True, exist_ok=True)
-    write_results(results, compared, folder / NUMBERS)
-    draw(results).savefig(folder / FIGURE)
-    write_page(results, compared, folder.with_name(f"{compared.name}.md"))
-    return results
-
 
 if __name__ == "__main__":
     with exit_codes():
-        compared = experiment(sys.argv[1:])
+        if asks_for_help(sys.argv[1:]):
+            print(f"{__doc__}\nPresets: {', '.join(sorted(path.stem for path in PRESETS.glob('*.yaml')))}")
+            sys.exit()
+        compared = experiment(with_config_files(sys.argv[1:]))
+        from launch.experiments.comparison import compare, show  # imports torch and Ray, which takes seconds
+
         if compared.runs[0].config.plan_only:
             show(compared, Console())
             sys.exit()

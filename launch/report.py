@@ -14,7 +14,6 @@ from os.path import commonpath
 from pathlib import Path
 
 from launch.entry import BAD_INPUT, UNWRITABLE
-from launch.evaluation.other_author import score
 from launch.report_page.page import report_page
 from launch.storage.run_record import is_run, read_run
 from tandem.config.schema import ConfigError
@@ -44,6 +43,8 @@ def main() -> None:
         folders = find_runs(arguments.runs)
         runs = [read_run(folder) for folder in folders]
         if arguments.score:
+            from launch.evaluation.other_author import score  # imports torch, which takes seconds
+
             for run in runs:
                 score(run)
         out = arguments.out or Path(commonpath(folders)) / "report.html"

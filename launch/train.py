@@ -5,49 +5,56 @@ The training loop is launch/run/loop.py; docs/configuration.md lists the keys.
 
 from __future__ import annotations
 
-from launch.cluster.local_cluster import given_cluster, ray_cluster
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+from hydra import initialize_config_dir
+
+from launch.command_line import CONF
 from launch.entry import main
-from launch.experiments.sweep import sweep
-from launch.run.export import export_senior
-from launch.run.inputs import read_inputs
-from launch.run.learner_only import learner_only
-from launch.run.loop import train
-from launch.run.plan_only import plan_only
-from launch.run.rollouts_only import rollouts_only
-from launch.run.selection import describe_best
-from launch.run.startup import start_training_run
+from launch.experiments.sweep_arms import plan_arms
+from launch.help import Program
+from launch.status import IMPORTS, status
 from tandem.config.schema import Config
+
+ABOUT = Program(
+    file="launch/train.py",
+    about="Train a senior that writes every rollout together with a frozen junior and learns from its own tokens.",
+    common=(
+        *("name", "steps", "seed", "resume", "plan_only", "junior", "model.path", "data.path"),
+        *("rollout.prompts_per_step", "rollout.group_size", "rollout.sampling.max_tokens", "rollout.replicas"),
+        *("learner.lr", "learner.ranks", "eval.every", "checkpoint.save_every", "log.dir"),
+    ),
+    examples=(
+        "name=first steps=20",
+        "name=first steps=40 resume=auto",
+        "algo=grpo",
+        "model=hf model.path=PATH_OR_ID data=jsonl data.path=FILE",
+        "--multirun algo=tandem,grpo seed=1,2,3",
+        "--config mine.yaml learner.lr=1e-4",
+    ),
+    options=(("--multirun", "train every combination of the values that commas separate: see docs/sweeps.md"),),
+)
+
+# The imports of torch and Ray follow the checks of the configuration, because they take seconds.
 
 
 def run(config: Config) -> None:
     """Train as `config` says, or run only the part that it asks for."""
-    if config.plan_only:
-        plan_only(config)
-    elif config.rollouts_only:
-        rollouts_only(config)
-    elif config.learner_only:
-        learner_only(config)
-    else:
-        train_and_export(config)
+    with nullcontext() if config.plan_only else status("Importing torch and Ray", IMPORTS):
+        from launch.run.program import run
+
+    run(config)
 
 
-def train_and_export(config: Config) -> None:
-    """Train the senior, export it, and print where the results are."""
-    with given_cluster():
-        inputs = read_inputs(config)
-        with inputs.folder as folder, ray_cluster(logs=folder.path / "logs"), start_training_run(inputs) as training_run:
-            print_line = training_run.rollout_run.console.print
-            train(training_run)
-            senior = export_senior(training_run.learner, config, folder, print_line) if config.log.export else None
-            best = describe_best(folder, config.eval.select)
-    accuracies = [row["solo/accuracy"] for row in folder.rows if "solo/accuracy" in row]
-    change = " before, ".join(f"{accuracy:.3f}" for accuracy in (accuracies[0], accuracies[-1]))
-    print_line(f"solo accuracy on {len(inputs.held_out)} held-out problems: {change} after")
-    if best:
-        print_line(best)
-    print_line(f"metrics {folder.path / 'metrics.jsonl'}, samples {folder.path / 'samples.jsonl'}")
-    print_line(f"report: python launch/report.py {folder.path}" + (f"; senior: {senior}" if senior else ""))
+def sweep(overrides: Sequence[str]) -> None:
+    """Run every combination of settings that `overrides` name."""
+    with initialize_config_dir(str(CONF), version_base=None, job_name="train"):
+        arms = plan_arms(overrides)
+        from launch.experiments.sweep import run_sweep
+
+        run_sweep(arms, overrides)
 
 
 if __name__ == "__main__":
-    main(run, sweep=sweep)
+    main(ABOUT, run, sweep=sweep)

@@ -14,7 +14,8 @@ from transformers import PreTrainedTokenizerBase
 from tandem.config.algo import AlgoConfig
 from tandem.config.schema import Config, ConfigError
 from tandem.models.inspection import ModelFacts, inspect_model
-from tandem.models.zoo import base_model, junior_model, tokenizer_difference
+from tandem.models.zoo.base_models import base_model, junior_model
+from tandem.models.zoo.vocabulary import tokenizer_difference
 from tandem.schedule import (
     COIN_SIDES,
     COMPLETE,

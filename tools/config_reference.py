@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import get_type_hints
 
 from launch.text_tables import markdown_table
+from tandem.config.documentation import allowed, declarations
 from tandem.config.schema import SETTINGS, Config
-from tandem.config.setting import Setting
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "configuration.md"
 HEAD = """# Configuration reference
@@ -34,48 +32,14 @@ def _section(section: type, prefix: str) -> Iterator[str]:
     title = prefix.removesuffix(".") or "The run"
     yield f"\n## {title}\n\n{inspect.getdoc(section)}\n\n"
     rows = []
-    for name, (statement, meaning) in _declarations(section).items():
+    for name, field in declarations(section).items():
         if name not in inner:
-            key, kind = prefix + name, ast.unparse(statement.annotation)
-            cell = "; ".join(filter(None, (meaning, allowed(SETTINGS[key])))).replace("|", r"\|")
-            rows.append((f"`{key}`", kind, _default(statement.value), cell))
+            key, default = prefix + name, f"`{field.default}`" if field.default else "to be set"
+            cell = "; ".join(filter(None, (field.meaning, allowed(SETTINGS[key], "`")))).replace("|", r"\|")
+            rows.append((f"`{key}`", field.type, default, cell))
     yield markdown_table(("key", "type", "default", "meaning"), rows)
     for name in inner:
         yield from _section(types[name], f"{prefix}{name}.")
-
-
-def _declarations(section: type) -> dict[str, tuple[ast.AnnAssign, str]]:
-    """Return the statement that declares each field, and the text below it."""
-    (node,) = ast.parse(inspect.getsource(section)).body
-    assert isinstance(node, ast.ClassDef)
-    found: dict[str, tuple[ast.AnnAssign, str]] = {}
-    for statement, below in pairwise([*node.body, ast.Pass()]):
-        match statement, below:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                found[name] = (statement, " ".join(text.split()))
-            case ast.AnnAssign(target=ast.Name(id=name)), _:
-                found[name] = (statement, "")
-    return found
-
-
-def _default(value: ast.expr | None) -> str:
-    """Return the default as the source spells it."""
-    match value:
-        case ast.Call(func=ast.Name(id="setting" | "wait"), args=[default, *_]):
-            return _default(default)
-        case None | ast.Name(id="MISSING"):
-            return "to be set"
-        case _:
-            return f"`{ast.unparse(value)}`".replace("SELF", "'self'")
-
-
-def allowed(setting: Setting) -> str:
-    """Return the choices or bounds of a setting, as the end of a table's cell."""
-    each = "each " if get_args(setting.type)[:1] else ""
-    if choices := list(setting.choices):
-        return f"{each}one of " + ", ".join(f"`{choice}`" for choice in choices)
-    bounds = setting.bounds.removeprefix("of ").removeprefix("from ")
-    return f"{each}{bounds}" if bounds else ""
 
 
 if __name__ == "__main__":

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from launch.entry import main
+from launch.help import Program
 from tandem.config.schema import Config
-from tandem.models.zoo import base_model
+from tandem.models.zoo.base_models import base_model
+
+ABOUT = Program("tools/warmup.py", "Build or convert the base model.", ("model.path", "cache_dir"), ("model=smollm2",))
 
 
 def warm_up(config: Config) -> None:
@@ -13,4 +16,4 @@ def warm_up(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(warm_up)
+    main(ABOUT, warm_up)

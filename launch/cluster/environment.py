@@ -29,6 +29,11 @@ _CACHES = {
 _PLAIN = re.compile(r"[\w./+-]*", re.ASCII)
 
 
+def in_submitted_job() -> bool:
+    """Whether this process is the entry point of a job that `ray job submit` submitted."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
 def set_environment(cache: Path) -> None:
     """Set the environment variables of Ray, vLLM, torch and DeepSpeed, for this process and its children.
 

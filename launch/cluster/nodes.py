@@ -38,11 +38,6 @@ def connected() -> bool:
     return bool(ray.is_initialized())
 
 
-def in_submitted_job() -> bool:
-    """Whether this process is the entry point of a job that `ray job submit` submitted."""
-    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-
-
 def cluster_nodes() -> list[Node]:
     """Return the live nodes: this process's node first, the others by address."""
     own = ray.get_runtime_context().get_node_id()

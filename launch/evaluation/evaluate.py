@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from launch.cluster.plan import machine_plan
+from launch.entry import check_trains_nothing
 from launch.evaluation.benchmarks import read_benchmarks
 from launch.evaluation.evaluator import Evaluator
 from launch.evaluation.folder import EvaluationFolder
 from launch.evaluation.measured_run import senior_of
-from launch.evaluation.model_measures import MODEL_MEASURES, model_scores
+from launch.evaluation.model_measures import model_scores
 from launch.evaluation.workers import WorkerStarter, start_workers
 from launch.run.console import EvaluationConsole
-from launch.run.inputs import check_trains_nothing
 from launch.storage.disk import wait_for_room
 from launch.storage.owner import owned
 from tandem.authors import Authors, check_excluded, load_authors, with_senior
+from tandem.config.evaluation import MODEL_MEASURES
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config, ConfigError
 from tandem.models.zoo.hub import model_directory

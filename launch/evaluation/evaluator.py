@@ -11,7 +11,7 @@ from actors.reward import Judge, judge_groups
 from actors.rollout_pool import RolloutPool
 from tandem import guards
 from tandem.authors import Authors
-from tandem.config.rollout import SamplingConfig, ScheduleConfig
+from tandem.config.rollout import SamplingConfig
 from tandem.config.schema import Config
 from tandem.measures import texts
 from tandem.measures.score import Score
@@ -98,7 +98,7 @@ class Evaluator:
     def _team_scores(self) -> dict[str, Score]:
         scores: dict[str, Score] = {}
         for schedule in self._config.eval.handoff:
-            name = f"team/{label(schedule)}"
+            name = f"team/{schedule.label}"
             groups = self._write(name, self._prompts, named_schedule(schedule), samples=self._config.eval.samples)
             of_schedule = self._correctness(groups)
             if "solo" in self._config.eval.measures:
@@ -179,18 +179,6 @@ class Evaluator:
 def _first_texts(groups: Sequence[Group]) -> list[Group]:
     """Return the groups with their first text alone."""
     return [replace(group, rollouts=group.rollouts[:1], judgements=group.judgements[:1]) for group in groups]
-
-
-def label(schedule: ScheduleConfig) -> str:
-    """Return a short name for a schedule: its name and the settings that are not the defaults."""
-    defaults = ScheduleConfig(name=schedule.name)
-    parts = [schedule.name]
-    if schedule.alternates:
-        parts.append("alternating")
-    for key in ("prob_senior", "max_gap_tokens", "chunk_tokens"):
-        if getattr(schedule, key) != getattr(defaults, key):
-            parts.append(f"{key}={getattr(schedule, key):g}")
-    return "_".join(parts)
 
 
 def _remaining(sampling: SamplingConfig, prefix: Sequence[int]) -> SamplingConfig:

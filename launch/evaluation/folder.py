@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.table import Table
 
 from launch.estimates import Estimate
-from launch.evaluation.benchmarks import Benchmarks
 from launch.evaluation.measured_run import run_of
-from launch.evaluation.plots import draw
 from launch.evaluation.rows import problem_rows, text_rows
 from launch.storage.append import replace_lines
 from launch.storage.checkpoints import packages
@@ -23,10 +21,13 @@ from launch.storage.owner import check_free
 from launch.storage.places import folder_within, named_folder
 from launch.storage.run_record import read_json
 from launch.text_tables import markdown_table, terminal_table
-from tandem.authors import Authors
 from tandem.config.schema import Config, ConfigError
 from tandem.measures.score import Score
 from tandem.rollout import Group
+
+if TYPE_CHECKING:
+    from launch.evaluation.benchmarks import Benchmarks
+    from tandem.authors import Authors
 
 RECORDED = ("seed", "model", "junior", "junior_dtypes", "junior_translation", "data", "judge", "eval")
 """The settings on which the scores depend."""
@@ -84,6 +85,8 @@ class EvaluationFolder:
         replace_lines(self.path / PROBLEMS, problem_rows(benchmarks.prompts, scores, benchmarks.labels))
         replace_lines(self.path / "texts.jsonl", text_rows(texts, benchmarks.labels))
         (self.path / "table.md").write_text(markdown_table(*self._table(estimates, by_set)), encoding="utf-8")
+        from launch.evaluation.plots import draw  # imports matplotlib, which takes a second
+
         draw(estimates, f"{len(benchmarks.prompts)} problems").savefig(self.path / "evaluation.png")
         self.result.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 

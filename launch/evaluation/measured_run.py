@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from launch.command_line import CONF
-from launch.run.inputs import TRAINING_ONLY
+from launch.entry import TRAINING_ONLY
 from launch.storage.run_record import best_seniors, saved_settings
 from tandem.config.checks.unused import unused
 from tandem.config.load import expand_home, typed

@@ -8,17 +8,13 @@ from dataclasses import replace
 from transformers.utils.logging import disable_progress_bar
 
 from tandem.authors import Authors
+from tandem.config.evaluation import COMPARISONS
 from tandem.config.schema import Config
 from tandem.measures.comparison import comparison_scores
 from tandem.measures.legibility import Pace, as_written, in_tokens_of, legibility_scores
 from tandem.measures.score import Score
 from tandem.measures.scoring import ScoringModel
 from tandem.rollout import Group
-
-COMPARISONS = ("drift", "acceptance")
-"""The names of the measures that compare both models' distributions."""
-MODEL_MEASURES = (*COMPARISONS, "legibility")
-"""The names of the measures that need models on disk. Neither engines nor learner hold both distributions."""
 
 
 def model_scores(

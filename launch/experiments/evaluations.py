@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch.evaluation.evaluate import evaluate
 from launch.evaluation.folder import read_scores
 from launch.experiments.measures import ABOVE_FLOOR, FLOOR, LEGIBILITY
 from launch.experiments.statistics import Draws, OverSeeds, draws, over_seeds
@@ -56,6 +55,8 @@ class Evaluation:
 
 def make(evaluation: Evaluation, engines: SharedEngines) -> None:
     """Evaluate the model, on the experiment's engines. Replaces an evaluation with other settings."""
+    from launch.evaluation.evaluate import evaluate  # imports torch and Ray, which takes seconds
+
     start = time.monotonic()
     shutil.rmtree(evaluation.path, ignore_errors=True)
     evaluate(evaluation.config, engines.lend_workers)

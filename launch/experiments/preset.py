@@ -12,10 +12,11 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from launch.command_line import CONF
-from launch.entry import UNUSABLE, configuration, explain
+from launch.entry import UNUSABLE, configuration
+from launch.evaluation.training_measures import check_measures
 from launch.experiments.endpoints import CLAIMS, Endpoint
 from launch.experiments.evaluations import BASE, Evaluation
-from launch.run.inputs import check_measures
+from launch.explanations import explain
 from launch.storage.places import check_writable, named_folder
 from tandem.config.load import expand_home
 from tandem.config.schema import Config, ConfigError

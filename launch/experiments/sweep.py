@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from rich.console import Console
 
 from launch.cluster.local_cluster import given_cluster
-from launch.command_line import CONF, quoted
+from launch.command_line import quoted
 from launch.entry import use_cache
 from launch.experiments import process
 from launch.experiments.summary import Summary, result_of
-from launch.experiments.sweep_arms import Arm, checked, plan_arms
+from launch.experiments.sweep_arms import Arm, checked
 from launch.report_page.page import report_page
 from launch.run.inputs import read_inputs
 from launch.run.plan_only import check_named, show_plan
@@ -29,35 +28,32 @@ INCOMPLETE = 1
 REPORT = Path("report.html")
 
 
-def sweep(overrides: Sequence[str]) -> None:
-    """Run all arms of a command line with Hydra's launcher, and write their summary, even after an interrupt.
+def run_sweep(arms: Sequence[Arm], overrides: Sequence[str]) -> None:
+    """Run the arms of a command line's `overrides` with Hydra's launcher, and write their summary, even after an interrupt.
 
-    Exits with 1 unless all arms finish. Raises `ConfigError`, or Hydra's error for invalid overrides, before the first arm
-    starts.
+    Hydra must be initialized. Exits with 1 unless all arms finish. Raises `ConfigError` before the first arm starts.
     """
-    with initialize_config_dir(str(CONF), version_base=None, job_name="train"):
-        arms = plan_arms(overrides)
-        folder, console = arms[0].folder.parent, Console()
-        use_cache(arms[0].config)
-        if arms[0].config.plan_only:
-            todo = [arm for arm in arms if not arm.finished]
-            checked(check_named, [arm.config for arm in todo], [arm.label for arm in todo])
-            for arm in arms:
-                console.print(f"{arm.label}{' (finished)' if arm.finished else ''}:", highlight=False, soft_wrap=True)
-                show_plan(arm.config)
-            return
-        with given_cluster():  # the Ray launcher uses the connected cluster
-            todo = [arm for arm in arms if not arm.finished]
-            checked(check_inputs, [arm.config for arm in todo], [arm.label for arm in todo])
-            console.print(f"sweep folder {folder}: {len(arms)} runs, {len(todo)} to do", highlight=False, soft_wrap=True)
-            hydra = GlobalHydra.instance().hydra
-            assert hydra is not None
-            run_arm = partial(process.run_arm, arms=arms, commands=[process.command(arm) for arm in arms])
-            with owned(folder, f"name={folder.name}"):
-                try:
-                    hydra.multirun("config", run_arm, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
-                finally:
-                    summary = sum_up(arms, folder, console)
+    folder, console = arms[0].folder.parent, Console()
+    use_cache(arms[0].config)
+    if arms[0].config.plan_only:
+        todo = [arm for arm in arms if not arm.finished]
+        checked(check_named, [arm.config for arm in todo], [arm.label for arm in todo])
+        for arm in arms:
+            console.print(f"{arm.label}{' (finished)' if arm.finished else ''}:", highlight=False, soft_wrap=True)
+            show_plan(arm.config)
+        return
+    with given_cluster():  # the Ray launcher uses the connected cluster
+        todo = [arm for arm in arms if not arm.finished]
+        checked(check_inputs, [arm.config for arm in todo], [arm.label for arm in todo])
+        console.print(f"sweep folder {folder}: {len(arms)} runs, {len(todo)} to do", highlight=False, soft_wrap=True)
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        run_arm = partial(process.run_arm, arms=arms, commands=[process.command(arm) for arm in arms])
+        with owned(folder, f"name={folder.name}"):
+            try:
+                hydra.multirun("config", run_arm, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
+            finally:
+                summary = sum_up(arms, folder, console)
     if not summary.complete:
         sys.exit(INCOMPLETE)
 

@@ -15,12 +15,9 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from launch.live_view.colored import colored, sample_title, visible
 from launch.live_view.watched_run import WatchedRun
-from launch.storage.transcript import Transcript
 
-STYLES = {"senior": "underline dodger_blue1", "junior": "dark_orange"}
-"""They also differ where there are no colors."""
-GOOD, BAD = "green", "dark_orange"
 BARS = "▁▂▃▄▅▆▇█"
 BAR_WIDTH = 24
 REFRESH_S = 1.0
@@ -46,12 +43,13 @@ def view(run: WatchedRun) -> RenderableType:
     if shares := run.time_shares():
         parts += [Rule("where time goes", align="left", style="dim"), Padding(_bars(shares), (1, 0))]
     if run.sample:
-        parts += [Rule(_sample_title(run.sample), align="left", style="dim"), Padding(_colored(run.sample), (1, 0))]
+        title = Text.assemble("last transcript: ", sample_title(run.sample))
+        parts += [Rule(title, align="left", style="dim"), Padding(colored(run.sample), (1, 0))]
     return Group(*parts)
 
 
 def _title(run: WatchedRun) -> Text:
-    state = "finished" if run.finished else f"last update {run.silent_s:.0f} s ago"
+    state = "finished" if run.finished else f"updated {run.silent_s:.0f} s ago"
     return Text(f"{visible(run.name)}  step {run.step}/{run.steps}  {state}", style="bold")
 
 
@@ -81,29 +79,6 @@ def _bars(shares: dict[str, float]) -> Table:
     for phase, share in shares.items():
         table.add_row(phase, f"{share:.0%}", Text("█" * round(BAR_WIDTH * share), style="dodger_blue1"))
     return table
-
-
-def _sample_title(sample: Transcript) -> Text:
-    title = Text(f"last transcript: step {sample['step']}, {visible(sample['problem'])}  ")
-    title.append(sample["verdict"], GOOD if sample["verdict"] == "correct" else BAD)
-    title.append(f"  reward {sample['reward']:g}")
-    if "advantage" in sample:
-        title.append(f"  advantage {sample['advantage']:+.2f}")
-    return title
-
-
-def _colored(sample: Transcript) -> Text:
-    """Return a rollout's question, and its text with a style for each author."""
-    question = Text(visible(sample["question"]) + "\n", style="dim")
-    text = Text.assemble(question, ("senior", STYLES["senior"]), " ", ("junior", STYLES["junior"]), "\n\n")
-    for turn in sample["turns"]:
-        text.append(visible(turn["text"]), STYLES[turn["author"]])
-    return text
-
-
-def visible(text: str) -> str:
-    """Return `text` with unprintable characters spelled out: models may write a terminal's escape sequences."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:

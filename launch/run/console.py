@@ -1,10 +1,12 @@
-"""The terminal of a run or an evaluation: progress bars, a live table of the last steps, messages."""
+"""The terminal of a run or an evaluation: progress bars, a live table of the last steps, transcripts, messages."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +15,9 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from launch.estimates import share
+from launch.live_view.colored import colored_transcript
+from launch.storage.transcript import Transcript
 from launch.text_tables import terminal_table
 
 COLUMNS = {
@@ -22,12 +27,14 @@ COLUMNS = {
     "tandem/senior_token_fraction": ("senior share", "{:.3f}"),
     "tandem/handoffs_per_rollout": ("handoffs", "{:.1f}"),
     "rollout/tokens_per_s": ("tokens/s", "{:.0f}"),
-    "policy/clip_fraction": ("clipped", "{:.3f}"),
-    "policy/entropy": ("entropy", "{:.3f}"),
-    "grad/norm": ("grad norm", "{:.2f}"),
-    "logprob/gap_mean": ("gap", "{:.1e}"),
+    "time/generate_s": ("write", "{:.1f}"),
+    "time/update_s": ("learn", "{:.1f}"),
+    "time/publish_s": ("sync", "{:.1f}"),
     "time/step_s": ("s/step", "{:.1f}"),
 }
+ACCURACY = "solo/accuracy"
+LEFT = "left"
+"""The title of the estimated time to the end."""
 ROWS = 12
 """The number of steps in the live table."""
 PLAIN_EVERY = 5
@@ -40,7 +47,9 @@ class TrainingConsole:
     def __init__(self, steps: int) -> None:
         self.console = Console()
         self._steps = steps
-        self._rows: deque[Mapping[str, float]] = deque(maxlen=ROWS)
+        self._rows: deque[list[str]] = deque(maxlen=ROWS)
+        self._first: tuple[int, float] | None = None
+        """the first step that was shown, and when"""
         self._bar = Progress(
             TextColumn("{task.description:<12}"),
             BarColumn(),
@@ -49,7 +58,7 @@ class TrainingConsole:
             TextColumn("left"),
             TimeRemainingColumn(),
         )
-        self._training = self._bar.add_task("training", total=steps)
+        self._training = self._bar.add_task("training", total=steps, start=False)
         self._live = Live(console=self.console, refresh_per_second=4, transient=True) if self.console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -60,7 +69,7 @@ class TrainingConsole:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         if self._live:
             self._live.stop()
-            if error is None:
+            if self._rows and (error is None or isinstance(error, KeyboardInterrupt)):
                 self.console.print(self._table())
 
     def print(self, message: str) -> None:
@@ -83,21 +92,57 @@ class TrainingConsole:
 
     def row(self, row: Mapping[str, float]) -> None:
         """Show one step's metrics."""
-        self._rows.append(row)
         step = int(row["step"])
+        if self._first is None:
+            self._first = (step, time.monotonic())
+            self._bar.start_task(self._training)
+        cells = [*_cells(row), self._left(step)]
+        self._rows.append(cells)
         self._bar.update(self._training, completed=step)
         self._refresh()
-        if not self._live and (step % PLAIN_EVERY == 0 or "solo/accuracy" in row or self._steps <= 2 * PLAIN_EVERY):
-            cells = [f"{title} {form.format(row[key])}" for key, (title, form) in COLUMNS.items() if key in row]
-            self.print(f"[{step}/{self._steps}] " + "  ".join(cells[1:]))
+        if not self._live and (step % PLAIN_EVERY == 0 or ACCURACY in row or self._steps <= 2 * PLAIN_EVERY):
+            shown = [f"{title} {cell}" for title, cell in zip(self._titles(), cells, strict=True) if cell]
+            self.print(f"[{step}/{self._steps}] " + "  ".join(shown[1:]))
+
+    def transcripts(self, samples: Sequence[Transcript]) -> None:
+        """Print transcripts, with the authors in colors or, without a terminal, with the junior's words in braces."""
+        for sample in samples:
+            self.console.print(colored_transcript(sample, marks=not self._live), soft_wrap=True)
+
+    def _left(self, step: int) -> str:
+        """Return the estimated time to the end: all steps and evaluations since the first step shown took as long."""
+        assert self._first is not None
+        first, began = self._first
+        if step == first or step >= self._steps:
+            return ""
+        return str(timedelta(seconds=round((time.monotonic() - began) / (step - first) * (self._steps - step))))
 
     def _refresh(self) -> None:
         if self._live:
             self._live.update(Group(self._table(), self._bar))
 
     def _table(self) -> Table:
-        rows = ([form.format(row[key]) if key in row else "" for key, (_, form) in COLUMNS.items()] for row in self._rows)
-        return terminal_table([title for title, _ in COLUMNS.values()], rows, left=0)
+        return terminal_table(self._titles(), self._rows, left=0)
+
+    @staticmethod
+    def _titles() -> list[str]:
+        return [*(title for title, _ in COLUMNS.values()), LEFT]
+
+
+def _cells(row: Mapping[str, float]) -> list[str]:
+    """Return a step's metrics as text; the accuracy with its 95 % interval, if the number of problems is known."""
+    cells = [form.format(row[key]) if key in row else "" for key, (_, form) in COLUMNS.items()]
+    if ACCURACY in row:
+        cells[list(COLUMNS).index(ACCURACY)] = interval(row)
+    return cells
+
+
+def interval(row: Mapping[str, float]) -> str:
+    """Return the accuracy of a row with its 95 % Wilson interval, if the number of problems is known."""
+    estimate = share(row[ACCURACY], row.get("solo/problems"))
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
 class EvaluationConsole:

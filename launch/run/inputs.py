@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from launch.cluster.local_cluster import choose_transport
 from launch.cluster.locks import SEGMENT, remove_abandoned
 from launch.cluster.plan import run_plan
-from launch.evaluation.model_measures import MODEL_MEASURES
-from launch.run.selection import check_selection
+from launch.evaluation.training_measures import check_measures
 from launch.storage.checkpoints import Checkpoint
 from launch.storage.resume import find_resumption
 from launch.storage.run_folder import RunFolder
 from tandem.authors import Authors, check_excluded, load_authors
-from tandem.config.schema import Config, ConfigError
+from tandem.config.schema import Config
 from tandem.data.problems import ProblemSet, load_problems
 from tandem.data.prompts import encode
 from tandem.plan.memory import BYTES
@@ -21,9 +20,6 @@ from tandem.plan.run_plan import RunPlan, planned
 from tandem.rollout import Prompt
 from tandem.runtime.segment import check_segment_room, segment_folder
 from tandem.runtime.weights import SHM
-
-TRAINING_ONLY = ("resume", "plan_only", "rollouts_only", "learner_only", "profile")
-"""The settings that only launch/train.py takes."""
 
 
 @dataclass(frozen=True)
@@ -66,34 +62,3 @@ def read_inputs(config: Config) -> Inputs:
         check_segment_room(authors.senior_parameters * BYTES[config.learner.dtype])
     checkpoint, warnings = resumption.checkpoint, resumption.warnings
     return Inputs(config, plan, transport, authors, problems, held_out, folder, checkpoint, warnings)
-
-
-def check_trains_nothing(config: Config) -> None:
-    """Raise `ConfigError` for a setting that only launch/train.py takes."""
-    for key in TRAINING_ONLY:
-        if value := getattr(config, key):
-            raise ConfigError(f"{key}={value}: only launch/train.py takes this; leave it out")
-
-
-def check_measures(config: Config) -> None:
-    """Raise `ConfigError` for measures that training cannot take."""
-    for measure in sorted(set(MODEL_MEASURES) & set(config.eval.measures)):
-        why = (
-            "both models would be read on this process's CPU"
-            if config.mode.name == "cluster"
-            else f"there is one junior to compare with at a time, not the {len(config.junior)} of junior={config.junior}"
-            if len(config.junior) > 1
-            else ""
-        )
-        if why:
-            raise ConfigError(
-                f"eval.measures={config.eval.measures}: this run does not measure {measure}, for {why}; leave it out, and let "
-                "launch/evaluate.py measure the senior afterwards"
-            )
-    check_selection(config.eval)
-    if "solo" not in config.eval.measures:
-        raise ConfigError(f"eval.measures={config.eval.measures}: training reports solo accuracy; name solo too")
-    if config.eval.sets:
-        raise ConfigError(f"eval.sets={config.eval.sets}: training evaluates held-out problems of data; leave it out")
-    if config.senior:
-        raise ConfigError(f"senior={config.senior}: training starts from model; only launch/evaluate.py takes a senior")

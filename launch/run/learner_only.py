@@ -15,6 +15,8 @@ from launch.run.export import export_senior
 from launch.run.given_groups import StepGroups, random_step_groups, saved_step_groups
 from launch.run.loop import check_update
 from launch.run.profiling import step_clock
+from launch.run.startup import LEARNER_S, described
+from launch.status import status
 from launch.storage.run_folder import RunFolder
 from learner.group import LearnerGroup
 from tandem.advantage import assign_advantages
@@ -74,7 +76,8 @@ def train_learner(inputs: LearnerInputs) -> None:
             export_senior(learner, config, folder, console.print)
     for rank in range(config.learner.ranks):
         peaks = {where: folder.rows[-1][f"memory/rank{rank}/{where}_gib"] for where in ("host", "gpu")}
-        console.print(f"learner rank {rank}: at most {peaks['host']:.2f} GiB of host memory, {peaks['gpu']:.2f} GiB of a GPU's")
+        gpu = f"{peaks['gpu']:.2f} GiB" if peaks["gpu"] else "none"
+        console.print(f"learner rank {rank}: peak memory: host {peaks['host']:.2f} GiB, GPU {gpu}")
     # The first update also allocates memory that later ones reuse.
     seconds = median(row["time/update_s"] for row in folder.rows[1:] or folder.rows)
     console.print(f"an update takes {seconds:.2f} s (median); metrics {folder.path / 'metrics.jsonl'}")
@@ -89,16 +92,15 @@ def start_learner(inputs: LearnerInputs, console: TrainingConsole) -> Iterator[L
             print_plan(plan, console.console)
         placements = stack.enter_context(reserve_placements(plan, authors, config.mode.cpu_cores, shares_memory=False))
         console.print(f"run folder {inputs.folder.path}; senior {authors.senior}; rollouts {config.learner_only}")
-        console.print(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
-        yield stack.enter_context(
-            LearnerGroup(
+        with status(f"Starting {described(config, engines=False)}", LEARNER_S if not plan.on_gpus else "", console.console):
+            learner = LearnerGroup(
                 config,
                 str(authors.senior),
                 reference_path=str(authors.kl_reference(config.algo)),
                 gpus_per_rank=plan.gpus_per_rank,
                 placements=placements.ranks,
             )
-        )
+        yield stack.enter_context(learner)
 
 
 def learner_step(inputs: LearnerInputs, learner: LearnerGroup, step: int, clock: PhaseTimer) -> dict[str, float]:

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from launch.cluster.local_cluster import choose_transport
 from launch.cluster.plan import assumed_plan, print_plan, run_plan
+from launch.evaluation.training_measures import check_measures
 from launch.run.given_groups import find_saved_steps
-from launch.run.inputs import check_measures
 from launch.storage.resume import find_resumption
 from launch.storage.run_folder import RunFolder
 from tandem.config.schema import FAKE, FAKE_LONGEST, SELF, Config

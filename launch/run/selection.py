@@ -9,26 +9,10 @@ from __future__ import annotations
 import math
 import shutil
 
-from launch.evaluation.evaluator import label
 from launch.run.training_run import TrainingRun
 from launch.storage.atomic_dir import written_aside
 from launch.storage.run_folder import RunFolder
-from tandem.config.evaluation import EvalConfig
-from tandem.config.schema import ConfigError
 from tandem.runtime.disk import disk_full
-
-
-def check_selection(evaluation: EvalConfig) -> None:
-    """Raise `ConfigError` when the evaluations during training do not take the measure `select`."""
-    teams = evaluation.handoff if "handoff" in evaluation.measures else []
-    kinds = ["accuracy", *(f"pass@{k}" for k in evaluation.pass_at if k > 1)]
-    names = [f"{texts}/{kind}" for texts in ["solo", *(f"team/{label(each)}" for each in teams)] for kind in kinds]
-    names += ["solo/greedy"] if evaluation.greedy else []
-    if evaluation.select and evaluation.select not in names:
-        raise ConfigError(
-            f"eval.select={evaluation.select}: the run does not measure that; choose {' or '.join(names)}, or have it measured "
-            "(eval.measures, eval.pass_at, eval.greedy)"
-        )
 
 
 def keep_if_best(run: TrainingRun, step: int) -> None:

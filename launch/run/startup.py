@@ -16,16 +16,19 @@ from actors.rollout_pool import RolloutPool
 from launch.cluster.locks import SEGMENT, claimed_file
 from launch.cluster.plan import print_plan
 from launch.cluster.reservation import Placements, reserve_placements
+from launch.run.aside import Aside
 from launch.run.checkpointing import Checkpointer
 from launch.run.console import TrainingConsole
 from launch.run.inputs import Inputs
 from launch.run.termination import TerminationHandler
 from launch.run.training_run import RolloutRun, TrainingRun
 from launch.run.watchdog import Watchdog
+from launch.status import status
 from launch.storage.checkpoints import State
 from learner.group import LearnerGroup
 from learner.resilient_learner import ResilientLearner, updates_kept
 from tandem import guards
+from tandem.config.schema import Config
 from tandem.rollout import BASE_VERSION, JUNIOR
 from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.segment import segment_folder
@@ -36,6 +39,10 @@ EngineStarter = Callable[[Inputs, int, RestartBudget, Placements], AbstractConte
 """Starts the engines of a run that resumes after a step (0: from the base), on their placements."""
 BASE_STATE = State(BASE_VERSION, START)
 """The state of a run that resumes from no checkpoint."""
+
+
+ENGINES_S, LEARNER_S = "under a minute on a CPU", "10 to 15 s on a CPU"
+"""How long engines and the learner of a small model usually take to start."""
 
 
 class SharedResources(NamedTuple):
@@ -59,6 +66,14 @@ def reserve_resources(inputs: Inputs) -> Iterator[SharedResources]:
             console.print(warning)
         restarts = RestartBudget(inputs.config.guard.max_restarts_per_hour, console.print)
         yield SharedResources(console, placements, restarts)
+
+
+def described(config: Config, *, learner: bool = True, engines: bool = True) -> str:
+    """Return what a run starts, such as `1 rollout actor and 1 learner rank`."""
+    replicas, ranks = config.rollout.replicas, config.learner.ranks
+    parts = [f"{replicas} rollout actor{'s' * (replicas > 1)}"] if engines else []
+    parts += [f"{ranks} learner rank{'s' * (ranks > 1)} (ZeRO-{config.learner.zero_stage})"] if learner else []
+    return " and ".join(parts)
 
 
 def start_engines(inputs: Inputs, resumed_step: int, restarts: RestartBudget, placements: Placements) -> RolloutPool:
@@ -90,11 +105,12 @@ def start_rollout_run(
     """
     config, authors, (console, placements, restarts) = inputs.config, inputs.authors, resources
     with ExitStack() as stack:
-        console.print(f"starting the engines of {config.rollout.replicas} rollout actors ...")
-        pool = stack.enter_context(start_engines(inputs, state.step, restarts, placements))
-        judge = stack.enter_context(closing(Judge(config.judge, restarts, config.data.verifier)))
-        junior_checksums = pool.checksums(JUNIOR)
-        console.print(f"{sum(pool.admitted)} rollouts may be in flight")
+        usual = ENGINES_S if inputs.plan.gpus_per_replica == 0 else ""
+        with status(f"Starting {described(config, learner=not config.rollouts_only)}", usual, console.console):
+            pool = stack.enter_context(start_engines(inputs, state.step, restarts, placements))
+            judge = stack.enter_context(closing(Judge(config.judge, restarts, config.data.verifier)))
+            junior_checksums = pool.checksums(JUNIOR)
+        console.print(f"Engines ready: up to {sum(pool.admitted)} concurrent rollouts")
         source = group_source(config, pool, authors, inputs.problems, state.step, state.stream_position)
 
         def processes() -> dict[str, psutil.Process]:
@@ -136,15 +152,18 @@ def start_training_run(inputs: Inputs, start_engines: EngineStarter = start_engi
         print_line = resources.console.print
         if checkpoint:
             print_line(f"resuming after step {checkpoint.step} from {checkpoint.path}")
-        print_line(f"starting the learner ({config.learner.ranks} ranks, ZeRO-{config.learner.zero_stage}) ...")
         segment = stack.enter_context(claimed_file(segment_folder(), SEGMENT))
         start = partial(start_learner, inputs, segment, resources.placements)
         saved = checkpoint.learner if checkpoint else None
         kept = updates_kept(config.checkpoint.save_every)
-        learner = stack.enter_context(ResilientLearner(start, resources.restarts, saved, kept=kept))
+        starting = stack.enter_context(Aside(lambda: ResilientLearner(start, resources.restarts, saved, kept=kept)))
+        if 0 < inputs.plan.gpus_per_rank < 1:
+            starting.started()  # engines that share its GPU measure the free memory while they start
         state = checkpoint.state() if checkpoint else BASE_STATE
-        rollout_run = stack.enter_context(start_rollout_run(inputs, resources, state, start_engines, learner.processes))
-        pool = rollout_run.pool
+        rollout_run = stack.enter_context(
+            start_rollout_run(inputs, resources, state, start_engines, lambda: starting.started().processes())
+        )
+        learner, pool = starting.started(), rollout_run.pool
         learner.connect(pool.actors, pool.sleeping)
         if checkpoint:
             guards.check_published(state.step, pool.finish_weight_sync(learner.publish(version=state.step)))

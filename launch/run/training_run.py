@@ -51,7 +51,8 @@ class RolloutRun:
 
     def save_samples(self, step: int, groups: Sequence[Group]) -> None:
         """Save some rollouts of `groups` to be read, and whole groups if the configuration asks for them."""
-        self.folder.keep_samples(step, groups, self.authors.tokenizer)
+        samples = self.folder.keep_samples(step, groups, self.authors.tokenizer)
+        self.console.transcripts(samples[: self.config.log.print_samples])
         if self.config.log.rollouts or self.config.rollouts_only:
             self.folder.keep_rollouts(step, groups, self._origin)
 

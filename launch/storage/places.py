@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from launch.cluster.nodes import in_submitted_job
+from launch.cluster.environment import in_submitted_job
 from tandem.config.schema import Config, ConfigError
 from tandem.runtime.disk import reason, unwritable
 

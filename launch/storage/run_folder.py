@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
@@ -27,7 +28,7 @@ from launch.storage.places import check_senior_fallback, check_writable, named_f
 from launch.storage.resume import NEW, Resumption
 from launch.storage.run_record import LogReader, best_seniors
 from launch.storage.saved_rollouts import Origin, go_back, save_step
-from launch.storage.transcript import transcript
+from launch.storage.transcript import Transcript, transcript
 from tandem.config.schema import Config, ConfigError
 from tandem.metrics import turn_lengths
 from tandem.rollout import Group
@@ -66,7 +67,8 @@ class RunFolder:
         logged = list(LogReader(self._metrics_path).new())
         if resumption.run is None and self._metrics_path.exists():
             raise ConfigError(
-                f"{self._key}: {self.path} already holds a run; choose another name, remove it, or continue it with resume=auto"
+                f"{self._key}: {self.path} already holds a run{_last_step(logged)}; choose another name, remove it, or "
+                "continue it with resume=auto"
             )
         if logged and resumption.checkpoint is None and logged[-1]["step"] >= config.steps:
             raise ConfigError(f"resume={config.resume}: {self.path} holds a finished run; choose another name")
@@ -92,6 +94,7 @@ class RunFolder:
                     shutil.rmtree(path)
             rows = {name: _cut(self.path / name, last) for name in LINES}
             self.rows = rows[METRICS]
+            self._began, self._earlier_s = time.monotonic(), self.rows[-1].get("run/total_s", 0.0) if self.rows else 0.0
             self._lines = {name: LinesFile(self.path / name) for name in LINES}
             for file in self._lines.values():
                 stack.callback(file.close)
@@ -121,8 +124,13 @@ class RunFolder:
         checkpoints = self.checkpoints.complete()
         if not checkpoints and not named:
             return f"{where}; there is no checkpoint to resume from"
-        last = f"the last checkpoint is of step {checkpoints[0].step}" if checkpoints else "there is no checkpoint yet"
-        return f"{where}; {last}: {'resume' if checkpoints else 'start again'} with {resume_command(*overrides)}"
+        last = f"checkpoint {checkpoints[0].step} is saved" if checkpoints else "there is no checkpoint yet"
+        return f"{where}; {last}. {'Continue' if checkpoints else 'Start again'}: {resume_command(*overrides)}"
+
+    @property
+    def total_s(self) -> float:
+        """The seconds for which the run has held the folder, those before a resume included."""
+        return self._earlier_s + time.monotonic() - self._began
 
     @property
     def _metrics_path(self) -> Path:
@@ -165,9 +173,11 @@ class RunFolder:
     def log(self, row: Mapping[str, float]) -> None:
         """Log a step's metrics; add missing keys if the last row has the same step.
 
-        Keys that do not apply to the step must be absent; values that are not finite are omitted.
+        Keys that do not apply to the step must be absent; values that are not finite are omitted. Adds the time, and the
+        seconds since the run began, those before a resume included.
         """
         self.require()
+        row = {**row, "run/unix_s": round(time.time(), 3), "run/total_s": round(self.total_s, 3)}
         step, row = int(row["step"]), {key: value for key, value in row.items() if math.isfinite(value)}
         if self.rows and self.rows[-1]["step"] == step:
             row = {key: value for key, value in row.items() if key not in self.rows[-1]}
@@ -182,8 +192,8 @@ class RunFolder:
 
     def keep_samples(
         self, step: int, groups: Sequence[Group], tokenizer: PreTrainedTokenizerBase, *, held_out: bool = False
-    ) -> None:
-        """Append the transcripts of the step's first rollouts, group by group, and log the turn lengths of all of them.
+    ) -> list[Transcript]:
+        """Append and return the transcripts of the step's first rollouts, group by group; log the turn lengths of all of them.
 
         `held_out`: whether they belong to an evaluation.
         """
@@ -197,6 +207,7 @@ class RunFolder:
             if not held_out:
                 for key, lengths in turn_lengths(groups).items():
                     self._show(logger.histogram, step, key, lengths)
+        return samples
 
     def keep_evaluation(self, step: int, problems: Iterable[Mapping[str, Any]], texts: Iterable[Mapping[str, Any]]) -> None:
         """Append the rows of an evaluation after the step: one for each problem, and one for each text."""
@@ -239,6 +250,10 @@ class RunFolder:
         if warning not in self._warned:
             self.print_line(warning)
         self._warned.add(warning)
+
+
+def _last_step(rows: Sequence[Mapping[str, float]]) -> str:
+    return f", which has ended at step {int(rows[-1]['step'])}" if rows else ""
 
 
 def _version(path: Path) -> tuple[int, int] | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from tandem.rollout import SENIOR, Group
 from tandem.tokenization.pieces import pieces
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Transcript = dict[str, Any]
 """A line of samples.jsonl; docs/report.md lists the fields."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tandem.config.setting import KeysOf, setting
+from tandem.config.setting import setting
 
+# The choices stand here, and not where they are implemented, because importing torch takes seconds.
+AGGREGATIONS = ("token", "response_token", "micro_batch", "sequence", "global_token", "constant")
 CONTROLS = ("grpo", "kl_reg", "grpo_g16", "kl_junior")
 """The arms in which the senior writes alone: the paper's controls, and `kl_junior`."""
 
@@ -17,13 +19,13 @@ class AlgoConfig:
     arm: str = setting("tandem", choices=("tandem", *CONTROLS))
     """the arm of a comparison, set by `algo=NAME`: `tandem`, or one of the controls in which the senior writes alone: the
     paper's `grpo`, `kl_reg` and `grpo_g16`, and `kl_junior`"""
-    advantage: str = setting("grpo", choices=KeysOf("tandem.advantage:ESTIMATORS"))
+    advantage: str = setting("grpo", choices=("grpo", "dr_grpo", "rloo", "reinforce++"))
     """how rewards become advantages within their group: `grpo` (standardized), `dr_grpo` (minus the mean), `rloo` (minus the
     mean of the others) or `reinforce++` (minus the mean, divided by the whole step's standard deviation)"""
-    policy_loss: str = setting("clip", choices=KeysOf("tandem.loss:POLICY_LOSSES"))
+    policy_loss: str = setting("clip", choices=("clip", "gspo", "cispo"))
     """`clip` (GRPO's clipped surrogate), `gspo` (the same with one importance ratio per rollout) or `cispo` (the clipped ratio
     weights the gradient and never stops it)"""
-    aggregation: str = setting("token", choices=KeysOf("tandem.aggregation:AGGREGATIONS"))
+    aggregation: str = setting("token", choices=AGGREGATIONS)
     """what the loss of a mini-batch is averaged over: the tokens that count (`token`), all tokens of its rollouts, the junior's
     too (`response_token`, as in the published code), the means of its micro-batches (`micro_batch`, as in its predecessor),
     the means of its rollouts (`sequence`), all tokens of the step equally (`global_token`, as in DAPO) or rollouts of the
@@ -37,7 +39,7 @@ class AlgoConfig:
     limit"""
     mini_batches: int = setting(2, at_least=1)
     """optimizer steps per training step; with 1, the ratio is never clipped"""
-    mini_batch_order: str = setting("shuffled", choices=KeysOf("tandem.batching:MINI_BATCH_ORDERS"))
+    mini_batch_order: str = setting("shuffled", choices=("shuffled", "prompts"))
     """how a step is divided into mini-batches: single rollouts, `shuffled`, or whole `prompts` in order, as in the published
     code"""
     old_logprobs: str = setting("rollout", choices=("rollout", "learner"))
@@ -52,11 +54,11 @@ class AlgoConfig:
     learner keeps a frozen copy of that model"""
     kl_reference: str = setting("base", choices=("base", "junior"))
     """the model of that term: the senior's `base`, or its `junior`"""
-    kl_estimator: str = setting("k3", choices=KeysOf("tandem.loss:KL_ESTIMATORS"))
+    kl_estimator: str = setting("k3", choices=("k1", "k2", "k3", "k3_clamped"))
     """the estimator of that term: `k1`, `k2`, `k3` or `k3_clamped` (at most 10; see `tandem.loss`)"""
     dynamic_sampling_rounds: int = setting(0, at_least=0)
     """rounds per step in which groups whose rewards are all equal are replaced by new ones"""
-    mismatch: str = setting("none", choices=KeysOf("tandem.loss:CORRECTIONS", also=("none",)))
+    mismatch: str = setting("none", choices=("none", "tis", "icepop", "sequence_mask"))
     """correction of the mismatch between engine and learner, for old_logprobs=learner: `none`, `tis` (the ratio between them,
     truncated at mismatch_high), `icepop` (the ratio within [mismatch_low, mismatch_high], else the token is masked) or
     `sequence_mask` (a rollout whose mean ratio is outside is masked)"""

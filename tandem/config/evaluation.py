@@ -8,6 +8,10 @@ from tandem.config.rollout import SamplingConfig, ScheduleConfig
 from tandem.config.setting import section, setting
 
 MEASURES = ("solo", "handoff", "junior_alone", "drift", "acceptance", "legibility", "takeover")
+COMPARISONS = ("drift", "acceptance")
+"""The names of the measures that compare both models' distributions."""
+MODEL_MEASURES = (*COMPARISONS, "legibility")
+"""The names of the measures that need models on disk. Neither engines nor learner hold both distributions."""
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tandem.config.model import DTYPES
-from tandem.config.setting import KeysOf, section, setting, wait
+from tandem.config.setting import section, setting, wait
 
 
 @dataclass
@@ -63,7 +63,7 @@ class LearnerConfig:
     """tokens whose logits over the vocabulary are in memory at once"""
     gradient_checkpointing: bool = setting(False, on_resume="change")
     """whether to recompute activations in the backward pass instead of keeping them"""
-    transport: str = setting("auto", choices=KeysOf("tandem.runtime.weights:TRANSPORTS", also=("auto",)))
+    transport: str = setting("auto", choices=("auto", "shm", "nccl", "ipc"))
     """how weights reach the engines: `shm` (shared memory on the host), `nccl` (each engine and rank on its own GPU), `ipc`
     (all on one GPU) or `auto`: the one that fits"""
     publish_bucket_mib: int = setting(256, at_least=1, on_resume="change")

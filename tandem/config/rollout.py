@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tandem.config.setting import MAX_WAIT_S, KeysOf, section, setting, wait
+from tandem.config.setting import MAX_WAIT_S, section, setting, wait
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 2
 """The temperatures of vLLM, besides 0, which is greedy."""
@@ -14,7 +14,7 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 2
 class ScheduleConfig:
     """Which author writes when."""
 
-    name: str = setting("word", choices=KeysOf("tandem.schedule:SCHEDULES"))
+    name: str = setting("word", choices=("word", "token", "step", "chunk", "alternate", "solo"))
     """`word` (redraw where a word begins), `token` (after every token), `step` (at a paragraph break), `chunk` (every
     chunk_tokens tokens), `alternate` (pass the pen where a word begins) or `solo` (the senior writes everything: vanilla
     GRPO)"""
@@ -30,6 +30,18 @@ class ScheduleConfig:
     """tokens between two redraws; chunk"""
     alternates: bool = False
     """whether a redraw passes the pen instead of drawing the author, beginning with the senior; step and chunk"""
+
+    @property
+    def label(self) -> str:
+        """Return a short name: the schedule's name and the settings that are not the defaults."""
+        defaults = ScheduleConfig(name=self.name)
+        parts = [self.name]
+        if self.alternates:
+            parts.append("alternating")
+        for key in ("prob_senior", "max_gap_tokens", "chunk_tokens"):
+            if getattr(self, key) != getattr(defaults, key):
+                parts.append(f"{key}={getattr(self, key):g}")
+        return "_".join(parts)
 
 
 @dataclass

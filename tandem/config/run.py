@@ -79,6 +79,8 @@ class LogConfig:
     """the Weights & Biases project that shows the run, which needs the package wandb; empty: none"""
     samples_per_step: int = setting(16, at_least=0)
     """rollouts saved with the author of every word, per step and per evaluation, in whole groups as far as possible"""
+    print_samples: int = setting(0, at_least=0)
+    """of these, the number that each step prints in the terminal, with the authors in colors"""
     export: bool = True
     """whether to write the final senior as a Hugging Face directory"""
     export_wait_s: float = setting(600.0, at_least=0)

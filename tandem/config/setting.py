@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from importlib import import_module
 from typing import Any, Literal, TypeVar, get_type_hints
 
 T = TypeVar("T")
@@ -14,21 +13,6 @@ OnResume = Literal["keep", "warn", "change"]
 """What a resumed run may do with a setting: only `keep` its value, change it with a warning, or `change` it."""
 MAX_WAIT_S = 2_000_000
 """The longest wait, 23 days: `poll` counts milliseconds in 31 bits."""
-
-
-@dataclass(frozen=True)
-class KeysOf:
-    """The names in a registry, which is imported only when they are needed: most registries import torch."""
-
-    registry: str
-    """`module:NAME` of a dictionary or tuple"""
-    also: tuple[str, ...] = ()
-    """further names, which come first"""
-
-    def __iter__(self) -> Iterator[str]:
-        module, _, name = self.registry.partition(":")
-        yield from self.also
-        yield from getattr(import_module(module), name)
 
 
 @dataclass(frozen=True)

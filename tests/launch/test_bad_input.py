@@ -22,6 +22,7 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from launch.entry import BAD_INPUT, FAILED, INTERRUPTED, main
+from launch.help import Program
 from learner.group import LearnerError
 from tandem.config.schema import Config, ConfigError
 from tandem.guards import GuardError
@@ -46,7 +47,7 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]
 
     def call(*overrides: str, script: str = "launch/train.py", program: Callable[[Config], None] | None = None) -> None:
         monkeypatch.setattr(sys, "argv", [script, f"log.dir={tmp_path / 'runs'}", "name=run", *overrides])
-        main(program) if program else runpy.run_path(script, run_name="__main__")
+        main(Program("launch/train.py", "", (), ()), program) if program else runpy.run_path(script, run_name="__main__")
 
     return call
 
@@ -347,7 +348,7 @@ def test_interrupt_has_its_own_exit_code(call: Callable[..., None], capsys: pyte
     with pytest.raises(SystemExit) as exit_:
         call(program=interrupted)
     assert exit_.value.code == INTERRUPTED
-    assert capsys.readouterr().err == "interrupted\n"
+    assert capsys.readouterr().err == "Interrupted\n"
 
 
 def test_internal_error_keeps_traceback(call: Callable[..., None]) -> None:

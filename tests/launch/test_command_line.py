@@ -14,9 +14,10 @@ from hydra.errors import HydraException
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from launch.command_line import explain_unreadable, literal_override, literal_overrides, quoted, split_values
-from launch.entry import UNUSABLE, configuration, explain
-from tandem.config.schema import Config, ConfigError
+from launch.command_line import literal_override, literal_overrides, quoted, split_values
+from launch.entry import UNUSABLE, configuration
+from launch.explanations import PEERS, explain, explain_unknown, explain_unreadable
+from tandem.config.schema import SETTINGS, Config, ConfigError
 
 REPORTED = [
     *("~/x.jsonl", "run=1", "(x)", "#1", "ü", "a(b).jsonl", "Q: {question}", "1e5", "3e-4", "1_000", "true"),
@@ -144,6 +145,44 @@ def test_unreadable_override_is_explained(composed: Callable[..., Config], overr
         composed(override)
     assert explain(error.value).startswith(message)
     assert "antlr" not in explain(error.value) and "hydra.cc" not in explain(error.value)
+
+
+@pytest.mark.parametrize("peer", sorted(peer for peers in PEERS.values() for peer in peers.split()))
+def test_name_of_another_library_leads_to_setting(peer: str) -> None:
+    (key,) = [key for key, peers in PEERS.items() if peer in peers.split()]
+    assert key in SETTINGS
+    for name in (peer, f"trainer.{peer}"):
+        assert explain_unknown(name) == f"{name}: there is no such key; did you mean {key}?"
+
+
+@pytest.mark.parametrize("peer", ["lr", "temperature", "weight_decay", "gradient_checkpointing"])
+def test_name_that_ends_a_key_leads_to_it(peer: str) -> None:
+    assert f".{peer}" in explain_unknown(peer).partition("did you mean ")[2]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("mdel=tiny", "mdel: there is no such key; did you mean model"),
+        ("schedul=word", "schedul: there is no such key; did you mean schedule"),
+        ("schedule=wrod", "schedule=wrod: there is no conf/schedule/wrod.yaml; did you mean word? The choices are alternate, "),
+        ("model=huge", "model=huge: there is no conf/model/huge.yaml; choose hf or "),
+    ],
+)
+def test_unknown_group_or_choice_gets_suggestion(composed: Callable[..., Config], override: str, message: str) -> None:
+    with pytest.raises(UNUSABLE) as error:
+        composed(override)
+    assert explain(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("whole", ["junior=[self, org/model]", "name=my first run", "data.task_options={a: {b: 1}}"])
+def test_argument_that_shell_split_is_shown_whole_and_quoted(composed: Callable[..., Config], whole: str) -> None:
+    arguments = ["steps=3", *whole.split(), "seed=2"]
+    with pytest.raises(UNUSABLE) as error:
+        composed(*arguments)
+    message = explain(error.value, arguments)
+    (remedy,) = shlex.split(message.partition("quote the whole argument: ")[2])
+    assert remedy == whole
 
 
 def test_remedy_can_be_typed() -> None:

@@ -178,7 +178,7 @@ def assert_stale_by_at_most(bound: int, metrics: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "moment", "engines"),
     [
-        ([], "starting the engines", None),
+        ([], "Starting 1 rollout actor", None),
         (["algo=kl_reg", "learner.ranks=2", *FEW], "[5/500]", 1),  # which starts no junior
         pytest.param(
             ["rollout.max_staleness=1", "rollout.prompts_per_step=4", "algo.dynamic_sampling_rounds=2"],
@@ -209,7 +209,7 @@ def test_interrupted_run_leaves_no_process(
     os.killpg(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=60)
     assert process.returncode == 130, rest
-    assert "interrupted" in rest and "Traceback" not in rest
+    assert "Interrupted" in rest and "Traceback" not in rest
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive
     assert shared_memory() <= before
@@ -226,9 +226,9 @@ def test_sigterm_saves_checkpoint_and_printed_command_resumes(start: Any, tmp_pa
     rest, _ = process.communicate(timeout=90)
     assert process.returncode == 143, rest
     assert "Traceback" not in rest and "SIGTERM received" not in rest
-    (said,) = (line for line in rest.splitlines() if line.startswith("interrupted after step "))
+    (said,) = (line for line in rest.splitlines() if line.startswith("Interrupted after step "))
     step = int(said.split()[3].rstrip(";"))
-    assert step >= 5 and f"the last checkpoint is of step {step}: resume with `python launch/train.py " in said
+    assert step >= 5 and f"checkpoint {step} is saved. Continue: python launch/train.py " in said
     assert "name=run resume=auto" in said
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive and not list(temporary.iterdir())

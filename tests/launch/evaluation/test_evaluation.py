@@ -22,10 +22,9 @@ from omegaconf import DictConfig
 from transformers import AutoModelForCausalLM
 
 from launch.command_line import CONF
-from launch.evaluation.evaluator import label
 from launch.evaluation.folder import EvaluationFolder
 from launch.evaluation.measured_run import senior_of, settings_of_run
-from launch.run.inputs import check_measures
+from launch.evaluation.training_measures import check_measures
 from tandem.authors import Authors, load_authors, noise_seed, with_senior
 from tandem.config.load import load, schema
 from tandem.config.rollout import SamplingConfig, ScheduleConfig
@@ -175,7 +174,7 @@ def test_command_line_overrides_settings_of_run(composed: Any, run_folder: Path)
     config = load(composed(f"senior={run_folder}", "eval=full", "eval.problems=5", "seed=7", "name=again"))
     assert (config.data.held_out_fraction, config.schedule.name, config.eval.sampling.temperature) == (0.2, "chunk", 0.5)
     assert (config.eval.problems, config.eval.samples, config.seed, config.name) == (5, 8, 7, "again")
-    assert [label(schedule) for schedule in config.eval.handoff] == ["step_alternating", "word"]
+    assert [schedule.label for schedule in config.eval.handoff] == ["step_alternating", "word"]
     assert config.schedule.chunk_tokens == 4
     other = load(composed(f"senior={run_folder}", "schedule=word"))  # under which the run's chunks have no effect
     assert (other.schedule.name, other.schedule.chunk_tokens) == ("word", 8)
@@ -244,7 +243,7 @@ def test_schedules_have_distinct_labels() -> None:
         ScheduleConfig(name="word", prob_senior=0.7),
         ScheduleConfig(name="chunk", chunk_tokens=4, alternates=True),
     ]
-    assert [label(schedule) for schedule in given] == ["word", "word_prob_senior=0.7", "chunk_alternating_chunk_tokens=4"]
+    assert [schedule.label for schedule in given] == ["word", "word_prob_senior=0.7", "chunk_alternating_chunk_tokens=4"]
 
 
 # The whole

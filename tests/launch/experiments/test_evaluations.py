@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from launch.evaluation.folder import PROBLEMS, RECORDED, RESULT
-from launch.experiment import compare
+from launch.experiments.comparison import compare
 from launch.experiments.evaluations import BASE, Evaluation, read_evaluated
 from launch.experiments.preset import Experiment, experiment
 from tandem.config.schema import ConfigError

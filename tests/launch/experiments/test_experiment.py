@@ -21,8 +21,8 @@ from rich.console import Console
 from launch.command_line import CONF
 from launch.entry import BAD_INPUT
 from launch.estimates import Estimate, mean_over_seeds
-from launch.experiment import compare, report, show
 from launch.experiments import preset as presets
+from launch.experiments.comparison import compare, report, show
 from launch.experiments.figure import draw
 from launch.experiments.measures import ACCURACY, FLOOR, LEGIBILITY, SHOWN, shown
 from launch.experiments.page import READING, differences, ends, terminal

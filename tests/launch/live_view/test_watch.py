@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from launch.live_view.view import STYLES, sparkline, view, visible, watch
+from launch.live_view.colored import STYLES, visible
+from launch.live_view.view import sparkline, view, watch
 from launch.live_view.watched_run import WatchedRun
 from launch.storage.run_record import read_run
 from tests.support import ROOT
@@ -74,7 +75,7 @@ def test_running_run_shows_remaining_time(run: Path) -> None:
     lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text("".join(lines[:3]) + '{"step": 3, "rew')
     output = shown(run)
-    assert "step 2/6  last update 0 s ago" in output and "1.8 s, 0:00:07 left" in output
+    assert "step 2/6  updated 0 s ago" in output and "1.8 s, 0:00:07 left" in output
 
 
 def test_run_without_steps_is_shown(run: Path) -> None:

@@ -11,7 +11,7 @@ from launch.run.console import PLAIN_EVERY, ROWS, TrainingConsole
 
 
 def row(step: int, **more: float) -> dict[str, float]:
-    return {"step": step, "reward/mean": 0.25, "logprob/gap_mean": 2.5e-6, "time/step_s": 1.25, "unlisted/key": 7.0, **more}
+    return {"step": step, "reward/mean": 0.25, "time/update_s": 0.5, "time/step_s": 1.25, "unlisted/key": 7.0, **more}
 
 
 @pytest.fixture
@@ -53,11 +53,11 @@ def test_short_run_prints_every_step(capsys: pytest.CaptureFixture[str]) -> None
     with TrainingConsole(steps=2) as console:
         console.row({"step": 0, "solo/accuracy": 0.5})
         console.row(row(1))
-        console.row(row(2, **{"solo/accuracy": 0.75}))
+        console.row(row(2, **{"solo/accuracy": 0.75, "solo/problems": 4.0}))
     assert capsys.readouterr().out.splitlines() == [
         "[0/2] solo acc. 0.500",
-        "[1/2] reward 0.250  gap 2.5e-06  s/step 1.2",
-        "[2/2] reward 0.250  solo acc. 0.750  gap 2.5e-06  s/step 1.2",
+        "[1/2] reward 0.250  learn 0.5  s/step 1.2  left 0:00:00",
+        "[2/2] reward 0.250  solo acc. 0.750 [0.30, 0.95]  learn 0.5  s/step 1.2",
     ]
 
 
@@ -100,9 +100,9 @@ def test_terminal_keeps_table_at_end(capsys: pytest.CaptureFixture[str]) -> None
     table = [line for line in kept(capsys.readouterr().out).splitlines() if line[0] in "┃│"]
     cells = [[cell.strip() for cell in re.split("[│┃]", line)[1:-1]] for line in table]
     first, second = (dict(zip(cells[0], line, strict=True)) for line in cells[1:])
-    assert {"step", "reward", "solo acc.", "senior share", "grad norm", "gap"} <= set(first)
-    assert (first["step"], first["reward"], first["solo acc."], first["grad norm"]) == ("1", "0.250", "", "")
-    assert (second["step"], second["solo acc."], second["gap"]) == ("2", "0.750", "2.5e-06")
+    assert {"step", "reward", "solo acc.", "senior share", "handoffs", "tokens/s", "write", "learn", "left"} <= set(first)
+    assert (first["step"], first["reward"], first["solo acc."], first["tokens/s"]) == ("1", "0.250", "", "")
+    assert (second["step"], second["solo acc."], second["learn"]) == ("2", "0.750", "0.5")
 
 
 @pytest.mark.usefixtures("terminal")
@@ -112,6 +112,51 @@ def test_table_keeps_last_steps(capsys: pytest.CaptureFixture[str]) -> None:
             console.row(row(step))
     steps = re.findall(r"^│ +(\d+) │", kept(capsys.readouterr().out), re.MULTILINE)
     assert [int(step) for step in steps] == list(range(4, ROWS + 4))
+
+
+@pytest.mark.usefixtures("terminal")
+def test_interruption_keeps_table(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt() -> None:
+        with TrainingConsole(steps=60) as console:
+            console.row(row(7))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert re.search(r"^│ +7 │", kept(capsys.readouterr().out), re.MULTILINE)
+
+
+def test_time_left_is_estimated_from_first_step_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("launch.run.console.time.monotonic", iter([100.0, 110.0, 120.0]).__next__)
+    console = TrainingConsole(steps=6)
+    for step in (2, 3, 4):
+        console.row({"step": step})
+    assert [line.partition("left ")[2] for line in capsys.readouterr().out.splitlines()] == ["", "0:00:30", "0:00:20"]
+
+
+SAMPLE = {
+    "step": 3,
+    "problem": "p1",
+    "question": "7 + 5?",
+    "verdict": "correct",
+    "reward": 1.0,
+    "turns": [{"author": "senior", "text": "It is"}, {"author": "junior", "text": " 12.\x1b[2J"}],
+}
+
+
+@pytest.mark.usefixtures("no_terminal")
+def test_transcript_without_terminal_has_braces_around_junior(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingConsole(steps=60) as console:
+        console.transcripts([SAMPLE])
+    assert "step 3, p1  correct  reward 1\n7 + 5?\nIt is{ 12.\\x1b[2J}\n" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("terminal")
+def test_transcript_in_terminal_has_style_for_each_author(capsys: pytest.CaptureFixture[str]) -> None:
+    with TrainingConsole(steps=60) as console:
+        console.transcripts([SAMPLE])
+    out = capsys.readouterr().out
+    assert re.search(r"\x1b\[4;[0-9;]*mIt is\x1b\[0m", out) and "{" not in visible(out)
 
 
 @pytest.mark.usefixtures("terminal")

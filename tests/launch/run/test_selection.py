@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from launch.entry import configuration
 from launch.evaluation.measured_run import senior_of
-from launch.run.inputs import check_measures
+from launch.evaluation.training_measures import check_measures
 from launch.run.selection import describe_best, keep_if_best
 from launch.storage.checkpoints import State
 from launch.storage.resume import Resumption

@@ -58,9 +58,9 @@ def ended(main: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> tuple
         (ConfigError("x=1: give 2"), BAD_INPUT, ": x=1: give 2\n"),
         (UnwritableError("no room"), UNWRITABLE, ": no room\n"),
         (OSError(28, "No space left on device", "/x"), UNWRITABLE, "No space left on device: '/x': the disk is full; free"),
-        (KeyboardInterrupt(), INTERRUPTED, "interrupted\n"),
-        (KeyboardInterrupt("after step 3"), INTERRUPTED, "interrupted after step 3\n"),
-        (Terminated(), TERMINATED, "interrupted\n"),
+        (KeyboardInterrupt(), INTERRUPTED, "Interrupted\n"),
+        (KeyboardInterrupt("after step 3"), INTERRUPTED, "Interrupted after step 3\n"),
+        (Terminated(), TERMINATED, "Interrupted\n"),
     ],
 )
 def test_each_end_has_exit_code_and_message(
@@ -78,7 +78,7 @@ def test_sigterm_ends_entry_point_after_library_replaced_handler(capsys: pytest.
             signal.signal(signal.SIGTERM, lambda number, frame: os._exit(9))
         os.kill(os.getpid(), signal.SIGTERM)
 
-    assert ended(main, capsys) == (TERMINATED, "interrupted\n")
+    assert ended(main, capsys) == (TERMINATED, "Interrupted\n")
 
 
 # Signals
@@ -146,7 +146,7 @@ def test_sigterm_saves_last_finished_step(
     command = shlex.join(
         ["python", "launch/train.py", "data.template=Q: {question}", f"log.dir={tmp_path}", "name=run", "resume=auto"]
     )
-    assert said == f"interrupted after step {step}; the last checkpoint is of step {step}: resume with `{command}`\n"
+    assert said == f"Interrupted after step {step}; checkpoint {step} is saved. Continue: {command}\n"
     (checkpoint,) = loop.folder.checkpoints.complete()
     assert checkpoint.state() == State(step, StreamPosition(16 * step, []))
     assert [row["step"] for row in loop.folder.rows] == list(range(1, step + 1))
@@ -199,7 +199,7 @@ def test_sigterm_saves_nothing_if_configured(
     loop = Loop(run_settings(tmp_path, checkpoint=checkpoint))
     code, said = ended(lambda: loop.run("generate", send(signal.SIGTERM)), capsys)
     assert code == TERMINATED and not loop.folder.checkpoints.complete()
-    assert "interrupted after step 2; there is no checkpoint yet: start again with the same command" in said
+    assert "Interrupted after step 2; there is no checkpoint yet. Start again: the same command" in said
 
 
 def test_sigterm_waits_no_longer_than_configured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,7 +245,7 @@ def test_ctrl_c_ends_at_once_and_prints_how_to_resume(tmp_path: Path, capsys: py
 
     code, said = ended(lambda: loop.run("update", press), capsys)
     assert code == INTERRUPTED
-    assert said == "interrupted after step 2; the last checkpoint is of step 2: resume with the same command\n"
+    assert said == "Interrupted after step 2; checkpoint 2 is saved. Continue: the same command\n"
 
 
 def test_full_disk_at_sigterm_is_reported(small_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import is_dataclass
 from functools import reduce
 from operator import attrgetter
@@ -19,8 +19,13 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from launch.command_line import CONF
 from tandem.advantage import ESTIMATORS
+from tandem.aggregation import AGGREGATIONS
+from tandem.batching import MINI_BATCH_ORDERS
 from tandem.config.load import load, schema, typed
 from tandem.config.schema import SETTINGS, Config, ConfigError
+from tandem.loss import CORRECTIONS, KL_ESTIMATORS, POLICY_LOSSES
+from tandem.runtime.weights import TRANSPORTS
+from tandem.schedule import SCHEDULES
 
 Compose = Callable[..., DictConfig]
 ELSEWHERE = ("experiment", "experiment_preset")
@@ -148,9 +153,21 @@ def test_every_default_is_allowed() -> None:
     assert {key: value for key, value in values.items() if value != MISSING and SETTINGS[key].remedy(value)} == {}
 
 
-def test_every_estimator_is_choice_of_advantage(composed: Compose) -> None:
-    for name in ESTIMATORS:
-        assert load(composed(f"algo.advantage={name}")).algo.advantage == name
+@pytest.mark.parametrize(
+    ("key", "implemented"),
+    [
+        ("schedule.name", SCHEDULES),
+        ("algo.advantage", ESTIMATORS),
+        ("algo.policy_loss", POLICY_LOSSES),
+        ("algo.kl_estimator", KL_ESTIMATORS),
+        ("algo.mismatch", ["none", *CORRECTIONS]),
+        ("algo.aggregation", AGGREGATIONS),
+        ("algo.mini_batch_order", MINI_BATCH_ORDERS),
+        ("learner.transport", ["auto", *TRANSPORTS]),
+    ],
+)
+def test_choices_are_what_is_implemented(key: str, implemented: Iterable[str]) -> None:
+    assert list(SETTINGS[key].choices) == list(implemented)
 
 
 @pytest.mark.parametrize("key", CHOICES)

@@ -20,11 +20,12 @@ from tandem.config.model import ModelConfig
 from tandem.config.schema import Config, ConfigError
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
-from tandem.models.zoo import RECIPES, base_model, junior_model, tokenizer_difference, zoo_model
+from tandem.models.zoo.base_models import RECIPES, base_model, junior_model, zoo_model
 from tandem.models.zoo.cache import build_once
 from tandem.models.zoo.hub import model_directory
 from tandem.models.zoo.pretrain import pretrain
 from tandem.models.zoo.tokenizer import END
+from tandem.models.zoo.vocabulary import tokenizer_difference
 from tandem.schedule import boundary_table
 from tests.support import ROOT
 

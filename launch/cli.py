@@ -1,0 +1,41 @@
+"""The command `tandem`: `tandem train ...` is `python launch/train.py ...`, and so for the other programs."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+
+BAD_INPUT = 2
+PROGRAMS = {
+    "train": "train a senior",
+    "evaluate": "measure a senior",
+    "experiment": "compare arms over seeds",
+    "report": "write runs as one HTML file",
+    "watch": "show a run while it runs",
+    "doctor": "check this machine",
+    "difficulty": "measure how often the base model solves each problem",
+}
+
+
+def main() -> None:
+    """Run the program that the first argument names."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("--help", "-h"):
+        print("usage: tandem PROGRAM [ARGUMENT ...]\n")
+        print("\n".join(f"  {program:<12}{about}" for program, about in PROGRAMS.items()))
+        print("\n`tandem PROGRAM --help` describes a program.")
+        return
+    if name not in PROGRAMS:
+        similar = get_close_matches(name, PROGRAMS, n=1)
+        remedy = f"did you mean {similar[0]}?" if similar else f"choose {' or '.join(PROGRAMS)}"
+        print(f"tandem: {name}: there is no such program; {remedy}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    script = str(Path(__file__).with_name(f"{name}.py"))
+    sys.argv = [script, *sys.argv[2:]]
+    runpy.run_path(script, run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

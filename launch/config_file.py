@@ -1,0 +1,110 @@
+"""`--config FILE`: a YAML file of one's own, as overrides that precede those of the command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from launch.command_line import quoted
+from launch.explanations import explain_unknown, group_files, known
+from tandem.config.load import RETIRED
+from tandem.config.schema import SETTINGS, ConfigError
+from tandem.runtime.disk import reason
+
+OPTION = "--config"
+DEFAULTS = "defaults"
+"""The key of Hydra's list of groups."""
+_NAME = re.compile(r"[A-Za-z_]\w*")
+
+
+def with_config_files(arguments: Sequence[str]) -> list[str]:
+    """Return a command line with the overrides of each `--config FILE` in its place, before all others.
+
+    A group that the command line chooses is left out of the files. Raises `ConfigError` for a file that cannot be used.
+    """
+    files, others = _split(arguments)
+    chosen = {argument.partition("=")[0] for argument in others} & group_files().keys()
+    given = [override for file in files for override in overrides_of(file)]
+    return [override for override in given if override.partition("=")[0] not in chosen] + others
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Return the files that `--config` names, and the other arguments."""
+    files: list[Path] = []
+    others: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        option, equals, name = argument.partition("=")
+        if option != OPTION:
+            others.append(argument)
+        elif name := name if equals else next(rest, ""):
+            files.append(Path(name).expanduser())
+        else:
+            raise ConfigError(f"{OPTION}: name a YAML file, as in {OPTION} mine.yaml")
+    return files, others
+
+
+def overrides_of(file: Path) -> list[str]:
+    """Return the settings in a YAML file as overrides, the choices of groups first. Raises `ConfigError` for a bad file."""
+    try:
+        settings = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    except OSError as error:
+        raise ConfigError(f"{OPTION} {file}: {reason(error)}; name a YAML file") from error
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise ConfigError(f"{OPTION} {file}: this is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"{OPTION} {file}: write settings, as in 'steps: 40'")
+    groups = [f"{group}={name}" for group, name in _choices(file, settings)]
+    return groups + list(_flat(file, {key: value for key, value in settings.items() if not _is_choice(key, value)}))
+
+
+def _is_choice(key: Any, value: Any) -> bool:
+    return key == DEFAULTS or (key in group_files() and isinstance(value, str))
+
+
+def _choices(file: Path, settings: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the groups that a file chooses: `model: smollm2`, or in Hydra's list `defaults`."""
+    listed = settings.get(DEFAULTS, [])
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+        raise ConfigError(f"{OPTION} {file}: {DEFAULTS}: write a list of groups, as in '- model: smollm2'")
+    yield from ((group, name) for entry in listed for group, name in entry.items())
+    yield from ((key, value) for key, value in settings.items() if key != DEFAULTS and _is_choice(key, value))
+
+
+def _flat(file: Path, settings: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
+    """Yield an override for each setting. Raises `ConfigError` for an unknown key."""
+    for name, value in settings.items():
+        key = f"{prefix}{name}"
+        if key in RETIRED:
+            continue
+        if not known(key):
+            raise ConfigError(f"{OPTION} {file}: {explain_unknown(key)}")
+        if isinstance(value, Mapping) and key not in SETTINGS:
+            yield from _flat(file, value, f"{key}.")
+        else:
+            yield f"{key}={_literal(file, key, value)}"
+
+
+def _literal(file: Path, key: str, value: Any) -> str:
+    """Return a value in Hydra's grammar."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return repr(value)
+        case list():
+            return f"[{','.join(_literal(file, key, each) for each in value)}]"
+        case Mapping():
+            if bad := [name for name in value if not (isinstance(name, str) and _NAME.fullmatch(name))]:
+                raise ConfigError(f"{OPTION} {file}: {key}: the name {bad[0]!r} must consist of letters, digits and _")
+            return f"{{{','.join(f'{name}:{_literal(file, key, each)}' for name, each in value.items())}}}"
+        case _:
+            return quoted(str(value))

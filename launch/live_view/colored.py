@@ -1,0 +1,44 @@
+"""Transcripts in a terminal, each author in a color."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from launch.storage.transcript import Transcript
+
+STYLES = {"senior": "underline dodger_blue1", "junior": "dark_orange"}
+"""They also differ where there are no colors."""
+GOOD, BAD = "green", "dark_orange"
+
+
+def colored_transcript(sample: Transcript, *, marks: bool) -> Text:
+    """Return a rollout with its title; with `marks` the junior's words stand in braces, for where there are no styles."""
+    text = Text.assemble(sample_title(sample), "\n", (visible(sample["question"]), "dim"), "\n")
+    for turn in sample["turns"]:
+        words = visible(turn["text"])
+        text.append(f"{{{words}}}" if marks and turn["author"] == "junior" else words, STYLES[turn["author"]])
+    return text.append("\n")
+
+
+def sample_title(sample: Transcript) -> Text:
+    """Return the step, problem, verdict, reward and advantage of a rollout."""
+    title = Text(f"step {sample['step']}, {visible(sample['problem'])}  ")
+    title.append(sample["verdict"], GOOD if sample["verdict"] == "correct" else BAD)
+    title.append(f"  reward {sample['reward']:g}")
+    if "advantage" in sample:
+        title.append(f"  advantage {sample['advantage']:+.2f}")
+    return title
+
+
+def colored(sample: Transcript) -> Text:
+    """Return a rollout's question, and its text with a style for each author."""
+    question = Text(visible(sample["question"]) + "\n", style="dim")
+    text = Text.assemble(question, ("senior", STYLES["senior"]), " ", ("junior", STYLES["junior"]), "\n\n")
+    for turn in sample["turns"]:
+        text.append(visible(turn["text"]), STYLES[turn["author"]])
+    return text
+
+
+def visible(text: str) -> str:
+    """Return `text` with unprintable characters spelled out: models may write a terminal's escape sequences."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

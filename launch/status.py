@@ -1,0 +1,34 @@
+"""The line that says what a program waits for, and for how long that usually takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich import get_console
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+IMPORTS = "5 to 10 s"
+"""How long the imports of torch, transformers, Ray and vLLM's interfaces usually take."""
+
+
+@contextmanager
+def status(what: str, usual: str = "", console: Console | None = None) -> Iterator[None]:
+    """Show `what` during the block: in a terminal with a spinner and the elapsed time, else as one line at the start.
+
+    `usual` is the usual duration. In a terminal a line with the duration remains.
+    """
+    console = console or get_console()
+    hint = f" (usually {usual})" if usual else ""
+    if not console.is_terminal:
+        console.print(f"{what}{hint} ...", highlight=False, markup=False, soft_wrap=True)
+        yield
+        return
+    start = time.monotonic()
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        progress.add_task(f"{what}{hint}", total=None)
+        yield
+    console.print(f"{what}: {time.monotonic() - start:.1f} s", highlight=False, markup=False, soft_wrap=True)

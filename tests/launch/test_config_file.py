@@ -1,0 +1,95 @@
+"""Tests of `--config FILE`: its settings are those of the same overrides, and every bad file is refused with its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from launch.config_file import overrides_of, with_config_files
+from launch.entry import configuration
+from tandem.config.schema import Config, ConfigError
+
+
+@pytest.fixture
+def composed(tmp_path: Path) -> Callable[..., Config]:
+    """Return the configuration for a YAML text and overrides."""
+    GlobalHydra.instance().clear()
+
+    def composed(text: str, *overrides: str) -> Config:
+        (file := tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+        return configuration(["--config", str(file), *overrides])
+
+    return composed
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("model=smollm2", "algo=grpo", "junior=[self]", "learner.lr=1e-5"),
+        ("data=reasoning_gym", "data.tasks=[chain_sum]", "data.task_options={chain_sum:{max_terms:3}}", "eval=full"),
+        ("name=1e5", "data=jsonl", "data.path=a: b.jsonl", "data.template='Q: {question}'", "judge.answer_pattern=\\((.+)\\)"),
+    ],
+)
+def test_saved_configuration_gives_same_configuration(composed: Callable[..., Config], overrides: tuple[str, ...]) -> None:
+    before = configuration(overrides)
+    assert composed(OmegaConf.to_yaml(OmegaConf.create(asdict(before)))) == before
+
+
+def test_command_line_wins_over_file_and_file_over_defaults(composed: Callable[..., Config]) -> None:
+    text = "model: smollm2\nsteps: 7\nlearner: {lr: 1e-5}\n"
+    config = composed(text, "steps=9")
+    assert (config.model.source, config.steps, config.learner.lr) == ("smollm2", 9, 1e-5)
+    assert composed(text, "model=tiny").model.source == "zoo"
+
+
+def test_groups_may_stand_in_list_of_defaults(composed: Callable[..., Config]) -> None:
+    assert composed("defaults:\n- algo: grpo\n- data: arith\nsteps: 3\n").algo.arm == "grpo"
+
+
+@given(text=st.text(st.characters(exclude_categories=["C"]), max_size=20).filter(lambda text: "${" not in text))
+def test_any_text_of_file_is_passed_unchanged(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    file = tmp_path_factory.mktemp("file") / "mine.yaml"
+    file.write_text(OmegaConf.to_yaml(OmegaConf.create({"data": {"system": text}})), encoding="utf-8")
+    (override,) = overrides_of(file)
+    key, value = _parsed(override)
+    assert (key, value) == ("data.system", text)
+
+
+def _parsed(override: str) -> tuple[str, Any]:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_override(override)
+    return parsed.key_or_group, parsed.value()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mistyped: 1", "mistyped: there is no such key"),
+        ("learner: {learning_rate: 1}", "learner.learning_rate: there is no such key; did you mean learner.lr?"),
+        ("- steps", "write settings, as in 'steps: 40'"),
+        ("steps: [", "this is not YAML"),
+        ("defaults: [algo]", "defaults: write a list of groups"),
+        ("data: {task_options: {'a b': {}}}", "data.task_options: the name 'a b' must consist of letters, digits and _"),
+    ],
+)
+def test_bad_file_is_refused_with_its_name(composed: Callable[..., Config], tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        composed(text)
+    assert str(refused.value).startswith(f"--config {tmp_path / 'mine.yaml'}: {message}")
+
+
+def test_missing_file_is_refused() -> None:
+    with pytest.raises(ConfigError, match="^--config /no/file.yaml: .*; name a YAML file"):
+        with_config_files(["--config", "/no/file.yaml"])
+    with pytest.raises(ConfigError, match="^--config: name a YAML file"):
+        with_config_files(["--config"])

@@ -1,0 +1,65 @@
+"""Tests of --help: every program documents itself and its settings, in terminals of any width."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+
+import pytest
+from rich.console import Console
+
+from launch.command_line import CONF
+from launch.help import Program, print_help
+from tandem.config.schema import SETTINGS, ConfigError
+from tests.support import ROOT
+
+PROGRAMS = ("train", "evaluate", "difficulty")
+
+
+def about(program: str) -> Program:
+    """Return what a program says about itself."""
+    described: Program = runpy.run_path(str(ROOT / "launch" / f"{program}.py"))["ABOUT"]
+    return described
+
+
+def printed(program: str, *arguments: str, width: int = 120) -> str:
+    """Return the help that a program prints."""
+    console = Console(width=width, record=True, file=sys.stdout)
+    print_help(about(program), arguments, console)
+    return console.export_text()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_shows_settings_groups_and_examples(program: str) -> None:
+    described, text = about(program), printed(program)
+    assert described.about in text and f"usage: python {described.file}" in text
+    assert [key for key in described.common if f"{key}=" not in text] == []
+    assert [name for name in ("smollm2", "grpo", "jsonl", "--config FILE") if name not in text] == []
+    assert all(f"python {described.file} {example}" in text for example in described.examples)
+    assert "Hydra" not in text and "hydra" not in text
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_keys_and_groups_of_help_exist(program: str) -> None:
+    described = about(program)
+    assert [key for key in described.common if key not in SETTINGS] == []
+    for example in described.examples:
+        for key, value in re.findall(r"(?:^| )'?([a-z_.]+)=(\w*)", example):
+            assert key in SETTINGS or (CONF / key / f"{value}.yaml").exists()
+
+
+def test_help_for_section_shows_all_its_settings() -> None:
+    text = printed("train", "--help", "learner.lora", "seed")
+    assert all(key in text for key in SETTINGS if key.startswith("learner.lora.") or key == "seed")
+    assert "learner.ranks" not in text
+
+
+def test_help_for_unknown_setting_is_refused() -> None:
+    with pytest.raises(ConfigError, match="^--help learning_rate: there is no such key; did you mean learner.lr?"):
+        printed("train", "--help", "learning_rate")
+
+
+def test_nothing_is_cut_off_in_narrow_terminal() -> None:
+    words = printed("train", width=60).split()
+    assert [key for key in about("train").common if not any(word.startswith(f"{key}=") for word in words)] == []

@@ -1,0 +1,40 @@
+"""Programs in a pseudo-terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+from tests.support import ROOT
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def in_terminal(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Run Python with `arguments` in a terminal of 120 columns; return its exit code and all that it wrote."""
+    ours, theirs = pty.openpty()
+    variables = {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40", "PYTHONPATH": str(ROOT), **(environment or {})}
+    with subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | variables
+    ) as program:
+        os.close(theirs)
+        written = b""
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # Linux's sign that the program has closed the terminal
+                part = b""
+            if not part:
+                break
+            written += part
+    os.close(ours)
+    return program.returncode, written.decode().replace("\r\n", "\n")
+
+
+def visible(written: str) -> str:
+    """Return what a program wrote without escape sequences."""
+    return ESCAPES.sub("", written)
