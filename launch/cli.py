@@ -12,6 +12,7 @@ PROGRAMS = {
     "train": "train a senior",
     "evaluate": "measure a senior",
     "experiment": "compare arms over seeds",
+    "compare": "compare two evaluations problem by problem",
     "report": "write runs as one HTML file",
     "watch": "show a run while it runs",
     "doctor": "check this machine",

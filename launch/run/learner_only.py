@@ -70,7 +70,7 @@ def train_learner(inputs: LearnerInputs) -> None:
                 with step_clock(config, step, folder.trace, [learner], console.print) as clock:
                     row = learner_step(inputs, learner, step, clock)
                 check_update(row, step, config.guard, console.print, check_gap=not inputs.random)
-                folder.log(row)
+                folder.log(row | folder.times())
                 console.row(row)
         if config.log.export and not inputs.random:
             export_senior(learner, config, folder, console.print)

@@ -75,8 +75,8 @@ class RolloutRun:
         return kv_usage | {"host/memory_fraction": host_memory_fraction(), "run/restarts": self.restarts.total}
 
     def log(self, row: Mapping[str, float]) -> None:
-        """Save and show one step's metrics."""
-        self.folder.log(row)
+        """Save and show one step's metrics, with the time."""
+        self.folder.log({**row, **self.folder.times()})
         self.console.row(row)
         self.watchdog.alive()
 

@@ -132,6 +132,10 @@ class RunFolder:
         """The seconds for which the run has held the folder, those before a resume included."""
         return self._earlier_s + time.monotonic() - self._began
 
+    def times(self) -> dict[str, float]:
+        """Return the metrics of the time: now, in seconds since 1970, and `total_s`."""
+        return {"run/unix_s": round(time.time(), 3), "run/total_s": round(self.total_s, 3)}
+
     @property
     def _metrics_path(self) -> Path:
         return self.path / METRICS
@@ -173,11 +177,9 @@ class RunFolder:
     def log(self, row: Mapping[str, float]) -> None:
         """Log a step's metrics; add missing keys if the last row has the same step.
 
-        Keys that do not apply to the step must be absent; values that are not finite are omitted. Adds the time, and the
-        seconds since the run began, those before a resume included.
+        Keys that do not apply to the step must be absent; values that are not finite are omitted.
         """
         self.require()
-        row = {**row, "run/unix_s": round(time.time(), 3), "run/total_s": round(self.total_s, 3)}
         step, row = int(row["step"]), {key: value for key, value in row.items() if math.isfinite(value)}
         if self.rows and self.rows[-1]["step"] == step:
             row = {key: value for key, value in row.items() if key not in self.rows[-1]}

@@ -130,6 +130,17 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects in a finished file of JSON lines. Raises `ConfigError` when it is missing or damaged."""
+    try:
+        rows = [json.loads(line, parse_constant=lambda _: None) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: it cannot be read ({reason(error)}); {_RESTORE}") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise ConfigError(f"{path}: not every line is a JSON object; {_RESTORE}")
+    return rows
+
+
 def saved_settings(path: Path) -> dict[str, Any]:
     """Return the settings that a run has saved in the file `path`. Raises `ConfigError` when it is missing or damaged."""
     try:

@@ -1,0 +1,71 @@
+"""Compare two evaluations problem by problem: `python launch/compare.py A B [--json]`.
+
+A and B are runs (their last evaluation), checkpoints of runs, or folders of launch/evaluate.py. See docs/evaluation.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from launch.entry import BAD_INPUT
+from launch.evaluation.paired import Difference, compare, read_evaluated
+from launch.experiments.statistics import CONFIDENCE
+from launch.text_tables import terminal_table
+from tandem.config.schema import ConfigError
+
+
+def main() -> None:
+    """Print the differences; exit with 2 and a message when the evaluations cannot be compared."""
+    parser = argparse.ArgumentParser(prog="launch/compare.py", description="Compare two evaluations problem by problem.")
+    parser.add_argument("first", type=Path, metavar="A", help="a run, one of its checkpoints, or an evaluation's folder")
+    parser.add_argument("second", type=Path, metavar="B", help="the same; differences are B - A")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    arguments = parser.parse_args()
+    try:
+        first, second = read_evaluated(arguments.first), read_evaluated(arguments.second)
+        differences, problems = compare(first, second)
+    except ConfigError as error:
+        print(f"compare.py: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    if arguments.json:
+        print(
+            json.dumps({"a": first.label, "b": second.label, "problems": problems, "measures": list(map(asdict, differences))})
+        )
+    else:
+        show(differences, f"A: {first.label}\nB: {second.label}\n{problems} common problems")
+
+
+def show(differences: Sequence[Difference], title: str) -> None:
+    """Print a table; an interval without 0 is marked."""
+    console = Console(highlight=False)
+    console.print(title, markup=False)
+    rows = [
+        (
+            each.measure,
+            f"{each.first:.4f}",
+            f"{each.second:.4f}",
+            f"{each.difference.value:+.4f}",
+            _interval(each),
+            f"{each.better} / {each.worse}",
+        )
+        for each in differences
+    ]
+    console.print(terminal_table(("measure", "A", "B", "B - A", f"{CONFIDENCE:.0%} interval", "greater / less"), rows, left=1))
+
+
+def _interval(difference: Difference) -> str:
+    low, high = difference.difference.low, difference.difference.high
+    if low is None or high is None:
+        return ""
+    return f"{low:+.4f} to {high:+.4f}{' *' if low > 0 or high < 0 else ''}"
+
+
+if __name__ == "__main__":
+    main()

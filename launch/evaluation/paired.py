@@ -1,0 +1,116 @@
+"""Two evaluations of the same problems, and the differences of their measures with intervals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from launch.estimates import Estimate
+from launch.experiments.statistics import CONFIDENCE, draws
+from launch.storage.run_record import LogReader, is_run, read_json_lines
+from tandem.config.schema import ConfigError
+from tandem.measures.score import Score
+
+RUN_PROBLEMS, PROBLEMS = "evaluation_problems.jsonl", "problems.jsonl"
+"""The files with a row for each problem: of a run's evaluations, and of launch/evaluate.py."""
+_STEP = re.compile(r"step-(\d+)")
+
+Problem = tuple[str, str]
+"""The set of a problem, empty if there is only one, and its id."""
+Parts = dict[str, tuple[float, float]]
+"""A problem's total and weight in each measure."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One evaluation."""
+
+    label: str
+    problems: dict[Problem, Parts]
+
+    def score(self, measure: str, problems: Sequence[Problem]) -> Score:
+        """Return a measure over `problems`; every set counts the same."""
+        score = Score(*np.array([self.problems[problem][measure] for problem in problems], np.float64).T)
+        _, sets = np.unique([name for name, _ in problems], return_inverse=True)
+        return score.macro(sets) if sets.any() else score
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A measure of two evaluations over their common problems."""
+
+    measure: str
+    first: float
+    second: float
+    difference: Estimate
+    """second - first, with its 95 % interval"""
+    better: int
+    """problems in which the second is greater"""
+    worse: int
+    """problems in which the first is greater"""
+
+
+def read_evaluated(path: Path) -> Evaluated:
+    """Return the evaluation in a folder of launch/evaluate.py, the last one of a run, or that of one of a run's checkpoints.
+
+    Raises `ConfigError` if there is none.
+    """
+    if (path / PROBLEMS).is_file():
+        return Evaluated(str(path), _by_problem(read_json_lines(path / PROBLEMS)))
+    step = _STEP.fullmatch(path.name)
+    run = path.parent.parent if step else path
+    if not is_run(run):
+        raise ConfigError(
+            f"{path}: neither a run, one of its checkpoints, nor an evaluation; name a folder such as runs/NAME, "
+            "runs/NAME/checkpoints/step-000020 or runs/NAME/evaluation/NAME"
+        )
+    rows = list(LogReader(run / RUN_PROBLEMS).new())
+    steps = sorted({int(row["step"]) for row in rows})
+    wanted = int(step[1]) if step else (steps or [0])[-1]
+    if wanted not in steps:
+        measured = f"it has those after steps {', '.join(map(str, steps))}" if steps else "it has none"
+        raise ConfigError(f"{path}: the run has no evaluation after step {wanted}; {measured}")
+    return Evaluated(f"{run} after step {wanted}", _by_problem([row for row in rows if row["step"] == wanted]))
+
+
+def _by_problem(rows: Sequence[dict[str, Any]]) -> dict[Problem, Parts]:
+    return {(row.get("set", ""), row["id"]): {name: tuple(part) for name, part in row["scores"].items()} for row in rows}
+
+
+def compare(first: Evaluated, second: Evaluated) -> tuple[list[Difference], int]:
+    """Return the differences of all common measures, and the number of common problems.
+
+    Both evaluations are resampled by the same draws of problems. Raises `ConfigError` if they have nothing in common.
+    """
+    common = sorted(first.problems.keys() & second.problems.keys())
+    if not common:
+        raise ConfigError(
+            f"{first.label} and {second.label}: they have no problem in common; compare evaluations of the same data"
+        )
+    measures = [name for name in first.problems[common[0]] if name in second.problems[common[0]]]
+    if not measures:
+        raise ConfigError(f"{first.label} and {second.label}: they have no measure in common; evaluate both with the same eval")
+    return [_difference(first, second, measure, common) for measure in measures], len(common)
+
+
+def _difference(first: Evaluated, second: Evaluated, measure: str, problems: Sequence[Problem]) -> Difference:
+    scores = {label: each.score(measure, problems) for label, each in (("first", first), ("second", second))}
+    drawn = draws(scores)
+    gaps = drawn["second"] - drawn["first"]
+    replicates = gaps[1:][np.isfinite(gaps[1:])]
+    low, high = np.quantile(replicates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) if len(replicates) else (None, None)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        change = scores["second"].totals / scores["second"].weights - scores["first"].totals / scores["first"].weights
+    return Difference(
+        measure,
+        float(drawn["first"][0]),
+        float(drawn["second"][0]),
+        Estimate(float(gaps[0]), None if low is None else float(low), None if high is None else float(high)),
+        better=int((change > 0).sum()),
+        worse=int((change < 0).sum()),
+    )

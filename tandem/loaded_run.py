@@ -1,0 +1,129 @@
+"""A run folder as pandas frames, and its rollouts as HTML for a notebook."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tandem.config.schema import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLORS = {"senior": "#0072B2", "junior": "#B26B00"}
+"""Okabe and Ito's, which remain distinct with color blindness."""
+
+
+class LoadedRun:
+    """A finished or unfinished run. Each frame is read when it is first used. Raises `ConfigError` if `path` is no run."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        if not (self.path / "metrics.jsonl").is_file():
+            raise ConfigError(f"{path}: not a run folder, because it has no metrics.jsonl; name one, such as runs/NAME")
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration."""
+        settings: dict[str, Any] = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+        return settings
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """A row for each step, indexed by `step`; a metric that a step does not have is NaN."""
+        return _frame(self._rows("metrics.jsonl")).drop_duplicates("step", keep="last").set_index("step")
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """A row for each saved rollout, with the fields of samples.jsonl."""
+        return _frame(self._rows("samples.jsonl"))
+
+    @cached_property
+    def tokens(self) -> pd.DataFrame:
+        """A row for each token of the saved rollouts: `step`, `id`, `position`, `author`, `token`, `token_id`, `logprob`."""
+        return _frame(
+            {"step": sample["step"], "id": sample["id"], "position": position, **token}
+            for sample in self._rows("samples.jsonl")
+            for position, token in enumerate(_tokens(sample))
+        )
+
+    @cached_property
+    def problems(self) -> pd.DataFrame:
+        """A row for each problem of each evaluation during training, with a column for each measure."""
+        return _frame(
+            {
+                "step": row["step"],
+                "id": row["id"],
+                **{name: total / weight if weight else None for name, (total, weight) in row["scores"].items()},
+            }
+            for row in self._rows("evaluation_problems.jsonl")
+        )
+
+    @cached_property
+    def texts(self) -> pd.DataFrame:
+        """A row for each text of each evaluation during training."""
+        return _frame(self._rows("evaluation_texts.jsonl"))
+
+    def transcript(self, row: int) -> Transcript:
+        """Return the rollout in a row of `samples`, which a notebook shows with its authors in colors."""
+        return Transcript(self.samples.iloc[row].to_dict())
+
+    def _rows(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yield the complete lines of a file; none if there is no such file."""
+        path = self.path / name
+        if not path.exists():
+            return
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if not line.endswith("\n"):  # the run is writing it
+                    return
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise ConfigError(f"{path}: line {number} is not what a run writes; restore the file from a copy") from error
+
+    def __repr__(self) -> str:
+        return f"LoadedRun({str(self.path)!r})"
+
+
+class Transcript:
+    """One rollout: `str` gives its text, a notebook shows it in colors."""
+
+    def __init__(self, sample: dict[str, Any]) -> None:
+        self.sample = sample
+
+    def __str__(self) -> str:
+        return "".join(turn["text"] for turn in self.sample["turns"])
+
+    def _repr_html_(self) -> str:
+        """Return the question and the text; what models wrote is escaped."""
+        sample = self.sample
+        head = f"step {sample['step']}, {sample['verdict']}, reward {sample['reward']:g}"
+        words = "".join(
+            f'<span title="{turn["author"]}" style="color:{COLORS[turn["author"]]}">{escape(turn["text"])}</span>'
+            for turn in sample["turns"]
+        )
+        legend = " ".join(f'<b style="color:{color}">{author}</b>' for author, color in COLORS.items())
+        return (
+            f"<div><p>{escape(head)} &nbsp; {legend}</p><p><i>{escape(sample['question'])}</i></p>"
+            f'<pre style="white-space:pre-wrap">{words}</pre></div>'
+        )
+
+
+def _tokens(sample: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the tokens of a rollout, each with its author."""
+    for turn in sample["turns"]:
+        for token, token_id, logprob in zip(turn["tokens"], turn["token_ids"], turn["logprobs"], strict=True):
+            yield {"author": turn["author"], "token": token, "token_id": token_id, "logprob": logprob}
+
+
+def _frame(rows: Iterator[dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd  # takes a second
+
+    return pd.DataFrame.from_records(list(rows))

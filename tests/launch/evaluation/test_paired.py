@@ -1,0 +1,119 @@
+"""Tests of the comparison of two evaluations by their common problems."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launch.evaluation.paired import Evaluated, compare, read_evaluated
+from tandem.config.schema import ConfigError
+from tests.support import ROOT
+
+CORRECT = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=40)
+
+
+def evaluated(values: dict[str, float], label: str = "x", **sets: str) -> Evaluated:
+    return Evaluated(label, {(sets.get(name, ""), name): {"solo/accuracy": (value, 1.0)} for name, value in values.items()})
+
+
+def write(folder: Path, name: str, rows: list[dict[str, Any]]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def rows(values: dict[str, float], **more: Any) -> list[dict[str, Any]]:
+    return [{**more, "id": name, "scores": {"solo/accuracy": [value, 1.0]}} for name, value in values.items()]
+
+
+@given(pairs=CORRECT)
+def test_difference_is_that_of_means_and_lies_in_its_interval(pairs: list[tuple[int, int]]) -> None:
+    first, second = (evaluated({str(i): pair[which] for i, pair in enumerate(pairs)}) for which in (0, 1))
+    ((found,), count) = compare(first, second)
+    assert count == len(pairs)
+    assert found.difference.value == pytest.approx(np.mean([b - a for a, b in pairs]))
+    assert (found.better, found.worse) == (sum(b > a for a, b in pairs), sum(a > b for a, b in pairs))
+    assert found.difference.low is not None and found.difference.high is not None
+    assert found.difference.low - 1e-9 <= found.difference.value <= found.difference.high + 1e-9
+
+
+def test_pairing_makes_interval_of_equal_evaluations_empty() -> None:
+    same = evaluated({str(i): i % 2 for i in range(50)})
+    ((found,), _) = compare(same, same)
+    assert (found.difference.value, found.difference.low, found.difference.high) == (0, 0, 0)
+
+
+def test_interval_covers_difference_of_problems_and_not_of_evaluations() -> None:
+    random = np.random.default_rng(1)
+    hard = random.random(400)
+    first = evaluated({str(i): float(value > 0.5) for i, value in enumerate(hard)})
+    second = evaluated({str(i): float(value > 0.45) for i, value in enumerate(hard)})
+    ((found,), _) = compare(first, second)
+    assert found.difference.low is not None and found.difference.low > 0, "unpaired, the interval would hold 0"
+
+
+def test_only_common_problems_count_and_sets_count_the_same() -> None:
+    first = evaluated({"a": 0, "b": 1, "c": 0, "d": 0}, a="one", b="two", c="two", d="two")
+    second = evaluated({"a": 1, "b": 1, "c": 1, "e": 1}, a="one", b="two", c="two", e="two")
+    ((found,), count) = compare(first, second)
+    assert count == 3 and found.difference.value == pytest.approx((1 + 0.5) / 2)
+
+
+def test_evaluations_without_common_problem_or_measure_are_refused() -> None:
+    with pytest.raises(ConfigError, match="no problem in common"):
+        compare(evaluated({"a": 1}), evaluated({"b": 1}))
+    with pytest.raises(ConfigError, match="no measure in common"):
+        compare(evaluated({"a": 1}), Evaluated("x", {("", "a"): {"drift/kl": (1.0, 1.0)}}))
+
+
+def test_runs_checkpoints_and_evaluations_are_read(tmp_path: Path) -> None:
+    run = write(tmp_path / "run", "metrics.jsonl", [{"step": 0}])
+    write(run, "evaluation_problems.jsonl", rows({"a": 0}, step=0) + rows({"a": 1}, step=20))
+    folder = write(tmp_path / "evaluation", "problems.jsonl", rows({"a": 0.5}))
+    found = [read_evaluated(path).problems[("", "a")] for path in (run, run / "checkpoints" / "step-000000", folder)]
+    assert found == [{"solo/accuracy": (value, 1.0)} for value in (1.0, 0.0, 0.5)]
+    with pytest.raises(ConfigError, match="no evaluation after step 7; it has those after steps 0, 20"):
+        read_evaluated(run / "checkpoints" / "step-000007")
+    with pytest.raises(ConfigError, match="neither a run"):
+        read_evaluated(tmp_path)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Run launch/compare.py in this process."""
+
+    def call(*arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["launch/compare.py", *map(str, arguments)])
+        runpy.run_path(str(ROOT / "launch" / "compare.py"), run_name="__main__")
+
+    return call
+
+
+def test_program_prints_table_and_json(tmp_path: Path, call: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [write(tmp_path / name, "problems.jsonl", rows({"a": value, "b": 0})) for name, value in (("a", 0), ("b", 1))]
+    call(*folders)
+    printed = capsys.readouterr().out
+    assert "2 common problems" in printed and "+0.5000" in printed and "1 / 0" in printed
+    call(*folders, "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert found["problems"] == 2 and found["measures"][0]["difference"]["value"] == 0.5
+
+
+def test_program_refuses_what_it_cannot_compare(
+    tmp_path: Path, call: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "problems.jsonl").write_text("no JSON\n")
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(SystemExit, match="2"):
+            call(path, path)
+        said = capsys.readouterr().err
+        assert said.startswith(f"compare.py: {path}") and "Traceback" not in said
