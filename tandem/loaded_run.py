@@ -86,7 +86,9 @@ class LoadedRun:
                 try:
                     yield json.loads(line)
                 except ValueError as error:
-                    raise ConfigError(f"{path}: line {number} is not what a run writes; restore the file from a copy") from error
+                    raise ConfigError(
+                        f"{path}: line {number} is not what a run writes; restore the file from a copy"
+                    ) from error
 
     def __repr__(self) -> str:
         return f"LoadedRun({str(self.path)!r})"

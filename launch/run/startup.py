@@ -16,7 +16,6 @@ from actors.rollout_pool import RolloutPool
 from launch.cluster.locks import SEGMENT, claimed_file
 from launch.cluster.plan import print_plan
 from launch.cluster.reservation import Placements, reserve_placements
-from launch.run.aside import Aside
 from launch.run.checkpointing import Checkpointer
 from launch.run.console import TrainingConsole
 from launch.run.inputs import Inputs
@@ -68,6 +67,11 @@ def reserve_resources(inputs: Inputs) -> Iterator[SharedResources]:
         yield SharedResources(console, placements, restarts)
 
 
+def usual(seconds: str, inputs: Inputs) -> str:
+    """Return how long a start usually takes, if that is known: on CPUs."""
+    return "" if inputs.plan.on_gpus else seconds
+
+
 def described(config: Config, *, learner: bool = True, engines: bool = True) -> str:
     """Return what a run starts, such as `1 rollout actor and 1 learner rank`."""
     replicas, ranks = config.rollout.replicas, config.learner.ranks
@@ -105,8 +109,7 @@ def start_rollout_run(
     """
     config, authors, (console, placements, restarts) = inputs.config, inputs.authors, resources
     with ExitStack() as stack:
-        usual = ENGINES_S if inputs.plan.gpus_per_replica == 0 else ""
-        with status(f"Starting {described(config, learner=not config.rollouts_only)}", usual, console.console):
+        with status(f"Starting {described(config, learner=False)}", usual(ENGINES_S, inputs), console.console):
             pool = stack.enter_context(start_engines(inputs, state.step, restarts, placements))
             judge = stack.enter_context(closing(Judge(config.judge, restarts, config.data.verifier)))
             junior_checksums = pool.checksums(JUNIOR)
@@ -156,14 +159,11 @@ def start_training_run(inputs: Inputs, start_engines: EngineStarter = start_engi
         start = partial(start_learner, inputs, segment, resources.placements)
         saved = checkpoint.learner if checkpoint else None
         kept = updates_kept(config.checkpoint.save_every)
-        starting = stack.enter_context(Aside(lambda: ResilientLearner(start, resources.restarts, saved, kept=kept)))
-        if 0 < inputs.plan.gpus_per_rank < 1:
-            starting.started()  # engines that share its GPU measure the free memory while they start
+        with status(f"Starting {described(config, engines=False)}", usual(LEARNER_S, inputs), resources.console.console):
+            learner = stack.enter_context(ResilientLearner(start, resources.restarts, saved, kept=kept))
         state = checkpoint.state() if checkpoint else BASE_STATE
-        rollout_run = stack.enter_context(
-            start_rollout_run(inputs, resources, state, start_engines, lambda: starting.started().processes())
-        )
-        learner, pool = starting.started(), rollout_run.pool
+        rollout_run = stack.enter_context(start_rollout_run(inputs, resources, state, start_engines, learner.processes))
+        pool = rollout_run.pool
         learner.connect(pool.actors, pool.sleeping)
         if checkpoint:
             guards.check_published(state.step, pool.finish_weight_sync(learner.publish(version=state.step)))
