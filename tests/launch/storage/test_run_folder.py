@@ -156,7 +156,7 @@ def test_interrupt_without_folder_is_still_reported(settings: Config, monkeypatc
             monkeypatch.setattr("launch.storage.places.unwritable", lambda place: "Read-only file system")
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt, match="after step 0; there is no checkpoint yet: start again"):
+    with pytest.raises(KeyboardInterrupt, match="after step 0; there is no checkpoint yet. Start again"):
         run()
 
 
@@ -296,7 +296,8 @@ def test_run_is_never_overwritten(settings: Config) -> None:
     with RunFolder(settings) as folder:
         folder.log(ROWS[0])
     with pytest.raises(
-        ConfigError, match="name=first: .*first already holds a run; choose another name, remove it, or continue"
+        ConfigError,
+        match="name=first: .*first already holds a run, which has ended at step 0; choose another name, remove it, or",
     ):
         RunFolder(settings)
     assert json_lines(folder.path / "metrics.jsonl") == ROWS[:1]
