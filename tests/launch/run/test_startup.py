@@ -1,0 +1,117 @@
+"""Tests of the start of a run with components that only note what happens to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self
+
+import pytest
+
+from launch.cluster.reservation import Placements
+from launch.run import startup
+from launch.run.startup import described, start_training_run
+from tandem.config.learner import LearnerConfig
+from tandem.config.rollout import RolloutConfig
+from tandem.config.schema import Config
+from tandem.runtime.weights import SHM
+
+
+class Component:
+    """Learner, pool or judge: notes its start and its end in `events`."""
+
+    admitted, actors = (96, 32), ()
+
+    def __init__(self, name: str, events: list[str]) -> None:
+        self._name, self._events = name, events
+        events.append(f"{name} starts")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._events.append(f"{self._name} ends")
+
+    def processes(self) -> dict[str, Any]:
+        return {}
+
+    def checksums(self, author: int) -> list[list[str]]:
+        return [["same"]]
+
+    def connect(self, engines: Any, sleeping: Any) -> None:
+        self._events.append("connected")
+
+    @contextmanager
+    def sleeping(self) -> Iterator[None]:
+        yield
+
+
+@pytest.fixture
+def events() -> list[str]:
+    """What happened to the components."""
+    return []
+
+
+@pytest.fixture
+def inputs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, events: list[str]) -> Any:
+    """The inputs of a run on a CPU, whose judge and placements need no Ray."""
+
+    @contextmanager
+    def placed(*_: Any, **__: Any) -> Iterator[Placements]:
+        yield Placements()
+
+    monkeypatch.setattr(startup, "reserve_placements", placed)
+    monkeypatch.setattr(startup, "group_source", lambda *_: None)
+    monkeypatch.setattr(startup, "Judge", lambda *_: Component("judge", events))
+    monkeypatch.setattr(startup, "ResilientLearner", lambda *_, **__: Component("learner", events))
+    plan = SimpleNamespace(mode="local", on_gpus=False, gpus_per_rank=0.0, gpus_per_replica=0.0)
+    return SimpleNamespace(
+        config=Config(steps=2),
+        plan=plan,
+        authors=SimpleNamespace(senior="models/senior"),
+        transport=SHM,
+        folder=SimpleNamespace(path=tmp_path),
+        problems=SimpleNamespace(left_out="no problem is left out"),
+        held_out=[],
+        checkpoint=None,
+        warnings=(),
+    )
+
+
+@pytest.fixture
+def start_engines(events: list[str]) -> Callable[..., Component]:
+    """Start a pool."""
+    return lambda *_: Component("engines", events)
+
+
+def test_start_says_what_it_waits_for_and_ends_all(
+    inputs: Any, start_engines: Any, events: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with start_training_run(inputs, start_engines) as run:
+        assert run.rollout_run.pool.admitted == (96, 32)
+    assert sorted(events[:2]) == ["engines starts", "learner starts"]
+    assert sorted(events[-3:]) == ["engines ends", "judge ends", "learner ends"]
+    assert "connected" in events
+    printed = capsys.readouterr().out
+    assert "Starting 1 rollout actor" in printed and "1 learner rank (ZeRO-1)" in printed
+    assert "Engines ready: up to 128 concurrent rollouts" in printed
+
+
+def test_failure_of_engines_ends_learner(inputs: Any, events: list[str]) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("no engine")
+
+    with pytest.raises(RuntimeError, match="no engine"), start_training_run(inputs, fail):
+        pass
+    assert events == ["learner starts", "learner ends"]
+
+
+def test_numbers_of_components_are_in_words() -> None:
+    config = Config(rollout=RolloutConfig(replicas=2), learner=LearnerConfig(ranks=3, zero_stage=2))
+    assert described(config) == "2 rollout actors and 3 learner ranks (ZeRO-2)"
+    assert described(config, learner=False) == "2 rollout actors"
