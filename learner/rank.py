@@ -23,7 +23,7 @@ from learner.policy import Policy
 from learner.publish import Publisher
 from learner.reference import AdapterOff, FrozenCopy, Reference
 from learner.update import Updater
-from learner.zero import build_engine, join_process_group
+from learner.zero import build_engine, join_process_group, partitioned_loading
 from tandem.config.learner import LoraConfig
 from tandem.config.schema import Config
 from tandem.rollout import Group
@@ -114,15 +114,16 @@ class Rank:
 
     def _policy(self, path: str, *, lora: LoraConfig | None = None, gradient_checkpointing: bool = False) -> Policy:
         """Load the model at `path`, with an adapter if `lora` sets a rank."""
-        return Policy(
-            path,
-            dtype=getattr(torch, self.config.learner.dtype),
-            temperature=self.config.rollout.sampling.temperature,
-            chunk=self.config.learner.logprob_chunk_tokens,
-            gradient_checkpointing=gradient_checkpointing,
-            lora=lora,
-            seed=self.config.seed,
-        )
+        with partitioned_loading(self.config.learner, self.spec.persistence_threshold):
+            return Policy(
+                path,
+                dtype=getattr(torch, self.config.learner.dtype),
+                temperature=self.config.rollout.sampling.temperature,
+                chunk=self.config.learner.logprob_chunk_tokens,
+                gradient_checkpointing=gradient_checkpointing,
+                lora=lora,
+                seed=self.config.seed,
+            )
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
         """Train on the groups of training step `step` and return its metrics."""

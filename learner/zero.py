@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +15,7 @@ import torch
 from deepspeed.accelerator import get_accelerator
 from deepspeed.runtime.engine import DeepSpeedEngine
 from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
+from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_hf_deepspeed_config
 
 from learner.policy import Policy
 from tandem.config.learner import LearnerConfig
@@ -71,6 +75,33 @@ def engine_config(
 def offloaded_parameters(config: LearnerConfig) -> dict[str, Any]:
     """Return the part of DeepSpeed's ZeRO configuration that keeps parameters in CPU memory; empty without offloading."""
     return {"offload_param": {"device": "cpu"}} if config.offload_parameters else {}
+
+
+@contextmanager
+def partitioned_loading(config: LearnerConfig, persistence_threshold: int) -> Iterator[None]:
+    """Under stage 3, partition every module of a model that is loaded in the block as soon as it is created.
+
+    Rank 0 then reads the weights of one module at a time, so that no rank ever holds the whole model.
+    """
+    if config.zero_stage == 3:
+        # The model's dtype, which an adapter that learns in float32 does not have.
+        dtype = {"bf16": {"enabled": config.dtype == "bfloat16"}}
+        settings = _Zero3Settings(engine_config(config, persistence_threshold) | dtype)
+        set_hf_deepspeed_config(settings)  # transformers keeps only a weak reference
+    try:
+        yield
+    finally:
+        unset_hf_deepspeed_config()
+
+
+@dataclass(eq=False)
+class _Zero3Settings:
+    """What transformers asks about DeepSpeed while it loads a model."""
+
+    config: dict[str, Any]
+
+    def is_zero3(self) -> bool:
+        return True
 
 
 def build_engine(

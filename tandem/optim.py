@@ -41,7 +41,12 @@ def parameter_groups(parameters: Iterable[nn.Parameter], weight_decay: float) ->
     """
     parameters = list(parameters)
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in parameters if _dimensions(p) >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if _dimensions(p) < 2], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def _dimensions(parameter: nn.Parameter) -> int:
+    """Return the number of dimensions of the whole parameter, which DeepSpeed may have partitioned."""
+    return len(getattr(parameter, "ds_shape", parameter.shape))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import threading
 from dataclasses import replace
@@ -20,6 +21,10 @@ from learner.rank import Rank
 from tandem.config.schema import Config
 from tandem.plan.memory import REDUCED_AT_ONCE
 from tandem.rollout import Group
+
+
+_M_MMAP_THRESHOLD = -3
+"""The parameter of `mallopt`: larger blocks are returned to the system when they are freed."""
 
 
 class CountedGathering(deepspeed.zero.GatheredParameters):
@@ -55,6 +60,26 @@ class ProbeRank(Rank):
             self.publisher.close()
         self.config, self.spec = config, replace(self.spec, model_path=model_path, reference_path=reference_path)
         self.load(saved)
+
+    def peak_while_loading(self, config: Config, model_path: str) -> int:
+        """Return the bytes of memory, file pages aside, that loading the model at `model_path` takes at its peak."""
+        self.config = config
+        # Otherwise the C library keeps freed memory, more or less of it as the order of calls has it.
+        ctypes.CDLL("libc.so.6").mallopt(_M_MMAP_THRESHOLD, 1 << 16)
+        before, ended = _anonymous_bytes(), threading.Event()
+        peaks = [before]
+
+        def watch() -> None:
+            while not ended.is_set():
+                peaks.append(_anonymous_bytes())
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        policy = self._policy(model_path)
+        ended.set()
+        thread.join()
+        del policy
+        return max(peaks) - before
 
     def gradient(self, groups: list[Group]) -> dict[str, np.ndarray]:
         """Return the whole gradient of one mini-batch, reduced over the ranks."""
@@ -117,6 +142,12 @@ class ProbeRank(Rank):
 
     def _parameters(self) -> list[tuple[str, Any]]:
         return [(name, p) for name, p in self.updater.engine.module.model.named_parameters() if p.requires_grad]
+
+
+def _anonymous_bytes() -> int:
+    """Return the process's resident memory without the pages of files."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("RssAnon:")[1].split()[0]) * 1024
 
 
 def _tensor_bytes(root: Any) -> int:
