@@ -31,4 +31,9 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
 
 def load_language_model(path: str | Path, dtype: torch.dtype, config: PretrainedConfig | None = None) -> PreTrainedModel:
     """Load the causal language model at `path`, with `config` if given. Raises what transformers raises."""
-    return AutoModelForCausalLM.from_pretrained(path, config=config or load_config(path), dtype=dtype, **_OWN_CODE_ONLY)
+    config = config or load_config(path)
+    # The other implementation ignores that attention scores are capped (Gemma 2).
+    attention = "eager" if getattr(config, "attn_logit_softcapping", None) else None
+    return AutoModelForCausalLM.from_pretrained(
+        path, config=config, dtype=dtype, attn_implementation=attention, **_OWN_CODE_ONLY
+    )

@@ -83,7 +83,7 @@ def trained(model: Path, temporary: Path, runs: Path, *overrides: str) -> list[d
 def test_three_steps_without_gap(family: Path, temporary: Path, tmp_path: Path) -> None:
     """Engines and learner compute the same log-probabilities, also after weight syncs."""
     rows = trained(family, temporary, tmp_path)
-    assert all(row["logprob/gap_mean"] < 1e-3 for row in rows[1:])
+    assert max(row["logprob/gap_mean"] for row in rows[1:]) < (1e-3 if "bloom" in family.name else 1e-4)
     assert rows[1]["grad/norm"] + rows[2]["grad/norm"] > 0, "the last weights differ from the base"
 
 
@@ -93,6 +93,11 @@ def test_bfloat16_engines_support_any_rotary_width(temporary: Path, tmp_path: Pa
     model = save_family("stablelm", tmp_path / "stablelm")
     rows = trained(model, temporary, tmp_path, "model.dtype=bfloat16", "learner.dtype=bfloat16", "guard.max_logprob_gap=0.5")
     assert all(row["logprob/gap_mean"] < 0.5 for row in rows[1:])
+
+
+def test_every_family_is_documented(family: Path) -> None:
+    (architecture,) = json.loads((family / "config.json").read_text())["architectures"]
+    assert f"| `{architecture}` |" in (ROOT / "docs" / "models.md").read_text()
 
 
 # The inspection's facts about the libraries

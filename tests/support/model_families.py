@@ -40,14 +40,21 @@ FAMILIES: dict[str, Callable[[], PretrainedConfig]] = {
         _sized, hf.Qwen3MoeConfig, head_dim=32, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32
     ),
     "mixtral": partial(_sized, hf.MixtralConfig, num_local_experts=4, num_experts_per_tok=2),
-    "cohere2": partial(_sized, hf.Cohere2Config, sliding_window=32, logit_scale=0.5),
+    # vLLM's sliding window is one token longer than that of transformers.
+    "cohere2": partial(_sized, hf.Cohere2Config, sliding_window=4096, logit_scale=0.5),
     "smollm3": partial(_sized, hf.SmolLM3Config),
     "olmo2": partial(_sized, hf.Olmo2Config),
     "granite": partial(_sized, hf.GraniteConfig, embedding_multiplier=2.0, residual_multiplier=0.5),
     "granite, scaled logits": partial(_sized, hf.GraniteConfig, logits_scaling=0.5),
     "cohere, scaled logits": partial(_sized, hf.CohereConfig, logit_scale=0.5),
     "gemma2, capped logits": partial(
-        _sized, hf.Gemma2Config, head_dim=32, sliding_window=32, query_pre_attn_scalar=32, final_logit_softcapping=5.0
+        _sized,
+        hf.Gemma2Config,
+        head_dim=32,
+        sliding_window=32,
+        query_pre_attn_scalar=32,
+        final_logit_softcapping=5.0,
+        attn_logit_softcapping=2.0,
     ),
     "gptj, head with a bias": partial(
         hf.GPTJConfig, vocab_size=ROWS, n_embd=64, n_layer=2, n_head=2, n_positions=2048, rotary_dim=16, **TOKENS

@@ -22,7 +22,6 @@ from tandem.config.schema import Config
 from tandem.plan.memory import REDUCED_AT_ONCE
 from tandem.rollout import Group
 
-
 _M_MMAP_THRESHOLD = -3
 """The parameter of `mallopt`: larger blocks are returned to the system when they are freed."""
 
