@@ -29,7 +29,7 @@ from launch.cluster.environment import set_environment
 from launch.entry import configuration
 from launch.text_tables import terminal_table
 from tandem.authors import load_authors
-from tandem.batching import to_samples
+from tandem.batching import plan_step, to_samples
 from tandem.config.schema import Config
 from tandem.rollout import BASE_VERSION, SENIOR, EndReason, Group, Problem, Prompt, Rollout
 from tandem.schedule import SOLO
@@ -90,7 +90,7 @@ def learner(config: Config, path: str, groups: list[Group]) -> Callable[[int], d
         rank.load()
 
     def update(step: int) -> dict[str, float]:
-        return rank.update(groups, step)
+        return rank.update(plan_step(groups, step, config, ranks=1)[0], step)
 
     return update
 

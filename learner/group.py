@@ -76,7 +76,7 @@ class LearnerGroup:
         from learner.rank import Rank, RankSpec
 
         cores = config.mode.cpu_cores or len(os.sched_getaffinity(0))
-        self._timeout_s = config.learner.timeout_s
+        self._config, self._timeout_s = config, config.learner.timeout_s
         self.segment_path, self._owns_segment = segment or segment_path(), segment is None
         actor = ray.remote(Rank)
         options = {"num_cpus": 0, "num_gpus": gpus_per_rank, "runtime_env": {"env_vars": {"DS_ACCELERATOR": device}}}
@@ -109,8 +109,14 @@ class LearnerGroup:
         self._processes = on_this_host({f"learner rank {rank}": location for rank, location in enumerate(locations)})
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
-        """Train on the groups of one step, whose advantages are set, and return the step's metrics. `step` counts from 1."""
-        return self._call("update", ray.put(list(groups)), step)[0]
+        """Train on the groups of one step, whose advantages are set, and return the step's metrics. `step` counts from 1.
+
+        Raises `ValueError` for groups that cannot be trained on (see `plan_step`).
+        """
+        from tandem.batching import plan_step  # imports torch, which takes seconds
+
+        plans = plan_step(groups, step, self._config, len(self._ranks))
+        return self._wait("update", [rank.update.remote(plan, step) for rank, plan in zip(self._ranks, plans, strict=True)])[0]
 
     def connect(self, engines: Sequence[ActorHandle]) -> None:
         """Connect to the rollout actors `engines`, started for the same transport. Call it before the first `publish`."""

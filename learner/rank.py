@@ -24,9 +24,9 @@ from learner.publish import Publisher
 from learner.reference import AdapterOff, FrozenCopy, Reference
 from learner.update import Updater
 from learner.zero import build_engine, join_process_group, partitioned_loading
+from tandem.batching import RankPlan
 from tandem.config.learner import LoraConfig
 from tandem.config.schema import Config
-from tandem.rollout import Group
 from tandem.runtime.disk import disk_failure
 from tandem.runtime.processes import PeakMemory, ProcessLocation, peak_host_bytes, process_location
 from tandem.runtime.weights import SHM, PublishedWeights
@@ -125,10 +125,10 @@ class Rank:
                 seed=self.config.seed,
             )
 
-    def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
-        """Train on the groups of training step `step` and return its metrics."""
+    def update(self, plan: RankPlan, step: int) -> dict[str, float]:
+        """Train on `plan`, this rank's share of training step `step`, and return the step's metrics."""
         with record_function("update"):
-            update_metrics = self.updater.update(groups, step)
+            update_metrics = self.updater.update(plan, step)
         self._empty_cache()
         return update_metrics
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -19,24 +17,15 @@ from torch import Tensor
 
 from learner.reference import Reference
 from learner.zero import drop_gradients
-from tandem.batching import (
-    MicroBatch,
-    MiniBatch,
-    apply_aggregation,
-    collate,
-    split_micro_batches,
-    split_mini_batches,
-    to_samples,
-)
+from tandem.batching import MicroBatch, MiniBatch, RankPlan, collate
 from tandem.config.schema import Config
 from tandem.loss import corrected, gap, micro_batch_loss
 from tandem.metrics import step_metrics
 from tandem.optim import learning_rate
-from tandem.rollout import Group
 
 
 class Updater:
-    """Trains the policy in `engine` on the groups of one step at a time. Every rank has one, and all get the same groups.
+    """Trains the policy in `engine` on the rank's share of one step at a time. Every rank has one.
 
     `reference` is the model of the Kullback-Leibler term, if there is one. `skipped_in_a_row` is the number of optimizer steps
     that were skipped immediately before.
@@ -56,19 +45,19 @@ class Updater:
         self._sums: defaultdict[str, Tensor] = defaultdict(self._zero)
         self.skipped_in_a_row = skipped_in_a_row
 
-    def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
-        """Take one optimizer step for each mini-batch of training step `step` (from 1). Return the metrics, equal on all ranks.
+    def update(self, plan: RankPlan, step: int) -> dict[str, float]:
+        """Take one optimizer step for each mini-batch of `plan`, this rank's share of training step `step` (from 1).
+
+        Return the metrics, equal on all ranks.
 
         Without a counted token no optimizer step is taken. A step whose gradient norm is not finite is skipped and counted as
         grad/skipped.
-
-        Raises `ValueError` for groups that cannot be trained on (see `tandem.batching`).
         """
         lr = learning_rate(self._config.learner, step, self._config.steps)
         for parameters in self._optimizer.param_groups:
             parameters["lr"] = lr
         self._sums.clear()
-        mini_batches = self.plan(groups, step)
+        mini_batches = [tuple(map(collate, mini_batch)) for mini_batch in plan]
         if self._config.algo.old_logprobs == "learner":
             mini_batches = [self._recompute_old(mini_batch) for mini_batch in mini_batches]
         norms = []
@@ -78,16 +67,6 @@ class Updater:
             norms.append(self.step())
             self.skipped_in_a_row = 0 if math.isfinite(norms[-1]) else self.skipped_in_a_row + 1
         return self._metrics(norms) | {"learner/lr": lr}
-
-    def plan(self, groups: Sequence[Group], step: int) -> list[MiniBatch]:
-        """Return this rank's share of every mini-batch of the step."""
-        algo, largest = self._config.algo, self._config.learner.micro_batch_tokens
-        to_group = partial(to_samples, imitate_junior=algo.lambda_junior > 0, version=step - 1)
-        samples = [to_group([group], algo.junior_token_loss_weight) for group in groups]
-        parts = split_mini_batches(samples, algo.mini_batches, algo.mini_batch_order, seed=(self._config.seed, step))
-        micro_batches = [split_micro_batches(part, self._ranks, largest) for part in parts]
-        mini_batches = apply_aggregation(micro_batches, algo.aggregation, self._config.rollout.sampling.max_tokens)
-        return [tuple(map(collate, mini_batch[self._rank :: self._ranks])) for mini_batch in mini_batches]
 
     def accumulate(self, mini_batch: MiniBatch, *, count_gap: bool = False) -> None:
         """Accumulate the gradient of the mini-batch's loss in the engine, reduced over the ranks."""

@@ -1,6 +1,6 @@
 """Batching of rollouts: step -> mini-batches -> ranks -> micro-batches.
 
-All functions are pure. Every rank plans the whole step, and all plans agree.
+All functions are pure. The driver plans the whole step, and each rank gets what it trains on.
 
 Micro-batches are padded on the right. They need no attention mask: attention is causal, so no real token attends to the padding
 after it, and the outputs at the padding are not used.
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from tandem.aggregation import coefficients
 from tandem.buckets import buckets
+from tandem.config.schema import Config
 from tandem.rollout import SENIOR, Group
 
 
@@ -31,7 +32,7 @@ class Sample:
     """
 
     token_ids: np.ndarray
-    """int64 [P + T]"""
+    """int32 [P + T]"""
     senior: np.ndarray
     """bool [T], whether the senior wrote the token"""
     weights: np.ndarray
@@ -100,6 +101,24 @@ class MicroBatch:
 
 MiniBatch = tuple[MicroBatch, ...]
 """The micro-batches of one rank in one optimizer step; equally many on every rank."""
+RankPlan = list[list[list[Sample]]]
+"""What one rank trains on in a step: the samples of each micro-batch of each mini-batch."""
+
+
+def plan_step(groups: Sequence[Group], step: int, config: Config, ranks: int) -> list[RankPlan]:
+    """Return each rank's plan of training step `step` (from 1), whose groups have advantages.
+
+    Raises `ValueError` for groups that cannot be trained on (see `to_samples`).
+    """
+    algo = config.algo
+    samples = [
+        to_samples([group], algo.junior_token_loss_weight, imitate_junior=algo.lambda_junior > 0, version=step - 1)
+        for group in groups
+    ]
+    parts = split_mini_batches(samples, algo.mini_batches, algo.mini_batch_order, seed=(config.seed, step))
+    micro_batches = [split_micro_batches(part, ranks, config.learner.micro_batch_tokens) for part in parts]
+    mini_batches = apply_aggregation(micro_batches, algo.aggregation, config.rollout.sampling.max_tokens)
+    return [[mini_batch[rank::ranks] for mini_batch in mini_batches] for rank in range(ranks)]
 
 
 def to_samples(
@@ -127,7 +146,7 @@ def to_samples(
             senior = rollout.authorship == SENIOR
             samples.append(
                 Sample(
-                    token_ids=np.concatenate([rollout.prompt_ids, rollout.token_ids]).astype(np.int64),
+                    token_ids=np.concatenate([rollout.prompt_ids, rollout.token_ids]).astype(np.int32, copy=False),
                     senior=senior,
                     weights=np.where(senior, 1.0, junior_token_loss_weight).astype(np.float32),
                     junior_weights=(~senior & imitate_junior).astype(np.float32),
@@ -234,7 +253,7 @@ def apply_aggregation(
     return [
         [
             [
-                replace(sample, weights=weights, junior_weights=junior_weights)
+                replace(sample, weights=weights.astype(np.float32), junior_weights=junior_weights.astype(np.float32))
                 for sample, weights, junior_weights in zip(*of_micro_batch, strict=True)
             ]
             for of_micro_batch in zip(*of_mini_batch, strict=True)

@@ -35,7 +35,7 @@ def adapted(ranks: int, stage: int, dtype: str = "float32", **learner: Any) -> C
 
 def trained_adapter(learner: Ranks, path: str, folder: Path, dtype: str) -> peft.PeftModel:
     """Take one step, and return what the learner computes then as a model of transformers and peft."""
-    learner("update", on_policy_groups(path, seed=3), 1)
+    learner("train", on_policy_groups(path, seed=3), 1)
     assert learner("export", folder) is None
     base = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
     return peft.PeftModel.from_pretrained(base, folder / ADAPTER, is_trainable=True)
@@ -116,7 +116,7 @@ def test_checkpoint_holds_the_adapter_alone_and_training_continues_exactly(
 
     def train(learner: Ranks, *steps: int) -> dict[str, np.ndarray]:
         for step in steps:
-            learner("update", on_policy_groups(path, seed=step), step)
+            learner("train", on_policy_groups(path, seed=step), step)
         weights: dict[str, np.ndarray] = learner("master_weights")
         return weights
 
@@ -149,6 +149,6 @@ def test_update_of_an_adapter_is_skipped_if_its_gradient_is_not_finite(
     for group in groups:
         group.advantages[:] = np.nan
     before = ranks[1]("publish", 0).checksum
-    assert ranks[1]("update", groups, 1)["grad/skipped"] == 2 and ranks[1]("publish", 1).checksum == before
-    metrics = ranks[1]("update", random_groups(5, **GROUPS), 2)
+    assert ranks[1]("train", groups, 1)["grad/skipped"] == 2 and ranks[1]("publish", 1).checksum == before
+    metrics = ranks[1]("train", random_groups(5, **GROUPS), 2)
     assert metrics["learner/lr"] == pytest.approx(2e-2) and ranks[1]("publish", 2).checksum != before

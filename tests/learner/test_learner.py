@@ -110,7 +110,7 @@ def test_every_term_of_objective_reaches_gradient(
     config = tiny_config(zero_stage=stage)
     config.algo = AlgoConfig(mini_batches=1, policy_loss="gspo", aggregation="sequence", kl_coef=0.3, lambda_junior=0.2)
     ranks[count]("reload", config, path, None, reference_path)
-    metrics = ranks[count]("update", groups, 1)
+    metrics = ranks[count]("train", groups, 1)
     assert (metrics["loss/kl_reference"] > 1e-3) == (reference != "untied"), "the senior equals its base at the start"
 
     model, base = (AutoModelForCausalLM.from_pretrained(each) for each in (path, reference_path))
@@ -133,7 +133,7 @@ def test_mismatch_of_engine_and_learner_is_corrected(ranks: dict[int, Ranks], mo
     config = tiny_config(zero_stage=3)
     config.algo = AlgoConfig(mini_batches=1, old_logprobs="learner", mismatch="icepop", mismatch_low=0.9, mismatch_high=1.2)
     ranks[2]("reload", config, path)
-    metrics = ranks[2]("update", groups, 1)
+    metrics = ranks[2]("train", groups, 1)
     model = AutoModelForCausalLM.from_pretrained(path)
     with torch.no_grad():
         ratios = np.concatenate(
@@ -155,7 +155,7 @@ def test_step_whose_tokens_are_all_masked_has_no_gradient(ranks: dict[int, Ranks
     config.algo = AlgoConfig(mini_batches=1, old_logprobs="learner", mismatch="sequence_mask")
     ranks[1]("reload", config, model_paths["tied"])
     before = ranks[1]("publish", 0).checksum
-    metrics = ranks[1]("update", groups, 1)
+    metrics = ranks[1]("train", groups, 1)
     assert metrics["mismatch/masked_fraction"] == 1 and metrics["mismatch/weight_mean"] == 0
     assert metrics["loss/policy"] == metrics["grad/norm"] == 0 and 0 < metrics["policy/entropy"] <= np.log(VOCABULARY)
     assert "policy/clip_fraction" not in metrics
@@ -225,7 +225,7 @@ def test_update_is_clipped_adamw_for_every_mini_batch(
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
         optimizer.step()
-        metrics = ranks[count]("update", groups, step)
+        metrics = ranks[count]("train", groups, step)
         assert metrics["loss/policy"] == pytest.approx(loss.item(), rel=1e-4)
         assert metrics["grad/norm"] == pytest.approx(norm.item(), rel=1e-4)
         assert metrics["learner/lr"] == pytest.approx(1e-2 * step / 4)
@@ -245,20 +245,20 @@ def test_gap_is_measured_before_update(ranks: dict[int, Ranks], model_paths: dic
     config = tiny_config(zero_stage=3)
     config.algo.old_logprobs, config.algo.mini_batches = "learner", 4
     ranks[2]("reload", config, path)
-    metrics = ranks[2]("update", groups, 1)
+    metrics = ranks[2]("train", groups, 1)
     assert metrics["logprob/gap_mean"] == pytest.approx(np.concatenate(gaps).mean(), rel=1e-4)
     config.algo.mini_batches = 1
     ranks[2]("reload", config, path)
-    metrics = ranks[2]("update", groups, 1)
+    metrics = ranks[2]("train", groups, 1)
     assert metrics["policy/ratio_mean"] == pytest.approx(1.0, abs=1e-6) and metrics["policy/clip_fraction"] == 0
     assert metrics["learner/tokens"] == sum(len(r.prompt_ids) + len(r) - 1 for g in groups for r in g.rollouts)
     assert 0.95 <= metrics["learner/useful_token_fraction"] <= 1
     config.algo.old_logprobs = "rollout"
     ranks[2]("reload", config, path)
-    metrics = ranks[2]("update", groups, 1)
+    metrics = ranks[2]("train", groups, 1)
     assert metrics["logprob/gap_mean"] == pytest.approx(np.concatenate(gaps).mean(), rel=1e-4)
     assert metrics["policy/ratio_mean"] != pytest.approx(1.0, abs=1e-5)
-    stale = ranks[2]("update", groups, 2)
+    stale = ranks[2]("train", groups, 2)
     assert "logprob/gap_mean" not in stale, "other weights wrote these rollouts"
 
 
@@ -274,12 +274,12 @@ def test_nonfinite_gradient_is_skipped_and_counted(
     groups = random_groups(5, **GROUPS)
     for group in groups:
         group.advantages[:] = np.nan
-    metrics = ranks[1]("update", groups, 1)
+    metrics = ranks[1]("train", groups, 1)
     assert metrics["grad/skipped"] == 2 and "grad/norm" not in metrics
     assert metrics["grad/skipped_in_a_row"] == 2
-    assert ranks[1]("update", groups, 1)["grad/skipped_in_a_row"] == 4
+    assert ranks[1]("train", groups, 1)["grad/skipped_in_a_row"] == 4
     assert ranks[1]("publish", 1).checksum == before
-    metrics = ranks[1]("update", random_groups(5, **GROUPS), 2)
+    metrics = ranks[1]("train", random_groups(5, **GROUPS), 2)
     assert metrics["grad/skipped"] == metrics["grad/skipped_in_a_row"] == 0 and np.isfinite(metrics["grad/norm"])
     assert ranks[1]("publish", 2).checksum != before
 
@@ -300,7 +300,7 @@ def test_trained_weights_are_published_and_exported(
     config = tiny_config(zero_stage=stage, dtype=dtype, publish_bucket_mib=0)  # one bucket per tensor
     ranks[2]("reload", config, model_paths[kind])
     stale = ranks[2]("publish", 0)
-    ranks[2]("update", on_policy_groups(model_paths[kind], seed=6), 1)
+    ranks[2]("train", on_policy_groups(model_paths[kind], seed=6), 1)
     published = ranks[2]("publish", 1)
     assert (published.version, published.layout) == (1, stale.layout) and published.checksum != stale.checksum
     segment = WeightSegment(published.path, published.layout)

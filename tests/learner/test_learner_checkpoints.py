@@ -32,7 +32,7 @@ class Spread(NamedTuple):
 
 def train(learner: Ranks, path: str, steps: tuple[int, ...]) -> None:
     for step in steps:
-        learner("update", on_policy_groups(path, seed=step), step)
+        learner("train", on_policy_groups(path, seed=step), step)
 
 
 @pytest.fixture
@@ -118,11 +118,11 @@ def test_count_of_skipped_steps_is_resumed(ranks: dict[int, Ranks], model_paths:
         group.advantages[:] = np.nan
     ranks[2]("reload", Spread(2, 3).config(), model_paths["tied"])
     train(ranks[2], model_paths["tied"], (1,))
-    assert ranks[2]("update", bad, 2)["grad/skipped_in_a_row"] == 2
+    assert ranks[2]("train", bad, 2)["grad/skipped_in_a_row"] == 2
     ranks[2]("save", folder)
     for other in (Spread(2, 3), Spread(1, 3)):
         ranks[other.ranks]("reload", other.config(), model_paths["tied"], folder)
-        assert ranks[other.ranks]("update", bad, 3)["grad/skipped_in_a_row"] == 4
+        assert ranks[other.ranks]("train", bad, 3)["grad/skipped_in_a_row"] == 4
 
 
 @pytest.mark.parametrize("spread", [Spread(1, 1), Spread(2, 3, "bfloat16")])
@@ -134,7 +134,7 @@ def test_saved_rollouts_give_same_weights_bit_by_bit(
     for _ in range(2):
         learner("reload", spread.config(), path)
         steps: list[list[Group]] = pickle.loads(rollouts)
-        metrics = [learner("update", groups, step) for step, groups in enumerate(steps, start=1)]
+        metrics = [learner("train", groups, step) for step, groups in enumerate(steps, start=1)]
         results.append((metrics, learner("publish", 3).checksum))
     assert results[0] == results[1]
 

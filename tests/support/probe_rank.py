@@ -18,6 +18,7 @@ from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_grad
 
 from learner.gather import GatheredWeights, Whole
 from learner.rank import Rank
+from tandem.batching import RankPlan, collate, plan_step
 from tandem.config.schema import Config
 from tandem.plan.memory import REDUCED_AT_ONCE
 from tandem.rollout import Group
@@ -80,10 +81,17 @@ class ProbeRank(Rank):
         del policy
         return max(peaks) - before
 
+    def train(self, groups: list[Group], step: int) -> dict[str, float]:
+        """Update as in a run in which all ranks train on `groups`."""
+        return self.update(self._share(groups, step), step)
+
+    def _share(self, groups: list[Group], step: int) -> RankPlan:
+        return plan_step(groups, step, self.config, self.spec.ranks)[self.spec.rank]
+
     def gradient(self, groups: list[Group]) -> dict[str, np.ndarray]:
         """Return the whole gradient of one mini-batch, reduced over the ranks."""
-        (mini_batch,) = self.updater.plan(groups, step=1)
-        self.updater.accumulate(mini_batch)
+        (mini_batch,) = self._share(groups, step=1)
+        self.updater.accumulate(tuple(map(collate, mini_batch)))
         return {name: safe_get_full_grad(p).float().numpy() for name, p in self._parameters()}
 
     def master_weights(self) -> dict[str, np.ndarray]:
@@ -120,7 +128,7 @@ class ProbeRank(Rank):
 
     def kept(self, groups: list[Group]) -> float:
         """Return the bytes of tensors per parameter after an update, without the buffer in which ZeRO-3 reduces gradients."""
-        self.updater.update(groups, step=1)
+        self.train(groups, step=1)
         numbers = sum(getattr(p, "ds_numel", p.numel()) for _, p in self._parameters())
         learner = self.config.learner
         buffer = REDUCED_AT_ONCE * (learner.zero_stage == 3) * getattr(torch, learner.dtype).itemsize
@@ -135,7 +143,7 @@ class ProbeRank(Rank):
             calling = "load"
             self.reload(config, model_path)
             calling = "update"
-            self.update(groups, step=1)
+            self.train(groups, step=1)
         self.spec = own
         return after
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -8,17 +9,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tandem.aggregation import AGGREGATIONS
 from tandem.batching import (
     MINI_BATCH_ORDERS,
     Sample,
     apply_aggregation,
     collate,
+    plan_step,
     split_micro_batches,
     split_mini_batches,
     split_ranks,
     to_samples,
 )
 from tandem.buckets import USEFUL_FRACTION
+from tandem.config.algo import AlgoConfig
+from tandem.config.schema import Config
 from tandem.data.random_groups import random_groups
 
 lengths = st.lists(st.integers(2, 60), max_size=24)
@@ -163,3 +168,39 @@ def test_error_names_malformed_rollout() -> None:
     groups[0].advantages = np.zeros(0, np.float32)
     with pytest.raises(ValueError, match="0 advantages for 4 rollouts"):
         to_samples(groups, 0.0)
+
+
+@given(
+    seed=st.integers(0, 2**16),
+    ranks=st.integers(1, 5),
+    budget=st.integers(8, 200),
+    mini_batches=st.integers(1, 4),
+    order=st.sampled_from(MINI_BATCH_ORDERS),
+    aggregation=st.sampled_from(sorted(AGGREGATIONS)),
+    version=st.integers(0, 2),
+)
+def test_plans_sent_to_ranks_are_those_that_ranks_would_make_of_all_groups(
+    seed: int, ranks: int, budget: int, mini_batches: int, order: str, aggregation: str, version: int
+) -> None:
+    groups = random_groups(seed, groups=4, size=3)
+    config = Config(seed=seed)
+    config.algo = AlgoConfig(mini_batches=mini_batches, mini_batch_order=order, aggregation=aggregation, lambda_junior=0.1)
+    config.learner.micro_batch_tokens = budget
+    plans = plan_step(groups, version + 1, config, ranks)
+
+    samples = [to_samples([group], 0.0, imitate_junior=True, version=version) for group in groups]
+    parts = split_mini_batches(samples, mini_batches, order, seed=(seed, version + 1))
+    whole = apply_aggregation(
+        [split_micro_batches(part, ranks, budget) for part in parts], aggregation, config.rollout.sampling.max_tokens
+    )
+    for rank, plan in enumerate(pickle.loads(pickle.dumps(plans))):
+        assert len(plan) == len(whole) == len(parts)
+        for sent, expected in zip(plan, whole, strict=True):
+            for batch, own in zip(map(collate, sent), map(collate, expected[rank::ranks]), strict=True):
+                torch.testing.assert_close(vars(batch), vars(own), rtol=0, atol=0)
+    sent_rollouts = [
+        (sample.advantage, sample.token_ids.tobytes()) for plan in plans for part in plan for batch in part for sample in batch
+    ]
+    expected_rollouts = [(sample.advantage, sample.token_ids.tobytes()) for part in parts for sample in part]
+    assert sorted(sent_rollouts) == sorted(expected_rollouts), "every rollout of a mini-batch once"
+    assert len({tuple(map(len, plan)) for plan in plans}) == 1, "equally many micro-batches on all ranks"
