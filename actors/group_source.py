@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable
 from copy import deepcopy
 from functools import lru_cache
@@ -34,6 +36,11 @@ class GroupSource(Protocol):
         """The number of groups dropped so far: too old, or too late."""
         ...
 
+    @property
+    def writing_s(self) -> float:
+        """The seconds so far in which at least one group was being written."""
+        ...
+
     def take(self, step: int, count: int, on_group: Callable[[object], None] = lambda _: None) -> list[Group]:
         """Return the next `count` groups in the order of the stream, for training step `step`; wait until they have finished.
 
@@ -60,7 +67,7 @@ class SyncGroupSource:
     """A source that writes groups when the learner takes them, strictly on-policy.
 
     `task_at` returns the group at a position in the stream, for a training step. The stream starts at `stream_position`. Groups
-    that are unfinished `deadline_s` seconds after `take` are dropped (0: never).
+    that are unfinished `deadline_s` seconds after `take` are dropped (0: never). Calls `on_written` with each finished group.
     """
 
     def __init__(
@@ -68,12 +75,14 @@ class SyncGroupSource:
         pool: RolloutPool,
         task_at: Callable[[int, int], GroupTask],
         *,
+        on_written: Callable[[Group], None] = lambda _: None,
         deadline_s: float = 0.0,
         stream_position: StreamPosition = START,
     ) -> None:
-        self._pool, self._task_at, self._deadline_s = pool, task_at, deadline_s
+        self._pool, self._task_at, self._on_written, self._deadline_s = pool, task_at, on_written, deadline_s
         self.stream_position = stream_position
         self.dropped = 0
+        self.writing_s = 0.0
 
     def take(self, step: int, count: int, on_group: Callable[[object], None] = lambda _: None) -> list[Group]:
         """Return the groups at the next `count` positions (see `GroupSource.take`)."""
@@ -82,7 +91,14 @@ class SyncGroupSource:
         end = start + count - len(retried)
         self.stream_position = StreamPosition(end, unfinished[len(retried) :])
         tasks = [self._task_at(position, step) for position in (*retried, *range(start, end))]
-        groups = self._pool.write_all(tasks, deadline_s=self._deadline_s, on_group=on_group)
+
+        def report(group: Group) -> None:
+            self._on_written(group)
+            on_group(group)
+
+        begun_s = time.perf_counter()
+        groups = self._pool.write_all(tasks, deadline_s=self._deadline_s, on_group=report)
+        self.writing_s += time.perf_counter() - begun_s
         self.dropped += count - len(groups)
         return groups
 
@@ -102,12 +118,19 @@ class SyncGroupSource:
 class AsyncGroupSource:
     """A source that writes groups in a thread while the learner learns, as far ahead as `buffer` allows.
 
-    `task_at` returns the group at a position in the stream, for the training step that is expected to take it; the thread calls
-    it. What the thread raises, the next `take` raises.
+    `task_at` returns the group at a position in the stream, for the training step that is expected to take it. The thread calls
+    it, and `on_written` with each finished group. What the thread raises, the next `take` raises.
     """
 
-    def __init__(self, pool: RolloutPool, buffer: StalenessBuffer, task_at: Callable[[int, int], GroupTask]) -> None:
-        self._pool, self._buffer, self._task_at = pool, buffer, task_at
+    def __init__(
+        self,
+        pool: RolloutPool,
+        buffer: StalenessBuffer,
+        task_at: Callable[[int, int], GroupTask],
+        on_written: Callable[[Group], None] = lambda _: None,
+    ) -> None:
+        self._pool, self._buffer, self._task_at, self._on_written = pool, buffer, task_at, on_written
+        self._writing_s, self._writing_since = 0.0, math.inf
         self._task_queue = TaskQueue(begin=self._begin)
         self._changed = threading.Condition()
         """guards the buffer; notified when a group finishes or the thread fails"""
@@ -124,6 +147,12 @@ class AsyncGroupSource:
     def dropped(self) -> int:
         """The number of groups dropped so far because they were too old."""
         return self._buffer.dropped
+
+    @property
+    def writing_s(self) -> float:
+        """The seconds so far in which at least one group was being written."""
+        with self._changed:
+            return self._writing_s + max(0.0, time.perf_counter() - self._writing_since)
 
     def take(self, step: int, count: int, on_group: Callable[[object], None] = lambda _: None) -> list[Group]:
         """Return the next `count` groups that are fresh enough to train on (see `GroupSource.take`)."""
@@ -162,13 +191,22 @@ class AsyncGroupSource:
     def _begin(self) -> IndexedTask | None:
         with self._changed:
             begun = self._buffer.begin()
+            self._count_writing()
         return None if begun is None else (begun.position, self._task_at(*begun))
+
+    def _count_writing(self) -> None:
+        """Count the time since the first group in flight, after groups began or finished."""
+        now = time.perf_counter()
+        self._writing_s += max(0.0, now - self._writing_since)
+        self._writing_since = now if self._buffer.in_flight else math.inf
 
     def _write(self) -> None:
         try:
             for position, group in self._pool.write(self._task_queue):
+                self._on_written(group)
                 with self._changed:
                     self._buffer.finish(position, group)
+                    self._count_writing()
                     self._changed.notify_all()
         except BaseException as failure:  # noqa: BLE001  `take` raises it
             with self._changed:
@@ -177,11 +215,18 @@ class AsyncGroupSource:
 
 
 def group_source(
-    config: Config, pool: RolloutPool, authors: Authors, problems: ProblemSet, step: int, stream_position: StreamPosition
+    config: Config,
+    pool: RolloutPool,
+    authors: Authors,
+    problems: ProblemSet,
+    step: int,
+    stream_position: StreamPosition,
+    on_written: Callable[[Group], None],
 ) -> GroupSource:
     """Return the groups of a run that continues after `step` at `stream_position`: asynchronous if it tolerates staleness.
 
-    A position in the stream determines a group's problem, ids and seeds, and the training step its schedule.
+    Calls `on_written` with each group as soon as it has been written, possibly in another thread. A position in the stream
+    determines a group's problem, ids and seeds, and the training step its schedule.
     """
     batch = config.rollout.prompts_per_step
     # Copies: tokenizers must not be shared with the thread of an asynchronous source.
@@ -198,6 +243,6 @@ def group_source(
 
     if staleness := config.rollout.max_staleness:
         buffer = StalenessBuffer(batch, staleness, steps=config.steps - step, version=step, stream_position=stream_position)
-        return AsyncGroupSource(pool, buffer, task_at)
+        return AsyncGroupSource(pool, buffer, task_at, on_written)
     deadline_s = config.rollout.straggler_deadline_s
-    return SyncGroupSource(pool, task_at, deadline_s=deadline_s, stream_position=stream_position)
+    return SyncGroupSource(pool, task_at, on_written=on_written, deadline_s=deadline_s, stream_position=stream_position)

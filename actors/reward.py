@@ -5,8 +5,11 @@ Only texts are sent to it and only judgements back.
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psutil
@@ -29,7 +32,8 @@ class RewardActor:
     """
 
     def __init__(self, config: JudgeConfig, verifier: str = "") -> None:
-        self._pool = VerifierPool(config.workers, config.timeout_s, config.memory_gib, config.answer_pattern, verifier)
+        workers = config.workers or len(os.sched_getaffinity(0))
+        self._pool = VerifierPool(workers, config.timeout_s, config.memory_gib, config.answer_pattern, verifier)
         self._spans: list[Span] | None = None
         """of judgements while profiling; None otherwise"""
 
@@ -59,11 +63,33 @@ class RewardActor:
         self._pool.close()
 
 
+@dataclass(eq=False)
+class _Call:
+    """Groups whose responses an actor judges."""
+
+    groups: list[Group]
+    actor: ActorHandle
+    answer: ray.ObjectRef
+
+    @property
+    def finished(self) -> bool:
+        """Whether the actor has judged them, or died."""
+        return bool(ray.wait([self.answer], timeout=0)[0])
+
+
 class Judge:
-    """The driver's handle of the reward actor, which it restarts as often as `budget` allows."""
+    """The driver's handle of the reward actor, which it restarts as often as `budget` allows.
+
+    The groups that `begin` collects during one call of the actor are the next call: an answer that takes long delays only the
+    answers of its call.
+    """
 
     def __init__(self, config: JudgeConfig, budget: RestartBudget, verifier: str = "") -> None:
         self._config, self._verifier, self._budget = config, verifier, budget
+        self._lock = threading.Lock()
+        """guards the two lists and the actor"""
+        self._waiting: list[Group] = []
+        self._calls: list[_Call] = []
         self._start()
 
     def _start(self) -> None:
@@ -79,22 +105,58 @@ class Judge:
         """Stop profiling and return the actor's row."""
         return [Row("reward actor", ray.get(self._actor.stop_profile.remote()))]
 
-    def grade(self, items: Sequence[tuple[str, str]], timeout_s: float) -> list[Judgement]:
-        """Return the judgements of `items` (see `RewardActor.grade`); judge all of them again when the actor dies.
+    def begin(self, group: Group) -> None:
+        """Have `group` judged while others are being written. Any thread may call this."""
+        with self._lock:
+            self._waiting.append(group)
+            if all(call.finished for call in self._calls):
+                self._send()
+
+    def judge_groups(self, groups: Sequence[Group], timeout_s: float) -> None:
+        """Set the judgements of all rollouts of `groups`; judge those of a call again when the actor dies.
 
         Raises `TimeoutError` after `timeout_s` seconds, restarts included, and `GuardError` when the actor dies too often.
         """
         deadline = time.monotonic() + timeout_s
+        wanted = {id(group) for group in groups}
+        with self._lock:
+            begun = {id(group) for call in self._calls for group in call.groups} | set(map(id, self._waiting))
+            self._waiting += [group for group in groups if not group.judgements and id(group) not in begun]
+            self._send()
+            # Also those of groups that nobody asks for any more.
+            calls = [call for call in self._calls if not wanted.isdisjoint(map(id, call.groups)) or call.finished]
+        for call in calls:
+            judgements = iter(self._answer(call, deadline, timeout_s))
+            for group in call.groups:
+                group.judgements = [next(judgements) for _ in group.rollouts]
+            with self._lock:
+                self._calls.remove(call)
+
+    def _send(self) -> None:
+        """Send the groups that wait to the actor."""
+        if self._waiting:
+            self._calls.append(_Call(self._waiting, self._actor, self._grade(self._waiting)))
+            self._waiting = []
+
+    def _grade(self, groups: Sequence[Group]) -> ray.ObjectRef:
+        items = [(group.prompt.problem.answer, response) for group in groups for response in group.responses]
+        return self._actor.grade.remote(items)
+
+    def _answer(self, call: _Call, deadline: float, timeout_s: float) -> list[Judgement]:
         while True:
             try:
-                judgements = ray.get(self._actor.grade.remote(items), timeout=max(0.0, deadline - time.monotonic()))
+                judgements = ray.get(call.answer, timeout=max(0.0, deadline - time.monotonic()))
                 self._budget.worked("reward actor")
                 return judgements
             except GetTimeoutError as error:
-                raise TimeoutError(f"the reward actor did not judge {len(items)} answers within {timeout_s:g} s") from error
+                answers = sum(len(group.rollouts) for group in call.groups)
+                raise TimeoutError(f"the reward actor did not judge {answers} answers within {timeout_s:g} s") from error
             except RayActorError as error:
-                self._budget.spend("reward actor", error)
-                self._start()
+                with self._lock:
+                    if call.actor is self._actor:  # another call may have found it dead before
+                        self._budget.spend("reward actor", error)
+                        self._start()
+                    call.actor, call.answer = self._actor, self._grade(call.groups)
 
     def processes(self) -> dict[str, psutil.Process]:
         """Return the actor's process by name; empty until it has started."""
@@ -107,14 +169,3 @@ class Judge:
     def close(self) -> None:
         """End the actor and its workers."""
         ray.kill(self._actor)
-
-
-def judge_groups(judge: Judge, groups: Sequence[Group], timeout_s: float) -> None:
-    """Judge every group's responses and set the group's judgements.
-
-    Raises what `Judge.grade` raises.
-    """
-    items = [(group.prompt.problem.answer, response) for group in groups for response in group.responses]
-    judgements = iter(judge.grade(items, timeout_s))
-    for group in groups:
-        group.judgements = [next(judgements) for _ in group.rollouts]

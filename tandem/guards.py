@@ -198,19 +198,24 @@ def check_skipped(in_a_row: float, limit: int) -> None:
         )
 
 
-def check_logprob_gap(gap: float, limit: float) -> None:
+def check_logprob_gap(gap: float, limit: float, *, stale: bool = False) -> None:
     """Raise `GuardError` when engines and learner disagree: the weights did not arrive, or the two compute different models.
 
-    `gap` is the mean |behavior - learner| log-probability of senior tokens before the update, in nats. The engines' own
-    log-probabilities are finite (`check_finite_logprobs`), so that a gap that is not must come from the learner's.
+    `gap` is the mean |behavior - learner| log-probability of senior tokens before the update, in nats; `stale`: of rollouts
+    that older weights wrote. The engines' own log-probabilities are finite (`check_finite_logprobs`), so that a gap that is not
+    must come from the learner's.
     """
+    prefix = "stale_" if stale else ""
     if not math.isfinite(gap):
         raise GuardError(
-            f"logprob/gap_mean={gap:g}: the learner's log-probabilities are NaN or infinite where the engines' are not: its "
-            "weights hold such values, or overflow in learner.dtype"
+            f"logprob/{prefix}gap_mean={gap:g}: the learner's log-probabilities are NaN or infinite where the engines' are "
+            "not: its weights hold such values, or overflow in learner.dtype"
         )
     if gap > limit:
+        source = "the learner's weights"
+        if stale:
+            source += ", nor from those of the last steps; if the updates are this large, lower learner.lr or raise the limit"
         raise GuardError(
-            f"logprob/gap_mean={gap:.4g} exceeds guard.max_logprob_gap={limit}: "
-            "the engines do not sample from the learner's weights"
+            f"logprob/{prefix}gap_mean={gap:.4g} exceeds guard.max_{prefix}logprob_gap={limit}: "
+            f"the engines do not sample from {source}"
         )

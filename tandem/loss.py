@@ -223,9 +223,16 @@ def corrected(batch: MicroBatch, algo: AlgoConfig) -> tuple[MicroBatch, dict[str
 
 
 def gap(batch: MicroBatch, logprobs: Tensor) -> dict[str, Tensor]:
-    """Return the sum over fresh tokens of |old - policy| log-probabilities [N], and the number of these tokens."""
-    differences = (batch.old_logprobs - logprobs.detach()).abs()[batch.fresh]
-    return {"gap": differences.sum(), "gap_tokens": batch.fresh.sum()}
+    """Return the sum of |old - policy| log-probabilities and the number of tokens, over the senior's fresh tokens and over its
+    other ones (`stale`).
+    """
+    differences, stale = (batch.old_logprobs - logprobs.detach()).abs(), batch.senior & ~batch.fresh
+    return {
+        "gap": differences[batch.fresh].sum(),
+        "gap_tokens": batch.fresh.sum(),
+        "stale_gap": differences[stale].sum(),
+        "stale_gap_tokens": stale.sum(),
+    }
 
 
 MAX_LOG_RATIO = 20.0

@@ -80,6 +80,7 @@ MEANS = {
     "policy/ratio_mean": ("ratio", "tokens"),
     "policy/entropy": ("entropy", "senior"),
     "logprob/gap_mean": ("gap", "gap_tokens"),
+    "logprob/stale_gap_mean": ("stale_gap", "stale_gap_tokens"),
     "mismatch/weight_mean": ("correction", "corrected"),
     "mismatch/masked_fraction": ("masked", "corrected"),
     "learner/useful_token_fraction": ("real", "padded"),
@@ -87,7 +88,8 @@ MEANS = {
 """Metrics that are means over tokens, with the names of their sum and of the number of tokens.
 
 Clip fraction and ratio are over the senior's tokens with a coefficient, so not over those that `algo.mismatch` masks. Entropy
-and the mismatch metrics are over all of the senior's tokens, the gap over those sampled from the current weights.
+and the mismatch metrics are over all of the senior's tokens, the gap over those of rollouts that the current weights sampled,
+the stale gap over the others.
 """
 
 

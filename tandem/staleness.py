@@ -112,6 +112,11 @@ class StalenessBuffer:
         self._drop_stale()
 
     @property
+    def in_flight(self) -> int:
+        """Return how many groups are being written."""
+        return len(self._in_flight)
+
+    @property
     def finished(self) -> int:
         """Return how many groups wait for the learner."""
         return len(self._finished)

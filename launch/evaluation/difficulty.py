@@ -8,7 +8,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from actors.reward import judge_groups
 from launch.cluster.plan import machine_plan
 from launch.entry import check_trains_nothing
 from launch.evaluation.workers import start_workers
@@ -64,5 +63,5 @@ def _measure_unknown(config: Config, path: Path, gpus: float) -> None:
             groups = pool.generate(
                 prompts, count, SOLO, config.rollout.sampling, f"difficulty{start}", on_group=lambda _: progress.advance(bar)
             )
-            judge_groups(judge, groups, config.judge.step_timeout_s)
+            judge.judge_groups(groups, config.judge.step_timeout_s)
             file.add({group.prompt.problem.id: group.verdicts.count(Verdict.CORRECT) for group in groups}, count)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 
-from actors.reward import Judge, judge_groups
+from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
 from tandem import guards
 from tandem.authors import Authors
@@ -169,7 +169,7 @@ class Evaluator:
         for group, prefix in zip(groups, prefixes, strict=True):
             for rollout in group.rollouts if prefix else []:
                 rollout.text = self._authors.tokenizer.decode([*prefix, *rollout.token_ids], skip_special_tokens=True)
-        judge_groups(self._judge, groups, self._config.judge.step_timeout_s)
+        self._judge.judge_groups(groups, self._config.judge.step_timeout_s)
         if warning := guards.check_verdicts(groups):
             self._print_line(f"{self._tag}, {what}: {warning}")
         self.texts[what] = groups

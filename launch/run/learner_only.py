@@ -69,7 +69,7 @@ def train_learner(inputs: LearnerInputs) -> None:
             for step in range(1, config.steps + 1):
                 with step_clock(config, step, folder.trace, [learner], console.print) as clock:
                     row = learner_step(inputs, learner, step, clock)
-                check_update(row, step, config.guard, console.print, check_gap=not inputs.random)
+                check_update(row, step, config.guard, console.print, check_gap=not inputs.random, check_stale_gap=False)
                 folder.log(row | folder.times())
                 console.row(row)
         if config.log.export and not inputs.random:

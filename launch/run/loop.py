@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from statistics import fmean
 
-from actors.reward import judge_groups
 from launch.run.evaluation import evaluate, evaluate_at_start, evaluation_due
 from launch.run.selection import keep_if_best
 from launch.run.training_run import RolloutRun, TrainingRun
@@ -71,7 +70,7 @@ def collect_groups(run: RolloutRun, step: int, version: int, clock: PhaseTimer) 
         with clock("generate"), run.console.progress("writing", missing) as advance:
             groups = source.take(step, missing, advance)
         with clock("judge"):
-            judge_groups(run.judge, groups, config.judge.step_timeout_s)
+            run.judge.judge_groups(groups, config.judge.step_timeout_s)  # most have been judged while others were written
         assign_rewards(groups, config.reward, config.rollout.sampling.max_tokens)
         written += groups
         missing = count_missing(written, groups_per_step)
@@ -108,7 +107,8 @@ def update_senior(run: TrainingRun, groups: list[Group], step: int, clock: Phase
 
     Raises `GuardError` when the update or the weight sync fails a check.
     """
-    config, pool, learner = run.rollout_run.config, run.rollout_run.pool, run.learner
+    config, pool, learner, source = run.rollout_run.config, run.rollout_run.pool, run.learner, run.rollout_run.group_source
+    writing_s = source.writing_s
     run.termination.defer()  # until learner and engines have the same version
     if pool.sleeps:
         with clock("sleep"):
@@ -120,7 +120,10 @@ def update_senior(run: TrainingRun, groups: list[Group], step: int, clock: Phase
         pool.begin_weight_sync()
         reported = pool.finish_weight_sync(learner.publish(version=step))  # engines that sleep wake up
     guards.check_published(step, reported)
-    run.rollout_run.group_source.advance(step)
+    if config.rollout.max_staleness:
+        learning_s = clock.seconds["update"] + clock.seconds["publish"]
+        update_metrics["rollout/overlap_fraction"] = (source.writing_s - writing_s) / learning_s
+    source.advance(step)
     return update_metrics
 
 
@@ -131,13 +134,17 @@ def check_update(
     print_line: Callable[[str], None],
     *,
     check_gap: bool = True,
+    check_stale_gap: bool = True,
 ) -> None:
     """Check an update by its metrics; print a warning where no token of the senior counted. Raises `GuardError`.
 
-    `check_gap`: whether the rollouts' log-probabilities must agree with the learner's.
+    `check_gap`: whether the rollouts' log-probabilities must agree with the learner's; `check_stale_gap`: also where older
+    weights wrote them.
     """
     if warning := guards.check_counted(update_metrics):
         print_line(f"step {step}: {warning}")
     guards.check_skipped(update_metrics["grad/skipped_in_a_row"], limits.max_skipped_updates)
     if check_gap and "logprob/gap_mean" in update_metrics:
         guards.check_logprob_gap(update_metrics["logprob/gap_mean"], limits.max_logprob_gap)
+    if check_stale_gap and "logprob/stale_gap_mean" in update_metrics:
+        guards.check_logprob_gap(update_metrics["logprob/stale_gap_mean"], limits.max_stale_logprob_gap, stale=True)

@@ -114,7 +114,7 @@ def start_rollout_run(
             judge = stack.enter_context(closing(Judge(config.judge, restarts, config.data.verifier)))
             junior_checksums = pool.checksums(JUNIOR)
         console.print(f"Engines ready: up to {sum(pool.admitted)} concurrent rollouts")
-        source = group_source(config, pool, authors, inputs.problems, state.step, state.stream_position)
+        source = group_source(config, pool, authors, inputs.problems, state.step, state.stream_position, judge.begin)
 
         def processes() -> dict[str, psutil.Process]:
             return {**other_processes(), **pool.processes(), **judge.processes()}

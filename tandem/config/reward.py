@@ -11,8 +11,8 @@ from tandem.config.setting import setting, wait
 class JudgeConfig:
     """How answers are judged."""
 
-    workers: int = setting(1, at_least=1, on_resume="change")
-    """worker processes"""
+    workers: int = setting(0, at_least=0, on_resume="change")
+    """worker processes; 0: as many as there are CPU cores"""
     timeout_s: float = wait(5.0, on_resume="change")
     """deadline of one answer, from its dispatch; after it the worker is killed"""
     step_timeout_s: float = wait(600.0, on_resume="change")

@@ -38,6 +38,8 @@ class GuardConfig:
 
     max_logprob_gap: float = setting(0.1, above=0)
     """largest mean |behavior - learner| log-probability of senior tokens before an update, in nats"""
+    max_stale_logprob_gap: float = setting(0.5, above=0)
+    """the same for rollouts that older weights wrote (rollout.max_staleness), whose gap includes the updates since then"""
     max_skipped_updates: int = setting(8, at_least=0)
     """consecutive optimizer steps that may be skipped because a gradient is not finite, before the run stops; 0: no limit"""
     publish_timeout_s: float = wait(600.0)

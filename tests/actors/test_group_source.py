@@ -111,6 +111,17 @@ def test_sync_source_takes_consecutive_positions_and_counts_stragglers(pool: Rol
     assert len(reported) == 2 * BATCH - 1
 
 
+def test_writing_is_timed_while_groups_are_in_flight(pool: RolloutPool) -> None:
+    written: list[Group] = []
+    with AsyncGroupSource(pool, StalenessBuffer(BATCH, 1, steps=2), tasks(pool, "0.3"), written.append) as source:
+        taken = source.take(1, BATCH)
+        while_second_batch_is_written = source.writing_s
+        taken += source.take(2, BATCH)
+        at_end = source.writing_s
+        assert 0.3 <= while_second_batch_is_written <= at_end and source.writing_s == at_end, "no group is in flight any more"
+    assert {id(group) for group in written} == {id(group) for group in taken}
+
+
 def test_take_raises_failure_of_writing_thread(pool: RolloutPool) -> None:
     with async_source(pool, StalenessBuffer(BATCH, 1), "fails") as source, pytest.raises(RolloutError, match="no such thing"):
         source.take(1, BATCH)

@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
-from actors.reward import Judge, judge_groups
+from actors.reward import Judge
 from tandem.config.reward import JudgeConfig
 from tandem.rollout import EndReason, Group, Problem, Prompt, Rollout, Verdict
 from tandem.runtime.restarts import RestartBudget
@@ -40,7 +40,7 @@ def test_groups_receive_judgements_and_workers_end_with_actor() -> None:
     ]
     thinking = group("40", ["\\boxed{40}, or is it", "no.</think>\\boxed{40}"])
     thinking.prompt = replace(thinking.prompt, opening="<think>")
-    judge_groups(judge, [*groups, thinking], timeout_s=60)
+    judge.judge_groups([*groups, thinking], timeout_s=60)
     assert thinking.verdicts == [Verdict.UNPARSABLE, Verdict.CORRECT]
     assert groups[0].verdicts == [Verdict.CORRECT, Verdict.WRONG, Verdict.UNPARSABLE]
     assert groups[1].verdicts == [Verdict.CORRECT, Verdict.CORRECT, Verdict.WRONG]
@@ -57,16 +57,37 @@ def test_groups_receive_judgements_and_workers_end_with_actor() -> None:
 
 
 @pytest.mark.usefixtures("ray_session")
+def test_groups_are_judged_while_others_are_written() -> None:
+    budget = RestartBudget(1)
+    judge = Judge(JudgeConfig(), budget)
+    groups = [group("40", [f"\\boxed{{{40 + wrong}}}"]) for wrong in (0, 1, 0, 1)]
+    for begun in groups[:3]:
+        judge.begin(begun)
+    judge.judge_groups(groups[1:], timeout_s=60)
+    judge.judge_groups(groups[:1], timeout_s=60)
+    assert [each.verdicts for each in groups] == 2 * [[Verdict.CORRECT], [Verdict.WRONG]]
+
+    (actor,) = judge.processes().values()
+    actor.kill()
+    for each in groups:
+        each.judgements = []
+        judge.begin(each)  # calls of the dead actor, of which all but the last have failed
+    judge.judge_groups(groups, timeout_s=60)
+    assert [each.verdicts for each in groups] == 2 * [[Verdict.CORRECT], [Verdict.WRONG]] and budget.total == 1
+    judge.close()
+
+
+@pytest.mark.usefixtures("ray_session")
 def test_dead_reward_actor_restarts_and_judges_everything_again() -> None:
     budget, groups = RestartBudget(1), [group("40", ["\\boxed{40}", "\\boxed{41}"])]
     judge = Judge(JudgeConfig(), budget)
-    judge_groups(judge, groups, timeout_s=60)
+    judge.judge_groups(groups, timeout_s=60)
     (first,) = judge.processes().values()
     assert first in titled("RewardActor")(psutil.Process())
     for expected in (1, 1):
         if first.is_running():
             first.kill()
         groups[0].judgements = []
-        judge_groups(judge, groups, timeout_s=60)
+        judge.judge_groups(groups, timeout_s=60)
         assert groups[0].verdicts == [Verdict.CORRECT, Verdict.WRONG] and budget.total == expected
     judge.close()

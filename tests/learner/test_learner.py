@@ -260,6 +260,7 @@ def test_gap_is_measured_before_update(ranks: dict[int, Ranks], model_paths: dic
     assert metrics["policy/ratio_mean"] != pytest.approx(1.0, abs=1e-5)
     stale = ranks[2]("train", groups, 2)
     assert "logprob/gap_mean" not in stale, "other weights wrote these rollouts"
+    assert "logprob/stale_gap_mean" not in metrics and stale["logprob/stale_gap_mean"] > 0
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,14 @@ def test_gap_between_engine_and_learner_stops_run() -> None:
         check_logprob_gap(0.11, 0.1)
 
 
+def test_gap_of_stale_rollouts_stops_run() -> None:
+    check_logprob_gap(0.4, 0.5, stale=True)
+    with pytest.raises(
+        GuardError, match=r"logprob/stale_gap_mean=0.6 exceeds guard.max_stale_logprob_gap=0.5: .*lower learner.lr"
+    ):
+        check_logprob_gap(0.6, 0.5, stale=True)
+
+
 @pytest.mark.parametrize("gap", [math.inf, math.nan])
 def test_nan_of_learner_is_attributed_to_learner(gap: float) -> None:
     with pytest.raises(GuardError, match=f"logprob/gap_mean={gap:g}: the learner's log-probabilities are NaN or infinite"):

@@ -300,6 +300,7 @@ BOUNDS = {
     "policy/ratio_mean": (1 / MAX_RATIO, MAX_RATIO),
     "policy/entropy": (0, math.log(50)),
     "logprob/gap_mean": (0, math.inf),
+    "logprob/stale_gap_mean": (0, math.inf),
     "mismatch/weight_mean": (0, 1.5),
     "mismatch/masked_fraction": (0, 1),
     "learner/useful_token_fraction": (0, 1),

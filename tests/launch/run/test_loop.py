@@ -32,7 +32,7 @@ class ListedGroups:
         self.taken: list[int] = []
         self.rejected: list[int] = []
         self.dropped = 0
-        self._judgements: list[Judgement] = []
+        self._judged: dict[int, tuple[Group, list[Judgement]]] = {}
 
     def take(self, step: int, count: int, on_group: Callable[[object], None]) -> list[Group]:
         self.taken.append(count)
@@ -40,15 +40,18 @@ class ListedGroups:
         self.dropped += late
         groups = []
         for uniform in islice(self._uniform, count - late):
-            groups += random_groups(len(self._judgements), groups=1, size=2, senior_share=1.0)
-            self._judgements += map(plain_judgement, (Verdict.CORRECT, Verdict.CORRECT if uniform else Verdict.WRONG))
+            (group,) = random_groups(len(self._judged), groups=1, size=2, senior_share=1.0)
+            verdicts = (Verdict.CORRECT, Verdict.CORRECT if uniform else Verdict.WRONG)
+            self._judged[id(group)] = group, list(map(plain_judgement, verdicts))
+            groups.append(group)
         return groups
 
     def reject(self, count: int) -> None:
         self.rejected.append(count)
 
-    def grade(self, items: Sequence[tuple[str, str]], timeout_s: float) -> list[Judgement]:
-        return self._judgements[len(self._judgements) - len(items) :]
+    def judge_groups(self, groups: Sequence[Group], timeout_s: float) -> None:
+        for group in groups:
+            _, group.judgements = self._judged[id(group)]
 
 
 class Console:
