@@ -60,7 +60,7 @@ def read_benchmarks(config: Config, authors: Authors) -> Benchmarks:
     prompts: list[Prompt] = []
     sizes, left_out = [], []
     for name, data in sources.items():
-        problems = load_problems(data, config.seed, authors.tokenizer, authors.junior_tokenizers)
+        problems = load_problems(data, config.seed, authors.tokenizer, authors.junior_tokenizers, cache=config.cache_path)
         encoded, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data, authors.junior_tokenizers)
         prompts += encoded
         sizes.append(len(encoded))

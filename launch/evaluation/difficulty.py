@@ -46,7 +46,7 @@ def _measure_unknown(config: Config, path: Path, gpus: float) -> None:
     """Try the problems that are not in the pass-rate file `path`, which is locked for this process."""
     authors, file, console, count = load_authors(config), PassRateFile(path), Console(), config.data.difficulty_rollouts
     data = replace(config.data, pass_rates="")
-    problems = load_problems(data, config.seed, authors.tokenizer, authors.junior_tokenizers).catalogue
+    problems = load_problems(data, config.seed, authors.tokenizer, authors.junior_tokenizers, cache=config.cache_path).catalogue
     if problems is None:
         raise ConfigError(f"data.pass_rates={path}: data.source={data.source} has no end, or no training problems")
     todo = [index for index, id_ in enumerate(problems.ids) if id_ not in file.known]

@@ -52,7 +52,7 @@ def read_inputs(config: Config) -> Inputs:
     resumption = find_resumption(config)
     transport = choose_transport(config.learner.transport, plan.gpus_per_rank, sum(node.gpus for node in plan.nodes))
     folder, authors = RunFolder(config, resumption), load_authors(config)
-    problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers)
+    problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers, cache=config.cache_path)
     held_out, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data, authors.junior_tokenizers)
     problems.train.batch(0, config.rollout.prompts_per_step)  # too few problems are an error now, not later
     if plan.on_gpus:

@@ -43,6 +43,10 @@ class ArrowRows:
         self._dataset = dataset.select_columns(list(columns))
         self._features = self._dataset.features
 
+    def fingerprint(self) -> str:
+        """Return the library's hash of the files and columns, which knows a file by its time and size."""
+        return f"{self._dataset._fingerprint} {len(self._dataset)}"
+
     def scan(self) -> Iterator[tuple[int, int, Stored]]:
         """Yield number (from 1), index and columns of every row. Reads `BATCH` rows at a time."""
         for start in range(0, len(self._dataset), BATCH):

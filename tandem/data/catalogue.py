@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,12 @@ from tandem.data.split import position
 from tandem.rollout import Problem
 from tandem.verify.golds import UnreadableGold
 
+CHUNK = 256
+"""The number of rows whose prompts are tokenized together."""
+ARRAYS = ("places", "digests", "positions", "lengths")
+"""The arrays of a catalogue, one entry for each problem."""
+COUNTS = ("skipped", "unreadable", "read")
+"""The numbers of rows that a catalogue counts."""
 SHOWN_ERRORS = 10
 """The number of malformed rows that one message lists."""
 MAX_UNREADABLE = 0.1
@@ -67,12 +75,15 @@ class Catalogue:
 
     def where(self, chosen: np.ndarray) -> Catalogue:
         """Return the problems that `chosen` selects: a mask, bool [N], or indices, whose order is kept."""
-        arrays = ("places", "digests", "positions", "lengths")
-        return replace(self, **{name: getattr(self, name)[chosen] for name in arrays})
+        return replace(self, **{name: getattr(self, name)[chosen] for name in ARRAYS})
 
 
-def catalogue(rows: Rows, data: DataConfig, length: Callable[[Problem], int]) -> Catalogue:
-    """Read all rows once and return the distinct problems. `length` returns the tokens of a problem's prompt.
+Lengths = Callable[[Sequence[Problem]], Sequence[int | ValueError]]
+"""Returns the tokens of each problem's prompt, or the error that its messages raise."""
+
+
+def catalogue(rows: Rows, data: DataConfig, lengths_of: Lengths) -> Catalogue:
+    """Read all rows once and return the distinct problems.
 
     A row is malformed when it describes no problem, when its messages make no prompt, or when it repeats a question with
     another answer. `data.on_bad_line=skip` leaves such rows out. Rows whose gold holds no answer are left out and counted.
@@ -83,19 +94,18 @@ def catalogue(rows: Rows, data: DataConfig, length: Callable[[Problem], int]) ->
     places, numbers, digests, answers, lengths = array("q"), array("q"), array("Q"), array("Q"), array("i")
     malformed, unreadable = _Malformed(rows.unit), _Malformed(rows.unit)
     read = 0
-    for number, place, stored in rows.scan():
+    for number, place, described in _described(rows, data, lengths_of):
         read += 1
-        try:
-            problem = problem_of(rows.record(stored), data)
-            tokens = length(problem)
-        except ConfigError as error:
-            raise ConfigError(f"{error} ({rows.key}, {rows.unit} {number})") from error
-        except UnreadableGold as error:
-            unreadable.add(number, str(error))
-            continue
-        except ValueError as error:
-            malformed.add(number, str(error))
-            continue
+        match described:
+            case ConfigError():
+                raise ConfigError(f"{described} ({rows.key}, {rows.unit} {number})") from described
+            case UnreadableGold():
+                unreadable.add(number, str(described))
+                continue
+            case Exception():
+                malformed.add(number, str(described))
+                continue
+        problem, tokens = described
         places.append(place)
         numbers.append(number)
         digests.append(int(problem.id.rpartition("/")[2], 16))
@@ -137,6 +147,29 @@ def catalogue(rows: Rows, data: DataConfig, length: Callable[[Problem], int]) ->
         unreadable.count,
         read,
     )
+
+
+def _described(
+    rows: Rows, data: DataConfig, lengths_of: Lengths
+) -> Iterator[tuple[int, int, tuple[Problem, int] | ValueError]]:
+    """Yield number and place of every row, and its problem with the tokens of the prompt, or the error that it raises."""
+    scan = rows.scan()
+    while chunk := list(islice(scan, CHUNK)):
+        problems = [_problem_or_error(rows, stored, data) for _, _, stored in chunk]
+        lengths = iter(lengths_of([problem for problem in problems if isinstance(problem, Problem)]))
+        for (number, place, _), problem in zip(chunk, problems, strict=True):
+            if isinstance(problem, Problem):
+                tokens = next(lengths)
+                yield number, place, (problem, tokens) if isinstance(tokens, int) else tokens
+            else:
+                yield number, place, problem
+
+
+def _problem_or_error(rows: Rows, stored: Any, data: DataConfig) -> Problem | ValueError:
+    try:
+        return problem_of(rows.record(stored), data)
+    except (ConfigError, ValueError) as error:
+        return error
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 import json
 from collections.abc import Iterator
 from typing import NoReturn
@@ -24,6 +25,11 @@ class JsonLines:
         check_kind(path, key, data)
         self.key = f"{key}={path}"
         self._path = path
+
+    def fingerprint(self) -> str:
+        """Return a hash of the file's bytes."""
+        with open(self._path, "rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()
 
     def scan(self) -> Iterator[tuple[int, int, bytes]]:
         """Yield number (from 1), offset and bytes of every line that is not blank."""

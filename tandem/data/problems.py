@@ -16,10 +16,11 @@ from tandem.config.schema import ConfigError
 from tandem.data import arith
 from tandem.data.arrow import hub, parquet
 from tandem.data.catalogue import Catalogue, catalogue
+from tandem.data.catalogue_cache import cached
 from tandem.data.jsonl import JsonLines
 from tandem.data.order import Accepts, Draws, Endless, Sampler, Shuffled, Untrainable, stream
 from tandem.data.pass_rates import read_pass_rates
-from tandem.data.prompts import all_too_long, check_reader, prompt_length
+from tandem.data.prompts import all_too_long, check_reader, prompt_length, prompt_lengths
 from tandem.data.rows import Rows
 from tandem.data.split import held_out
 from tandem.rollout import Problem
@@ -74,10 +75,13 @@ def load_problems(
     seed: int,
     tokenizer: PreTrainedTokenizerBase | None = None,
     junior_tokenizers: Mapping[int, PreTrainedTokenizerBase] | None = None,
+    *,
+    cache: Path | None = None,
 ) -> ProblemSet:
     """Load the problems that `data` describes, shuffled by `seed`.
 
-    The tokenizers are those of the readers, as in `encode`. A problem whose prompt exceeds `data.max_prompt_tokens` for any of
+    The tokenizers are those of the readers, as in `encode`. The catalogue of a large data set is kept in the folder `cache`. A
+    problem whose prompt exceeds `data.max_prompt_tokens` for any of
     them is left out on both sides of the split, so that every batch is full. Raises `ConfigError` when the data cannot be used.
     """
     if not 0 <= data.held_out_fraction < 1:
@@ -90,6 +94,12 @@ def load_problems(
     def length(problem: Problem) -> int:
         return prompt_length(problem, readers, data)
 
+    def read(rows: Rows) -> Catalogue:
+        def read_all() -> Catalogue:
+            return catalogue(rows, data, lambda problems: prompt_lengths(problems, readers, data))
+
+        return cached(rows, data, readers, cache, read_all) if cache else read_all()
+
     match data.source:
         case "arith":
             return _endless(_arith(data), data, seed, length)
@@ -97,9 +107,9 @@ def load_problems(
             return _endless(_reasoning_gym(data), data, seed, length)
         case "jsonl" | "parquet":
             reserved = _file(data, data.held_out_path, "data.held_out_path") if data.held_out_path else None
-            return _finite(_file(data, data.path, "data.path"), reserved, data, seed, length)
+            return _finite(_file(data, data.path, "data.path"), reserved, data, seed, read)
         case "hub":
-            return _finite(hub(data), None, data, seed, length)
+            return _finite(hub(data), None, data, seed, read)
     raise ConfigError(f"data.source={data.source}: choose arith, reasoning_gym, jsonl, parquet or hub")
 
 
@@ -111,11 +121,11 @@ def check_first_rows(data: DataConfig) -> None:
     if data.source == "reasoning_gym":
         _reasoning_gym(data)
     elif data.source == "hub" and (Path(data.path).is_dir() or not data.path or Path(data.path).is_file()):
-        catalogue(_FirstRows(hub(data)), data, lambda _: 0)
+        catalogue(_FirstRows(hub(data)), data, lambda problems: [0] * len(problems))
     elif data.source in ("jsonl", "parquet"):
         for key in ("path", "held_out_path"):
             if (path := getattr(data, key)) or key == "path":
-                catalogue(_FirstRows(_file(data, path, f"data.{key}")), data, lambda _: 0)
+                catalogue(_FirstRows(_file(data, path, f"data.{key}")), data, lambda problems: [0] * len(problems))
 
 
 class _FirstRows:
@@ -123,6 +133,10 @@ class _FirstRows:
 
     def __init__(self, rows: Rows) -> None:
         self.key, self.unit, self.at, self.record, self._rows = rows.key, rows.unit, rows.at, rows.record, rows
+
+    def fingerprint(self) -> str:
+        """Return a hash of the first rows' content."""
+        return f"{self._rows.fingerprint()} {FIRST_ROWS}"
 
     def scan(self) -> Iterator[tuple[int, int, Any]]:
         """Yield the first `FIRST_ROWS` rows as `Rows.scan` does."""
@@ -171,14 +185,16 @@ def _check_any_fits(draws: Draws, data: DataConfig, seed: int, length: Length) -
     raise all_too_long(TRIED, min(lengths), data, f" that were tried of data.source={data.source}")
 
 
-def _finite(rows: Rows, held_out_rows: Rows | None, data: DataConfig, seed: int, length: Length) -> ProblemSet:
-    problems = catalogue(rows, data, length)
+def _finite(
+    rows: Rows, held_out_rows: Rows | None, data: DataConfig, seed: int, read: Callable[[Rows], Catalogue]
+) -> ProblemSet:
+    problems = read(rows)
     if data.expected_rows not in (0, problems.read):
         raise ConfigError(
             f"data.expected_rows={data.expected_rows}: {rows.key} has {problems.read} {rows.unit}s; name the whole data "
             "set, or another number"
         )
-    reserved = catalogue(held_out_rows, data, length) if held_out_rows else problems.where(_reserved(problems, data))
+    reserved = read(held_out_rows) if held_out_rows else problems.where(_reserved(problems, data))
     training = problems.where(~np.isin(problems.digests, reserved.digests))
     evaluation = reserved.where(np.argsort(reserved.positions, kind="stable"))
     evaluation, usable = evaluation.where(evaluation.fits), training.where(training.fits)

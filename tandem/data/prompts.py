@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 TEMPLATE_ERRORS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """The errors of a chat template: those it raises itself, and those of Python for the expressions in it."""
+_PARALLEL = "TOKENIZERS_PARALLELISM"
 _OPENING_TOKENS = 16
 """Enough tokens to hold `<think>` and the white space after it."""
 _PROBES = ("What is 1 + 1?", "How many days has a week?")
@@ -29,16 +32,13 @@ def prompt(problem: Problem, tokenizer: PreTrainedTokenizerBase, data: DataConfi
     The messages before the question are not changed. Raises `ConfigError` when there is no chat template, or when it refuses
     what the configuration adds, and `ValueError` when it refuses the problem's messages.
     """
-    # Not str.format: templates and questions are full of LaTeX braces.
-    message = data.template.replace("{question}", problem.question)
     if not data.chat:
-        return _prompt(problem, _beginning(message, tokenizer), tokenizer)
-    system = [("system", data.system)] if data.system else []
+        return _prompt(problem, _encoded([problem], tokenizer, data)[0], tokenizer)
     try:
-        return _prompt(problem, _chat([*system, *problem.history, ("user", message)], tokenizer), tokenizer)
+        return _prompt(problem, _encoded([problem], tokenizer, data)[0], tokenizer)
     except TEMPLATE_ERRORS as error:
         name, reason = tokenizer.name_or_path, " ".join(str(error).split())
-        if system and _renders([*problem.history, ("user", message)], tokenizer):
+        if data.system and _renders(problem, tokenizer, replace(data, system="")):
             raise ConfigError(
                 f"data.system={data.system!r:.40}: the chat template of {name} refuses a system message ({reason}); leave it "
                 "out, and put its text into data.template"
@@ -74,6 +74,49 @@ def check_reader(tokenizer: PreTrainedTokenizerBase, data: DataConfig) -> None:
 def prompt_length(problem: Problem, tokenizers: Sequence[PreTrainedTokenizerBase], data: DataConfig) -> int:
     """Return the number of tokens of a problem's prompt, the most of any of `tokenizers`; 0 without tokenizers."""
     return max((len(prompt(problem, tokenizer, data).token_ids) for tokenizer in tokenizers), default=0)
+
+
+def prompt_lengths(
+    problems: Sequence[Problem], tokenizers: Sequence[PreTrainedTokenizerBase], data: DataConfig
+) -> list[int | ValueError]:
+    """Return `prompt_length` of each problem, or the error that it raises. All cores tokenize."""
+    if not (problems and tokenizers):
+        return [0] * len(problems)
+    try:
+        with _all_cores():
+            encoded = [_encoded(problems, tokenizer, data) for tokenizer in tokenizers]
+    except TEMPLATE_ERRORS:  # of one of them
+        return [_length_or_error(problem, tokenizers, data) for problem in problems]
+    return [max(map(len, readings)) for readings in zip(*encoded, strict=True)]
+
+
+def _encoded(problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase, data: DataConfig) -> list[tuple[int, ...]]:
+    """Return the tokens of each problem's prompt, as `prompt`."""
+    # Not str.format: templates and questions are full of LaTeX braces.
+    messages = [data.template.replace("{question}", problem.question) for problem in problems]
+    if not data.chat:
+        return _beginnings(messages, tokenizer)
+    system = [("system", data.system)] if data.system else []
+    chats = [[*system, *problem.history, ("user", message)] for problem, message in zip(problems, messages, strict=True)]
+    return _chats(chats, tokenizer)
+
+
+def _length_or_error(problem: Problem, tokenizers: Sequence[PreTrainedTokenizerBase], data: DataConfig) -> int | ValueError:
+    try:
+        return prompt_length(problem, tokenizers, data)
+    except (ConfigError, ValueError) as error:
+        return error
+
+
+@contextmanager
+def _all_cores() -> Iterator[None]:
+    """Let tokenizers use all cores in the block, whatever the environment says: they read it at every call."""
+    before = os.environ.get(_PARALLEL)
+    os.environ[_PARALLEL] = "true"
+    try:
+        yield
+    finally:
+        os.environ[_PARALLEL] = before or "false"
 
 
 def encode(
@@ -117,28 +160,35 @@ def _prompt(problem: Problem, token_ids: tuple[int, ...], tokenizer: PreTrainedT
     return Prompt(problem, token_ids, opening=opened_thinking(end))
 
 
-def _chat(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    chat = [{"role": role, "content": content} for role, content in messages]
-    return tuple(tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False))
+def _chats(chats: Sequence[Sequence[Message]], tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, ...]]:
+    conversations = [[{"role": role, "content": content} for role, content in messages] for messages in chats]
+    return list(map(tuple, tokenizer.apply_chat_template(conversations, add_generation_prompt=True, return_dict=False)))
 
 
-def _renders(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> bool:
+def _renders(problem: Problem, tokenizer: PreTrainedTokenizerBase, data: DataConfig) -> bool:
     try:
-        _chat(messages, tokenizer)
+        _encoded([problem], tokenizer, data)
     except TEMPLATE_ERRORS:
         return False
     return True
 
 
-def _beginning(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """Return the tokens of an unfinished text: with the special tokens that begin a text, without those that end one.
+def _beginnings(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, ...]]:
+    """Return the tokens of unfinished texts: with the special tokens that begin a text, without those that end one.
 
-    Raises `ConfigError` when adding special tokens changes the tokens of the text.
+    Raises `ConfigError` when adding special tokens changes the tokens of a text.
     """
     # A probe without special tokens shows the number of tokens that the tokenizer puts before a text.
-    marked, bare = (tokenizer.encode(_PROBES[0], add_special_tokens=added) for added in (True, False))
-    starts = [start for start in range(len(marked)) if marked[start : start + len(bare)] == bare]
-    marked, bare = (tokenizer.encode(text, add_special_tokens=added) for added in (True, False))
+    (probe, *marked), (bare_probe, *bare) = (
+        tokenizer([_PROBES[0], *texts], add_special_tokens=added)["input_ids"] for added in (True, False)
+    )
+    starts = [start for start in range(len(probe)) if probe[start : start + len(bare_probe)] == bare_probe]
+    return [_beginning(*pair, starts, tokenizer) for pair in zip(marked, bare, strict=True)]
+
+
+def _beginning(
+    marked: list[int], bare: list[int], starts: Sequence[int], tokenizer: PreTrainedTokenizerBase
+) -> tuple[int, ...]:
     for start in starts:
         if marked[start : start + len(bare)] == bare:
             return tuple(marked[: start + len(bare)])

@@ -22,6 +22,10 @@ class Rows(Protocol):
     unit: str
     """the word for a row in messages: `row` or `line`"""
 
+    def fingerprint(self) -> str:
+        """Return a hash of the data set's content."""
+        ...
+
     def scan(self) -> Iterator[tuple[int, int, Any]]:
         """Yield number (from 1), place and stored content of every row."""
         ...

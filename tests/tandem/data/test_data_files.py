@@ -82,7 +82,7 @@ def test_parquet_and_json_lines_hold_same_problems(lines: Path, tmp_path: Path) 
 
 
 def test_memory_does_not_grow_with_texts(tmp_path: Path) -> None:
-    path = write_jsonl(tmp_path / "long.jsonl", ({"question": f"{i}: " + "why? " * 1000, "answer": i} for i in range(600)))
+    path = write_jsonl(tmp_path / "long.jsonl", ({"question": f"{i}: " + "why? " * 1000, "answer": i} for i in range(2_400)))
     tracemalloc.start()
     problems = load_problems(jsonl(path), 1)
     assert tracemalloc.get_traced_memory()[1] < path.stat().st_size / 4
