@@ -17,7 +17,7 @@ from tandem.data.split import position
 from tandem.rollout import Problem
 from tandem.verify.golds import UnreadableGold
 
-CHUNK = 256
+CHUNK = 128
 """The number of rows whose prompts are tokenized together."""
 ARRAYS = ("places", "digests", "positions", "lengths")
 """The arrays of a catalogue, one entry for each problem."""
