@@ -48,9 +48,7 @@ def test_each_rank_is_sent_only_its_own_share(monkeypatch: pytest.MonkeyPatch) -
     assert group.update(groups, 7) == {"rank": 0.0}
     for index, expected in enumerate(plan_step(groups, 7, config, 3)):
         plan, step = sent[index]
-        assert step == 7 and [[len(batch) for batch in part] for part in plan] == [
-            [len(batch) for batch in part] for part in expected
-        ]
+        assert step == 7 and [list(map(len, part)) for part in plan] == [list(map(len, part)) for part in expected]
         for batch, same in zip(chain.from_iterable(plan), chain.from_iterable(expected), strict=True):
             assert [sample.token_ids.tobytes() for sample in batch] == [sample.token_ids.tobytes() for sample in same]
     tokens = [sum(len(sample) for part in plan for batch in part for sample in batch) for plan, _ in sent.values()]
