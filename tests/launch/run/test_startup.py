@@ -43,6 +43,9 @@ class Component:
     def checksums(self, author: int) -> list[list[str]]:
         return [["same"]]
 
+    def begin(self, group: Any) -> None:
+        pass
+
     def connect(self, engines: Any, sleeping: Any) -> None:
         self._events.append("connected")
 
