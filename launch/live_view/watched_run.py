@@ -47,8 +47,8 @@ class WatchedRun:
 
     @property
     def finished(self) -> bool:
-        """Whether the run's last step is finished."""
-        return bool(self.rows) and self.step >= self.steps
+        """Whether the run's last step is finished, or it has stopped early."""
+        return bool(self.rows) and (self.step >= self.steps or "run/stopped_early" in self.rows[-1])
 
     @property
     def silent_s(self) -> float:

@@ -42,10 +42,19 @@ class Checkpointer:
 
     def save_at_signal(self, state: State) -> None:
         """Write a checkpoint of `state` before SIGTERM ends the run, unless it exists or the configuration forbids it."""
-        settings, newest = self._config.checkpoint, next(iter(self._folder.checkpoints.complete()), None)
-        if settings.on_signal and settings.save_every and (newest is None or newest.step != state.step):
+        if self._config.checkpoint.on_signal and self._is_missing(state):
             self._print_line(f"SIGTERM: writing a checkpoint of step {state.step}")
             self._save(state, "the run ends")
+
+    def save_at_end(self, state: State) -> None:
+        """Write a checkpoint of `state`, with which the run ends early, unless it exists."""
+        if self._is_missing(state):
+            self._save(state, "the run ends")
+
+    def _is_missing(self, state: State) -> bool:
+        """Whether the run writes checkpoints and has none of `state`."""
+        newest = next(iter(self._folder.checkpoints.complete()), None)
+        return self._config.checkpoint.save_every > 0 and (newest is None or newest.step != state.step)
 
     def _save(self, state: State, consequence: str) -> None:
         """Write a checkpoint; if the disk is full, print a warning that ends with `consequence`."""

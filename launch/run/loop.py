@@ -23,6 +23,7 @@ from statistics import fmean
 
 from launch.run.evaluation import evaluate, evaluate_at_start, evaluation_due
 from launch.run.selection import keep_if_best
+from launch.run.stopping import stop_early
 from launch.run.training_run import RolloutRun, TrainingRun
 from tandem import guards
 from tandem.advantage import assign_advantages
@@ -41,6 +42,8 @@ def train(run: TrainingRun) -> None:
     evaluate_at_start(run)
     with rollout_run.group_source, run.handle_termination():
         for step in range(run.resumed_step + 1, config.steps + 1):
+            if stop_early(run, step - 1):
+                break
             with run.step_clock(step) as clock:
                 groups, metrics = collect_groups(rollout_run, step, step - 1, clock)
                 metrics |= update_senior(run, groups, step, clock)

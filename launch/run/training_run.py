@@ -111,6 +111,10 @@ class TrainingRun:
         """Write a checkpoint if one is due after `step`."""
         self.checkpointer.save_if_due(self._state(step))
 
+    def save_at_end(self, step: int) -> None:
+        """Write a checkpoint after `step`, with which the run ends early, unless it exists."""
+        self.checkpointer.save_at_end(self._state(step))
+
     def handle_termination(self) -> AbstractContextManager[None]:
         """Handle SIGTERM in the block: save a checkpoint, if `checkpoint.on_signal` is set, and raise `Terminated`."""
         return self.termination.handle(self._save_at_signal)

@@ -51,6 +51,20 @@ class GuardConfig:
 
 
 @dataclass
+class StopConfig:
+    """The early end of a run whose metric no longer improves."""
+
+    metric: str = ""
+    """the metric of metrics.jsonl, such as solo/accuracy or reward/mean, whose lack of improvement ends the run; empty: none"""
+    patience: int = setting(3, at_least=1)
+    """values of the metric in a row without improvement after which the run ends"""
+    min_improvement: float = setting(0.0, at_least=0)
+    """how much better than the best value a value must be to count as an improvement"""
+    minimize: bool = False
+    """whether smaller values are better"""
+
+
+@dataclass
 class CheckpointConfig:
     """The checkpoints."""
 

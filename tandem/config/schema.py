@@ -15,7 +15,7 @@ from tandem.config.learner import LearnerConfig
 from tandem.config.model import DTYPES, ModelConfig
 from tandem.config.reward import JudgeConfig, RewardConfig
 from tandem.config.rollout import RolloutConfig, ScheduleConfig
-from tandem.config.run import CheckpointConfig, ClusterConfig, GuardConfig, LogConfig, ModeConfig
+from tandem.config.run import CheckpointConfig, ClusterConfig, GuardConfig, LogConfig, ModeConfig, StopConfig
 from tandem.config.setting import section, setting, settings
 
 SELF = "self"
@@ -80,6 +80,7 @@ class Config:
     learner: LearnerConfig = section(LearnerConfig)
     eval: EvalConfig = section(EvalConfig, on_resume="change")
     guard: GuardConfig = section(GuardConfig, on_resume="change")
+    stop: StopConfig = section(StopConfig, on_resume="change")
     checkpoint: CheckpointConfig = section(CheckpointConfig, on_resume="change")
     log: LogConfig = section(LogConfig, on_resume="change")
 

@@ -82,6 +82,10 @@ CONDITIONAL = [
         lambda c: not {"drift", "acceptance", "legibility"}.isdisjoint(c.eval.measures),
         "drift, acceptance or legibility among eval.measures",
     ),
+    *(
+        Conditional(f"stop.{key}", lambda c: c.stop.metric, "stop.metric")
+        for key in ("patience", "min_improvement", "minimize")
+    ),
     Conditional("checkpoint.keep_last", lambda c: c.checkpoint.save_every, "checkpoint.save_every above 0"),
     Conditional("checkpoint.export", lambda c: c.checkpoint.save_every, "checkpoint.save_every above 0"),
     Conditional(

@@ -24,6 +24,7 @@ from launch.run.checkpointing import Checkpointer
 from launch.run.console import TrainingConsole
 from launch.run.export import export_senior
 from launch.run.profiling import step_clock
+from launch.run.stopping import STOPPED, stop_early
 from launch.run.termination import TerminationHandler
 from launch.run.training_run import RolloutRun, TrainingRun
 from launch.storage.checkpoints import State
@@ -119,6 +120,20 @@ class Loop:
                         action()
                 run.log({"step": step, "solo/accuracy": 0.5})
                 run.save_if_due(step)
+
+
+def test_early_end_saves_checkpoint_and_marks_last_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loop = Loop(run_settings(tmp_path, stop={"metric": "solo/accuracy", "patience": 1}))
+    with loop.folder:
+        for step, accuracy in enumerate((0.5, 0.75, 0.75)):
+            assert not stop_early(loop.training_run, step - 1)
+            loop.training_run.log({"step": step, "solo/accuracy": accuracy})
+        assert not loop.folder.checkpoints.complete()
+        assert stop_early(loop.training_run, 2)
+        assert stop_early(loop.training_run, 2), "a resumed run ends too"
+    (checkpoint,) = loop.folder.checkpoints.complete()
+    assert (checkpoint.step, loop.folder.rows[-1]["step"], loop.folder.rows[-1][STOPPED]) == (2, 2, 1.0)
+    assert "Stopped after step 2: solo/accuracy has not improved on 0.75 (step 1)" in capsys.readouterr().out
 
 
 def send(number: int) -> Callable[[], None]:

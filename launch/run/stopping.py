@@ -1,0 +1,56 @@
+"""The early end of a run whose metric no longer improves (`stop.metric`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from launch.run.console import ACCURACY
+from launch.run.evaluation import evaluate
+from launch.run.selection import keep_if_best
+from launch.run.training_run import TrainingRun
+from tandem.config.run import StopConfig
+from tandem.config.schema import ConfigError
+
+STOPPED = "run/stopped_early"
+"""The metric that marks the last step of a run that ended early."""
+
+
+def stop_early(run: TrainingRun, step: int) -> bool:
+    """Whether the run ends after `step`, before its last one; if so, evaluate and save the senior.
+
+    Raises `ConfigError` if the first step has not logged the metric.
+    """
+    rows, settings = run.rollout_run.folder.rows, run.rollout_run.config.stop
+    if not (why := stop_reason(settings, rows)):
+        return False
+    run.rollout_run.console.print(f"Stopped after step {step}: {why}")
+    run.rollout_run.folder.log({"step": step, STOPPED: 1.0})
+    if ACCURACY not in rows[-1]:
+        run.log({"step": step} | evaluate(run, step))
+    keep_if_best(run, step)
+    run.save_at_end(step)
+    return True
+
+
+def stop_reason(settings: StopConfig, rows: Sequence[Mapping[str, float]]) -> str:
+    """Return why a run with these metrics ends; empty if it goes on. Raises `ConfigError` if step 1 has no such metric."""
+    if not settings.metric:
+        return ""
+    values = [(int(row["step"]), row[settings.metric]) for row in rows if settings.metric in row]
+    if not values and rows and rows[-1]["step"] >= 1:
+        raise ConfigError(
+            f"stop.metric={settings.metric}: no step logs it; name one of metrics.jsonl, such as {ACCURACY} or reward/mean"
+        )
+    sign, best, best_step, since = -1 if settings.minimize else 1, -math.inf, 0, 0
+    for step, value in values:
+        if sign * value > best + settings.min_improvement:
+            best, best_step, since = sign * value, step, 0
+        else:
+            since += 1
+    if since < settings.patience:
+        return ""
+    return (
+        f"{settings.metric} has not improved on {sign * best:.4g} (step {best_step}) in its last {since} values "
+        f"(stop.patience={settings.patience})"
+    )
