@@ -89,9 +89,9 @@ def test_only_missing_evaluations_are_made_and_verdicts_follow(described: Experi
         write_evaluation(evaluation)
         made.append(evaluation)
 
-    monkeypatch.setattr("launch.experiment.evaluations.make", make)
-    monkeypatch.setattr("launch.experiment.ray_cluster", lambda logs: nullcontext())
-    monkeypatch.setattr("launch.experiment.draw", lambda results: Figure())  # it takes a second
+    monkeypatch.setattr("launch.experiments.comparison.evaluations.make", make)
+    monkeypatch.setattr("launch.experiments.comparison.ray_cluster", lambda logs: nullcontext())
+    monkeypatch.setattr("launch.experiments.comparison.draw", lambda results: Figure())  # it takes a second
     with pytest.raises(KeyboardInterrupt):
         compare(described, Console())
     assert [each.finished for each in described.evaluations] == [True] * 5 + [False] * 27

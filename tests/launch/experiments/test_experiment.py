@@ -291,9 +291,9 @@ def test_only_unfinished_runs_are_started(compared: Experiment, monkeypatch: pyt
         make_run(run)
         made.append(run.config.name)
 
-    monkeypatch.setattr("launch.experiment.runs.make", make)
-    monkeypatch.setattr("launch.experiment.ray_cluster", lambda logs: nullcontext())
-    monkeypatch.setattr("launch.experiment.draw", lambda results: Figure())  # it takes a second
+    monkeypatch.setattr("launch.experiments.comparison.runs.make", make)
+    monkeypatch.setattr("launch.experiments.comparison.ray_cluster", lambda logs: nullcontext())
+    monkeypatch.setattr("launch.experiments.comparison.draw", lambda results: Figure())  # it takes a second
     with pytest.raises(KeyboardInterrupt):
         compare(compared, Console())
     assert made == ["tandem-seed1", "grpo-seed1", "kl_reg-seed1", "tandem-seed2"]
