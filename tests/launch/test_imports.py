@@ -32,6 +32,7 @@ print(sorted(set({heavy}) & set(sys.modules)))
         "doctor.py mistyped=1",
         "experiment.py preset=jargon mistyped=1",
         "report.py missing",
+        "compare.py missing missing",
         "watch.py missing",
     ],
 )
