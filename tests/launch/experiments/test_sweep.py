@@ -170,7 +170,7 @@ def test_quoted_value_is_read_back_unchanged(text: str) -> None:
     [
         (("seed=1,2", "schedule.prob_senior=0.5,1.5"), "schedule.prob_senior=1.5: give a number from 0 to 1\n  in seed=1,"),
         (("seed=1,2", "rollout.group_size=1"), "rollout.group_size=1: give a number of at least 2\n  in every arm"),
-        (("seed=1,2", "algo=tandem,grop"), "Could not find 'algo/grop'"),
+        (("seed=1,2", "algo=tandem,grop"), "algo=grop: there is no conf/algo/grop.yaml; did you mean grpo?"),
         (("seed=1,2", "schedule.prob_seinor=0.5"), "schedule.prob_seinor: there is no such key; did you mean"),
         (("seed=1",), "--multirun: no key has several values; give some, as in seed=1,2,3"),
         (("seed=1,1,2",), "--multirun: seed=1 occurs more than once"),
