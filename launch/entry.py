@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
@@ -76,7 +77,7 @@ def main(
     """
     # Otherwise Hydra prints its own trace and exits with 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    ConfigStore.instance().store(name="schema", node=schema())
+    _store_schema()
     compositions: list[tuple[DictConfig, list[str]]] = []
 
     def append_composition(composed: DictConfig) -> None:
@@ -165,12 +166,18 @@ def _sweep_overrides(given: Sequence[str]) -> list[str] | None:
     return overrides
 
 
+@cache
+def _store_schema() -> None:
+    """Store the schema where Hydra finds it, once: storing takes a copy."""
+    ConfigStore.instance().store(name="schema", node=schema())
+
+
 def configuration(overrides: Sequence[str]) -> Config:
     """Return the configuration for `overrides` on the command line of an entry point.
 
     Raises `ConfigError`, or Hydra's errors for overrides that it cannot read.
     """
-    ConfigStore.instance().store(name="schema", node=schema())
+    _store_schema()
     with initialize_config_dir(str(CONF), version_base=None):
         return load(compose("config", literal_overrides(with_config_files(overrides))))
 

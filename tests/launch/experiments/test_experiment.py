@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -140,17 +141,13 @@ def test_all_arms_of_preset_are_checked(written: str, message: str, tmp_path: Pa
         experiment(["preset=mine"])
 
 
-def test_entry_point_prints_error_in_one_line() -> None:
-    done = subprocess.run(
-        [sys.executable, "launch/experiment.py", "preset=jargon", "arms=none"],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert done.returncode == BAD_INPUT and done.stdout == ""
-    assert done.stderr.startswith("experiment.py: arms=none: there is no arm none") and done.stderr.count("\n") == 1
+def test_entry_point_prints_error_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["launch/experiment.py", "preset=jargon", "arms=none"])
+    with pytest.raises(SystemExit, match=str(BAD_INPUT)):
+        runpy.run_path("launch/experiment.py", run_name="__main__")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("experiment.py: arms=none: there is no arm none") and said.err.count("\n") == 1
 
 
 # What comes of its runs

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch.entry import CONF, configuration
-from launch.experiments.preset import experiment
+from launch.entry import configuration
 from tandem.config.checks import problems
 from tandem.config.checks.unused import CONDITIONAL, SCHEDULE_CONDITIONAL, Conditional
 from tandem.config.schema import SETTINGS, Config
@@ -107,9 +106,3 @@ def test_setting_without_effect_is_refused_unless_default(prefix: str, condition
 )
 def test_possible_combination_is_accepted(overrides: tuple[str, ...]) -> None:
     configuration(overrides)
-
-
-@pytest.mark.seconds
-@pytest.mark.parametrize("preset", sorted(path.stem for path in CONF.glob("experiment_preset/*.yaml")))
-def test_every_arm_of_every_preset_is_accepted(preset: str) -> None:
-    experiment([f"preset={preset}"])
