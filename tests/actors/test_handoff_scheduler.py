@@ -22,6 +22,8 @@ from tandem.rollout import JUNIOR, SENIOR, EndReason, Rollout
 from tandem.schedule import BEGINS_WORD, SOLO, STEP, Schedule
 from tests.support.scheduled_engine import Model, ScheduledEngine, run
 
+pytestmark = pytest.mark.seconds  # it imports vLLM
+
 T = TypeVar("T")
 PROMPT = [11, 12, 13]
 Pair = dict[int, ScheduledEngine]

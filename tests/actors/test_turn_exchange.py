@@ -26,6 +26,8 @@ from tandem.config.rollout import SamplingConfig
 from tandem.rollout import SENIOR, StopReason
 from tandem.schedule import Schedule
 
+pytestmark = pytest.mark.seconds  # it imports vLLM
+
 EOS = 9
 STOP, LENGTH = int(FinishReason.STOP), int(FinishReason.LENGTH)
 PEN = Schedule().pen(0)

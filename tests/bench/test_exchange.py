@@ -7,6 +7,8 @@ import pytest
 from bench.engines import Measured
 from bench.exchange import HEADLINE, POINTS, Point, cost, figures
 
+pytestmark = pytest.mark.seconds  # it imports vLLM
+
 SHORT = Point(16, 256, 3)
 
 

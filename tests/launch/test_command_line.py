@@ -78,6 +78,7 @@ def test_sweep_passes_each_value_unchanged(plain: list[str]) -> None:
     assert values == plain
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("text", REPORTED)
 def test_reported_texts_reach_configuration(composed: Callable[..., Config], text: str) -> None:
     config = composed(f"name={text}", f"data.template={text}{{question}}")

@@ -20,6 +20,7 @@ print(sorted(set({heavy}) & set(sys.modules)))
 """
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     "command",
     [

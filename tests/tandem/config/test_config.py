@@ -186,6 +186,7 @@ def test_number_outside_its_bounds_is_refused(defaults: DictConfig, key: str, ba
     assert str(refused.value).splitlines()[0] == f"{key}={value}: give a number {SETTINGS[key].bounds}"
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
