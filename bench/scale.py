@@ -1,4 +1,5 @@
-"""Scaling of one driver over many replicas: the real pool on Ray, with replicas that simulate their engines.
+"""Scaling of one driver over many replicas: the real pool on Ray, with replicas that simulate their engines; and the driver's
+part of one step (`bench.driver`).
 
     python -m bench.scale --json
 
@@ -27,6 +28,7 @@ from actors.dispatch import TaskQueue
 from actors.group_task import GroupTask
 from actors.replicas import ReplicaSet
 from actors.rollout_pool import MAX_CONCURRENT_CALLS, RolloutPool
+from bench import driver
 from bench.report import Figures, benchmark_parser, print_figures
 from launch.cluster.environment import set_environment
 from launch.cluster.local_cluster import ray_cluster
@@ -206,8 +208,9 @@ def main() -> None:
         measure(processes, replicas=len(processes), rollouts=GROUP_SIZE)  # a warm-up: the first group triggers imports
         runs = [measure(processes, replicas) for replicas in REPLICAS]
     console.print(table(runs))
-    found = {**figures(runs)}
-    print_figures(found, console, as_json=options.json)
+    costs = driver.measured()
+    console.print(driver.cost_table(costs))
+    print_figures(figures(runs) | driver.figures(costs), console, as_json=options.json)
 
 
 if __name__ == "__main__":
