@@ -30,12 +30,14 @@ def engine_specs(
     cores: Cores = (),
     own_gpus: bool = False,
     sleep: bool = False,
+    streams: bool = False,
 ) -> list[list[EngineSpec]]:
     """Return, for each replica, the specs of its engines: the senior's, then each junior's if any junior ever writes.
 
     The senior's engines receive weights by `transport`. A run that continues from `first_version` samples other noise than it
     began with. Without `cores` the engines divide the cores of this machine. With `own_gpus` each engine takes the next of its
-    replica's GPUs, as many as its tensor-parallel size; otherwise they share one. With `sleep` they can free its memory.
+    replica's GPUs, as many as its tensor-parallel size; otherwise they share one. With `sleep` they can free its memory. With
+    `streams` they return each token at once.
     """
     replica = [_senior_spec(config, authors, transport)]
     if needs_junior(config):
@@ -52,6 +54,7 @@ def engine_specs(
             cores=cores[index],
             gpus=_engine_gpus(config.rollout, index % len(replica)) if own_gpus else (),
             sleeps=sleep,
+            stream_interval=1 if streams else spec.stream_interval,
         )
 
     return [[placed(spec, first + place) for place, spec in enumerate(replica)] for first in range(0, engines, len(replica))]

@@ -22,3 +22,5 @@ class GroupTask:
     """the relative frequency of each junior"""
     repeatable: bool = False
     """whether a rollout's seed also determines its sampling noise"""
+    streamed: bool = False
+    """whether its tokens can be taken while they are written (`RolloutActor.written`)"""

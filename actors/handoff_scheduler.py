@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from vllm.v1.core.kv_cache_manager import KVCacheManager
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
@@ -23,11 +24,14 @@ from tandem.schedule import Pen
 
 _kv_peaks: list[float] = [0.0]
 """The largest share of the KV cache in use; one scheduler a process."""
+_kv_caches: list[KVCacheManager] = []
+"""The KV cache of the scheduler of this process."""
 
 
 def take_kv_peak() -> float:
-    """Return the largest share of the KV cache that was in use since the last call."""
-    peak, _kv_peaks[0] = _kv_peaks[0], 0.0
+    """Return the largest share of the KV cache that was in use since the last call; the share now in use counts."""
+    now = max((cache.usage for cache in _kv_caches), default=0.0)
+    peak, _kv_peaks[0] = max(_kv_peaks[0], now), now
     return peak
 
 
@@ -52,6 +56,7 @@ class _EndsTurns(Scheduler):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        _kv_caches[:] = [self.kv_cache_manager]
         spec = EngineSpec.from_config(self.vllm_config)
         self._author, self._boundaries, self._interval = spec.author, spec.boundaries().tobytes(), spec.stream_interval
         self._turns: dict[str, _Turn] = {}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from actors.engine_spec import EngineSpec, visible_gpus
 from actors.fork_server import fork_engines, set_vllm_environment, start_fork_server
 from actors.group_task import GroupTask
+from actors.token_stream import StreamedSession, TokenStream, WrittenTokens
 from tandem.authors import draw_junior, noise_seed
 from tandem.cogeneration import Limits, Session, cogenerate
 from tandem.models.loading import load_tokenizer
@@ -45,6 +46,7 @@ class RolloutActor:
         self._slots: dict[EngineKey, asyncio.Semaphore] = {}
         self._turns: list[Span] | None = None
         """the turns written while profiling; None otherwise"""
+        self._stream = TokenStream()
         self._boundaries = self._senior.boundaries()
         self._tokenizer = load_tokenizer(self._senior.model)
         self._translations = {key: self._translation(spec) for key, spec in self._specs.items() if spec.unit}
@@ -89,6 +91,10 @@ class RolloutActor:
             raise errors.exceptions[0] from None
         return Group(task.prompt, [rollout.result() for rollout in rollouts], task.schedule)
 
+    async def written(self) -> list[WrittenTokens]:
+        """Wait until streamed groups have written tokens; return those since the last call."""
+        return await self._stream.take()
+
     async def _write(self, task: GroupTask, rollout_id: str, seed: int) -> Rollout:
         junior = draw_junior(seed, task.junior_weights)
         keys = [_SENIOR] if task.schedule.solo else [(JUNIOR, junior), _SENIOR]
@@ -119,6 +125,8 @@ class RolloutActor:
             prompt_ids, context = task.prompt.junior_token_ids[key[1]], self._specs[key].max_model_len
             prompt_tokens = len(task.prompt.token_ids)
             session = TranslatedSession(engine_session, self._translations[key], prompt_ids, prompt_tokens, context)
+        if task.streamed:
+            session = StreamedSession(session, key[0], rollout_id, self._stream)
         if self._turns is None:
             return session
         from actors.engine_session import TracedSession  # imported here, as the engine

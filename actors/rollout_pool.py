@@ -22,6 +22,7 @@ from actors.group_task import GroupTask
 from actors.replica import ActorReplica, RolloutError
 from actors.replicas import ReplicaSet
 from actors.rollout import RolloutActor
+from actors.streaming_pool import StreamingPool
 from actors.write_loop import WriteLoop
 from tandem.authors import Authors
 from tandem.config.rollout import SamplingConfig
@@ -63,11 +64,13 @@ class RolloutPool:
         budget: RestartBudget | None = None,
         cores: Cores = (),
         placements: Sequence[PlacementGroupSchedulingStrategy] = (),
+        streams: bool = False,
     ) -> RolloutPool:
         """Start `config.rollout.replicas` rollout actors, on `placements` if given, and return their pool.
 
         Each has `gpus_per_replica` GPUs; with 0 its engines run on the CPU (see `engine_specs` for `cores`). The run continues
-        from version `first_version` of the weights, which the senior's engines receive by `transport`.
+        from version `first_version` of the weights, which the senior's engines receive by `transport`. With `streams` engines
+        return each token at once.
         """
         options = {"num_cpus": 0, "num_gpus": gpus_per_replica, "max_concurrency": MAX_CONCURRENT_CALLS}
         actor = ray.remote(RolloutActor)
@@ -92,6 +95,7 @@ class RolloutPool:
             cores=cores,
             own_gpus=gpus_per_replica > 1,
             sleep=sleep,
+            streams=streams,
         )
         places = placements or [None] * len(specs)
         replicas = [start_replica(engines, place) for engines, place in zip(specs, places, strict=True)]
@@ -164,6 +168,10 @@ class RolloutPool:
         """
         timeout_s = self._config.rollout.timeout_s
         return WriteLoop(self._replica_set, queue, deadline_s=deadline_s or math.inf, timeout_s=timeout_s).run()
+
+    def streaming(self) -> StreamingPool:
+        """Return the pool's replicas as writers of single rollouts, whose tokens arrive while they are written."""
+        return StreamingPool(self._replica_set)
 
     # Weights
 

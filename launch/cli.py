@@ -11,6 +11,7 @@ BAD_INPUT = 2
 PROGRAMS = {
     "train": "train a senior",
     "evaluate": "measure a senior",
+    "serve": "serve a senior and its junior",
     "experiment": "compare arms over seeds",
     "compare": "compare two evaluations problem by problem",
     "report": "write runs as one HTML file",

@@ -123,7 +123,7 @@ def load_authors(config: Config) -> Authors:
     senior = _inspect_senior(config, path)
     juniors = tuple(_load_junior(config, index, path, senior) for index in range(len(config.junior)))
     vocabulary = max([senior.vocabulary, *(junior.vocabulary for junior in juniors if not junior.translation)])
-    boundaries = _boundaries(config, senior.tokenizer, vocabulary)
+    boundaries = run_boundaries(config, senior.tokenizer, vocabulary)
     if any(junior.translation for junior in juniors):
         _check_byte_vocabulary("model", senior.tokenizer)
     return Authors(
@@ -217,7 +217,7 @@ def check_excluded(config: Config, authors: Authors) -> None:
             )
 
 
-def _boundaries(config: Config, tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> np.ndarray:
+def run_boundaries(config: Config, tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> np.ndarray:
     """Return the boundary table of all schedules of the run. Raises `ConfigError` when no token is a boundary of one."""
     table = np.zeros(vocabulary, np.uint8)
     for key, schedule in all_schedules(config).items():

@@ -16,6 +16,7 @@ from tandem.config.model import DTYPES, ModelConfig
 from tandem.config.reward import JudgeConfig, RewardConfig
 from tandem.config.rollout import RolloutConfig, ScheduleConfig
 from tandem.config.run import CheckpointConfig, ClusterConfig, GuardConfig, LogConfig, ModeConfig, StopConfig
+from tandem.config.serve import ServeConfig
 from tandem.config.setting import section, setting, settings
 
 SELF = "self"
@@ -56,8 +57,8 @@ class Config:
     cache_dir: str = setting("~/.cache/tandem", on_resume="change", path=True)
     """folder of built base models and other files that outlive a run"""
     senior: str = setting("", path=True)
-    """the model that launch/evaluate.py measures: a run folder (its final senior), a Hugging Face directory or a hub id; empty:
-    the base model. Training starts from `model`"""
+    """the model that launch/evaluate.py measures and launch/serve.py serves: a run folder (its final senior), a Hugging Face
+    directory or a hub id; empty: the base model. Training starts from `model`"""
     junior: list[str] = setting([SELF], on_resume="keep", path=True)
     """the frozen juniors, of any size: Hugging Face directories, hub ids, `zoo:RECIPE`, or `self` for the senior's base model;
     each rollout draws one. All need the senior's tokenizer unless junior_translation is set"""
@@ -83,6 +84,7 @@ class Config:
     stop: StopConfig = section(StopConfig, on_resume="change")
     checkpoint: CheckpointConfig = section(CheckpointConfig, on_resume="change")
     log: LogConfig = section(LogConfig, on_resume="change")
+    serve: ServeConfig = section(ServeConfig, on_resume="change")
 
     @property
     def cache_path(self) -> Path:

@@ -1,0 +1,94 @@
+"""The schedules under which the models of the API write."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from launch.serving.errors import bad_request
+from tandem.authors import Authors
+from tandem.config.checks.unused import unused_problems
+from tandem.config.checks.values import value_problems
+from tandem.config.rollout import ScheduleConfig
+from tandem.config.schema import Config
+from tandem.schedule import (
+    JUNIOR_ALONE,
+    SCHEDULES,
+    SOLO,
+    Schedule,
+    annealed_prob_senior,
+    boundary_rule,
+    boundary_table,
+    named_schedule,
+)
+
+SENIOR_MODEL, JUNIOR_MODEL, TEAM = "senior", "junior", "team"
+MODELS = (SENIOR_MODEL, JUNIOR_MODEL, TEAM)
+_SETTINGS = ("name", "prob_senior", "max_gap_tokens", "chunk_tokens", "alternates")
+"""The settings of a schedule that a request may give: all but those of a run's course."""
+_READER = TypeAdapter(ScheduleConfig)
+
+
+class Schedules:
+    """The schedule of each model, and of the settings that a request for `team` gives."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._names = [schedule.name for schedule in config.eval.handoff]
+
+    def of(self, model: str, given: str | dict[str, Any] | None) -> Schedule:
+        """Return the schedule of a request for `model` with the field `schedule`. Raises `ApiError`."""
+        if model not in MODELS:
+            raise bad_request(
+                f"model: there is no model {model!r:.40}; choose {' or '.join(MODELS)}", "model", "model_not_found"
+            )
+        if model != TEAM:
+            if given is not None:
+                raise bad_request(f"schedule: only the model {TEAM} takes it; leave it out", "schedule")
+            return SOLO if model == SENIOR_MODEL else JUNIOR_ALONE
+        settings = self._settings({"name": given} if isinstance(given, str) else given or {})
+        return named_schedule(settings)
+
+    def _settings(self, given: dict[str, Any]) -> ScheduleConfig:
+        """Return the settings `given`, with the server's for the same schedule, or defaults. Raises `ApiError`."""
+        for key in given.keys() - set(_SETTINGS):
+            raise bad_request(f"schedule.{key:.40}: there is no such setting; choose {' or '.join(_SETTINGS)}", "schedule")
+        server = self._config.schedule
+        settings = server if given.get("name", server.name) == server.name else ScheduleConfig(name="")
+        try:
+            settings = _READER.validate_json(json.dumps({**vars(settings), **given}), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(("schedule", *map(str, first["loc"])))
+            raise bad_request(f"{place}: {first['msg']}", "schedule") from error
+        if settings.name not in self._names:
+            raise bad_request(f"schedule.name={settings.name:.40}: choose {' or '.join(self._names)}", "schedule")
+        for problem in [*value_problems(settings, "schedule."), *unused_problems(replace(self._config, schedule=settings))]:
+            raise bad_request(problem, "schedule")
+        return settings
+
+
+def with_schedules(config: Config, authors: Authors) -> Config:
+    """Return `config` with the schedule of `team`, as at the end of the run, and all schedules that a request may name.
+
+    The latter, as `eval.handoff`, are those that the vocabulary allows, and if a junior's text is translated those with the
+    boundaries of its unit. The team of a run without a junior writes under the first of them.
+    """
+    usable = []
+    for name, known in SCHEDULES.items():
+        settings = ScheduleConfig(name=name)
+        if config.junior_translation and known.boundary != SCHEDULES[config.schedule.name].boundary:
+            continue
+        with suppress(ValueError):
+            boundary_table(authors.tokenizer, boundary_rule(config, settings), authors.vocabulary)
+            usable.append(settings)
+    own = config.schedule
+    if own.name == "solo":
+        own = usable[0]
+    prob_senior = annealed_prob_senior(own, config.steps, config.steps)
+    own = replace(own, prob_senior=prob_senior, anneal="constant", prob_senior_end=ScheduleConfig().prob_senior_end)
+    return replace(config, schedule=own, eval=replace(config.eval, measures=["solo", "handoff"], handoff=usable))
