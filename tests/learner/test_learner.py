@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -366,8 +367,13 @@ def test_group_trains_publishes_and_cleans_up(ranks: dict[int, Ranks], model_pat
         idle = learner.update(groups, 2)
         assert idle["loss/policy"] == idle["learner/tokens"] == 0 and "policy/entropy" not in idle
         assert learner.publish(2).checksum == published.checksum, "the junior wrote everything: there is nothing to learn"
+        with (
+            patch("tandem.batching.plan_step", return_value=[None, None]),
+            pytest.raises(LearnerError, match=r"(?s)rank 0 of 2 failed in 'update'.*'NoneType' object is not iterable"),
+        ):
+            learner.update(groups, 3)
         groups[0].advantages = groups[0].advantages[:1]
-        with pytest.raises(LearnerError, match=r"(?s)rank 0 of 2 failed in 'update'.*1 advantages for 4 rollouts"):
+        with pytest.raises(ValueError, match="1 advantages for 4 rollouts"):
             learner.update(groups, 3)
     assert not learner.segment_path.exists()
 
