@@ -12,7 +12,6 @@ from typing import Any
 
 import deepspeed
 import torch
-from deepspeed.accelerator import get_accelerator
 from deepspeed.runtime.engine import DeepSpeedEngine
 from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_hf_deepspeed_config
@@ -112,14 +111,13 @@ def build_engine(
     Under stage 3, parameters of fewer than `persistence_threshold` elements stay whole on every rank. Set `load_universal` to
     load a checkpoint in the universal format next.
     """
-    on_cpu = config.offload_optimizer or get_accelerator().device_name() == "cpu"
     learned = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
         parameter_groups(learned, config.weight_decay),
         lr=config.lr,
         betas=config.betas,
         eps=config.eps,
-        fused=on_cpu,  # one pass over the weights instead of six
+        fused=True,  # one pass over the weights instead of six, and on a GPU no temporaries of 8 bytes a parameter
     )
     adapter = sum(parameter.numel() for parameter in learned) if policy.adapter else 0
     plan = engine_config(config, persistence_threshold, load_universal=load_universal, adapter=adapter)

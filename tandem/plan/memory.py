@@ -26,6 +26,8 @@ ACTIVATION_BYTES, CHECKPOINT_BYTES = 34, 2
 2205.05198, without attention scores), and those that it keeps when activations are recomputed."""
 REDUCED_AT_ONCE = 500_000_000
 """The most numbers in the buffer in which DeepSpeed reduces gradients (its `reduce_bucket_size`)."""
+STEPPED_AT_ONCE = 1_000_000_000
+"""The most gradients that DeepSpeed copies at once for the optimizer's step under ZeRO 3 (its `sub_group_size`)."""
 LOGIT_COPIES = 4
 """float32 numbers that exist at once for each logit of a chunk: logits, log-probabilities and their gradients."""
 
@@ -68,6 +70,8 @@ class RankMemory:
     gradients: float
     optimizer: float
     activations: float
+    """the activations and logits of a micro-batch, or the gradients that DeepSpeed copies for the optimizer's step after those
+    are freed, whichever is larger"""
     buffers: float
     """the buffers in which gradients are reduced"""
     stay: tuple[str, ...]
@@ -107,6 +111,11 @@ def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, re
     learned_width = BYTES[learner.parameter_dtype]
     own_gradients = stage == 1 and learned_width == 2 and not learner.offload_optimizer
     buffer = 0 if stage == 0 or own_gradients else 4 if stage == 1 else learned_width
+    # The optimizer's step is fused: it needs no memory of its own.
+    stepped = learned / (ranks if stage else 1)
+    if stage == 3:
+        stepped = min(stepped, STEPPED_AT_ONCE / GIB)
+    copied = stage == 3 or (stage > 0 and learned_width == 4)  # otherwise the gradients are one flat tensor already
     stay = ["weights", "optimizer"]
     if own_gradients or (stage == 3 and not learner.offload_optimizer):
         stay.append("gradients")
@@ -116,7 +125,7 @@ def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, re
         weights=weights + gathered,
         gradients=4 * learned / (ranks if stage >= 2 else 1),
         optimizer=optimizer,
-        activations=activations + logits,
+        activations=max(activations + logits, 4 * stepped if copied and not learner.offload_optimizer else 0.0),
         buffers=reduced_at_once(size.adapter) * buffer / GIB,
         stay=tuple(stay),
     )

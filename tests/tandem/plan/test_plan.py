@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cache
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import gguf
 import pytest
@@ -26,7 +27,14 @@ from tandem.config.learner import LearnerConfig, LoraConfig
 from tandem.config.schema import Config, ConfigError
 from tandem.models.zoo.smollm2 import SHAPE, packaged_weights
 from tandem.plan.fit import DoesNotFit, fractions_shared, longest_rollout, memory
-from tandem.plan.memory import ENGINE_ASLEEP_GIB, RANK_OVERHEAD_GIB, USABLE, engine_memory, rank_memory
+from tandem.plan.memory import (
+    ENGINE_ASLEEP_GIB,
+    RANK_OVERHEAD_GIB,
+    STEPPED_AT_ONCE,
+    USABLE,
+    engine_memory,
+    rank_memory,
+)
 from tandem.plan.placement import Demand, Node, most_replicas, place, share_out, spread
 from tandem.plan.remedies import changed
 from tandem.plan.run_plan import planned
@@ -191,6 +199,29 @@ def test_reference_that_is_the_base_of_an_adapter_takes_no_memory(reference: str
     without = rank_memory(sizes.senior, config.learner, longest=longest_rollout(config))
     expected = 4 * copies * sizes.juniors[0].parameters / 2**30
     assert memory(config, sizes).rank.weights - without.weights == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "copied"),
+    [
+        ({"zero_stage": 0}, 0),
+        ({"zero_stage": 1}, FOUR_BILLION.parameters),
+        ({"zero_stage": 2, "ranks": 2}, FOUR_BILLION.parameters / 2),
+        ({"zero_stage": 3}, STEPPED_AT_ONCE),
+        ({"zero_stage": 3, "ranks": 8}, FOUR_BILLION.parameters / 8),
+        ({"zero_stage": 3, "offload_optimizer": True}, 0),
+        ({"zero_stage": 1, "dtype": "bfloat16"}, 0),
+        ({"zero_stage": 2, "dtype": "bfloat16"}, 0),
+        ({"zero_stage": 3, "dtype": "bfloat16"}, STEPPED_AT_ONCE),
+    ],
+)
+def test_gradients_copied_for_step_count_once_activations_are_freed(settings: dict[str, Any], copied: float) -> None:
+    few, many = (
+        rank_memory(FOUR_BILLION, LearnerConfig(micro_batch_tokens=tokens, logprob_chunk_tokens=1, **settings))
+        for tokens in (1, 1 << 20)
+    )
+    assert few.activations == pytest.approx(4 * copied / 2**30, abs=0.01)
+    assert many == replace(few, activations=many.activations) and many.activations > 4 * STEPPED_AT_ONCE / 2**30
 
 
 def test_sizes_are_read_from_model_directory(tmp_path: Path) -> None:
