@@ -25,7 +25,7 @@ PARALLEL := --numprocesses=logical --dist=worksteal
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup train test test-fast test-all lint docs check-gpu-requirements clean
+.PHONY: help setup train test test-fast test-all lint docs gpu-check check-gpu-requirements clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-24s%s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -68,6 +68,9 @@ docs: $(INSTALLED)  ## build the documentation in site/; a broken link is an err
 	@python -m tools.sizing_reference
 	@NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --quiet
 	@echo "site/index.html"
+
+gpu-check: setup  ## run on a GPU what tests on CPUs cannot show; needs DEVICE=gpu, and skips what needs a GPU without
+	@python launch/gpu_check.py $(ARGS)
 
 check-gpu-requirements: $(VENV)/bin/pip  ## show that requirements-gpu.txt resolves, installing nothing
 	@echo "== Resolving requirements-gpu.txt, a minute or two"

@@ -25,7 +25,8 @@ from bench.latency import TOKENS, handoff_latencies
 from bench.modes import MODES, shortened, tandem
 from bench.report import Figures, benchmark_parser, figures, print_figures, table
 from bench.translated import translated
-from bench.workload import DTYPES, WARM_UP_TOKENS, Workload, prepare
+from bench.workload import DTYPES, WARM_UP_TOKENS, Workload, dtype, prepare
+from tandem.schedule import SCHEDULES
 
 DUAL, TRANSLATED = "dual", "translated"
 LONG_ROLLOUTS = 1
@@ -103,18 +104,28 @@ def main() -> None:
         repeats = options.repeats or sweep.REPEATS
         found = uvloop.run(curves(options.model, options.tokens, repeats, options.out, console))
     else:
-        work = prepare(options.model, options.rollouts, options.tokens)
+        work = prepare(
+            options.model,
+            options.rollouts,
+            options.tokens,
+            options.schedule,
+            device=options.device,
+            eager=options.eager or options.device == "cpu",
+        )
         runs = uvloop.run(throughput(work, options.modes, options.repeats))
         console.print(table(runs))
         repeats = min(map(len, runs.values()))
         found = {"rollouts": options.rollouts, "tokens_per_rollout": options.tokens, **figures(runs)}
-    found = {"model": options.model, "dtype": DTYPES[options.model], "repeats": repeats, **found}
+    found = {"model": options.model, "dtype": dtype(options.model), "repeats": repeats, **found}
     print_figures(found, console, as_json=options.json)
 
 
 def _options() -> argparse.Namespace:
     parser = benchmark_parser("cogen", __doc__)
-    parser.add_argument("--model", choices=DTYPES, default="smollm2")
+    parser.add_argument("--model", default="smollm2", help=f"{', '.join(DTYPES)}, or a directory (default: %(default)s)")
+    parser.add_argument("--schedule", choices=SCHEDULES, default="word", help="of the tandem modes (default: %(default)s)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default: %(default)s)")
+    parser.add_argument("--eager", action="store_true", help="without CUDA graphs")
     parser.add_argument("--rollouts", type=_positive, default=64, help="written at the same time (default: %(default)s)")
     parser.add_argument("--tokens", type=_positive, help=f"length of every rollout (default: 64, in a sweep {sweep.TOKENS})")
     parser.add_argument(

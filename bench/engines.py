@@ -51,18 +51,26 @@ class Measured:
 
 @asynccontextmanager
 async def engine_pair(specs: dict[int, EngineSpec], engine: str = ENGINE) -> AsyncIterator[EnginePair]:
-    """Start an engine of the class `engine` (MODULE:NAME) for each author, both at once, and close them at the end."""
+    """Start an engine of the class `engine` (MODULE:NAME) for each author, and close them at the end.
+
+    On CPUs both start at once. On a GPU an engine measures the free memory while it starts.
+    """
     # Imported here: vLLM reads the environment at its import.
     from actors.fork_server import set_vllm_environment
 
     set_vllm_environment()
     module, name = engine.split(":")
     build = getattr(importlib.import_module(module), name)
-    before = set(psutil.Process().children())
-    engines = dict(zip(specs, await asyncio.gather(*(asyncio.to_thread(build, spec) for spec in specs.values())), strict=True))
+    engines: dict[int, Engine] = {}
+    at_once = asyncio.Semaphore(1 if any(spec.device == "cuda" for spec in specs.values()) else len(specs))
+
+    async def start(author: int, spec: EngineSpec) -> None:
+        async with at_once:
+            engines[author] = await asyncio.to_thread(build, spec)
+
     try:
-        started = set(psutil.Process().children()) - before
-        yield EnginePair(engines, {author: bound_process(started, spec) for author, spec in specs.items()})
+        await asyncio.gather(*(start(*item) for item in specs.items()))
+        yield EnginePair(engines, {author: psutil.Process(engine.pid) for author, engine in engines.items()})
     finally:
         await asyncio.gather(*(asyncio.to_thread(each.close) for each in engines.values()))
 

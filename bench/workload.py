@@ -23,7 +23,9 @@ from tandem.schedule import Schedule, schedule_at
 
 # Without AVX-512 a CPU computes bfloat16 about ten times slower than float32.
 DTYPES = {"tiny": "float32", "smollm2": "bfloat16" if torch.backends.cpu.get_cpu_capability() == "AVX512" else "float32"}
-"""The models a benchmark runs on, and their dtype on this machine."""
+"""The models a benchmark runs on, and their dtype on this machine. Another model is a Hugging Face directory."""
+GPU_FRACTION = 0.4
+"""The share of a GPU's memory that each of two engines takes."""
 SEED = 1
 WARM_UP_TOKENS = 8
 
@@ -48,8 +50,15 @@ class Workload:
         return tuple(core for spec in self.specs.values() for core in spec.cores)
 
 
-def prepare(model: str, rollouts: int, tokens: int, schedule: str = "word") -> Workload:
-    """Return a workload of `rollouts` different problems of the offline task for `model` (a key of `DTYPES`).
+def dtype(model: str) -> str:
+    """Return the dtype of `model`: that of a Hugging Face directory is bfloat16."""
+    return DTYPES.get(model, "bfloat16")
+
+
+def prepare(
+    model: str, rollouts: int, tokens: int, schedule: str = "word", *, device: str = "cpu", eager: bool = True
+) -> Workload:
+    """Return a workload of `rollouts` different problems of the offline task for `model` (a key of `DTYPES` or a directory).
 
     `schedule` is the name of a schedule, used with the configuration's defaults. Raises `ValueError` with fewer than two cores
     or if the model's context is too short.
@@ -57,7 +66,8 @@ def prepare(model: str, rollouts: int, tokens: int, schedule: str = "word") -> W
     available = sorted(os.sched_getaffinity(0))
     if len(available) < 2:
         raise ValueError("two engines need two CPU cores, and this process may use only one")
-    config = configuration([f"model={model}", f"schedule={schedule}", "mode.device=cpu"])
+    named = [f"model={model}"] if model in DTYPES else ["model=hf", f"model.path={model}"]
+    config = configuration([*named, f"schedule={schedule}", "mode.device=cpu"])
     set_environment(config.cache_path)
     authors = load_authors(config)
     problems = load_problems(config.data, SEED, authors.tokenizer).train.batch(0, rollouts)
@@ -72,7 +82,7 @@ def prepare(model: str, rollouts: int, tokens: int, schedule: str = "word") -> W
         return EngineSpec(
             author=author,
             model=str(authors.senior),
-            dtype=DTYPES[model],
+            dtype=dtype(model),
             seed=SEED * 1_000 + author,
             max_model_len=context,
             max_num_seqs=rollouts,
@@ -81,7 +91,10 @@ def prepare(model: str, rollouts: int, tokens: int, schedule: str = "word") -> W
             packed_boundaries=pack_boundaries(authors.boundaries),
             vocabulary=authors.vocabulary,
             cores=tuple(cores),
-            kv_cache_gib=_kv_cache_gib(str(authors.senior), DTYPES[model], rollouts, context),
+            device=device,
+            kv_cache_gib=_kv_cache_gib(str(authors.senior), dtype(model), rollouts, context),
+            gpu_memory_fraction=GPU_FRACTION,
+            enforce_eager=eager,
         )
 
     return Workload(

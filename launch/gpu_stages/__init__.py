@@ -1,0 +1,1 @@
+"""The stages of launch/gpu_check.py."""

