@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, TypeVar
@@ -66,15 +67,28 @@ class Engine:
         if spec.transport == IPC:
             # The engine's processes exchange memory handles as pickles, which vLLM refuses by default.
             os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"
-        self._llm = AsyncLLM.from_engine_args(self._arguments())
+        self._llm = self._start()
         self.exchange = TurnExchange(self._llm)
         width = self._llm.model_config.get_vocab_size()
         self.logit_bias = dict.fromkeys(range(width if spec.readable is None else spec.readable, width), LOWEST_BIAS)
         """Added to the logits of ids that must not be sampled."""
 
+    def _start(self) -> AsyncLLM:
+        given = self.spec.engine_args
+        try:
+            return AsyncLLM.from_engine_args(self._arguments())
+        except (TypeError, ValueError) as error:
+            if not given:
+                raise
+            raise ConfigError(f"rollout.engine_args={given}: the engine of {self.spec.model} refuses them: {error}") from error
+
     def _arguments(self) -> AsyncEngineArgs:
         spec, on_cpu = self.spec, self.spec.device == "cpu"
-        return AsyncEngineArgs(
+        given = dict(spec.engine_args)
+        # On CPU, vLLM's rotary kernel for bfloat16 stores to addresses aligned to 16 bytes only, and crashes where half of
+        # the rotated width is no multiple of 8, as in StableLM-3B. torch rotates instead.
+        compilation = {"custom_ops": ["-rotary_embedding"] if on_cpu and spec.dtype == "bfloat16" else []}
+        arguments = AsyncEngineArgs(
             model=spec.model,
             dtype=spec.dtype,
             seed=spec.seed,
@@ -87,9 +101,7 @@ class Engine:
             # with a seed, and the engine would end.
             enable_chunked_prefill=not on_cpu,
             enforce_eager=spec.enforce_eager,
-            # On CPU, vLLM's rotary kernel for bfloat16 stores to addresses aligned to 16 bytes only, and crashes where half of
-            # the rotated width is no multiple of 8, as in StableLM-3B. torch rotates instead.
-            compilation_config={"custom_ops": ["-rotary_embedding"] if on_cpu and spec.dtype == "bfloat16" else []},
+            compilation_config=compilation | given.pop("compilation_config", {}),
             kv_cache_memory_bytes=int(spec.kv_cache_gib * 2**30) if on_cpu else None,
             gpu_memory_utilization=spec.gpu_memory_fraction,
             enable_sleep_mode=spec.sleeps and not on_cpu,  # on CPU, vLLM's workers accept the calls and keep their memory
@@ -109,6 +121,7 @@ class Engine:
             enable_log_requests=False,
             disable_log_stats=True,
         )
+        return replace(arguments, **given)
 
     def _profiling(self) -> ProfilerConfig:
         """Return the configuration of vLLM's profiler: operations without the Python around them."""

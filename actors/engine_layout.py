@@ -51,6 +51,7 @@ def engine_specs(
             # Engines must not share their noise, which self-paired authors would repeat.
             seed=(config.seed * 1_000 + index + first_version * 1_000_003) % 2**32,
             device=device,
+            enforce_eager=device == "cpu" if config.rollout.enforce_eager is None else config.rollout.enforce_eager,
             cores=cores[index],
             gpus=_engine_gpus(config.rollout, index % len(replica)) if own_gpus else (),
             sleeps=sleep,
@@ -78,7 +79,7 @@ def _senior_spec(config: Config, authors: Authors, transport: str) -> EngineSpec
         cores=(),
         kv_cache_gib=rollout.kv_cache_gib,
         gpu_memory_fraction=rollout.gpu_memory_fraction or NO_GPU,
-        enforce_eager=rollout.enforce_eager,
+        engine_args=rollout.engine_args,
         transport=transport,
         profiled=config.profile,
     )
@@ -95,6 +96,7 @@ def _junior_spec(config: Config, authors: Authors, index: int) -> EngineSpec:
         dtype=junior.dtype,
         readable=authors.readable,
         stream_interval=authors.context,
+        engine_args=config.rollout.engine_args | config.rollout.junior_engine_args,
         gpu_memory_fraction=config.rollout.junior_gpu_memory_fraction or NO_GPU,
     )
     if junior.translation is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -58,6 +58,8 @@ class EngineSpec:
     sleeps: bool = False
     """whether it can free its GPU's memory for a time"""
     enforce_eager: bool = True
+    engine_args: dict[str, Any] = field(default_factory=dict)
+    """further arguments of vLLM's engine"""
     transport: str = SHM
     """how a senior's engine receives weights"""
     profiled: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from actors.engine_args import check_engine_args
 from launch.cluster.local_cluster import choose_transport
 from launch.cluster.locks import SEGMENT, remove_abandoned
 from launch.cluster.plan import run_plan
@@ -47,6 +48,7 @@ def read_inputs(config: Config) -> Inputs:
     Raises `ConfigError` for anything that cannot be used.
     """
     check_measures(config)
+    check_engine_args(config.rollout)
     plan = run_plan(config)
     config = planned(config, plan)
     resumption = find_resumption(config)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from actors.engine_args import check_engine_args
 from launch.cluster.local_cluster import choose_transport
 from launch.cluster.plan import assumed_plan, print_plan, run_plan
 from launch.evaluation.training_measures import check_measures
@@ -41,6 +42,7 @@ def check_named(config: Config) -> None:
     """
     if not config.learner_only:
         check_measures(config)
+        check_engine_args(config.rollout)
         RunFolder(config, find_resumption(config))
     elif config.learner_only not in (FAKE, FAKE_LONGEST):
         find_saved_steps(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tandem.config.setting import MAX_WAIT_S, section, setting, wait
 
@@ -82,8 +83,13 @@ class RolloutConfig:
     """GPUs that share the model of the senior's engine; above 1 only with mode=cluster"""
     junior_tensor_parallel: int = setting(1, at_least=1, on_resume="change")
     """GPUs that share the model of a junior's engine"""
-    enforce_eager: bool = setting(True, on_resume="change")
-    """skip compilation and CUDA graphs: faster to start, slower to generate"""
+    enforce_eager: bool | None = setting(None, on_resume="change")
+    """skip compilation and CUDA graphs: faster to start, slower to generate; null: on CPUs only"""
+    engine_args: dict[str, Any] = setting({}, on_resume="change")
+    """further arguments of vLLM's engines, the senior's and every junior's, by name, such as `{kv_cache_dtype: fp8}`; see
+    docs/gpu.md"""
+    junior_engine_args: dict[str, Any] = setting({}, on_resume="change")
+    """further arguments of the juniors' engines only, which replace those in `engine_args`"""
     sleep: bool = True
     """whether engines on the learner's GPU free its memory during an update; not with max_staleness above 0, when they generate
     meanwhile"""
