@@ -22,11 +22,12 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from actors.engine_death import cause_of_death
 from actors.engine_session import EngineSession
 from actors.engine_spec import EngineSpec
-from actors.engine_worker import BoundExecutor
+from actors.engine_worker import BoundExecutor, ShardedExecutor
 from actors.turn_exchange import TurnExchange
 from tandem.cogeneration import AuthorFailed
 from tandem.config.rollout import SamplingConfig
 from tandem.config.schema import ConfigError
+from tandem.errors import RunError
 from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR
 from tandem.runtime.weights import IPC, SHM, PublishedWeights
 
@@ -59,8 +60,8 @@ class Engine:
         self.spec = spec
         self.version = BASE_VERSION if spec.author == SENIOR else FROZEN_VERSION
         """The version of the weights that the engine computes with."""
-        self._transferred = False
-        """whether vLLM has transferred weights whose version is not yet set"""
+        self._transferring = self._transferred = False
+        """whether a transfer of weights has begun, and whether it has ended, but their version is not yet set"""
         self._freed: frozenset[str] = frozenset()
         """the kinds of GPU memory that are free while the engine sleeps"""
         self._profiles = TemporaryDirectory(prefix="tandem-profile-") if spec.profiled else None
@@ -107,7 +108,7 @@ class Engine:
             enable_sleep_mode=spec.sleeps and not on_cpu,  # on CPU, vLLM's workers accept the calls and keep their memory
             tensor_parallel_size=len(spec.gpus) or 1,
             # Not Ray, which vLLM would choose in a placement group: that has no bundles for the workers.
-            distributed_executor_backend=BoundExecutor if on_cpu else "mp" if len(spec.gpus) > 1 else "uni",
+            distributed_executor_backend=BoundExecutor if on_cpu else ShardedExecutor if len(spec.gpus) > 1 else "uni",
             # Log-probabilities of the distribution that is sampled from, temperature applied.
             logprobs_mode="processed_logprobs",
             scheduler_cls=self.SCHEDULERS[spec.device],
@@ -226,12 +227,21 @@ class Engine:
     async def transfer(self, step: str, info: Any) -> None:
         """Run one step of vLLM's weight transfer for the learner: `init` once, then `start`, `update` and `finish` per version.
 
-        The engine pauses at `start` and continues after `receive_weights`. `start` wakes all but the KV cache.
+        The engine pauses at `start` and continues after `receive_weights`. `start` wakes all but the KV cache. A restarted
+        learner begins with `init` again. Raises `RunError` if the one before died in a transfer: the engine's workers may wait
+        for it forever.
         """
         match step:
+            case "init" if self._transferring:
+                raise RunError(
+                    f"the learner died while it sent weights to the engine of {self.spec.model}, which cannot continue; resume "
+                    "the run (resume=auto)"
+                )
             case "init":
+                await self._llm.collective_rpc("shutdown_weight_transfer_engine")
                 await self._llm.init_weight_transfer_engine(WeightTransferInitRequest(init_info=info))
             case "start":
+                self._transferring = True
                 await self._wake(self.WEIGHTS)
                 await self.pause()
                 await self._llm.start_weight_update()
@@ -239,14 +249,14 @@ class Engine:
                 await self._llm.update_weights(WeightTransferUpdateRequest(update_info=info))
             case "finish":
                 await self._llm.finish_weight_update()
-                self._transferred = True
+                self._transferring, self._transferred = False, True
             case _:
                 raise ValueError(f"{step!r} is not a step of a weight transfer")
 
     async def weights_checksum(self) -> str:
-        """Return a checksum of the weights that the engine computes with. Raises `RuntimeError` while it sleeps."""
+        """Return a checksum of the weights that the engine's workers compute with. Raises `RuntimeError` while it sleeps."""
         self._require_awake()
-        return (await self._llm.collective_rpc("weights_checksum"))[0]
+        return "-".join(await self._llm.collective_rpc("weights_checksum"))
 
     async def kv_usage(self) -> float:
         """Return the largest share of the KV cache in use since the last call."""

@@ -11,6 +11,7 @@ from vllm.model_executor.layers.fused_moe.unquantized_fused_moe_method import Un
 from vllm.model_executor.layers.linear import LinearBase
 from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
 from vllm.platforms import current_platform
+from vllm.v1.executor.multiproc_executor import MultiprocExecutor
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from actors import handoff_scheduler
@@ -30,6 +31,16 @@ class BoundExecutor(UniProcExecutor):
         os.sched_setaffinity(0, cores)
         torch.set_num_threads(len(cores))
         super()._init_executor()
+
+
+class ShardedExecutor(MultiprocExecutor):
+    """An executor whose workers, in a process each, share the model."""
+
+    def collective_rpc(self, method: Any, *arguments: Any, **options: Any) -> Any:
+        """Call `method` of all workers, but `kv_usage` here: the scheduler is in this process."""
+        if method == "kv_usage":
+            return [handoff_scheduler.take_kv_peak()]
+        return super().collective_rpc(method, *arguments, **options)
 
 
 class WeightReceiver:

@@ -31,7 +31,8 @@ ADAPTER = "adapter"
 class Publisher:
     """Publishes the weights of `model`, which ZeRO may have partitioned, by `transport`; `shm` uses the segment file `path`.
 
-    An `adapter` is merged into them. Every method is collective. Rank 0 sends; `shm` copies with `threads` threads.
+    An `adapter` is merged into them. Every method is collective. Rank 0 sends; `shm` copies with `threads` threads. The engines
+    have `engine_gpus` GPUs each.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Publisher:
         rank: int = 0,
         transport: str = SHM,
         threads: int = 1,
+        engine_gpus: int = 1,
     ) -> None:
         self._model, self._rank = model, rank
         self._adapter = adapter
@@ -55,7 +57,7 @@ class Publisher:
             # Imported here: vLLM takes seconds to import, and shared memory does not need it.
             from learner.transport.device import DeviceTransport
 
-            self._transport = DeviceTransport(transport, self._weights, bucket_bytes, rank)
+            self._transport = DeviceTransport(transport, self._weights, bucket_bytes, rank, engine_gpus)
 
     def connect(self, engines: Sequence[ActorHandle]) -> None:
         """Connect to the rollout actors that receive the weights."""

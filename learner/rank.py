@@ -109,6 +109,7 @@ class Rank:
             rank=spec.rank,
             transport=spec.transport,
             threads=spec.threads,
+            engine_gpus=self.config.rollout.senior_tensor_parallel,
         )
         self._empty_cache()
 

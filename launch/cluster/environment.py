@@ -26,6 +26,16 @@ _CACHES = {
     "VLLM_CONFIG_ROOT": "vllm",
 }
 """Folders for compiled and downloaded files in the cache folder, by variable."""
+_OF_RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # otherwise engines and learner run at 15
+}
+_OF_WORKERS = {
+    "DO_NOT_TRACK": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # otherwise actors without GPUs see all
+    "TOKENIZERS_PARALLELISM": "false",
+    "VLLM_NO_USAGE_STATS": "1",
+}
 _PLAIN = re.compile(r"[\w./+-]*", re.ASCII)
 
 
@@ -45,11 +55,14 @@ def set_environment(cache: Path) -> None:
     for variable, folder in _CACHES.items():
         os.environ.setdefault(variable, str(cache / folder))
     _set_inductor_cache(cache / "inductor")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray would run the engines and the learner at 15
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for variable, value in (_OF_RAY | _OF_WORKERS).items():
+        os.environ.setdefault(variable, value)
+
+
+def worker_environment() -> dict[str, str]:
+    """Return the variables that workers on other nodes need too, as `set_environment` set them in this process."""
+    names = ["PYTHONUTF8", INDUCTOR, *_CACHES, *_OF_WORKERS]
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def _set_inductor_cache(folder: Path) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import ray
 import torch
 
-from launch.cluster.environment import environment, temporary_base
+from launch.cluster.environment import environment, temporary_base, worker_environment
 from launch.cluster.locks import claimed_folder
 from tandem.config.schema import ConfigError
 from tandem.runtime.weights import IPC, NCCL, SHM
@@ -46,7 +46,7 @@ def given_cluster() -> Iterator[None]:
         raise _unreachable(address, reason)
     try:
         with own_signals():
-            ray.init(logging_level="ERROR")
+            ray.init(logging_level="ERROR", runtime_env={"env_vars": worker_environment()})
     except (ConnectionError, RuntimeError, ray.exceptions.AuthenticationError) as error:
         raise _unreachable(address, str(error)) from error
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,13 +55,15 @@ def _name(node: dict[str, Any]) -> str:
 
 
 def gpu_gib() -> float:
-    """Return the memory of this node's smallest GPU in GiB, as its driver reports it; 0 without a driver."""
+    """Return the memory of this node's smallest GPU in GiB, as its driver reports it; 0: unknown, or no driver."""
     query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:
         output = subprocess.run(query, capture_output=True, encoding="utf-8", timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return 0.0
-    return min((int(line) / 1024 for line in output.split()), default=0.0)
+    lines = output.split()
+    # A GPU that shares the machine's memory reports [N/A].
+    return min((int(line) / 1024 for line in lines), default=0.0) if all(map(str.isdecimal, lines)) else 0.0
 
 
 def facts(paths: Sequence[str]) -> NodeFacts:
@@ -91,6 +93,22 @@ def inspected(nodes: Sequence[Node], models: Sequence[Path], *, shares_memory: b
             if not sees:
                 raise ConfigError(f"cache_dir: node {node.name} cannot read {model}; use a folder that every node reads")
     return found
+
+
+def check_shared(nodes: Iterable[Node], folder: Path) -> None:
+    """Raise `ConfigError` unless each of `nodes`, where ranks write checkpoints, sees what this process writes to `folder`."""
+    probe, nodes = folder.resolve() / f".tandem-probe-{uuid.uuid4().hex}", list(nodes)
+    probe.touch()
+    try:
+        found = _ask([node.id for node in nodes], facts, [str(probe)])
+    finally:
+        probe.unlink()
+    for node, fact in zip(nodes, found, strict=True):
+        if not fact.sees[0]:
+            raise ConfigError(
+                f"log.dir: node {node.name}, where a rank of the learner writes its part of a checkpoint, does not see "
+                f"{folder}; name a folder in log.dir that every node shares"
+            )
 
 
 def _ask(node_ids: Sequence[str], question: Any, *arguments: Any) -> list[Any]:

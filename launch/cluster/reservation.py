@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.engine_layout import Cores, share_of_cores
-from launch.cluster.nodes import NodeFacts, inspected
+from launch.cluster.nodes import NodeFacts, check_shared, inspected
 from tandem.authors import Authors
 from tandem.config.schema import ConfigError
 from tandem.plan.run_plan import RunPlan
@@ -33,16 +34,21 @@ class Placements:
 
 
 @contextmanager
-def reserve_placements(plan: RunPlan, authors: Authors, cores: int, *, shares_memory: bool = True) -> Iterator[Placements]:
+def reserve_placements(
+    plan: RunPlan, authors: Authors, cores: int, *, shares_memory: bool = True, run_folder: Path | None = None
+) -> Iterator[Placements]:
     """Reserve a bundle for every replica and every rank, each on its node, during the block.
 
     Engines on CPUs are bound to at most `cores` of each machine (0: all). Raises `ConfigError` when other jobs use the
-    planned resources, and when a node lacks the authors' models or, if `shares_memory`, this machine's shared memory.
+    planned resources, and when a node lacks the authors' models, this machine's shared memory, if `shares_memory`, or the
+    run's folder, if a rank is on it.
     """
     if plan.mode == "local":
         yield Placements()
         return
     facts = inspected(plan.nodes, [authors.senior, *(junior.path for junior in authors.juniors)], shares_memory=shares_memory)
+    if run_folder:
+        check_shared(dict.fromkeys(plan.home("learner", rank) for rank in range(plan.demand.ranks)), run_folder)
     counts = {"senior": plan.demand.replicas, "learner": plan.demand.ranks}
     owners = [(role, owner) for role, count in counts.items() for owner in range(count)]
     gpus = {"senior": plan.gpus_per_replica, "learner": plan.gpus_per_rank}

@@ -19,6 +19,8 @@ shift 2
 export RAY_AUTH_MODE=token
 export RAY_AUTH_TOKEN_PATH=${RAY_AUTH_TOKEN_PATH:-$HOME/.ray/auth_token}
 export RAY_USAGE_STATS_ENABLED=0
+export RAY_worker_niceness=${RAY_worker_niceness:-0} # otherwise engines and learner run at 15
+export NCCL_SOCKET_IFNAME=${NCCL_SOCKET_IFNAME:-$interface} GLOO_SOCKET_IFNAME=${GLOO_SOCKET_IFNAME:-$interface}
 
 address=$(python - "$interface" <<'PYTHON'
 import socket, sys

@@ -49,7 +49,7 @@ def diagnose(config: Config, *, quick: bool) -> bool:
     console = Console()
     findings = list(machine_findings(config.cache_path))
     if not quick and not _broken(findings):
-        console.print("a short run on the CPU, about half a minute ...")
+        console.print("a short run, about half a minute ...")
         findings.append(self_test_finding(config))
     console.print(table(findings))
     return not _broken(findings)

@@ -106,7 +106,7 @@ def _speed(*options: str) -> tuple[str, ...]:
 
 RUN_METRICS = ("rollout/tokens_per_s", "logprob/gap_mean", "time/generate_s", "time/update_s", "time/publish_s")
 STAGES = (
-    Stage("kernels", "imports, and kernels of torch and vLLM", ("-m", "launch.gpu_stages.kernels"), last_line, 120, gpus=0),
+    Stage("kernels", "imports, and kernels of torch and vLLM", ("-m", "launch.gpu_stages.kernels"), last_line, 300, gpus=0),
     Stage(
         "tests",
         "the tests that need a GPU",
@@ -119,7 +119,7 @@ STAGES = (
         "two tandem steps of the offline model; engines and learner differ by less than 5e-3 nats",
         _run("tiny", "steps=2", "guard.max_logprob_gap=0.005", "rollout.prompts_per_step=4"),
         metrics(*RUN_METRICS),
-        240,
+        400,
         gpus=0,
     ),
     Stage(MODELS, "models of random weights", ("-m", "launch.gpu_stages.random_models", f"{{out}}/{MODELS}"), last_line, 180),

@@ -90,7 +90,9 @@ def start_learner(inputs: LearnerInputs, console: TrainingConsole) -> Iterator[L
     with ExitStack() as stack:
         if plan.mode == "cluster" or plan.on_gpus:
             print_plan(plan, console.console)
-        placements = stack.enter_context(reserve_placements(plan, authors, config.mode.cpu_cores, shares_memory=False))
+        placements = stack.enter_context(
+            reserve_placements(plan, authors, config.mode.cpu_cores, shares_memory=False, run_folder=inputs.folder.path)
+        )
         console.print(f"run folder {inputs.folder.path}; senior {authors.senior}; rollouts {config.learner_only}")
         with status(f"Starting {described(config, engines=False)}", LEARNER_S if not plan.on_gpus else "", console.console):
             learner = LearnerGroup(

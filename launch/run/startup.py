@@ -59,8 +59,9 @@ def reserve_resources(inputs: Inputs) -> Iterator[SharedResources]:
     if plan.mode == "cluster" or plan.on_gpus:
         print_plan(plan, console.console)
     cores, shares_memory = inputs.config.mode.cpu_cores, inputs.transport == SHM
-    with reserve_placements(plan, inputs.authors, cores, shares_memory=shares_memory) as placements:
-        console.print(f"run folder {inputs.folder.path}; senior {inputs.authors.senior}; {inputs.problems.left_out}")
+    folder = inputs.folder.path
+    with reserve_placements(plan, inputs.authors, cores, shares_memory=shares_memory, run_folder=folder) as placements:
+        console.print(f"run folder {folder}; senior {inputs.authors.senior}; {inputs.problems.left_out}")
         for warning in inputs.warnings:
             console.print(warning)
         restarts = RestartBudget(inputs.config.guard.max_restarts_per_hour, console.print)

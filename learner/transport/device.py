@@ -36,18 +36,18 @@ class Source(WeightSource):
 
 
 class Engines:
-    """The senior engines as a `VLLMWeightSyncClient`: each method calls all engines and waits for them."""
+    """The senior engines, of `gpus` GPUs each, as a `VLLMWeightSyncClient`: each method calls all and waits for them."""
 
-    def __init__(self, actors: Sequence[ActorHandle]) -> None:
-        self._actors = actors
+    def __init__(self, actors: Sequence[ActorHandle], gpus: int) -> None:
+        self._actors, self._gpus = actors, gpus
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         """Have every engine join the transfer."""
         infos = [dict(init_info) for _ in self._actors]
         if "rank_offset" in init_info:
-            # Each engine computes its rank as if it were the only one; the offset distinguishes them.
+            # Each engine numbers its workers as if it were the only one; the offset distinguishes them.
             for index, info in enumerate(infos):
-                info["rank_offset"] += index
+                info["rank_offset"] += index * self._gpus
         ray.get([actor.transfer.remote("init", info) for actor, info in zip(self._actors, infos, strict=True)])
 
     def start_weight_update(self) -> None:
@@ -67,20 +67,23 @@ class Engines:
 
 
 class DeviceTransport:
-    """vLLM's weight transfer by `backend`, `nccl` or `ipc`. Rank 0 sends and calls the engines.
+    """vLLM's weight transfer by `backend`, `nccl` or `ipc`, to engines of `engine_gpus` GPUs each. Rank 0 sends and calls them.
 
     Half of `bucket_bytes` is gathered at a time. The other half is for vLLM's buffers: two with NCCL, so that one is filled
     while the other is sent, and one with IPC.
     """
 
-    def __init__(self, backend: str, weights: GatheredWeights, bucket_bytes: int, rank: int) -> None:
+    def __init__(self, backend: str, weights: GatheredWeights, bucket_bytes: int, rank: int, engine_gpus: int = 1) -> None:
         self._backend, self._weights, self._bucket_bytes, self._rank = backend, weights, bucket_bytes, rank
+        self._engine_gpus = engine_gpus
         self._trainer: TrainerWeightTransferEngine | None = None
 
     def connect(self, engines: Sequence[ActorHandle]) -> None:
         """Connect to the engines, which must have been started for the same backend."""
+        self.close()
+        client = Engines(engines, self._engine_gpus)
         self._trainer = WeightTransferTrainerFactory.trainer_init(
-            self._init_info(len(engines)), client=Engines(engines), source=Source(self._weights)
+            self._init_info(len(engines)), client=client, source=Source(self._weights)
         )
 
     def _init_info(self, engines: int) -> TrainerInitInfo:
@@ -93,7 +96,7 @@ class DeviceTransport:
         return NCCLTrainerInitInfo(
             master_address=get_node_ip_address(),
             master_port=port,
-            world_size=1 + engines,
+            world_size=1 + engines * self._engine_gpus,
             packed=True,
             packed_buffer_size_bytes=max(1, self._bucket_bytes // 4),
             rank=self._rank,

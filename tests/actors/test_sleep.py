@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import ray
@@ -16,8 +16,10 @@ import torch
 from transformers import AutoModelForCausalLM
 from vllm.v1.engine.async_llm import AsyncLLM
 
+from actors import handoff_scheduler
 from actors.engine import Engine
 from actors.engine_layout import engine_specs
+from actors.engine_worker import ShardedExecutor
 from actors.replicas import ReplicaSet
 from actors.rollout_pool import RolloutPool
 from launch.cluster.reservation import Placements
@@ -28,6 +30,7 @@ from tandem.authors import Authors
 from tandem.config.run import GuardConfig
 from tandem.config.schema import Config
 from tandem.data.random_groups import random_groups
+from tandem.errors import RunError
 from tandem.rollout import SENIOR, Group, Prompt
 from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.weights import IPC, SHM, PublishedWeights
@@ -159,6 +162,42 @@ def test_weights_wake_before_loading_and_kv_cache_before_writing(
     by_us = ["map_weights", "check_weights", "load_weights"]
     by_vllm = ["start_weight_update", "update_weights", "finish_weight_update"]
     assert loading == ["pause_generation", *(by_us if transport == SHM else by_vllm), "update_weight_version"]
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_restarted_learner_connects_again_unless_a_transfer_was_interrupted(
+    llm: RecordingLLM, config: Config, authors: Authors, interrupted: bool
+) -> None:
+    engine = Engine(engine_specs(config, authors, "cuda", transport=IPC)[0][0])
+
+    async def restart() -> None:
+        for step in ("init", "start", "update", "finish")[: 3 if interrupted else 4]:
+            await engine.transfer(step, {})
+        llm.calls.clear()
+        await engine.transfer("init", {})
+
+    if interrupted:
+        with pytest.raises(RunError, match=r"the learner died while it sent weights to the engine of .*resume=auto"):
+            asyncio.run(restart())
+        assert not llm.calls
+    else:
+        asyncio.run(restart())
+        assert llm.calls == ["shutdown_weight_transfer_engine", "init_weight_transfer_engine"]
+
+
+def test_checksum_covers_all_workers_and_kv_usage_is_the_schedulers(
+    llm: RecordingLLM, config: Config, authors: Authors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Engine(engine_specs(config, authors, "cuda")[0][0])
+    checksums = iter([["a", "b"], ["a", "c"]])
+
+    async def collective_rpc(method: str) -> list[str]:
+        return next(checksums)
+
+    monkeypatch.setattr(llm, "collective_rpc", collective_rpc)
+    assert asyncio.run(engine.weights_checksum()) != asyncio.run(engine.weights_checksum())
+    monkeypatch.setattr(handoff_scheduler, "take_kv_peak", lambda: 0.25)
+    assert ShardedExecutor.collective_rpc(cast(ShardedExecutor, None), "kv_usage") == [0.25]
 
 
 def test_engine_started_without_sleep_refuses_it(llm: RecordingLLM, config: Config, authors: Authors) -> None:

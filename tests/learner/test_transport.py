@@ -138,6 +138,17 @@ def test_other_ranks_gather_without_calling_engines(
     assert ray.get([engine.all.remote() for engine in engines]) == [[], []]
 
 
+@pytest.mark.parametrize("gpus", [1, 2, 4])
+def test_workers_of_sharded_engines_have_ranks_of_their_own(
+    model: Qwen3ForCausalLM, engines: list[Any], sent: list[tuple[str, torch.Tensor]], tmp_path: Path, gpus: int
+) -> None:
+    publisher = Publisher(model, tmp_path / "unused", bucket_bytes=BUCKET, transport=NCCL, engine_gpus=gpus)
+    publisher.connect(engines)
+    infos = [ray.get(engine.all.remote())[0][1] for engine in engines]
+    workers = [info["rank_offset"] + worker for info in infos for worker in range(gpus)]
+    assert workers == list(range(1, 1 + 2 * gpus)) and all(info["world_size"] == 1 + 2 * gpus for info in infos)
+
+
 @pytest.mark.parametrize("transport", [NCCL, IPC])
 def test_engines_without_connection_receive_nothing(model: Qwen3ForCausalLM, tmp_path: Path, transport: str) -> None:
     publisher = Publisher(model, tmp_path / "unused", bucket_bytes=BUCKET, transport=transport)
@@ -155,6 +166,7 @@ def test_weights_reach_engine_on_gpu(
         pytest.skip("NCCL lets no two processes share a GPU: needs two")
     settings, share = deepcopy(config), 1.0 if transport == NCCL else 0.5
     settings.learner.zero_stage, settings.learner.publish_bucket_mib = 3, 1
+    settings.rollout.gpu_memory_fraction = settings.rollout.junior_gpu_memory_fraction = 0.2
     ids = torch.randint(5, 150, (60,), generator=torch.Generator().manual_seed(1)).tolist()
     prompt, sampling = Prompt(Problem("0", "?", "!"), tuple(ids)), settings.rollout.sampling
     with (

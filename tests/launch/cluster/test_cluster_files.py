@@ -89,6 +89,48 @@ def test_pods_have_token_and_shared_memory(manifest: dict[str, Any]) -> None:
         assert "persistentVolumeClaim" in volumes[mounted["/shared"]]
 
 
+def test_gpu_pods_may_lock_memory_and_name_their_network(manifest: dict[str, Any]) -> None:
+    workers = manifest["spec"]["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]
+    assert workers["securityContext"]["capabilities"]["add"] == ["IPC_LOCK"]
+    for group in groups(manifest):
+        variables = {each["name"]: each["value"] for each in group["template"]["spec"]["containers"][0]["env"]}
+        assert variables["NCCL_SOCKET_IFNAME"] == variables["GLOO_SOCKET_IFNAME"] == "eth0"
+        assert variables["RAY_worker_niceness"] == "0"
+    assert "libibverbs1" in (CLUSTER / "Dockerfile").read_text()
+
+
+FAKE_SLURM = {
+    "scontrol": "printf 'one\\ntwo\\n'",
+    "ray": 'if [ "$1" = list ]; then echo "[{}]"; else touch "$SUBMITTED"; fi',
+    "srun": 'case "$*" in *one*python*) echo 10.0.0.1;; *one*head*) exec sleep 600;; *) exec $SRUN_WORKER;; esac',
+}
+"""Programs of a Slurm job whose second node does not join the cluster."""
+
+
+@pytest.mark.parametrize(("worker", "timeout_s"), [("false", "600"), ("sleep 600", "1")], ids=["fails", "waits"])
+def test_slurm_job_ends_when_a_node_does_not_start(tmp_path: Path, worker: str, timeout_s: str) -> None:
+    (activate := tmp_path / ".venv" / "bin" / "activate").parent.mkdir(parents=True)
+    activate.touch()
+    (programs := tmp_path / "programs").mkdir()
+    for name, program in FAKE_SLURM.items():
+        (programs / name).write_text(f"#!/usr/bin/env bash\n{program}\n")
+        (programs / name).chmod(0o755)
+    environment = {
+        "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(home := tmp_path / "home"),
+        "SLURM_SUBMIT_DIR": str(tmp_path),
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NODELIST": "one,two",
+        "SRUN_WORKER": worker,
+        "START_TIMEOUT_S": timeout_s,
+        "SUBMITTED": str(tmp_path / "submitted"),
+    }
+    done = subprocess.run([CLUSTER / "slurm.sh"], env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1 and f"not all of 2 nodes started within START_TIMEOUT_S={timeout_s}" in done.stderr
+    assert not (tmp_path / "submitted").exists()
+    assert not [path for path in [*tmp_path.glob("*token*"), *home.rglob("token*")] if path.exists()], "the token is removed"
+
+
 def test_image_contains_every_package() -> None:
     copied = [line.split()[1] for line in (CLUSTER / "Dockerfile").read_text().splitlines() if line.startswith("COPY ")]
     root = CLUSTER.parent.parent

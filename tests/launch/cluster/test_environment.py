@@ -107,6 +107,26 @@ def test_user_environment_is_kept_except_for_utf_8(monkeypatch: pytest.MonkeyPat
     assert (os.environ[INDUCTOR], os.environ["PYTHONUTF8"]) == ("/mine", "1")
 
 
+def test_workers_on_other_nodes_get_caches_and_see_only_their_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", os.environ | {"RAY_ADDRESS": "auto", "TRITON_CACHE_DIR": "/mine"})
+    for name in ("TORCH_EXTENSIONS_DIR", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"):
+        os.environ.pop(name, None)
+    set_environment(Path("/c/tandem"))
+    given: dict[str, str] = {}
+
+    def init(*, runtime_env: dict[str, dict[str, str]], **options: object) -> None:
+        given.update(runtime_env["env_vars"])
+        raise ConnectionError
+
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(ConfigError), given_cluster():
+        pass
+    assert given.items() <= os.environ.items()
+    assert given["TORCH_EXTENSIONS_DIR"] == "/c/tandem/torch_extensions" and given["TRITON_CACHE_DIR"] == "/mine"
+    assert given["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] == "1" and "RAY_ADDRESS" not in given
+
+
 def test_environment_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SET", "before")
     monkeypatch.delenv("UNSET", raising=False)

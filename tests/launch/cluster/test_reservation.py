@@ -91,6 +91,27 @@ def test_nodes_without_common_shared_memory_are_refused(cluster: None, tmp_path:
         inspected(cluster_nodes(), [])
 
 
+def test_run_folder_that_a_rank_does_not_see_is_refused(
+    plan: RunPlan, authors: Authors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with reserve_placements(plan, authors, 0, run_folder=tmp_path):
+        assert not list(tmp_path.iterdir())
+    # As on two machines: the other has a folder of this name of its own.
+    asked: list[str] = []
+
+    def other_folder(paths: list[str]) -> nodes_module.NodeFacts:
+        asked.extend(paths)
+        return nodes_module.NodeFacts((), "", tuple(not path.startswith(str(tmp_path)) for path in paths))
+
+    monkeypatch.setattr(nodes_module, "_ask", lambda ids, question, paths: [other_folder(paths) for _ in ids])
+    with (
+        pytest.raises(ConfigError, match=r"^log.dir: node .* does not see .*; name a folder in log.dir that every node shares"),
+        reserve_placements(plan, authors, 0, run_folder=tmp_path),
+    ):
+        pass
+    assert Path(asked[-1]).parent == tmp_path and not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("gpus", "replicas"), [(1, 2), (2, 2), (3, 4)])
 def test_gpus_of_one_machine_are_shared_as_planned(config: Config, gpus: int, replicas: int) -> None:
     ray.shutdown()

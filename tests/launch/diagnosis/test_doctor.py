@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from collections import namedtuple
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from launch.diagnosis import diagnosis, machine_checks
+from launch.diagnosis import diagnosis, machine_checks, self_test
 from launch.diagnosis.diagnosis import diagnose, table
 from launch.diagnosis.machine_checks import Finding, Status, machine_findings
 from tandem.authors import Authors
@@ -79,6 +80,32 @@ def test_failing_self_test_is_reported(config: Config, monkeypatch: pytest.Monke
     monkeypatch.setattr("launch.diagnosis.self_test.self_test", fail)
     finding = diagnosis.self_test_finding(config)
     assert (finding.status, finding.found) == (Status.BROKEN, "RuntimeError: the engine is gone")
+
+
+@pytest.mark.parametrize(
+    ("on_cpu", "ranks", "device", "share"), [(True, 2, "cpu", 0.0), (False, 1, "cuda", 0.5)], ids=["cpu", "gpu"]
+)
+def test_short_run_uses_device_of_installed_engines(
+    config: Config, authors: Authors, monkeypatch: pytest.MonkeyPatch, on_cpu: bool, ranks: int, device: str, share: float
+) -> None:
+    class Started(Exception):
+        pass
+
+    seen: list[tuple[Config, float]] = []
+
+    def start_engines(config: Config, authors: Authors, *, gpus_per_replica: float) -> None:
+        seen.append((config, gpus_per_replica))
+        raise Started
+
+    monkeypatch.setattr(self_test, "has_cpu_engines", lambda: on_cpu)
+    monkeypatch.setattr(self_test, "ray_cluster", lambda logs: nullcontext())
+    monkeypatch.setattr(self_test.RolloutPool, "of_engines", start_engines)
+    monkeypatch.setattr(self_test, "LearnerGroup", lambda config, path, *, gpus_per_rank: seen.append((config, gpus_per_rank)))
+    with pytest.raises(Started):
+        self_test.self_test(config, Path("logs"))
+    assert [(each.learner.ranks, each.mode.device, given) for each, given in seen] == [(ranks, device, share)] * 2
+    fractions = seen[0][0].rollout.gpu_memory_fraction + seen[0][0].rollout.junior_gpu_memory_fraction
+    assert fractions <= 0.5, "the learner needs its share of the GPU"
 
 
 def test_every_failed_check_has_remedy(config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
