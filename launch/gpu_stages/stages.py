@@ -36,9 +36,12 @@ class Stage:
     """figures of other projects, to be read beside its own"""
 
 
-def last_line(_: Path, printed: str) -> Figures:
-    """Return the figures that a program printed as a JSON object in the last line of its output."""
-    found: Figures = json.loads(printed.strip().rpartition("\n")[2])
+def last_object(_: Path, printed: str) -> Figures:
+    """Return the figures in the last line that is a JSON object: libraries may print at their exit."""
+    lines = [line for line in printed.splitlines() if line.startswith("{")]
+    if not lines:
+        raise ValueError("no JSON object was printed")
+    found: Figures = json.loads(lines[-1])
     return found
 
 
@@ -106,7 +109,7 @@ def _speed(*options: str) -> tuple[str, ...]:
 
 RUN_METRICS = ("rollout/tokens_per_s", "logprob/gap_mean", "time/generate_s", "time/update_s", "time/publish_s")
 STAGES = (
-    Stage("kernels", "imports, and kernels of torch and vLLM", ("-m", "launch.gpu_stages.kernels"), last_line, 300, gpus=0),
+    Stage("kernels", "imports, and kernels of torch and vLLM", ("-m", "launch.gpu_stages.kernels"), last_object, 300, gpus=0),
     Stage(
         "tests",
         "the tests that need a GPU",
@@ -122,17 +125,17 @@ STAGES = (
         400,
         gpus=0,
     ),
-    Stage(MODELS, "models of random weights", ("-m", "launch.gpu_stages.random_models", f"{{out}}/{MODELS}"), last_line, 180),
+    Stage(MODELS, "models of random weights", ("-m", "launch.gpu_stages.random_models", f"{{out}}/{MODELS}"), last_object, 180),
     Stage(
         "graphs",
         "1.7B with CUDA graphs: solo, tandem, naive",
         _speed(),
-        last_line,
+        last_object,
         240,
         gpu_gib=22,
         after=(MODELS,),
     ),
-    Stage("eager", "the same without graphs", _speed("--eager"), last_line, 240, gpu_gib=22, after=(MODELS,)),
+    Stage("eager", "the same without graphs", _speed("--eager"), last_object, 240, gpu_gib=22, after=(MODELS,)),
     Stage(
         "sleep",
         "tandem steps of 1.7B on one GPU, with sleep and wake",

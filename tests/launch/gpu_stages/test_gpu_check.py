@@ -17,7 +17,7 @@ from launch.gpu_stages.machine import Machine
 from launch.gpu_stages.page import page
 from launch.gpu_stages.random_models import SHAPES, shape
 from launch.gpu_stages.results import FAILED, PASSED, SKIPPED, Results
-from launch.gpu_stages.stages import MODELS, STAGES, Stage, last_line
+from launch.gpu_stages.stages import MODELS, STAGES, Stage, last_object
 from tandem.config.schema import ConfigError
 from tandem.plan.placement import Node
 from tandem.plan.run_plan import local_plan
@@ -28,7 +28,7 @@ ONE_GPU = Machine(1, 80.0, {"GPUs": "1"})
 
 
 def stage(name: str, program: str, **settings: object) -> Stage:
-    return Stage(name, "", ("-c", program), last_line, **{"limit_s": 60.0, "gpus": 0} | settings)  # type: ignore[arg-type]
+    return Stage(name, "", ("-c", program), last_object, **{"limit_s": 60.0, "gpus": 0} | settings)  # type: ignore[arg-type]
 
 
 def run_all(stages: list[Stage], results: Results, machine: Machine = ONE_GPU, **options: bool) -> dict[str, str]:
