@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -60,9 +61,13 @@ def set_environment(cache: Path) -> None:
 
 
 def worker_environment() -> dict[str, str]:
-    """Return the variables that workers on other nodes need too, as `set_environment` set them in this process."""
-    names = ["PYTHONUTF8", INDUCTOR, *_CACHES, *_OF_WORKERS]
-    return {name: os.environ[name] for name in names if name in os.environ}
+    """Return the variables that workers on other nodes need too, as `set_environment` set them in this process.
+
+    Without those that this submitted job gives to its workers itself: Ray refuses to be given one twice.
+    """
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("runtime_env") or {}
+    names = {"PYTHONUTF8", INDUCTOR, *_CACHES, *_OF_WORKERS}.intersection(os.environ).difference(job.get("env_vars", {}))
+    return {name: os.environ[name] for name in sorted(names)}
 
 
 def _set_inductor_cache(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import socket
@@ -109,6 +110,8 @@ def test_user_environment_is_kept_except_for_utf_8(monkeypatch: pytest.MonkeyPat
 
 def test_workers_on_other_nodes_get_caches_and_see_only_their_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", os.environ | {"RAY_ADDRESS": "auto", "TRITON_CACHE_DIR": "/mine"})
+    of_job = {"runtime_env": {"env_vars": {"VLLM_CACHE_ROOT": "/job"}, "working_dir": "."}}
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(of_job))
     for name in ("TORCH_EXTENSIONS_DIR", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"):
         os.environ.pop(name, None)
     set_environment(Path("/c/tandem"))
@@ -124,6 +127,7 @@ def test_workers_on_other_nodes_get_caches_and_see_only_their_gpus(monkeypatch: 
         pass
     assert given.items() <= os.environ.items()
     assert given["TORCH_EXTENSIONS_DIR"] == "/c/tandem/torch_extensions" and given["TRITON_CACHE_DIR"] == "/mine"
+    assert "VLLM_CACHE_ROOT" not in given, "the job gives it"
     assert given["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] == "1" and "RAY_ADDRESS" not in given
 
 
