@@ -12,6 +12,7 @@ from datetime import datetime
 import uvicorn
 from rich.console import Console
 
+from actors.engine_args import check_engine_args
 from actors.rollout_pool import RolloutPool
 from launch.cluster.local_cluster import ray_cluster
 from launch.cluster.plan import machine_plan
@@ -36,6 +37,7 @@ DRAIN_S = 10
 def serve(config: Config) -> None:
     """Serve `config.senior`, or the base model, and its junior until SIGINT or SIGTERM."""
     check_trains_nothing(config)
+    check_engine_args(config.rollout)
     key = _api_key(config)
     with _bound_socket(config) as listener:
         config, authors, gpus = _inputs(config)
