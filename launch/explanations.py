@@ -48,6 +48,8 @@ PEERS = {
 }
 """What TRL, verl and OpenRLHF call a setting; it is looked up by the last part of a key."""
 _PEERS = {peer: key for key, peers in PEERS.items() for peer in peers.split()}
+_WANTED: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number"}
+"""What to give for a key of each type."""
 _UNKNOWN_KEY = re.compile(r"Could not override '([^']*)'")
 _ILL_TYPED = re.compile(r"Error merging override ([^=]+)=(.*)")
 _SEVERAL = re.compile(r"Ambiguous value for argument '(.*)'")
@@ -66,8 +68,11 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
         return explain_unknown(match[1])
     if match := _SEVERAL.search(str(error)):
         return f"{match[1]}: several values are a sweep; add --multirun, or give one"
-    if (match := _ILL_TYPED.match(str(error))) and "is not a ListConfig" in str(error.__cause__):
-        return f"{match[1]}={match[2]}: this is a list; write '{match[1]}=[{match[2]}]'"
+    if match := _ILL_TYPED.match(str(error)):
+        if wanted := _WANTED.get(TYPES.get(match[1].lstrip("+"))):
+            return f"{match[1]}={match[2]}: give {wanted}"
+        if "is not a ListConfig" in str(error.__cause__):
+            return f"{match[1]}={match[2]}: this is a list; write '{match[1]}=[{match[2]}]'"
     lines = [str(error).strip()]
     if error.__cause__ is not None and not isinstance(error, ConfigError):
         lines.append(str(error.__cause__).strip().splitlines()[0])
@@ -87,10 +92,8 @@ def explain_unreadable(override: str, arguments: Sequence[str] = ()) -> str:
     if not known(name):
         return explain_unknown(name)
     kind: Any = TYPES.get(name)
-    if kind is bool:
-        return f"{override}: give true or false"
-    if kind in (int, float):
-        return f"{override}: give a number"
+    if kind in _WANTED:
+        return f"{override}: give {_WANTED[kind]}"
     if kind == list[str]:
         return f"{override}: this is a list; write {shlex.quote(f'{key}=[{quoted(value)}]')}"
     return f"{override}: this cannot be read; if it is one text, write {shlex.quote(f'{key}={quoted(value)}')}"

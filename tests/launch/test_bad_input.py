@@ -322,7 +322,7 @@ def test_unwritable_folder_is_refused(call: Callable[..., None], key: str, capsy
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("steps=(5)", "steps=(5): give a number"),
+        ("steps=(5)", "steps=(5): give a whole number"),
         ("model=ü", "model=ü: choose "),
         ("name=../up", "name=../up: it must name a folder in"),
     ],
