@@ -30,6 +30,9 @@ class BoundExecutor(UniProcExecutor):
         cores = EngineSpec.from_config(self.vllm_config).cores
         os.sched_setaffinity(0, cores)
         torch.set_num_threads(len(cores))
+        if self.vllm_config.model_config.enforce_eager:
+            # vLLM compiles one small function, which ranks sampled tokens. This would take seconds at the first token.
+            torch.compiler.set_stance("force_eager")
         super()._init_executor()
 
 
