@@ -139,9 +139,9 @@ def test_any_label_has_valid_folder_name(label: str) -> None:
     assert len(name.encode()) <= 255 * 2 and "/" not in name and "\0" not in name and name not in ("", ".", "..")
 
 
-@given(text=st.text("aZ9 :,()[]{}='\"\\$/-", min_size=1, max_size=12).filter(str.strip))
+@given(text=st.text("aZ9 :,()[]{}='\"\\/-", min_size=1, max_size=12).filter(str.strip))
 @example("zoo:plain")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
 def test_run_reads_texts_that_sweep_planned(arms_of: Callable[..., list[Arm]], text: str) -> None:
     """The overrides of a run pass through the command line once more, which takes a backslash as text."""
     arm, _ = arms_of(f"junior=[self,{quoted(text)}]", f"model.path={quoted(text)}", "model=hf", "seed=1,2")
