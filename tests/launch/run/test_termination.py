@@ -186,7 +186,7 @@ def test_sigterm_while_ray_waits_saves(ray_session: None, tmp_path: Path, capsys
     loop = Loop(run_settings(tmp_path))
     code, said = ended(lambda: loop.run("generate", wait), capsys)
     ray.cancel(task[0], force=True)
-    assert code == TERMINATED and "after step 2; the last checkpoint is of step 2" in said
+    assert code == TERMINATED and "after step 2; checkpoint 2 is saved" in said
     assert ended(wait, capsys)[0] == TERMINATED
     ray.cancel(task[1], force=True)
 
