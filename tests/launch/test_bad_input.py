@@ -97,7 +97,7 @@ def test_invalid_value_is_refused(refused: Refused, override: str, message: str)
         ("guard.senior_fraction_tolerance=0.1", "there is no such key any more: the guard tests exactly how many draws"),
         ("quite_unlike=anything", "quite_unlike: there is no such key"),
         ("+schedule.speed=3", "schedule.speed"),
-        ("rollout.group_size=many", "'many'"),
+        ("rollout.group_size=many", "rollout.group_size=many: give a whole number"),
         ("model=huge", "model/huge"),
         ("schedule.prob_senior", "schedule.prob_senior"),
         ("model.shape={hidden_size:wide}", "model.shape={hidden_size:wide}"),
