@@ -15,7 +15,7 @@ from actors.carried_pen import carrying
 from actors.engine_spec import EngineSpec
 from actors.turn_exchange import TurnExchange
 from actors.turn_messages import BegunTurn, WrittenPart
-from tandem.cogeneration import AuthorFailed, Session, Token, Tokens
+from tandem.cogeneration import AuthorFailed, Session, Token, Tokens, WrappedSession
 from tandem.config.rollout import SamplingConfig
 from tandem.rollout import StopReason
 from tandem.runtime.trace import Span
@@ -140,30 +140,22 @@ class EngineSession:
         )
 
 
-class TracedSession:
+class TracedSession(WrappedSession):
     """A session that adds a span to `turns` for every part of a turn that `author` writes in `session`."""
 
     def __init__(self, session: Session, author: str, rollout_id: str, turns: list[Span]) -> None:
-        self._session, self._author, self._rollout_id, self._turns = session, author, rollout_id, turns
+        super().__init__(session)
+        self._author, self._rollout_id, self._turns = author, rollout_id, turns
         self._start_s = 0.0
 
     def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
         """Begin a turn (see `Session.begin_turn`)."""
         self._start_s = time.time()
-        self._session.begin_turn(new_tokens, pen, budget)
+        super().begin_turn(new_tokens, pen, budget)
 
     async def read(self) -> Sequence[Token]:
         """Return the next tokens (see `Session.read`)."""
-        tokens = await self._session.read()
+        tokens = await super().read()
         start_s, self._start_s = self._start_s, time.time()
         self._turns.append(Span(f"{self._author} ({len(tokens)})", self._rollout_id, start_s, self._start_s))
         return tokens
-
-    async def close(self) -> None:
-        """End the session."""
-        await self._session.close()
-
-    @property
-    def stop_reason(self) -> StopReason | None:
-        """Why the author last stopped writing; None before it did."""
-        return self._session.stop_reason

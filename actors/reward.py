@@ -123,7 +123,7 @@ class Judge:
             begun = {id(group) for call in self._calls for group in call.groups} | set(map(id, self._waiting))
             self._waiting += [group for group in groups if not group.judgements and id(group) not in begun]
             self._send()
-            # Also those of groups that nobody asks for any more.
+            # Also finished calls whose groups were dropped.
             calls = [call for call in self._calls if not wanted.isdisjoint(map(id, call.groups)) or call.finished]
         for call in calls:
             judgements = iter(self._answer(call, deadline, timeout_s))

@@ -98,7 +98,7 @@ class StreamingPool:
 
         def end(future: asyncio.Future[Group]) -> None:
             if not future.cancelled():
-                future.exception()  # else asyncio reports the error of a rollout that nobody reads
+                future.exception()  # else asyncio reports the error of a cancelled rollout
             inbox.put_nowait(None)
 
         future = asyncio.wrap_future(call.answer.future())

@@ -6,9 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tandem.cogeneration import Session, Token, Tokens
-from tandem.rollout import StopReason
-from tandem.schedule import Pen
+from tandem.cogeneration import Session, Token, Tokens, WrappedSession
 
 
 class WrittenTokens(NamedTuple):
@@ -40,28 +38,16 @@ class TokenStream:
         return written
 
 
-class StreamedSession:
+class StreamedSession(WrappedSession):
     """A session that adds to `stream` the tokens that `author` writes in `session`."""
 
     def __init__(self, session: Session, author: int, rollout_id: str, stream: TokenStream) -> None:
-        self._session, self._author, self._rollout_id, self._stream = session, author, rollout_id, stream
-
-    def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
-        """Begin a turn (see `Session.begin_turn`)."""
-        self._session.begin_turn(new_tokens, pen, budget)
+        super().__init__(session)
+        self._author, self._rollout_id, self._stream = author, rollout_id, stream
 
     async def read(self) -> Sequence[Token]:
         """Return the next tokens (see `Session.read`)."""
-        tokens = Tokens.of(await self._session.read())
+        tokens = Tokens.of(await super().read())
         if tokens.ids:
             self._stream.add(WrittenTokens(self._rollout_id, self._author, tokens.ids, tokens.logprobs))
         return tokens
-
-    async def close(self) -> None:
-        """End the session."""
-        await self._session.close()
-
-    @property
-    def stop_reason(self) -> StopReason | None:
-        """Why the author last stopped writing; None before it did."""
-        return self._session.stop_reason

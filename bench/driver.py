@@ -1,4 +1,4 @@
-"""What one training step costs the driver, without engines, learner or network: from the replicas' messages to the ranks'.
+"""Measure the cost of a training step for the driver, from the replicas' messages to the ranks'; no engine or learner runs.
 
     python -m bench.driver --json
 
@@ -48,7 +48,7 @@ Message = tuple[bytes, list[bytes]]
 
 @dataclass(frozen=True)
 class DriverCost:
-    """What one step cost the driver."""
+    """The cost of one step for the driver."""
 
     tokens: int
     """of all rollouts"""

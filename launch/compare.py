@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from launch.entry import BAD_INPUT
-from launch.evaluation.paired import Difference, compare, read_evaluated
+from launch.evaluation.paired import Difference, compare, read_problem_scores
 from launch.experiments.statistics import CONFIDENCE
 from launch.text_tables import terminal_table
 from tandem.config.schema import ConfigError
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object")
     arguments = parser.parse_args()
     try:
-        first, second = read_evaluated(arguments.first), read_evaluated(arguments.second)
+        first, second = read_problem_scores(arguments.first), read_problem_scores(arguments.second)
         differences, problems = compare(first, second)
     except ConfigError as error:
         print(f"compare.py: {error}", file=sys.stderr)

@@ -46,10 +46,10 @@ PEERS = {
     "checkpoint.keep_last": "save_total_limit max_ckpt_num",
     "eval.every": "eval_steps test_freq",
 }
-"""What TRL, verl and OpenRLHF call a setting; it is looked up by the last part of a key."""
+"""The names of a setting in TRL, verl and OpenRLHF, which are looked up by the last part of a key."""
 _PEERS = {peer: key for key, peers in PEERS.items() for peer in peers.split()}
 _WANTED: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number"}
-"""What to give for a key of each type."""
+"""The value that a key of each type needs, in words."""
 _UNKNOWN_KEY = re.compile(r"Could not override '([^']*)'")
 _ILL_TYPED = re.compile(r"Error merging override ([^=]+)=(.*)")
 _SEVERAL = re.compile(r"Ambiguous value for argument '(.*)'")

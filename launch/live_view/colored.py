@@ -13,11 +13,7 @@ GOOD, BAD = "green", "dark_orange"
 
 def colored_transcript(sample: Transcript, *, marks: bool) -> Text:
     """Return a rollout with its title; with `marks` the junior's words stand in braces, for where there are no styles."""
-    text = Text.assemble(sample_title(sample), "\n", (visible(sample["question"]), "dim"), "\n")
-    for turn in sample["turns"]:
-        words = visible(turn["text"])
-        text.append(f"{{{words}}}" if marks and turn["author"] == "junior" else words, STYLES[turn["author"]])
-    return text.append("\n")
+    return Text.assemble(sample_title(sample), "\n", _question(sample), _turns(sample, marks=marks), "\n")
 
 
 def sample_title(sample: Transcript) -> Text:
@@ -32,10 +28,20 @@ def sample_title(sample: Transcript) -> Text:
 
 def colored(sample: Transcript) -> Text:
     """Return a rollout's question, and its text with a style for each author."""
-    question = Text(visible(sample["question"]) + "\n", style="dim")
-    text = Text.assemble(question, ("senior", STYLES["senior"]), " ", ("junior", STYLES["junior"]), "\n\n")
+    legend = Text.assemble(("senior", STYLES["senior"]), " ", ("junior", STYLES["junior"]), "\n\n")
+    return Text.assemble(_question(sample), legend, _turns(sample))
+
+
+def _question(sample: Transcript) -> Text:
+    return Text(visible(sample["question"]) + "\n", style="dim")
+
+
+def _turns(sample: Transcript, *, marks: bool = False) -> Text:
+    """Return the text with a style for each author, and with `marks` the junior's words in braces."""
+    text = Text()
     for turn in sample["turns"]:
-        text.append(visible(turn["text"]), STYLES[turn["author"]])
+        words = visible(turn["text"])
+        text.append(f"{{{words}}}" if marks and turn["author"] == "junior" else words, STYLES[turn["author"]])
     return text
 
 

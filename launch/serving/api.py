@@ -27,7 +27,7 @@ T = TypeVar("T")
 COMPLETIONS, CHAT, HEALTH, METRICS, MODEL_LIST = "/v1/completions", "/v1/chat/completions", "/health", "/metrics", "/v1/models"
 PATHS = (COMPLETIONS, CHAT, HEALTH, METRICS, MODEL_LIST)
 DISCONNECTED = 499
-"""The status of a request whose client has gone, which nobody reads."""
+"""The status of a response to a client that has disconnected."""
 
 
 def create_app(service: Service) -> FastAPI:

@@ -1,4 +1,4 @@
-"""What is checked of every request before it is read: its address, its key, the size of its body."""
+"""Check every request before it is read: its address, its key, the size of its body."""
 
 from __future__ import annotations
 

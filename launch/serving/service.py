@@ -1,4 +1,4 @@
-"""What the routes use: requests become tasks, which are admitted and written."""
+"""Turn requests into tasks, admit them, and write their texts."""
 
 from __future__ import annotations
 

@@ -1,43 +1,8 @@
-"""The text of tokens that arrive one by one, and the texts at which it ends."""
+"""The text of a request, which ends before the first of its stop texts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from transformers import PreTrainedTokenizerBase
-
-_INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
-"""How a tokenizer decodes the first bytes of a character."""
-
-
-class Detokenizer:
-    """Decodes tokens one by one; a character whose bytes are spread over tokens comes with the last of them."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
-        self._window: list[int] = []
-        """the last tokens whose text was returned, and those after them"""
-        self._returned = 0
-        """how many tokens of the window were returned"""
-
-    def add(self, token: int) -> str:
-        """Return the text that is complete with `token`; empty if none is."""
-        self._window.append(token)
-        text = self._rest()
-        if text.endswith(_INCOMPLETE):
-            return ""
-        self._window, self._returned = self._window[self._returned :], len(self._window) - self._returned
-        return text
-
-    def end(self) -> str:
-        """Return the rest of the text."""
-        return self._rest()
-
-    def _rest(self) -> str:
-        return self._decode(self._window)[len(self._decode(self._window[: self._returned])) :]
-
-    def _decode(self, tokens: Sequence[int]) -> str:
-        return self._tokenizer.decode(tokens, skip_special_tokens=True)
 
 
 class StoppedText:

@@ -18,10 +18,11 @@ from actors.streaming_pool import StreamingPool
 from actors.token_stream import WrittenTokens
 from launch.serving.metrics import Metrics
 from launch.serving.requests import MAX_SEED
-from launch.serving.texts import Detokenizer, StoppedText
+from launch.serving.texts import StoppedText
 from tandem.config.rollout import SamplingConfig
 from tandem.rollout import EndReason, Prompt, Rollout
 from tandem.schedule import Schedule
+from tandem.tokenization.detokenizer import Detokenizer
 
 AUTHORS = ("junior", "senior")
 """The names of authors, by their values in an authorship mask."""

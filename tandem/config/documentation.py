@@ -1,4 +1,4 @@
-"""What the source of the configuration classes says about each field: its declaration and the text below it."""
+"""Read the declaration of each configuration field and the text below it from the source of its class."""
 
 from __future__ import annotations
 

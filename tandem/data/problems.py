@@ -81,8 +81,8 @@ def load_problems(
     """Load the problems that `data` describes, shuffled by `seed`.
 
     The tokenizers are those of the readers, as in `encode`. The catalogue of a large data set is kept in the folder `cache`. A
-    problem whose prompt exceeds `data.max_prompt_tokens` for any of
-    them is left out on both sides of the split, so that every batch is full. Raises `ConfigError` when the data cannot be used.
+    problem whose prompt exceeds `data.max_prompt_tokens` for any of them is left out on both sides of the split, so that every
+    batch is full. Raises `ConfigError` when the data cannot be used.
     """
     if not 0 <= data.held_out_fraction < 1:
         raise ConfigError(f"data.held_out_fraction={data.held_out_fraction}: give a number from 0 to below 1")

@@ -1,4 +1,4 @@
-"""What a model does to the output of its head before the softmax."""
+"""The transform of a head's output to logits: scaled, capped, or unchanged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FACTORS = {"logit_scale": ("cohere",), "lm_head_multiplier": ("falcon_h1",), "lo
 """Settings that multiply the logits, in the same form."""
 DIVISORS = {"logits_scaling": ("granite", "minicpm")}
 """Settings that divide the logits, in the same form."""
-SETTINGS = {*SOFTCAPS, *FACTORS, *DIVISORS, "logits_mup_width_multiplier", "unpadded_vocab_size"}
+LOGIT_SETTINGS = {*SOFTCAPS, *FACTORS, *DIVISORS, "logits_mup_width_multiplier", "unpadded_vocab_size"}
 """All settings that change the logits after the head. Another model type may ignore them, or apply them otherwise."""
 
 
@@ -31,10 +31,6 @@ class LogitTransform:
 
     scale: float = 1.0
     softcap: float | None = None
-
-    def __call__(self, output: Tensor) -> Tensor:
-        """Return the logits for the `output` of a head, of any shape."""
-        return self.apply_(output.clone()) if self != IDENTITY else output
 
     def apply_(self, output: Tensor) -> Tensor:
         """Return the logits in the memory of `output`."""
@@ -60,11 +56,11 @@ def logit_transform(config: PretrainedConfig) -> LogitTransform:
     Raises `ValueError` for a setting of another kind, of a model type that is not known to apply it, or without a valid value.
     """
     scale, softcap = 1.0, None
-    for setting in sorted(SETTINGS):
+    for setting in sorted(LOGIT_SETTINGS):
         value = getattr(config, setting, None)
         if value in (None, 1.0):
             continue
-        known = [kind for kind in (SOFTCAPS, FACTORS, DIVISORS) if config.model_type.startswith(kind.get(setting, ("?",)))]
+        known = [kind for kind in (SOFTCAPS, FACTORS, DIVISORS) if config.model_type.startswith(kind.get(setting, ()))]
         if not known:
             raise ValueError(f"models that set {setting} are not supported")
         if not isinstance(value, (int, float)) or not 0 < value < inf:

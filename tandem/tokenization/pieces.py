@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tandem.tokenization.detokenizer import Detokenizer
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _LONGEST_CHARACTER = 4
 """In bytes of UTF-8; it spans at most as many tokens."""
-_UNFINISHED = "\ufffd"
-"""How a tokenizer decodes bytes that are not a complete character."""
 
 
 def pieces(token_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -19,14 +19,8 @@ def pieces(token_ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list
 
     A character belongs to the token that completes it; the tokens that hold its first bytes add nothing.
     """
-    ids, texts = list(token_ids), []
-    # A token's text depends on the token before it (a leading space may be lost), so the previous token is decoded too.
-    begin, shown = 0, 0
-    for stop in range(1, len(ids) + 1):
-        before, after = tokenizer.decode(ids[begin:shown]), tokenizer.decode(ids[begin:stop])
-        if after.endswith(_UNFINISHED) and stop - shown < _LONGEST_CHARACTER and stop < len(ids):
-            texts.append("")
-            continue
-        texts.append(after[len(before) :])
-        begin, shown = shown, stop
+    detokenizer = Detokenizer(tokenizer, skip_special_tokens=False, longest=_LONGEST_CHARACTER)
+    texts = [detokenizer.add(token) for token in token_ids]
+    if texts:
+        texts[-1] += detokenizer.end()
     return texts

@@ -20,7 +20,7 @@ from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
 from learner.policy import Policy
 from tandem.models.inspection import inspect_model
-from tandem.models.logit_transform import SETTINGS
+from tandem.models.logit_transform import LOGIT_SETTINGS
 from tandem.models.served import served_architectures
 from tests.support import ROOT
 from tests.support.model_families import FAMILIES, ROWS, save_family
@@ -119,10 +119,10 @@ def test_served_architectures_equal_those_of_vllm() -> None:
 
 @pytest.mark.slow
 def test_every_logit_transform_is_known() -> None:
-    """Every setting of a model that scales or caps its logits is in `logit_transform.SETTINGS`."""
+    """Every setting of a model that scales or caps its logits is in `LOGIT_SETTINGS`."""
     changed = re.compile(r"logits = .*(tanh|soft_cap|[*/] ?self\.)|last_hidden_state / |hidden_states = hidden_states / ")
     sources = {each.__name__: inspect.getsource(each.forward) for each in MODEL_FOR_CAUSAL_LM_MAPPING.values()}
     changing = {name: source for name, source in sources.items() if changed.search(source)}
     assert {"CohereForCausalLM", "Gemma2ForCausalLM", "GraniteForCausalLM", "MiniCPM3ForCausalLM"} <= changing.keys()
-    unknown = [name for name, source in changing.items() if not any(setting in source for setting in SETTINGS)]
+    unknown = [name for name, source in changing.items() if not any(setting in source for setting in LOGIT_SETTINGS)]
     assert not unknown, f"transformers {transformers.__version__}"

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch.evaluation.paired import Evaluated, compare, read_evaluated
+from launch.evaluation.paired import ProblemScores, compare, read_problem_scores
 from tandem.config.schema import ConfigError
 from tests.support import ROOT
 
 CORRECT = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=40)
 
 
-def evaluated(values: dict[str, float], label: str = "x", **sets: str) -> Evaluated:
-    return Evaluated(label, {(sets.get(name, ""), name): {"solo/accuracy": (value, 1.0)} for name, value in values.items()})
+def evaluated(values: dict[str, float], label: str = "x", **sets: str) -> ProblemScores:
+    return ProblemScores(label, {(sets.get(name, ""), name): {"solo/accuracy": (value, 1.0)} for name, value in values.items()})
 
 
 def write(folder: Path, name: str, rows: list[dict[str, Any]]) -> Path:
@@ -72,19 +72,19 @@ def test_evaluations_without_common_problem_or_measure_are_refused() -> None:
     with pytest.raises(ConfigError, match="no problem in common"):
         compare(evaluated({"a": 1}), evaluated({"b": 1}))
     with pytest.raises(ConfigError, match="no measure in common"):
-        compare(evaluated({"a": 1}), Evaluated("x", {("", "a"): {"drift/kl": (1.0, 1.0)}}))
+        compare(evaluated({"a": 1}), ProblemScores("x", {("", "a"): {"drift/kl": (1.0, 1.0)}}))
 
 
 def test_runs_checkpoints_and_evaluations_are_read(tmp_path: Path) -> None:
     run = write(tmp_path / "run", "metrics.jsonl", [{"step": 0}])
     write(run, "evaluation_problems.jsonl", rows({"a": 0}, step=0) + rows({"a": 1}, step=20))
     folder = write(tmp_path / "evaluation", "problems.jsonl", rows({"a": 0.5}))
-    found = [read_evaluated(path).problems[("", "a")] for path in (run, run / "checkpoints" / "step-000000", folder)]
+    found = [read_problem_scores(path).problems[("", "a")] for path in (run, run / "checkpoints" / "step-000000", folder)]
     assert found == [{"solo/accuracy": (value, 1.0)} for value in (1.0, 0.0, 0.5)]
     with pytest.raises(ConfigError, match="no evaluation after step 7; it has those after steps 0, 20"):
-        read_evaluated(run / "checkpoints" / "step-000007")
+        read_problem_scores(run / "checkpoints" / "step-000007")
     with pytest.raises(ConfigError, match="neither a run"):
-        read_evaluated(tmp_path)
+        read_problem_scores(tmp_path)
 
 
 @pytest.fixture

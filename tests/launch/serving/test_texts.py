@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerBase
 
-from launch.serving.texts import Detokenizer, StoppedText
+from launch.serving.texts import StoppedText
+from tandem.tokenization.detokenizer import Detokenizer
 from tests.support.builders import foreign_tokenizer
 
 
