@@ -41,15 +41,17 @@ def replay(
 ) -> Replay:
     """Replay `schedule` over the tokens of a finished rollout.
 
-    `boundaries` is the boundary table, uint8 [vocabulary]. `breaks` are the rollout's, given if its junior has another
-    tokenizer. They decide only after the junior's tokens.
+    `boundaries` is the boundary table, uint8 [vocabulary]. `breaks` are the rollout's. After the junior's tokens they alone
+    decide; after the senior's they add redraws to those of the schedule.
     """
     entries = boundaries[np.asarray(tokens, np.intp)] & schedule.boundary
     broken = None if breaks is None else np.fromiter(breaks, bool)
     if broken is not None:
         entries, broken = entries[: len(broken)], broken[: len(entries)]
-    by_senior = _redraws(schedule, entries)
-    by_junior = by_senior if broken is None else _next(broken)
+    by_senior = by_junior = _redraws(schedule, entries)
+    if broken is not None:
+        by_junior = _next(broken)
+        by_senior = np.minimum(by_senior, by_junior)
     senior_wins = coins(seed, np.arange(len(entries), dtype=np.uint32)) < schedule.threshold
 
     if schedule.alternates:

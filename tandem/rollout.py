@@ -107,8 +107,8 @@ class Rollout:
     seed: int
     """the schedule's seed: with the tokens (and `breaks`) it determines the authorship mask"""
     breaks: np.ndarray | None = None
-    """bool [T], where a junior with another tokenizer completed a word or a step: its pen passes only there (see
-    `tandem.translation`); None with a junior that shares the senior's tokenizer"""
+    """bool [T], where the author is redrawn: where a junior with another tokenizer completed a word or a step (see
+    `tandem.translation`), or a person decided (see `tandem.person`); None if the schedule alone decides"""
     text: str = ""
     junior: int = 0
     """which of the run's juniors wrote with the senior"""
