@@ -21,6 +21,7 @@ from tandem.rollout import JUNIOR, SENIOR, Group, Rollout
 from tandem.runtime.processes import ProcessLocation, process_location
 from tandem.runtime.trace import Row, Span
 from tandem.runtime.weights import PublishedWeights
+from tandem.schedule import Schedule
 from tandem.tokenization.byte_vocabulary import ByteVocabulary
 from tandem.translation import TranslatedSession, Translation
 
@@ -41,20 +42,21 @@ class RolloutActor:
 
     def __init__(self, specs: Sequence[EngineSpec]) -> None:
         self._specs = {(spec.author, spec.junior): spec for spec in specs}
-        self._senior = self._specs[_SENIOR]
+        self._shared = specs[0]
+        """the spec of the senior's engine, or else of the junior's; all have its device, tokens and lengths"""
         self._engines: dict[EngineKey, Engine] = {}
         self._slots: dict[EngineKey, asyncio.Semaphore] = {}
         self._turns: list[Span] | None = None
         """the turns written while profiling; None otherwise"""
         self._stream = TokenStream()
-        self._boundaries = self._senior.boundaries()
-        self._tokenizer = load_tokenizer(self._senior.model)
+        self._boundaries = self._shared.boundaries()
+        self._tokenizer = load_tokenizer(self._shared.model)
         self._translations = {key: self._translation(spec) for key, spec in self._specs.items() if spec.unit}
 
     async def start(self) -> int:
         """Start the engines; return the number of rollouts that they write at a time."""
         set_vllm_environment()
-        context = start_fork_server() if self._senior.device == "cpu" else None
+        context = start_fork_server() if self._shared.device == "cpu" else None
         # Imported here: importing vLLM takes seconds and reads the environment.
         from actors.engine import Engine
 
@@ -62,7 +64,7 @@ class RolloutActor:
             fork_engines(context)
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         # On a GPU one after the other: an engine measures the free memory while it starts.
-        at_once = asyncio.Semaphore(1 if self._senior.device == "cuda" else len(self._specs))
+        at_once = asyncio.Semaphore(1 if self._shared.device == "cuda" else len(self._specs))
 
         async def start_one(key: EngineKey, spec: EngineSpec) -> None:
             async with at_once:
@@ -72,9 +74,10 @@ class RolloutActor:
             self._slots[key] = asyncio.Semaphore(engine.rollouts_that_fit)
 
         await asyncio.gather(*(start_one(*item) for item in self._specs.items()))
-        fit = {key: engine.rollouts_that_fit for key, engine in self._engines.items()}
-        senior = fit.pop(_SENIOR)
-        return min(senior, sum(fit.values())) if fit else senior
+        fit = {author: 0 for author, _ in self._specs}
+        for (author, _), engine in self._engines.items():
+            fit[author] += engine.rollouts_that_fit
+        return min(fit.values())
 
     async def write_group(self, task: GroupTask) -> Group:
         """Write the rollouts of one group. Raises `ValueError` for a prompt that does not fit the context.
@@ -111,11 +114,18 @@ class RolloutActor:
                 task.schedule,
                 self._boundaries,
                 seed,
-                Limits(task.sampling.max_tokens, self._senior.max_model_len, frozenset(self._senior.eos_ids)),
+                self._limits(task),
             )
         rollout.junior = junior
+        return self._finished(rollout, task.schedule)
+
+    def _limits(self, task: GroupTask) -> Limits:
+        return Limits(task.sampling.max_tokens, self._shared.max_model_len, frozenset(self._shared.eos_ids))
+
+    def _finished(self, rollout: Rollout, schedule: Schedule) -> Rollout:
+        """Return `rollout`, which was written under `schedule`, with its text and its draws."""
         rollout.text = self._tokenizer.decode(rollout.token_ids, skip_special_tokens=True)
-        rollout.draws = draws_of(rollout, task.schedule, self._boundaries)
+        rollout.draws = draws_of(rollout, schedule, self._boundaries)
         return rollout
 
     def _session(self, key: EngineKey, rollout_id: str, seed: int, task: GroupTask) -> Session:
@@ -141,7 +151,7 @@ class RolloutActor:
             junior=ByteVocabulary(load_tokenizer(junior.model)),
             unit=junior.unit,
             stops=junior.boundaries(),
-            senior_eos=self._senior.eos_ids[0] if eos is None else eos,
+            senior_eos=self._shared.eos_ids[0] if eos is None else eos,
             junior_eos=frozenset(junior.eos_ids),
         )
 

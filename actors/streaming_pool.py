@@ -30,6 +30,8 @@ class StreamingPool:
         self._dispatch = Dispatch(len(replica_set.capacities))
         self._inboxes: dict[str, asyncio.Queue[WrittenTokens | None]] = {}
         """by rollout: the tokens to yield; None: the rollout has ended"""
+        self._writers: dict[str, int] = {}
+        """by rollout: the replica that writes it"""
         self._ended = asyncio.Event()
         """set when a rollout ends"""
 
@@ -79,6 +81,13 @@ class StreamingPool:
                 if arrived:
                     raise
 
+    async def ask(self, rollout_id: str, method: str, *arguments: Any) -> Any:
+        """Return the answer of the replica that writes a streamed rollout to a call of `method` with its id and `arguments`.
+
+        Raises `KeyError` when none does, `ReplicaFailed` and `RolloutError`.
+        """
+        return await self._answer(self._replica_set.call(self._writers[rollout_id], method, rollout_id, *arguments))
+
     async def _free_replica(self) -> int:
         """Wait until a replica has room, and return it. Raises what `ReplicaSet.check` raises."""
         while (replica := self._dispatch.next_replica(self._replica_set.capacities)) is None:
@@ -93,6 +102,7 @@ class StreamingPool:
     async def _stream_on(self, replica: int, rollout_id: str, task: GroupTask) -> AsyncGenerator[WrittenTokens | Rollout, None]:
         call = self._replica_set.call(replica, "write_group", task)
         inbox = self._inboxes[rollout_id] = asyncio.Queue()
+        self._writers[rollout_id] = replica
         self._dispatch.assign(replica, task)
         group, sent = None, 0
 
@@ -112,7 +122,7 @@ class StreamingPool:
                 yield part
             yield group.rollouts[0]
         finally:
-            del self._inboxes[rollout_id]
+            del self._inboxes[rollout_id], self._writers[rollout_id]
             if not future.done():
                 ray.cancel(call.answer)
             if group:

@@ -12,6 +12,7 @@ PROGRAMS = {
     "train": "train a senior",
     "evaluate": "measure a senior",
     "serve": "serve a senior and its junior",
+    "write": "write texts together with a senior or its junior",
     "experiment": "compare arms over seeds",
     "compare": "compare two evaluations problem by problem",
     "report": "write runs as one HTML file",

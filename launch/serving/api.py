@@ -10,14 +10,12 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from launch.serving.bodies import DONE, Body, ChatBody, error_event
-from launch.serving.errors import ApiError, invalid_fields
+from launch.serving.errors import ApiError, answer_errors
 from launch.serving.requests import ChatRequest, CompletionRequest, TextRequest
 from launch.serving.schedules import MODELS
 from launch.serving.service import Service
@@ -63,16 +61,7 @@ def create_app(service: Service) -> FastAPI:
     async def metrics() -> Response:
         return PlainTextResponse(await service.metrics_text(), media_type=CONTENT_TYPE_LATEST)
 
-    @app.exception_handler(RequestValidationError)
-    async def refuse_fields(_: Request, error: RequestValidationError) -> JSONResponse:
-        return invalid_fields(error.errors()).response()
-
-    @app.exception_handler(HTTPException)
-    async def refuse(_: Request, error: HTTPException) -> JSONResponse:
-        if isinstance(error, ApiError):
-            return error.response()
-        return ApiError(HTTPStatus(error.status_code), error.detail).response()
-
+    answer_errors(app)
     return app
 
 
@@ -117,7 +106,7 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, deltas: AsyncGenerator[Delta, None], events: AsyncIterator[str]) -> None:
+    def __init__(self, deltas: AsyncGenerator[Any, None], events: AsyncIterator[str]) -> None:
         super().__init__(events, headers={"Cache-Control": "no-store"})
         self._deltas = deltas
 

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import HTTPException
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException as StarletteException
 
 
 class ApiError(HTTPException):
@@ -42,6 +44,20 @@ def invalid_fields(errors: Sequence[Any]) -> ApiError:
     place = [part for part in errors[0]["loc"][1:] if isinstance(part, str)]
     param = place[0].encode("utf-8", "backslashreplace").decode() if place else None
     return bad_request("; ".join(dict.fromkeys(lines)), param)
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Have `app` answer with an `ApiError` to whatever it refuses."""
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse_fields(_: Request, error: RequestValidationError) -> JSONResponse:
+        return invalid_fields(error.errors()).response()
+
+    @app.exception_handler(StarletteException)
+    async def refuse(_: Request, error: StarletteException) -> JSONResponse:
+        if isinstance(error, ApiError):
+            return error.response()
+        return ApiError(HTTPStatus(error.status_code), error.detail).response()
 
 
 def _line(error: Any) -> str:

@@ -57,8 +57,10 @@ class Config:
     cache_dir: str = setting("~/.cache/tandem", on_resume="change", path=True)
     """folder of built base models and other files that outlive a run"""
     senior: str = setting("", path=True)
-    """the model that launch/evaluate.py measures and launch/serve.py serves: a run folder (its final senior), a Hugging Face
-    directory or a hub id; empty: the base model. Training starts from `model`"""
+    """the model that launch/evaluate.py measures, launch/serve.py serves and launch/write.py writes with: a run folder (its
+    final senior), a Hugging Face directory or a hub id; empty: the base model. Training starts from `model`"""
+    role: str = setting("junior", choices=("junior", "senior"), on_resume="change")
+    """the author that the person at launch/write.py stands in for; the model is the other one"""
     junior: list[str] = setting([SELF], on_resume="keep", path=True)
     """the frozen juniors, of any size: Hugging Face directories, hub ids, `zoo:RECIPE`, or `self` for the senior's base model;
     each rollout draws one. All need the senior's tokenizer unless junior_translation is set"""

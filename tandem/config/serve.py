@@ -9,7 +9,7 @@ from tandem.config.setting import setting
 
 @dataclass
 class ServeConfig:
-    """The address and the limits of launch/serve.py."""
+    """The address and the limits of launch/serve.py and launch/write.py."""
 
     host: str = "127.0.0.1"
     """the address to listen on; any other than this machine's own (127.0.0.1, ::1, localhost) needs an API key in the

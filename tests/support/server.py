@@ -1,4 +1,4 @@
-"""launch/serve.py as a user starts it, on the offline base model."""
+"""launch/serve.py and launch/write.py as a user starts them, on the offline base model."""
 
 from __future__ import annotations
 
@@ -35,9 +35,11 @@ class ServerProcess:
 
 
 @contextmanager
-def running_server(folder: Path, *overrides: str, **environment: str) -> Iterator[ServerProcess]:
+def running_server(
+    folder: Path, *overrides: str, program: str = "launch/serve.py", **environment: str
+) -> Iterator[ServerProcess]:
     """Start a server at any free port, with its logs in `folder`; end it after the block."""
-    command = [sys.executable, "launch/serve.py", "serve.port=0", f"log.dir={folder}", *overrides]
+    command = [sys.executable, program, "serve.port=0", f"log.dir={folder}", *overrides]
     with (folder / "server.log").open("w+") as log:
         process = subprocess.Popen(
             command,
@@ -60,6 +62,6 @@ def _address(process: subprocess.Popen[str], log: str) -> str:
     """Return the address that the server prints when it listens. pytest's own timeout ends the wait."""
     assert process.stdout is not None
     for line in process.stdout:
-        if match := re.search(r"at (http://\S+)/v1", line):
+        if match := re.search(r"(http://[^/\s]+)", line):
             return match[1]
     raise AssertionError(f"the server ended: {Path(log).read_text()[-3000:]}")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.cogeneration import Limits, Token, Tokens, cogenerate
+from tandem.cogeneration import Limits, Session, Token, Tokens, cogenerate
 from tandem.person import BY_HAND, InterruptibleSession, Person, PersonSession
 from tandem.replay import draws_of
 from tandem.rollout import FROZEN_VERSION, JUNIOR, SENIOR, EndReason, Rollout, StopReason
@@ -101,11 +101,15 @@ class Scripted:
             self.decide()
 
 
-def write(script: Scripted, schedule: Schedule, seed: int = 0, tokens: int = 40, **model: bool) -> tuple[Rollout, list[Model]]:
+def write(
+    script: Scripted, schedule: Schedule, seed: int = 0, tokens: int = 40, *, overruns: bool = False
+) -> tuple[Rollout, list[Model]]:
     opened: list[Model] = []
-    sessions = {
+    sessions: dict[int, Session] = {
         script.author: PersonSession(script.person, EOS_IDS),
-        1 - script.author: InterruptibleSession(lambda: Model(opened, **model), script.person, schedule, WORDS, seed, EOS_IDS),
+        1 - script.author: InterruptibleSession(
+            lambda: Model(opened, overruns=overruns), script.person, schedule, WORDS, seed, EOS_IDS
+        ),
     }
     return asyncio.run(cogenerate("r", PROMPT, sessions, BY_HAND, WORDS, seed, Limits(tokens, 1000, EOS_IDS))), opened
 
@@ -171,7 +175,7 @@ def test_cancelled_text_closes_model() -> None:
     opened: list[Model] = []
     person = Person(JUNIOR, lambda _author, _tokens: None)
     model = InterruptibleSession(lambda: Model(opened), person, Schedule(0.0), WORDS, 0, EOS_IDS)
-    sessions = {JUNIOR: PersonSession(person, EOS_IDS), SENIOR: model}
+    sessions: dict[int, Session] = {JUNIOR: PersonSession(person, EOS_IDS), SENIOR: model}
 
     async def cancel() -> None:
         writing = asyncio.ensure_future(cogenerate("r", PROMPT, sessions, BY_HAND, WORDS, 0, Limits(40, 1000, EOS_IDS)))

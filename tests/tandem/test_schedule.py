@@ -157,7 +157,7 @@ def test_replay_is_pen_after_every_token(
     for position, token in enumerate(tokens):
         mask.append(pen.author)
         drawn.append(pen.gap == 0)
-        pen = pen.after(table[token], breaks and (breaks[position] or (None if pen.author == SENIOR else False)))
+        pen = pen.after(table[token], (breaks[position] or (None if pen.author == SENIOR else False)) if breaks else None)
     broken = None if breaks is None else breaks[: len(tokens)]
     implied = replay(schedule, np.array(table, np.uint8), seed, tokens, broken)
     assert (implied.authorship.tolist(), implied.drawn.tolist()) == (mask, drawn)

@@ -1,0 +1,58 @@
+"""The rollout actor of texts that a person writes with a model."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from actors.engine_spec import EngineSpec
+from actors.group_task import GroupTask
+from actors.rollout import RolloutActor
+from actors.token_stream import WrittenTokens
+from tandem.cogeneration import Session, Tokens, cogenerate
+from tandem.person import BY_HAND, InterruptibleSession, Person, PersonSession
+from tandem.rollout import Rollout
+
+
+class PersonActor(RolloutActor):
+    """An actor with the engine of one author; a person stands in for the other.
+
+    The tokens of both can be taken with `written` (`RolloutActor.written`): those without an id mean that the person, their
+    author, is asked to write. The model's turns follow the schedule of the task.
+    """
+
+    def __init__(self, specs: Sequence[EngineSpec]) -> None:
+        super().__init__(specs)
+        ((self._model, _),) = self._specs
+        self._persons: dict[str, Person] = {}
+
+    async def decide(self, rollout_id: str, token_ids: Sequence[int]) -> bool:
+        """Write `token_ids`; none: let the model go on. Return whether the person was asked, and might do so."""
+        person = self._persons.get(rollout_id)
+        return person is not None and person.decide(token_ids)
+
+    async def ask_for_pen(self, rollout_id: str) -> None:
+        """End the turn of the model, if it is writing."""
+        if person := self._persons.get(rollout_id):
+            person.ask_for_pen()
+
+    async def _write(self, task: GroupTask, rollout_id: str, seed: int) -> Rollout:
+        limits, requests = self._limits(task), itertools.count()
+
+        def show(author: int, tokens: Tokens) -> None:
+            self._stream.add(WrittenTokens(rollout_id, author, tokens.ids, tokens.logprobs))
+
+        def open_session() -> Session:
+            return self._session((self._model, 0), f"{rollout_id}/{next(requests)}", seed, task)
+
+        person = Person(1 - self._model, show)
+        model = InterruptibleSession(open_session, person, task.schedule, self._boundaries, seed, limits.eos_ids)
+        sessions: dict[int, Session] = {self._model: model, person.author: PersonSession(person, limits.eos_ids)}
+        async with self._slots[self._model, 0]:
+            self._persons[rollout_id] = person
+            try:
+                prompt = task.prompt.token_ids
+                rollout = await cogenerate(rollout_id, prompt, sessions, BY_HAND, self._boundaries, seed, limits)
+            finally:
+                del self._persons[rollout_id]
+        return self._finished(rollout, BY_HAND)

@@ -1,0 +1,28 @@
+"""The checked inputs of a server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from launch.cluster.plan import machine_plan
+from launch.evaluation.evaluate import measured_authors
+from launch.serving.schedules import with_schedules
+from tandem.authors import Authors, check_excluded, run_boundaries
+from tandem.config.rollout import ScheduleConfig
+from tandem.config.schema import Config
+from tandem.plan.run_plan import planned
+
+
+def read_inputs(config: Config) -> tuple[Config, Authors, float]:
+    """Return the settings of the server, the authors, and each replica's GPUs. Raises `ConfigError`."""
+    if config.schedule.name == "solo" and config.junior_translation:
+        config = replace(config, schedule=ScheduleConfig())
+    unscheduled = config if config.junior_translation else replace(config, schedule=ScheduleConfig(name="solo"))
+    authors = measured_authors(replace(unscheduled, eval=replace(config.eval, measures=["solo"])))
+    config = with_schedules(config, authors)
+    plan = machine_plan(config, learns=False)
+    config = planned(config, plan)
+    if plan.gpus_per_replica:
+        check_excluded(config, authors)
+    boundaries = run_boundaries(config, authors.tokenizer, authors.vocabulary)
+    return config, replace(authors, boundaries=boundaries), plan.gpus_per_replica

@@ -1,0 +1,1 @@
+"""The page on which a person and a model write texts together."""

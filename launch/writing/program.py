@@ -1,0 +1,103 @@
+"""The program: start the model's engine, serve the page until a signal, end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import partial
+
+import ray
+from ray.actor import ActorHandle
+from rich.console import Console
+
+from actors.engine_args import check_engine_args
+from actors.engine_layout import engine_specs, reseeded
+from actors.person_actor import PersonActor
+from actors.replica import ActorReplica
+from actors.replicas import ReplicaSet
+from actors.rollout_pool import MAX_CONCURRENT_CALLS
+from actors.streaming_pool import StreamingPool
+from launch.cluster.local_cluster import ray_cluster
+from launch.entry import check_trains_nothing
+from launch.serving.gate import LOCAL, Gate
+from launch.serving.inputs import read_inputs
+from launch.serving.listening import address_of, bound_socket, run_server
+from launch.serving.metrics import Metrics
+from launch.writing.folder import WritingFolder
+from launch.writing.routes import create_app
+from launch.writing.texts import Texts
+from tandem.authors import Authors
+from tandem.config.rollout import ScheduleConfig
+from tandem.config.schema import Config, ConfigError
+from tandem.data.problems import load_problems
+from tandem.data.prompts import encode
+from tandem.rollout import JUNIOR, SENIOR
+from tandem.runtime.restarts import RestartBudget
+from tandem.verify.pool import VerifierPool
+
+DRAIN_S = 1
+"""The seconds that a text has to end after a signal; then it is cancelled."""
+
+
+def write(config: Config) -> None:
+    """Serve the page on which a person writes with the other author, until SIGINT or SIGTERM."""
+    check_trains_nothing(config)
+    check_engine_args(config.rollout)
+    if (host := config.serve.host) not in LOCAL:
+        raise ConfigError(f"serve.host={host}: the page is for this machine alone; leave it out, or give {LOCAL[0]}")
+    person = SENIOR if config.role == "senior" else JUNIOR
+    with bound_socket(config) as listener:
+        config, authors, gpus = read_inputs(config)
+        if person == SENIOR:
+            _check_junior(config, authors)
+        problems = load_problems(config.data, config.seed, authors.tokenizer, cache=config.cache_path)
+        prompts, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data)
+        folder, console, judge = WritingFolder(config), Console(), config.judge
+        model = authors.juniors[0].path if person == SENIOR else authors.senior
+        console.print(f"starting the engine of {model} ...", soft_wrap=True)
+        with (
+            folder,
+            ray_cluster(logs=folder.path / "logs"),
+            _engine(config, authors, person, gpus, RestartBudget(config.guard.max_restarts_per_hour, console.print)) as engine,
+            VerifierPool(1, judge.timeout_s, judge.memory_gib, judge.answer_pattern, config.data.verifier) as verifier,
+        ):
+            pool = StreamingPool(engine)
+            app = create_app(Texts(config, authors, person, prompts, pool, verifier, folder))
+            gate = Gate(app, "", config.serve.max_body_kib * 1024, Metrics(), frozenset())
+            started = f"open {address_of(listener)} in a browser; you are the {config.role}. Ctrl-C ends the program"
+            on_start = partial(console.print, started, soft_wrap=True)
+            asyncio.run(run_server(gate, listener, on_start, pool.collect(), DRAIN_S))
+        if folder.texts:
+            console.print(f"{folder.texts} texts are in {folder.path}: python launch/report.py {folder.path}", soft_wrap=True)
+
+
+def _check_junior(config: Config, authors: Authors) -> None:
+    """Raise `ConfigError` unless there is one junior, which shares the senior's tokenizer."""
+    if len(authors.juniors) > 1:
+        raise ConfigError(f"junior={config.junior}: role=senior writes with one junior; name one")
+    if authors.juniors[0].translation:
+        raise ConfigError(
+            f"junior={config.junior}: its tokenizer is not the senior's; role=senior needs a junior that shares it"
+        )
+
+
+@contextmanager
+def _engine(config: Config, authors: Authors, person: int, gpus: float, budget: RestartBudget) -> Iterator[ReplicaSet]:
+    """Start the engine of the author that is not the `person`, on all cores; end it after the block."""
+    config = replace(config, rollout=replace(config.rollout, replicas=1))
+    if person == JUNIOR:
+        config = replace(config, schedule=ScheduleConfig(name="solo"), eval=replace(config.eval, measures=["solo"]))
+    cores = tuple(sorted(os.sched_getaffinity(0))[: config.mode.cpu_cores or None])
+    device, own_gpus = "cuda" if gpus else "cpu", gpus > 1
+    (pair,) = engine_specs(config, authors, device, cores=(cores, cores), own_gpus=own_gpus, streams=True)
+    specs = [spec for spec in pair if spec.author != person]
+    actor = ray.remote(PersonActor).options(num_cpus=0, num_gpus=gpus, max_concurrency=MAX_CONCURRENT_CALLS)
+
+    def create(generation: int) -> ActorHandle:
+        return actor.remote(reseeded(specs, generation))
+
+    with closing(ReplicaSet([ActorReplica(create)], config.guard, budget)) as engine:
+        yield engine

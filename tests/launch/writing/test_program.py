@@ -1,0 +1,78 @@
+"""launch/write.py: what it refuses, and a text on a real engine, written in Chromium."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from launch.storage.run_record import read_run
+from launch.write import settings
+from launch.writing.folder import WritingFolder
+from launch.writing.program import write
+from tandem.authors import Authors
+from tandem.config.schema import Config, ConfigError
+from tandem.person import BY_HAND
+from tandem.replay import replay
+from tests.support.browser import chromium
+from tests.support.server import running_server
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "example.org"])
+def test_page_is_for_this_machine_alone(config: Config, host: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^serve.host={host}: .*this machine alone; leave it out, or give 127.0.0.1"):
+        write(replace(config, serve=replace(config.serve, host=host)))
+
+
+def test_senior_writes_with_one_junior_that_reads_its_tokens(config: Config, foreign_authors: Authors) -> None:
+    paths = [str(junior.path) for junior in foreign_authors.juniors]
+    two = replace(config, role="senior", junior=paths, junior_translation=True, serve=replace(config.serve, port=0))
+    with pytest.raises(ConfigError, match=r"^junior=.*: role=senior writes with one junior; name one"):
+        write(two)
+    with pytest.raises(ConfigError, match=r"^junior=.*: its tokenizer is not the senior's; role=senior needs"):
+        write(replace(two, junior=paths[:1]))
+
+
+def test_folder_of_run_is_not_written_to(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "metrics.jsonl").touch()
+    with pytest.raises(ConfigError, match=r"^name=first: .* holds a run, or other texts; choose another name"):
+        WritingFolder(replace(config, name="first", log=replace(config.log, dir=str(tmp_path))))
+
+
+def test_pen_passes_after_each_step_unless_schedule_is_named() -> None:
+    composed = OmegaConf.structured(Config())
+    assert settings(composed.copy(), ["role=senior"]).schedule.name == "step"
+    assert settings(composed.copy(), ["role=senior"]).schedule.alternates
+    assert settings(composed.copy(), ["schedule=word"]).schedule == composed.schedule
+
+
+@pytest.mark.engines
+def test_text_on_real_engine_is_written_judged_and_kept(authors: Authors, tmp_path: Path) -> None:
+    complaints: list[str] = []
+    with chromium() as browser, running_server(tmp_path, "name=texts", program="launch/write.py") as server:
+        page = browser.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.goto(server.url)
+        page.click("#begin")
+        page.wait_for_selector("#status:has-text('Your turn')")
+        page.fill("#step", "Take 1: 2 - 1 = 1.")
+        page.keyboard.press("Enter")
+        page.locator("#text .turn").nth(2).wait_for()
+        page.keyboard.press("Escape")
+        page.wait_for_selector("#status:has-text('Your turn'), #end:has-text('answer')")
+        if page.is_enabled("#finish"):
+            page.fill("#step", "The answer is \\boxed{1}.")
+            page.click("#finish")
+        page.wait_for_selector("#end >> text=shows it")
+        assert server.stop() == 143
+    assert complaints == []
+    (kept,) = read_run(tmp_path / "texts").samples
+    assert [turn["author"] for turn in kept["turns"]][:3] == ["senior", "junior", "senior"]
+    assert kept["turns"][1]["text"] == "Take 1: 2 - 1 = 1.\n"
+    ids = [token for turn in kept["turns"] for token in turn["token_ids"]]
+    mask = [int(turn["author"] == "senior") for turn in kept["turns"] for _ in turn["token_ids"]]
+    breaks = [at in kept["breaks"] for at in range(len(ids))]
+    assert replay(BY_HAND, authors.boundaries, kept["seed"], ids, breaks).authorship.tolist() == mask
