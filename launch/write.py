@@ -18,7 +18,7 @@ from tandem.config.schema import Config
 
 ABOUT = Program(
     file="launch/write.py",
-    about="Open a page on which a person and a model solve a problem together.",
+    about="Open a page on which a person and a model solve problems together; by default the pen passes after every step.",
     common=(
         *("senior", "role", "schedule.name", "schedule.alternates", "serve.port"),
         *("rollout.sampling.max_tokens", "rollout.sampling.temperature", "eval.problems"),

@@ -42,6 +42,8 @@ class WritingFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if isinstance(error, KeyboardInterrupt) and self.texts:
+            error.args = (f"after {self.texts} texts. Show them: python launch/report.py {self.path}",)
         self._stack.close()
 
     def keep(self, group: Group, person: int, tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -70,8 +70,6 @@ def write(config: Config) -> None:
             started = f"open {address_of(listener)} in a browser; you are the {config.role}. Ctrl-C ends the program"
             on_start = partial(console.print, started, soft_wrap=True)
             asyncio.run(run_server(gate, listener, on_start, pool.collect(), DRAIN_S))
-        if folder.texts:
-            console.print(f"{folder.texts} texts are in {folder.path}: python launch/report.py {folder.path}", soft_wrap=True)
 
 
 def _check_junior(config: Config, authors: Authors) -> None:

@@ -200,7 +200,7 @@ def test_plan_of_zoo_model_for_gpu(
     assert not (tmp_path / "cache").exists()
 
 
-@pytest.mark.parametrize("script", ["launch/evaluate.py", "launch/difficulty.py", "launch/serve.py"])
+@pytest.mark.parametrize("script", ["launch/evaluate.py", "launch/difficulty.py", "launch/serve.py", "launch/write.py"])
 @pytest.mark.parametrize(
     "override", ["plan_only=true", "resume=auto", "rollouts_only=true", "learner_only=fake", "profile=true"]
 )

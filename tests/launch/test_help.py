@@ -14,7 +14,7 @@ from launch.help import Program, print_help
 from tandem.config.schema import SETTINGS, ConfigError
 from tests.support import ROOT
 
-PROGRAMS = ("train", "evaluate", "serve", "difficulty")
+PROGRAMS = ("train", "evaluate", "serve", "write", "difficulty")
 
 
 def about(program: str) -> Program:

@@ -30,6 +30,7 @@ print(sorted(set({heavy}) & set(sys.modules)))
         "train.py --multirun seed=1,2 mistyped=1",
         "evaluate.py mistyped=1",
         "serve.py mistyped=1",
+        "write.py role=mistyped",
         "difficulty.py mistyped=1",
         "doctor.py mistyped=1",
         "experiment.py preset=jargon mistyped=1",

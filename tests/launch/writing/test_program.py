@@ -68,6 +68,10 @@ def test_text_on_real_engine_is_written_judged_and_kept(authors: Authors, tmp_pa
             page.click("#finish")
         page.wait_for_selector("#end >> text=shows it")
         assert server.stop() == 143
+    assert (
+        f"Interrupted after 1 texts. Show them: python launch/report.py {tmp_path / 'texts'}"
+        in (tmp_path / "server.log").read_text()
+    )
     assert complaints == []
     (kept,) = read_run(tmp_path / "texts").samples
     assert [turn["author"] for turn in kept["turns"]][:3] == ["senior", "junior", "senior"]
