@@ -31,10 +31,11 @@ class PersonActor(RolloutActor):
         person = self._persons.get(rollout_id)
         return person is not None and person.decide(token_ids)
 
-    async def ask_for_pen(self, rollout_id: str) -> None:
-        """End the turn of the model, if it is writing."""
+    async def ask_for_pen(self, rollout_id: str) -> bool:
+        """End the turn of the model, if it is writing. Return whether the text is being written."""
         if person := self._persons.get(rollout_id):
             person.ask_for_pen()
+        return person is not None
 
     async def _write(self, task: GroupTask, rollout_id: str, seed: int) -> Rollout:
         limits, requests = self._limits(task), itertools.count()

@@ -43,7 +43,7 @@ class RolloutActor:
     def __init__(self, specs: Sequence[EngineSpec]) -> None:
         self._specs = {(spec.author, spec.junior): spec for spec in specs}
         self._shared = specs[0]
-        """the spec of the senior's engine, or else of the junior's; all have its device, tokens and lengths"""
+        """the senior's spec, or that of the only author: device, tokens and longest text of the rollouts are its own"""
         self._engines: dict[EngineKey, Engine] = {}
         self._slots: dict[EngineKey, asyncio.Semaphore] = {}
         self._turns: list[Span] | None = None

@@ -30,8 +30,8 @@ class StreamingPool:
         self._dispatch = Dispatch(len(replica_set.capacities))
         self._inboxes: dict[str, asyncio.Queue[WrittenTokens | None]] = {}
         """by rollout: the tokens to yield; None: the rollout has ended"""
-        self._writers: dict[str, int] = {}
-        """by rollout: the replica that writes it"""
+        self._calls: dict[str, Call] = {}
+        """the calls that write rollouts, by rollout"""
         self._ended = asyncio.Event()
         """set when a rollout ends"""
 
@@ -86,7 +86,12 @@ class StreamingPool:
 
         Raises `KeyError` when none does, `ReplicaFailed` and `RolloutError`.
         """
-        return await self._answer(self._replica_set.call(self._writers[rollout_id], method, rollout_id, *arguments))
+        return await self._answer(self._replica_set.call(self._calls[rollout_id].replica, method, rollout_id, *arguments))
+
+    def cancel_all(self) -> None:
+        """Cancel all rollouts; their streams raise `RolloutError`."""
+        for call in self._calls.values():
+            ray.cancel(call.answer)
 
     async def _free_replica(self) -> int:
         """Wait until a replica has room, and return it. Raises what `ReplicaSet.check` raises."""
@@ -102,7 +107,7 @@ class StreamingPool:
     async def _stream_on(self, replica: int, rollout_id: str, task: GroupTask) -> AsyncGenerator[WrittenTokens | Rollout, None]:
         call = self._replica_set.call(replica, "write_group", task)
         inbox = self._inboxes[rollout_id] = asyncio.Queue()
-        self._writers[rollout_id] = replica
+        self._calls[rollout_id] = call
         self._dispatch.assign(replica, task)
         group, sent = None, 0
 
@@ -122,7 +127,7 @@ class StreamingPool:
                 yield part
             yield group.rollouts[0]
         finally:
-            del self._inboxes[rollout_id], self._writers[rollout_id]
+            del self._inboxes[rollout_id], self._calls[rollout_id]
             if not future.done():
                 ray.cancel(call.answer)
             if group:

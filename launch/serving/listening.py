@@ -41,14 +41,16 @@ async def run_server(
     on_start: Callable[[], None],
     work: Coroutine[Any, Any, Any],
     drain_s: int,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve `app` until a signal, and do `work` meanwhile, with whose error the server ends.
+    """Serve `app` until a signal, and do `work` meanwhile, with whose error the server ends. Call `on_start` once it listens.
 
-    Requests that are being answered have `drain_s` seconds after the signal; then they are cancelled.
+    After the signal `on_stop` is called; requests that are being answered then have `drain_s` seconds until they are cancelled.
     """
     server = _Server(
         uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=drain_s),
         on_start,
+        on_stop,
     )
     working = asyncio.ensure_future(work)
     working.add_done_callback(lambda _: setattr(server, "should_exit", True))
@@ -62,13 +64,18 @@ async def run_server(
 
 
 class _Server(uvicorn.Server):
-    """A server that calls `on_start` once it listens."""
+    """A server that calls `on_start` once it listens, and `on_stop` before it waits for requests to end."""
 
-    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None], on_stop: Callable[[], None]) -> None:
         super().__init__(config)
-        self._on_start = on_start
+        self._on_start, self._on_stop = on_start, on_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen."""
         await super().startup(sockets)
         self._on_start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, and wait for the requests."""
+        self._on_stop()
+        await super().shutdown(sockets)

@@ -39,7 +39,7 @@ from tandem.runtime.restarts import RestartBudget
 from tandem.verify.pool import VerifierPool
 
 DRAIN_S = 1
-"""The seconds that a text has to end after a signal; then it is cancelled."""
+"""The seconds that requests have to end after a signal, which cancels all texts."""
 
 
 def write(config: Config) -> None:
@@ -65,11 +65,11 @@ def write(config: Config) -> None:
             VerifierPool(1, judge.timeout_s, judge.memory_gib, judge.answer_pattern, config.data.verifier) as verifier,
         ):
             pool = StreamingPool(engine)
-            app = create_app(Texts(config, authors, person, prompts, pool, verifier, folder))
-            gate = Gate(app, "", config.serve.max_body_kib * 1024, Metrics(), frozenset())
+            texts = Texts(config, authors, person, prompts, pool, verifier, folder)
+            gate = Gate(create_app(texts), "", config.serve.max_body_kib * 1024, Metrics(), frozenset())
             started = f"open {address_of(listener)} in a browser; you are the {config.role}. Ctrl-C ends the program"
             on_start = partial(console.print, started, soft_wrap=True)
-            asyncio.run(run_server(gate, listener, on_start, pool.collect(), DRAIN_S))
+            asyncio.run(run_server(gate, listener, on_start, pool.collect(), DRAIN_S, texts.stop))
 
 
 def _check_junior(config: Config, authors: Authors) -> None:

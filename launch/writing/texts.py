@@ -47,6 +47,7 @@ class Texts:
     ) -> None:
         self._authors, self._person, self._prompts, self._pool = authors, person, prompts, pool
         self._verifier, self._folder, self._judging = verifier, folder, asyncio.Lock()
+        self._stopped = False
         self._schedule, self._sampling = named_schedule(config.schedule), config.rollout.sampling
         self._step_end = STEP_ENDS.get(boundary_rule(config, config.schedule), "")
         eos = authors.tokenizer.eos_token_id
@@ -91,7 +92,13 @@ class Texts:
         except ReplicaFailed:
             yield {"event": "error", "message": "the engine failed and restarts; begin again"}
         except (RolloutError, guards.GuardError) as error:
-            yield {"event": "error", "message": f"the text could not be written: {error}"}
+            message = "the program has ended" if self._stopped else f"the text could not be written: {error}"
+            yield {"event": "error", "message": message}
+
+    def stop(self) -> None:
+        """Cancel all texts: the program ends."""
+        self._stopped = True
+        self._pool.cancel_all()
 
     async def decide(self, name: str, text: str, *, ends: bool) -> bool:
         """Write `text`, and end the whole text if it `ends`; an empty text lets the model go on.
@@ -104,12 +111,12 @@ class Texts:
         return await self._ask(name, "decide", ids)
 
     async def ask_for_pen(self, name: str) -> bool:
-        """End the model's turn; return whether the text is being written."""
-        return await self._ask(name, "ask_for_pen") is None
+        """End the model's turn, if it is writing. Return whether the text is being written."""
+        return await self._ask(name, "ask_for_pen")
 
-    async def _ask(self, name: str, method: str, *arguments: Any) -> Any:
+    async def _ask(self, name: str, method: str, *arguments: Any) -> bool:
         try:
-            return await self._pool.ask(name, method, *arguments)
+            return bool(await self._pool.ask(name, method, *arguments))
         except (KeyError, ReplicaFailed):
             return False
 

@@ -67,11 +67,13 @@ def test_text_on_real_engine_is_written_judged_and_kept(authors: Authors, tmp_pa
             page.fill("#step", "The answer is \\boxed{1}.")
             page.click("#finish")
         page.wait_for_selector("#end >> text=shows it")
+        page.click("#begin")
+        page.wait_for_selector("#status:has-text('Your turn')")
         assert server.stop() == 143
-    assert (
-        f"Interrupted after 1 texts. Show them: python launch/report.py {tmp_path / 'texts'}"
-        in (tmp_path / "server.log").read_text()
-    )
+        page.wait_for_selector("#status:has-text('the program has ended')")
+    printed = (tmp_path / "server.log").read_text()
+    assert "Traceback" not in printed and "ERROR" not in printed
+    assert f"Interrupted after 1 texts. Show them: python launch/report.py {tmp_path / 'texts'}" in printed
     assert complaints == []
     (kept,) = read_run(tmp_path / "texts").samples
     assert [turn["author"] for turn in kept["turns"]][:3] == ["senior", "junior", "senior"]
