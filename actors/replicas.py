@@ -41,13 +41,21 @@ class Call:
 class ReplicaSet:
     """Replicas that are started together, or one by one without `at_once`, and restarted when they fail.
 
+    Without `wait` the constructor returns before they have started: call `await_started` before anything else. It raises
+    `RolloutError` when a replica does not start, and then ends them all.
+
     A replica fails when its actor or one of its engines dies. A thread restarts it, as often as `budget` allows, and loads the
-    latest weights before the replica runs again; the others work meanwhile. Any thread may call the methods. The constructor
-    raises `RolloutError` when a replica does not start, and then ends them all.
+    latest weights before the replica runs again; the others work meanwhile. Any thread may call the methods.
     """
 
     def __init__(
-        self, replicas: Sequence[Replica], guard: GuardConfig, budget: RestartBudget | None = None, *, at_once: bool = True
+        self,
+        replicas: Sequence[Replica],
+        guard: GuardConfig,
+        budget: RestartBudget | None = None,
+        *,
+        at_once: bool = True,
+        wait: bool = True,
     ) -> None:
         self._members = [Member(index, replica) for index, replica in enumerate(replicas)]
         self._budget = budget or RestartBudget(guard.max_restarts_per_hour)
@@ -59,17 +67,27 @@ class ReplicaSet:
         self._listeners: list[Callable[[], None]] = []
         self._failure: BaseException | None = None
         """why a replica could not be restarted"""
+        self._starts = [self._send(member, "start") for member in self._members] if at_once else []
+        if wait:
+            self.await_started()
+
+    def await_started(self) -> None:
+        """Wait until the replicas have started for the first time. Raises as the class says."""
         try:
-            for batch in [self._members] if at_once else [[member] for member in self._members]:
-                self._start(batch)
+            if self._starts:
+                self._await_starts(self._starts)
+                self._starts = []
+            for member in self._members:
+                if member.state is ReplicaState.STARTING:
+                    self._await_starts([self._send(member, "start")])
         except BaseException:
             self.close()
             raise
 
-    def _start(self, members: Sequence[Member]) -> None:
-        calls = [self._send(member, "start") for member in members]
+    def _await_starts(self, calls: Sequence[Call]) -> None:
         self._await_answers(calls, START_TIMEOUT_S)
-        for member, call in zip(members, calls, strict=True):
+        for call in calls:
+            member = self._members[call.replica]
             try:
                 member.admitted = ray.get(call.answer)
             except RayError as error:

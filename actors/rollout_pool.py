@@ -65,12 +65,13 @@ class RolloutPool:
         cores: Cores = (),
         placements: Sequence[PlacementGroupSchedulingStrategy] = (),
         streams: bool = False,
+        wait: bool = True,
     ) -> RolloutPool:
         """Start `config.rollout.replicas` rollout actors, on `placements` if given, and return their pool.
 
         Each has `gpus_per_replica` GPUs; with 0 its engines run on the CPU (see `engine_specs` for `cores`). The run continues
         from version `first_version` of the weights, which the senior's engines receive by `transport`. With `streams` engines
-        return each token at once.
+        return each token at once. Without `wait` call `await_started` before anything else.
         """
         options = {"num_cpus": 0, "num_gpus": gpus_per_replica, "max_concurrency": MAX_CONCURRENT_CALLS}
         actor = ray.remote(RolloutActor)
@@ -101,8 +102,12 @@ class RolloutPool:
         replicas = [start_replica(engines, place) for engines, place in zip(specs, places, strict=True)]
         # Engines that share a GPU measure its free memory as they start: one after the other.
         at_once = not 0 < gpus_per_replica < 1
-        replica_set = ReplicaSet(replicas, config.guard, budget, at_once=at_once)
+        replica_set = ReplicaSet(replicas, config.guard, budget, at_once=at_once, wait=wait)
         return cls(config, replica_set, junior_weights=authors.junior_weights, sleeps=sleep)
+
+    def await_started(self) -> None:
+        """Wait until the engines have started. Raises `RolloutError` when some have not, and ends them all."""
+        self._replica_set.await_started()
 
     @contextmanager
     def borrow(self, config: Config, authors: Authors) -> Iterator[RolloutPool]:

@@ -26,8 +26,7 @@ TRAIN = [sys.executable, "launch/train.py"]
 BAD_INPUT = 2
 PHASES = {
     "inputs": "run folder ",
-    "learner": "Starting 1 rollout actor",
-    "engines": "Engines ready",
+    "components": "Engines ready",
     "evaluation": "[0/",
     "step": "[1/",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from launch.cluster.local_cluster import given_cluster, ray_cluster
 from launch.run.inputs import read_inputs
 from launch.run.loop import collect_groups
-from launch.run.startup import reserve_resources, start_rollout_run
+from launch.run.startup import reserve_resources, start_rollout_run, started_engines
 from tandem.config.schema import Config
 from tandem.rollout import BASE_VERSION
 
@@ -18,7 +18,8 @@ def rollouts_only(config: Config) -> None:
             inputs.folder as folder,
             ray_cluster(logs=folder.path / "logs"),
             reserve_resources(inputs) as resources,
-            start_rollout_run(inputs, resources) as run,
+            started_engines(inputs, resources) as pool,
+            start_rollout_run(inputs, resources, pool) as run,
             run.group_source,
         ):
             for step in range(1, config.steps + 1):

@@ -82,7 +82,10 @@ def described(config: Config, *, learner: bool = True, engines: bool = True) -> 
 
 
 def start_engines(inputs: Inputs, resumed_step: int, restarts: RestartBudget, placements: Placements) -> RolloutPool:
-    """Start the engines of a run that resumes after `resumed_step`, on their placements."""
+    """Start the engines of a run that resumes after `resumed_step`, on their placements; do not wait for them.
+
+    Engines that share a GPU with a learner start only when they are awaited, since they measure its free memory.
+    """
     return RolloutPool.of_engines(
         inputs.config,
         inputs.authors,
@@ -93,27 +96,36 @@ def start_engines(inputs: Inputs, resumed_step: int, restarts: RestartBudget, pl
         budget=restarts,
         cores=placements.engine_cores,
         placements=placements.replicas,
+        wait=False,
     )
+
+
+@contextmanager
+def started_engines(inputs: Inputs, resources: SharedResources) -> Iterator[RolloutPool]:
+    """Start the engines of a run without a learner, and end them after the block."""
+    with start_engines(inputs, BASE_VERSION, resources.restarts, resources.placements) as pool:
+        with status(f"Starting {described(inputs.config, learner=False)}", usual(ENGINES_S, inputs), resources.console.console):
+            pool.await_started()
+        yield pool
 
 
 @contextmanager
 def start_rollout_run(
     inputs: Inputs,
     resources: SharedResources,
+    pool: RolloutPool,
     state: State = BASE_STATE,
-    start_engines: EngineStarter = start_engines,
     other_processes: Callable[[], Mapping[str, psutil.Process]] = dict,
 ) -> Iterator[RolloutRun]:
-    """Start engines, judge, terminal and watchdog of a run that resumes from `state`; end them after the block.
+    """Start judge, terminal and watchdog of a run that resumes from `state` with the engines of `pool`.
 
-    The watchdog also reports on `other_processes`. Raises `GuardError` at the end when a frozen junior has changed.
+    End them after the block. The watchdog also reports on `other_processes`. Raises `GuardError` at the end when a frozen
+    junior has changed.
     """
-    config, authors, (console, placements, restarts) = inputs.config, inputs.authors, resources
+    config, authors, (console, _, restarts) = inputs.config, inputs.authors, resources
     with ExitStack() as stack:
-        with status(f"Starting {described(config, learner=False)}", usual(ENGINES_S, inputs), console.console):
-            pool = stack.enter_context(start_engines(inputs, state.step, restarts, placements))
-            judge = stack.enter_context(closing(Judge(config.judge, restarts, config.data.verifier)))
-            junior_checksums = pool.checksums(JUNIOR)
+        judge = stack.enter_context(closing(Judge(config.judge, restarts, config.data.verifier)))
+        junior_checksums = pool.checksums(JUNIOR)
         console.print(f"Engines ready: up to {sum(pool.admitted)} concurrent rollouts")
         source = group_source(config, pool, authors, inputs.problems, state.step, state.stream_position, judge.begin)
 
@@ -160,11 +172,12 @@ def start_training_run(inputs: Inputs, start_engines: EngineStarter = start_engi
         start = partial(start_learner, inputs, segment, resources.placements)
         saved = checkpoint.learner if checkpoint else None
         kept = updates_kept(config.checkpoint.save_every)
-        with status(f"Starting {described(config, engines=False)}", usual(LEARNER_S, inputs), resources.console.console):
-            learner = stack.enter_context(ResilientLearner(start, resources.restarts, saved, kept=kept))
         state = checkpoint.state() if checkpoint else BASE_STATE
-        rollout_run = stack.enter_context(start_rollout_run(inputs, resources, state, start_engines, learner.processes))
-        pool = rollout_run.pool
+        with status(f"Starting {described(config)}", usual(ENGINES_S, inputs), resources.console.console):
+            pool = stack.enter_context(start_engines(inputs, state.step, resources.restarts, resources.placements))
+            learner = stack.enter_context(ResilientLearner(start, resources.restarts, saved, kept=kept))
+            pool.await_started()
+        rollout_run = stack.enter_context(start_rollout_run(inputs, resources, pool, state, learner.processes))
         learner.connect(pool.actors, pool.sleeping)
         if checkpoint:
             guards.check_published(state.step, pool.finish_weight_sync(learner.publish(version=state.step)))

@@ -43,6 +43,9 @@ class Component:
     def checksums(self, author: int) -> list[list[str]]:
         return [["same"]]
 
+    def await_started(self) -> None:
+        self._events.append(f"{self._name} awaited")
+
     def begin(self, group: Any) -> None:
         pass
 
@@ -97,21 +100,23 @@ def test_start_says_what_it_waits_for_and_ends_all(
 ) -> None:
     with start_training_run(inputs, start_engines) as run:
         assert list(run.rollout_run.pool.admitted) == [96, 32]
-    assert sorted(events[:2]) == ["engines starts", "learner starts"]
+    assert events[:3] == ["engines starts", "learner starts", "engines awaited"]
     assert sorted(events[-3:]) == ["engines ends", "judge ends", "learner ends"]
     assert "connected" in events
     printed = capsys.readouterr().out
-    assert "Starting 1 rollout actor" in printed and "1 learner rank (ZeRO-1)" in printed
+    assert "Starting 1 rollout actor and 1 learner rank (ZeRO-1)" in printed
     assert "Engines ready: up to 128 concurrent rollouts" in printed
 
 
 def test_failure_of_engines_ends_learner(inputs: Any, events: list[str]) -> None:
-    def fail(*_: Any) -> Any:
-        raise RuntimeError("no engine")
+    class Failing(Component):
+        def await_started(self) -> None:
+            raise RuntimeError("no engine")
 
-    with pytest.raises(RuntimeError, match="no engine"), start_training_run(inputs, fail):
+    start_failing: Any = lambda *_: Failing("engines", events)  # noqa: E731
+    with pytest.raises(RuntimeError, match="no engine"), start_training_run(inputs, start_failing):
         pass
-    assert events == ["learner starts", "learner ends"]
+    assert events == ["engines starts", "learner starts", "learner ends", "engines ends"]
 
 
 def test_numbers_of_components_are_in_words() -> None:
