@@ -18,6 +18,7 @@ PROGRAMS = {
     "report": "write runs as one HTML file",
     "watch": "show a run while it runs",
     "doctor": "check this machine",
+    "gpu-check": "check this machine's GPU, in about ten minutes",
     "difficulty": "measure how often the base model solves each problem",
 }
 
@@ -35,7 +36,7 @@ def main() -> None:
         remedy = f"did you mean {similar[0]}?" if similar else f"choose {' or '.join(PROGRAMS)}"
         print(f"tandem: {name}: there is no such program; {remedy}", file=sys.stderr)
         sys.exit(BAD_INPUT)
-    script = str(Path(__file__).with_name(f"{name}.py"))
+    script = str(Path(__file__).with_name(f"{name.replace('-', '_')}.py"))
     sys.argv = [script, *sys.argv[2:]]
     runpy.run_path(script, run_name="__main__")
 

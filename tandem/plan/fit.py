@@ -136,12 +136,20 @@ def fractions_shared(
 
     room = room_beside(found.rank, gpu_gib, engines, sleep=sleep) if learner else USABLE * gpu_gib
     if least * replicas > room:
-        needs = f"the {len(found.engines)} engines of a replica use at least {least:.1f} GiB (model.dtype={config.model.dtype})"
+        parts = f"the {len(found.engines)} engines of a replica use at least {least:.1f} GiB (model.dtype={config.model.dtype})"
         if replicas > 1:
-            needs += f" for each of {replicas} replicas"
+            parts += f" for each of {replicas} replicas"
         if learner:
-            needs += f", a rank of the learner {_needs(found.rank, engines, sleep=sleep)}"
-        raise DoesNotFit(f"mode.name=local: one GPU of {gpu_gib:g} GiB is too small for all (estimated): {needs}")
+            parts += f", a rank of the learner {_needs(found.rank, engines, sleep=sleep)}"
+        writing, learning = least * replicas, 0.0
+        if learner:
+            writing += found.rank.between_updates if sleep else found.rank.total
+            learning = found.rank.total + engines * ENGINE_ASLEEP_GIB if sleep else 0.0
+        needed = max(writing, learning)
+        raise DoesNotFit(
+            f"mode.name=local: needs at least {needed:.0f} GiB of GPU memory (estimated), and of one GPU of {gpu_gib:g} GiB "
+            f"{USABLE * gpu_gib:.0f} are usable: {parts}"
+        )
     budget = room / replicas
     weights, text = (sum(getattr(engine, part) for engine in found.engines) for part in ("weights", "text"))
     texts = min(config.rollout.max_in_flight, (budget - weights) / text)

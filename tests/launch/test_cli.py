@@ -19,7 +19,7 @@ def test_command_is_installed_with_package() -> None:
 
 
 def test_command_runs_every_program() -> None:
-    assert [name for name in PROGRAMS if not (ROOT / "launch" / f"{name}.py").is_file()] == []
+    assert [name for name in PROGRAMS if not (ROOT / "launch" / f"{name.replace('-', '_')}.py").is_file()] == []
 
 
 def test_help_lists_all_programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
