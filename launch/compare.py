@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-
 from launch.entry import BAD_INPUT
 from launch.evaluation.paired import Difference, compare, read_problem_scores
 from launch.experiments.statistics import CONFIDENCE
+from launch.terminal import terminal_console
 from launch.text_tables import terminal_table
 from tandem.config.schema import ConfigError
 
@@ -44,8 +43,8 @@ def main() -> None:
 
 def show(differences: Sequence[Difference], title: str) -> None:
     """Print a table; an interval without 0 is marked."""
-    console = Console(highlight=False)
-    console.print(title, markup=False)
+    console = terminal_console()
+    console.print(title)
     rows = [
         (
             each.measure,

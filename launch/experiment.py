@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import sys
 
-from rich.console import Console
-
 from launch.config_file import with_config_files
 from launch.entry import exit_codes, use_cache
 from launch.experiments.preset import PRESETS, experiment
 from launch.help import asks_for_help
 from launch.storage.owner import owned
+from launch.terminal import terminal_console
 
 if __name__ == "__main__":
     with exit_codes():
@@ -25,8 +24,8 @@ if __name__ == "__main__":
         from launch.experiments.comparison import compare, show  # imports torch and Ray, which takes seconds
 
         if compared.runs[0].config.plan_only:
-            show(compared, Console())
+            show(compared, terminal_console())
             sys.exit()
         use_cache(compared.runs[0].config)
         with owned(compared.folder, f"name={compared.name}"):
-            compare(compared, Console())
+            compare(compared, terminal_console())

@@ -12,14 +12,13 @@ import json
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from launch.entry import exit_codes
 from launch.gpu_stages.machine import this_machine
 from launch.gpu_stages.page import page, table
 from launch.gpu_stages.results import Results
 from launch.gpu_stages.run import run_stages
 from launch.gpu_stages.stages import STAGES
+from launch.terminal import terminal_console
 
 OUT = Path("runs") / "gpu-check"
 
@@ -32,7 +31,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="folder of the results (default: %(default)s)")
     options = parser.parse_args(arguments)
     stages = [stage for stage in STAGES if options.only is None or stage.name in options.only]
-    console = Console()
+    console = terminal_console()
     with exit_codes():
         machine = this_machine()
         results = Results.read(options.out, machine.facts)
@@ -40,7 +39,7 @@ def main(arguments: list[str]) -> int:
             f"results in {options.out}; time limits of all stages: {sum(stage.limit_s for stage in stages) / 60:.0f} min"
         )
         for name, result in run_stages(stages, machine, results, again=options.again):
-            console.print(f"{name}: {result.status} after {result.seconds:.0f} s {result.why}".rstrip(), highlight=False)
+            console.print(f"{name}: {result.status} after {result.seconds:.0f} s {result.why}".rstrip())
             results.write()
             (options.out / "page.md").write_text(page(STAGES, results), encoding="utf-8")
         console.print(table(stages, results))

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from launch.explanations import explain_unknown, group_files
+from launch.terminal import terminal_console
 from tandem.config.documentation import Field, allowed, documented
 from tandem.config.schema import SETTINGS, Config, ConfigError
 
@@ -47,13 +48,13 @@ def print_help(program: Program, arguments: Sequence[str], console: Console | No
 
     Raises `ConfigError` for a name that is neither.
     """
-    console = console or Console(highlight=False)
+    console = console or terminal_console()
     fields = dict(documented(Config))
     if asked := [each for each in arguments if "=" not in each and not each.startswith("-")]:
         console.print(_settings({key: field for name in asked for key, field in _named(fields, name).items()}))
         return
     console.print(program.about, soft_wrap=False)
-    console.print(f"\nusage: python {program.file} [OPTION ...] [GROUP=NAME ...] [KEY=VALUE ...]", markup=False)
+    console.print(f"\nusage: python {program.file} [OPTION ...] [GROUP=NAME ...] [KEY=VALUE ...]")
     console.print("\nThe settings that are needed most", style="bold")
     console.print(_settings({key: fields[key] for key in program.common}))
     console.print("\nGroups: GROUP=NAME takes the settings of conf/GROUP/NAME.yaml", style="bold")
@@ -62,7 +63,7 @@ def print_help(program: Program, arguments: Sequence[str], console: Console | No
     console.print(_rows([*OPTIONS.items(), *program.options]))
     console.print("\nExamples", style="bold")
     for example in program.examples:
-        console.print(f"  python {program.file} {example}", markup=False, soft_wrap=True)
+        console.print(f"  python {program.file} {example}", soft_wrap=True)
     console.print(
         f"\nAll {len(SETTINGS)} settings: docs/reference/configuration.md. How they fit together: docs/configuration.md."
     )

@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich import get_console
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from launch.terminal import terminal_console
 
 IMPORTS = "5 to 10 s"
 """How long the imports of torch, transformers, Ray and vLLM's interfaces usually take."""
@@ -20,15 +21,15 @@ def status(what: str, usual: str = "", console: Console | None = None) -> Iterat
 
     `usual` is the usual duration. In a terminal a line with the duration remains.
     """
-    console = console or get_console()
+    console = console or terminal_console()
     hint = f" (usually {usual})" if usual else ""
     if not console.is_terminal:
-        console.print(f"{what}{hint} ...", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{what}{hint} ...", soft_wrap=True)
         yield
         return
     start = time.monotonic()
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         progress.add_task(f"{what}{hint}", total=None)
         yield
-    console.print(f"{what}: {time.monotonic() - start:.1f} s", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{what}: {time.monotonic() - start:.1f} s", soft_wrap=True)

@@ -11,11 +11,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from launch.entry import BAD_INPUT
 from launch.live_view.view import view, watch
 from launch.live_view.watched_run import WatchedRun
+from launch.terminal import terminal_console
 from tandem.config.schema import ConfigError
 
 
@@ -25,7 +24,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder, runs/NAME")
     parser.add_argument("--once", action="store_true", help="print the current state and exit")
     arguments = parser.parse_args()
-    console = Console(highlight=False)
+    console = terminal_console()
     try:
         run = WatchedRun(arguments.run)
         if arguments.once:

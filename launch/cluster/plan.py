@@ -83,9 +83,9 @@ def print_plan(plan: RunPlan, console: Console) -> None:
 
     header = ("node", "GPUs" if plan.on_gpus else "", "process", "GiB on each GPU, estimated")
     console.print(terminal_table(header, map(cells, _rows(plan.slots)), title=f"mode={plan.mode}: {plan.demand}"))
-    console.print(_idle(plan), highlight=False)
+    console.print(_idle(plan))
     if plan.engines_sleep:
-        console.print("engines sleep during updates (rollout.sleep)", highlight=False)
+        console.print("engines sleep during updates (rollout.sleep)")
 
 
 def _idle(plan: RunPlan) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from launch.cluster.environment import set_environment
 from launch.diagnosis.machine_checks import Finding, Status, fine, machine_findings
+from launch.terminal import terminal_console
 from tandem.config.schema import Config
 
 COLORS = {Status.FINE: "green", Status.DOUBTFUL: "yellow", Status.BROKEN: "red"}
@@ -39,14 +40,14 @@ def table(findings: list[Finding]) -> Table:
         shown.add_column(title, overflow="fold")
     for finding in findings:
         color = COLORS[finding.status]
-        shown.add_row(finding.what, f"[{color}]{finding.status.value}[/]", finding.found, finding.fix)
+        shown.add_row(finding.what, Text(finding.status.value, style=color), finding.found, finding.fix)
     return shown
 
 
 def diagnose(config: Config, *, quick: bool) -> bool:
     """Run the checks, then the self-test unless `quick` or a check is broken, and print them; return whether none is broken."""
     set_environment(config.cache_path)
-    console = Console()
+    console = terminal_console()
     findings = list(machine_findings(config.cache_path))
     if not quick and not _broken(findings):
         console.print("a short run, about half a minute ...")

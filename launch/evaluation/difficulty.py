@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import Progress
 
 from launch.cluster.plan import machine_plan
@@ -13,6 +12,7 @@ from launch.entry import check_trains_nothing
 from launch.evaluation.workers import start_workers
 from launch.storage.owner import held
 from launch.storage.places import check_writable
+from launch.terminal import terminal_console
 from tandem.authors import load_authors
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config, ConfigError
@@ -44,7 +44,8 @@ def measure(config: Config) -> None:
 
 def _measure_unknown(config: Config, path: Path, gpus: float) -> None:
     """Try the problems that are not in the pass-rate file `path`, which is locked for this process."""
-    authors, file, console, count = load_authors(config), PassRateFile(path), Console(), config.data.difficulty_rollouts
+    authors, file, count = load_authors(config), PassRateFile(path), config.data.difficulty_rollouts
+    console = terminal_console()
     data = replace(config.data, pass_rates="")
     problems = load_problems(data, config.seed, authors.tokenizer, authors.junior_tokenizers, cache=config.cache_path).catalogue
     if problems is None:

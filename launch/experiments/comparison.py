@@ -28,7 +28,7 @@ def compare(compared: Experiment, console: Console) -> None:
         runs.check_unchanged(run)
     finished = [run for run in compared.runs if runs.finished(run)]
     remaining = [run for run in compared.runs if run not in finished]
-    console.print(f"{compared.folder}: {len(compared.runs)} runs, {len(finished)} of them finished", highlight=False)
+    console.print(f"{compared.folder}: {len(compared.runs)} runs, {len(finished)} of them finished")
     missing = [evaluation for evaluation in compared.evaluations if remaining or not evaluation.finished]
     if remaining or missing:
         with ray_cluster(logs=compared.folder / "logs"), SharedEngines() as engines:
@@ -44,8 +44,8 @@ def compare(compared: Experiment, console: Console) -> None:
     for table in terminal(report(compared, finished)):
         console.print(table)
     minutes = (time.monotonic() - start) / 60
-    console.print(f"{minutes:.1f} minutes; results in {compared.results / compared.name}.md", highlight=False, soft_wrap=True)
-    console.print(f"every run: python launch/report.py {compared.folder}", highlight=False, soft_wrap=True)
+    console.print(f"{minutes:.1f} minutes; results in {compared.results / compared.name}.md", soft_wrap=True)
+    console.print(f"every run: python launch/report.py {compared.folder}", soft_wrap=True)
 
 
 def show(compared: Experiment, console: Console) -> None:

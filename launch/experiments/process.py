@@ -35,8 +35,9 @@ def run_arm(_: DictConfig, arms: Sequence[Arm], commands: Sequence[Sequence[str]
 
 def command(arm: Arm) -> list[str]:
     """Return the command line of the arm's process."""
+    kept = [override for override in arm.overrides if not override.startswith(("name=", "log.dir="))]
     places = [f"name={quoted(arm.config.name)}", f"log.dir={quoted(arm.config.log.dir)}"]
-    return [sys.executable, str(TRAIN), *arm.overrides, *places]
+    return [sys.executable, str(TRAIN), *kept, *places]
 
 
 def run_process(arm: Arm, command: Sequence[str]) -> Outcome:

@@ -21,6 +21,7 @@ from launch.run.inputs import read_inputs
 from launch.run.plan_only import check_named, show_plan
 from launch.storage.owner import owned
 from launch.storage.run_record import is_run, read_run
+from launch.terminal import terminal_console
 from tandem.config.schema import Config
 
 INCOMPLETE = 1
@@ -33,19 +34,19 @@ def run_sweep(arms: Sequence[Arm], overrides: Sequence[str]) -> None:
 
     Hydra must be initialized. Exits with 1 unless all arms finish. Raises `ConfigError` before the first arm starts.
     """
-    folder, console = arms[0].folder.parent, Console()
+    folder, console = arms[0].folder.parent, terminal_console()
     use_cache(arms[0].config)
     if arms[0].config.plan_only:
         todo = [arm for arm in arms if not arm.finished]
         checked(check_named, [arm.config for arm in todo], [arm.label for arm in todo])
         for arm in arms:
-            console.print(f"{arm.label}{' (finished)' if arm.finished else ''}:", highlight=False, soft_wrap=True)
+            console.print(f"{arm.label}{' (finished)' if arm.finished else ''}:", soft_wrap=True)
             show_plan(arm.config)
         return
     with given_cluster():  # the Ray launcher uses the connected cluster
         todo = [arm for arm in arms if not arm.finished]
         checked(check_inputs, [arm.config for arm in todo], [arm.label for arm in todo])
-        console.print(f"sweep folder {folder}: {len(arms)} runs, {len(todo)} to do", highlight=False, soft_wrap=True)
+        console.print(f"sweep folder {folder}: {len(arms)} runs, {len(todo)} to do", soft_wrap=True)
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         run_arm = partial(process.run_arm, arms=arms, commands=[process.command(arm) for arm in arms])
@@ -71,9 +72,9 @@ def sum_up(arms: Sequence[Arm], folder: Path, console: Console) -> Summary:
         console.print(table)
     for result in summary.results:
         if result.error:
-            console.print(f"{result.run}: {result.error}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"summary {folder / 'summary.md'}", highlight=False, soft_wrap=True)
+            console.print(f"{result.run}: {result.error}", soft_wrap=True)
+    console.print(f"summary {folder / 'summary.md'}", soft_wrap=True)
     if runs := [read_run(arm.folder) for arm in arms if is_run(arm.folder)]:
         (folder / REPORT).write_text(report_page(runs), encoding="utf-8")
-        console.print(f"report {folder / REPORT}", highlight=False, soft_wrap=True)
+        console.print(f"report {folder / REPORT}", soft_wrap=True)
     return summary

@@ -10,7 +10,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -18,6 +18,7 @@ from rich.table import Table
 from launch.estimates import share
 from launch.live_view.colored import colored_transcript
 from launch.storage.transcript import Transcript
+from launch.terminal import terminal_console
 from launch.text_tables import terminal_table
 
 COLUMNS = {
@@ -45,7 +46,7 @@ class TrainingConsole:
     """The live view of a run of `steps` steps, or plain lines without a terminal. A context manager."""
 
     def __init__(self, steps: int) -> None:
-        self.console = Console()
+        self.console = terminal_console()
         self._steps = steps
         self._rows: deque[list[str]] = deque(maxlen=ROWS)
         self._first: tuple[int, float] | None = None
@@ -74,7 +75,7 @@ class TrainingConsole:
 
     def print(self, message: str) -> None:
         """Print one line above the live view."""
-        self.console.print(message, highlight=False, soft_wrap=True)
+        self.console.print(message, soft_wrap=True)
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[object], None]]:
@@ -149,7 +150,7 @@ class EvaluationConsole:
     """The terminal of an evaluation: a progress bar, and lines above it. A context manager."""
 
     def __init__(self) -> None:
-        self._bars = Progress(transient=True)
+        self._bars = Progress(transient=True, console=terminal_console())
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -160,7 +161,7 @@ class EvaluationConsole:
 
     def print(self, shown: str | Table) -> None:
         """Print a line or a table above the bar."""
-        self._bars.console.print(shown, highlight=False, soft_wrap=isinstance(shown, str))
+        self._bars.console.print(shown, soft_wrap=isinstance(shown, str))
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[object], None]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
 from actors.engine_args import check_engine_args
 from launch.cluster.local_cluster import choose_transport
 from launch.cluster.plan import assumed_plan, print_plan, run_plan
@@ -13,6 +11,7 @@ from launch.evaluation.training_measures import check_measures
 from launch.run.given_groups import find_saved_steps
 from launch.storage.resume import find_resumption
 from launch.storage.run_folder import RunFolder
+from launch.terminal import terminal_console
 from tandem.config.schema import FAKE, FAKE_LONGEST, SELF, Config
 from tandem.data.pass_rates import read_pass_rates
 from tandem.data.problems import check_first_rows
@@ -31,7 +30,7 @@ def show_plan(config: Config) -> None:
     """Print the plan for the assumed GPUs, or for this machine if none are assumed. Raises `ConfigError`."""
     plan = assumed_plan(config) if config.cluster.gpus else run_plan(config)
     choose_transport(config.learner.transport, plan.gpus_per_rank, sum(node.gpus for node in plan.nodes))
-    print_plan(plan, Console())
+    print_plan(plan, terminal_console())
 
 
 def check_named(config: Config) -> None:

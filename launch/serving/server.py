@@ -7,8 +7,6 @@ import os
 from datetime import datetime
 from functools import partial
 
-from rich.console import Console
-
 from actors.engine_args import check_engine_args
 from actors.rollout_pool import RolloutPool
 from launch.cluster.local_cluster import ray_cluster
@@ -20,6 +18,7 @@ from launch.serving.listening import address_of, bound_socket, run_server
 from launch.serving.schedules import MODELS
 from launch.serving.service import Service
 from launch.storage.places import named_folder
+from launch.terminal import terminal_console
 from tandem.config.schema import Config, ConfigError
 from tandem.runtime.restarts import RestartBudget
 
@@ -35,7 +34,7 @@ def serve(config: Config) -> None:
     key = _api_key(config)
     with bound_socket(config) as listener:
         config, authors, gpus = read_inputs(config)
-        console = Console()
+        console = terminal_console()
         console.print(f"starting the engines of {authors.senior} and {', '.join(str(j.path) for j in authors.juniors)} ...")
         logs = named_folder(config, f"{datetime.now():%Y%m%d-%H%M%S}-serving") / "logs"
         restarts = RestartBudget(config.guard.max_restarts_per_hour, console.print)

@@ -7,10 +7,10 @@ import runpy
 import sys
 
 import pytest
-from rich.console import Console
 
 from launch.command_line import CONF
 from launch.help import Program, print_help
+from launch.terminal import terminal_console
 from tandem.config.schema import SETTINGS, ConfigError
 from tests.support import ROOT
 
@@ -25,7 +25,7 @@ def about(program: str) -> Program:
 
 def printed(program: str, *arguments: str, width: int = 120) -> str:
     """Return the help that a program prints."""
-    console = Console(width=width, record=True, file=sys.stdout)
+    console = terminal_console(width=width, record=True, file=sys.stdout)
     print_help(about(program), arguments, console)
     return console.export_text()
 

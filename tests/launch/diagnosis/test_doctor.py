@@ -10,11 +10,11 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from launch.diagnosis import diagnosis, machine_checks, self_test
 from launch.diagnosis.diagnosis import diagnose, table
 from launch.diagnosis.machine_checks import Finding, Status, machine_findings
+from launch.terminal import terminal_console
 from tandem.authors import Authors
 from tandem.config.schema import Config
 from tests.support import ROOT
@@ -172,6 +172,6 @@ def test_missing_temporary_folder_is_reported(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_table_has_row_for_each_check(capsys: pytest.CaptureFixture[str]) -> None:
-    Console(width=120).print(table([Finding(what, Status.FINE, "seen") for what in ("one", "two", "three")]))
+    terminal_console(width=120).print(table([Finding(what, Status.FINE, "seen") for what in ("one", "two", "three")]))
     said = capsys.readouterr().out
     assert all(what in said for what in ("one", "two", "three"))

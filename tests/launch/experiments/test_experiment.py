@@ -17,7 +17,6 @@ import pytest
 import yaml
 from matplotlib.figure import Figure
 from PIL import Image
-from rich.console import Console
 
 from launch.command_line import CONF
 from launch.entry import BAD_INPUT
@@ -30,6 +29,7 @@ from launch.experiments.page import READING, differences, ends, terminal
 from launch.experiments.preset import PRESETS, Experiment, Run, experiment, read_preset
 from launch.experiments.results import Results, read_results
 from launch.experiments.runs import check_unchanged, finished
+from launch.terminal import terminal_console
 from tandem.config.run import LogConfig
 from tandem.config.schema import ConfigError
 from tests.support import ROOT
@@ -72,7 +72,7 @@ def test_command_line_overrides_settings_of_every_run(tmp_path: Path) -> None:
 
 def test_plan_of_the_published_comparison_starts_nothing(tmp_path: Path) -> None:
     found = experiment(["preset=paper", "seeds=1", "plan_only=true", "cluster.gpus=8", f"log.dir={tmp_path}", "results=x"])
-    show(found, console := Console(file=StringIO(), width=200))
+    show(found, console := terminal_console(file=StringIO(), width=200))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(f"{arm}-seed1" in shown for arm in ("tandem", "grpo", "kl_reg", "grpo_g16"))
     assert shown.count("aime24, aime25, amc, minerva, olympiad, math500") == 5, "the seniors and the base"
@@ -292,13 +292,13 @@ def test_only_unfinished_runs_are_started(compared: Experiment, monkeypatch: pyt
     monkeypatch.setattr("launch.experiments.comparison.ray_cluster", lambda logs: nullcontext())
     monkeypatch.setattr("launch.experiments.comparison.draw", lambda results: Figure())  # it takes a second
     with pytest.raises(KeyboardInterrupt):
-        compare(compared, Console())
+        compare(compared, terminal_console())
     assert made == ["tandem-seed1", "grpo-seed1", "kl_reg-seed1", "tandem-seed2"]
     assert (compared.results / "jargon.md").exists(), "what is finished is told"
     assert [finished(run) for run in compared.runs].count(True) == 3
-    compare(compared, Console())
+    compare(compared, terminal_console())
     assert made[4:] == [f"{arm}-seed{seed}" for seed in (2, 3) for arm in compared.arms]
-    compare(compared, Console())
+    compare(compared, terminal_console())
     assert len(made) == 10, "a third start only reports"
 
 

@@ -331,9 +331,9 @@ def test_run_with_more_steps_is_unfinished(arms_of: Callable[..., list[Arm]]) ->
 
 
 def test_summary_lists_runs_without_metrics(arms_of: Callable[..., list[Arm]], tmp_path: Path) -> None:
-    from rich.console import Console
+    from launch.terminal import terminal_console
 
-    summary = sum_up(arms_of("seed=1,2"), tmp_path, Console())
+    summary = sum_up(arms_of("seed=1,2"), tmp_path, terminal_console())
     assert not summary.complete and not (tmp_path / "report.html").exists()
 
 

@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from launch.live_view.colored import STYLES, visible
 from launch.live_view.view import sparkline, view, watch
 from launch.live_view.watched_run import WatchedRun
 from launch.storage.run_record import read_run
+from launch.terminal import terminal_console
 from tests.support import ROOT
 from tests.support.run_folders import make_run
 
@@ -36,7 +36,7 @@ def run(tmp_path: Path) -> Path:
 def shown(folder: Path, **options: Any) -> str:
     """Return the view of a run folder on 120 columns."""
     (watched := WatchedRun(folder)).refresh()
-    console = Console(file=io.StringIO(), width=120, **options)
+    console = terminal_console(file=io.StringIO(), width=120, **options)
     console.print(view(watched))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -88,7 +88,7 @@ def test_watch_follows_run_to_its_end(run: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("launch.live_view.view.REFRESH_S", 0.02)
     lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
     (run / "metrics.jsonl").write_text("".join(lines[:2]))
-    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    console = terminal_console(file=io.StringIO(), width=120, force_terminal=True)
     (thread := threading.Thread(target=watch, args=(WatchedRun(run), console))).start()
     for line in lines[2:]:
         time.sleep(0.1)
