@@ -14,7 +14,7 @@ from tandem.config.reward import JudgeConfig
 from tandem.rollout import EndReason, Group, Problem, Prompt, Rollout, Verdict
 from tandem.runtime.restarts import RestartBudget
 from tandem.schedule import SOLO
-from tests.support.monkey import titled
+from tests.support.monkey import titled, workers
 
 
 def group(answer: str, texts: list[str]) -> Group:
@@ -26,13 +26,9 @@ def group(answer: str, texts: list[str]) -> Group:
     return Group(Prompt(Problem(id=answer, question="?", answer=answer), token_ids=()), rollouts, SOLO)
 
 
-def workers() -> list[psutil.Process]:
-    return [p for p in psutil.process_iter(["cmdline", "status"]) if "tandem.verify.worker" in (p.info["cmdline"] or [])]
-
-
 @pytest.mark.usefixtures("ray_session")
 def test_groups_receive_judgements_and_workers_end_with_actor() -> None:
-    before = set(workers())
+    before = set(workers(psutil.Process()))
     judge = Judge(JudgeConfig(workers=2), RestartBudget(1))
     groups = [
         group("40", ["\\boxed{40}", "\\boxed{41}", "It is 40."]),
@@ -47,11 +43,11 @@ def test_groups_receive_judgements_and_workers_end_with_actor() -> None:
     assert [judgement.score for judgement in groups[1].judgements] == [1.0, 1.0, 0.0]
     assert [judgement.extracted for judgement in groups[0].judgements] == ["40", "41", None]
 
-    started = set(workers()) - before
+    started = set(workers(psutil.Process())) - before
     assert len(started) == 2
     judge.close()
     deadline = time.monotonic() + 10.0
-    while started & set(workers()):
+    while started & set(workers(psutil.Process())):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

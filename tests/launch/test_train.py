@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from tandem.authors import Authors
 from tandem.rollout import SENIOR
 from tests.support import ROOT
 from tests.support.monkey import command, descendants, is_engine
+from tests.support.shared_memory import abandoned_files, mapped_files
 
 pytestmark = pytest.mark.engines
 
@@ -68,10 +69,6 @@ def start(tmp_path: Path, temporary: Path, authors: Authors) -> Iterator[Any]:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def shared_memory() -> set[str]:
-    return set(os.listdir("/dev/shm"))
 
 
 def traced(run: Path) -> dict[str, list[dict[str, Any]]]:
@@ -151,19 +148,19 @@ def test_trace_covers_all_actors(start: Any, tmp_path: Path) -> None:
     assert {"update", "publish"} <= {span["name"] for span in rows["learner rank 0"]}
 
 
-def wait_for_engines(process: subprocess.Popen[str], engines: int) -> None:
-    """Wait until `process` runs `engines` engines; fail with a list of its processes."""
+def wait_for(process: subprocess.Popen[str], is_wanted: Callable[[psutil.Process], bool], count: int) -> None:
+    """Wait until `process` has `count` wanted descendants; fail with a list of its processes."""
     deadline = time.monotonic() + 20
     while True:
         children = descendants(psutil.Process(process.pid))
-        if sum(map(is_engine, children)) == engines:
+        if sum(map(is_wanted, children)) == count:
             return
         if time.monotonic() > deadline:
             code = process.poll()
             os.killpg(process.pid, signal.SIGINT)
             rest, _ = process.communicate(timeout=60)
             running = [command(child) for child in children]
-            pytest.fail(f"{engines} engines wanted; exit code {code}; running: {running}; it went on to say:\n{rest}")
+            pytest.fail(f"{count} processes wanted; exit code {code}; running: {running}; it went on to say:\n{rest}")
         time.sleep(0.5)
 
 
@@ -176,7 +173,7 @@ def assert_stale_by_at_most(bound: int, metrics: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "moment", "engines"),
+    ("overrides", "moment", "running"),
     [
         ([], "Starting 1 rollout actor", None),
         (["algo=kl_reg", "learner.ranks=2", *FEW], "[5/500]", 1),  # which starts no junior
@@ -190,9 +187,8 @@ def assert_stale_by_at_most(bound: int, metrics: Path) -> None:
     ids=["while the engines start", "in the middle of training", "while writing ahead"],
 )
 def test_interrupted_run_leaves_no_process(
-    start: Any, tmp_path: Path, temporary: Path, overrides: list[str], moment: str, engines: int | None
+    start: Any, tmp_path: Path, temporary: Path, overrides: list[str], moment: str, running: int | None
 ) -> None:
-    before = shared_memory()
     process = start("steps=500", "eval.problems=16", *overrides)
     said = []
     for line in process.stdout:
@@ -201,18 +197,20 @@ def test_interrupted_run_leaves_no_process(
             break
     else:
         pytest.fail("".join(said))
-    time.sleep(4)
-    if engines is not None:
-        wait_for_engines(process, engines)
+    if running is None:
+        wait_for(process, lambda child: command(child).startswith("ray::RolloutActor"), 1)
+    else:
+        wait_for(process, is_engine, running)
         assert_stale_by_at_most(int("rollout.max_staleness=1" in overrides), tmp_path / "run" / "metrics.jsonl")
     children = psutil.Process(process.pid).children(recursive=True)
+    files = mapped_files(children)
     os.killpg(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=60)
     assert process.returncode == 130, rest
     assert "Interrupted" in rest and "Traceback" not in rest
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive
-    assert shared_memory() <= before
+    assert not [file for file in files if file.exists()] + abandoned_files()
     assert not list(temporary.iterdir())
 
 

@@ -257,7 +257,7 @@ def evaluate(*overrides: str) -> str:
         env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "150"},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -20,10 +20,10 @@ import numpy as np
 import psutil
 import pytest
 
-from launch.cluster.locks import PREFIX, abandoned
 from tandem.authors import Authors
 from tests.support import ROOT
 from tests.support.monkey import Kill, Killed, Monkey, engine, plan, titled, workers
+from tests.support.shared_memory import abandoned_files
 
 UNDISTURBED_S, KILLED_S, RESUMED_S = 300, 400, 240
 """Time limit of the three runs."""
@@ -151,4 +151,4 @@ def test_run_survives_death_of_one_of_each_kind(seed: int, undisturbed: float, t
     _, left = psutil.wait_procs(using(temporary), timeout=10)
     assert not left
     assert not list(temporary.iterdir())
-    assert not [path for path in Path("/dev/shm").glob(f"{PREFIX}*") if abandoned(path)]
+    assert not abandoned_files()

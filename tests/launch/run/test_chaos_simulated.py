@@ -17,7 +17,6 @@ from actors.group_task import GroupTask
 from actors.replica import ActorReplica
 from actors.replicas import ReplicaSet
 from actors.rollout_pool import RolloutPool
-from launch.cluster.locks import PREFIX, abandoned
 from launch.cluster.reservation import Placements
 from launch.run.inputs import Inputs
 from tandem.config.schema import Config
@@ -27,6 +26,7 @@ from tandem.runtime.restarts import RestartBudget
 from tests.support.lockstep import Lockstep
 from tests.support.lockstep_runs import rows, run, samples, weights
 from tests.support.monkey import Monkey, command, descendants, plan, titled, workers
+from tests.support.shared_memory import abandoned_files
 
 SEED = 7
 LONGEST_DELAY_S = 0.1
@@ -80,4 +80,4 @@ def test_run_with_one_killed_process_of_each_kind_equals_undisturbed_run(whole_r
     assert weights(disturbed, 4) == weights(whole_run, 4)
     _, left = psutil.wait_procs(alive(["LockstepActor", "ray::Rank", "RewardActor", "verify.worker"]), timeout=10)
     assert not left
-    assert not [path for path in Path("/dev/shm").glob(f"{PREFIX}*") if abandoned(path)]
+    assert not abandoned_files()
