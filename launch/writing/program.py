@@ -11,7 +11,6 @@ from functools import partial
 
 import ray
 from ray.actor import ActorHandle
-from rich.console import Console
 
 from actors.engine_args import check_engine_args
 from actors.engine_layout import engine_specs, reseeded
@@ -26,6 +25,7 @@ from launch.serving.gate import LOCAL, Gate
 from launch.serving.inputs import read_inputs
 from launch.serving.listening import address_of, bound_socket, run_server
 from launch.serving.metrics import Metrics
+from launch.terminal import terminal_console
 from launch.writing.folder import WritingFolder
 from launch.writing.routes import create_app
 from launch.writing.texts import Texts
@@ -55,7 +55,7 @@ def write(config: Config) -> None:
             _check_junior(config, authors)
         problems = load_problems(config.data, config.seed, authors.tokenizer, cache=config.cache_path)
         prompts, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data)
-        folder, console, judge = WritingFolder(config), Console(), config.judge
+        folder, console, judge = WritingFolder(config), terminal_console(), config.judge
         model = authors.juniors[0].path if person == SENIOR else authors.senior
         console.print(f"starting the engine of {model} ...", soft_wrap=True)
         with (
