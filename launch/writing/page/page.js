@@ -71,7 +71,7 @@ const events = {
   end(event) {
     speak();
     stop("The solution is finished.");
-    const judged = event.extracted === null ? "no answer was found" : `your answer is ${event.extracted}`;
+    const judged = event.extracted === null ? "no answer was found" : `the solution says ${event.extracted}`;
     node("end").append(
       element("p", { class: `chip ${event.verdict}` }, `${VERDICTS[event.verdict] ?? "?"} ${event.verdict}`),
       element("p", {}, `The expected answer is ${event.gold}; ${judged}. ${REASONS[event.reason] ?? event.reason}`),
