@@ -19,6 +19,7 @@ from vllm.outputs import RequestOutput
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from actors.admission import KVCache
 from actors.engine_death import cause_of_death
 from actors.engine_session import EngineSession
 from actors.engine_spec import EngineSpec
@@ -112,6 +113,7 @@ class Engine:
             # Log-probabilities of the distribution that is sampled from, temperature applied.
             logprobs_mode="processed_logprobs",
             scheduler_cls=self.SCHEDULERS[spec.device],
+            scheduling_policy="priority",  # the oldest rollouts first
             # Input and output are tokens; vLLM would call its tokenizer at every turn.
             skip_tokenizer_init=True,
             weight_transfer_config=None if spec.transport == SHM else WeightTransferConfig(backend=spec.transport),
@@ -131,30 +133,26 @@ class Engine:
         folder = self._profiles.name
         return ProfilerConfig("torch", torch_profiler_dir=folder, torch_profiler_with_stack=False, ignore_frontend=True)
 
-    @property
-    def rollouts_that_fit(self) -> int:
-        """The rollouts of full length that fit the engine's request slots and its KV cache.
-
-        Raises `ConfigError` when not even one fits.
-        """
-        cache = self._llm.vllm_config.cache_config
-        blocks_each = -(-self.spec.max_model_len // cache.block_size)
-        fit = min(self.spec.max_num_seqs, ((cache.num_gpu_blocks or 0) - 1) // blocks_each)
-        if fit < 1:
+    def kv_cache(self) -> KVCache:
+        """Return the engine's KV cache. Raises `ConfigError` when it does not hold one text of full length."""
+        config, longest = self._llm.vllm_config.cache_config, self.spec.max_model_len
+        cache = KVCache((config.num_gpu_blocks or 0) - 1, config.block_size, longest)  # vLLM keeps a block for itself
+        if cache.blocks < cache.blocks_of(1.0):
             key = "kv_cache_gib" if self.spec.device == "cpu" else "gpu_memory_fraction"
             raise ConfigError(
-                f"rollout.{key}={getattr(self.spec, key)}: the KV cache does not hold one text of {self.spec.max_model_len} "
-                "tokens; raise it"
+                f"rollout.{key}={getattr(self.spec, key)}: the KV cache does not hold one text of {longest} tokens; raise it"
             )
-        return fit
+        return cache
 
-    def session(self, rollout_id: str, sampling: SamplingConfig, noise_seed: int | None = None) -> EngineSession:
+    def session(
+        self, rollout_id: str, sampling: SamplingConfig, noise_seed: int | None = None, age_rank: int = 0
+    ) -> EngineSession:
         """Return a session for one rollout; with `noise_seed` its sampling noise depends on that alone.
 
-        Raises `RuntimeError` while the engine sleeps.
+        Where the KV cache is short, rollouts of a smaller `age_rank` come first. Raises `RuntimeError` while the engine sleeps.
         """
         self._require_awake()
-        return EngineSession(self, rollout_id, sampling, noise_seed)
+        return EngineSession(self, rollout_id, sampling, noise_seed, age_rank)
 
     def generate(self, prompt: TokensPrompt, params: SamplingParams, request_id: str) -> AsyncGenerator[RequestOutput, None]:
         """Start a request of its own, without a session, and return its outputs."""

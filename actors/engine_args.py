@@ -38,6 +38,7 @@ RESERVED = {
     "speculative_config": "drafted tokens would not end with the turn; leave it out",
     "logprobs_mode": TURNS,
     "scheduler_cls": TURNS,
+    "scheduling_policy": "rollouts would wait for each other where the KV cache is short; leave it out",
     "worker_extension_cls": TURNS,
     "additional_config": TURNS,
     "async_scheduling": TURNS,

@@ -40,11 +40,15 @@ class SessionEngine(Protocol):
 class EngineSession:
     """A `tandem.cogeneration.Session` on a streaming-input request of vLLM, which keeps its KV cache between turns.
 
-    All turns of a session follow one schedule with one seed.
+    All turns of a session follow one schedule with one seed. Where the KV cache is short, the engine prefers rollouts of a
+    smaller `age_rank`; all sessions of a rollout must have the same.
     """
 
-    def __init__(self, engine: SessionEngine, rollout_id: str, sampling: SamplingConfig, noise_seed: int | None) -> None:
-        self._engine, self._rollout_id, self._sampling, self._noise_seed = engine, rollout_id, sampling, noise_seed
+    def __init__(
+        self, engine: SessionEngine, rollout_id: str, sampling: SamplingConfig, noise_seed: int | None, age_rank: int = 0
+    ) -> None:
+        self._engine, self._rollout_id, self._sampling = engine, rollout_id, sampling
+        self._noise_seed, self._age_rank = noise_seed, age_rank
         self._request_id: str | None = None
         """None before the first turn"""
         self._writes = False
@@ -68,8 +72,8 @@ class EngineSession:
         exchange = self._engine.exchange
         if self._request_id is None:
             # The salt keeps rollouts from sharing the KV blocks of prompts that other weights have read.
-            salt = str(self._engine.version)
-            self._request_id = exchange.start(self, self._rollout_id, tokens, self._params(budget, pen), salt)
+            salt, params = str(self._engine.version), self._params(budget, pen)
+            self._request_id = exchange.start(self, self._rollout_id, tokens, params, salt, self._age_rank)
         else:
             exchange.begin(BegunTurn(self._request_id, tokens, budget, pen[3:]))
 

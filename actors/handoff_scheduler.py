@@ -12,13 +12,13 @@ from typing import Any
 from vllm.v1.core.kv_cache_manager import KVCacheManager
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
-from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus, StreamingUpdate
 
 from actors.carried_pen import carried_pen
 from actors.engine_spec import EngineSpec
+from actors.session_scheduler import SessionScheduler
 from actors.turn_messages import BegunTurn, WrittenPart, begun_turns, written_output
 from tandem.schedule import Pen
 
@@ -47,11 +47,10 @@ class _Turn:
     logprobs: list[float] = field(default_factory=list)
 
 
-class _EndsTurns(Scheduler):
+class _EndsTurns(SessionScheduler):
     """Stops a request at the token after which the schedule passes the pen, as vLLM stops it at an end-of-sequence token.
 
-    Turns of sessions begin and end many to a message (`actors/turn_messages.py`), and sessions that wait for a turn are not in
-    vLLM's waiting queue, which is read whole at every step.
+    Turns of sessions begin and end many to a message (`actors/turn_messages.py`).
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -63,8 +62,6 @@ class _EndsTurns(Scheduler):
         """by request"""
         self._others: set[str] = set()
         """the requests that are no sessions"""
-        self._waiting_sessions: set[Request] = set()
-        """those that wait for a turn"""
 
     # The beginning of a turn
 
@@ -91,27 +88,9 @@ class _EndsTurns(Scheduler):
             session, StreamingUpdate(None, begun.tokens, begun.budget, session.arrival_time, params)
         )
 
-    def _update_request_as_session(self, session: Request, update: StreamingUpdate) -> None:
-        super()._update_request_as_session(session, update)
-        if session in self._waiting_sessions:
-            self._waiting_sessions.remove(session)
-            self._enqueue_waiting_request(session)
-
-    def _enqueue_waiting_request(self, request: Request) -> None:
-        if request.status == RequestStatus.WAITING_FOR_STREAMING_REQ:
-            self._waiting_sessions.add(request)
-        else:
-            super()._enqueue_waiting_request(request)
-
-    def get_request_counts(self) -> tuple[int, int]:
-        """Return the numbers of running and of waiting requests, among them the sessions that wait for a turn."""
-        running, waiting = super().get_request_counts()
-        return running, waiting + len(self._waiting_sessions)
-
     def _free_request(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         self._turns.pop(request.request_id, None)
         self._others.discard(request.request_id)
-        self._waiting_sessions.discard(request)
         return super()._free_request(request, *args, **kwargs)
 
     # The end of a turn
@@ -121,10 +100,6 @@ class _EndsTurns(Scheduler):
     ) -> tuple[list[int], bool]:
         new_token_ids, stopped = super()._update_request_with_output(request, new_token_ids, is_stale)
         if not stopped and self._passes(request):
-            # With asynchronous scheduling (GPUs) a token may come after its request was preempted; a session that stops then
-            # would lose its text. Admission keeps vLLM from ever preempting a rollout.
-            if request.status == RequestStatus.PREEMPTED:
-                raise RuntimeError(f"{request.request_id} was preempted where the pen passes: too many rollouts are in flight")
             request.status = RequestStatus.FINISHED_STOPPED
             stopped = True
         return new_token_ids, stopped

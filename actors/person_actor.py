@@ -38,18 +38,18 @@ class PersonActor(RolloutActor):
         return person is not None
 
     async def _write(self, task: GroupTask, rollout_id: str, seed: int) -> Rollout:
-        limits, requests = self._limits(task), itertools.count()
+        limits, requests, age_rank = self._limits(task), itertools.count(), next(self._ages)
 
         def show(author: int, tokens: Tokens) -> None:
             self._stream.add(WrittenTokens(rollout_id, author, tokens.ids, tokens.logprobs))
 
         def open_session() -> Session:
-            return self._session((self._model, 0), f"{rollout_id}/{next(requests)}", seed, task)
+            return self._session((self._model, 0), f"{rollout_id}/{next(requests)}", seed, age_rank, task)
 
         person = Person(1 - self._model, show)
         model = InterruptibleSession(open_session, person, task.schedule, self._boundaries, seed, limits.eos_ids)
         sessions: dict[int, Session] = {self._model: model, person.author: PersonSession(person, limits.eos_ids)}
-        async with self._slots[self._model, 0]:
+        async with self.admissions[self._model, 0]:
             self._persons[rollout_id] = person
             try:
                 prompt = task.prompt.token_ids

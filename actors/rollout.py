@@ -7,8 +7,10 @@ import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import cached_property
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from actors.admission import Admission
 from actors.engine_spec import EngineSpec, visible_gpus
 from actors.fork_server import fork_engines, set_vllm_environment, start_fork_server
 from actors.group_task import GroupTask
@@ -45,7 +47,9 @@ class RolloutActor:
         self._shared = specs[0]
         """the senior's spec, or that of the only author: device, tokens and longest text of the rollouts are its own"""
         self._engines: dict[EngineKey, Engine] = {}
-        self._slots: dict[EngineKey, asyncio.Semaphore] = {}
+        self.admissions: dict[EngineKey, Admission] = {}
+        """of rollouts to the engines, once they have started"""
+        self._ages = count()
         self._turns: list[Span] | None = None
         """the turns written while profiling; None otherwise"""
         self._stream = TokenStream()
@@ -54,7 +58,7 @@ class RolloutActor:
         self._translations = {key: self._translation(spec) for key, spec in self._specs.items() if spec.unit}
 
     async def start(self) -> int:
-        """Start the engines; return the number of rollouts that they write at a time."""
+        """Start the engines; return the most rollouts that they write at a time."""
         set_vllm_environment()
         context = start_fork_server() if self._shared.device == "cpu" else None
         # Imported here: importing vLLM takes seconds and reads the environment.
@@ -71,12 +75,12 @@ class RolloutActor:
                 if spec.gpus:  # inherited by the engine's processes; the other engines start before or after
                     os.environ["CUDA_VISIBLE_DEVICES"] = visible_gpus(spec.gpus, gpus)
                 engine = self._engines[key] = await asyncio.to_thread(Engine, spec)
-            self._slots[key] = asyncio.Semaphore(engine.rollouts_that_fit)
+            self.admissions[key] = Admission(engine.kv_cache(), spec.max_num_seqs)
 
         await asyncio.gather(*(start_one(*item) for item in self._specs.items()))
         fit = {author: 0 for author, _ in self._specs}
-        for (author, _), engine in self._engines.items():
-            fit[author] += engine.rollouts_that_fit
+        for (author, _), admission in self.admissions.items():
+            fit[author] += admission.most
         return min(fit.values())
 
     async def write_group(self, task: GroupTask) -> Group:
@@ -101,21 +105,23 @@ class RolloutActor:
     async def _write(self, task: GroupTask, rollout_id: str, seed: int) -> Rollout:
         junior = draw_junior(seed, task.junior_weights)
         keys = [_SENIOR] if task.schedule.solo else [(JUNIOR, junior), _SENIOR]
-        async with AsyncExitStack() as slots:
-            # A session holds a slot and KV blocks in each of its engines until its rollout ends: with more than fit, the
-            # engines would wait for each other. The junior's slot is always first, so that there is no deadlock, and a rollout
-            # that waits for a busy junior holds no slot of the senior.
+        async with AsyncExitStack() as places:
+            # The junior's place is always first, so that there is no deadlock, and a rollout that waits for a busy junior
+            # holds no place of the senior.
             for key in keys:
-                await slots.enter_async_context(self._slots[key])
+                await places.enter_async_context(self.admissions[key])
+            age_rank = next(self._ages)
             rollout = await cogenerate(
                 rollout_id,
                 task.prompt.token_ids,
-                {key[0]: self._session(key, rollout_id, seed, task) for key in keys},
+                {key[0]: self._session(key, rollout_id, seed, age_rank, task) for key in keys},
                 task.schedule,
                 self._boundaries,
                 seed,
                 self._limits(task),
             )
+            for key in keys:
+                self.admissions[key].add_length((len(rollout.prompt_ids) + len(rollout)) / self._shared.max_model_len)
         rollout.junior = junior
         return self._finished(rollout, task.schedule)
 
@@ -128,9 +134,9 @@ class RolloutActor:
         rollout.draws = draws_of(rollout, schedule, self._boundaries)
         return rollout
 
-    def _session(self, key: EngineKey, rollout_id: str, seed: int, task: GroupTask) -> Session:
+    def _session(self, key: EngineKey, rollout_id: str, seed: int, age_rank: int, task: GroupTask) -> Session:
         noise = noise_seed(seed, key[0]) if task.repeatable else None
-        session: Session = (engine_session := self._engines[key].session(rollout_id, task.sampling, noise))
+        session: Session = (engine_session := self._engines[key].session(rollout_id, task.sampling, noise, age_rank))
         if key in self._translations:
             prompt_ids, context = task.prompt.junior_token_ids[key[1]], self._specs[key].max_model_len
             prompt_tokens = len(task.prompt.token_ids)

@@ -41,10 +41,17 @@ class TurnExchange:
         # Before the client's first call: its reading task keeps the queue that it finds then.
         self._llm.engine_core.outputs_queue = _OutputQueue(self._receive, self._fail)
 
-    def start(self, reader: Reader, rollout_id: str, tokens: Sequence[int], params: SamplingParams, salt: str) -> str:
+    def start(
+        self, reader: Reader, rollout_id: str, tokens: Sequence[int], params: SamplingParams, salt: str, age_rank: int
+    ) -> str:
         """Start a request that begins with a turn over `tokens`; return its id. Raises what vLLM refuses the request with."""
         request = self._llm.input_processor.process_inputs(
-            rollout_id, tokens_input(list(tokens), cache_salt=salt), params, supported_tasks=("generate",), resumable=True
+            rollout_id,
+            tokens_input(list(tokens), cache_salt=salt),
+            params,
+            supported_tasks=("generate",),
+            priority=age_rank,
+            resumable=True,
         )
         self._llm.input_processor.assign_request_id(request)
         self._readers[request.request_id] = reader

@@ -92,7 +92,7 @@ def prepare(
             vocabulary=authors.vocabulary,
             cores=tuple(cores),
             device=device,
-            kv_cache_gib=_kv_cache_gib(str(authors.senior), dtype(model), rollouts, context),
+            kv_cache_gib=kv_cache_gib(str(authors.senior), dtype(model), rollouts, context),
             gpu_memory_fraction=GPU_FRACTION,
             enforce_eager=eager,
         )
@@ -107,7 +107,7 @@ def prepare(
     )
 
 
-def _kv_cache_gib(model: str, dtype: str, rollouts: int, context: int) -> float:
+def kv_cache_gib(model: str, dtype: str, rollouts: int, context: int) -> float:
     """Return the size of a KV cache for `rollouts` texts of `context` tokens, with a spare block (128 tokens) for each."""
     shape = AutoConfig.from_pretrained(model)
     head = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads

@@ -72,7 +72,8 @@ class RolloutConfig:
     """rollout actors, each with its own engines for the senior and every junior"""
     sampling: SamplingConfig = section(SamplingConfig)
     max_in_flight: int = setting(128, at_least=1, on_resume="change")
-    """rollouts that one actor writes concurrently: the request slots of its engines (fewer if the KV caches hold fewer)"""
+    """rollouts that one actor writes concurrently: the request slots of its engines (fewer if the KV caches hold fewer at the
+    mean length of texts)"""
     kv_cache_gib: float = setting(0.25, above=0, on_resume="change")
     """KV cache of each engine on a CPU"""
     gpu_memory_fraction: float = setting(0.0, at_least=0, at_most=0.95, on_resume="change")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,13 +19,11 @@ from tandem.config.schema import Config
 from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Rollout
 from tandem.schedule import BEGINS_WORD, SOLO, STEP, Schedule
-from tests.support.scheduled_engine import Model, ScheduledEngine, run
+from tests.support.scheduled_engine import Model, Pair, ScheduledEngine, during
 
 pytestmark = pytest.mark.seconds  # it imports vLLM
 
-T = TypeVar("T")
 PROMPT = [11, 12, 13]
-Pair = dict[int, ScheduledEngine]
 
 schedules = st.builds(Schedule, st.floats(0, 1), st.integers(1, 9), st.booleans(), st.sampled_from([BEGINS_WORD, STEP]))
 
@@ -52,21 +49,6 @@ def new_pair(config: Config, authors: Authors, model: Model, blocks: int = 1000)
 def endless(text: Sequence[int]) -> int:
     """A model that ends no text."""
     return 20 + hash(tuple(text)) % 300
-
-
-def during(engines: Pair, writing: Coroutine[Any, Any, T]) -> T:
-    """The result of `writing` while the engines run."""
-
-    async def both() -> T:
-        running = asyncio.create_task(run(list(engines.values())))
-        try:
-            return await asyncio.wait_for(writing, timeout=60)
-        finally:
-            running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
-
-    return asyncio.run(both())
 
 
 def one(

@@ -18,9 +18,10 @@ from learner.publish import Publisher
 from tandem.authors import Authors
 from tandem.config.rollout import SamplingConfig
 from tandem.config.schema import Config
-from tandem.rollout import SENIOR, Problem, Prompt, Rollout
+from tandem.rollout import JUNIOR, SENIOR, Problem, Prompt, Rollout
 from tandem.runtime.weights import PublishedWeights
 from tandem.schedule import Schedule
+from tests.support.builders import admission
 from tests.support.watched_pair import WatchedPair, until, watched_pair
 from tests.support.writing import forward_logprobs
 
@@ -31,10 +32,13 @@ TOKENS = 400
 
 @pytest.fixture(scope="module")
 def watched(config: Config, authors: Authors) -> Iterator[WatchedPair]:
-    """A senior and its copy that ignore the end of sequence."""
+    """A senior and its copy that ignore the end of sequence; their KV caches hold fewer rollouts than they write."""
     ahead = replace(config, rollout=replace(config.rollout, max_staleness=1))
     specs = engine_specs(ahead, authors, "cpu")[0]
-    with watched_pair([replace(spec, max_model_len=512, max_num_seqs=4, eos_ids=()) for spec in specs]) as watched:
+    specs = [replace(spec, max_model_len=512, max_num_seqs=4, eos_ids=()) for spec in specs]
+    with watched_pair(specs, {SENIOR: 13, JUNIOR: 11}) as watched:
+        admissions = watched.pair.actor.admissions
+        admissions.update({key: admission(4) for key in admissions})
         yield watched
 
 
@@ -90,4 +94,5 @@ def test_pause_for_weight_sync_changes_no_token_and_no_version(
         written_by_senior = rollout.authorship == SENIOR
         assert gap[written_by_senior & (rollout.weight_versions == 2)].max() < 1e-3
         assert gap[written_by_senior & (rollout.weight_versions == 3)].max() > 0.1
+    assert watched.watches[SENIOR if schedule.solo else JUNIOR].preemptions > 0
     publisher.close()

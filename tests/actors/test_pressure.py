@@ -1,4 +1,4 @@
-"""Tests under pressure: little KV cache, preemption, cancelled rollouts, a dead engine.
+"""Tests under pressure: little KV cache, evicted and preempted rollouts, cancelled ones, a dead engine.
 
 Greedy and self-paired, every text must be the one that the senior writes alone where there is room.
 """
@@ -11,12 +11,14 @@ import re
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
+from actors.admission import Admission
 from actors.engine_layout import engine_specs
 from actors.group_task import GroupTask
 from tandem.authors import Authors
@@ -28,8 +30,10 @@ from tandem.data.prompts import encode
 from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Problem, Prompt, Rollout, StopReason
 from tandem.schedule import Schedule
+from tests.support.builders import admission
 from tests.support.engine_pair import EnginePair
 from tests.support.watched_pair import DEADLINE_S, WatchedPair, until, watched_pair
+from tests.support.writing import forward_logprobs
 
 pytestmark = pytest.mark.engines
 
@@ -52,6 +56,9 @@ def shared_cramped(config: Config, authors: Authors) -> Iterator[WatchedPair]:
 @pytest.fixture
 def cramped(shared_cramped: WatchedPair) -> WatchedPair:
     shared_cramped.reset()
+    actor = shared_cramped.pair.actor
+    for key, engine in actor._engines.items():
+        actor.admissions[key] = Admission(engine.kv_cache(), engine.spec.max_num_seqs)
     return shared_cramped
 
 
@@ -136,39 +143,45 @@ def test_small_kv_cache_limits_admission_and_changes_no_token(cramped: WatchedPa
         assert (watch.requests, watch.preemptions) == (ADMITTED, 0)
 
 
-def test_preemption_in_one_engine_changes_no_token(
-    cramped: WatchedPair, long_texts: list[Rollout], authors: Authors, monkeypatch: pytest.MonkeyPatch
+def admit(watched: WatchedPair, places: int) -> None:
+    """Have the rollout actor admit `places` rollouts to each engine, however little KV cache it has."""
+    admissions = watched.pair.actor.admissions
+    admissions.update({key: admission(places) for key in admissions})
+
+
+@pytest.mark.parametrize("schedule", [WORD, SOLO, JUNIOR_ALONE], ids=["word", "solo", "junior"])
+def test_more_rollouts_than_the_caches_hold_write_the_same_texts(
+    cramped: WatchedPair, long_texts: list[Rollout], authors: Authors, schedule: Schedule
 ) -> None:
-    # As many as the senior's engine holds; admission by the junior's engine prevents preemption.
-    monkeypatch.setitem(cramped.pair.actor._slots, (JUNIOR, 0), asyncio.Semaphore(BLOCKS[SENIOR] // 2))
-    tasks = [
-        task(text, f"preempted/{i}", WORD, seed_that_outgrows_a_block(text, authors.boundaries))
-        for i, text in enumerate(long_texts)
-    ]
-    rollouts = write(cramped.pair, tasks)
+    admit(cramped, len(long_texts))
+    rollouts = write(cramped.pair, again(long_texts, f"crowded-{schedule.prob_senior}", schedule))
     assert tokens(rollouts) == tokens(long_texts)
-    for rollout in rollouts:
-        implied = replay(WORD, authors.boundaries, rollout.seed, rollout.token_ids).authorship
+    for rollout, text in zip(rollouts, long_texts, strict=True):
+        np.testing.assert_allclose(rollout.logprobs, text.logprobs, atol=1e-4)
+        implied = replay(schedule, authors.boundaries, rollout.seed, rollout.token_ids).authorship
         np.testing.assert_array_equal(rollout.authorship, implied)
-    assert cramped.watches[JUNIOR].preemptions > 0
-    assert cramped.watches[SENIOR].preemptions == 0
+    assert cramped.watches[SENIOR if schedule is SOLO else JUNIOR].preemptions > 0
 
 
-def seed_that_outgrows_a_block(text: Rollout, boundaries: np.ndarray) -> int:
-    """Return a seed with which the junior is in the middle of a turn when `text` needs its second block.
-
-    vLLM preempts others for a running request, but not for a waiting request with new tokens. With too many waiting
-    requests no rollout could continue; only admission prevents that.
-    """
-    at = BLOCK - len(text.prompt_ids)
-    return next(seed for seed in count() if not replay(WORD, boundaries, seed, text.token_ids).authorship[at : at + 2].any())
-
-
-def test_cancelled_rollouts_free_blocks_and_change_no_other(
-    cramped: WatchedPair, short_texts: list[Rollout], monkeypatch: pytest.MonkeyPatch
+def test_sampled_tokens_of_evicted_rollouts_have_the_log_probabilities_of_the_model(
+    cramped: WatchedPair, long_texts: list[Rollout], authors: Authors
 ) -> None:
-    # Texts of one block: twice as many would fit as are admitted.
-    monkeypatch.setitem(cramped.pair.actor._slots, (JUNIOR, 0), asyncio.Semaphore(BLOCKS[JUNIOR]))
+    admit(cramped, len(long_texts))
+    sampled = [replace(each, sampling=SamplingConfig(1.0, MAX_TOKENS)) for each in again(long_texts, "sampled", WORD)]
+    model = AutoModelForCausalLM.from_pretrained(authors.senior, dtype=torch.float32)
+    for rollout in write(cramped.pair, sampled):
+        np.testing.assert_allclose(rollout.logprobs, forward_logprobs(model, rollout), atol=1e-4)
+    assert cramped.watches[JUNIOR].preemptions > 0
+
+
+def test_short_texts_raise_the_number_of_rollouts_in_flight(cramped: WatchedPair, short_texts: list[Rollout]) -> None:
+    tasks = [each for tag in "abc" for each in again(short_texts, f"short-{tag}", WORD)]
+    assert tokens(write(cramped.pair, tasks)) == 3 * tokens(short_texts)
+    assert max(watch.requests for watch in cramped.watches.values()) > ADMITTED
+
+
+def test_cancelled_rollouts_free_blocks_and_change_no_other(cramped: WatchedPair, short_texts: list[Rollout]) -> None:
+    admit(cramped, BLOCKS[JUNIOR] + 1)
 
     async def cancel_every_other() -> list[Rollout]:
         writing = [asyncio.create_task(cramped.pair.actor.write_group(each)) for each in again(short_texts, "cancelled", WORD)]
@@ -195,9 +208,9 @@ def test_cancelled_group_leaves_no_request(cramped: WatchedPair, long_texts: lis
         writing.cancel()
         await asyncio.wait([writing])
         assert writing.cancelled()
-        return [actor._slots[key]._value for key in actor._slots]
+        return [admission._semaphore._value for admission in actor.admissions.values()]
 
-    assert cramped.pair.run(free_places()) == [engine.rollouts_that_fit for engine in actor._engines.values()]
+    assert sorted(cramped.pair.run(free_places())) == [ADMITTED, BLOCKS[SENIOR] // 2]
 
 
 def test_error_of_dead_engine_names_both_authors(cramped: WatchedPair, long_texts: list[Rollout]) -> None:

@@ -1,4 +1,4 @@
-"""Builders of a small tokenizer, a model folder, and groups of rollouts that follow a schedule."""
+"""Builders of a small tokenizer, a model folder, groups of rollouts that follow a schedule, and an admission."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from actors.admission import Admission, KVCache
 from tandem.data.arith import draw, plain
 from tandem.models.zoo.tokenizer import train_tokenizer
 from tandem.replay import replay
@@ -126,3 +127,8 @@ def judged_group(rollouts: list[Rollout], verdicts: list[Verdict] | None = None,
     prompt = Prompt(Problem("arith/0", "How many?", "7"), (1, 2, 3))
     judgements = [plain_judgement(verdict, "7") for verdict in verdicts]
     return Group(prompt, rollouts, schedule, judgements, rewards, advantages=rewards - rewards.mean())
+
+
+def admission(places: int) -> Admission:
+    """Return an admission of `places` rollouts at a time, however long they are."""
+    return Admission(KVCache(blocks=places, block_tokens=1, longest=1), slots=places)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from vllm.renderers import renderer_from_config
 from vllm.utils.hashing import get_hash_fn_by_name
 from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
+from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.engine import EngineCoreOutputs, EngineCoreRequest, EngineCoreRequestType
 from vllm.v1.engine.input_processor import InputProcessor
 from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
@@ -23,34 +26,67 @@ from vllm.v1.structured_output import StructuredOutputManager
 from actors.engine import Engine
 from actors.engine_session import EngineSession
 from actors.engine_spec import EngineSpec
-from actors.handoff_scheduler import HandoffScheduler
+from actors.handoff_scheduler import AsyncHandoffScheduler, HandoffScheduler
 from actors.turn_exchange import TurnExchange
 from tandem.cogeneration import AuthorFailed
 from tandem.config.rollout import SamplingConfig
 
+T = TypeVar("T")
 Model = Callable[[Sequence[int]], int]
 """Returns the next token of a text."""
 
 
-class ScheduledEngine:
-    """The part of an engine that sessions use, whose tokens `model` writes; a token's log-probability is minus its position."""
+@dataclass(frozen=True)
+class ScheduledRequest:
+    """What a worker knows of a request in one step."""
 
-    def __init__(self, spec: EngineSpec, model: Model, blocks: int = 1000) -> None:
+    id: str
+    text: list[int]
+    """without the token that the step before samples, if that is not known yet"""
+    computed: int
+    length: int
+    """of the text after the step"""
+    blocks: list[int]
+
+
+class ScheduledEngine:
+    """The part of an engine that sessions use, whose tokens `model` writes; a token's log-probability is minus its position.
+
+    Checks at every step that the KV cache holds the whole text of each request. With `ahead` a step is scheduled before the
+    results of the one before are known, as on a GPU.
+    """
+
+    def __init__(self, spec: EngineSpec, model: Model, blocks: int = 1000, *, ahead: bool = False) -> None:
         self.spec, self.version, self.logit_bias = spec, 0, dict[int, float]()
-        self.model = model
+        self.model, self._ahead = model, ahead
         self.steps = self.preemptions = 0
+        self.evicted: list[str] = []
+        self._entries: dict[tuple[int, int], int] = {}
+        """the KV entries, by block and place in it: a hash of the text up to there"""
+        self._sampled: dict[str, int] = {}
+        """the last token of each request"""
+        self._pending: tuple[SchedulerOutput, list[ScheduledRequest]] | None = None
         shell = Engine.__new__(Engine)
         shell.spec, shell._profiles = spec, None
         config = shell._arguments().create_engine_config()
         cache = config.cache_config
         cache.num_gpu_blocks = blocks
         attention = FullAttentionSpec(block_size=cache.block_size, num_kv_heads=1, head_size=8, dtype=torch.float32)
-        self.scheduler = HandoffScheduler(
+        config.scheduler_config.async_scheduling = ahead
+        self._block_tokens = cache.block_size
+        self.scheduler = (AsyncHandoffScheduler if ahead else HandoffScheduler)(
             vllm_config=config,
             kv_cache_config=KVCacheConfig(blocks, [], [KVCacheGroupSpec(["layer"], attention)]),
             structured_output_manager=StructuredOutputManager(config),
             block_size=cache.block_size,
         )
+        evict = self.scheduler._evict
+
+        def counting_evict(request: Request) -> None:
+            self.evicted.append(request.request_id)
+            evict(request)
+
+        self.scheduler._evict = counting_evict  # type: ignore[method-assign]
         hashed = get_hash_fn_by_name(cache.prefix_caching_hash_algo)
         init_none_hash(hashed)
         self._block_hasher = get_request_block_hasher(cache.block_size, hashed)
@@ -69,8 +105,8 @@ class ScheduledEngine:
         )
         self.exchange = TurnExchange(llm)
 
-    def session(self, rollout_id: str) -> EngineSession:
-        return EngineSession(self, rollout_id, SamplingConfig(), None)
+    def session(self, rollout_id: str, age_rank: int = 0) -> EngineSession:
+        return EngineSession(self, rollout_id, SamplingConfig(), None, age_rank)
 
     async def failure(self) -> AuthorFailed:
         return AuthorFailed("its engine died")
@@ -84,22 +120,49 @@ class ScheduledEngine:
                 self.scheduler.add_request(Request.from_engine_core_request(request, self._block_hasher))
             else:
                 self.scheduler.finish_requests(MsgpackDecoder().decode(frames), RequestStatus.FINISHED_ABORTED)
-        if not self.scheduler.has_requests():
-            return
-        scheduled = self.scheduler.schedule()
-        self.steps += 1
-        self.preemptions += len(scheduled.preempted_req_ids or ())
-        requests = [self.scheduler.requests[name] for name in scheduled.num_scheduled_tokens]
+        step: tuple[SchedulerOutput, list[ScheduledRequest]] | None = None
+        if self.scheduler.has_requests():
+            scheduled = self.scheduler.schedule()
+            self.steps += 1
+            self.preemptions += len(scheduled.preempted_req_ids or ())
+            step = scheduled, [self._scheduled(*item) for item in scheduled.num_scheduled_tokens.items()]
+        if self._ahead:
+            step, self._pending = self._pending, step
+        if step:
+            self._execute(*step)
+
+    def _scheduled(self, name: str, tokens: int) -> ScheduledRequest:
+        request, (blocks,) = self.scheduler.requests[name], self.scheduler.kv_cache_manager.get_block_ids(name)
+        length = request.num_computed_tokens
+        return ScheduledRequest(name, list(request.all_token_ids), length - tokens, length, list(blocks))
+
+    def _execute(self, scheduled: SchedulerOutput, requests: list[ScheduledRequest]) -> None:
+        for request in requests:
+            self._sampled[request.id] = self.model(self._read(request))
         rows = np.zeros((len(requests), 1), np.int32)
-        logprobs = -np.array([[request.num_tokens] for request in requests], np.float32).reshape(rows.shape)
+        logprobs = -np.array([[request.length] for request in requests], np.float32).reshape(rows.shape)
         output = ModelRunnerOutput(
-            req_ids=list(scheduled.num_scheduled_tokens),
-            req_id_to_index={request.request_id: row for row, request in enumerate(requests)},
-            sampled_token_ids=[[self.model(list(request.all_token_ids))] for request in requests],
+            req_ids=[request.id for request in requests],
+            req_id_to_index={request.id: row for row, request in enumerate(requests)},
+            sampled_token_ids=[[self._sampled[request.id]] for request in requests],
             logprobs=LogprobsLists(rows, logprobs, rows[:, 0]),
         )
         for outputs in self.scheduler.update_from_output(scheduled, output).values():
             self.client.outputs_queue.put_nowait(MsgpackDecoder(EngineCoreOutputs).decode(self._encoded(outputs)))
+
+    def _read(self, request: ScheduledRequest) -> list[int]:
+        """Return the text of `request`, whose new tokens get KV entries; all others must have theirs."""
+        text = request.text[: request.length]
+        if len(text) < request.length:
+            text.append(self._sampled[request.id])
+        entry = 0
+        for place, token in enumerate(text):
+            entry = hash((entry, token))
+            at = request.blocks[place // self._block_tokens], place % self._block_tokens
+            if place >= request.computed:
+                self._entries[at] = entry
+            assert self._entries.get(at) == entry, f"{request.id} reads the KV entry of another text at {place}"
+        return text
 
     def _encoded(self, content: Any) -> list[bytes]:
         return [bytes(frame) for frame in self._encoder.encode(content)]
@@ -111,3 +174,28 @@ async def run(engines: Sequence[ScheduledEngine]) -> None:
         for engine in engines:
             engine.step()
             await asyncio.sleep(0)
+
+
+Pair = dict[int, ScheduledEngine]
+"""The engines of both authors."""
+
+
+def during(engines: Pair, writing: Coroutine[Any, Any, T]) -> T:
+    """Return the result of `writing` while the engines run."""
+
+    async def both() -> T:
+        running = asyncio.create_task(run(list(engines.values())))
+        result = asyncio.create_task(writing)
+        try:
+            await asyncio.wait([running, result], timeout=60, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                running.result()
+            assert result.done(), "the rollouts do not end"
+            return result.result()
+        finally:
+            result.cancel()
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+    return asyncio.run(both())

@@ -32,6 +32,7 @@ from tandem.rollout import FROZEN_VERSION, Problem, Rollout, StopReason
 from tandem.schedule import Pen
 from tandem.tokenization.byte_vocabulary import ByteVocabulary
 from tandem.verify.pool import VerifierPool
+from tests.support.builders import admission
 
 PAUSE_S = 0.02
 """The time that a model takes for a token."""
@@ -64,10 +65,10 @@ class _ScriptedActor(PersonActor):
     def __init__(self, specs: Any, words: str) -> None:
         super().__init__(specs)
         self._tokens = ByteVocabulary(self._tokenizer).encode(words.encode())
-        self._slots = {(self._model, 0): asyncio.Semaphore(8)}
+        self.admissions[self._model, 0] = admission(8)
         self._left: dict[str, list[int]] = {}
 
-    def _session(self, key: EngineKey, rollout_id: str, seed: int, task: GroupTask) -> Session:
+    def _session(self, key: EngineKey, rollout_id: str, seed: int, age_rank: int, task: GroupTask) -> Session:
         left = self._left.setdefault(task.rollout_ids[0], [*self._tokens])
         return _ScriptedSession(left)
 

@@ -1,0 +1,90 @@
+"""A scheduler of sessions, which keeps them between their turns and gives their KV cache to older ones where it is short.
+
+vLLM frees the KV blocks of a running request where another lacks some, but never those of a session that waits for its next
+turn: sessions that wait in two engines could wait for each other forever. The private methods overridden here exist in vLLM
+0.32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vllm.v1.core.kv_cache_manager import KVCacheBlocks
+from vllm.v1.core.sched.scheduler import Scheduler
+from vllm.v1.request import Request, RequestStatus, StreamingUpdate
+
+_NOT_RUNNING = (RequestStatus.WAITING_FOR_STREAMING_REQ, RequestStatus.WAITING)
+
+
+class SessionScheduler(Scheduler):
+    """vLLM's scheduler, in which a request gets KV blocks before all younger ones, whatever those are doing.
+
+    A request that lost its blocks reads its whole text again before it continues. The age of a rollout is the same in all
+    engines (`Request.priority`), so the oldest rollout always continues, and each becomes the oldest: none waits forever.
+    Sessions that wait for a turn are not in vLLM's waiting queue, which is read whole at every step.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._waiting_sessions: set[Request] = set()
+        """those that wait for a turn"""
+        self._evicted: set[Request] = set()
+        """those of them that have no KV blocks"""
+        self._allocate = self.kv_cache_manager.allocate_slots
+        self.kv_cache_manager.allocate_slots = self._allocate_or_evict
+
+    def _allocate_or_evict(self, request: Request, *args: Any, **kwargs: Any) -> KVCacheBlocks | None:
+        """Allocate KV blocks as vLLM does; where too few are free, evict younger requests that are not running."""
+        while (blocks := self._allocate(request, *args, **kwargs)) is None:
+            if not request < (youngest := max(filter(self._is_evictable, self.requests.values()), default=request)):
+                return None
+            self._evict(youngest)
+        return blocks
+
+    def _is_evictable(self, request: Request) -> bool:
+        return request.status in _NOT_RUNNING and request.num_computed_tokens > 0 and request not in self._evicted
+
+    def _evict(self, request: Request) -> None:
+        self.kv_cache_manager.free(request)
+        request.num_preemptions += 1
+        if request in self._waiting_sessions:
+            self._evicted.add(request)  # `num_computed_tokens` still says how much of its text the session keeps
+        else:
+            request.num_computed_tokens = 0
+
+    def _update_request_as_session(self, session: Request, update: StreamingUpdate) -> None:
+        super()._update_request_as_session(session, update)
+        if session in self._evicted:
+            self._evicted.remove(session)
+            session.num_computed_tokens = 0
+        if session in self._waiting_sessions:
+            self._waiting_sessions.remove(session)
+            self._enqueue_waiting_request(session)
+
+    def _enqueue_waiting_request(self, request: Request) -> None:
+        if request.status == RequestStatus.WAITING_FOR_STREAMING_REQ:
+            self._waiting_sessions.add(request)
+        elif request.resumable:
+            self.waiting.add_request(request)  # by age: vLLM would let those that hold KV blocks pass
+        else:
+            super()._enqueue_waiting_request(request)
+
+    def _handle_stopped_request(self, request: Request) -> bool:
+        # With asynchronous scheduling (GPUs) the last token of a turn may come after the request was preempted.
+        preempted = not request.num_computed_tokens
+        if preempted:
+            request.num_computed_tokens = request.num_tokens - 1
+        finished = super()._handle_stopped_request(request)
+        if preempted and not finished:
+            self._evicted.add(request)
+        return finished
+
+    def get_request_counts(self) -> tuple[int, int]:
+        """Return the numbers of running and of waiting requests, among them the sessions that wait for a turn."""
+        running, waiting = super().get_request_counts()
+        return running, waiting + len(self._waiting_sessions)
+
+    def _free_request(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+        self._waiting_sessions.discard(request)
+        self._evicted.discard(request)
+        return super()._free_request(request, *args, **kwargs)

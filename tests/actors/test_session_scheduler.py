@@ -1,0 +1,94 @@
+"""More rollouts than the KV caches hold, on vLLM's scheduler without a model: all end, with the texts that room gives them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.engine_layout import engine_specs
+from tandem.authors import Authors
+from tandem.cogeneration import Limits, cogenerate
+from tandem.config.schema import Config
+from tandem.replay import replay
+from tandem.rollout import JUNIOR, SENIOR, Rollout, StopReason
+from tandem.schedule import BEGINS_WORD, SOLO, STEP, Schedule
+from tests.support.scheduled_engine import Pair, ScheduledEngine, during
+
+pytestmark = pytest.mark.seconds  # it imports vLLM
+
+LONGEST = 256
+"""tokens of the longest text; it takes two blocks of 128"""
+ROOM = 1000
+schedules = st.builds(Schedule, st.floats(0, 1), st.integers(1, 9), st.booleans(), st.sampled_from([BEGINS_WORD, STEP]))
+
+
+def new_pair(config: Config, authors: Authors, senior_blocks: int, junior_blocks: int, *, ahead: bool) -> Pair:
+    """Return two engines with KV caches of the given blocks, and the same model, whose next token depends on the whole text."""
+    eos, width = authors.eos_ids[0], len(authors.boundaries)
+
+    def model(text: Sequence[int]) -> int:
+        token = hash(tuple(text)) % width
+        return eos if token % 128 == 0 else token if token != eos else token - 1
+
+    blocks = {SENIOR: senior_blocks, JUNIOR: junior_blocks}
+    specs = [replace(spec, max_model_len=LONGEST) for spec in engine_specs(config, authors, "cpu")[0]]
+    # vLLM keeps a block for itself.
+    return {spec.author: ScheduledEngine(spec, model, blocks[spec.author] + 1, ahead=ahead) for spec in specs}
+
+
+async def write(pair: Pair, authors: Authors, schedule: Schedule, number: int) -> list[Rollout]:
+    """Write rollouts of prompts of different lengths, all at the same time."""
+
+    async def one(seed: int) -> Rollout:
+        names = [SENIOR] if schedule.solo else [SENIOR, JUNIOR]
+        sessions = {author: pair[author].session(f"r{seed}", age_rank=seed) for author in names}
+        limits = Limits(LONGEST, LONGEST, frozenset(authors.eos_ids))
+        prompt = [20 + seed] * (3 + 11 * seed)
+        return await cogenerate(f"r{seed}", prompt, sessions, schedule, authors.boundaries, seed, limits)
+
+    return await asyncio.gather(*map(one, range(number)))
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["cpu", "gpu"])
+def test_rollouts_end_with_the_same_texts_however_small_the_caches(config: Config, authors: Authors, ahead: bool) -> None:
+    spacious = new_pair(config, authors, ROOM, ROOM, ahead=False)
+    evictions = preemptions = 0
+
+    @given(schedule=schedules, number=st.integers(1, 14), blocks=st.tuples(st.integers(2, 9), st.integers(2, 9)))
+    @settings(max_examples=20)
+    def check(schedule: Schedule, number: int, blocks: tuple[int, int]) -> None:
+        nonlocal evictions, preemptions
+        cramped = new_pair(config, authors, *blocks, ahead=ahead)
+        rollouts = during(cramped, write(cramped, authors, schedule, number))
+        for alone, rollout in zip(during(spacious, write(spacious, authors, SOLO, number)), rollouts, strict=True):
+            assert rollout.token_ids.tolist() == alone.token_ids.tolist()
+            assert rollout.end is alone.end
+            implied = replay(schedule, authors.boundaries, rollout.seed, rollout.token_ids).authorship
+            assert rollout.authorship.tolist() == implied.tolist()
+            prompt = len(rollout.prompt_ids)
+            np.testing.assert_array_equal(rollout.logprobs, -np.arange(prompt, prompt + len(rollout)))
+            assert rollout.stop_reasons.get(1 - int(rollout.authorship[-1])) in (None, StopReason.HANDOFF)
+        for engine in cramped.values():
+            evictions, preemptions = evictions + len(engine.evicted), preemptions + engine.preemptions
+            scheduler = engine.scheduler
+            while engine.inbox or engine._pending:
+                engine.step()
+            assert not scheduler.requests and not scheduler._waiting_sessions and not scheduler._evicted
+            assert scheduler.kv_cache_manager.usage == 0
+
+    check()
+    assert evictions and preemptions
+    assert not any(engine.evicted or engine.preemptions for engine in spacious.values())
+
+
+def test_oldest_rollout_keeps_its_blocks(config: Config, authors: Authors) -> None:
+    pair = new_pair(config, authors, 2, 2, ahead=False)
+    during(pair, write(pair, authors, Schedule(), 6))
+    evicted = {name.split("-")[0] for engine in pair.values() for name in engine.evicted}
+    assert evicted and "r0" not in evicted
