@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -157,6 +157,15 @@ class Engine:
     def generate(self, prompt: TokensPrompt, params: SamplingParams, request_id: str) -> AsyncGenerator[RequestOutput, None]:
         """Start a request of its own, without a session, and return its outputs."""
         return self._llm.generate(prompt, params, request_id)
+
+    async def text_logprobs(self, text: Sequence[int], request_id: str) -> list[float]:
+        """Return the log-probabilities of the tokens of `text` after the first, at temperature 1."""
+        # Blocks in the prefix cache may be of other weights.
+        params = SamplingParams(prompt_logprobs=0, max_tokens=1, detokenize=False, skip_reading_prefix_cache=True)
+        async for output in self.generate(TokensPrompt(prompt_token_ids=list(text)), params, request_id):
+            found = output.prompt_logprobs
+        assert found is not None
+        return [entry[token].logprob for token, entry in zip(text[1:], list(found)[1:], strict=True) if entry]
 
     async def receive_weights(self, published: PublishedWeights) -> int:
         """Load published weights and return the version that the engine then reports. Wakes the engine.

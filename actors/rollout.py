@@ -173,6 +173,12 @@ class RolloutActor:
         await self.wake()
         return version
 
+    async def text_logprobs(self, texts: Sequence[Sequence[int]]) -> list[float]:
+        """Return the log-probabilities of the tokens of `texts` after the first of each, at temperature 1, of the senior."""
+        engine = self._engines[_SENIOR]
+        calls = (engine.text_logprobs(text, f"text {index}") for index, text in enumerate(texts))
+        return [logprob for found in await asyncio.gather(*map(engine.while_alive, calls)) for logprob in found]
+
     async def wake(self) -> None:
         """Wake the engines that sleep."""
         await asyncio.gather(*(engine.while_alive(engine.wake()) for engine in self._engines.values()))

@@ -214,6 +214,10 @@ class RolloutPool:
         """Return checksums of the weights of `author`'s engines, by replica (see `RolloutActor.checksums`)."""
         return self._replica_set.call_all("checksums", author)
 
+    def text_logprobs(self, texts: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Return log-probabilities of `texts` by the senior's engines that are running (see `RolloutActor.text_logprobs`)."""
+        return self._replica_set.call_running("text_logprobs", texts)
+
     # State
 
     def kv_usage(self) -> dict[str, float]:

@@ -126,6 +126,10 @@ class LearnerGroup:
         """Send the current weights as `version`. The engines must have loaded the previous version, and load this one next."""
         return self._call("publish", version)[0]
 
+    def text_logprobs(self, texts: Sequence[Sequence[int]]) -> list[float]:
+        """Return the log-probabilities of the tokens of `texts` after the first of each, at temperature 1."""
+        return self._call("text_logprobs", texts)[0]
+
     def save(self, folder: Path) -> None:
         """Write the state that a resumed learner needs into the existing `folder`.
 

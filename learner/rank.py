@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch.profiler import ProfilerActivity, profile, record_function
 from transformers.utils.logging import disable_progress_bar
 
-from learner import checkpoint
+from learner import canary, checkpoint
 from learner.policy import Policy
 from learner.publish import Publisher
 from learner.reference import AdapterOff, FrozenCopy, Reference
@@ -146,6 +146,10 @@ class Rank:
         """Send the current weights as `version`. Return None on all ranks but 0."""
         with record_function("publish"):
             return self.publisher.publish(version)
+
+    def text_logprobs(self, texts: Sequence[Sequence[int]]) -> list[float]:
+        """Return the log-probabilities of the tokens of `texts` after the first of each, at temperature 1."""
+        return canary.text_logprobs(self.updater.engine, texts)
 
     def start_profile(self) -> None:
         """Start torch's profiler."""

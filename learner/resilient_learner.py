@@ -80,6 +80,10 @@ class ResilientLearner:
         """Send the current weights as `version`, as `LearnerGroup.publish`."""
         return self._with_restarts(lambda learner: learner.publish(version))
 
+    def text_logprobs(self, texts: Sequence[Sequence[int]]) -> list[float]:
+        """Return the log-probabilities of the tokens of `texts`, as `LearnerGroup.text_logprobs`."""
+        return self._with_restarts(lambda learner: learner.text_logprobs(texts))
+
     def save(self, folder: Path) -> None:
         """Write the state into `folder`, as `LearnerGroup.save`. Restarts use it only after `checkpointed`."""
 

@@ -14,6 +14,8 @@ from tandem.replay import Draws, draws_of
 from tandem.rollout import BASE_VERSION, SENIOR, Group, Rollout, Verdict
 from tandem.schedule import COIN_SIDES, Schedule
 
+CANARY_ROUNDING = 1e-3
+"""The largest growth of the canary's gap, in nats, that is always taken as rounding."""
 FALSE_ALARM = 1e-9
 """The largest probability with which the draws of a correct step may stop the run."""
 
@@ -218,4 +220,26 @@ def check_logprob_gap(gap: float, limit: float, *, stale: bool = False) -> None:
         raise GuardError(
             f"logprob/{prefix}gap_mean={gap:.4g} exceeds guard.max_{prefix}logprob_gap={limit}: "
             f"the engines do not sample from {source}"
+        )
+
+
+def check_canary(gap: float, limit: float, before: float | None = None, change: float = 0.0) -> None:
+    """Raise `GuardError` when an engine's log-probabilities of fixed texts are not the learner's after a weight sync.
+
+    `gap` is the mean |engine - learner| of the worst engine, in nats, `before` that after the weight sync before (None: there
+    was none), and `change` the mean change of the learner's log-probabilities since then. In an engine with the new weights the
+    gap is rounding, as it was before. In one that lacks the update, or a part of it, the gap grows by a share of `change`,
+    however small the update is against `limit`.
+    """
+    if not gap <= limit:
+        raise GuardError(
+            f"weights/canary_gap={gap:.4g} exceeds guard.max_canary_gap={limit:g}: the engines do not compute with the "
+            "learner's weights; resume the run (resume=auto), which sends all weights again. If the engines round that much "
+            "(rollout.engine_args, model.dtype), raise the limit"
+        )
+    if before is not None and gap - before > max(CANARY_ROUNDING, 2 * before, change / 4):
+        raise GuardError(
+            f"weights/canary_gap={gap:.4g} after {before:.4g}, where the update changed the log-probabilities by {change:.4g} "
+            f"(guard.max_canary_gap={limit:g}): an engine did not load the update, or only a part of it; resume the run "
+            "(resume=auto), which sends all weights again. If this is wrong, set guard.max_canary_gap=0, which checks nothing"
         )

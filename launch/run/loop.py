@@ -10,6 +10,7 @@
 | driver       | runs this loop: rewards, filter, checks, advantages | verdicts |
 | learner      | updates the senior's weights on all ranks          | a step's groups; sleeping engines, if they share its GPU |
 | weight sync  | copies the weights from the learner to the engines | the update |
+| canary       | compares engines and learner by a few fixed texts  | weight sync |
 | evaluator    | measures the senior on held-out problems           | weight sync |
 | checkpoint   | saves the learner and the position in the data     | the step's line in metrics.jsonl |
 
@@ -39,6 +40,7 @@ def train(run: TrainingRun) -> None:
     """Take all steps of `run`; a resumed run takes those after its checkpoint."""
     rollout_run = run.rollout_run
     config = rollout_run.config
+    run.canary.start()
     evaluate_at_start(run)
     with rollout_run.group_source, run.handle_termination():
         for step in range(run.resumed_step + 1, config.steps + 1):
@@ -119,10 +121,14 @@ def update_senior(run: TrainingRun, groups: list[Group], step: int, clock: Phase
     with clock("update"):
         update_metrics = learner.update(groups, step)
     check_update(update_metrics, step, config.guard, run.rollout_run.console.print)
+    with clock("canary"):
+        run.canary.read_learner()  # while engines that share its GPU sleep
     with clock("publish"):
         pool.begin_weight_sync()
         reported = pool.finish_weight_sync(learner.publish(version=step))  # engines that sleep wake up
     guards.check_published(step, reported)
+    with clock("canary"):
+        update_metrics |= run.canary.check()
     if config.rollout.max_staleness:
         learning_s = clock.seconds["update"] + clock.seconds["publish"]
         update_metrics["rollout/overlap_fraction"] = (source.writing_s - writing_s) / learning_s

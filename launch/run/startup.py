@@ -16,6 +16,7 @@ from actors.rollout_pool import RolloutPool
 from launch.cluster.locks import SEGMENT, claimed_file
 from launch.cluster.plan import print_plan
 from launch.cluster.reservation import Placements, reserve_placements
+from launch.run.canary import Canary
 from launch.run.checkpointing import Checkpointer
 from launch.run.console import TrainingConsole
 from launch.run.inputs import Inputs
@@ -183,4 +184,5 @@ def start_training_run(inputs: Inputs, start_engines: EngineStarter = start_engi
             guards.check_published(state.step, pool.finish_weight_sync(learner.publish(version=state.step)))
         checkpointer = Checkpointer(config, inputs.folder, learner, print_line)
         termination = TerminationHandler(config.checkpoint.on_signal_wait_s, print_line)
-        yield TrainingRun(rollout_run, learner, inputs.held_out, state.step, checkpointer, termination)
+        canary = Canary(config, inputs.authors, inputs.problems, pool, learner)
+        yield TrainingRun(rollout_run, learner, inputs.held_out, state.step, checkpointer, termination, canary)

@@ -10,6 +10,7 @@ from functools import cached_property
 from actors.group_source import GroupSource
 from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
+from launch.run.canary import Canary
 from launch.run.checkpointing import Checkpointer
 from launch.run.console import TrainingConsole
 from launch.run.profiling import step_clock
@@ -93,6 +94,7 @@ class TrainingRun:
     """the step of the checkpoint that the run resumes from; 0: none"""
     checkpointer: Checkpointer
     termination: TerminationHandler
+    canary: Canary
 
     def step_clock(self, step: int) -> AbstractContextManager[PhaseTimer]:
         """Yield the clock of `step`; profile the block if this step is to be profiled."""

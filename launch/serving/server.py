@@ -42,7 +42,7 @@ def serve(config: Config) -> None:
             ray_cluster(logs=logs),
             RolloutPool.of_engines(config, authors, gpus_per_replica=gpus, budget=restarts, streams=True) as pool,
         ):
-            started = f"{', '.join(MODELS)} at {address_of(listener)}/v1; up to {sum(pool.admitted)} texts are written at a time"
+            started = f"{', '.join(MODELS)} at {address_of(listener)}/v1; at most {sum(pool.admitted)} texts at a time"
             service = Service(config, authors, pool)
             gate = Gate(create_app(service), key, config.serve.max_body_kib * 1024, service.metrics, frozenset(PATHS))
             on_start = partial(console.print, started, soft_wrap=True)

@@ -40,6 +40,9 @@ class GuardConfig:
     """largest mean |behavior - learner| log-probability of senior tokens before an update, in nats"""
     max_stale_logprob_gap: float = setting(0.5, above=0)
     """the same for rollouts that older weights wrote (rollout.max_staleness), whose gap includes the updates since then"""
+    max_canary_gap: float = setting(0.5, at_least=0)
+    """largest mean |engine - learner| log-probability of a few prompts after a weight sync, in nats; a gap that grows with the
+    update is refused below this too; 0: nothing is compared"""
     max_skipped_updates: int = setting(8, at_least=0)
     """consecutive optimizer steps that may be skipped because a gradient is not finite, before the run stops; 0: no limit"""
     publish_timeout_s: float = wait(600.0)

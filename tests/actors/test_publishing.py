@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +16,13 @@ from transformers import AutoModelForCausalLM, MixtralConfig, PreTrainedModel, Q
 
 from actors.engine_layout import engine_specs
 from actors.group_task import GroupTask
+from launch.run.canary import Canary
 from learner.publish import Publisher
 from tandem.authors import Authors
 from tandem.config.rollout import SamplingConfig
 from tandem.config.schema import Config
+from tandem.data.problems import load_problems
+from tandem.guards import GuardError
 from tandem.rollout import SENIOR, Problem, Prompt
 from tandem.runtime.segment import WeightSegment
 from tandem.runtime.weights import NCCL, PublishedWeights
@@ -114,18 +120,61 @@ def test_cached_prompt_is_recomputed_after_weight_sync(live: tuple[EnginePair, P
         pair.run(pair.actor.receive_weights(published))
 
 
+def test_canary_finds_missed_and_partial_weight_syncs(
+    live: tuple[EnginePair, PreTrainedModel, Publisher], config: Config, authors: Authors
+) -> None:
+    pair, model, publisher = live
+    pool: Any = SimpleNamespace(
+        text_logprobs=lambda texts: [pair.run(pair.actor.text_logprobs(texts))],
+        sleeping=nullcontext,
+    )
+    learner: Any = SimpleNamespace(text_logprobs=lambda texts: np.concatenate([prompt_logprobs(model, text) for text in texts]))
+    problems = load_problems(config.data, config.seed, authors.tokenizer)
+    canary = Canary(config, authors, problems, pool, learner)
+
+    def publish(version: int) -> None:
+        published = publisher.publish(version)
+        assert published is not None
+        pair.run(pair.actor.receive_weights(published))
+
+    def update() -> None:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(1 + 0.01 * torch.randn_like(parameter))
+
+    publish(7)
+    canary.start()
+    update()
+    canary.read_learner()
+    with pytest.raises(GuardError, match="did not load the update"):
+        canary.check()
+    publish(8)
+    assert canary.check()["weights/canary_gap"] < 1e-4, "the new weights have arrived"
+    old = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    update()
+    new = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for name, parameter in model.named_parameters():
+        parameter.data.copy_(old[name] if "layers" in name else new[name])
+    publish(9)
+    for name, parameter in model.named_parameters():
+        parameter.data.copy_(new[name])
+    canary.read_learner()
+    with pytest.raises(GuardError, match="or only a part of it"):
+        canary.check()
+
+
 def test_engine_refuses_bytes_with_another_checksum(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
     pair, _, publisher = live
-    published = publisher.publish(9)
+    published = publisher.publish(10)
     assert published is not None
     computed_with = pair.run(pair.actor.checksums(SENIOR))
-    with pytest.raises(Exception, match="does not hold version 9 of the weights: its checksum differs"):
+    with pytest.raises(Exception, match="does not hold version 10 of the weights: its checksum differs"):
         pair.run(pair.actor.receive_weights(replace(published, checksum=published.checksum ^ 1)))
-    stale = publisher.publish(10)
+    stale = publisher.publish(11)
     assert stale is not None
     torn = WeightSegment(published.path, published.layout)
     torn.view(published.layout.tensors[-1]).add_(1)
-    with pytest.raises(Exception, match="does not hold version 10 of the weights: its checksum differs"):
+    with pytest.raises(Exception, match="does not hold version 11 of the weights: its checksum differs"):
         pair.run(pair.actor.receive_weights(stale))
     assert pair.run(pair.actor.checksums(SENIOR)) == computed_with, "no tensor was loaded"
 
@@ -134,7 +183,7 @@ def test_engine_does_not_adopt_version_without_its_weights(
     live: tuple[EnginePair, PreTrainedModel, Publisher],
 ) -> None:
     pair, _, _ = live
-    with pytest.raises(RuntimeError, match="version 11 of the weights was not received by nccl"):
-        pair.run(pair.actor.receive_weights(PublishedWeights(11, NCCL)))
+    with pytest.raises(RuntimeError, match="version 12 of the weights was not received by nccl"):
+        pair.run(pair.actor.receive_weights(PublishedWeights(12, NCCL)))
     with pytest.raises(ValueError, match="'stop' is not a step of a weight transfer"):
         pair.run(pair.actor.transfer("stop", None))

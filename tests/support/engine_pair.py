@@ -21,8 +21,8 @@ class EnginePair:
         self.admitted: int = self.run(self.actor.start())
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Return the coroutine's result within two minutes."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=120)
+        """Return the coroutine's result within five minutes."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=300)
 
     def close(self) -> None:
         """End the engines."""

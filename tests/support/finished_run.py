@@ -25,6 +25,7 @@ STEP_KEYS = {
     "rollout/groups_refilled",
     "rollout/truncated_fraction",
     "logprob/gap_mean",
+    "weights/canary_gap",
     "loss/policy",
     "policy/clip_fraction",
     "policy/ratio_mean",
@@ -49,6 +50,7 @@ def check_finished_run(run: Path, steps: int) -> None:
         assert None not in row.values()
         assert 0.3 < row["tandem/senior_token_fraction"] < 0.7
         assert row["logprob/gap_mean"] < 1e-3
+        assert row["weights/canary_gap"] < 1e-3
         assert row["grad/norm"] > 0
     assert "tandem/senior_token_fraction" not in rows[0]
     texts = [json.loads(line) for line in (run / "evaluation_texts.jsonl").read_text().splitlines()]

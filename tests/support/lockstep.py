@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import zlib
 from asyncio import run
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,15 @@ from tandem.runtime.weights import PublishedWeights, checksum
 from tandem.schedule import Pen
 
 AT_A_TIME = 4
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute sums in the same order in every process: Ray's have one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 class PlainSession:
@@ -70,11 +80,8 @@ class Lockstep:
         return AT_A_TIME
 
     def write_group(self, task: GroupTask) -> Group:
-        # Sums in the same order in every process: Ray's have one thread.
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        rollouts = [self._write(task, *identity) for identity in zip(task.rollout_ids, task.seeds, strict=True)]
-        torch.set_num_threads(threads)
+        with one_thread():
+            rollouts = [self._write(task, *identity) for identity in zip(task.rollout_ids, task.seeds, strict=True)]
         return Group(task.prompt, rollouts, task.schedule)
 
     def _write(self, task: GroupTask, rollout_id: str, seed: int) -> Rollout:
@@ -95,6 +102,13 @@ class Lockstep:
         self._models[SENIOR].load_state_dict(copy.deepcopy(dict(segment.tensors())), strict=False)
         self._versions[SENIOR] = published.version
         return published.version
+
+    def text_logprobs(self, texts: Sequence[Sequence[int]]) -> list[float]:
+        model = self._models[SENIOR]
+        with torch.no_grad(), one_thread():
+            rows = [model(torch.tensor([text])).logits[0, :-1].log_softmax(-1) for text in texts]
+        tokens = [torch.tensor(text)[1:, None] for text in texts]
+        return torch.cat([found.gather(1, ids)[:, 0] for found, ids in zip(rows, tokens, strict=True)]).tolist()
 
     def checksums(self, author: int) -> list[str]:
         return [checksum(self._models[author].named_parameters())]

@@ -7,11 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tandem.guards import (
     GuardError,
     check_any_finished,
     check_authorship,
+    check_canary,
     check_counted,
     check_finite_logprobs,
     check_logprob_gap,
@@ -315,3 +318,27 @@ def test_step_without_correct_answer_warns() -> None:
 
 def test_step_with_correct_answer_does_not_warn() -> None:
     assert check_verdicts(judged(Verdict.CORRECT, Verdict.TIMEOUT, Verdict.ERROR, Verdict.WRONG)) is None
+
+
+@pytest.mark.parametrize(
+    ("gap", "before", "change"),
+    [(0.4, None, 0.1), (0.0, 0.0, 0.0), (1e-4, 1e-6, 1e-5), (0.02, 0.01, 0.001), (0.03, 0.02, 1.0), (0.2, 0.001, 0.9)],
+)
+def test_rounding_of_right_engine_passes_canary(gap: float, before: float | None, change: float) -> None:
+    check_canary(gap, 0.5, before, change)
+
+
+@given(before=st.floats(0, 0.1), change=st.floats(0, 0.2), share=st.floats(0, 1))
+def test_canary_finds_engine_that_lacks_half_of_a_visible_update(before: float, change: float, share: float) -> None:
+    gap = before + share * change
+    if share >= 0.5 and change > max(2e-3, 4.1 * before):
+        with pytest.raises(GuardError, match=r"an engine did not load the update, or only a part of it; resume the run"):
+            check_canary(gap, 0.5, before, change)
+    if share <= 0.25:
+        check_canary(gap, 0.5, before, change)
+
+
+@pytest.mark.parametrize("gap", [0.51, math.inf, math.nan])
+def test_canary_above_its_limit_stops_run(gap: float) -> None:
+    with pytest.raises(GuardError, match=rf"weights/canary_gap={gap:.4g} exceeds guard.max_canary_gap=0.5: .* raise the limit"):
+        check_canary(gap, 0.5)

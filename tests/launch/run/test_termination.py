@@ -103,7 +103,7 @@ class Loop:
         )
         learner: Any = SimpleNamespace(save=save, checkpointed=lambda folder: None)
         checkpointer = Checkpointer(config, self.folder, learner, console.print)
-        self.training_run = TrainingRun(rollout_run, learner, [], 0, checkpointer, self.termination)
+        self.training_run = TrainingRun(rollout_run, learner, [], 0, checkpointer, self.termination, SimpleNamespace())  # type: ignore[arg-type]
 
     def run(self, at: str, action: Callable[[], None]) -> None:
         """Take three steps; call `action` in a phase of the third: generate, update, evaluate or log."""
