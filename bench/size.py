@@ -1,6 +1,6 @@
 """Peak memory of a model of real size: one tandem step of a Qwen3-0.6B with random weights on the CPU.
 
-    python -m bench.size --json
+    python -m bench.size --json [--lora 16]
 
 The step is `launch/train.py` itself, with engines in bfloat16 and a learner under ZeRO-3; docs/learner.md has the figures. The
 exit code is that of the run.
@@ -118,6 +118,9 @@ def main() -> int:
     """Measure as the command line specifies, and print the figures."""
     parser = benchmark_parser("size", __doc__)
     parser.add_argument("--ranks", type=int, default=1, help="of the learner (default: %(default)s)")
+    parser.add_argument(
+        "--lora", type=int, default=0, metavar="RANK", help="train an adapter of this rank instead of the model"
+    )
     options = parser.parse_args()
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
@@ -128,12 +131,15 @@ def main() -> int:
         builder.join()
         command = [sys.executable, "launch/train.py", *OVERRIDES, f"model.path={model}", f"log.dir={folder}"]
         start = time.perf_counter()
-        run = subprocess.Popen([*command, f"learner.ranks={options.ranks}"], env=os.environ | {"PYTHONPATH": os.getcwd()})
+        command += [f"learner.ranks={options.ranks}", f"learner.lora.rank={options.lora}"]
+        run = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": os.getcwd()})
         watch = Watch(run.pid)
         code = run.wait()
         watch.stop()
-        found: Figures = {"parameters": PARAMETERS, "ranks": options.ranks, "exit_code": code}
-        found |= {"peak_gib": round(watch.peak_bytes / 2**30, 2), "run_s": round(time.perf_counter() - start, 1)}
+        found: Figures = {"parameters": PARAMETERS, "ranks": options.ranks, "lora_rank": options.lora, "exit_code": code}
+        rank_bytes = max((peak for name, peak in watch.peak_by_process.items() if name.startswith("ray::Rank")), default=0)
+        found |= {"peak_gib": round(watch.peak_bytes / 2**30, 2), "rank_peak_gib": round(rank_bytes / 2**30, 2)}
+        found["run_s"] = round(time.perf_counter() - start, 1)
         if code == 0:
             rows = [
                 json.loads(line) for line in (Path(folder) / "size" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
