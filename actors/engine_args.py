@@ -35,7 +35,7 @@ RESERVED = {
     "enable_chunked_prefill": "a request's noise would be reset after each chunk on CPUs; leave it out",
     "skip_tokenizer_init": TEXTS,
     "enable_lora": "the senior's adapter is merged into its weights (learner.lora.rank); leave it out",
-    "speculative_config": "drafted tokens would not end with the turn; leave it out",
+    "speculative_config": "a turn may end within a draft; leave it out (launch/serve.py: speculative)",
     "logprobs_mode": TURNS,
     "scheduler_cls": TURNS,
     "scheduling_policy": "rollouts would wait for each other where the KV cache is short; leave it out",

@@ -80,6 +80,8 @@ def _senior_spec(config: Config, authors: Authors, transport: str) -> EngineSpec
         kv_cache_gib=rollout.kv_cache_gib,
         gpu_memory_fraction=rollout.gpu_memory_fraction or NO_GPU,
         engine_args=rollout.engine_args,
+        draft_model=str(authors.juniors[0].path) if config.speculative else "",
+        draft_tokens=config.speculative,
         transport=transport,
         profiled=config.profile,
     )

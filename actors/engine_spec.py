@@ -60,6 +60,10 @@ class EngineSpec:
     enforce_eager: bool = True
     engine_args: dict[str, Any] = field(default_factory=dict)
     """further arguments of vLLM's engine"""
+    draft_model: str = ""
+    """a Hugging Face directory of the model that drafts; empty: none"""
+    draft_tokens: int = 0
+    """tokens drafted at a time"""
     transport: str = SHM
     """how a senior's engine receives weights"""
     profiled: bool = False

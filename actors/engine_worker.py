@@ -13,6 +13,7 @@ from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmb
 from vllm.platforms import current_platform
 from vllm.v1.executor.multiproc_executor import MultiprocExecutor
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
+from vllm.v1.sample import rejection_sampler
 
 from actors import handoff_scheduler
 from actors.engine_spec import EngineSpec
@@ -33,16 +34,31 @@ class BoundExecutor(UniProcExecutor):
         if self.vllm_config.model_config.enforce_eager:
             # vLLM compiles one small function, which ranks sampled tokens. This would take seconds at the first token.
             torch.compiler.set_stance("force_eager")
+        if self.vllm_config.speculative_config:
+            rejection_sampler.expand_batch_to_tokens = expand_batch_to_tokens
         super()._init_executor()
+
+
+def expand_batch_to_tokens(
+    values: torch.Tensor, ends: torch.Tensor, tokens: int, replace_from: int = 0, replace_to: int = 0
+) -> torch.Tensor:
+    """Return each request's value for each of its draft tokens.
+
+    vLLM 0.32 on CPU leaves them uninitialized: https://github.com/vllm-project/vllm/issues/55005.
+    """
+    expanded = values.repeat_interleave(ends.diff(prepend=ends.new_zeros(1)), output_size=tokens)
+    return expanded.masked_fill(expanded == replace_from, replace_to)
 
 
 class ShardedExecutor(MultiprocExecutor):
     """An executor whose workers, in a process each, share the model."""
 
     def collective_rpc(self, method: Any, *arguments: Any, **options: Any) -> Any:
-        """Call `method` of all workers, but `kv_usage` here: the scheduler is in this process."""
+        """Call `method` of all workers, but `kv_usage` and `drafts` here: the scheduler is in this process."""
         if method == "kv_usage":
             return [handoff_scheduler.take_kv_peak()]
+        if method == "drafts":
+            return [handoff_scheduler.drafts()]
         return super().collective_rpc(method, *arguments, **options)
 
 
@@ -92,6 +108,10 @@ class WeightReceiver:
     def kv_usage(self) -> float:
         """Return the largest share of the KV cache in use since the last call; the scheduler is in this process."""
         return handoff_scheduler.take_kv_peak()
+
+    def drafts(self) -> tuple[int, int]:
+        """Return the numbers of drafted and of accepted tokens since the start; the scheduler is in this process."""
+        return handoff_scheduler.drafts()
 
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         model = self.model_runner.get_model()

@@ -15,6 +15,7 @@ from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus, StreamingUpdate
+from vllm.v1.spec_decode.metrics import SpecDecodingStats
 
 from actors.carried_pen import carried_pen
 from actors.engine_spec import EngineSpec
@@ -24,6 +25,8 @@ from tandem.schedule import Pen
 
 _kv_peaks: list[float] = [0.0]
 """The largest share of the KV cache in use; one scheduler a process."""
+_drafts: list[int] = [0, 0]
+"""The numbers of drafted and of accepted tokens since the start."""
 _kv_caches: list[KVCacheManager] = []
 """The KV cache of the scheduler of this process."""
 
@@ -33,6 +36,12 @@ def take_kv_peak() -> float:
     now = max((cache.usage for cache in _kv_caches), default=0.0)
     peak, _kv_peaks[0] = max(_kv_peaks[0], now), now
     return peak
+
+
+def drafts() -> tuple[int, int]:
+    """Return the numbers of drafted and of accepted tokens since the start."""
+    drafted, accepted = _drafts
+    return drafted, accepted
 
 
 @dataclass(slots=True)
@@ -109,7 +118,7 @@ class _EndsTurns(SessionScheduler):
         turn = self._turns.get(request.request_id)
         if turn is None:
             return False
-        # One token a step: speculative decoding is off.
+        # One token a step: only where the senior writes alone, a draft brings several.
         turn.pen = turn.pen.after(self._boundaries[request.output_token_ids[-1]])
         return turn.pen.author != self._author
 
@@ -122,12 +131,18 @@ class _EndsTurns(SessionScheduler):
             model_runner_output.logprobs = None
         outputs = super().update_from_output(scheduler_output, model_runner_output)
         sampled = logprobs.logprobs[:, 0].tolist() if logprobs else []
+        rows = model_runner_output.req_id_to_index
+        if logprobs and (first_rows := logprobs.cu_num_generated_tokens):  # a request has a row for each of its tokens
+            rows = {request_id: first_rows[index] for request_id, index in rows.items()}
         for batch in outputs.values():
-            batch.outputs = self._joined(batch.outputs, model_runner_output.req_id_to_index, sampled)
+            batch.outputs = self._joined(batch.outputs, rows, sampled)
         return {client: batch for client, batch in outputs.items() if batch.outputs or batch.scheduler_stats}
 
     def _joined(self, outputs: list[EngineCoreOutput], rows: dict[str, int], sampled: list[float]) -> list[EngineCoreOutput]:
-        """Return `outputs` with those of sessions joined to at most one; `sampled` are the log-probabilities of all rows."""
+        """Return `outputs` with those of sessions joined to at most one.
+
+        `sampled` are the log-probabilities of all rows, and `rows` the first of each request.
+        """
         others: list[EngineCoreOutput] = []
         parts: list[WrittenPart] = []
         for output in outputs:
@@ -136,11 +151,25 @@ class _EndsTurns(SessionScheduler):
                 others.append(output)
                 continue
             turn.tokens += tokens
-            turn.logprobs.append(sampled[rows[output.request_id]])
+            row = rows[output.request_id]
+            turn.logprobs += sampled[row : row + len(tokens)]
             if output.finish_reason is not None or len(turn.tokens) >= self._interval:
                 parts.append(WrittenPart(output.request_id, turn.tokens, turn.logprobs, output.finish_reason))
                 turn.tokens, turn.logprobs = [], []
         return [*others, written_output(parts)] if parts else others
+
+    def make_spec_decoding_stats(
+        self,
+        spec_decoding_stats: SpecDecodingStats | None,
+        num_draft_tokens: int,
+        num_accepted_tokens: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> SpecDecodingStats | None:
+        """Count drafted and accepted tokens."""
+        _drafts[0] += num_draft_tokens
+        _drafts[1] += num_accepted_tokens
+        return super().make_spec_decoding_stats(spec_decoding_stats, num_draft_tokens, num_accepted_tokens, *args, **kwargs)
 
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
         """Schedule a step as vLLM does, and record how full the KV cache is."""

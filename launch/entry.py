@@ -182,6 +182,12 @@ def configuration(overrides: Sequence[str]) -> Config:
         return load(compose("config", literal_overrides(with_config_files(overrides))))
 
 
+def check_drafts_nothing(config: Config) -> None:
+    """Raise `ConfigError` for drafts, which only launch/serve.py takes."""
+    if config.speculative:
+        raise ConfigError(f"speculative={config.speculative}: only launch/serve.py takes this; leave it out")
+
+
 def check_trains_nothing(config: Config) -> None:
     """Raise `ConfigError` for a setting that only launch/train.py takes."""
     for key in TRAINING_ONLY:

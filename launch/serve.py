@@ -15,7 +15,8 @@ ABOUT = Program(
     file="launch/serve.py",
     about="Serve a senior, its junior and both together behind OpenAI's API.",
     common=(
-        *("senior", "junior", "schedule.name", "schedule.prob_senior", "serve.host", "serve.port", "serve.max_texts"),
+        *("senior", "junior", "schedule.name", "schedule.prob_senior", "speculative"),
+        *("serve.host", "serve.port", "serve.max_texts"),
         *("rollout.sampling.max_tokens", "data.max_prompt_tokens", "rollout.replicas"),
     ),
     examples=(

@@ -217,6 +217,16 @@ def check_excluded(config: Config, authors: Authors) -> None:
             )
 
 
+def check_draft(config: Config, authors: Authors) -> None:
+    """Raise `ConfigError` when the junior cannot draft for the senior."""
+    if (outputs := authors.juniors[0].vocabulary) != authors.readable:
+        raise ConfigError(
+            f"junior[0]={config.junior[0]}: its logits have {outputs} entries and the senior's {authors.readable}; a draft "
+            f"(speculative={config.speculative}) needs equally many; resize it (resize_token_embeddings({authors.readable})) "
+            "and save it, or leave out speculative"
+        )
+
+
 def run_boundaries(config: Config, tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> np.ndarray:
     """Return the boundary table of all schedules of the run. Raises `ConfigError` when no token is a boundary of one."""
     table = np.zeros(vocabulary, np.uint8)

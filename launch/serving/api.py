@@ -17,7 +17,6 @@ from starlette.types import Receive, Scope, Send
 from launch.serving.bodies import DONE, Body, ChatBody, error_event
 from launch.serving.errors import ApiError, answer_errors
 from launch.serving.requests import ChatRequest, CompletionRequest, TextRequest
-from launch.serving.schedules import MODELS
 from launch.serving.service import Service
 from launch.serving.writing import Delta, TextTask
 
@@ -35,7 +34,7 @@ def create_app(service: Service) -> FastAPI:
 
     @app.get(MODEL_LIST)
     async def models() -> dict[str, Any]:
-        listed = [{"id": model, "object": "model", "created": started, "owned_by": "tandem"} for model in MODELS]
+        listed = [{"id": model, "object": "model", "created": started, "owned_by": "tandem"} for model in service.models]
         return {"object": "list", "data": listed}
 
     @app.post(COMPLETIONS)

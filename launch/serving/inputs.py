@@ -7,7 +7,7 @@ from dataclasses import replace
 from launch.cluster.plan import machine_plan
 from launch.evaluation.evaluate import measured_authors
 from launch.serving.schedules import with_schedules
-from tandem.authors import Authors, check_excluded, run_boundaries
+from tandem.authors import Authors, check_draft, check_excluded, run_boundaries
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config
 from tandem.plan.run_plan import planned
@@ -18,8 +18,11 @@ def read_inputs(config: Config) -> tuple[Config, Authors, float]:
     if config.schedule.name == "solo" and config.junior_translation:
         config = replace(config, schedule=ScheduleConfig())
     unscheduled = config if config.junior_translation else replace(config, schedule=ScheduleConfig(name="solo"))
-    authors = measured_authors(replace(unscheduled, eval=replace(config.eval, measures=["solo"])))
-    config = with_schedules(config, authors)
+    solo = replace(unscheduled, eval=replace(config.eval, measures=["solo"]))
+    authors = measured_authors(solo)
+    if config.speculative:
+        check_draft(config, authors)
+    config = solo if config.speculative else with_schedules(config, authors)
     plan = machine_plan(config, learns=False)
     config = planned(config, plan)
     if plan.gpus_per_replica:

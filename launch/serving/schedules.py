@@ -28,6 +28,13 @@ from tandem.schedule import (
 
 SENIOR_MODEL, JUNIOR_MODEL, TEAM = "senior", "junior", "team"
 MODELS = (SENIOR_MODEL, JUNIOR_MODEL, TEAM)
+
+
+def served_models(config: Config) -> tuple[str, ...]:
+    """Return the models of a server: only the senior if its junior drafts for it."""
+    return (SENIOR_MODEL,) if config.speculative else MODELS
+
+
 _SETTINGS = ("name", "prob_senior", "max_gap_tokens", "chunk_tokens", "alternates")
 """The settings of a schedule that a request may give: all but those of a run's course."""
 _READER = TypeAdapter(ScheduleConfig)
@@ -42,10 +49,11 @@ class Schedules:
 
     def of(self, model: str, given: str | dict[str, Any] | None) -> Schedule:
         """Return the schedule of a request for `model` with the field `schedule`. Raises `ApiError`."""
-        if model not in MODELS:
-            raise bad_request(
-                f"model: there is no model {model!r:.40}; choose {' or '.join(MODELS)}", "model", "model_not_found"
-            )
+        if model not in (served := served_models(self._config)):
+            remedy = f"choose {' or '.join(served)}"
+            if model in MODELS:
+                remedy += f", or start the server without speculative={self._config.speculative}"
+            raise bad_request(f"model: there is no model {model!r:.40}; {remedy}", "model", "model_not_found")
         if model != TEAM:
             if given is not None:
                 raise bad_request(f"schedule: only the model {TEAM} takes it; leave it out", "schedule")

@@ -15,7 +15,6 @@ from launch.serving.api import PATHS, create_app
 from launch.serving.gate import LOCAL, Gate
 from launch.serving.inputs import read_inputs
 from launch.serving.listening import address_of, bound_socket, run_server
-from launch.serving.schedules import MODELS
 from launch.serving.service import Service
 from launch.storage.places import named_folder
 from launch.terminal import terminal_console
@@ -42,8 +41,9 @@ def serve(config: Config) -> None:
             ray_cluster(logs=logs),
             RolloutPool.of_engines(config, authors, gpus_per_replica=gpus, budget=restarts, streams=True) as pool,
         ):
-            started = f"{', '.join(MODELS)} at {address_of(listener)}/v1; at most {sum(pool.admitted)} texts at a time"
             service = Service(config, authors, pool)
+            models = ", ".join(service.models)
+            started = f"{models} at {address_of(listener)}/v1; at most {sum(pool.admitted)} texts at a time"
             gate = Gate(create_app(service), key, config.serve.max_body_kib * 1024, service.metrics, frozenset(PATHS))
             on_start = partial(console.print, started, soft_wrap=True)
             asyncio.run(run_server(gate, listener, on_start, service.pool.collect(), DRAIN_S))

@@ -14,7 +14,7 @@ from launch.serving.errors import ApiError, bad_request
 from launch.serving.metrics import Metrics
 from launch.serving.prompts import PromptEncoder
 from launch.serving.requests import TextRequest
-from launch.serving.schedules import Schedules
+from launch.serving.schedules import Schedules, served_models
 from launch.serving.writing import Delta, TextTask, Writer
 from tandem.authors import Authors
 from tandem.config.schema import Config
@@ -32,6 +32,7 @@ class Service:
         self.prompts = PromptEncoder(authors)
         self.metrics = Metrics()
         self.pool = pool.streaming()
+        self.models = served_models(config)
         self._schedules = Schedules(config)
         self._writer = Writer(self.pool, authors.tokenizer, authors.junior_weights, self.metrics)
         self._texts = 0

@@ -61,6 +61,8 @@ class Config:
     final senior), a Hugging Face directory or a hub id; empty: the base model. Training starts from `model`"""
     role: str = setting("junior", choices=("junior", "senior"), on_resume="change")
     """the author that the person at launch/write.py stands in for; the model is the other one"""
+    speculative: int = setting(0, at_least=0, at_most=32)
+    """tokens that the junior drafts at a time for the senior of launch/serve.py, which then writes alone; 0: none"""
     junior: list[str] = setting([SELF], on_resume="keep", path=True)
     """the frozen juniors, of any size: Hugging Face directories, hub ids, `zoo:RECIPE`, or `self` for the senior's base model;
     each rollout draws one. All need the senior's tokenizer unless junior_translation is set"""

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.engine_layout import engine_specs
+from actors.handoff_scheduler import drafts
 from tandem.authors import Authors
 from tandem.cogeneration import Limits, cogenerate
 from tandem.config.schema import Config
@@ -38,6 +39,13 @@ def pair(config: Config, authors: Authors) -> Pair:
         return eos if token % 64 == 0 else token if token != eos else token - 1
 
     return new_pair(config, authors, model)
+
+
+@pytest.fixture(scope="module")
+def drafting(config: Config, pair: Pair, authors: Authors) -> ScheduledEngine:
+    """The senior's engine with drafts of four tokens."""
+    spec = engine_specs(replace(config, speculative=4, junior=["self"]), authors, "cpu", streams=True)[0][0]
+    return ScheduledEngine(spec, pair[SENIOR].model)
 
 
 def new_pair(config: Config, authors: Authors, model: Model, blocks: int = 1000) -> Pair:
@@ -134,6 +142,22 @@ def test_cancelled_rollouts_free_their_blocks_and_change_no_other(config: Config
     left = during(pair, cancel_every_other())
     assert [rollout.token_ids.tolist() for rollout in left] == [rollout.token_ids.tolist() for rollout in solo[1::2]]
     assert [engine.scheduler.kv_cache_manager.usage for engine in pair.values()] == [0, 0]
+
+
+@given(seeds=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=6), max_tokens=st.integers(1, 60))
+@settings(max_examples=25)
+def test_drafts_change_no_text(
+    pair: Pair, drafting: ScheduledEngine, authors: Authors, seeds: list[int], max_tokens: int
+) -> None:
+    plain = during(pair, write(pair, authors, SOLO, seeds, max_tokens))
+    engines, before = {SENIOR: drafting}, drafts()
+    for alone, rollout in zip(plain, during(engines, write(engines, authors, SOLO, seeds, max_tokens)), strict=True):
+        assert rollout.token_ids.tolist() == alone.token_ids.tolist()
+        assert rollout.logprobs.tolist() == alone.logprobs.tolist()
+        assert rollout.end is alone.end
+    drafted, accepted = np.subtract(drafts(), before)
+    assert 0 <= accepted <= drafted
+    assert drafted or max(map(len, plain)) <= 2
 
 
 def test_parts_of_a_turn_have_the_interval_of_the_engine(config: Config, authors: Authors) -> None:

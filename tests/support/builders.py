@@ -11,7 +11,13 @@ from random import Random
 import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from actors.admission import Admission, KVCache
 from tandem.data.arith import draw, plain
@@ -99,6 +105,18 @@ def save_model(folder: Path, tokenizer: PreTrainedTokenizerBase | None, **shape:
     Qwen3ForCausalLM(Qwen3Config(**SMALL | shape)).save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
+    return folder
+
+
+def noisy_copy(model: Path, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Path:
+    """Write a model with noise on its weights to a Hugging Face directory: it writes nearly the same."""
+    copy = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weights in copy.parameters():
+            weights += 0.3 * weights.std() * torch.randn(weights.shape, generator=generator)
+    copy.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 

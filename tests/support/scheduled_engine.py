@@ -18,7 +18,7 @@ from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.engine import EngineCoreOutputs, EngineCoreRequest, EngineCoreRequestType
 from vllm.v1.engine.input_processor import InputProcessor
 from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
-from vllm.v1.outputs import LogprobsLists, ModelRunnerOutput
+from vllm.v1.outputs import DraftTokenIds, LogprobsLists, ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 from vllm.v1.serial_utils import MsgpackDecoder, MsgpackEncoder
 from vllm.v1.structured_output import StructuredOutputManager
@@ -47,6 +47,8 @@ class ScheduledRequest:
     length: int
     """of the text after the step"""
     blocks: list[int]
+    drafts: list[int]
+    """the end of the text, which a draft model has written"""
 
 
 class ScheduledEngine:
@@ -112,7 +114,7 @@ class ScheduledEngine:
         return AuthorFailed("its engine died")
 
     def step(self) -> None:
-        """Take what was sent and write one token of every request that the scheduler chooses."""
+        """Take what was sent and write every request that the scheduler chooses: a token, after the right ones of a draft."""
         inbox, self.inbox[:] = list(self.inbox), []
         for kind, frames in inbox:
             if kind is EngineCoreRequestType.ADD:
@@ -125,30 +127,58 @@ class ScheduledEngine:
             scheduled = self.scheduler.schedule()
             self.steps += 1
             self.preemptions += len(scheduled.preempted_req_ids or ())
-            step = scheduled, [self._scheduled(*item) for item in scheduled.num_scheduled_tokens.items()]
+            drafts = scheduled.scheduled_spec_decode_tokens
+            step = (
+                scheduled,
+                [
+                    self._scheduled(name, tokens, drafts.get(name, ()))
+                    for name, tokens in scheduled.num_scheduled_tokens.items()
+                ],
+            )
         if self._ahead:
             step, self._pending = self._pending, step
         if step:
             self._execute(*step)
 
-    def _scheduled(self, name: str, tokens: int) -> ScheduledRequest:
+    def _scheduled(self, name: str, tokens: int, drafts: Sequence[int]) -> ScheduledRequest:
         request, (blocks,) = self.scheduler.requests[name], self.scheduler.kv_cache_manager.get_block_ids(name)
         length = request.num_computed_tokens
-        return ScheduledRequest(name, list(request.all_token_ids), length - tokens, length, list(blocks))
+        return ScheduledRequest(name, [*request.all_token_ids, *drafts], length - tokens, length, list(blocks), list(drafts))
 
     def _execute(self, scheduled: SchedulerOutput, requests: list[ScheduledRequest]) -> None:
-        for request in requests:
-            self._sampled[request.id] = self.model(self._read(request))
-        rows = np.zeros((len(requests), 1), np.int32)
-        logprobs = -np.array([[request.length] for request in requests], np.float32).reshape(rows.shape)
+        sampled = [self._sample(request) for request in requests]
+        ends = np.cumsum([0, *map(len, sampled)]).tolist()
+        positions = [
+            request.length - len(request.drafts) + at
+            for request, tokens in zip(requests, sampled, strict=True)
+            for at in range(len(tokens))
+        ]
+        rows = np.zeros((len(positions), 1), np.int32)
+        logprobs = -np.array(positions, np.float32).reshape(rows.shape)
         output = ModelRunnerOutput(
             req_ids=[request.id for request in requests],
             req_id_to_index={request.id: row for row, request in enumerate(requests)},
-            sampled_token_ids=[[self._sampled[request.id]] for request in requests],
-            logprobs=LogprobsLists(rows, logprobs, rows[:, 0]),
+            sampled_token_ids=sampled,
+            logprobs=LogprobsLists(rows, logprobs, rows[:, 0], ends if self.spec.draft_tokens else None),
         )
         for outputs in self.scheduler.update_from_output(scheduled, output).values():
             self.client.outputs_queue.put_nowait(MsgpackDecoder(EngineCoreOutputs).decode(self._encoded(outputs)))
+
+        if self.spec.draft_tokens:
+            names = [name for name in scheduled.num_scheduled_tokens if name in self.scheduler.requests]
+            drafts = [self._draft(list(self.scheduler.requests[name].all_token_ids)) for name in names]
+            self.scheduler.update_draft_token_ids(DraftTokenIds(names, drafts))
+
+    def _sample(self, request: ScheduledRequest) -> list[int]:
+        """Return the tokens of `request` in a step: its draft up to the first wrong token, which `model` replaces."""
+        read, tokens = self._read(request), list[int]()
+        known = read[: len(read) - len(request.drafts)]
+        for drafted in [*request.drafts, None]:
+            tokens.append(self.model([*known, *tokens]))
+            if tokens[-1] != drafted:
+                break
+        self._sampled[request.id] = tokens[-1]
+        return tokens
 
     def _read(self, request: ScheduledRequest) -> list[int]:
         """Return the text of `request`, whose new tokens get KV entries; all others must have theirs."""
@@ -163,6 +193,14 @@ class ScheduledEngine:
                 self._entries[at] = entry
             assert self._entries.get(at) == entry, f"{request.id} reads the KV entry of another text at {place}"
         return text
+
+    def _draft(self, text: Sequence[int]) -> list[int]:
+        """Return a draft after `text` whose tokens are right with probability 3/4."""
+        tokens: list[int] = []
+        for _ in range(self.spec.draft_tokens):
+            token = self.model([*text, *tokens])
+            tokens.append(token ^ 1 if hash((*text, *tokens)) % 4 == 0 else token)
+        return tokens
 
     def _encoded(self, content: Any) -> list[bytes]:
         return [bytes(frame) for frame in self._encoder.encode(content)]

@@ -6,22 +6,11 @@ import json
 import os
 import sys
 
-import torch
 from vllm import LLM, SamplingParams
 from vllm.inputs import TokensPrompt
 from vllm.v1.sample import rejection_sampler
 
-
-def expand_batch_to_tokens(
-    values: torch.Tensor, ends: torch.Tensor, tokens: int, replace_from: int = 0, replace_to: int = 0
-) -> torch.Tensor:
-    """Return each request's value for each of its draft tokens.
-
-    vLLM 0.32 on CPU leaves them uninitialized: https://github.com/vllm-project/vllm/issues/55005.
-    """
-    expanded = values.repeat_interleave(ends.diff(prepend=ends.new_zeros(1)))
-    assert len(expanded) == tokens
-    return expanded.masked_fill(expanded == replace_from, replace_to)
+from actors.engine_worker import expand_batch_to_tokens
 
 
 def main() -> None:

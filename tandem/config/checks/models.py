@@ -27,6 +27,8 @@ def model_problems(config: Config) -> Iterator[str]:
     yield from _junior_problems(config)
     if config.junior_translation:
         yield from _translation_problems(config)
+    if config.speculative:
+        yield from _draft_problems(config)
 
 
 def _shape_problems(model: ModelConfig) -> Iterator[str]:
@@ -56,6 +58,20 @@ def _junior_problems(config: Config) -> Iterator[str]:
         yield f"algo.kl_reference=junior: it is one model, and junior={config.junior} names several; name one, or choose base"
     if all(map(math.isfinite, config.junior_weights)) and math.isinf(sum(config.junior_weights)):
         yield f"junior_weights={config.junior_weights}: their sum is not finite; give smaller numbers"
+
+
+def _draft_problems(config: Config) -> Iterator[str]:
+    """Yield the problems of settings that exclude a junior that drafts for the senior."""
+    drafts = f"speculative={config.speculative}"
+    if len(config.junior) > 1:
+        yield f"junior={config.junior}: one junior drafts for the senior ({drafts}); name one"
+    if config.junior_translation:
+        yield f"junior_translation=true: a draft is in the senior's own tokens ({drafts}); leave out one of the two"
+    if any(dtype != config.model.dtype for dtype in config.junior_dtypes):
+        yield (
+            f"junior_dtypes={config.junior_dtypes}: a draft is computed in model.dtype={config.model.dtype} ({drafts}); leave "
+            "it out"
+        )
 
 
 def _translation_problems(config: Config) -> Iterator[str]:

@@ -27,6 +27,11 @@ class Shape:
     max_position_embeddings: int = 8192
 
 
+SMALL = Shape(
+    hidden_size=32, num_hidden_layers=1, num_attention_heads=1, num_key_value_heads=1, head_dim=32, intermediate_size=96
+)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything that determines a base model: initial weights, data and training.
@@ -79,6 +84,8 @@ RECIPES = {
         # The same preference, but the senior is equally accurate in both dialects. The one that it is trained in more has more
         # slips, because it is learned better.
         Recipe(name="equal_dialects", parent="plain", jargon=0.75, slip_plain=0.12, slip_jargon=0.13, steps=450, lr=2e-3),
+        # A junior of a fraction of the size: what it drafts for a senior may save time.
+        Recipe(name="plain_small", jargon=0.06, slip_plain=0.15, slip_jargon=0.15, steps=600, lr=3e-3, shape=SMALL),
     ]
 }
 """The recipes that `model.recipe` may name."""

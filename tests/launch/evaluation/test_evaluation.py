@@ -223,6 +223,8 @@ def test_training_refuses_measures_it_cannot_take() -> None:
             check_measures(refused)
     with pytest.raises(ConfigError, match="senior=x: training starts from model"):
         check_measures(replace(config, senior="x"))
+    with pytest.raises(ConfigError, match="speculative=4: only launch/serve.py takes this; leave it out"):
+        check_measures(replace(config, speculative=4))
 
 
 def test_evaluation_is_not_overwritten(run_folder: Path, tmp_path: Path) -> None:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from transformers import AutoModelForCausalLM
 
 from tandem.authors import Authors
 from tandem.config.rollout import SamplingConfig
@@ -21,7 +19,7 @@ from tandem.measures.scoring import ScoringModel
 from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import SOLO
 from tests.support import ROOT
-from tests.support.builders import scheduled_rollout
+from tests.support.builders import noisy_copy, scheduled_rollout
 
 DRAFT_TOKENS = 4
 # Near the end of a text an engine drafts fewer tokens; long texts make this rare.
@@ -30,15 +28,7 @@ SAMPLING = SamplingConfig(temperature=0.8, max_tokens=240, top_p=0.95, top_k=20)
 
 @pytest.fixture
 def draft(authors: Authors, tmp_path: Path) -> Path:
-    """The senior with noise on its weights."""
-    model = AutoModelForCausalLM.from_pretrained(authors.senior, dtype=torch.float32)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weights in model.parameters():
-            weights += 0.3 * weights.std() * torch.randn(weights.shape, generator=generator)
-    model.save_pretrained(tmp_path)
-    authors.tokenizer.save_pretrained(tmp_path)
-    return tmp_path
+    return noisy_copy(authors.senior, authors.tokenizer, tmp_path)
 
 
 @pytest.mark.engines

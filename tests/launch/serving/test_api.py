@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 from random import Random
 from typing import Any, cast
 
@@ -109,6 +110,14 @@ def get(api: Api, path: str, **headers: str) -> httpx.Response:
         return await client.get(path, headers={key.encode(): value.encode() for key, value in headers.items()})
 
     return api.call(ask)
+
+
+def test_only_the_senior_is_served_where_the_junior_drafts(config: Config, authors: Authors) -> None:
+    api = Api(replace(config, speculative=4), authors)
+    assert [model["id"] for model in get(api, "/v1/models").json()["data"]] == ["senior"]
+    error = api.post(COMPLETIONS, json=ASK).json()["error"]
+    assert error["message"].endswith("no model 'team'; choose senior, or start the server without speculative=4")
+    assert api.post(COMPLETIONS, json=ASK | {"model": "senior", "max_tokens": 5}).status_code == 200
 
 
 def task_of(seed: int) -> GroupTask:

@@ -286,6 +286,19 @@ def test_number_outside_its_bounds_is_refused(defaults: DictConfig, key: str, ba
         (("rollout.timeout_s=1e9",), "rollout.timeout_s=1000000000.0: give a number above 0, at most 2,000,000$"),
         (("model.recipe=plane",), "model.recipe=plane: the recipes are plain, jargon"),
         (("junior=[zoo:plane]",), r"junior\[0\]=zoo:plane: the recipes are plain, jargon"),
+        (("speculative=33",), "speculative=33: give a number from 0 to 32"),
+        (
+            ("speculative=4", "junior=[self,zoo:jargon]"),
+            r"junior=\['self', 'zoo:jargon'\]: one junior drafts .* \(speculative=4\); name one",
+        ),
+        (
+            ("speculative=4", "junior_translation=true"),
+            r"junior_translation=true: a draft is in the senior's own tokens \(speculative=4\); leave out one",
+        ),
+        (
+            ("speculative=4", "junior_dtypes=[bfloat16]"),
+            r"junior_dtypes=\['bfloat16'\]: a draft is computed in model.dtype=float32 \(speculative=4\); leave it out",
+        ),
         (("junior=['']",), r"junior\[0\] is empty: name a Hugging Face directory"),
         (("junior=[self,self]", "junior_weights=[1e308,1e308]"), "junior_weights=.*: .* not finite; give smaller numbers"),
         (("model.shape={hidden_size:64}",), "model.shape=.*: it lacks num_hidden_layers, num_attention_heads, intermediate"),

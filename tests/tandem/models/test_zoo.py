@@ -199,6 +199,14 @@ def test_zoo_juniors_share_ancestry_of_senior(cache: Path, monkeypatch: pytest.M
         junior_model("zoo:fancy", senior, "junior[1]", cache)
 
 
+def test_small_junior_has_the_tokenizer_and_outputs_of_others(quick: Path, cache: Path) -> None:
+    small = zoo_model(replace(RECIPES["plain_small"], name="quick_small", steps=1, batch_size=4), cache)
+    assert not tokenizer_difference(AutoTokenizer.from_pretrained(quick), AutoTokenizer.from_pretrained(small))
+    models = [AutoModelForCausalLM.from_pretrained(path) for path in (quick, small)]
+    assert models[0].config.vocab_size == models[1].config.vocab_size
+    assert 10 * models[1].num_parameters() < models[0].num_parameters()
+
+
 def test_senior_with_jargon_has_plain_ancestor() -> None:
     jargon = RECIPES["jargon"]
     assert jargon.ancestor == RECIPES["plain"] and jargon.jargon > 10 * jargon.ancestor.jargon

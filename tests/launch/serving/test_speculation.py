@@ -1,0 +1,89 @@
+"""A senior whose junior drafts for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from actors.engine_layout import engine_specs
+from actors.group_task import GroupTask
+from launch.serving.inputs import read_inputs
+from tandem.authors import Authors
+from tandem.config.rollout import SamplingConfig
+from tandem.config.schema import Config, ConfigError
+from tandem.models.loading import load_language_model
+from tandem.rollout import Prompt, Rollout
+from tandem.schedule import SOLO
+from tests.support.builders import noisy_copy, save_model
+from tests.support.engine_pair import EnginePair
+
+
+@pytest.fixture(scope="module")
+def drafting(config: Config, authors: Authors, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnginePair]:
+    """The senior's engine, with drafts of a copy with noise on its weights."""
+    draft = noisy_copy(authors.senior, authors.tokenizer, tmp_path_factory.mktemp("draft"))
+    (specs,) = engine_specs(*read_inputs(replace(config, speculative=4, junior=[str(draft)]))[:2], "cpu", streams=True)
+    assert len(specs) == 1
+    engines = EnginePair(specs)
+    yield engines
+    engines.close()
+
+
+def written(engines: EnginePair, prompts: Sequence[Prompt], texts: int, sampling: SamplingConfig) -> list[Rollout]:
+    """Return `texts` texts of each of `prompts`, all written at the same time."""
+
+    async def write() -> list[Rollout]:
+        names = [[f"{sampling.temperature}/{index}/{text}" for text in range(texts)] for index in range(len(prompts))]
+        tasks = [
+            GroupTask(prompt, tuple(ids), tuple(range(texts)), SOLO, sampling)
+            for prompt, ids in zip(prompts, names, strict=True)
+        ]
+        groups = await asyncio.gather(*map(engines.actor.write_group, tasks))
+        return [rollout for group in groups for rollout in group.rollouts]
+
+    found: list[Rollout] = engines.run(write())
+    return found
+
+
+def logprobs(authors: Authors, rollout: Rollout, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the senior's log-probabilities of all tokens at each position, [T, V], and of those written, [T]."""
+    text = torch.from_numpy(np.concatenate([rollout.prompt_ids, rollout.token_ids]).astype(np.int64))
+    with torch.no_grad():
+        logits = load_language_model(authors.senior, torch.float32)(text[None]).logits[0, len(rollout.prompt_ids) - 1 : -1]
+    found = (logits / temperature).log_softmax(-1).numpy()
+    return found, found[np.arange(len(found)), rollout.token_ids]
+
+
+@pytest.mark.engines
+def test_greedy_texts_are_the_seniors_own(drafting: EnginePair, authors: Authors, prompts: list[Prompt]) -> None:
+    for rollout in written(drafting, prompts[:8], 1, SamplingConfig(0.0, 60)):
+        every, chosen = logprobs(authors, rollout, 1.0)
+        assert chosen == pytest.approx(every.max(axis=1), abs=1e-4)
+        assert rollout.logprobs == pytest.approx(chosen, abs=1e-3)
+        assert rollout.truncated or rollout.token_ids[-1] in authors.eos_ids
+
+
+@pytest.mark.engines
+def test_sampled_texts_have_the_seniors_distribution(drafting: EnginePair, authors: Authors, prompts: list[Prompt]) -> None:
+    """The log-probability of a token minus its mean, the negative entropy, is a martingale difference."""
+    total = variance = 0.0
+    for rollout in written(drafting, prompts[:4], 16, SamplingConfig(1.5, 30)):
+        every, chosen = logprobs(authors, rollout, 1.5)
+        assert rollout.logprobs == pytest.approx(chosen, abs=1e-3)
+        mean = (np.exp(every) * every).sum(axis=1)
+        total += float((chosen - mean).sum())
+        variance += float((np.exp(every) * every**2).sum() - (mean**2).sum())
+    assert abs(total) < 5 * variance**0.5
+
+
+def test_junior_of_another_width_is_refused(config: Config, authors: Authors, tmp_path: Path) -> None:
+    junior = save_model(tmp_path, authors.tokenizer, vocab_size=authors.vocabulary + 8)
+    message = rf"junior\[0\]={junior}: its logits have {authors.vocabulary + 8} entries .* leave out speculative"
+    with pytest.raises(ConfigError, match=message):
+        read_inputs(replace(config, junior=[str(junior)], speculative=4))
