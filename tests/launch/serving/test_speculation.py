@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from actors.engine_layout import engine_specs
 from actors.group_task import GroupTask
@@ -51,30 +52,39 @@ def written(engines: EnginePair, prompts: Sequence[Prompt], texts: int, sampling
     return found
 
 
-def logprobs(authors: Authors, rollout: Rollout, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+@pytest.fixture(scope="module")
+def senior(authors: Authors) -> PreTrainedModel:
+    return load_language_model(authors.senior, torch.float32)
+
+
+def logprobs(senior: PreTrainedModel, rollout: Rollout, temperature: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the senior's log-probabilities of all tokens at each position, [T, V], and of those written, [T]."""
     text = torch.from_numpy(np.concatenate([rollout.prompt_ids, rollout.token_ids]).astype(np.int64))
     with torch.no_grad():
-        logits = load_language_model(authors.senior, torch.float32)(text[None]).logits[0, len(rollout.prompt_ids) - 1 : -1]
+        logits = senior(text[None]).logits[0, len(rollout.prompt_ids) - 1 : -1]
     found = (logits / temperature).log_softmax(-1).numpy()
     return found, found[np.arange(len(found)), rollout.token_ids]
 
 
 @pytest.mark.engines
-def test_greedy_texts_are_the_seniors_own(drafting: EnginePair, authors: Authors, prompts: list[Prompt]) -> None:
+def test_greedy_texts_are_the_seniors_own(
+    drafting: EnginePair, senior: PreTrainedModel, authors: Authors, prompts: list[Prompt]
+) -> None:
     for rollout in written(drafting, prompts[:8], 1, SamplingConfig(0.0, 60)):
-        every, chosen = logprobs(authors, rollout, 1.0)
+        every, chosen = logprobs(senior, rollout, 1.0)
         assert chosen == pytest.approx(every.max(axis=1), abs=1e-4)
         assert rollout.logprobs == pytest.approx(chosen, abs=1e-3)
         assert rollout.truncated or rollout.token_ids[-1] in authors.eos_ids
 
 
 @pytest.mark.engines
-def test_sampled_texts_have_the_seniors_distribution(drafting: EnginePair, authors: Authors, prompts: list[Prompt]) -> None:
+def test_sampled_texts_have_the_seniors_distribution(
+    drafting: EnginePair, senior: PreTrainedModel, prompts: list[Prompt]
+) -> None:
     """The log-probability of a token minus its mean, the negative entropy, is a martingale difference."""
     total = variance = 0.0
     for rollout in written(drafting, prompts[:4], 16, SamplingConfig(1.5, 30)):
-        every, chosen = logprobs(authors, rollout, 1.5)
+        every, chosen = logprobs(senior, rollout, 1.5)
         assert rollout.logprobs == pytest.approx(chosen, abs=1e-3)
         mean = (np.exp(every) * every).sum(axis=1)
         total += float((chosen - mean).sum())
