@@ -15,8 +15,8 @@ from launch.run.export import export_senior
 from launch.run.given_groups import StepGroups, random_step_groups, saved_step_groups
 from launch.run.loop import check_update
 from launch.run.profiling import step_clock
-from launch.run.startup import LEARNER_S, described
-from launch.status import status
+from launch.run.startup import described
+from launch.status import LEARNER_S, status
 from launch.storage.run_folder import RunFolder
 from learner.group import LearnerGroup
 from tandem.advantage import assign_advantages

@@ -23,7 +23,7 @@ from launch.run.inputs import Inputs
 from launch.run.termination import TerminationHandler
 from launch.run.training_run import RolloutRun, TrainingRun
 from launch.run.watchdog import Watchdog
-from launch.status import status
+from launch.status import ENGINES_S, status
 from launch.storage.checkpoints import State
 from learner.group import LearnerGroup
 from learner.resilient_learner import ResilientLearner, updates_kept
@@ -39,10 +39,6 @@ EngineStarter = Callable[[Inputs, int, RestartBudget, Placements], AbstractConte
 """Starts the engines of a run that resumes after a step (0: from the base), on their placements."""
 BASE_STATE = State(BASE_VERSION, START)
 """The state of a run that resumes from no checkpoint."""
-
-
-ENGINES_S, LEARNER_S = "under a minute on a CPU", "10 to 15 s on a CPU"
-"""How long engines and the learner of a small model usually take to start."""
 
 
 class SharedResources(NamedTuple):

@@ -16,6 +16,7 @@ from launch.serving.gate import LOCAL, Gate
 from launch.serving.inputs import read_inputs
 from launch.serving.listening import address_of, bound_socket, run_server
 from launch.serving.service import Service
+from launch.status import ENGINES_S, status
 from launch.storage.places import named_folder
 from launch.terminal import terminal_console
 from tandem.config.schema import Config, ConfigError
@@ -34,16 +35,17 @@ def serve(config: Config) -> None:
     with bound_socket(config) as listener:
         config, authors, gpus = read_inputs(config)
         console = terminal_console()
-        console.print(f"starting the engines of {authors.senior} and {', '.join(str(j.path) for j in authors.juniors)} ...")
+        models = ", ".join(map(str, [authors.senior, *(junior.path for junior in authors.juniors)]))
         logs = named_folder(config, f"{datetime.now():%Y%m%d-%H%M%S}-serving") / "logs"
         restarts = RestartBudget(config.guard.max_restarts_per_hour, console.print)
         with (
             ray_cluster(logs=logs),
-            RolloutPool.of_engines(config, authors, gpus_per_replica=gpus, budget=restarts, streams=True) as pool,
+            RolloutPool.of_engines(config, authors, gpus_per_replica=gpus, budget=restarts, streams=True, wait=False) as pool,
         ):
+            with status(f"Starting the engines of {models}", "" if gpus else ENGINES_S, console):
+                pool.await_started()
             service = Service(config, authors, pool)
-            models = ", ".join(service.models)
-            started = f"{models} at {address_of(listener)}/v1; at most {sum(pool.admitted)} texts at a time"
+            started = f"{', '.join(service.models)} at {address_of(listener)}/v1; at most {sum(pool.admitted)} texts at a time"
             gate = Gate(create_app(service), key, config.serve.max_body_kib * 1024, service.metrics, frozenset(PATHS))
             on_start = partial(console.print, started, soft_wrap=True)
             asyncio.run(run_server(gate, listener, on_start, service.pool.collect(), DRAIN_S))

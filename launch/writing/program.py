@@ -25,6 +25,7 @@ from launch.serving.gate import LOCAL, Gate
 from launch.serving.inputs import read_inputs
 from launch.serving.listening import address_of, bound_socket, run_server
 from launch.serving.metrics import Metrics
+from launch.status import ENGINES_S, status
 from launch.terminal import terminal_console
 from launch.writing.folder import WritingFolder
 from launch.writing.routes import create_app
@@ -58,13 +59,14 @@ def write(config: Config) -> None:
         prompts, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data)
         folder, console, judge = WritingFolder(config), terminal_console(), config.judge
         model = authors.juniors[0].path if person == SENIOR else authors.senior
-        console.print(f"starting the engine of {model} ...", soft_wrap=True)
         with (
             folder,
             ray_cluster(logs=folder.path / "logs"),
             _engine(config, authors, person, gpus, RestartBudget(config.guard.max_restarts_per_hour, console.print)) as engine,
             VerifierPool(1, judge.timeout_s, judge.memory_gib, judge.answer_pattern, config.data.verifier) as verifier,
         ):
+            with status(f"Starting the engine of {model}", "" if gpus else ENGINES_S, console):
+                engine.await_started()
             pool = StreamingPool(engine)
             texts = Texts(config, authors, person, prompts, pool, verifier, folder)
             gate = Gate(create_app(texts), "", config.serve.max_body_kib * 1024, Metrics(), frozenset())
@@ -85,7 +87,7 @@ def _check_junior(config: Config, authors: Authors) -> None:
 
 @contextmanager
 def _engine(config: Config, authors: Authors, person: int, gpus: float, budget: RestartBudget) -> Iterator[ReplicaSet]:
-    """Start the engine of the author that is not the `person`, on all cores; end it after the block."""
+    """Start the engine of the author that is not the `person`, on all cores, without waiting; end it after the block."""
     config = replace(config, rollout=replace(config.rollout, replicas=1))
     if person == JUNIOR:
         config = replace(config, schedule=ScheduleConfig(name="solo"), eval=replace(config.eval, measures=["solo"]))
@@ -98,5 +100,5 @@ def _engine(config: Config, authors: Authors, person: int, gpus: float, budget: 
     def create(generation: int) -> ActorHandle:
         return actor.remote(reseeded(specs, generation))
 
-    with closing(ReplicaSet([ActorReplica(create)], config.guard, budget)) as engine:
+    with closing(ReplicaSet([ActorReplica(create)], config.guard, budget, wait=False)) as engine:
         yield engine
