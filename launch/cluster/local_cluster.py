@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -95,6 +96,8 @@ def ray_cluster(logs: Path) -> Iterator[None]:
 def _private_cluster(folder: Path, logs: Path) -> Iterator[None]:
     """Start Ray in `folder`, yield, and stop it."""
     token = os.environ.get("RAY_AUTH_TOKEN", _TOKEN)
+    # It announces that clusters have tokens by default.
+    logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     with environment(TMPDIR=str(folder), RAY_AUTH_TOKEN=token):  # for the engines' sockets and files
         try:
             with own_signals():
