@@ -216,7 +216,7 @@ def server(overrides: list[str]) -> Iterator[tuple[str, psutil.Process]]:
     """Start launch/serve.py, yield its address and its process, and end it."""
     with TemporaryDirectory() as folder:
         command = [sys.executable, "launch/serve.py", "serve.port=0", f"log.dir={folder}", *overrides]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", cwd=Path(__file__).parent.parent) as process:
             assert process.stdout is not None
             try:
                 found = next(filter(None, (re.search(r"at (http://\S+)/v1", line) for line in process.stdout)))
