@@ -1,4 +1,4 @@
-"""What a senior gains when its junior drafts for it: seniors trained with tandem and with GRPO, one request at a time.
+"""Measure what a senior gains when its junior drafts for it: seniors trained with tandem and with GRPO, one request at a time.
 
     python -m bench.speculation --json
 

@@ -49,6 +49,8 @@ UNUSABLE = (ConfigError, HydraException, OmegaConfBaseException)
 """The errors for a configuration or data that cannot be used."""
 TRAINING_ONLY = ("resume", "plan_only", "rollouts_only", "learner_only", "profile")
 """The settings that only launch/train.py takes."""
+OWN_SETTINGS = {"launch/train.py": TRAINING_ONLY, "launch/serve.py": ("speculative",)}
+"""The settings that only one program takes, by program."""
 
 
 def use_cache(config: Config) -> None:
@@ -182,14 +184,9 @@ def configuration(overrides: Sequence[str]) -> Config:
         return load(compose("config", literal_overrides(with_config_files(overrides))))
 
 
-def check_drafts_nothing(config: Config) -> None:
-    """Raise `ConfigError` for drafts, which only launch/serve.py takes."""
-    if config.speculative:
-        raise ConfigError(f"speculative={config.speculative}: only launch/serve.py takes this; leave it out")
-
-
-def check_trains_nothing(config: Config) -> None:
-    """Raise `ConfigError` for a setting that only launch/train.py takes."""
-    for key in TRAINING_ONLY:
-        if value := getattr(config, key):
-            raise ConfigError(f"{key}={value}: only launch/train.py takes this; leave it out")
+def check_own_settings(config: Config, program: str) -> None:
+    """Raise `ConfigError` for a setting that only another program than `program` takes."""
+    for owner, keys in OWN_SETTINGS.items():
+        for key in keys:
+            if owner != program and (value := getattr(config, key)):
+                raise ConfigError(f"{key}={value}: only {owner} takes this; leave it out")

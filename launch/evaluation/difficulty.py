@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.progress import Progress
 
 from launch.cluster.plan import machine_plan
-from launch.entry import check_trains_nothing
+from launch.entry import check_own_settings
 from launch.evaluation.workers import start_workers
 from launch.storage.owner import held
 from launch.storage.places import check_writable
@@ -29,7 +29,7 @@ CHUNK = 256
 
 def measure(config: Config) -> None:
     """Try each training problem that is not in `data.pass_rates` yet `data.difficulty_rollouts` times."""
-    check_trains_nothing(config)
+    check_own_settings(config, "launch/difficulty.py")
     if not config.data.pass_rates:
         raise ConfigError("data.pass_rates is empty: name the file to write")
     config = replace(config, schedule=ScheduleConfig(name="solo"))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from actors.engine_args import check_engine_args
 from launch.cluster.plan import machine_plan
-from launch.entry import check_drafts_nothing, check_trains_nothing
+from launch.entry import check_own_settings
 from launch.evaluation.benchmarks import read_benchmarks
 from launch.evaluation.evaluator import Evaluator
 from launch.evaluation.folder import EvaluationFolder
@@ -27,8 +27,7 @@ from tandem.rollout import BASE_VERSION
 
 def evaluate(config: Config, start_workers: WorkerStarter = start_workers) -> None:
     """Take the measures in `config.eval` of the senior `config.senior`, or of the base model, and save them."""
-    check_trains_nothing(config)
-    check_drafts_nothing(config)
+    check_own_settings(config, "launch/evaluate.py")
     check_engine_args(config.rollout)
     measures = config.eval.measures
     if measures != ["solo"] and len(config.junior) > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launch.entry import check_drafts_nothing
+from launch.entry import check_own_settings
 from tandem.config.evaluation import MODEL_MEASURES, EvalConfig
 from tandem.config.schema import Config, ConfigError
 
@@ -29,7 +29,7 @@ def check_measures(config: Config) -> None:
         raise ConfigError(f"eval.sets={config.eval.sets}: training evaluates held-out problems of data; leave it out")
     if config.senior:
         raise ConfigError(f"senior={config.senior}: training starts from model; only launch/evaluate.py takes a senior")
-    check_drafts_nothing(config)
+    check_own_settings(config, "launch/train.py")
 
 
 def check_selection(evaluation: EvalConfig) -> None:

@@ -28,16 +28,14 @@ from tandem.schedule import (
 
 SENIOR_MODEL, JUNIOR_MODEL, TEAM = "senior", "junior", "team"
 MODELS = (SENIOR_MODEL, JUNIOR_MODEL, TEAM)
+_SETTINGS = ("name", "prob_senior", "max_gap_tokens", "chunk_tokens", "alternates")
+"""The settings of a schedule that a request may give: all but those of a run's course."""
+_READER = TypeAdapter(ScheduleConfig)
 
 
 def served_models(config: Config) -> tuple[str, ...]:
     """Return the models of a server: only the senior if its junior drafts for it."""
     return (SENIOR_MODEL,) if config.speculative else MODELS
-
-
-_SETTINGS = ("name", "prob_senior", "max_gap_tokens", "chunk_tokens", "alternates")
-"""The settings of a schedule that a request may give: all but those of a run's course."""
-_READER = TypeAdapter(ScheduleConfig)
 
 
 class Schedules:

@@ -10,7 +10,7 @@ from functools import partial
 from actors.engine_args import check_engine_args
 from actors.rollout_pool import RolloutPool
 from launch.cluster.local_cluster import ray_cluster
-from launch.entry import check_trains_nothing
+from launch.entry import check_own_settings
 from launch.serving.api import PATHS, create_app
 from launch.serving.gate import LOCAL, Gate
 from launch.serving.inputs import read_inputs
@@ -29,7 +29,7 @@ DRAIN_S = 10
 
 def serve(config: Config) -> None:
     """Serve `config.senior`, or the base model, and its junior until SIGINT or SIGTERM."""
-    check_trains_nothing(config)
+    check_own_settings(config, "launch/serve.py")
     check_engine_args(config.rollout)
     key = _api_key(config)
     with bound_socket(config) as listener:

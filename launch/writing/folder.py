@@ -12,13 +12,14 @@ import numpy as np
 import yaml
 from transformers import PreTrainedTokenizerBase
 
+from launch.serving.writing import AUTHORS
 from launch.storage.append import LinesFile
 from launch.storage.owner import owned
 from launch.storage.places import named_folder
 from launch.storage.run_record import is_run
 from launch.storage.transcript import transcript
 from tandem.config.schema import Config, ConfigError
-from tandem.rollout import SENIOR, Group
+from tandem.rollout import Group
 
 
 class WritingFolder:
@@ -56,8 +57,7 @@ class WritingFolder:
         (rollout,), (judgement,) = group.rollouts, group.judgements
         sample = transcript(self.texts, group, 0, tokenizer, held_out=True)
         breaks = [] if rollout.breaks is None else np.flatnonzero(rollout.breaks).tolist()
-        by_person = "senior" if person == SENIOR else "junior"
-        written = samples.append([sample | {"person": by_person, "seed": rollout.seed, "breaks": breaks}])
+        written = samples.append([sample | {"person": AUTHORS[person], "seed": rollout.seed, "breaks": breaks}])
         row = {
             "step": self.texts,
             "writing/score": judgement.score,

@@ -20,7 +20,7 @@ from actors.replicas import ReplicaSet
 from actors.rollout_pool import MAX_CONCURRENT_CALLS
 from actors.streaming_pool import StreamingPool
 from launch.cluster.local_cluster import ray_cluster
-from launch.entry import check_drafts_nothing, check_trains_nothing
+from launch.entry import check_own_settings
 from launch.serving.gate import LOCAL, Gate
 from launch.serving.inputs import read_inputs
 from launch.serving.listening import address_of, bound_socket, run_server
@@ -45,8 +45,7 @@ DRAIN_S = 1
 
 def write(config: Config) -> None:
     """Serve the page on which a person writes with the other author, until SIGINT or SIGTERM."""
-    check_trains_nothing(config)
-    check_drafts_nothing(config)
+    check_own_settings(config, "launch/write.py")
     check_engine_args(config.rollout)
     if (host := config.serve.host) not in LOCAL:
         raise ConfigError(f"serve.host={host}: the page is for this machine alone; leave it out, or give {LOCAL[0]}")

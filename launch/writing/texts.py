@@ -11,6 +11,7 @@ from typing import Any
 from actors.group_task import GroupTask
 from actors.replica import ReplicaFailed, RolloutError
 from actors.streaming_pool import StreamingPool
+from launch.serving.writing import AUTHORS
 from launch.writing.folder import WritingFolder
 from tandem import guards
 from tandem.authors import Authors
@@ -23,8 +24,6 @@ from tandem.tokenization.detokenizer import Detokenizer
 from tandem.verify.pool import VerifierPool
 
 Event = dict[str, Any]
-AUTHORS = ("junior", "senior")
-"""The names of authors, by their values in an authorship mask."""
 STEP_ENDS = {"paragraph": "\n\n", "newline": "\n"}
 """What ends a step, by boundary rule."""
 

@@ -1,0 +1,20 @@
+"""Tests of settings that only one program takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from launch.entry import check_own_settings
+from launch.evaluation.difficulty import measure
+from tandem.config.schema import Config, ConfigError
+
+
+def test_every_other_program_refuses_setting() -> None:
+    drafts = replace(Config(), speculative=4)
+    check_own_settings(drafts, "launch/serve.py")
+    with pytest.raises(ConfigError, match="speculative=4: only launch/serve.py takes this; leave it out"):
+        check_own_settings(drafts, "launch/train.py")
+    with pytest.raises(ConfigError, match="speculative=4: only launch/serve.py takes this; leave it out"):
+        measure(drafts)
