@@ -282,6 +282,10 @@ class Engine:
         """Return the largest share of the KV cache in use since the last call."""
         return (await self._llm.collective_rpc("kv_usage"))[0]
 
+    async def reseed(self, seed: int) -> None:
+        """Seed the noise of rollouts without a seed, as at the engine's start."""
+        await self._llm.collective_rpc("reseed", args=(seed,))
+
     async def drafts(self) -> tuple[int, int]:
         """Return the numbers of drafted and of accepted tokens since the start."""
         drafted, accepted = (await self._llm.collective_rpc("drafts"))[0]

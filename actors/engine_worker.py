@@ -63,7 +63,7 @@ class ShardedExecutor(MultiprocExecutor):
 
 
 class WeightReceiver:
-    """An extension of vLLM's worker (`worker_extension_cls`) that loads published weights and computes their checksum."""
+    """An extension of vLLM's worker (`worker_extension_cls`): loads published weights, computes their checksum, reseeds."""
 
     if TYPE_CHECKING:
         model_runner: Any
@@ -104,6 +104,10 @@ class WeightReceiver:
     def weights_checksum(self) -> str:
         """Return a checksum of the weights that the engine computes with."""
         return checksum(self._tensors())
+
+    def reseed(self, seed: int) -> None:
+        """Seed the noise of requests that have no seed."""
+        torch.manual_seed(seed)
 
     def kv_usage(self) -> float:
         """Return the largest share of the KV cache in use since the last call; the scheduler is in this process."""

@@ -78,6 +78,7 @@ class RolloutActor:
             self.admissions[key] = Admission(engine.kv_cache(), spec.max_num_seqs)
 
         await asyncio.gather(*(start_one(*item) for item in self._specs.items()))
+        await self.reseed(0)  # starting has taken noise
         fit = {author: 0 for author, _ in self._specs}
         for (author, _), admission in self.admissions.items():
             fit[author] += admission.most
@@ -172,6 +173,11 @@ class RolloutActor:
         version = await engine.while_alive(engine.receive_weights(published))
         await self.wake()
         return version
+
+    async def reseed(self, shift: int) -> None:
+        """Seed the noise of rollouts without a seed, each engine by the seed of its spec plus `shift`."""
+        engines = ((self._specs[key].seed, engine) for key, engine in self._engines.items())
+        await asyncio.gather(*(engine.while_alive(engine.reseed((seed + shift) % 2**32)) for seed, engine in engines))
 
     async def text_logprobs(self, texts: Sequence[Sequence[int]]) -> list[float]:
         """Return the log-probabilities of the tokens of `texts` after the first of each, at temperature 1, of the senior."""

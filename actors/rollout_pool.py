@@ -41,15 +41,22 @@ class RolloutPool:
     """The replicas of a set as writers of groups; a context manager that ends them.
 
     `junior_weights` are the relative frequencies of the juniors. With `sleeps` the engines free their GPU's memory while the
-    learner learns (`sleep`). Every method that waits for replicas raises `RolloutError` when one fails, `TimeoutError` when one
-    is late, both naming it, and `GuardError` when they die too often.
+    learner learns (`sleep`). If `borrowed`, the senior's engines may hold weights of another run. Every method that waits for
+    replicas raises `RolloutError` when one fails, `TimeoutError` when one is late, both naming it, and `GuardError` when they
+    die too often.
     """
 
     def __init__(
-        self, config: Config, replica_set: ReplicaSet, *, junior_weights: tuple[float, ...] = (1.0,), sleeps: bool = False
+        self,
+        config: Config,
+        replica_set: ReplicaSet,
+        *,
+        junior_weights: tuple[float, ...] = (1.0,),
+        sleeps: bool = False,
+        borrowed: bool = False,
     ) -> None:
         self._config, self._replica_set, self._junior_weights = config, replica_set, junior_weights
-        self.sleeps, self._asleep = sleeps, False
+        self.sleeps, self.borrowed, self._asleep = sleeps, borrowed, False
 
     @classmethod
     def of_engines(
@@ -112,7 +119,8 @@ class RolloutPool:
     @contextmanager
     def borrow(self, config: Config, authors: Authors) -> Iterator[RolloutPool]:
         """Yield a pool of the same replicas for another run, which must sync its weights. Only this pool ends the replicas."""
-        yield RolloutPool(config, self._replica_set, junior_weights=authors.junior_weights, sleeps=self.sleeps)
+        weights, sleeps = authors.junior_weights, self.sleeps
+        yield RolloutPool(config, self._replica_set, junior_weights=weights, sleeps=sleeps, borrowed=True)
 
     @property
     def admitted(self) -> list[int]:
@@ -123,6 +131,10 @@ class RolloutPool:
     def actors(self) -> list[ActorHandle]:
         """The replicas' actors, which a learner connects to."""
         return self._replica_set.actors
+
+    def reseed(self, shift: int) -> None:
+        """Have the engines sample the noise of new ones whose seeds are larger by `shift`."""
+        self._replica_set.call_all("reseed", shift)
 
     # Rollouts
 

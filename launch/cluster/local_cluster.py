@@ -82,12 +82,19 @@ def _unreachable(address: str, reason: str) -> ConfigError:
 def ray_cluster(logs: Path) -> Iterator[None]:
     """Connect to the cluster in RAY_ADDRESS, or start a private one on this machine, for the block.
 
-    First removes the files of dead runs. After an error, copies Ray's logs, with the errors of engines, to `logs` with the
-    traceback.
+    A block in another one uses its cluster. First removes the files of dead runs. After an error, copies Ray's logs, with the
+    errors of engines, to `logs` with the traceback.
     """
     if os.environ.get("RAY_ADDRESS"):
         with given_cluster():
             yield
+        return
+    if ray.is_initialized():
+        try:
+            yield
+        except Exception:
+            _copy_logs(Path(os.environ["TMPDIR"]), logs)
+            raise
         return
     with claimed_folder(temporary_base()) as folder:
         yield from _private_cluster(folder, logs)
@@ -112,12 +119,17 @@ def _private_cluster(folder: Path, logs: Path) -> Iterator[None]:
             yield
         except Exception:
             ray.shutdown()
-            if (written := folder / "session_latest" / "logs").is_dir():
-                shutil.copytree(written, logs, dirs_exist_ok=True, ignore_dangling_symlinks=True)
-                (logs / ERROR_FILE).write_text(traceback.format_exc(), encoding="utf-8")
+            _copy_logs(folder, logs)
             raise
         finally:
             ray.shutdown()
+
+
+def _copy_logs(folder: Path, logs: Path) -> None:
+    """Copy the logs of the cluster in `folder` to `logs`, with the traceback of the current error."""
+    if (written := folder / "session_latest" / "logs").is_dir():
+        shutil.copytree(written, logs, dirs_exist_ok=True, ignore_dangling_symlinks=True)
+        (logs / ERROR_FILE).write_text(traceback.format_exc(), encoding="utf-8")
 
 
 @contextmanager

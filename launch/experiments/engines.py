@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,7 +22,6 @@ from launch.cluster.reservation import Placements
 from launch.evaluation.workers import Workers
 from launch.run.inputs import Inputs
 from launch.run.startup import start_engines
-from launch.run.training_run import TrainingRun
 from tandem import guards
 from tandem.authors import Authors, load_authors
 from tandem.config.schema import Config
@@ -50,7 +50,8 @@ class SharedEngines:
         """Return engines for a run, like `launch.run.startup.start_engines`. They hold the weights of the last weight sync."""
         if inputs.plan.mode == "cluster" or inputs.plan.on_gpus:
             return start_engines(inputs, resumed_step, budget, placements)
-        return self._borrow(inputs.config, inputs.authors, lambda: start_engines(inputs, resumed_step, budget, placements))
+        start = partial(start_engines, inputs, resumed_step, budget, placements)
+        return self._borrow(inputs.config, inputs.authors, start, resumed_step)
 
     @contextmanager
     def lend_workers(
@@ -71,17 +72,20 @@ class SharedEngines:
                 self._borrow(config, base, lambda: RolloutPool.of_engines(config, base, budget=budget)) as pool,
                 _published(authors.senior, config) as weights,
             ):
-                _load(pool, lambda: weights)
+                pool.begin_weight_sync()
+                guards.check_published(BASE_VERSION, pool.finish_weight_sync(weights))
                 yield Workers(pool, judge)
 
     def _borrow(
-        self, config: Config, authors: Authors, start: Callable[[], RolloutPool]
+        self, config: Config, authors: Authors, start: Callable[[], RolloutPool], first_version: int = BASE_VERSION
     ) -> AbstractContextManager[RolloutPool]:
         """Lend the running engines if `config` and `authors` need the same; else replace them by those of `start`."""
-        specs = [[replace(spec, seed=0) for spec in replica] for replica in engine_specs(config, authors, "cpu")]
-        if self._pool is None or specs != self._specs:
+        specs = engine_specs(config, authors, "cpu", first_version=first_version)
+        if self._pool is None or _seedless(specs) != _seedless(self._specs):
             self._close()
             self._pool, self._specs = start(), specs
+        else:
+            self._pool.reseed(specs[0][0].seed - self._specs[0][0].seed)
         return self._pool.borrow(config, authors)
 
     def _close(self) -> None:
@@ -96,16 +100,8 @@ class SharedEngines:
         self._close()
 
 
-def publish_base(run: TrainingRun) -> None:
-    """Send the base weights to borrowed engines; a resumed run has already sent its own."""
-    if run.resumed_step == BASE_VERSION:
-        _load(run.rollout_run.pool, lambda: run.learner.publish(version=BASE_VERSION))
-
-
-def _load(pool: RolloutPool, publish: Callable[[], PublishedWeights]) -> None:
-    """Have the senior's engines load the weights that `publish` sends as the base version."""
-    pool.begin_weight_sync()
-    guards.check_published(BASE_VERSION, pool.finish_weight_sync(publish()))
+def _seedless(specs: list[list[EngineSpec]]) -> list[list[EngineSpec]]:
+    return [[replace(spec, seed=0) for spec in replica] for replica in specs]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One run of a sweep in a separate process, so that its failure does not affect the other runs."""
+"""The runs of a sweep, in a worker process (`launch.experiments.sweep_worker`) whose end does not affect the other runs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -18,69 +20,105 @@ from launch.entry import TERMINATED
 from launch.experiments.outcome import FAILED, FINISHED, INTERRUPTED, OUTPUT, Outcome, error_of, read_outcome
 from launch.experiments.sweep_arms import Arm
 
-TRAIN = Path(__file__).resolve().parent.parent / "train.py"
+IN_SEQUENCE = "basic"
+"""Hydra's launcher that makes one run after another in this process."""
 
 
-def run_arm(_: DictConfig, arms: Sequence[Arm], commands: Sequence[Sequence[str]]) -> None:
-    """Run the command of the current Hydra job's arm, unless the arm has finished."""
-    number = HydraConfig.get().job.num
-    arm, tag = arms[number], f"[{number + 1}/{len(arms)}] {arms[number].label}:"
+def run_arm(_: DictConfig, arms: Sequence[Arm], worker: Worker) -> None:
+    """Run the current Hydra job's arm, unless it has finished."""
+    job = HydraConfig.get()
+    arm, tag = arms[job.job.num], f"[{job.job.num + 1}/{len(arms)}] {arms[job.job.num].label}:"
     if arm.finished:
         print(f"{tag} already finished", flush=True)
         return
     print(f"{tag} runs; python launch/watch.py {arm.folder}", flush=True)
-    outcome = run_process(arm, commands[number])
+    outcome = worker.make(arm)
+    if job.runtime.choices["hydra/launcher"] != IN_SEQUENCE:
+        worker.close()  # the launcher's processes do not say which run is their last
     print(f"{tag} {outcome.state} after {outcome.seconds:.0f} s" + (f": {outcome.error}" if outcome.error else ""), flush=True)
 
 
-def command(arm: Arm) -> list[str]:
-    """Return the command line of the arm's process."""
-    kept = [override for override in arm.overrides if not override.startswith(("name=", "log.dir="))]
-    places = [f"name={quoted(arm.config.name)}", f"log.dir={quoted(arm.config.log.dir)}"]
-    return [sys.executable, str(TRAIN), *kept, *places]
+def command(logs: Path) -> list[str]:
+    """Return the command of the worker's process, which copies Ray's logs to `logs` after an error."""
+    return [sys.executable, "-m", "launch.experiments.sweep_worker", str(logs)]
 
 
-def run_process(arm: Arm, command: Sequence[str]) -> Outcome:
-    """Run `command` to its end; write its output and its outcome to the arm's folder.
-
-    On an interrupt, send SIGTERM to the process, so that it saves a checkpoint, and wait for it.
-    """
-    arm.folder.mkdir(parents=True, exist_ok=True)
-    output = arm.folder / OUTPUT
-    start, earlier = time.monotonic(), read_outcome(arm.folder)
-    before = output.stat().st_size if output.exists() else 0
-    # In a new session the process receives SIGTERM alone, and not also the terminal's SIGINT.
-    with (
-        output.open("ab") as file,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-            start_new_session=True,
-        ) as process,
-    ):
-        interrupt = _wait(process)
-    code = process.returncode
-    seconds = time.monotonic() - start + (earlier.seconds if earlier else 0)
-    state = (
-        INTERRUPTED if interrupt else {0: FINISHED, INTERRUPTED_CODE: INTERRUPTED, TERMINATED: INTERRUPTED}.get(code, FAILED)
-    )
-    printed = output.read_bytes()[before:].decode(errors="replace")
-    outcome = Outcome(state, code, seconds, arm.config.steps, error_of(printed, code) if state == FAILED else "")
-    outcome.write(arm.folder)
-    if interrupt:
-        raise interrupt
-    return outcome
+def overrides(arm: Arm) -> tuple[str, ...]:
+    """Return the overrides of the arm's run."""
+    kept = (override for override in arm.overrides if not override.startswith(("name=", "log.dir=")))
+    return (*kept, f"name={quoted(arm.config.name)}", f"log.dir={quoted(arm.config.log.dir)}")
 
 
-def _wait(process: subprocess.Popen[bytes]) -> KeyboardInterrupt | None:
-    """Wait for `process`; return the interrupt that ended it, if there was one."""
-    try:
-        process.wait()
-    except KeyboardInterrupt as interrupt:
-        process.terminate()
-        process.wait()
-        return interrupt
-    return None
+class Worker:
+    """A process that makes runs one after another on engines that it keeps. A failed run ends it; the next one starts anew."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+
+    def make(self, arm: Arm) -> Outcome:
+        """Run the arm to its end; write its output and its outcome to its folder.
+
+        On an interrupt, send SIGTERM to the process, so that it saves a checkpoint, and wait for it.
+        """
+        arm.folder.mkdir(parents=True, exist_ok=True)
+        output = arm.folder / OUTPUT
+        start, earlier = time.monotonic(), read_outcome(arm.folder)
+        before = output.stat().st_size if output.exists() else 0
+        interrupt: KeyboardInterrupt | None = None
+        try:
+            code = self._request(arm, output)
+        except KeyboardInterrupt as error:
+            interrupt, code = error, self._terminate()
+        seconds = time.monotonic() - start + (earlier.seconds if earlier else 0)
+        state = {0: FINISHED, INTERRUPTED_CODE: INTERRUPTED, TERMINATED: INTERRUPTED}.get(code, FAILED)
+        state = INTERRUPTED if interrupt else state
+        printed = output.read_bytes()[before:].decode(errors="replace")
+        outcome = Outcome(state, code, seconds, arm.config.steps, error_of(printed, code) if state == FAILED else "")
+        outcome.write(arm.folder)
+        if interrupt:
+            raise interrupt
+        return outcome
+
+    def _request(self, arm: Arm, output: Path) -> int:
+        """Have the process run the arm, and return its exit code; 0 while it lives."""
+        if self._process is None:
+            self._start(output, arm.folder.parent / "logs")
+        assert self._connection is not None
+        try:
+            self._connection.send((overrides(arm), output))
+            self._connection.recv()
+        except (EOFError, OSError):  # it has ended
+            return self._wait()
+        return 0
+
+    def _start(self, output: Path, logs: Path) -> None:
+        self._connection, other = Pipe()
+        # In a new session the process receives SIGTERM alone, and not also the terminal's SIGINT.
+        with output.open("ab") as file, other:
+            self._process = subprocess.Popen(
+                [*command(logs), str(other.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                pass_fds=[other.fileno()],
+                start_new_session=True,
+            )
+
+    def _terminate(self) -> int:
+        if self._process is not None:
+            self._process.terminate()
+        return self._wait()
+
+    def _wait(self) -> int:
+        """Wait until the process has ended, and return its exit code."""
+        if self._connection is not None:
+            self._connection.close()
+        code = self._process.wait() if self._process else 0
+        self._process = self._connection = None
+        return code
+
+    def close(self) -> None:
+        """End the process and its engines."""
+        self._wait()

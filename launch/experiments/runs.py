@@ -7,12 +7,9 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from launch.experiments.engines import SharedEngines, publish_base
+from launch.experiments.engines import SharedEngines
 from launch.experiments.preset import Run
-from launch.run.export import export_senior
-from launch.run.inputs import read_inputs
-from launch.run.loop import train
-from launch.run.startup import start_training_run
+from launch.run.program import train_and_export
 from launch.storage.run_record import saved_settings
 from tandem.config.load import typed
 from tandem.config.schema import SETTINGS, ConfigError
@@ -45,10 +42,4 @@ def senior(run: Run) -> Path:
 
 def make(run: Run, engines: SharedEngines) -> None:
     """Start or resume a run as launch/train.py does, in the Ray cluster of this process."""
-    inputs = read_inputs(run.config)
-    with inputs.folder as folder, start_training_run(inputs, engines.lend) as training_run:
-        publish_base(training_run)
-        train(training_run)
-        # `finished` looks in the run folder alone.
-        print_line = training_run.rollout_run.console.print
-        export_senior(training_run.learner, run.config, folder, print_line, elsewhere=False)
+    train_and_export(run.config, engines.lend, elsewhere=False)  # `finished` looks in the run folder alone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -49,10 +50,11 @@ def run_sweep(arms: Sequence[Arm], overrides: Sequence[str]) -> None:
         console.print(f"sweep folder {folder}: {len(arms)} runs, {len(todo)} to do", soft_wrap=True)
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
-        run_arm = partial(process.run_arm, arms=arms, commands=[process.command(arm) for arm in arms])
         with owned(folder, f"name={folder.name}"):
             try:
-                hydra.multirun("config", run_arm, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
+                with closing(process.Worker()) as worker:
+                    run_arm = partial(process.run_arm, arms=arms, worker=worker)
+                    hydra.multirun("config", run_arm, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
             finally:
                 summary = sum_up(arms, folder, console)
     if not summary.complete:

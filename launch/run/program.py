@@ -10,7 +10,7 @@ from launch.run.loop import train
 from launch.run.plan_only import plan_only
 from launch.run.rollouts_only import rollouts_only
 from launch.run.selection import describe_best
-from launch.run.startup import start_training_run
+from launch.run.startup import EngineStarter, start_engines, start_training_run
 from launch.run.summary import summary
 from launch.status import status
 from tandem.config.schema import Config
@@ -19,8 +19,8 @@ INPUTS_S = "2 to 5 s if they are in the cache"
 """How long the models' files and the data usually take to be read and checked."""
 
 
-def run(config: Config) -> None:
-    """Train as `config` says, or run only the part that it asks for."""
+def run(config: Config, start_engines: EngineStarter = start_engines) -> None:
+    """Train as `config` says, or run only the part that it asks for. Training takes the engines of `start_engines`."""
     if config.plan_only:
         plan_only(config)
     elif config.rollouts_only:
@@ -28,18 +28,26 @@ def run(config: Config) -> None:
     elif config.learner_only:
         learner_only(config)
     else:
-        train_and_export(config)
+        train_and_export(config, start_engines)
 
 
-def train_and_export(config: Config) -> None:
-    """Train the senior, export it, and print where the results are."""
+def train_and_export(config: Config, start_engines: EngineStarter = start_engines, *, elsewhere: bool = True) -> None:
+    """Train the senior, export it, and print where the results are.
+
+    The engines are those of `start_engines`. `elsewhere`: whether the senior may be exported to another folder (see
+    `export_senior`).
+    """
     with given_cluster():
         with status("Reading models and data", INPUTS_S):
             inputs = read_inputs(config)
-        with inputs.folder as folder, ray_cluster(logs=folder.path / "logs"), start_training_run(inputs) as training_run:
-            print_line = training_run.rollout_run.console.print
+        with (
+            inputs.folder as folder,
+            ray_cluster(logs=folder.path / "logs"),
+            start_training_run(inputs, start_engines) as training_run,
+        ):
+            learner, print_line = training_run.learner, training_run.rollout_run.console.print
             train(training_run)
-            senior = export_senior(training_run.learner, config, folder, print_line) if config.log.export else None
+            senior = export_senior(learner, config, folder, print_line, elsewhere=elsewhere) if config.log.export else None
             best = describe_best(folder, config.eval.select)
     print_line(f"metrics {folder.path / 'metrics.jsonl'}, samples {folder.path / 'samples.jsonl'}")
     if senior:

@@ -176,7 +176,8 @@ def start_training_run(inputs: Inputs, start_engines: EngineStarter = start_engi
             pool.await_started()
         rollout_run = stack.enter_context(start_rollout_run(inputs, resources, pool, state, learner.processes))
         learner.connect(pool.actors, pool.sleeping)
-        if checkpoint:
+        if checkpoint or pool.borrowed:
+            pool.begin_weight_sync()
             guards.check_published(state.step, pool.finish_weight_sync(learner.publish(version=state.step)))
         checkpointer = Checkpointer(config, inputs.folder, learner, print_line)
         termination = TerminationHandler(config.checkpoint.on_signal_wait_s, print_line)

@@ -78,6 +78,16 @@ def test_two_authors_do_not_share_their_noise(engines: EnginePair, prompts: list
     assert sum(a == b for a, b in zip(texts(senior), texts(junior), strict=True)) < 4
 
 
+def test_reseeded_engines_repeat_noise_of_their_start(engines: EnginePair, prompts: list[Prompt]) -> None:
+    """One rollout, since the noise of several depends on the order in which they are written."""
+
+    def one_text(shift: int, tag: str) -> list[list[int]]:
+        engines.run(engines.actor.reseed(shift))
+        return texts(write(engines, prompts[:1], WORD, tag, temperature=2.0))
+
+    assert one_text(0, "seed-0") == one_text(0, "seed-0-again") != one_text(7, "seed-7")
+
+
 def test_more_rollouts_than_slots_all_finish(engines: EnginePair, prompts: list[Prompt], config: Config) -> None:
     assert engines.admitted == config.rollout.max_in_flight == 16
     rollouts = write(engines, prompts, WORD, "crowd", group_size=5)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -38,17 +39,26 @@ from tests.support.run_folders import make_run
 pytestmark = pytest.mark.seconds
 
 STAND_IN = """
-import json, pathlib, sys
-folder, fails, steps = pathlib.Path(sys.argv[1]), sys.argv[2] == "True", int(sys.argv[3])
-with (folder / "calls").open("a") as calls:
-    calls.write("x")
-rows = [{"step": step, "reward/mean": 0.5, "solo/accuracy": 0.25 * step} for step in range(1 if fails else steps + 1)]
-(folder / "config.yaml").write_text(f"seed: 1\\nsteps: {steps}")
-(folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\\n" for row in rows))
-if fails:
-    raise ZeroDivisionError("out of luck")
+import json, os, sys
+from multiprocessing.connection import Connection
+failing, requests = sys.argv[1].split(), Connection(int(sys.argv[2]))
+while True:
+    try:
+        overrides, output = requests.recv()
+    except EOFError:
+        break
+    folder, fails = output.parent, output.parent.name in failing
+    steps = next(int(given.removeprefix("steps=")) for given in overrides if given.startswith("steps="))
+    with (folder / "calls").open("a") as calls:
+        calls.write(f"{os.getpid()} ")
+    rows = [{"step": step, "reward/mean": 0.5, "solo/accuracy": 0.25 * step} for step in range(1 if fails else steps + 1)]
+    (folder / "config.yaml").write_text(f"seed: 1\\nsteps: {steps}")
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\\n" for row in rows))
+    if fails:
+        raise ZeroDivisionError("out of luck")
+    requests.send(output)
 """
-"""A program that leaves what a run does."""
+"""A worker whose runs leave what runs do."""
 
 
 @pytest.fixture(autouse=True)
@@ -91,15 +101,16 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
 
 
 @pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> set[str]:
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Runs leave what runs do, and start nothing; those fail whose labels are put into this set."""
     failing: set[str] = set()
-    monkeypatch.setattr(
-        process,
-        "command",
-        lambda arm: [sys.executable, "-c", STAND_IN, str(arm.folder), str(arm.label in failing), str(arm.config.steps)],
-    )
+    monkeypatch.setattr(process, "command", lambda logs: [sys.executable, "-c", STAND_IN, " ".join(failing)])
     return failing
+
+
+def workers(folder: Path) -> list[int]:
+    """The processes that made the run in `folder`, one for each attempt."""
+    return [int(process) for process in (folder / "calls").read_text().split()]
 
 
 # What a sweep consists of
@@ -229,6 +240,8 @@ def test_failed_run_does_not_stop_others(
     assert [group["solo_accuracy"]["runs"] for group in found["groups"]] == [1, 2]
     assert "algo=grpo,seed=2" in (folder / "report.html").read_text()
     assert not (ROOT / "multirun.yaml").exists()
+    failed, *others = (workers(folder / row["run"]) for row in found["runs"])
+    assert others[0] == others[1] == others[2] != failed, "one process makes the runs until one fails"
 
 
 def test_same_command_runs_unfinished_arms(
@@ -241,8 +254,7 @@ def test_same_command_runs_unfinished_arms(
     stand_in.clear()
     (tmp_path / "runs/demo/seed=2/metrics.jsonl").unlink()  # no checkpoint goes with it
     assert call("seed=1,2,3", "resume=auto") == 0
-    calls = [(tmp_path / f"runs/demo/seed={seed}/calls").read_text() for seed in (1, 2, 3)]
-    assert calls == ["x", "xx", "x"]
+    assert [len(workers(tmp_path / f"runs/demo/seed={seed}")) for seed in (1, 2, 3)] == [1, 2, 1]
     found = json.loads((tmp_path / "runs/demo/summary.json").read_text())
     assert [row["state"] for row in found["runs"]] == [FINISHED] * 3
 
@@ -259,11 +271,11 @@ def test_plan_only_shows_every_arm_and_runs_none(
 def test_joblib_runs_arms_in_parallel(call: Callable[..., int], stand_in: set[str], tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     assert call("seed=1,2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2") == 0
-    assert (tmp_path / "runs/demo/seed=2/calls").read_text() == "x"
+    assert len({*workers(tmp_path / "runs/demo/seed=1"), *workers(tmp_path / "runs/demo/seed=2")}) == 2
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_interrupt_ends_run_and_is_reported(arms_of: Callable[..., list[Arm]]) -> None:
+def test_interrupt_ends_run_and_is_reported(arms_of: Callable[..., list[Arm]], monkeypatch: pytest.MonkeyPatch) -> None:
     arm = arms_of("seed=1,2")[0]
     waits = """
 import signal, time
@@ -281,9 +293,10 @@ except KeyboardInterrupt:
             threading.Event().wait(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
+    monkeypatch.setattr(process, "command", lambda logs: [sys.executable, "-c", waits])
     threading.Thread(target=interrupt_once_started).start()
-    with pytest.raises(KeyboardInterrupt):
-        process.run_process(arm, [sys.executable, "-c", waits])
+    with pytest.raises(KeyboardInterrupt), closing(process.Worker()) as worker:
+        worker.make(arm)
     assert (arm.folder / OUTPUT).read_text() == "started\nended\n"
     outcome = read_outcome(arm.folder)
     assert outcome is not None
