@@ -12,7 +12,7 @@ from hydra import initialize_config_dir
 
 from launch.command_line import CONF
 from launch.entry import main
-from launch.experiments.sweep_arms import plan_arms
+from launch.experiments.sweep_runs import plan_runs
 from launch.help import Program
 from launch.status import IMPORTS, status
 from tandem.config.schema import Config
@@ -50,10 +50,10 @@ def run(config: Config) -> None:
 def sweep(overrides: Sequence[str]) -> None:
     """Run every combination of settings that `overrides` name."""
     with initialize_config_dir(str(CONF), version_base=None, job_name="train"):
-        arms = plan_arms(overrides)
+        runs = plan_runs(overrides)
         from launch.experiments.sweep import run_sweep
 
-        run_sweep(arms, overrides)
+        run_sweep(runs, overrides)
 
 
 if __name__ == "__main__":

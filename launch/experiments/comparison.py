@@ -12,7 +12,7 @@ from launch.experiments import evaluations, runs
 from launch.experiments.engines import SharedEngines
 from launch.experiments.figure import draw
 from launch.experiments.page import FIGURE, NUMBERS, terminal, write_page
-from launch.experiments.preset import Experiment, Run
+from launch.experiments.preset import Experiment, ExperimentRun
 from launch.experiments.results import Results, read_results, write_results
 from launch.run.plan_only import show_plan
 from launch.text_tables import terminal_table
@@ -26,7 +26,7 @@ def compare(compared: Experiment, console: Console) -> None:
     start = time.monotonic()
     for run in compared.runs:
         runs.check_unchanged(run)
-    finished = [run for run in compared.runs if runs.finished(run)]
+    finished = [run for run in compared.runs if run.finished]
     remaining = [run for run in compared.runs if run not in finished]
     console.print(f"{compared.folder}: {len(compared.runs)} runs, {len(finished)} of them finished")
     missing = [evaluation for evaluation in compared.evaluations if remaining or not evaluation.finished]
@@ -61,7 +61,7 @@ def show(compared: Experiment, console: Console) -> None:
     show_plan(compared.runs[0].config)
 
 
-def report(compared: Experiment, finished_runs: Sequence[Run]) -> Results:
+def report(compared: Experiment, finished_runs: Sequence[ExperimentRun]) -> Results:
     """Write the numbers, the figure and the page of the finished runs; return their results."""
     results = read_results(compared, finished_runs)
     folder = compared.results / compared.name

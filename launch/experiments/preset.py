@@ -16,10 +16,11 @@ from launch.entry import UNUSABLE, configuration
 from launch.evaluation.training_measures import check_measures
 from launch.experiments.endpoints import CLAIMS, Endpoint
 from launch.experiments.evaluations import BASE, Evaluation
+from launch.experiments.run import Run
 from launch.explanations import explain
 from launch.storage.places import check_writable, named_folder
 from tandem.config.load import expand_home
-from tandem.config.schema import Config, ConfigError
+from tandem.config.schema import ConfigError
 
 PRESETS = CONF / "experiment_preset"
 MOST_SEEDS = 10
@@ -49,17 +50,11 @@ class Preset:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run of launch/train.py."""
+class ExperimentRun(Run):
+    """One run of an experiment."""
 
     arm: str
     seed: int
-    config: Config
-
-    @property
-    def path(self) -> Path:
-        """The run folder."""
-        return Path(self.config.log.dir) / self.config.name
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ class Experiment:
     """for every run; those of the command line come last"""
     arms: dict[str, list[str]]
     seeds: tuple[int, ...]
-    runs: tuple[Run, ...]
+    runs: tuple[ExperimentRun, ...]
     """ordered by seed, so that every arm has run with one seed before the next seed starts"""
     evaluations: tuple[Evaluation, ...]
     """ordered by seed too"""
@@ -174,7 +169,7 @@ def _seeds(count: str) -> tuple[int, ...]:
 
 def _runs(
     name: str, overrides: Sequence[str], arms: dict[str, list[str]], seeded: Sequence[str], seeds: Sequence[int]
-) -> Iterator[Run]:
+) -> Iterator[ExperimentRun]:
     """Yield all runs. Raises `ConfigError` for the first arm with an invalid configuration."""
     for seed in seeds:
         for arm, arm_overrides in arms.items():
@@ -187,10 +182,12 @@ def _runs(
                 raise ConfigError(f"arm {arm}: name, resume and log.export are the experiment's own; leave them out")
             folder = named_folder(config, f"{FOLDER}/{name}")
             log = replace(config.log, dir=str(folder))
-            yield Run(arm, seed, replace(config, name=f"{arm}-seed{seed}", resume="auto", log=log))
+            yield ExperimentRun(replace(config, name=f"{arm}-seed{seed}", resume="auto", log=log), arm, seed)
 
 
-def _evaluations(runs: Sequence[Run], extra: Sequence[str], arms: dict[str, list[str]], preset: Preset) -> Iterator[Evaluation]:
+def _evaluations(
+    runs: Sequence[ExperimentRun], extra: Sequence[str], arms: dict[str, list[str]], preset: Preset
+) -> Iterator[Evaluation]:
     """Yield all evaluations, of a seed's base model first. Raises `ConfigError` for the first invalid one.
 
     They take neither the preset's settings of the evaluation during training nor another `eval` of `extra`.

@@ -14,25 +14,24 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from launch.command_line import quoted
 from launch.entry import INTERRUPTED as INTERRUPTED_CODE
 from launch.entry import TERMINATED
-from launch.experiments.outcome import FAILED, FINISHED, INTERRUPTED, OUTPUT, Outcome, error_of, read_outcome
-from launch.experiments.sweep_arms import Arm
+from launch.experiments.run import FAILED, FINISHED, INTERRUPTED, OUTPUT, Outcome, error_of, read_outcome
+from launch.experiments.sweep_runs import SweepRun
 
 IN_SEQUENCE = "basic"
 """Hydra's launcher that makes one run after another in this process."""
 
 
-def run_arm(_: DictConfig, arms: Sequence[Arm], worker: Worker) -> None:
-    """Run the current Hydra job's arm, unless it has finished."""
+def make_run(_: DictConfig, runs: Sequence[SweepRun], worker: Worker) -> None:
+    """Make the run of the current Hydra job, unless it has finished."""
     job = HydraConfig.get()
-    arm, tag = arms[job.job.num], f"[{job.job.num + 1}/{len(arms)}] {arms[job.job.num].label}:"
-    if arm.finished:
+    run, tag = runs[job.job.num], f"[{job.job.num + 1}/{len(runs)}] {runs[job.job.num].label}:"
+    if run.finished:
         print(f"{tag} already finished", flush=True)
         return
-    print(f"{tag} runs; python launch/watch.py {arm.folder}", flush=True)
-    outcome = worker.make(arm)
+    print(f"{tag} runs; python launch/watch.py {run.path}", flush=True)
+    outcome = worker.make(run)
     if job.runtime.choices["hydra/launcher"] != IN_SEQUENCE:
         worker.close()  # the launcher's processes do not say which run is their last
     print(f"{tag} {outcome.state} after {outcome.seconds:.0f} s" + (f": {outcome.error}" if outcome.error else ""), flush=True)
@@ -43,12 +42,6 @@ def command(logs: Path) -> list[str]:
     return [sys.executable, "-m", "launch.experiments.sweep_worker", str(logs)]
 
 
-def overrides(arm: Arm) -> tuple[str, ...]:
-    """Return the overrides of the arm's run."""
-    kept = (override for override in arm.overrides if not override.startswith(("name=", "log.dir=")))
-    return (*kept, f"name={quoted(arm.config.name)}", f"log.dir={quoted(arm.config.log.dir)}")
-
-
 class Worker:
     """A process that makes runs one after another on engines that it keeps. A failed run ends it; the next one starts anew."""
 
@@ -56,37 +49,37 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
 
-    def make(self, arm: Arm) -> Outcome:
-        """Run the arm to its end; write its output and its outcome to its folder.
+    def make(self, run: SweepRun) -> Outcome:
+        """Make `run`; write its output and its outcome to its folder.
 
         On an interrupt, send SIGTERM to the process, so that it saves a checkpoint, and wait for it.
         """
-        arm.folder.mkdir(parents=True, exist_ok=True)
-        output = arm.folder / OUTPUT
-        start, earlier = time.monotonic(), read_outcome(arm.folder)
-        before = output.stat().st_size if output.exists() else 0
+        run.path.mkdir(parents=True, exist_ok=True)
+        output = run.path / OUTPUT
+        output.touch()
+        start, earlier, before = time.monotonic(), read_outcome(run.path), output.stat().st_size
         interrupt: KeyboardInterrupt | None = None
         try:
-            code = self._request(arm, output)
+            code = self._request(run, output)
         except KeyboardInterrupt as error:
             interrupt, code = error, self._terminate()
         seconds = time.monotonic() - start + (earlier.seconds if earlier else 0)
         state = {0: FINISHED, INTERRUPTED_CODE: INTERRUPTED, TERMINATED: INTERRUPTED}.get(code, FAILED)
         state = INTERRUPTED if interrupt else state
         printed = output.read_bytes()[before:].decode(errors="replace")
-        outcome = Outcome(state, code, seconds, arm.config.steps, error_of(printed, code) if state == FAILED else "")
-        outcome.write(arm.folder)
+        outcome = Outcome(state, code, seconds, run.config.steps, error_of(printed, code) if state == FAILED else "")
+        outcome.write(run.path)
         if interrupt:
             raise interrupt
         return outcome
 
-    def _request(self, arm: Arm, output: Path) -> int:
-        """Have the process run the arm, and return its exit code; 0 while it lives."""
+    def _request(self, run: SweepRun, output: Path) -> int:
+        """Have the process make `run`, and return its exit code; 0 while it lives."""
         if self._process is None:
-            self._start(output, arm.folder.parent / "logs")
+            self._start(output, run.path.parent / "logs")
         assert self._connection is not None
         try:
-            self._connection.send((overrides(arm), output))
+            self._connection.send((run.overrides, output))
             self._connection.recv()
         except (EOFError, OSError):  # it has ended
             return self._wait()

@@ -12,7 +12,7 @@ from launch.cluster.machine import machine
 from launch.estimates import METHOD, Estimate, mean_over_seeds
 from launch.experiments.endpoints import Endpoint, Verdict, verdicts
 from launch.experiments.evaluations import Evaluated, read_evaluated
-from launch.experiments.preset import Experiment, Run
+from launch.experiments.preset import Experiment, ExperimentRun
 from launch.experiments.statistics import METHOD as BOOTSTRAP
 from launch.experiments.statistics import OverSeeds
 from launch.storage.checkpoints import packages
@@ -86,7 +86,7 @@ class Results:
         return {seed: measures[measure] for seed, measures in ends.items() if measure in measures}
 
 
-def read_results(experiment: Experiment, runs: Sequence[Run]) -> Results:
+def read_results(experiment: Experiment, runs: Sequence[ExperimentRun]) -> Results:
     """Return the results of `runs`, at least one of the experiment's, from their run folders."""
     values: Values = {arm: {} for arm in experiment.arms}
     seconds: dict[str, list[float]] = {arm: [] for arm in experiment.arms}
@@ -116,7 +116,7 @@ def _measures(row: dict[str, float]) -> Iterator[tuple[str, float]]:
     return ((key, value) for key, value in row.items() if key.startswith(MEASURED) and key not in NOT_MEASURED)
 
 
-def _settings(run: Run) -> dict[str, Any]:
+def _settings(run: ExperimentRun) -> dict[str, Any]:
     return {key: value for key, value in asdict(run.config).items() if key not in ELSEWHERE}
 
 

@@ -1,14 +1,14 @@
-"""The runs of an experiment: whether one has finished, and its start or resume."""
+"""The runs of an experiment: their settings must not have changed, and they share engines."""
 
 from __future__ import annotations
 
+import time
 from operator import attrgetter
-from pathlib import Path
 
 from omegaconf import OmegaConf
 
 from launch.experiments.engines import SharedEngines
-from launch.experiments.preset import Run
+from launch.experiments.run import FINISHED, Outcome, Run, read_outcome
 from launch.run.program import train_and_export
 from launch.storage.run_record import saved_settings
 from tandem.config.load import typed
@@ -30,16 +30,9 @@ def check_unchanged(run: Run) -> None:
             raise ConfigError(f"{key}={value}: {run.path} was made with {before}; choose another name, or remove that folder")
 
 
-def finished(run: Run) -> bool:
-    """Whether the run has finished: its senior is exported last."""
-    return senior(run).is_dir()
-
-
-def senior(run: Run) -> Path:
-    """Return the path of the exported senior."""
-    return run.path / "senior"
-
-
 def make(run: Run, engines: SharedEngines) -> None:
-    """Start or resume a run as launch/train.py does, in the Ray cluster of this process."""
-    train_and_export(run.config, engines.lend, elsewhere=False)  # `finished` looks in the run folder alone
+    """Start or resume a run as launch/train.py does, in the Ray cluster of this process, and write its outcome."""
+    start, earlier = time.monotonic(), read_outcome(run.path)
+    train_and_export(run.config, engines.lend, elsewhere=False)  # evaluations look in the run folder alone
+    seconds = time.monotonic() - start + (earlier.seconds if earlier else 0)
+    Outcome(FINISHED, 0, seconds, run.config.steps).write(run.path)

@@ -11,8 +11,8 @@ from typing import Any
 from rich.table import Table
 
 from launch.estimates import Sample, sample
-from launch.experiments.outcome import FINISHED, INTERRUPTED, WAITING, Outcome, read_outcome
-from launch.experiments.sweep_arms import Arm
+from launch.experiments.run import FINISHED, INTERRUPTED, WAITING, Outcome, read_outcome
+from launch.experiments.sweep_runs import SweepRun
 from launch.storage.run_record import LogReader
 from launch.text_tables import markdown_table, terminal_table
 
@@ -55,13 +55,13 @@ class SeedGroup:
     seconds: Sample | None
 
 
-def result_of(arm: Arm) -> Result:
-    """Return the arm's result so far, from its folder."""
-    outcome, rows = read_outcome(arm.folder), list(LogReader(arm.folder / "metrics.jsonl").new())
+def result_of(run: SweepRun) -> Result:
+    """Return the run's result so far, from its folder."""
+    outcome, rows = read_outcome(run.path), list(LogReader(run.path / "metrics.jsonl").new())
     return Result(
-        run=arm.folder.name,
-        overrides=arm.swept,
-        state=_state(arm, outcome),
+        run=run.path.name,
+        overrides=run.swept,
+        state=_state(run, outcome),
         exit_code=outcome.exit_code if outcome else None,
         error=outcome.error if outcome else "",
         step=int(rows[-1]["step"]) if rows else None,
@@ -71,11 +71,11 @@ def result_of(arm: Arm) -> Result:
     )
 
 
-def _state(arm: Arm, outcome: Outcome | None) -> str:
-    """Return the arm's state; a finished run is interrupted if the sweep has more steps now."""
+def _state(run: SweepRun, outcome: Outcome | None) -> str:
+    """Return the run's state; a finished run is interrupted if the sweep has more steps now."""
     if outcome is None:
-        return INTERRUPTED if arm.folder.exists() else WAITING
-    return INTERRUPTED if outcome.state == FINISHED and not arm.finished else outcome.state
+        return INTERRUPTED if run.path.exists() else WAITING
+    return INTERRUPTED if outcome.state == FINISHED and not run.finished else outcome.state
 
 
 def _last(rows: Sequence[Mapping[str, float]], key: str) -> float | None:

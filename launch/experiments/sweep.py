@@ -16,7 +16,7 @@ from launch.command_line import quoted
 from launch.entry import use_cache
 from launch.experiments import process
 from launch.experiments.summary import Summary, result_of
-from launch.experiments.sweep_arms import Arm, checked
+from launch.experiments.sweep_runs import SweepRun, checked
 from launch.report_page.page import report_page
 from launch.run.inputs import read_inputs
 from launch.run.plan_only import check_named, show_plan
@@ -30,33 +30,33 @@ INCOMPLETE = 1
 REPORT = Path("report.html")
 
 
-def run_sweep(arms: Sequence[Arm], overrides: Sequence[str]) -> None:
-    """Run the arms of a command line's `overrides` with Hydra's launcher, and write their summary, even after an interrupt.
+def run_sweep(runs: Sequence[SweepRun], overrides: Sequence[str]) -> None:
+    """Make the runs of a command line's `overrides` with Hydra's launcher, and write their summary, even after an interrupt.
 
-    Hydra must be initialized. Exits with 1 unless all arms finish. Raises `ConfigError` before the first arm starts.
+    Hydra must be initialized. Exits with 1 unless all runs finish. Raises `ConfigError` before the first one starts.
     """
-    folder, console = arms[0].folder.parent, terminal_console()
-    use_cache(arms[0].config)
-    if arms[0].config.plan_only:
-        todo = [arm for arm in arms if not arm.finished]
-        checked(check_named, [arm.config for arm in todo], [arm.label for arm in todo])
-        for arm in arms:
-            console.print(f"{arm.label}{' (finished)' if arm.finished else ''}:", soft_wrap=True)
-            show_plan(arm.config)
+    folder, console = runs[0].path.parent, terminal_console()
+    use_cache(runs[0].config)
+    if runs[0].config.plan_only:
+        todo = [run for run in runs if not run.finished]
+        checked(check_named, [run.config for run in todo], [run.label for run in todo])
+        for run in runs:
+            console.print(f"{run.label}{' (finished)' if run.finished else ''}:", soft_wrap=True)
+            show_plan(run.config)
         return
     with given_cluster():  # the Ray launcher uses the connected cluster
-        todo = [arm for arm in arms if not arm.finished]
-        checked(check_inputs, [arm.config for arm in todo], [arm.label for arm in todo])
-        console.print(f"sweep folder {folder}: {len(arms)} runs, {len(todo)} to do", soft_wrap=True)
+        todo = [run for run in runs if not run.finished]
+        checked(check_inputs, [run.config for run in todo], [run.label for run in todo])
+        console.print(f"sweep folder {folder}: {len(runs)} runs, {len(todo)} to do", soft_wrap=True)
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         with owned(folder, f"name={folder.name}"):
             try:
                 with closing(process.Worker()) as worker:
-                    run_arm = partial(process.run_arm, arms=arms, worker=worker)
-                    hydra.multirun("config", run_arm, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
+                    make_run = partial(process.make_run, runs=runs, worker=worker)
+                    hydra.multirun("config", make_run, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
             finally:
-                summary = sum_up(arms, folder, console)
+                summary = sum_up(runs, folder, console)
     if not summary.complete:
         sys.exit(INCOMPLETE)
 
@@ -66,9 +66,9 @@ def check_inputs(config: Config) -> None:
     read_inputs(config)
 
 
-def sum_up(arms: Sequence[Arm], folder: Path, console: Console) -> Summary:
+def sum_up(runs: Sequence[SweepRun], folder: Path, console: Console) -> Summary:
     """Write and print the summary of a sweep, and write the report on its runs that have logged metrics."""
-    summary = Summary(folder.name, [result_of(arm) for arm in arms])
+    summary = Summary(folder.name, [result_of(run) for run in runs])
     summary.write(folder)
     for table in summary.tables():
         console.print(table)
@@ -76,7 +76,7 @@ def sum_up(arms: Sequence[Arm], folder: Path, console: Console) -> Summary:
         if result.error:
             console.print(f"{result.run}: {result.error}", soft_wrap=True)
     console.print(f"summary {folder / 'summary.md'}", soft_wrap=True)
-    if runs := [read_run(arm.folder) for arm in arms if is_run(arm.folder)]:
-        (folder / REPORT).write_text(report_page(runs), encoding="utf-8")
+    if records := [read_run(run.path) for run in runs if is_run(run.path)]:
+        (folder / REPORT).write_text(report_page(records), encoding="utf-8")
         console.print(f"report {folder / REPORT}", soft_wrap=True)
     return summary

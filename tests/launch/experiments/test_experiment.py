@@ -26,9 +26,10 @@ from launch.experiments.comparison import compare, report, show
 from launch.experiments.figure import draw
 from launch.experiments.measures import ACCURACY, FLOOR, LEGIBILITY, SHOWN, shown
 from launch.experiments.page import READING, differences, ends, terminal
-from launch.experiments.preset import PRESETS, Experiment, Run, experiment, read_preset
+from launch.experiments.preset import PRESETS, Experiment, ExperimentRun, experiment, read_preset
 from launch.experiments.results import Results, read_results
-from launch.experiments.runs import check_unchanged, finished
+from launch.experiments.run import FINISHED, Outcome
+from launch.experiments.runs import check_unchanged
 from launch.terminal import terminal_console
 from tandem.config.run import LogConfig
 from tandem.config.schema import ConfigError
@@ -158,7 +159,7 @@ def value(arm: str, seed: int, step: int, measure: str) -> float:
     return 0.3 + 0.001 * step * (1 if arm == "tandem" else -0.5) + 0.01 * seed + 0.001 * list(SHOWN).index(measure)
 
 
-def make_run(run: Run, steps: tuple[int, ...] = STEPS) -> None:
+def make_run(run: ExperimentRun, steps: tuple[int, ...] = STEPS) -> None:
     """The run's folder, as far as an experiment reads it."""
     run.path.mkdir(parents=True)
     (run.path / "config.yaml").write_text(yaml.safe_dump(asdict(run.config), sort_keys=False))
@@ -169,7 +170,7 @@ def make_run(run: Run, steps: tuple[int, ...] = STEPS) -> None:
         return {"step": step} | measured | evaluated | ({"time/step_s": 2.0} if step else {})
 
     write_lines(run.path / "metrics.jsonl", (row(step) for step in range(61)))
-    (run.path / "senior").mkdir()
+    Outcome(FINISHED, 0, 60.0, run.config.steps).write(run.path)
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +282,7 @@ def test_results_page_is_complete_and_keeps_interpretation(compared: Experiment,
 def test_only_unfinished_runs_are_started(compared: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
-    def make(run: Run, engines: object) -> None:
+    def make(run: ExperimentRun, engines: object) -> None:
         if run.seed == 2 and "tandem-seed2" not in made:
             made.append("tandem-seed2")
             raise KeyboardInterrupt
@@ -295,7 +296,7 @@ def test_only_unfinished_runs_are_started(compared: Experiment, monkeypatch: pyt
         compare(compared, terminal_console())
     assert made == ["tandem-seed1", "grpo-seed1", "kl_reg-seed1", "tandem-seed2"]
     assert (compared.results / "jargon.md").exists(), "what is finished is told"
-    assert [finished(run) for run in compared.runs].count(True) == 3
+    assert [run.finished for run in compared.runs].count(True) == 3
     compare(compared, terminal_console())
     assert made[4:] == [f"{arm}-seed{seed}" for seed in (2, 3) for arm in compared.arms]
     compare(compared, terminal_console())

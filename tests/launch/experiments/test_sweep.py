@@ -25,11 +25,11 @@ from hypothesis import strategies as st
 from launch.command_line import CONF, literal_overrides, quoted
 from launch.entry import BAD_INPUT, INTERRUPTED
 from launch.experiments import process
-from launch.experiments.outcome import FAILED, FINISHED, OUTPUT, WAITING, Outcome, error_of, read_outcome
-from launch.experiments.outcome import INTERRUPTED as INTERRUPTED_STATE
+from launch.experiments.run import FAILED, FINISHED, OUTPUT, WAITING, Outcome, error_of, read_outcome
+from launch.experiments.run import INTERRUPTED as INTERRUPTED_STATE
 from launch.experiments.summary import Summary, grouped, result_of
 from launch.experiments.sweep import INCOMPLETE, sum_up
-from launch.experiments.sweep_arms import Arm, folder_name, plan_arms
+from launch.experiments.sweep_runs import SweepRun, folder_name, plan_runs
 from tandem.config.load import schema
 from tandem.config.schema import ConfigError
 from tests.support import ROOT
@@ -70,14 +70,14 @@ def _hydra() -> Iterator[None]:
 
 
 @pytest.fixture
-def arms_of(tmp_path: Path) -> Callable[..., list[Arm]]:
-    """The arms that a command line asks for, of the sweep `demo`."""
+def runs_of(tmp_path: Path) -> Callable[..., list[SweepRun]]:
+    """The runs that a command line asks for, of the sweep `demo`."""
 
-    def arms_of(*overrides: str) -> list[Arm]:
+    def runs_of(*overrides: str) -> list[SweepRun]:
         with initialize_config_dir(str(CONF), version_base=None):
-            return plan_arms([f"log.dir={tmp_path}", "name=demo", *overrides])
+            return plan_runs([f"log.dir={tmp_path}", "name=demo", *overrides])
 
-    return arms_of
+    return runs_of
 
 
 @pytest.fixture
@@ -116,32 +116,32 @@ def workers(folder: Path) -> list[int]:
 # What a sweep consists of
 
 
-def test_every_combination_is_arm_with_its_own_folder(arms_of: Callable[..., list[Arm]], tmp_path: Path) -> None:
-    arms = arms_of("algo=tandem,grpo", "seed=1,2", "steps=3")
-    assert [arm.label for arm in arms] == [f"algo={algo},seed={seed}" for algo in ("tandem", "grpo") for seed in (1, 2)]
-    assert [(arm.config.schedule.name, arm.config.seed) for arm in arms] == [
+def test_every_combination_is_arm_with_its_own_folder(runs_of: Callable[..., list[SweepRun]], tmp_path: Path) -> None:
+    runs = runs_of("algo=tandem,grpo", "seed=1,2", "steps=3")
+    assert [run.label for run in runs] == [f"algo={algo},seed={seed}" for algo in ("tandem", "grpo") for seed in (1, 2)]
+    assert [(run.config.schedule.name, run.config.seed) for run in runs] == [
         (schedule, seed) for schedule in ("word", "solo") for seed in (1, 2)
     ]
-    assert {arm.config.steps for arm in arms} == {3}
-    assert [arm.folder for arm in arms] == [tmp_path / "demo" / arm.label for arm in arms]
+    assert {run.config.steps for run in runs} == {3}
+    assert [run.path for run in runs] == [tmp_path / "demo" / run.label for run in runs]
 
 
-def test_arm_keeps_folder_in_larger_sweep(arms_of: Callable[..., list[Arm]]) -> None:
-    few, many = arms_of("algo=tandem,grpo", "seed=1,2"), arms_of("algo=tandem,grpo,kl_reg", "seed=1,2,3")
-    assert {arm.folder for arm in few} < {arm.folder for arm in many}
+def test_arm_keeps_folder_in_larger_sweep(runs_of: Callable[..., list[SweepRun]]) -> None:
+    few, many = runs_of("algo=tandem,grpo", "seed=1,2"), runs_of("algo=tandem,grpo,kl_reg", "seed=1,2,3")
+    assert {run.path for run in few} < {run.path for run in many}
 
 
-def test_shared_setting_is_dropped_from_arms_without_effect(arms_of: Callable[..., list[Arm]]) -> None:
-    word, chunk = arms_of("schedule=word,chunk", "schedule.chunk_tokens=4")
+def test_shared_setting_is_dropped_from_arms_without_effect(runs_of: Callable[..., list[SweepRun]]) -> None:
+    word, chunk = runs_of("schedule=word,chunk", "schedule.chunk_tokens=4")
     assert "schedule.chunk_tokens=4" not in word.overrides and chunk.config.schedule.chunk_tokens == 4
     with pytest.raises(ConfigError, match="chunk_tokens=4: it has no effect"):
-        arms_of("schedule=word,token", "schedule.chunk_tokens=4")
+        runs_of("schedule=word,token", "schedule.chunk_tokens=4")
     with pytest.raises(ConfigError, match="chunk_tokens=4: it has no effect"):  # the same run twice
-        arms_of("schedule=word,chunk", "schedule.chunk_tokens=4,6")
+        runs_of("schedule=word,chunk", "schedule.chunk_tokens=4,6")
 
 
-def test_range_is_swept(arms_of: Callable[..., list[Arm]]) -> None:
-    assert [arm.config.seed for arm in arms_of("seed=range(1,4)")] == [1, 2, 3]
+def test_range_is_swept(runs_of: Callable[..., list[SweepRun]]) -> None:
+    assert [run.config.seed for run in runs_of("seed=range(1,4)")] == [1, 2, 3]
 
 
 @given(st.text(min_size=1))
@@ -153,13 +153,13 @@ def test_any_label_has_valid_folder_name(label: str) -> None:
 @given(text=st.text("aZ9 :,()[]{}='\"\\/-", min_size=1, max_size=12).filter(str.strip))
 @example("zoo:plain")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
-def test_run_reads_texts_that_sweep_planned(arms_of: Callable[..., list[Arm]], text: str) -> None:
+def test_run_reads_texts_that_sweep_planned(runs_of: Callable[..., list[SweepRun]], text: str) -> None:
     """The overrides of a run pass through the command line once more, which takes a backslash as text."""
-    arm, _ = arms_of(f"junior=[self,{quoted(text)}]", f"model.path={quoted(text)}", "model=hf", "seed=1,2")
+    run, _ = runs_of(f"junior=[self,{quoted(text)}]", f"model.path={quoted(text)}", "model=hf", "seed=1,2")
     with initialize_config_dir(str(CONF), version_base=None):
-        config = compose("config", literal_overrides(arm.overrides))
-    assert config.junior == arm.config.junior == ["self", text]
-    assert config.model.path == arm.config.model.path == text
+        config = compose("config", literal_overrides(run.overrides))
+    assert config.junior == run.config.junior == ["self", text]
+    assert config.model.path == run.config.model.path == text
 
 
 def test_similar_labels_have_different_folders() -> None:
@@ -180,7 +180,7 @@ def test_quoted_value_is_read_back_unchanged(text: str) -> None:
     ("overrides", "message"),
     [
         (("seed=1,2", "schedule.prob_senior=0.5,1.5"), "schedule.prob_senior=1.5: give a number from 0 to 1\n  in seed=1,"),
-        (("seed=1,2", "rollout.group_size=1"), "rollout.group_size=1: give a number of at least 2\n  in every arm"),
+        (("seed=1,2", "rollout.group_size=1"), "rollout.group_size=1: give a number of at least 2\n  in every run"),
         (("seed=1,2", "algo=tandem,grop"), "algo=grop: there is no conf/algo/grop.yaml; did you mean grpo?"),
         (("seed=1,2", "schedule.prob_seinor=0.5"), "schedule.prob_seinor: there is no such key; did you mean"),
         (("seed=1",), "--multirun: no key has several values; give some, as in seed=1,2,3"),
@@ -275,8 +275,8 @@ def test_joblib_runs_arms_in_parallel(call: Callable[..., int], stand_in: set[st
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_interrupt_ends_run_and_is_reported(arms_of: Callable[..., list[Arm]], monkeypatch: pytest.MonkeyPatch) -> None:
-    arm = arms_of("seed=1,2")[0]
+def test_interrupt_ends_run_and_is_reported(runs_of: Callable[..., list[SweepRun]], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = runs_of("seed=1,2")[0]
     waits = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -289,16 +289,16 @@ except KeyboardInterrupt:
 """
 
     def interrupt_once_started() -> None:
-        while not (arm.folder / OUTPUT).exists() or "started" not in (arm.folder / OUTPUT).read_text():
+        while not (run.path / OUTPUT).exists() or "started" not in (run.path / OUTPUT).read_text():
             threading.Event().wait(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(process, "command", lambda logs: [sys.executable, "-c", waits])
     threading.Thread(target=interrupt_once_started).start()
     with pytest.raises(KeyboardInterrupt), closing(process.Worker()) as worker:
-        worker.make(arm)
-    assert (arm.folder / OUTPUT).read_text() == "started\nended\n"
-    outcome = read_outcome(arm.folder)
+        worker.make(run)
+    assert (run.path / OUTPUT).read_text() == "started\nended\n"
+    outcome = read_outcome(run.path)
     assert outcome is not None
     assert (outcome.state, outcome.exit_code) == (INTERRUPTED_STATE, INTERRUPTED)
 
@@ -306,12 +306,12 @@ except KeyboardInterrupt:
 # What is said of it
 
 
-def test_summary_has_last_values_and_groups_over_seeds(arms_of: Callable[..., list[Arm]], tmp_path: Path) -> None:
-    arms = arms_of("algo=tandem,grpo", "seed=1,2,3", "steps=6")
-    for number, arm in enumerate(arms[:-1]):
-        make_run(arm.folder, steps=6, seed=number)
-        Outcome(FINISHED, 0, 10.0 + number, 6).write(arm.folder)
-    results = [result_of(arm) for arm in arms]
+def test_summary_has_last_values_and_groups_over_seeds(runs_of: Callable[..., list[SweepRun]], tmp_path: Path) -> None:
+    runs = runs_of("algo=tandem,grpo", "seed=1,2,3", "steps=6")
+    for number, run in enumerate(runs[:-1]):
+        make_run(run.path, steps=6, seed=number)
+        Outcome(FINISHED, 0, 10.0 + number, 6).write(run.path)
+    results = [result_of(run) for run in runs]
     assert [result.state for result in results] == [FINISHED] * 5 + [WAITING]
     assert results[0].solo_accuracy == pytest.approx(0.7) and results[0].step == 6
     tandem, grpo = grouped(results)
@@ -326,27 +326,27 @@ def test_summary_has_last_values_and_groups_over_seeds(arms_of: Callable[..., li
     assert "| grpo | 3 | not run |  |  |  |  |" in (tmp_path / "summary.md").read_text()
 
 
-def test_summary_without_seeds_has_no_groups_and_no_deviation(arms_of: Callable[..., list[Arm]]) -> None:
-    assert grouped([result_of(arm) for arm in arms_of("steps=1,2")]) == []
-    one, _ = arms_of("seed=1,2")
-    Outcome(FINISHED, 0, 5.0, one.config.steps).write(make_run(one.folder))
-    (group,) = grouped([result_of(arm) for arm in arms_of("seed=1,2")])
+def test_summary_without_seeds_has_no_groups_and_no_deviation(runs_of: Callable[..., list[SweepRun]]) -> None:
+    assert grouped([result_of(run) for run in runs_of("steps=1,2")]) == []
+    one, _ = runs_of("seed=1,2")
+    Outcome(FINISHED, 0, 5.0, one.config.steps).write(make_run(one.path))
+    (group,) = grouped([result_of(run) for run in runs_of("seed=1,2")])
     assert group.seconds is not None
     assert (group.seconds.runs, group.seconds.deviation) == (1, None)
 
 
-def test_run_with_more_steps_is_unfinished(arms_of: Callable[..., list[Arm]]) -> None:
-    for arm in arms_of("seed=1,2", "steps=6"):
-        Outcome(FINISHED, 0, 5.0, 6).write(make_run(arm.folder))
-    assert all(arm.finished for arm in arms_of("seed=1,2", "steps=6", "resume=auto"))
-    longer = arms_of("seed=1,2", "steps=8", "resume=auto")
-    assert not any(arm.finished for arm in longer) and result_of(longer[0]).state == INTERRUPTED_STATE
+def test_run_with_more_steps_is_unfinished(runs_of: Callable[..., list[SweepRun]]) -> None:
+    for run in runs_of("seed=1,2", "steps=6"):
+        Outcome(FINISHED, 0, 5.0, 6).write(make_run(run.path))
+    assert all(run.finished for run in runs_of("seed=1,2", "steps=6", "resume=auto"))
+    longer = runs_of("seed=1,2", "steps=8", "resume=auto")
+    assert not any(run.finished for run in longer) and result_of(longer[0]).state == INTERRUPTED_STATE
 
 
-def test_summary_lists_runs_without_metrics(arms_of: Callable[..., list[Arm]], tmp_path: Path) -> None:
+def test_summary_lists_runs_without_metrics(runs_of: Callable[..., list[SweepRun]], tmp_path: Path) -> None:
     from launch.terminal import terminal_console
 
-    summary = sum_up(arms_of("seed=1,2"), tmp_path, terminal_console())
+    summary = sum_up(runs_of("seed=1,2"), tmp_path, terminal_console())
     assert not summary.complete and not (tmp_path / "report.html").exists()
 
 

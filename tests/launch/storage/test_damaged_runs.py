@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from launch import doctor, report, watch
 from launch.entry import BAD_INPUT
 from launch.evaluation.measured_run import settings_of_run
-from launch.experiments import outcome
+from launch.experiments.run import _FILE, read_outcome
 from tandem.config.schema import ConfigError
 from tests.support.run_folders import make_run
 
@@ -57,9 +57,9 @@ def test_error_names_damaged_evaluation(tmp_path: Path, refusal: Refusal, conten
 
 @pytest.mark.parametrize("content", [NOISE, b"{", b"[]", b'{"state": 1}'])
 def test_error_names_damaged_outcome(tmp_path: Path, content: bytes) -> None:
-    (file := tmp_path / outcome._FILE).write_bytes(content)
+    (file := tmp_path / _FILE).write_bytes(content)
     with pytest.raises(ConfigError, match=f"^{file}: "):
-        outcome.read_outcome(tmp_path)
+        read_outcome(tmp_path)
 
 
 @pytest.mark.parametrize("content", [NOISE, b"[]"])

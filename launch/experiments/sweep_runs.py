@@ -1,4 +1,4 @@
-"""The arms of a sweep: all runs of a command line, composed and checked before the first starts."""
+"""The runs of a sweep: all that a command line asks for, composed and checked before the first starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hydra.errors import MissingConfigException
 from hydra.types import RunMode
 
 from launch.command_line import TYPES, quoted
-from launch.experiments.outcome import FINISHED, read_outcome
+from launch.experiments.run import Run
 from launch.storage.owner import check_free
 from launch.storage.places import named_folder
 from launch.storage.resume import AUTO
@@ -30,7 +30,7 @@ from tandem.config.schema import Config, ConfigError
 RECORD = "multirun.yaml"
 """The configuration that Hydra writes to the folder of a sweep."""
 WHOLE = ("name", "resume", "log.dir", "cache_dir", "plan_only")
-"""Keys of a whole sweep, which must not differ between arms."""
+"""Keys of a whole sweep, which must not differ between runs."""
 LAUNCHERS = {"hydra/launcher/joblib": "hydra-joblib-launcher", "hydra/launcher/ray": "hydra-ray-launcher"}
 """Launchers in separate packages, by configuration file."""
 LONGEST_NAME = 120
@@ -42,31 +42,18 @@ Output = TypeVar("Output")
 
 
 @dataclass(frozen=True)
-class Arm:
+class SweepRun(Run):
     """One run of a sweep."""
 
     overrides: tuple[str, ...]
-    """all overrides of its command line"""
+    """of its command line"""
     swept: dict[str, str]
-    """the arm's values of the keys in which the arms differ"""
-    config: Config
-    """the resulting configuration; `name` and `log.dir` name the arm's folder"""
+    """its values of the keys in which the runs differ"""
 
     @property
     def label(self) -> str:
-        """The arm's swept values as text."""
+        """The swept values as text."""
         return label(self.swept)
-
-    @property
-    def folder(self) -> Path:
-        """The run folder."""
-        return Path(self.config.log.dir) / self.config.name
-
-    @property
-    def finished(self) -> bool:
-        """Whether an earlier attempt has completed all steps."""
-        outcome = read_outcome(self.folder)
-        return outcome is not None and outcome.state == FINISHED and outcome.steps >= self.config.steps
 
 
 def label(swept: dict[str, str]) -> str:
@@ -74,10 +61,10 @@ def label(swept: dict[str, str]) -> str:
     return ",".join(f"{key}={value}" for key, value in swept.items())
 
 
-def plan_arms(overrides: Sequence[str]) -> list[Arm]:
-    """Return the arms of a command line with --multirun and `overrides`, in Hydra's order.
+def plan_runs(overrides: Sequence[str]) -> list[SweepRun]:
+    """Return the runs of a command line with --multirun and `overrides`, in Hydra's order.
 
-    Hydra must be initialized. Raises `ConfigError` for invalid arms, or Hydra's error for invalid overrides.
+    Hydra must be initialized. Raises `ConfigError` for invalid runs, or Hydra's error for invalid overrides.
     """
     commands: Sequence[Sequence[str]] = _split(overrides)
     pairs = [dict(_pair(override) for override in command) for command in commands]
@@ -87,15 +74,17 @@ def plan_arms(overrides: Sequence[str]) -> list[Arm]:
     commands = _without_unused(commands)
     configs = checked(load, [compose("config", list(command)) for command in commands], map(label, swept))
     folder = _sweep_folder(configs[0])
-    arms = []
+    runs = []
     for command, values, config in zip(commands, swept, configs, strict=True):
         config = replace(config, name=folder_name(label(values)), log=replace(config.log, dir=str(folder)))
-        arms.append(Arm(tuple(command), values, config))
-    return arms
+        shared = (override for override in command if _pair(override)[0] not in ("name", "log.dir"))
+        places = (f"name={quoted(config.name)}", f"log.dir={quoted(config.log.dir)}")
+        runs.append(SweepRun(config, (*shared, *places), values))
+    return runs
 
 
 def checked(check: Callable[[Input], Output], configs: Iterable[Input], labels: Iterable[str]) -> list[Output]:
-    """Return the result of `check` for each arm. Raises `ConfigError` with all its errors, each with the arms concerned."""
+    """Return the result of `check` for each run. Raises `ConfigError` with all its errors, each with the runs concerned."""
     results: list[Output] = []
     refused: dict[str, list[str]] = {}
     count = 0
@@ -106,14 +95,14 @@ def checked(check: Callable[[Input], Output], configs: Iterable[Input], labels: 
         except ConfigError as error:
             refused.setdefault(str(error), []).append(name)
     if refused:
-        everywhere = ["every arm"]
-        wrong = {message: everywhere if len(arms) == count else arms for message, arms in refused.items()}
-        raise ConfigError("\n".join(f"{message}\n  in {'; '.join(arms)}" for message, arms in wrong.items()))
+        everywhere = ["every run"]
+        wrong = {message: everywhere if len(runs) == count else runs for message, runs in refused.items()}
+        raise ConfigError("\n".join(f"{message}\n  in {'; '.join(runs)}" for message, runs in wrong.items()))
     return results
 
 
 def folder_name(label: str) -> str:
-    """Return the name of an arm's run folder: its label, or a shortened label with a hash where it is no valid name."""
+    """Return the name of a run folder: its label, or a shortened label with a hash where it is no valid name."""
     name = re.sub(r"[^\w.,=+\[\]-]", "-", label)
     if name == label and len(name) <= LONGEST_NAME and not name.startswith("."):
         return name
@@ -121,7 +110,7 @@ def folder_name(label: str) -> str:
 
 
 def _split(overrides: Sequence[str]) -> list[list[str]]:
-    """Return the overrides of each arm, as Hydra's basic sweeper splits them."""
+    """Return the overrides of each run, as Hydra's basic sweeper splits them."""
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     try:
@@ -133,11 +122,11 @@ def _split(overrides: Sequence[str]) -> list[list[str]]:
         launcher = str(error.missing_cfg_file).rpartition("/")[2]
         raise ConfigError(
             f"hydra/launcher={launcher}: the package {package} is not installed; install it, or leave hydra/launcher out to "
-            "run one arm after another (docs/sweeps.md)"
+            "make one run after another (docs/sweeps.md)"
         ) from error
     if (sweeper := composed.runtime.choices["hydra/sweeper"]) != "basic":
         raise ConfigError(
-            f"hydra/sweeper={sweeper}: its arms depend on the results of earlier ones and cannot be checked in advance; leave "
+            f"hydra/sweeper={sweeper}: its runs depend on the results of earlier ones and cannot be checked in advance; leave "
             "it out, and name the values"
         )
     fixed = [f"{key}={value}" for key, value in (composed.sweeper.params or {}).items()]
@@ -160,13 +149,13 @@ def _quoted_texts(parser: OverridesParser, override: str) -> str:
 
 
 def _without_unused(commands: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """Return the commands without shared settings that have no effect in that arm, but in another.
+    """Return the commands without shared settings that have no effect in that run, but in another.
 
-    A setting without effect in any arm stays and is refused later.
+    A setting without effect in any run stays and is refused later.
     """
     try:
         unused_keys = [{key for key, *_ in unused(typed(compose("config", list(command))))} for command in commands]
-    except ConfigError:  # `plan_arms` reports it with the names of its arms
+    except ConfigError:  # `plan_runs` reports it with the names of its runs
         return list(commands)
     droppable = unused_keys[0].union(*unused_keys) - unused_keys[0].intersection(*unused_keys)
     shared = set(commands[0]).intersection(*commands)
@@ -186,9 +175,9 @@ def _check_swept(swept: Sequence[dict[str, str]]) -> None:
         raise ConfigError("--multirun: no key has several values; give some, as in seed=1,2,3, or leave --multirun out")
     for key in WHOLE:
         if key in swept[0]:
-            values = ",".join(dict.fromkeys(arm[key] for arm in swept))
+            values = ",".join(dict.fromkeys(run[key] for run in swept))
             raise ConfigError(f"{key}={values}: it belongs to the sweep as a whole, not to its runs; give one value")
-    labels = [label(arm) for arm in swept]
+    labels = [label(run) for run in swept]
     if twice := sorted({name for name in labels if labels.count(name) > 1}):
         raise ConfigError(f"--multirun: {'; '.join(twice) or 'a run'} occurs more than once; give every value once")
 

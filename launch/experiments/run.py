@@ -1,4 +1,4 @@
-"""The outcome of one run of a sweep, saved in its run folder."""
+"""A run of a sweep or an experiment, and its outcome, saved in its run folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from launch.storage.run_record import read_json
-from tandem.config.schema import ConfigError
+from tandem.config.schema import Config, ConfigError
 
 FINISHED, FAILED, INTERRUPTED, WAITING = "finished", "failed", "interrupted", "not run"
 """The states of a run."""
@@ -19,8 +19,27 @@ _TRACEBACK = "Traceback (most recent call last):"
 
 
 @dataclass(frozen=True)
+class Run:
+    """One run of launch/train.py among several."""
+
+    config: Config
+    """`name` and `log.dir` name the run folder"""
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return Path(self.config.log.dir) / self.config.name
+
+    @property
+    def finished(self) -> bool:
+        """Whether an attempt has completed all steps."""
+        outcome = read_outcome(self.path)
+        return outcome is not None and outcome.state == FINISHED and outcome.steps >= self.config.steps
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """How a run's process ended."""
+    """How a run ended."""
 
     state: str
     exit_code: int
@@ -38,7 +57,7 @@ class Outcome:
 
 
 def read_outcome(folder: Path) -> Outcome | None:
-    """Return the outcome in the run folder; None if no process has ended yet. Raises `ConfigError` for a damaged file."""
+    """Return the outcome in the run folder; None if no attempt has ended yet. Raises `ConfigError` for a damaged file."""
     file = folder / _FILE
     try:
         return Outcome(**read_json(file)) if file.exists() else None
