@@ -46,7 +46,7 @@ class SweepRun(Run):
     """One run of a sweep."""
 
     overrides: tuple[str, ...]
-    """of its command line"""
+    """of its command line (see `launch.command_line.literal_overrides`)"""
     swept: dict[str, str]
     """its values of the keys in which the runs differ"""
 
@@ -78,7 +78,7 @@ def plan_runs(overrides: Sequence[str]) -> list[SweepRun]:
     for command, values, config in zip(commands, swept, configs, strict=True):
         config = replace(config, name=folder_name(label(values)), log=replace(config.log, dir=str(folder)))
         shared = (override for override in command if _pair(override)[0] not in ("name", "log.dir"))
-        places = (f"name={quoted(config.name)}", f"log.dir={quoted(config.log.dir)}")
+        places = (f"name={config.name}", f"log.dir={config.log.dir}")
         runs.append(SweepRun(config, (*shared, *places), values))
     return runs
 

@@ -17,7 +17,7 @@ from launch.entry import configuration, exit_codes, use_cache
 from launch.experiments.engines import SharedEngines
 from launch.run.program import run
 
-TRAIN = Path(__file__).resolve().parent.parent / "train.py"
+PROGRAM = "launch/train.py"
 """The program as which the worker speaks."""
 
 
@@ -29,7 +29,7 @@ def work(requests: Connection, logs: Path) -> None:
     with ray_cluster(logs), SharedEngines() as engines:
         for overrides, output in received(requests):
             append_output(output)
-            sys.argv = [str(TRAIN), *overrides]
+            sys.argv = [PROGRAM, *overrides]
             with exit_codes():
                 config = configuration(overrides)
                 use_cache(config)

@@ -160,6 +160,7 @@ def test_run_reads_texts_that_sweep_planned(runs_of: Callable[..., list[SweepRun
         config = compose("config", literal_overrides(run.overrides))
     assert config.junior == run.config.junior == ["self", text]
     assert config.model.path == run.config.model.path == text
+    assert (config.name, config.log.dir) == (run.config.name, run.config.log.dir)
 
 
 def test_similar_labels_have_different_folders() -> None:
