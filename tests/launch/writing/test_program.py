@@ -9,6 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from launch.storage.run_record import read_run
+from launch.storage.transcript import Transcript
 from launch.write import settings
 from launch.writing.folder import WritingFolder
 from launch.writing.program import write
@@ -49,6 +50,36 @@ def test_pen_passes_after_each_step_unless_schedule_is_named() -> None:
     assert settings(composed.copy(), ["schedule=word"]).schedule == composed.schedule
 
 
+def replays(kept: Transcript, authors: Authors) -> bool:
+    """Whether the tokens of a kept text imply its authors."""
+    ids = [token for turn in kept["turns"] for token in turn["token_ids"]]
+    mask = [int(turn["author"] == "senior") for turn in kept["turns"] for _ in turn["token_ids"]]
+    breaks = [at in kept["breaks"] for at in range(len(ids))]
+    return replay(BY_HAND, authors.boundaries, kept["seed"], ids, breaks).authorship.tolist() == mask
+
+
+@pytest.mark.engines
+def test_person_writes_as_the_senior_with_a_junior(authors: Authors, tmp_path: Path) -> None:
+    with chromium() as browser, running_server(tmp_path, "name=texts", "role=senior", program="launch/write.py") as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        page.click("#begin")
+        page.wait_for_selector("#status:has-text('Your turn')")
+        page.fill("#step", "Take 1: 2 - 1 = 1.")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#text .turn.junior")
+        page.wait_for_selector("#status:has-text('Your turn'), #end:has-text('answer')")
+        if page.is_enabled("#finish"):
+            page.fill("#step", "The answer is \\boxed{1}.")
+            page.click("#finish")
+        page.wait_for_selector("#end >> text=shows it")
+    (kept,) = read_run(tmp_path / "texts").samples
+    assert [turn["author"] for turn in kept["turns"]][:2] == ["senior", "junior"] and kept["person"] == "senior"
+    assert kept["turns"][0]["text"] == "Take 1: 2 - 1 = 1.\n"
+    assert {None} == set(kept["turns"][0]["logprobs"]) and None not in kept["turns"][1]["logprobs"]
+    assert replays(kept, authors)
+
+
 @pytest.mark.engines
 def test_text_on_real_engine_is_written_judged_and_kept(authors: Authors, tmp_path: Path) -> None:
     complaints: list[str] = []
@@ -78,7 +109,4 @@ def test_text_on_real_engine_is_written_judged_and_kept(authors: Authors, tmp_pa
     (kept,) = read_run(tmp_path / "texts").samples
     assert [turn["author"] for turn in kept["turns"]][:3] == ["senior", "junior", "senior"]
     assert kept["turns"][1]["text"] == "Take 1: 2 - 1 = 1.\n"
-    ids = [token for turn in kept["turns"] for token in turn["token_ids"]]
-    mask = [int(turn["author"] == "senior") for turn in kept["turns"] for _ in turn["token_ids"]]
-    breaks = [at in kept["breaks"] for at in range(len(ids))]
-    assert replay(BY_HAND, authors.boundaries, kept["seed"], ids, breaks).authorship.tolist() == mask
+    assert replays(kept, authors)
