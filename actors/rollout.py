@@ -136,12 +136,7 @@ class RolloutActor:
         return rollout
 
     def _session(self, key: EngineKey, rollout_id: str, seed: int, age_rank: int, task: GroupTask) -> Session:
-        noise = noise_seed(seed, key[0]) if task.repeatable else None
-        session: Session = (engine_session := self._engines[key].session(rollout_id, task.sampling, noise, age_rank))
-        if key in self._translations:
-            prompt_ids, context = task.prompt.junior_token_ids[key[1]], self._specs[key].max_model_len
-            prompt_tokens = len(task.prompt.token_ids)
-            session = TranslatedSession(engine_session, self._translations[key], prompt_ids, prompt_tokens, context)
+        session = self._author_session(key, rollout_id, seed, age_rank, task)
         if task.streamed:
             session = StreamedSession(session, key[0], rollout_id, self._stream)
         if self._turns is None:
@@ -150,15 +145,22 @@ class RolloutActor:
 
         return TracedSession(session, _name(key), rollout_id, self._turns)
 
+    def _author_session(self, key: EngineKey, rollout_id: str, seed: int, age_rank: int, task: GroupTask) -> Session:
+        noise = noise_seed(seed, key[0]) if task.repeatable else None
+        session = self._engines[key].session(rollout_id, task.sampling, noise, age_rank)
+        if key not in self._translations:
+            return session
+        prompt_ids, context = task.prompt.junior_token_ids[key[1]], self._specs[key].max_model_len
+        return TranslatedSession(session, self._translations[key], prompt_ids, len(task.prompt.token_ids), context)
+
     def _translation(self, junior: EngineSpec) -> Translation:
         assert junior.unit is not None
-        eos = self._tokenizer.eos_token_id
         return Translation(
             senior=self._vocabulary,
             junior=ByteVocabulary(load_tokenizer(junior.model)),
             unit=junior.unit,
             stops=junior.boundaries(),
-            senior_eos=self._shared.eos_ids[0] if eos is None else eos,
+            senior_eos=self._end_id,
             junior_eos=frozenset(junior.eos_ids),
         )
 
@@ -166,6 +168,12 @@ class RolloutActor:
     def _vocabulary(self) -> ByteVocabulary:
         """The senior's vocabulary, for juniors with another."""
         return ByteVocabulary(self._tokenizer)
+
+    @property
+    def _end_id(self) -> int:
+        """The token with which another author's end becomes the senior's."""
+        eos = self._tokenizer.eos_token_id
+        return self._shared.eos_ids[0] if eos is None else eos
 
     async def receive_weights(self, published: PublishedWeights) -> int:
         """Load published weights in the senior's engine and return the version that it then reports. Wakes all engines."""

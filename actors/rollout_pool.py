@@ -25,13 +25,14 @@ from actors.rollout import RolloutActor
 from actors.streaming_pool import StreamingPool
 from actors.write_loop import WriteLoop
 from tandem.authors import Authors
+from tandem.config.black_box import black_box
 from tandem.config.rollout import SamplingConfig
 from tandem.config.schema import Config
 from tandem.rollout import BASE_VERSION, Group, Prompt
 from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.trace import Row
 from tandem.runtime.weights import SHM, PublishedWeights
-from tandem.schedule import Schedule
+from tandem.schedule import STEP_ENDS, Schedule
 
 MAX_CONCURRENT_CALLS = 10_000
 """Calls that an actor accepts at a time; it admits rollouts by itself."""
@@ -81,7 +82,13 @@ class RolloutPool:
         return each token at once. Without `wait` call `await_started` before anything else.
         """
         options = {"num_cpus": 0, "num_gpus": gpus_per_replica, "max_concurrency": MAX_CONCURRENT_CALLS}
-        actor = ray.remote(RolloutActor)
+        actor, arguments = ray.remote(RolloutActor), tuple[object, ...]()
+        if box := black_box(config):
+            # Imported here: the client takes a second.
+            from actors.black_box import client_settings
+            from actors.black_box_actor import BlackBoxActor
+
+            actor, arguments = ray.remote(BlackBoxActor), (box, client_settings(box), STEP_ENDS[config.model.step_boundary])
 
         def start_replica(specs: Sequence[EngineSpec], placement: PlacementGroupSchedulingStrategy | None) -> ActorReplica:
             def create(generation: int) -> ActorHandle:
@@ -90,7 +97,7 @@ class RolloutPool:
                         f"a rollout actor died and cannot be restarted: learner.transport={transport} reaches only the actors "
                         "of the start; continue with resume=auto, or set learner.transport=shm, which allows restarts"
                     )
-                return actor.options(**options, scheduling_strategy=placement).remote(reseeded(specs, generation))
+                return actor.options(**options, scheduling_strategy=placement).remote(reseeded(specs, generation), *arguments)
 
             return ActorReplica(create)
 

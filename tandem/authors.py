@@ -12,6 +12,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from tandem.config.algo import AlgoConfig
+from tandem.config.black_box import OPENAI
 from tandem.config.schema import Config, ConfigError
 from tandem.models.inspection import ModelFacts, inspect_model
 from tandem.models.zoo.base_models import base_model, junior_model
@@ -154,6 +155,8 @@ def _load_junior(config: Config, index: int, senior_path: Path, senior: ModelFac
     name = config.junior[index]
     weight = config.junior_weights[index] if config.junior_weights else 1.0
     dtype = config.junior_dtypes[index] if config.junior_dtypes else config.model.dtype
+    if name.startswith(OPENAI):  # its text is cut into the senior's tokens
+        return Junior(senior_path, weight, dtype, senior.vocabulary)
     path = junior_model(name, senior_path, f"junior[{index}]", config.cache_path, config.model.recipe_seed)
     if path == senior_path:
         return Junior(path, weight, dtype, senior.vocabulary)

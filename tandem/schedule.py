@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 
+from tandem.config.black_box import OPENAI
 from tandem.rollout import JUNIOR, SENIOR
 from tandem.tokenization.surfaces import NEWLINE, SPACE, surfaces
 
@@ -180,7 +181,9 @@ def annealed_prob_senior(settings: ScheduleConfig, step: int, steps: int) -> flo
 
 
 def needs_junior(config: Config) -> bool:
-    """Whether the schedule of any step, or any measure, gives the pen to a junior."""
+    """Whether the schedule of any step, or any measure, gives the pen to a junior that has engines."""
+    if any(name.startswith(OPENAI) for name in config.junior):
+        return False
     measured = {"handoff", "junior_alone", "takeover", "legibility"} & set(config.eval.measures)
     return bool(measured) or not (schedule_at(config, 1).solo and schedule_at(config, config.steps).solo)
 
@@ -194,6 +197,8 @@ def all_schedules(config: Config) -> dict[str, ScheduleConfig]:
 # Boundaries
 
 BoundaryRule = Literal["none", "word", "word_or_newline", "paragraph", "newline"]
+STEP_ENDS = {"paragraph": "\n\n", "newline": "\n"}
+"""What ends a step, by boundary rule."""
 
 
 def boundary_rule(config: Config, settings: ScheduleConfig) -> BoundaryRule:

@@ -17,6 +17,7 @@ from launch.run.console import EvaluationConsole
 from launch.storage.disk import wait_for_room
 from launch.storage.owner import owned
 from tandem.authors import Authors, check_excluded, load_authors, with_senior
+from tandem.config.black_box import black_box
 from tandem.config.evaluation import MODEL_MEASURES
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config, ConfigError
@@ -29,6 +30,10 @@ def evaluate(config: Config, start_workers: WorkerStarter = start_workers) -> No
     """Take the measures in `config.eval` of the senior `config.senior`, or of the base model, and save them."""
     check_own_settings(config, "launch/evaluate.py")
     check_engine_args(config.rollout)
+    if box := black_box(config):
+        from actors.black_box import check_answers  # imports the client, which takes a second
+
+        check_answers(box)
     measures = config.eval.measures
     if measures != ["solo"] and len(config.junior) > 1:
         raise ConfigError(f"junior={config.junior}: a senior is measured with one junior at a time; name one")

@@ -21,6 +21,7 @@ from launch.storage.owner import check_free
 from launch.storage.places import folder_within, named_folder
 from launch.storage.run_record import read_json
 from launch.text_tables import markdown_table, terminal_table
+from tandem.config.black_box import black_box
 from tandem.config.schema import Config, ConfigError
 from tandem.measures.score import Score
 from tandem.rollout import Group
@@ -73,7 +74,7 @@ class EvaluationFolder:
         by_set = {name: self._estimates(part) for name, part in benchmarks.by_set(scores).items()}
         result: dict[str, Any] = {
             "senior": str(authors.senior),
-            "juniors": [str(junior.path) for junior in authors.juniors],
+            "juniors": self._config.junior if black_box(self._config) else [str(junior.path) for junior in authors.juniors],
             "device": device,
             "problems": len(benchmarks.prompts),
             "settings": {key: settings[key] for key in RECORDED},

@@ -18,14 +18,12 @@ from tandem.authors import Authors
 from tandem.config.schema import Config, ConfigError
 from tandem.person import BY_HAND
 from tandem.rollout import SENIOR, Group, Prompt, Rollout
-from tandem.schedule import boundary_rule, named_schedule
+from tandem.schedule import STEP_ENDS, boundary_rule, named_schedule
 from tandem.tokenization.byte_vocabulary import ByteVocabulary
 from tandem.tokenization.detokenizer import Detokenizer
 from tandem.verify.pool import VerifierPool
 
 Event = dict[str, Any]
-STEP_ENDS = {"paragraph": "\n\n", "newline": "\n"}
-"""What ends a step, by boundary rule."""
 
 
 class Texts:

@@ -65,7 +65,8 @@ class Config:
     """tokens that the junior drafts at a time for the senior of launch/serve.py, which then writes alone; 0: none"""
     junior: list[str] = setting([SELF], on_resume="keep", path=True)
     """the frozen juniors, of any size: Hugging Face directories, hub ids, `zoo:RECIPE`, or `self` for the senior's base model;
-    each rollout draws one. All need the senior's tokenizer unless junior_translation is set"""
+    each rollout draws one. All need the senior's tokenizer unless junior_translation is set. For launch/evaluate.py also
+    `openai:URL,MODEL`, a model behind an OpenAI-compatible API; see docs/evaluation.md"""
     junior_weights: list[float] = setting([], above=0, on_resume="keep")
     """relative frequency of each junior; empty: equal frequencies"""
     junior_dtypes: list[str] = setting([], choices=DTYPES)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel, Qwen3Config
 
+from tandem.config.black_box import OPENAI
 from tandem.config.learner import LoraConfig
 from tandem.config.model import ModelConfig
 from tandem.config.schema import SELF, Config, ConfigError
@@ -50,7 +51,9 @@ def model_sizes(config: Config) -> Sizes:
     shape = _shape(config.model)
     junior = model_size(shape)
     juniors = [
-        junior if name == SELF else model_size(_junior_shape(name, f"junior[{index}]", config.model.recipe_seed))
+        junior
+        if name == SELF or name.startswith(OPENAI)
+        else model_size(_junior_shape(name, f"junior[{index}]", config.model.recipe_seed))
         for index, name in enumerate(config.junior)
     ]
     return Sizes(_with_adapter(junior, shape, config.learner.lora), tuple(juniors))

@@ -18,3 +18,10 @@ def test_every_other_program_refuses_setting() -> None:
         check_own_settings(drafts, "launch/train.py")
     with pytest.raises(ConfigError, match="speculative=4: only launch/serve.py takes this; leave it out"):
         measure(drafts)
+
+
+def test_black_box_is_for_evaluation() -> None:
+    boxed = replace(Config(), junior=["openai:http://host/v1,small"])
+    check_own_settings(boxed, "launch/evaluate.py")
+    with pytest.raises(ConfigError, match=r"junior=\['openai:http://host/v1,small'\]: only launch/evaluate.py takes a junior"):
+        check_own_settings(boxed, "launch/train.py")

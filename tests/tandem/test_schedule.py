@@ -362,6 +362,8 @@ def test_only_solo_schedules_need_no_junior() -> None:
     assert needs_junior(config)
     config.schedule = ScheduleConfig(name="alternate", prob_senior=1.0)
     assert needs_junior(config)
+    config.junior = ["openai:http://host/v1,small"]
+    assert not needs_junior(config)
 
 
 def test_boundaries_cover_vocabulary_of_model() -> None:

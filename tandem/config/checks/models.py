@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tandem.config.black_box import named_black_box
+from tandem.config.evaluation import MODEL_MEASURES
 from tandem.models.zoo.recipes import RECIPES, ZOO
-from tandem.schedule import SCHEDULES
+from tandem.schedule import SCHEDULES, all_schedules
 
 if TYPE_CHECKING:
     from tandem.config.model import ModelConfig
@@ -25,6 +27,7 @@ def model_problems(config: Config) -> Iterator[str]:
     if config.model.shape:
         yield from _shape_problems(config.model)
     yield from _junior_problems(config)
+    yield from _black_box_problems(config)
     if config.junior_translation:
         yield from _translation_problems(config)
     if config.speculative:
@@ -58,6 +61,30 @@ def _junior_problems(config: Config) -> Iterator[str]:
         yield f"algo.kl_reference=junior: it is one model, and junior={config.junior} names several; name one, or choose base"
     if all(map(math.isfinite, config.junior_weights)) and math.isinf(sum(config.junior_weights)):
         yield f"junior_weights={config.junior_weights}: their sum is not finite; give smaller numbers"
+
+
+def _black_box_problems(config: Config) -> Iterator[str]:
+    """Yield the problems of a junior behind an API, and of settings that exclude it."""
+    for index, name in enumerate(config.junior):
+        try:
+            box = named_black_box(name)
+        except ValueError as error:
+            yield f"junior[{index}]={name}: {error}; write 'junior=[\"openai:URL,MODEL\"]', in both pairs of quotes"
+            return
+        if box and len(config.junior) > 1:
+            yield f"junior={config.junior}: a black box is the only junior; name it alone"
+            return
+        if box:
+            yield from _unmeasurable(config, f"junior[{index}]={name}")
+
+
+def _unmeasurable(config: Config, junior: str) -> Iterator[str]:
+    """Yield the measures and schedules that the black box `junior` excludes."""
+    if without := [measure for measure in config.eval.measures if measure in MODEL_MEASURES]:
+        yield f"eval.measures={config.eval.measures}: {', '.join(without)} need the weights of {junior}; leave them out"
+    for key, schedule in all_schedules(config).items():
+        if key != "schedule" and schedule.name in SCHEDULES and SCHEDULES[schedule.name].boundary == "none":
+            yield f"{key}.name={schedule.name}: {junior} writes whole words or steps; choose word, step or alternate"
 
 
 def _draft_problems(config: Config) -> Iterator[str]:

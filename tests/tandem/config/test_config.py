@@ -299,6 +299,20 @@ def test_number_outside_its_bounds_is_refused(defaults: DictConfig, key: str, ba
             ("speculative=4", "junior_dtypes=[bfloat16]"),
             r"junior_dtypes=\['bfloat16'\]: a draft is computed in model.dtype=float32 \(speculative=4\); leave it out",
         ),
+        (
+            ("junior=[openai:http://host/v1,small]",),
+            r"junior\[0\]=openai:http://host/v1: it names no model; write 'junior=\[\"openai:URL,MODEL\"\]'",
+        ),
+        (('junior=["openai:host:8000/v1,small"]',), r"junior\[0\]=openai:host:8000/v1,small: it names no http:// or https://"),
+        (('junior=[self,"openai:http://host/v1,small"]',), r"junior=\['self', 'openai:.*'\]: a black box is the only junior"),
+        (
+            ('junior=["openai:http://host/v1,small"]', "eval.measures=[solo,drift]"),
+            r"eval.measures=\['solo', 'drift'\]: drift need the weights of junior\[0\]=openai:http://host/v1,small; leave",
+        ),
+        (
+            ('junior=["openai:http://host/v1,small"]', "eval.measures=[handoff]", "eval.handoff=[{name: chunk}]"),
+            r"eval.handoff\[0\].name=chunk: .* writes whole words or steps; choose word, step or alternate",
+        ),
         (("junior=['']",), r"junior\[0\] is empty: name a Hugging Face directory"),
         (("junior=[self,self]", "junior_weights=[1e308,1e308]"), "junior_weights=.*: .* not finite; give smaller numbers"),
         (("model.shape={hidden_size:64}",), "model.shape=.*: it lacks num_hidden_layers, num_attention_heads, intermediate"),
