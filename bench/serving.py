@@ -205,9 +205,9 @@ def figures(load: Load, seconds: float) -> Figures:
         "first_token_p95_s": round(quantiles(load.first_s, n=20)[-1], 3),
         "text_s": round(median(load.whole_s), 3),
     }
-    if quarter := len(load.memory) // 4:
-        start, end = median(load.memory[quarter : 2 * quarter]), median(load.memory[-quarter:])
-        found |= {"memory_mib": round(start), "memory_growth_mib": round(end - start, 1)}
+    if eighth := len(load.memory) // 8:
+        middle, end = median(load.memory[3 * eighth : 5 * eighth]), median(load.memory[-eighth:])
+        found |= {"memory_mib": round(end), "memory_growth_2nd_half": round(end / middle - 1, 4)}
     return found
 
 
