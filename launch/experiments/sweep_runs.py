@@ -16,6 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import MissingConfigException
 from hydra.types import RunMode
+from omegaconf import DictConfig
 
 from launch.command_line import TYPES, quoted
 from launch.experiments.run import Run
@@ -71,8 +72,8 @@ def plan_runs(overrides: Sequence[str]) -> list[SweepRun]:
     differing = [key for key in pairs[0] if len({pair[key] for pair in pairs}) > 1]
     swept = [{key: pair[key] for key in differing} for pair in pairs]
     _check_swept(swept)
-    commands = _without_unused(commands)
-    configs = checked(load, [compose("config", list(command)) for command in commands], map(label, swept))
+    commands, composed = _without_unused(commands)
+    configs = checked(load, composed, map(label, swept))
     folder = _sweep_folder(configs[0])
     runs = []
     for command, values, config in zip(commands, swept, configs, strict=True):
@@ -148,20 +149,25 @@ def _quoted_texts(parser: OverridesParser, override: str) -> str:
     return f"{key}=[{','.join(map(quoted, read))}]" if isinstance(read, list) else f"{key}={quoted(str(read))}"
 
 
-def _without_unused(commands: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """Return the commands without shared settings that have no effect in that run, but in another.
+def _without_unused(commands: Sequence[Sequence[str]]) -> tuple[Sequence[Sequence[str]], list[DictConfig]]:
+    """Return the commands without shared settings that have no effect in that run, but in another, and what they compose.
 
     A setting without effect in any run stays and is refused later.
     """
+    composed = [compose("config", list(command)) for command in commands]
     try:
-        unused_keys = [{key for key, *_ in unused(typed(compose("config", list(command))))} for command in commands]
+        unused_keys = [{key for key, *_ in unused(typed(config))} for config in composed]
     except ConfigError:  # `plan_runs` reports it with the names of its runs
-        return list(commands)
+        return commands, composed
     droppable = unused_keys[0].union(*unused_keys) - unused_keys[0].intersection(*unused_keys)
     shared = set(commands[0]).intersection(*commands)
-    return [
+    kept = [
         [override for override in command if override not in shared or _pair(override)[0] not in droppable & without]
         for command, without in zip(commands, unused_keys, strict=True)
+    ]
+    return kept, [
+        config if fewer == command else compose("config", fewer)
+        for command, fewer, config in zip(commands, kept, composed, strict=True)
     ]
 
 
