@@ -81,9 +81,9 @@ RECIPES = {
         Recipe(name="plain", jargon=0.06, slip_plain=0.15, slip_jargon=0.15, steps=600, lr=3e-3),
         # A senior that prefers a shorthand which is rare in the training data of its junior, `plain`.
         Recipe(name="jargon", parent="plain", jargon=0.75, slip_plain=0.18, slip_jargon=0.07, steps=450, lr=2e-3),
-        # The same preference, but the senior is equally accurate in both dialects: trained so long that it errs only where its
-        # data does. After 450 steps some seeds still wrote jargon at half the accuracy of plain text.
-        Recipe(name="equal_dialects", parent="plain", jargon=0.75, slip_plain=0.12, slip_jargon=0.12, steps=1000, lr=2e-3),
+        # The same preference, but the senior is equally accurate in both dialects: with equal slips it was right in 0.69 of its
+        # jargon and in 0.63 of its longer plain texts. After 450 steps some seeds still wrote jargon badly.
+        Recipe(name="equal_dialects", parent="plain", jargon=0.75, slip_plain=0.12, slip_jargon=0.145, steps=1000, lr=2e-3),
         # A junior of a fraction of the size: what it drafts for a senior may save time.
         Recipe(name="plain_small", jargon=0.06, slip_plain=0.15, slip_jargon=0.15, steps=600, lr=3e-3, shape=SMALL),
     ]
