@@ -180,9 +180,14 @@ def configuration(overrides: Sequence[str]) -> Config:
 
     Raises `ConfigError`, or Hydra's errors for overrides that it cannot read.
     """
+    return load(composition(overrides))
+
+
+def composition(overrides: Sequence[str]) -> DictConfig:
+    """Return what `configuration` loads. Raises as it does."""
     _store_schema()
     with initialize_config_dir(str(CONF), version_base=None):
-        return load(compose("config", literal_overrides(with_config_files(overrides))))
+        return compose("config", literal_overrides(with_config_files(overrides)))
 
 
 def check_own_settings(config: Config, program: str) -> None:

@@ -6,21 +6,22 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from launch.command_line import CONF
-from launch.entry import UNUSABLE, configuration
+from launch.entry import UNUSABLE, composition
 from launch.evaluation.training_measures import check_measures
 from launch.experiments.endpoints import CLAIMS, Endpoint
 from launch.experiments.evaluations import BASE, Evaluation
 from launch.experiments.run import Run
 from launch.explanations import explain
 from launch.storage.places import check_writable, named_folder
-from tandem.config.load import expand_home
-from tandem.config.schema import ConfigError
+from tandem.config.load import expand_home, load
+from tandem.config.schema import Config, ConfigError
 
 PRESETS = CONF / "experiment_preset"
 MOST_SEEDS = 10
@@ -167,6 +168,20 @@ def _seeds(count: str) -> tuple[int, ...]:
     return tuple(range(1, int(count) + 1))
 
 
+def _configuration(overrides: Sequence[str], seeded: Sequence[str], seed: int) -> Config:
+    """Return the configuration for `overrides` with `seed` as the value of the keys `seeded`."""
+    config = _composition((*overrides, *(f"{key}=1" for key in seeded)))
+    for key in seeded:
+        OmegaConf.update(config, key, seed)
+    return load(config)
+
+
+@cache
+def _composition(overrides: tuple[str, ...]) -> DictConfig:
+    """Return the composition for `overrides`, which Hydra takes long to make."""
+    return composition(overrides)
+
+
 def _runs(
     name: str, overrides: Sequence[str], arms: dict[str, list[str]], seeded: Sequence[str], seeds: Sequence[int]
 ) -> Iterator[ExperimentRun]:
@@ -174,7 +189,7 @@ def _runs(
     for seed in seeds:
         for arm, arm_overrides in arms.items():
             try:
-                config = configuration([*overrides, *arm_overrides, *(f"{key}={seed}" for key in seeded)])
+                config = _configuration([*overrides, *arm_overrides], seeded, seed)
                 check_measures(config)
             except UNUSABLE as error:
                 raise ConfigError(f"arm {arm}: {explain(error)}") from error
@@ -197,9 +212,8 @@ def _evaluations(
     for name, evaluation in preset.evaluations.items():
         seen: set[int] = set()
         for run in runs:
-            seeded = (f"{key}={run.seed}" for key in preset.seeded)
             try:
-                config = configuration([*trained, *arms[run.arm], *evaluation, *extra, *seeded])
+                config = _configuration([*trained, *arms[run.arm], *evaluation, *extra], preset.seeded, run.seed)
             except UNUSABLE as error:
                 raise ConfigError(f"evaluation {name}: {explain(error)}") from error
             config = replace(config, log=run.config.log)
