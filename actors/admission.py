@@ -20,10 +20,12 @@ class KVCache:
     block_tokens: int
     longest: int
     """the longest text, in tokens"""
+    sessions: int = 1
+    """of a rollout, each of which holds its text"""
 
     def blocks_of(self, share: float) -> int:
         """Return the blocks that a text of `share` of the longest fills."""
-        return math.ceil(share * self.longest / self.block_tokens)
+        return self.sessions * math.ceil(share * self.longest / self.block_tokens)
 
 
 class Admission:

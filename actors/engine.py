@@ -1,4 +1,4 @@
-"""One author's vLLM engine."""
+"""A vLLM engine of one author, or of both."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from actors.admission import KVCache
+from actors.engine_adapter import adapter_arguments, adapter_request
 from actors.engine_death import cause_of_death
 from actors.engine_session import EngineSession
 from actors.engine_spec import EngineSpec
@@ -38,7 +39,10 @@ LOWEST_BIAS = -100.0
 
 
 class Engine:
-    """A stock vLLM engine of one author, which follows the schedule."""
+    """A stock vLLM engine, which follows the schedule.
+
+    It writes for one author. With an adapter, the senior's may write for the junior too: the base without the adapter.
+    """
 
     STEP_TOKENS: ClassVar = {"cpu": 512, "cuda": 8192}
     """The most tokens of a step, by device. While one engine prefills many prompts at once, the other has no rollouts to write,
@@ -69,6 +73,8 @@ class Engine:
         if spec.transport == IPC:
             # The engine's processes exchange memory handles as pickles, which vLLM refuses by default.
             os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"
+        self.adapter = adapter_request(spec)
+        """the adapter of the senior's requests"""
         self._llm = self._start()
         self.exchange = TurnExchange(self._llm)
         width = self._llm.model_config.get_vocab_size()
@@ -124,6 +130,7 @@ class Engine:
             async_scheduling=not on_cpu,
             enable_log_requests=False,
             disable_log_stats=True,
+            **adapter_arguments(spec),
         )
         return replace(arguments, **given)
 
@@ -149,27 +156,36 @@ class Engine:
     def kv_cache(self) -> KVCache:
         """Return the engine's KV cache. Raises `ConfigError` when it does not hold one text of full length."""
         config, longest = self._llm.vllm_config.cache_config, self.spec.max_model_len
-        cache = KVCache((config.num_gpu_blocks or 0) - 1, config.block_size, longest)  # vLLM keeps a block for itself
+        blocks = (config.num_gpu_blocks or 0) - 1  # vLLM keeps a block for itself
+        cache = KVCache(blocks, config.block_size, longest, self.spec.sessions)
         if cache.blocks < cache.blocks_of(1.0):
             key = "kv_cache_gib" if self.spec.device == "cpu" else "gpu_memory_fraction"
             raise ConfigError(
-                f"rollout.{key}={getattr(self.spec, key)}: the KV cache does not hold one text of {longest} tokens; raise it"
+                f"rollout.{key}={getattr(self.spec, key)}: the KV cache does not hold one text of {longest} tokens"
+                f"{' for each author' if self.spec.shared else ''}; raise it"
             )
         return cache
 
     def session(
-        self, rollout_id: str, sampling: SamplingConfig, noise_seed: int | None = None, age_rank: int = 0
+        self,
+        rollout_id: str,
+        sampling: SamplingConfig,
+        noise_seed: int | None = None,
+        age_rank: int = 0,
+        *,
+        frozen: bool = False,
     ) -> EngineSession:
         """Return a session for one rollout; with `noise_seed` its sampling noise depends on that alone.
 
-        Where the KV cache is short, rollouts of a smaller `age_rank` come first. Raises `RuntimeError` while the engine sleeps.
+        Where the KV cache is short, rollouts of a smaller `age_rank` come first. A `frozen` session is the junior's, also in
+        the senior's engine. Raises `RuntimeError` while the engine sleeps.
         """
         self._require_awake()
-        return EngineSession(self, rollout_id, sampling, noise_seed, age_rank)
+        return EngineSession(self, rollout_id, sampling, noise_seed, age_rank, frozen=frozen)
 
     def generate(self, prompt: TokensPrompt, params: SamplingParams, request_id: str) -> AsyncGenerator[RequestOutput, None]:
         """Start a request of its own, without a session, and return its outputs."""
-        return self._llm.generate(prompt, params, request_id)
+        return self._llm.generate(prompt, params, request_id, lora_request=self.adapter)
 
     async def text_logprobs(self, text: Sequence[int], request_id: str) -> list[float]:
         """Return the log-probabilities of the tokens of `text` after the first, at temperature 1."""
@@ -179,6 +195,10 @@ class Engine:
             found = output.prompt_logprobs
         assert found is not None
         return [entry[token].logprob for token, entry in zip(text[1:], list(found)[1:], strict=True) if entry]
+
+    async def remove_adapter(self) -> None:
+        """Write as the base model until weights arrive; an engine with an adapter needs it once, before its first request."""
+        await self._llm.collective_rpc("remove_adapter")
 
     async def receive_weights(self, published: PublishedWeights) -> int:
         """Load published weights and return the version that the engine then reports. Wakes the engine.
@@ -273,10 +293,13 @@ class Engine:
             case _:
                 raise ValueError(f"{step!r} is not a step of a weight transfer")
 
-    async def weights_checksum(self) -> str:
-        """Return a checksum of the weights that the engine's workers compute with. Raises `RuntimeError` while it sleeps."""
+    async def weights_checksum(self, author: int) -> str:
+        """Return a checksum of the weights that the engine's workers compute with for `author`.
+
+        Raises `RuntimeError` while the engine sleeps.
+        """
         self._require_awake()
-        return "-".join(await self._llm.collective_rpc("weights_checksum"))
+        return "-".join(await self._llm.collective_rpc("weights_checksum", args=(author == SENIOR,)))
 
     async def kv_usage(self) -> float:
         """Return the largest share of the KV cache in use since the last call."""

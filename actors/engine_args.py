@@ -34,7 +34,7 @@ RESERVED = {
     "profiler_config": "profile sets it; use that",
     "enable_chunked_prefill": "a request's noise would be reset after each chunk on CPUs; leave it out",
     "skip_tokenizer_init": TEXTS,
-    "enable_lora": "the senior's adapter is merged into its weights (learner.lora.rank); leave it out",
+    "enable_lora": "learner.lora.rank and learner.lora.sync set it; use those",
     "speculative_config": "a turn may end within a draft; leave it out (launch/serve.py: speculative)",
     "logprobs_mode": TURNS,
     "scheduler_cls": TURNS,

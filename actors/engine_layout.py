@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from actors.engine_spec import EngineSpec, pack_boundaries
 from tandem.authors import Authors
+from tandem.config.learner import LoraConfig
 from tandem.config.rollout import RolloutConfig
 from tandem.config.schema import Config
 from tandem.rollout import BASE_VERSION, JUNIOR, SENIOR
@@ -27,6 +28,7 @@ def engine_specs(
     *,
     first_version: int = BASE_VERSION,
     transport: str = SHM,
+    lora: LoraConfig | None = None,
     cores: Cores = (),
     own_gpus: bool = False,
     sleep: bool = False,
@@ -34,13 +36,22 @@ def engine_specs(
 ) -> list[list[EngineSpec]]:
     """Return, for each replica, the specs of its engines: the senior's, then each junior's if any junior ever writes.
 
-    The senior's engines receive weights by `transport`. A run that continues from `first_version` samples other noise than it
-    began with. Without `cores` the engines divide the cores of this machine. With `own_gpus` each engine takes the next of its
-    replica's GPUs, as many as its tensor-parallel size; otherwise they share one. With `sleep` they can free its memory. With
-    `streams` they return each token at once.
+    With an adapter the senior's engine may write for the junior too (`rollout.engines`).
+
+    The senior's engines receive weights by `transport`, those of the adapter of `lora` if given, which names
+    all its targets. A run that continues from `first_version` samples other noise than it began with. Without `cores` the
+    engines divide the cores of this machine. With `own_gpus` each engine takes the next of its replica's GPUs, as many as its
+    tensor-parallel size; otherwise they share one. With `sleep` they can free its memory. With `streams` they return each token
+    at once.
     """
     replica = [_senior_spec(config, authors, transport)]
-    if needs_junior(config):
+    shared = lora is not None and config.rollout.engines == "shared"
+    if lora:
+        senior = replace(
+            replica[0], lora_rank=lora.rank, lora_alpha=lora.alpha, lora_targets=tuple(lora.targets), shared=shared
+        )
+        replica = [replace(senior, max_num_seqs=config.rollout.max_in_flight * senior.sessions)]
+    if needs_junior(config) and not shared:
         replica += [_junior_spec(config, authors, junior) for junior in range(len(config.junior))]
     engines = config.rollout.replicas * len(replica)
     cores = cores or _divide_cores(config, engines)

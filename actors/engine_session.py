@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from vllm import SamplingParams
+from vllm.lora.request import LoRARequest
 from vllm.v1.engine import FinishReason
 from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -17,7 +18,7 @@ from actors.turn_exchange import TurnExchange
 from actors.turn_messages import BegunTurn, WrittenPart
 from tandem.cogeneration import AuthorFailed, Session, Token, Tokens, WrappedSession
 from tandem.config.rollout import SamplingConfig
-from tandem.rollout import StopReason
+from tandem.rollout import FROZEN_VERSION, StopReason
 from tandem.runtime.trace import Span
 from tandem.schedule import Pen
 
@@ -30,6 +31,8 @@ class SessionEngine(Protocol):
     """of the weights that the engine computes with"""
     logit_bias: dict[int, float]
     """added to the logits of ids that must not be sampled"""
+    adapter: LoRARequest | None
+    """of the senior's requests"""
     exchange: TurnExchange
 
     async def failure(self) -> AuthorFailed:
@@ -41,14 +44,22 @@ class EngineSession:
     """A `tandem.cogeneration.Session` on a streaming-input request of vLLM, which keeps its KV cache between turns.
 
     All turns of a session follow one schedule with one seed. Where the KV cache is short, the engine prefers rollouts of a
-    smaller `age_rank`; all sessions of a rollout must have the same.
+    smaller `age_rank`; all sessions of a rollout must have the same. A `frozen` session computes with the base's weights,
+    without the engine's adapter.
     """
 
     def __init__(
-        self, engine: SessionEngine, rollout_id: str, sampling: SamplingConfig, noise_seed: int | None, age_rank: int = 0
+        self,
+        engine: SessionEngine,
+        rollout_id: str,
+        sampling: SamplingConfig,
+        noise_seed: int | None,
+        age_rank: int = 0,
+        *,
+        frozen: bool = False,
     ) -> None:
         self._engine, self._rollout_id, self._sampling = engine, rollout_id, sampling
-        self._noise_seed, self._age_rank = noise_seed, age_rank
+        self._noise_seed, self._age_rank, self._frozen = noise_seed, age_rank, frozen
         self._request_id: str | None = None
         """None before the first turn"""
         self._writes = False
@@ -72,10 +83,16 @@ class EngineSession:
         exchange = self._engine.exchange
         if self._request_id is None:
             # The salt keeps rollouts from sharing the KV blocks of prompts that other weights have read.
-            salt, params = str(self._engine.version), self._params(budget, pen)
-            self._request_id = exchange.start(self, self._rollout_id, tokens, params, salt, self._age_rank)
+            salt, params = str(self._version), self._params(budget, pen)
+            adapter = None if self._frozen else self._engine.adapter
+            self._request_id = exchange.start(self, self._rollout_id, tokens, params, salt, self._age_rank, adapter)
         else:
             exchange.begin(BegunTurn(self._request_id, tokens, budget, pen[3:]))
+
+    @property
+    def _version(self) -> int:
+        """The version of the weights that the session computes with."""
+        return FROZEN_VERSION if self._frozen else self._engine.version
 
     def retract(self) -> None:
         """Remove the last token of the turn that ended from the text."""
@@ -104,7 +121,7 @@ class EngineSession:
         if not self._writes:
             self.fail(RuntimeError("the engine continued after the pen had passed"))
             return
-        self._tokens.extend(part.tokens, part.logprobs, self._engine.version)
+        self._tokens.extend(part.tokens, part.logprobs, self._version)
         if part.reason is not None:
             self._writes, self._unprocessed_token = False, [part.tokens[-1]]
             if part.reason == FinishReason.LENGTH:

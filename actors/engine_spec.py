@@ -34,7 +34,7 @@ class EngineSpec:
     max_model_len: int
     """the longest text in tokens, prompt included"""
     max_num_seqs: int
-    """request slots"""
+    """request slots, one for each session"""
     eos_ids: tuple[int, ...]
     """the token ids that end a rollout"""
     packed_boundaries: str
@@ -45,6 +45,8 @@ class EngineSpec:
     """the CPU cores that the engine's threads are bound to, on CPU"""
     readable: int | None = None
     """the engine samples only ids below this, which the other author can read; None: all of the model's"""
+    shared: bool = False
+    """whether the senior's engine writes for the junior too, without the adapter"""
     junior: int = 0
     """the index of the junior, if `author` is `JUNIOR`"""
     unit: Unit | None = None
@@ -66,10 +68,21 @@ class EngineSpec:
     """tokens drafted at a time"""
     transport: str = SHM
     """how a senior's engine receives weights"""
+    lora_rank: int = 0
+    """the rank of the senior's adapter, which the engine receives in place of whole weights; 0: whole weights"""
+    lora_alpha: float = 0.0
+    """the adapter's product is multiplied by this / `lora_rank`"""
+    lora_targets: tuple[str, ...] = ()
+    """the last names of the layers that have an adapter"""
     profiled: bool = False
     """whether vLLM's profiler can be started in it"""
     stream_interval: int = 1
     """tokens of a turn that the engine collects before it returns them; it returns the end of a turn at once"""
+
+    @property
+    def sessions(self) -> int:
+        """Return the number of sessions that a rollout has in the engine."""
+        return 1 + self.shared
 
     def boundaries(self) -> np.ndarray:
         """Return the boundary table, uint8 [vocabulary]."""
@@ -85,7 +98,7 @@ class EngineSpec:
     def from_config(cls, vllm_config: VllmConfig) -> EngineSpec:
         """Return the spec that an engine's configuration carries. Raises `KeyError` if there is none."""
         fields = dict(vllm_config.additional_config[_KEY])
-        return cls(**fields | {name: tuple(fields[name]) for name in ("cores", "eos_ids", "gpus")})
+        return cls(**fields | {name: tuple(fields[name]) for name in ("cores", "eos_ids", "gpus", "lora_targets")})
 
 
 def visible_gpus(gpus: Sequence[int], actor_gpus: str) -> str:

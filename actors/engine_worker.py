@@ -16,6 +16,7 @@ from vllm.v1.executor.uniproc_executor import UniProcExecutor
 from vllm.v1.sample import rejection_sampler
 
 from actors import handoff_scheduler
+from actors.engine_adapter import adapter_tensors, load_adapter, load_zeros
 from actors.engine_spec import EngineSpec
 from tandem.runtime.segment import WeightSegment
 from tandem.runtime.weights import PublishedWeights, checksum
@@ -67,6 +68,7 @@ class WeightReceiver:
 
     if TYPE_CHECKING:
         model_runner: Any
+        vllm_config: Any
     _segment: WeightSegment | None = None
     """stays mapped, since mapping takes longer than copying"""
     _published: PublishedWeights | None = None
@@ -88,8 +90,11 @@ class WeightReceiver:
             )
 
     def load_weights(self) -> None:
-        """Load the mapped weights."""
+        """Load the mapped weights: the senior's adapter, in an engine with one."""
         assert self._segment is not None
+        if (spec := EngineSpec.from_config(self.vllm_config)).lora_rank:
+            load_adapter(self.model_runner, spec, self._segment.tensors())
+            return
         modules = list(self.model_runner.get_model().modules())
         for module in modules:
             method = getattr(module, "quant_method", None)
@@ -101,9 +106,13 @@ class WeightReceiver:
             if isinstance(module, VocabParallelEmbedding):
                 module.quant_method.process_weights_after_loading(module)
 
-    def weights_checksum(self) -> str:
-        """Return a checksum of the weights that the engine computes with."""
-        return checksum(self._tensors())
+    def remove_adapter(self) -> None:
+        """Compute as the base model does, in an engine with an adapter."""
+        load_zeros(self.model_runner, EngineSpec.from_config(self.vllm_config))
+
+    def weights_checksum(self, adapted: bool) -> str:
+        """Return a checksum of the weights that the engine computes with, those of an adapter too if `adapted`."""
+        return checksum([*self._tensors(), *(adapter_tensors(self.model_runner) if adapted else ())])
 
     def reseed(self, seed: int) -> None:
         """Seed the noise of requests that have no seed."""

@@ -48,6 +48,8 @@ def drafts() -> tuple[int, int]:
 class _Turn:
     """The turn that a request writes, or the last one that it wrote."""
 
+    author: int
+    """the request's"""
     pen: Pen
     is_session: bool
     """whether more turns may follow"""
@@ -66,7 +68,7 @@ class _EndsTurns(SessionScheduler):
         super().__init__(*args, **kwargs)
         _kv_caches[:] = [self.kv_cache_manager]
         spec = EngineSpec.from_config(self.vllm_config)
-        self._author, self._boundaries, self._interval = spec.author, spec.boundaries().tobytes(), spec.stream_interval
+        self._boundaries, self._interval = spec.boundaries().tobytes(), spec.stream_interval
         self._turns: dict[str, _Turn] = {}
         """by request"""
         self._others: set[str] = set()
@@ -84,14 +86,14 @@ class _EndsTurns(SessionScheduler):
         super().add_request(request)
         assert request.sampling_params is not None
         if pen := carried_pen(request.sampling_params):
-            self._turns[request.request_id] = _Turn(pen, request.resumable)
+            self._turns[request.request_id] = _Turn(pen.author, pen, request.resumable)
         if not (pen and request.resumable):
             self._others.add(request.request_id)
 
     def _begin(self, session: Request, begun: BegunTurn) -> None:
         turn, params = self._turns[begun.request_id], session.sampling_params
         assert params is not None
-        turn.pen = Pen(turn.pen.schedule, turn.pen.seed, self._author, *begun.state)
+        turn.pen = Pen(turn.pen.schedule, turn.pen.seed, turn.author, *begun.state)
         params.max_tokens = begun.budget
         self._update_request_as_session(
             session, StreamingUpdate(None, begun.tokens, begun.budget, session.arrival_time, params)
@@ -120,7 +122,7 @@ class _EndsTurns(SessionScheduler):
             return False
         # One token a step: only where the senior writes alone, a draft brings several.
         turn.pen = turn.pen.after(self._boundaries[request.output_token_ids[-1]])
-        return turn.pen.author != self._author
+        return turn.pen.author != turn.author
 
     def update_from_output(
         self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput

@@ -44,7 +44,9 @@ class RolloutActor:
 
     def __init__(self, specs: Sequence[EngineSpec]) -> None:
         self._specs = {(spec.author, spec.junior): spec for spec in specs}
-        self._shared = specs[0]
+        self._hosted = {(JUNIOR, 0)} if specs[0].shared else set[EngineKey]()
+        """the authors for which the senior's engine writes too"""
+        self._common = specs[0]
         """the senior's spec, or that of the only author: device, tokens and longest text of the rollouts are its own"""
         self._engines: dict[EngineKey, Engine] = {}
         self.admissions: dict[EngineKey, Admission] = {}
@@ -53,14 +55,14 @@ class RolloutActor:
         self._turns: list[Span] | None = None
         """the turns written while profiling; None otherwise"""
         self._stream = TokenStream()
-        self._boundaries = self._shared.boundaries()
-        self._tokenizer = load_tokenizer(self._shared.model)
+        self._boundaries = self._common.boundaries()
+        self._tokenizer = load_tokenizer(self._common.model)
         self._translations = {key: self._translation(spec) for key, spec in self._specs.items() if spec.unit}
 
     async def start(self) -> int:
         """Start the engines; return the most rollouts that they write at a time."""
         set_vllm_environment()
-        context = start_fork_server() if self._shared.device == "cpu" else None
+        context = start_fork_server() if self._common.device == "cpu" else None
         # Imported here: importing vLLM takes seconds and reads the environment.
         from actors.engine import Engine
 
@@ -68,14 +70,16 @@ class RolloutActor:
             fork_engines(context)
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         # On a GPU one after the other: an engine measures the free memory while it starts.
-        at_once = asyncio.Semaphore(1 if self._shared.device == "cuda" else len(self._specs))
+        at_once = asyncio.Semaphore(1 if self._common.device == "cuda" else len(self._specs))
 
         async def start_one(key: EngineKey, spec: EngineSpec) -> None:
             async with at_once:
                 if spec.gpus:  # inherited by the engine's processes; the other engines start before or after
                     os.environ["CUDA_VISIBLE_DEVICES"] = visible_gpus(spec.gpus, gpus)
                 engine = self._engines[key] = await asyncio.to_thread(Engine, spec)
-            self.admissions[key] = Admission(engine.kv_cache(), spec.max_num_seqs)
+            if spec.lora_rank:
+                await engine.remove_adapter()
+            self.admissions[key] = Admission(engine.kv_cache(), spec.max_num_seqs // spec.sessions)
 
         await asyncio.gather(*(start_one(*item) for item in self._specs.items()))
         await self.reseed(0)  # starting has taken noise
@@ -106,11 +110,12 @@ class RolloutActor:
     async def _write(self, task: GroupTask, rollout_id: str, seed: int) -> Rollout:
         junior = draw_junior(seed, task.junior_weights)
         keys = [_SENIOR] if task.schedule.solo else [(JUNIOR, junior), _SENIOR]
+        engines = dict.fromkeys(map(self._host, keys))
         async with AsyncExitStack() as places:
             # The junior's place is always first, so that there is no deadlock, and a rollout that waits for a busy junior
             # holds no place of the senior.
-            for key in keys:
-                await places.enter_async_context(self.admissions[key])
+            for engine in engines:
+                await places.enter_async_context(self.admissions[engine])
             age_rank = next(self._ages)
             rollout = await cogenerate(
                 rollout_id,
@@ -121,13 +126,17 @@ class RolloutActor:
                 seed,
                 self._limits(task),
             )
-            for key in keys:
-                self.admissions[key].add_length((len(rollout.prompt_ids) + len(rollout)) / self._shared.max_model_len)
+            for engine in engines:
+                self.admissions[engine].add_length((len(rollout.prompt_ids) + len(rollout)) / self._common.max_model_len)
         rollout.junior = junior
         return self._finished(rollout, task.schedule)
 
+    def _host(self, key: EngineKey) -> EngineKey:
+        """Return the engine that writes for an author."""
+        return _SENIOR if key in self._hosted else key
+
     def _limits(self, task: GroupTask) -> Limits:
-        return Limits(task.sampling.max_tokens, self._shared.max_model_len, frozenset(self._shared.eos_ids))
+        return Limits(task.sampling.max_tokens, self._common.max_model_len, frozenset(self._common.eos_ids))
 
     def _finished(self, rollout: Rollout, schedule: Schedule) -> Rollout:
         """Return `rollout`, which was written under `schedule`, with its text and its draws."""
@@ -147,7 +156,8 @@ class RolloutActor:
 
     def _author_session(self, key: EngineKey, rollout_id: str, seed: int, age_rank: int, task: GroupTask) -> Session:
         noise = noise_seed(seed, key[0]) if task.repeatable else None
-        session = self._engines[key].session(rollout_id, task.sampling, noise, age_rank)
+        engine = self._engines[self._host(key)]
+        session = engine.session(rollout_id, task.sampling, noise, age_rank, frozen=key[0] == JUNIOR)
         if key not in self._translations:
             return session
         prompt_ids, context = task.prompt.junior_token_ids[key[1]], self._specs[key].max_model_len
@@ -173,7 +183,7 @@ class RolloutActor:
     def _end_id(self) -> int:
         """The token with which another author's end becomes the senior's."""
         eos = self._tokenizer.eos_token_id
-        return self._shared.eos_ids[0] if eos is None else eos
+        return self._common.eos_ids[0] if eos is None else eos
 
     async def receive_weights(self, published: PublishedWeights) -> int:
         """Load published weights in the senior's engine and return the version that it then reports. Wakes all engines."""
@@ -206,9 +216,9 @@ class RolloutActor:
         await self._engines[_SENIOR].transfer(step, info)
 
     async def checksums(self, author: int) -> list[str]:
-        """Return a checksum of the weights of each of `author`'s engines: one of the senior, one of each junior."""
-        engines = [self._engines[key] for key in self._specs if key[0] == author]
-        return [await engine.while_alive(engine.weights_checksum()) for engine in engines]
+        """Return a checksum of the weights of each engine of `author`: one of the senior, one of each junior."""
+        engines = [self._engines[self._host(key)] for key in (*self._specs, *self._hosted) if key[0] == author]
+        return [await engine.while_alive(engine.weights_checksum(author)) for engine in engines]
 
     async def kv_usage(self) -> dict[str, float]:
         """Return the largest share of its KV cache that each engine has used since the last call."""

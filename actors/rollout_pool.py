@@ -26,6 +26,7 @@ from actors.streaming_pool import StreamingPool
 from actors.write_loop import WriteLoop
 from tandem.authors import Authors
 from tandem.config.black_box import black_box
+from tandem.config.learner import LoraConfig
 from tandem.config.rollout import SamplingConfig
 from tandem.config.schema import Config
 from tandem.rollout import BASE_VERSION, Group, Prompt
@@ -68,6 +69,7 @@ class RolloutPool:
         gpus_per_replica: float = 0.0,
         first_version: int = BASE_VERSION,
         transport: str = SHM,
+        lora: LoraConfig | None = None,
         sleep: bool = False,
         budget: RestartBudget | None = None,
         cores: Cores = (),
@@ -78,8 +80,9 @@ class RolloutPool:
         """Start `config.rollout.replicas` rollout actors, on `placements` if given, and return their pool.
 
         Each has `gpus_per_replica` GPUs; with 0 its engines run on the CPU (see `engine_specs` for `cores`). The run continues
-        from version `first_version` of the weights, which the senior's engines receive by `transport`. With `streams` engines
-        return each token at once. Without `wait` call `await_started` before anything else.
+        from version `first_version` of the weights, which the senior's engines receive by `transport`; with `lora`, which names
+        all its targets, they receive those of its adapter alone. With `streams` engines return each token at once. Without
+        `wait` call `await_started` before anything else.
         """
         options = {"num_cpus": 0, "num_gpus": gpus_per_replica, "max_concurrency": MAX_CONCURRENT_CALLS}
         actor, arguments = ray.remote(RolloutActor), tuple[object, ...]()
@@ -107,6 +110,7 @@ class RolloutPool:
             "cuda" if gpus_per_replica else "cpu",
             first_version=first_version,
             transport=transport,
+            lora=lora,
             cores=cores,
             own_gpus=gpus_per_replica > 1,
             sleep=sleep,

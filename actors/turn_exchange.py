@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from vllm import SamplingParams
 from vllm.inputs import tokens_input
+from vllm.lora.request import LoRARequest
 from vllm.v1.engine import EngineCoreOutputs, EngineCoreRequestType
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
@@ -42,7 +43,14 @@ class TurnExchange:
         self._llm.engine_core.outputs_queue = _OutputQueue(self._receive, self._fail)
 
     def start(
-        self, reader: Reader, rollout_id: str, tokens: Sequence[int], params: SamplingParams, salt: str, age_rank: int
+        self,
+        reader: Reader,
+        rollout_id: str,
+        tokens: Sequence[int],
+        params: SamplingParams,
+        salt: str,
+        age_rank: int,
+        adapter: LoRARequest | None = None,
     ) -> str:
         """Start a request that begins with a turn over `tokens`; return its id. Raises what vLLM refuses the request with."""
         request = self._llm.input_processor.process_inputs(
@@ -50,6 +58,7 @@ class TurnExchange:
             tokens_input(list(tokens), cache_salt=salt),
             params,
             supported_tasks=("generate",),
+            lora_request=adapter,
             priority=age_rank,
             resumable=True,
         )

@@ -26,19 +26,25 @@ class GatheredWeights:
     """The whole weights of `model`, which ZeRO may have partitioned: at most `bucket_bytes` at a time, or the largest tensor.
 
     Half a bucket is gathered while the other half is sent. The tensors are those of the Hugging Face checkpoint; of tied
-    tensors only the first is listed. An `adapter` is merged into them. Iteration and `stream` are collective. Raises
-    `ConfigError` for a model whose checkpoint's tensors cannot be produced one at a time.
+    tensors only the first is listed. An `adapter` is merged into them; if it is `alone`, its own tensors take their place, with
+    their names in a PEFT directory. Iteration and `stream` are collective. Raises `ConfigError` for a model whose checkpoint's
+    tensors cannot be produced one at a time.
     """
 
-    def __init__(self, model: PreTrainedModel, bucket_bytes: int, adapter: Adapter | None = None) -> None:
-        self._bucket_bytes, self._adapter = bucket_bytes, adapter
-        self._parameters = adapter.base if adapter else dict(model.named_parameters())
+    def __init__(
+        self, model: PreTrainedModel, bucket_bytes: int, adapter: Adapter | None = None, *, alone: bool = False
+    ) -> None:
+        self._bucket_bytes, self._adapter = bucket_bytes, None if alone else adapter
+        if adapter:
+            self._parameters = adapter.named_parameters() if alone else adapter.base
+        else:
+            self._parameters = dict(model.named_parameters())
         self._held = lay_out((name, tuple(getattr(p, "ds_shape", p.shape)), p.dtype) for name, p in self._parameters.items())
         whole = {
             spec.name: torch.empty(spec.shape, dtype=getattr(torch, spec.dtype), device="meta") for spec in self._held.tensors
         }
-        self._format = CheckpointFormat(model, whole)
-        saved = [saved for name, tensor in whole.items() for saved in self._format.saved(name, tensor)]
+        self._saved = _unchanged if alone else CheckpointFormat(model, whole).saved
+        saved = [saved for name, tensor in whole.items() for saved in self._saved(name, tensor)]
         self.layout = lay_out((name, tuple(tensor.shape), tensor.dtype) for name, tensor in saved)
         self._specs = {spec.name: spec for spec in self.layout.tensors}
 
@@ -92,9 +98,13 @@ class GatheredWeights:
         saved = [
             each
             for spec, parameter in zip(half, parameters, strict=True)
-            for each in self._format.saved(spec.name, self._merged(spec.name, parameter.detach()))
+            for each in self._saved(spec.name, self._merged(spec.name, parameter.detach()))
         ]
         return [(self._specs[name], tensor) for name, tensor in saved]
 
     def _merged(self, name: str, base: Tensor) -> Tensor:
         return self._adapter.merged(name, base) if self._adapter else base
+
+
+def _unchanged(name: str, tensor: Tensor) -> list[tuple[str, Tensor]]:
+    return [(name, tensor)]

@@ -31,8 +31,8 @@ ADAPTER = "adapter"
 class Publisher:
     """Publishes the weights of `model`, which ZeRO may have partitioned, by `transport`; `shm` uses the segment file `path`.
 
-    An `adapter` is merged into them. Every method is collective. Rank 0 sends; `shm` copies with `threads` threads. The engines
-    have `engine_gpus` GPUs each.
+    An `adapter` is merged into them; with `adapter_alone`, only the adapter is published. Every method is collective. Rank 0
+    sends; `shm` copies with `threads` threads. The engines have `engine_gpus` GPUs each.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Publisher:
         path: Path,
         adapter: Adapter | None = None,
         *,
+        adapter_alone: bool = False,
         bucket_bytes: int,
         rank: int = 0,
         transport: str = SHM,
@@ -50,14 +51,15 @@ class Publisher:
         self._model, self._rank = model, rank
         self._adapter = adapter
         self._weights = GatheredWeights(model, bucket_bytes, adapter)
+        sent = GatheredWeights(model, bucket_bytes, adapter, alone=True) if adapter_alone else self._weights
         self._transport: Transport
         if transport == SHM:
-            self._transport = SharedMemory(self._weights, path, writer=rank == 0, threads=threads)
+            self._transport = SharedMemory(sent, path, writer=rank == 0, threads=threads)
         else:
             # Imported here: vLLM takes seconds to import, and shared memory does not need it.
             from learner.transport.device import DeviceTransport
 
-            self._transport = DeviceTransport(transport, self._weights, bucket_bytes, rank, engine_gpus)
+            self._transport = DeviceTransport(transport, sent, bucket_bytes, rank, engine_gpus)
 
     def connect(self, engines: Sequence[ActorHandle]) -> None:
         """Connect to the rollout actors that receive the weights."""

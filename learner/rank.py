@@ -105,6 +105,7 @@ class Rank:
             policy.model,
             spec.segment_path,
             policy.adapter,
+            adapter_alone=learner.lora.sync == "adapter",
             bucket_bytes=learner.publish_bucket_mib << 20,
             rank=spec.rank,
             transport=spec.transport,

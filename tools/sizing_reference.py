@@ -58,6 +58,7 @@ PLANS = (
     "plan_only=true mode=cluster cluster.gpus=64 rollout.replicas=24 learner.ranks=16",
     "plan_only=true mode=local cluster.gpus=1 rollout.replicas=1 learner.ranks=1 learner.offload_optimizer=true",
     "plan_only=true mode=local cluster.gpus=1 cluster.gpu_gib=141 rollout.replicas=1 learner.ranks=1",
+    "plan_only=true mode=local cluster.gpus=1 cluster.gpu_gib=24 rollout.replicas=1 learner.ranks=1 learner.lora.rank=16",
 )
 HEAD = """# Sizing
 

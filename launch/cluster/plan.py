@@ -79,7 +79,7 @@ def print_plan(plan: RunPlan, console: Console) -> None:
     def cells(slots: list[Slot]) -> list[str]:
         node = plan.nodes[slots[0].node]
         indices = [gpu for slot in slots for gpu in slot.gpus]
-        return [node.name, _span(indices), _process(slots), _memory(plan, slots[0].role, node.gpu_gib)]
+        return [node.name, _span(indices), _process(plan, slots), _memory(plan, slots[0].role, node.gpu_gib)]
 
     header = ("node", "GPUs" if plan.on_gpus else "", "process", "GiB on each GPU, estimated")
     console.print(terminal_table(header, map(cells, _rows(plan.slots)), title=f"mode={plan.mode}: {plan.demand}"))
@@ -111,12 +111,13 @@ def _rows(slots: tuple[Slot, ...]) -> Iterator[list[Slot]]:
             yield list(same)
 
 
-def _process(slots: list[Slot]) -> str:
+def _process(plan: RunPlan, slots: list[Slot]) -> str:
     first, last = slots[0], slots[-1]
     if first.role == "learner":
         return f"learner rank {first.owner}" if first is last else f"learner ranks {first.owner}-{last.owner}"
     spread_over = f" over {len(first.gpus)} GPUs" if len(first.gpus) > 1 else ""
-    return f"replica {first.owner}: {first.role}{spread_over}"
+    writes_for = "both authors" if plan.memory and plan.memory.senior.shared else first.role
+    return f"replica {first.owner}: {writes_for}{spread_over}"
 
 
 def _span(indices: list[int]) -> str:

@@ -37,7 +37,7 @@ class SharedEngines:
     them.
 
     Runs and evaluations on GPUs or over a cluster start new engines, since placement and the connection to the learner belong
-    to one run.
+    to one run; so do runs whose engines receive an adapter.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,8 @@ class SharedEngines:
         self, inputs: Inputs, resumed_step: int, budget: RestartBudget, placements: Placements
     ) -> AbstractContextManager[RolloutPool]:
         """Return engines for a run, like `launch.run.startup.start_engines`. They hold the weights of the last weight sync."""
-        if inputs.plan.mode == "cluster" or inputs.plan.on_gpus:
+        adapter = inputs.config.learner.lora.sync == "adapter"  # these engines load no whole weights of others
+        if inputs.plan.mode == "cluster" or inputs.plan.on_gpus or adapter:
             return start_engines(inputs, resumed_step, budget, placements)
         start = partial(start_engines, inputs, resumed_step, budget, placements)
         return self._borrow(inputs.config, inputs.authors, start, resumed_step)

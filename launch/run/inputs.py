@@ -18,6 +18,7 @@ from tandem.data.problems import ProblemSet, load_problems
 from tandem.data.prompts import encode
 from tandem.plan.memory import BYTES
 from tandem.plan.run_plan import RunPlan, planned
+from tandem.plan.sizes import model_sizes
 from tandem.rollout import Prompt
 from tandem.runtime.segment import check_segment_room, segment_folder
 from tandem.runtime.weights import SHM
@@ -52,7 +53,10 @@ def read_inputs(config: Config) -> Inputs:
     plan = run_plan(config)
     config = planned(config, plan)
     resumption = find_resumption(config)
-    transport = choose_transport(config.learner.transport, plan.gpus_per_rank, sum(node.gpus for node in plan.nodes))
+    adapter = config.learner.lora.sync == "adapter"
+    transport = choose_transport(
+        SHM if adapter else config.learner.transport, plan.gpus_per_rank, sum(node.gpus for node in plan.nodes)
+    )
     folder, authors = RunFolder(config, resumption), load_authors(config)
     problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers, cache=config.cache_path)
     held_out, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data, authors.junior_tokenizers)
@@ -61,6 +65,7 @@ def read_inputs(config: Config) -> Inputs:
         check_excluded(config, authors)
     if transport == SHM and not config.rollouts_only:
         remove_abandoned(segment_folder(), SEGMENT)
-        check_segment_room(authors.senior_parameters * BYTES[config.learner.dtype])
+        whole = authors.senior_parameters * BYTES[config.learner.dtype]
+        check_segment_room(model_sizes(config).senior.adapter * BYTES["float32"] if adapter else whole)
     checkpoint, warnings = resumption.checkpoint, resumption.warnings
     return Inputs(config, plan, transport, authors, problems, held_out, folder, checkpoint, warnings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,7 @@ from learner.group import LearnerGroup
 from learner.resilient_learner import ResilientLearner, updates_kept
 from tandem import guards
 from tandem.config.schema import Config
+from tandem.plan.sizes import adapted_kinds
 from tandem.rollout import BASE_VERSION, JUNIOR
 from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.segment import segment_folder
@@ -83,12 +85,15 @@ def start_engines(inputs: Inputs, resumed_step: int, restarts: RestartBudget, pl
 
     Engines that share a GPU with a learner start only when they are awaited, since they measure its free memory.
     """
+    lora = inputs.config.learner.lora
+    adapter = replace(lora, targets=adapted_kinds(inputs.config)) if lora.sync == "adapter" else None
     return RolloutPool.of_engines(
         inputs.config,
         inputs.authors,
         gpus_per_replica=inputs.plan.gpus_per_replica,
         first_version=resumed_step,
         transport=inputs.transport,
+        lora=adapter,
         sleep=inputs.plan.engines_sleep,
         budget=restarts,
         cores=placements.engine_cores,

@@ -20,6 +20,9 @@ class LoraConfig:
     """names of the linear layers that get an adapter, such as `[q_proj,v_proj]`; empty: all but the head"""
     lr_scale: float = setting(10.0, above=0, on_resume="warn")
     """the adapter's learning rate, in multiples of learner.lr"""
+    sync: str = setting("auto", choices=("auto", "merged", "adapter"), on_resume="change")
+    """what a weight sync sends: `merged` (whole weights with the adapter added), `adapter` (the adapter alone, through shared
+    memory, to engines that compute with it) or `auto`: the adapter on the GPUs of one machine, merged weights otherwise"""
     merged_export: bool = setting(True, on_resume="change")
     """whether an exported senior is a whole model with the adapter merged, which can be evaluated, and holds the adapter in
     `adapter/`; otherwise it is the adapter alone, a PEFT directory"""

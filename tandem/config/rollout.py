@@ -70,6 +70,10 @@ class RolloutConfig:
     """rollouts per prompt"""
     replicas: int = setting(1, at_least=1, on_resume="change")
     """rollout actors, each with its own engines for the senior and every junior"""
+    engines: str = setting("auto", choices=("auto", "pair", "shared"), on_resume="change")
+    """`pair` (each author has an engine of its own), `shared` (one engine writes for the senior, with its adapter, and for the
+    junior, without: junior=[self] and learner.lora.rank above 0) or `auto`: shared on the GPUs of one machine where that is
+    possible, pair otherwise"""
     sampling: SamplingConfig = section(SamplingConfig)
     max_in_flight: int = setting(128, at_least=1, on_resume="change")
     """rollouts that one actor writes concurrently: the request slots of its engines (fewer if the KV caches hold fewer at the

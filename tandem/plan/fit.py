@@ -6,9 +6,18 @@ import math
 from dataclasses import dataclass
 
 from tandem.config.schema import SELF, Config, ConfigError
-from tandem.plan.memory import ENGINE_ASLEEP_GIB, USABLE, EngineMemory, ModelSize, RankMemory, engine_memory, rank_memory
+from tandem.plan.engines import junior_engines
+from tandem.plan.memory import (
+    ENGINE_ASLEEP_GIB,
+    USABLE,
+    EngineMemory,
+    ModelSize,
+    RankMemory,
+    engine_memory,
+    rank_memory,
+    with_adapter,
+)
 from tandem.plan.sizes import Sizes
-from tandem.schedule import needs_junior
 
 ALONE = 0.9
 """The share of its GPUs that an engine takes when it shares them with nothing."""
@@ -53,9 +62,12 @@ def memory(config: Config, sizes: Sizes) -> Memory:
         engine_memory(size, dtype, rollout.junior_tensor_parallel, context)
         for size, dtype in zip(sizes.juniors, _junior_dtypes(config), strict=True)
     ]
+    senior = engine_memory(sizes.senior, config.model.dtype, rollout.senior_tensor_parallel, context)
+    if config.learner.lora.sync == "adapter":
+        senior = with_adapter(senior, sizes.senior, config.model.dtype, shared=rollout.engines == "shared")
     return Memory(
-        senior=engine_memory(sizes.senior, config.model.dtype, rollout.senior_tensor_parallel, context),
-        juniors=tuple(juniors) if needs_junior(config) else (),
+        senior=senior,
+        juniors=tuple(juniors) if junior_engines(config) else (),
         rank=rank_memory(sizes.senior, config.learner, longest=longest_rollout(config), reference=_kl_reference(config, sizes)),
     )
 

@@ -44,7 +44,9 @@ class EngineMemory:
     weights: float
     """the weights of the shard, and the engine's overhead"""
     text: float
-    """the KV cache of one text of full length"""
+    """the KV cache of one text of full length, of both authors in an engine that they share"""
+    shared: bool = False
+    """whether one engine writes for both authors"""
 
     @property
     def least(self) -> float:
@@ -60,6 +62,11 @@ def engine_memory(size: ModelSize, dtype: str, gpus: int, context: int) -> Engin
     """Estimate an engine that shards its model over `gpus` GPUs and holds texts of `context` tokens."""
     each = BYTES[dtype] / GIB / gpus
     return EngineMemory(size.parameters * each + ENGINE_OVERHEAD_GIB, context * size.kv_values * each)
+
+
+def with_adapter(engine: EngineMemory, size: ModelSize, dtype: str, *, shared: bool) -> EngineMemory:
+    """Estimate `engine` with an adapter; `shared`, it holds the text of each author."""
+    return EngineMemory(engine.weights + size.adapter * BYTES[dtype] / GIB, engine.text * (1 + shared), shared)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tandem.config.schema import Config, ConfigError
-from tandem.schedule import needs_junior
+from tandem.plan.engines import junior_engines
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ def demand(config: Config, *, learns: bool = True) -> Demand:
 
     There are no ranks with `rollouts_only`, and no replicas with `learner_only`.
     """
-    juniors = len(config.junior) * needs_junior(config)
-    engines = (config.rollout.senior_tensor_parallel, *[config.rollout.junior_tensor_parallel] * juniors)
+    juniors = [config.rollout.junior_tensor_parallel] * junior_engines(config)
+    engines = (config.rollout.senior_tensor_parallel, *juniors)
     replicas = 0 if config.learner_only else config.rollout.replicas
     return Demand(engines, replicas, config.learner.ranks if learns and not config.rollouts_only else 0)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from tandem.config.schema import Config, ConfigError
+from tandem.plan.engines import with_engines
 from tandem.plan.fit import DoesNotFit, Fractions, Memory, fractions_alone, memory
 from tandem.plan.placement import Demand, Node, Slot, demand, place, share_out, spread
 from tandem.plan.remedies import remedy
@@ -97,6 +98,7 @@ def _works(plan: Callable[..., RunPlan], *arguments: object) -> bool:
 
 def plan_on_cluster(config: Config, nodes: Sequence[Node], sizes: Sizes | None) -> RunPlan:
     """Return the plan of `cluster_plan`. Raises `ConfigError` when GPUs are missing, `DoesNotFit` when memory is."""
+    config = with_engines(config, gpus=sizes is not None, machines=len(nodes), learns=not config.rollouts_only)
     wanted = demand(config)
     if sizes is None:
         return RunPlan("cluster", tuple(nodes), wanted, tuple(spread(wanted, nodes)))
@@ -109,6 +111,7 @@ def plan_on_cluster(config: Config, nodes: Sequence[Node], sizes: Sizes | None) 
 
 def plan_on_machine(config: Config, node: Node, sizes: Sizes | None, *, learns: bool = True) -> RunPlan:
     """Return the plan of `local_plan`. Raises `ConfigError` for parts that cannot share a GPU, else `DoesNotFit`."""
+    config = with_engines(config, gpus=sizes is not None, machines=1, learns=learns and not config.rollouts_only)
     wanted = demand(config, learns=learns)
     if sizes is None:
         return RunPlan("local", (node,), wanted, tuple(spread(wanted, [node])))
@@ -120,8 +123,11 @@ def plan_on_machine(config: Config, node: Node, sizes: Sizes | None, *, learns: 
 
 
 def planned(config: Config, plan: RunPlan) -> Config:
-    """Return `config` with the mode and the engines' shares of GPUs that `plan` chose."""
+    """Return `config` with what `plan` chose: the mode, the engines and what they receive, and their shares of GPUs."""
+    config = with_engines(config, gpus=plan.on_gpus, machines=len(plan.nodes), learns=plan.demand.ranks > 0)
     rollout = config.rollout
     if plan.fractions is not None:
-        rollout = replace(rollout, gpu_memory_fraction=plan.fractions.senior, junior_gpu_memory_fraction=plan.fractions.junior)
+        rollout = replace(rollout, gpu_memory_fraction=plan.fractions.senior)
+        if rollout.engines != "shared":
+            rollout = replace(rollout, junior_gpu_memory_fraction=plan.fractions.junior)
     return replace(config, mode=replace(config.mode, name=plan.mode), rollout=rollout)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from tandem.config.schema import Config, ConfigError
+from tandem.plan.engines import junior_engines
 from tandem.plan.fit import Fractions, check_rank_alone, fractions_shared
 from tandem.plan.placement import Demand
 from tandem.plan.sizes import Sizes
-from tandem.schedule import needs_junior
 
 
 def claims_per_gpu(demand: Demand, gpus: int) -> int:
@@ -54,7 +54,7 @@ def shared_fractions(config: Config, demand: Demand, gpus: int, gpu_gib: float, 
     replicas = min(each, demand.replicas)
     senior = config.rollout.gpu_memory_fraction
     if senior:
-        junior, juniors = config.rollout.junior_gpu_memory_fraction or senior, len(config.junior) * needs_junior(config)
+        junior, juniors = config.rollout.junior_gpu_memory_fraction or senior, junior_engines(config)
         engines = replicas * (1 + juniors)
         if replicas * (senior + juniors * junior) >= 1:
             raise ConfigError(

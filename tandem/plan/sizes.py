@@ -12,7 +12,7 @@ from tandem.config.learner import LoraConfig
 from tandem.config.model import ModelConfig
 from tandem.config.schema import SELF, Config, ConfigError
 from tandem.models.configuration import read_configuration
-from tandem.models.linear_layers import adapted_layers, layer_shape
+from tandem.models.linear_layers import adapted_layers, kind, layer_shape
 from tandem.models.unusable import UnusableModel
 from tandem.models.zoo.hub import configuration_directory
 from tandem.models.zoo.recipes import RECIPES, VOCAB_SIZE, ZOO, Recipe
@@ -84,6 +84,11 @@ def _with_adapter(size: ModelSize, shape: PretrainedConfig, lora: LoraConfig) ->
         raise ConfigError(str(error)) from error
     inputs = sum(inner for inner, _ in shapes)
     return replace(size, adapter=lora.rank * (inputs + sum(outer for _, outer in shapes)), adapter_inputs=inputs)
+
+
+def adapted_kinds(config: Config) -> list[str]:
+    """Return the names of the layers that get an adapter, as in `learner.lora.targets`."""
+    return sorted({kind(name) for name in adapted_layers(_meta_model(_shape(config.model)), config.learner.lora.targets)})
 
 
 def _meta_model(shape: PretrainedConfig) -> PreTrainedModel:

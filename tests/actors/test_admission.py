@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from actors.admission import OVERCOMMITMENT, Admission, KVCache
 
 shares = st.floats(0.001, 1.0)
-caches = st.builds(KVCache, blocks=st.integers(64, 512), block_tokens=st.integers(1, 64), longest=st.integers(1, 1000))
+caches = st.builds(
+    KVCache,
+    blocks=st.integers(64, 512),
+    block_tokens=st.integers(1, 64),
+    longest=st.integers(1, 1000),
+    sessions=st.integers(1, 2),
+)
 
 
 def in_flight_after(admission: Admission, texts: list[float]) -> int:

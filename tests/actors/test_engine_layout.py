@@ -20,6 +20,7 @@ from launch.cluster.plan import run_plan
 from launch.cluster.reservation import engine_cores
 from launch.entry import configuration
 from tandem.authors import Authors, Junior, JuniorTokenizer
+from tandem.config.learner import LoraConfig
 from tandem.config.rollout import RolloutConfig
 from tandem.config.schema import Config, ConfigError
 from tandem.plan.placement import Node
@@ -89,6 +90,16 @@ def test_every_replica_has_senior_and_junior(settings: Config, pair: Authors, re
     assert [[spec.author for spec in replica] for replica in specs] == [[SENIOR, JUNIOR]] * replicas
     assert [[spec.model for spec in replica] for replica in specs] == [["senior", "junior"]] * replicas
     assert [[spec.dtype for spec in replica] for replica in specs] == [["float32", "bfloat16"]] * replicas
+
+
+@pytest.mark.parametrize("engines", ["pair", "shared"])
+def test_adapter_and_the_number_of_engines(settings: Config, pair: Authors, engines: str) -> None:
+    settings.rollout.engines = engines
+    assert [spec.lora_rank for spec in all_specs(settings, pair)] == [0, 0], "engines without a learner load whole weights"
+    (senior, *juniors) = engine_specs(settings, pair, "cpu", lora=LoraConfig(rank=4, alpha=6.0))[0]
+    assert (senior.lora_rank, senior.lora_alpha, senior.shared) == (4, 6.0, engines == "shared")
+    assert len(juniors) == (engines == "pair") and not any(spec.lora_rank for spec in juniors)
+    assert senior.max_num_seqs == settings.rollout.max_in_flight * senior.sessions
 
 
 @pytest.fixture

@@ -55,8 +55,11 @@ async def write(pair: Pair, authors: Authors, schedule: Schedule, number: int) -
     return await asyncio.gather(*map(one, range(number)))
 
 
+@pytest.mark.parametrize("shared", [False, True], ids=["pair", "shared"])
 @pytest.mark.parametrize("ahead", [False, True], ids=["cpu", "gpu"])
-def test_rollouts_end_with_the_same_texts_however_small_the_caches(config: Config, authors: Authors, ahead: bool) -> None:
+def test_rollouts_end_with_the_same_texts_however_small_the_caches(
+    config: Config, authors: Authors, ahead: bool, shared: bool
+) -> None:
     spacious = new_pair(config, authors, ROOM, ROOM, ahead=False)
     evictions = preemptions = 0
 
@@ -65,6 +68,8 @@ def test_rollouts_end_with_the_same_texts_however_small_the_caches(config: Confi
     def check(schedule: Schedule, number: int, blocks: tuple[int, int]) -> None:
         nonlocal evictions, preemptions
         cramped = new_pair(config, authors, *blocks, ahead=ahead)
+        if shared:  # a text of full length of each author
+            cramped = dict.fromkeys(cramped, new_pair(config, authors, 2 + blocks[0], 2, ahead=ahead)[SENIOR])
         rollouts = during(cramped, write(cramped, authors, schedule, number))
         for alone, rollout in zip(during(spacious, write(spacious, authors, SOLO, number)), rollouts, strict=True):
             assert rollout.token_ids.tolist() == alone.token_ids.tolist()

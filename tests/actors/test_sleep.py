@@ -191,11 +191,11 @@ def test_checksum_covers_all_workers_and_kv_usage_is_the_schedulers(
     engine = Engine(engine_specs(config, authors, "cuda")[0][0])
     checksums = iter([["a", "b"], ["a", "c"]])
 
-    async def collective_rpc(method: str) -> list[str]:
+    async def collective_rpc(method: str, **_: Any) -> list[str]:
         return next(checksums)
 
     monkeypatch.setattr(llm, "collective_rpc", collective_rpc)
-    assert asyncio.run(engine.weights_checksum()) != asyncio.run(engine.weights_checksum())
+    assert asyncio.run(engine.weights_checksum(SENIOR)) != asyncio.run(engine.weights_checksum(SENIOR))
     monkeypatch.setattr(handoff_scheduler, "take_kv_peak", lambda: 0.25)
     assert ShardedExecutor.collective_rpc(cast(ShardedExecutor, None), "kv_usage") == [0.25]
 

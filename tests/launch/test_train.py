@@ -260,3 +260,18 @@ def test_three_steps_of_real_language_model(start: Any, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["weights/version"] == 3
     assert all(row["logprob/gap_mean"] < 1e-3 for row in rows[1:])
+
+
+@pytest.mark.timeout(660)
+def test_three_steps_of_an_adapter_on_one_engine_for_both_authors(start: Any, tmp_path: Path) -> None:
+    sizes = ["rollout.prompts_per_step=2", "rollout.group_size=4", "rollout.sampling.max_tokens=64", "eval.problems=4"]
+    sizes += ["eval.sampling.max_tokens=24", "eval.measures=[solo]"]
+    process = start("steps=3", "learner.lora.rank=4", "rollout.engines=shared", "learner.lr=1e-3", *sizes)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["weights/version"] for row in rows] == [0, 1, 2, 3]
+    assert all(row["logprob/gap_mean"] < 1e-3 and row["tandem/handoffs_per_rollout"] > 0 for row in rows[1:])
+    assert all("engine/kv_usage_senior" in row and "engine/kv_usage_junior" not in row for row in rows[1:])
+    assert all(row["weights/canary_gap"] < 1e-3 for row in rows[1:])
+    assert any(row["grad/norm"] > 0 for row in rows[1:]), "the adapter has changed"

@@ -97,6 +97,21 @@ def test_merged_weights_are_published_and_exported(
     assert gap.max() < 1e-4 if dtype == "float32" else gap.mean() < 0.05
 
 
+@pytest.mark.parametrize(("count", "stage"), [(1, 1), (2, 3)])
+def test_adapter_alone_is_published_as_it_is_exported(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], tmp_path: Path, count: int, stage: int
+) -> None:
+    config = adapted(count, stage, "bfloat16", publish_bucket_mib=0)
+    config.learner.lora.sync = "adapter"
+    ranks[count]("reload", config, model_paths["tied"])
+    trained_adapter(ranks[count], model_paths["tied"], tmp_path, "bfloat16")
+    published = ranks[count]("publish", 1)
+    segment = WeightSegment(published.path, published.layout)
+    assert segment.checksum() == published.checksum
+    tensors, exported = dict(segment.tensors()), load_file(tmp_path / ADAPTER / "adapter_model.safetensors")
+    assert exported.keys() == tensors.keys() and all(torch.equal(exported[name], tensors[name]) for name in tensors)
+
+
 @pytest.mark.parametrize(
     ("spread", "other"),
     [((1, 0), (1, 0)), ((2, 1), (1, 2)), ((2, 3), (1, 3))],

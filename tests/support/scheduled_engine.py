@@ -59,7 +59,7 @@ class ScheduledEngine:
     """
 
     def __init__(self, spec: EngineSpec, model: Model, blocks: int = 1000, *, ahead: bool = False) -> None:
-        self.spec, self.version, self.logit_bias = spec, 0, dict[int, float]()
+        self.spec, self.version, self.logit_bias, self.adapter = spec, 0, dict[int, float](), None
         self.model, self._ahead = model, ahead
         self.steps = self.preemptions = 0
         self.evicted: list[str] = []

@@ -123,3 +123,8 @@ def _engine_problems(config: Config) -> Iterator[str]:
         yield (
             f"learner.transport={config.learner.transport}: it needs GPUs, and mode.device=cpu uses none; choose auto or shm"
         )
+    elif config.learner.transport in ("nccl", "ipc") and config.learner.lora.sync == "adapter":
+        yield (
+            f"learner.transport={config.learner.transport}: with learner.lora.sync=adapter the engines read the adapter from "
+            "shared memory; choose auto or shm, or learner.lora.sync=merged"
+        )

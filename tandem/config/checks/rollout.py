@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from tandem.config.rollout import MAX_TEMPERATURE, MIN_TEMPERATURE
 from tandem.verify.extract import compile_pattern
@@ -13,6 +14,21 @@ if TYPE_CHECKING:
     from tandem.config.reward import RewardConfig
     from tandem.config.rollout import SamplingConfig
     from tandem.config.schema import Config
+
+
+OF_OWN_JUNIOR = (
+    "junior_dtypes",
+    "rollout.junior_engine_args",
+    "rollout.junior_tensor_parallel",
+    "rollout.junior_gpu_memory_fraction",
+)
+"""The settings of juniors' engines."""
+
+
+def of_own_junior(config: Config) -> dict[str, Any]:
+    """Return the settings of juniors' engines that are given."""
+    defaults = type(config)()
+    return {key: value for key in OF_OWN_JUNIOR if (value := attrgetter(key)(config)) != attrgetter(key)(defaults)}
 
 
 def rollout_problems(config: Config) -> Iterator[str]:
@@ -26,6 +42,8 @@ def rollout_problems(config: Config) -> Iterator[str]:
             f"rollout.straggler_deadline_s={rollout.straggler_deadline_s:g}: with rollout.max_staleness="
             f"{rollout.max_staleness} no step waits for stragglers, and groups that are too old are dropped; set it to 0"
         )
+    if rollout.engines == "shared":
+        yield from _shared_engine_problems(config)
     yield from _judge_problems(config)
     yield from _reward_problems(config.reward, rollout.sampling.max_tokens)
 
@@ -55,6 +73,22 @@ def _sampling_problems(sampling: SamplingConfig) -> Iterator[str]:
                 f"rollout.sampling.{key}={value:g}: tokens that cannot be drawn would bias the importance ratios; "
                 f"set it to {every_token:g}; eval.sampling.{key} is free"
             )
+
+
+def _shared_engine_problems(config: Config) -> Iterator[str]:
+    """Yield the settings that exclude one engine for both authors."""
+    lora = config.learner.lora
+    shared = "one engine writes for both authors (rollout.engines=shared)"
+    if not lora.rank or lora.sync == "merged":
+        wanted = "learner.lora.sync=adapter" if lora.rank else "learner.lora.rank above 0"
+        yield f"rollout.engines=shared: the senior must be the junior with an adapter; set {wanted}, or choose pair"
+    if config.junior != ["self"]:
+        named = ",".join(config.junior)
+        yield f"junior=[{named}]: {shared}, and the junior is the senior's base; choose [self], or rollout.engines=pair"
+    if config.junior_translation:
+        yield f"junior_translation=true: {shared} in the same tokens; leave one of them out"
+    for key, value in of_own_junior(config).items():
+        yield f"{key}={value}: {shared}, and there is no junior's engine; leave one of them out"
 
 
 def _judge_problems(config: Config) -> Iterator[str]:

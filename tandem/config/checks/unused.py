@@ -74,7 +74,7 @@ CONDITIONAL = [
     Conditional("learner.min_lr_ratio", lambda c: c.learner.lr_schedule != "constant", "learner.lr_schedule=linear or cosine"),
     *(
         Conditional(f"learner.lora.{key}", lambda c: c.learner.lora.rank, "learner.lora.rank above 0")
-        for key in ("alpha", "targets", "lr_scale", "merged_export")
+        for key in ("alpha", "targets", "lr_scale", "sync", "merged_export")
     ),
     Conditional("eval.prefixes", lambda c: "takeover" in c.eval.measures, "takeover among eval.measures"),
     Conditional(
