@@ -1,6 +1,6 @@
 """Peak memory of a model of real size: one tandem step of a Qwen3-0.6B with random weights on the CPU.
 
-    python -m bench.size --json [--lora 16]
+    python -m bench.size --json [--lora 16 [--shared]]
 
 The step is `launch/train.py` itself, with engines in bfloat16 and a learner under ZeRO-3; docs/learner.md has the figures. The
 exit code is that of the run.
@@ -68,7 +68,7 @@ OVERRIDES = [
     "log.tensorboard=false",
     "name=size",
 ]
-REPORTED = ("time/step_s", "grad/norm", "logprob/gap_mean")
+REPORTED = ("time/step_s", "grad/norm", "logprob/gap_mean", "weights/published_mib")
 """The metrics of the step that are reported."""
 SAMPLING_S = 0.2
 
@@ -121,6 +121,7 @@ def main() -> int:
     parser.add_argument(
         "--lora", type=int, default=0, metavar="RANK", help="train an adapter of this rank instead of the model"
     )
+    parser.add_argument("--shared", action="store_true", help="send the adapter alone, to one engine that both authors share")
     options = parser.parse_args()
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
@@ -132,11 +133,13 @@ def main() -> int:
         command = [sys.executable, "launch/train.py", *OVERRIDES, f"model.path={model}", f"log.dir={folder}"]
         start = time.perf_counter()
         command += [f"learner.ranks={options.ranks}", f"learner.lora.rank={options.lora}"]
+        command += ["learner.lora.sync=adapter", "rollout.engines=shared"] if options.shared else []
         run = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": os.getcwd()})
         watch = Watch(run.pid)
         code = run.wait()
         watch.stop()
-        found: Figures = {"parameters": PARAMETERS, "ranks": options.ranks, "lora_rank": options.lora, "exit_code": code}
+        found: Figures = {"parameters": PARAMETERS, "ranks": options.ranks, "lora_rank": options.lora}
+        found |= {"shared": options.shared, "exit_code": code}
         rank_bytes = max((peak for name, peak in watch.peak_by_process.items() if name.startswith("ray::Rank")), default=0)
         found |= {"peak_gib": round(watch.peak_bytes / 2**30, 2), "rank_peak_gib": round(rank_bytes / 2**30, 2)}
         found["run_s"] = round(time.perf_counter() - start, 1)

@@ -125,8 +125,10 @@ def update_senior(run: TrainingRun, groups: list[Group], step: int, clock: Phase
         run.canary.read_learner()  # while engines that share its GPU sleep
     with clock("publish"):
         pool.begin_weight_sync()
-        reported = pool.finish_weight_sync(learner.publish(version=step))  # engines that sleep wake up
+        published = learner.publish(version=step)
+        reported = pool.finish_weight_sync(published)  # engines that sleep wake up
     guards.check_published(step, reported)
+    update_metrics["weights/published_mib"] = published.layout.nbytes / 2**20
     with clock("canary"):
         update_metrics |= run.canary.check()
     if config.rollout.max_staleness:

@@ -109,7 +109,7 @@ class DeviceTransport:
         # vLLM gathers on its own streams, which do not wait for the optimizer's step.
         torch.accelerator.synchronize()
         self._trainer.send_weights()
-        return PublishedWeights(version, self._backend) if self._rank == 0 else None
+        return PublishedWeights(version, self._backend, layout=self._weights.layout) if self._rank == 0 else None
 
     def close(self) -> None:
         """Leave the transfer's process group."""

@@ -81,6 +81,7 @@ class PublishedWeights:
     """`shm`: the engine loads the segment at `path`; `nccl`, `ipc`: the engine has received the weights"""
     path: str = ""
     layout: WeightLayout = WeightLayout(())
+    """of the tensors that are sent"""
     checksum: int = 0
     """checksum of the segment; an engine that maps other bytes raises an error"""
 

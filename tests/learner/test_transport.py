@@ -24,7 +24,7 @@ from tandem.authors import Authors
 from tandem.config.schema import Config
 from tandem.data.random_groups import random_groups
 from tandem.rollout import Problem, Prompt
-from tandem.runtime.weights import IPC, NCCL, TRANSPORTS, PublishedWeights
+from tandem.runtime.weights import IPC, NCCL, TRANSPORTS
 from tandem.schedule import SOLO
 from tests.support.writing import forward_logprobs
 
@@ -110,7 +110,9 @@ def test_rank_0_sends_every_tensor_and_calls_the_engines(
 ) -> None:
     publisher = Publisher(model, tmp_path / "unused", bucket_bytes=BUCKET, transport=transport)
     publisher.connect(engines)
-    assert publisher.publish(4) == PublishedWeights(4, transport)
+    published = publisher.publish(4)
+    assert published is not None
+    assert (published.version, published.transport, published.path) == (4, transport, "")
     weights = dict(model.named_parameters())
     assert [name for name, _ in sent] == list(weights)
     assert all(torch.equal(tensor, weights[name]) for name, tensor in sent)

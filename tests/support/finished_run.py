@@ -42,6 +42,7 @@ STEP_KEYS = {
 def check_finished_run(run: Path, steps: int) -> None:
     """Check the files of a run of `steps` steps of tandem training, evaluated before the first and after the last."""
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    weights_mib = (run / "senior" / "model.safetensors").stat().st_size / 2**20
     assert [row["step"] for row in rows] == [row["weights/version"] for row in rows] == list(range(steps + 1))
     evaluated = (rows[0], rows[-1])
     assert [row for row in rows if "solo/accuracy" in row] == [*evaluated]
@@ -52,6 +53,7 @@ def check_finished_run(run: Path, steps: int) -> None:
         assert row["logprob/gap_mean"] < 1e-3
         assert row["weights/canary_gap"] < 1e-3
         assert row["grad/norm"] > 0
+        assert row["weights/published_mib"] == pytest.approx(weights_mib, rel=0.01)
     assert "tandem/senior_token_fraction" not in rows[0]
     texts = [json.loads(line) for line in (run / "evaluation_texts.jsonl").read_text().splitlines()]
     for row in evaluated:
