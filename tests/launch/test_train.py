@@ -262,10 +262,13 @@ def test_three_steps_of_real_language_model(start: Any, tmp_path: Path) -> None:
     assert all(row["logprob/gap_mean"] < 1e-3 for row in rows[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(660)
 def test_three_steps_of_an_adapter_on_one_engine_for_both_authors(start: Any, tmp_path: Path) -> None:
-    sizes = ["rollout.prompts_per_step=2", "rollout.group_size=4", "rollout.sampling.max_tokens=64", "eval.problems=4"]
-    sizes += ["eval.sampling.max_tokens=24", "eval.measures=[solo]"]
+    sizes = ["rollout.prompts_per_step=2", "rollout.group_size=2", "rollout.sampling.max_tokens=24", "eval.problems=2"]
+    sizes += ["eval.sampling.max_tokens=8", "eval.measures=[solo]"]
+    # No text ends within 24 tokens, so that all rewards are 0; this term still has a gradient.
+    sizes += ["algo.lambda_junior=0.1"]
     process = start("steps=3", "learner.lora.rank=4", "rollout.engines=shared", "learner.lr=1e-3", *sizes)
     output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
