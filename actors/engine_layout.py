@@ -36,13 +36,11 @@ def engine_specs(
 ) -> list[list[EngineSpec]]:
     """Return, for each replica, the specs of its engines: the senior's, then each junior's if any junior ever writes.
 
-    With an adapter the senior's engine may write for the junior too (`rollout.engines`).
-
-    The senior's engines receive weights by `transport`, those of the adapter of `lora` if given, which names
-    all its targets. A run that continues from `first_version` samples other noise than it began with. Without `cores` the
-    engines divide the cores of this machine. With `own_gpus` each engine takes the next of its replica's GPUs, as many as its
-    tensor-parallel size; otherwise they share one. With `sleep` they can free its memory. With `streams` they return each token
-    at once.
+    The senior's engines receive weights by `transport`: with `lora`, which names all its targets, those of the adapter alone.
+    Then the senior's engine may write for the junior too (`rollout.engines`). A run that continues from `first_version` samples
+    other noise than it began with. Without `cores` the engines divide the cores of this machine. With `own_gpus` each engine
+    takes the next of its replica's GPUs, as many as its tensor-parallel size; otherwise they share one. With `sleep` they can
+    free its memory. With `streams` they return each token at once.
     """
     replica = [_senior_spec(config, authors, transport)]
     shared = lora is not None and config.rollout.engines == "shared"
