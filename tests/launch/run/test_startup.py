@@ -22,7 +22,7 @@ from tandem.runtime.weights import SHM
 class Component:
     """Learner, pool or judge: notes its start and its end in `events`."""
 
-    admitted, actors = (96, 32), ()
+    admitted, actors, borrowed = (96, 32), (), False
 
     def __init__(self, name: str, events: list[str]) -> None:
         self._name, self._events = name, events
@@ -51,6 +51,15 @@ class Component:
 
     def connect(self, engines: Any, sleeping: Any) -> None:
         self._events.append("connected")
+
+    def begin_weight_sync(self) -> None:
+        self._events.append("weight sync")
+
+    def publish(self, version: int) -> int:
+        return version
+
+    def finish_weight_sync(self, weights: int) -> list[int]:
+        return [weights]
 
     @contextmanager
     def sleeping(self) -> Iterator[None]:
@@ -106,6 +115,15 @@ def test_start_says_what_it_waits_for_and_ends_all(
     printed = capsys.readouterr().out
     assert "Starting 1 rollout actor and 1 learner rank (ZeRO-1)" in printed
     assert "Engines ready: up to 128 concurrent rollouts" in printed
+
+
+@pytest.mark.parametrize("borrowed", [False, True])
+def test_borrowed_engines_receive_base_weights(inputs: Any, events: list[str], borrowed: bool) -> None:
+    engines = Component("engines", events)
+    engines.borrowed = borrowed
+    start_borrowed: Any = lambda *_: engines  # noqa: E731
+    with start_training_run(inputs, start_borrowed):
+        assert ("weight sync" in events) == borrowed
 
 
 def test_failure_of_engines_ends_learner(inputs: Any, events: list[str]) -> None:
