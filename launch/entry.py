@@ -30,7 +30,7 @@ from launch.explanations import explain
 from launch.help import Program, asks_for_help, print_help
 from launch.storage.disk import UnwritableError
 from launch.storage.places import check_writable
-from tandem.config.black_box import OPENAI
+from tandem.config.black_box import black_box
 from tandem.config.load import load, schema
 from tandem.config.schema import Config, ConfigError
 from tandem.errors import RunError, plain_error
@@ -196,7 +196,7 @@ def check_own_settings(config: Config, program: str) -> None:
         for key in keys:
             if owner != program and (value := getattr(config, key)):
                 raise ConfigError(f"{key}={value}: only {owner} takes this; leave it out")
-    if program != "launch/evaluate.py" and any(name.startswith(OPENAI) for name in config.junior):
+    if program != "launch/evaluate.py" and black_box(config):
         raise ConfigError(
             f"junior={config.junior}: only launch/evaluate.py takes a junior behind an API; name one whose weights are on disk"
         )

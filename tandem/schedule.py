@@ -198,7 +198,7 @@ def all_schedules(config: Config) -> dict[str, ScheduleConfig]:
 
 BoundaryRule = Literal["none", "word", "word_or_newline", "paragraph", "newline"]
 STEP_ENDS = {"paragraph": "\n\n", "newline": "\n"}
-"""What ends a step, by boundary rule."""
+"""The text that ends a step, by boundary rule."""
 
 
 def boundary_rule(config: Config, settings: ScheduleConfig) -> BoundaryRule:

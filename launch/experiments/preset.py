@@ -171,7 +171,7 @@ def _seeds(count: str) -> tuple[int, ...]:
 def _configuration(overrides: Sequence[str], seeded: Sequence[str], seed: int) -> Config:
     """Return the configuration for `overrides` with `seed` as the value of the keys `seeded`."""
     config = _composition((*overrides, *(f"{key}=1" for key in seeded)))
-    for key in seeded:
+    for key in seeded:  # in place, since every call sets them all
         OmegaConf.update(config, key, seed)
     return load(config)
 

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from launch.entry import INTERRUPTED as INTERRUPTED_CODE
 from launch.entry import TERMINATED
-from launch.experiments.run import FAILED, FINISHED, INTERRUPTED, OUTPUT, Outcome, error_of, read_outcome
+from launch.experiments.run import FAILED, FINISHED, INTERRUPTED, OUTPUT, Outcome, error_of
 from launch.experiments.sweep_runs import SweepRun
 
 IN_SEQUENCE = "basic"
@@ -57,13 +57,13 @@ class Worker:
         run.path.mkdir(parents=True, exist_ok=True)
         output = run.path / OUTPUT
         output.touch()
-        start, earlier, before = time.monotonic(), read_outcome(run.path), output.stat().st_size
+        start, before = time.monotonic(), output.stat().st_size
         interrupt: KeyboardInterrupt | None = None
         try:
             code = self._request(run, output)
         except KeyboardInterrupt as error:
             interrupt, code = error, self._terminate()
-        seconds = time.monotonic() - start + (earlier.seconds if earlier else 0)
+        seconds = run.seconds_since(start)
         state = {0: FINISHED, INTERRUPTED_CODE: INTERRUPTED, TERMINATED: INTERRUPTED}.get(code, FAILED)
         state = INTERRUPTED if interrupt else state
         printed = output.read_bytes()[before:].decode(errors="replace")

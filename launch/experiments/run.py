@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,6 +36,11 @@ class Run:
         """Whether an attempt has completed all steps."""
         outcome = read_outcome(self.path)
         return outcome is not None and outcome.state == FINISHED and outcome.steps >= self.config.steps
+
+    def seconds_since(self, start: float) -> float:
+        """Return the wall time of all attempts, the last of which began at `start` (`time.monotonic()`)."""
+        earlier = read_outcome(self.path)
+        return time.monotonic() - start + (earlier.seconds if earlier else 0)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from operator import attrgetter
 from omegaconf import OmegaConf
 
 from launch.experiments.engines import SharedEngines
-from launch.experiments.run import FINISHED, Outcome, Run, read_outcome
+from launch.experiments.run import FINISHED, Outcome, Run
 from launch.run.program import train_and_export
 from launch.storage.run_record import saved_settings
 from tandem.config.load import typed
@@ -32,7 +32,6 @@ def check_unchanged(run: Run) -> None:
 
 def make(run: Run, engines: SharedEngines) -> None:
     """Start or resume a run as launch/train.py does, in the Ray cluster of this process, and write its outcome."""
-    start, earlier = time.monotonic(), read_outcome(run.path)
+    start = time.monotonic()
     train_and_export(run.config, engines.lend, elsewhere=False)  # evaluations look in the run folder alone
-    seconds = time.monotonic() - start + (earlier.seconds if earlier else 0)
-    Outcome(FINISHED, 0, seconds, run.config.steps).write(run.path)
+    Outcome(FINISHED, 0, run.seconds_since(start), run.config.steps).write(run.path)

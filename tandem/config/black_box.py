@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from tandem.config.schema import Config
 
 OPENAI = "openai:"
-"""What the name of a black box begins with: `openai:URL,MODEL`."""
+"""The prefix of a black box's name, `openai:URL,MODEL`."""
 
 
 class BlackBox(NamedTuple):

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from tandem.config.checks.unused import DEFAULTS
 from tandem.config.rollout import MAX_TEMPERATURE, MIN_TEMPERATURE
+from tandem.config.schema import SELF
 from tandem.verify.extract import compile_pattern
 from tandem.verify.pool import check_verifier
 
@@ -27,8 +29,7 @@ OF_OWN_JUNIOR = (
 
 def of_own_junior(config: Config) -> dict[str, Any]:
     """Return the settings of juniors' engines that are given."""
-    defaults = type(config)()
-    return {key: value for key in OF_OWN_JUNIOR if (value := attrgetter(key)(config)) != attrgetter(key)(defaults)}
+    return {key: value for key in OF_OWN_JUNIOR if (value := attrgetter(key)(config)) != attrgetter(key)(DEFAULTS)}
 
 
 def rollout_problems(config: Config) -> Iterator[str]:
@@ -82,7 +83,7 @@ def _shared_engine_problems(config: Config) -> Iterator[str]:
     if not lora.rank or lora.sync == "merged":
         wanted = "learner.lora.sync=adapter" if lora.rank else "learner.lora.rank above 0"
         yield f"rollout.engines=shared: the senior must be the junior with an adapter; set {wanted}, or choose pair"
-    if config.junior != ["self"]:
+    if config.junior != [SELF]:
         named = ",".join(config.junior)
         yield f"junior=[{named}]: {shared}, and the junior is the senior's base; choose [self], or rollout.engines=pair"
     if config.junior_translation:

@@ -60,9 +60,9 @@ def test_text_is_the_servers(server: ServerProcess, authors: Authors, prompts: l
 
 def test_unknown_model_is_refused(server: ServerProcess) -> None:
     with pytest.raises(
-        ConfigError, match=r"completes no text \(model: there is no model 'nobody'; choose senior or .*\); name another"
+        ConfigError, match=r"completes no text \(model: there is no model 'missing'; choose senior or .*\); name another"
     ):
-        check_answers(BlackBox(f"{server.url}/v1", "nobody"))
+        check_answers(BlackBox(f"{server.url}/v1", "missing"))
 
 
 def test_evaluation_with_black_box(server: ServerProcess, tmp_path: Path) -> None:
