@@ -89,10 +89,12 @@ def test_pause_for_weight_sync_changes_no_token_and_no_version(
     old = AutoModelForCausalLM.from_pretrained(authors.senior, dtype=torch.float32)
     changed = publisher.publish(3)
     assert changed is not None
+    gaps: dict[int, list[float]] = {2: [], 3: []}
     for rollout in write(watched, f"changed-{schedule.prob_senior}", schedule, 1.0, [changed]):
         gap = np.abs(rollout.logprobs - forward_logprobs(old, rollout))
-        written_by_senior = rollout.authorship == SENIOR
-        assert gap[written_by_senior & (rollout.weight_versions == 2)].max() < 1e-3
-        assert gap[written_by_senior & (rollout.weight_versions == 3)].max() > 0.1
+        for version, of_version in gaps.items():
+            of_version += gap[(rollout.authorship == SENIOR) & (rollout.weight_versions == version)].tolist()
+    # Of all texts: one may repeat a token forever, which is certain under both weights.
+    assert max(gaps[2]) < 1e-3 and max(gaps[3]) > 0.1
     assert watched.watches[SENIOR if schedule.solo else JUNIOR].preemptions > 0
     publisher.close()
