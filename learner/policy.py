@@ -16,6 +16,7 @@ from tandem.models.logit_transform import LogitTransform, logit_transform
 
 if TYPE_CHECKING:
     from learner.adapter import Adapter
+    from learner.sequence_parallel import SequenceParallel
 
 
 class LogprobHead(nn.Module):
@@ -40,7 +41,8 @@ class Policy(nn.Module):
 
     The model stays in evaluation mode while it learns: dropout, layer drop and router jitter are off, because the engines have
     none and both must compute the same distribution. Names and tying of `policy.model.named_parameters()` are the checkpoint's,
-    unless `lora` sets a rank: then the model is frozen and its `adapter`, which starts from `seed`, learns.
+    unless `lora` sets a rank: then the model is frozen and its `adapter`, which starts from `seed`, learns. With `sequence`,
+    each rank computes a part of each sequence.
     Raises `ValueError` for a model whose logits `LogitTransform` does not describe.
     """
 
@@ -54,6 +56,7 @@ class Policy(nn.Module):
         gradient_checkpointing: bool = False,
         lora: LoraConfig | None = None,
         seed: int = 0,
+        sequence: SequenceParallel | None = None,
     ) -> None:
         super().__init__()
         config = load_config(path)
@@ -68,7 +71,9 @@ class Policy(nn.Module):
 
             self.adapter = Adapter(model, path, lora, seed)
             self.register_state_dict_post_hook(_drop_frozen)
-        self.model = model.eval()
+        self.model, self.sequence = model.eval(), sequence
+        if sequence:
+            sequence.apply(model)
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             _checkpoint_in_evaluation_mode(model)
@@ -78,7 +83,12 @@ class Policy(nn.Module):
 
         `input_ids` is [B, L], padded on the right; `positions` count through the flattened [B * L].
         """
-        hidden = self.model.base_model(input_ids, use_cache=False).last_hidden_state
+        if self.sequence:
+            return self.sequence.logprobs(self._logprobs, input_ids, positions, targets)
+        return self._logprobs(input_ids, positions, targets)
+
+    def _logprobs(self, input_ids: Tensor, positions: Tensor, targets: Tensor, **options: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.model.base_model(input_ids, use_cache=False, **options).last_hidden_state
         return self.model.get_output_embeddings()(hidden.flatten(0, 1)[positions], targets)
 
 

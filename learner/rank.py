@@ -22,6 +22,7 @@ from learner import canary, checkpoint
 from learner.policy import Policy
 from learner.publish import Publisher
 from learner.reference import AdapterOff, FrozenCopy, Reference
+from learner.sequence_parallel import SequenceParallel
 from learner.update import Updater
 from learner.zero import build_engine, join_process_group, partitioned_loading
 from tandem.batching import RankPlan
@@ -58,6 +59,8 @@ class RankSpec:
 class Rank:
     """One member of the learner's process group. All methods but `rendezvous` are collective: all ranks must call them."""
 
+    _sequence: SequenceParallel | None = None
+
     def __init__(self, config: Config, spec: RankSpec) -> None:
         torch.set_num_threads(spec.threads)
         disable_progress_bar()  # only the driver writes to the terminal
@@ -89,6 +92,7 @@ class Rank:
         """Load the model and partition it over the ranks; restore the state in the folder `saved` if one is given."""
         learner, spec = self.config.learner, self.spec
         self.layout = checkpoint.Layout.of(learner)
+        self._sequence = SequenceParallel(learner.sequence_parallel) if learner.sequence_parallel > 1 else None
         policy = self._policy(spec.model_path, lora=learner.lora, gradient_checkpointing=learner.gradient_checkpointing)
         load_universal = saved is not None and not self.layout.reads(checkpoint.saved_layout(saved))
         engine, optimizer = build_engine(policy, learner, spec.persistence_threshold, load_universal=load_universal)
@@ -125,6 +129,7 @@ class Rank:
                 gradient_checkpointing=gradient_checkpointing,
                 lora=lora,
                 seed=self.config.seed,
+                sequence=self._sequence,
             )
 
     def update(self, plan: RankPlan, step: int) -> dict[str, float]:

@@ -38,6 +38,8 @@ class LearnerConfig:
     zero_stage: int = setting(1, choices=(0, 1, 2, 3), on_resume="change")
     """what DeepSpeed partitions over the ranks: 0 nothing, 1 the optimizer's state, 2 also the gradients (reduced after every
     micro-batch, which is slower), 3 also the parameters"""
+    sequence_parallel: int = setting(1, at_least=1, on_resume="change")
+    """ranks that compute each micro-batch together, every one a part of each sequence, for long rollouts; it divides ranks"""
     offload_optimizer: bool = setting(False, on_resume="change")
     """whether to keep the optimizer's state in CPU memory and update there; ZeRO 1 to 3"""
     offload_parameters: bool = setting(False, on_resume="change")

@@ -100,7 +100,8 @@ def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, re
 
     Its rollouts have at most `longest` tokens, prompt included. With `reference` it also holds a frozen model of that size.
     """
-    tokens = max(learner.micro_batch_tokens, longest)  # a rollout longer than a micro-batch is a micro-batch
+    part = -(-longest // learner.sequence_parallel)
+    tokens = max(learner.micro_batch_tokens, part)  # a rollout longer than a micro-batch is a micro-batch
     stage, width, ranks = learner.zero_stage, BYTES[learner.dtype], learner.ranks
     billion, learned = size.parameters / GIB, (size.adapter or size.parameters) / GIB
     frozen = reference.parameters / GIB if reference else 0.0

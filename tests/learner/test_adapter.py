@@ -30,11 +30,18 @@ def save_base(family: str, folder: Path) -> str:
 
 
 def adapted_policy(
-    path: str, dtype: torch.dtype = torch.float32, *, targets: list[str] | None = None, trained: bool = True, **options: bool
+    path: str,
+    dtype: torch.dtype = torch.float32,
+    *,
+    targets: list[str] | None = None,
+    trained: bool = True,
+    gradient_checkpointing: bool = False,
 ) -> tuple[Policy, Adapter]:
     """Return a policy with an adapter that changes much, as if it were trained."""
     lora = LoraConfig(rank=3, alpha=6, targets=targets or [])
-    policy = Policy(path, dtype=dtype, temperature=1.0, chunk=16, lora=lora, seed=1, **options)
+    policy = Policy(
+        path, dtype=dtype, temperature=1.0, chunk=16, lora=lora, seed=1, gradient_checkpointing=gradient_checkpointing
+    )
     assert policy.adapter is not None
     if trained:
         torch.manual_seed(2)

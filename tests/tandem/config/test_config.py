@@ -218,6 +218,7 @@ def test_number_outside_its_bounds_is_refused(defaults: DictConfig, key: str, ba
             "algo.mini_batches=32: with algo.mini_batch_order=prompts, rollout.prompts_per_step=16 must divide by it",
         ),
         (("algo.dual_clip=0.5",), "algo.dual_clip=0.5: .* give 0 or more than 1"),
+        (("learner.ranks=4", "learner.sequence_parallel=3"), "learner.ranks=4 does not divide by it; change one of them"),
         (("algo.mini_batches=0", "learner.ranks=200"), "learner.ranks=200: a mini-batch holds only 128 rollouts"),
         (
             ("rollout.prompts_per_step=1", "rollout.group_size=2", "learner.ranks=2"),

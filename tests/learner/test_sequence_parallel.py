@@ -1,0 +1,74 @@
+"""Tests of sequence parallelism: two ranks that compute each sequence together equal one rank."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import MistralConfig, MistralForCausalLM
+
+from tandem.config.algo import AlgoConfig
+from tandem.config.schema import Config
+from tests.support.learner_ranks import VOCABULARY, Ranks, assert_same, on_policy_groups, tiny_config
+
+pytestmark = pytest.mark.engines
+
+
+def shared(**settings: Any) -> dict[int, Config]:
+    """Return configurations by the number of ranks, which compute each sequence together."""
+    return {count: tiny_config(sequence_parallel=count, **settings) for count in (1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind", "checkpointing", "tokens"),
+    # With one token every rollout is a micro-batch: a rank may have no completion token, or only the end of one.
+    [(0, "tied", False, 90), (1, "untied", True, 1), (2, "tied", False, 400), (3, "tied", False, 1), (3, "untied", True, 90)],
+)
+def test_gradient_equals_one_ranks(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], stage: int, kind: str, checkpointing: bool, tokens: int
+) -> None:
+    groups = on_policy_groups(model_paths[kind], seed=7)
+    gradients = {}
+    for count, config in shared(zero_stage=stage, gradient_checkpointing=checkpointing, micro_batch_tokens=tokens).items():
+        config.algo.mini_batches = 1
+        ranks[count]("reload", config, model_paths[kind])
+        gradients[count] = ranks[count]("gradient", groups)
+    assert_same(gradients[2], gradients[1], rtol=1e-5)
+
+
+def test_steps_and_metrics_equal_one_ranks(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
+    path = model_paths["untied"]
+    metrics, weights, logprobs = {}, {}, {}
+    for count, config in shared(zero_stage=2, micro_batch_tokens=90 // 2).items():
+        config.algo = AlgoConfig(mini_batches=2, policy_loss="gspo", kl_coef=0.3, lambda_junior=0.2, old_logprobs="learner")
+        ranks[count]("reload", config, path, None, model_paths["tied"])
+        metrics[count] = [ranks[count]("train", on_policy_groups(path, seed), seed) for seed in (1, 2)]
+        weights[count] = ranks[count]("master_weights")
+        logprobs[count] = ranks[count]("text_logprobs", [[3, 1, 4, 1, 5], [9, 2, 6]])
+    for one, two in zip(metrics[1], metrics[2], strict=True):
+        for name in one.keys() - {"learner/useful_token_fraction"}:  # micro-batches are twice as long
+            assert two[name] == pytest.approx(one[name], rel=1e-4, abs=1e-6), name
+    assert_same(weights[2], weights[1], rtol=1e-5)
+    torch.testing.assert_close(torch.tensor(logprobs[2]), torch.tensor(logprobs[1]), atol=1e-5, rtol=0)
+
+
+def test_attention_windows_are_those_of_whole_sequences(ranks: dict[int, Ranks], tmp_path: Path) -> None:
+    sizes = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
+    torch.manual_seed(0)
+    model = MistralForCausalLM(MistralConfig(**sizes, num_key_value_heads=2, head_dim=16, sliding_window=5))
+    model.save_pretrained(tmp_path)
+    groups = on_policy_groups(str(tmp_path), seed=8)
+    gradients = {}
+    for count, config in shared(zero_stage=1).items():
+        config.algo.mini_batches = 1
+        ranks[count]("reload", config, str(tmp_path))
+        gradients[count] = ranks[count]("gradient", groups)
+    assert_same(gradients[2], gradients[1], rtol=1e-5)
