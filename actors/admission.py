@@ -5,11 +5,21 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MEMORY = 32
 """The number of texts over which the expected length is averaged, with exponentially decreasing weights."""
 OVERCOMMITMENT = 4
 """The most rollouts in flight for each that the KV cache holds at full length."""
+
+
+class KVUse(NamedTuple):
+    """How an engine's KV cache was used since the last call."""
+
+    peak: float
+    """the largest share in use at a time"""
+    preemptions: int
+    """how often a request lost its blocks to an older one, and had to read its text again"""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from vllm.outputs import RequestOutput
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from actors.admission import KVCache
+from actors.admission import KVCache, KVUse
 from actors.engine_adapter import adapter_arguments, adapter_request
 from actors.engine_death import cause_of_death
 from actors.engine_session import EngineSession
@@ -301,9 +301,9 @@ class Engine:
         self._require_awake()
         return "-".join(await self._llm.collective_rpc("weights_checksum", args=(author == SENIOR,)))
 
-    async def kv_usage(self) -> float:
-        """Return the largest share of the KV cache in use since the last call."""
-        return (await self._llm.collective_rpc("kv_usage"))[0]
+    async def kv_use(self) -> KVUse:
+        """Return the use of the KV cache since the last call."""
+        return KVUse(*(await self._llm.collective_rpc("kv_use"))[0])
 
     async def reseed(self, seed: int) -> None:
         """Seed the noise of rollouts without a seed, as at the engine's start."""

@@ -16,6 +16,7 @@ from vllm.v1.executor.uniproc_executor import UniProcExecutor
 from vllm.v1.sample import rejection_sampler
 
 from actors import handoff_scheduler
+from actors.admission import KVUse
 from actors.engine_adapter import adapter_tensors, load_adapter, load_zeros
 from actors.engine_spec import EngineSpec
 from tandem.runtime.segment import WeightSegment
@@ -55,9 +56,9 @@ class ShardedExecutor(MultiprocExecutor):
     """An executor whose workers, in a process each, share the model."""
 
     def collective_rpc(self, method: Any, *arguments: Any, **options: Any) -> Any:
-        """Call `method` of all workers, but `kv_usage` and `drafts` here: the scheduler is in this process."""
-        if method == "kv_usage":
-            return [handoff_scheduler.take_kv_peak()]
+        """Call `method` of all workers, but `kv_use` and `drafts` here: the scheduler is in this process."""
+        if method == "kv_use":
+            return [handoff_scheduler.kv_use()]
         if method == "drafts":
             return [handoff_scheduler.drafts()]
         return super().collective_rpc(method, *arguments, **options)
@@ -118,9 +119,9 @@ class WeightReceiver:
         """Seed the noise of requests that have no seed."""
         torch.manual_seed(seed)
 
-    def kv_usage(self) -> float:
-        """Return the largest share of the KV cache in use since the last call; the scheduler is in this process."""
-        return handoff_scheduler.take_kv_peak()
+    def kv_use(self) -> KVUse:
+        """Return the use of the KV cache since the last call; the scheduler is in this process."""
+        return handoff_scheduler.kv_use()
 
     def drafts(self) -> tuple[int, int]:
         """Return the numbers of drafted and of accepted tokens since the start; the scheduler is in this process."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from vllm.v1.core.kv_cache_manager import KVCacheManager
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
@@ -17,25 +16,26 @@ from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus, StreamingUpdate
 from vllm.v1.spec_decode.metrics import SpecDecodingStats
 
+from actors.admission import KVUse
 from actors.carried_pen import carried_pen
 from actors.engine_spec import EngineSpec
 from actors.session_scheduler import SessionScheduler
 from actors.turn_messages import BegunTurn, WrittenPart, begun_turns, written_output
 from tandem.schedule import Pen
 
-_kv_peaks: list[float] = [0.0]
-"""The largest share of the KV cache in use; one scheduler a process."""
 _drafts: list[int] = [0, 0]
 """The numbers of drafted and of accepted tokens since the start."""
-_kv_caches: list[KVCacheManager] = []
-"""The KV cache of the scheduler of this process."""
+_schedulers: list[_EndsTurns] = []
+"""The scheduler of this process."""
 
 
-def take_kv_peak() -> float:
-    """Return the largest share of the KV cache that was in use since the last call; the share now in use counts."""
-    now = max((cache.usage for cache in _kv_caches), default=0.0)
-    peak, _kv_peaks[0] = max(_kv_peaks[0], now), now
-    return peak
+def kv_use() -> KVUse:
+    """Return the use of the KV cache since the last call; the share now in use counts."""
+    (scheduler,) = _schedulers
+    now = scheduler.kv_cache_manager.usage
+    use = KVUse(max(scheduler.kv_peak, now), scheduler.preemptions)
+    scheduler.kv_peak, scheduler.preemptions = now, 0
+    return use
 
 
 def drafts() -> tuple[int, int]:
@@ -66,7 +66,9 @@ class _EndsTurns(SessionScheduler):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _kv_caches[:] = [self.kv_cache_manager]
+        _schedulers[:] = [self]
+        self.kv_peak = 0.0
+        """the largest share of the KV cache in use since the last `kv_use`"""
         spec = EngineSpec.from_config(self.vllm_config)
         self._boundaries, self._interval = spec.boundaries().tobytes(), spec.stream_interval
         self._turns: dict[str, _Turn] = {}
@@ -176,7 +178,7 @@ class _EndsTurns(SessionScheduler):
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
         """Schedule a step as vLLM does, and record how full the KV cache is."""
         scheduled = super().schedule(*args, **kwargs)
-        _kv_peaks[0] = max(_kv_peaks[0], self.kv_cache_manager.usage)
+        self.kv_peak = max(self.kv_peak, self.kv_cache_manager.usage)
         return scheduled
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from actors.admission import Admission
+from actors.admission import Admission, KVUse
 from actors.engine_spec import EngineSpec, visible_gpus
 from actors.fork_server import fork_engines, set_vllm_environment, start_fork_server
 from actors.group_task import GroupTask
@@ -220,9 +220,9 @@ class RolloutActor:
         engines = [self._engines[self._host(key)] for key in (*self._specs, *self._hosted) if key[0] == author]
         return [await engine.while_alive(engine.weights_checksum(author)) for engine in engines]
 
-    async def kv_usage(self) -> dict[str, float]:
-        """Return the largest share of its KV cache that each engine has used since the last call."""
-        return {_name(key): await engine.while_alive(engine.kv_usage()) for key, engine in self._engines.items()}
+    async def kv_use(self) -> dict[str, KVUse]:
+        """Return how each engine has used its KV cache since the last call."""
+        return {_name(key): await engine.while_alive(engine.kv_use()) for key, engine in self._engines.items()}
 
     async def start_profile(self) -> None:
         """Start to record turns here and operations in the engines."""

@@ -15,6 +15,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from actors.admission import KVUse
 from actors.dispatch import TaskQueue
 from actors.engine_layout import Cores, engine_specs, reseeded
 from actors.engine_spec import EngineSpec
@@ -243,10 +244,16 @@ class RolloutPool:
 
     # State
 
-    def kv_usage(self) -> dict[str, float]:
-        """Return, for each kind of engine, the largest used share of the KV cache since the last call, over all replicas."""
-        usages = self._replica_set.call_running("kv_usage")
-        return {name: max(usage[name] for usage in usages) for name in (usages[0] if usages else ())}
+    def kv_use(self) -> dict[str, KVUse]:
+        """Return the use of the KV caches since the last call for each kind of engine: of all replicas, the largest share and
+        the sum of preemptions.
+        """
+        uses: list[dict[str, KVUse]] = self._replica_set.call_running("kv_use")
+        by_engine = {name: [use[name] for use in uses] for name in (uses[0] if uses else ())}
+        return {
+            name: KVUse(max(use.peak for use in of_engine), sum(use.preemptions for use in of_engine))
+            for name, of_engine in by_engine.items()
+        }
 
     def start_profile(self) -> None:
         """Start profiling (see `tandem.runtime.trace.Profiled`)."""

@@ -30,6 +30,8 @@ class SessionScheduler(Scheduler):
         """those that wait for a turn"""
         self._evicted: set[Request] = set()
         """those of them that have no KV blocks"""
+        self.preemptions = 0
+        """how often a request lost its KV blocks since the last `kv_use`"""
         self._allocate = self.kv_cache_manager.allocate_slots
         self.kv_cache_manager.allocate_slots = self._allocate_or_evict
 
@@ -47,10 +49,15 @@ class SessionScheduler(Scheduler):
     def _evict(self, request: Request) -> None:
         self.kv_cache_manager.free(request)
         request.num_preemptions += 1
+        self.preemptions += 1
         if request in self._waiting_sessions:
             self._evicted.add(request)  # `num_computed_tokens` still says how much of its text the session keeps
         else:
             request.num_computed_tokens = 0
+
+    def _preempt_request(self, *args: Any, **kwargs: Any) -> None:
+        super()._preempt_request(*args, **kwargs)
+        self.preemptions += 1
 
     def _update_request_as_session(self, session: Request, update: StreamingUpdate) -> None:
         super()._update_request_as_session(session, update)

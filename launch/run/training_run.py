@@ -72,8 +72,10 @@ class RolloutRun:
         return row | {"rollout/tokens_per_s": row["rollout/tokens"] / seconds}
 
     def _resource_metrics(self) -> dict[str, float]:
-        kv_usage = {f"engine/kv_usage_{name}": used for name, used in self.pool.kv_usage().items()}
-        return kv_usage | {"host/memory_fraction": host_memory_fraction(), "run/restarts": self.restarts.total}
+        engines: dict[str, float] = {}
+        for name, use in self.pool.kv_use().items():
+            engines |= {f"engine/kv_usage_{name}": use.peak, f"engine/preemptions_{name}": use.preemptions}
+        return engines | {"host/memory_fraction": host_memory_fraction(), "run/restarts": self.restarts.total}
 
     def log(self, row: Mapping[str, float]) -> None:
         """Save and show one step's metrics, with the time."""

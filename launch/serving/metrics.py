@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from actors.admission import KVUse
+
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 
@@ -30,6 +32,9 @@ class Metrics:
             ["engine"],
             registry=registry,
         )
+        self._preemptions = Counter(
+            "tandem_preemptions", "Texts that lost their KV blocks and were read again", ["engine"], registry=registry
+        )
 
     @contextmanager
     def writing(self, model: str) -> Iterator[WrittenText]:
@@ -41,11 +46,12 @@ class Metrics:
             )
         self._whole.labels(model).observe(time.monotonic() - start)
 
-    def text(self, replicas: int, kv_usage: Mapping[str, float]) -> bytes:
+    def text(self, replicas: int, kv_use: Mapping[str, KVUse]) -> bytes:
         """Return all metrics, with the state of the engines."""
         self._replicas.set(replicas)
-        for engine, usage in kv_usage.items():
-            self._kv_cache.labels(engine).set(usage)
+        for engine, use in kv_use.items():
+            self._kv_cache.labels(engine).set(use.peak)
+            self._preemptions.labels(engine).inc(use.preemptions)
         return generate_latest(self._registry)
 
 

@@ -83,4 +83,4 @@ class Service:
 
     async def metrics_text(self) -> bytes:
         """Return the metrics in Prometheus's format."""
-        return self.metrics.text(self.pool.running, await asyncio.to_thread(self._rollout_pool.kv_usage))
+        return self.metrics.text(self.pool.running, await asyncio.to_thread(self._rollout_pool.kv_use))

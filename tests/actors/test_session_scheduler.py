@@ -86,6 +86,7 @@ def test_rollouts_end_with_the_same_texts_however_small_the_caches(
                 engine.step()
             assert not scheduler.requests and not scheduler._waiting_sessions and not scheduler._evicted
             assert scheduler.kv_cache_manager.usage == 0
+            assert scheduler.preemptions == len(engine.evicted) + engine.preemptions, "those of the last `kv_use` on"
 
     check()
     assert evictions and preemptions

@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from actors import handoff_scheduler
+from actors.admission import KVUse
 from actors.engine import Engine
 from actors.engine_layout import engine_specs
 from actors.engine_worker import ShardedExecutor
@@ -185,7 +186,7 @@ def test_restarted_learner_connects_again_unless_a_transfer_was_interrupted(
         assert llm.calls == ["shutdown_weight_transfer_engine", "init_weight_transfer_engine"]
 
 
-def test_checksum_covers_all_workers_and_kv_usage_is_the_schedulers(
+def test_checksum_covers_all_workers_and_kv_use_is_the_schedulers(
     llm: RecordingLLM, config: Config, authors: Authors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Engine(engine_specs(config, authors, "cuda")[0][0])
@@ -196,8 +197,8 @@ def test_checksum_covers_all_workers_and_kv_usage_is_the_schedulers(
 
     monkeypatch.setattr(llm, "collective_rpc", collective_rpc)
     assert asyncio.run(engine.weights_checksum(SENIOR)) != asyncio.run(engine.weights_checksum(SENIOR))
-    monkeypatch.setattr(handoff_scheduler, "take_kv_peak", lambda: 0.25)
-    assert ShardedExecutor.collective_rpc(cast(ShardedExecutor, None), "kv_usage") == [0.25]
+    monkeypatch.setattr(handoff_scheduler, "kv_use", lambda: KVUse(0.25, 3))
+    assert ShardedExecutor.collective_rpc(cast(ShardedExecutor, None), "kv_use") == [KVUse(0.25, 3)]
 
 
 def test_engine_started_without_sleep_refuses_it(llm: RecordingLLM, config: Config, authors: Authors) -> None:
@@ -232,7 +233,7 @@ def test_engines_sleep_after_all_restarts_and_wake_if_they_were_awake(ray_sessio
         calls.clear()
         mortal.kill()
         while "mortal start" not in calls:
-            pool.kv_usage()  # detects the death
+            pool.kv_use()  # detects the death
         with pool.sleeping():
             assert sorted(calls[-2:]) == ["immortal sleep", "mortal sleep"]
             calls.clear()

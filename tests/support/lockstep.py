@@ -14,6 +14,7 @@ import ray
 import torch
 from transformers import AutoModelForCausalLM
 
+from actors.admission import KVUse
 from actors.group_task import GroupTask
 from actors.replicas import ReplicaSet
 from actors.rollout_pool import RolloutPool
@@ -116,7 +117,7 @@ class Lockstep:
     def close(self) -> None:
         pass
 
-    def kv_usage(self) -> dict[str, float]:
+    def kv_use(self) -> dict[str, KVUse]:
         return {}
 
     def processes(self) -> dict[str, ProcessLocation]:

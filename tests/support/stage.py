@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import ray
 
+from actors.admission import KVUse
 from actors.group_task import GroupTask
 from tandem.data.random_groups import random_groups
 from tandem.rollout import FROZEN_VERSION, Group
@@ -84,8 +85,8 @@ class Stage:
     async def checksums(self, replica: int, author: int) -> list[str]:
         return [str(self.version)]
 
-    async def kv_usage(self, replica: int) -> dict[str, float]:
-        return {"senior": replica / 10}
+    async def kv_use(self, replica: int) -> dict[str, KVUse]:
+        return {"senior": KVUse(replica / 10, replica)}
 
     async def processes(self, replica: int) -> dict[str, ProcessLocation]:
         return {"": process_location()}

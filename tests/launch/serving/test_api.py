@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.admission import KVUse
 from actors.group_task import GroupTask
 from actors.replica import ReplicaFailed
 from actors.rollout_pool import RolloutPool
@@ -48,8 +49,8 @@ class WrittenByChance:
     def streaming(self) -> WrittenByChance:
         return self
 
-    def kv_usage(self) -> dict[str, float]:
-        return {"senior": self.open / 100}
+    def kv_use(self) -> dict[str, KVUse]:
+        return {"senior": KVUse(self.open / 100, 1)}
 
     def rollout(self, task: GroupTask) -> Rollout:
         """Return the rollout of the one seed of `task`."""
@@ -311,5 +312,6 @@ def test_metrics_count(config: Config, authors: Authors) -> None:
     assert 'tandem_requests_total{path="other",status="404"} 1.0' in text
     assert 'tandem_text_seconds_count{model="team"} 3.0' in text
     assert 'tandem_kv_cache_usage{engine="senior"} 0.0' in text
+    assert 'tandem_preemptions_total{engine="senior"} 1.0' in text
     tokens = sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("tandem_tokens_total"))
     assert tokens == answer.json()["usage"]["completion_tokens"]
