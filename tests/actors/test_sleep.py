@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import ray
@@ -16,11 +16,8 @@ import torch
 from transformers import AutoModelForCausalLM
 from vllm.v1.engine.async_llm import AsyncLLM
 
-from actors import handoff_scheduler
-from actors.admission import KVUse
 from actors.engine import Engine
 from actors.engine_layout import engine_specs
-from actors.engine_worker import ShardedExecutor
 from actors.replicas import ReplicaSet
 from actors.rollout_pool import RolloutPool
 from launch.cluster.reservation import Placements
@@ -184,21 +181,6 @@ def test_restarted_learner_connects_again_unless_a_transfer_was_interrupted(
     else:
         asyncio.run(restart())
         assert llm.calls == ["shutdown_weight_transfer_engine", "init_weight_transfer_engine"]
-
-
-def test_checksum_covers_all_workers_and_kv_use_is_the_schedulers(
-    llm: RecordingLLM, config: Config, authors: Authors, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine = Engine(engine_specs(config, authors, "cuda")[0][0])
-    checksums = iter([["a", "b"], ["a", "c"]])
-
-    async def collective_rpc(method: str, **_: Any) -> list[str]:
-        return next(checksums)
-
-    monkeypatch.setattr(llm, "collective_rpc", collective_rpc)
-    assert asyncio.run(engine.weights_checksum(SENIOR)) != asyncio.run(engine.weights_checksum(SENIOR))
-    monkeypatch.setattr(handoff_scheduler, "kv_use", lambda: KVUse(0.25, 3))
-    assert ShardedExecutor.collective_rpc(cast(ShardedExecutor, None), "kv_use") == [KVUse(0.25, 3)]
 
 
 def test_engine_started_without_sleep_refuses_it(llm: RecordingLLM, config: Config, authors: Authors) -> None:
