@@ -15,7 +15,7 @@ from learner.policy import LogprobHead, Policy
 def text_logprobs(engine: DeepSpeedEngine, texts: Sequence[Sequence[int]]) -> list[float]:
     """Return the log-probabilities of the tokens of `texts` after the first of each, at temperature 1.
 
-    Collective under ZeRO-3.
+    All ranks must call it.
     """
     length = max(map(len, texts))
     rows = [torch.tensor(text) for text in texts]

@@ -42,7 +42,7 @@ class Policy(nn.Module):
     The model stays in evaluation mode while it learns: dropout, layer drop and router jitter are off, because the engines have
     none and both must compute the same distribution. Names and tying of `policy.model.named_parameters()` are the checkpoint's,
     unless `lora` sets a rank: then the model is frozen and its `adapter`, which starts from `seed`, learns. With `sequence`,
-    each rank computes a part of each sequence.
+    several ranks split each sequence.
     Raises `ValueError` for a model whose logits `LogitTransform` does not describe.
     """
 

@@ -22,7 +22,7 @@ class Reference(Protocol):
     """A frozen model."""
 
     def logprobs(self, batch: MicroBatch) -> Tensor:
-        """Return log-probabilities float32 [N] of the scored tokens of `batch`. Collective under ZeRO-3."""
+        """Return log-probabilities float32 [N] of the scored tokens of `batch`. All ranks must call it."""
         ...
 
 
@@ -40,7 +40,7 @@ class FrozenCopy:
 
     @torch.no_grad()
     def logprobs(self, batch: MicroBatch) -> Tensor:
-        """Return log-probabilities float32 [N] of the scored tokens of `batch`. Collective under ZeRO-3."""
+        """Return log-probabilities float32 [N] of the scored tokens of `batch`. All ranks must call it."""
         logprobs, _ = self._model(batch.input_ids, batch.positions, batch.targets)
         return logprobs
 
@@ -53,7 +53,7 @@ class AdapterOff:
 
     @torch.no_grad()
     def logprobs(self, batch: MicroBatch) -> Tensor:
-        """Return log-probabilities float32 [N] of the scored tokens of `batch`. Collective under ZeRO-3."""
+        """Return log-probabilities float32 [N] of the scored tokens of `batch`. All ranks must call it."""
         with self._adapter.off():
             logprobs, _ = self._engine(batch.input_ids, batch.positions, batch.targets)
         return logprobs

@@ -1,12 +1,15 @@
-"""Sequence parallelism: several ranks compute each micro-batch together, every one a part of each sequence.
+"""Sequence parallelism: several ranks split each sequence of a micro-batch.
 
 DeepSpeed-Ulysses (arXiv 2309.14509). Before attention, the ranks exchange parts of sequences for heads: each then holds whole
-sequences of some heads. All other layers look at one token at a time and need no exchange.
+sequences of some heads. All other layers look at one token at a time and need no exchange
+(`tandem/models/sequence_parallel.py` names the models of which this is true).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -21,29 +24,34 @@ IMPLEMENTATION = "tandem_ulysses"
 
 
 class SequenceParallel:
-    """A rank's place in its sequence-parallel group: `size` consecutive ranks that compute the same micro-batches.
+    """One rank of a sequence-parallel group: `size` consecutive ranks that compute the same micro-batches.
 
-    All ranks of the process group must create it at the same time.
+    All ranks of the process group must create it at the same time. An exchange that waits longer than `timeout_s` fails.
     """
 
-    def __init__(self, size: int) -> None:
-        self._group, _ = dist.new_subgroups(size)
+    def __init__(self, size: int, timeout_s: float) -> None:
+        self._group, _ = dist.new_subgroups(size, timeout=timedelta(seconds=timeout_s))
         self._size, self._rank = size, dist.get_rank(self._group)
         self._attention = DistributedAttention(CausalAttention(), self._group, scatter_idx=2, gather_idx=1)
 
     def apply(self, model: PreTrainedModel) -> None:
-        """Let the attention of `model` exchange parts of sequences for heads."""
+        """Let the attention of `model` exchange parts of sequences for heads.
+
+        Raises `ValueError` for a model with an attention of its own.
+        """
         AttentionInterface.register(IMPLEMENTATION, self._attend)
         AttentionMaskInterface.register(IMPLEMENTATION, lambda *_, **__: None)  # `CausalAttention` makes its own
         model.set_attn_implementation(IMPLEMENTATION)
+        if model.config._attn_implementation != IMPLEMENTATION:  # transformers only warns
+            raise ValueError(f"learner.sequence_parallel cannot split {type(model).__name__}")
 
     def logprobs(
         self, compute: Callable[..., tuple[Tensor, Tensor]], input_ids: Tensor, positions: Tensor, targets: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return log-probabilities and entropies [N] of `targets` [N], equal on all ranks of the group.
 
-        `compute` returns those of a part of the sequences: arguments as for `Policy.forward`, and `position_ids`. Each rank's
-        gradient is that of its own part, so the gradients of the group add up to the whole one.
+        `compute` returns those of a part of the sequences: arguments as for `Policy.forward`, and `position_ids`. Each rank
+        computes the gradient of its own part, so the gradients of the group add up to the whole one.
         """
         rows, length = input_ids.shape
         width = -(-length // self._size)
@@ -52,22 +60,25 @@ class SequenceParallel:
         row, column = positions // length, positions % length
         owner = column // width
         own = owner == self._rank
-        position_ids = torch.arange(first, first + width, device=part.device).expand(rows, -1)
-        found = compute(part, row[own] * width + column[own] - first, targets[own], position_ids=position_ids)
-        logprobs, entropies = _Gathered.apply(torch.stack(found), owner, self._group)
+        # Padding has the last position: a model may have no further one.
+        position_ids = torch.arange(first, first + width, device=part.device).clamp(max=length - 1).expand(rows, -1)
+        own_positions = row[own] * width + column[own] - first
+        own_values = torch.stack(compute(part, own_positions, targets[own], position_ids=position_ids))
+        logprobs, entropies = _GatherParts.apply(own_values, owner, self._group)
         return logprobs, entropies
 
     def _attend(
-        self, layer: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: None, **options: Any
+        self, layer: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
     ) -> tuple[Tensor, None]:
         """Return the attention [B, L, heads, D] of a part of L tokens; `query`, `key` and `value` are [B, heads, L, D]."""
-        if options.get("softcap") or options.get("s_aux") is not None:
-            raise ValueError("learner.sequence_parallel cannot compute capped attention scores or attention sinks")
+        unknown = [name for name in ("softcap", "s_aux", "position_bias") if options.get(name) is not None]
+        if mask is not None or unknown:
+            raise ValueError(f"learner.sequence_parallel cannot compute the attention of {type(layer).__name__}: {unknown}")
         # Each rank needs a key head: where there are fewer, copies.
-        key, value = (heads.repeat_interleave(max(1, self._size // heads.shape[1]), dim=1) for heads in (key, value))
-        parts = (heads.transpose(1, 2) for heads in (query, key, value))
+        copies = max(1, self._size // key.shape[1])
+        heads = [query, key.repeat_interleave(copies, dim=1), value.repeat_interleave(copies, dim=1)]
         scale, window = options.get("scaling"), options.get("sliding_window")
-        return self._attention(*parts, 0, scale=scale, window=window), None
+        return self._attention(*(each.transpose(1, 2) for each in heads), 0, scale=scale, window=window), None
 
 
 class CausalAttention(nn.Module):
@@ -77,20 +88,27 @@ class CausalAttention(nn.Module):
         self, query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = None, window: int | None = None
     ) -> Tensor:
         """Return the attention, over at most `window` tokens if given."""
-        length, mask = query.shape[1], None
-        if window and window < length:
-            index = torch.arange(length, device=query.device)
-            distance = index[:, None] - index
-            mask = (distance >= 0) & (distance < window)
         query, key, value = (heads.transpose(1, 2) for heads in (query, key, value))
+        mask = _window_mask(query.shape[2], window, query.device) if window and window < query.shape[2] else None
+        if mask is not None:  # on GPUs, only the kernel without a mask takes fewer key heads than heads
+            shared = query.shape[1] // key.shape[1]
+            key, value = key.repeat_interleave(shared, dim=1), value.repeat_interleave(shared, dim=1)
         attended = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=True
+            query, key, value, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=mask is None
         )
         return attended.transpose(1, 2).contiguous()
 
 
-class _Gathered(torch.autograd.Function):
-    """The values [K, N] of all N positions, from each rank's values [K, n] of its own."""
+@lru_cache(maxsize=1)
+def _window_mask(length: int, window: int, device: torch.device) -> Tensor:
+    """Return bool [L, L]: whether a token (row) attends to another; the same for all layers of a micro-batch."""
+    index = torch.arange(length, device=device)
+    attends = index[:, None] >= index
+    return attends.logical_and_(index[:, None] < index + window)
+
+
+class _GatherParts(torch.autograd.Function):
+    """Gathers the values [K, N] of all N positions from each rank's values [K, n] of its own."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, owner: Tensor, group: dist.ProcessGroup) -> Tensor:

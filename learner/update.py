@@ -137,7 +137,7 @@ class Updater:
         if self._sums:  # on all ranks or on none: all plan the same step
             stacked = torch.stack(list(self._sums.values()))
             dist.all_reduce(stacked)
-            stacked /= self._config.learner.sequence_parallel  # its ranks count the same tokens
+            stacked /= self._config.learner.sequence_parallel  # ranks that split sequences count the same tokens
             sums = dict(zip(self._sums, stacked.tolist(), strict=True))
         finite = [norm for norm in norms if math.isfinite(norm)]
         metrics = step_metrics(sums, len(norms)) | {

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tandem.config.algo import AlgoConfig
 from tandem.config.black_box import OPENAI
+from tandem.config.learner import LoraConfig
 from tandem.config.schema import Config, ConfigError
 from tandem.models.inspection import ModelFacts, inspect_model
 from tandem.models.zoo.base_models import base_model, junior_model
@@ -143,7 +144,7 @@ def load_authors(config: Config) -> Authors:
 def _inspect_senior(config: Config, path: Path) -> ModelFacts:
     """Return the facts about the senior's base model at `path`. Raises `ConfigError` when it cannot be used."""
     key = f"model.path={config.model.path}" if config.model.source == "hf" else "model"
-    senior = inspect_model(path, key, config.learner.lora)
+    senior = inspect_model(path, key, config.learner)
     _check_context(config, senior, "model")
     if not senior.eos_ids:
         raise ConfigError(f"model: {path} {_NO_END}")
@@ -161,7 +162,8 @@ def _load_junior(config: Config, index: int, senior_path: Path, senior: ModelFac
     if path == senior_path:
         return Junior(path, weight, dtype, senior.vocabulary)
     key, translation = f"junior[{index}]={name}", None
-    junior = inspect_model(path, key)
+    is_reference = config.algo.kl_coef > 0 and config.algo.kl_reference == "junior"
+    junior = inspect_model(path, key, replace(config.learner, lora=LoraConfig()) if is_reference else None)
     _check_context(config, junior, key)
     if difference := tokenizer_difference(senior.tokenizer, junior.tokenizer):
         if not config.junior_translation:

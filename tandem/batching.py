@@ -116,11 +116,12 @@ def plan_step(groups: Sequence[Group], step: int, config: Config, ranks: int) ->
         for group in groups
     ]
     parts = split_mini_batches(samples, algo.mini_batches, algo.mini_batch_order, seed=(config.seed, step))
-    together = config.learner.sequence_parallel  # ranks that compute the same micro-batches, each a part of them
-    shares = ranks // together
-    micro_batches = [split_micro_batches(part, shares, config.learner.micro_batch_tokens * together) for part in parts]
+    group_size = config.learner.sequence_parallel  # ranks that split the same sequences
+    sequence_groups = ranks // group_size
+    max_tokens = config.learner.micro_batch_tokens * group_size
+    micro_batches = [split_micro_batches(part, sequence_groups, max_tokens) for part in parts]
     mini_batches = apply_aggregation(micro_batches, algo.aggregation, config.rollout.sampling.max_tokens)
-    return [[mini_batch[rank // together :: shares] for mini_batch in mini_batches] for rank in range(ranks)]
+    return [[mini_batch[rank // group_size :: sequence_groups] for mini_batch in mini_batches] for rank in range(ranks)]
 
 
 def to_samples(

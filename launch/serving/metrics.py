@@ -33,7 +33,7 @@ class Metrics:
             registry=registry,
         )
         self._preemptions = Counter(
-            "tandem_preemptions", "Texts that lost their KV blocks and were read again", ["engine"], registry=registry
+            "tandem_preemptions", "How often a text lost its KV blocks to another", ["engine"], registry=registry
         )
 
     @contextmanager

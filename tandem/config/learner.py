@@ -39,7 +39,7 @@ class LearnerConfig:
     """what DeepSpeed partitions over the ranks: 0 nothing, 1 the optimizer's state, 2 also the gradients (reduced after every
     micro-batch, which is slower), 3 also the parameters"""
     sequence_parallel: int = setting(1, at_least=1, on_resume="change")
-    """ranks that compute each micro-batch together, every one a part of each sequence, for long rollouts; it divides ranks"""
+    """ranks that split each sequence of a micro-batch, for long rollouts; it divides `ranks`"""
     offload_optimizer: bool = setting(False, on_resume="change")
     """whether to keep the optimizer's state in CPU memory and update there; ZeRO 1 to 3"""
     offload_parameters: bool = setting(False, on_resume="change")
@@ -63,7 +63,7 @@ class LearnerConfig:
     grad_clip: float = setting(1.0, above=0)
     """largest global gradient norm"""
     micro_batch_tokens: int = setting(8192, at_least=1, on_resume="change")
-    """padded tokens (prompt and completion) of a micro-batch on one rank"""
+    """padded tokens (prompt and completion) of a micro-batch that one rank computes"""
     logprob_chunk_tokens: int = setting(1024, at_least=1, on_resume="change")
     """tokens whose logits over the vocabulary are in memory at once"""
     gradient_checkpointing: bool = setting(False, on_resume="change")

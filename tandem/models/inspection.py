@@ -7,10 +7,11 @@ from pathlib import Path
 
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-from tandem.config.learner import LoraConfig
+from tandem.config.learner import LearnerConfig
 from tandem.config.schema import SELF, Config, ConfigError
 from tandem.models.configuration import causal_lm_class, check_logits, context_length, read_configuration
 from tandem.models.linear_layers import adapted_layers
+from tandem.models.sequence_parallel import check_sequence_parallel
 from tandem.models.structure import fitted_model
 from tandem.models.unusable import UnusableModel
 from tandem.models.vocabulary import check_rows, end_tokens, read_tokenizer
@@ -33,15 +34,15 @@ class ModelFacts:
     parameters: int
 
 
-def inspect_model(directory: Path, key: str, lora: LoraConfig | None = None) -> ModelFacts:
+def inspect_model(directory: Path, key: str, learner: LearnerConfig | None = None) -> ModelFacts:
     """Inspect the Hugging Face directory of a senior or junior: configuration, architecture, weight files, head, tokenizer.
 
     Reads only headers of the weights, runs no code of the model and never prompts. `key` is the configuration key that names
-    the model, with its value (`model.path=...`, `junior[0]=...`). Raises `ConfigError` when the model cannot be used, or has
-    not the layers that `lora` adapts.
+    the model, with its value (`model.path=...`, `junior[0]=...`). Raises `ConfigError` when the model cannot be used, or when
+    it lacks the layers that `learner` adapts or cannot be split over its ranks.
     """
     try:
-        return _inspect(directory, lora)
+        return _inspect(directory, learner)
     except UnusableModel as error:
         raise ConfigError(f"{key}: {error}") from error
     except OSError as error:
@@ -57,10 +58,10 @@ def inspect_local_models(config: Config) -> None:
     paths |= {f"junior[{index}]": name for index, name in enumerate(config.junior) if name != SELF}
     for key, name in paths.items():
         if name and (directory := Path(name)).is_dir():
-            inspect_model(directory.resolve(), f"{key}={name}", config.learner.lora if key == "model.path" else None)
+            inspect_model(directory.resolve(), f"{key}={name}", config.learner if key == "model.path" else None)
 
 
-def _inspect(directory: Path, lora: LoraConfig | None) -> ModelFacts:
+def _inspect(directory: Path, learner: LearnerConfig | None) -> ModelFacts:
     check_no_pointers(directory)
     if (directory / "adapter_config.json").is_file():
         raise UnusableModel(
@@ -76,8 +77,10 @@ def _inspect(directory: Path, lora: LoraConfig | None) -> ModelFacts:
     model = fitted_model(model_class, config, read_headers(weight_files(directory)))
     rows, outputs = model.get_input_embeddings().weight.shape[0], model.get_output_embeddings().weight.shape[0]
     check_rows(tokenizer, min(rows, outputs))
-    if lora and lora.rank:
-        adapted_layers(model, lora.targets)
+    if learner and learner.lora.rank:
+        adapted_layers(model, learner.lora.targets)
+    if learner:
+        check_sequence_parallel(config, learner.sequence_parallel)
     return ModelFacts(
         directory=directory,
         config=config,

@@ -39,7 +39,10 @@ def remedy(config: Config, fits: Fits, gpu_gib: float) -> str:
             if fits(changed(config, changes), larger):
                 with_ = f" with {_shown(changes)}" if changes else ""
                 return f"no setting makes room: use GPUs of {larger} GiB{with_}, or a smaller model"
-    return "no setting makes room: use more GPUs with mode=cluster learner.ranks=N learner.zero_stage=3, or a smaller model"
+    return (
+        "no setting makes room: use more GPUs with mode=cluster learner.ranks=N learner.zero_stage=3, for long rollouts "
+        "learner.sequence_parallel=N too, or a smaller model"
+    )
 
 
 def changed(config: Config, changes: Changes) -> Config:
@@ -164,11 +167,11 @@ def _offloading(config: Config) -> Iterator[Changes]:
 
 
 def _more_ranks(config: Config) -> Iterator[Changes]:
-    """Yield none, then more ranks, up to one per rollout of a mini-batch."""
+    """Yield none, then more ranks, up to one, or one group of ranks that split sequences, per rollout of a mini-batch."""
     mini_batch = config.rollout.prompts_per_step * config.rollout.group_size // config.algo.mini_batches
     yield {}
     ranks = 2 * config.learner.ranks
-    while ranks <= min(mini_batch, MOST_RANKS):
+    while ranks <= min(mini_batch * config.learner.sequence_parallel, MOST_RANKS):
         yield {"learner.ranks": ranks}
         ranks *= 2
 
@@ -178,9 +181,9 @@ def _recomputed(config: Config) -> Changes:
 
 
 def _smaller(config: Config) -> Changes:
-    """Return the smallest useful micro-batches, no shorter than a rollout, and smaller chunks of logits."""
+    """Return the smallest useful micro-batches, no shorter than a rank's part of a rollout, and smaller chunks of logits."""
     wanted = {
-        "learner.micro_batch_tokens": max(SMALL_MICRO_BATCH, longest_rollout(config)),
+        "learner.micro_batch_tokens": max(SMALL_MICRO_BATCH, -(-longest_rollout(config) // config.learner.sequence_parallel)),
         "learner.logprob_chunk_tokens": SMALL_CHUNK,
     }
     given = vars(config.learner)

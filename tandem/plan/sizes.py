@@ -46,15 +46,9 @@ class Sizes:
 def model_sizes(config: Config) -> Sizes:
     """Return the sizes of the senior and every junior. No model is built; from the hub only config.json is downloaded.
 
-    Raises `ConfigError` when a model's configuration is not available, when it has not the layers that are to be adapted, or
-    when the learner's ranks cannot divide its attention heads.
+    Raises `ConfigError` when a model's configuration is not available, or when it lacks the layers that are to be adapted.
     """
     shape = _shape(config.model)
-    check_heads(shape, "the senior", config.learner.sequence_parallel)
-    if config.algo.kl_coef and config.algo.kl_reference == "junior" and (reference := config.junior[0]) != SELF:
-        check_heads(
-            _junior_shape(reference, "junior[0]", config.model.recipe_seed), reference, config.learner.sequence_parallel
-        )
     junior = model_size(shape)
     juniors = [
         junior
@@ -63,22 +57,6 @@ def model_sizes(config: Config) -> Sizes:
         for index, name in enumerate(config.junior)
     ]
     return Sizes(_with_adapter(junior, shape, config.learner.lora), tuple(juniors))
-
-
-def check_heads(shape: PretrainedConfig, name: str, ranks: int) -> None:
-    """Raise `ConfigError` unless `ranks` ranks can divide the attention heads of `name` (`learner.sequence_parallel`)."""
-    if ranks == 1:
-        return
-    if getattr(shape, "attn_logit_softcapping", None):
-        raise ConfigError(f"learner.sequence_parallel={ranks}: {name} caps its attention scores; only 1 is possible")
-    heads = shape.num_attention_heads
-    keys = getattr(shape, "num_key_value_heads", None) or heads
-    possible = [size for size in range(1, heads + 1) if heads % size == 0 and (keys % size == 0 or size % keys == 0)]
-    if ranks not in possible:
-        raise ConfigError(
-            f"learner.sequence_parallel={ranks}: {name} has {heads} attention heads and {keys} for keys; choose one of "
-            f"{', '.join(map(str, possible))}"
-        )
 
 
 def model_size(shape: PretrainedConfig) -> ModelSize:

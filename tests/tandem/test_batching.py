@@ -173,6 +173,7 @@ def test_error_names_malformed_rollout() -> None:
 @given(
     seed=st.integers(0, 2**16),
     ranks=st.integers(1, 5),
+    group_size=st.integers(1, 3),
     budget=st.integers(8, 200),
     mini_batches=st.integers(1, 4),
     order=st.sampled_from(MINI_BATCH_ORDERS),
@@ -180,18 +181,23 @@ def test_error_names_malformed_rollout() -> None:
     version=st.integers(0, 2),
 )
 def test_plans_sent_to_ranks_are_those_that_ranks_would_make_of_all_groups(
-    seed: int, ranks: int, budget: int, mini_batches: int, order: str, aggregation: str, version: int
+    seed: int, ranks: int, group_size: int, budget: int, mini_batches: int, order: str, aggregation: str, version: int
 ) -> None:
     groups = random_groups(seed, groups=4, size=3)
     config = Config(seed=seed)
     config.algo = AlgoConfig(mini_batches=mini_batches, mini_batch_order=order, aggregation=aggregation, lambda_junior=0.1)
-    config.learner.micro_batch_tokens = budget
-    plans = plan_step(groups, version + 1, config, ranks)
+    config.learner.micro_batch_tokens, config.learner.sequence_parallel = budget, group_size
+    of_all_ranks = plan_step(groups, version + 1, config, ranks * group_size)
+    plans = of_all_ranks[::group_size]
+    for rank, plan in enumerate(of_all_ranks):
+        assert repr(plan) == repr(plans[rank // group_size]), "ranks that split sequences get the same ones"
 
     samples = [to_samples([group], 0.0, imitate_junior=True, version=version) for group in groups]
     parts = split_mini_batches(samples, mini_batches, order, seed=(seed, version + 1))
     whole = apply_aggregation(
-        [split_micro_batches(part, ranks, budget) for part in parts], aggregation, config.rollout.sampling.max_tokens
+        [split_micro_batches(part, ranks, budget * group_size) for part in parts],
+        aggregation,
+        config.rollout.sampling.max_tokens,
     )
     for rank, plan in enumerate(pickle.loads(pickle.dumps(plans))):
         assert len(plan) == len(whole) == len(parts)

@@ -68,9 +68,9 @@ def _ratio_problems(config: Config) -> Iterator[str]:
 
 def _batch_problems(config: Config) -> Iterator[str]:
     rollout, mini_batches, ranks = config.rollout, config.algo.mini_batches, config.learner.ranks
-    together = max(1, config.learner.sequence_parallel)
-    if ranks % together:
-        yield f"learner.sequence_parallel={together}: learner.ranks={ranks} does not divide by it; change one of them"
+    group_size = max(1, config.learner.sequence_parallel)
+    if ranks % group_size:
+        yield f"learner.sequence_parallel={group_size}: learner.ranks={ranks} does not divide by it; change one of them"
     rollouts = rollout.prompts_per_step * rollout.group_size
     if mini_batches >= 1 and rollouts % mini_batches:
         yield (
@@ -82,7 +82,7 @@ def _batch_problems(config: Config) -> Iterator[str]:
             f"algo.mini_batches={mini_batches}: with algo.mini_batch_order=prompts, rollout.prompts_per_step="
             f"{rollout.prompts_per_step} must divide by it; choose algo.mini_batch_order=shuffled, or another number"
         )
-    elif (mini_batch := rollouts // max(mini_batches, 1)) < ranks // together:
+    elif (mini_batch := rollouts // max(mini_batches, 1)) < ranks // group_size:
         yield (
             f"learner.ranks={ranks}: a mini-batch holds only {mini_batch} rollouts; "
             f"use fewer ranks or mini-batches, or more rollouts (algo.mini_batches={mini_batches}, rollout.prompts_per_step="

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from tandem.authors import load_authors
-from tandem.config.learner import LoraConfig
+from tandem.config.learner import LearnerConfig, LoraConfig
 from tandem.config.schema import Config, ConfigError
 from tandem.models.inspection import inspect_local_models, inspect_model
 from tandem.models.zoo.hub import model_directory
@@ -68,11 +68,11 @@ def test_inspection_returns_facts_of_usable_model(saved: Path) -> None:
 
 
 def test_layers_to_adapt_that_the_model_does_not_have_are_refused_with_those_it_has(saved: Path) -> None:
-    inspect_model(saved, "model.path=MODEL", LoraConfig(rank=2, targets=["q_proj", "up_proj"]))
+    inspect_model(saved, "model.path=MODEL", LearnerConfig(lora=LoraConfig(rank=2, targets=["q_proj", "up_proj"])))
     with pytest.raises(
         ConfigError, match=r"learner.lora.targets=\['lm_head'\]: Qwen3ForCausalLM has no linear layer lm_head below"
     ):
-        inspect_model(saved, "model.path=MODEL", LoraConfig(rank=2, targets=["lm_head"]))
+        inspect_model(saved, "model.path=MODEL", LearnerConfig(lora=LoraConfig(rank=2, targets=["lm_head"])))
 
 
 # Optional and unusual files

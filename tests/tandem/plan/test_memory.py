@@ -25,7 +25,7 @@ from tandem.plan.memory import (
     engine_memory,
     rank_memory,
 )
-from tandem.plan.sizes import Sizes, check_heads, model_size, model_sizes
+from tandem.plan.sizes import Sizes, model_size, model_sizes
 from tests.support.plans import FOUR_BILLION, four_billion
 
 
@@ -123,32 +123,6 @@ def test_gradients_copied_for_step_count_once_activations_are_freed(settings: di
 def test_ranks_that_share_sequences_hold_a_part_of_the_longest(ranks: int) -> None:
     alone = rank_memory(FOUR_BILLION, LearnerConfig(), longest=-(-32_001 // ranks))
     assert rank_memory(FOUR_BILLION, LearnerConfig(sequence_parallel=ranks), longest=32_001) == alone
-
-
-@given(st.sampled_from([1, 2, 3, 4, 6, 8, 12]), st.sampled_from([1, 2, 3, 4, 6, 12]), st.integers(2, 16))
-def test_ranks_that_share_sequences_divide_the_heads(heads: int, each: int, ranks: int) -> None:
-    shape = LlamaConfig(hidden_size=8 * heads * each, num_attention_heads=heads * each, num_key_value_heads=heads)
-    try:
-        check_heads(shape, "the senior", ranks)
-    except ConfigError as error:
-        least, *_ = possible = [int(size) for size in str(error).rsplit("choose one of ", 1)[1].split(", ")]
-        assert ranks not in possible and least == 1
-    else:
-        assert heads * each % ranks == 0, "each rank has equally many heads"
-        # The key heads that a rank gets, as copies where there are fewer than ranks, are those of its heads.
-        copies = max(1, ranks // heads)
-        keys = [head // copies for head in range(heads * copies)]
-        assert len(keys) % ranks == 0
-        wanted = [head // each for head in range(heads * each)]
-        shared = heads * each // len(keys)
-        assert [keys[head // shared] for head in range(heads * each)] == wanted
-
-
-def test_ranks_that_cannot_share_sequences_are_refused() -> None:
-    settings = ["model=qwen3_4b", "data=jsonl", "data.path=x", "learner.ranks=6"]
-    assert model_sizes(configuration([*settings, "learner.sequence_parallel=2"])).senior == FOUR_BILLION
-    with pytest.raises(ConfigError, match="the senior has 32 attention heads and 8 for keys; choose one of 1, 2, 4, 8, 16, 32"):
-        model_sizes(configuration([*settings, "learner.sequence_parallel=3"]))
 
 
 def test_sizes_are_read_from_model_directory(tmp_path: Path) -> None:
