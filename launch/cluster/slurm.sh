@@ -41,7 +41,7 @@ done
 
 submit=(ray job submit --address "http://$head:$RAY_DASHBOARD_PORT" --working-dir . --runtime-env conf/runtime_env.yaml)
 name=tandem-$SLURM_JOB_ID
-# Slurm sends this shell TERM before it kills: the run is stopped as Ctrl-C would.
+# Slurm sends this shell TERM before it kills: the run ends after a checkpoint.
 trap 'ray job stop --address "http://$head:$RAY_DASHBOARD_PORT" "$name" || true' TERM
 "${submit[@]}" --submission-id "$name" -- python launch/train.py mode=cluster "$@" &
 wait $!

@@ -48,10 +48,10 @@ def read_inputs(config: Config) -> Inputs:
 
     Raises `ConfigError` for anything that cannot be used.
     """
-    check_measures(config)
     check_engine_args(config.rollout)
     plan = run_plan(config)
     config = planned(config, plan)
+    check_measures(config)
     resumption = find_resumption(config)
     adapter = config.learner.lora.sync == "adapter"
     transport = choose_transport(

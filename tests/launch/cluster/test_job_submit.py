@@ -159,7 +159,7 @@ def test_job_trains_with_replicas_on_both_nodes(cluster: RayCluster) -> None:
 
 
 @pytest.mark.slow
-def test_stopped_job_leaves_no_engine(cluster: RayCluster) -> None:
+def test_stopped_job_writes_a_checkpoint_and_leaves_no_engine(cluster: RayCluster) -> None:
     name = ("--submission-id", "stopped", "--no-wait")
     submitted = cluster.submit("mode=cluster", "name=stopped", *SMALL[1:], "steps=500", options=name)
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
@@ -171,6 +171,6 @@ def test_stopped_job_leaves_no_engine(cluster: RayCluster) -> None:
     status = cluster.ray("job", "status", "--address", cluster.dashboard, "stopped")
     assert "stopped" in (status.stdout + status.stderr).lower()
     logs = cluster.ray("job", "logs", "--address", cluster.dashboard, "stopped").stdout
-    assert "Interrupted" in logs and "Traceback" not in logs
+    assert "SIGTERM: writing a checkpoint" in logs and "Traceback" not in logs
     engines = [process for process in psutil.process_iter(["environ"]) if is_engine(process)]
     assert not [process for process in engines if str(cluster.folder) in (process.info["environ"] or {}).get("TMPDIR", "")]
