@@ -81,8 +81,8 @@ RECIPES = {
         Recipe(name="plain", jargon=0.06, slip_plain=0.15, slip_jargon=0.15, steps=600, lr=3e-3),
         # A senior that prefers a shorthand which is rare in the training data of its junior, `plain`.
         Recipe(name="jargon", parent="plain", jargon=0.75, slip_plain=0.18, slip_jargon=0.07, steps=450, lr=2e-3),
-        # The same preference, but the senior is equally accurate in both dialects: with equal slips it was right in 0.69 of its
-        # jargon and in 0.63 of its longer plain texts. After 450 steps some seeds still wrote jargon badly.
+        # The same preference, but the senior is equally accurate in both dialects: right in 0.638 of its jargon and in 0.625 of
+        # its longer plain texts (mean of eight seeds, 2,000 texts each), with equal slips in 0.69 and 0.63.
         Recipe(name="equal_dialects", parent="plain", jargon=0.75, slip_plain=0.12, slip_jargon=0.145, steps=1000, lr=2e-3),
         # A junior of a fraction of the size: what it drafts for a senior may save time.
         Recipe(name="plain_small", jargon=0.06, slip_plain=0.15, slip_jargon=0.15, steps=600, lr=3e-3, shape=SMALL),
