@@ -92,8 +92,8 @@ class Rank:
         """Load the model and partition it over the ranks; restore the state in the folder `saved` if one is given."""
         learner, spec = self.config.learner, self.spec
         self.layout = checkpoint.Layout.of(learner)
-        if learner.sequence_parallel > 1:
-            self._sequence = SequenceParallel(learner.sequence_parallel, learner.timeout_s)
+        size = learner.sequence_parallel
+        self._sequence = SequenceParallel(size, learner.timeout_s) if size > 1 else None
         policy = self._policy(spec.model_path, lora=learner.lora, gradient_checkpointing=learner.gradient_checkpointing)
         load_universal = saved is not None and not self.layout.reads(checkpoint.saved_layout(saved))
         engine, optimizer = build_engine(policy, learner, spec.persistence_threshold, load_universal=load_universal)
