@@ -71,8 +71,9 @@ class SequenceParallel:
         self, layer: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
     ) -> tuple[Tensor, None]:
         """Return the attention [B, L, heads, D] of a part of L tokens; `query`, `key` and `value` are [B, heads, L, D]."""
-        unknown = [name for name in ("softcap", "s_aux", "position_bias") if options.get(name) is not None]
-        if mask is not None or unknown:
+        given = {"attention_mask": mask, **options}
+        unknown = [name for name in ("attention_mask", "softcap", "s_aux", "position_bias") if given.get(name) is not None]
+        if unknown:
             raise ValueError(f"learner.sequence_parallel cannot compute the attention of {type(layer).__name__}: {unknown}")
         # Each rank needs a key head: where there are fewer, copies.
         copies = max(1, self._size // key.shape[1])

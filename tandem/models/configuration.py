@@ -83,6 +83,11 @@ def check_logits(config: PretrainedConfig) -> None:
         raise UnusableModel(f"{config.model_type}: {error}; choose another model") from error
 
 
+def key_heads(config: PretrainedConfig) -> int:
+    """Return the number of heads for keys and values, which several attention heads may share."""
+    return getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+
+
 def context_length(config: PretrainedConfig) -> int | None:
     """Return the context length in tokens; None when positions have no limit (ALiBi).
 

@@ -77,9 +77,9 @@ def _inspect(directory: Path, learner: LearnerConfig | None) -> ModelFacts:
     model = fitted_model(model_class, config, read_headers(weight_files(directory)))
     rows, outputs = model.get_input_embeddings().weight.shape[0], model.get_output_embeddings().weight.shape[0]
     check_rows(tokenizer, min(rows, outputs))
-    if learner and learner.lora.rank:
-        adapted_layers(model, learner.lora.targets)
     if learner:
+        if learner.lora.rank:
+            adapted_layers(model, learner.lora.targets)
         check_sequence_parallel(config, learner.sequence_parallel)
     return ModelFacts(
         directory=directory,

@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
+from tandem.models.configuration import key_heads
 from tandem.models.unusable import UnusableModel
 
 MODEL_TYPES = frozenset(
@@ -30,8 +31,7 @@ def check_sequence_parallel(config: PretrainedConfig, size: int) -> None:
         raise UnusableModel(f"{name}: models of type {config.model_type} cannot be split; choose 1, or one of {known}")
     if uneven := UNEVEN_ROPE.intersection(_rope_types(config)):
         raise UnusableModel(f"{name}: rotary embeddings of type {', '.join(sorted(uneven))} cannot be split; choose 1")
-    heads = config.num_attention_heads
-    keys = getattr(config, "num_key_value_heads", None) or heads
+    heads, keys = config.num_attention_heads, key_heads(config)
     divisors = [each for each in range(1, heads + 1) if heads % each == 0 and (keys % each == 0 or each % keys == 0)]
     if size not in divisors:
         raise UnusableModel(

@@ -85,8 +85,9 @@ def _junior_dtypes(config: Config) -> list[str]:
 
 
 def longest_rollout(config: Config) -> int:
-    """Return the most tokens of a rollout in the learner's model: without the last one, which has no successor to predict."""
-    return config.data.max_prompt_tokens + config.rollout.sampling.max_tokens - 1
+    """Return the most tokens of a rollout that one rank computes: without the last one, which has no successor to predict."""
+    tokens = config.data.max_prompt_tokens + config.rollout.sampling.max_tokens - 1
+    return -(-tokens // config.learner.sequence_parallel)
 
 
 def fractions_alone(config: Config, sizes: Sizes, gpu_gib: float) -> Fractions:

@@ -98,10 +98,10 @@ class RankMemory:
 def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, reference: ModelSize | None = None) -> RankMemory:
     """Estimate one of `learner.ranks` ranks.
 
-    Its rollouts have at most `longest` tokens, prompt included. With `reference` it also holds a frozen model of that size.
+    It computes at most `longest` tokens of a rollout, prompt included. With `reference` it also holds a frozen model of that
+    size.
     """
-    part = -(-longest // learner.sequence_parallel)
-    tokens = max(learner.micro_batch_tokens, part)  # a rollout longer than a micro-batch is a micro-batch
+    tokens = max(learner.micro_batch_tokens, longest)  # a rollout longer than a micro-batch is a micro-batch
     stage, width, ranks = learner.zero_stage, BYTES[learner.dtype], learner.ranks
     billion, learned = size.parameters / GIB, (size.adapter or size.parameters) / GIB
     frozen = reference.parameters / GIB if reference else 0.0

@@ -183,7 +183,7 @@ def _recomputed(config: Config) -> Changes:
 def _smaller(config: Config) -> Changes:
     """Return the smallest useful micro-batches, no shorter than a rank's part of a rollout, and smaller chunks of logits."""
     wanted = {
-        "learner.micro_batch_tokens": max(SMALL_MICRO_BATCH, -(-longest_rollout(config) // config.learner.sequence_parallel)),
+        "learner.micro_batch_tokens": max(SMALL_MICRO_BATCH, longest_rollout(config)),
         "learner.logprob_chunk_tokens": SMALL_CHUNK,
     }
     given = vars(config.learner)

@@ -11,7 +11,7 @@ from tandem.config.black_box import OPENAI
 from tandem.config.learner import LoraConfig
 from tandem.config.model import ModelConfig
 from tandem.config.schema import SELF, Config, ConfigError
-from tandem.models.configuration import read_configuration
+from tandem.models.configuration import key_heads, read_configuration
 from tandem.models.linear_layers import adapted_layers, kind, layer_shape
 from tandem.models.unusable import UnusableModel
 from tandem.models.zoo.hub import configuration_directory
@@ -62,15 +62,13 @@ def model_sizes(config: Config) -> Sizes:
 def model_size(shape: PretrainedConfig) -> ModelSize:
     """Return the size of a causal language model with `shape`. It is built on the meta device, without memory."""
     model = _meta_model(shape)
-    heads = shape.num_attention_heads
-    kv_heads = getattr(shape, "num_key_value_heads", None) or heads
-    head = getattr(shape, "head_dim", None) or shape.hidden_size // heads
+    head = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
     return ModelSize(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         layers=shape.num_hidden_layers,
         hidden=shape.hidden_size,
         vocabulary=shape.vocab_size,
-        kv_values=2 * shape.num_hidden_layers * kv_heads * head,
+        kv_values=2 * shape.num_hidden_layers * key_heads(shape) * head,
     )
 
 

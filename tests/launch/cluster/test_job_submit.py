@@ -171,6 +171,6 @@ def test_stopped_job_writes_a_checkpoint_and_leaves_no_engine(cluster: RayCluste
     status = cluster.ray("job", "status", "--address", cluster.dashboard, "stopped")
     assert "stopped" in (status.stdout + status.stderr).lower()
     logs = cluster.ray("job", "logs", "--address", cluster.dashboard, "stopped").stdout
-    assert "SIGTERM: writing a checkpoint" in logs and "Traceback" not in logs
+    assert "SIGTERM: writing a checkpoint" in logs and "Interrupted" in logs and "Traceback" not in logs
     engines = [process for process in psutil.process_iter(["environ"]) if is_engine(process)]
     assert not [process for process in engines if str(cluster.folder) in (process.info["environ"] or {}).get("TMPDIR", "")]

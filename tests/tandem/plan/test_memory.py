@@ -121,8 +121,12 @@ def test_gradients_copied_for_step_count_once_activations_are_freed(settings: di
 
 @pytest.mark.parametrize("ranks", [1, 2, 8])
 def test_ranks_that_share_sequences_hold_a_part_of_the_longest(ranks: int) -> None:
-    alone = rank_memory(FOUR_BILLION, LearnerConfig(), longest=-(-32_001 // ranks))
-    assert rank_memory(FOUR_BILLION, LearnerConfig(sequence_parallel=ranks), longest=32_001) == alone
+    config = deepcopy(four_billion())
+    config.data.max_prompt_tokens, config.rollout.sampling.max_tokens = 1001, 31_001
+    config.learner.sequence_parallel = ranks
+    assert longest_rollout(config) == -(-32_001 // ranks)
+    alone = rank_memory(FOUR_BILLION, config.learner, longest=-(-32_001 // ranks))
+    assert memory(config, model_sizes(config)).rank.activations == alone.activations
 
 
 def test_sizes_are_read_from_model_directory(tmp_path: Path) -> None:
