@@ -43,12 +43,12 @@ def literal_overrides(overrides: Sequence[str], *, sweep: bool = False) -> list[
 
 def literal_override(override: str, *, sweep: bool = False) -> str:
     """Return one of `literal_overrides`. An override of any other key is returned unchanged."""
-    if override.startswith("="):
+    if override.lstrip("~+")[:1] in ("", "="):
         raise ConfigError(f"{override}: give key=value")
     match = _OVERRIDE.fullmatch(override)
-    kind = TYPES.get(match["name"]) if match else None
-    if match is None or kind not in (str, list[str]):
-        return override
+    kind = _type(match["name"]) if match else None
+    if match is None or kind not in (str, list[str]) or (match["value"].startswith("{") and match["name"] not in TYPES):
+        return override  # the dictionary sets keys of the group
     element: Callable[[str], str] = partial(_literal, override)
     if kind == list[str]:
         element = partial(_literal_list, element)
@@ -58,6 +58,11 @@ def literal_override(override: str, *, sweep: bool = False) -> str:
     elif not _SWEEP_FUNCTION.fullmatch(value):
         value = ",".join(map(element, split_values(value)))
     return f"{match['key']}={value}"
+
+
+def _type(name: str) -> object:
+    """Return the type of a key's value, or of a group's, which is the name of a file; None for any other name."""
+    return str if (CONF / name).is_dir() else TYPES.get(name)
 
 
 def quoted(text: str) -> str:

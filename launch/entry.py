@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from launch.cluster.environment import set_environment
 from launch.command_line import CONF, literal_overrides
 from launch.config_file import with_config_files
-from launch.explanations import explain
+from launch.explanations import check_options, explain
 from launch.help import Program, asks_for_help, print_help
 from launch.storage.disk import UnwritableError
 from launch.storage.places import check_writable
@@ -91,6 +91,7 @@ def main(
             print_help(about, sys.argv[1:])
             return
         given = with_config_files(sys.argv[1:])
+        check_options(given)
         if (sweep_overrides := _sweep_overrides(given)) is not None:
             if sweep is None:
                 raise ConfigError("--multirun: only launch/train.py sweeps; leave it out, and give every key one value")
@@ -159,12 +160,10 @@ def _sweep_overrides(given: Sequence[str]) -> list[str] | None:
     """Return the overrides of a command line if it has --multirun, else None. Raises `ConfigError` for --multirun with an
     option that excludes it."""
     arguments = get_args_parser().parse_args(given)
-    if not arguments.multirun or arguments.hydra_help:
+    if not arguments.multirun:
         return None
-    if arguments.run or arguments.cfg or arguments.info or arguments.shell_completion:
-        raise ConfigError(
-            "--multirun: give it without --run, --cfg, --info and --shell-completion; plan_only=true shows the runs"
-        )
+    if arguments.cfg or arguments.info or arguments.shell_completion:
+        raise ConfigError("--multirun: give it without --cfg, --info and --shell-completion; plan_only=true shows the runs")
     overrides: list[str] = arguments.overrides
     return overrides
 

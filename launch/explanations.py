@@ -5,52 +5,46 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
 
 from hydra.errors import MissingConfigException, OverrideParseException
 
 from launch.command_line import CONF, TYPES, quoted
+from launch.peer_names import KEYS
 from tandem.config.load import RETIRED
+from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import ConfigError
 
-PEERS = {
-    "data.max_prompt_tokens": "max_prompt_length prompt_max_len",
-    "data.path": "dataset_name train_files prompt_data",
-    "data.verifier": "reward_funcs reward_function custom_reward_function",
-    "model.path": "model_name_or_path pretrain",
-    "rollout.prompts_per_step": "batch_size train_batch_size per_device_train_batch_size rollout_batch_size",
-    "rollout.group_size": "num_generations n n_samples_per_prompt",
-    "rollout.sampling.max_tokens": "max_new_tokens max_completion_length max_response_length generate_max_len",
-    "rollout.gpu_memory_fraction": "gpu_memory_utilization vllm_gpu_memory_utilization",
-    "rollout.replicas": "vllm_num_engines num_engines",
-    "algo.kl_coef": "beta kl_loss_coef init_kl_coef",
-    "algo.clip_low": "epsilon clip_ratio eps_clip clip_ratio_low",
-    "algo.clip_high": "epsilon_high clip_ratio_high",
-    "algo.aggregation": "loss_type loss_agg_mode",
-    "algo.advantage": "adv_estimator advantage_estimator",
-    "algo.mini_batches": "num_iterations ppo_mini_batch_size",
-    "learner.lr": "learning_rate actor_learning_rate",
-    "learner.lr_schedule": "lr_scheduler_type lr_scheduler",
-    "learner.warmup_steps": "warmup_ratio lr_warmup_steps lr_warmup_ratio",
-    "learner.grad_clip": "max_grad_norm max_norm",
-    "learner.dtype": "bf16 torch_dtype param_dtype",
-    "learner.lora.rank": "lora_r lora_rank",
-    "learner.lora.alpha": "lora_alpha",
-    "steps": "max_steps total_training_steps num_train_epochs total_epochs num_episodes epochs",
-    "resume": "resume_from_checkpoint resume_mode load_checkpoint",
-    "name": "run_name experiment_name wandb_run_name",
-    "log.dir": "output_dir save_path default_local_dir",
-    "log.wandb": "report_to project_name use_wandb",
-    "checkpoint.save_every": "save_steps save_freq",
-    "checkpoint.keep_last": "save_total_limit max_ckpt_num",
-    "eval.every": "eval_steps test_freq",
+_OPTIONS = {"--cfg": "-c", "--resolve": "", "--package": "-p", "--info": "-i", "--multirun": "-m", "--shell-completion": "-sc"}
+"""The options of Hydra that a program takes, with their short forms."""
+_UNTAKEN = {
+    "experiment": "write +experiment=NAME: its settings win over those of the other groups",
+    "experiment_preset": "launch/experiment.py takes it, as preset=NAME",
 }
-"""The names of a setting in TRL, verl and OpenRLHF, which are looked up by the last part of a key."""
-_PEERS = {peer: key for key, peers in PEERS.items() for peer in peers.split()}
-_WANTED: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number"}
+"""Groups that `GROUP=NAME` does not choose, and what does."""
+_WANTED: dict[Any, str] = {
+    bool: "true or false",
+    bool | None: "true, false or null",
+    int: "a whole number",
+    float: "a number",
+}
 """The value that a key of each type needs, in words."""
-_UNKNOWN_KEY = re.compile(r"Could not override '([^']*)'")
+_COLLECTIONS: dict[Any, tuple[str, str]] = {
+    list[str]: ("a list", "[a,b]"),
+    list[int]: ("a list of whole numbers", "[1,8]"),
+    list[float]: ("a list of numbers", "[0.5,1]"),
+    tuple[float, float]: ("two numbers", "[0.9,0.98]"),
+    list[ScheduleConfig]: ("a list of schedules", "[{name: chunk, chunk_tokens: 16}]"),
+    dict[str, int]: ("a dictionary of whole numbers", "{key: 1}"),
+    dict[str, Any]: ("a dictionary", "{key: value}"),
+}
+"""The same for lists and dictionaries, with an example."""
+_UNKNOWN_KEY = re.compile(r"Could not (?:override|delete from config\.) '([^']*)'|^(\S+): Key '\w+' not in '")
+_UNKNOWN_PART = re.compile(r"Key '(\w+)' not in '")
+_UNDELETED = re.compile(r"Could not delete '(.*)'\. No match")
+_ADDED_TWICE = re.compile(r"An item is already at '([^']*)'")
 _ILL_TYPED = re.compile(r"Error merging override ([^=]+)=(.*)")
 _SEVERAL = re.compile(r"Ambiguous value for argument '(.*)'")
 
@@ -65,14 +59,15 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
     if isinstance(error, MissingConfigException) and (message := _explain_missing(str(error.missing_cfg_file))):
         return message
     if match := _UNKNOWN_KEY.search(str(error)):
-        return explain_unknown(match[1])
+        return _explain_unset(match[1] or match[2], str(error.__cause__))
+    if match := _UNDELETED.search(str(error)):
+        return f"~{match[1]}: settings cannot be left out; give key=value"
+    if match := _ADDED_TWICE.search(str(error)):
+        return f"+{match[1]}: there is this setting already; leave out the +"
     if match := _SEVERAL.search(str(error)):
         return f"{match[1]}: several values are a sweep; add --multirun, or give one"
     if match := _ILL_TYPED.match(str(error)):
-        if wanted := _WANTED.get(TYPES.get(match[1].lstrip("+"))):
-            return f"{match[1]}={match[2]}: give {wanted}"
-        if "is not a ListConfig" in str(error.__cause__):
-            return f"{match[1]}={match[2]}: this is a list; write '{match[1]}=[{match[2]}]'"
+        return _explain_value(match[1], match[2])
     lines = [str(error).strip()]
     if error.__cause__ is not None and not isinstance(error, ConfigError):
         lines.append(str(error.__cause__).strip().splitlines()[0])
@@ -87,16 +82,27 @@ def explain_unreadable(override: str, arguments: Sequence[str] = ()) -> str:
         return f"{override}: the shell has split this off; quote the whole argument: {shlex.quote(whole)}"
     if not equals:
         return f"{override}: give a value, as in {override}=VALUE" if known(name) else explain_unknown(name)
-    if (CONF / name).is_dir():
-        return f"{override}: {_choose(name, value)}"
     if not known(name):
         return explain_unknown(name)
+    if not any(name == other or other.startswith(f"{name}.") for other in TYPES):  # a part of a dictionary
+        return f"{override}: this cannot be read; if it is one text, write {shlex.quote(f'{key}={quoted(value)}')}"
+    return _explain_value(key, value)
+
+
+def _explain_value(key: str, value: str) -> str:
+    """Return a message for a value that is not what its key takes."""
+    name = key.lstrip("+")
     kind: Any = TYPES.get(name)
     if kind in _WANTED:
-        return f"{override}: give {_WANTED[kind]}"
-    if kind == list[str]:
-        return f"{override}: this is a list; write {shlex.quote(f'{key}=[{quoted(value)}]')}"
-    return f"{override}: this cannot be read; if it is one text, write {shlex.quote(f'{key}={quoted(value)}')}"
+        return f"{key}={value}: give {_WANTED[kind]}"
+    if kind in _COLLECTIONS:
+        wanted, example = _COLLECTIONS[kind]
+        if example.startswith("[") and not value.strip().startswith(("[", "{")):
+            return f"{key}={value}: this is a list; write {shlex.quote(f'{key}=[{value}]')}"
+        return f"{key}={value}: give {wanted}, as in {shlex.quote(f'{key}={example}')}"
+    if inside := [other for other in TYPES if other.startswith(f"{name}.")]:
+        return f"{key}={value}: this is a group of settings; give one of them, as in {inside[0]}=VALUE"
+    return explain_unknown(name)
 
 
 def _split_by_shell(override: str, arguments: Sequence[str]) -> str:
@@ -115,20 +121,42 @@ def _split_by_shell(override: str, arguments: Sequence[str]) -> str:
     return whole if stop > start and "=" in arguments[start] else ""
 
 
+def _explain_unset(key: str, cause: str) -> str:
+    """Return a message for a key that Hydra could not set because of `cause`."""
+    if (unknown := _UNKNOWN_PART.search(cause)) and TYPES.get(key) == list[ScheduleConfig]:
+        return f"{key}: {unknown[1]}: there is no such key; choose {' or '.join(each.name for each in fields(ScheduleConfig))}"
+    return explain_unknown(key)
+
+
 def explain_unknown(key: str) -> str:
     """Return a message with the keys that are similar to an unknown one, or with the remedy for a retired key."""
     if key in RETIRED:
         return f"{key}: there is no such key any more: {RETIRED[key]}"
+    if key in _UNTAKEN:
+        return f"{key}: {_UNTAKEN[key]}"
     last = key.split(".")[-1]
     similar = [other for other in TYPES if other.split(".")[-1] == last]
-    similar = similar or ([_PEERS[last]] if last in _PEERS else get_close_matches(key, [*TYPES, *group_files()], n=3))
+    similar = similar or ([KEYS[last]] if last in KEYS else get_close_matches(key, [*TYPES, *group_files()], n=3, cutoff=0.7))
     return f"{key}: there is no such key" + (f"; did you mean {' or '.join(similar)}?" if similar else "")
+
+
+def check_options(arguments: Sequence[str]) -> None:
+    """Raise `ConfigError` for an option that no program takes."""
+    taken = [option for options in _OPTIONS.items() for option in options]
+    for argument in arguments:
+        option = argument.partition("=")[0]
+        if option.startswith("-") and option not in taken:
+            similar = get_close_matches(option, ["--config", "--help", *_OPTIONS], n=1)
+            remedy = f"did you mean {similar[0]}?" if similar else "--help lists the options"
+            raise ConfigError(f"{option}: there is no such option; {remedy}")
 
 
 def _explain_missing(file: str) -> str:
     """Return a message for `GROUP/NAME`, which is no file of conf/; empty if GROUP is no group."""
     group, _, name = file.removesuffix(".yaml").rpartition("/")
-    return f"{group}={name}: there is no conf/{group}/{name}.yaml; {_choose(group, name)}" if group in group_files() else ""
+    if group not in group_files():
+        return f"{group}={name}: Hydra has no such file" if group else ""
+    return f"{group}={name}: " + (f"there is no conf/{group}/{name}.yaml; " if name else "") + _choose(group, name)
 
 
 def _choose(group: str, name: str) -> str:
@@ -145,4 +173,9 @@ def group_files() -> dict[str, list[str]]:
 
 def known(key: str) -> bool:
     """Whether `key` is a setting, a section, or inside a setting that is a dictionary."""
-    return any(key == other or other.startswith(f"{key}.") or key.startswith(f"{other}.") for other in TYPES)
+    return any(
+        key == other
+        or other.startswith(f"{key}.")
+        or (key.startswith(f"{other}.") and kind in (dict[str, int], dict[str, Any]))
+        for other, kind in TYPES.items()
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import string
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -14,9 +16,10 @@ from hydra.errors import HydraException
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from launch.command_line import literal_override, literal_overrides, quoted, split_values
+from launch.command_line import TYPES, literal_override, literal_overrides, quoted, split_values
 from launch.entry import UNUSABLE, configuration
-from launch.explanations import PEERS, explain, explain_unknown, explain_unreadable
+from launch.explanations import check_options, explain, explain_unknown, explain_unreadable
+from launch.peer_names import PEERS
 from tandem.config.schema import SETTINGS, Config, ConfigError
 
 REPORTED = [
@@ -136,11 +139,43 @@ def test_values_are_split_at_commas_outside_of_quotes_and_brackets(text: str, va
         ("learner.lr=x", "learner.lr=x: give a number"),
         ("log.tensorboard=yess", "log.tensorboard=yess: give true or false"),
         ("profile=#", "profile=#: give true or false"),
-        ("model=ü", "model=ü: choose hf or"),
-        ("junior=a(b)", "junior=a(b): this is a list; write 'junior=['\"'\"'a(b)'\"'\"']'"),
-        ("data.task_options=(x)", "data.task_options=(x): this cannot be read"),
+        ("model=ü", "model=ü: there is no conf/model/ü.yaml; choose hf or"),
+        ("junior=a(b)", "junior=a(b): this is a list; write 'junior=[a(b)]'"),
+        ("data.task_options=(x)", "data.task_options=(x): give a dictionary, as in "),
+        ("+data.task_options.gcd=(x", "+data.task_options.gcd=(x: this cannot be read"),
         ("seed=1,2", "seed=1,2: several values are a sweep; add --multirun, or give one"),
         ("steps", "steps: give a value, as in steps=VALUE"),
+        ("learner=3", "learner=3: there is no conf/learner/3.yaml; choose zero"),
+        ("model=null", "model=null: there is no conf/model/null.yaml; choose hf or "),
+        ("eval=[a,b]", "eval=[a,b]: there is no conf/eval/[a,b].yaml; choose experiment or "),
+        ("schedule=", "schedule=: choose alternate or chunk or "),
+        ("learner={lr: 3", "learner={lr: 3: this is a group of settings; give one of them, as in learner."),
+        ("judge=3", "judge=3: this is a group of settings; give one of them, as in judge."),
+        ("experiment=paper_qwen3_4b", "experiment: write +experiment=NAME: "),
+        ("experiment_preset=jargon", "experiment_preset: launch/experiment.py takes it, as preset=NAME"),
+        ("eval.handoff=[{nme: chunk}]", "eval.handoff: nme: there is no such key; choose name or prob_senior or "),
+        (
+            "eval.handoff={name: chunk",
+            "eval.handoff={name: chunk: give a list of schedules, as in 'eval.handoff=[{name: chunk, ",
+        ),
+        (
+            "eval.handoff=[name: chunk]",
+            "eval.handoff=[name: chunk]: give a list of schedules, as in 'eval.handoff=[{name: chunk, ",
+        ),
+        ("junior=[self", "junior=[self: give a list, as in 'junior=[a,b]'"),
+        ("eval.pass_at=[1;8]", "eval.pass_at=[1;8]: give a list of whole numbers, as in 'eval.pass_at=[1,8]'"),
+        ("eval.pass_at=[a]", "eval.pass_at=[a]: give a list of whole numbers, as in 'eval.pass_at=[1,8]'"),
+        ("eval.pass_at=8", "eval.pass_at=8: this is a list; write 'eval.pass_at=[8]'"),
+        ("junior_weights=[1,x]", "junior_weights=[1,x]: give a list of numbers, as in 'junior_weights=[0.5,1]'"),
+        ("learner.betas=[a,b]", "learner.betas=[a,b]: give two numbers, as in 'learner.betas=[0.9,0.98]'"),
+        ("rollout.enforce_eager=perhaps", "rollout.enforce_eager=perhaps: give true, false or null"),
+        ("data.task_options=5", "data.task_options=5: give a dictionary, as in 'data.task_options={key: value}'"),
+        ("+x=1", "x: there is no such key"),
+        ("+steps.x=1", "steps.x: there is no such key; did you mean steps?"),
+        ("+algo.clip_low=1", "+algo.clip_low: there is this setting already; leave out the +"),
+        ("~x", "x: there is no such key"),
+        ("~", "~: give key=value"),
+        ("hydra/launcher=foo", "hydra/launcher=foo: Hydra has no such file"),
         ("=", "=: give key=value"),
         ("=x", "=x: give key=value"),
     ],
@@ -188,6 +223,36 @@ def test_argument_that_shell_split_is_shown_whole_and_quoted(composed: Callable[
     message = explain(error.value, arguments)
     (remedy,) = shlex.split(message.partition("quote the whole argument: ")[2])
     assert remedy == whole
+
+
+@pytest.mark.seconds
+@pytest.mark.parametrize("key", SETTINGS)
+def test_value_of_wrong_type_is_refused_with_key_and_remedy(composed: Callable[..., Config], key: str) -> None:
+    if TYPES[key] is str:
+        return  # holds any text
+    values = ["{", "[x", "{x: {y: z}}"]
+    for value in values[: 2 if TYPES[key] in (dict[str, int], dict[str, Any]) else 3]:
+        with pytest.raises(UNUSABLE) as error:
+            composed(f"{key}={value}")
+        assert re.match(rf"{re.escape(key)}(={re.escape(value)})?: .*(give|write|it has no effect) ", explain(error.value))
+
+
+@pytest.mark.parametrize(
+    ("option", "remedy"),
+    [("--nothing", "--help lists"), ("--multi", "did you mean --multirun?"), ("--config-name", "did you mean --config?")],
+)
+def test_unknown_option_is_refused(option: str, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=f"{option}: there is no such option; {re.escape(remedy)}"):
+        check_options(["steps=3", option, "x"])
+
+
+@pytest.mark.parametrize("arguments", [["--cfg", "job", "--resolve"], ["--multirun", "seed=1,2"], ["-sc", "query=bash"]])
+def test_options_of_programs_are_taken(arguments: list[str]) -> None:
+    check_options(arguments)
+
+
+def test_dictionary_sets_keys_of_group(composed: Callable[..., Config]) -> None:
+    assert composed("learner={lr: 3e-4}").learner.lr == 3e-4
 
 
 def test_remedy_can_be_typed() -> None:

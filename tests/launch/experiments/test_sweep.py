@@ -192,7 +192,7 @@ def test_quoted_value_is_read_back_unchanged(text: str) -> None:
         (("seed=1,2", "resume=auto", "name=''"), "resume=auto: no sweep is named; give name=NAME"),
         (("seed=1,2", "hydra/launcher=ray"), "hydra/launcher=ray: the package hydra-ray-launcher is not installed"),
         (("seed=1,2", "senior='',/somewhere"), "senior=/somewhere: training starts from model"),
-        (("seed=1,2", "--cfg", "job"), "--multirun: give it without --run, --cfg"),
+        (("seed=1,2", "--cfg", "job"), "--multirun: give it without --cfg"),
     ],
 )
 def test_invalid_arm_prevents_all_runs(

@@ -1,27 +1,27 @@
-"""lm-evaluation-harness as a client of the server. Skipped where it is not installed: it needs two dozen packages."""
+"""lm-evaluation-harness as a client of the server."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import lm_eval
 import pytest
 import requests
+from lm_eval import evaluator, tasks
 from openai import OpenAI
 
 from tandem.authors import Authors
 from tests.support import ROOT
 from tests.support.server import ServerProcess
 
-lm_eval = pytest.importorskip("lm_eval")
-tasks = pytest.importorskip("lm_eval.tasks")
 pytestmark = pytest.mark.engines
 FOLDER = Path(__file__).with_name("lm_eval_tasks")
 
 
 def evaluated(server: ServerProcess, authors: Authors, model: str, client: str, path: str, task: str) -> dict[str, Any]:
     """Return what lm-eval reports about `task`, which it samples with its client `client`."""
-    settings = {"model": model, "base_url": f"{server.url}/v1/{path}", "max_retries": 1}
+    settings: dict[str, Any] = {"model": model, "base_url": f"{server.url}/v1/{path}", "max_retries": 1, "num_concurrent": 8}
     if client == "local-completions":
         settings |= {"tokenizer": str(authors.senior), "tokenizer_backend": "huggingface"}
     manager = tasks.TaskManager(include_path=str(FOLDER), include_defaults=False)
@@ -40,6 +40,7 @@ def evaluated(server: ServerProcess, authors: Authors, model: str, client: str, 
 @pytest.fixture(autouse=True)
 def in_repository(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(evaluator, "add_env_info", lambda results: None)  # asks pip and the machine for seconds
 
 
 @pytest.mark.parametrize("model", ["senior", "junior", "team"])
