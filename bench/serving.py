@@ -188,8 +188,11 @@ async def _until_idle(client: httpx.AsyncClient) -> None:
     async with asyncio.timeout(IDLE_TIMEOUT_S):
         while True:
             text = (await client.get("/metrics")).text
-            held = re.findall(r"^tandem_(?:texts|kv_cache_usage)\{.*\} (\S+)$", text, re.MULTILINE)
-            if not any(map(float, held)):
+            texts, blocks = (
+                [float(value) for value in re.findall(rf"^tandem_{name}\{{.*\}} (\S+)$", text, re.MULTILINE)]
+                for name in ("texts", "kv_cache_usage")
+            )
+            if blocks and not any(texts + blocks):
                 return
             await asyncio.sleep(0.2)
 

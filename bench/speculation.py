@@ -125,6 +125,7 @@ def figures(found: Mapping[str, Sequence[Written]], drafts: Sequence[str]) -> Fi
         result[f"tokens_per_s_{arm}"] = round(median(plain.tokens_per_s), 1)
         for suffix, engine in zip(drafts, drafting, strict=True):
             result[f"acceptance_{arm}{suffix}"] = round(engine.acceptance, 3)
+            result[f"drafted_tokens_per_s_{arm}{suffix}"] = round(median(engine.tokens_per_s), 1)
             result[f"speedup_{arm}{suffix}"] = round(median(engine.tokens_per_s) / median(plain.tokens_per_s), 3)
     texts = [[engine.texts for engine in engines] for engines in found.values()]
     result["greedy_equal"] = int(all(each == plain for plain, *drafting in texts for each in drafting))

@@ -7,11 +7,13 @@ run. A repeated command resumes an interrupted experiment; plan_only=true only s
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 
 from launch.config_file import with_config_files
 from launch.entry import exit_codes, use_cache
 from launch.experiments.preset import PRESETS, experiment
 from launch.help import asks_for_help
+from launch.status import IMPORTS, status
 from launch.storage.owner import owned
 from launch.terminal import terminal_console
 
@@ -21,9 +23,11 @@ if __name__ == "__main__":
             print(f"{__doc__}\nPresets: {', '.join(sorted(path.stem for path in PRESETS.glob('*.yaml')))}")
             sys.exit()
         compared = experiment(with_config_files(sys.argv[1:]))
-        from launch.experiments.comparison import compare, show  # imports torch and Ray, which takes seconds
+        planned = compared.runs[0].config.plan_only
+        with nullcontext() if planned else status("Importing torch and Ray", IMPORTS):
+            from launch.experiments.comparison import compare, show
 
-        if compared.runs[0].config.plan_only:
+        if planned:
             show(compared, terminal_console())
             sys.exit()
         use_cache(compared.runs[0].config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ast import literal_eval
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -79,7 +80,18 @@ def _named(fields: dict[str, Field], name: str) -> dict[str, Field]:
 
 def _settings(fields: dict[str, Field]) -> Table:
     """Return a table of settings: the key with its default, and what it means."""
-    return _rows((f"{key}={field.default}", _meaning(key, field)) for key, field in fields.items())
+    return _rows((f"{key}={_typed(field.default)}", _meaning(key, field)) for key, field in fields.items())
+
+
+def _typed(default: str) -> str:
+    """Return a default of the source as one types it on the command line."""
+    try:
+        value = literal_eval(default)
+    except (SyntaxError, ValueError):  # empty or computed
+        return default
+    if isinstance(value, list):
+        return f"[{','.join(map(str, value))}]"
+    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def _meaning(key: str, field: Field) -> str:

@@ -51,7 +51,8 @@ def sweep(overrides: Sequence[str]) -> None:
     """Run every combination of settings that `overrides` name."""
     with initialize_config_dir(str(CONF), version_base=None, job_name="train"):
         runs = plan_runs(overrides)
-        from launch.experiments.sweep import run_sweep
+        with status("Importing torch and Ray", IMPORTS):
+            from launch.experiments.sweep import run_sweep
 
         run_sweep(runs, overrides)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from safetensors.numpy import load_file
 
 from tandem.config.schema import ConfigError
 
@@ -43,6 +44,13 @@ class LoadedRun:
     def samples(self) -> pd.DataFrame:
         """A row for each saved rollout, with the fields of samples.jsonl."""
         return _frame(self._rows("samples.jsonl"))
+
+    @cached_property
+    def rollouts(self) -> pd.DataFrame:
+        """A row for each rollout of a run with `log.rollouts`: `step`, `problem`, `id`, `tokens`, `verdict`, `end`, `junior`,
+        `text`, `reward` and `advantage`.
+        """
+        return _frame(row for step in sorted(self.path.glob("rollouts/step-*")) for row in _rollouts(step))
 
     @cached_property
     def tokens(self) -> pd.DataFrame:
@@ -116,6 +124,21 @@ class Transcript:
             f"<div><p>{escape(head)} &nbsp; {legend}</p><p><i>{escape(sample['question'])}</i></p>"
             f'<pre style="white-space:pre-wrap">{words}</pre></div>'
         )
+
+
+def _rollouts(step: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rollouts of a saved step."""
+    arrays = load_file(step / "arrays.safetensors")
+    groups = map(json.loads, (step / "groups.jsonl").read_text(encoding="utf-8").splitlines())
+    judged = (
+        (group["problem"]["id"], rollout, judgement)
+        for group in groups
+        for rollout, judgement in zip(group["rollouts"], group["judgements"], strict=True)
+    )
+    for (problem, rollout, judgement), reward, advantage in zip(judged, arrays["rewards"], arrays["advantages"], strict=True):
+        kept = {name: rollout[name] for name in ("id", "tokens", "end", "junior", "text")}
+        scores = {"verdict": judgement["verdict"], "reward": float(reward), "advantage": float(advantage)}
+        yield {"step": int(step.name.removeprefix("step-")), "problem": problem, **kept, **scores}
 
 
 def _tokens(sample: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from launch.cluster.environment import set_environment
 from launch.diagnosis.machine_checks import Finding, Status, fine, machine_findings
+from launch.status import status
 from launch.terminal import terminal_console
 from tandem.config.schema import Config
 
@@ -50,8 +51,8 @@ def diagnose(config: Config, *, quick: bool) -> bool:
     console = terminal_console()
     findings = list(machine_findings(config.cache_path))
     if not quick and not _broken(findings):
-        console.print("a short run, about half a minute ...")
-        findings.append(self_test_finding(config))
+        with status("A short run", "half a minute", console):
+            findings.append(self_test_finding(config))
     console.print(table(findings))
     return not _broken(findings)
 

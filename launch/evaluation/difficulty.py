@@ -10,6 +10,7 @@ from rich.progress import Progress
 from launch.cluster.plan import machine_plan
 from launch.entry import check_own_settings
 from launch.evaluation.workers import start_workers
+from launch.status import INPUTS_S, status
 from launch.storage.owner import held
 from launch.storage.places import check_writable
 from launch.terminal import terminal_console
@@ -44,10 +45,12 @@ def measure(config: Config) -> None:
 
 def _measure_unknown(config: Config, path: Path, gpus: float) -> None:
     """Try the problems that are not in the pass-rate file `path`, which is locked for this process."""
-    authors, file, count = load_authors(config), PassRateFile(path), config.data.difficulty_rollouts
-    console = terminal_console()
+    file, count, console = PassRateFile(path), config.data.difficulty_rollouts, terminal_console()
     data = replace(config.data, pass_rates="")
-    problems = load_problems(data, config.seed, authors.tokenizer, authors.junior_tokenizers, cache=config.cache_path).catalogue
+    with status("Reading models and data", INPUTS_S):
+        authors = load_authors(config)
+        tokenizers = authors.junior_tokenizers
+        problems = load_problems(data, config.seed, authors.tokenizer, tokenizers, cache=config.cache_path).catalogue
     if problems is None:
         raise ConfigError(f"data.pass_rates={path}: data.source={data.source} has no end, or no training problems")
     todo = [index for index, id_ in enumerate(problems.ids) if id_ not in file.known]

@@ -14,6 +14,7 @@ from launch.evaluation.measured_run import senior_of
 from launch.evaluation.model_measures import model_scores
 from launch.evaluation.workers import WorkerStarter, start_workers
 from launch.run.console import EvaluationConsole
+from launch.status import INPUTS_S, status
 from launch.storage.disk import wait_for_room
 from launch.storage.owner import owned
 from tandem.authors import Authors, check_excluded, load_authors, with_senior
@@ -41,14 +42,15 @@ def evaluate(config: Config, start_workers: WorkerStarter = start_workers) -> No
         config = replace(config, schedule=ScheduleConfig(name="solo"))
     plan = machine_plan(config, learns=False)
     config, gpus = planned(config, plan), plan.gpus_per_replica
-    authors = measured_authors(config)
-    if gpus:
-        check_excluded(config, authors)
-    benchmarks = read_benchmarks(config, authors)
+    with status("Reading models and data", INPUTS_S):
+        authors = measured_authors(config)
+        if gpus:
+            check_excluded(config, authors)
+        benchmarks = read_benchmarks(config, authors)
     prompts = benchmarks.prompts
-    folder = EvaluationFolder(config)
+    folder, console = EvaluationFolder(config), EvaluationConsole()
 
-    with EvaluationConsole() as console, owned(folder.path, f"name={folder.path.name}"):
+    with owned(folder.path, f"name={folder.path.name}"):
         console.print(
             f"{folder.path}: {', '.join(measures)} of {authors.senior} on {len(prompts)} problems; {benchmarks.left_out}"
         )

@@ -10,6 +10,8 @@ from typing import NamedTuple
 from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
 from launch.cluster.local_cluster import ray_cluster
+from launch.run.startup import described
+from launch.status import ENGINES_S, status
 from tandem.authors import Authors
 from tandem.config.schema import Config
 from tandem.runtime.restarts import RestartBudget
@@ -34,7 +36,9 @@ def start_workers(
     restarts = RestartBudget(config.guard.max_restarts_per_hour, print_line)
     with (
         ray_cluster(logs=logs),
-        RolloutPool.of_engines(config, authors, gpus_per_replica=gpus_per_replica, budget=restarts) as pool,
+        RolloutPool.of_engines(config, authors, gpus_per_replica=gpus_per_replica, budget=restarts, wait=False) as pool,
         closing(Judge(config.judge, restarts, config.data.verifier)) as judge,
     ):
+        with status(f"Starting {described(config, learner=False)}", "" if gpus_per_replica else ENGINES_S):
+            pool.await_started()
         yield Workers(pool, judge)

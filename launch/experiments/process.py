@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,6 +19,7 @@ from launch.entry import INTERRUPTED as INTERRUPTED_CODE
 from launch.entry import TERMINATED
 from launch.experiments.run import FAILED, FINISHED, INTERRUPTED, OUTPUT, Outcome, error_of
 from launch.experiments.sweep_runs import SweepRun
+from launch.status import status
 
 IN_SEQUENCE = "basic"
 """Hydra's launcher that makes one run after another in this process."""
@@ -30,9 +32,11 @@ def make_run(_: DictConfig, runs: Sequence[SweepRun], worker: Worker) -> None:
     if run.finished:
         print(f"{tag} already finished", flush=True)
         return
+    in_sequence = job.runtime.choices["hydra/launcher"] == IN_SEQUENCE
     print(f"{tag} runs; python launch/watch.py {run.path}", flush=True)
-    outcome = worker.make(run)
-    if job.runtime.choices["hydra/launcher"] != IN_SEQUENCE:
+    with status(f"{tag} runs") if sys.stdout.isatty() and in_sequence else nullcontext():
+        outcome = worker.make(run)
+    if not in_sequence:
         worker.close()  # the launcher's processes do not say which run is their last
     print(f"{tag} {outcome.state} after {outcome.seconds:.0f} s" + (f": {outcome.error}" if outcome.error else ""), flush=True)
 

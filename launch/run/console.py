@@ -147,17 +147,10 @@ def interval(row: Mapping[str, float]) -> str:
 
 
 class EvaluationConsole:
-    """The terminal of an evaluation: a progress bar, and lines above it. A context manager."""
+    """The terminal of an evaluation: a progress bar, and lines above it."""
 
     def __init__(self) -> None:
         self._bars = Progress(transient=True, console=terminal_console())
-
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._bars.stop()
 
     def print(self, shown: str | Table) -> None:
         """Print a line or a table above the bar."""
@@ -166,6 +159,7 @@ class EvaluationConsole:
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[object], None]]:
         """Show a bar in the block, for `total` parts; yield a function to call for each finished part."""
-        task = self._bars.add_task(what, total=total)
-        yield lambda _: self._bars.advance(task)
-        self._bars.remove_task(task)
+        with self._bars:
+            task = self._bars.add_task(what, total=total)
+            yield lambda _: self._bars.advance(task)
+            self._bars.remove_task(task)

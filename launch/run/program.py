@@ -12,11 +12,8 @@ from launch.run.rollouts_only import rollouts_only
 from launch.run.selection import describe_best
 from launch.run.startup import EngineStarter, start_engines, start_training_run
 from launch.run.summary import summary
-from launch.status import status
+from launch.status import INPUTS_S, status
 from tandem.config.schema import Config
-
-INPUTS_S = "2 to 5 s if they are in the cache"
-"""How long the models' files and the data usually take to be read and checked."""
 
 
 def run(config: Config, start_engines: EngineStarter = start_engines) -> None:

@@ -6,6 +6,7 @@ from launch.cluster.local_cluster import given_cluster, ray_cluster
 from launch.run.inputs import read_inputs
 from launch.run.loop import collect_groups
 from launch.run.startup import reserve_resources, start_rollout_run, started_engines
+from launch.status import INPUTS_S, status
 from tandem.config.schema import Config
 from tandem.rollout import BASE_VERSION
 
@@ -13,7 +14,8 @@ from tandem.rollout import BASE_VERSION
 def rollouts_only(config: Config) -> None:
     """Write the rollouts of all steps. Raises `ConfigError` for a configuration that cannot be used."""
     with given_cluster():
-        inputs = read_inputs(config)
+        with status("Reading models and data", INPUTS_S):
+            inputs = read_inputs(config)
         with (
             inputs.folder as folder,
             ray_cluster(logs=folder.path / "logs"),

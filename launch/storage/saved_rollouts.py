@@ -24,9 +24,9 @@ from tandem.schedule import Schedule
 from tandem.verify.judgement import Judgement, Verdict
 
 VERSION = 3
-"""Of the format: another one is refused."""
+"""The version of the format; another one is refused."""
 SAMPLED_BYTES = 1 << 20
-"""Of both ends of a file of weights, which stand for all of it."""
+"""The bytes of each end of a weight file that its fingerprint covers."""
 PER_TOKEN = ("token_ids", "authorship", "logprobs", "weight_versions")
 """The arrays of a rollout."""
 
@@ -49,13 +49,13 @@ class Origin:
 
     @classmethod
     def of(cls, authors: Authors, temperature: float) -> Origin:
-        """That of rollouts which `authors` write at `temperature`."""
+        """Return the origin of rollouts that `authors` write at `temperature`."""
         tokenizer = _fingerprint_of_tokenizer(authors.tokenizer)
         return cls(fingerprint(authors.senior), tokenizer, authors.vocabulary, temperature)
 
 
 def fingerprint(model: Path) -> str:
-    """Of the weights in a Hugging Face directory: the sizes of their files, and both ends of each."""
+    """Return a hash of the weights in a Hugging Face directory: of the sizes of their files, and of both ends of each."""
     seen = hashlib.blake2b(digest_size=16)
     for path in sorted([*model.glob("*.safetensors"), *model.glob("pytorch_model*.bin")]):
         size = path.stat().st_size
@@ -68,12 +68,12 @@ def fingerprint(model: Path) -> str:
 
 
 def _fingerprint_of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
-    told = json.dumps([sorted(tokenizer.get_vocab().items()), tokenizer.bos_token_id, tokenizer.eos_token_id])
-    return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+    content = json.dumps([sorted(tokenizer.get_vocab().items()), tokenizer.bos_token_id, tokenizer.eos_token_id])
+    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
 
 def save_step(folder: Path, step: int, groups: Sequence[Group], origin: Origin) -> None:
-    """Writes what step `step` learns from, judged and with advantages, to a folder of its own in `folder`."""
+    """Write what step `step` learns from, judged and with advantages, to a folder of its own in `folder`."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     arrays = {name: _joined([getattr(rollout, name) for rollout in rollouts]) for name in PER_TOKEN}
     arrays["prompt_ids"] = _joined([np.array(group.prompt.token_ids, np.int32) for group in groups])
@@ -84,7 +84,9 @@ def save_step(folder: Path, step: int, groups: Sequence[Group], origin: Origin) 
         arrays[f"reward_terms/{name}"] = _joined([group.reward_terms[name] for group in groups])
     with written_aside(_path(folder, step)) as partial:
         save_file(arrays, partial / "arrays.safetensors")
-        (partial / "groups.jsonl").write_text("".join(json.dumps(_told(group)) + "\n" for group in groups), encoding="utf-8")
+        (partial / "groups.jsonl").write_text(
+            "".join(json.dumps(_without_arrays(group)) + "\n" for group in groups), encoding="utf-8"
+        )
         (partial / "origin.json").write_text(
             json.dumps({"version": VERSION, "step": step} | asdict(origin), indent=1), encoding="utf-8"
         )
@@ -92,30 +94,30 @@ def save_step(folder: Path, step: int, groups: Sequence[Group], origin: Origin) 
 
 
 def saved_steps(folder: Path) -> list[Path]:
-    """The folders of the steps that were saved in `folder`, in their order."""
+    """Return the folders of the steps that are saved in `folder`, in order."""
     return sorted(path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdigit())
 
 
 def go_back(folder: Path, step: int) -> None:
-    """Removes what was saved of later steps than `step`."""
+    """Remove the saved steps after `step`."""
     for path in saved_steps(folder):
         if path > _path(folder, step):
             shutil.rmtree(path)
 
 
 def read_origin(step: Path) -> Origin:
-    """What a saved step was sampled from. Raises `UnreadableRollouts` unless all its files are as they were written."""
+    """Return what a saved step was sampled from. Raises `UnreadableRollouts` unless all its files are as they were written."""
     if wrong := find_corruption(step):
         raise UnreadableRollouts(f"{step} is damaged: {wrong}")
-    told = json.loads((step / "origin.json").read_text(encoding="utf-8"))
-    if (version := told.pop("version")) != VERSION:
+    fields = json.loads((step / "origin.json").read_text(encoding="utf-8"))
+    if (version := fields.pop("version")) != VERSION:
         raise UnreadableRollouts(f"{step} is in version {version} of the format, and this program reads version {VERSION}")
-    del told["step"]
-    return Origin(**told)
+    del fields["step"]
+    return Origin(**fields)
 
 
 def load_step(step: Path) -> list[Group]:
-    """The groups of a saved step."""
+    """Return the groups of a saved step."""
     arrays = {name: _Reader(array) for name, array in load_file(step / "arrays.safetensors").items()}
     lines = (step / "groups.jsonl").read_text(encoding="utf-8").splitlines()
     return [_group(json.loads(line), arrays) for line in lines]
@@ -129,8 +131,8 @@ def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.ascontiguousarray(np.concatenate(parts))
 
 
-def _told(group: Group) -> dict[str, Any]:
-    """What of a group is no array."""
+def _without_arrays(group: Group) -> dict[str, Any]:
+    """Return the fields of a group that are no arrays."""
     return {
         "problem": asdict(group.prompt.problem),
         "prompt_tokens": len(group.prompt.token_ids),
@@ -155,51 +157,51 @@ def _told(group: Group) -> dict[str, Any]:
 
 
 class _Reader:
-    """An array that is read piece by piece."""
+    """Reads an array piece by piece."""
 
     def __init__(self, array: np.ndarray) -> None:
         self._array, self._read = array, 0
 
     def next(self, count: int) -> np.ndarray:
-        """The next `count` entries."""
+        """Return the next `count` entries."""
         self._read += count
         return self._array[self._read - count : self._read]
 
 
-def _group(told: dict[str, Any], arrays: dict[str, _Reader]) -> Group:
-    """The next group of the arrays, and what is `told` of it."""
-    size = len(told["rollouts"])
-    prompt_ids = arrays["prompt_ids"].next(told["prompt_tokens"])
-    junior_prompts = {int(junior): tuple(ids) for junior, ids in told["junior_prompts"].items()}
+def _group(fields: dict[str, Any], arrays: dict[str, _Reader]) -> Group:
+    """Return the group with the `fields` that are no arrays, and the next parts of the arrays."""
+    size = len(fields["rollouts"])
+    prompt_ids = arrays["prompt_ids"].next(fields["prompt_tokens"])
+    junior_prompts = {int(junior): tuple(ids) for junior, ids in fields["junior_prompts"].items()}
     return Group(
-        Prompt(_problem(told["problem"]), tuple(prompt_ids.tolist()), junior_prompts, told["opening"]),
-        [_rollout(each, prompt_ids, arrays) for each in told["rollouts"]],
-        Schedule(**told["schedule"]),
-        [Judgement(**each | {"verdict": Verdict(each["verdict"])}) for each in told["judgements"]],
+        Prompt(_problem(fields["problem"]), tuple(prompt_ids.tolist()), junior_prompts, fields["opening"]),
+        [_rollout(each, prompt_ids, arrays) for each in fields["rollouts"]],
+        Schedule(**fields["schedule"]),
+        [Judgement(**each | {"verdict": Verdict(each["verdict"])}) for each in fields["judgements"]],
         arrays["rewards"].next(size),
         {name.removeprefix("reward_terms/"): arrays[name].next(size) for name in arrays if name.startswith("reward_terms/")},
         arrays["advantages"].next(size),
     )
 
 
-def _problem(told: dict[str, Any]) -> Problem:
-    return Problem(**told | {"history": tuple((role, content) for role, content in told.get("history", ()))})
+def _problem(fields: dict[str, Any]) -> Problem:
+    return Problem(**fields | {"history": tuple((role, content) for role, content in fields.get("history", ()))})
 
 
-def _rollout(told: dict[str, Any], prompt_ids: np.ndarray, arrays: dict[str, _Reader]) -> Rollout:
+def _rollout(fields: dict[str, Any], prompt_ids: np.ndarray, arrays: dict[str, _Reader]) -> Rollout:
     def reasons() -> Iterator[tuple[int, StopReason | None]]:
-        for author, reason in told["stop_reasons"].items():
+        for author, reason in fields["stop_reasons"].items():
             yield int(author), None if reason is None else StopReason(reason)
 
-    per_token: dict[str, Any] = {name: arrays[name].next(told["tokens"]) for name in PER_TOKEN}
+    per_token: dict[str, Any] = {name: arrays[name].next(fields["tokens"]) for name in PER_TOKEN}
     return Rollout(
-        id=told["id"],
+        id=fields["id"],
         prompt_ids=prompt_ids,
         **per_token,
-        end=EndReason(told["end"]),
-        seed=told["seed"],
-        breaks=arrays["breaks"].next(told["tokens"]).astype(bool) if told["translated"] else None,
-        text=told["text"],
-        junior=told["junior"],
+        end=EndReason(fields["end"]),
+        seed=fields["seed"],
+        breaks=arrays["breaks"].next(fields["tokens"]).astype(bool) if fields["translated"] else None,
+        text=fields["text"],
+        junior=fields["junior"],
         stop_reasons=dict(reasons()),
     )

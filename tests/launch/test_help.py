@@ -40,6 +40,11 @@ def test_help_shows_settings_groups_and_examples(program: str) -> None:
     assert "Hydra" not in text and "hydra" not in text
 
 
+def test_defaults_are_shown_as_one_types_them() -> None:
+    text = printed("train")
+    assert all(f"{setting} " in text for setting in ("plan_only=false", "junior=[self]", "model.path=", "steps=60"))
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_keys_and_groups_of_help_exist(program: str) -> None:
     described = about(program)

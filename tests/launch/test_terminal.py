@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.support import ROOT
 from tests.support.terminal import in_terminal, visible
 
+CTRL_C = b"\x03"
 WAITING = """
 import time
 from launch.status import status
@@ -21,15 +24,6 @@ FAILING = """
 from launch.status import status
 with status("Starting engines"):
     raise SystemExit(3)
-"""
-TRAINING = """
-import sys
-from launch.entry import exit_codes
-from launch.run.console import TrainingConsole
-with exit_codes(), TrainingConsole(steps=60) as console:
-    for step in range(3):
-        console.row({"step": step, "reward/mean": 0.5})
-    raise KeyboardInterrupt("after step 2; checkpoint 2 is saved. Continue: python launch/train.py name=x resume=auto")
 """
 
 
@@ -52,18 +46,39 @@ def test_failure_ends_spinner_without_duration() -> None:
     assert "Starting engines: " not in visible(written)
 
 
-def test_interrupted_run_keeps_table_and_says_how_to_continue() -> None:
-    code, written = in_terminal(["-c", TRAINING])
-    assert code == 130
-    end = visible(written.rpartition("\x1b[2K")[2])
-    assert "senior share" in end and [line.split()[1] for line in end.splitlines() if line.startswith("│")] == ["0", "1", "2"]
-    assert end.rstrip().splitlines()[-1].startswith("Interrupted after step 2; checkpoint 2 is saved. Continue: python launch/")
+@pytest.mark.engines
+def test_interrupted_run_keeps_table_and_says_how_to_continue(tmp_path: Path) -> None:
+    sizes = ("rollout.prompts_per_step=4", "rollout.group_size=2", "rollout.sampling.max_tokens=16", "eval.problems=8")
+    run = ["launch/train.py", "steps=500", "checkpoint.save_every=1", f"log.dir={tmp_path}", "name=run", *sizes]
+    code, written = in_terminal(run, keys=CTRL_C, after="│    2 │")
+    shown = visible(written)
+    assert code == 130 and "Starting 1 rollout actor and 1 learner rank (ZeRO-2) (usually under a minute" in shown
+    *_, last = shown.rstrip().splitlines()
+    said = re.fullmatch(
+        r"Interrupted after step (\d+); checkpoint (\d+) is saved\. Continue: (python launch/train.py .*)", last
+    )
+    assert said and int(said[1]) - int(said[2]) in (0, 1) and said[3].endswith("resume=auto")
+    table = shown[shown.rindex("senior share") :]
+    assert [int(step) for step in re.findall(r"^│ +(\d+) │", table, re.MULTILINE)] == [*range(int(said[1]) + 1)]
 
 
-@pytest.mark.parametrize("mistake", ["learning_rate=1e-4", "schedule=wrod", "algo.clip_low=2"])
-def test_refusal_in_terminal_is_one_message(mistake: str) -> None:
-    code, written = in_terminal(["launch/train.py", mistake])
-    assert code == 2 and written.startswith("train.py: ") and len(written.splitlines()) == 1 and "\x1b" not in written
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["launch/train.py", "learning_rate=1e-4"],
+        ["launch/train.py", "schedule=wrod"],
+        ["launch/train.py", "algo.clip_low=2"],
+        ["launch/train.py", "--nothing"],
+        ["launch/train.py", "learner=3"],
+        ["-m", "launch.cli", "train", "mistyped=1"],
+        ["launch/watch.py", "nowhere"],
+        ["launch/compare.py", "nowhere", "nothing"],
+    ],
+)
+def test_refusal_in_terminal_is_one_message(command: list[str]) -> None:
+    program = "train.py" if "train" in command else Path(command[0]).name
+    code, written = in_terminal(command)
+    assert code == 2 and written.startswith(f"{program}: ") and len(written.splitlines()) == 1 and "\x1b" not in written
 
 
 def test_help_fits_terminal() -> None:

@@ -8,18 +8,24 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from tests.support import ROOT
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def in_terminal(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """Run Python with `arguments` in a terminal of 120 columns; return its exit code and all that it wrote."""
+def in_terminal(
+    arguments: Sequence[str], environment: Mapping[str, str] | None = None, *, keys: bytes = b"", after: str = ""
+) -> tuple[int, str]:
+    """Run Python with `arguments` in a terminal of 120 columns; return its exit code and all that it wrote.
+
+    Type `keys` as soon as it has written `after`.
+    """
     ours, theirs = pty.openpty()
     variables = {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40", "PYTHONPATH": str(ROOT), **(environment or {})}
     with subprocess.Popen(
-        [sys.executable, *arguments], cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | variables
+        [sys.executable, *arguments], cwd=ROOT, env=os.environ | variables, preexec_fn=partial(os.login_tty, theirs)
     ) as program:
         os.close(theirs)
         written = b""
@@ -31,6 +37,9 @@ def in_terminal(arguments: Sequence[str], environment: Mapping[str, str] | None 
             if not part:
                 break
             written += part
+            if keys and after in visible(written.decode(errors="ignore")):
+                os.write(ours, keys)
+                keys = b""
     os.close(ours)
     return program.returncode, written.decode().replace("\r\n", "\n")
 

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 import tandem
+from launch.storage.saved_rollouts import Origin, save_step
 from tandem.config.schema import ConfigError
+from tandem.data.random_groups import random_groups
 from tandem.loaded_run import LoadedRun, Transcript
+from tandem.verify.judgement import Judgement, Verdict
 from tests.support import ROOT
 from tests.support.run_folders import HOSTILE, PER_STEP, make_run
 
@@ -55,6 +58,23 @@ def test_evaluations_have_column_for_each_measure(tmp_path: Path) -> None:
     (tmp_path / "evaluation_problems.jsonl").write_text(json.dumps(row) + "\n")
     (found,) = tandem.load_run(tmp_path).problems.to_dict("records")
     assert (found["id"], found["solo/accuracy"], found["drift/kl"]) == ("a", 0.5, None)
+
+
+def test_rollouts_have_row_each(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").touch()
+    assert tandem.load_run(tmp_path).rollouts.empty
+    for step in (1, 2):
+        groups = random_groups(3)
+        for group in groups:
+            group.judgements = [Judgement(Verdict.WRONG, "", 0.0) for _ in group.rollouts]
+            group.rewards = group.advantages + step
+        save_step(tmp_path / "rollouts", step, groups, Origin("model", "tokenizer", 200, 1.0))
+    found = tandem.load_run(tmp_path).rollouts
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    assert list(found["step"]) == [1] * len(rollouts) + [2] * len(rollouts)
+    assert list(found["tokens"]) == [len(rollout) for rollout in rollouts] * 2
+    assert found["reward"].to_numpy() == pytest.approx((found["advantage"] + found["step"]).to_numpy())
+    assert set(found["verdict"]) == {"wrong"}
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:

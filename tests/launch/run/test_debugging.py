@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -85,10 +86,13 @@ def learner_only(settings: Config, given: object, name: str, **others: Any) -> C
     return replace(settings, name=name, learner_only=str(given), log=replace(settings.log, rollouts=False), **others)
 
 
-def test_learner_only_run_equals_run_with_engines(whole_run: Path, lockstep_settings: Config) -> None:
+def test_learner_only_run_equals_run_with_engines(
+    whole_run: Path, lockstep_settings: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
     inputs = read_learner_inputs(learner_only(lockstep_settings, whole_run, "alone"))
     with inputs.folder as folder:
         train_learner(inputs)
+    assert re.search(r"^learner rank 0: peak memory: host \d+\.\d\d GiB, GPU none$", capsys.readouterr().out, re.MULTILINE)
     assert "loss/policy" in rows(folder.path)[0]
     for alone, whole in zip(rows(folder.path), rows(whole_run)[1:], strict=True):
         learned = {key for key in alone if key.startswith(("loss/", "grad/", "policy/", "logprob/", "reward/", "step"))}

@@ -301,6 +301,14 @@ def test_wrong_key_is_refused(config: Config, authors: Authors, given: str) -> N
     assert get(api, "/v1/models", authorization=f"Bearer {KEY}").status_code == 200
 
 
+def test_health_says_that_no_replica_runs(config: Config, authors: Authors) -> None:
+    api = Api(config, authors)
+    assert get(api, "/health").json() == {"status": "ok", "replicas": 1}
+    api.pool.running = 0
+    answer = get(api, "/health")
+    assert answer.status_code == 503 and answer.json() == {"status": "restarting", "replicas": 0}
+
+
 def test_metrics_count(config: Config, authors: Authors) -> None:
     api = Api(config, authors)
     answer = api.post(COMPLETIONS, json=ASK | {"seed": 1, "n": 3, "max_tokens": 40})

@@ -6,6 +6,7 @@ import asyncio
 import re
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,7 +19,7 @@ from tandem.config.rollout import SamplingConfig
 from tandem.rollout import SENIOR, Prompt, Rollout
 from tandem.schedule import JUNIOR_ALONE, SOLO, Schedule
 from tests.support.engine_pair import EnginePair
-from tests.support.server import ServerProcess
+from tests.support.server import ServerProcess, running_server
 
 pytestmark = pytest.mark.engines
 QUESTION = "Mia has 46 pens. eats 3, sells 3. How many?"
@@ -189,3 +190,15 @@ def test_text_is_the_rollout_of_its_seed(
             assert rollout.handoffs > 3
     assert answer.usage is not None
     assert answer.usage.completion_tokens == sum(map(len, expected))
+
+
+def test_server_with_drafts_writes_the_same_greedy_texts(client: OpenAI, tmp_path: Path) -> None:
+    def greedy(served: OpenAI) -> list[str]:
+        prompts = [f"<|user|>What is {number} plus 5?<|assistant|>" for number in range(6)]
+        answer = served.completions.create(model="senior", prompt=prompts, temperature=0, max_tokens=40)
+        return [choice.text for choice in answer.choices]
+
+    with running_server(tmp_path, "speculative=4", "rollout.max_in_flight=16") as drafting:
+        served = OpenAI(base_url=f"{drafting.url}/v1", api_key="none", max_retries=0)
+        assert [model.id for model in served.models.list()] == ["senior"]
+        assert greedy(served) == greedy(client)

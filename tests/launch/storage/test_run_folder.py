@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,19 @@ def test_metrics_are_written_at_once_as_one_object_per_step(settings: Config) ->
         for count, row in enumerate(ROWS, start=1):
             folder.log(row)
             assert json_lines(folder.path / "metrics.jsonl") == ROWS[:count]
+
+
+def test_total_time_goes_on_after_resume(settings: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("launch.storage.run_folder.time.monotonic", lambda: now)
+    with RunFolder(settings) as folder:
+        now = 107.0
+        folder.log({"step": 1} | folder.times())
+    with RunFolder(settings, Resumption(folder.path, Checkpoint(folder.path / "checkpoints" / "step-000001"))) as folder:
+        now = 110.0
+        assert folder.times()["run/total_s"] == pytest.approx(7 + 3)
+    (row,) = json_lines(folder.path / "metrics.jsonl")
+    assert row["run/total_s"] == 7 and abs(row["run/unix_s"] - time.time()) < 60
 
 
 def test_nan_is_left_out(settings: Config) -> None:
