@@ -49,7 +49,7 @@ class EvaluationFolder:
         self.path = folder_within(run / "evaluation", name, f"senior={config.senior}") if run else named_folder(config, name)
         check_free(self.path, f"name={name}")
         if self.result.exists():
-            raise ConfigError(f"name={config.name}: {self.path} already holds an evaluation; choose another name or remove it")
+            raise ConfigError(f"name={config.name}: an evaluation {self.path} exists; choose another name, or remove it")
 
     @property
     def result(self) -> Path:

@@ -200,7 +200,6 @@ def _sweep_folder(config: Config) -> Path:
         raise ConfigError(f"name={config.name}: {folder} holds a single run; choose another name")
     if (folder / RECORD).exists() and not config.resume:
         raise ConfigError(
-            f"name={config.name}: {folder} already holds a sweep; choose another name, remove it, "
-            f"or continue it with resume={AUTO}"
+            f"name={config.name}: a sweep {folder} exists; choose another name, remove it, or continue it with resume={AUTO}"
         )
     return folder

@@ -67,7 +67,7 @@ class RunFolder:
         logged = list(LogReader(self._metrics_path).new())
         if resumption.run is None and self._metrics_path.exists():
             raise ConfigError(
-                f"{self._key}: {self.path} already holds a run{_last_step(logged)}; choose another name, remove it, or "
+                f"{self._key}: a run {self.path} exists{_last_step(logged)}; choose another name, remove it, or "
                 "continue it with resume=auto"
             )
         if logged and resumption.checkpoint is None and logged[-1]["step"] >= config.steps:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import replace
+from math import ceil
 from typing import Any, Protocol
 
 from tandem.config.schema import Config
@@ -29,11 +31,16 @@ class Fits(Protocol):
 
 
 def remedy(config: Config, fits: Fits, gpu_gib: float) -> str:
-    """Return the mildest change of `config` that fits on GPUs of `gpu_gib`, or else on the smallest larger ones."""
+    """Return the mildest change of `config` that fits on GPUs of `gpu_gib`, or else on the smallest larger ones.
+
+    It says how much memory the change leaves necessary, and which larger GPUs need none.
+    """
     candidates = list(_candidates(config))
     for changes in candidates:
-        if fits(changed(config, changes)):
-            return f"use {_shown(changes)}{_reason(changes)}"
+        if fits(smaller := changed(config, changes)):
+            needed = f", which needs GPUs of {_least_gib(smaller, fits, gpu_gib)} GiB"
+            enough = next((larger for larger in GPU_SIZES if larger > gpu_gib and fits(config, larger)), None)
+            return f"use {_shown(changes)}{_reason(changes)}{needed}" + (f", or GPUs of {enough} GiB" if enough else "")
     for larger in GPU_SIZES:
         for changes in [{}, *candidates] if larger > gpu_gib else []:
             if fits(changed(config, changes), larger):
@@ -43,6 +50,11 @@ def remedy(config: Config, fits: Fits, gpu_gib: float) -> str:
         "no setting makes room: use more GPUs with mode=cluster learner.ranks=N learner.zero_stage=3, for long rollouts "
         "learner.sequence_parallel=N too, or a smaller model"
     )
+
+
+def _least_gib(config: Config, fits: Fits, gpu_gib: float) -> int:
+    """Return the memory of the smallest GPUs on which `config` fits, which it does on those of `gpu_gib`, in whole GiB."""
+    return bisect_left(range(ceil(gpu_gib)), True, lo=1, key=lambda gib: fits(config, gib))
 
 
 def changed(config: Config, changes: Changes) -> Config:

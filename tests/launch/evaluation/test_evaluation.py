@@ -235,7 +235,7 @@ def test_evaluation_is_not_overwritten(run_folder: Path, tmp_path: Path) -> None
     assert elsewhere.path == tmp_path / "mine"
     elsewhere.path.mkdir()
     elsewhere.result.write_text("{}")
-    with pytest.raises(ConfigError, match="name=mine: .* already holds an evaluation"):
+    with pytest.raises(ConfigError, match="name=mine: an evaluation .* exists"):
         EvaluationFolder(replace(config, senior="", log=replace(config.log, dir=str(tmp_path))))
 
 

@@ -251,7 +251,7 @@ def test_same_command_runs_unfinished_arms(
     stand_in.add("seed=2")
     assert call("seed=1,2") == INCOMPLETE
     assert call("seed=1,2") == BAD_INPUT
-    assert "already holds a sweep; choose another name, remove it, or continue it with resume=auto" in capsys.readouterr().err
+    assert "exists; choose another name, remove it, or continue it with resume=auto" in capsys.readouterr().err
     stand_in.clear()
     (tmp_path / "runs/demo/seed=2/metrics.jsonl").unlink()  # no checkpoint goes with it
     assert call("seed=1,2,3", "resume=auto") == 0

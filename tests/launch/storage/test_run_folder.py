@@ -311,7 +311,7 @@ def test_run_is_never_overwritten(settings: Config) -> None:
         folder.log(ROWS[0])
     with pytest.raises(
         ConfigError,
-        match="name=first: .*first already holds a run, which has ended at step 0; choose another name, remove it, or",
+        match="name=first: a run .*first exists, which has ended at step 0; choose another name, remove it, or",
     ):
         RunFolder(settings)
     assert json_lines(folder.path / "metrics.jsonl") == ROWS[:1]

@@ -106,13 +106,16 @@ def test_plan_chooses_unset_memory_fractions() -> None:
         (
             ["mode=local", "cluster.gpus=1", "cluster.gpu_gib=90", "model=qwen3_4b"],
             "a rank of the learner 74.1 GiB while it learns beside 2.0 GiB of sleeping engines, and 68.9 GiB while they write; "
-            "use learner.zero_stage=2$",
+            "use learner.zero_stage=2, which needs GPUs of 84 GiB, or GPUs of 141 GiB$",
         ),
         (
             ["mode=local", "cluster.gpus=2", "cluster.gpu_gib=60", "model=qwen3_4b"],
             "learner.ranks=1: a rank needs .* of 60 GiB",
         ),
-        (["mode=cluster", "cluster.gpus=8", "model=qwen3_4b"], "learner.ranks=1: a rank needs .*; use learner.ranks=2$"),
+        (
+            ["mode=cluster", "cluster.gpus=8", "model=qwen3_4b"],
+            "learner.ranks=1: a rank needs .*; use learner.ranks=2, which needs GPUs of 57 GiB, or GPUs of 96 GiB$",
+        ),
         (
             ["mode=cluster", "cluster.gpus=8", "model=qwen3_4b", "cluster.gpu_gib=10"],
             "rollout.senior_tensor_parallel=1: .* needs .* gets 0.90 of 10 GiB; use rollout.senior_tensor_parallel=2",
