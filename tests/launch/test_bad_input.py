@@ -323,7 +323,7 @@ def test_unwritable_folder_is_refused(call: Callable[..., None], key: str, capsy
     ("override", "said"),
     [
         ("steps=(5)", "steps=(5): give a whole number"),
-        ("model=ü", "model=ü: choose "),
+        ("model=ü", "model=ü: there is no conf/model/ü.yaml; choose hf or "),
         ("name=../up", "name=../up: it must name a folder in"),
     ],
 )

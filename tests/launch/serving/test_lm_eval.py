@@ -21,7 +21,7 @@ FOLDER = Path(__file__).with_name("lm_eval_tasks")
 
 def evaluated(server: ServerProcess, authors: Authors, model: str, client: str, path: str, task: str) -> dict[str, Any]:
     """Return what lm-eval reports about `task`, which it samples with its client `client`."""
-    settings: dict[str, Any] = {"model": model, "base_url": f"{server.url}/v1/{path}", "max_retries": 1, "num_concurrent": 8}
+    settings = {"model": model, "base_url": f"{server.url}/v1/{path}", "max_retries": 1}
     if client == "local-completions":
         settings |= {"tokenizer": str(authors.senior), "tokenizer_backend": "huggingface"}
     manager = tasks.TaskManager(include_path=str(FOLDER), include_defaults=False)
