@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import fields
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from hydra.errors import MissingConfigException, OverrideParseException
 
@@ -17,8 +17,9 @@ from tandem.config.load import RETIRED
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import ConfigError
 
-_OPTIONS = {"--cfg": "-c", "--resolve": "", "--package": "-p", "--info": "-i", "--multirun": "-m", "--shell-completion": "-sc"}
-"""The options of Hydra that a program takes, with their short forms."""
+_OPTIONS = ("--cfg", "--resolve", "--package", "--info", "--multirun", "--shell-completion")
+_SHORT_OPTIONS = ("-c", "-p", "-i", "-m", "-sc")
+"""The options of Hydra that a program takes."""
 _UNTAKEN = {
     "experiment": "write +experiment=NAME: its settings win over those of the other groups",
     "experiment_preset": "launch/experiment.py takes it, as preset=NAME",
@@ -82,17 +83,13 @@ def explain_unreadable(override: str, arguments: Sequence[str] = ()) -> str:
         return f"{override}: the shell has split this off; quote the whole argument: {shlex.quote(whole)}"
     if not equals:
         return f"{override}: give a value, as in {override}=VALUE" if known(name) else explain_unknown(name)
-    if not known(name):
-        return explain_unknown(name)
-    if not any(name == other or other.startswith(f"{name}.") for other in TYPES):  # a part of a dictionary
-        return f"{override}: this cannot be read; if it is one text, write {shlex.quote(f'{key}={quoted(value)}')}"
-    return _explain_value(key, value)
+    return _explain_value(key, value) if known(name) else explain_unknown(name)
 
 
 def _explain_value(key: str, value: str) -> str:
-    """Return a message for a value that is not what its key takes."""
-    name = key.lstrip("+")
-    kind: Any = TYPES.get(name)
+    """Return a message for a value that cannot be read, or is not what its key takes."""
+    name = key.lstrip("+~").partition("@")[0]
+    kind: Any = TYPES.get(name, _type_inside(name))
     if kind in _WANTED:
         return f"{key}={value}: give {_WANTED[kind]}"
     if kind in _COLLECTIONS:
@@ -102,7 +99,19 @@ def _explain_value(key: str, value: str) -> str:
         return f"{key}={value}: give {wanted}, as in {shlex.quote(f'{key}={example}')}"
     if inside := [other for other in TYPES if other.startswith(f"{name}.")]:
         return f"{key}={value}: this is a group of settings; give one of them, as in {inside[0]}=VALUE"
-    return explain_unknown(name)
+    if not known(name):
+        return explain_unknown(name)
+    return f"{key}={value}: this cannot be read; if it is one text, write {shlex.quote(f'{key}={quoted(value)}')}"
+
+
+def _type_inside(key: str) -> Any:
+    """Return the type of the values of the dictionary that holds `key`; None if there is no such setting."""
+    return next((get_args(kind)[1] for other, kind in TYPES.items() if _holds(other, kind, key)), None)
+
+
+def _holds(setting: str, kind: Any, key: str) -> bool:
+    """Whether `key` is inside a setting that is a dictionary."""
+    return get_origin(kind) is dict and key.startswith(f"{setting}.")
 
 
 def _split_by_shell(override: str, arguments: Sequence[str]) -> str:
@@ -142,10 +151,9 @@ def explain_unknown(key: str) -> str:
 
 def check_options(arguments: Sequence[str]) -> None:
     """Raise `ConfigError` for an option that no program takes."""
-    taken = [option for options in _OPTIONS.items() for option in options]
     for argument in arguments:
         option = argument.partition("=")[0]
-        if option.startswith("-") and option not in taken:
+        if option.startswith("-") and option not in _OPTIONS + _SHORT_OPTIONS:
             similar = get_close_matches(option, ["--config", "--help", *_OPTIONS], n=1)
             remedy = f"did you mean {similar[0]}?" if similar else "--help lists the options"
             raise ConfigError(f"{option}: there is no such option; {remedy}")
@@ -173,9 +181,4 @@ def group_files() -> dict[str, list[str]]:
 
 def known(key: str) -> bool:
     """Whether `key` is a setting, a section, or inside a setting that is a dictionary."""
-    return any(
-        key == other
-        or other.startswith(f"{key}.")
-        or (key.startswith(f"{other}.") and kind in (dict[str, int], dict[str, Any]))
-        for other, kind in TYPES.items()
-    )
+    return any(key == other or other.startswith(f"{key}.") or _holds(other, kind, key) for other, kind in TYPES.items())

@@ -89,9 +89,15 @@ def _typed(default: str) -> str:
         value = literal_eval(default)
     except (SyntaxError, ValueError):  # empty or computed
         return default
-    if isinstance(value, list):
-        return f"[{','.join(map(str, value))}]"
-    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case list():
+            return f"[{','.join(map(str, value))}]"
+        case _:
+            return str(value)
 
 
 def _meaning(key: str, field: Field) -> str:

@@ -170,6 +170,8 @@ def test_values_are_split_at_commas_outside_of_quotes_and_brackets(text: str, va
         ("learner.betas=[a,b]", "learner.betas=[a,b]: give two numbers, as in 'learner.betas=[0.9,0.98]'"),
         ("rollout.enforce_eager=perhaps", "rollout.enforce_eager=perhaps: give true, false or null"),
         ("data.task_options=5", "data.task_options=5: give a dictionary, as in 'data.task_options={key: value}'"),
+        ("+model.shape.hidden_size=abc", "+model.shape.hidden_size=abc: give a whole number"),
+        ("~schedule=nothing", "~schedule=nothing: "),
         ("+x=1", "x: there is no such key"),
         ("+steps.x=1", "steps.x: there is no such key; did you mean steps?"),
         ("+algo.clip_low=1", "+algo.clip_low: there is this setting already; leave out the +"),

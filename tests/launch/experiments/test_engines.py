@@ -35,7 +35,7 @@ class CountedPool:
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What happens to the pools."""
+    """Record what happens to the pools."""
     made: list[str] = []
     monkeypatch.setattr("launch.experiments.engines.start_engines", lambda *_: CountedPool(made))
     return made
