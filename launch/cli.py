@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 BAD_INPUT = 2
+COMPLETION = "completion"
+"""The argument with which `tandem` prints what bash and zsh need to complete its command line."""
 PROGRAMS = {
     "train": "train a senior",
     "evaluate": "measure a senior",
@@ -22,6 +24,23 @@ PROGRAMS = {
     "difficulty": "measure how often the base model solves each problem",
 }
 
+WITH_SETTINGS = ("train", "evaluate", "serve", "write", "difficulty")
+"""The programs whose settings Hydra completes; arguments of the others are files."""
+COMPLETION_SCRIPT = """\
+_tandem() {
+    local word="${COMP_WORDS[COMP_CWORD]}" program="${COMP_WORDS[1]}" choices=""
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        choices="PROGRAMS"
+        compopt +o nospace 2>/dev/null
+    elif [[ " WITH_SETTINGS " == *" $program "* ]]; then
+        choices="$(COMP_LINE="tandem ${COMP_WORDS[*]:2}" tandem "$program" --shell-completion query=bash 2>/dev/null)"
+    fi
+    COMPREPLY=($(compgen -W "$choices" -- "$word"))
+}
+COMP_WORDBREAKS="${COMP_WORDBREAKS//=}"
+complete -o nospace -o default -F _tandem tandem
+"""
+
 
 def main() -> None:
     """Run the program that the first argument names."""
@@ -30,6 +49,10 @@ def main() -> None:
         print("usage: tandem PROGRAM [ARGUMENT ...]\n")
         print("\n".join(f"  {program:<12}{about}" for program, about in PROGRAMS.items()))
         print("\n`tandem PROGRAM --help` describes a program.")
+        print(f'`eval "$(tandem {COMPLETION})"` lets bash complete programs, groups, keys and choices.')
+        return
+    if name == COMPLETION:
+        print(completion_script(), end="")
         return
     if name not in PROGRAMS:
         similar = get_close_matches(name, PROGRAMS, n=1)
@@ -39,6 +62,11 @@ def main() -> None:
     script = str(Path(__file__).with_name(f"{name.replace('-', '_')}.py"))
     sys.argv = [script, *sys.argv[2:]]
     runpy.run_path(script, run_name="__main__")
+
+
+def completion_script() -> str:
+    """Return what a shell evaluates to complete the command `tandem`. zsh needs its `bashcompinit` before it."""
+    return COMPLETION_SCRIPT.replace("WITH_SETTINGS", " ".join(WITH_SETTINGS)).replace("PROGRAMS", " ".join(PROGRAMS))
 
 
 if __name__ == "__main__":

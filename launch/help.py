@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ast import literal_eval
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -15,11 +15,13 @@ from launch.terminal import terminal_console
 from tandem.config.documentation import Field, allowed, documented
 from tandem.config.schema import SETTINGS, Config, ConfigError
 
-OPTIONS = {
-    "--config FILE": "a YAML file of your own: its settings win over the defaults, and the command line wins over them",
-    "--help [KEY ...]": "this text, or the documentation of settings and sections such as learner or data.path",
-    "--cfg job": "print all settings and start nothing",
-}
+OPTIONS = (
+    ("--config FILE", "a YAML file of your own: its settings win over the defaults, and the command line wins over them"),
+    ("--help [KEY ...]", "this text, or the documentation of settings and sections such as learner or data.path"),
+)
+"""The options of every program with settings."""
+CFG = ("--cfg job", "print all settings and start nothing")
+"""The option of the programs that compose one configuration."""
 HIDDEN = ("pairing", "experiment", "experiment_preset")
 """Groups that other settings choose, or that only one program takes."""
 
@@ -35,8 +37,10 @@ class Program:
     """the keys of the settings that are shown"""
     examples: tuple[str, ...]
     """arguments"""
-    options: tuple[tuple[str, str], ...] = ()
-    """options that only this program has"""
+    options: tuple[tuple[str, str], ...] = (CFG,)
+    """options beside `OPTIONS`, each with its meaning"""
+    own: tuple[tuple[str, dict[str, str]], ...] = ()
+    """tables of what only this program takes: a title, and the meaning of what one types"""
 
 
 def asks_for_help(arguments: Sequence[str]) -> bool:
@@ -56,12 +60,15 @@ def print_help(program: Program, arguments: Sequence[str], console: Console | No
         return
     console.print(program.about, soft_wrap=False)
     console.print(f"\nusage: python {program.file} [OPTION ...] [GROUP=NAME ...] [KEY=VALUE ...]")
+    for title, rows in program.own:
+        console.print(f"\n{title}", style="bold")
+        console.print(_rows(rows.items()))
     console.print("\nThe settings that are needed most", style="bold")
     console.print(_settings({key: fields[key] for key in program.common}))
     console.print("\nGroups: GROUP=NAME takes the settings of conf/GROUP/NAME.yaml", style="bold")
     console.print(_rows((group, ", ".join(names)) for group, names in group_files().items() if group not in HIDDEN))
     console.print("\nOptions", style="bold")
-    console.print(_rows([*OPTIONS.items(), *program.options]))
+    console.print(_rows([*OPTIONS, *program.options]))
     console.print("\nExamples", style="bold")
     for example in program.examples:
         console.print(f"  python {program.file} {example}", soft_wrap=True)
@@ -104,7 +111,7 @@ def _meaning(key: str, field: Field) -> str:
     return "; ".join(filter(None, (field.meaning, allowed(SETTINGS[key])))).replace("`", "")
 
 
-def _rows(rows: Sequence[tuple[str, str]] | Iterator[tuple[str, str]]) -> Table:
+def _rows(rows: Iterable[tuple[str, str]]) -> Table:
     table = Table.grid(padding=(0, 2, 0, 2))
     table.add_column(no_wrap=True, style="cyan")
     table.add_column()

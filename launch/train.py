@@ -13,7 +13,7 @@ from hydra import initialize_config_dir
 from launch.command_line import CONF
 from launch.entry import main
 from launch.experiments.sweep_runs import plan_runs
-from launch.help import Program
+from launch.help import CFG, Program
 from launch.status import IMPORTS, status
 from tandem.config.schema import Config
 
@@ -33,7 +33,10 @@ ABOUT = Program(
         "--multirun algo=tandem,grpo seed=1,2,3",
         "--config mine.yaml learner.lr=1e-4",
     ),
-    options=(("--multirun", "train every combination of the values that commas separate: see docs/sweeps.md"),),
+    options=(
+        CFG,
+        ("--multirun", "train every combination of the values that commas separate: see docs/sweeps.md"),
+    ),
 )
 
 # The imports of torch and Ray follow the checks of the configuration, because they take seconds.

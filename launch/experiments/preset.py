@@ -120,9 +120,14 @@ def experiment(arguments: Sequence[str]) -> Experiment:
     )
 
 
+def preset_titles() -> dict[str, str]:
+    """Return the title of each preset by its name."""
+    return {name: read_preset(name).title for name in _preset_names()}
+
+
 def read_preset(name: str) -> Preset:
     """Return the preset `name`. Raises `ConfigError` if it does not exist or has other fields than `Preset`."""
-    known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    known = _preset_names()
     if name not in known:
         raise ConfigError(f"preset={name}: choose {' or '.join(known)}")
     path = PRESETS / f"{name}.yaml"
@@ -136,6 +141,10 @@ def read_preset(name: str) -> Preset:
     if wrong := [arm for arm in preset.arms if not _NAME.fullmatch(arm)]:
         raise ConfigError(f"{path.name}: arms={wrong}: they name folders; give letters, digits, dots, dashes, underscores")
     return preset
+
+
+def _preset_names() -> list[str]:
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
 def _check_endpoint(endpoint: Endpoint, preset: Preset, file: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 import sys
 import tomllib
 from importlib import import_module
@@ -37,6 +39,31 @@ def test_unknown_program_is_refused(
     with pytest.raises(SystemExit, match="2"):
         main()
     assert f"tandem: {name}: there is no such program; {remedy}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "choices"),
+    [
+        (["ev"], {"evaluate"}),
+        ([""], set(PROGRAMS)),
+        (["train", "algo=grpo"], {"algo=grpo", "algo=grpo_g16"}),
+        (["evaluate", "seed=3", "learner.lora.ra"], {"learner.lora.rank="}),
+        (["report", "ru"], set()),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bash_completes_what_is_typed(typed: list[str], choices: set[str]) -> None:
+    script = f"""
+        tandem() {{ {shlex.quote(sys.executable)} -m launch.cli "$@"; }}
+        eval "$(tandem completion)"
+        COMP_WORDS=({shlex.join(["tandem", *typed])})
+        COMP_CWORD={len(typed)}
+        _tandem
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    completed = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(completed.stdout.split()) == choices
+    assert completed.stderr == ""
 
 
 def test_arguments_are_those_of_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,17 +9,19 @@ import sys
 import pytest
 
 from launch.command_line import CONF
+from launch.experiments.preset import PRESETS, read_preset
 from launch.help import Program, print_help
 from launch.terminal import terminal_console
 from tandem.config.schema import SETTINGS, ConfigError
 from tests.support import ROOT
 
-PROGRAMS = ("train", "evaluate", "serve", "write", "difficulty")
+PROGRAMS = ("train", "evaluate", "serve", "write", "difficulty", "experiment")
 
 
 def about(program: str) -> Program:
     """Return what a program says about itself."""
-    described: Program = runpy.run_path(str(ROOT / "launch" / f"{program}.py"))["ABOUT"]
+    names = runpy.run_path(str(ROOT / "launch" / f"{program}.py"))
+    described: Program = names["ABOUT"] if "ABOUT" in names else names["about"]()
     return described
 
 
@@ -48,10 +50,19 @@ def test_defaults_are_shown_as_one_types_them() -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_keys_and_groups_of_help_exist(program: str) -> None:
     described = about(program)
+    own = {typed.partition("=")[0] for _, rows in described.own for typed in rows}
     assert [key for key in described.common if key not in SETTINGS] == []
     for example in described.examples:
         for key, value in re.findall(r"(?:^| )'?([a-z_.]+)=(\w*)", example):
-            assert key in SETTINGS or (CONF / key / f"{value}.yaml").exists()
+            assert key in SETTINGS or key in own or (CONF / key / f"{value}.yaml").exists()
+
+
+def test_help_of_experiment_shows_its_arguments_and_presets() -> None:
+    text = printed("experiment")
+    assert all(f"{argument}=" in text for argument in ("preset", "seeds", "arms", "name", "results"))
+    assert [
+        path.stem for path in PRESETS.glob("*.yaml") if path.stem not in text or read_preset(path.stem).title not in text
+    ] == []
 
 
 def test_help_for_section_shows_all_its_settings() -> None:
