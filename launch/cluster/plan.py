@@ -30,8 +30,9 @@ def assumed_plan(config: Config) -> RunPlan:
     return local_plan(config, Node("this machine", cluster.gpus, cluster.gpu_gib), model_sizes(config))
 
 
-def run_plan(config: Config) -> RunPlan:
-    """Return the plan for this machine, or for the Ray cluster that this process is connected to.
+def run_plan(config: Config, *, learns: bool = True) -> RunPlan:
+    """Return the plan for this machine, or for the Ray cluster that this process is connected to, with a learner if the run
+    `learns`.
 
     Raises `ConfigError` if its GPUs do not suffice, as `cluster_plan` and `local_plan` do.
     """
@@ -43,14 +44,15 @@ def run_plan(config: Config) -> RunPlan:
     if mode == "local":
         if len(nodes) > 1:
             raise ConfigError(f"mode.name=local: the Ray cluster at RAY_ADDRESS has {len(nodes)} nodes; choose mode=cluster")
-        return machine_plan(config)
+        return machine_plan(config, learns=learns)
     if not connected():
         raise ConfigError(
             "mode.name=cluster: there is no Ray cluster; submit the run (ray job submit), or name the cluster in RAY_ADDRESS"
         )
     if config.mode.device == "cuda" and not gpus:
         raise ConfigError("mode.device=cuda: no node of the Ray cluster has GPUs; choose mode.device=cpu")
-    return cluster_plan(config, nodes, model_sizes(config) if gpus and config.mode.device != "cpu" else None)
+    sizes = model_sizes(config) if gpus and config.mode.device != "cpu" else None
+    return cluster_plan(config, nodes, sizes, learns=learns)
 
 
 def machine_plan(config: Config, *, learns: bool = True) -> RunPlan:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from launch.cluster.plan import machine_plan
+from launch.cluster.local_cluster import given_cluster
+from launch.cluster.plan import run_plan
 from launch.entry import check_own_settings
 from launch.evaluation.workers import start_workers
 from launch.status import INPUTS_S, status
@@ -20,7 +21,7 @@ from tandem.config.schema import Config, ConfigError
 from tandem.data.pass_rates import PassRateFile
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
-from tandem.plan.run_plan import planned
+from tandem.plan.run_plan import RunPlan, planned
 from tandem.rollout import Verdict
 from tandem.schedule import SOLO
 
@@ -34,16 +35,15 @@ def measure(config: Config) -> None:
     if not config.data.pass_rates:
         raise ConfigError("data.pass_rates is empty: name the file to write")
     config = replace(config, schedule=ScheduleConfig(name="solo"))
-    plan = machine_plan(config, learns=False)
-    config, gpus = planned(config, plan), plan.gpus_per_replica
     path = Path(config.data.pass_rates)
     check_writable(path.parent, f"data.pass_rates={config.data.pass_rates}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with held(path.with_name(f"{path.name}.owner"), path, f"data.pass_rates={config.data.pass_rates}"):
-        _measure_unknown(config, path, gpus)
+    with held(path.with_name(f"{path.name}.owner"), path, f"data.pass_rates={config.data.pass_rates}"), given_cluster():
+        plan = run_plan(config, learns=False)
+        _measure_unknown(planned(config, plan), plan, path)
 
 
-def _measure_unknown(config: Config, path: Path, gpus: float) -> None:
+def _measure_unknown(config: Config, plan: RunPlan, path: Path) -> None:
     """Try the problems that are not in the pass-rate file `path`, which is locked for this process."""
     file, count, console = PassRateFile(path), config.data.difficulty_rollouts, terminal_console()
     data = replace(config.data, pass_rates="")
@@ -59,7 +59,7 @@ def _measure_unknown(config: Config, path: Path, gpus: float) -> None:
         return
 
     logs = path.with_suffix(".logs")
-    with start_workers(config, authors, gpus, logs, console.print) as (pool, judge), Progress(console=console) as progress:
+    with start_workers(config, authors, plan, logs, console.print) as (pool, judge), Progress(console=console) as progress:
         bar = progress.add_task("trying", total=len(todo))
         for start in range(0, len(todo), CHUNK):
             chunk = [problems[index] for index in todo[start : start + CHUNK]]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
+
 from actors.engine_args import check_engine_args
-from launch.cluster.plan import machine_plan
+from launch.cluster.local_cluster import given_cluster
+from launch.cluster.plan import run_plan
 from launch.entry import check_own_settings
 from launch.evaluation.benchmarks import read_benchmarks
 from launch.evaluation.evaluator import Evaluator
@@ -40,11 +43,17 @@ def evaluate(config: Config, start_workers: WorkerStarter = start_workers) -> No
         raise ConfigError(f"junior={config.junior}: a senior is measured with one junior at a time; name one")
     if not config.junior_translation:  # the engines need only the schedules in eval.handoff, not the training schedule
         config = replace(config, schedule=ScheduleConfig(name="solo"))
-    plan = machine_plan(config, learns=False)
-    config, gpus = planned(config, plan), plan.gpus_per_replica
+    with given_cluster():
+        _evaluate(config, start_workers)
+
+
+def _evaluate(config: Config, start_workers: WorkerStarter) -> None:
+    """Take and save the measures on this machine, or in the connected Ray cluster."""
+    plan = run_plan(config, learns=False)
+    config, measures = planned(config, plan), config.eval.measures
     with status("Reading models and data", INPUTS_S):
         authors = measured_authors(config)
-        if gpus:
+        if plan.on_gpus:
             check_excluded(config, authors)
         benchmarks = read_benchmarks(config, authors)
     prompts = benchmarks.prompts
@@ -54,7 +63,7 @@ def evaluate(config: Config, start_workers: WorkerStarter = start_workers) -> No
         console.print(
             f"{folder.path}: {', '.join(measures)} of {authors.senior} on {len(prompts)} problems; {benchmarks.left_out}"
         )
-        with start_workers(config, authors, gpus, folder.path / "logs", console.print) as (pool, judge):
+        with start_workers(config, authors, plan, folder.path / "logs", console.print) as (pool, judge):
             evaluator = Evaluator(
                 config,
                 authors,
@@ -70,7 +79,7 @@ def evaluate(config: Config, start_workers: WorkerStarter = start_workers) -> No
             senior_texts = evaluator.solo if set(MODEL_MEASURES) & set(measures) else []
             junior_texts = evaluator.junior_alone if "legibility" in measures else []
     # The engines have ended and left their memory to the models.
-    device = "cuda" if gpus else "cpu"
+    device = "cuda" if plan.on_gpus and torch.cuda.is_available() else "cpu"
     distribution_scores, notes = model_scores(config, authors, senior_texts, junior_texts, device)
     scores |= distribution_scores
     console.print(folder.table(benchmarks, scores))

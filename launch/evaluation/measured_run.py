@@ -17,7 +17,7 @@ from tandem.runtime.disk import unreachable
 
 RUN_FILES = ("config.yaml", "metrics.jsonl")
 """The files by which a run folder is recognized."""
-EVALUATION_KEYS = ("name", "senior", "log", *TRAINING_ONLY)
+EVALUATION_KEYS = ("name", "senior", "log", "mode.name", *TRAINING_ONLY)
 """The settings that an evaluation does not take from the run."""
 GROUPS = ("eval", "data", "mode", "schedule", "learner", "log")
 """The configuration groups that may replace a run's settings. The others size whole runs."""
@@ -57,7 +57,7 @@ def settings_of_run(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
         return composed
     settings = OmegaConf.create(saved_settings(run / "config.yaml"))
     for key in EVALUATION_KEYS:
-        OmegaConf.update(settings, key, composed[key], force_add=True)
+        OmegaConf.update(settings, key, OmegaConf.select(composed, key), force_add=True)
     for override in overrides:
         key, _, value = override.partition("=")
         if not (CONF / key).is_dir():

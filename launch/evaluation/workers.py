@@ -1,4 +1,4 @@
-"""Engines and a judge without a run, for evaluations and pass rates."""
+"""Engines and a judge without a run, for evaluations, pass rates and a server."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import NamedTuple
 from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
 from launch.cluster.local_cluster import ray_cluster
+from launch.cluster.reservation import reserve_placements
 from launch.run.startup import described
 from launch.status import ENGINES_S, status
 from tandem.authors import Authors
 from tandem.config.schema import Config
+from tandem.plan.run_plan import RunPlan
 from tandem.runtime.restarts import RestartBudget
 
 
@@ -24,21 +26,42 @@ class Workers(NamedTuple):
     judge: Judge
 
 
-WorkerStarter = Callable[[Config, Authors, float, Path, Callable[[str], None]], AbstractContextManager[Workers]]
+WorkerStarter = Callable[[Config, Authors, RunPlan, Path, Callable[[str], None]], AbstractContextManager[Workers]]
 """Starts or borrows the workers of an evaluation, as `start_workers` does."""
 
 
 @contextmanager
+def placed_engines(
+    config: Config, authors: Authors, plan: RunPlan, budget: RestartBudget, *, streams: bool = False
+) -> Iterator[RolloutPool]:
+    """Start engines that receive no weights on the nodes of `plan`, without waiting for them, and end them after the block."""
+    with (
+        reserve_placements(plan, authors, config.mode.cpu_cores, shares_memory=False) as placements,
+        RolloutPool.of_engines(
+            config,
+            authors,
+            gpus_per_replica=plan.gpus_per_replica,
+            budget=budget,
+            cores=placements.engine_cores,
+            placements=placements.replicas,
+            streams=streams,
+            wait=False,
+        ) as pool,
+    ):
+        yield pool
+
+
+@contextmanager
 def start_workers(
-    config: Config, authors: Authors, gpus_per_replica: float, logs: Path, print_line: Callable[[str], None]
+    config: Config, authors: Authors, plan: RunPlan, logs: Path, print_line: Callable[[str], None]
 ) -> Iterator[Workers]:
     """Start engines and judge in a Ray cluster, and end them after the block; after an error their logs are kept in `logs`."""
     restarts = RestartBudget(config.guard.max_restarts_per_hour, print_line)
     with (
         ray_cluster(logs=logs),
-        RolloutPool.of_engines(config, authors, gpus_per_replica=gpus_per_replica, budget=restarts, wait=False) as pool,
+        placed_engines(config, authors, plan, restarts) as pool,
         closing(Judge(config.judge, restarts, config.data.verifier)) as judge,
     ):
-        with status(f"Starting {described(config, learner=False)}", "" if gpus_per_replica else ENGINES_S):
+        with status(f"Starting {described(config, learner=False)}", "" if plan.on_gpus else ENGINES_S):
             pool.await_started()
         yield Workers(pool, judge)

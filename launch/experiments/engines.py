@@ -19,13 +19,14 @@ from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
 from launch.cluster.locks import SEGMENT, claimed_file
 from launch.cluster.reservation import Placements
-from launch.evaluation.workers import Workers
+from launch.evaluation.workers import Workers, start_workers
 from launch.run.inputs import Inputs
 from launch.run.startup import start_engines
 from tandem import guards
 from tandem.authors import Authors, load_authors
 from tandem.config.schema import Config
 from tandem.models.loading import load_language_model
+from tandem.plan.run_plan import RunPlan
 from tandem.rollout import BASE_VERSION
 from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.segment import segment_folder
@@ -56,18 +57,18 @@ class SharedEngines:
 
     @contextmanager
     def lend_workers(
-        self, config: Config, authors: Authors, gpus_per_replica: float, _: Path, print_line: Callable[[str], None]
+        self, config: Config, authors: Authors, plan: RunPlan, logs: Path, print_line: Callable[[str], None]
     ) -> Iterator[Workers]:
         """Yield the workers of an evaluation, as `launch.evaluation.workers.start_workers` in a running Ray cluster.
 
         Borrowed engines of the base model load the weights of the senior.
         """
+        if plan.mode == "cluster" or plan.on_gpus:
+            with start_workers(config, authors, plan, logs, print_line) as workers:
+                yield workers
+            return
         budget = RestartBudget(config.guard.max_restarts_per_hour, print_line)
         with closing(Judge(config.judge, budget, config.data.verifier)) as judge:
-            if gpus_per_replica:
-                with RolloutPool.of_engines(config, authors, gpus_per_replica=gpus_per_replica, budget=budget) as pool:
-                    yield Workers(pool, judge)
-                return
             base = load_authors(config)
             with (
                 self._borrow(config, base, lambda: RolloutPool.of_engines(config, base, budget=budget)) as pool,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from launch.cluster.plan import machine_plan
+from launch.cluster.plan import run_plan
 from launch.evaluation.evaluate import measured_authors
 from launch.serving.schedules import with_schedules
 from tandem.authors import Authors, check_draft, check_excluded, run_boundaries
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config
-from tandem.plan.run_plan import planned
+from tandem.plan.run_plan import RunPlan, planned
 
 
-def read_inputs(config: Config) -> tuple[Config, Authors, float]:
-    """Return the settings of the server, the authors, and each replica's GPUs. Raises `ConfigError`."""
+def read_inputs(config: Config) -> tuple[Config, Authors, RunPlan]:
+    """Return the settings of the server, the authors, and the plan of its engines. Raises `ConfigError`."""
     if config.schedule.name == "solo" and config.junior_translation:
         config = replace(config, schedule=ScheduleConfig())
     unscheduled = config if config.junior_translation else replace(config, schedule=ScheduleConfig(name="solo"))
@@ -23,9 +23,9 @@ def read_inputs(config: Config) -> tuple[Config, Authors, float]:
     if config.speculative:
         check_draft(config, authors)
     config = solo if config.speculative else with_schedules(config, authors)
-    plan = machine_plan(config, learns=False)
+    plan = run_plan(config, learns=False)
     config = planned(config, plan)
-    if plan.gpus_per_replica:
+    if plan.on_gpus:
         check_excluded(config, authors)
     boundaries = run_boundaries(config, authors.tokenizer, authors.vocabulary)
-    return config, replace(authors, boundaries=boundaries), plan.gpus_per_replica
+    return config, replace(authors, boundaries=boundaries), plan

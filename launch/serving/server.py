@@ -8,9 +8,9 @@ from datetime import datetime
 from functools import partial
 
 from actors.engine_args import check_engine_args
-from actors.rollout_pool import RolloutPool
-from launch.cluster.local_cluster import ray_cluster
+from launch.cluster.local_cluster import given_cluster, ray_cluster
 from launch.entry import check_own_settings
+from launch.evaluation.workers import placed_engines
 from launch.serving.api import PATHS, create_app
 from launch.serving.gate import LOCAL, Gate
 from launch.serving.inputs import read_inputs
@@ -32,17 +32,14 @@ def serve(config: Config) -> None:
     check_own_settings(config, "launch/serve.py")
     check_engine_args(config.rollout)
     key = _api_key(config)
-    with bound_socket(config) as listener:
-        config, authors, gpus = read_inputs(config)
+    with bound_socket(config) as listener, given_cluster():
+        config, authors, plan = read_inputs(config)
         console = terminal_console()
         models = ", ".join(map(str, [authors.senior, *(junior.path for junior in authors.juniors)]))
         logs = named_folder(config, f"{datetime.now():%Y%m%d-%H%M%S}-serving") / "logs"
         restarts = RestartBudget(config.guard.max_restarts_per_hour, console.print)
-        with (
-            ray_cluster(logs=logs),
-            RolloutPool.of_engines(config, authors, gpus_per_replica=gpus, budget=restarts, streams=True, wait=False) as pool,
-        ):
-            with status(f"Starting the engines of {models}", "" if gpus else ENGINES_S, console):
+        with ray_cluster(logs=logs), placed_engines(config, authors, plan, restarts, streams=True) as pool:
+            with status(f"Starting the engines of {models}", "" if plan.on_gpus else ENGINES_S, console):
                 pool.await_started()
             service = Service(config, authors, pool)
             started = f"{', '.join(service.models)} at {address_of(listener)}/v1; at most {sum(pool.admitted)} texts at a time"

@@ -53,18 +53,20 @@ class RunPlan:
         return next(self.nodes[slot.node] for slot in self.slots if (slot.role, slot.owner) == (role, owner))
 
 
-def cluster_plan(config: Config, nodes: Sequence[Node], sizes: Sizes | None) -> RunPlan:
+def cluster_plan(config: Config, nodes: Sequence[Node], sizes: Sizes | None, *, learns: bool = True) -> RunPlan:
     """Plan engines and ranks that share no GPUs; without `sizes` and GPUs, on the nodes' CPUs.
 
-    Raises `ConfigError` that names what is missing or does not fit, and the settings or GPUs that would make it fit.
+    There are no ranks unless the run `learns`. Raises `ConfigError` that names what is missing or does not fit, and the
+    settings or GPUs that would make it fit.
     """
     try:
-        return plan_on_cluster(config, nodes, sizes)
+        return plan_on_cluster(config, nodes, sizes, learns=learns)
     except DoesNotFit as error:
         assert sizes is not None
 
         def fits(changed: Config, gpu_gib: float | None = None) -> bool:
-            return _works(plan_on_cluster, changed, [replace(node, gpu_gib=gpu_gib or node.gpu_gib) for node in nodes], sizes)
+            larger = [replace(node, gpu_gib=gpu_gib or node.gpu_gib) for node in nodes]
+            return _works(partial(plan_on_cluster, learns=learns), changed, larger, sizes)
 
         raise ConfigError(f"{error}; {remedy(config, fits, min(node.gpu_gib for node in nodes))}") from error
 
@@ -96,10 +98,10 @@ def _works(plan: Callable[..., RunPlan], *arguments: object) -> bool:
     return True
 
 
-def plan_on_cluster(config: Config, nodes: Sequence[Node], sizes: Sizes | None) -> RunPlan:
+def plan_on_cluster(config: Config, nodes: Sequence[Node], sizes: Sizes | None, *, learns: bool = True) -> RunPlan:
     """Return the plan of `cluster_plan`. Raises `ConfigError` when GPUs are missing, `DoesNotFit` when memory is."""
-    config = with_engines(config, gpus=sizes is not None, machines=len(nodes), learns=not config.rollouts_only)
-    wanted = demand(config)
+    config = with_engines(config, gpus=sizes is not None, machines=len(nodes), learns=learns and not config.rollouts_only)
+    wanted = demand(config, learns=learns)
     if sizes is None:
         return RunPlan("cluster", tuple(nodes), wanted, tuple(spread(wanted, nodes)))
     slots = place(wanted, nodes)

@@ -19,11 +19,14 @@ from urllib.request import Request, urlopen
 
 import psutil
 import pytest
+from openai import OpenAI
 
+from launch.entry import TERMINATED
 from tandem.authors import Authors
 from tests.support import ROOT
 from tests.support.finished_run import check_finished_run
 from tests.support.monkey import is_engine
+from tests.support.server import running_server
 from tests.support.shared_memory import abandoned_files
 
 pytestmark = pytest.mark.engines
@@ -46,8 +49,9 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class RayCluster:
-    """Two node processes and the address of their dashboard."""
+    """Two node processes and their addresses."""
 
+    address: str
     dashboard: str
     folder: Path
     environment: dict[str, str]
@@ -100,7 +104,7 @@ def cluster(authors: Authors) -> Iterator[RayCluster]:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         nodes = [node("head", "lo", f"--temp-dir={folder}")]
         stack.callback(end, nodes)
-        started = RayCluster(f"http://127.0.0.1:{dashboard}", folder, environment)
+        started = RayCluster(f"127.0.0.1:{head}", f"http://127.0.0.1:{dashboard}", folder, environment)
         wait_for(started, nodes=1)
         nodes.append(node("worker", "lo", f"127.0.0.1:{head}"))
         wait_for(started, nodes=2)
@@ -153,9 +157,31 @@ def test_job_trains_with_replicas_on_both_nodes(cluster: RayCluster) -> None:
     run = cluster.folder / "runs" / "job"
     check_finished_run(run, steps=3)
     assert "[3/3]" in done.stdout and "succeeded" in done.stdout and f"{run / 'senior'}" in done.stdout.replace("\n", "")
-    replicas = [actor for actor in cluster.listed("actors") if actor["class_name"] == "RolloutActor"]
-    assert len(replicas) == len({actor["node_id"] for actor in replicas}) == 2
+    check_one_replica_on_each_node(cluster, "DEAD")
     assert not abandoned_files()
+
+
+def check_one_replica_on_each_node(cluster: RayCluster, state: str) -> None:
+    """Check that the rollout actors in this state are two, each on another node."""
+    actors = [actor for actor in cluster.listed("actors") if actor["class_name"] == "RolloutActor"]
+    replicas = [actor for actor in actors if actor["state"] == state]
+    assert len(replicas) == len({actor["node_id"] for actor in replicas}) == 2
+
+
+def test_server_writes_with_replicas_on_both_nodes(cluster: RayCluster) -> None:
+    """Both replicas write, and a text does not depend on which one does."""
+    settings = ("mode=cluster", "rollout.replicas=2", "rollout.max_in_flight=4")
+    with running_server(cluster.folder, *settings, **(cluster.environment | {"RAY_ADDRESS": cluster.address})) as server:
+        check_one_replica_on_each_node(cluster, "ALIVE")
+        client = OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+
+        def texts() -> list[tuple[str, object]]:
+            written = client.completions.create(model="team", prompt="Mia has 4 pens.", n=8, seed=7, max_tokens=32)
+            return [(choice.text, choice.model_extra["authors"]) for choice in written.choices if choice.model_extra]
+
+        first, again = texts(), texts()
+        assert len(first) == 8 and first == again
+        assert server.stop() == TERMINATED
 
 
 @pytest.mark.slow

@@ -153,6 +153,7 @@ def run_folder(authors: Authors, tmp_path_factory: pytest.TempPathFactory) -> Pa
         "schedule": {"name": "chunk", "chunk_tokens": 4},
         "eval": {"problems": 9, "sampling": {"temperature": 0.5}},
         "cache_dir": str(authors.senior.parent.parent),
+        "mode": {"name": "cluster", "cpu_cores": 1},
     }
     (run / "config.yaml").write_text(yaml.safe_dump(settings))
     return run
@@ -176,6 +177,7 @@ def test_command_line_overrides_settings_of_run(composed: Any, run_folder: Path)
     assert (config.eval.problems, config.eval.samples, config.seed, config.name) == (5, 8, 7, "again")
     assert [schedule.label for schedule in config.eval.handoff] == ["step_alternating", "word"]
     assert config.schedule.chunk_tokens == 4
+    assert (config.mode.name, config.mode.cpu_cores) == ("auto", 1), "where a run ran does not bind its evaluation"
     other = load(composed(f"senior={run_folder}", "schedule=word"))  # under which the run's chunks have no effect
     assert (other.schedule.name, other.schedule.chunk_tokens) == ("word", 8)
     # A senior that lies in the run folder is one of the run's.
