@@ -29,8 +29,8 @@ from tandem.cogeneration import Tokens
 from tandem.config.black_box import OPENAI, BlackBox
 from tandem.config.rollout import SamplingConfig
 from tandem.config.schema import ConfigError
-from tandem.errors import RunError
 from tandem.rollout import FROZEN_VERSION, JUNIOR, StopReason
+from tandem.runtime.errors import RunError
 from tandem.schedule import ENDS_STEP, Pen, Schedule
 from tandem.tokenization.byte_vocabulary import ByteVocabulary
 

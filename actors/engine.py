@@ -29,8 +29,8 @@ from actors.turn_exchange import TurnExchange
 from tandem.cogeneration import AuthorFailed
 from tandem.config.rollout import SamplingConfig
 from tandem.config.schema import ConfigError
-from tandem.errors import RunError
 from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR
+from tandem.runtime.errors import RunError
 from tandem.runtime.weights import IPC, SHM, PublishedWeights
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ import psutil
 import ray
 from ray.actor import ActorHandle
 
-from tandem.errors import RunError
+from tandem.runtime.errors import RunError
 
 
 class RolloutError(RunError):

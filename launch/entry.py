@@ -33,8 +33,8 @@ from launch.storage.places import check_writable
 from tandem.config.black_box import black_box
 from tandem.config.load import load, schema
 from tandem.config.schema import Config, ConfigError
-from tandem.errors import RunError, plain_error
 from tandem.runtime.disk import disk_full
+from tandem.runtime.errors import RunError, plain_error
 
 FAILED = 1
 """The exit code of a run that cannot continue."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from launch.entry import BAD_INPUT, UNWRITABLE
 from launch.report_page.page import report_page
-from launch.storage.run_record import is_run, read_run
 from tandem.config.schema import ConfigError
+from tandem.records.run_record import is_run, read_run
 
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:

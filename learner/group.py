@@ -17,8 +17,8 @@ from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from tandem.config.schema import Config
-from tandem.errors import RunError
 from tandem.rollout import Group
+from tandem.runtime.errors import RunError
 from tandem.runtime.processes import PeakMemory, on_this_host
 from tandem.runtime.segment import segment_folder
 from tandem.runtime.trace import Row

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tandem.loaded_run import LoadedRun
+    from tandem.records.loaded_run import LoadedRun
 
 
 def load_run(path: Path | str) -> LoadedRun:
@@ -14,6 +14,6 @@ def load_run(path: Path | str) -> LoadedRun:
 
     Raises `ConfigError` if there is none.
     """
-    from tandem.loaded_run import LoadedRun
+    from tandem.records.loaded_run import LoadedRun
 
     return LoadedRun(path)

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tandem.errors import RunError
 from tandem.replay import Draws, draws_of
 from tandem.rollout import BASE_VERSION, SENIOR, Group, Rollout, Verdict
+from tandem.runtime.errors import RunError
 from tandem.schedule import COIN_SIDES, Schedule
 
 CANARY_ROUNDING = 1e-3

@@ -19,11 +19,11 @@ from launch.storage.append import replace_lines
 from launch.storage.checkpoints import packages
 from launch.storage.owner import check_free
 from launch.storage.places import folder_within, named_folder
-from launch.storage.run_record import read_json
 from launch.text_tables import markdown_table, terminal_table
 from tandem.config.black_box import black_box
 from tandem.config.schema import Config, ConfigError
 from tandem.measures.score import Score
+from tandem.records.run_record import read_json
 from tandem.rollout import Group
 
 if TYPE_CHECKING:

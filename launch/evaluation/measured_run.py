@@ -9,10 +9,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from launch.command_line import CONF
 from launch.entry import TRAINING_ONLY
-from launch.storage.run_record import best_seniors, saved_settings
 from tandem.config.checks.unused import unused
 from tandem.config.load import expand_home, typed
 from tandem.config.schema import ConfigError
+from tandem.records.run_record import best_seniors, saved_settings
 from tandem.runtime.disk import unreachable
 
 RUN_FILES = ("config.yaml", "metrics.jsonl")

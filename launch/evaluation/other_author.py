@@ -9,12 +9,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch.nn.utils.rnn import pad_sequence
 
-from launch.storage.run_record import RunRecord, saved_settings
-from launch.storage.transcript import Transcript, rounded
 from learner.policy import Policy
 from tandem.authors import load_authors
 from tandem.config.load import typed
 from tandem.config.schema import ConfigError
+from tandem.records.run_record import RunRecord, saved_settings
+from tandem.records.transcript import Transcript, rounded
 
 ROLLOUTS = 16
 """Rollouts in one forward pass."""

@@ -12,9 +12,9 @@ import numpy as np
 
 from launch.estimates import Estimate
 from launch.experiments.statistics import CONFIDENCE, draws
-from launch.storage.run_record import LogReader, is_run, read_json_lines
 from tandem.config.schema import ConfigError
 from tandem.measures.score import Score
+from tandem.records.run_record import LogReader, is_run, read_json_lines
 
 RUN_PROBLEMS, PROBLEMS = "evaluation_problems.jsonl", "problems.jsonl"
 """The files with a row for each problem: of a run's evaluations, and of launch/evaluate.py."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from launch.estimates import share
-from launch.storage.run_record import RunRecord, best_seniors, read_json
 from tandem.config.schema import ConfigError
+from tandem.records.run_record import RunRecord, best_seniors, read_json
 
 Table = dict[str, Any]
 """title, note, columns, and rows of cells: text, numbers, or an estimate {value, low, high}"""

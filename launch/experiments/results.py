@@ -16,7 +16,7 @@ from launch.experiments.preset import Experiment, ExperimentRun
 from launch.experiments.statistics import METHOD as BOOTSTRAP
 from launch.experiments.statistics import OverSeeds
 from launch.storage.checkpoints import packages
-from launch.storage.run_record import LogReader
+from tandem.records.run_record import LogReader
 
 MEASURED = ("solo/", "team/", "junior_alone/", "takeover/", "legibility/", "drift/", "acceptance/")
 """The prefixes of measures' keys."""

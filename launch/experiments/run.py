@@ -8,8 +8,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from launch.storage.run_record import read_json
 from tandem.config.schema import Config, ConfigError
+from tandem.records.run_record import read_json
 
 FINISHED, FAILED, INTERRUPTED, WAITING = "finished", "failed", "interrupted", "not run"
 """The states of a run."""

@@ -10,9 +10,9 @@ from omegaconf import OmegaConf
 from launch.experiments.engines import SharedEngines
 from launch.experiments.run import FINISHED, Outcome, Run
 from launch.run.program import train_and_export
-from launch.storage.run_record import saved_settings
 from tandem.config.load import typed
 from tandem.config.schema import SETTINGS, ConfigError
+from tandem.records.run_record import saved_settings
 
 COMPARED = ("steps", *(key for key in SETTINGS if key.startswith("eval.")))
 """Settings that a single run may change on resume, but that must be equal in runs that are compared."""

@@ -13,8 +13,8 @@ from rich.table import Table
 from launch.estimates import Sample, sample
 from launch.experiments.run import FINISHED, INTERRUPTED, WAITING, Outcome, read_outcome
 from launch.experiments.sweep_runs import SweepRun
-from launch.storage.run_record import LogReader
 from launch.text_tables import markdown_table, terminal_table
+from tandem.records.run_record import LogReader
 
 SEED = "seed"
 """The key over which runs are grouped."""

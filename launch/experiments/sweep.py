@@ -21,9 +21,9 @@ from launch.report_page.page import report_page
 from launch.run.inputs import read_inputs
 from launch.run.plan_only import check_named, show_plan
 from launch.storage.owner import owned
-from launch.storage.run_record import is_run, read_run
 from launch.terminal import terminal_console
 from tandem.config.schema import Config
+from tandem.records.run_record import is_run, read_run
 
 INCOMPLETE = 1
 """The exit code when a run has not finished."""

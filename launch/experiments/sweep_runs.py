@@ -23,10 +23,10 @@ from launch.experiments.run import Run
 from launch.storage.owner import check_free
 from launch.storage.places import named_folder
 from launch.storage.resume import AUTO
-from launch.storage.run_record import is_run
 from tandem.config.checks.unused import unused
 from tandem.config.load import load, typed
 from tandem.config.schema import Config, ConfigError
+from tandem.records.run_record import is_run
 
 RECORD = "multirun.yaml"
 """The configuration that Hydra writes to the folder of a sweep."""

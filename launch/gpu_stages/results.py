@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launch.storage.run_record import read_json
 from tandem.config.schema import ConfigError
+from tandem.records.run_record import read_json
 
 if TYPE_CHECKING:
     from launch.gpu_stages.stages import Stage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from launch.storage.transcript import Transcript
+from tandem.records.transcript import Transcript
 
 STYLES = {"senior": "underline dodger_blue1", "junior": "dark_orange"}
 """They also differ where there are no colors."""

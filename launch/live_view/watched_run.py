@@ -6,9 +6,8 @@ import time
 from pathlib import Path
 from statistics import fmean
 
-from launch.storage.run_record import LogReader, is_metrics, is_run, is_sample, read_config
-from launch.storage.transcript import Transcript
-from tandem.config.schema import ConfigError
+from tandem.records.run_record import LogReader, check_run, is_metrics, is_sample, read_config
+from tandem.records.transcript import Transcript
 
 RECENT = 10
 """The number of last steps over which rates are averaged."""
@@ -18,8 +17,7 @@ class WatchedRun:
     """The metrics and the last transcript in a run folder. Raises `ConfigError` when `folder` is not a run folder."""
 
     def __init__(self, folder: Path) -> None:
-        if not is_run(folder):
-            raise ConfigError(f"{folder}: not a run folder, because it has no metrics.jsonl; name one, such as runs/NAME")
+        check_run(folder)
         self.name, self.steps = folder.resolve().name, int(read_config(folder)["steps"])
         self._by_step: dict[float, dict[str, float]] = {}
         self.sample: Transcript | None = None

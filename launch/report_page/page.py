@@ -13,8 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from launch.evaluation.tables import evaluation_tables
-from launch.storage.run_record import RunRecord
-from launch.storage.transcript import Transcript
+from tandem.records.run_record import RunRecord
+from tandem.records.transcript import Transcript
 
 FOLDER = Path(__file__).parent
 SCRIPTS = ("dom.js", "curves.js", "tables.js", "list.js", "transcripts.js", "main.js")

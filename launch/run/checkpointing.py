@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from launch.storage.atomic_dir import written_aside
 from launch.storage.checkpoints import Checkpoint, State
 from launch.storage.run_folder import RunFolder
 from tandem.config.schema import Config
+from tandem.runtime.atomic_dir import written_aside
 from tandem.runtime.disk import disk_full
 
 

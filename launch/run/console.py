@@ -17,9 +17,9 @@ from rich.table import Table
 
 from launch.estimates import share
 from launch.live_view.colored import colored_transcript
-from launch.storage.transcript import Transcript
 from launch.terminal import terminal_console
 from launch.text_tables import terminal_table
+from tandem.records.transcript import Transcript
 
 COLUMNS = {
     "step": ("step", "{:.0f}"),

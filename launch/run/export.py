@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from launch.storage.atomic_dir import written_aside
 from launch.storage.disk import UnwritableError, wait_for_room
 from launch.storage.places import senior_fallback
 from launch.storage.run_folder import RunFolder
 from tandem.config.schema import Config
+from tandem.runtime.atomic_dir import written_aside
 
 
 class Exports(Protocol):

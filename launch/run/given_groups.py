@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from launch.storage.saved_rollouts import Origin, UnreadableRollouts, load_step, read_origin, saved_steps
 from tandem.authors import Authors
 from tandem.config.schema import FAKE_LONGEST, Config, ConfigError
 from tandem.data.random_groups import random_groups
+from tandem.records.saved_rollouts import Origin, UnreadableRollouts, load_step, read_origin, saved_steps
 from tandem.rollout import Group, Verdict
 from tandem.schedule import schedule_at
 from tandem.verify.judgement import plain_judgement

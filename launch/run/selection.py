@@ -10,8 +10,8 @@ import math
 import shutil
 
 from launch.run.training_run import TrainingRun
-from launch.storage.atomic_dir import written_aside
 from launch.storage.run_folder import RunFolder
+from tandem.runtime.atomic_dir import written_aside
 from tandem.runtime.disk import disk_full
 
 

@@ -18,11 +18,11 @@ from launch.run.termination import TerminationHandler
 from launch.run.watchdog import Watchdog
 from launch.storage.checkpoints import State
 from launch.storage.run_folder import RunFolder
-from launch.storage.saved_rollouts import Origin
 from learner.resilient_learner import ResilientLearner
 from tandem.authors import Authors
 from tandem.config.schema import Config
 from tandem.metrics import PhaseTimer
+from tandem.records.saved_rollouts import Origin
 from tandem.rollout import Group, Prompt
 from tandem.runtime.processes import host_memory_fraction
 from tandem.runtime.restarts import RestartBudget

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from launch.storage.atomic_dir import PARTIAL, seal, written_aside
 from tandem.config.run import CheckpointConfig
+from tandem.runtime.atomic_dir import PARTIAL, seal, written_aside
 from tandem.staleness import StreamPosition
 
 SET_ASIDE = ".set-aside"

@@ -17,8 +17,8 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard import summary
 
 from launch.storage.append import AppendFile
-from launch.storage.transcript import Transcript
 from tandem.config.schema import Config
+from tandem.records.transcript import Transcript
 
 MARKS = {"senior": ("🟦", "#0072B2"), "junior": ("🟧", "#B26B00")}
 """Each author's mark, for loggers that strip colors from text, and color (Okabe and Ito's, for color blindness)."""

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from omegaconf import OmegaConf
 
-from launch.storage.atomic_dir import find_corruption
 from launch.storage.checkpoints import Checkpoint, Checkpoints, is_checkpoint, packages
 from launch.storage.places import named_folder
-from launch.storage.run_record import saved_settings
 from tandem.config.load import typed
 from tandem.config.schema import SETTINGS, Config, ConfigError
+from tandem.records.run_record import saved_settings
+from tandem.runtime.atomic_dir import find_corruption
 
 AUTO = "auto"
 INTERCHANGEABLE = ({0}, {1, 2}, {3})

@@ -26,11 +26,11 @@ from launch.storage.loggers import loggers
 from launch.storage.owner import check_free, owned
 from launch.storage.places import check_senior_fallback, check_writable, named_folder, runs_folder
 from launch.storage.resume import NEW, Resumption
-from launch.storage.run_record import LogReader, best_seniors
-from launch.storage.saved_rollouts import Origin, go_back, save_step
-from launch.storage.transcript import Transcript, transcript
 from tandem.config.schema import Config, ConfigError
 from tandem.metrics import turn_lengths
+from tandem.records.run_record import LogReader, best_seniors
+from tandem.records.saved_rollouts import Origin, go_back, save_step
+from tandem.records.transcript import Transcript, transcript
 from tandem.rollout import Group
 from tandem.runtime.disk import disk_full
 

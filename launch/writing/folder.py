@@ -16,9 +16,9 @@ from launch.serving.writing import AUTHORS
 from launch.storage.append import LinesFile
 from launch.storage.owner import owned
 from launch.storage.places import named_folder
-from launch.storage.run_record import is_run
-from launch.storage.transcript import transcript
 from tandem.config.schema import Config, ConfigError
+from tandem.records.run_record import is_run
+from tandem.records.transcript import transcript
 from tandem.rollout import Group
 
 

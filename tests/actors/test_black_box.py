@@ -24,9 +24,9 @@ from tandem.cogeneration import Limits, Session, Token, cogenerate
 from tandem.config.black_box import BlackBox
 from tandem.config.rollout import SamplingConfig
 from tandem.config.schema import ConfigError
-from tandem.errors import RunError
 from tandem.replay import draws_of
 from tandem.rollout import BASE_VERSION, JUNIOR, SENIOR, EndReason, Rollout, StopReason
+from tandem.runtime.errors import RunError
 from tandem.schedule import BEGINS_WORD, ENDS_STEP, JUNIOR_ALONE, WHOLE_TEXT, Pen, Schedule, boundary_table
 from tests.support.two_tokenizers import TOKENIZERS, texts, vocabulary
 

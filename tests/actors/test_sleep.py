@@ -28,8 +28,8 @@ from tandem.authors import Authors
 from tandem.config.run import GuardConfig
 from tandem.config.schema import Config
 from tandem.data.random_groups import random_groups
-from tandem.errors import RunError
 from tandem.rollout import SENIOR, Group, Prompt
+from tandem.runtime.errors import RunError
 from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.weights import IPC, SHM, PublishedWeights
 from tandem.schedule import Schedule

@@ -22,8 +22,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from launch.entry import FAILED
-from launch.storage.saved_rollouts import load_step, saved_steps
 from tandem.authors import Authors
+from tandem.records.saved_rollouts import load_step, saved_steps
 from tandem.rollout import SENIOR
 from tests.support import ROOT
 from tests.support.monkey import command, descendants, is_engine

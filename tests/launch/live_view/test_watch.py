@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from launch.live_view.colored import STYLES, visible
 from launch.live_view.view import sparkline, view, watch
 from launch.live_view.watched_run import WatchedRun
-from launch.storage.run_record import read_run
 from launch.terminal import terminal_console
+from tandem.records.run_record import read_run
 from tests.support import ROOT
 from tests.support.run_folders import make_run
 

@@ -24,9 +24,9 @@ from launch.estimates import Estimate, share
 from launch.evaluation.other_author import completion_logprobs
 from launch.report_page.page import report_page, script_data
 from launch.storage.loggers import samples_table
-from launch.storage.run_record import LogReader, read_run
 from learner.policy import Policy
 from tandem.authors import Authors
+from tandem.records.run_record import LogReader, read_run
 from tests.support.run_folders import HOSTILE, PER_STEP, make_run
 
 texts = st.lists(st.sampled_from([*HOSTILE, "<", "!--", "script", "/", ">", "\\", '"', "\n"]) | st.text(max_size=4)).map(

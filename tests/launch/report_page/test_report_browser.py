@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from launch.report_page.page import report_page
-from launch.storage.run_record import RunRecord, read_run
+from tandem.records.run_record import RunRecord, read_run
 from tests.support.browser import chromium
 from tests.support.run_folders import HOSTILE, PER_STEP, make_run
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from launch.storage.saved_rollouts import load_step, saved_steps
 from tandem.authors import load_authors
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config
+from tandem.records.saved_rollouts import load_step, saved_steps
 from tandem.replay import replay
 from tandem.schedule import annealed_prob_senior
 from tests.support.lockstep_runs import rows, run

@@ -16,10 +16,10 @@ import pytest
 from launch.cluster.plan import assumed_plan
 from launch.run.given_groups import random_step_groups
 from launch.run.learner_only import read_learner_inputs, train_learner
-from launch.storage.saved_rollouts import Origin, UnreadableRollouts, go_back, load_step, read_origin, save_step, saved_steps
 from tandem.authors import Authors, load_authors
 from tandem.config.schema import Config, ConfigError
 from tandem.data.random_groups import random_groups
+from tandem.records.saved_rollouts import Origin, UnreadableRollouts, go_back, load_step, read_origin, save_step, saved_steps
 from tandem.rollout import SENIOR, Group, StopReason, Verdict
 from tandem.runtime.trace import Row, Span, chrome_trace
 from tandem.verify.judgement import Judgement
@@ -71,7 +71,7 @@ def test_resumed_run_removes_later_steps(tmp_path: Path) -> None:
 def test_corrupt_file_and_other_format_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_step(tmp_path, 1, judged_groups(), ORIGIN)
     (step,) = saved_steps(tmp_path)
-    monkeypatch.setattr("launch.storage.saved_rollouts.VERSION", 4)
+    monkeypatch.setattr("tandem.records.saved_rollouts.VERSION", 4)
     with pytest.raises(UnreadableRollouts, match="version 3 of the format, and this program reads version 4"):
         read_origin(step)
     arrays = bytearray((step / "arrays.safetensors").read_bytes())

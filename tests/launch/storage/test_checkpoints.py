@@ -14,13 +14,13 @@ import yaml
 from omegaconf import OmegaConf
 
 from launch.run.checkpointing import Checkpointer
-from launch.storage.atomic_dir import MANIFEST, PARTIAL
 from launch.storage.checkpoints import SET_ASIDE, Checkpoint, Checkpoints, State
 from launch.storage.resume import find_resumption
 from launch.storage.run_folder import RunFolder
 from tandem.config.load import load
 from tandem.config.run import CheckpointConfig
 from tandem.config.schema import Config, ConfigError
+from tandem.runtime.atomic_dir import MANIFEST, PARTIAL
 from tandem.staleness import StreamPosition
 
 

@@ -18,10 +18,10 @@ from launch.evaluation.rows import problem_rows, text_rows
 from launch.storage.checkpoints import Checkpoint
 from launch.storage.resume import Resumption
 from launch.storage.run_folder import EVALUATED_PROBLEMS, EVALUATED_TEXTS, RunFolder
-from launch.storage.run_record import LogReader, saved_settings
 from tandem.config.load import load
 from tandem.config.schema import Config, ConfigError
 from tandem.measures.score import Score
+from tandem.records.run_record import LogReader, saved_settings
 from tandem.rollout import JUNIOR, SENIOR, Group, Problem, Verdict
 from tandem.schedule import Schedule, boundary_table
 from tests.support.builders import judged_group, scheduled_rollout, small_tokenizer

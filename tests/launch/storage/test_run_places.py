@@ -18,16 +18,16 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from launch.storage.atomic_dir import written_aside
 from launch.storage.checkpoints import Checkpoint
 from launch.storage.disk import UnwritableError, wait_for_room
 from launch.storage.owner import OWNER, SINCE, Owner, check_free, owned
 from launch.storage.places import check_writable, named_folder
 from launch.storage.resume import Resumption, find_resumption
 from launch.storage.run_folder import RunFolder
-from launch.storage.run_record import saved_settings
 from tandem.config.load import load
 from tandem.config.schema import ConfigError
+from tandem.records.run_record import saved_settings
+from tandem.runtime.atomic_dir import written_aside
 from tandem.runtime.permissions import respect_umask
 from tests.support import ROOT
 from tests.support.settings import settings

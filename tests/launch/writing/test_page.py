@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from launch.report_page.page import report_page
-from launch.storage.run_record import read_run
 from tandem.authors import Authors
 from tandem.config.schema import Config
 from tandem.person import BY_HAND
+from tandem.records.run_record import read_run
 from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR, Problem
 from tests.support.browser import chromium

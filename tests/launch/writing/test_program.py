@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from launch.storage.run_record import read_run
-from launch.storage.transcript import Transcript
 from launch.write import settings
 from launch.writing.folder import WritingFolder
 from launch.writing.program import write
 from tandem.authors import Authors
 from tandem.config.schema import Config, ConfigError
 from tandem.person import BY_HAND
+from tandem.records.run_record import read_run
+from tandem.records.transcript import Transcript
 from tandem.replay import replay
 from tests.support.browser import chromium
 from tests.support.server import running_server

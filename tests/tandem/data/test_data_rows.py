@@ -21,7 +21,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import from_dtype
 
-from launch.storage.saved_rollouts import Origin, load_step, save_step, saved_steps
 from tandem.config.data import DataConfig
 from tandem.config.schema import ConfigError
 from tandem.data.fields import Numeral, lookup
@@ -29,6 +28,7 @@ from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.data.random_groups import random_groups
 from tandem.data.rows import problem_of
+from tandem.records.saved_rollouts import Origin, load_step, save_step, saved_steps
 from tandem.rollout import Problem
 from tests.support.builders import small_tokenizer
 from tests.support.problem_files import SUMS, arrow_cache, jsonl, write_jsonl, write_parquet

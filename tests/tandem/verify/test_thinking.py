@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from launch.storage.saved_rollouts import Origin, load_step, save_step, saved_steps
-from launch.storage.transcript import transcript
 from tandem.config.data import DataConfig
 from tandem.data.prompts import prompt
+from tandem.records.saved_rollouts import Origin, load_step, save_step, saved_steps
+from tandem.records.transcript import transcript
 from tandem.rollout import Group, Problem
 from tandem.schedule import Schedule
 from tandem.verify.judgement import Verdict

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch.storage.atomic_dir import MANIFEST, find_corruption, seal, written_aside
+from tandem.runtime.atomic_dir import MANIFEST, find_corruption, seal, written_aside
 from tandem.runtime.disk import disk_full
 
 FILES = {"state.json": b"{}", "learner/weights.pt": bytes(range(256)) * 5, "learner/empty": b""}

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-from safetensors.numpy import load_file
-
-from tandem.config.schema import ConfigError
+from tandem.records.run_record import LogReader, check_run, saved_settings
+from tandem.records.saved_rollouts import load_step, saved_steps, step_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,18 +23,16 @@ class LoadedRun:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        if not (self.path / "metrics.jsonl").is_file():
-            raise ConfigError(f"{path}: not a run folder, because it has no metrics.jsonl; name one, such as runs/NAME")
+        check_run(self.path)
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved configuration."""
-        settings: dict[str, Any] = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
-        return settings
+        return saved_settings(self.path / "config.yaml")
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """A row for each step, indexed by `step`; a metric that a step does not have is NaN."""
+        """A row for each step, indexed by `step`; a metric that a step does not have, or that is not finite, is NaN."""
         return _frame(self._rows("metrics.jsonl")).drop_duplicates("step", keep="last").set_index("step")
 
     @cached_property
@@ -50,7 +45,7 @@ class LoadedRun:
         """A row for each rollout of a run with `log.rollouts`: `step`, `problem`, `id`, `tokens`, `verdict`, `end`, `junior`,
         `text`, `reward` and `advantage`.
         """
-        return _frame(row for step in sorted(self.path.glob("rollouts/step-*")) for row in _rollouts(step))
+        return _frame(row for step in saved_steps(self.path / "rollouts") for row in _rollouts(step))
 
     @cached_property
     def tokens(self) -> pd.DataFrame:
@@ -84,19 +79,7 @@ class LoadedRun:
 
     def _rows(self, name: str) -> Iterator[dict[str, Any]]:
         """Yield the complete lines of a file; none if there is no such file."""
-        path = self.path / name
-        if not path.exists():
-            return
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.endswith("\n"):  # the run is writing it
-                    return
-                try:
-                    yield json.loads(line)
-                except ValueError as error:
-                    raise ConfigError(
-                        f"{path}: line {number} is not what a run writes; restore the file from a copy"
-                    ) from error
+        yield from LogReader(self.path / name).new()
 
     def __repr__(self) -> str:
         return f"LoadedRun({str(self.path)!r})"
@@ -128,17 +111,21 @@ class Transcript:
 
 def _rollouts(step: Path) -> Iterator[dict[str, Any]]:
     """Yield the rollouts of a saved step."""
-    arrays = load_file(step / "arrays.safetensors")
-    groups = map(json.loads, (step / "groups.jsonl").read_text(encoding="utf-8").splitlines())
-    judged = (
-        (group["problem"]["id"], rollout, judgement)
-        for group in groups
-        for rollout, judgement in zip(group["rollouts"], group["judgements"], strict=True)
-    )
-    for (problem, rollout, judgement), reward, advantage in zip(judged, arrays["rewards"], arrays["advantages"], strict=True):
-        kept = {name: rollout[name] for name in ("id", "tokens", "end", "junior", "text")}
-        scores = {"verdict": judgement["verdict"], "reward": float(reward), "advantage": float(advantage)}
-        yield {"step": int(step.name.removeprefix("step-")), "problem": problem, **kept, **scores}
+    for group in load_step(step):
+        columns = (group.rollouts, group.verdicts, group.rewards, group.advantages)
+        for rollout, verdict, reward, advantage in zip(*columns, strict=True):
+            yield {
+                "step": step_number(step),
+                "problem": group.prompt.problem.id,
+                "id": rollout.id,
+                "tokens": len(rollout),
+                "end": rollout.end.value,
+                "junior": rollout.junior,
+                "text": rollout.text,
+                "verdict": verdict.value,
+                "reward": float(reward),
+                "advantage": float(advantage),
+            }
 
 
 def _tokens(sample: dict[str, Any]) -> Iterator[dict[str, Any]]:

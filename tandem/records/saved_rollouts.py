@@ -11,17 +11,20 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
-from transformers import PreTrainedTokenizerBase
 
-from launch.storage.atomic_dir import find_corruption, seal, written_aside
-from tandem.authors import Authors
 from tandem.rollout import EndReason, Group, Problem, Prompt, Rollout, StopReason
+from tandem.runtime.atomic_dir import find_corruption, seal, written_aside
 from tandem.schedule import Schedule
 from tandem.verify.judgement import Judgement, Verdict
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from tandem.authors import Authors
 
 VERSION = 3
 """The version of the format; another one is refused."""
@@ -121,6 +124,11 @@ def load_step(step: Path) -> list[Group]:
     arrays = {name: _Reader(array) for name, array in load_file(step / "arrays.safetensors").items()}
     lines = (step / "groups.jsonl").read_text(encoding="utf-8").splitlines()
     return [_group(json.loads(line), arrays) for line in lines]
+
+
+def step_number(step: Path) -> int:
+    """Return the step that a saved step's folder is named after."""
+    return int(step.name.removeprefix("step-"))
 
 
 def _path(folder: Path, step: int) -> Path:

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 import yaml
 
-from launch.storage.transcript import Transcript
 from tandem.config.schema import ConfigError
+from tandem.records.transcript import Transcript
 from tandem.runtime.disk import reason
 
 SAMPLE = {"step", "set", "id", "problem", "question", "junior", "turns", "verdict", "reward"}
@@ -93,8 +93,7 @@ class RunRecord:
 
 def read_run(folder: Path) -> RunRecord:
     """Return the record of the run in `folder`. Raises `ConfigError` if there is none."""
-    if not is_run(folder):
-        raise ConfigError(f"{folder}: not a run folder, because it has no metrics.jsonl; name one, such as runs/NAME")
+    check_run(folder)
     rows = {row["step"]: row for row in LogReader(folder / "metrics.jsonl", is_metrics).new()}
     samples = {(sample["step"], sample["id"]): sample for sample in LogReader(folder / "samples.jsonl", is_sample).new()}
     return RunRecord(folder, read_config(folder), [rows[step] for step in sorted(rows)], list(samples.values()))
@@ -108,6 +107,12 @@ def best_seniors(folder: Path) -> dict[int, Path]:
 def is_run(folder: Path) -> bool:
     """Whether `folder` holds a run."""
     return (folder / "metrics.jsonl").is_file()
+
+
+def check_run(folder: Path) -> None:
+    """Raise `ConfigError` unless `folder` holds a run."""
+    if not is_run(folder):
+        raise ConfigError(f"{folder}: not a run folder, because it has no metrics.jsonl; name one, such as runs/NAME")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import tandem
-from launch.storage.saved_rollouts import Origin, save_step
 from tandem.config.schema import ConfigError
 from tandem.data.random_groups import random_groups
-from tandem.loaded_run import LoadedRun, Transcript
+from tandem.records.loaded_run import LoadedRun, Transcript
+from tandem.records.saved_rollouts import Origin, save_step
 from tandem.verify.judgement import Judgement, Verdict
 from tests.support import ROOT
 from tests.support.run_folders import HOSTILE, PER_STEP, make_run

@@ -1,0 +1,1 @@
+"""What a run leaves on disk, as data: its metrics, transcripts and whole rollouts, written and read without Ray."""
