@@ -13,14 +13,6 @@ from hypothesis import strategies as st
 
 from tandem.config.schema import ConfigError
 from tandem.models.inspection import inspect_model
-from tests.support.builders import save_model, small_tokenizer
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small usable model."""
-    return save_model(tmp_path_factory.mktemp("models") / "usable", small_tokenizer(), vocab_size=400)
-
 
 FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "model.safetensors")
 
