@@ -9,32 +9,26 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from launch.command_line import CONF, literal_overrides, quoted
 from launch.entry import BAD_INPUT, INTERRUPTED
 from launch.experiments import process
-from launch.experiments.run import FAILED, FINISHED, OUTPUT, WAITING, Outcome, error_of, read_outcome
+from launch.experiments.run import FAILED, FINISHED, OUTPUT, read_outcome
 from launch.experiments.run import INTERRUPTED as INTERRUPTED_STATE
-from launch.experiments.summary import Summary, grouped, result_of
-from launch.experiments.sweep import INCOMPLETE, sum_up
-from launch.experiments.sweep_runs import SweepRun, folder_name, plan_runs
-from tandem.config.load import schema
+from launch.experiments.sweep import INCOMPLETE
+from launch.experiments.sweep_runs import SweepRun, folder_name
 from tandem.config.schema import ConfigError
 from tests.support import ROOT
 from tests.support.builders import save_model, small_tokenizer
-from tests.support.run_folders import make_run
 
 pytestmark = pytest.mark.seconds
 
@@ -59,25 +53,6 @@ while True:
     requests.send(output)
 """
 """A worker whose runs leave what runs do."""
-
-
-@pytest.fixture(autouse=True)
-def _hydra() -> Iterator[None]:
-    GlobalHydra.instance().clear()
-    ConfigStore.instance().store(name="schema", node=schema())
-    yield
-    GlobalHydra.instance().clear()
-
-
-@pytest.fixture
-def runs_of(tmp_path: Path) -> Callable[..., list[SweepRun]]:
-    """The runs that a command line asks for, of the sweep `demo`."""
-
-    def runs_of(*overrides: str) -> list[SweepRun]:
-        with initialize_config_dir(str(CONF), version_base=None):
-            return plan_runs([f"log.dir={tmp_path}", "name=demo", *overrides])
-
-    return runs_of
 
 
 @pytest.fixture
@@ -302,71 +277,6 @@ except KeyboardInterrupt:
     outcome = read_outcome(run.path)
     assert outcome is not None
     assert (outcome.state, outcome.exit_code) == (INTERRUPTED_STATE, INTERRUPTED)
-
-
-# What is said of it
-
-
-def test_summary_has_last_values_and_groups_over_seeds(runs_of: Callable[..., list[SweepRun]], tmp_path: Path) -> None:
-    runs = runs_of("algo=tandem,grpo", "seed=1,2,3", "steps=6")
-    for number, run in enumerate(runs[:-1]):
-        make_run(run.path, steps=6, seed=number)
-        Outcome(FINISHED, 0, 10.0 + number, 6).write(run.path)
-    results = [result_of(run) for run in runs]
-    assert [result.state for result in results] == [FINISHED] * 5 + [WAITING]
-    assert results[0].solo_accuracy == pytest.approx(0.7) and results[0].step == 6
-    tandem, grpo = grouped(results)
-    assert (tandem.overrides, grpo.overrides) == ({"algo": "tandem"}, {"algo": "grpo"})
-    rewards = [result.reward for result in results[:3] if result.reward is not None]
-    assert tandem.reward is not None and grpo.reward is not None and grpo.seconds is not None
-    assert tandem.reward.runs == 3 and tandem.reward.mean == pytest.approx(fmean(rewards))
-    assert tandem.reward.deviation == pytest.approx(stdev(rewards))
-    assert (grpo.seconds.runs, grpo.seconds.mean) == (2, 13.5)
-    Summary("demo", results).write(tmp_path)
-    assert "| tandem | 3 of 3 | 0.700 ± 0.000 |" in (tmp_path / "summary.md").read_text()
-    assert "| grpo | 3 | not run |  |  |  |  |" in (tmp_path / "summary.md").read_text()
-
-
-def test_summary_without_seeds_has_no_groups_and_no_deviation(runs_of: Callable[..., list[SweepRun]]) -> None:
-    assert grouped([result_of(run) for run in runs_of("steps=1,2")]) == []
-    one, _ = runs_of("seed=1,2")
-    Outcome(FINISHED, 0, 5.0, one.config.steps).write(make_run(one.path))
-    (group,) = grouped([result_of(run) for run in runs_of("seed=1,2")])
-    assert group.seconds is not None
-    assert (group.seconds.runs, group.seconds.deviation) == (1, None)
-
-
-def test_run_with_more_steps_is_unfinished(runs_of: Callable[..., list[SweepRun]]) -> None:
-    for run in runs_of("seed=1,2", "steps=6"):
-        Outcome(FINISHED, 0, 5.0, 6).write(make_run(run.path))
-    assert all(run.finished for run in runs_of("seed=1,2", "steps=6", "resume=auto"))
-    longer = runs_of("seed=1,2", "steps=8", "resume=auto")
-    assert not any(run.finished for run in longer) and result_of(longer[0]).state == INTERRUPTED_STATE
-
-
-def test_summary_lists_runs_without_metrics(runs_of: Callable[..., list[SweepRun]], tmp_path: Path) -> None:
-    from launch.terminal import terminal_console
-
-    summary = sum_up(runs_of("seed=1,2"), tmp_path, terminal_console())
-    assert not summary.complete and not (tmp_path / "report.html").exists()
-
-
-@pytest.mark.parametrize(
-    ("printed", "code", "error"),
-    [
-        (
-            "step 1\nTraceback (most recent call last):\n  File x\n    f()\ntandem.guards.GuardError: no mask\n",
-            1,
-            "GuardError: no mask",
-        ),
-        ("train.py: steps=0: give more\n", 2, "train.py: steps=0: give more"),
-        ("one\nmore\n", -9, "killed by SIGKILL; last printed: more"),
-        ("", 3, "exit code 3"),
-        ("", -11, "killed by SIGSEGV"),
-    ],
-)
-def test_error_of_run_is_found_in_output(printed: str, code: int, error: str) -> None:
-    assert error_of(printed, code).endswith(error)
 
 
 @pytest.mark.slow
