@@ -8,8 +8,6 @@ from difflib import get_close_matches
 from pathlib import Path
 
 BAD_INPUT = 2
-COMPLETION = "completion"
-"""The argument with which `tandem` prints what bash and zsh need to complete its command line."""
 PROGRAMS = {
     "train": "train a senior",
     "evaluate": "measure a senior",
@@ -23,23 +21,8 @@ PROGRAMS = {
     "gpu-check": "check this machine's GPU, in about ten minutes",
     "difficulty": "measure how often the base model solves each problem",
 }
-
-WITH_SETTINGS = ("train", "evaluate", "serve", "write", "difficulty")
-"""The programs whose settings Hydra completes; arguments of the others are files."""
-COMPLETION_SCRIPT = """\
-_tandem() {
-    local word="${COMP_WORDS[COMP_CWORD]}" program="${COMP_WORDS[1]}" choices=""
-    if [ "$COMP_CWORD" -eq 1 ]; then
-        choices="PROGRAMS"
-        compopt +o nospace 2>/dev/null
-    elif [[ " WITH_SETTINGS " == *" $program "* ]]; then
-        choices="$(COMP_LINE="tandem ${COMP_WORDS[*]:2}" tandem "$program" --shell-completion query=bash 2>/dev/null)"
-    fi
-    COMPREPLY=($(compgen -W "$choices" -- "$word"))
-}
-COMP_WORDBREAKS="${COMP_WORDBREAKS//=}"
-complete -o nospace -o default -F _tandem tandem
-"""
+COMPLETION = "completion"
+"""The argument with which `tandem` prints what a shell needs to complete its command line."""
 
 
 def main() -> None:
@@ -49,10 +32,12 @@ def main() -> None:
         print("usage: tandem PROGRAM [ARGUMENT ...]\n")
         print("\n".join(f"  {program:<12}{about}" for program, about in PROGRAMS.items()))
         print("\n`tandem PROGRAM --help` describes a program.")
-        print(f'`eval "$(tandem {COMPLETION})"` lets bash complete programs, groups, keys and choices.')
+        print(f'`eval "$(tandem {COMPLETION})"` lets bash complete what you type.')
         return
     if name == COMPLETION:
-        print(completion_script(), end="")
+        from launch.completion import SCRIPT, choices  # only for this
+
+        print("\n".join(choices(*sys.argv[2:])) if sys.argv[2:] else SCRIPT)
         return
     if name not in PROGRAMS:
         similar = get_close_matches(name, PROGRAMS, n=1)
@@ -62,11 +47,6 @@ def main() -> None:
     script = str(Path(__file__).with_name(f"{name.replace('-', '_')}.py"))
     sys.argv = [script, *sys.argv[2:]]
     runpy.run_path(script, run_name="__main__")
-
-
-def completion_script() -> str:
-    """Return what a shell evaluates to complete the command `tandem`. zsh needs its `bashcompinit` before it."""
-    return COMPLETION_SCRIPT.replace("WITH_SETTINGS", " ".join(WITH_SETTINGS)).replace("PROGRAMS", " ".join(PROGRAMS))
 
 
 if __name__ == "__main__":

@@ -91,7 +91,10 @@ def inspected(nodes: Sequence[Node], models: Sequence[Path], *, shares_memory: b
             )
         for model, sees in zip(models, fact.sees[1:], strict=True):
             if not sees:
-                raise ConfigError(f"cache_dir: node {node.name} cannot read {model}; use a folder that every node reads")
+                raise ConfigError(
+                    f"mode.name=cluster: node {node.name} cannot read {model}; put models, cache_dir and log.dir on storage "
+                    "that every node reads at the same path"
+                )
     return found
 
 

@@ -31,10 +31,9 @@ def assumed_plan(config: Config) -> RunPlan:
 
 
 def run_plan(config: Config, *, learns: bool = True) -> RunPlan:
-    """Return the plan for this machine, or for the Ray cluster that this process is connected to, with a learner if the run
-    `learns`.
+    """Return the plan for this machine, or for the Ray cluster that this process is connected to.
 
-    Raises `ConfigError` if its GPUs do not suffice, as `cluster_plan` and `local_plan` do.
+    It has ranks only if the run `learns`. Raises `ConfigError` if the GPUs do not suffice, as `cluster_plan` and `local_plan`.
     """
     nodes = cluster_nodes() if connected() else []
     gpus = sum(node.gpus for node in nodes)

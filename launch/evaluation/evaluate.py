@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
+import ray
 
 from actors.engine_args import check_engine_args
 from launch.cluster.local_cluster import given_cluster
@@ -79,8 +79,12 @@ def _evaluate(config: Config, start_workers: WorkerStarter) -> None:
             senior_texts = evaluator.solo if set(MODEL_MEASURES) & set(measures) else []
             junior_texts = evaluator.junior_alone if "legibility" in measures else []
     # The engines have ended and left their memory to the models.
-    device = "cuda" if plan.on_gpus and torch.cuda.is_available() else "cpu"
-    distribution_scores, notes = model_scores(config, authors, senior_texts, junior_texts, device)
+    device = "cuda" if plan.on_gpus else "cpu"
+    texts = (senior_texts, junior_texts)
+    if plan.mode == "cluster" and plan.on_gpus:  # this process may have no GPU, and reserves none
+        distribution_scores, notes = ray.get(ray.remote(num_gpus=1)(model_scores).remote(config, authors, *texts, device))
+    else:
+        distribution_scores, notes = model_scores(config, authors, *texts, device)
     scores |= distribution_scores
     console.print(folder.table(benchmarks, scores))
 

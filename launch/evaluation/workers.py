@@ -34,7 +34,7 @@ WorkerStarter = Callable[[Config, Authors, RunPlan, Path, Callable[[str], None]]
 def placed_engines(
     config: Config, authors: Authors, plan: RunPlan, budget: RestartBudget, *, streams: bool = False
 ) -> Iterator[RolloutPool]:
-    """Start engines that receive no weights on the nodes of `plan`, without waiting for them, and end them after the block."""
+    """Start engines on the nodes of `plan`, without waiting for them; end them after the block. They receive no weights."""
     with (
         reserve_placements(plan, authors, config.mode.cpu_cores, shares_memory=False) as placements,
         RolloutPool.of_engines(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from launch.cluster.plan import run_plan
@@ -13,7 +14,7 @@ from tandem.config.schema import Config
 from tandem.plan.run_plan import RunPlan, planned
 
 
-def read_inputs(config: Config) -> tuple[Config, Authors, RunPlan]:
+def read_inputs(config: Config, plan_engines: Callable[..., RunPlan] = run_plan) -> tuple[Config, Authors, RunPlan]:
     """Return the settings of the server, the authors, and the plan of its engines. Raises `ConfigError`."""
     if config.schedule.name == "solo" and config.junior_translation:
         config = replace(config, schedule=ScheduleConfig())
@@ -23,7 +24,7 @@ def read_inputs(config: Config) -> tuple[Config, Authors, RunPlan]:
     if config.speculative:
         check_draft(config, authors)
     config = solo if config.speculative else with_schedules(config, authors)
-    plan = run_plan(config, learns=False)
+    plan = plan_engines(config, learns=False)
     config = planned(config, plan)
     if plan.on_gpus:
         check_excluded(config, authors)

@@ -19,7 +19,8 @@ from actors.replica import ActorReplica
 from actors.replicas import ReplicaSet
 from actors.rollout_pool import MAX_CONCURRENT_CALLS
 from actors.streaming_pool import StreamingPool
-from launch.cluster.local_cluster import given_cluster, ray_cluster
+from launch.cluster.local_cluster import ray_cluster
+from launch.cluster.plan import machine_plan
 from launch.entry import check_own_settings
 from launch.serving.gate import LOCAL, Gate
 from launch.serving.inputs import read_inputs
@@ -49,9 +50,11 @@ def write(config: Config) -> None:
     check_engine_args(config.rollout)
     if (host := config.serve.host) not in LOCAL:
         raise ConfigError(f"serve.host={host}: the page is for this machine alone; leave it out, or give {LOCAL[0]}")
+    if config.mode.name == "cluster":
+        raise ConfigError("mode.name=cluster: the page and its one engine are for this machine alone; leave it out")
     person = SENIOR if config.role == "senior" else JUNIOR
-    with bound_socket(config) as listener, given_cluster():
-        config, authors, plan = read_inputs(config)
+    with bound_socket(config) as listener:
+        config, authors, plan = read_inputs(config, machine_plan)
         gpus = plan.gpus_per_replica
         if person == SENIOR:
             _check_junior(config, authors)

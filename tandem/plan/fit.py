@@ -90,10 +90,10 @@ def longest_rollout(config: Config) -> int:
     return -(-tokens // config.learner.sequence_parallel)
 
 
-def fractions_alone(config: Config, sizes: Sizes, gpu_gib: float) -> Fractions:
+def fractions_alone(config: Config, sizes: Sizes, gpu_gib: float, *, learns: bool) -> Fractions:
     """Return the shares when no engine and no rank shares its GPUs, of `gpu_gib` each (0: unknown, and nothing is checked).
 
-    Raises `DoesNotFit` when an engine or a rank does not fit.
+    Raises `DoesNotFit` when an engine does not fit or, if the run `learns`, a rank.
     """
     found = memory(config, sizes)
     senior = config.rollout.gpu_memory_fraction or ALONE
@@ -109,7 +109,7 @@ def fractions_alone(config: Config, sizes: Sizes, gpu_gib: float) -> Fractions:
                 f"rollout.{role}_tensor_parallel={_gpus(config, role)}: the {role}'s engine needs {engine.least:.1f} GiB "
                 f"on each of its GPUs (estimated, in {dtype}) and gets {fractions.of(role):.2f} of {gpu_gib:g} GiB"
             )
-    if not config.rollouts_only:
+    if learns:
         check_rank_alone(config, sizes, gpu_gib)
     return fractions
 

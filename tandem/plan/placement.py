@@ -41,7 +41,8 @@ class Demand:
 
     def __str__(self) -> str:
         juniors = "".join(f" + junior {gpus}" for gpus in self.engines[1:])
-        return f"{self.replicas} x (senior {self.engines[0]}{juniors}) for rollouts + {self.ranks} for the learner"
+        learner = f" + {self.ranks} for the learner" if self.ranks else ""
+        return f"{self.replicas} x (senior {self.engines[0]}{juniors}) for rollouts{learner}"
 
 
 def demand(config: Config, *, learns: bool = True) -> Demand:
@@ -110,8 +111,9 @@ def _missing(demand: Demand, nodes: Sequence[Node]) -> str:
     if demand.total > total:
         return (
             f"mode.name=cluster: {demand.total - total} GPU(s) are missing: the run needs {demand.total} ({demand}), there "
-            f"are {here}, and with the learner this is enough for {most_replicas(demand, nodes)} replica(s); use fewer "
-            "replicas or ranks, add nodes, or choose mode=local, where all share one GPU"
+            f"are {here}, {'and with the learner this' if demand.ranks else 'which'} is enough for "
+            f"{most_replicas(demand, nodes)} replica(s); use fewer replicas{' or ranks' * (demand.ranks > 0)}, add nodes, or "
+            "choose mode=local, where all share one GPU"
         )
     if demand.replica > largest:
         return (

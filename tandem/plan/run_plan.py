@@ -107,7 +107,7 @@ def plan_on_cluster(config: Config, nodes: Sequence[Node], sizes: Sizes | None, 
     slots = place(wanted, nodes)
     used = {slot.node for slot in slots}
     smallest = min(nodes[node].gpu_gib for node in used)
-    fractions = fractions_alone(config, sizes, smallest) if wanted.replicas else None
+    fractions = fractions_alone(config, sizes, smallest, learns=wanted.ranks > 0) if wanted.replicas else None
     return RunPlan("cluster", tuple(nodes), wanted, tuple(slots), fractions, memory(config, sizes))
 
 

@@ -73,9 +73,9 @@ class LoadedRun:
         """A row for each text of each evaluation during training."""
         return _frame(self._rows("evaluation_texts.jsonl"))
 
-    def transcript(self, row: int) -> Transcript:
+    def transcript(self, row: int) -> TranscriptView:
         """Return the rollout in a row of `samples`, which a notebook shows with its authors in colors."""
-        return Transcript(self.samples.iloc[row].to_dict())
+        return TranscriptView(self.samples.iloc[row].to_dict())
 
     def _rows(self, name: str) -> Iterator[dict[str, Any]]:
         """Yield the complete lines of a file; none if there is no such file."""
@@ -85,7 +85,7 @@ class LoadedRun:
         return f"LoadedRun({str(self.path)!r})"
 
 
-class Transcript:
+class TranscriptView:
     """One rollout: `str` gives its text, a notebook shows it in colors."""
 
     def __init__(self, sample: dict[str, Any]) -> None:

@@ -112,18 +112,27 @@ def read_origin(step: Path) -> Origin:
     """Return what a saved step was sampled from. Raises `UnreadableRollouts` unless all its files are as they were written."""
     if wrong := find_corruption(step):
         raise UnreadableRollouts(f"{step} is damaged: {wrong}")
-    fields = json.loads((step / "origin.json").read_text(encoding="utf-8"))
-    if (version := fields.pop("version")) != VERSION:
-        raise UnreadableRollouts(f"{step} is in version {version} of the format, and this program reads version {VERSION}")
-    del fields["step"]
+    fields = _checked_origin(step)
+    del fields["version"], fields["step"]
     return Origin(**fields)
 
 
 def load_step(step: Path) -> list[Group]:
-    """Return the groups of a saved step."""
+    """Return the groups of a saved step. Raises `UnreadableRollouts` for another version of the format."""
+    _checked_origin(step)
     arrays = {name: _Reader(array) for name, array in load_file(step / "arrays.safetensors").items()}
     lines = (step / "groups.jsonl").read_text(encoding="utf-8").splitlines()
     return [_group(json.loads(line), arrays) for line in lines]
+
+
+def _checked_origin(step: Path) -> dict[str, Any]:
+    """Return the fields of origin.json. Raises `UnreadableRollouts` for another version of the format."""
+    fields: dict[str, Any] = json.loads((step / "origin.json").read_text(encoding="utf-8"))
+    if fields["version"] != VERSION:
+        raise UnreadableRollouts(
+            f"{step} is in version {fields['version']} of the format, and this program reads version {VERSION}"
+        )
+    return fields
 
 
 def step_number(step: Path) -> int:

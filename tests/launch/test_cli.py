@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
 import tomllib
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from launch.cli import PROGRAMS, main
+from launch.completion import WITH_SETTINGS, choices
 from tests.support import ROOT
 
 
@@ -42,28 +45,54 @@ def test_unknown_program_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("typed", "choices"),
+    ("line", "replies"),
     [
-        (["ev"], {"evaluate"}),
-        ([""], set(PROGRAMS)),
-        (["train", "algo=grpo"], {"algo=grpo", "algo=grpo_g16"}),
-        (["evaluate", "seed=3", "learner.lora.ra"], {"learner.lora.rank="}),
-        (["report", "ru"], set()),
+        ("tandem ev", {"evaluate"}),
+        ("tandem ", set(PROGRAMS)),
+        ("tandem train algo=grpo", {"grpo", "grpo_g16"}),
+        ("tandem train 'junior=[self]' --config mine.yaml learner.lora.ra", {"learner.lora.rank="}),
+        ("tandem experiment preset=equal", {"equal_dialects"}),
+        ("tandem experiment see", {"seed=", "seeds="}),
+        ("tandem report ru", set()),
+        ("tandem train data.path=./", set()),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bash_completes_what_is_typed(typed: list[str], choices: set[str]) -> None:
+def test_bash_completes_what_is_typed(line: str, replies: set[str], tmp_path: Path) -> None:
+    """Bash keeps what stands before a `=`. Paths are left to it, and no name of a file is executed."""
+    (tmp_path / "$(touch executed).jsonl").touch()
     script = f"""
-        tandem() {{ {shlex.quote(sys.executable)} -m launch.cli "$@"; }}
-        eval "$(tandem completion)"
-        COMP_WORDS=({shlex.join(["tandem", *typed])})
-        COMP_CWORD={len(typed)}
-        _tandem
+        here() {{ {shlex.quote(sys.executable)} -m launch.cli "$@"; }}
+        eval "$(here completion)"
+        COMP_LINE={shlex.quote(line)} COMP_POINT={len(line)}
+        _tandem here
         printf '%s\\n' "${{COMPREPLY[@]}}"
     """
-    completed = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert set(completed.stdout.split()) == choices
-    assert completed.stderr == ""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    completed = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert set(completed.stdout.split()) == replies
+    assert completed.stderr == "" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.fixture
+def _own_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restore what `choices` sets in the process, which ends after it."""
+    monkeypatch.setattr(sys, "argv", [])
+    monkeypatch.setenv("COMP_LINE", "")
+
+
+@pytest.mark.usefixtures("_own_process")
+def test_words_after_cursor_do_not_matter() -> None:
+    line = "tandem train algo=gr seed=3"
+    assert choices(line, str(line.index(" seed")), " =") == ["grpo", "grpo_g16"]
+
+
+@pytest.mark.usefixtures("_own_process")
+@pytest.mark.parametrize("program", WITH_SETTINGS)
+def test_settings_of_program_are_completed(program: str) -> None:
+    line = f"tandem {program} rollout.group"
+    assert choices(line, str(len(line)), "") == ["rollout.group_size="]
 
 
 def test_arguments_are_those_of_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,7 +80,7 @@ def test_occupied_gpus_are_reported_without_waiting(plan: RunPlan, authors: Auth
 
 
 def test_error_names_node_without_model(cluster: None, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cache_dir: node .* cannot read .*/nowhere; use a folder that every node reads"):
+    with pytest.raises(ConfigError, match="mode.name=cluster: node .* cannot read .*/nowhere; put models, cache_dir"):
         inspected(cluster_nodes(), [tmp_path / "nowhere"])
 
 

@@ -27,6 +27,11 @@ def test_page_is_for_this_machine_alone(config: Config, host: str) -> None:
         write(replace(config, serve=replace(config.serve, host=host)))
 
 
+def test_page_is_not_for_cluster(config: Config) -> None:
+    with pytest.raises(ConfigError, match=r"^mode.name=cluster: the page .* for this machine alone; leave it out"):
+        write(replace(config, mode=replace(config.mode, name="cluster")))
+
+
 def test_senior_writes_with_one_junior_that_reads_its_tokens(config: Config, foreign_authors: Authors) -> None:
     paths = [str(junior.path) for junior in foreign_authors.juniors]
     two = replace(config, role="senior", junior=paths, junior_translation=True, serve=replace(config.serve, port=0))

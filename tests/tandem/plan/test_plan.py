@@ -21,8 +21,9 @@ from launch.entry import configuration
 from tandem.config.schema import ConfigError
 from tandem.models.zoo.smollm2 import SHAPE, packaged_weights
 from tandem.plan.fit import longest_rollout, memory
+from tandem.plan.placement import Node
 from tandem.plan.remedies import changed
-from tandem.plan.run_plan import planned
+from tandem.plan.run_plan import cluster_plan, planned
 from tandem.plan.sizes import Sizes, model_sizes
 from tests.support.plans import AWAKE, FOUR_BILLION, four_billion
 
@@ -55,6 +56,18 @@ def test_plan_for_one_shared_gpu(plan_for: Callable[..., str]) -> None:
     shown = plan_for("mode=local", "cluster.gpus=1", "cluster.gpu_gib=141", "model=qwen3_4b", "data=jsonl", "data.path=x")
     assert shown.count("this machine") == 3 and "all 1 GPUs are used" in shown
     assert "engines sleep during updates" in shown and " between updates" in shown
+
+
+def test_run_that_does_not_learn_needs_no_rank_on_cluster() -> None:
+    sizes = ["model=qwen3_4b", "data=jsonl", "data.path=x"]
+    config, nodes = configuration(["plan_only=true", "mode=cluster", "cluster.gpus=8", *sizes]), [Node("a", 8, 80.0)]
+    with pytest.raises(ConfigError, match=r"^learner.ranks=1: a rank needs 74.1 GiB"):
+        cluster_plan(config, nodes, model_sizes(config))
+    plan = cluster_plan(config, nodes, model_sizes(config), learns=False)
+    assert {slot.role for slot in plan.slots} == {"senior", "junior"} and "learner" not in str(plan.demand)
+    config.rollout.replicas = 5
+    with pytest.raises(ConfigError, match=r"2 GPU.s. are missing: .* which is enough for 4 .*use fewer replicas, add"):
+        cluster_plan(config, nodes, model_sizes(config), learns=False)
 
 
 def test_plan_chooses_unset_memory_fractions() -> None:

@@ -12,7 +12,7 @@ import pytest
 import tandem
 from tandem.config.schema import ConfigError
 from tandem.data.random_groups import random_groups
-from tandem.records.loaded_run import LoadedRun, Transcript
+from tandem.records.loaded_run import LoadedRun, TranscriptView
 from tandem.records.saved_rollouts import Origin, save_step
 from tandem.verify.judgement import Judgement, Verdict
 from tests.support import ROOT
@@ -86,7 +86,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_text_of_transcript_joins_turns() -> None:
-    assert str(Transcript({"turns": [{"text": "7 + 5"}, {"text": " = 12"}]})) == "7 + 5 = 12"
+    assert str(TranscriptView({"turns": [{"text": "7 + 5"}, {"text": " = 12"}]})) == "7 + 5 = 12"
 
 
 def test_import_of_package_imports_no_pandas() -> None:

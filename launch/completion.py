@@ -1,0 +1,62 @@
+"""Completion of the command `tandem` in a shell: programs, settings, groups and choices; paths are the shell's own."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import sys
+from contextlib import redirect_stdout, suppress
+from io import StringIO
+from pathlib import Path
+
+from launch.cli import PROGRAMS
+
+SCRIPT = """\
+_tandem() {
+    local choice
+    COMPREPLY=()
+    while IFS= read -r choice; do
+        [ -n "$choice" ] && COMPREPLY+=("$choice")
+    done < <("$1" completion "$COMP_LINE" "$COMP_POINT" "$COMP_WORDBREAKS" 2>/dev/null)
+    case "${COMPREPLY[0]}" in *=|*.) compopt -o nospace 2>/dev/null ;; esac
+}
+complete -o default -F _tandem tandem"""
+"""What bash evaluates; zsh too, after its `bashcompinit`."""
+WITH_SETTINGS = ("train", "evaluate", "serve", "write", "difficulty", "experiment")
+"""The programs that take settings; arguments of the others are files."""
+PRESETS = Path(__file__).resolve().parent.parent / "conf" / "experiment_preset"
+_QUOTES = re.compile(r"['\"\\\\]")
+
+
+def choices(line: str, point: str, breaks: str) -> list[str]:
+    """Return how the word before column `point` of a command line may end, without what the shell keeps of it.
+
+    The shell keeps everything up to the last character of `breaks` in the word. Its own completion of files follows if nothing
+    is returned.
+    """
+    *before, word = line[: int(point)].split(" ")
+    typed = [each for each in before if each]
+    if len(typed) < 2:
+        found = list(PROGRAMS)
+    elif typed[1] not in WITH_SETTINGS or _QUOTES.search(word) or "/" in word or typed[-1] == "--config":
+        return []
+    else:
+        found = _of_experiment() * (typed[1] == "experiment") + _of_settings(typed[1], word)
+    kept = max((word.rfind(each) for each in breaks), default=-1) + 1
+    return sorted({choice[kept:] for choice in found if choice.startswith(word)})
+
+
+def _of_experiment() -> list[str]:
+    own = ["preset=", "seeds=", "arms=", "name=", "results="]
+    return own + [f"preset={path.stem}" for path in PRESETS.glob("*.yaml")]
+
+
+def _of_settings(program: str, word: str) -> list[str]:
+    """Return Hydra's completions of `word`, which depend on no other word."""
+    script = str(Path(__file__).with_name("train.py" if program == "experiment" else f"{program}.py"))
+    os.environ["COMP_LINE"] = f"tandem {word}"
+    sys.argv = [script, "--shell-completion", "query=bash"]
+    with redirect_stdout(StringIO()) as printed, suppress(SystemExit):
+        runpy.run_path(script, run_name="__main__")
+    return printed.getvalue().split()
