@@ -61,7 +61,7 @@ class Problem:
     question: str
     answer: str
     history: tuple[Message, ...] = ()
-    """the messages before the question, where the data set has whole conversations"""
+    """the messages before the question, where the dataset has whole conversations"""
 
 
 @dataclass(frozen=True)

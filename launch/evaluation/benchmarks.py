@@ -1,4 +1,4 @@
-"""The problems of an evaluation: those held out of a data set, or several benchmarks."""
+"""The problems of an evaluation: those held out of a dataset, or several benchmarks."""
 
 from __future__ import annotations
 

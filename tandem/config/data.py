@@ -19,14 +19,14 @@ class DataConfig:
     """The source of the problems, their split and their prompts."""
 
     source: str = setting(MISSING, choices=SOURCES)
-    """`arith` (the offline task), `reasoning_gym` (its generated tasks), `jsonl` or `parquet` (a file), or `hub` (a data set of
+    """`arith` (the offline task), `reasoning_gym` (its generated tasks), `jsonl` or `parquet` (a file), or `hub` (a dataset of
     the Hugging Face hub)"""
     path: str = setting("", path=True)
     """the file, when source=jsonl or parquet; a name on the hub or a folder with the same layout, when source=hub"""
     subset: str = ""
-    """the configuration of the data set, when source=hub and it has several"""
+    """the configuration of the dataset, when source=hub and it has several"""
     split: str = "train"
-    """the split of the data set, when source=hub"""
+    """the split of the dataset, when source=hub"""
     held_out_path: str = setting("", path=True)
     """the held-out file, when source=jsonl or parquet; empty: hold out problems of `path`, by a hash of the problem"""
     held_out_fraction: float = setting(0.1, at_least=0, at_most=0.99)
@@ -37,7 +37,7 @@ class DataConfig:
     evaluation_only: bool = False
     """whether all problems are held out and training on them is refused"""
     expected_rows: int = setting(0, at_least=0)
-    """the number of rows that the file or data set must have; 0: any"""
+    """the number of rows that the file or dataset must have; 0: any"""
     question_field: str = "question"
     """the field of a row that holds the question, a text or a list of messages; a dotted name selects inside objects and
     lists"""

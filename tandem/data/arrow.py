@@ -1,4 +1,4 @@
-"""Parquet files and data sets of the hub, read with `datasets`, which maps their rows from disk instead of loading them."""
+"""Parquet files and datasets of the hub, read with `datasets`, which maps their rows from disk instead of loading them."""
 
 from __future__ import annotations
 
@@ -97,10 +97,10 @@ def parquet(path: str, key: str, data: DataConfig) -> ArrowRows:
 
 
 def hub(data: DataConfig) -> ArrowRows:
-    """Open the split `data.split` of a data set on the hub or in a folder. Raises `ConfigError` when it cannot be read."""
+    """Open the split `data.split` of a dataset on the hub or in a folder. Raises `ConfigError` when it cannot be read."""
     name = data.path
     if not name:
-        raise ConfigError("data.path is empty: name a data set of the hub, or a folder")
+        raise ConfigError("data.path is empty: name a dataset of the hub, or a folder")
     if Path(name).is_file():
         raise ConfigError(f"data.path={name}: it is a file; set data.source=jsonl or parquet, or name the folder it is in")
     if Path(name).is_dir():
@@ -109,7 +109,7 @@ def hub(data: DataConfig) -> ArrowRows:
         name = str(Path(name).absolute())
     elif name.isidentifier() and find_spec(f"datasets.packaged_modules.{name}"):
         # `datasets` would read the files of the working directory.
-        raise ConfigError(f"data.path={name}: there is no such folder; name one, or a data set of the hub (ORG/NAME)")
+        raise ConfigError(f"data.path={name}: there is no such folder; name one, or a dataset of the hub (ORG/NAME)")
 
     def load() -> Dataset:
         from datasets import load_dataset  # takes a second
@@ -117,7 +117,7 @@ def hub(data: DataConfig) -> ArrowRows:
         return load_dataset(name, data.subset or None, split=data.split)
 
     key = f"data.path={data.path}" + (f" data.subset={data.subset}" if data.subset else "") + f" data.split={data.split}"
-    return ArrowRows(_read(load, key, "correct the name, go online once, or name a folder that holds the data set"), key, data)
+    return ArrowRows(_read(load, key, "correct the name, go online once, or name a folder that holds the dataset"), key, data)
 
 
 def _read(load: Callable[[], Dataset], key: str, remedy: str) -> Dataset:

@@ -1,4 +1,4 @@
-"""A finite data set, read once and then left on disk: 28 bytes of each problem stay in memory."""
+"""A finite dataset, read once and then left on disk: 28 bytes of each problem stay in memory."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ MAX_UNREADABLE = 0.1
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The N distinct problems of a data set, in its order. Indexing reads the problem from disk."""
+    """The N distinct problems of a dataset, in its order. Indexing reads the problem from disk."""
 
     rows: Rows
     data: DataConfig
     places: np.ndarray
-    """int64 [N], the place of each problem in the data set"""
+    """int64 [N], the place of each problem in the dataset"""
     digests: np.ndarray
     """uint64 [N], the hash of each question"""
     positions: np.ndarray
@@ -54,7 +54,7 @@ class Catalogue:
         return len(self.places)
 
     def __getitem__(self, index: int) -> Problem:
-        """Read problem `index` from disk. Raises `RuntimeError` when the data set has changed since it was first read."""
+        """Read problem `index` from disk. Raises `RuntimeError` when the dataset has changed since it was first read."""
         try:
             problem = problem_of(self.rows.record(self.rows.at(int(self.places[index]))), self.data)
         except ValueError:

@@ -1,4 +1,4 @@
-"""The cache of catalogues: a large data set is read, and its prompts are tokenized, once for each tokenizer and template."""
+"""The cache of catalogues: a large dataset is read, and its prompts are tokenized, once for each tokenizer and template."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def cached(
         return Catalogue(rows, data, **{name: saved[name] for name in ARRAYS}, **counts)
     catalogue = read()
     if catalogue.read >= SMALLEST:
-        with suppress(OSError):  # such as a full disk: the next run reads the data set again
+        with suppress(OSError):  # such as a full disk: the next run reads the dataset again
             _save(catalogue, path)
     return catalogue
 

@@ -11,7 +11,7 @@ SHOWN_CHARS = 200
 
 @dataclass(frozen=True)
 class Numeral:
-    """A number as the data set spells it, not rounded by a conversion."""
+    """A number as the dataset spells it, not rounded by a conversion."""
 
     text: str
     rounded_by: str = ""

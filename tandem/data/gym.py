@@ -17,7 +17,7 @@ from tandem.verify.gym import gold
 _SEEDS = 2**31
 """The number of seeds. Some tasks seed numpy, which takes 32 bits."""
 _OURS = ("seed", "size")
-"""Options that the user cannot set: each problem is a data set of size 1 with its own seed."""
+"""Options that the user cannot set: each problem is a dataset of size 1 with its own seed."""
 
 
 class Mix:
@@ -48,7 +48,7 @@ class Mix:
 
 
 def _generate(task: str, options: dict[str, Any], seed: int) -> Problem:
-    # A data set of size 1: the tasks differ in the largest size they allow, but all take the same seeds.
+    # A dataset of size 1: the tasks differ in the largest size they allow, but all take the same seeds.
     entry = create_dataset(task, **options, seed=seed, size=1)[0]
     digest = hashlib.blake2b(entry["question"].encode(), digest_size=8).hexdigest()
     return Problem(id=f"reasoning_gym/{task}/{digest}", question=entry["question"], answer=gold(task, options, entry))

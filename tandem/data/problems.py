@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 FIRST_ROWS = 1000
-"""The number of rows read to check a data set before a run."""
+"""The number of rows read to check a dataset before a run."""
 ARITH_RESERVED = 0.5
 """The fraction of the offline task that the base models of `tandem.models.zoo` are not trained on: the most that can be held
 out."""
@@ -80,7 +80,7 @@ def load_problems(
 ) -> ProblemSet:
     """Load the problems that `data` describes, shuffled by `seed`.
 
-    The tokenizers are those of the readers, as in `encode`. The catalogue of a large data set is kept in the folder `cache`. A
+    The tokenizers are those of the readers, as in `encode`. The catalogue of a large dataset is kept in the folder `cache`. A
     problem whose prompt exceeds `data.max_prompt_tokens` for any of them is left out on both sides of the split, so that every
     batch is full. Raises `ConfigError` when the data cannot be used.
     """
@@ -129,7 +129,7 @@ def check_first_rows(data: DataConfig) -> None:
 
 
 class _FirstRows:
-    """The first `FIRST_ROWS` rows of another data set."""
+    """The first `FIRST_ROWS` rows of another dataset."""
 
     def __init__(self, rows: Rows) -> None:
         self.key, self.unit, self.at, self.record, self._rows = rows.key, rows.unit, rows.at, rows.record, rows

@@ -1,4 +1,4 @@
-"""The rows of a data set, in any storage: each describes one problem or is malformed."""
+"""The rows of a dataset, in any storage: each describes one problem or is malformed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tandem.verify.golds import gold_answer
 
 
 class Rows(Protocol):
-    """A data set that is read row by row from its storage."""
+    """A dataset that is read row by row from its storage."""
 
     key: str
-    """the setting that names the data set, such as `data.path=FILE`"""
+    """the setting that names the dataset, such as `data.path=FILE`"""
     unit: str
     """the word for a row in messages: `row` or `line`"""
 
     def fingerprint(self) -> str:
-        """Return a hash of the data set's content."""
+        """Return a hash of the dataset's content."""
         ...
 
     def scan(self) -> Iterator[tuple[int, int, Any]]:

@@ -1,4 +1,4 @@
-"""Gold answers in data sets: the answer itself, or a whole solution that marks its final answer.
+"""Gold answers in datasets: the answer itself, or a whole solution that marks its final answer.
 
 GSM8K's `answer` is a solution that ends in "#### 18"; MATH's `solution` holds a box. Only answers can be compared, so the
 answer is extracted from a gold by the same marks as from a response.

@@ -48,7 +48,7 @@ def score(gold: str, response: str) -> Judgement:
 
 @lru_cache(maxsize=256)
 def _task(name: str, options: str) -> Any:
-    """Return the data set of the task `name`, whose scorer judges; `options` is JSON."""
+    """Return the dataset of the task `name`, whose scorer judges; `options` is JSON."""
     return create_dataset(name, **json.loads(options), seed=0, size=1)
 
 

@@ -147,7 +147,7 @@ def test_unusable_data_file_is_refused(
     [
         (("data=jsonl", "data.path=/missing.jsonl"), "data.path=/missing.jsonl: there is no such file; name "),
         (("data=parquet", "data.path=/missing.parquet"), "data.path=/missing.parquet: there is no such file; name "),
-        (("data=hub", "data.path="), "data.path is empty: name a data set of the hub, or a folder"),
+        (("data=hub", "data.path="), "data.path is empty: name a dataset of the hub, or a folder"),
         (("data=reasoning_gym", "data.tasks=[chain_sums]"), "data.tasks: reasoning_gym has no task 'chain_sums'; did you mean"),
         (("model=hf", "model.path=/no/model"), "model.path=/no/model: there is no such directory; name a Hugging Face dir"),
         (("model=hf",), "model.path is empty: name a Hugging Face directory or a hub id"),

@@ -1,4 +1,4 @@
-"""Small data sets on disk for tests of what reads them."""
+"""Small datasets on disk for tests of what reads them."""
 
 from __future__ import annotations
 

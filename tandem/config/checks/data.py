@@ -46,7 +46,7 @@ def _row_problems(data: DataConfig) -> Iterator[str]:
     if data.question_field == data.answer_field:
         yield f"data.answer_field={data.answer_field}: it is data.question_field too; name the field of the answer"
     if data.source == "hub" and not data.split:
-        yield "data.split is empty: name one of the data set's splits, such as train"
+        yield "data.split is empty: name one of the dataset's splits, such as train"
 
 
 def _task_problems(data: DataConfig) -> Iterator[str]:

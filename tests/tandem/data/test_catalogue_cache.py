@@ -34,7 +34,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Keep catalogues of any size; return the list of data sets that are read whole from now on."""
+    """Keep catalogues of any size; return the list of datasets that are read whole from now on."""
     monkeypatch.setattr(catalogue_cache, "SMALLEST", 1)
     read: list[str] = []
 

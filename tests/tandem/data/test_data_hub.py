@@ -1,4 +1,4 @@
-"""Tests of data sets of the hub and their recipes; a folder with the same layout replaces the hub."""
+"""Tests of datasets of the hub and their recipes; a folder with the same layout replaces the hub."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A data set with two splits, in the layout of the hub."""
+    """A dataset with two splits, in the layout of the hub."""
     write_parquet(tmp_path / "sums" / "train.parquet", PROBLEMS)
     write_parquet(tmp_path / "sums" / "test.parquet", PROBLEMS[:5])
     return tmp_path / "sums"
@@ -102,7 +102,7 @@ SIZES = {"aime24": 30, "aime25": 30, "amc": 40, "minerva": 272, "olympiad": 674,
 def test_benchmarks_are_for_evaluation_only_and_have_their_size(name: str, folder: Path) -> None:
     fields = ["data.subset=''", "data.question_field=problem", "data.answer_field=answer"]
     data = recipe(f"data={name}", f"data.path={folder}", "data.split=test", *fields)
-    with pytest.raises(ConfigError, match=rf"^data.expected_rows={SIZES[name]}: .* has 5 rows; name the whole data set"):
+    with pytest.raises(ConfigError, match=rf"^data.expected_rows={SIZES[name]}: .* has 5 rows; name the whole dataset"):
         load_problems(data, 1)
     data = replace(data, expected_rows=5)
     problems = load_problems(data, 1)

@@ -167,7 +167,7 @@ def test_file_name_with_separator_of_library_is_refused(tmp_path: Path) -> None:
     assert refusal(DataConfig(source="parquet", path=str(path))).endswith("takes `::` for a separator; rename the file")
 
 
-# Data sets that `datasets` cannot read
+# Datasets that `datasets` cannot read
 
 
 @pytest.mark.parametrize(

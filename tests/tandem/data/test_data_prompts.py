@@ -143,7 +143,7 @@ def test_prompt_without_chat_template_has_no_end_token(single: str, text: str) -
             {"answer_field": "question"},
             "data.answer_field=question: it is data.question_field too; name the field of the answer",
         ),
-        ({"source": "hub", "split": ""}, "data.split is empty: name one of the data set's splits, such as train"),
+        ({"source": "hub", "split": ""}, "data.split is empty: name one of the dataset's splits, such as train"),
     ],
 )
 def test_invalid_settings_are_refused(fields: dict[str, object], reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Tests of rows of data sets: spellings of numbers, fields in objects, prompts of messages."""
+"""Tests of rows of datasets: spellings of numbers, fields in objects, prompts of messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of equivalence: cases from public graders' tests, bug reports and data sets, and properties of each kind."""
+"""Tests of equivalence: cases from public graders' tests, bug reports and datasets, and properties of each kind."""
 
 from __future__ import annotations
 
