@@ -55,7 +55,9 @@ def print_help(program: Program, arguments: Sequence[str], console: Console | No
     """
     console = console or terminal_console()
     fields = dict(documented(Config))
-    if asked := [each for each in arguments if "=" not in each and not each.startswith("-")]:
+    values = {index + 1 for index, each in enumerate(arguments) if each in ("--config", "--cfg")}
+    asked = [each for index, each in enumerate(arguments) if index not in values and "=" not in each and each[:1] != "-"]
+    if asked:
         console.print(_settings({key: field for name in asked for key, field in _named(fields, name).items()}))
         return
     console.print(program.about, soft_wrap=False)

@@ -241,7 +241,7 @@ def run_boundaries(config: Config, tokenizer: PreTrainedTokenizerBase, vocabular
             marked = boundary_table(tokenizer, rule, vocabulary)
         except ValueError as error:
             raise ConfigError(
-                f"{key}.name={schedule.name}: {error}; choose token or chunk, which need no boundaries"
+                f"{key}.name={schedule.name}: {error}; choose token or chunk, which need no boundaries, or another model"
             ) from error
         table |= (named_schedule(schedule).boundary & COMPLETE) * marked
         if rule == "paragraph":
@@ -258,7 +258,7 @@ def _junior_tokenizer(config: Config, junior: ModelFacts, key: str) -> JuniorTok
     try:
         stops = stop_table(junior.tokenizer, rule, junior.vocabulary)
     except ValueError as error:
-        raise ConfigError(f"{key}: {error}; choose another junior, or schedule=token or chunk") from error
+        raise ConfigError(f"{key}: {error}; choose another junior") from error
     # The junior may need more tokens for the same text: it gets room for twice as many, if it can read them.
     room = 2 * context if junior.context is None else min(2 * context, junior.context)
     return JuniorTokenizer(junior.tokenizer, unit_of(rule), stops, junior.eos_ids, room)

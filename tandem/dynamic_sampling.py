@@ -20,7 +20,7 @@ def count_missing(groups: Sequence[Group], wanted: int) -> int:
 
 
 def select(groups: Sequence[Group], wanted: int) -> list[Group]:
-    """Return `wanted` of `groups` in their order, or all if there are fewer: the first uniform ones are left out."""
+    """Return `groups` without the first uniform ones beyond `wanted`. At most `wanted` groups may have unequal rewards."""
     surplus = len(groups) - wanted
     selected = []
     for group in groups:

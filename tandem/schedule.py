@@ -228,7 +228,7 @@ def boundary_table(tokenizer: PreTrainedTokenizerBase, rule: BoundaryRule, size:
     if not table.any():
         raise ValueError(
             f"no token of {tokenizer.name_or_path!r} is a {rule!r} boundary: its vocabulary is "
-            "neither byte-level BPE nor SentencePiece; choose schedule=token or schedule=chunk, or another model"
+            "neither byte-level BPE nor SentencePiece"
         )
     return table
 

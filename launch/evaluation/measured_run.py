@@ -32,7 +32,7 @@ def run_of(senior: str) -> Path | None:
 
 
 def senior_of(senior: str) -> str:
-    """Return the model that `senior` names: a run's best senior, if it kept that (`eval.select`), or its final one; or itself.
+    """Return a run folder's best senior (`eval.select`) if it kept one, else its final senior; any other `senior` unchanged.
 
     Raises `ConfigError` when the run has none.
     """
@@ -58,16 +58,15 @@ def settings_of_run(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
     settings = OmegaConf.create(saved_settings(run / "config.yaml"))
     for key in EVALUATION_KEYS:
         OmegaConf.update(settings, key, OmegaConf.select(composed, key), force_add=True)
-    for override in overrides:
-        key, _, value = override.partition("=")
-        if not (CONF / key).is_dir():
-            OmegaConf.update(settings, key, OmegaConf.select(composed, key), force_add=True)
-        elif key in GROUPS:
-            OmegaConf.update(settings, key, OmegaConf.load(CONF / key / f"{value}.yaml"), force_add=True)
-        else:
-            raise ConfigError(f"{override}: senior={composed.senior} is a run, which brings its own {key}; leave it out")
-    overridden = {override.partition("=")[0].lstrip("+") for override in overrides}
+    given = {key.lstrip("+"): value for key, _, value in (override.partition("=") for override in overrides)}
+    groups = {key: value for key, value in given.items() if (CONF / key).is_dir()}
+    for key, value in groups.items():
+        if key not in GROUPS:
+            raise ConfigError(f"{key}={value}: senior={composed.senior} is a run, which brings its own {key}; leave it out")
+        OmegaConf.update(settings, key, OmegaConf.load(CONF / key / f"{value}.yaml"), force_add=True)
+    for key in (key for key in given if key not in groups):  # after the groups, as Hydra does
+        OmegaConf.update(settings, key, OmegaConf.select(composed, key), force_add=True)
     for key, _, default, _ in list(unused(typed(settings))):
-        if key not in overridden:
+        if not any(f"{each}.".startswith(f"{key}.") for each in given):
             OmegaConf.update(settings, key, default, merge=False)
     return settings

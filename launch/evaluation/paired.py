@@ -63,7 +63,7 @@ def read_problem_scores(path: Path) -> ProblemScores:
     if (path / PROBLEMS).is_file():
         return ProblemScores(str(path), _by_problem(read_json_lines(path / PROBLEMS)))
     step = _STEP.fullmatch(path.name)
-    run = path.parent.parent if step else path
+    run = path.resolve().parent.parent if step else path
     if not is_run(run):
         raise ConfigError(
             f"{path}: neither a run, one of its checkpoints, nor an evaluation; name a folder such as runs/NAME, "
@@ -95,6 +95,7 @@ def compare(first: ProblemScores, second: ProblemScores) -> tuple[list[Differenc
     measures = [name for name in first.problems[common[0]] if name in second.problems[common[0]]]
     if not measures:
         raise ConfigError(f"{first.label} and {second.label}: they have no measure in common; evaluate both with the same eval")
+    measures = [name for name in measures if all(each.score(name, common).weights.any() for each in (first, second))]
     return [_difference(first, second, measure, common) for measure in measures], len(common)
 
 

@@ -98,8 +98,7 @@ def ends(results: Results) -> Cells:
     first = results.arms[0]
 
     def value(column: str, measure: str) -> Estimate | None:
-        arm, step = (first, 0) if column == START else (column, results.last_step(column))
-        return results.curve(arm, measure).get(step)
+        return results.curve(first, measure).get(0) if column == START else results.at_end(column, measure)
 
     return _cells([START, *results.arms], value, results.measures)
 

@@ -60,10 +60,6 @@ class Results:
         taken = (step for seeds in self.values.values() for steps in seeds.values() for step in steps.values())
         return list(dict.fromkeys(name for measures in taken for name in measures))
 
-    def last_step(self, arm: str) -> int:
-        """Return the step of the arm's last measures."""
-        return max(step for steps in self.values[arm].values() for step in steps)
-
     def curve(self, arm: str, measure: str) -> dict[int, Estimate]:
         """Return the measure's mean by step, over the seeds that have it."""
         seeds = self.values[arm].values()
@@ -73,6 +69,11 @@ class Results:
         }
         return {step: mean_over_seeds(values) for step, values in values_by_step.items() if values}
 
+    def at_end(self, arm: str, measure: str) -> Estimate | None:
+        """Return the measure's mean after each seed's last measured step; None if no seed has it."""
+        ends = self._ends(arm, measure)
+        return mean_over_seeds(list(ends.values())) if ends else None
+
     def difference(self, arm: str, other: str, measure: str) -> Estimate | None:
         """Return the mean difference of `arm` and `other` after their last steps, paired by seed; None without common seeds."""
         ends, other_ends = self._ends(arm, measure), self._ends(other, measure)
@@ -80,9 +81,8 @@ class Results:
         return mean_over_seeds(gaps) if gaps else None
 
     def _ends(self, arm: str, measure: str) -> dict[int, float]:
-        """Return the measure after the last step, by seed."""
-        last = self.last_step(arm)
-        ends = {seed: steps.get(last, {}) for seed, steps in self.values[arm].items()}
+        """Return the measure after the last measured step, by seed. Seeds that stopped early have other last steps."""
+        ends = {seed: steps[max(steps)] for seed, steps in self.values[arm].items() if steps}
         return {seed: measures[measure] for seed, measures in ends.items() if measure in measures}
 
 

@@ -21,7 +21,7 @@ OPEN = ("/health",)
 class Gate:
     """Refuses requests without the API key, if there is one, and bodies that are too large; counts requests.
 
-    Without a key it serves only this machine's addresses: a web page whose name is made to point to one is refused.
+    Without a key it serves only this machine's addresses, and refuses other names in the header Host (against DNS rebinding).
     """
 
     def __init__(self, app: ASGIApp, key: str, max_body: int, metrics: Metrics, paths: frozenset[str]) -> None:
@@ -56,11 +56,13 @@ class Gate:
         await self._app(scope, limited, counted)
 
     def _refusal(self, path: str, headers: Headers) -> ApiError | None:
-        if not self._key and urlsplit(f"//{headers.get('host', '')}").hostname not in LOCAL:
-            return ApiError(HTTPStatus.FORBIDDEN, f"the header Host must be one of {', '.join(LOCAL)}")
+        if not self._key and _host_name(host := headers.get("host", "")) not in LOCAL:
+            message = f"the header Host is {host[:80]!r}; it must be one of {', '.join(LOCAL)}"
+            return ApiError(HTTPStatus.FORBIDDEN, message)
         given = headers.get("authorization", "").removeprefix("Bearer ")
         if self._key and path not in OPEN and not hmac.compare_digest(given.encode(), self._key.encode()):
-            return ApiError(HTTPStatus.UNAUTHORIZED, "the API key is missing or wrong", code="invalid_api_key")
+            message = "the API key is missing or wrong; send the header Authorization: Bearer KEY"
+            return ApiError(HTTPStatus.UNAUTHORIZED, message, code="invalid_api_key")
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > self._max_body:
             return self._too_large()
@@ -68,5 +70,14 @@ class Gate:
 
     def _too_large(self) -> ApiError:
         return ApiError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {self._max_body} bytes (serve.max_body_kib)"
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"the body has more than {self._max_body} bytes; send less, or start the server with a greater serve.max_body_kib",
         )
+
+
+def _host_name(host: str) -> str | None:
+    """Return the name in a header Host without the port; None if it has none."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:  # such as an unclosed bracket
+        return None

@@ -191,8 +191,8 @@ def _finite(
     problems = read(rows)
     if data.expected_rows not in (0, problems.read):
         raise ConfigError(
-            f"data.expected_rows={data.expected_rows}: {rows.key} has {problems.read} {rows.unit}s; name the whole data "
-            "set, or another number"
+            f"data.expected_rows={data.expected_rows}: {rows.key} has {problems.read} {rows.unit}s; name the whole "
+            "dataset, or another number"
         )
     reserved = read(held_out_rows) if held_out_rows else problems.where(_reserved(problems, data))
     training = problems.where(~np.isin(problems.digests, reserved.digests))

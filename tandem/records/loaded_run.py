@@ -33,7 +33,10 @@ class LoadedRun:
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """A row for each step, indexed by `step`; a metric that a step does not have, or that is not finite, is NaN."""
-        return _frame(self._rows("metrics.jsonl")).drop_duplicates("step", keep="last").set_index("step")
+        frame = _frame(self._rows("metrics.jsonl"))
+        if "step" not in frame:  # there is no step yet
+            frame["step"] = []
+        return frame.drop_duplicates("step", keep="last").set_index("step")
 
     @cached_property
     def samples(self) -> pd.DataFrame:

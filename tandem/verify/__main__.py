@@ -3,9 +3,9 @@
     python -m tandem.verify --jsonl FILE
 
 Each line of FILE (`-` for standard input) is a JSON object with `gold` and `response`. For each line, in order, print a JSON
-object with `verdict` and `extracted`, and with a custom verifier also `score`; print nothing else. A gold is read as in a data
-set: of a whole solution, only the final answer counts. Invalid input is reported on standard error before anything is judged,
-with exit code 2.
+object with `verdict` and `extracted`, and with a custom verifier also `score`; print nothing else. A gold is read as in a
+dataset: of a whole solution, only the final answer counts. Invalid input is reported on standard error before anything is
+judged, with exit code 2.
 """
 
 from __future__ import annotations

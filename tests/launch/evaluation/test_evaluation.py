@@ -177,6 +177,8 @@ def test_command_line_overrides_settings_of_run(composed: Any, run_folder: Path)
     assert (config.eval.problems, config.eval.samples, config.seed, config.name) == (5, 8, 7, "again")
     assert [schedule.label for schedule in config.eval.handoff] == ["step_alternating", "word"]
     assert config.schedule.chunk_tokens == 4
+    earlier = load(composed(f"senior={run_folder}", "eval.samples=2", "++eval.pass_at=[1]", "eval=full"))
+    assert (earlier.eval.samples, earlier.eval.pass_at) == (2, [1]), "as in Hydra, values win over groups"
     assert (config.mode.name, config.mode.cpu_cores) == ("auto", 1), "where a run ran does not bind its evaluation"
     other = load(composed(f"senior={run_folder}", "schedule=word"))  # under which the run's chunks have no effect
     assert (other.schedule.name, other.schedule.chunk_tokens) == ("word", 8)

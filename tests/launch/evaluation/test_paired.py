@@ -75,10 +75,19 @@ def test_evaluations_without_common_problem_or_measure_are_refused() -> None:
         compare(evaluated({"a": 1}), ProblemScores("x", {("", "a"): {"drift/kl": (1.0, 1.0)}}))
 
 
-def test_runs_checkpoints_and_evaluations_are_read(tmp_path: Path) -> None:
+def test_measure_of_no_problem_is_left_out() -> None:
+    both = ProblemScores("x", {("", "a"): {"solo/accuracy": (1.0, 1.0), "solo/jargon_accuracy": (0.0, 0.0)}})
+    ((found,), _) = compare(both, both)
+    assert found.measure == "solo/accuracy"
+
+
+def test_runs_checkpoints_and_evaluations_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = write(tmp_path / "run", "metrics.jsonl", [{"step": 0}])
     write(run, "evaluation_problems.jsonl", rows({"a": 0}, step=0) + rows({"a": 1}, step=20))
     folder = write(tmp_path / "evaluation", "problems.jsonl", rows({"a": 0.5}))
+    (run / "checkpoints").mkdir()
+    monkeypatch.chdir(run / "checkpoints")
+    assert read_problem_scores(Path("step-000000")) == read_problem_scores(run / "checkpoints" / "step-000000")
     found = [read_problem_scores(path).problems[("", "a")] for path in (run, run / "checkpoints" / "step-000000", folder)]
     assert found == [{"solo/accuracy": (value, 1.0)} for value in (1.0, 0.0, 0.5)]
     with pytest.raises(ConfigError, match="no evaluation after step 7; it has those after steps 0, 20"):

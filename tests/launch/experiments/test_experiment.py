@@ -227,6 +227,15 @@ def test_tables_contain_measures(results: Results) -> None:
     assert [len(table.rows) for table in terminal(results)] == [len(SHOWN)] * 2
 
 
+def test_seed_that_stopped_early_counts_with_its_own_end(results: Results) -> None:
+    whole = results.at_end("tandem", ACCURACY)
+    del results.values["tandem"][1][STEPS[-1]]
+    stopped, gap = results.at_end("tandem", ACCURACY), results.difference("tandem", "grpo", ACCURACY)
+    assert whole and stopped and gap and stopped.low is not None
+    lost = value("tandem", 1, STEPS[-1], ACCURACY) - value("tandem", 1, STEPS[-2], ACCURACY)
+    assert stopped.value == pytest.approx(whole.value - lost / 3) and gap.value == pytest.approx(0.09 - lost / 3)
+
+
 def test_missing_seed_does_not_hide_others(compared: Experiment) -> None:
     for run in compared.runs[:2]:
         make_run(run)

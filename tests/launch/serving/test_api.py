@@ -285,8 +285,10 @@ def test_failure_is_an_error_or_the_last_event(api: Api) -> None:
 
 
 def test_without_key_only_local_hosts_are_served(api: Api) -> None:
-    for host, status in (("127.0.0.1:80", 200), ("[::1]:80", 200), ("localhost", 200), ("elsewhere.example", 403), ("", 403)):
-        assert get(api, "/v1/models", host=host).status_code == status
+    for host in ("127.0.0.1:80", "[::1]:80", "localhost"):
+        assert get(api, "/v1/models", host=host).status_code == 200
+    for host in ("elsewhere.example", "", "["):
+        assert get(api, "/v1/models", host=host).status_code == 403
 
 
 @pytest.mark.parametrize("given", ["", "Bearer ", "Bearer wrong", KEY + "x", "Bearer sécret"])

@@ -52,6 +52,11 @@ def test_last_row_of_repeated_step_counts(tmp_path: Path) -> None:
     assert tandem.load_run(tmp_path).metrics["reward/mean"].to_dict() == {1: 0.2}
 
 
+def test_run_without_steps_has_no_metrics(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").touch()
+    assert tandem.load_run(tmp_path).metrics.empty
+
+
 def test_evaluations_have_column_for_each_measure(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").touch()
     row = {"step": 0, "id": "a", "scores": {"solo/accuracy": [1.0, 2.0], "drift/kl": [0.0, 0.0]}}

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import ascii_letters
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tandem.verify.equivalence import judge
@@ -93,6 +93,17 @@ def test_formatting_does_not_change_verdict(content: str, other: str, looks: lis
     assert says(content, decorated) == "correct"
     assert says(decorated, content) == "correct"
     assert says(other, decorated) == ("correct" if content == other else "wrong")
+
+
+hours, minutes = st.integers(0, 23), st.integers(0, 59)
+
+
+@example(hour=0, minute=30, other=0, other_minute=30)
+@given(hour=hours, minute=minutes, other=hours, other_minute=minutes)
+def test_24_hour_clock_is_read_beside_12_hour_clock(hour: int, minute: int, other: int, other_minute: int) -> None:
+    half = f"{hour % 12 or 12}:{minute:02d} {'p.m.' if hour >= 12 else 'a.m.'}"
+    same = other_minute == minute and (other == hour or (1 <= other <= 12 and other % 12 == hour % 12))
+    assert settle(half, f"{other}:{other_minute:02d}") is same, "an hour from 1 to 12 may be in either half"
 
 
 ends = st.integers(-9, 9)
