@@ -7,10 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-MEMORY = 32
+AVERAGED_TEXTS = 32
 """The number of texts over which the expected length is averaged, with exponentially decreasing weights."""
 OVERCOMMITMENT = 4
-"""The most rollouts in flight for each that the KV cache holds at full length."""
+"""The most rollouts in flight, as a multiple of those that the KV cache holds at full length."""
 
 
 class KVUse(NamedTuple):
@@ -56,7 +56,7 @@ class Admission:
 
     def add_length(self, share: float) -> None:
         """Add a finished text, of `share` of the longest, to those that determine the expected length."""
-        self._expected_blocks += (self._cache.blocks_of(share) - self._expected_blocks) / MEMORY
+        self._expected_blocks += (self._cache.blocks_of(share) - self._expected_blocks) / AVERAGED_TEXTS
 
     async def __aenter__(self) -> None:
         await self._semaphore.acquire()

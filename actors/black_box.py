@@ -75,7 +75,7 @@ def _reason(error: OpenAIError) -> str:
 
 
 def unit_pattern(schedule: Schedule, step_end: str) -> re.Pattern[str]:
-    """Return what matches the first whole unit of a text: a step that `step_end` ends under step schedules, else a word."""
+    """Return a pattern for the first whole unit of a text: a step up to `step_end` under step schedules, else a word."""
     if schedule.boundary & ENDS_STEP:
         return re.compile(f".*?{step_end}", re.DOTALL)
     return re.compile(r".*?\S(?= )", re.DOTALL)
@@ -146,7 +146,7 @@ class BlackBoxSession:
             await stream.close()
 
     async def _next_unit(self) -> tuple[list[int], bool]:
-        """Return the tokens of what comes next, and whether it is a whole unit; else the text or the request ends with it."""
+        """Return the next tokens, and whether they are a whole unit. If not, the text or the request ends with them."""
         while True:
             while (unit := self._unit.match(self._ahead)) is None and self._ended is None:
                 await self._receive()

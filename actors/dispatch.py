@@ -12,8 +12,8 @@ from actors.group_task import GroupTask
 from tandem.rollout import Group
 
 FILL = 2
-"""Outstanding rollouts for each that a replica admits, at which it receives no more. A group is outstanding until its longest
-rollout ends, when most of the others have long left their slots: with as many waiting as are admitted, no slot is idle."""
+"""A replica receives no more groups once its outstanding rollouts are this many times those that it writes at a time. A group
+is outstanding until its longest rollout ends, but most of its slots are free before that. Waiting rollouts fill them."""
 
 IndexedTask = tuple[int, GroupTask]
 """A group to write, after its index in the queue."""
@@ -66,7 +66,7 @@ class Outstanding:
     """of each group once: its rollouts share the prompt's KV blocks"""
 
 
-class Dispatch:
+class Dispatcher:
     """Assign each group to the replica with the fewest outstanding tokens, or to none while all are full.
 
     A rollout counts as the mean length of those returned, or as the longest allowed before the first returns.

@@ -45,8 +45,8 @@ class Engine:
     """
 
     STEP_TOKENS: ClassVar = {"cpu": 512, "cuda": 8192}
-    """The most tokens of a step, by device. While one engine prefills many prompts at once, the other has no rollouts to write,
-    and then all of them: short steps keep both busy."""
+    """The most tokens of a step, by device. Short steps keep both authors' engines busy: while one engine prefills many
+    prompts in one step, the other has no rollouts to write, and afterwards it gets all of them at the same time."""
     SCHEDULERS: ClassVar = {
         "cpu": "actors.handoff_scheduler.HandoffScheduler",
         "cuda": "actors.handoff_scheduler.AsyncHandoffScheduler",
@@ -196,9 +196,9 @@ class Engine:
         assert found is not None
         return [entry[token].logprob for token, entry in zip(text[1:], list(found)[1:], strict=True) if entry]
 
-    async def remove_adapter(self) -> None:
-        """Write as the base model until weights arrive; an engine with an adapter needs it once, before its first request."""
-        await self._llm.collective_rpc("remove_adapter")
+    async def reset_adapter(self) -> None:
+        """Write as the base model until weights arrive. Call it once on an engine with an adapter, before its first request."""
+        await self._llm.collective_rpc("reset_adapter")
 
     async def receive_weights(self, published: PublishedWeights) -> int:
         """Load published weights and return the version that the engine then reports. Wakes the engine.
@@ -268,8 +268,8 @@ class Engine:
         """Run one step of vLLM's weight transfer for the learner: `init` once, then `start`, `update` and `finish` per version.
 
         The engine pauses at `start` and continues after `receive_weights`. `start` wakes all but the KV cache. A restarted
-        learner begins with `init` again. Raises `RunError` if the one before died in a transfer: the engine's workers may wait
-        for it forever.
+        learner begins with `init` again. Raises `RunError` if the previous learner died during a transfer: the engine's
+        workers may wait for that learner forever.
         """
         match step:
             case "init" if self._transferring:

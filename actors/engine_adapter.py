@@ -65,7 +65,7 @@ def load_adapter(model_runner: Any, spec: EngineSpec, tensors: Iterable[tuple[st
     manager.activate_adapter(_ID)
 
 
-def load_zeros(model_runner: Any, spec: EngineSpec) -> None:
+def load_zero_adapter(model_runner: Any, spec: EngineSpec) -> None:
     """Replace the adapter of `model_runner` by one that changes nothing."""
     manager = model_runner.lora_manager._adapter_manager
     manager.remove_adapter(_ID)

@@ -50,11 +50,11 @@ RESERVED = {
 
 def check_engine_args(rollout: RolloutConfig) -> None:
     """Raise `ConfigError` for arguments that vLLM's engine does not have, or that other settings determine."""
-    if problems := [line for key in KEYS for line in _problems(key, getattr(rollout, key))]:
-        raise ConfigError("\n".join(problems))
+    if errors := [line for key in KEYS for line in _errors(key, getattr(rollout, key))]:
+        raise ConfigError("\n".join(errors))
 
 
-def _problems(key: str, given: dict[str, object]) -> Iterator[str]:
+def _errors(key: str, given: dict[str, object]) -> Iterator[str]:
     for name, value in given.items():
         if name in RESERVED:
             yield f"rollout.{key}.{name}={value}: {RESERVED[name]}"

@@ -9,7 +9,7 @@ import stat
 from multiprocessing.process import BaseProcess
 
 EXIT_TIMEOUT_S = 2.0
-"""The time that a process has to exit after it reported its death."""
+"""The time that a process has to exit after vLLM reported it dead."""
 TAIL_BYTES = 256 << 10
 """The length of the end of the log that is searched."""
 _ERROR = re.compile(r"(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Interrupt)\b.*")
@@ -21,7 +21,7 @@ def cause_of_death(process: BaseProcess) -> str:
     process.join(EXIT_TIMEOUT_S)
     code = process.exitcode
     if code is None:
-        cause = "it reported its death"
+        cause = "vLLM reported it dead, and its process has not exited"
     elif code < 0:
         cause = f"killed by {signal.Signals(-code).name}"
     else:

@@ -17,7 +17,7 @@ from vllm.v1.sample import rejection_sampler
 
 from actors import handoff_scheduler
 from actors.admission import KVUse
-from actors.engine_adapter import adapter_tensors, load_adapter, load_zeros
+from actors.engine_adapter import adapter_tensors, load_adapter, load_zero_adapter
 from actors.engine_spec import EngineSpec
 from tandem.runtime.segment import WeightSegment
 from tandem.runtime.weights import PublishedWeights, checksum
@@ -107,9 +107,9 @@ class WeightReceiver:
             if isinstance(module, VocabParallelEmbedding):
                 module.quant_method.process_weights_after_loading(module)
 
-    def remove_adapter(self) -> None:
+    def reset_adapter(self) -> None:
         """Compute as the base model does, in an engine with an adapter."""
-        load_zeros(self.model_runner, EngineSpec.from_config(self.vllm_config))
+        load_zero_adapter(self.model_runner, EngineSpec.from_config(self.vllm_config))
 
     def weights_checksum(self, adapted: bool) -> str:
         """Return a checksum of the weights that the engine computes with, those of an adapter too if `adapted`."""

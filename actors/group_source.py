@@ -66,8 +66,9 @@ class GroupSource(Protocol):
 class SyncGroupSource:
     """A source that writes groups when the learner takes them, strictly on-policy.
 
-    `task_at` returns the group at a position in the stream, for a training step. The stream starts at `stream_position`. Groups
-    that are unfinished `deadline_s` seconds after `take` are dropped (0: never). Calls `on_written` with each finished group.
+    `task_at(position, step)` returns the task of the group at `position` in the stream, for training step `step`. The stream
+    starts at `stream_position`. Groups that are unfinished `deadline_s` seconds after `take` are dropped (0: never). Calls
+    `on_written` with each finished group.
     """
 
     def __init__(
@@ -118,8 +119,9 @@ class SyncGroupSource:
 class AsyncGroupSource:
     """A source that writes groups in a thread while the learner learns, as far ahead as `buffer` allows.
 
-    `task_at` returns the group at a position in the stream, for the training step that is expected to take it. The thread calls
-    it, and `on_written` with each finished group. What the thread raises, the next `take` raises.
+    `task_at(position, step)` returns the task of the group at `position` in the stream; `step` is the training step that is
+    expected to take it. The thread calls `task_at`, and calls `on_written` with each finished group. The next `take` raises
+    the thread's error.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ from tandem.schedule import Pen
 
 _drafts: list[int] = [0, 0]
 """The numbers of drafted and of accepted tokens since the start."""
-_schedulers: list[_EndsTurns] = []
+_schedulers: list[_TurnEndingScheduler] = []
 """The scheduler of this process."""
 
 
@@ -58,7 +58,7 @@ class _Turn:
     logprobs: list[float] = field(default_factory=list)
 
 
-class _EndsTurns(SessionScheduler):
+class _TurnEndingScheduler(SessionScheduler):
     """Stops a request at the token after which the schedule passes the pen, as vLLM stops it at an end-of-sequence token.
 
     Turns of sessions begin and end many to a message (`actors/turn_messages.py`).
@@ -122,7 +122,7 @@ class _EndsTurns(SessionScheduler):
         turn = self._turns.get(request.request_id)
         if turn is None:
             return False
-        # One token a step: only where the senior writes alone, a draft brings several.
+        # A step brings one token. A draft brings several, but only where the senior writes alone.
         turn.pen = turn.pen.after(self._boundaries[request.output_token_ids[-1]])
         return turn.pen.author != turn.author
 
@@ -182,9 +182,9 @@ class _EndsTurns(SessionScheduler):
         return scheduled
 
 
-class HandoffScheduler(_EndsTurns):
+class HandoffScheduler(_TurnEndingScheduler):
     """vLLM's scheduler, which also ends turns."""
 
 
-class AsyncHandoffScheduler(_EndsTurns, AsyncScheduler):
-    """The same of vLLM's scheduler for engines that prepare a step while the one before computes (GPUs)."""
+class AsyncHandoffScheduler(_TurnEndingScheduler, AsyncScheduler):
+    """The same for vLLM's asynchronous scheduler, which prepares a step while the previous one runs (GPUs)."""

@@ -17,8 +17,8 @@ from tandem.rollout import Rollout
 class PersonActor(RolloutActor):
     """An actor with the engine of one author; a person stands in for the other.
 
-    The tokens of both can be taken with `written` (`RolloutActor.written`): those without an id mean that the person, their
-    author, is asked to write. The model's turns follow the schedule of the task.
+    `written` returns the tokens of both (see `RolloutActor.written`). `WrittenTokens` of the person without any token mean that
+    the person is asked to write. The model's turns follow the schedule of the task.
     """
 
     def __init__(self, specs: Sequence[EngineSpec]) -> None:
@@ -27,7 +27,7 @@ class PersonActor(RolloutActor):
         self._persons: dict[str, Person] = {}
 
     async def decide(self, rollout_id: str, token_ids: Sequence[int]) -> bool:
-        """Write `token_ids`; none: let the model go on. Return whether the person was asked, and might do so."""
+        """Write `token_ids`, or let the model go on if there are none. Return False if the person may not do this now."""
         person = self._persons.get(rollout_id)
         return person is not None and person.decide(token_ids)
 

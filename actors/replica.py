@@ -19,7 +19,7 @@ class RolloutError(RunError):
 
 
 class ReplicaFailed(RuntimeError):
-    """A replica died during a call and restarts: make the call again."""
+    """A replica died during a call, or is not running: make the call again later or on another replica."""
 
 
 class Replica(Protocol):

@@ -80,8 +80,8 @@ class _Call:
 class Judge:
     """The driver's handle of the reward actor, which it restarts as often as `budget` allows.
 
-    The groups that `begin` collects during one call of the actor are the next call: an answer that takes long delays only the
-    answers of its call.
+    `begin` collects groups while the actor handles a call, and sends them together in the next call. An answer that takes long
+    delays only the answers of its own call.
     """
 
     def __init__(self, config: JudgeConfig, budget: RestartBudget, verifier: str = "") -> None:
@@ -113,7 +113,7 @@ class Judge:
                 self._send()
 
     def judge_groups(self, groups: Sequence[Group], timeout_s: float) -> None:
-        """Set the judgements of all rollouts of `groups`; judge those of a call again when the actor dies.
+        """Set the judgements of all rollouts of `groups`; when the actor dies, repeat its calls.
 
         Raises `TimeoutError` after `timeout_s` seconds, restarts included, and `GuardError` when the actor dies too often.
         """
@@ -150,7 +150,9 @@ class Judge:
                 return judgements
             except GetTimeoutError as error:
                 answers = sum(len(group.rollouts) for group in call.groups)
-                raise TimeoutError(f"the reward actor did not judge {answers} answers within {timeout_s:g} s") from error
+                raise TimeoutError(
+                    f"the reward actor did not judge {answers} answers within judge.step_timeout_s={timeout_s:g}; raise it"
+                ) from error
             except RayActorError as error:
                 with self._lock:
                     if call.actor is self._actor:  # another call may have found it dead before

@@ -78,7 +78,7 @@ class RolloutActor:
                     os.environ["CUDA_VISIBLE_DEVICES"] = visible_gpus(spec.gpus, gpus)
                 engine = self._engines[key] = await asyncio.to_thread(Engine, spec)
             if spec.lora_rank:
-                await engine.remove_adapter()
+                await engine.reset_adapter()
             self.admissions[key] = Admission(engine.kv_cache(), spec.max_num_seqs // spec.sessions)
 
         await asyncio.gather(*(start_one(*item) for item in self._specs.items()))

@@ -9,7 +9,7 @@ from typing import Any, Never
 
 import ray
 
-from actors.dispatch import Dispatch
+from actors.dispatch import Dispatcher
 from actors.group_task import GroupTask
 from actors.replica import ReplicaFailed
 from actors.replicas import Call, ReplicaSet
@@ -27,7 +27,7 @@ class StreamingPool:
 
     def __init__(self, replica_set: ReplicaSet) -> None:
         self._replica_set = replica_set
-        self._dispatch = Dispatch(len(replica_set.capacities))
+        self._dispatcher = Dispatcher(len(replica_set.capacities))
         self._inboxes: dict[str, asyncio.Queue[WrittenTokens | None]] = {}
         """by rollout: the tokens to yield; None: the rollout has ended"""
         self._calls: dict[str, Call] = {}
@@ -82,9 +82,9 @@ class StreamingPool:
                     raise
 
     async def ask(self, rollout_id: str, method: str, *arguments: Any) -> Any:
-        """Return the answer of the replica that writes a streamed rollout to a call of `method` with its id and `arguments`.
+        """Call `method(rollout_id, *arguments)` on the replica that writes the streamed rollout, and return the answer.
 
-        Raises `KeyError` when none does, `ReplicaFailed` and `RolloutError`.
+        Raises `KeyError` when no replica writes it, `ReplicaFailed` and `RolloutError`.
         """
         return await self._answer(self._replica_set.call(self._calls[rollout_id].replica, method, rollout_id, *arguments))
 
@@ -95,7 +95,7 @@ class StreamingPool:
 
     async def _free_replica(self) -> int:
         """Wait until a replica has room, and return it. Raises what `ReplicaSet.check` raises."""
-        while (replica := self._dispatch.next_replica(self._replica_set.capacities)) is None:
+        while (replica := self._dispatcher.next_replica(self._replica_set.capacities)) is None:
             self._replica_set.check()
             self._ended.clear()
             try:
@@ -108,7 +108,7 @@ class StreamingPool:
         call = self._replica_set.call(replica, "write_group", task)
         inbox = self._inboxes[rollout_id] = asyncio.Queue()
         self._calls[rollout_id] = call
-        self._dispatch.assign(replica, task)
+        self._dispatcher.assign(replica, task)
         group, sent = None, 0
 
         def end(future: asyncio.Future[Group]) -> None:
@@ -131,9 +131,9 @@ class StreamingPool:
             if not future.done():
                 ray.cancel(call.answer)
             if group:
-                self._dispatch.complete(replica, task, group)
+                self._dispatcher.complete(replica, task, group)
             else:
-                self._dispatch.remove(replica, task)
+                self._dispatcher.remove(replica, task)
             self._ended.set()
 
 

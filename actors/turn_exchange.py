@@ -21,7 +21,7 @@ from actors.turn_messages import BegunTurn, WrittenPart, begun_request, written_
 
 
 class Reader(Protocol):
-    """A session, which reads what it has written."""
+    """A session, which receives the tokens that the engine has written for it."""
 
     def receive(self, part: WrittenPart) -> None:
         """Take the next tokens of the turn."""
@@ -33,7 +33,7 @@ class Reader(Protocol):
 
 
 class TurnExchange:
-    """Sends the turns that sessions begin to an engine, and returns to them what they have written."""
+    """Sends the turns that sessions begin to an engine, and hands each session the tokens that the engine has written."""
 
     def __init__(self, llm: AsyncLLM) -> None:
         self._llm: Any = llm
@@ -52,7 +52,7 @@ class TurnExchange:
         age_rank: int,
         adapter: LoRARequest | None = None,
     ) -> str:
-        """Start a request that begins with a turn over `tokens`; return its id. Raises what vLLM refuses the request with."""
+        """Start a request that begins with a turn over `tokens`; return its id. Raises vLLM's error if it is refused."""
         request = self._llm.input_processor.process_inputs(
             rollout_id,
             tokens_input(list(tokens), cache_salt=salt),
@@ -112,7 +112,7 @@ class TurnExchange:
 
 
 class _OutputQueue(asyncio.Queue[EngineCoreOutputs | Exception]):
-    """The queue of a client's outputs, from which `receive` takes its own; `fail` gets an error."""
+    """A client's queue of outputs. `receive` removes the outputs of sessions from it; `fail` is called with an error."""
 
     def __init__(self, receive: Callable[[EngineCoreOutputs], None], fail: Callable[[Exception], None]) -> None:
         super().__init__()

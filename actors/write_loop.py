@@ -11,7 +11,7 @@ from queue import Empty
 
 import ray
 
-from actors.dispatch import Dispatch, IndexedTask, TaskQueue
+from actors.dispatch import Dispatcher, IndexedTask, TaskQueue
 from actors.replica import ReplicaFailed
 from actors.replicas import Call, ReplicaSet
 from tandem.rollout import Group
@@ -42,7 +42,7 @@ class WriteLoop:
     def __init__(self, replica_set: ReplicaSet, queue: TaskQueue, *, deadline_s: float, timeout_s: float) -> None:
         self._replica_set, self._queue, self._timeout_s = replica_set, queue, timeout_s
         self._deadline = time.monotonic() + deadline_s
-        self._dispatcher = Dispatch(len(replica_set.capacities))
+        self._dispatcher = Dispatcher(len(replica_set.capacities))
         self._in_flight: dict[Future, InFlight] = {}
 
     def run(self) -> Iterator[tuple[int, Group]]:

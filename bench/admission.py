@@ -1,4 +1,4 @@
-"""Measure what admission by expected length gains over room for the longest text, on the same engines and KV caches.
+"""Compare two admissions on the same engines and KV caches: by expected length, and by reserving room for the longest text.
 
     python -m bench.admission --json
 
@@ -36,9 +36,9 @@ FULL_LENGTH_TEXTS = 4
 """The texts of full length that each KV cache holds."""
 MEAN_SHARE = 0.354
 """The mean of an exponential distribution, as a share of `LONGEST`: cut to `LONGEST`, its values have a third of it as mean."""
-ROLLOUTS = {"need": 48, "worst_case": 12}
+ROLLOUTS = {"real_lengths": 48, "worst_case": 12}
 """Rollouts to write: of lengths as in real rollouts, and all of full length."""
-RATIOS = {"need": "admission_over_reserved", "worst_case": "admission_worst_case"}
+RATIOS = {"real_lengths": "admission_over_reserved", "worst_case": "admission_worst_case"}
 REPEATS = 3
 Runs = Mapping[str, Sequence[Measured]]
 """The repeats of each admission: `need` and `reserved`."""
@@ -97,7 +97,7 @@ async def measure_all(repeats: int) -> AsyncIterator[tuple[str, Runs]]:
         "reserved": {key: reserved(cache) for key, cache in caches.items()},
     }
     try:
-        await write(lengths("need"))
+        await write(lengths("real_lengths"))
         for case in ROLLOUTS:
             runs: dict[str, list[Measured]] = {name: [] for name in admissions}
             for _ in range(repeats):

@@ -184,7 +184,7 @@ def _serve(max_tokens: int, pipe: Connection) -> None:
 
 
 def measured() -> dict[int, DriverCost]:
-    """Measure each length in a process of its own, whose peak of memory is its own."""
+    """Measure each length in a separate process, because a process reports only its peak memory since its start."""
     costs, context = {}, get_context("spawn")
     for max_tokens in TOKENS:
         ours, theirs = context.Pipe()

@@ -175,8 +175,10 @@ async def measured(config: Config, repeats: int) -> tuple[list[Round], Figures]:
 
 
 def figures(rounds: list[Round]) -> Figures:
-    """Return medians over the rounds. `publish_over_memcpy`: speed up to the engine's map over that of memcpy;
-    `publish_and_check_over_memcpy` with the engine's check of every byte.
+    """Return medians over the rounds.
+
+    `publish_over_memcpy` is the time of the memcpy over the time of the learner's write and the engine's map.
+    `publish_and_check_over_memcpy` adds the engine's check of every byte to the latter time.
     """
     memcpy_s, publish_s = median(each.memcpy for each in rounds), median(each.write + each.map for each in rounds)
     checked_s = median(each.write + each.map + each.check for each in rounds)

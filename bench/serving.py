@@ -32,7 +32,7 @@ from bench.report import Figures, benchmark_parser, print_figures
 
 CLIENTS, SECONDS = 64, 120.0
 DISCONNECTS, GARBAGE = 0.15, 0.15
-"""The shares of requests whose client disconnects, and that cannot be answered."""
+"""The shares of requests whose client disconnects, and of invalid requests."""
 SAMPLE_S = 5.0
 """The time between two measurements of memory."""
 IDLE_TIMEOUT_S = 30.0
@@ -154,7 +154,7 @@ async def _send_garbage(client: httpx.AsyncClient, random: Random, load: Load) -
 async def run_load(url: str, clients: int, seconds: float, process: psutil.Process | None = None) -> Load:
     """Return what `clients` saw in `seconds`, with the memory of `process` and its children, and wait until all is freed.
 
-    The answer expected to each request is the one that it gets alone, before.
+    The expected answer to a request is the one that it gets before the load, with no other request in progress.
     """
     load = Load()
 

@@ -47,7 +47,7 @@ ENGINE = (
     *("data.max_prompt_tokens=256", "rollout.sampling.max_tokens=96", "eval.sampling.max_tokens=96"),
 )
 PLAIN = 0
-"""The engine of a senior without drafts; those with drafts follow, by junior."""
+"""The key of the engine without drafts; after it come the engines with drafts, one for each junior."""
 SEED = 1
 GREEDY = SamplingConfig(temperature=0.0, max_tokens=96)
 

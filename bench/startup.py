@@ -30,7 +30,7 @@ PHASES = {
     "components": "Engines ready",
     "evaluation": "[0/",
 }
-"""The phases before the first step, each with what the line contains that ends it."""
+"""The phases before the first step, each with text from the output line that ends it."""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Entry points; each reads like what it does."""
+"""The programs of this project, and the packages that only they use."""

@@ -42,7 +42,7 @@ def literal_overrides(overrides: Sequence[str], *, sweep: bool = False) -> list[
 
 
 def literal_override(override: str, *, sweep: bool = False) -> str:
-    """Return one of `literal_overrides`. An override of any other key is returned unchanged."""
+    """Return `override` as `literal_overrides` does: unchanged unless its key holds text or a list of texts."""
     if override.lstrip("~+")[:1] in ("", "="):
         raise ConfigError(f"{override}: give key=value")
     match = _OVERRIDE.fullmatch(override)
@@ -61,7 +61,7 @@ def literal_override(override: str, *, sweep: bool = False) -> str:
 
 
 def _type(name: str) -> object:
-    """Return the type of a key's value, or of a group's, which is the name of a file; None for any other name."""
+    """Return the type of a key's value; `str` for a group, whose value is a file name; None for any other name."""
     return str if (CONF / name).is_dir() else TYPES.get(name)
 
 
@@ -131,7 +131,8 @@ def _parser() -> OverridesParser:
 
 
 def resume_command(*overrides: str) -> str:
-    """Return the command that resumes this process's run: its own, with `overrides` instead of those of the same keys."""
+    """Return a command that resumes this process's run: its command line without name, resume and the keys of `overrides`,
+    followed by `overrides`."""
     if Path(sys.argv[0]).name != "train.py":
         return "the same command"
     replaced = ("name=", "resume=", *(f"{override.partition('=')[0]}=" for override in overrides))

@@ -52,7 +52,7 @@ def show(differences: Sequence[Difference], title: str) -> None:
             f"{each.second:.4f}",
             f"{each.difference.value:+.4f}",
             _interval(each),
-            f"{each.better} / {each.worse}",
+            f"{each.greater} / {each.less}",
         )
         for each in differences
     ]

@@ -30,10 +30,10 @@ _QUOTES = re.compile(r"['\"\\\\]")
 
 
 def choices(line: str, point: str, breaks: str) -> list[str]:
-    """Return how the word before column `point` of a command line may end, without what the shell keeps of it.
+    """Return the possible completions of the word before column `point` of the command line `line`.
 
-    The shell keeps everything up to the last character of `breaks` in the word. Its own completion of files follows if nothing
-    is returned.
+    The shell keeps what is in the word up to the last character of `breaks`, so that this part is left out. If nothing is
+    returned, the shell completes file names.
     """
     *before, word = line[: int(point)].split(" ")
     typed = [each for each in before if each]

@@ -26,7 +26,7 @@ _NAME = re.compile(r"[A-Za-z_]\w*")
 def with_config_files(arguments: Sequence[str]) -> list[str]:
     """Return a command line with the overrides of each `--config FILE` in its place, before all others.
 
-    A group that the command line chooses is left out of the files. Raises `ConfigError` for a file that cannot be used.
+    A group chosen on the command line overrides the files' choice. Raises `ConfigError` for a file that cannot be used.
     """
     files, others = _split(arguments)
     chosen = {argument.partition("=")[0] for argument in others} & group_files().keys()

@@ -1,4 +1,4 @@
-"""Messages for what a user gives on the command line: Hydra's name neither the argument nor the remedy."""
+"""Explain errors in the command line: Hydra's own messages give neither the argument at fault nor the remedy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _UNTAKEN = {
     "experiment": "write +experiment=NAME: its settings win over those of the other groups",
     "experiment_preset": "launch/experiment.py takes it, as preset=NAME",
 }
-"""Groups that `GROUP=NAME` does not choose, and what does."""
+"""Groups that `GROUP=NAME` cannot choose, and how to choose them."""
 _WANTED: dict[Any, str] = {
     bool: "true or false",
     bool | None: "true, false or null",
@@ -51,7 +51,7 @@ _SEVERAL = re.compile(r"Ambiguous value for argument '(.*)'")
 
 
 def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
-    """Return one message for the user: Hydra wraps the useful one, and advises to add unknown keys, which are refused.
+    """Return one message for the user. Hydra wraps the useful one in another, and advises adding unknown keys, which we refuse.
 
     `arguments` are those of the command line.
     """

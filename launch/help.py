@@ -40,7 +40,7 @@ class Program:
     options: tuple[tuple[str, str], ...] = (CFG,)
     """options beside `OPTIONS`, each with its meaning"""
     own: tuple[tuple[str, dict[str, str]], ...] = ()
-    """tables of what only this program takes: a title, and the meaning of what one types"""
+    """tables of arguments that only this program takes: a title, and each argument with its meaning"""
 
 
 def asks_for_help(arguments: Sequence[str]) -> bool:

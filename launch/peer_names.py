@@ -42,6 +42,6 @@ PEERS = {
     "checkpoint.keep_last": "save_total_limit max_ckpt_num",
     "eval.every": "eval_steps test_freq",
 }
-"""Names of a setting elsewhere, by key; they are looked up by the last part of a key."""
+"""The names of each of our settings in these projects. A name is found by the last part of the key that the user typed."""
 KEYS = {peer: key for key, peers in PEERS.items() for peer in peers.split()}
-"""The key by such a name."""
+"""Our key for each of these names."""

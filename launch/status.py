@@ -13,10 +13,15 @@ from launch.terminal import terminal_console
 
 IMPORTS = "5 to 10 s"
 """How long the imports of torch, transformers, Ray and vLLM's interfaces usually take."""
-INPUTS_S = "2 to 5 s if they are in the cache"
+INPUTS = "2 to 5 s if they are in the cache"
 """How long the models' files and the data usually take to be read and checked."""
-ENGINES_S, LEARNER_S = "under a minute on a CPU", "10 to 15 s on a CPU"
+ENGINES, LEARNER = "under a minute on a CPU", "10 to 15 s on a CPU"
 """How long engines and the learner of a small model usually take to start."""
+
+
+def usual_start(duration: str, *, on_gpus: bool) -> str:
+    """Return the usual `duration` of a start, if it is known: on CPUs."""
+    return "" if on_gpus else duration
 
 
 @contextmanager

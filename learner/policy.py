@@ -100,7 +100,7 @@ def _drop_frozen(policy: nn.Module, state: dict[str, Tensor], *_: object) -> Non
 
 
 def _checkpoint_in_evaluation_mode(model: PreTrainedModel) -> None:
-    """Has the layers of `model` recompute their activations although they compute as in evaluation.
+    """Have the layers of `model` recompute their activations although they compute in evaluation mode.
 
     transformers asks a layer for its mode before it calls it, and recomputes in training mode only. So each layer is in
     training mode, but not while it computes.

@@ -57,7 +57,11 @@ class RankSpec:
 
 
 class Rank:
-    """One member of the learner's process group. All methods but `rendezvous` are collective: all ranks must call them."""
+    """One member of the learner's process group.
+
+    The methods are collective: all ranks must call them. Exceptions are `rendezvous`, `process_location`, `peak_memory`,
+    `start_profile` and `stop_profile`.
+    """
 
     _sequence: SequenceParallel | None = None
 

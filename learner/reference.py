@@ -35,8 +35,8 @@ class FrozenCopy:
         if config.zero_stage == 3:
             zero = {"stage": 3, "stage3_param_persistence_threshold": persistence_threshold} | offloaded_parameters(config)
             bf16 = {"enabled": config.dtype == "bfloat16"}
-            plan = {"train_micro_batch_size_per_gpu": 1, "bf16": bf16, "zero_optimization": zero}
-            self._model, *_ = deepspeed.initialize(model=policy, config=plan)
+            ds_config = {"train_micro_batch_size_per_gpu": 1, "bf16": bf16, "zero_optimization": zero}
+            self._model, *_ = deepspeed.initialize(model=policy, config=ds_config)
 
     @torch.no_grad()
     def logprobs(self, batch: MicroBatch) -> Tensor:

@@ -43,7 +43,7 @@ class SequenceParallel:
         AttentionMaskInterface.register(IMPLEMENTATION, lambda *_, **__: None)  # `CausalAttention` makes its own
         model.set_attn_implementation(IMPLEMENTATION)
         if model.config._attn_implementation != IMPLEMENTATION:  # transformers only warns
-            raise ValueError(f"learner.sequence_parallel cannot split {type(model).__name__}")
+            raise ValueError(f"learner.sequence_parallel={self._size}: {type(model).__name__} cannot be split; set it to 1")
 
     def logprobs(
         self, compute: Callable[..., tuple[Tensor, Tensor]], input_ids: Tensor, positions: Tensor, targets: Tensor
@@ -74,7 +74,10 @@ class SequenceParallel:
         given = {"attention_mask": mask, **options}
         unknown = [name for name in ("attention_mask", "softcap", "s_aux", "position_bias") if given.get(name) is not None]
         if unknown:
-            raise ValueError(f"learner.sequence_parallel cannot compute the attention of {type(layer).__name__}: {unknown}")
+            raise ValueError(
+                f"learner.sequence_parallel={self._size}: the attention of {type(layer).__name__} uses {unknown}, which cannot "
+                "be split; set it to 1"
+            )
         # Each rank needs a key head: where there are fewer, copies.
         copies = max(1, self._size // key.shape[1])
         heads = [query, key.repeat_interleave(copies, dim=1), value.repeat_interleave(copies, dim=1)]

@@ -19,7 +19,7 @@ from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_h
 from learner.policy import Policy
 from tandem.config.learner import LearnerConfig
 from tandem.optim import parameter_groups
-from tandem.plan.memory import reduced_at_once
+from tandem.plan.memory import reduce_bucket_size
 
 
 def join_process_group(device: str, timeout_s: float) -> None:
@@ -53,7 +53,7 @@ def engine_config(
         "stage3_param_persistence_threshold": persistence_threshold,
         # In stages 1 and 2 a bucket reaches all ranks either way; without this it is reduced in place, two copies fewer.
         "reduce_scatter": config.zero_stage == 3,
-        "reduce_bucket_size": reduced_at_once(adapter),
+        "reduce_bucket_size": reduce_bucket_size(adapter),
     } | offloaded_parameters(config)
     if config.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu"}

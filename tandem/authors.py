@@ -26,8 +26,8 @@ from tandem.schedule import (
     boundary_table,
     coin,
     line_table,
-    named_schedule,
     needs_junior,
+    unannealed_schedule,
 )
 from tandem.tokenization.byte_vocabulary import ByteVocabulary
 from tandem.translation import Unit, stop_table, unit_of
@@ -188,7 +188,7 @@ def _check_context(config: Config, model: ModelFacts, key: str) -> None:
     too_long = [f"{part}.sampling.max_tokens={tokens}" for part, tokens in responses.items() if tokens > longest_that_fits]
     raise ConfigError(
         f"{key}: its context is {model.context} tokens, but data.max_prompt_tokens={config.data.max_prompt_tokens} and "
-        f"{' and '.join(too_long)} need {needed}; lower the one or the other"
+        f"{' and '.join(too_long)} need {needed}; lower one of them"
     )
 
 
@@ -197,7 +197,7 @@ def with_senior(authors: Authors, senior: Path, key: str) -> Authors:
 
     Raises `ConfigError`, naming `key`, when it has another tokenizer or cannot read texts of the same length.
     """
-    remedy = "set model to the one that it was made of"
+    remedy = "set model to the base model from which it was trained"
     model = inspect_model(senior, key)
     if difference := tokenizer_difference(authors.tokenizer, model.tokenizer):
         raise ConfigError(f"{key}: {difference}; {remedy}")
@@ -243,7 +243,7 @@ def run_boundaries(config: Config, tokenizer: PreTrainedTokenizerBase, vocabular
             raise ConfigError(
                 f"{key}.name={schedule.name}: {error}; choose token or chunk, which need no boundaries, or another model"
             ) from error
-        table |= (named_schedule(schedule).boundary & COMPLETE) * marked
+        table |= (unannealed_schedule(schedule).boundary & COMPLETE) * marked
         if rule == "paragraph":
             table |= line_table(tokenizer, vocabulary)
     return table

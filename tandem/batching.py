@@ -41,7 +41,7 @@ class Sample:
     junior_weights: np.ndarray
     """float [T], weights in the Kullback-Leibler term towards the junior: 1 for the junior's tokens if the term is used,
     else 0; after `apply_aggregation` the coefficients"""
-    behaviour_logprobs: np.ndarray
+    behavior_logprobs: np.ndarray
     """float32 [T], from the engine that wrote the token"""
     advantage: float
     fresh: bool = True
@@ -67,7 +67,7 @@ class MicroBatch:
     """int64 [N], position in the flattened [B * L] whose output predicts the scored token"""
     targets: Tensor
     """int64 [N], the scored tokens"""
-    behaviour_logprobs: Tensor
+    behavior_logprobs: Tensor
     """float32 [N], from the engines that wrote the tokens"""
     old_logprobs: Tensor
     """float32 [N], denominator of the importance ratio: the behaviour log-probabilities unless recomputed"""
@@ -116,12 +116,12 @@ def plan_step(groups: Sequence[Group], step: int, config: Config, ranks: int) ->
         for group in groups
     ]
     parts = split_mini_batches(samples, algo.mini_batches, algo.mini_batch_order, seed=(config.seed, step))
-    group_size = config.learner.sequence_parallel  # ranks that split the same sequences
-    sequence_groups = ranks // group_size
-    max_tokens = config.learner.micro_batch_tokens * group_size
+    sequence_ranks = config.learner.sequence_parallel  # ranks that split the same sequences
+    sequence_groups = ranks // sequence_ranks
+    max_tokens = config.learner.micro_batch_tokens * sequence_ranks
     micro_batches = [split_micro_batches(part, sequence_groups, max_tokens) for part in parts]
     mini_batches = apply_aggregation(micro_batches, algo.aggregation, config.rollout.sampling.max_tokens)
-    return [[mini_batch[rank // group_size :: sequence_groups] for mini_batch in mini_batches] for rank in range(ranks)]
+    return [[mini_batch[rank // sequence_ranks :: sequence_groups] for mini_batch in mini_batches] for rank in range(ranks)]
 
 
 def to_samples(
@@ -153,7 +153,7 @@ def to_samples(
                     senior=senior,
                     weights=np.where(senior, 1.0, junior_token_loss_weight).astype(np.float32),
                     junior_weights=(~senior & imitate_junior).astype(np.float32),
-                    behaviour_logprobs=rollout.logprobs,
+                    behavior_logprobs=rollout.logprobs,
                     advantage=float(advantage),
                     fresh=version is None or bool((rollout.weight_versions[senior] == version).all()),
                 )
@@ -203,7 +203,7 @@ def collate(samples: Sequence[Sample]) -> MicroBatch:
         scored = np.flatnonzero((sample.weights != 0) | (sample.junior_weights != 0))
         positions.append(row * length + sample.prompt_tokens - 1 + scored)
         targets.append(sample.token_ids[sample.prompt_tokens + scored])
-        logprobs.append(sample.behaviour_logprobs[scored])
+        logprobs.append(sample.behavior_logprobs[scored])
         advantages.append(np.full(len(scored), sample.advantage))
         weights.append(sample.weights[scored])
         junior_weights.append(sample.junior_weights[scored])
@@ -218,7 +218,7 @@ def collate(samples: Sequence[Sample]) -> MicroBatch:
         input_ids=torch.from_numpy(input_ids),
         positions=tensor(positions, torch.int64),
         targets=tensor(targets, torch.int64),
-        behaviour_logprobs=tensor(logprobs, torch.float32),
+        behavior_logprobs=tensor(logprobs, torch.float32),
         old_logprobs=tensor(logprobs, torch.float32),
         advantages=tensor(advantages, torch.float32),
         coefficients=tensor(weights, torch.float32),

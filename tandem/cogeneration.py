@@ -184,10 +184,10 @@ async def cogenerate(
                 except AuthorFailed as failure:
                     raise AuthorFailed(_failure_message(rollout_id, author, sessions, len(text), failure)) from failure
                 length, end = _until_end(tokens.ids, budget - len(text), budget == limits.max_tokens, limits.eos_ids)
-                pen, own = pen.over([table[token] for token in tokens.ids[:length]], tokens.breaks)
-                if own < len(tokens):
-                    over = "the text had ended" if own == length else "the pen had passed"
-                    raise RuntimeError(f"rollout {rollout_id}: an author continued at token {len(text) + own}, after {over}")
+                pen, kept = pen.over([table[token] for token in tokens.ids[:length]], tokens.breaks)
+                if kept < len(tokens):
+                    over = "the text had ended" if kept == length else "the pen had passed"
+                    raise RuntimeError(f"rollout {rollout_id}: an author continued at token {len(text) + kept}, after {over}")
                 text += tokens
                 authors += bytes([author]) * len(tokens)
                 for listener in pending_tokens:
@@ -207,18 +207,18 @@ async def cogenerate(
     )
 
 
-def _until_end(ids: Sequence[int], room: int, whole: bool, eos_ids: frozenset[int]) -> tuple[int, EndReason | None]:
-    """Return how many of the next tokens `ids` there are until the text ends, and why it ends; None if it does not.
+def _until_end(ids: Sequence[int], room: int, is_budget: bool, eos_ids: frozenset[int]) -> tuple[int, EndReason | None]:
+    """Return how many of the new tokens `ids` belong to the text, and why the text ends with them; None if it continues.
 
-    `room` is the number of tokens that it may still have, which spends the budget if `whole` and the context otherwise. No
-    tokens at all mean a full context too.
+    The text may have `room` more tokens: the rest of the budget if `is_budget`, else the rest of the context. No new tokens
+    mean that the context is full.
     """
     if not eos_ids.isdisjoint(ids):
         length = next(index for index, token in enumerate(ids, 1) if token in eos_ids)
         if length <= room:
             return length, EndReason.EOS
     if len(ids) >= room:
-        return room, EndReason.BUDGET if whole else EndReason.CONTEXT
+        return room, EndReason.BUDGET if is_budget else EndReason.CONTEXT
     return len(ids), None if ids else EndReason.CONTEXT
 
 

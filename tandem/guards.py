@@ -36,9 +36,9 @@ def check_any_finished(groups: Sequence[Group], deadline_s: float) -> None:
 def check_authorship(groups: Sequence[Group], boundaries: np.ndarray, *, chosen_from: int | None = None) -> None:
     """Check the rollouts' authorship masks against the schedules of their groups.
 
-    `boundaries` is the boundary table, uint8 [vocabulary]. `groups` are the first to finish of `chosen_from` groups;
-    None: there were no others. Rollouts that their actor has checked (`Rollout.draws`) are checked again only for a sample, one
-    of each group.
+    `boundaries` is the boundary table, uint8 [vocabulary]. `chosen_from` is the number of groups of which `groups` finished
+    first; None: there were no others. Of the rollouts that their actor has checked (`Rollout.draws`), one of each group is
+    checked again.
 
     Raises `GuardError` when a mask is missing, when it is not the one that the schedule implies for the tokens, or when the
     senior won more or fewer of the draws than chance explains.
@@ -93,14 +93,17 @@ class Coins(NamedTuple):
 def _check_draws(all_coins: Sequence[Coins], selections: int) -> None:
     """Raise `GuardError` when fair coins would hardly give the senior its wins.
 
-    The masks follow from the coins; this checks the coins, which are not fair where rollouts share a seed. The number of draws
-    depends on who won them, because authors write words and texts of different length, so that the wins are not binomial. But
-    the likelihood ratio of coins with another probability to the schedule's is a martingale over the draws. So is its mean over
-    all other probabilities, which is 1 / (P * (tosses + 1)) with the binomial probability P of the wins, and so is the product
-    of these means where a step has schedules of several probabilities: each draw multiplies one factor, whose mean it keeps. By
-    Ville's inequality the product exceeds 1 / alpha with a probability of at most alpha, whenever rollouts end. There are
-    `selections` ways to choose the groups of this step from those that might have been its groups, and alpha is divided among
-    them.
+    The masks follow from the coins. This checks the coins, which are not fair where rollouts share a seed.
+
+    The wins are not binomial: authors write words and texts of different length, so the number of draws depends on who won
+    them. But the likelihood ratio of any other probability to the schedule's is a martingale over the draws. So is the mean of
+    this ratio over all other probabilities, which is 1 / (P * (tosses + 1)), where P is the binomial probability of the wins.
+    A step may have schedules of several probabilities. The product of their means is a martingale too: each draw multiplies
+    one factor and keeps its mean. By Ville's inequality, the product exceeds 1 / alpha with a probability of at most alpha,
+    whenever rollouts end.
+
+    The groups of this step are one of `selections` choices from the groups that might have finished, so alpha is divided by
+    `selections`.
     """
     log_chance = sum(_log_binomial(*coins) + math.log(coins.tosses + 1) for coins in all_coins)
     if log_chance < math.log(FALSE_ALARM) - math.log(selections):
@@ -175,7 +178,10 @@ def check_verdicts(groups: Sequence[Group]) -> str | None:
     verdicts = [verdict for group in groups for verdict in group.verdicts]
     if all(verdict in (Verdict.ERROR, Verdict.TIMEOUT) for verdict in verdicts):
         counts = {verdict.value: verdicts.count(verdict) for verdict in set(verdicts)}
-        raise GuardError(f"none of this step's answers could be judged ({counts}): the verifier is broken or too slow")
+        raise GuardError(
+            f"none of this step's answers could be judged ({counts}): the verifier is broken or too slow; correct "
+            "data.verifier, or raise judge.timeout_s"
+        )
     if Verdict.CORRECT not in verdicts:
         return f"none of this step's {len(verdicts)} answers is correct: there is nothing to learn from it"
     return None

@@ -22,9 +22,9 @@ def token_logprobs(
     """Return log-probabilities of `targets` [N] and entropies [N], in nats, of softmax(logits / temperature).
 
     `logits` are transform(hidden @ weight.T + bias); `hidden` is [N, H], the head's `weight` [V, H] and its `bias`, if it has
-    one, [V]. Logits exist for `chunk` tokens at a time. Those of the last chunk are kept for the backward pass, the others are
-    recomputed. The softmax is at least float32. Gradients flow from the log-probabilities to `hidden`, `weight` and `bias`; the
-    entropy has no gradient.
+    one, [V]. Logits exist for `chunk` tokens at a time. The backward pass recomputes them, except for the last chunk: its
+    softmax is kept, unless there is a softcap. The softmax is at least float32. Gradients flow from the log-probabilities to
+    `hidden`, `weight` and `bias`; the entropy has no gradient.
 
     Raises `ValueError` unless `temperature` and `chunk` are positive.
     """
@@ -38,7 +38,7 @@ _CACHED = 2**19
 
 
 def _chunks(count: int, size: int) -> list[slice]:
-    """Return slices of `size` rows; the first has the remainder, so that the last, whose logits are kept, is full."""
+    """Return slices of `size` rows; the first has the remainder, so that the last, whose softmax is kept, is full."""
     ends = range(count, 0, -size)
     return [slice(max(0, end - size), end) for end in ends][::-1]
 

@@ -34,7 +34,7 @@ def micro_batch_loss(logprobs: Tensor, batch: MicroBatch, algo: AlgoConfig) -> t
     A token without a coefficient does not affect the loss or its gradient, even if its values are infinite or NaN.
     """
     live = batch.coefficients > 0
-    tokens = Tokens(
+    tokens = PolicyTokens(
         logprobs=replaced(logprobs, live),
         old_logprobs=replaced(batch.old_logprobs, live),
         advantages=replaced(batch.advantages, live),
@@ -58,14 +58,14 @@ def micro_batch_loss(logprobs: Tensor, batch: MicroBatch, algo: AlgoConfig) -> t
         total = total + algo.kl_coef * stats["kl_reference"]
     if algo.lambda_junior:
         imitated = batch.junior_coefficients > 0
-        kl = towards_junior(replaced(logprobs, imitated), replaced(batch.behaviour_logprobs, imitated))
+        kl = towards_junior(replaced(logprobs, imitated), replaced(batch.behavior_logprobs, imitated))
         stats["kl_junior"] = (kl * batch.junior_coefficients).sum()
         total = total + algo.lambda_junior * stats["kl_junior"]
     return total, {name: value.detach().to(torch.float64) for name, value in stats.items()}
 
 
 @dataclass(frozen=True)
-class Tokens:
+class PolicyTokens:
     """N tokens of some rollouts; `logprobs` carries the gradient."""
 
     logprobs: Tensor
@@ -94,14 +94,14 @@ class TokenLosses:
     """bool [N], where the clip is active"""
 
 
-def clip(tokens: Tokens, algo: AlgoConfig) -> TokenLosses:
+def clip(tokens: PolicyTokens, algo: AlgoConfig) -> TokenLosses:
     """Return PPO's clipped surrogate (arXiv 1707.06347), as in GRPO (arXiv 2402.03300), with DAPO's separate bounds
     (arXiv 2503.14476).
     """
     return _clipped_surrogate(bounded_exp(tokens.logprobs - tokens.old_logprobs), tokens.advantages, algo)
 
 
-def gspo(tokens: Tokens, algo: AlgoConfig) -> TokenLosses:
+def gspo(tokens: PolicyTokens, algo: AlgoConfig) -> TokenLosses:
     """Return GSPO's surrogate (arXiv 2507.18071, eq. 5-7): the tokens of a rollout share the geometric mean of their ratios.
 
     The mean is over the senior's counted tokens, weighted by their coefficients. Counted tokens of the junior share their own
@@ -112,7 +112,7 @@ def gspo(tokens: Tokens, algo: AlgoConfig) -> TokenLosses:
     return _clipped_surrogate(bounded_exp(log_ratio), tokens.advantages, algo)
 
 
-def cispo(tokens: Tokens, algo: AlgoConfig) -> TokenLosses:
+def cispo(tokens: PolicyTokens, algo: AlgoConfig) -> TokenLosses:
     """Return CISPO's loss (MiniMax-M1, arXiv 2506.13585, eq. 4-5): REINFORCE times the clipped ratio, so no gradient vanishes.
 
     The paper bounds the ratio from above only: `algo.clip_low=1`.
@@ -122,7 +122,7 @@ def cispo(tokens: Tokens, algo: AlgoConfig) -> TokenLosses:
     return TokenLosses(-bounded * tokens.advantages * tokens.logprobs, ratio, bounded != ratio)
 
 
-POLICY_LOSSES: dict[str, Callable[[Tokens, AlgoConfig], TokenLosses]] = {"clip": clip, "gspo": gspo, "cispo": cispo}
+POLICY_LOSSES: dict[str, Callable[[PolicyTokens, AlgoConfig], TokenLosses]] = {"clip": clip, "gspo": gspo, "cispo": cispo}
 """Policy losses by name (`algo.policy_loss`)."""
 
 
@@ -214,7 +214,7 @@ def corrected(batch: MicroBatch, algo: AlgoConfig) -> tuple[MicroBatch, dict[str
     whose factor is 0.
     """
     senior = batch.senior
-    log_ratio = (batch.old_logprobs - batch.behaviour_logprobs)[senior]
+    log_ratio = (batch.old_logprobs - batch.behavior_logprobs)[senior]
     factors = CORRECTIONS[algo.mismatch](log_ratio, batch.rollout[senior], algo.mismatch_low, algo.mismatch_high)
     coefficients = batch.coefficients.clone()
     coefficients[senior] *= factors

@@ -38,7 +38,7 @@ class Person:
         self._may_pass = False
 
     def decide(self, token_ids: Sequence[int]) -> bool:
-        """Write `token_ids`; none: let the model go on. Return whether the person was asked, and might do so."""
+        """Write `token_ids`, or let the model go on if there are none. Return False if the person may not do this now."""
         if self._decision is None or self._decision.done() or not (token_ids or self._may_pass):
             return False
         self._decision.set_result(token_ids)
@@ -49,7 +49,7 @@ class Person:
         self.wants_pen = self._decision is None or self._decision.done()
 
     async def writes(self) -> bool:
-        """Return whether the person writes on instead of the model, once they have decided."""
+        """Wait for the person's decision, and return whether they take the turn from the model."""
         self._written = await self._ask(may_pass=True)
         return bool(self._written)
 

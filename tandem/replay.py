@@ -79,9 +79,9 @@ def draws_of(rollout: Rollout, schedule: Schedule, boundaries: np.ndarray) -> Dr
 
 
 def _redraws(schedule: Schedule, entries: np.ndarray) -> np.ndarray:
-    """Return, for each token, the position of the next redraw if its own author was drawn: int32 [T], T for none.
+    """Return, for each token, the position of the next redraw if there is a redraw before it: int32 [T], T for none.
 
-    `entries` are the tokens' in the boundary table, as far as the schedule counts them.
+    `entries` are the tokens' entries in the boundary table, reduced to those that the schedule counts.
     """
     count = len(entries)
     redraws = _next(entries & COMPLETE != 0)
@@ -96,7 +96,7 @@ def _redraws(schedule: Schedule, entries: np.ndarray) -> np.ndarray:
 
 
 def _next(breaks: np.ndarray) -> np.ndarray:
-    """Return, for each token, the position after the first break at it or later: int32 [T], T for none."""
+    """Return, for each token, the position after the first break at this token or a later one: int32 [T], T for none."""
     count = len(breaks)
     after = np.where(breaks, np.arange(1, count + 1, dtype=np.int32), np.int32(count))
     return np.minimum.accumulate(after[::-1])[::-1]

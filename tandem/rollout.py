@@ -73,7 +73,7 @@ class Prompt:
     junior_token_ids: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """the same in template and tokens of each junior with another tokenizer, by the junior's index"""
     opening: str = ""
-    """the `<think>` with which the chat template ends, if it does; a text then begins inside it"""
+    """the `<think>` at the end of the prompt, inside which the text then begins; empty: there is none"""
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ pen, at every paragraph break; passing it is the published test of handoff robus
 tokens. `alternate`: pass the pen where a word begins. `solo`: the senior writes everything, plain GRPO."""
 
 
-def named_schedule(settings: ScheduleConfig) -> Schedule:
+def unannealed_schedule(settings: ScheduleConfig) -> Schedule:
     """Return the schedule of `settings`, where it does not change over the steps of a run."""
     return SCHEDULES[settings.name].rule(settings, settings.prob_senior)
 

@@ -27,7 +27,7 @@ _ONE_UNIT = Schedule(prob_senior=1.0, max_gap_tokens=WHOLE_TEXT)
 """The schedule of the junior's engine, over the junior's boundaries: the first one ends the turn."""
 
 _SLACK = 32
-"""Tokens by which a unit may exceed the budget before it is cut: its beginning may take more tokens than the whole."""
+"""Tokens by which a unit may exceed the budget before it is cut: a part of it may take more tokens than all of it."""
 
 
 class RetractingSession(Session, Protocol):
@@ -90,7 +90,7 @@ class TranslatedSession:
         self._budget = 0
 
     def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
-        """Store the senior's `new_tokens` in the junior's tokens (see `Session.begin_turn`).
+        """Store the text of the senior's `new_tokens` as tokens of the junior (see `Session.begin_turn`).
 
         Raises `ValueError` when the prompt leaves the junior no room for a token.
         """
@@ -102,7 +102,7 @@ class TranslatedSession:
             self._translation.senior.decode(new_tokens[self._skipped_tokens :])
         )
         self._skipped_tokens, self._budget = 0, budget
-        # Special tokens have no text: after them alone, the token that the junior sampled ahead still follows its text.
+        # Special tokens have no text. If nothing else arrived, the token that the junior sampled ahead stays valid.
         if self._ahead and self._pending_tokens:
             self._session.retract()
             self._room, self._ahead = self._room + 1, None

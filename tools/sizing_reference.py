@@ -20,8 +20,8 @@ from tandem.plan.memory import (
     ENGINE_OVERHEAD_GIB,
     GIB,
     RANK_OVERHEAD_GIB,
-    REDUCED_AT_ONCE,
-    STEPPED_AT_ONCE,
+    REDUCE_BUCKET_SIZE,
+    SUB_GROUP_SIZE,
     RankMemory,
     engine_memory,
     rank_memory,
@@ -77,10 +77,10 @@ RANKS = f"""## Ranks of the learner
 
 Weights take parameters × 2 bytes, gradients × 4, the optimizer's state × 12 (two moments and the float32 weights). ZeRO 1
 divides the optimizer's state by the ranks, ZeRO 2 also the gradients, ZeRO 3 also the weights; it gathers one bucket at a time
-for the weight sync. The buffer in which gradients are reduced holds {REDUCED_AT_ONCE:,} numbers; ZeRO 1 in bfloat16 has none.
+for the weight sync. The buffer that reduces gradients holds {REDUCE_BUCKET_SIZE:,} numbers; ZeRO 1 in bfloat16 has none.
 Activations take micro-batch × hidden size × layers × 2 bytes, since the backward pass recomputes the rest, and the logits of a
 chunk take chunk × vocabulary × 16 bytes. A rollout that is longer than a micro-batch forms one alone, of its own length. The
-optimizer's step comes when the activations are freed. It copies gradients under ZeRO 3, {STEPPED_AT_ONCE:,} at a time, and in
+optimizer's step comes when the activations are freed. It copies gradients under ZeRO 3, {SUB_GROUP_SIZE:,} at a time, and in
 float32 under ZeRO 1 and 2; a rank needs the larger of both.
 The CUDA context, NCCL and fragmentation take {RANK_OVERHEAD_GIB} GiB. Offloading moves the optimizer's state
 (`learner.offload_optimizer`) and the weights (`learner.offload_parameters`) to the CPU's memory, which is not counted here.

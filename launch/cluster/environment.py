@@ -63,7 +63,7 @@ def set_environment(cache: Path) -> None:
 def worker_environment() -> dict[str, str]:
     """Return the variables that workers on other nodes need too, as `set_environment` set them in this process.
 
-    Without those that this submitted job gives to its workers itself: Ray refuses to be given one twice.
+    Leaves out the variables that a submitted job sets for its workers itself: Ray refuses a variable that is given twice.
     """
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")).get("runtime_env") or {}
     names = {"PYTHONUTF8", INDUCTOR, *_CACHES, *_OF_WORKERS}.intersection(os.environ).difference(job.get("env_vars", {}))

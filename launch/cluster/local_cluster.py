@@ -82,8 +82,8 @@ def _unreachable(address: str, reason: str) -> ConfigError:
 def ray_cluster(logs: Path) -> Iterator[None]:
     """Connect to the cluster in RAY_ADDRESS, or start a private one on this machine, for the block.
 
-    A block in another one uses its cluster. First removes the files of dead runs. After an error, copies Ray's logs, with the
-    errors of engines, to `logs` with the traceback.
+    A nested block uses the cluster of the outer one. First removes the files of dead runs. After an error, copies Ray's logs,
+    which contain the engines' errors, and the traceback to `logs`.
     """
     if os.environ.get("RAY_ADDRESS"):
         with given_cluster():
@@ -103,7 +103,7 @@ def ray_cluster(logs: Path) -> Iterator[None]:
 def _private_cluster(folder: Path, logs: Path) -> Iterator[None]:
     """Start Ray in `folder`, yield, and stop it."""
     token = os.environ.get("RAY_AUTH_TOKEN", _TOKEN)
-    # It announces that clusters have tokens by default.
+    # Ray logs that token authentication is on by default.
     logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     with environment(TMPDIR=str(folder), RAY_AUTH_TOKEN=token):  # for the engines' sockets and files
         try:

@@ -1,4 +1,4 @@
-"""Files and folders outside of the run folder, locked during the run, so that later runs can remove those of dead runs.
+"""Files and folders outside of the run folder, locked during the run. A later run removes those that a dead run left behind.
 
 The kernel releases a lock when its process ends. Files and folders get their final name only once they are locked.
 """

@@ -1,4 +1,4 @@
-"""The nodes of a Ray cluster, as each finds itself: its GPUs' memory, its cores, and the machine that it is on."""
+"""The nodes of a Ray cluster: the GPU memory, cores and machine of each, as measured on the node itself."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def doubtful(what: str, found: str, fix: str) -> Finding:
 
 
 def broken(what: str, found: str, fix: str) -> Finding:
-    """Return a finding with which no run works, with its remedy."""
+    """Return a finding that prevents every run, with its remedy."""
     return Finding(what, Status.BROKEN, found, fix)
 
 

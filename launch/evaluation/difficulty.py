@@ -11,7 +11,7 @@ from launch.cluster.local_cluster import given_cluster
 from launch.cluster.plan import run_plan
 from launch.entry import check_own_settings
 from launch.evaluation.workers import start_workers
-from launch.status import INPUTS_S, status
+from launch.status import INPUTS, status
 from launch.storage.owner import held
 from launch.storage.places import check_writable
 from launch.terminal import terminal_console
@@ -26,7 +26,7 @@ from tandem.rollout import Verdict
 from tandem.schedule import SOLO
 
 CHUNK = 256
-"""Problems between two writes of the file; after an interruption at most as many are tried again."""
+"""Problems between two writes of the file. After an interruption, at most this number of problems is tried again."""
 
 
 def measure(config: Config) -> None:
@@ -47,7 +47,7 @@ def _measure_unknown(config: Config, plan: RunPlan, path: Path) -> None:
     """Try the problems that are not in the pass-rate file `path`, which is locked for this process."""
     file, count, console = PassRateFile(path), config.data.difficulty_rollouts, terminal_console()
     data = replace(config.data, pass_rates="")
-    with status("Reading models and data", INPUTS_S):
+    with status("Reading models and data", INPUTS):
         authors = load_authors(config)
         tokenizers = authors.junior_tokenizers
         problems = load_problems(data, config.seed, authors.tokenizer, tokenizers, cache=config.cache_path).catalogue

@@ -17,7 +17,7 @@ from launch.evaluation.measured_run import senior_of
 from launch.evaluation.model_measures import model_scores
 from launch.evaluation.workers import WorkerStarter, start_workers
 from launch.run.console import EvaluationConsole
-from launch.status import INPUTS_S, status
+from launch.status import INPUTS, status
 from launch.storage.disk import wait_for_room
 from launch.storage.owner import owned
 from tandem.authors import Authors, check_excluded, load_authors, with_senior
@@ -51,7 +51,7 @@ def _evaluate(config: Config, start_workers: WorkerStarter) -> None:
     """Take and save the measures on this machine, or in the connected Ray cluster."""
     plan = run_plan(config, learns=False)
     config, measures = planned(config, plan), config.eval.measures
-    with status("Reading models and data", INPUTS_S):
+    with status("Reading models and data", INPUTS):
         authors = measured_authors(config)
         if plan.on_gpus:
             check_excluded(config, authors)

@@ -16,7 +16,7 @@ from tandem.config.schema import Config
 from tandem.measures import texts
 from tandem.measures.score import Score
 from tandem.rollout import Group, Prompt
-from tandem.schedule import JUNIOR_ALONE, SOLO, Schedule, named_schedule
+from tandem.schedule import JUNIOR_ALONE, SOLO, Schedule, unannealed_schedule
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[object], None]]]
 """Shows the progress of a task with a number of parts; yields a function to call for each finished part."""
@@ -73,9 +73,9 @@ class Evaluator:
         return self._write("junior_alone", self._prompts, JUNIOR_ALONE, samples=samples)
 
     def takeover(self, fraction: float) -> list[Group]:
-        """Return, for each problem, a text that begins with `fraction` of the senior's first solution and that the junior ends.
+        """Return one text for each problem: `fraction` of the senior's first solution, then the junior's continuation.
 
-        Budget and judgement are those of the whole text.
+        The token budget and the verdict apply to the whole text.
         """
         if fraction == 0:
             return _first_texts(self.junior_alone)
@@ -99,7 +99,7 @@ class Evaluator:
         scores: dict[str, Score] = {}
         for schedule in self._config.eval.handoff:
             name = f"team/{schedule.label}"
-            groups = self._write(name, self._prompts, named_schedule(schedule), samples=self._config.eval.samples)
+            groups = self._write(name, self._prompts, unannealed_schedule(schedule), samples=self._config.eval.samples)
             of_schedule = self._correctness(groups)
             if "solo" in self._config.eval.measures:
                 of_schedule |= texts.retentions(groups, self.solo, self._config.eval.pass_at)

@@ -65,9 +65,9 @@ class EvaluationFolder:
         notes: Sequence[str],
         device: str,
     ) -> None:
-        """Write the scores of each problem, computed on `device`, to the existing folder: as JSON, a table and a figure.
+        """Write the scores with their intervals to the existing folder: as JSON, a table and a figure.
 
-        Also write the part of each problem, and each of the `texts`.
+        Also write each problem's total and weight in each score, and a row for each text. `device` is where `model_scores` ran.
         """
         settings = asdict(self._config)
         estimates = self._estimates(benchmarks.averaged(scores))

@@ -49,9 +49,9 @@ class Difference:
     second: float
     difference: Estimate
     """second - first, with its 95 % interval"""
-    better: int
+    greater: int
     """problems in which the second is greater"""
-    worse: int
+    less: int
     """problems in which the first is greater"""
 
 
@@ -112,6 +112,6 @@ def _difference(first: ProblemScores, second: ProblemScores, measure: str, probl
         float(drawn["first"][0]),
         float(drawn["second"][0]),
         Estimate(float(gaps[0]), None if low is None else float(low), None if high is None else float(high)),
-        better=int((change > 0).sum()),
-        worse=int((change < 0).sum()),
+        greater=int((change > 0).sum()),
+        less=int((change < 0).sum()),
     )

@@ -8,7 +8,7 @@ from tandem.config.schema import Config, ConfigError
 
 
 def check_measures(config: Config) -> None:
-    """Raise `ConfigError` for measures that training cannot take."""
+    """Raise `ConfigError` for settings of an evaluation or of another program that a training run does not take."""
     for measure in sorted(set(MODEL_MEASURES) & set(config.eval.measures)):
         why = (
             "both models would be read on this process's CPU"

@@ -11,8 +11,8 @@ from actors.reward import Judge
 from actors.rollout_pool import RolloutPool
 from launch.cluster.local_cluster import ray_cluster
 from launch.cluster.reservation import reserve_placements
-from launch.run.startup import described
-from launch.status import ENGINES_S, status
+from launch.run.startup import describe_components
+from launch.status import ENGINES, status, usual_start
 from tandem.authors import Authors
 from tandem.config.schema import Config
 from tandem.plan.run_plan import RunPlan
@@ -62,6 +62,7 @@ def start_workers(
         placed_engines(config, authors, plan, restarts) as pool,
         closing(Judge(config.judge, restarts, config.data.verifier)) as judge,
     ):
-        with status(f"Starting {described(config, learner=False)}", "" if plan.on_gpus else ENGINES_S):
+        usual = usual_start(ENGINES, on_gpus=plan.on_gpus)
+        with status(f"Starting {describe_components(config, learner=False)}", usual):
             pool.await_started()
         yield Workers(pool, judge)

@@ -34,7 +34,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class EndpointVerdict:
     """The verdict of an experiment on an endpoint."""
 
     endpoint: Endpoint
@@ -46,19 +46,19 @@ class Verdict:
     """of its opposite, adjusted in the same way"""
 
     @property
-    def word(self) -> str:
+    def conclusion(self) -> str:
         """`shown`, `not shown` or `contradicted`."""
         return SHOWN if self.p_value <= LEVEL else CONTRADICTED if self.p_opposite <= LEVEL else NOT_SHOWN
 
 
-def verdicts(endpoints: Sequence[Endpoint], differences: Callable[[Endpoint, str], OverSeeds | None]) -> list[Verdict]:
+def verdicts(endpoints: Sequence[Endpoint], differences: Callable[[Endpoint, str], OverSeeds | None]) -> list[EndpointVerdict]:
     """Return the verdicts on those endpoints all of whose measures have a difference. `differences` returns it."""
     found = [(endpoint, {measure: differences(endpoint, measure) for measure in endpoint.measures}) for endpoint in endpoints]
     complete = [(endpoint, {name: gap for name, gap in gaps.items() if gap}) for endpoint, gaps in found if all(gaps.values())]
     claims = holm([max(_p_claim(endpoint, gap) for gap in gaps.values()) for endpoint, gaps in complete])
     opposites = holm([_p_opposite(endpoint, gaps) for endpoint, gaps in complete])
     return [
-        Verdict(endpoint, {name: gap.estimate for name, gap in gaps.items()}, claim, opposite)
+        EndpointVerdict(endpoint, {name: gap.estimate for name, gap in gaps.items()}, claim, opposite)
         for (endpoint, gaps), claim, opposite in zip(complete, claims, opposites, strict=True)
     ]
 

@@ -45,7 +45,7 @@ class SharedEngines:
         self._pool: RolloutPool | None = None
         self._specs: list[list[EngineSpec]] = []
 
-    def lend(
+    def borrow_engines(
         self, inputs: Inputs, resumed_step: int, budget: RestartBudget, placements: Placements
     ) -> AbstractContextManager[RolloutPool]:
         """Return engines for a run, like `launch.run.startup.start_engines`. They hold the weights of the last weight sync."""
@@ -56,7 +56,7 @@ class SharedEngines:
         return self._borrow(inputs.config, inputs.authors, start, resumed_step)
 
     @contextmanager
-    def lend_workers(
+    def borrow_workers(
         self, config: Config, authors: Authors, plan: RunPlan, logs: Path, print_line: Callable[[str], None]
     ) -> Iterator[Workers]:
         """Yield the workers of an evaluation, as `launch.evaluation.workers.start_workers` in a running Ray cluster.

@@ -59,7 +59,7 @@ def make(evaluation: Evaluation, engines: SharedEngines) -> None:
 
     start = time.monotonic()
     shutil.rmtree(evaluation.path, ignore_errors=True)
-    evaluate(evaluation.config, engines.lend_workers)
+    evaluate(evaluation.config, engines.borrow_workers)
     (evaluation.path / SECONDS).write_text(json.dumps(time.monotonic() - start), encoding="utf-8")
 
 

@@ -15,8 +15,8 @@ SHOWN = {
     "team/word/retention@1": "retention, by words",
     "junior_alone/accuracy": "junior alone",
     LEGIBILITY: "junior's cross-entropy",
-    FLOOR: "that on its own text",
-    ABOVE_FLOOR: "the difference",
+    FLOOR: "junior's cross-entropy, own text",
+    ABOVE_FLOOR: "cross-entropy above own text",
     "drift/kl_senior_junior": "KL(senior, junior)",
     "drift/kl_junior_senior": "KL(junior, senior)",
     "acceptance/rate": "acceptance",
@@ -25,7 +25,8 @@ SHOWN = {
     "solo/plain_accuracy": "solo, in plain text",
     "solo/jargon_accuracy": "solo, in jargon",
 }
-"""In the order shown. Legibility is the junior's cross-entropy on the senior's texts; the floor is that on its own texts."""
+"""In the order shown. Legibility is the junior's cross-entropy on the senior's texts; the floor is its cross-entropy on the
+texts that it writes itself."""
 
 
 def shown(measures: Sequence[str]) -> dict[str, str]:

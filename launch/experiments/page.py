@@ -40,11 +40,13 @@ def _facts(results: Results, experiment: Experiment) -> str:
     minutes = sum(sum(spent) for spent in results.seconds.values()) / 60
     seeds = ", ".join(f"{arm} {len(spent)}" for arm, spent in results.seconds.items())
     texts = f"{config.eval.samples} text{'s' if config.eval.samples > 1 else ''}"
+    measured = sum(evaluation.seconds for evaluation in experiment.evaluations) / 60 if results.evaluated else 0.0
+    took = f"Steps and their evaluations took {minutes:.0f} minutes" + f", those below {measured:.0f}" * bool(measured)
     about = (
         f"Arms and seeds: {seeds}. Each run has {config.steps} steps of {config.rollout.prompts_per_step} prompts with "
         f"{config.rollout.group_size} rollouts. Measured on {results.problems} held-out problems, which a hash of the problem "
-        f"chooses, with {texts} each, drawn at temperature {config.eval.sampling.temperature:g} unless it "
-        f"says greedy. Intervals: {METHOD}. Steps and evaluations took {minutes:.0f} minutes on {machine()}."
+        f"chooses, with {texts} each, drawn at temperature {config.eval.sampling.temperature:g}, except for "
+        f"greedy measures. Intervals: {METHOD}. {took} on {machine()}."
     )
     parts = [
         f"# {results.title}",
@@ -56,7 +58,7 @@ def _facts(results: Results, experiment: Experiment) -> str:
     if not results.evaluated:
         parts += ["At the end, and at the start:", _markdown(ends(results))]
     if not results.evaluated and (gaps := differences(results)):
-        parts += [f"What {results.arms[0]} has more than the others at the end, paired by seed:", _markdown(gaps)]
+        parts += [f"{results.arms[0]} minus each other arm at the end, paired by seed:", _markdown(gaps)]
     for evaluation, evaluated in results.evaluated.items():
         settings = next(each.config.eval for each in experiment.evaluations if each.name == evaluation)
         sampling = settings.sampling
@@ -67,7 +69,7 @@ def _facts(results: Results, experiment: Experiment) -> str:
             _markdown(evaluation_ends(evaluated)),
         ]
         if gaps := evaluation_differences(evaluated, results.arms):
-            parts += [f"What {results.arms[0]} has more than the others, paired by seed and problem:", _markdown(gaps)]
+            parts += [f"{results.arms[0]} minus each other arm, paired by seed and problem:", _markdown(gaps)]
     return "".join(f"{part}\n\n" for part in parts).rstrip("\n") + "\n"
 
 
@@ -76,7 +78,7 @@ def _verdict_parts(results: Results) -> Iterator[str]:
     if results.verdicts:
         yield (
             "The endpoints, declared in the preset before the runs, with p-values adjusted by Holm's method. A claim is shown "
-            f"where its p-value is at most {LEVEL:g}, and contradicted where that of its opposite is:"
+            f"if its p-value is at most {LEVEL:g}, and contradicted if the p-value of the opposite claim is at most {LEVEL:g}:"
         )
         yield _markdown(verdict_table(results))
 
@@ -89,7 +91,7 @@ def verdict_table(results: Results) -> Cells:
         first, second = endpoint.arms
         relation = f"within ±{endpoint.margin:g} of" if endpoint.claim == "equal" else f"{endpoint.claim} than"
         gaps = "; ".join(f"{SHOWN.get(measure, measure)} {_cell(gap, '+')}" for measure, gap in verdict.differences.items())
-        rows.append([f"{endpoint.name}: {first} {relation} {second}", gaps, f"{verdict.p_value:.3f}", verdict.word])
+        rows.append([f"{endpoint.name}: {first} {relation} {second}", gaps, f"{verdict.p_value:.3f}", verdict.conclusion])
     return [["claim", "difference", "p", "verdict"], *rows]
 
 
@@ -131,7 +133,7 @@ def _differences(first: str, others: Sequence[str], measures: Sequence[str], dif
     if not others:
         return []
     _, *rows = _cells(others, difference, measures, "+")
-    return [["", *(f"{first} less {arm}" for arm in others)], *rows]
+    return [["", *(f"{first} minus {arm}" for arm in others)], *rows]
 
 
 def _cells(columns: Sequence[str], value: Value, measures: Sequence[str], sign: str = "") -> Cells:

@@ -214,7 +214,7 @@ def _evaluations(
 ) -> Iterator[Evaluation]:
     """Yield all evaluations, of a seed's base model first. Raises `ConfigError` for the first invalid one.
 
-    They take neither the preset's settings of the evaluation during training nor another `eval` of `extra`.
+    They ignore the preset's `eval` settings, which are for the evaluation during training, and a choice `eval=NAME` in `extra`.
     """
     trained = [override for override in preset.overrides if not override.startswith(("eval=", "eval."))]
     extra = [override for override in extra if not override.startswith("eval=")]

@@ -37,7 +37,7 @@ def make_run(_: DictConfig, runs: Sequence[SweepRun], worker: Worker) -> None:
     with status(f"{tag} runs") if sys.stdout.isatty() and in_sequence else nullcontext():
         outcome = worker.make(run)
     if not in_sequence:
-        worker.close()  # the launcher's processes do not say which run is their last
+        worker.close()  # a process of the launcher does not know which run is its last
     print(f"{tag} {outcome.state} after {outcome.seconds:.0f} s" + (f": {outcome.error}" if outcome.error else ""), flush=True)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from launch.cluster.machine import machine
 from launch.estimates import METHOD, Estimate, mean_over_seeds
-from launch.experiments.endpoints import Endpoint, Verdict, verdicts
+from launch.experiments.endpoints import Endpoint, EndpointVerdict, verdicts
 from launch.experiments.evaluations import Evaluated, read_evaluated
 from launch.experiments.preset import Experiment, ExperimentRun
 from launch.experiments.statistics import METHOD as BOOTSTRAP
@@ -42,7 +42,7 @@ class Results:
     settings: dict[str, Any]
     evaluated: dict[str, Evaluated]
     """the results of the preset's evaluations, by name"""
-    verdicts: list[Verdict]
+    verdicts: list[EndpointVerdict]
 
     @property
     def arms(self) -> list[str]:
@@ -147,7 +147,7 @@ def write_results(results: Results, experiment: Experiment, path: Path) -> None:
     }
     if results.evaluated:
         content |= {
-            "verdicts": [asdict(verdict) | {"verdict": verdict.word} for verdict in results.verdicts],
+            "verdicts": [asdict(verdict) | {"verdict": verdict.conclusion} for verdict in results.verdicts],
             "evaluation_interval": BOOTSTRAP,
             "evaluation_minutes": round(sum(evaluation.seconds for evaluation in experiment.evaluations) / 60, 2),
             "evaluations": {name: _evaluation_content(found) for name, found in results.evaluated.items()},

@@ -33,5 +33,5 @@ def check_unchanged(run: Run) -> None:
 def make(run: Run, engines: SharedEngines) -> None:
     """Start or resume a run as launch/train.py does, in the Ray cluster of this process, and write its outcome."""
     start = time.monotonic()
-    train_and_export(run.config, engines.lend, elsewhere=False)  # evaluations look in the run folder alone
+    train_and_export(run.config, engines.borrow_engines, elsewhere=False)  # evaluations look in the run folder alone
     Outcome(FINISHED, 0, run.seconds_since(start), run.config.steps).write(run.path)

@@ -23,7 +23,7 @@ from tandem.measures.score import Score
 CONFIDENCE = 0.95
 REPLICATES = 4000
 FEW = 10
-"""Fewer replicates say nothing of how far away a bound is; their normal approximation does."""
+"""Below this number of replicates beyond a bound, the p-value comes from a normal approximation instead of their count."""
 METHOD = "hierarchical bootstrap over seeds and problems, 95 %"
 """The interval of `OverSeeds`."""
 _NORMAL = NormalDist()

@@ -150,9 +150,8 @@ def _quoted_texts(parser: OverridesParser, override: str) -> str:
 
 
 def _without_unused(commands: Sequence[Sequence[str]]) -> tuple[Sequence[Sequence[str]], list[DictConfig]]:
-    """Return the commands without shared settings that have no effect in that run, but in another, and what they compose.
-
-    A setting without effect in any run stays and is refused later.
+    """Return the commands, and what they compose. A setting shared by all commands is left out of the runs in which it has no
+    effect, if it has one in another run. A setting without effect in every run stays, and is refused later.
     """
     composed = [compose("config", list(command)) for command in commands]
     try:

@@ -18,7 +18,7 @@ from launch.experiments.engines import SharedEngines
 from launch.run.program import run
 
 PROGRAM = "launch/train.py"
-"""The program as which the worker speaks."""
+"""The program's name in the worker's messages."""
 
 
 def work(requests: Connection, logs: Path) -> None:
@@ -33,7 +33,7 @@ def work(requests: Connection, logs: Path) -> None:
             with exit_codes():
                 config = configuration(overrides)
                 use_cache(config)
-                run(config, engines.lend)
+                run(config, engines.borrow_engines)
             requests.send(output)
 
 

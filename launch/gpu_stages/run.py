@@ -43,7 +43,7 @@ def obstacle(stage: Stage, machine: Machine, results: Results) -> str:
     if machine.gpu_gib and stage.gpu_gib > machine.gpu_gib:
         return f"it needs {stage.gpu_gib:g} GiB of GPU memory, and there are {machine.gpu_gib:.0f}"
     missing = [name for name in stage.after if not results.passed(name)]
-    return f"it uses the results of {', '.join(missing)}, which has not passed" if missing else ""
+    return f"it uses the results of {', '.join(missing)}: run these first, until they pass" if missing else ""
 
 
 def run_stage(stage: Stage, out: Path) -> Result:

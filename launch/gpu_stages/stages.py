@@ -82,7 +82,7 @@ def _run(name: str, *overrides: str) -> tuple[str, ...]:
 
 
 def _large(name: str, size: str, *overrides: str) -> tuple[str, ...]:
-    """Return the command of a run on a model of random weights, whose rewards are all 0: another term has the gradient."""
+    """Return the command of a run on a model of random weights. All rewards are 0; `algo.lambda_junior` gives a gradient."""
     model = ("model=hf", f"model.path={{out}}/{MODELS}/{size}", "model.dtype=bfloat16", "learner.dtype=bfloat16")
     learner = ("learner.gradient_checkpointing=true", "algo.mini_batches=1", "algo.lambda_junior=0.1", "learner.zero_stage=2")
     return _run(name, *model, *learner, *overrides)

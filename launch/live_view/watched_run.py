@@ -21,7 +21,7 @@ class WatchedRun:
         self.name, self.steps = folder.resolve().name, int(read_config(folder)["steps"])
         self._by_step: dict[float, dict[str, float]] = {}
         self.sample: Transcript | None = None
-        """the training rollout that was saved last"""
+        """the training rollout that was saved last; before the first one, a held-out rollout"""
         self._metrics_file = folder / "metrics.jsonl"
         self._metrics = LogReader(self._metrics_file, is_metrics)
         self._samples = LogReader(folder / "samples.jsonl", is_sample)

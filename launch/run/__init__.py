@@ -1,1 +1,1 @@
-"""A training run: what takes part, what it begins with, what it shows while it goes on."""
+"""A training run: its inputs, its components, the training loop, and its output in the terminal."""

@@ -24,7 +24,7 @@ def evaluation_due(config: Config, step: int) -> bool:
 
 
 def evaluate_at_start(run: TrainingRun) -> None:
-    """Evaluate the base model; in a resumed run, make up for an evaluation or its export that SIGTERM has cut short."""
+    """Evaluate the base model; in a resumed run, redo an evaluation or an export of the best senior that SIGTERM stopped."""
     step = run.resumed_step
     if step == 0:
         run.log({"step": 0, "weights/version": 0} | evaluate(run, 0))
@@ -33,7 +33,7 @@ def evaluate_at_start(run: TrainingRun) -> None:
     cut_short = any(row["step"] == step and "solo/accuracy" not in row for row in last_row)
     if cut_short and evaluation_due(run.rollout_run.config, step):
         run.log({"step": step} | evaluate(run, step))  # joins the row of `step`
-    keep_if_best(run, step)  # unless SIGTERM came before that
+    keep_if_best(run, step)  # in case SIGTERM came before this export
 
 
 def evaluate(run: TrainingRun, step: int) -> dict[str, float]:
@@ -51,8 +51,8 @@ def evaluate(run: TrainingRun, step: int) -> dict[str, float]:
         print_line=rollout_run.console.print,
     )
     scores = evaluator.scores() | _model_scores(run, evaluator)
-    rollout_run.folder.keep_samples(step, evaluator.solo, rollout_run.authors.tokenizer, held_out=True)
-    rollout_run.folder.keep_evaluation(step, problem_rows(run.held_out, scores), text_rows(evaluator.texts))
+    rollout_run.folder.save_samples(step, evaluator.solo, rollout_run.authors.tokenizer, held_out=True)
+    rollout_run.folder.save_evaluation(step, problem_rows(run.held_out, scores), text_rows(evaluator.texts))
     values = {name: score.value for name, score in scores.items()}
     return values | {"solo/problems": len(run.held_out), "time/evaluate_s": time.perf_counter() - began}
 

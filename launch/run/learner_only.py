@@ -15,8 +15,8 @@ from launch.run.export import export_senior
 from launch.run.given_groups import StepGroups, random_step_groups, saved_step_groups
 from launch.run.loop import check_update
 from launch.run.profiling import step_clock
-from launch.run.startup import described
-from launch.status import LEARNER_S, status
+from launch.run.startup import describe_components
+from launch.status import LEARNER, status, usual_start
 from launch.storage.run_folder import RunFolder
 from learner.group import LearnerGroup
 from tandem.advantage import assign_advantages
@@ -94,7 +94,8 @@ def start_learner(inputs: LearnerInputs, console: TrainingConsole) -> Iterator[L
             reserve_placements(plan, authors, config.mode.cpu_cores, shares_memory=False, run_folder=inputs.folder.path)
         )
         console.print(f"run folder {inputs.folder.path}; senior {authors.senior}; rollouts {config.learner_only}")
-        with status(f"Starting {described(config, engines=False)}", LEARNER_S if not plan.on_gpus else "", console.console):
+        usual = usual_start(LEARNER, on_gpus=plan.on_gpus)
+        with status(f"Starting {describe_components(config, engines=False)}", usual, console.console):
             learner = LearnerGroup(
                 config,
                 str(authors.senior),

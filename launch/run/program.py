@@ -12,7 +12,7 @@ from launch.run.rollouts_only import rollouts_only
 from launch.run.selection import describe_best
 from launch.run.startup import EngineStarter, start_engines, start_training_run
 from launch.run.summary import summary
-from launch.status import INPUTS_S, status
+from launch.status import INPUTS, status
 from tandem.config.schema import Config
 
 
@@ -35,7 +35,7 @@ def train_and_export(config: Config, start_engines: EngineStarter = start_engine
     `export_senior`).
     """
     with given_cluster():
-        with status("Reading models and data", INPUTS_S):
+        with status("Reading models and data", INPUTS):
             inputs = read_inputs(config)
         with (
             inputs.folder as folder,

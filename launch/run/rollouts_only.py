@@ -5,8 +5,8 @@ from __future__ import annotations
 from launch.cluster.local_cluster import given_cluster, ray_cluster
 from launch.run.inputs import read_inputs
 from launch.run.loop import collect_groups
-from launch.run.startup import reserve_resources, start_rollout_run, started_engines
-from launch.status import INPUTS_S, status
+from launch.run.startup import reserve_resources, running_engines, start_rollout_run
+from launch.status import INPUTS, status
 from tandem.config.schema import Config
 from tandem.rollout import BASE_VERSION
 
@@ -14,13 +14,13 @@ from tandem.rollout import BASE_VERSION
 def rollouts_only(config: Config) -> None:
     """Write the rollouts of all steps. Raises `ConfigError` for a configuration that cannot be used."""
     with given_cluster():
-        with status("Reading models and data", INPUTS_S):
+        with status("Reading models and data", INPUTS):
             inputs = read_inputs(config)
         with (
             inputs.folder as folder,
             ray_cluster(logs=folder.path / "logs"),
             reserve_resources(inputs) as resources,
-            started_engines(inputs, resources) as pool,
+            running_engines(inputs, resources) as pool,
             start_rollout_run(inputs, resources, pool) as run,
             run.group_source,
         ):

@@ -24,7 +24,7 @@ from launch.run.inputs import Inputs
 from launch.run.termination import TerminationHandler
 from launch.run.training_run import RolloutRun, TrainingRun
 from launch.run.watchdog import Watchdog
-from launch.status import ENGINES_S, status
+from launch.status import ENGINES, status, usual_start
 from launch.storage.checkpoints import State
 from learner.group import LearnerGroup
 from learner.resilient_learner import ResilientLearner, updates_kept
@@ -67,12 +67,7 @@ def reserve_resources(inputs: Inputs) -> Iterator[SharedResources]:
         yield SharedResources(console, placements, restarts)
 
 
-def usual(seconds: str, inputs: Inputs) -> str:
-    """Return how long a start usually takes, if that is known: on CPUs."""
-    return "" if inputs.plan.on_gpus else seconds
-
-
-def described(config: Config, *, learner: bool = True, engines: bool = True) -> str:
+def describe_components(config: Config, *, learner: bool = True, engines: bool = True) -> str:
     """Return what a run starts, such as `1 rollout actor and 1 learner rank`."""
     replicas, ranks = config.rollout.replicas, config.learner.ranks
     parts = [f"{replicas} rollout actor{'s' * (replicas > 1)}"] if engines else []
@@ -103,10 +98,11 @@ def start_engines(inputs: Inputs, resumed_step: int, restarts: RestartBudget, pl
 
 
 @contextmanager
-def started_engines(inputs: Inputs, resources: SharedResources) -> Iterator[RolloutPool]:
+def running_engines(inputs: Inputs, resources: SharedResources) -> Iterator[RolloutPool]:
     """Start the engines of a run without a learner, and end them after the block."""
     with start_engines(inputs, BASE_VERSION, resources.restarts, resources.placements) as pool:
-        with status(f"Starting {described(inputs.config, learner=False)}", usual(ENGINES_S, inputs), resources.console.console):
+        usual, console = usual_start(ENGINES, on_gpus=inputs.plan.on_gpus), resources.console.console
+        with status(f"Starting {describe_components(inputs.config, learner=False)}", usual, console):
             pool.await_started()
         yield pool
 
@@ -175,7 +171,8 @@ def start_training_run(inputs: Inputs, start_engines: EngineStarter = start_engi
         saved = checkpoint.learner if checkpoint else None
         kept = updates_kept(config.checkpoint.save_every)
         state = checkpoint.state() if checkpoint else BASE_STATE
-        with status(f"Starting {described(config)}", usual(ENGINES_S, inputs), resources.console.console):
+        usual = usual_start(ENGINES, on_gpus=inputs.plan.on_gpus)
+        with status(f"Starting {describe_components(config)}", usual, resources.console.console):
             pool = stack.enter_context(start_engines(inputs, state.step, resources.restarts, resources.placements))
             learner = stack.enter_context(ResilientLearner(start, resources.restarts, saved, kept=kept))
             pool.await_started()

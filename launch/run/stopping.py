@@ -17,7 +17,7 @@ STOPPED = "run/stopped_early"
 
 
 def stop_early(run: TrainingRun, step: int) -> bool:
-    """Whether the run ends after `step`, before its last one; if so, evaluate and save the senior.
+    """End the run after `step` if its metric no longer improves: evaluate and save the senior. Return whether it ends.
 
     Raises `ConfigError` if the first step has not logged the metric.
     """

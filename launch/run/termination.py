@@ -16,7 +16,7 @@ from tandem.runtime.restarts import in_short
 class TerminationHandler:
     """Handles SIGTERM during the training loop: raises `Terminated`, but not between an update and the end of its weight sync.
 
-    SIGTERM waits for that at most `wait_s`; a second signal does not wait. `print_line` shows a line to the user.
+    `wait_s` after SIGTERM, or at a second signal, update and checkpoint are interrupted. `print_line` shows a line to the user.
     """
 
     def __init__(self, wait_s: float, print_line: Callable[[str], None]) -> None:
@@ -83,9 +83,7 @@ class TerminationHandler:
         try:
             save(state)
         except KeyboardInterrupt:
-            limit = (
-                f" within checkpoint.on_signal_wait_s={self._wait_s:g}" if self._timed_out else ": another signal ended that"
-            )
+            limit = f" within checkpoint.on_signal_wait_s={self._wait_s:g}" if self._timed_out else ": a second signal came"
             self._print_line(f"WARNING: no checkpoint could be written{limit}")
         except Exception as error:  # noqa: BLE001
             # The run ends in any case. A checkpoint that fails must not prevent the message that says where it ended.

@@ -52,10 +52,10 @@ class RolloutRun:
 
     def save_samples(self, step: int, groups: Sequence[Group]) -> None:
         """Save some rollouts of `groups` to be read, and whole groups if the configuration asks for them."""
-        samples = self.folder.keep_samples(step, groups, self.authors.tokenizer)
+        samples = self.folder.save_samples(step, groups, self.authors.tokenizer)
         self.console.transcripts(samples[: self.config.log.print_samples])
         if self.config.log.rollouts or self.config.rollouts_only:
-            self.folder.keep_rollouts(step, groups, self._origin)
+            self.folder.save_rollouts(step, groups, self._origin)
 
     @cached_property
     def _origin(self) -> Origin:
@@ -125,7 +125,7 @@ class TrainingRun:
 
     def _save_at_signal(self, state: State) -> None:
         if self.termination.row:
-            self.log(self.termination.row)  # the resumed run makes up for its evaluation
+            self.log(self.termination.row)  # without an evaluation, which the resumed run adds
         self.checkpointer.save_at_signal(state)
 
     def _state(self, step: int) -> State:

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from launch.serving.schedules import TEAM
-from launch.serving.writing import AUTHORS, Delta, TextTask, Token
+from launch.serving.writing import AUTHORS, Delta, TextTask, TextToken
 
 Json = dict[str, Any]
 
@@ -119,7 +119,7 @@ def error_event(body: Json) -> str:
     return _event(body)
 
 
-def _runs(tokens: Iterable[Token]) -> list[Json]:
+def _runs(tokens: Iterable[TextToken]) -> list[Json]:
     """Return the runs of tokens by one author."""
     runs = groupby(tokens, key=lambda token: token.author)
     return [{"author": AUTHORS[author], "token_ids": [token.id for token in run]} for author, run in runs]

@@ -43,9 +43,9 @@ async def run_server(
     drain_s: int,
     on_stop: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve `app` until a signal, and do `work` meanwhile, with whose error the server ends. Call `on_start` once it listens.
+    """Serve `app` and run `work`; stop at a signal or when `work` ends, and raise its error. Call `on_start` once listening.
 
-    After the signal `on_stop` is called; requests that are being answered then have `drain_s` seconds until they are cancelled.
+    Call `on_stop` after the signal. Requests in progress then have `drain_s` seconds before they are cancelled.
     """
     server = _Server(
         uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=drain_s),

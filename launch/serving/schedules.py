@@ -11,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from launch.serving.errors import bad_request
 from tandem.authors import Authors
-from tandem.config.checks.unused import unused_problems
-from tandem.config.checks.values import value_problems
+from tandem.config.checks.unused import unused_errors
+from tandem.config.checks.values import value_errors
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config
 from tandem.schedule import (
@@ -23,7 +23,7 @@ from tandem.schedule import (
     annealed_prob_senior,
     boundary_rule,
     boundary_table,
-    named_schedule,
+    unannealed_schedule,
 )
 
 SENIOR_MODEL, JUNIOR_MODEL, TEAM = "senior", "junior", "team"
@@ -57,7 +57,7 @@ class Schedules:
                 raise bad_request(f"schedule: only the model {TEAM} takes it; leave it out", "schedule")
             return SOLO if model == SENIOR_MODEL else JUNIOR_ALONE
         settings = self._settings({"name": given} if isinstance(given, str) else given or {})
-        return named_schedule(settings)
+        return unannealed_schedule(settings)
 
     def _settings(self, given: dict[str, Any]) -> ScheduleConfig:
         """Return the settings `given`, with the server's for the same schedule, or defaults. Raises `ApiError`."""
@@ -73,16 +73,16 @@ class Schedules:
             raise bad_request(f"{place}: {first['msg']}", "schedule") from error
         if settings.name not in self._names:
             raise bad_request(f"schedule.name={settings.name:.40}: choose {' or '.join(self._names)}", "schedule")
-        for problem in [*value_problems(settings, "schedule."), *unused_problems(replace(self._config, schedule=settings))]:
-            raise bad_request(problem, "schedule")
+        for line in [*value_errors(settings, "schedule."), *unused_errors(replace(self._config, schedule=settings))]:
+            raise bad_request(line, "schedule")
         return settings
 
 
 def with_schedules(config: Config, authors: Authors) -> Config:
-    """Return `config` with the schedule of `team`, as at the end of the run, and all schedules that a request may name.
+    """Return `config` with the schedule of `team` as at the end of training, and in `eval.handoff` all that a request may name.
 
-    The latter, as `eval.handoff`, are those that the vocabulary allows, and if a junior's text is translated those with the
-    boundaries of its unit. The team of a run without a junior writes under the first of them.
+    A request may name a schedule whose boundaries the vocabulary allows and, if a junior's text is translated, whose boundaries
+    are those of the run's schedule. If the run's schedule is `solo`, `team` writes under the first of them.
     """
     usable = []
     for name, known in SCHEDULES.items():

@@ -16,7 +16,7 @@ from launch.serving.gate import LOCAL, Gate
 from launch.serving.inputs import read_inputs
 from launch.serving.listening import address_of, bound_socket, run_server
 from launch.serving.service import Service
-from launch.status import ENGINES_S, status
+from launch.status import ENGINES, status, usual_start
 from launch.storage.places import named_folder
 from launch.terminal import terminal_console
 from tandem.config.schema import Config, ConfigError
@@ -39,7 +39,7 @@ def serve(config: Config) -> None:
         logs = named_folder(config, f"{datetime.now():%Y%m%d-%H%M%S}-serving") / "logs"
         restarts = RestartBudget(config.guard.max_restarts_per_hour, console.print)
         with ray_cluster(logs=logs), placed_engines(config, authors, plan, restarts, streams=True) as pool:
-            with status(f"Starting the engines of {models}", "" if plan.on_gpus else ENGINES_S, console):
+            with status(f"Starting the engines of {models}", usual_start(ENGINES, on_gpus=plan.on_gpus), console):
                 pool.await_started()
             service = Service(config, authors, pool)
             started = f"{', '.join(service.models)} at {address_of(listener)}/v1; at most {sum(pool.admitted)} texts at a time"

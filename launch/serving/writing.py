@@ -47,7 +47,7 @@ class TextTask:
         return len(self.prompts) * self.texts_per_prompt
 
 
-class Token(NamedTuple):
+class TextToken(NamedTuple):
     """A written token."""
 
     id: int
@@ -63,7 +63,7 @@ class Delta(NamedTuple):
     choice: int
     """which text: an index"""
     text: str
-    tokens: list[Token]
+    tokens: list[TextToken]
     finish_reason: str | None = None
     """why the text ended: `stop` or `length`; None: it continues"""
     seed: int = 0
@@ -151,7 +151,7 @@ class Writer:
         """Return what `part` adds to the text, up to the token with which it stops."""
         added, tokens = "", []
         for token, logprob in zip(part.ids, part.logprobs, strict=True):
-            tokens.append(Token(token, part.author, logprob, self._tokenizer.decode([token])))
+            tokens.append(TextToken(token, part.author, logprob, self._tokenizer.decode([token])))
             added += text.add(detokenizer.add(token))
             if text.stopped:
                 break

@@ -42,7 +42,7 @@ class Logger(Protocol):
 
 
 class TensorBoard:
-    """An event file in a folder; hides the steps from `first` on of earlier files there.
+    """An event file in a folder. TensorBoard then hides the steps from `first` on in that folder's earlier files.
 
     Events are written at once in the calling thread, so that the caller can handle the `OSError` of a disk.
     """

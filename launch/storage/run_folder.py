@@ -192,7 +192,7 @@ class RunFolder:
         for logger in self._loggers:
             self._show(logger.scalars, step, row)
 
-    def keep_samples(
+    def save_samples(
         self, step: int, groups: Sequence[Group], tokenizer: PreTrainedTokenizerBase, *, held_out: bool = False
     ) -> list[Transcript]:
         """Append and return the transcripts of the step's first rollouts, group by group; log the turn lengths of all of them.
@@ -211,13 +211,13 @@ class RunFolder:
                     self._show(logger.histogram, step, key, lengths)
         return samples
 
-    def keep_evaluation(self, step: int, problems: Iterable[Mapping[str, Any]], texts: Iterable[Mapping[str, Any]]) -> None:
+    def save_evaluation(self, step: int, problems: Iterable[Mapping[str, Any]], texts: Iterable[Mapping[str, Any]]) -> None:
         """Append the rows of an evaluation after the step: one for each problem, and one for each text."""
         self.require()
         self._append(EVALUATED_PROBLEMS, [{"step": step} | dict(row) for row in problems])
         self._append(EVALUATED_TEXTS, [{"step": step} | dict(row) for row in texts])
 
-    def keep_rollouts(self, step: int, groups: Sequence[Group], origin: Origin) -> None:
+    def save_rollouts(self, step: int, groups: Sequence[Group], origin: Origin) -> None:
         """Save the step's groups with all their data."""
         self.require()
         save_step(self.rollouts, step, groups, origin)

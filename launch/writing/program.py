@@ -26,7 +26,7 @@ from launch.serving.gate import LOCAL, Gate
 from launch.serving.inputs import read_inputs
 from launch.serving.listening import address_of, bound_socket, run_server
 from launch.serving.metrics import Metrics
-from launch.status import ENGINES_S, status
+from launch.status import ENGINES, status, usual_start
 from launch.terminal import terminal_console
 from launch.writing.folder import WritingFolder
 from launch.writing.routes import create_app
@@ -68,7 +68,7 @@ def write(config: Config) -> None:
             _engine(config, authors, person, gpus, RestartBudget(config.guard.max_restarts_per_hour, console.print)) as engine,
             VerifierPool(1, judge.timeout_s, judge.memory_gib, judge.answer_pattern, config.data.verifier) as verifier,
         ):
-            with status(f"Starting the engine of {model}", "" if gpus else ENGINES_S, console):
+            with status(f"Starting the engine of {model}", usual_start(ENGINES, on_gpus=gpus > 0), console):
                 engine.await_started()
             pool = StreamingPool(engine)
             texts = Texts(config, authors, person, prompts, pool, verifier, folder)

@@ -18,7 +18,7 @@ from tandem.authors import Authors
 from tandem.config.schema import Config, ConfigError
 from tandem.person import BY_HAND
 from tandem.rollout import SENIOR, Group, Prompt, Rollout
-from tandem.schedule import STEP_ENDS, boundary_rule, named_schedule
+from tandem.schedule import STEP_ENDS, boundary_rule, unannealed_schedule
 from tandem.tokenization.byte_vocabulary import ByteVocabulary
 from tandem.tokenization.detokenizer import Detokenizer
 from tandem.verify.pool import VerifierPool
@@ -45,7 +45,7 @@ class Texts:
         self._authors, self._person, self._prompts, self._pool = authors, person, prompts, pool
         self._verifier, self._folder, self._judging = verifier, folder, asyncio.Lock()
         self._stopped = False
-        self._schedule, self._sampling = named_schedule(config.schedule), config.rollout.sampling
+        self._schedule, self._sampling = unannealed_schedule(config.schedule), config.rollout.sampling
         self._step_end = STEP_ENDS.get(boundary_rule(config, config.schedule), "")
         eos = authors.tokenizer.eos_token_id
         self._eos = authors.eos_ids[0] if eos is None else eos
@@ -100,7 +100,8 @@ class Texts:
     async def decide(self, name: str, text: str, *, ends: bool) -> bool:
         """Write `text`, and end the whole text if it `ends`; an empty text lets the model go on.
 
-        What ends a step is added unless it stands there. Return whether the person was asked, and might do so.
+        Unless `text` ends the whole text or a step, the end of a step is added. Return False if it is not the person's turn, or
+        if the person may not let the model go on yet.
         """
         if text and not ends and not text.endswith(self._step_end):
             text = text.rstrip("\n") + self._step_end

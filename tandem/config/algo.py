@@ -53,9 +53,9 @@ class AlgoConfig:
     """coefficient of the Kullback-Leibler term that draws the senior toward `kl_reference` at senior tokens; above 0, the
     learner keeps a frozen copy of that model"""
     kl_reference: str = setting("base", choices=("base", "junior"))
-    """the model of that term: the senior's `base`, or its `junior`"""
+    """the model of the Kullback-Leibler term of kl_coef: the senior's `base`, or its `junior`"""
     kl_estimator: str = setting("k3", choices=("k1", "k2", "k3", "k3_clamped"))
-    """the estimator of that term: `k1`, `k2`, `k3` or `k3_clamped` (at most 10; see `tandem.loss`)"""
+    """the estimator of the term of kl_coef: `k1`, `k2`, `k3` or `k3_clamped` (at most 10; see `tandem.loss`)"""
     dynamic_sampling_rounds: int = setting(0, at_least=0)
     """rounds per step in which groups whose rewards are all equal are replaced by new ones"""
     mismatch: str = setting("none", choices=("none", "tis", "icepop", "sequence_mask"))
@@ -65,4 +65,4 @@ class AlgoConfig:
     mismatch_low: float = setting(0.5, at_least=0, at_most=1)
     """the least ratio between learner and engine that a correction keeps"""
     mismatch_high: float = setting(2.0, at_least=1)
-    """the greatest such ratio"""
+    """the greatest ratio between learner and engine that a correction keeps"""

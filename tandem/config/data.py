@@ -32,8 +32,8 @@ class DataConfig:
     held_out_fraction: float = setting(0.1, at_least=0, at_most=0.99)
     """the fraction of problems held out for evaluation, by a hash of the problem"""
     held_out_problems: int = setting(0, at_least=0)
-    """number of problems to hold out, the first by that hash; of these, too long ones are left out; 0: use
-    `held_out_fraction`"""
+    """number of problems to hold out, the first in order of a hash of the problem; those that are too long are then left out;
+    0: use `held_out_fraction`"""
     evaluation_only: bool = False
     """whether all problems are held out and training on them is refused"""
     expected_rows: int = setting(0, at_least=0)

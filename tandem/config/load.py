@@ -10,7 +10,7 @@ from operator import attrgetter
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tandem.config.checks import problems
+from tandem.config.checks import config_errors
 from tandem.config.schema import SETTINGS, Config, ConfigError
 from tandem.runtime.disk import unreachable
 
@@ -48,7 +48,7 @@ def load(composed: DictConfig) -> Config:
     Raises `ConfigError` naming every unknown key, ill-typed value and impossible combination.
     """
     config = typed(composed)
-    if lines := [*_unreachable_paths(config), *problems(config)]:
+    if lines := [*_unreachable_paths(config), *config_errors(config)]:
         raise ConfigError("\n".join(lines))
     return config
 
@@ -79,7 +79,7 @@ def typed(composed: DictConfig) -> Config:
 
 
 def _unreachable_paths(config: Config) -> Iterator[str]:
-    """Yield a line for each path that the system cannot look up, because of a name that is too long, say."""
+    """Yield a line for each path that the system cannot look up, such as one whose name is too long."""
     for key in PATHS:
         value = attrgetter(key)(config)
         for path in value if isinstance(value, list) else [value]:

@@ -22,7 +22,7 @@ class ScheduleConfig:
     prob_senior: float = setting(0.5, at_least=0, at_most=1)
     """the probability that a redraw gives the pen to the senior"""
     prob_senior_end: float = setting(0.5, at_least=0, at_most=1)
-    """that probability at the last step, unless `anneal` is constant"""
+    """the probability that a redraw gives the pen to the senior at the last step, unless `anneal` is constant"""
     anneal: str = setting("constant", choices=("constant", "linear", "cosine"))
     """how prob_senior changes over the run: `constant`, `linear` or `cosine`"""
     max_gap_tokens: int = setting(32, at_least=1)
@@ -83,7 +83,8 @@ class RolloutConfig:
     gpu_memory_fraction: float = setting(0.0, at_least=0, at_most=0.95, on_resume="change")
     """fraction of each of its GPUs that the senior's engine uses; 0: computed by the plan from the GPU's memory"""
     junior_gpu_memory_fraction: float = setting(0.0, at_least=0, at_most=0.95, on_resume="change")
-    """that of a junior's engine; 0: computed by the plan, or gpu_memory_fraction if that is given; with mode=local give both"""
+    """fraction of each of its GPUs that a junior's engine uses; 0: computed by the plan, or gpu_memory_fraction if that is
+    given; with mode=local give both"""
     senior_tensor_parallel: int = setting(1, at_least=1, on_resume="change")
     """GPUs that share the model of the senior's engine; above 1 only with mode=cluster"""
     junior_tensor_parallel: int = setting(1, at_least=1, on_resume="change")

@@ -39,10 +39,11 @@ class GuardConfig:
     max_logprob_gap: float = setting(0.1, above=0)
     """largest mean |behavior - learner| log-probability of senior tokens before an update, in nats"""
     max_stale_logprob_gap: float = setting(0.5, above=0)
-    """the same for rollouts that older weights wrote (rollout.max_staleness), whose gap includes the updates since then"""
+    """largest mean |behavior - learner| log-probability of senior tokens in rollouts that older weights wrote
+    (rollout.max_staleness), in nats; this gap includes the updates since then"""
     max_canary_gap: float = setting(0.5, at_least=0)
     """largest mean |engine - learner| log-probability of a few prompts after a weight sync, in nats; a gap that grows with the
-    update is refused below this too; 0: nothing is compared"""
+    update stops the run even below this limit; 0: nothing is compared"""
     max_skipped_updates: int = setting(8, at_least=0)
     """consecutive optimizer steps that may be skipped because a gradient is not finite, before the run stops; 0: no limit"""
     publish_timeout_s: float = wait(600.0)
@@ -99,7 +100,7 @@ class LogConfig:
     samples_per_step: int = setting(16, at_least=0)
     """rollouts saved with the author of every word, per step and per evaluation, in whole groups as far as possible"""
     print_samples: int = setting(0, at_least=0)
-    """of these, the number that each step prints in the terminal, with the authors in colors"""
+    """number of saved rollouts (samples_per_step) that each step prints in the terminal, with the authors in colors"""
     export: bool = True
     """whether to write the final senior as a Hugging Face directory"""
     export_wait_s: float = setting(600.0, at_least=0)

@@ -60,7 +60,7 @@ class Catalogue:
         except ValueError:
             problem = None
         if problem is None or problem.id != question_id(int(self.digests[index])):
-            raise RuntimeError(f"{self.rows.key} has changed since the run began")
+            raise RuntimeError(f"{self.rows.key} has changed since the run began; restore it and resume the run")
         return problem
 
     @property

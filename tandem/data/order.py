@@ -17,8 +17,8 @@ from tandem.rollout import Problem
 PATIENCE = 10_000
 """The number of problems rejected in a row after which an endless source counts as exhausted."""
 
-Draws = Callable[[Random], Problem]
-Accepts = Callable[[Problem], bool]
+DrawProblem = Callable[[Random], Problem]
+AcceptProblem = Callable[[Problem], bool]
 
 
 class Sampler(Protocol):
@@ -71,8 +71,8 @@ def _order(seed: int, epoch: int, count: int) -> np.ndarray:
 class Endless:
     """A sampler that draws new problems from an endless source for every step and keeps those that pass `accepts`."""
 
-    draws: Draws
-    accepts: Accepts
+    draws: DrawProblem
+    accepts: AcceptProblem
     seed: int
 
     def batch(self, step: int, size: int) -> list[Problem]:
@@ -91,7 +91,7 @@ class Untrainable:
         raise ConfigError(f"{self.key}: these problems are for evaluation only (data.evaluation_only); train on other data")
 
 
-def stream(draws: Draws, accepts: Accepts, seed: str) -> Iterator[Problem]:
+def stream(draws: DrawProblem, accepts: AcceptProblem, seed: str) -> Iterator[Problem]:
     """Yield distinct problems from an endless source. Raises `ConfigError` after `PATIENCE` rejected problems in a row."""
     random, seen, rejected = Random(seed), set(), 0
     while rejected < PATIENCE:

@@ -18,7 +18,7 @@ from tandem.data.arrow import hub, parquet
 from tandem.data.catalogue import Catalogue, catalogue
 from tandem.data.catalogue_cache import cached
 from tandem.data.jsonl import JsonLines
-from tandem.data.order import Accepts, Draws, Endless, Sampler, Shuffled, Untrainable, stream
+from tandem.data.order import AcceptProblem, DrawProblem, Endless, Sampler, Shuffled, Untrainable, stream
 from tandem.data.pass_rates import read_pass_rates
 from tandem.data.prompts import all_too_long, check_reader, prompt_length, prompt_lengths
 from tandem.data.rows import Rows
@@ -143,7 +143,7 @@ class _FirstRows:
         return islice(self._rows.scan(), FIRST_ROWS)
 
 
-def _arith(data: DataConfig) -> Draws:
+def _arith(data: DataConfig) -> DrawProblem:
     if data.held_out_fraction > ARITH_RESERVED:
         raise ConfigError(
             f"data.held_out_fraction={data.held_out_fraction}: the base models may have seen what lies beyond "
@@ -152,7 +152,7 @@ def _arith(data: DataConfig) -> Draws:
     return lambda random: arith.draw(random).problem()
 
 
-def _reasoning_gym(data: DataConfig) -> Draws:
+def _reasoning_gym(data: DataConfig) -> DrawProblem:
     from tandem.data.gym import Mix  # takes a second; the package is optional
 
     return Mix(data).draw
@@ -162,10 +162,10 @@ def _file(data: DataConfig, path: str, key: str) -> Rows:
     return JsonLines(path, key, data) if data.source == "jsonl" else parquet(path, key, data)
 
 
-def _endless(draws: Draws, data: DataConfig, seed: int, length: Length) -> ProblemSet:
+def _endless(draws: DrawProblem, data: DataConfig, seed: int, length: Length) -> ProblemSet:
     _check_any_fits(draws, data, seed, length)
 
-    def on_side(held: bool) -> Accepts:
+    def on_side(held: bool) -> AcceptProblem:
         return lambda problem: held_out(problem, data.held_out_fraction) is held and length(problem) <= data.max_prompt_tokens
 
     return ProblemSet(
@@ -175,7 +175,7 @@ def _endless(draws: Draws, data: DataConfig, seed: int, length: Length) -> Probl
     )
 
 
-def _check_any_fits(draws: Draws, data: DataConfig, seed: int, length: Length) -> None:
+def _check_any_fits(draws: DrawProblem, data: DataConfig, seed: int, length: Length) -> None:
     """Raise `ConfigError` when the prompts of the first `TRIED` problems of an endless source are all too long."""
     random, lengths = Random(seed), []
     for _ in range(TRIED):

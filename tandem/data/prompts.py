@@ -110,7 +110,10 @@ def _length_or_error(problem: Problem, tokenizers: Sequence[PreTrainedTokenizerB
 
 @contextmanager
 def _all_cores() -> Iterator[None]:
-    """Let tokenizers use all cores in the block, whatever the environment says: they read it at every call."""
+    """Let tokenizers use all cores in the block: they read the environment variable at every call.
+
+    Afterwards the variable has its old value, or `false` if it had none.
+    """
     before = os.environ.get(_PARALLEL)
     os.environ[_PARALLEL] = "true"
     try:

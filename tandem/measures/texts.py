@@ -23,7 +23,7 @@ def passes(groups: Sequence[Group], ks: Sequence[int]) -> dict[str, Score]:
 
 
 def retentions(team: Sequence[Group], solo: Sequence[Group], ks: Sequence[int]) -> dict[str, Score]:
-    """Return team pass@k over solo pass@k for each k, by name. A k for which no problem is solved alone has none."""
+    """Return team pass@k over solo pass@k for each k, by name. A k with a solo pass@k of 0 is left out."""
     team_passes, solo_passes = passes(team, ks), passes(solo, ks)
     return {
         f"retention@{k}": Score(team_passes[f"pass@{k}"].totals, solo_passes[f"pass@{k}"].totals)

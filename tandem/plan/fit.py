@@ -160,8 +160,8 @@ def fractions_shared(
             learning = found.rank.total + engines * ENGINE_ASLEEP_GIB if sleep else 0.0
         needed = max(writing, learning)
         raise DoesNotFit(
-            f"mode.name=local: needs at least {needed:.0f} GiB of GPU memory (estimated), and of one GPU of {gpu_gib:g} GiB "
-            f"{USABLE * gpu_gib:.0f} are usable: {parts}"
+            f"mode.name=local: needs at least {needed:.0f} GiB of GPU memory (estimated), but {USABLE * gpu_gib:.0f} GiB of a "
+            f"GPU of {gpu_gib:g} GiB are usable: {parts}"
         )
     budget = room / replicas
     weights, text = (sum(getattr(engine, part) for engine in found.engines) for part in ("weights", "text"))

@@ -24,17 +24,17 @@ USABLE = 0.92
 ACTIVATION_BYTES, CHECKPOINT_BYTES = 34, 2
 """Bytes per token, layer and unit of the hidden size that a transformer layer keeps for the backward pass in 16 bits (arXiv
 2205.05198, without attention scores), and those that it keeps when activations are recomputed."""
-REDUCED_AT_ONCE = 500_000_000
+REDUCE_BUCKET_SIZE = 500_000_000
 """The most numbers in the buffer in which DeepSpeed reduces gradients (its `reduce_bucket_size`)."""
-STEPPED_AT_ONCE = 1_000_000_000
+SUB_GROUP_SIZE = 1_000_000_000
 """The most gradients that DeepSpeed copies at once for the optimizer's step under ZeRO 3 (its `sub_group_size`)."""
 LOGIT_COPIES = 4
 """float32 numbers that exist at once for each logit of a chunk: logits, log-probabilities and their gradients."""
 
 
-def reduced_at_once(adapter: int) -> int:
-    """Return the size of that buffer for an adapter of `adapter` parameters; 0: the whole model learns."""
-    return min(REDUCED_AT_ONCE, adapter or REDUCED_AT_ONCE)
+def reduce_bucket_size(adapter: int) -> int:
+    """Return the numbers in the buffer that reduces gradients. `adapter`: its parameters; 0: the whole model learns."""
+    return min(REDUCE_BUCKET_SIZE, adapter or REDUCE_BUCKET_SIZE)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class RankMemory:
     are freed, whichever is larger"""
     buffers: float
     """the buffers in which gradients are reduced"""
-    stay: tuple[str, ...]
+    kept_between_updates: tuple[str, ...]
     """the fields that DeepSpeed keeps between updates"""
 
     @property
@@ -92,7 +92,7 @@ class RankMemory:
     @property
     def between_updates(self) -> float:
         """Return what stays between updates, overhead included."""
-        return sum(getattr(self, part) for part in self.stay) + RANK_OVERHEAD_GIB
+        return sum(getattr(self, part) for part in self.kept_between_updates) + RANK_OVERHEAD_GIB
 
 
 def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, reference: ModelSize | None = None) -> RankMemory:
@@ -103,11 +103,11 @@ def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, re
     """
     tokens = max(learner.micro_batch_tokens, longest)  # a rollout longer than a micro-batch is a micro-batch
     stage, width, ranks = learner.zero_stage, BYTES[learner.dtype], learner.ranks
-    billion, learned = size.parameters / GIB, (size.adapter or size.parameters) / GIB
+    parameters, learned = size.parameters / GIB, (size.adapter or size.parameters) / GIB
     frozen = reference.parameters / GIB if reference else 0.0
-    held = (width * (billion + frozen) + 4 * size.adapter / GIB) / (ranks if stage == 3 else 1)
+    held = (width * (parameters + frozen) + 4 * size.adapter / GIB) / (ranks if stage == 3 else 1)
     weights = 0.0 if learner.offload_parameters else held
-    gathered = min(learner.publish_bucket_mib / 1024, width * billion) if stage == 3 or size.adapter else 0.0
+    gathered = min(learner.publish_bucket_mib / 1024, width * parameters) if stage == 3 or size.adapter else 0.0
     # Adam's two moments, and from ZeRO 1 on the float32 weights that they step.
     optimizer = 0.0 if learner.offload_optimizer else (8 + 4 * (stage > 0)) * learned / (ranks if stage else 1)
     kept = CHECKPOINT_BYTES if learner.gradient_checkpointing else ACTIVATION_BYTES
@@ -122,18 +122,18 @@ def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, re
     # The optimizer's step is fused: it needs no memory of its own.
     stepped = learned / (ranks if stage else 1)
     if stage == 3:
-        stepped = min(stepped, STEPPED_AT_ONCE / GIB)
+        stepped = min(stepped, SUB_GROUP_SIZE / GIB)
     copied = stage == 3 or (stage > 0 and learned_width == 4)  # otherwise the gradients are one flat tensor already
-    stay = ["weights", "optimizer"]
+    kept_between_updates = ["weights", "optimizer"]
     if own_gradients or (stage == 3 and not learner.offload_optimizer):
-        stay.append("gradients")
+        kept_between_updates.append("gradients")
     if stage == 3:
-        stay.append("buffers")
+        kept_between_updates.append("buffers")
     return RankMemory(
         weights=weights + gathered,
         gradients=4 * learned / (ranks if stage >= 2 else 1),
         optimizer=optimizer,
         activations=max(activations + logits, 4 * stepped if copied and not learner.offload_optimizer else 0.0),
-        buffers=reduced_at_once(size.adapter) * buffer / GIB,
-        stay=tuple(stay),
+        buffers=reduce_bucket_size(size.adapter) * buffer / GIB,
+        kept_between_updates=tuple(kept_between_updates),
     )

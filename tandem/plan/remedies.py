@@ -31,9 +31,9 @@ class Fits(Protocol):
 
 
 def remedy(config: Config, fits: Fits, gpu_gib: float) -> str:
-    """Return the mildest change of `config` that fits on GPUs of `gpu_gib`, or else on the smallest larger ones.
+    """Describe the mildest change with which `config` fits on GPUs of `gpu_gib`, or else on the smallest larger ones.
 
-    It says how much memory the change leaves necessary, and which larger GPUs need none.
+    Add the least GPU memory that the changed run needs, and the smallest larger GPUs on which `config` fits unchanged.
     """
     candidates = list(_candidates(config))
     for changes in candidates:
@@ -84,10 +84,10 @@ def _reason(changes: Changes) -> str:
 def _candidates(config: Config) -> Iterator[Changes]:
     """Yield changes of the engines' and the learner's settings, the mildest first.
 
-    Changes that keep the precision come before bfloat16, and those of GPUs before the CPU's memory.
+    Changes that keep the precision come before bfloat16, and changes on the GPUs before those that use the CPU's memory.
     """
-    if awake := _asleep(config):
-        yield awake
+    if sleep := _sleep_changes(config):
+        yield sleep
     for narrow in _precisions(config):
         for engines in _of_engines(config):
             for learner in _of_learner(config):
@@ -115,8 +115,8 @@ def _precisions(config: Config) -> Iterator[Changes]:
         yield engines | {"learner.dtype": "bfloat16"} | stage
 
 
-def _asleep(config: Config) -> Changes:
-    """Return the settings with which engines sleep that share a GPU with the learner."""
+def _sleep_changes(config: Config) -> Changes:
+    """Return the changes with which engines that share a GPU with the learner sleep during updates; empty if they do so."""
     stale: Changes = {"rollout.max_staleness": 0} if config.rollout.max_staleness else {}
     return stale | ({} if config.rollout.sleep else {"rollout.sleep": True})
 
@@ -125,8 +125,8 @@ def _of_engines(config: Config) -> Iterator[Changes]:
     """Yield none, then sleeping engines, shares chosen by the plan, fewer replicas, and more GPUs per engine."""
     rollout = config.rollout
     yield {}
-    if awake := _asleep(config):
-        yield awake
+    if sleep := _sleep_changes(config):
+        yield sleep
     given = {f"rollout.{name}": 0.0 for name in ("gpu_memory_fraction", "junior_gpu_memory_fraction") if getattr(rollout, name)}
     if given:
         yield given

@@ -20,7 +20,7 @@ def unwritable(folder: Path) -> str:
 
 
 def _exists(path: Path) -> bool:
-    """Whether there is something at `path`. Raises `OSError` where nothing can be, and where that cannot be told."""
+    """Whether there is something at `path`. Raises `OSError` if the system cannot look it up."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -29,7 +29,7 @@ def _exists(path: Path) -> bool:
 
 
 def unreachable(path: str) -> str:
-    """Return why it cannot be told whether there is something at `path`; empty if it can."""
+    """Return why the system cannot look up `path`; empty if it can, even if nothing is there."""
     try:
         os.stat(path)
     except OSError as error:

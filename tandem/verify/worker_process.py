@@ -128,7 +128,7 @@ class WorkerProcess:
                 else f"died while starting, {MAX_STARTS} times in a row"
             )
             memory_gib = self._settings.memory_bytes / GIB
-            reason = f"a verification worker {failure}: is judge.memory_gib={memory_gib:g} too small for it?"
+            reason = f"a verification worker {failure}; raise judge.memory_gib={memory_gib:g}, which may be too small for it"
             if self._settings.verifier:
                 raise ValueError(_with_key(self._settings.verifier, reason))
             raise RuntimeError(reason)

@@ -12,7 +12,7 @@ from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config
 from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Problem, Prompt
-from tandem.schedule import SCHEDULES, Schedule, named_schedule
+from tandem.schedule import SCHEDULES, Schedule, unannealed_schedule
 from tests.support.engine_pair import EnginePair
 from tests.support.writing import forward_logprobs, texts, write
 
@@ -44,7 +44,7 @@ def test_prob_senior_0_and_1_give_same_greedy_text(engines: EnginePair, prompts:
 @pytest.mark.parametrize("name", [*sorted(SCHEDULES), "step, alternating"])
 def test_mask_equals_replayed_schedule(engines: EnginePair, prompts: list[Prompt], authors: Authors, name: str) -> None:
     settings = ScheduleConfig(name.split(",")[0], prob_senior=0.6, max_gap_tokens=3, alternates=name.endswith("alternating"))
-    schedule = named_schedule(settings)
+    schedule = unannealed_schedule(settings)
     rollouts = write(engines, prompts, schedule, f"replay-{name}", group_size=3)
     for rollout in rollouts:
         implied, drawn = replay(schedule, authors.boundaries, rollout.seed, rollout.token_ids)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.dispatch import FILL, Dispatch, TaskQueue
+from actors.dispatch import FILL, Dispatcher, TaskQueue
 from actors.group_task import GroupTask
 from tandem.config.rollout import SamplingConfig
 from tandem.data.random_groups import random_groups
@@ -31,7 +31,7 @@ def written(task: GroupTask, tokens: int) -> Group:
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=8), st.lists(st.integers(1, 6), max_size=100))
 def test_every_replica_receives_its_fill_and_no_more(admitted: list[int], sizes: list[int]) -> None:
-    dispatch, outstanding = Dispatch(len(admitted)), [0] * len(admitted)
+    dispatch, outstanding = Dispatcher(len(admitted)), [0] * len(admitted)
     for size in sizes:
         if (replica := dispatch.next_replica(admitted)) is None:
             assert all(given >= FILL * room for given, room in zip(outstanding, admitted, strict=True))
@@ -43,7 +43,7 @@ def test_every_replica_receives_its_fill_and_no_more(admitted: list[int], sizes:
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=60))
 def test_replica_with_fewest_outstanding_tokens_receives_group(prompts: list[int]) -> None:
-    dispatch = Dispatch(4)
+    dispatch = Dispatcher(4)
     for tokens in prompts:
         replica = dispatch.next_replica([1000] * 4)
         assert replica is not None
@@ -55,7 +55,7 @@ def test_replica_with_fewest_outstanding_tokens_receives_group(prompts: list[int
 
 
 def test_outstanding_rollout_counts_as_mean_length_of_those_returned() -> None:
-    dispatch, given = Dispatch(2), task(4)
+    dispatch, given = Dispatcher(2), task(4)
     for _ in range(3):
         dispatch.assign(0, given)
     assert dispatch.outstanding_tokens(0) == 3 * (10 + 4 * BUDGET)
@@ -68,7 +68,7 @@ def test_outstanding_rollout_counts_as_mean_length_of_those_returned() -> None:
 
 
 def test_stopped_replica_receives_nothing() -> None:
-    dispatch = Dispatch(2)
+    dispatch = Dispatcher(2)
     assert dispatch.next_replica([0, 8]) == 1 and dispatch.next_replica([0, 0]) is None
 
 

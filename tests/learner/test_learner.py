@@ -343,7 +343,7 @@ def test_memory_of_rank_between_updates_is_as_planned(
     kept = ranks[count]("kept", random_groups(1, **GROUPS))
     billion = rank_memory(ModelSize(parameters=GIB, layers=0, hidden=0, vocabulary=0, kv_values=0), config.learner)
     # Buckets are a larger share of a tiny model than of a real one.
-    buffers = billion.buffers if "buffers" in billion.stay else 0.0
+    buffers = billion.buffers if "buffers" in billion.kept_between_updates else 0.0
     assert kept == pytest.approx(billion.between_updates - RANK_OVERHEAD_GIB - buffers, abs=0.8)
 
 

@@ -19,7 +19,7 @@ def test_recomputed_denominator_covers_tokens_of_both_authors() -> None:
     """A weighted token of the junior is compared with what the senior gave it, not with what the junior did."""
     config = Config()
     batch = collate(to_samples(random_groups(0), junior_token_loss_weight=0.2))
-    recomputed = batch.behaviour_logprobs - 1.0
+    recomputed = batch.behavior_logprobs - 1.0
     updater = Updater.__new__(Updater)
     updater._config, updater._sums = config, defaultdict(lambda: torch.zeros(()))
 

@@ -25,7 +25,7 @@ def random_samples(seed: int, rollouts: int = 6, junior_weight: float = 0.0, *, 
                 senior=senior,
                 weights=np.where(senior, 1.0, junior_weight),
                 junior_weights=(~senior & imitate_junior).astype(float),
-                behaviour_logprobs=rng.normal(-2, 0.7, length).astype(np.float32),
+                behavior_logprobs=rng.normal(-2, 0.7, length).astype(np.float32),
                 advantage=float(rng.normal()),
             )
         )

@@ -20,7 +20,7 @@ from learner.gather import GatheredWeights, Whole
 from learner.rank import Rank
 from tandem.batching import RankPlan, collate, plan_step
 from tandem.config.schema import Config
-from tandem.plan.memory import REDUCED_AT_ONCE
+from tandem.plan.memory import REDUCE_BUCKET_SIZE
 from tandem.rollout import Group
 
 _M_MMAP_THRESHOLD = -3
@@ -131,7 +131,7 @@ class ProbeRank(Rank):
         self.train(groups, step=1)
         numbers = sum(getattr(p, "ds_numel", p.numel()) for _, p in self._parameters())
         learner = self.config.learner
-        buffer = REDUCED_AT_ONCE * (learner.zero_stage == 3) * getattr(torch, learner.dtype).itemsize
+        buffer = REDUCE_BUCKET_SIZE * (learner.zero_stage == 3) * getattr(torch, learner.dtype).itemsize
         return (_tensor_bytes(self.updater.engine) - buffer) / numbers
 
     def gives_back(self, config: Config, model_path: str, groups: list[Group], shares_gpu: bool) -> list[str]:

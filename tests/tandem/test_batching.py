@@ -37,7 +37,7 @@ def sample(length: int, identity: int = 0) -> Sample:
         senior=np.ones(completion, bool),
         weights=np.ones(completion, np.float32),
         junior_weights=np.zeros(completion, np.float32),
-        behaviour_logprobs=np.zeros(completion, np.float32),
+        behavior_logprobs=np.zeros(completion, np.float32),
         advantage=float(identity),
     )
 

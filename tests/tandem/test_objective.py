@@ -182,7 +182,7 @@ def test_statistics_count_senior_tokens() -> None:
         senior=torch.tensor(senior).numpy(),
         weights=torch.ones(4).numpy(),
         junior_weights=torch.zeros(4).numpy(),
-        behaviour_logprobs=torch.zeros(4).numpy(),
+        behavior_logprobs=torch.zeros(4).numpy(),
     )
     batch = replace(batch_of([sample]), advantages=advantages)
     ratios = torch.tensor([1.0, 1.5, 1.5, 9.0])  # a rising ratio is clipped where it is wanted, not where it is not
@@ -250,7 +250,7 @@ def test_each_term_affects_only_tokens_of_its_author(seed: int) -> None:
     (gradient,) = torch.autograd.grad(loss, logprobs)
     assert not gradient[batch.senior].any()
     if (~batch.senior).any():
-        at_junior = (batch.behaviour_logprobs - logprobs)[~batch.senior].mean()
+        at_junior = (batch.behavior_logprobs - logprobs)[~batch.senior].mean()
         assert stats["kl_junior"].item() == pytest.approx(at_junior.item(), rel=1e-5)
         torch.testing.assert_close(gradient[~batch.senior].sum().item(), -0.2, rtol=1e-5, atol=0)
 
@@ -364,7 +364,7 @@ def test_metrics_stay_within_their_bounds(
     for part in (samples[:2], samples[2:]):
         batch = batch_of(part, aggregation)
         batch = replace(batch, old_logprobs=batch.old_logprobs + spread * torch.randn(len(batch.targets), generator=generator))
-        add(gap(batch, batch.behaviour_logprobs))
+        add(gap(batch, batch.behavior_logprobs))
         if mismatch != "none":
             batch, stats = corrected(batch, settings)
             add(stats)

@@ -45,7 +45,7 @@ def samples_by_prompt(junior_weight: float) -> list[list[Sample]]:
                 senior=senior,
                 weights=np.where(senior, 1.0, junior_weight),
                 junior_weights=np.zeros(length),
-                behaviour_logprobs=BEHAVIOUR[row, :length].numpy(),
+                behavior_logprobs=BEHAVIOUR[row, :length].numpy(),
                 advantage=float(advantages[row]),
             )
         )

@@ -32,9 +32,9 @@ from tandem.schedule import (
     coin,
     coins,
     line_table,
-    named_schedule,
     needs_junior,
     schedule_at,
+    unannealed_schedule,
 )
 from tests.support.builders import small_tokenizer
 
@@ -245,7 +245,7 @@ def test_step_ends_where_turn_holds_a_paragraph_break(tokens: list[int]) -> None
         turn += SURFACES[token]
         if "ĊĊ" in turn:
             author, turn = 1 - author, ""
-    steps = named_schedule(ScheduleConfig(name="step", alternates=True))
+    steps = unannealed_schedule(ScheduleConfig(name="step", alternates=True))
     assert replay(steps, table, 3, tokens).authorship.tolist() == expected
 
 
@@ -284,7 +284,7 @@ named_texts = st.lists(st.integers(0, NAMED_VOCABULARY - 1), min_size=2, max_siz
 
 
 def named_mask(name: str, config: ScheduleConfig, seed: int, tokens: list[int]) -> list[int]:
-    schedule = named_schedule(replace(config, name=name))
+    schedule = unannealed_schedule(replace(config, name=name))
     return replay(schedule, NAMED_TABLE, seed, tokens).authorship.tolist()
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from tandem.config.schema import Config
 
 
-def evaluation_problems(config: Config) -> Iterator[str]:
-    """Yield the problems of the evaluation."""
+def evaluation_errors(config: Config) -> Iterator[str]:
+    """Yield the errors in the settings of the evaluation."""
     evaluation = config.eval
     if not evaluation.measures or len(set(evaluation.measures)) < len(evaluation.measures):
         yield f"eval.measures={evaluation.measures}: name each measure once, and at least one of {', '.join(MEASURES)}"
@@ -26,11 +26,11 @@ def evaluation_problems(config: Config) -> Iterator[str]:
     names = [entry.partition(":")[0] for entry in evaluation.sets]
     if len(set(names)) < len(names):
         yield f"eval.sets={evaluation.sets}: name each set once"
-    yield from _handoff_problems(evaluation)
-    yield from _sample_problems(evaluation)
+    yield from _handoff_errors(evaluation)
+    yield from _sample_errors(evaluation)
 
 
-def _handoff_problems(evaluation: EvalConfig) -> Iterator[str]:
+def _handoff_errors(evaluation: EvalConfig) -> Iterator[str]:
     for index, schedule in enumerate(evaluation.handoff):
         key = f"eval.handoff[{index}]"
         if schedule.name == "solo":
@@ -39,7 +39,7 @@ def _handoff_problems(evaluation: EvalConfig) -> Iterator[str]:
             yield f"{key}.anneal={schedule.anneal}: an evaluation has no steps; choose constant"
 
 
-def _sample_problems(evaluation: EvalConfig) -> Iterator[str]:
+def _sample_errors(evaluation: EvalConfig) -> Iterator[str]:
     samples = evaluation.samples
     if not evaluation.pass_at or max(evaluation.pass_at) > samples:
         yield f"eval.pass_at={evaluation.pass_at}: give numbers from 1 to eval.samples={samples}"

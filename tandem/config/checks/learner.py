@@ -17,17 +17,17 @@ KL_REFERENCES = {"kl_reg": "base", "kl_junior": "junior"}
 """The model toward which an arm draws the senior."""
 
 
-def learner_problems(config: Config) -> Iterator[str]:
-    """Yield the problems of the objective and the learner."""
-    yield from _arm_problems(config)
-    yield from _ratio_problems(config)
-    yield from _batch_problems(config)
-    yield from _optimizer_problems(config.learner, config.steps)
-    yield from _memory_problems(config.learner)
-    yield from _engine_problems(config)
+def learner_errors(config: Config) -> Iterator[str]:
+    """Yield the errors in the settings of the objective and the learner."""
+    yield from _arm_errors(config)
+    yield from _ratio_errors(config)
+    yield from _batch_errors(config)
+    yield from _optimizer_errors(config.learner, config.steps)
+    yield from _memory_errors(config.learner)
+    yield from _engine_errors(config)
 
 
-def _arm_problems(config: Config) -> Iterator[str]:
+def _arm_errors(config: Config) -> Iterator[str]:
     """Yield the settings that contradict the arm of the paper's comparison."""
     algo = config.algo
     if algo.arm in CONTROLS and config.schedule.name != "solo":
@@ -49,8 +49,8 @@ def _arm_problems(config: Config) -> Iterator[str]:
         )
 
 
-def _ratio_problems(config: Config) -> Iterator[str]:
-    """Yield the problems of the importance ratio."""
+def _ratio_errors(config: Config) -> Iterator[str]:
+    """Yield the errors in the settings of the importance ratio."""
     algo, staleness = config.algo, config.rollout.max_staleness
     if 0 < algo.dual_clip <= 1:
         yield f"algo.dual_clip={algo.dual_clip}: it would limit ratios of tokens that have not changed; give 0 or more than 1"
@@ -66,23 +66,23 @@ def _ratio_problems(config: Config) -> Iterator[str]:
         )
 
 
-def _batch_problems(config: Config) -> Iterator[str]:
+def _batch_errors(config: Config) -> Iterator[str]:
     rollout, mini_batches, ranks = config.rollout, config.algo.mini_batches, config.learner.ranks
-    group_size = max(1, config.learner.sequence_parallel)
-    if ranks % group_size:
-        yield f"learner.sequence_parallel={group_size}: learner.ranks={ranks} does not divide by it; change one of them"
+    sequence_ranks = max(1, config.learner.sequence_parallel)
+    if ranks % sequence_ranks:
+        yield f"learner.sequence_parallel={sequence_ranks}: learner.ranks={ranks} does not divide by it; change one of them"
     rollouts = rollout.prompts_per_step * rollout.group_size
     if mini_batches >= 1 and rollouts % mini_batches:
         yield (
             f"algo.mini_batches={mini_batches}: the step's {rollouts} rollouts (rollout.prompts_per_step="
-            f"{rollout.prompts_per_step} x rollout.group_size={rollout.group_size}) do not divide by it"
+            f"{rollout.prompts_per_step} x rollout.group_size={rollout.group_size}) are not divisible by it; choose a divisor"
         )
     elif config.algo.mini_batch_order == "prompts" and mini_batches >= 1 and rollout.prompts_per_step % mini_batches:
         yield (
             f"algo.mini_batches={mini_batches}: with algo.mini_batch_order=prompts, rollout.prompts_per_step="
-            f"{rollout.prompts_per_step} must divide by it; choose algo.mini_batch_order=shuffled, or another number"
+            f"{rollout.prompts_per_step} must be divisible by it; choose algo.mini_batch_order=shuffled, or another number"
         )
-    elif (mini_batch := rollouts // max(mini_batches, 1)) < ranks // group_size:
+    elif (mini_batch := rollouts // max(mini_batches, 1)) < ranks // sequence_ranks:
         yield (
             f"learner.ranks={ranks}: a mini-batch holds only {mini_batch} rollouts; "
             f"use fewer ranks or mini-batches, or more rollouts (algo.mini_batches={mini_batches}, rollout.prompts_per_step="
@@ -90,7 +90,7 @@ def _batch_problems(config: Config) -> Iterator[str]:
         )
 
 
-def _optimizer_problems(learner: LearnerConfig, steps: int) -> Iterator[str]:
+def _optimizer_errors(learner: LearnerConfig, steps: int) -> Iterator[str]:
     betas = list(learner.betas)
     if len(betas) != 2:
         yield f"learner.betas={betas}: give two numbers, such as [0.9,0.98]"
@@ -101,7 +101,7 @@ def _optimizer_problems(learner: LearnerConfig, steps: int) -> Iterator[str]:
         )
 
 
-def _memory_problems(learner: LearnerConfig) -> Iterator[str]:
+def _memory_errors(learner: LearnerConfig) -> Iterator[str]:
     if learner.parameter_dtype == "bfloat16" and learner.zero_stage == 0:
         yield "learner.zero_stage=0: bfloat16 needs the float32 master weights that ZeRO keeps; choose learner.zero_stage=1"
     if learner.offload_optimizer and learner.zero_stage == 0:
@@ -113,8 +113,8 @@ def _memory_problems(learner: LearnerConfig) -> Iterator[str]:
         )
 
 
-def _engine_problems(config: Config) -> Iterator[str]:
-    """Yield the problems between the learner and the engines."""
+def _engine_errors(config: Config) -> Iterator[str]:
+    """Yield the settings of the learner that contradict those of the engines."""
     both = not (config.rollouts_only or config.learner_only)
     if both and config.learner.dtype == "bfloat16" and config.model.dtype == "float32":
         yield (

@@ -20,21 +20,21 @@ SHAPE = (*REQUIRED_SHAPE, "num_key_value_heads", "head_dim", "vocab_size", "tie_
 """The keys of `model.shape`: those of a Qwen3 model's config.json that determine its size."""
 
 
-def model_problems(config: Config) -> Iterator[str]:
-    """Yield the problems of the senior's model and of the juniors."""
+def model_errors(config: Config) -> Iterator[str]:
+    """Yield the errors in the settings of the senior's model and of the juniors."""
     if config.model.source == "zoo" and config.model.recipe not in RECIPES:
         yield f"model.recipe={config.model.recipe}: the recipes are {', '.join(RECIPES)}"
     if config.model.shape:
-        yield from _shape_problems(config.model)
-    yield from _junior_problems(config)
-    yield from _black_box_problems(config)
+        yield from _shape_errors(config.model)
+    yield from _junior_errors(config)
+    yield from _black_box_errors(config)
     if config.junior_translation:
-        yield from _translation_problems(config)
+        yield from _translation_errors(config)
     if config.speculative:
-        yield from _draft_problems(config)
+        yield from _draft_errors(config)
 
 
-def _shape_problems(model: ModelConfig) -> Iterator[str]:
+def _shape_errors(model: ModelConfig) -> Iterator[str]:
     if unknown := [key for key in model.shape if key not in SHAPE]:
         yield f"model.shape.{unknown[0]}={model.shape[unknown[0]]}: there is no such key; choose among {', '.join(SHAPE)}"
     if missing := [key for key in REQUIRED_SHAPE if key not in model.shape]:
@@ -46,7 +46,7 @@ def _shape_problems(model: ModelConfig) -> Iterator[str]:
             yield f"model.shape.{key}={value}: give a number of at least 1"
 
 
-def _junior_problems(config: Config) -> Iterator[str]:
+def _junior_errors(config: Config) -> Iterator[str]:
     if not config.junior:
         yield "junior=[]: name at least one junior; [self] is the senior's base model"
     for index, name in enumerate(config.junior):
@@ -63,8 +63,8 @@ def _junior_problems(config: Config) -> Iterator[str]:
         yield f"junior_weights={config.junior_weights}: their sum is not finite; give smaller numbers"
 
 
-def _black_box_problems(config: Config) -> Iterator[str]:
-    """Yield the problems of a junior behind an API, and of settings that exclude it."""
+def _black_box_errors(config: Config) -> Iterator[str]:
+    """Yield the errors in the settings of a junior behind an API, and the settings that exclude it."""
     for index, name in enumerate(config.junior):
         try:
             box = named_black_box(name)
@@ -87,8 +87,8 @@ def _unmeasurable(config: Config, junior: str) -> Iterator[str]:
             yield f"{key}.name={schedule.name}: {junior} writes whole words or steps; choose word, step or alternate"
 
 
-def _draft_problems(config: Config) -> Iterator[str]:
-    """Yield the problems of settings that exclude a junior that drafts for the senior."""
+def _draft_errors(config: Config) -> Iterator[str]:
+    """Yield the settings that exclude a junior that drafts for the senior."""
     drafts = f"speculative={config.speculative}"
     if len(config.junior) > 1:
         yield f"junior={config.junior}: one junior drafts for the senior ({drafts}); name one"
@@ -101,8 +101,8 @@ def _draft_problems(config: Config) -> Iterator[str]:
         )
 
 
-def _translation_problems(config: Config) -> Iterator[str]:
-    """Yield the problems of settings that exclude a junior with another tokenizer."""
+def _translation_errors(config: Config) -> Iterator[str]:
+    """Yield the settings that exclude a junior with another tokenizer."""
     training = SCHEDULES.get(config.schedule.name)
     if training and training.boundary == "none" and config.schedule.name != "solo":
         yield (

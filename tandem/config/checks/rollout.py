@@ -32,24 +32,24 @@ def of_own_junior(config: Config) -> dict[str, Any]:
     return {key: value for key in OF_OWN_JUNIOR if (value := attrgetter(key)(config)) != attrgetter(key)(DEFAULTS)}
 
 
-def rollout_problems(config: Config) -> Iterator[str]:
-    """Yield the problems of schedule, rollouts, verdicts and rewards."""
+def rollout_errors(config: Config) -> Iterator[str]:
+    """Yield the errors in the settings of schedule, rollouts, verdicts and rewards."""
     rollout = config.rollout
     if config.schedule.name != "solo":
-        yield from _schedule_problems(config)
-    yield from _sampling_problems(rollout.sampling)
+        yield from _schedule_errors(config)
+    yield from _sampling_errors(rollout.sampling)
     if rollout.max_staleness and rollout.straggler_deadline_s:
         yield (
             f"rollout.straggler_deadline_s={rollout.straggler_deadline_s:g}: with rollout.max_staleness="
             f"{rollout.max_staleness} no step waits for stragglers, and groups that are too old are dropped; set it to 0"
         )
     if rollout.engines == "shared":
-        yield from _shared_engine_problems(config)
-    yield from _judge_problems(config)
-    yield from _reward_problems(config.reward, rollout.sampling.max_tokens)
+        yield from _shared_engine_errors(config)
+    yield from _judge_errors(config)
+    yield from _reward_errors(config.reward, rollout.sampling.max_tokens)
 
 
-def _schedule_problems(config: Config) -> Iterator[str]:
+def _schedule_errors(config: Config) -> Iterator[str]:
     schedule = config.schedule
     annealed = schedule.anneal != "constant"
     for key in ("prob_senior", "prob_senior_end") if annealed else ("prob_senior",):
@@ -62,7 +62,7 @@ def _schedule_problems(config: Config) -> Iterator[str]:
         )
 
 
-def _sampling_problems(sampling: SamplingConfig) -> Iterator[str]:
+def _sampling_errors(sampling: SamplingConfig) -> Iterator[str]:
     if 0 <= sampling.temperature < MIN_TEMPERATURE:
         yield (
             f"rollout.sampling.temperature={sampling.temperature}: give a number from {MIN_TEMPERATURE} to {MAX_TEMPERATURE}; "
@@ -76,7 +76,7 @@ def _sampling_problems(sampling: SamplingConfig) -> Iterator[str]:
             )
 
 
-def _shared_engine_problems(config: Config) -> Iterator[str]:
+def _shared_engine_errors(config: Config) -> Iterator[str]:
     """Yield the settings that exclude one engine for both authors."""
     lora = config.learner.lora
     shared = "one engine writes for both authors (rollout.engines=shared)"
@@ -92,7 +92,7 @@ def _shared_engine_problems(config: Config) -> Iterator[str]:
         yield f"{key}={value}: {shared}, and there is no junior's engine; leave one of them out"
 
 
-def _judge_problems(config: Config) -> Iterator[str]:
+def _judge_errors(config: Config) -> Iterator[str]:
     judge = config.judge
     if judge.timeout_s > judge.step_timeout_s:
         yield (
@@ -110,7 +110,7 @@ def _judge_problems(config: Config) -> Iterator[str]:
             yield str(error)
 
 
-def _reward_problems(reward: RewardConfig, max_tokens: int) -> Iterator[str]:
+def _reward_errors(reward: RewardConfig, max_tokens: int) -> Iterator[str]:
     overlong = reward.overlong_buffer_tokens and reward.overlong_penalty
     if not (reward.correct or reward.format or overlong):
         yield (

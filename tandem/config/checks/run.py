@@ -10,18 +10,18 @@ if TYPE_CHECKING:
     from tandem.config.schema import Config
 
 
-def run_problems(config: Config) -> Iterator[str]:
-    """Yield the problems of the run as a whole."""
-    yield from _plan_problems(config)
-    yield from _part_problems(config)
+def run_errors(config: Config) -> Iterator[str]:
+    """Yield the errors in the settings of the run as a whole."""
+    yield from _plan_errors(config)
+    yield from _part_errors(config)
     if config.profile and config.profile_step > config.steps:
         yield f"profile_step={config.profile_step}: the run has steps={config.steps}; trace one of them"
     if config.log.wandb and not find_spec("wandb"):
         yield f"log.wandb={config.log.wandb}: the package wandb is not installed; `pip install wandb`, or leave it out"
 
 
-def _plan_problems(config: Config) -> Iterator[str]:
-    """Yield the problems of the GPUs that a plan assumes."""
+def _plan_errors(config: Config) -> Iterator[str]:
+    """Yield the errors in the settings of the GPUs that a plan assumes."""
     gpus = config.cluster.gpus
     if config.plan_only and config.mode.name == "cluster" and not gpus:
         yield "cluster.gpus=0: plan_only=true with mode=cluster plans for GPUs that need not exist; give their number"
@@ -31,8 +31,8 @@ def _plan_problems(config: Config) -> Iterator[str]:
         yield f"cluster.gpus={gpus}: mode.device=cpu uses no GPU; leave one of them out"
 
 
-def _part_problems(config: Config) -> Iterator[str]:
-    """Yield the problems of a run without a learner or without engines."""
+def _part_errors(config: Config) -> Iterator[str]:
+    """Yield the errors in the settings of a run without a learner or without engines."""
     if config.rollouts_only and config.learner_only:
         yield f"learner_only={config.learner_only}: rollouts_only=true starts no learner; choose one of them"
     for key in ("rollouts_only", "learner_only"):

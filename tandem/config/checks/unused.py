@@ -103,7 +103,7 @@ SCHEDULE_CONDITIONAL = [
 """Those of `schedule`, and of each schedule in `eval.handoff`."""
 
 
-def unused_problems(config: Config) -> Iterator[str]:
+def unused_errors(config: Config) -> Iterator[str]:
     """Yield a line for each setting that is given and has no effect: the key, its value, what it needs."""
     for key, value, _, condition in unused(config):
         yield f"{key}={value}: it has no effect without {condition}; set that, or leave it out"

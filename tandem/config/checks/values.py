@@ -9,7 +9,7 @@ from typing import Any
 from tandem.config.setting import Setting
 
 
-def value_problems(section: Any, prefix: str = "") -> Iterator[str]:
+def value_errors(section: Any, prefix: str = "") -> Iterator[str]:
     """Yield a line for each value in `section` that its field does not allow: the key, the value, the remedy.
 
     `prefix`: what precedes the names of the fields in their keys.
@@ -17,9 +17,9 @@ def value_problems(section: Any, prefix: str = "") -> Iterator[str]:
     for field in fields(section):
         key, value = prefix + field.name, getattr(section, field.name)
         if is_dataclass(value):
-            yield from value_problems(value, f"{key}.")
+            yield from value_errors(value, f"{key}.")
         elif isinstance(value, list) and value and is_dataclass(value[0]):
             for index, item in enumerate(value):
-                yield from value_problems(item, f"{key}[{index}].")
+                yield from value_errors(item, f"{key}[{index}].")
         elif remedy := field.metadata.get("setting", Setting()).remedy(value):
             yield f"{key}={list(value) if isinstance(value, tuple) else value}: {remedy}"

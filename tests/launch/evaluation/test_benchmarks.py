@@ -14,7 +14,7 @@ from launch.evaluation.folder import PROBLEMS, RECORDED, RESULT, read_scores
 from launch.evaluation.rows import problem_rows
 from launch.storage.append import replace_lines
 from tandem.authors import Authors
-from tandem.config.checks.evaluation import evaluation_problems
+from tandem.config.checks.evaluation import evaluation_errors
 from tandem.config.schema import Config, ConfigError
 from tandem.measures.score import Score
 from tests.support.problem_files import write_jsonl
@@ -50,7 +50,7 @@ def test_sets_of_another_size_and_unknown_names_are_refused(two_sets: Config, au
         with pytest.raises(ConfigError, match=message):
             read_benchmarks(replace(two_sets, eval=replace(two_sets.eval, sets=[entry])), authors)
     twice = replace(two_sets, eval=replace(two_sets.eval, sets=["amc", "amc:x.jsonl"]))
-    assert "name each set once" in " ".join(evaluation_problems(twice))
+    assert "name each set once" in " ".join(evaluation_errors(twice))
 
 
 def test_scores_are_averaged_over_sets_and_kept_for_each(two_sets: Config, authors: Authors, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_difference_is_that_of_means_and_lies_in_its_interval(pairs: list[tuple[
     ((found,), count) = compare(first, second)
     assert count == len(pairs)
     assert found.difference.value == pytest.approx(np.mean([b - a for a, b in pairs]))
-    assert (found.better, found.worse) == (sum(b > a for a, b in pairs), sum(a > b for a, b in pairs))
+    assert (found.greater, found.less) == (sum(b > a for a, b in pairs), sum(a > b for a, b in pairs))
     assert found.difference.low is not None and found.difference.high is not None
     assert found.difference.low - 1e-9 <= found.difference.value <= found.difference.high + 1e-9
 

@@ -38,7 +38,7 @@ def endpoint(claim: str, measures: int = 1) -> Endpoint:
 def test_verdict_needs_every_measure_and_names_opposite(claim: str, means: list[float], word: str) -> None:
     found = {f"m{index}": difference(mean) for index, mean in enumerate(means)}
     (verdict,) = verdicts([endpoint(claim, len(means))], lambda _, measure: found[measure])
-    assert verdict.word == word
+    assert verdict.conclusion == word
     assert [each.value for each in verdict.differences.values()] == means
 
 
@@ -46,7 +46,7 @@ def test_p_values_are_adjusted_for_all_endpoints() -> None:
     weak = difference(0.023)
     (alone,) = verdicts([endpoint("greater")], lambda *_: weak)
     among = verdicts([endpoint("greater") for _ in range(4)], lambda *_: weak)
-    assert alone.word == SHOWN and among[0].word == NOT_SHOWN
+    assert alone.conclusion == SHOWN and among[0].conclusion == NOT_SHOWN
     assert among[0].p_value == pytest.approx(4 * alone.p_value)
 
 

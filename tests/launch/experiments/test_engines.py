@@ -46,7 +46,7 @@ def lent(engines: SharedEngines, config: Config, authors: Authors) -> object:
     inputs: Any = SimpleNamespace(config=config, authors=authors, plan=SimpleNamespace(mode="auto", on_gpus=False))
     placements: Any = None
     budget: Any = None
-    with engines.lend(inputs, 0, budget, placements) as pool:
+    with engines.borrow_engines(inputs, 0, budget, placements) as pool:
         return pool
 
 

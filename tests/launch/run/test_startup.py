@@ -12,7 +12,7 @@ import pytest
 
 from launch.cluster.reservation import Placements
 from launch.run import startup
-from launch.run.startup import described, start_training_run
+from launch.run.startup import describe_components, start_training_run
 from tandem.config.learner import LearnerConfig
 from tandem.config.rollout import RolloutConfig
 from tandem.config.schema import Config
@@ -139,5 +139,5 @@ def test_failure_of_engines_ends_learner(inputs: Any, events: list[str]) -> None
 
 def test_numbers_of_components_are_in_words() -> None:
     config = Config(rollout=RolloutConfig(replicas=2), learner=LearnerConfig(ranks=3, zero_stage=2))
-    assert described(config) == "2 rollout actors and 3 learner ranks (ZeRO-2)"
-    assert described(config, learner=False) == "2 rollout actors"
+    assert describe_components(config) == "2 rollout actors and 3 learner ranks (ZeRO-2)"
+    assert describe_components(config, learner=False) == "2 rollout actors"

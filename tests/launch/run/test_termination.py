@@ -249,7 +249,7 @@ def test_second_signal_during_checkpoint_is_reported(
     with pytest.raises(SystemExit, match=str(TERMINATED)), exit_codes():
         Loop(run_settings(tmp_path), lambda folder: send(second)()).run("generate", send(signal.SIGTERM))
     said = capsys.readouterr().out
-    assert "WARNING: no checkpoint could be written: another signal ended that" in said and "on_signal_wait_s" not in said
+    assert "WARNING: no checkpoint could be written: a second signal came" in said and "on_signal_wait_s" not in said
 
 
 def test_ctrl_c_ends_at_once_and_prints_how_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

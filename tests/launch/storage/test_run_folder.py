@@ -192,8 +192,8 @@ def test_samples_have_authors(settings: Config) -> None:
     groups = [written_group(seed, [Verdict.CORRECT, Verdict.WRONG]) for seed in (10, 20, 30)]
     settings.log.samples_per_step = 3
     with RunFolder(settings) as folder:
-        folder.keep_samples(1, groups, small_tokenizer())
-        folder.keep_samples(2, groups[2:], small_tokenizer())
+        folder.save_samples(1, groups, small_tokenizer())
+        folder.save_samples(2, groups[2:], small_tokenizer())
         samples = json_lines(folder.path / "samples.jsonl")
     assert [sample["step"] for sample in samples] == [1, 1, 1, 2, 2], "three a step, as log.samples_per_step says"
     kept = [(groups[0], 0), (groups[0], 1), (groups[1], 0), (groups[2], 0), (groups[2], 1)]
@@ -220,7 +220,7 @@ def test_samples_have_tokens_and_logprobs(settings: Config) -> None:
     rollout.logprobs = -np.arange(len(rollout), dtype=np.float32) / 8
     rollout.logprobs[2] = -np.inf
     with RunFolder(settings) as folder:
-        folder.keep_samples(1, [group], small_tokenizer())
+        folder.save_samples(1, [group], small_tokenizer())
         (sample,) = json_lines(folder.path / "samples.jsonl")
     assert sample["prompt_ids"] == rollout.prompt_ids.tolist()
     for turn in sample["turns"]:
@@ -235,7 +235,7 @@ def test_samples_of_evaluation_are_marked(settings: Config) -> None:
     group = written_group(10, [Verdict.CORRECT])
     group.advantages = np.zeros(0, np.float32)
     with RunFolder(settings) as folder:
-        folder.keep_samples(0, [group], small_tokenizer(), held_out=True)
+        folder.save_samples(0, [group], small_tokenizer(), held_out=True)
         (sample,) = json_lines(folder.path / "samples.jsonl")
     assert sample["set"] == "held_out" and "advantage" not in sample
 
@@ -246,7 +246,7 @@ def test_rows_of_evaluations_follow_steps_of_resumed_run(settings: Config) -> No
     with RunFolder(settings) as folder:
         for step in (0, 1, 2):
             folder.log({"step": step})
-            folder.keep_evaluation(step, problem_rows([group.prompt for group in groups], scores), text_rows({"solo": groups}))
+            folder.save_evaluation(step, problem_rows([group.prompt for group in groups], scores), text_rows({"solo": groups}))
         problems, texts = (json_lines(folder.path / name) for name in (EVALUATED_PROBLEMS, EVALUATED_TEXTS))
     assert [row["step"] for row in problems] == [0, 0, 1, 1, 2, 2]
     assert problems[1] == {"step": 0, "id": "arith/0", "scores": {"solo/accuracy": [0.0, 1.0]}}
@@ -277,7 +277,7 @@ def test_tensorboard_shows_turn_lengths_and_samples(settings: Config) -> None:
     groups = [written_group(seed, [Verdict.CORRECT, Verdict.WRONG]) for seed in (10, 20)]
     groups[0].prompt = replace(groups[0].prompt, problem=Problem("<script>", "How many?", "7"))
     with RunFolder(settings) as folder:
-        folder.keep_samples(1, groups, small_tokenizer())
+        folder.save_samples(1, groups, small_tokenizer())
     events = EventAccumulator(str(folder.path / "tensorboard"))
     events.Reload()
     turns = [turn for group in groups for rollout in group.rollouts for turn in rollout.turns]
@@ -296,7 +296,7 @@ def test_weights_and_biases_has_same_metrics(settings: Config, monkeypatch: pyte
     monkeypatch.setenv("WANDB_MODE", "offline")
     settings.log.wandb = "tandem"
     with RunFolder(settings) as folder:
-        folder.keep_samples(1, [written_group(10, [Verdict.CORRECT])], small_tokenizer())
+        folder.save_samples(1, [written_group(10, [Verdict.CORRECT])], small_tokenizer())
         folder.log(ROWS[1])
     (kept,) = folder.path.glob("wandb/offline-run-*")
     written = next(kept.glob("*.wandb")).read_bytes()

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launch.entry import configuration
-from tandem.config.checks import problems
+from tandem.config.checks import config_errors
 from tandem.config.checks.unused import CONDITIONAL, SCHEDULE_CONDITIONAL, Conditional
 from tandem.config.schema import SETTINGS, Config
 
@@ -27,7 +27,7 @@ def refusals(key: str, value: object) -> list[str]:
     config = deepcopy(shipped())
     *groups, leaf = key.split(".")
     setattr(reduce(getattr, groups, config), leaf, value)
-    return list(problems(config))
+    return list(config_errors(config))
 
 
 @cache
@@ -85,7 +85,7 @@ def test_setting_without_effect_is_refused_unless_default(prefix: str, condition
     *groups, leaf = key.split(".")
     for value, refused in ((default, False), (other[type(default)], True)):
         setattr(reduce(getattr, groups, config), leaf, value)
-        assert any(line.startswith(f"{key}={value}: it has no effect without") for line in problems(config)) is refused
+        assert any(line.startswith(f"{key}={value}: it has no effect without") for line in config_errors(config)) is refused
 
 
 @pytest.mark.parametrize(

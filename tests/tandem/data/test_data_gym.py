@@ -11,7 +11,7 @@ from random import Random
 import pytest
 from reasoning_gym.factory import create_dataset
 
-from tandem.config.checks.data import data_problems
+from tandem.config.checks.data import data_errors
 from tandem.config.data import DataConfig
 from tandem.config.schema import ConfigError
 from tandem.data.problems import load_problems
@@ -92,7 +92,7 @@ def test_invalid_mix_is_refused(data: DataConfig, message: str) -> None:
 
 def test_missing_package_is_refused_with_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "reasoning_gym", None)
-    [complaint] = data_problems(gym("chain_sum"))
+    [complaint] = data_errors(gym("chain_sum"))
     assert complaint == "data.source=reasoning_gym: the package is not installed; run `pip install reasoning-gym`"
 
 
@@ -109,7 +109,7 @@ def test_missing_package_is_refused_with_remedy(monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_inconsistent_settings_are_refused(data: DataConfig, message: str) -> None:
-    [complaint] = data_problems(data)
+    [complaint] = data_errors(data)
     assert complaint.startswith(message)
 
 

@@ -249,4 +249,4 @@ def loaded_or_refused(load: Callable[[], object]) -> None:
         message = str(error)
     else:
         return
-    assert re.match(r"data\.(path|pass_rates)=", message)
+    assert re.match(r"data\.(path|pass_rates|question_field|answer_field)=", message)

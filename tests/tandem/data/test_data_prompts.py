@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerBase
 
-from tandem.config.checks.data import data_problems
+from tandem.config.checks.data import data_errors
 from tandem.config.data import DataConfig
 from tandem.config.schema import ConfigError
 from tandem.data.problems import load_problems
@@ -147,7 +147,7 @@ def test_prompt_without_chat_template_has_no_end_token(single: str, text: str) -
     ],
 )
 def test_invalid_settings_are_refused(fields: dict[str, object], reason: str) -> None:
-    [found] = data_problems(replace(DataConfig(source="jsonl"), **fields))  # type: ignore[arg-type]
+    [found] = data_errors(replace(DataConfig(source="jsonl"), **fields))  # type: ignore[arg-type]
     assert found.startswith(reason)
 
 

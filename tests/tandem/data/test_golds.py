@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.config.checks.data import data_problems
+from tandem.config.checks.data import data_errors
 from tandem.config.data import DataConfig
 from tandem.config.schema import ConfigError
 from tandem.data.problems import load_problems
@@ -141,4 +141,4 @@ def test_verifier_receives_golds_unchanged(tmp_path: Path) -> None:
     ],
 )
 def test_unusable_pattern_is_refused(fields: dict[str, Any], wrong: str) -> None:
-    assert any(wrong in problem for problem in data_problems(DataConfig(source="jsonl", **fields)))
+    assert any(wrong in problem for problem in data_errors(DataConfig(source="jsonl", **fields)))

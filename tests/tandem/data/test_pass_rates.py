@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tandem.config.checks.data import data_problems
+from tandem.config.checks.data import data_errors
 from tandem.config.data import DataConfig
 from tandem.config.schema import ConfigError
 from tandem.data.pass_rates import PassRateFile, read_pass_rates
@@ -86,7 +86,7 @@ def test_limits_without_any_problem_are_refused(lines: Path, tmp_path: Path) -> 
 
 
 def test_inconsistent_settings_are_refused() -> None:
-    [endless] = data_problems(DataConfig(source="arith", pass_rates="x"))
+    [endless] = data_errors(DataConfig(source="arith", pass_rates="x"))
     assert endless.startswith("data.pass_rates=x: data.source=arith has no end")
-    [bounds] = data_problems(DataConfig(source="jsonl", min_pass_rate=0.5, max_pass_rate=0.4))
+    [bounds] = data_errors(DataConfig(source="jsonl", min_pass_rate=0.5, max_pass_rate=0.4))
     assert bounds.startswith("data.min_pass_rate=0.5: ")

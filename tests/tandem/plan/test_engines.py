@@ -10,7 +10,7 @@ from rich.console import Console
 
 from launch.cluster.plan import assumed_plan, print_plan
 from launch.entry import configuration
-from tandem.config.checks import problems
+from tandem.config.checks import config_errors
 from tandem.config.schema import Config, ConfigError
 from tandem.plan.engines import junior_engines, with_engines
 from tandem.plan.run_plan import planned
@@ -92,7 +92,7 @@ def test_published_lengths_on_one_small_gpu(paper: Callable[..., Config], gpu_gi
     (engine,) = plan.memory.engines
     decided = planned(config, plan)
     assert (decided.learner.lora.sync, decided.rollout.engines) == ("adapter", "shared")
-    assert not list(problems(decided)), "the saved configuration can be used again"
+    assert not list(config_errors(decided)), "the saved configuration can be used again"
     alone = assumed_plan(paper(141, *model, "rollout.engines=pair")).memory
     assert alone is not None and engine.text == 2 * alone.senior.text, "both authors keep the text"
     assert 0 < engine.weights - alone.juniors[0].weights < 0.1, "one copy of the weights, and the adapter"

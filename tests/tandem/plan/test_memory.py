@@ -20,7 +20,7 @@ from tandem.plan.fit import DoesNotFit, fractions_shared, longest_rollout, memor
 from tandem.plan.memory import (
     ENGINE_ASLEEP_GIB,
     RANK_OVERHEAD_GIB,
-    STEPPED_AT_ONCE,
+    SUB_GROUP_SIZE,
     USABLE,
     engine_memory,
     rank_memory,
@@ -102,12 +102,12 @@ def test_reference_that_is_the_base_of_an_adapter_takes_no_memory(reference: str
         ({"zero_stage": 0}, 0),
         ({"zero_stage": 1}, FOUR_BILLION.parameters),
         ({"zero_stage": 2, "ranks": 2}, FOUR_BILLION.parameters / 2),
-        ({"zero_stage": 3}, STEPPED_AT_ONCE),
+        ({"zero_stage": 3}, SUB_GROUP_SIZE),
         ({"zero_stage": 3, "ranks": 8}, FOUR_BILLION.parameters / 8),
         ({"zero_stage": 3, "offload_optimizer": True}, 0),
         ({"zero_stage": 1, "dtype": "bfloat16"}, 0),
         ({"zero_stage": 2, "dtype": "bfloat16"}, 0),
-        ({"zero_stage": 3, "dtype": "bfloat16"}, STEPPED_AT_ONCE),
+        ({"zero_stage": 3, "dtype": "bfloat16"}, SUB_GROUP_SIZE),
     ],
 )
 def test_gradients_copied_for_step_count_once_activations_are_freed(settings: dict[str, Any], copied: float) -> None:
@@ -116,7 +116,7 @@ def test_gradients_copied_for_step_count_once_activations_are_freed(settings: di
         for tokens in (1, 1 << 20)
     )
     assert few.activations == pytest.approx(4 * copied / 2**30, abs=0.01)
-    assert many == replace(few, activations=many.activations) and many.activations > 4 * STEPPED_AT_ONCE / 2**30
+    assert many == replace(few, activations=many.activations) and many.activations > 4 * SUB_GROUP_SIZE / 2**30
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 8])
