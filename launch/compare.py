@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from launch.entry import BAD_INPUT
+from launch.entry import exit_codes
 from launch.evaluation.paired import Difference, compare, read_problem_scores
 from launch.experiments.statistics import CONFIDENCE
 from launch.terminal import terminal_console
 from launch.text_tables import terminal_table
-from tandem.config.schema import ConfigError
 
 
 def main() -> None:
@@ -27,12 +25,9 @@ def main() -> None:
     parser.add_argument("second", type=Path, metavar="B", help="the same; differences are B - A")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     arguments = parser.parse_args()
-    try:
+    with exit_codes():
         first, second = read_problem_scores(arguments.first), read_problem_scores(arguments.second)
         differences, problems = compare(first, second)
-    except ConfigError as error:
-        print(f"compare.py: {error}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
     if arguments.json:
         print(
             json.dumps({"a": first.label, "b": second.label, "problems": problems, "measures": list(map(asdict, differences))})

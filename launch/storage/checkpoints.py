@@ -92,7 +92,7 @@ class Checkpoints:
         """Return the incomplete checkpoints of a run that ended during a write."""
         return sorted(self.path.glob(f"step-*{PARTIAL}"))
 
-    def go_back(self, step: int) -> None:
+    def remove_after(self, step: int) -> None:
         """Rename the checkpoints of later steps, so that a run resumed after `step` does not use them."""
         for checkpoint in self.complete():
             if checkpoint.step > step:

@@ -29,7 +29,7 @@ from launch.storage.resume import NEW, Resumption
 from tandem.config.schema import Config, ConfigError
 from tandem.metrics import turn_lengths
 from tandem.records.run_record import LogReader, best_seniors
-from tandem.records.saved_rollouts import Origin, go_back, save_step
+from tandem.records.saved_rollouts import Origin, remove_steps_after, save_step
 from tandem.records.transcript import Transcript, transcript
 from tandem.rollout import Group
 from tandem.runtime.disk import disk_full
@@ -72,12 +72,12 @@ class RunFolder:
             )
         if logged and resumption.checkpoint is None and logged[-1]["step"] >= config.steps:
             raise ConfigError(f"resume={config.resume}: {self.path} holds a finished run; choose another name")
-        self._found = _version(self._metrics_path)
+        self._fingerprint = _fingerprint(self._metrics_path)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             before = stack.enter_context(owned(self.path, self._key))
-            if _version(self._metrics_path) != self._found:
+            if _fingerprint(self._metrics_path) != self._fingerprint:
                 raise ConfigError(f"{self._key}: another process has written to {self.path} meanwhile; start again")
             if before:
                 self.print_line(
@@ -87,8 +87,8 @@ class RunFolder:
             self.config.write_text(yaml.safe_dump(asdict(self._config) | {"name": name}, sort_keys=False), encoding="utf-8")
             checkpoint = self._resumption.checkpoint
             last = checkpoint.step if checkpoint else -1
-            self.checkpoints.go_back(last)
-            go_back(self.rollouts, last)
+            self.checkpoints.remove_after(last)
+            remove_steps_after(self.rollouts, last)
             for step, path in self.best_seniors().items():
                 if step > last:
                     shutil.rmtree(path)
@@ -258,7 +258,7 @@ def _last_step(rows: Sequence[Mapping[str, float]]) -> str:
     return f", which has ended at step {int(rows[-1]['step'])}" if rows else ""
 
 
-def _version(path: Path) -> tuple[int, int] | None:
+def _fingerprint(path: Path) -> tuple[int, int] | None:
     """Return size and modification time of the file; None if it does not exist."""
     return (status.st_size, status.st_mtime_ns) if path.exists() and (status := path.stat()) else None
 

@@ -101,7 +101,7 @@ def saved_steps(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdigit())
 
 
-def go_back(folder: Path, step: int) -> None:
+def remove_steps_after(folder: Path, step: int) -> None:
     """Remove the saved steps after `step`."""
     for path in saved_steps(folder):
         if path > _path(folder, step):

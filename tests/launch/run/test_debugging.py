@@ -19,7 +19,15 @@ from launch.run.learner_only import read_learner_inputs, train_learner
 from tandem.authors import Authors, load_authors
 from tandem.config.schema import Config, ConfigError
 from tandem.data.random_groups import random_groups
-from tandem.records.saved_rollouts import Origin, UnreadableRollouts, go_back, load_step, read_origin, save_step, saved_steps
+from tandem.records.saved_rollouts import (
+    Origin,
+    UnreadableRollouts,
+    load_step,
+    read_origin,
+    remove_steps_after,
+    save_step,
+    saved_steps,
+)
 from tandem.rollout import SENIOR, Group, StopReason, Verdict
 from tandem.runtime.trace import Row, Span, chrome_trace
 from tandem.verify.judgement import Judgement
@@ -64,7 +72,7 @@ def test_saved_groups_are_read_back_unchanged(tmp_path: Path) -> None:
 def test_resumed_run_removes_later_steps(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         save_step(tmp_path, step, judged_groups(), ORIGIN)
-    go_back(tmp_path, 1)
+    remove_steps_after(tmp_path, 1)
     assert [step.name for step in saved_steps(tmp_path)] == ["step-000001"]
 
 
