@@ -37,7 +37,7 @@ def main() -> None:
     if name == COMPLETION:
         from launch.completion import SCRIPT, choices  # only for this
 
-        print("\n".join(choices(*sys.argv[2:])) if sys.argv[2:] else SCRIPT)
+        print("\n".join(choices(*sys.argv[2:])) if len(sys.argv) == 5 else SCRIPT)
         return
     if name not in PROGRAMS:
         similar = get_close_matches(name, PROGRAMS, n=1)

@@ -55,7 +55,7 @@ def print_help(program: Program, arguments: Sequence[str], console: Console | No
     """
     console = console or terminal_console()
     fields = dict(documented(Config))
-    values = {index + 1 for index, each in enumerate(arguments) if each in ("--config", "--cfg")}
+    values = {index + 1 for index, each in enumerate(arguments) if each in ("--config", "--cfg", "-c", "--package", "-p")}
     asked = [each for index, each in enumerate(arguments) if index not in values and "=" not in each and each[:1] != "-"]
     if asked:
         console.print(_settings({key: field for name in asked for key, field in _named(fields, name).items()}))

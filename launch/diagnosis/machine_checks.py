@@ -105,7 +105,7 @@ def python() -> Finding:
 
 def packages() -> Finding:
     """Check that the installed packages are the tested versions."""
-    on_cpu = has_cpu_engines() or not torch.cuda.is_available()
+    on_cpu = has_cpu_engines() or not (installed_version("vllm") or torch.cuda.is_available())
     pins = _pins(ROOT / f"requirements-{'cpu' if on_cpu else 'gpu'}.txt")
     installed = {name: installed_version(name) for name in pins}
     missing = [name for name, found in installed.items() if found is None]

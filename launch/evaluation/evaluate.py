@@ -81,7 +81,7 @@ def _evaluate(config: Config, start_workers: WorkerStarter) -> None:
     # The engines have ended and left their memory to the models.
     device = "cuda" if plan.on_gpus else "cpu"
     texts = (senior_texts, junior_texts)
-    if plan.mode == "cluster" and plan.on_gpus:  # this process may have no GPU, and reserves none
+    if senior_texts and plan.mode == "cluster" and plan.on_gpus:  # this process may have no GPU, and reserves none
         distribution_scores, notes = ray.get(ray.remote(num_gpus=1)(model_scores).remote(config, authors, *texts, device))
     else:
         distribution_scores, notes = model_scores(config, authors, *texts, device)

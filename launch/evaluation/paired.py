@@ -92,10 +92,10 @@ def compare(first: ProblemScores, second: ProblemScores) -> tuple[list[Differenc
         raise ConfigError(
             f"{first.label} and {second.label}: they have no problem in common; compare evaluations of the same data"
         )
-    measures = [name for name in first.problems[common[0]] if name in second.problems[common[0]]]
+    both = [name for name in first.problems[common[0]] if name in second.problems[common[0]]]
+    measures = [name for name in both if all(each.score(name, common).weights.any() for each in (first, second))]
     if not measures:
         raise ConfigError(f"{first.label} and {second.label}: they have no measure in common; evaluate both with the same eval")
-    measures = [name for name in measures if all(each.score(name, common).weights.any() for each in (first, second))]
     return [_difference(first, second, measure, common) for measure in measures], len(common)
 
 

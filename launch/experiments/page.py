@@ -41,7 +41,9 @@ def _facts(results: Results, experiment: Experiment) -> str:
     seeds = ", ".join(f"{arm} {len(spent)}" for arm, spent in results.seconds.items())
     texts = f"{config.eval.samples} text{'s' if config.eval.samples > 1 else ''}"
     measured = sum(evaluation.seconds for evaluation in experiment.evaluations) / 60 if results.evaluated else 0.0
-    took = f"Steps and their evaluations took {minutes:.0f} minutes" + f", those below {measured:.0f}" * bool(measured)
+    took = f"Steps and their evaluations took {minutes:.0f} minutes"
+    if measured:
+        took += f", and the evaluations below {measured:.0f} minutes,"
     about = (
         f"Arms and seeds: {seeds}. Each run has {config.steps} steps of {config.rollout.prompts_per_step} prompts with "
         f"{config.rollout.group_size} rollouts. Measured on {results.problems} held-out problems, which a hash of the problem "
@@ -129,7 +131,7 @@ def _estimate(mean: OverSeeds | None) -> Estimate | None:
 
 
 def _differences(first: str, others: Sequence[str], measures: Sequence[str], difference: Value) -> Cells:
-    """Return a header and a row for each measure: the arm `first` less each of the `others`; [] if there are none."""
+    """Return a header and a row for each measure: the arm `first` minus each of the `others`; [] if there are none."""
     if not others:
         return []
     _, *rows = _cells(others, difference, measures, "+")

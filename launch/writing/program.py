@@ -19,7 +19,8 @@ from actors.replica import ActorReplica
 from actors.replicas import ReplicaSet
 from actors.rollout_pool import MAX_CONCURRENT_CALLS
 from actors.streaming_pool import StreamingPool
-from launch.cluster.local_cluster import ray_cluster
+from launch.cluster.local_cluster import given_cluster, ray_cluster
+from launch.cluster.nodes import cluster_nodes, connected
 from launch.cluster.plan import machine_plan
 from launch.entry import check_own_settings
 from launch.serving.gate import LOCAL, Gate
@@ -53,7 +54,12 @@ def write(config: Config) -> None:
     if config.mode.name == "cluster":
         raise ConfigError("mode.name=cluster: the page and its one engine are for this machine alone; leave it out")
     person = SENIOR if config.role == "senior" else JUNIOR
-    with bound_socket(config) as listener:
+    with bound_socket(config) as listener, given_cluster():
+        if connected() and (nodes := len(cluster_nodes())) > 1:
+            raise ConfigError(
+                f"RAY_ADDRESS={os.environ['RAY_ADDRESS']}: this cluster has {nodes} nodes, and the page is for this machine "
+                "alone; unset RAY_ADDRESS"
+            )
         config, authors, plan = read_inputs(config, machine_plan)
         gpus = plan.gpus_per_replica
         if person == SENIOR:

@@ -36,7 +36,7 @@ class LoadedRun:
         frame = _frame(self._rows("metrics.jsonl"))
         if "step" not in frame:  # there is no step yet
             frame["step"] = []
-        return frame.drop_duplicates("step", keep="last").set_index("step")
+        return frame.drop_duplicates("step", keep="last").set_index("step").astype(float)
 
     @cached_property
     def samples(self) -> pd.DataFrame:
@@ -46,7 +46,7 @@ class LoadedRun:
     @cached_property
     def rollouts(self) -> pd.DataFrame:
         """A row for each rollout of a run with `log.rollouts`: `step`, `problem`, `id`, `tokens`, `verdict`, `end`, `junior`,
-        `text`, `reward` and `advantage`.
+        `text`, `reward` and `advantage`. Raises `UnreadableRollouts` for rollouts in another version of the format.
         """
         return _frame(row for step in saved_steps(self.path / "rollouts") for row in _rollouts(step))
 

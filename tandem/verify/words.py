@@ -151,6 +151,6 @@ def same_time(gold: tuple[int, int, int, bool | None], answer: tuple[int, int, i
 def _on_12_hours(time: tuple[int, int, int, bool | None]) -> tuple[int, int, int, bool | None]:
     """Return `time` on the 12-hour clock."""
     hour, minute, second, after = time
-    if after is None and hour == 0:
+    if hour in (0, 24) and not after:  # midnight
         return 12, minute, second, False
     return (hour - 12, minute, second, True) if after is None and hour > 12 else time

@@ -81,7 +81,7 @@ def refused(call: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFix
         (
             "algo.mini_batches=3",
             "algo.mini_batches=3: the step's 128 rollouts (rollout.prompts_per_step=16 x rollout.group_size=8) "
-            "do not divide by it",
+            "are not divisible by it; choose a divisor",
         ),
     ],
 )
@@ -279,7 +279,7 @@ def test_model_with_short_context_is_refused(refused: Refused, model: Path) -> N
             f"model: its context is 4096 tokens, but data.max_prompt_tokens=100 and {key}.sampling.max_tokens=4000 need 4101; "
         )
     message = refused(*base, "rollout.sampling.max_tokens=4000", "eval.sampling.max_tokens=3996")
-    assert "rollout.sampling.max_tokens=4000 and eval.sampling.max_tokens=3996 need 4101; lower the one or the other" in message
+    assert "rollout.sampling.max_tokens=4000 and eval.sampling.max_tokens=3996 need 4101; lower one of them" in message
 
 
 def test_junior_with_another_tokenizer_is_refused(refused: Refused, model: Path, tmp_path: Path) -> None:

@@ -212,10 +212,10 @@ def test_number_outside_its_bounds_is_refused(defaults: DictConfig, key: str, ba
         (("algo=kl_junior", "junior_translation=true"), "algo.kl_reference=junior: .* choose algo.kl_reference=base"),
         (("algo=grpo", "algo.kl_reference=junior"), "algo.kl_reference=junior: .* algo.kl_coef above 0"),
         (("algo.mismatch=tis",), "algo.mismatch=tis: .* choose algo.old_logprobs=learner"),
-        (("algo.mini_batches=3",), "algo.mini_batches=3: the step's 128 rollouts .* do not divide by it"),
+        (("algo.mini_batches=3",), "algo.mini_batches=3: the step's 128 rollouts .* are not divisible by it"),
         (
             ("algo.mini_batch_order=prompts", "algo.mini_batches=32"),
-            "algo.mini_batches=32: with algo.mini_batch_order=prompts, rollout.prompts_per_step=16 must divide by it",
+            "algo.mini_batches=32: with algo.mini_batch_order=prompts, rollout.prompts_per_step=16 must be divisible by it",
         ),
         (("algo.dual_clip=0.5",), "algo.dual_clip=0.5: .* give 0 or more than 1"),
         (("learner.ranks=4", "learner.sequence_parallel=3"), "learner.ranks=4 does not divide by it; change one of them"),

@@ -99,11 +99,18 @@ hours, minutes = st.integers(0, 23), st.integers(0, 59)
 
 
 @example(hour=0, minute=30, other=0, other_minute=30)
+@example(hour=0, minute=0, other=24, other_minute=0)
+@example(hour=12, minute=0, other=24, other_minute=0)
 @given(hour=hours, minute=minutes, other=hours, other_minute=minutes)
 def test_24_hour_clock_is_read_beside_12_hour_clock(hour: int, minute: int, other: int, other_minute: int) -> None:
     half = f"{hour % 12 or 12}:{minute:02d} {'p.m.' if hour >= 12 else 'a.m.'}"
-    same = other_minute == minute and (other == hour or (1 <= other <= 12 and other % 12 == hour % 12))
+    same = other_minute == minute and (other % 24 == hour or (1 <= other <= 12 and other % 12 == hour % 12))
     assert settle(half, f"{other}:{other_minute:02d}") is same, "an hour from 1 to 12 may be in either half"
+
+
+@pytest.mark.parametrize("answer", ["0:30", "00:30", "12:30 AM", "0:30 a.m."])
+def test_hour_0_is_12_before_noon(answer: str) -> None:
+    assert settle("0:30 a.m.", answer) is True and settle("12:30 a.m.", answer) is True
 
 
 ends = st.integers(-9, 9)

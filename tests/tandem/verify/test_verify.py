@@ -347,7 +347,7 @@ def test_cli_names_unreadable_file(name: str, contents: bytes | None, reason: st
         (("--workers", "0"), "judge.workers=0: must be positive and finite"),
         (("--timeout-s", "nan"), "judge.timeout_s=nan: must be positive and finite"),
         (("--memory-gib", "inf"), "judge.memory_gib=inf: must be positive and finite"),
-        (("--memory-gib", "0.01"), "is judge.memory_gib=0.01 too small for it?"),
+        (("--memory-gib", "0.01"), "raise judge.memory_gib=0.01, which may be too small for it"),
         (("--answer-pattern", "("), "judge.answer_pattern='(' is not a regular expression"),
         (("--gold-pattern", "x"), "--gold-pattern='x' has no group"),
     ],
