@@ -19,8 +19,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 # torch looks for ninja on the path when it compiles an operator.
 export PATH := $(VENV)/bin:$(PATH)
-# The tests' files stay in the clone too. Tests that share engines run in one worker, side by side with the others.
-PYTEST := python -m pytest --basetemp=.pytest_tmp --numprocesses=logical --dist=loadgroup
+# The tests' files stay in the clone too. Tests without engines share the cores; an engine takes all of them.
+PYTEST := python -m pytest --basetemp=.pytest_tmp
+PARALLEL := --numprocesses=logical --dist=worksteal
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -41,15 +42,17 @@ train: setup  ## train a senior with the defaults, or with ARGS="steps=20 schedu
 
 test: setup lint  ## lint, then every test that takes seconds
 	@echo "== Tests"
-	@$(PYTEST) -m "not slow" --durations=20
+	@$(PYTEST) $(PARALLEL) -m "not slow and not engines" --durations=10 || failed=1; \
+	$(PYTEST) -m "engines and not slow" --durations=10 || failed=1; exit $${failed:-0}
 
 test-fast: setup  ## quick tests without vLLM, Ray and DeepSpeed, with few examples of each property
 	@echo "== Fast tests"
-	@$(PYTEST) -m "not slow and not engines and not seconds" --hypothesis-profile=fast
+	@$(PYTEST) $(PARALLEL) -m "not slow and not engines and not seconds" --hypothesis-profile=fast
 
 test-all: setup lint  ## lint, then all tests, the slow ones too
 	@echo "== All tests"
-	@$(PYTEST) --durations=20
+	@$(PYTEST) $(PARALLEL) -m "not engines" --durations=20 || failed=1; \
+	$(PYTEST) -m engines --durations=20 || failed=1; exit $${failed:-0}
 
 lint: $(INSTALLED)  ## ruff, types, import contracts
 	@echo "== Lint"

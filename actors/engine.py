@@ -78,7 +78,7 @@ class Engine:
         self._llm = self._start()
         self.exchange = TurnExchange(self._llm)
         width = self._llm.model_config.get_vocab_size()
-        self.logit_bias = dict.fromkeys(range(width if spec.readable is None else spec.readable, width), LOWEST_BIAS)
+        self.logit_bias = dict.fromkeys(range(width if spec.id_limit is None else spec.id_limit, width), LOWEST_BIAS)
         """Added to the logits of ids that must not be sampled."""
 
     def _start(self) -> AsyncLLM:

@@ -105,7 +105,7 @@ def _junior_spec(config: Config, authors: Authors, index: int) -> EngineSpec:
         junior=index,
         model=str(junior.path),
         dtype=junior.dtype,
-        readable=authors.readable,
+        id_limit=authors.senior_vocabulary,
         stream_interval=authors.context,
         engine_args=config.rollout.engine_args | config.rollout.junior_engine_args,
         gpu_memory_fraction=config.rollout.junior_gpu_memory_fraction or NO_GPU,
@@ -115,7 +115,7 @@ def _junior_spec(config: Config, authors: Authors, index: int) -> EngineSpec:
     return replace(
         spec,
         unit=junior.translation.unit,
-        readable=None,
+        id_limit=None,
         max_model_len=junior.translation.context,
         stream_interval=junior.translation.context,
         eos_ids=junior.translation.eos_ids,

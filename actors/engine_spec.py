@@ -43,8 +43,8 @@ class EngineSpec:
     """rows of the boundary table: the width of the model's logits"""
     cores: tuple[int, ...]
     """the CPU cores that the engine's threads are bound to, on CPU"""
-    readable: int | None = None
-    """the engine samples only ids below this, which the other author can read; None: all of the model's"""
+    id_limit: int | None = None
+    """the engine samples only ids below this limit, because the other author cannot read larger ones; None: all ids"""
     shared: bool = False
     """whether the senior's engine writes for the junior too, without the adapter"""
     junior: int = 0

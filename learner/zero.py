@@ -39,7 +39,7 @@ def join_process_group(device: str, timeout_s: float) -> None:
     )
 
 
-def engine_config(
+def deepspeed_config(
     config: LearnerConfig, persistence_threshold: int, *, load_universal: bool = False, adapter: int = 0
 ) -> dict[str, Any]:
     """Return DeepSpeed's configuration for `config`; `adapter` is the number of parameters that learn if only an adapter does.
@@ -85,7 +85,7 @@ def partitioned_loading(config: LearnerConfig, persistence_threshold: int) -> It
     if config.zero_stage == 3:
         # The model's dtype, which an adapter that learns in float32 does not have.
         dtype = {"bf16": {"enabled": config.dtype == "bfloat16"}}
-        settings = _Zero3Settings(engine_config(config, persistence_threshold) | dtype)
+        settings = _Zero3Settings(deepspeed_config(config, persistence_threshold) | dtype)
         set_hf_deepspeed_config(settings)  # transformers keeps only a weak reference
     try:
         yield
@@ -120,8 +120,8 @@ def build_engine(
         fused=True,  # one pass over the weights instead of six, and on a GPU no temporaries of 8 bytes a parameter
     )
     adapter = sum(parameter.numel() for parameter in learned) if policy.adapter else 0
-    plan = engine_config(config, persistence_threshold, load_universal=load_universal, adapter=adapter)
-    engine, *_ = deepspeed.initialize(model=policy, optimizer=optimizer, config=plan)
+    ds_config = deepspeed_config(config, persistence_threshold, load_universal=load_universal, adapter=adapter)
+    engine, *_ = deepspeed.initialize(model=policy, optimizer=optimizer, config=ds_config)
     return engine, optimizer
 
 

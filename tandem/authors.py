@@ -74,8 +74,9 @@ class Authors:
     tokenizer: PreTrainedTokenizerBase
     vocabulary: int
     """the width of the logits, of the widest model with the senior's tokenizer"""
-    readable: int
-    """the width of the senior's logits; it has no embedding for ids beyond, which no junior with its tokenizer may sample"""
+    senior_vocabulary: int
+    """the width of the senior's logits; the senior has no embedding for ids beyond it, so a junior with its tokenizer must not
+    sample them"""
     senior_parameters: int
     eos_ids: tuple[int, ...]
     boundaries: np.ndarray
@@ -133,7 +134,7 @@ def load_authors(config: Config) -> Authors:
         juniors=juniors,
         tokenizer=senior.tokenizer,
         vocabulary=vocabulary,
-        readable=senior.vocabulary,
+        senior_vocabulary=senior.vocabulary,
         senior_parameters=senior.parameters,
         eos_ids=senior.eos_ids,
         boundaries=boundaries,
@@ -205,7 +206,7 @@ def with_senior(authors: Authors, senior: Path, key: str) -> Authors:
         raise ConfigError(f"{key}: it reads {model.context} tokens, and {authors.context} are needed; {remedy}")
     if model.vocabulary > authors.vocabulary:
         raise ConfigError(f"{key}: it has {model.vocabulary} outputs, and the model {authors.vocabulary}; {remedy}")
-    return replace(authors, senior=senior, readable=model.vocabulary, senior_parameters=model.parameters)
+    return replace(authors, senior=senior, senior_vocabulary=model.vocabulary, senior_parameters=model.parameters)
 
 
 def check_excluded(config: Config, authors: Authors) -> None:
@@ -213,21 +214,23 @@ def check_excluded(config: Config, authors: Authors) -> None:
 
     It must exclude those for which the senior has no embedding.
     """
+    width = authors.senior_vocabulary
     for index, (name, junior) in enumerate(zip(config.junior, authors.juniors, strict=True)):
-        if needs_junior(config) and not junior.translation and (beyond := junior.vocabulary - authors.readable) > MOST_EXCLUDED:
+        if needs_junior(config) and not junior.translation and (beyond := junior.vocabulary - width) > MOST_EXCLUDED:
             raise ConfigError(
-                f"junior[{index}]={name}: its logits have {junior.vocabulary} entries and the senior's {authors.readable}; it "
+                f"junior[{index}]={name}: its logits have {junior.vocabulary} entries and the senior's {width}; it "
                 f"must not sample the {beyond} ids beyond, and vLLM on GPUs excludes at most {MOST_EXCLUDED:,}; resize it to "
-                f"the senior's width (resize_token_embeddings({authors.readable})) and save it, or choose mode.device=cpu"
+                f"the senior's width (resize_token_embeddings({width})) and save it, or choose mode.device=cpu"
             )
 
 
 def check_draft(config: Config, authors: Authors) -> None:
     """Raise `ConfigError` when the junior cannot draft for the senior."""
-    if (outputs := authors.juniors[0].vocabulary) != authors.readable:
+    width = authors.senior_vocabulary
+    if (outputs := authors.juniors[0].vocabulary) != width:
         raise ConfigError(
-            f"junior[0]={config.junior[0]}: its logits have {outputs} entries and the senior's {authors.readable}; a draft "
-            f"(speculative={config.speculative}) needs equally many; resize it (resize_token_embeddings({authors.readable})) "
+            f"junior[0]={config.junior[0]}: its logits have {outputs} entries and the senior's {width}; a draft "
+            f"(speculative={config.speculative}) needs equally many; resize it (resize_token_embeddings({width})) "
             "and save it, or leave out speculative"
         )
 

@@ -48,12 +48,12 @@ class Person:
         """End the model's turn, if it is writing."""
         self.wants_pen = self._decision is None or self._decision.done()
 
-    async def writes(self) -> bool:
+    async def takes_turn(self) -> bool:
         """Wait for the person's decision, and return whether they take the turn from the model."""
         self._written = await self._ask(may_pass=True)
         return bool(self._written)
 
-    async def written(self) -> list[int]:
+    async def turn_tokens(self) -> list[int]:
         """Return the tokens of the person's turn; ask for them unless a decision has brought them."""
         written = self._written or await self._ask(may_pass=False)
         self._written = []
@@ -84,7 +84,7 @@ class PersonSession:
 
     async def read(self) -> Tokens:
         """Return the whole turn, cut where the budget is spent."""
-        turn, ids = Tokens(), (await self._person.written())[: self._budget]
+        turn, ids = Tokens(), (await self._person.turn_tokens())[: self._budget]
         turn.extend(ids, [math.nan] * len(ids), FROZEN_VERSION)
         _break_at_end(turn, passes=True)
         self.stop_reason = StopReason.LENGTH if len(ids) == self._budget else StopReason.HANDOFF
@@ -133,7 +133,7 @@ class InterruptibleSession:
         """Return the whole turn, once the person writes on or the text has ended."""
         turn, passes = Tokens(), False
         while not passes and await self._write(turn):
-            if passes := await self._person.writes():
+            if passes := await self._person.takes_turn():
                 continue
             await self.close()
             self._begin([], self._pen.position, self._budget)

@@ -34,13 +34,13 @@ def compare(compared: Experiment, console: Console) -> None:
         with ray_cluster(logs=compared.folder / "logs"), SharedEngines() as engines:
             for run in remaining:
                 console.rule(f"{run.arm}, seed {run.seed}: run {len(finished) + 1} of {len(compared.runs)}")
-                runs.make(run, engines)
+                runs.train_run(run, engines)
                 finished.append(run)
                 report(compared, finished)
             for number, evaluation in enumerate(missing, start=1):
                 if not evaluation.finished:
                     console.rule(f"{evaluation.name} of {evaluation.arm}, seed {evaluation.seed}: {number} of {len(missing)}")
-                    evaluations.make(evaluation, engines)
+                    evaluations.run_evaluation(evaluation, engines)
     for table in terminal(report(compared, finished)):
         console.print(table)
     minutes = (time.monotonic() - start) / 60

@@ -53,7 +53,7 @@ class Evaluation:
         return float(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else 0.0
 
 
-def make(evaluation: Evaluation, engines: SharedEngines) -> None:
+def run_evaluation(evaluation: Evaluation, engines: SharedEngines) -> None:
     """Evaluate the model, on the experiment's engines. Replaces an evaluation with other settings."""
     from launch.evaluation.evaluate import evaluate  # imports torch and Ray, which takes seconds
 

@@ -25,7 +25,7 @@ IN_SEQUENCE = "basic"
 """Hydra's launcher that makes one run after another in this process."""
 
 
-def make_run(_: DictConfig, runs: Sequence[SweepRun], worker: Worker) -> None:
+def execute_run(_: DictConfig, runs: Sequence[SweepRun], worker: Worker) -> None:
     """Make the run of the current Hydra job, unless it has finished."""
     job = HydraConfig.get()
     run, tag = runs[job.job.num], f"[{job.job.num + 1}/{len(runs)}] {runs[job.job.num].label}:"
@@ -35,7 +35,7 @@ def make_run(_: DictConfig, runs: Sequence[SweepRun], worker: Worker) -> None:
     in_sequence = job.runtime.choices["hydra/launcher"] == IN_SEQUENCE
     print(f"{tag} runs; python launch/watch.py {run.path}", flush=True)
     with status(f"{tag} runs") if sys.stdout.isatty() and in_sequence else nullcontext():
-        outcome = worker.make(run)
+        outcome = worker.execute(run)
     if not in_sequence:
         worker.close()  # a process of the launcher does not know which run is its last
     print(f"{tag} {outcome.state} after {outcome.seconds:.0f} s" + (f": {outcome.error}" if outcome.error else ""), flush=True)
@@ -53,7 +53,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
 
-    def make(self, run: SweepRun) -> Outcome:
+    def execute(self, run: SweepRun) -> Outcome:
         """Make `run`; write its output and its outcome to its folder.
 
         On an interrupt, send SIGTERM to the process, so that it saves a checkpoint, and wait for it.
@@ -78,7 +78,7 @@ class Worker:
         return outcome
 
     def _request(self, run: SweepRun, output: Path) -> int:
-        """Have the process make `run`, and return its exit code; 0 while it lives."""
+        """Execute `run` in the process. Return the exit code of the process, or 0 if it is still running."""
         if self._process is None:
             self._start(output, run.path.parent / "logs")
         assert self._connection is not None

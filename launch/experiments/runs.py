@@ -30,7 +30,7 @@ def check_unchanged(run: Run) -> None:
             raise ConfigError(f"{key}={value}: {run.path} was made with {before}; choose another name, or remove that folder")
 
 
-def make(run: Run, engines: SharedEngines) -> None:
+def train_run(run: Run, engines: SharedEngines) -> None:
     """Start or resume a run as launch/train.py does, in the Ray cluster of this process, and write its outcome."""
     start = time.monotonic()
     train_and_export(run.config, engines.borrow_engines, elsewhere=False)  # evaluations look in the run folder alone

@@ -53,8 +53,8 @@ def run_sweep(runs: Sequence[SweepRun], overrides: Sequence[str]) -> None:
         with owned(folder, f"name={folder.name}"):
             try:
                 with closing(process.Worker()) as worker:
-                    make_run = partial(process.make_run, runs=runs, worker=worker)
-                    hydra.multirun("config", make_run, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
+                    execute_run = partial(process.execute_run, runs=runs, worker=worker)
+                    hydra.multirun("config", execute_run, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
             finally:
                 summary = sum_up(runs, folder, console)
     if not summary.complete:

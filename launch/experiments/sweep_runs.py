@@ -123,7 +123,7 @@ def _split(overrides: Sequence[str]) -> list[list[str]]:
         launcher = str(error.missing_cfg_file).rpartition("/")[2]
         raise ConfigError(
             f"hydra/launcher={launcher}: the package {package} is not installed; install it, or leave hydra/launcher out to "
-            "make one run after another (docs/sweeps.md)"
+            "execute one run after another (docs/sweeps.md)"
         ) from error
     if (sweeper := composed.runtime.choices["hydra/sweeper"]) != "basic":
         raise ConfigError(

@@ -33,7 +33,7 @@ class SharedMemory:
         self._weights.stream(self._segment.write if self._segment else _discard)
         if self._segment is None:
             return None
-        return PublishedWeights(version, SHM, str(self._path), layout, self._segment.written)
+        return PublishedWeights(version, SHM, str(self._path), layout, self._segment.written_checksum)
 
     def close(self) -> None:
         """Remove the segment file. Engines that still map it keep their mapping."""

@@ -13,13 +13,13 @@ import numpy as np
 from tandem.config.data import DataConfig
 from tandem.config.schema import ConfigError
 from tandem.data.rows import Rows, hash64, problem_of, question_id
-from tandem.data.split import position
+from tandem.data.split import split_hash
 from tandem.rollout import Problem
 from tandem.verify.golds import UnreadableGold
 
 CHUNK = 128
 """The number of rows whose prompts are tokenized together."""
-ARRAYS = ("places", "digests", "positions", "lengths")
+ARRAYS = ("places", "digests", "split_hashes", "lengths")
 """The arrays of a catalogue, one entry for each problem."""
 COUNTS = ("skipped", "unreadable", "read")
 """The numbers of rows that a catalogue counts."""
@@ -39,8 +39,8 @@ class Catalogue:
     """int64 [N], the place of each problem in the dataset"""
     digests: np.ndarray
     """uint64 [N], the hash of each question"""
-    positions: np.ndarray
-    """float64 [N], the position of each problem in [0, 1), which decides its side of the split"""
+    split_hashes: np.ndarray
+    """float64 [N], the hash of each problem's id, scaled to [0, 1), which decides its side of the split"""
     lengths: np.ndarray
     """int32 [N], the tokens of each prompt; the most of any reader"""
     skipped: int
@@ -141,7 +141,7 @@ def catalogue(rows: Rows, data: DataConfig, lengths_of: Lengths) -> Catalogue:
         data,
         np.array(places, np.int64)[in_order],
         digests_in_order,
-        np.array([position(question_id(digest)) for digest in digests_in_order.tolist()]),
+        np.array([split_hash(question_id(digest)) for digest in digests_in_order.tolist()]),
         np.array(lengths, np.int32)[in_order],
         malformed.count,
         unreadable.count,

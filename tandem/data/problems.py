@@ -196,7 +196,7 @@ def _finite(
         )
     reserved = read(held_out_rows) if held_out_rows else problems.where(_reserved(problems, data))
     training = problems.where(~np.isin(problems.digests, reserved.digests))
-    evaluation = reserved.where(np.argsort(reserved.positions, kind="stable"))
+    evaluation = reserved.where(np.argsort(reserved.split_hashes, kind="stable"))
     evaluation, usable = evaluation.where(evaluation.fits), training.where(training.fits)
     too_long = len(training) - len(usable)
     if not data.evaluation_only:
@@ -239,8 +239,8 @@ def _reserved(problems: Catalogue, data: DataConfig) -> np.ndarray:
     if data.evaluation_only:
         return np.ones(len(problems), bool)
     if data.held_out_problems:
-        return np.isin(np.arange(len(problems)), np.argsort(problems.positions, kind="stable")[: data.held_out_problems])
-    return problems.positions < data.held_out_fraction
+        return np.isin(np.arange(len(problems)), np.argsort(problems.split_hashes, kind="stable")[: data.held_out_problems])
+    return problems.split_hashes < data.held_out_fraction
 
 
 def _rate_fits(problems: Catalogue, data: DataConfig) -> np.ndarray:

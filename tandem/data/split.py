@@ -7,11 +7,11 @@ import hashlib
 from tandem.rollout import Problem
 
 
-def position(id_: str) -> float:
+def split_hash(id_: str) -> float:
     """Return the hash of a problem's id, scaled to [0, 1)."""
     return int.from_bytes(hashlib.blake2b(id_.encode(), digest_size=6).digest()) / 2**48
 
 
 def held_out(problem: Problem, fraction: float) -> bool:
     """Whether a problem belongs to the held-out fraction."""
-    return position(problem.id) < fraction
+    return split_hash(problem.id) < fraction

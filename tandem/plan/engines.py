@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tandem.config.checks.rollout import of_own_junior
+from tandem.config.checks.rollout import given_junior_engine_settings
 from tandem.config.schema import SELF, Config
 from tandem.schedule import needs_junior
 
@@ -28,7 +28,7 @@ def with_engines(config: Config, *, gpus: bool, machines: int, learns: bool) -> 
         fits = gpus and machines == 1 and learner.transport in ("auto", "shm")
         sync = "adapter" if fits or engines == "shared" else "merged"
     if engines == "auto":
-        alone = config.junior == [SELF] and not config.junior_translation and not of_own_junior(config)
+        alone = config.junior == [SELF] and not config.junior_translation and not given_junior_engine_settings(config)
         engines = "shared" if gpus and alone and needs_junior(config) else "pair"
     return replace(
         config,

@@ -109,7 +109,7 @@ class WeightSegment:
         self._share(copy, work)
 
     @property
-    def written(self) -> int:
+    def written_checksum(self) -> int:
         """Return the checksum of the last write to each piece."""
         return xxhash.xxh3_64_intdigest(self._written.data)
 

@@ -43,7 +43,7 @@ def pair() -> Authors:
         senior=Path("senior"),
         juniors=(Junior(Path("junior"), 1.0, "bfloat16", 321),),
         tokenizer=small_tokenizer(),
-        readable=321,
+        senior_vocabulary=321,
         senior_parameters=1000,
         vocabulary=321,
         eos_ids=(1, 5),

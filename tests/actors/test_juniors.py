@@ -101,7 +101,7 @@ def test_junior_with_much_larger_vocabulary_is_refused_on_gpus(
         assert str(error.value).startswith(f"junior[1]={wide}: its logits have {384 + beyond} entries and the senior's 384; ")
         assert "resize_token_embeddings(384)" in str(error.value)
     narrow = with_senior(load_authors(replace(settings, model=replace(settings.model, path=wide))), authors.senior, "senior")
-    assert narrow.readable == 384, "an evaluated senior uses its own vocabulary"
+    assert narrow.senior_vocabulary == 384, "an evaluated senior uses its own vocabulary"
     check_excluded(replace(settings, schedule=ScheduleConfig(name="solo")), authors)
 
 
@@ -204,7 +204,7 @@ def test_junior_samples_only_ids_of_senior_vocabulary(
     save_model(tmp_path, authors.tokenizer, vocab_size=wide, head_dim=32, initializer_range=0.2)
     pair_of = replace(config, junior=[str(tmp_path)])
     wide_authors = load_authors(pair_of)
-    assert (wide_authors.readable, wide_authors.vocabulary) == (authors.vocabulary, wide)
+    assert (wide_authors.senior_vocabulary, wide_authors.vocabulary) == (authors.vocabulary, wide)
     pair = EnginePair(engine_specs(pair_of, wide_authors, "cpu")[0])
     try:
         rollouts = write(pair, prompts, Schedule(0.3, 4), "wide")

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from learner.group import LearnerError, LearnerGroup, RankFailed
 from learner.policy import Policy
-from learner.zero import engine_config
+from learner.zero import deepspeed_config
 from tandem.batching import apply_aggregation, collate, to_samples
 from tandem.config.algo import AlgoConfig
 from tandem.config.learner import LearnerConfig
@@ -77,7 +77,7 @@ def test_logprobs_equal_plain_transformers(model_paths: dict[str, str], kind: st
 
 def test_bfloat16_without_master_weights_is_refused() -> None:
     with pytest.raises(ValueError, match="use zero_stage=1"):
-        engine_config(LearnerConfig(dtype="bfloat16", zero_stage=0), 0)
+        deepspeed_config(LearnerConfig(dtype="bfloat16", zero_stage=0), 0)
 
 
 @pytest.mark.parametrize(

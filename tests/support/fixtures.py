@@ -35,17 +35,11 @@ set_environment(CACHE)
 ENGINE_FIXTURES = {"engines", "ray_session"}
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests whose fixtures start engines or Ray, and run them in one worker of pytest-xdist, where each fixture starts
-    once. The other engine tests of a file also run in one worker. Skip tests that need a GPU where there is none.
-    """
+    """Mark the tests whose fixtures start engines or Ray. Skip those that need a GPU where there is none."""
     for item in items:
         if isinstance(item, pytest.Function) and ENGINE_FIXTURES.intersection(item.fixturenames):
             item.add_marker(pytest.mark.engines)
-            item.add_marker(pytest.mark.xdist_group("shared engines"))
-        elif item.get_closest_marker("engines"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a GPU"))
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tandem.config.schema import Config
 
 
-OF_OWN_JUNIOR = (
+JUNIOR_ENGINE_SETTINGS = (
     "junior_dtypes",
     "rollout.junior_engine_args",
     "rollout.junior_tensor_parallel",
@@ -27,9 +27,9 @@ OF_OWN_JUNIOR = (
 """The settings of juniors' engines."""
 
 
-def of_own_junior(config: Config) -> dict[str, Any]:
+def given_junior_engine_settings(config: Config) -> dict[str, Any]:
     """Return the settings of juniors' engines that are given."""
-    return {key: value for key in OF_OWN_JUNIOR if (value := attrgetter(key)(config)) != attrgetter(key)(DEFAULTS)}
+    return {key: value for key in JUNIOR_ENGINE_SETTINGS if (value := attrgetter(key)(config)) != attrgetter(key)(DEFAULTS)}
 
 
 def rollout_errors(config: Config) -> Iterator[str]:
@@ -88,7 +88,7 @@ def _shared_engine_errors(config: Config) -> Iterator[str]:
         yield f"junior=[{named}]: {shared}, and the junior is the senior's base; choose [self], or rollout.engines=pair"
     if config.junior_translation:
         yield f"junior_translation=true: {shared} in the same tokens; leave one of them out"
-    for key, value in of_own_junior(config).items():
+    for key, value in given_junior_engine_settings(config).items():
         yield f"{key}={value}: {shared}, and there is no junior's engine; leave one of them out"
 
 

@@ -89,7 +89,7 @@ def test_only_missing_evaluations_are_made_and_verdicts_follow(described: Experi
         write_evaluation(evaluation)
         made.append(evaluation)
 
-    monkeypatch.setattr("launch.experiments.comparison.evaluations.make", make)
+    monkeypatch.setattr("launch.experiments.comparison.evaluations.run_evaluation", make)
     monkeypatch.setattr("launch.experiments.comparison.ray_cluster", lambda logs: nullcontext())
     monkeypatch.setattr("launch.experiments.comparison.draw", lambda results: Figure())  # it takes a second
     with pytest.raises(KeyboardInterrupt):

@@ -298,7 +298,7 @@ def test_only_unfinished_runs_are_started(compared: Experiment, monkeypatch: pyt
         make_run(run)
         made.append(run.config.name)
 
-    monkeypatch.setattr("launch.experiments.comparison.runs.make", make)
+    monkeypatch.setattr("launch.experiments.comparison.runs.train_run", make)
     monkeypatch.setattr("launch.experiments.comparison.ray_cluster", lambda logs: nullcontext())
     monkeypatch.setattr("launch.experiments.comparison.draw", lambda results: Figure())  # it takes a second
     with pytest.raises(KeyboardInterrupt):

@@ -272,7 +272,7 @@ except KeyboardInterrupt:
     monkeypatch.setattr(process, "command", lambda logs: [sys.executable, "-c", waits])
     threading.Thread(target=interrupt_once_started).start()
     with pytest.raises(KeyboardInterrupt), closing(process.Worker()) as worker:
-        worker.make(run)
+        worker.execute(run)
     assert (run.path / OUTPUT).read_text() == "started\nended\n"
     outcome = read_outcome(run.path)
     assert outcome is not None

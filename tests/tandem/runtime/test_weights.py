@@ -100,7 +100,7 @@ def test_reader_gets_written_tensors(
     assert list(found) == list(tensors)
     for name, tensor in tensors.items():
         assert found[name].dtype == tensor.dtype and torch.equal(found[name], tensor)
-    assert read.checksum() == written.checksum() == written.written
+    assert read.checksum() == written.checksum() == written.written_checksum
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -109,7 +109,7 @@ def test_checksum_is_equal_for_all_processes_and_covers_every_chunk(tmp_path: Pa
     written = filled(tmp_path / "weights", many)
     read = WeightSegment(tmp_path / "weights", written.layout, threads=threads)
     seen = {read.checksum()}
-    assert seen == {written.written}
+    assert seen == {written.written_checksum}
     large, small = (written.view(spec) for spec in written.layout.tensors)
     for tensor, place in [(large, 0), (large, PIECE_BYTES // 4), (large, len(large) - 1), (small, 3)]:
         tensor[place] += 1
@@ -124,10 +124,10 @@ def test_checksum_is_equal_for_all_processes_and_covers_every_chunk(tmp_path: Pa
 @pytest.mark.parametrize("stale", ["embed", "norm", "proj"])
 def test_segment_with_mixed_versions_has_another_checksum(tmp_path: Path, tensors: dict[str, torch.Tensor], stale: str) -> None:
     written = filled(tmp_path / "weights", tensors)
-    old, newer = written.written, {name: tensor + 1 for name, tensor in tensors.items()}
+    old, newer = written.written_checksum, {name: tensor + 1 for name, tensor in tensors.items()}
     written.write([(spec, newer[spec.name]) for spec in written.layout.tensors])
     read = WeightSegment(tmp_path / "weights", written.layout)
-    announced = written.written
+    announced = written.written_checksum
     assert read.checksum() == announced != old
     (spec,) = (spec for spec in written.layout.tensors if spec.name == stale)
     written.view(spec).copy_(tensors[stale])
