@@ -110,7 +110,7 @@ def test_only_missing_evaluations_are_made_and_verdicts_follow(described: Experi
     assert base["low"] < base["value"] < base["high"] and set(base["seeds"]) == {"1", "2", "3", "4"}
     page = (described.results / "equal_dialects.md").read_text()
     assert "| solo parity: tandem within ±0.03 of grpo | solo +0.010 ± 0.000 |" in page
-    assert "## Evaluation `published`" in page and "| the difference | 0.200" in page
+    assert "## Evaluation `published`" in page and "| cross-entropy above own text | 0.200" in page
 
 
 def test_evaluation_with_other_settings_is_missing(described: Experiment) -> None:
