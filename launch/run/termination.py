@@ -1,4 +1,7 @@
-"""The end of a run at SIGTERM, with which schedulers stop a job: a checkpoint of the last finished step, if time allows."""
+"""The end of a run at SIGTERM, with which schedulers stop a job: a checkpoint of the last finished step, if time allows.
+
+And at Ctrl-C, even if the exception that Python raises for it is lost.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ class TerminationHandler:
 
     def __init__(self, wait_s: float, print_line: Callable[[str], None]) -> None:
         self._wait_s, self._print_line = wait_s, print_line
-        self._deferred = self._received = self._closed = self._timed_out = False
+        self._deferred = self._received = self._closed = self._timed_out = self._interrupted = False
         self.state: State | None = None
         """after the last step that this process has finished; None: it has finished none"""
         self.row: Mapping[str, float] | None = None
@@ -32,10 +35,15 @@ class TerminationHandler:
         self._deferred = True
 
     def finish_update(self, state: State, row: Mapping[str, float]) -> None:
-        """Note that learner and engines are at `state`, with the step's metrics `row`. Raises `Terminated` if SIGTERM waits."""
+        """Note that learner and engines are at `state`, with the step's metrics `row`.
+
+        Raises `Terminated` if SIGTERM waits, and `KeyboardInterrupt` if the one of an earlier Ctrl-C was lost.
+        """
         self.state, self.row, self._deferred = state, row, False
         if self._received:
             raise Terminated
+        if self._interrupted:
+            raise KeyboardInterrupt
 
     @contextmanager
     def handle(self, save: Callable[[State], None]) -> Iterator[None]:
@@ -44,6 +52,9 @@ class TerminationHandler:
             yield
             return
         previous_handler = signal.signal(signal.SIGTERM, self._handle)
+        catches_interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else they are ignored
+        if catches_interrupts:
+            signal.signal(signal.SIGINT, self._interrupt)
         timer = threading.Timer(self._wait_s, self._time_out, (threading.get_ident(),))
         timer.daemon = True
         self._timer = timer
@@ -60,6 +71,8 @@ class TerminationHandler:
         finally:
             self._closed = True  # a later signal must not interrupt the components' shutdown
             timer.cancel()
+            if catches_interrupts:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             if not self._received:
                 signal.signal(signal.SIGTERM, previous_handler)
 
@@ -78,6 +91,11 @@ class TerminationHandler:
                 self._print_line("SIGTERM: waiting for the current update to finish")
                 return
         raise Terminated
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Raise `KeyboardInterrupt`. A destructor or a library may lose it: then `finish_update` raises it again."""
+        self._interrupted = True
+        raise KeyboardInterrupt
 
     def _save(self, save: Callable[[State], None], state: State) -> None:
         try:

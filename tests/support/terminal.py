@@ -41,7 +41,8 @@ def in_terminal(
                 os.write(ours, keys)
                 keys = b""
     os.close(ours)
-    return program.returncode, written.decode().replace("\r\n", "\n")
+    # The terminal may echo a key within a character.
+    return program.returncode, written.decode(errors="replace").replace("\r\n", "\n")
 
 
 def visible(written: str) -> str:

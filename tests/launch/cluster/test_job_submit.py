@@ -168,8 +168,9 @@ def check_one_replica_on_each_node(cluster: RayCluster, state: str) -> None:
     assert len(replicas) == len({actor["node_id"] for actor in replicas}) == 2
 
 
-def test_server_writes_with_replicas_on_both_nodes(cluster: RayCluster) -> None:
+def test_server_writes_with_replicas_on_both_nodes(cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both replicas write, and a text does not depend on which one does."""
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)  # of the cluster of other tests
     settings = ("mode=cluster", "rollout.replicas=2", "rollout.max_in_flight=4")
     with running_server(cluster.folder, *settings, **(cluster.environment | {"RAY_ADDRESS": cluster.address})) as server:
         check_one_replica_on_each_node(cluster, "ALIVE")

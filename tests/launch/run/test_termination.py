@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -189,6 +190,18 @@ def test_sigterm_while_ray_waits_saves(ray_session: None, tmp_path: Path, capsys
     assert code == TERMINATED and "after step 2; checkpoint 2 is saved" in said
     assert ended(wait, capsys)[0] == TERMINATED
     ray.cancel(task[1], force=True)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_lost_interrupt_ends_run_after_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def lose_interrupt() -> None:
+        with suppress(KeyboardInterrupt):
+            send(signal.SIGINT)()
+
+    loop = Loop(run_settings(tmp_path))
+    code, said = ended(lambda: loop.run("generate", lose_interrupt), capsys)
+    assert code == INTERRUPTED and said.startswith("Interrupted after step ")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_failing_checkpoint_does_not_hide_signal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
