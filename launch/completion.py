@@ -22,10 +22,9 @@ _tandem() {
     case "${COMPREPLY[0]}" in *=|*.) compopt -o nospace 2>/dev/null ;; esac
 }
 complete -o default -F _tandem tandem"""
-"""What bash evaluates; zsh too, after its `bashcompinit`."""
+"""Complete the command in bash, which evaluates this; zsh does too, after its `bashcompinit`."""
 WITH_SETTINGS = ("train", "evaluate", "serve", "write", "difficulty", "experiment")
 """The programs that take settings; arguments of the others are files."""
-PRESETS = Path(__file__).resolve().parent.parent / "conf" / "experiment_preset"
 _QUOTES = re.compile(r"['\"\\\\]")
 
 
@@ -48,8 +47,9 @@ def choices(line: str, point: str, breaks: str) -> list[str]:
 
 
 def _of_experiment() -> list[str]:
-    own = ["preset=", "seeds=", "arms=", "name=", "results="]
-    return own + [f"preset={path.stem}" for path in PRESETS.glob("*.yaml")]
+    from launch.experiments.preset import ARGUMENTS, preset_names  # imports Hydra, which only settings need
+
+    return [*(f"{name}=" for name in ARGUMENTS), *(f"preset={name}" for name in preset_names())]
 
 
 def _of_settings(program: str, word: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,14 +93,15 @@ def compare(first: ProblemScores, second: ProblemScores) -> tuple[list[Differenc
             f"{first.label} and {second.label}: they have no problem in common; compare evaluations of the same data"
         )
     both = [name for name in first.problems[common[0]] if name in second.problems[common[0]]]
-    measures = [name for name in both if all(each.score(name, common).weights.any() for each in (first, second))]
-    if not measures:
+    scores = {name: {"first": first.score(name, common), "second": second.score(name, common)} for name in both}
+    measured = {name: pair for name, pair in scores.items() if all(each.weights.any() for each in pair.values())}
+    if not measured:
         raise ConfigError(f"{first.label} and {second.label}: they have no measure in common; evaluate both with the same eval")
-    return [_difference(first, second, measure, common) for measure in measures], len(common)
+    return [_difference(name, pair) for name, pair in measured.items()], len(common)
 
 
-def _difference(first: ProblemScores, second: ProblemScores, measure: str, problems: Sequence[Problem]) -> Difference:
-    scores = {label: each.score(measure, problems) for label, each in (("first", first), ("second", second))}
+def _difference(measure: str, scores: Mapping[str, Score]) -> Difference:
+    """Return the difference of a measure, of which `scores` has the `first` and the `second`."""
     drawn = draws(scores)
     gaps = drawn["second"] - drawn["first"]
     replicates = gaps[1:][np.isfinite(gaps[1:])]

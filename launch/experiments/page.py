@@ -40,10 +40,9 @@ def _facts(results: Results, experiment: Experiment) -> str:
     minutes = sum(sum(spent) for spent in results.seconds.values()) / 60
     seeds = ", ".join(f"{arm} {len(spent)}" for arm, spent in results.seconds.items())
     texts = f"{config.eval.samples} text{'s' if config.eval.samples > 1 else ''}"
-    measured = sum(evaluation.seconds for evaluation in experiment.evaluations) / 60 if results.evaluated else 0.0
     took = f"Steps and their evaluations took {minutes:.0f} minutes"
-    if measured:
-        took += f", and the evaluations below {measured:.0f} minutes,"
+    if results.evaluated:
+        took += f", and the evaluations below {experiment.evaluation_minutes:.0f} minutes,"
     about = (
         f"Arms and seeds: {seeds}. Each run has {config.steps} steps of {config.rollout.prompts_per_step} prompts with "
         f"{config.rollout.group_size} rollouts. Measured on {results.problems} held-out problems, which a hash of the problem "

@@ -27,6 +27,8 @@ PRESETS = CONF / "experiment_preset"
 MOST_SEEDS = 10
 FOLDER = "experiments"
 """The folder of experiments in the folder of runs."""
+ARGUMENTS = {"preset": "", "seeds": "3", "arms": "", "name": "", "results": "docs/results"}
+"""The arguments that are no settings of a run, with their defaults."""
 PLACES = ("results", "log.dir", "cache_dir")
 """Arguments that name output folders."""
 _NAME = re.compile(r"\w[\w.-]*")
@@ -80,6 +82,11 @@ class Experiment:
     """the command line without `PLACES`"""
 
     @property
+    def evaluation_minutes(self) -> float:
+        """The minutes that the evaluations took, as far as they have finished."""
+        return sum(evaluation.seconds for evaluation in self.evaluations) / 60
+
+    @property
     def folder(self) -> Path:
         """The folder of the run folders."""
         return Path(self.runs[0].config.log.dir)
@@ -92,8 +99,7 @@ def experiment(arguments: Sequence[str]) -> Experiment:
     `results` (a folder) and overrides of launch/train.py for every run. Raises `ConfigError` for the first invalid argument or
     arm.
     """
-    settings = {"preset": "", "seeds": "3", "arms": "", "name": "", "results": "docs/results"}
-    extra = []
+    settings, extra = dict(ARGUMENTS), []
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals:
@@ -122,12 +128,12 @@ def experiment(arguments: Sequence[str]) -> Experiment:
 
 def preset_titles() -> dict[str, str]:
     """Return the title of each preset by its name."""
-    return {name: read_preset(name).title for name in _preset_names()}
+    return {name: read_preset(name).title for name in preset_names()}
 
 
 def read_preset(name: str) -> Preset:
     """Return the preset `name`. Raises `ConfigError` if it does not exist or has other fields than `Preset`."""
-    known = _preset_names()
+    known = preset_names()
     if name not in known:
         raise ConfigError(f"preset={name}: choose {' or '.join(known)}")
     path = PRESETS / f"{name}.yaml"
@@ -143,7 +149,8 @@ def read_preset(name: str) -> Preset:
     return preset
 
 
-def _preset_names() -> list[str]:
+def preset_names() -> list[str]:
+    """Return the names of all presets."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 

@@ -22,11 +22,11 @@ from launch.experiments.sweep_runs import SweepRun
 from launch.status import status
 
 IN_SEQUENCE = "basic"
-"""Hydra's launcher that makes one run after another in this process."""
+"""Hydra's launcher that executes one run after another in this process."""
 
 
 def execute_run(_: DictConfig, runs: Sequence[SweepRun], worker: Worker) -> None:
-    """Make the run of the current Hydra job, unless it has finished."""
+    """Execute the run of the current Hydra job, unless it has finished."""
     job = HydraConfig.get()
     run, tag = runs[job.job.num], f"[{job.job.num + 1}/{len(runs)}] {runs[job.job.num].label}:"
     if run.finished:
@@ -54,7 +54,7 @@ class Worker:
         self._connection: Connection | None = None
 
     def execute(self, run: SweepRun) -> Outcome:
-        """Make `run`; write its output and its outcome to its folder.
+        """Execute `run`; write its output and its outcome to its folder.
 
         On an interrupt, send SIGTERM to the process, so that it saves a checkpoint, and wait for it.
         """

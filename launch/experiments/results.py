@@ -149,7 +149,7 @@ def write_results(results: Results, experiment: Experiment, path: Path) -> None:
         content |= {
             "verdicts": [asdict(verdict) | {"verdict": verdict.conclusion} for verdict in results.verdicts],
             "evaluation_interval": BOOTSTRAP,
-            "evaluation_minutes": round(sum(evaluation.seconds for evaluation in experiment.evaluations) / 60, 2),
+            "evaluation_minutes": round(experiment.evaluation_minutes, 2),
             "evaluations": {name: _evaluation_content(found) for name, found in results.evaluated.items()},
         }
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

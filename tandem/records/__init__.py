@@ -1,1 +1,1 @@
-"""What a run leaves on disk, as data: its metrics, transcripts and whole rollouts, written and read without Ray."""
+"""Write and read, without Ray, what a run leaves on disk: its metrics, transcripts and whole rollouts."""
