@@ -11,6 +11,7 @@ from typing import Any
 
 from vllm.v1.core.kv_cache_manager import KVCacheBlocks
 from vllm.v1.core.sched.scheduler import Scheduler
+from vllm.v1.core.single_type_kv_cache_manager import FullAttentionManager
 from vllm.v1.request import Request, RequestStatus, StreamingUpdate
 
 _NOT_RUNNING = (RequestStatus.WAITING_FOR_STREAMING_REQ, RequestStatus.WAITING)
@@ -34,14 +35,33 @@ class SessionScheduler(Scheduler):
         """how often a request lost its KV blocks since the last `kv_use`"""
         self._allocate = self.kv_cache_manager.allocate_slots
         self.kv_cache_manager.allocate_slots = self._allocate_or_evict
+        managers = self.kv_cache_manager.coordinator.single_type_managers
+        keeps_all = self.connector is None and [type(manager) for manager in managers] == [FullAttentionManager]
+        self._blocks = managers[0] if keeps_all else None
+        """the KV blocks of all requests; None unless every layer keeps the whole text in this cache"""
 
-    def _allocate_or_evict(self, request: Request, *args: Any, **kwargs: Any) -> KVCacheBlocks | None:
+    def _allocate_or_evict(self, request: Request, tokens: int, **kwargs: Any) -> KVCacheBlocks | None:
         """Allocate KV blocks as vLLM does; where too few are free, evict younger requests that are not running."""
-        while (blocks := self._allocate(request, *args, **kwargs)) is None:
+        if self._has_room(request, tokens):
+            return self.kv_cache_manager.empty_kv_cache_blocks
+        while (blocks := self._allocate(request, tokens, **kwargs)) is None:
             if not request < (youngest := max(filter(self._is_evictable, self.requests.values()), default=request)):
                 return None
             self._evict(youngest)
         return blocks
+
+    def _has_room(self, request: Request, tokens: int) -> bool:
+        """Whether `tokens` more fit in the blocks that `request` holds and fill none, so that vLLM would change nothing.
+
+        vLLM takes a third of the scheduler's time to find that out, and this is so at most steps.
+        """
+        computed, blocks = request.num_computed_tokens, self._blocks
+        if blocks is None or not computed:
+            return False
+        name, size, end = request.request_id, blocks.block_size, computed + tokens
+        room = size * len(blocks.req_to_blocks.get(name, ()))
+        full_blocks = min(end, request.num_tokens) // size
+        return end + self.num_lookahead_tokens <= room and full_blocks <= blocks.num_cached_block.get(name, 0)
 
     def _is_evictable(self, request: Request) -> bool:
         return request.status in _NOT_RUNNING and request.num_computed_tokens > 0 and request not in self._evicted

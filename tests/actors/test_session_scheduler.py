@@ -91,6 +91,7 @@ def test_rollouts_end_with_the_same_texts_however_small_the_caches(
     check()
     assert evictions and preemptions
     assert not any(engine.evicted or engine.preemptions for engine in spacious.values())
+    assert spacious[SENIOR].not_allocated
 
 
 def test_oldest_rollout_keeps_its_blocks(config: Config, authors: Authors) -> None:

@@ -54,8 +54,8 @@ class ScheduledRequest:
 class ScheduledEngine:
     """The part of an engine that sessions use, whose tokens `model` writes; a token's log-probability is minus its position.
 
-    Checks at every step that the KV cache holds the whole text of each request. With `ahead` a step is scheduled before the
-    results of the one before are known, as on a GPU.
+    Checks at every step that the KV cache holds the whole text of each request, and that vLLM's allocator changes nothing where
+    it is not called. With `ahead` a step is scheduled before the results of the one before are known, as on a GPU.
     """
 
     def __init__(self, spec: EngineSpec, model: Model, blocks: int = 1000, *, ahead: bool = False) -> None:
@@ -89,6 +89,20 @@ class ScheduledEngine:
             evict(request)
 
         self.scheduler._evict = counting_evict  # type: ignore[method-assign]
+        has_room = self.scheduler._has_room
+        self.not_allocated = 0
+        """how often vLLM's allocator was not called"""
+
+        def checked_has_room(request: Request, tokens: int) -> bool:
+            if room := has_room(request, tokens):
+                self.not_allocated += 1
+                before = self._kv_state(request)
+                found = self.scheduler._allocate(request, tokens, num_lookahead_tokens=self.scheduler.num_lookahead_tokens)
+                assert found is not None and found.get_block_ids(allow_none=True) is None
+                assert self._kv_state(request) == before
+            return room
+
+        self.scheduler._has_room = checked_has_room  # type: ignore[method-assign]
         hashed = get_hash_fn_by_name(cache.prefix_caching_hash_algo)
         init_none_hash(hashed)
         self._block_hasher = get_request_block_hasher(cache.block_size, hashed)
@@ -106,6 +120,13 @@ class ScheduledEngine:
             _run_output_handler=lambda: None,
         )
         self.exchange = TurnExchange(llm)
+
+    def _kv_state(self, request: Request) -> tuple[object, ...]:
+        """Return the blocks of `request`, how many of them the prefix cache has, and how many blocks are free."""
+        manager = self.scheduler.kv_cache_manager
+        (blocks,) = manager.coordinator.single_type_managers
+        cached = blocks.num_cached_block.get(request.request_id, 0)
+        return manager.get_block_ids(request.request_id), cached, manager.block_pool.get_num_free_blocks()
 
     def session(self, rollout_id: str, age_rank: int = 0) -> EngineSession:
         return EngineSession(self, rollout_id, SamplingConfig(), None, age_rank)
