@@ -19,6 +19,7 @@ PROGRAMS = {
     "watch": "show a run while it runs",
     "doctor": "check this machine",
     "gpu-check": "check this machine's GPU, in about ten minutes",
+    "text-model": "save the language model of a multimodal model",
     "difficulty": "measure how often the base model solves each problem",
 }
 COMPLETION = "completion"

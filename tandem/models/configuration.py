@@ -46,8 +46,8 @@ def read_configuration(directory: Path) -> PretrainedConfig:
         )
     if config.get_text_config() is not config:
         raise UnusableModel(
-            f"model_type={config.model_type} wraps a text model (text_config) with encoders of images or sound; choose a "
-            "text-only model, or save its language model alone with save_pretrained"
+            f"model_type={config.model_type} wraps a text model (text_config) with encoders of images or sound; save "
+            "its language model alone by python launch/text_model.py MODEL FOLDER, and train that"
         )
     if config.is_encoder_decoder:
         raise UnusableModel(f"model_type={config.model_type} is an encoder-decoder; choose a decoder-only language model")

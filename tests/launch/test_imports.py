@@ -37,6 +37,7 @@ print(sorted(set({heavy}) & set(sys.modules)))
         "report.py missing",
         "compare.py missing missing",
         "watch.py missing",
+        "text_model.py missing tests",
     ],
 )
 def test_refusal_and_help_import_nothing_slow(command: str) -> None:

@@ -73,6 +73,7 @@ def test_interrupted_run_keeps_table_and_says_how_to_continue(tmp_path: Path) ->
         ["-m", "launch.cli", "train", "mistyped=1"],
         ["launch/watch.py", "nowhere"],
         ["launch/compare.py", "nowhere", "nothing"],
+        ["launch/text_model.py", "nowhere", "tests"],
     ],
 )
 def test_refusal_in_terminal_is_one_message(command: list[str]) -> None:
