@@ -8,13 +8,13 @@ A folder of run folders stands for all of them. The file opens from disk and nee
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from os.path import commonpath
 from pathlib import Path
 
-from launch.entry import BAD_INPUT, UNWRITABLE
+from launch.entry import exit_codes
 from launch.report_page.page import report_page
+from launch.storage.disk import UnwritableError
 from tandem.config.schema import ConfigError
 from tandem.records.run_record import is_run, read_run
 
@@ -32,6 +32,20 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(runs))
 
 
+def write_report(given: Sequence[Path], out: Path | None, *, score_others: bool) -> Path:
+    """Write the report on the runs in the folders `given` to `out`, by default into their common folder; return its path."""
+    folders = find_runs(given)
+    runs = [read_run(folder) for folder in folders]
+    if score_others:
+        from launch.evaluation.other_author import score  # imports torch, which takes seconds
+
+        for run in runs:
+            score(run)
+    out = out or Path(commonpath(folders)) / "report.html"
+    out.write_text(report_page(runs), encoding="utf-8")
+    return out
+
+
 def main() -> None:
     """Write the report; exit with 2 and a message when there is nothing to report on."""
     parser = argparse.ArgumentParser(prog="launch/report.py", description="One HTML file that shows one run or several.")
@@ -39,22 +53,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: report.html in the run folder, or in the folder of all the runs")
     parser.add_argument("--score", action="store_true", help="also score every token under the author that did not write it")
     arguments = parser.parse_args()
-    try:
-        folders = find_runs(arguments.runs)
-        runs = [read_run(folder) for folder in folders]
-        if arguments.score:
-            from launch.evaluation.other_author import score  # imports torch, which takes seconds
-
-            for run in runs:
-                score(run)
-        out = arguments.out or Path(commonpath(folders)) / "report.html"
-        out.write_text(report_page(runs), encoding="utf-8")
-    except ConfigError as error:
-        print(f"report.py: {error}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
-    except OSError as error:  # the page could not be written, or a run folder not be read
-        print(f"report.py: {error}", file=sys.stderr)
-        sys.exit(UNWRITABLE)
+    with exit_codes():
+        try:
+            out = write_report(arguments.runs, arguments.out, score_others=arguments.score)
+        except OSError as error:  # the page could not be written, or a run folder not be read
+            raise UnwritableError(str(error)) from error
     print(f"{out} ({out.stat().st_size / 2**20:.1f} MiB)")
 
 

@@ -8,10 +8,9 @@ Ends after the run's last step, or at Ctrl-C; neither affects the run.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from launch.entry import BAD_INPUT
+from launch.entry import Terminated, exit_codes
 from launch.live_view.view import view, watch
 from launch.live_view.watched_run import WatchedRun
 from launch.terminal import terminal_console
@@ -25,21 +24,20 @@ def main() -> None:
     parser.add_argument("--once", action="store_true", help="print the current state and exit")
     arguments = parser.parse_args()
     console = terminal_console()
-    try:
-        run = WatchedRun(arguments.run)
-        if arguments.once:
-            run.refresh()
-            console.print(view(run))
-        else:
-            watch(run, console)
-    except ConfigError as error:
-        print(f"watch.py: {error}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
-    except OSError as error:  # a path that cannot be looked up
-        print(f"watch.py: {arguments.run}: {error.strerror}; name a run folder, such as runs/NAME", file=sys.stderr)
-        sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        pass  # how a user ends it
+    with exit_codes():
+        try:
+            run = WatchedRun(arguments.run)
+            if arguments.once:
+                run.refresh()
+                console.print(view(run))
+            else:
+                watch(run, console)
+        except OSError as error:  # a path that cannot be looked up
+            raise ConfigError(f"{arguments.run}: {error.strerror}; name a run folder, such as runs/NAME") from error
+        except Terminated:
+            raise
+        except KeyboardInterrupt:
+            pass  # how a user ends it
 
 
 if __name__ == "__main__":
