@@ -21,27 +21,15 @@ from pathlib import Path
 import psutil
 import torch
 from rich.console import Console
-from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoTokenizer, Qwen3ForCausalLM
 
 from bench.report import Figures, benchmark_parser, print_figures
 from launch.cluster.environment import set_environment
 from launch.entry import configuration
 from launch.text_tables import terminal_table
+from tandem.models.qwen3 import qwen3_config
 from tandem.models.zoo.base_models import base_model
 
-QWEN3_600M = {
-    "vocab_size": 151_936,
-    "hidden_size": 1024,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "max_position_embeddings": 40_960,
-    "rope_theta": 1_000_000.0,
-    "tie_word_embeddings": True,
-}
-"""The published configuration of Qwen3-0.6B."""
 PARAMETERS = 596_049_920
 OVERRIDES = [
     "model=hf",
@@ -79,7 +67,7 @@ def save_random_model(folder: Path) -> None:
     set_environment(config.cache_path)
     tokenizer = AutoTokenizer.from_pretrained(base_model(config.model, config.cache_path))
     torch.manual_seed(0)
-    model = Qwen3ForCausalLM(Qwen3Config(**QWEN3_600M)).to(torch.bfloat16)
+    model = Qwen3ForCausalLM(qwen3_config("0.6B")).to(torch.bfloat16)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -14,6 +14,7 @@ from launch.cluster.plan import assumed_plan, print_plan
 from launch.entry import configuration
 from launch.text_tables import markdown_table
 from tandem.config.schema import Config, ConfigError
+from tandem.models.qwen3 import QWEN3_SHAPES
 from tandem.plan.fit import longest_rollout
 from tandem.plan.memory import (
     ENGINE_ASLEEP_GIB,
@@ -34,17 +35,6 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "sizing.m
 GPU_GIB, NODE_GPUS = 80.0, 8
 FEWEST_TEXTS = 16
 """Texts of full length that an engine must hold at the same time; an engine that holds fewer gets more GPUs."""
-MODELS = {
-    "0.6B": (1024, 28, 16, 3072, 1),
-    "1.7B": (2048, 28, 16, 6144, 1),
-    "4B": (2560, 36, 32, 9728, 1),
-    "8B": (4096, 36, 32, 12288, 0),
-    "14B": (5120, 40, 40, 17408, 0),
-    "32B": (5120, 64, 64, 25600, 0),
-}
-"""Qwen3's hidden size, layers, attention heads, intermediate size, and whether the embeddings are tied. All models have 8
-key-value heads of size 128."""
-SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "tie_word_embeddings")
 ONE_GPU: list[dict[str, Any]] = [
     {},
     {"zero_stage": 2},
@@ -98,14 +88,14 @@ generate at the same time; a step of the published run has 128. On one GPU (`mod
 
 def page() -> str:
     """Return the page."""
-    runs = {name: _run(name) for name in MODELS}
+    runs = {name: _run(name) for name in QWEN3_SHAPES}
     sizes = {name: model_sizes(config) for name, config in runs.items()}
     return "\n".join([HEAD, *_engines(runs, sizes), *_ranks(runs, sizes), *_sizing(runs, sizes), *_plans()])
 
 
 def _run(name: str) -> Config:
-    shape = dict(zip(SHAPE, MODELS[name], strict=True))
-    return configuration(["+experiment=paper_qwen3_4b", *(f"++model.shape.{key}={value}" for key, value in shape.items())])
+    shape = [f"++model.shape.{key}={value}" for key, value in QWEN3_SHAPES[name].items()]
+    return configuration(["+experiment=paper_qwen3_4b", *shape])
 
 
 def _context(config: Config) -> int:

@@ -15,10 +15,11 @@ from launch.entry import configuration
 from launch.gpu_stages import run
 from launch.gpu_stages.machine import Machine
 from launch.gpu_stages.page import page
-from launch.gpu_stages.random_models import SHAPES, shape
+from launch.gpu_stages.random_models import SIZES
 from launch.gpu_stages.results import FAILED, PASSED, SKIPPED, Results
 from launch.gpu_stages.stages import MODELS, STAGES, Stage, last_object
 from tandem.config.schema import ConfigError
+from tandem.models.qwen3 import qwen3_config
 from tandem.plan.placement import Node
 from tandem.plan.run_plan import local_plan
 from tandem.plan.sizes import model_sizes
@@ -103,8 +104,8 @@ RUNS = [stage for stage in STAGES if stage.gpus and stage.command[0] == "launch/
 
 @pytest.mark.parametrize("each", RUNS, ids=lambda stage: stage.name)
 def test_runs_of_stages_fit_on_their_gpus(tmp_path: Path, each: Stage) -> None:
-    for size in SHAPES:
-        shape(size).save_pretrained(tmp_path / MODELS / size)
+    for size in SIZES:
+        qwen3_config(size).save_pretrained(tmp_path / MODELS / size)
     config = configuration([argument.replace("{out}", str(tmp_path)) for argument in each.command[1:]])
     plan = local_plan(config, Node("node", each.gpus, each.gpu_gib), model_sizes(config))
     assert plan.on_gpus and plan.claims_per_gpu * each.gpus == plan.demand.replicas + plan.demand.ranks

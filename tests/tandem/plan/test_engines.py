@@ -14,12 +14,9 @@ from tandem.config.checks import config_errors
 from tandem.config.schema import Config, ConfigError
 from tandem.plan.engines import junior_engines, with_engines
 from tandem.plan.run_plan import planned
+from tests.support.plans import EIGHT_BILLION
 
 LORA = ["learner.lora.rank=8"]
-EIGHT_BILLION = (
-    "model.shape={hidden_size: 4096, num_hidden_layers: 36, num_attention_heads: 32, num_key_value_heads: 8, head_dim: 128, "
-    "intermediate_size: 12288, vocab_size: 151936, tie_word_embeddings: 0}"
-)
 
 
 @pytest.mark.parametrize(

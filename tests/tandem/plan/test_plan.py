@@ -25,7 +25,7 @@ from tandem.plan.placement import Node
 from tandem.plan.remedies import changed
 from tandem.plan.run_plan import cluster_plan, planned
 from tandem.plan.sizes import Sizes, model_sizes
-from tests.support.plans import AWAKE, FOUR_BILLION, four_billion
+from tests.support.plans import AWAKE, EIGHT_BILLION, FOUR_BILLION, four_billion
 
 
 @pytest.fixture
@@ -141,12 +141,8 @@ def test_plan_that_does_not_fit_is_refused_with_remedy(overrides: list[str], mes
         assumed_plan(configuration(["plan_only=true", "data=jsonl", "data.path=x", *overrides]))
 
 
-EIGHT_BILLION = (
-    "model=hf",
-    "model.path=org/name",
-    "model.shape={hidden_size:4096,num_hidden_layers:36,num_attention_heads:32,num_key_value_heads:8,head_dim:128,"
-    "intermediate_size:12288,vocab_size:151936,tie_word_embeddings:0}",
-)
+UNREAD_MODEL = ["model=hf", "model.path=org/name", EIGHT_BILLION]
+"""The overrides for a model of which no file is read."""
 
 
 @pytest.mark.seconds
@@ -173,7 +169,7 @@ EIGHT_BILLION = (
     ],
 )
 def test_remedy_makes_plan_fit(overrides: list[str], remedy: str) -> None:
-    given = ["plan_only=true", *(() if "model=qwen3_4b" in overrides else EIGHT_BILLION), *overrides]
+    given = ["plan_only=true", *([] if "model=qwen3_4b" in overrides else UNREAD_MODEL), *overrides]
     with pytest.raises(ConfigError) as refused:
         assumed_plan(configuration(given))
     named = str(refused.value).rpartition("; ")[2]
