@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.sweep import ROLLOUTS, Point, load
+from launch.figures import COLORS, draw_grid, white_figure
 
 PICTURE = Path("cogeneration.png")
 PANELS = {
@@ -27,17 +28,17 @@ CONDITIONS = {
     "chunk_tokens": f"schedule chunk, {ROLLOUTS} rollouts",
     "prob_senior": f"schedule word, {ROLLOUTS} rollouts",
 }
-# Okabe and Ito's colors, which remain distinct with color blindness; markers and dashes differ too.
+TANDEM, SOLO, TWO_DEVICES, *_ = COLORS
 LINES: dict[str, dict[str, Any]] = {
-    "solo_two_devices": {"color": "#009E73", "marker": "^", "linestyle": "--", "label": "solo, both engines"},
-    "solo": {"color": "#D55E00", "marker": "s", "linestyle": ":", "label": "solo, one engine"},
-    "tandem": {"color": "#0072B2", "marker": "o", "linestyle": "-", "linewidth": 2.5, "label": "tandem"},
+    "solo_two_devices": {"color": TWO_DEVICES, "marker": "^", "linestyle": "--", "label": "solo, both engines"},
+    "solo": {"color": SOLO, "marker": "s", "linestyle": ":", "label": "solo, one engine"},
+    "tandem": {"color": TANDEM, "marker": "o", "linestyle": "-", "linewidth": 2.5, "label": "tandem"},
 }
 
 
 def draw(points: Sequence[Point]) -> Figure:
     """Return a figure with a panel per axis: tokens per second of every mode over the axis's values, on one scale."""
-    figure = Figure(figsize=(11, 4), dpi=150, facecolor="white", layout="constrained")
+    figure = white_figure(11, 4)
     panels = figure.subplots(1, len(PANELS), sharey=True)
     for panel, axis in zip(panels, PANELS, strict=True):
         _draw_panel(panel, axis, [point for point in points if point.axis == axis])
@@ -57,9 +58,7 @@ def _draw_panel(panel: Axes, axis: str, points: Sequence[Point]) -> None:
     panel.set_xticks(values, [f"{value:g}" for value in values])
     panel.set_xlabel(PANELS[axis], fontsize=11)
     panel.set_title(CONDITIONS[axis], fontsize=11)
-    panel.grid(color="#DDDDDD")
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
+    draw_grid(panel)
 
 
 def redraw(folder: Path) -> None:

@@ -18,6 +18,8 @@ JUNIOR = 0
 """The junior's value in an authorship mask."""
 SENIOR = 1
 """The senior's value in an authorship mask."""
+AUTHOR_NAMES = ("junior", "senior")
+"""The names of the authors, by these values."""
 BASE_VERSION = 0
 """The version of the senior's weights before the first update."""
 FROZEN_VERSION = -1

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from launch.estimates import Estimate
+from launch.figures import COLORS, INK, draw_grid, white_figure
 
 Estimates = Mapping[str, Estimate]
 """By the measure's name."""
 
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _PANEL_INCHES = 3.6
 
 
@@ -31,13 +31,11 @@ def draw(scores: Estimates, caption: str) -> Figure:
     ]
     # A curve needs two points.
     shown = [(panel, estimates) for panel, estimates in panels if len(estimates) > (panel is not _accuracies)]
-    figure = Figure(figsize=(_PANEL_INCHES * max(1, len(shown)), 3.4), dpi=150, facecolor="white", layout="constrained")
+    figure = white_figure(_PANEL_INCHES * max(1, len(shown)), 3.4)
     figure.suptitle(caption, fontsize=10)
     for axes, (panel, estimates) in zip(figure.subplots(1, max(1, len(shown)), squeeze=False)[0], shown, strict=False):
         panel(axes, estimates)
-        axes.grid(axis="y", color="#DDDDDD")
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        draw_grid(axes, "y")
     return figure
 
 
@@ -55,7 +53,7 @@ def _passes(axes: Axes, scores: Estimates) -> None:
 
 def _retentions(axes: Axes, scores: Estimates) -> None:
     _curves_over_k(axes, scores)
-    axes.axhline(1, color="#444444", linestyle=":", linewidth=1)
+    axes.axhline(1, color=INK, linestyle=":", linewidth=1)
     axes.set_title("retention: team over solo pass@k", fontsize=11)
 
 
@@ -64,7 +62,7 @@ def _curves_over_k(axes: Axes, scores: Estimates) -> None:
     curves: dict[str, dict[float, Estimate]] = {}
     for name, estimate in scores.items():
         curves.setdefault(_author(name), {})[float(name.partition("@")[2] or 1)] = estimate
-    for (author, by_k), color in zip(curves.items(), cycle(_COLORS), strict=False):
+    for (author, by_k), color in zip(curves.items(), cycle(COLORS), strict=False):
         _curve(axes, by_k, color, author)
     ks = sorted({k for by_k in curves.values() for k in by_k})
     axes.set_xscale("log", base=2)
@@ -106,11 +104,11 @@ def _accepted_lengths(axes: Axes, scores: Estimates) -> None:
 
 def _bars(axes: Axes, estimates: Estimates) -> None:
     values = [estimate.value for estimate in estimates.values()]
-    axes.bar(list(estimates), values, color=_COLORS[0], width=0.6, yerr=_errors(estimates), capsize=3)
+    axes.bar(list(estimates), values, color=COLORS[0], width=0.6, yerr=_errors(estimates), capsize=3)
     axes.tick_params(axis="x", labelrotation=20, labelsize=8)
 
 
-def _curve(axes: Axes, estimates: Mapping[float, Estimate], color: str = _COLORS[0], label: str = "") -> None:
+def _curve(axes: Axes, estimates: Mapping[float, Estimate], color: str = COLORS[0], label: str = "") -> None:
     ordered = dict(sorted(estimates.items()))
     values = [estimate.value for estimate in ordered.values()]
     axes.errorbar(list(ordered), values, yerr=_errors(ordered), color=color, label=label, marker="o", capsize=3)

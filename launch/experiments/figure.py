@@ -9,12 +9,10 @@ from matplotlib.figure import Figure
 
 from launch.experiments.measures import ACCURACY, FLOOR, LEGIBILITY, shown
 from launch.experiments.results import Results
+from launch.figures import COLORS, INK, draw_grid, white_figure
 
 COLUMNS = 3
 _PANEL_INCHES = (3.3, 2.8)
-_INK = "#444444"
-# Okabe and Ito's colors, distinguishable with every kind of color blindness; markers differ too.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 
 
@@ -25,8 +23,7 @@ def draw(results: Results) -> Figure:
     frontier = ACCURACY in measures and LEGIBILITY in measures
     count = len(panels) + frontier
     columns, rows = min(COLUMNS, count), -(-count // COLUMNS)
-    size = (_PANEL_INCHES[0] * columns, _PANEL_INCHES[1] * rows + 0.4)
-    figure = Figure(figsize=size, dpi=130, facecolor="white", layout="constrained")
+    figure = white_figure(_PANEL_INCHES[0] * columns, _PANEL_INCHES[1] * rows + 0.4, dpi=130)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel, measure in zip(axes, panels, strict=False):
         _over_training(panel, results, measure)
@@ -34,9 +31,7 @@ def draw(results: Results) -> Figure:
     if frontier:
         _frontier(axes[len(panels)], results)
     for panel in axes[:count]:
-        panel.grid(color="#DDDDDD")
-        panel.set_axisbelow(True)
-        panel.spines[["top", "right"]].set_visible(False)
+        draw_grid(panel)
     for panel in axes[count:]:
         panel.set_axis_off()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=6, frameon=False, fontsize=11)
@@ -45,7 +40,7 @@ def draw(results: Results) -> Figure:
 
 def _lines(results: Results) -> dict[str, tuple[str, str]]:
     """Return the color and marker of each arm."""
-    return dict(zip(results.arms, zip(cycle(_COLORS), cycle(_MARKERS), strict=False), strict=False))
+    return dict(zip(results.arms, zip(cycle(COLORS), cycle(_MARKERS), strict=False), strict=False))
 
 
 def _over_training(axes: Axes, results: Results, measure: str) -> None:
@@ -58,8 +53,8 @@ def _over_training(axes: Axes, results: Results, measure: str) -> None:
     means = [each.value for arm in results.arms for each in results.curve(arm, measure).values()]
     if measure == LEGIBILITY and FLOOR in results.measures:
         floor = {step: each.value for step, each in results.curve(results.arms[0], FLOOR).items()}
-        axes.plot(list(floor), list(floor.values()), color=_INK, linestyle=":", linewidth=1.5)
-        axes.annotate("on its own", (0, floor[0]), color=_INK, fontsize=8, xytext=(2, -10), textcoords="offset points")
+        axes.plot(list(floor), list(floor.values()), color=INK, linestyle=":", linewidth=1.5)
+        axes.annotate("on its own", (0, floor[0]), color=INK, fontsize=8, xytext=(2, -10), textcoords="offset points")
         means += floor.values()
     # The limits follow the means: the interval of two or three seeds may be far wider.
     room = 0.25 * (max(means) - min(means)) or 0.05

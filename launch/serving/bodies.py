@@ -10,7 +10,8 @@ from itertools import groupby
 from typing import Any
 
 from launch.serving.schedules import TEAM
-from launch.serving.writing import AUTHORS, Delta, TextTask, TextToken
+from launch.serving.writing import Delta, TextTask, TextToken
+from tandem.rollout import AUTHOR_NAMES
 
 Json = dict[str, Any]
 
@@ -122,4 +123,4 @@ def error_event(body: Json) -> str:
 def _runs(tokens: Iterable[TextToken]) -> list[Json]:
     """Return the runs of tokens by one author."""
     runs = groupby(tokens, key=lambda token: token.author)
-    return [{"author": AUTHORS[author], "token_ids": [token.id for token in run]} for author, run in runs]
+    return [{"author": AUTHOR_NAMES[author], "token_ids": [token.id for token in run]} for author, run in runs]

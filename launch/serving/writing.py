@@ -20,12 +20,9 @@ from launch.serving.metrics import Metrics
 from launch.serving.requests import MAX_SEED
 from launch.serving.texts import StoppedText
 from tandem.config.rollout import SamplingConfig
-from tandem.rollout import EndReason, Prompt, Rollout
+from tandem.rollout import AUTHOR_NAMES, EndReason, Prompt, Rollout
 from tandem.schedule import Schedule
 from tandem.tokenization.detokenizer import Detokenizer
-
-AUTHORS = ("junior", "senior")
-"""The names of authors, by their values in an authorship mask."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,7 @@ class Writer:
                         observed.first_token(time.monotonic() - start)
                         first = False
                     delta = self._delta(index, part, detokenizer, text, seed)
-                    observed.tokens(AUTHORS[part.author], len(delta.tokens))
+                    observed.tokens(AUTHOR_NAMES[part.author], len(delta.tokens))
                     yield delta
                     if text.stopped:
                         return

@@ -18,10 +18,10 @@ from torch.utils.tensorboard import summary
 
 from launch.storage.append import AppendFile
 from tandem.config.schema import Config
-from tandem.records.transcript import Transcript
+from tandem.records.transcript import AUTHOR_COLORS, Transcript
 
-MARKS = {"senior": ("🟦", "#0072B2"), "junior": ("🟧", "#B26B00")}
-"""Each author's mark, for loggers that strip colors from text, and color (Okabe and Ito's, for color blindness)."""
+MARKS = {"senior": "🟦", "junior": "🟧"}
+"""Each author's mark, for loggers that strip colors from text."""
 COLUMNS = ("step", "problem", "verdict", "reward", "advantage")
 
 
@@ -117,9 +117,8 @@ def _cell(value: Any) -> str:
 
 def _words(sample: Transcript) -> str:
     return " ".join(
-        f'{mark} <span style="color:{color}">{_lines(turn["text"])}</span>'
+        f'{MARKS[turn["author"]]} <span style="color:{AUTHOR_COLORS[turn["author"]]}">{_lines(turn["text"])}</span>'
         for turn in sample["turns"]
-        for mark, color in [MARKS[turn["author"]]]
     )
 
 

@@ -12,14 +12,13 @@ import numpy as np
 import yaml
 from transformers import PreTrainedTokenizerBase
 
-from launch.serving.writing import AUTHORS
 from launch.storage.append import LinesFile
 from launch.storage.owner import owned
 from launch.storage.places import named_folder
 from tandem.config.schema import Config, ConfigError
 from tandem.records.run_record import is_run
 from tandem.records.transcript import transcript
-from tandem.rollout import Group
+from tandem.rollout import AUTHOR_NAMES, Group
 
 
 class WritingFolder:
@@ -57,7 +56,7 @@ class WritingFolder:
         (rollout,), (judgement,) = group.rollouts, group.judgements
         sample = transcript(self.texts, group, 0, tokenizer, held_out=True)
         breaks = [] if rollout.breaks is None else np.flatnonzero(rollout.breaks).tolist()
-        written = samples.append([sample | {"person": AUTHORS[person], "seed": rollout.seed, "breaks": breaks}])
+        written = samples.append([sample | {"person": AUTHOR_NAMES[person], "seed": rollout.seed, "breaks": breaks}])
         row = {
             "step": self.texts,
             "writing/score": judgement.score,

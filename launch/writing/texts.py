@@ -11,13 +11,12 @@ from typing import Any
 from actors.group_task import GroupTask
 from actors.replica import ReplicaFailed, RolloutError
 from actors.streaming_pool import StreamingPool
-from launch.serving.writing import AUTHORS
 from launch.writing.folder import WritingFolder
 from tandem import guards
 from tandem.authors import Authors
 from tandem.config.schema import Config, ConfigError
 from tandem.person import BY_HAND
-from tandem.rollout import SENIOR, Group, Prompt, Rollout
+from tandem.rollout import AUTHOR_NAMES, SENIOR, Group, Prompt, Rollout
 from tandem.schedule import STEP_ENDS, boundary_rule, unannealed_schedule
 from tandem.tokenization.byte_vocabulary import ByteVocabulary
 from tandem.tokenization.detokenizer import Detokenizer
@@ -64,7 +63,7 @@ class Texts:
         yield {
             "event": "begin",
             "id": name,
-            "person": AUTHORS[self._person],
+            "person": AUTHOR_NAMES[self._person],
             "question": prompt.problem.question,
             "place": f"problem {problem % len(self._prompts) + 1} of {len(self._prompts)}",
         }
@@ -83,7 +82,7 @@ class Texts:
                         added = ""
                         yield {"event": "asked", "may_pass": begun}
                     if added:
-                        yield {"event": "text", "author": AUTHORS[author], "text": added}
+                        yield {"event": "text", "author": AUTHOR_NAMES[author], "text": added}
                     if isinstance(part, Rollout):
                         yield await self._end(Group(prompt, [part], BY_HAND))
         except ReplicaFailed:

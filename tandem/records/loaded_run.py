@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from tandem.records.run_record import LogReader, check_run, saved_settings
 from tandem.records.saved_rollouts import load_step, saved_steps, step_number
+from tandem.records.transcript import AUTHOR_COLORS
 
 if TYPE_CHECKING:
     import pandas as pd
-
-COLORS = {"senior": "#0072B2", "junior": "#B26B00"}
-"""Okabe and Ito's, which remain distinct with color blindness."""
 
 
 class LoadedRun:
@@ -102,10 +100,10 @@ class TranscriptView:
         sample = self.sample
         head = f"step {sample['step']}, {sample['verdict']}, reward {sample['reward']:g}"
         words = "".join(
-            f'<span title="{turn["author"]}" style="color:{COLORS[turn["author"]]}">{escape(turn["text"])}</span>'
+            f'<span title="{turn["author"]}" style="color:{AUTHOR_COLORS[turn["author"]]}">{escape(turn["text"])}</span>'
             for turn in sample["turns"]
         )
-        legend = " ".join(f'<b style="color:{color}">{author}</b>' for author, color in COLORS.items())
+        legend = " ".join(f'<b style="color:{color}">{author}</b>' for author, color in AUTHOR_COLORS.items())
         return (
             f"<div><p>{escape(head)} &nbsp; {legend}</p><p><i>{escape(sample['question'])}</i></p>"
             f'<pre style="white-space:pre-wrap">{words}</pre></div>'

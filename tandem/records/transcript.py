@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from tandem.rollout import SENIOR, Group
+from tandem.rollout import AUTHOR_NAMES, Group
 from tandem.tokenization.pieces import pieces
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Transcript = dict[str, Any]
 """A line of samples.jsonl; docs/report.md lists the fields."""
+AUTHOR_COLORS = {"senior": "#0072B2", "junior": "#B26B00"}
+"""The authors' colors: Okabe and Ito's, which remain distinct with color blindness."""
 
 DECIMALS = 4
 """Decimal places of a log-probability in nats."""
@@ -28,7 +30,7 @@ def transcript(step: int, group: Group, index: int, tokenizer: PreTrainedTokeniz
     texts = pieces(rollout.token_ids.tolist(), tokenizer)
     turns = [
         {
-            "author": "senior" if turn.author == SENIOR else "junior",
+            "author": AUTHOR_NAMES[turn.author],
             "text": "".join(texts[turn.start : turn.stop]),
             "tokens": texts[turn.start : turn.stop],
             "token_ids": rollout.token_ids[turn.start : turn.stop].tolist(),
