@@ -50,7 +50,7 @@ class SharedEngines:
     ) -> AbstractContextManager[RolloutPool]:
         """Return engines for a run, like `launch.run.startup.start_engines`. They hold the weights of the last weight sync."""
         adapter = inputs.config.learner.lora.sync == "adapter"  # these engines load no whole weights of others
-        if inputs.plan.mode == "cluster" or inputs.plan.on_gpus or adapter:
+        if adapter or not inputs.plan.shares_cores:
             return start_engines(inputs, resumed_step, budget, placements)
         start = partial(start_engines, inputs, resumed_step, budget, placements)
         return self._borrow(inputs.config, inputs.authors, start, resumed_step)
@@ -63,7 +63,7 @@ class SharedEngines:
 
         Borrowed engines of the base model load the weights of the senior.
         """
-        if plan.mode == "cluster" or plan.on_gpus:
+        if not plan.shares_cores:
             with start_workers(config, authors, plan, logs, print_line) as workers:
                 yield workers
             return

@@ -15,13 +15,13 @@ from launch.run.export import export_senior
 from launch.run.given_groups import StepGroups, random_step_groups, saved_step_groups
 from launch.run.loop import check_update
 from launch.run.profiling import step_clock
-from launch.run.startup import describe_components
+from launch.run.startup import describe_components, start_learner
 from launch.status import LEARNER, status, usual_start
 from launch.storage.run_folder import RunFolder
 from learner.group import LearnerGroup
 from tandem.advantage import assign_advantages
 from tandem.authors import Authors, load_authors
-from tandem.config.schema import FAKE, FAKE_LONGEST, Config
+from tandem.config.schema import Config
 from tandem.metrics import PhaseTimer, rollout_metrics
 from tandem.plan.memory import GIB
 from tandem.plan.run_plan import RunPlan, planned
@@ -37,11 +37,6 @@ class LearnerInputs:
     folder: RunFolder
     groups_of: StepGroups
 
-    @property
-    def random(self) -> bool:
-        """Whether the groups are random."""
-        return self.config.learner_only in (FAKE, FAKE_LONGEST)
-
 
 def learner_only(config: Config) -> None:
     """Train without engines. Raises `ConfigError` for a configuration that cannot be used."""
@@ -56,23 +51,24 @@ def read_learner_inputs(config: Config) -> LearnerInputs:
     plan = run_plan(config)
     config = planned(config, plan)
     authors, folder = load_authors(config), RunFolder(config)
-    random = config.learner_only in (FAKE, FAKE_LONGEST)
-    groups_of = random_step_groups(config, authors) if random else saved_step_groups(config, authors)
+    groups_of = random_step_groups(config, authors) if config.has_random_rollouts else saved_step_groups(config, authors)
     return LearnerInputs(config, plan, authors, folder, groups_of)
 
 
 def train_learner(inputs: LearnerInputs) -> None:
     """Take all steps, export the senior, and print memory and time, in a Ray cluster and with an open run folder."""
     config, folder, console = inputs.config, inputs.folder, TrainingConsole(inputs.config.steps)
-    with start_learner(inputs, console) as learner:
+    with running_learner(inputs, console) as learner:
         with console:
             for step in range(1, config.steps + 1):
                 with step_clock(config, step, folder.trace, [learner], console.print) as clock:
                     row = learner_step(inputs, learner, step, clock)
-                check_update(row, step, config.guard, console.print, check_gap=not inputs.random, check_stale_gap=False)
+                check_update(
+                    row, step, config.guard, console.print, check_gap=not config.has_random_rollouts, check_stale_gap=False
+                )
                 folder.log(row | folder.times())
                 console.row(row)
-        if config.log.export and not inputs.random:
+        if config.log.export and not config.has_random_rollouts:
             export_senior(learner, config, folder, console.print)
     for rank in range(config.learner.ranks):
         peaks = {where: folder.rows[-1][f"memory/rank{rank}/{where}_gib"] for where in ("host", "gpu")}
@@ -84,11 +80,14 @@ def train_learner(inputs: LearnerInputs) -> None:
 
 
 @contextmanager
-def start_learner(inputs: LearnerInputs, console: TrainingConsole) -> Iterator[LearnerGroup]:
-    """Start the learner on its placements. A rank that dies ends the run: a restart would hide that it lacked memory."""
+def running_learner(inputs: LearnerInputs, console: TrainingConsole) -> Iterator[LearnerGroup]:
+    """Start the learner on its placements, and end it after the block.
+
+    A rank that dies ends the run: a restart would hide that it lacked memory.
+    """
     config, plan, authors = inputs.config, inputs.plan, inputs.authors
     with ExitStack() as stack:
-        if plan.mode == "cluster" or plan.on_gpus:
+        if not plan.shares_cores:
             print_plan(plan, console.console)
         placements = stack.enter_context(
             reserve_placements(plan, authors, config.mode.cpu_cores, shares_memory=False, run_folder=inputs.folder.path)
@@ -96,14 +95,8 @@ def start_learner(inputs: LearnerInputs, console: TrainingConsole) -> Iterator[L
         console.print(f"run folder {inputs.folder.path}; senior {authors.senior}; rollouts {config.learner_only}")
         usual = usual_start(LEARNER, on_gpus=plan.on_gpus)
         with status(f"Starting {describe_components(config, engines=False)}", usual, console.console):
-            learner = LearnerGroup(
-                config,
-                str(authors.senior),
-                reference_path=str(authors.kl_reference(config.algo)),
-                gpus_per_rank=plan.gpus_per_rank,
-                placements=placements.ranks,
-            )
-        yield stack.enter_context(learner)
+            learner = stack.enter_context(start_learner(config, plan, authors, placements))
+        yield learner
 
 
 def learner_step(inputs: LearnerInputs, learner: LearnerGroup, step: int, clock: PhaseTimer) -> dict[str, float]:

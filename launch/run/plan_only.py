@@ -12,7 +12,7 @@ from launch.run.given_groups import find_saved_steps
 from launch.storage.resume import find_resumption
 from launch.storage.run_folder import RunFolder
 from launch.terminal import terminal_console
-from tandem.config.schema import FAKE, FAKE_LONGEST, SELF, Config
+from tandem.config.schema import SELF, Config
 from tandem.data.pass_rates import read_pass_rates
 from tandem.data.problems import check_first_rows
 from tandem.models.inspection import inspect_local_models
@@ -43,7 +43,7 @@ def check_named(config: Config) -> None:
         check_measures(config)
         check_engine_args(config.rollout)
         RunFolder(config, find_resumption(config))
-    elif config.learner_only not in (FAKE, FAKE_LONGEST):
+    elif not config.has_random_rollouts:
         find_saved_steps(config)
     named = {"model.path": config.model.path} if config.model.source == "hf" else {}
     if config.model.shape and is_hub_id(config.model.path):

@@ -29,7 +29,9 @@ from launch.storage.checkpoints import State
 from learner.group import LearnerGroup
 from learner.resilient_learner import ResilientLearner, updates_kept
 from tandem import guards
+from tandem.authors import Authors
 from tandem.config.schema import Config
+from tandem.plan.run_plan import RunPlan
 from tandem.plan.sizes import adapted_kinds
 from tandem.rollout import BASE_VERSION, JUNIOR
 from tandem.runtime.restarts import RestartBudget
@@ -55,7 +57,7 @@ class SharedResources(NamedTuple):
 def reserve_resources(inputs: Inputs) -> Iterator[SharedResources]:
     """Print what the run begins with, and reserve the placements of its components."""
     plan, console = inputs.plan, TrainingConsole(inputs.config.steps)
-    if plan.mode == "cluster" or plan.on_gpus:
+    if not plan.shares_cores:
         print_plan(plan, console.console)
     cores, shares_memory = inputs.config.mode.cpu_cores, inputs.transport == SHM
     folder = inputs.folder.path
@@ -136,20 +138,29 @@ def start_rollout_run(
         guards.check_unchanged(junior_checksums, pool.checksums(JUNIOR))
 
 
-def start_learner(inputs: Inputs, segment: Path, placements: Placements, saved: Path | None) -> LearnerGroup:
+def start_learner(
+    config: Config,
+    plan: RunPlan,
+    authors: Authors,
+    placements: Placements,
+    saved: Path | None = None,
+    *,
+    segment: Path | None = None,
+    transport: str = SHM,
+) -> LearnerGroup:
     """Start the learner with the state in the folder `saved`, or the base model's, on its placements.
 
     In shared memory it publishes weights in the file `segment`.
     """
     return LearnerGroup(
-        inputs.config,
-        str(inputs.authors.senior),
-        reference_path=str(inputs.authors.kl_reference(inputs.config.algo)),
+        config,
+        str(authors.senior),
+        reference_path=str(authors.kl_reference(config.algo)),
         saved=saved,
         segment=segment,
-        gpus_per_rank=inputs.plan.gpus_per_rank,
+        gpus_per_rank=plan.gpus_per_rank,
         placements=placements.ranks,
-        transport=inputs.transport,
+        transport=transport,
     )
 
 
@@ -167,7 +178,15 @@ def start_training_run(inputs: Inputs, start_engines: EngineStarter = start_engi
         if checkpoint:
             print_line(f"resuming after step {checkpoint.step} from {checkpoint.path}")
         segment = stack.enter_context(claimed_file(segment_folder(), SEGMENT))
-        start = partial(start_learner, inputs, segment, resources.placements)
+        start = partial(
+            start_learner,
+            config,
+            inputs.plan,
+            inputs.authors,
+            resources.placements,
+            segment=segment,
+            transport=inputs.transport,
+        )
         saved = checkpoint.learner if checkpoint else None
         kept = updates_kept(config.checkpoint.save_every)
         state = checkpoint.state() if checkpoint else BASE_STATE

@@ -96,6 +96,11 @@ class Config:
         """Return `cache_dir` as a path that does not depend on the working directory."""
         return Path(self.cache_dir).resolve()
 
+    @property
+    def has_random_rollouts(self) -> bool:
+        """Whether the learner learns from random rollouts."""
+        return self.learner_only in (FAKE, FAKE_LONGEST)
+
 
 SETTINGS = settings(Config)
 """Every setting by its dotted key."""

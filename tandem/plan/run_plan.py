@@ -39,6 +39,11 @@ class RunPlan:
         return any(slot.gpus for slot in self.slots)
 
     @property
+    def shares_cores(self) -> bool:
+        """Whether engines and ranks share the cores of this machine, and have no places of their own."""
+        return self.mode == "local" and not self.on_gpus
+
+    @property
     def gpus_per_rank(self) -> float:
         """Return the GPUs that Ray reserves for a rank; 0 on the CPU."""
         return 1 / self.claims_per_gpu if self.on_gpus else 0.0

@@ -43,7 +43,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def lent(engines: SharedEngines, config: Config, authors: Authors) -> object:
     """Return the pool that a run on CPUs with `config` borrows."""
-    inputs: Any = SimpleNamespace(config=config, authors=authors, plan=SimpleNamespace(mode="auto", on_gpus=False))
+    inputs: Any = SimpleNamespace(config=config, authors=authors, plan=SimpleNamespace(shares_cores=True))
     placements: Any = None
     budget: Any = None
     with engines.borrow_engines(inputs, 0, budget, placements) as pool:

@@ -16,6 +16,8 @@ from launch.run.startup import describe_components, start_training_run
 from tandem.config.learner import LearnerConfig
 from tandem.config.rollout import RolloutConfig
 from tandem.config.schema import Config
+from tandem.plan.placement import Node
+from tandem.plan.run_plan import local_plan
 from tandem.runtime.weights import SHM
 
 
@@ -84,10 +86,10 @@ def inputs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, events: list[str]) -
     monkeypatch.setattr(startup, "group_source", lambda *_: None)
     monkeypatch.setattr(startup, "Judge", lambda *_: Component("judge", events))
     monkeypatch.setattr(startup, "ResilientLearner", lambda *_, **__: Component("learner", events))
-    plan = SimpleNamespace(mode="local", on_gpus=False, gpus_per_rank=0.0, gpus_per_replica=0.0)
+    config = Config(steps=2)
     return SimpleNamespace(
-        config=Config(steps=2),
-        plan=plan,
+        config=config,
+        plan=local_plan(config, Node("this machine", 0), None),
         authors=SimpleNamespace(senior="models/senior"),
         transport=SHM,
         folder=SimpleNamespace(path=tmp_path),
