@@ -21,7 +21,7 @@ from tandem.config.reward import JudgeConfig
 from tandem.rollout import Group
 from tandem.runtime.processes import ProcessLocation, on_this_host, process_location
 from tandem.runtime.restarts import RestartBudget
-from tandem.runtime.trace import Row, Span
+from tandem.runtime.trace import Span, TraceRow
 from tandem.verify.pool import Judgement, VerifierPool
 
 
@@ -101,9 +101,9 @@ class Judge:
         """Start profiling (see `tandem.runtime.trace.Profiled`)."""
         ray.get(self._actor.start_profile.remote())
 
-    def stop_profile(self) -> list[Row]:
+    def stop_profile(self) -> list[TraceRow]:
         """Stop profiling and return the actor's row."""
-        return [Row("reward actor", ray.get(self._actor.stop_profile.remote()))]
+        return [TraceRow("reward actor", ray.get(self._actor.stop_profile.remote()))]
 
     def begin(self, group: Group) -> None:
         """Have `group` judged while others are being written. Any thread may call this."""

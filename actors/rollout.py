@@ -21,7 +21,7 @@ from tandem.models.loading import load_tokenizer
 from tandem.replay import draws_of
 from tandem.rollout import JUNIOR, SENIOR, Group, Rollout
 from tandem.runtime.processes import ProcessLocation, process_location
-from tandem.runtime.trace import Row, Span
+from tandem.runtime.trace import Span, TraceRow
 from tandem.runtime.weights import PublishedWeights
 from tandem.schedule import Schedule
 from tandem.tokenization.byte_vocabulary import ByteVocabulary
@@ -229,15 +229,15 @@ class RolloutActor:
         self._turns = []
         await asyncio.gather(*(engine.while_alive(engine.start_profile()) for engine in self._engines.values()))
 
-    async def stop_profile(self) -> list[Row]:
+    async def stop_profile(self) -> list[TraceRow]:
         """Stop recording; return a row of turns and one of each engine's worker, named as by `processes`."""
         turns, self._turns = self._turns or [], None
-        rows = [Row("", turns)]
+        rows = [TraceRow("", turns)]
         for key in self._specs:  # `_engines` is in the order in which they became ready
             engine = self._engines[key]
             for index, profile in enumerate(await engine.while_alive(engine.stop_profile()) or [b""]):
                 worker = f", worker {index}" if index else ""
-                rows.append(Row(f", {_name(key).replace('_', ' ')} engine{worker}", profile=profile))
+                rows.append(TraceRow(f", {_name(key).replace('_', ' ')} engine{worker}", profile=profile))
         return rows
 
     async def processes(self) -> dict[str, ProcessLocation]:

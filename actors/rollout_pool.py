@@ -32,7 +32,7 @@ from tandem.config.rollout import SamplingConfig
 from tandem.config.schema import Config
 from tandem.rollout import BASE_VERSION, Group, Prompt
 from tandem.runtime.restarts import RestartBudget
-from tandem.runtime.trace import Row
+from tandem.runtime.trace import TraceRow
 from tandem.runtime.weights import SHM, PublishedWeights
 from tandem.schedule import STEP_ENDS, Schedule
 
@@ -259,7 +259,7 @@ class RolloutPool:
         """Start profiling (see `tandem.runtime.trace.Profiled`)."""
         self._replica_set.call_all("start_profile")
 
-    def stop_profile(self) -> list[Row]:
+    def stop_profile(self) -> list[TraceRow]:
         """Stop profiling and return rows with each rollout's turns and each engine's operations."""
         profiles = self._replica_set.call_all("stop_profile")
         return [replace(row, name=f"rollout actor {index}{row.name}") for index, rows in enumerate(profiles) for row in rows]

@@ -13,7 +13,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.sweep import ROLLOUTS, Point, load
+from bench.sweep import ROLLOUTS, SweepPoint, load
 from launch.figures import COLORS, draw_grid, white_figure
 
 PICTURE = Path("cogeneration.png")
@@ -36,7 +36,7 @@ LINES: dict[str, dict[str, Any]] = {
 }
 
 
-def draw(points: Sequence[Point]) -> Figure:
+def draw(points: Sequence[SweepPoint]) -> Figure:
     """Return a figure with a panel per axis: tokens per second of every mode over the axis's values, on one scale."""
     figure = white_figure(11, 4)
     panels = figure.subplots(1, len(PANELS), sharey=True)
@@ -48,7 +48,7 @@ def draw(points: Sequence[Point]) -> Figure:
     return figure
 
 
-def _draw_panel(panel: Axes, axis: str, points: Sequence[Point]) -> None:
+def _draw_panel(panel: Axes, axis: str, points: Sequence[SweepPoint]) -> None:
     for mode, line in LINES.items():
         curve = [point for point in points if point.mode == mode]
         panel.plot([point.value for point in curve], [point.tokens_per_s for point in curve], **line)

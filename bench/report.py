@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.engines import Measured
-from launch.cluster.machine import machine
+from launch.cluster.machine import describe_machine
 from launch.text_tables import terminal_table
 
 Runs = Mapping[str, Sequence[Measured]]
@@ -79,7 +79,7 @@ def benchmark_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
 
 def print_figures(found: Figures, console: Console, *, as_json: bool) -> None:
     """Print a benchmark's figures and the machine: as one JSON object in the last line, or formatted for people."""
-    found = {**found, "machine": machine()}
+    found = {**found, "machine": describe_machine()}
     if as_json:
         print(json.dumps(found))
     else:

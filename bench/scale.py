@@ -126,7 +126,7 @@ class SimulatedReplica:
 
 
 @dataclass(frozen=True)
-class Measured:
+class ScalingPoint:
     """One batch of rollouts written by `replicas` replicas."""
 
     replicas: int
@@ -155,7 +155,7 @@ def simulating_processes() -> Iterator[list[ActorHandle]]:
         yield [actor.remote() for _ in range(PROCESSES)]
 
 
-def measure(processes: list[ActorHandle], replicas: int, rollouts: int = ROLLOUTS) -> Measured:
+def measure(processes: list[ActorHandle], replicas: int, rollouts: int = ROLLOUTS) -> ScalingPoint:
     """Write `rollouts` rollouts on each of `replicas` replicas, and drop the groups as they arrive."""
     groups = rollouts // GROUP_SIZE
     prompts = [Prompt(Problem(str(i % groups), "?", "!"), tuple(range(PROMPT_TOKENS))) for i in range(replicas * groups)]
@@ -168,10 +168,10 @@ def measure(processes: list[ActorHandle], replicas: int, rollouts: int = ROLLOUT
         start, before, written = time.perf_counter(), time.process_time(), 0
         for _, group in pool.write(TaskQueue(tasks)):
             written += len(group.rollouts)
-        return Measured(replicas, written, time.perf_counter() - start, time.process_time() - before)
+        return ScalingPoint(replicas, written, time.perf_counter() - start, time.process_time() - before)
 
 
-def figures(runs: list[Measured]) -> Figures:
+def figures(runs: list[ScalingPoint]) -> Figures:
     """Return the throughput at every size, the efficiency of the largest, and its driver CPU time per rollout."""
     least, most = runs[0], runs[-1]
     efficiency = most.rollouts_per_s / least.rollouts_per_s * least.replicas / most.replicas
@@ -182,7 +182,7 @@ def figures(runs: list[Measured]) -> Figures:
     }
 
 
-def table(runs: list[Measured]) -> Table:
+def table(runs: list[ScalingPoint]) -> Table:
     """Return a table of each size's throughput and driver CPU time."""
     rows = (
         [

@@ -72,7 +72,7 @@ def save_random_model(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-class Watch:
+class MemoryWatch:
     """Sampler of the memory of a process and its descendants; shared pages count once."""
 
     def __init__(self, pid: int) -> None:
@@ -123,7 +123,7 @@ def main() -> int:
         command += [f"learner.ranks={options.ranks}", f"learner.lora.rank={options.lora}"]
         command += ["learner.lora.sync=adapter", "rollout.engines=shared"] if options.shared else []
         run = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": os.getcwd()})
-        watch = Watch(run.pid)
+        watch = MemoryWatch(run.pid)
         code = run.wait()
         watch.stop()
         found: Figures = {"parameters": PARAMETERS, "ranks": options.ranks, "lora_rank": options.lora}

@@ -11,7 +11,7 @@ from statistics import median
 from bench.engines import Measured, engine_pair, measure
 from bench.modes import MODES, shortened
 from bench.workload import WARM_UP_TOKENS, Workload, prepare
-from launch.cluster.machine import machine
+from launch.cluster.machine import describe_machine
 
 SWEPT = ("solo", "tandem", "solo_two_devices")
 """The modes measured at every value. They alternate, so that a slow moment of the machine affects all."""
@@ -59,7 +59,7 @@ AXES = (
 
 
 @dataclass(frozen=True)
-class Point:
+class SweepPoint:
     """The medians of one mode at one value of one axis, and the conditions."""
 
     axis: str
@@ -77,7 +77,7 @@ class Point:
     machine: str
 
 
-async def sweep(model: str, tokens: int, repeats: int) -> AsyncIterator[Point]:
+async def sweep(model: str, tokens: int, repeats: int) -> AsyncIterator[SweepPoint]:
     """Yield the points of all `AXES` as they are measured, for rollouts of `tokens` tokens by `model` (a key of `DTYPES`)."""
     for axis in AXES:
         work = prepare(model, axis.rollouts, tokens, axis.schedule)
@@ -95,9 +95,9 @@ async def sweep(model: str, tokens: int, repeats: int) -> AsyncIterator[Point]:
                     yield point(axis.name, value, mode, runs[mode], tokens, model)
 
 
-def point(axis: str, value: float, mode: str, runs: Sequence[Measured], tokens: int, model: str) -> Point:
+def point(axis: str, value: float, mode: str, runs: Sequence[Measured], tokens: int, model: str) -> SweepPoint:
     """Return the medians of `runs`, the repeats of `mode` at `value`."""
-    return Point(
+    return SweepPoint(
         axis=axis,
         value=value,
         mode=mode,
@@ -110,11 +110,11 @@ def point(axis: str, value: float, mode: str, runs: Sequence[Measured], tokens: 
         tokens_per_rollout=tokens,
         repeats=len(runs),
         model=model,
-        machine=machine(),
+        machine=describe_machine(),
     )
 
 
-def save(points: Iterable[Point], folder: Path) -> Path:
+def save(points: Iterable[SweepPoint], folder: Path) -> Path:
     """Write `points` to `folder` (created if missing) as a JSON list, one per line; return the file."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(asdict(each)) for each in points)
@@ -123,6 +123,6 @@ def save(points: Iterable[Point], folder: Path) -> Path:
     return file
 
 
-def load(folder: Path) -> list[Point]:
+def load(folder: Path) -> list[SweepPoint]:
     """Return the points that `save` wrote to `folder`."""
-    return [Point(**fields) for fields in json.loads((folder / RESULT).read_text(encoding="utf-8"))]
+    return [SweepPoint(**fields) for fields in json.loads((folder / RESULT).read_text(encoding="utf-8"))]

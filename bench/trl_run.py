@@ -19,7 +19,7 @@ from datasets import Dataset
 from transformers import AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from bench.vs_trl_task import Step, Task, reward
+from bench.vs_trl_task import TimedStep, TrainingTask, reward
 
 
 class TimedTrainer(GRPOTrainer):
@@ -35,10 +35,10 @@ class TimedTrainer(GRPOTrainer):
 
 
 class StepRecorder(TrainerCallback):
-    """Callback that records a `Step` for every training step."""
+    """Callback that records a `TimedStep` for every training step."""
 
-    def __init__(self, task: Task) -> None:
-        self.task, self.steps = task, list[Step]()
+    def __init__(self, task: TrainingTask) -> None:
+        self.task, self.steps = task, list[TimedStep]()
         self.trainer: TimedTrainer | None = None
         self._start = self._seconds = 0.0
 
@@ -55,10 +55,10 @@ class StepRecorder(TrainerCallback):
         if "reward" in logs and self.trainer:
             generate_s = self.trainer.generate_s
             tokens = logs["completions/mean_length"] * self.task.rollouts
-            self.steps.append(Step(generate_s, self._seconds - generate_s, tokens, logs["reward"]))
+            self.steps.append(TimedStep(generate_s, self._seconds - generate_s, tokens, logs["reward"]))
 
 
-def train(task: Task) -> list[Step]:
+def train(task: TrainingTask) -> list[TimedStep]:
     """Train on the task with `GRPOTrainer`; return its steps."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     problems = [problem for step in range(task.steps) for problem in task.batch(step)]
@@ -114,5 +114,5 @@ def train(task: Task) -> list[Step]:
 
 if __name__ == "__main__":
     settings = json.loads(sys.argv[1])
-    found = train(Task(**{**settings, "betas": tuple(settings["betas"])}))
+    found = train(TrainingTask(**{**settings, "betas": tuple(settings["betas"])}))
     Path(sys.argv[2]).write_text(json.dumps([asdict(step) for step in found]), encoding="utf-8")

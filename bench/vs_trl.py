@@ -23,7 +23,7 @@ from rich.table import Table
 
 from actors.rollout_pool import RolloutPool
 from bench.report import Figures, benchmark_parser, print_figures
-from bench.vs_trl_task import Step, Task, reward
+from bench.vs_trl_task import TimedStep, TrainingTask, reward
 from launch.cluster.environment import set_environment
 from launch.cluster.local_cluster import ray_cluster
 from launch.entry import configuration
@@ -39,7 +39,7 @@ ARMS = {"ours": "grpo", "tandem": "tandem"}
 """This project's trainings, and the `algo=NAME` of each."""
 
 
-def ours(task: Task, arm: str) -> Config:
+def ours(task: TrainingTask, arm: str) -> Config:
     """Return this project's configuration that corresponds to TRL's."""
     overrides = [
         "model=smollm2",
@@ -63,16 +63,16 @@ def ours(task: Task, arm: str) -> Config:
     return configuration(overrides)
 
 
-def with_trl(task: Task, folder: Path) -> list[Step]:
+def with_trl(task: TrainingTask, folder: Path) -> list[TimedStep]:
     """Train on the task with TRL in a separate process; return its steps."""
     result = folder / "trl.json"
     subprocess.run(
         [sys.executable, "-m", "bench.trl_run", json.dumps(asdict(task)), str(result)], check=True, stdout=subprocess.DEVNULL
     )
-    return [Step(**step) for step in json.loads(result.read_text(encoding="utf-8"))]
+    return [TimedStep(**step) for step in json.loads(result.read_text(encoding="utf-8"))]
 
 
-def with_us(task: Task, arm: str, folder: Path) -> list[Step]:
+def with_us(task: TrainingTask, arm: str, folder: Path) -> list[TimedStep]:
     """Train on the task with this project's actors and learner; return its steps."""
     config = ours(task, arm)
     authors = load_authors(config)
@@ -94,7 +94,7 @@ def with_us(task: Task, arm: str, folder: Path) -> list[Step]:
             learner.update(groups, step)
             pool.finish_weight_sync(learner.publish(version=step))
             steps.append(
-                Step(
+                TimedStep(
                     generate_s=written - start,
                     update_s=time.perf_counter() - written,
                     tokens=sum(len(rollout) for group in groups for rollout in group.rollouts),
@@ -104,7 +104,7 @@ def with_us(task: Task, arm: str, folder: Path) -> list[Step]:
     return steps
 
 
-def figures(runs: Mapping[str, Sequence[Step]]) -> Figures:
+def figures(runs: Mapping[str, Sequence[TimedStep]]) -> Figures:
     """Return medians over all steps but the first, which is a warm-up, and their ratios."""
     found: Figures = {}
     for name, steps in runs.items():
@@ -129,7 +129,7 @@ def figures(runs: Mapping[str, Sequence[Step]]) -> Figures:
     }
 
 
-def table(runs: Mapping[str, Sequence[Step]]) -> Table:
+def table(runs: Mapping[str, Sequence[TimedStep]]) -> Table:
     """Return a table of every step of every training."""
     rows = (
         [name, str(number), f"{step.generate_s:.1f}", f"{step.update_s:.1f}", f"{step.tokens:.0f}", f"{step.reward:.3f}"]
@@ -148,9 +148,9 @@ def main() -> None:
     if options.steps < 2:
         parser.error("--steps: the first only warms up; give at least 2")
     console = Console()
-    config = ours(Task(model="", steps=options.steps), "grpo")
+    config = ours(TrainingTask(model="", steps=options.steps), "grpo")
     set_environment(config.cache_path)
-    task = Task(str(load_authors(config).senior), options.steps, options.prompts)
+    task = TrainingTask(str(load_authors(config).senior), options.steps, options.prompts)
     with tempfile.TemporaryDirectory() as folder:
         runs = {"trl": with_trl(task, Path(folder))}
         runs |= {name: with_us(task, arm, Path(folder)) for name, arm in ARMS.items()}

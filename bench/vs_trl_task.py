@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingTask:
     """A training by plain GRPO in float32, with one optimizer step for each batch of rollouts."""
 
     model: str
@@ -41,7 +41,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Step:
+class TimedStep:
     """Times and results of one step."""
 
     generate_s: float

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from launch.entry import exit_codes
-from launch.evaluation.paired import Difference, compare, read_problem_scores
+from launch.evaluation.paired import Difference, compare_evaluations, read_problem_scores
 from launch.experiments.statistics import CONFIDENCE
 from launch.terminal import terminal_console
 from launch.text_tables import terminal_table
@@ -27,7 +27,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with exit_codes():
         first, second = read_problem_scores(arguments.first), read_problem_scores(arguments.second)
-        differences, problems = compare(first, second)
+        differences, problems = compare_evaluations(first, second)
     if arguments.json:
         print(
             json.dumps({"a": first.label, "b": second.label, "problems": problems, "measures": list(map(asdict, differences))})

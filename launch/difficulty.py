@@ -21,9 +21,9 @@ ABOUT = Program(
 def run(config: Config) -> None:
     """Measure the pass rates that `config` asks for."""
     with status("Importing torch and Ray", IMPORTS):
-        from launch.evaluation.difficulty import measure
+        from launch.evaluation.difficulty import measure_pass_rates
 
-    measure(config)
+    measure_pass_rates(config)
 
 
 if __name__ == "__main__":

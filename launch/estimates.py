@@ -23,7 +23,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SeedStatistics:
     """Statistics of one value for each run."""
 
     runs: int
@@ -32,14 +32,14 @@ class Sample:
     """the standard deviation of the sample; None for one run"""
 
 
-def sample(values: Sequence[float]) -> Sample:
+def seed_statistics(values: Sequence[float]) -> SeedStatistics:
     """Return the statistics of at least one value."""
-    return Sample(len(values), fmean(values), stdev(values) if len(values) > 1 else None)
+    return SeedStatistics(len(values), fmean(values), stdev(values) if len(values) > 1 else None)
 
 
 def mean_over_seeds(values: Sequence[float]) -> Estimate:
     """Return the mean of one value for each seed with the 95 % interval of Student's t; one seed has none."""
-    seeds = sample(values)
+    seeds = seed_statistics(values)
     if seeds.deviation is None:
         return Estimate(seeds.mean)
     half_width = t_quantile(0.975, seeds.runs - 1) * seeds.deviation / sqrt(seeds.runs)

@@ -54,11 +54,11 @@ if __name__ == "__main__":
         compared = experiment(with_config_files(sys.argv[1:]))
         planned = compared.runs[0].config.plan_only
         with nullcontext() if planned else status("Importing torch and Ray", IMPORTS):
-            from launch.experiments.comparison import compare, show
+            from launch.experiments.comparison import run_experiment, show_experiment
 
         if planned:
-            show(compared, terminal_console())
+            show_experiment(compared, terminal_console())
             sys.exit()
         use_cache(compared.runs[0].config)
         with owned(compared.folder, f"name={compared.name}"):
-            compare(compared, terminal_console())
+            run_experiment(compared, terminal_console())

@@ -15,7 +15,7 @@ from pathlib import Path
 from launch.entry import exit_codes
 from launch.gpu_stages.machine import this_machine
 from launch.gpu_stages.page import page, table
-from launch.gpu_stages.results import Results
+from launch.gpu_stages.results import StageResults
 from launch.gpu_stages.run import run_stages
 from launch.gpu_stages.stages import STAGES
 from launch.terminal import terminal_console
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     console = terminal_console()
     with exit_codes():
         machine = this_machine()
-        results = Results.read(options.out, machine.facts)
+        results = StageResults.read(options.out, machine.facts)
         console.print(
             f"results in {options.out}; time limits of all stages: {sum(stage.limit_s for stage in stages) / 60:.0f} min"
         )

@@ -37,10 +37,10 @@ def write_report(given: Sequence[Path], out: Path | None, *, score_others: bool)
     folders = find_runs(given)
     runs = [read_run(folder) for folder in folders]
     if score_others:
-        from launch.evaluation.other_author import score  # imports torch, which takes seconds
+        from launch.evaluation.other_author import score_by_other_author  # imports torch, which takes seconds
 
         for run in runs:
-            score(run)
+            score_by_other_author(run)
     out = out or Path(commonpath(folders)) / "report.html"
     out.write_text(report_page(runs), encoding="utf-8")
     return out

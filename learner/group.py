@@ -21,7 +21,7 @@ from tandem.rollout import Group
 from tandem.runtime.errors import RunError
 from tandem.runtime.processes import PeakMemory, on_this_host
 from tandem.runtime.segment import segment_folder
-from tandem.runtime.trace import Row
+from tandem.runtime.trace import TraceRow
 from tandem.runtime.weights import SHM, PublishedWeights
 
 CLOSE_TIMEOUT_S = 10.0
@@ -148,9 +148,9 @@ class LearnerGroup:
         """Start profiling every rank."""
         self._call("start_profile")
 
-    def stop_profile(self) -> list[Row]:
+    def stop_profile(self) -> list[TraceRow]:
         """Stop profiling and return one row of the trace for each rank."""
-        return [Row(f"learner rank {rank}", profile=profile) for rank, profile in enumerate(self._call("stop_profile"))]
+        return [TraceRow(f"learner rank {rank}", profile=profile) for rank, profile in enumerate(self._call("stop_profile"))]
 
     def peak_memory(self) -> list[PeakMemory]:
         """Return the peak memory of each rank so far."""

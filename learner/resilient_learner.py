@@ -15,7 +15,7 @@ from ray.actor import ActorHandle
 from learner.group import LearnerError, LearnerGroup, RankFailed
 from tandem.rollout import Group
 from tandem.runtime.restarts import RestartBudget
-from tandem.runtime.trace import Row
+from tandem.runtime.trace import TraceRow
 from tandem.runtime.weights import PublishedWeights
 
 T = TypeVar("T")
@@ -106,7 +106,7 @@ class ResilientLearner:
         """Start profiling every rank."""
         self._with_restarts(lambda learner: learner.start_profile())
 
-    def stop_profile(self) -> list[Row]:
+    def stop_profile(self) -> list[TraceRow]:
         """Stop profiling and return one row for each rank; rows of ranks that were started since are empty."""
         return self._with_restarts(lambda learner: learner.stop_profile())
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tandem.replay import Draws, draws_of
+from tandem.replay import DrawCounts, draws_of
 from tandem.rollout import BASE_VERSION, SENIOR, Group, Rollout, Verdict
 from tandem.runtime.errors import RunError
 from tandem.schedule import COIN_SIDES, Schedule
@@ -57,7 +57,7 @@ def check_authorship(groups: Sequence[Group], boundaries: np.ndarray, *, chosen_
     _check_draws([Coins(prob, wins[prob], tosses[prob]) for prob in sorted(tosses)], selections)
 
 
-def _checked_draws(rollout: Rollout, schedule: Schedule, boundaries: np.ndarray, *, again: bool) -> Draws:
+def _checked_draws(rollout: Rollout, schedule: Schedule, boundaries: np.ndarray, *, again: bool) -> DrawCounts:
     """Return how often `schedule` drew the author of `rollout`.
 
     Replays the schedule if the rollout's own actor has not, or `again`. Raises `GuardError` unless the draws give the rollout's

@@ -24,7 +24,7 @@ class Replay(NamedTuple):
     """bool [T], the tokens whose author was drawn for them: the first one, and the one after each redraw"""
 
 
-class Draws(NamedTuple):
+class DrawCounts(NamedTuple):
     """How often the author of a rollout was drawn."""
 
     tosses: int
@@ -70,12 +70,12 @@ def replay(
     return Replay(np.repeat(authors.astype(np.int8), np.diff(starts, append=len(entries))), drawn)
 
 
-def draws_of(rollout: Rollout, schedule: Schedule, boundaries: np.ndarray) -> Draws | None:
+def draws_of(rollout: Rollout, schedule: Schedule, boundaries: np.ndarray) -> DrawCounts | None:
     """Return the draws of `rollout` under `schedule`; None unless they give its authorship mask."""
     implied, drawn = replay(schedule, boundaries, rollout.seed, rollout.token_ids, rollout.breaks)
     if not np.array_equal(rollout.authorship, implied):
         return None
-    return Draws(int(np.count_nonzero(drawn)), int(np.count_nonzero(implied[drawn] == SENIOR)))
+    return DrawCounts(int(np.count_nonzero(drawn)), int(np.count_nonzero(implied[drawn] == SENIOR)))
 
 
 def _redraws(schedule: Schedule, entries: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from tandem.verify.judgement import Judgement, Verdict
 
 if TYPE_CHECKING:
-    from tandem.replay import Draws
+    from tandem.replay import DrawCounts
     from tandem.schedule import Schedule
 
 JUNIOR = 0
@@ -116,7 +116,7 @@ class Rollout:
     """which of the run's juniors wrote with the senior"""
     stop_reasons: dict[int, StopReason | None] = field(default_factory=dict)
     """why each author's engine last stopped, by author; None: the author never wrote"""
-    draws: Draws | None = None
+    draws: DrawCounts | None = None
     """how often the schedule drew the author, if the actor that wrote the rollout has replayed it and found its mask; then the
     driver replays only a sample"""
 

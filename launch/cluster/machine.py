@@ -10,7 +10,7 @@ import psutil
 import torch
 
 
-def machine() -> str:
+def describe_machine() -> str:
     """Return the processor with its widest instructions, the usable cores and the memory."""
     cpuinfo = Path("/proc/cpuinfo")
     names = [

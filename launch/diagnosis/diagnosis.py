@@ -9,12 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from launch.cluster.environment import set_environment
-from launch.diagnosis.machine_checks import Finding, Status, fine, machine_findings
+from launch.diagnosis.machine_checks import CheckStatus, Finding, fine, machine_findings
 from launch.status import status
 from launch.terminal import terminal_console
 from tandem.config.schema import Config
 
-COLORS = {Status.FINE: "green", Status.DOUBTFUL: "yellow", Status.BROKEN: "red"}
+COLORS = {CheckStatus.FINE: "green", CheckStatus.DOUBTFUL: "yellow", CheckStatus.BROKEN: "red"}
 LOGS = Path("doctor-logs")
 """The folder of the logs of a failed self-test."""
 
@@ -30,7 +30,7 @@ def self_test_finding(config: Config) -> Finding:
         first, *rest = str(error).strip().splitlines() or [""]
         print("\n".join(rest))
         fix = f"the whole error is shown above, the logs are in {LOGS}; fix the doubtful checks first"
-        return Finding("self-test", Status.BROKEN, f"{type(error).__name__}: {first}", fix)
+        return Finding("self-test", CheckStatus.BROKEN, f"{type(error).__name__}: {first}", fix)
     return fine("self-test", f"{summary}; {time.monotonic() - start:.0f} s")
 
 
@@ -58,4 +58,4 @@ def diagnose(config: Config, *, quick: bool) -> bool:
 
 
 def _broken(findings: list[Finding]) -> bool:
-    return any(finding.status is Status.BROKEN for finding in findings)
+    return any(finding.status is CheckStatus.BROKEN for finding in findings)

@@ -38,7 +38,7 @@ LEFT_OUT = ("torchvision", "torchaudio", "torchcodec")
 RAY_PORTS = {6379: "a Ray head", 8265: "a Ray dashboard"}
 
 
-class Status(Enum):
+class CheckStatus(Enum):
     """The result of a check."""
 
     FINE = "fine"
@@ -51,24 +51,24 @@ class Finding:
     """One check: the state found, and the remedy unless it is fine."""
 
     what: str
-    status: Status
+    status: CheckStatus
     found: str
     fix: str = ""
 
 
 def fine(what: str, found: str) -> Finding:
     """Return a finding without a problem."""
-    return Finding(what, Status.FINE, found)
+    return Finding(what, CheckStatus.FINE, found)
 
 
 def doubtful(what: str, found: str, fix: str) -> Finding:
     """Return a finding that may be a problem, with its remedy."""
-    return Finding(what, Status.DOUBTFUL, found, fix)
+    return Finding(what, CheckStatus.DOUBTFUL, found, fix)
 
 
 def broken(what: str, found: str, fix: str) -> Finding:
     """Return a finding that prevents every run, with its remedy."""
-    return Finding(what, Status.BROKEN, found, fix)
+    return Finding(what, CheckStatus.BROKEN, found, fix)
 
 
 def machine_findings(cache: Path) -> Iterator[Finding]:

@@ -29,7 +29,7 @@ CHUNK = 256
 """Problems between two writes of the file. After an interruption, at most this number of problems is tried again."""
 
 
-def measure(config: Config) -> None:
+def measure_pass_rates(config: Config) -> None:
     """Try each training problem that is not in `data.pass_rates` yet `data.difficulty_rollouts` times."""
     check_own_settings(config, "launch/difficulty.py")
     if not config.data.pass_rates:

@@ -86,9 +86,9 @@ class EvaluationFolder:
         replace_lines(self.path / PROBLEMS, problem_rows(benchmarks.prompts, scores, benchmarks.labels))
         replace_lines(self.path / "texts.jsonl", text_rows(texts, benchmarks.labels))
         (self.path / "table.md").write_text(markdown_table(*self._table(estimates, by_set)), encoding="utf-8")
-        from launch.evaluation.plots import draw  # imports matplotlib, which takes a second
+        from launch.evaluation.plots import draw_evaluation  # imports matplotlib, which takes a second
 
-        draw(estimates, f"{len(benchmarks.prompts)} problems").savefig(self.path / "evaluation.png")
+        draw_evaluation(estimates, f"{len(benchmarks.prompts)} problems").savefig(self.path / "evaluation.png")
         self.result.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
     def table(self, benchmarks: Benchmarks, scores: Mapping[str, Score]) -> Table:

@@ -22,7 +22,7 @@ CHUNK_TOKENS = 1024
 """Tokens whose logits are in memory at a time."""
 
 
-def score(run: RunRecord) -> None:
+def score_by_other_author(run: RunRecord) -> None:
     """Add `other_logprobs` to the turns of the run's rollouts, at their sampling temperatures.
 
     The rollout's junior scores the senior's tokens. The final senior scores the junior's, because earlier weights are not

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from launch.estimates import Estimate
-from launch.experiments.statistics import CONFIDENCE, draws
+from launch.experiments.statistics import CONFIDENCE, resampled
 from tandem.config.schema import ConfigError
 from tandem.measures.score import Score
 from tandem.records.run_record import LogReader, is_run, read_json_lines
@@ -82,7 +82,7 @@ def _by_problem(rows: Sequence[dict[str, Any]]) -> dict[Problem, Parts]:
     return {(row.get("set", ""), row["id"]): {name: tuple(part) for name, part in row["scores"].items()} for row in rows}
 
 
-def compare(first: ProblemScores, second: ProblemScores) -> tuple[list[Difference], int]:
+def compare_evaluations(first: ProblemScores, second: ProblemScores) -> tuple[list[Difference], int]:
     """Return the differences of all common measures, and the number of common problems.
 
     Both evaluations are resampled by the same draws of problems. Raises `ConfigError` if they have nothing in common.
@@ -102,7 +102,7 @@ def compare(first: ProblemScores, second: ProblemScores) -> tuple[list[Differenc
 
 def _difference(measure: str, scores: Mapping[str, Score]) -> Difference:
     """Return the difference of a measure, of which `scores` has the `first` and the `second`."""
-    drawn = draws(scores)
+    drawn = resampled(scores)
     gaps = drawn["second"] - drawn["first"]
     replicates = gaps[1:][np.isfinite(gaps[1:])]
     low, high = np.quantile(replicates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) if len(replicates) else (None, None)

@@ -18,7 +18,7 @@ Estimates = Mapping[str, Estimate]
 _PANEL_INCHES = 3.6
 
 
-def draw(scores: Estimates, caption: str) -> Figure:
+def draw_evaluation(scores: Estimates, caption: str) -> Figure:
     """Return a figure of the measures in `scores`: accuracies, pass@k, retention, takeover, nats, accepted drafts."""
     ks = {name.partition("@")[2] for name in scores if name.startswith("solo/pass@")}
     panels: list[tuple[Callable[[Axes, Estimates], None], Estimates]] = [

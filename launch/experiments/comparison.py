@@ -10,22 +10,22 @@ from rich.console import Console
 from launch.cluster.local_cluster import ray_cluster
 from launch.experiments import evaluations, runs
 from launch.experiments.engines import SharedEngines
-from launch.experiments.figure import draw
+from launch.experiments.figure import draw_experiment
 from launch.experiments.page import FIGURE, NUMBERS, terminal, write_page
 from launch.experiments.preset import Experiment, ExperimentRun
-from launch.experiments.results import Results, read_results, write_results
+from launch.experiments.results import ExperimentResults, read_results, write_results
 from launch.run.plan_only import show_plan
 from launch.text_tables import terminal_table
 
 
-def compare(compared: Experiment, console: Console) -> None:
+def run_experiment(compared: Experiment, console: Console) -> None:
     """Run all unfinished runs, one after the other, then all missing evaluations.
 
     Write the results after each run and at the end.
     """
     start = time.monotonic()
     for run in compared.runs:
-        runs.check_unchanged(run)
+        runs.check_settings(run)
     finished = [run for run in compared.runs if run.finished]
     remaining = [run for run in compared.runs if run not in finished]
     console.print(f"{compared.folder}: {len(compared.runs)} runs, {len(finished)} of them finished")
@@ -48,7 +48,7 @@ def compare(compared: Experiment, console: Console) -> None:
     console.print(f"every run: python launch/report.py {compared.folder}", soft_wrap=True)
 
 
-def show(compared: Experiment, console: Console) -> None:
+def show_experiment(compared: Experiment, console: Console) -> None:
     """Print all runs and evaluations and the plan of the first run, and start none."""
     rows = [(run.config.name, str(run.config.steps), " ".join(compared.arms[run.arm])) for run in compared.runs]
     console.print(terminal_table(("run", "steps", "overrides"), rows, title=str(compared.folder)))
@@ -61,12 +61,12 @@ def show(compared: Experiment, console: Console) -> None:
     show_plan(compared.runs[0].config)
 
 
-def report(compared: Experiment, finished_runs: Sequence[ExperimentRun]) -> Results:
+def report(compared: Experiment, finished_runs: Sequence[ExperimentRun]) -> ExperimentResults:
     """Write the numbers, the figure and the page of the finished runs; return their results."""
     results = read_results(compared, finished_runs)
     folder = compared.results / compared.name
     folder.mkdir(parents=True, exist_ok=True)
     write_results(results, compared, folder / NUMBERS)
-    draw(results).savefig(folder / FIGURE)
+    draw_experiment(results).savefig(folder / FIGURE)
     write_page(results, compared, folder.with_name(f"{compared.name}.md"))
     return results

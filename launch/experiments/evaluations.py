@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from launch.evaluation.folder import read_scores
 from launch.experiments.measures import ABOVE_FLOOR, FLOOR, LEGIBILITY
-from launch.experiments.statistics import Draws, OverSeeds, draws, over_seeds
+from launch.experiments.statistics import OverSeeds, Resampled, over_seeds, resampled
 from launch.storage.places import named_folder
 from tandem.config.schema import Config
 
@@ -67,7 +67,7 @@ def run_evaluation(evaluation: Evaluation, engines: SharedEngines) -> None:
 class Evaluated:
     """The results of one evaluation of all models."""
 
-    values: dict[str, dict[int, dict[str, Draws]]]
+    values: dict[str, dict[int, dict[str, Resampled]]]
     """by arm, seed and measure; the base models are the first arm"""
     problems: int
 
@@ -99,11 +99,11 @@ def read_evaluated(evaluations: Sequence[Evaluation]) -> dict[str, Evaluated]:
         measured = {name: score for name, score in scores.items() if score.weights.any()}
         problems = len(next(iter(measured.values())).totals)
         values = found.setdefault(evaluation.name, Evaluated({}, problems)).values
-        values.setdefault(evaluation.arm, {})[evaluation.seed] = _with_derived(draws(measured))
+        values.setdefault(evaluation.arm, {})[evaluation.seed] = _with_derived(resampled(measured))
     return found
 
 
-def _with_derived(measured: dict[str, Draws]) -> dict[str, Draws]:
+def _with_derived(measured: dict[str, Resampled]) -> dict[str, Resampled]:
     """Return `measured` with the junior's cross-entropy above its floor."""
     if {LEGIBILITY, FLOOR} <= measured.keys():
         return measured | {ABOVE_FLOOR: measured[LEGIBILITY] - measured[FLOOR]}

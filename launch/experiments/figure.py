@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from launch.experiments.measures import ACCURACY, FLOOR, LEGIBILITY, shown
-from launch.experiments.results import Results
+from launch.experiments.results import ExperimentResults
 from launch.figures import COLORS, INK, draw_grid, white_figure
 
 COLUMNS = 3
@@ -16,7 +16,7 @@ _PANEL_INCHES = (3.3, 2.8)
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 
 
-def draw(results: Results) -> Figure:
+def draw_experiment(results: ExperimentResults) -> Figure:
     """Return a panel for each measure, with each arm's mean and interval; the frontier comes last if it was measured."""
     measures = shown(results.measures)
     panels = [measure for measure in measures if measure != FLOOR]
@@ -38,12 +38,12 @@ def draw(results: Results) -> Figure:
     return figure
 
 
-def _lines(results: Results) -> dict[str, tuple[str, str]]:
+def _lines(results: ExperimentResults) -> dict[str, tuple[str, str]]:
     """Return the color and marker of each arm."""
     return dict(zip(results.arms, zip(cycle(COLORS), cycle(_MARKERS), strict=False), strict=False))
 
 
-def _over_training(axes: Axes, results: Results, measure: str) -> None:
+def _over_training(axes: Axes, results: ExperimentResults, measure: str) -> None:
     for arm, (color, marker) in _lines(results).items():
         curve = results.curve(arm, measure)
         axes.plot(list(curve), [each.value for each in curve.values()], color=color, marker=marker, markersize=5, label=arm)
@@ -62,7 +62,7 @@ def _over_training(axes: Axes, results: Results, measure: str) -> None:
     axes.set_xlabel("step", fontsize=9)
 
 
-def _frontier(axes: Axes, results: Results) -> None:
+def _frontier(axes: Axes, results: ExperimentResults) -> None:
     """Draw each arm's path from the common start to its end, which has a larger marker."""
     for arm, (color, marker) in _lines(results).items():
         legibility, accuracy = results.curve(arm, LEGIBILITY), results.curve(arm, ACCURACY)

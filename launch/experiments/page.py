@@ -7,13 +7,13 @@ from pathlib import Path
 
 from rich.table import Table
 
-from launch.cluster.machine import machine
+from launch.cluster.machine import describe_machine
 from launch.estimates import METHOD, Estimate
 from launch.experiments.endpoints import LEVEL
 from launch.experiments.evaluations import Evaluated
 from launch.experiments.measures import SHOWN, shown
 from launch.experiments.preset import Experiment
-from launch.experiments.results import Results
+from launch.experiments.results import ExperimentResults
 from launch.experiments.statistics import METHOD as BOOTSTRAP
 from launch.experiments.statistics import OverSeeds
 from launch.text_tables import markdown_table, terminal_table
@@ -28,13 +28,13 @@ START = "start"
 """The column of the values before training."""
 
 
-def write_page(results: Results, experiment: Experiment, path: Path) -> None:
+def write_page(results: ExperimentResults, experiment: Experiment, path: Path) -> None:
     """Write the page; keep the section that is written by hand and the text after it."""
     _, heading, reading = path.read_text(encoding="utf-8").partition(READING) if path.exists() else ("", "", "")
     path.write_text(f"{_facts(results, experiment)}\n{heading or READING}{reading}", encoding="utf-8")
 
 
-def _facts(results: Results, experiment: Experiment) -> str:
+def _facts(results: ExperimentResults, experiment: Experiment) -> str:
     name = experiment.name
     config = experiment.runs[0].config
     minutes = sum(sum(spent) for spent in results.seconds.values()) / 60
@@ -47,7 +47,7 @@ def _facts(results: Results, experiment: Experiment) -> str:
         f"Arms and seeds: {seeds}. Each run has {config.steps} steps of {config.rollout.prompts_per_step} prompts with "
         f"{config.rollout.group_size} rollouts. Measured on {results.problems} held-out problems, which a hash of the problem "
         f"chooses, with {texts} each, drawn at temperature {config.eval.sampling.temperature:g}, except for "
-        f"greedy measures. Intervals: {METHOD}. {took} on {machine()}."
+        f"greedy measures. Intervals: {METHOD}. {took} on {describe_machine()}."
     )
     parts = [
         f"# {results.title}",
@@ -74,7 +74,7 @@ def _facts(results: Results, experiment: Experiment) -> str:
     return "".join(f"{part}\n\n" for part in parts).rstrip("\n") + "\n"
 
 
-def _verdict_parts(results: Results) -> Iterator[str]:
+def _verdict_parts(results: ExperimentResults) -> Iterator[str]:
     """Yield the verdicts on the endpoints, if there are any."""
     if results.verdicts:
         yield (
@@ -84,7 +84,7 @@ def _verdict_parts(results: Results) -> Iterator[str]:
         yield _markdown(verdict_table(results))
 
 
-def verdict_table(results: Results) -> Cells:
+def verdict_table(results: ExperimentResults) -> Cells:
     """Return a header and a row for each endpoint."""
     rows = []
     for verdict in results.verdicts:
@@ -96,7 +96,7 @@ def verdict_table(results: Results) -> Cells:
     return [["claim", "difference", "p", "verdict"], *rows]
 
 
-def ends(results: Results) -> Cells:
+def ends(results: ExperimentResults) -> Cells:
     """Return a header and a row for each measure: its value at the start and at the end of each arm, with intervals."""
     first = results.arms[0]
 
@@ -106,7 +106,7 @@ def ends(results: Results) -> Cells:
     return _cells([START, *results.arms], value, results.measures)
 
 
-def differences(results: Results) -> Cells:
+def differences(results: ExperimentResults) -> Cells:
     """Return a header and a row for each measure: the first arm's value at the end minus each other arm's; [] for one arm."""
     first, *others = results.arms
     return _differences(first, others, results.measures, lambda arm, measure: results.difference(first, arm, measure))
@@ -160,7 +160,7 @@ def _markdown(cells: Cells) -> str:
     return markdown_table(header, rows).rstrip("\n")
 
 
-def terminal(results: Results) -> Iterator[Table]:
+def terminal(results: ExperimentResults) -> Iterator[Table]:
     """Yield the tables for the terminal."""
     for header, *rows in filter(None, (ends(results), differences(results))):
         yield terminal_table(header, rows, title=results.title)

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from launch.entry import INTERRUPTED as INTERRUPTED_CODE
 from launch.entry import TERMINATED
-from launch.experiments.run import FAILED, FINISHED, INTERRUPTED, OUTPUT, Outcome, error_of
+from launch.experiments.run import FAILED, FINISHED, INTERRUPTED, OUTPUT, RunOutcome, error_of
 from launch.experiments.sweep_runs import SweepRun
 from launch.status import status
 
@@ -53,7 +53,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
 
-    def execute(self, run: SweepRun) -> Outcome:
+    def execute(self, run: SweepRun) -> RunOutcome:
         """Execute `run`; write its output and its outcome to its folder.
 
         On an interrupt, send SIGTERM to the process, so that it saves a checkpoint, and wait for it.
@@ -71,7 +71,7 @@ class Worker:
         state = {0: FINISHED, INTERRUPTED_CODE: INTERRUPTED, TERMINATED: INTERRUPTED}.get(code, FAILED)
         state = INTERRUPTED if interrupt else state
         printed = output.read_bytes()[before:].decode(errors="replace")
-        outcome = Outcome(state, code, seconds, run.config.steps, error_of(printed, code) if state == FAILED else "")
+        outcome = RunOutcome(state, code, seconds, run.config.steps, error_of(printed, code) if state == FAILED else "")
         outcome.write(run.path)
         if interrupt:
             raise interrupt

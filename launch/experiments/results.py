@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.cluster.machine import machine
+from launch.cluster.machine import describe_machine
 from launch.estimates import METHOD, Estimate, mean_over_seeds
 from launch.experiments.endpoints import Endpoint, EndpointVerdict, verdicts
 from launch.experiments.evaluations import Evaluated, read_evaluated
@@ -30,7 +30,7 @@ Values = dict[str, dict[int, dict[int, dict[str, float]]]]
 
 
 @dataclass(frozen=True)
-class Results:
+class ExperimentResults:
     """The measures of each arm, seed and step."""
 
     title: str
@@ -86,7 +86,7 @@ class Results:
         return {seed: measures[measure] for seed, measures in ends.items() if measure in measures}
 
 
-def read_results(experiment: Experiment, runs: Sequence[ExperimentRun]) -> Results:
+def read_results(experiment: Experiment, runs: Sequence[ExperimentRun]) -> ExperimentResults:
     """Return the results of `runs`, at least one of the experiment's, from their run folders."""
     values: Values = {arm: {} for arm in experiment.arms}
     seconds: dict[str, list[float]] = {arm: [] for arm in experiment.arms}
@@ -101,7 +101,7 @@ def read_results(experiment: Experiment, runs: Sequence[ExperimentRun]) -> Resul
         found = evaluated.get(endpoint.evaluation)
         return found.difference(endpoint.arms[0], endpoint.arms[1], measure) if found else None
 
-    return Results(
+    return ExperimentResults(
         experiment.title,
         {arm: seeds for arm, seeds in values.items() if seeds},
         problems,
@@ -120,12 +120,12 @@ def _settings(run: ExperimentRun) -> dict[str, Any]:
     return {key: value for key, value in asdict(run.config).items() if key not in ELSEWHERE}
 
 
-def write_results(results: Results, experiment: Experiment, path: Path) -> None:
+def write_results(results: ExperimentResults, experiment: Experiment, path: Path) -> None:
     """Write all values, their estimates and the settings they depend on."""
     content = {
         "title": results.title,
         "command": experiment.command,
-        "machine": machine(),
+        "machine": describe_machine(),
         "packages": packages(),
         "overrides": experiment.overrides,
         "arms": experiment.arms,

@@ -44,7 +44,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """How a run ended."""
 
     state: str
@@ -62,11 +62,11 @@ class Outcome:
         (folder / _FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
-def read_outcome(folder: Path) -> Outcome | None:
+def read_outcome(folder: Path) -> RunOutcome | None:
     """Return the outcome in the run folder; None if no attempt has ended yet. Raises `ConfigError` for a damaged file."""
     file = folder / _FILE
     try:
-        return Outcome(**read_json(file)) if file.exists() else None
+        return RunOutcome(**read_json(file)) if file.exists() else None
     except TypeError as error:
         raise ConfigError(f"{file}: this is not the outcome of a run; remove it, and the run is resumed") from error
 

@@ -8,7 +8,7 @@ from operator import attrgetter
 from omegaconf import OmegaConf
 
 from launch.experiments.engines import SharedEngines
-from launch.experiments.run import FINISHED, Outcome, Run
+from launch.experiments.run import FINISHED, Run, RunOutcome
 from launch.run.program import train_and_export
 from tandem.config.load import typed
 from tandem.config.schema import SETTINGS, ConfigError
@@ -18,7 +18,7 @@ COMPARED = ("steps", *(key for key in SETTINGS if key.startswith("eval.")))
 """Settings that a single run may change on resume, but that must be equal in runs that are compared."""
 
 
-def check_unchanged(run: Run) -> None:
+def check_settings(run: Run) -> None:
     """Raise `ConfigError` when the run's folder holds a run with other settings."""
     path = run.path / "config.yaml"
     if not path.exists():
@@ -34,4 +34,4 @@ def train_run(run: Run, engines: SharedEngines) -> None:
     """Start or resume a run as launch/train.py does, in the Ray cluster of this process, and write its outcome."""
     start = time.monotonic()
     train_and_export(run.config, engines.borrow_engines, elsewhere=False)  # evaluations look in the run folder alone
-    Outcome(FINISHED, 0, run.seconds_since(start), run.config.steps).write(run.path)
+    RunOutcome(FINISHED, 0, run.seconds_since(start), run.config.steps).write(run.path)

@@ -28,7 +28,7 @@ METHOD = "hierarchical bootstrap over seeds and problems, 95 %"
 """The interval of `OverSeeds`."""
 _NORMAL = NormalDist()
 
-Draws = np.ndarray
+Resampled = np.ndarray
 """float64 [1 + `REPLICATES`]: a value for all problems, then for each draw of problems."""
 
 
@@ -73,7 +73,7 @@ class OverSeeds:
         return t_cdf(z * sqrt((self.seeds - 1) / self.seeds), self.seeds - 1)
 
 
-def draws(scores: Mapping[str, Score]) -> dict[str, Draws]:
+def resampled(scores: Mapping[str, Score]) -> dict[str, Resampled]:
     """Return the values of scores over the same problems, which the same draws resample."""
     totals, weights = (np.stack([getattr(score, part) for score in scores.values()], axis=1) for part in ("totals", "weights"))
     counts = _counts(len(totals))
@@ -89,7 +89,7 @@ def _counts(problems: int) -> np.ndarray:
     return np.concatenate([np.ones((1, problems)), drawn])
 
 
-def over_seeds(values: Sequence[Draws]) -> OverSeeds:
+def over_seeds(values: Sequence[Resampled]) -> OverSeeds:
     """Return the mean of one value for each seed. The draws of seeds depend on their number alone."""
     stacked, seeds = np.stack(values, axis=1), len(values)
     mean = float(stacked[0].mean())

@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.table import Table
 
-from launch.estimates import Sample, sample
-from launch.experiments.run import FINISHED, INTERRUPTED, WAITING, Outcome, read_outcome
+from launch.estimates import SeedStatistics, seed_statistics
+from launch.experiments.run import FINISHED, INTERRUPTED, WAITING, RunOutcome, read_outcome
 from launch.experiments.sweep_runs import SweepRun
 from launch.text_tables import markdown_table, terminal_table
 from tandem.records.run_record import LogReader
@@ -19,13 +19,13 @@ from tandem.records.run_record import LogReader
 SEED = "seed"
 """The key over which runs are grouped."""
 MEASURES = ("solo_accuracy", "reward", "seconds")
-"""The fields of `Result` that groups summarize."""
+"""The fields of `RunResult` that groups summarize."""
 SUMMARY = Path("summary.json")
 MARKDOWN = Path("summary.md")
 
 
 @dataclass(frozen=True)
-class Result:
+class RunResult:
     """The result of one run. A measure is None if the run ended before it."""
 
     run: str
@@ -50,15 +50,15 @@ class SeedGroup:
     """Runs that differ in their seed alone, and the statistics of those that have finished."""
 
     overrides: dict[str, str]
-    solo_accuracy: Sample | None
-    reward: Sample | None
-    seconds: Sample | None
+    solo_accuracy: SeedStatistics | None
+    reward: SeedStatistics | None
+    seconds: SeedStatistics | None
 
 
-def result_of(run: SweepRun) -> Result:
+def result_of(run: SweepRun) -> RunResult:
     """Return the run's result so far, from its folder."""
     outcome, rows = read_outcome(run.path), list(LogReader(run.path / "metrics.jsonl").new())
-    return Result(
+    return RunResult(
         run=run.path.name,
         overrides=run.swept,
         state=_state(run, outcome),
@@ -71,7 +71,7 @@ def result_of(run: SweepRun) -> Result:
     )
 
 
-def _state(run: SweepRun, outcome: Outcome | None) -> str:
+def _state(run: SweepRun, outcome: RunOutcome | None) -> str:
     """Return the run's state; a finished run is interrupted if the sweep has more steps now."""
     if outcome is None:
         return INTERRUPTED if run.path.exists() else WAITING
@@ -82,24 +82,24 @@ def _last(rows: Sequence[Mapping[str, float]], key: str) -> float | None:
     return next((row[key] for row in reversed(rows) if key in row), None)
 
 
-def grouped(results: Sequence[Result]) -> list[SeedGroup]:
+def grouped(results: Sequence[RunResult]) -> list[SeedGroup]:
     """Return the runs grouped over their seeds; [] if all have the same seed."""
-    groups: dict[tuple[tuple[str, str], ...], list[Result]] = {}
+    groups: dict[tuple[tuple[str, str], ...], list[RunResult]] = {}
     for result in results:
         if SEED in result.overrides:
             groups.setdefault(tuple((key, value) for key, value in result.overrides.items() if key != SEED), []).append(result)
     return [SeedGroup(dict(key), **{name: _sample(name, runs) for name in MEASURES}) for key, runs in groups.items()]
 
 
-def _sample(measure: str, results: Iterable[Result]) -> Sample | None:
+def _sample(measure: str, results: Iterable[RunResult]) -> SeedStatistics | None:
     values = [value for run in results if run.state == FINISHED and (value := getattr(run, measure)) is not None]
-    return sample(values) if values else None
+    return seed_statistics(values) if values else None
 
 
-class Summary:
+class SweepSummary:
     """The results of all runs of a sweep, written to files or shown."""
 
-    def __init__(self, name: str, results: Sequence[Result]) -> None:
+    def __init__(self, name: str, results: Sequence[RunResult]) -> None:
         self.name, self.results, self.groups = name, results, grouped(results)
         self._keys = list(results[0].overrides)
 
@@ -136,7 +136,7 @@ class Summary:
             tables.append((columns, [self._group_row(group) for group in self.groups]))
         return tables
 
-    def _row(self, result: Result) -> list[str]:
+    def _row(self, result: RunResult) -> list[str]:
         state = result.state if result.state == FINISHED or result.exit_code is None else f"{result.state} ({result.exit_code})"
         measures = [_number(result.solo_accuracy), _number(result.reward), _duration(result.seconds)]
         return [*result.overrides.values(), state, "" if result.step is None else str(result.step), *measures]
@@ -156,7 +156,7 @@ def _duration(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds:.0f} s"
 
 
-def _mean(runs: Sample | None, form: Callable[[float], str]) -> str:
+def _mean(runs: SeedStatistics | None, form: Callable[[float], str]) -> str:
     if runs is None:
         return ""
     return form(runs.mean) + ("" if runs.deviation is None else f" ± {form(runs.deviation)}")

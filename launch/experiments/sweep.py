@@ -15,7 +15,7 @@ from launch.cluster.local_cluster import given_cluster
 from launch.command_line import quoted
 from launch.entry import use_cache
 from launch.experiments import process
-from launch.experiments.summary import Summary, result_of
+from launch.experiments.summary import SweepSummary, result_of
 from launch.experiments.sweep_runs import SweepRun, checked
 from launch.report_page.page import report_page
 from launch.run.inputs import read_inputs
@@ -66,9 +66,9 @@ def check_inputs(config: Config) -> None:
     read_inputs(config)
 
 
-def sum_up(runs: Sequence[SweepRun], folder: Path, console: Console) -> Summary:
+def sum_up(runs: Sequence[SweepRun], folder: Path, console: Console) -> SweepSummary:
     """Write and print the summary of a sweep, and write the report on its runs that have logged metrics."""
-    summary = Summary(folder.name, [result_of(run) for run in runs])
+    summary = SweepSummary(folder.name, [result_of(run) for run in runs])
     summary.write(folder)
     for table in summary.tables():
         console.print(table)

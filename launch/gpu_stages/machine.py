@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from launch.cluster.machine import machine
+from launch.cluster.machine import describe_machine
 from launch.cluster.nodes import gpu_gib
 from launch.storage.checkpoints import packages
 
@@ -24,5 +24,5 @@ class Machine:
 def this_machine() -> Machine:
     """Return this machine. Allocates no GPU memory."""
     gpus, gib = torch.cuda.device_count(), gpu_gib()
-    facts = {"processor": machine(), "GPUs": f"{gpus} of {gib:.0f} GiB" if gpus else "none"}
+    facts = {"processor": describe_machine(), "GPUs": f"{gpus} of {gib:.0f} GiB" if gpus else "none"}
     return Machine(gpus, gib, facts | packages())

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
-from launch.gpu_stages.results import Results
+from launch.gpu_stages.results import StageResults
 from launch.gpu_stages.stages import Stage
 from launch.text_tables import markdown_table, terminal_table
 
@@ -14,18 +14,18 @@ HEADER = ("stage", "shows", "result", "s", "figures")
 NOT_RUN = "not run"
 
 
-def page(stages: Sequence[Stage], results: Results) -> str:
+def page(stages: Sequence[Stage], results: StageResults) -> str:
     """Return the page of all `stages`."""
     machine = "\n".join(f"- {name}: {value}" for name, value in results.facts.items())
     return f"# GPU check\n\n{machine}\n\n{markdown_table(HEADER, _rows(stages, results))}"
 
 
-def table(stages: Sequence[Stage], results: Results) -> Table:
+def table(stages: Sequence[Stage], results: StageResults) -> Table:
     """Return the table of `stages`."""
     return terminal_table(HEADER, _rows(stages, results), title="GPU check")
 
 
-def _rows(stages: Sequence[Stage], results: Results) -> Iterator[tuple[str, ...]]:
+def _rows(stages: Sequence[Stage], results: StageResults) -> Iterator[tuple[str, ...]]:
     for stage in stages:
         result = results.stages.get(stage.name)
         if result is None:

@@ -19,7 +19,7 @@ Figures = dict[str, float | int | str]
 
 
 @dataclass(frozen=True)
-class Result:
+class StageResult:
     """The result of a stage."""
 
     status: str
@@ -30,14 +30,14 @@ class Result:
     figures: Figures = field(default_factory=dict)
 
 
-class Results:
+class StageResults:
     """The results in `folder`, by stage, of the machine that `facts` describe."""
 
-    def __init__(self, folder: Path, facts: dict[str, str], stages: dict[str, Result] | None = None) -> None:
+    def __init__(self, folder: Path, facts: dict[str, str], stages: dict[str, StageResult] | None = None) -> None:
         self.folder, self.facts, self.stages = folder, facts, stages or {}
 
     @classmethod
-    def read(cls, folder: Path, facts: dict[str, str]) -> Results:
+    def read(cls, folder: Path, facts: dict[str, str]) -> StageResults:
         """Return the results in `folder`; none if there are none or they are of another machine or other packages.
 
         Raises `ConfigError` for a damaged file.
@@ -47,7 +47,7 @@ class Results:
         if saved.get("machine") != facts:
             return cls(folder, facts)
         try:
-            return cls(folder, facts, {name: Result(**result) for name, result in saved["stages"].items()})
+            return cls(folder, facts, {name: StageResult(**result) for name, result in saved["stages"].items()})
         except (AttributeError, KeyError, TypeError) as error:
             raise ConfigError(f"{file}: these are not the results of gpu_check.py; remove the file") from error
 

@@ -14,7 +14,7 @@ import psutil
 
 from launch.experiments.run import error_of
 from launch.gpu_stages.machine import Machine
-from launch.gpu_stages.results import FAILED, PASSED, SKIPPED, Result, Results
+from launch.gpu_stages.results import FAILED, PASSED, SKIPPED, StageResult, StageResults
 from launch.gpu_stages.stages import Stage
 from tandem.runtime.processes import end
 
@@ -24,19 +24,19 @@ GRACE_S = 30.0
 
 
 def run_stages(
-    stages: Sequence[Stage], machine: Machine, results: Results, *, again: bool = False
-) -> Iterator[tuple[str, Result]]:
+    stages: Sequence[Stage], machine: Machine, results: StageResults, *, again: bool = False
+) -> Iterator[tuple[str, StageResult]]:
     """Run those of `stages` that have not passed (all, if `again`); add each result to `results` and yield it."""
     for stage in stages:
         if results.passed(stage.name) and not again:
             continue
         why = obstacle(stage, machine, results)
-        result = Result(SKIPPED, why) if why else run_stage(stage, results.folder)
+        result = StageResult(SKIPPED, why) if why else run_stage(stage, results.folder)
         results.stages[stage.name] = result
         yield stage.name, result
 
 
-def obstacle(stage: Stage, machine: Machine, results: Results) -> str:
+def obstacle(stage: Stage, machine: Machine, results: StageResults) -> str:
     """Return why `stage` cannot run on `machine`; empty if it can."""
     if stage.gpus > machine.gpus:
         return f"it needs {stage.gpus} GPU{'s' * (stage.gpus > 1)}, and torch finds {machine.gpus or 'none'}"
@@ -46,7 +46,7 @@ def obstacle(stage: Stage, machine: Machine, results: Results) -> str:
     return f"it uses the results of {', '.join(missing)}: run these first, until they pass" if missing else ""
 
 
-def run_stage(stage: Stage, out: Path) -> Result:
+def run_stage(stage: Stage, out: Path) -> StageResult:
     """Run `stage` with its files in `out`, and its output in a log there. At its limit, end all of its processes."""
     out = out.resolve()
     shutil.rmtree(out / stage.name, ignore_errors=True)
@@ -66,16 +66,16 @@ def run_stage(stage: Stage, out: Path) -> Result:
         try:
             code = process.wait(stage.limit_s)
         except psutil.TimeoutExpired:
-            return Result(FAILED, f"it did not end within {stage.limit_s:g} s; see {log}", time.monotonic() - start)
+            return StageResult(FAILED, f"it did not end within {stage.limit_s:g} s; see {log}", time.monotonic() - start)
         finally:
             _stop(process)
     seconds, printed = time.monotonic() - start, log.read_text(encoding="utf-8", errors="replace")
     if code:
-        return Result(FAILED, f"{error_of(printed, code)}; see {log}", seconds)
+        return StageResult(FAILED, f"{error_of(printed, code)}; see {log}", seconds)
     try:
-        return Result(PASSED, "", seconds, stage.figures(out / stage.name, printed))
+        return StageResult(PASSED, "", seconds, stage.figures(out / stage.name, printed))
     except (KeyError, OSError, ValueError) as error:
-        return Result(FAILED, f"its figures cannot be read ({type(error).__name__}: {error}); see {log}", seconds)
+        return StageResult(FAILED, f"its figures cannot be read ({type(error).__name__}: {error}); see {log}", seconds)
 
 
 def _stop(process: psutil.Popen) -> None:

@@ -27,16 +27,16 @@ def evaluate_at_start(run: TrainingRun) -> None:
     """Evaluate the base model; in a resumed run, redo an evaluation or an export of the best senior that SIGTERM stopped."""
     step = run.resumed_step
     if step == 0:
-        run.log({"step": 0, "weights/version": 0} | evaluate(run, 0))
+        run.log({"step": 0, "weights/version": 0} | evaluate_senior(run, 0))
         return
     last_row = run.rollout_run.folder.rows[-1:]
     cut_short = any(row["step"] == step and "solo/accuracy" not in row for row in last_row)
     if cut_short and evaluation_due(run.rollout_run.config, step):
-        run.log({"step": step} | evaluate(run, step))  # joins the row of `step`
+        run.log({"step": step} | evaluate_senior(run, step))  # joins the row of `step`
     keep_if_best(run, step)  # in case SIGTERM came before this export
 
 
-def evaluate(run: TrainingRun, step: int) -> dict[str, float]:
+def evaluate_senior(run: TrainingRun, step: int) -> dict[str, float]:
     """Return metrics of the senior on the held-out problems. Engines and learner must have version `step`."""
     began, rollout_run = time.perf_counter(), run.rollout_run
     evaluator = Evaluator(

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from statistics import fmean
 
-from launch.run.evaluation import evaluate, evaluate_at_start, evaluation_due
+from launch.run.evaluation import evaluate_at_start, evaluate_senior, evaluation_due
 from launch.run.selection import keep_if_best
 from launch.run.stopping import stop_early
 from launch.run.training_run import RolloutRun, TrainingRun
@@ -52,7 +52,7 @@ def train(run: TrainingRun) -> None:
                 row = rollout_run.step_row(step, step, metrics, clock)
             run.finish_update(step, row)
             if evaluation_due(config, step):
-                row |= evaluate(run, step)
+                row |= evaluate_senior(run, step)
             run.log(row)
             keep_if_best(run, step)
             run.save_if_due(step)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tandem.config.schema import Config
 from tandem.metrics import PhaseTimer
-from tandem.runtime.trace import Profiled, Row, Span, chrome_trace, write_trace
+from tandem.runtime.trace import Profiled, Span, TraceRow, chrome_trace, write_trace
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def step_clock(
     clock, start_s = PhaseTimer(), time.time()
     yield clock
     end_s = time.time()
-    driver = Row("driver", [Span(f"step {step}", "step", start_s, end_s), *clock.spans])
+    driver = TraceRow("driver", [Span(f"step {step}", "step", start_s, end_s), *clock.spans])
     rows = [driver, *(row for component in profiled for row in component.stop_profile())]
     write_trace(path, chrome_trace(rows, start_s, end_s))
     print_line(f"trace of step {step}: {path}; open it in ui.perfetto.dev")

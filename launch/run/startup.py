@@ -25,7 +25,7 @@ from launch.run.termination import TerminationHandler
 from launch.run.training_run import RolloutRun, TrainingRun
 from launch.run.watchdog import Watchdog
 from launch.status import ENGINES, status, usual_start
-from launch.storage.checkpoints import State
+from launch.storage.checkpoints import DriverState
 from learner.group import LearnerGroup
 from learner.resilient_learner import ResilientLearner, updates_kept
 from tandem import guards
@@ -41,7 +41,7 @@ from tandem.staleness import START
 
 EngineStarter = Callable[[Inputs, int, RestartBudget, Placements], AbstractContextManager[RolloutPool]]
 """Starts the engines of a run that resumes after a step (0: from the base), on their placements."""
-BASE_STATE = State(BASE_VERSION, START)
+BASE_STATE = DriverState(BASE_VERSION, START)
 """The state of a run that resumes from no checkpoint."""
 
 
@@ -114,7 +114,7 @@ def start_rollout_run(
     inputs: Inputs,
     resources: SharedResources,
     pool: RolloutPool,
-    state: State = BASE_STATE,
+    state: DriverState = BASE_STATE,
     other_processes: Callable[[], Mapping[str, psutil.Process]] = dict,
 ) -> Iterator[RolloutRun]:
     """Start judge, terminal and watchdog of a run that resumes from `state` with the engines of `pool`.

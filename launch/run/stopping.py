@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from launch.run.console import ACCURACY
-from launch.run.evaluation import evaluate
+from launch.run.evaluation import evaluate_senior
 from launch.run.selection import keep_if_best
 from launch.run.training_run import TrainingRun
 from tandem.config.run import StopConfig
@@ -27,7 +27,7 @@ def stop_early(run: TrainingRun, step: int) -> bool:
     run.rollout_run.console.print(f"Stopped after step {step}: {why}")
     run.rollout_run.folder.log({"step": step, STOPPED: 1.0})
     if ACCURACY not in rows[-1]:
-        run.log({"step": step} | evaluate(run, step))
+        run.log({"step": step} | evaluate_senior(run, step))
     keep_if_best(run, step)
     run.save_at_end(step)
     return True

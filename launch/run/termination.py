@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from launch.entry import Terminated
-from launch.storage.checkpoints import State
+from launch.storage.checkpoints import DriverState
 from tandem.runtime.restarts import in_short
 
 
@@ -25,7 +25,7 @@ class TerminationHandler:
     def __init__(self, wait_s: float, print_line: Callable[[str], None]) -> None:
         self._wait_s, self._print_line = wait_s, print_line
         self._deferred = self._received = self._closed = self._timed_out = self._interrupted = False
-        self.state: State | None = None
+        self.state: DriverState | None = None
         """after the last step that this process has finished; None: it has finished none"""
         self.row: Mapping[str, float] | None = None
         """that step's metrics, until they are logged"""
@@ -34,7 +34,7 @@ class TerminationHandler:
         """Make SIGTERM wait until `finish_update`."""
         self._deferred = True
 
-    def finish_update(self, state: State, row: Mapping[str, float]) -> None:
+    def finish_update(self, state: DriverState, row: Mapping[str, float]) -> None:
         """Note that learner and engines are at `state`, with the step's metrics `row`.
 
         Raises `Terminated` if SIGTERM waits, and `KeyboardInterrupt` if the one of an earlier Ctrl-C was lost.
@@ -46,7 +46,7 @@ class TerminationHandler:
             raise KeyboardInterrupt
 
     @contextmanager
-    def handle(self, save: Callable[[State], None]) -> Iterator[None]:
+    def handle(self, save: Callable[[DriverState], None]) -> Iterator[None]:
         """Handle SIGTERM in the block. If it ends the block outside an update, call `save` with the last state."""
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -97,7 +97,7 @@ class TerminationHandler:
         self._interrupted = True
         raise KeyboardInterrupt
 
-    def _save(self, save: Callable[[State], None], state: State) -> None:
+    def _save(self, save: Callable[[DriverState], None], state: DriverState) -> None:
         try:
             save(state)
         except KeyboardInterrupt:

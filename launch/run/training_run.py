@@ -16,7 +16,7 @@ from launch.run.console import TrainingConsole
 from launch.run.profiling import step_clock
 from launch.run.termination import TerminationHandler
 from launch.run.watchdog import Watchdog
-from launch.storage.checkpoints import State
+from launch.storage.checkpoints import DriverState
 from launch.storage.run_folder import RunFolder
 from learner.resilient_learner import ResilientLearner
 from tandem.authors import Authors
@@ -123,10 +123,10 @@ class TrainingRun:
         """Handle SIGTERM in the block: save a checkpoint, if `checkpoint.on_signal` is set, and raise `Terminated`."""
         return self.termination.handle(self._save_at_signal)
 
-    def _save_at_signal(self, state: State) -> None:
+    def _save_at_signal(self, state: DriverState) -> None:
         if self.termination.row:
             self.log(self.termination.row)  # without an evaluation, which the resumed run adds
         self.checkpointer.save_at_signal(state)
 
-    def _state(self, step: int) -> State:
-        return State(step, self.rollout_run.group_source.stream_position)
+    def _state(self, step: int) -> DriverState:
+        return DriverState(step, self.rollout_run.group_source.stream_position)

@@ -14,7 +14,7 @@ from tandem.config.schema import Config
 from tandem.plan.run_plan import RunPlan, planned
 
 
-def read_inputs(config: Config, plan_engines: Callable[..., RunPlan] = run_plan) -> tuple[Config, Authors, RunPlan]:
+def read_serving_inputs(config: Config, plan_engines: Callable[..., RunPlan] = run_plan) -> tuple[Config, Authors, RunPlan]:
     """Return the settings of the server, the authors, and the plan of its engines. Raises `ConfigError`."""
     if config.schedule.name == "solo" and config.junior_translation:
         config = replace(config, schedule=ScheduleConfig())

@@ -13,7 +13,7 @@ from launch.entry import check_own_settings
 from launch.evaluation.workers import placed_engines
 from launch.serving.api import PATHS, create_app
 from launch.serving.gate import LOCAL, Gate
-from launch.serving.inputs import read_inputs
+from launch.serving.inputs import read_serving_inputs
 from launch.serving.listening import address_of, bound_socket, run_server
 from launch.serving.service import Service
 from launch.status import ENGINES, status, usual_start
@@ -33,7 +33,7 @@ def serve(config: Config) -> None:
     check_engine_args(config.rollout)
     key = _api_key(config)
     with bound_socket(config) as listener, given_cluster():
-        config, authors, plan = read_inputs(config)
+        config, authors, plan = read_serving_inputs(config)
         console = terminal_console()
         models = ", ".join(map(str, [authors.senior, *(junior.path for junior in authors.juniors)]))
         logs = named_folder(config, f"{datetime.now():%Y%m%d-%H%M%S}-serving") / "logs"

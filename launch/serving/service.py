@@ -15,7 +15,7 @@ from launch.serving.metrics import Metrics
 from launch.serving.prompts import PromptEncoder
 from launch.serving.requests import TextRequest
 from launch.serving.schedules import Schedules, served_models
-from launch.serving.writing import Delta, TextTask, Writer
+from launch.serving.writing import Delta, TextTask, TextWriter
 from tandem.authors import Authors
 from tandem.config.schema import Config
 from tandem.rollout import Prompt
@@ -34,7 +34,7 @@ class Service:
         self.pool = pool.streaming()
         self.models = served_models(config)
         self._schedules = Schedules(config)
-        self._writer = Writer(self.pool, authors.tokenizer, authors.junior_weights, self.metrics)
+        self._writer = TextWriter(self.pool, authors.tokenizer, authors.junior_weights, self.metrics)
         self._texts = 0
         """texts that are being written or wait"""
 

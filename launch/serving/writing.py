@@ -67,7 +67,7 @@ class Delta(NamedTuple):
     """the text's seed"""
 
 
-class Writer:
+class TextWriter:
     """Writes texts with the replicas of `pool`. There is one for each pool: it numbers the rollouts."""
 
     def __init__(

@@ -21,7 +21,7 @@ _NAME = re.compile(r"step-(\d+)")
 
 
 @dataclass(frozen=True)
-class State:
+class DriverState:
     """The driver's state. The prompts and seeds of later steps follow from it and the configured seed."""
 
     step: int
@@ -53,10 +53,10 @@ class Checkpoint:
         """The folder of the run that wrote it."""
         return self.path.parent.parent
 
-    def state(self) -> State:
+    def state(self) -> DriverState:
         """Return the driver's state."""
         fields = json.loads((self.path / "state.json").read_text(encoding="utf-8"))
-        return State(**fields | {"stream_position": StreamPosition(*fields["stream_position"])})
+        return DriverState(**fields | {"stream_position": StreamPosition(*fields["stream_position"])})
 
 
 class Checkpoints:
@@ -70,7 +70,7 @@ class Checkpoints:
         every = self._config.save_every
         return bool(every) and (step % every == 0 or step == last)
 
-    def save(self, state: State, settings: Path, save_learner: Callable[[Path], None]) -> Path:
+    def save(self, state: DriverState, settings: Path, save_learner: Callable[[Path], None]) -> Path:
         """Write a checkpoint with the configuration file `settings` and the files that `save_learner` writes to a folder;
         then remove old checkpoints. A disk error raises `OSError`, removes the new checkpoint and keeps the old ones.
         """

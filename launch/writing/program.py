@@ -24,7 +24,7 @@ from launch.cluster.nodes import cluster_nodes, connected
 from launch.cluster.plan import machine_plan
 from launch.entry import check_own_settings
 from launch.serving.gate import LOCAL, Gate
-from launch.serving.inputs import read_inputs
+from launch.serving.inputs import read_serving_inputs
 from launch.serving.listening import address_of, bound_socket, run_server
 from launch.serving.metrics import Metrics
 from launch.status import ENGINES, status, usual_start
@@ -60,7 +60,7 @@ def write(config: Config) -> None:
                 f"RAY_ADDRESS={os.environ['RAY_ADDRESS']}: this cluster has {nodes} nodes, and the page is for this machine "
                 "alone; unset RAY_ADDRESS"
             )
-        config, authors, plan = read_inputs(config, machine_plan)
+        config, authors, plan = read_serving_inputs(config, machine_plan)
         gpus = plan.gpus_per_replica
         if person == SENIOR:
             _check_junior(config, authors)

@@ -35,7 +35,7 @@ MAX_STEP = 20_000
 """The most characters that a person may write at a time."""
 
 
-class Step(BaseModel):
+class WrittenStep(BaseModel):
     """What the person writes."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -57,7 +57,7 @@ def create_app(texts: Texts) -> FastAPI:
         return EventStream(events, _sent(events))
 
     @router.post("/texts/{name}/step", status_code=HTTPStatus.NO_CONTENT)
-    async def step(name: str, body: Step) -> None:
+    async def step(name: str, body: WrittenStep) -> None:
         if not await texts.decide(name, body.text, ends=body.ends):
             raise ApiError(HTTPStatus.CONFLICT, "it is not your turn, or the model cannot go on before you have begun")
 

@@ -20,7 +20,7 @@ from learner.gather import GatheredWeights
 from tandem.runtime.weights import NCCL, PublishedWeights
 
 
-class Source(WeightSource):
+class DeviceSource(WeightSource):
     """The gathered weights as a source for vLLM's trainer side."""
 
     def __init__(self, weights: GatheredWeights) -> None:
@@ -83,7 +83,7 @@ class DeviceTransport:
         self.close()
         client = Engines(engines, self._engine_gpus)
         self._trainer = WeightTransferTrainerFactory.trainer_init(
-            self._init_info(len(engines)), client=client, source=Source(self._weights)
+            self._init_info(len(engines)), client=client, source=DeviceSource(self._weights)
         )
 
     def _init_info(self, engines: int) -> TrainerInitInfo:

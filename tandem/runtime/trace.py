@@ -28,7 +28,7 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Row:
+class TraceRow:
     """The activities of one process: spans, and the profile of torch."""
 
     name: str
@@ -44,12 +44,12 @@ class Profiled(Protocol):
         """Start profiling."""
         ...
 
-    def stop_profile(self) -> Sequence[Row]:
+    def stop_profile(self) -> Sequence[TraceRow]:
         """Stop profiling and return one row for each process."""
         ...
 
 
-def chrome_trace(rows: Sequence[Row], start_s: float, end_s: float) -> dict[str, Any]:
+def chrome_trace(rows: Sequence[TraceRow], start_s: float, end_s: float) -> dict[str, Any]:
     """Return the trace of `rows` between two times. It begins at 0; events are cut at both ends."""
     events: list[Event] = []
     for pid, row in enumerate(rows, start=1):

@@ -14,7 +14,7 @@ from tandem.verify.quantities import Quantity, read_quantity, same_unit, values
 from tandem.verify.structure import (
     EQUALS,
     RELATION,
-    Parts,
+    Collection,
     alike,
     congruence,
     is_equation,
@@ -230,7 +230,7 @@ def _in_radians(gold: Quantity, answer: Quantity) -> tuple[str, str] | None:
     return None
 
 
-def _collections(gold: str, answer: str, golds: Parts | None, answers: Parts | None, leaf: Leaf) -> bool | None:
+def _collections(gold: str, answer: str, golds: Collection | None, answers: Collection | None, leaf: Leaf) -> bool | None:
     """Compare two texts of which at least one is a collection."""
     golds = golds or _listed(gold, answers)
     answers = answers or _listed(answer, golds)
@@ -252,11 +252,11 @@ def _collections(gold: str, answer: str, golds: Parts | None, answers: Parts | N
     return False
 
 
-def _listed(text: str, other: Parts | None) -> Parts | None:
+def _listed(text: str, other: Collection | None) -> Collection | None:
     """Return `text` as a list, its commas read as separators of items, if `other` is a list or set; else None."""
     number = read_number(text)
     if other and other.kind in ("list", "set") and number and number.lists:
-        return Parts("list", tuple(_BARE_LIST.split(text)))
+        return Collection("list", tuple(_BARE_LIST.split(text)))
     return None
 
 

@@ -22,8 +22,8 @@ from tandem.verify.guards import Unparsable
 from tandem.verify.judgement import Judgement, Verdict, plain_judgement
 from tandem.verify.load_verifier import check_path
 from tandem.verify.plain import settle
-from tandem.verify.worker import Settings
-from tandem.verify.worker_process import GIB, Task, WorkerProcess
+from tandem.verify.worker import WorkerSettings
+from tandem.verify.worker_process import GIB, JudgeTask, WorkerProcess
 
 
 class VerifierPool:
@@ -43,7 +43,7 @@ class VerifierPool:
         if verifier:
             check_path(verifier)
         self._judges_without_algebra = not verifier and self._pattern in (None, BOXED)
-        settings = Settings(int(memory_gib * GIB), timeout_s, answer_pattern, verifier)
+        settings = WorkerSettings(int(memory_gib * GIB), timeout_s, answer_pattern, verifier)
         self._workers = [WorkerProcess(settings) for _ in range(workers)]
 
     def grade(self, items: Sequence[tuple[str, str]]) -> list[Judgement]:
@@ -54,13 +54,13 @@ class VerifierPool:
         twice in a row. Raises `RuntimeError` when a worker cannot start, and `ValueError` when it cannot load the verifier.
         """
         judgements: dict[int, Judgement] = {}
-        tasks: deque[Task] = deque()
+        tasks: deque[JudgeTask] = deque()
         for index, (gold, response) in enumerate(items):
             judgement = _without_algebra(gold, response, self._pattern) if self._judges_without_algebra else None
             if judgement:
                 judgements[index] = judgement
             else:
-                tasks.append(Task(index, gold, response))
+                tasks.append(JudgeTask(index, gold, response))
         if tasks:
             judgements |= self._judge_in_workers(tasks)
         return [judgements[index] for index in range(len(items))]
@@ -81,7 +81,7 @@ class VerifierPool:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _judge_in_workers(self, tasks: deque[Task]) -> dict[int, Judgement]:
+    def _judge_in_workers(self, tasks: deque[JudgeTask]) -> dict[int, Judgement]:
         """Return the judgement of each task by its index."""
         judgements: dict[int, Judgement] = {}
         try:
@@ -101,9 +101,9 @@ class VerifierPool:
                     worker.restart()
         return judgements
 
-    def _wait_for_messages(self, pending: Sequence[WorkerProcess]) -> list[tuple[Task, Judgement]]:
+    def _wait_for_messages(self, pending: Sequence[WorkerProcess]) -> list[tuple[JudgeTask, Judgement]]:
         """Wait until a worker of `pending` sends a message, dies or misses its deadline. Return the resulting judgements."""
-        judgements: list[tuple[Task, Judgement]] = []
+        judgements: list[tuple[JudgeTask, Judgement]] = []
         seconds_left = min(worker.deadline for worker in pending) - time.monotonic()
         readable = wait([worker.pipe for worker in pending], max(0.0, seconds_left))
         for worker in pending:

@@ -51,7 +51,7 @@ _REMARK = re.compile(
 
 
 @dataclass(frozen=True)
-class Parts:
+class Collection:
     """The items of a collection and its kind."""
 
     kind: str
@@ -75,7 +75,7 @@ def split(text: str, separator: re.Pattern[str]) -> list[str]:
     return [*pieces, text[start:].strip()]
 
 
-def parts(text: str) -> Parts | None:
+def parts(text: str) -> Collection | None:
     """Return the parts of a collection or matrix, or None for anything else."""
     if (matrix := _MATRIX.fullmatch(text)) and "\\end" not in matrix["cells"]:
         return _matrix(matrix["cells"])
@@ -85,13 +85,13 @@ def parts(text: str) -> Parts | None:
         inside = text[len(opening) : -len(closing)].strip()
         items = split(inside, _COMMA)
         if opening == "\\{":
-            return Parts("set", both_signs(items)) if closing == "\\}" and len(items) <= MAX_PARTS else None
-        return Parts(opening + closing, tuple(items)) if 1 < len(items) <= MAX_PARTS and all(items) else None
+            return Collection("set", both_signs(items)) if closing == "\\}" and len(items) <= MAX_PARTS else None
+        return Collection(opening + closing, tuple(items)) if 1 < len(items) <= MAX_PARTS and all(items) else None
     pieces = split(text, _SEMICOLON)
     if len(pieces) == 1 or all(len(split(piece, SEPARATOR)) == 1 for piece in pieces):
         pieces = split(text, SEPARATOR)
     listed = both_signs(piece for piece in pieces if piece)
-    return Parts("list", listed) if 1 < len(listed) <= MAX_PARTS else None
+    return Collection("list", listed) if 1 < len(listed) <= MAX_PARTS else None
 
 
 def without_brackets(text: str) -> str:
@@ -114,7 +114,7 @@ def _enclosing(text: str) -> str:
     return ""
 
 
-def _matrix(cells: str) -> Parts | None:
+def _matrix(cells: str) -> Collection | None:
     """Return the cells of a matrix row by row, or None if it is irregular or too large."""
     rows = [
         split(row, re.compile("&")) for row in split(cells.strip(), re.compile(r"\\\\|\\cr(?![A-Za-z])|\\hline(?![A-Za-z])"))
@@ -122,7 +122,7 @@ def _matrix(cells: str) -> Parts | None:
     rows = [row for row in rows if row != [""]]
     if not rows or len({len(row) for row in rows}) != 1 or len(rows) * len(rows[0]) > MAX_PARTS:
         return None
-    return Parts(f"{len(rows)}x{len(rows[0])}", tuple(cell for row in rows for cell in row))
+    return Collection(f"{len(rows)}x{len(rows[0])}", tuple(cell for row in rows for cell in row))
 
 
 def both_signs(items: Iterable[str]) -> tuple[str, ...]:

@@ -32,8 +32,8 @@ Judge = Callable[[str, str], Judgement]
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Settings of a worker."""
+class WorkerSettings:
+    """The limits of a worker, and its verifier."""
 
     memory_bytes: int
     """size of its address space"""
@@ -45,7 +45,7 @@ class Settings:
     """dotted path of a custom verifier; empty for the mathematical one"""
 
 
-def main(fd: int, settings: Settings) -> None:
+def main(fd: int, settings: WorkerSettings) -> None:
     """Judge the pairs that arrive on the pipe `fd` until it closes.
 
     The first message is `{"ready": true}`, or `{"refused": reason}` when the verifier cannot be loaded. For each pair, the
@@ -119,4 +119,4 @@ def _custom_judge(path: str, send: Callable[..., None]) -> Judge:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Settings(**json.loads(sys.argv[2])))
+    main(int(sys.argv[1]), WorkerSettings(**json.loads(sys.argv[2])))

@@ -12,7 +12,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 
 from tandem.verify.judgement import Judgement, Verdict, plain_judgement
-from tandem.verify.worker import Settings
+from tandem.verify.worker import WorkerSettings
 
 GIB = 1 << 30
 SOURCE = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ MAX_STARTS = 3
 
 
 @dataclass(frozen=True)
-class Task:
+class JudgeTask:
     """One response for a worker, with its index in the batch."""
 
     index: int
@@ -37,14 +37,14 @@ class Task:
 class WorkerProcess:
     """A worker process that is restarted when it dies or misses its deadline."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._failed_starts = 0
         """in a row"""
         self._start()
 
     def _start(self) -> None:
-        self.task: Task | None = None
+        self.task: JudgeTask | None = None
         """The response that the worker is judging."""
         self._extracted: str | None = None
         """The final answer of that response, once the worker has sent it."""
@@ -77,7 +77,7 @@ class WorkerProcess:
         """Whether the worker is ready and has no task."""
         return self._ready and self.task is None
 
-    def send(self, task: Task) -> bool:
+    def send(self, task: JudgeTask) -> bool:
         """Send a task to the worker. Restart the worker and return False if it has died."""
         self._started_at = time.monotonic()
         try:

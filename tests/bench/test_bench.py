@@ -12,7 +12,7 @@ from PIL import Image
 
 from bench.curves import LINES, PANELS, PICTURE, draw, redraw
 from bench.engines import Measured
-from bench.sweep import AXES, SWEPT, Axis, Point, load, point, save
+from bench.sweep import AXES, SWEPT, Axis, SweepPoint, load, point, save
 from bench.workload import Workload
 from tandem.cogeneration import Limits
 from tandem.replay import replay
@@ -33,7 +33,7 @@ def axis_named(name: str) -> Axis:
 
 
 @pytest.fixture(scope="module")
-def points() -> list[Point]:
+def points() -> list[SweepPoint]:
     """The points of a sweep; each mode and value has another speed."""
 
     def run(mode: str, value: float) -> Measured:
@@ -73,7 +73,7 @@ def test_axes_vary_what_they_are_named_after() -> None:
     assert all(one < next_one for one, next_one in pairwise(shares))
 
 
-def test_what_is_saved_can_be_loaded_and_drawn(points: list[Point], tmp_path: Path) -> None:
+def test_what_is_saved_can_be_loaded_and_drawn(points: list[SweepPoint], tmp_path: Path) -> None:
     folder = tmp_path / "docs" / "results"
     assert save(points, folder).read_text().count("\n") == len(points) + 2
     assert load(folder) == points
@@ -83,7 +83,7 @@ def test_what_is_saved_can_be_loaded_and_drawn(points: list[Point], tmp_path: Pa
         assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_every_mode_has_its_curve_in_every_panel(points: list[Point]) -> None:
+def test_every_mode_has_its_curve_in_every_panel(points: list[SweepPoint]) -> None:
     figure = draw(points)
     panels: list[Axes] = figure.axes
     assert set(LINES) == set(SWEPT)

@@ -8,7 +8,7 @@ import pytest
 
 from actors.group_task import GroupTask
 from bench import scale
-from bench.scale import Measured, SimulatedReplicas, figures
+from bench.scale import ScalingPoint, SimulatedReplicas, figures
 from tandem.config.rollout import SamplingConfig
 from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import Schedule
@@ -33,7 +33,7 @@ def test_simulated_group_is_as_large_as_real_one(monkeypatch: pytest.MonkeyPatch
 
 
 def test_efficiency_compares_with_as_many_times_one_replica() -> None:
-    runs = [Measured(1, 256, 32.0, 0.1), Measured(8, 2048, 40.0, 1.024)]
+    runs = [ScalingPoint(1, 256, 32.0, 0.1), ScalingPoint(8, 2048, 40.0, 1.024)]
     assert figures(runs) == {
         "efficiency_at_8": 0.8,
         "throughput_at_1": 8.0,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from launch.entry import check_own_settings
-from launch.evaluation.difficulty import measure
+from launch.evaluation.difficulty import measure_pass_rates
 from tandem.config.schema import Config, ConfigError
 
 
@@ -17,7 +17,7 @@ def test_every_other_program_refuses_setting() -> None:
     with pytest.raises(ConfigError, match="speculative=4: only launch/serve.py takes this; leave it out"):
         check_own_settings(drafts, "launch/train.py")
     with pytest.raises(ConfigError, match="speculative=4: only launch/serve.py takes this; leave it out"):
-        measure(drafts)
+        measure_pass_rates(drafts)
 
 
 def test_black_box_is_for_evaluation() -> None:

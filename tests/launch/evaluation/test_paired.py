@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch.evaluation.paired import ProblemScores, compare, read_problem_scores
+from launch.evaluation.paired import ProblemScores, compare_evaluations, read_problem_scores
 from tandem.config.schema import ConfigError
 from tests.support import ROOT
 
@@ -38,7 +38,7 @@ def rows(values: dict[str, float], **more: Any) -> list[dict[str, Any]]:
 @given(pairs=CORRECT)
 def test_difference_is_that_of_means_and_lies_in_its_interval(pairs: list[tuple[int, int]]) -> None:
     first, second = (evaluated({str(i): pair[which] for i, pair in enumerate(pairs)}) for which in (0, 1))
-    ((found,), count) = compare(first, second)
+    ((found,), count) = compare_evaluations(first, second)
     assert count == len(pairs)
     assert found.difference.value == pytest.approx(np.mean([b - a for a, b in pairs]))
     assert (found.greater, found.less) == (sum(b > a for a, b in pairs), sum(a > b for a, b in pairs))
@@ -48,7 +48,7 @@ def test_difference_is_that_of_means_and_lies_in_its_interval(pairs: list[tuple[
 
 def test_pairing_makes_interval_of_equal_evaluations_empty() -> None:
     same = evaluated({str(i): i % 2 for i in range(50)})
-    ((found,), _) = compare(same, same)
+    ((found,), _) = compare_evaluations(same, same)
     assert (found.difference.value, found.difference.low, found.difference.high) == (0, 0, 0)
 
 
@@ -57,27 +57,27 @@ def test_interval_covers_difference_of_problems_and_not_of_evaluations() -> None
     hard = random.random(400)
     first = evaluated({str(i): float(value > 0.5) for i, value in enumerate(hard)})
     second = evaluated({str(i): float(value > 0.45) for i, value in enumerate(hard)})
-    ((found,), _) = compare(first, second)
+    ((found,), _) = compare_evaluations(first, second)
     assert found.difference.low is not None and found.difference.low > 0, "unpaired, the interval would hold 0"
 
 
 def test_only_common_problems_count_and_sets_count_the_same() -> None:
     first = evaluated({"a": 0, "b": 1, "c": 0, "d": 0}, a="one", b="two", c="two", d="two")
     second = evaluated({"a": 1, "b": 1, "c": 1, "e": 1}, a="one", b="two", c="two", e="two")
-    ((found,), count) = compare(first, second)
+    ((found,), count) = compare_evaluations(first, second)
     assert count == 3 and found.difference.value == pytest.approx((1 + 0.5) / 2)
 
 
 def test_evaluations_without_common_problem_or_measure_are_refused() -> None:
     with pytest.raises(ConfigError, match="no problem in common"):
-        compare(evaluated({"a": 1}), evaluated({"b": 1}))
+        compare_evaluations(evaluated({"a": 1}), evaluated({"b": 1}))
     with pytest.raises(ConfigError, match="no measure in common"):
-        compare(evaluated({"a": 1}), ProblemScores("x", {("", "a"): {"drift/kl": (1.0, 1.0)}}))
+        compare_evaluations(evaluated({"a": 1}), ProblemScores("x", {("", "a"): {"drift/kl": (1.0, 1.0)}}))
 
 
 def test_measure_of_no_problem_is_left_out() -> None:
     both = ProblemScores("x", {("", "a"): {"solo/accuracy": (1.0, 1.0), "solo/jargon_accuracy": (0.0, 0.0)}})
-    ((found,), _) = compare(both, both)
+    ((found,), _) = compare_evaluations(both, both)
     assert found.measure == "solo/accuracy"
 
 

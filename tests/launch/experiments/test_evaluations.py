@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from launch.evaluation.folder import PROBLEMS, RECORDED, RESULT
-from launch.experiments.comparison import compare
+from launch.experiments.comparison import run_experiment
 from launch.experiments.evaluations import BASE, Evaluation, read_evaluated
 from launch.experiments.preset import Experiment, experiment
 from launch.terminal import terminal_console
@@ -91,12 +91,12 @@ def test_only_missing_evaluations_are_made_and_verdicts_follow(described: Experi
 
     monkeypatch.setattr("launch.experiments.comparison.evaluations.run_evaluation", make)
     monkeypatch.setattr("launch.experiments.comparison.ray_cluster", lambda logs: nullcontext())
-    monkeypatch.setattr("launch.experiments.comparison.draw", lambda results: Figure())  # it takes a second
+    monkeypatch.setattr("launch.experiments.comparison.draw_experiment", lambda results: Figure())  # it takes a second
     with pytest.raises(KeyboardInterrupt):
-        compare(described, terminal_console())
+        run_experiment(described, terminal_console())
     assert [each.finished for each in described.evaluations] == [True] * 5 + [False] * 27
     interrupted_after = 0
-    compare(described, terminal_console())
+    run_experiment(described, terminal_console())
     assert made == list(described.evaluations), "none is made twice"
     numbers = json.loads((described.results / "equal_dialects" / "results.json").read_text())
     words = {verdict["endpoint"]["name"]: verdict["verdict"] for verdict in numbers["verdicts"]}

@@ -22,14 +22,14 @@ from launch.command_line import CONF
 from launch.entry import BAD_INPUT
 from launch.estimates import Estimate, mean_over_seeds
 from launch.experiments import preset as presets
-from launch.experiments.comparison import compare, report, show
-from launch.experiments.figure import draw
+from launch.experiments.comparison import report, run_experiment, show_experiment
+from launch.experiments.figure import draw_experiment
 from launch.experiments.measures import ACCURACY, FLOOR, LEGIBILITY, SHOWN, shown
 from launch.experiments.page import READING, differences, ends, terminal
 from launch.experiments.preset import PRESETS, Experiment, ExperimentRun, experiment, read_preset
-from launch.experiments.results import Results, read_results
-from launch.experiments.run import FINISHED, Outcome
-from launch.experiments.runs import check_unchanged
+from launch.experiments.results import ExperimentResults, read_results
+from launch.experiments.run import FINISHED, RunOutcome
+from launch.experiments.runs import check_settings
 from launch.terminal import terminal_console
 from tandem.config.run import LogConfig
 from tandem.config.schema import ConfigError
@@ -73,7 +73,7 @@ def test_command_line_overrides_settings_of_every_run(tmp_path: Path) -> None:
 
 def test_plan_of_the_published_comparison_starts_nothing(tmp_path: Path) -> None:
     found = experiment(["preset=paper", "seeds=1", "plan_only=true", "cluster.gpus=8", f"log.dir={tmp_path}", "results=x"])
-    show(found, console := terminal_console(file=StringIO(), width=200))
+    show_experiment(found, console := terminal_console(file=StringIO(), width=200))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(f"{arm}-seed1" in shown for arm in ("tandem", "grpo", "kl_reg", "grpo_g16"))
     assert shown.count("aime24, aime25, amc, minerva, olympiad, math500") == 5, "the seniors and the base"
@@ -170,7 +170,7 @@ def make_run(run: ExperimentRun, steps: tuple[int, ...] = STEPS) -> None:
         return {"step": step} | measured | evaluated | ({"time/step_s": 2.0} if step else {})
 
     write_lines(run.path / "metrics.jsonl", (row(step) for step in range(61)))
-    Outcome(FINISHED, 0, 60.0, run.config.steps).write(run.path)
+    RunOutcome(FINISHED, 0, 60.0, run.config.steps).write(run.path)
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +187,7 @@ def compared(described: Experiment, tmp_path: Path) -> Experiment:
 
 
 @pytest.fixture
-def results(compared: Experiment) -> Results:
+def results(compared: Experiment) -> ExperimentResults:
     for run in compared.runs:
         make_run(run)
     return read_results(compared, compared.runs)
@@ -201,7 +201,7 @@ def test_mean_over_seeds_has_student_interval() -> None:
     assert mean_over_seeds([0.4]) == Estimate(0.4)
 
 
-def test_values_are_gathered_over_seeds(results: Results) -> None:
+def test_values_are_gathered_over_seeds(results: ExperimentResults) -> None:
     assert results.arms == ["tandem", "grpo", "kl_reg"] and results.problems == 300
     assert set(results.measures) == set(SHOWN), "nothing but measures"
     for arm in results.arms:
@@ -212,13 +212,13 @@ def test_values_are_gathered_over_seeds(results: Results) -> None:
     assert results.seconds == {arm: [160.0] * 3 for arm in results.arms}
 
 
-def test_differences_are_paired_by_seed(results: Results) -> None:
+def test_differences_are_paired_by_seed(results: ExperimentResults) -> None:
     gap = results.difference("tandem", "grpo", ACCURACY)
     assert gap is not None and gap.low is not None
     assert gap.value == pytest.approx(0.09) and gap.low == pytest.approx(0.09), "what seeds share is no uncertainty"
 
 
-def test_tables_contain_measures(results: Results) -> None:
+def test_tables_contain_measures(results: ExperimentResults) -> None:
     header, *rows = ends(results)
     assert header == ["", "start", "tandem", "grpo", "kl_reg"]
     assert rows[0] == ["solo", "0.320 ± 0.025", "0.380 ± 0.025", "0.290 ± 0.025", "0.290 ± 0.025"]
@@ -227,7 +227,7 @@ def test_tables_contain_measures(results: Results) -> None:
     assert [len(table.rows) for table in terminal(results)] == [len(SHOWN)] * 2
 
 
-def test_seed_that_stopped_early_counts_with_its_own_end(results: Results) -> None:
+def test_seed_that_stopped_early_counts_with_its_own_end(results: ExperimentResults) -> None:
     whole = results.at_end("tandem", ACCURACY)
     del results.values["tandem"][1][STEPS[-1]]
     stopped, gap = results.at_end("tandem", ACCURACY), results.difference("tandem", "grpo", ACCURACY)
@@ -242,11 +242,11 @@ def test_missing_seed_does_not_hide_others(compared: Experiment) -> None:
     found = read_results(compared, compared.runs[:2])
     assert found.arms == ["tandem", "grpo"]
     assert ends(found)[1][2] == "0.370", "one seed has no interval"
-    draw(found)
+    draw_experiment(found)
 
 
-def test_figure_has_panel_for_each_measure(results: Results) -> None:
-    figure = draw(results)
+def test_figure_has_panel_for_each_measure(results: ExperimentResults) -> None:
+    figure = draw_experiment(results)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     names = list(shown(results.measures).values())
     assert titles == [name for name in names if name != SHOWN[FLOOR]] + ["solo against legibility"]
@@ -259,16 +259,16 @@ def test_figure_has_panel_for_each_measure(results: Results) -> None:
     assert frontier.get_xdata() == pytest.approx([value("tandem", 2, step, LEGIBILITY) for step in STEPS])
 
 
-def test_missing_measure_has_no_panel(results: Results) -> None:
+def test_missing_measure_has_no_panel(results: ExperimentResults) -> None:
     kept = {
         arm: {seed: {step: {ACCURACY: each[ACCURACY]} for step, each in steps.items()} for seed, steps in seeds.items()}
         for arm, seeds in results.values.items()
     }
-    figure = draw(replace(results, values=kept))
+    figure = draw_experiment(replace(results, values=kept))
     assert [axes.get_title() for axes in figure.axes] == ["solo"]
 
 
-def test_results_page_is_complete_and_keeps_interpretation(compared: Experiment, results: Results) -> None:
+def test_results_page_is_complete_and_keeps_interpretation(compared: Experiment, results: ExperimentResults) -> None:
     report(compared, compared.runs)
     page, folder = compared.results / "jargon.md", compared.results / "jargon"
     numbers = json.loads((folder / "results.json").read_text())
@@ -300,32 +300,32 @@ def test_only_unfinished_runs_are_started(compared: Experiment, monkeypatch: pyt
 
     monkeypatch.setattr("launch.experiments.comparison.runs.train_run", make)
     monkeypatch.setattr("launch.experiments.comparison.ray_cluster", lambda logs: nullcontext())
-    monkeypatch.setattr("launch.experiments.comparison.draw", lambda results: Figure())  # it takes a second
+    monkeypatch.setattr("launch.experiments.comparison.draw_experiment", lambda results: Figure())  # it takes a second
     with pytest.raises(KeyboardInterrupt):
-        compare(compared, terminal_console())
+        run_experiment(compared, terminal_console())
     assert made == ["tandem-seed1", "grpo-seed1", "kl_reg-seed1", "tandem-seed2"]
     assert (compared.results / "jargon.md").exists(), "what is finished is told"
     assert [run.finished for run in compared.runs].count(True) == 3
-    compare(compared, terminal_console())
+    run_experiment(compared, terminal_console())
     assert made[4:] == [f"{arm}-seed{seed}" for seed in (2, 3) for arm in compared.arms]
-    compare(compared, terminal_console())
+    run_experiment(compared, terminal_console())
     assert len(made) == 10, "a third start only reports"
 
 
 def test_folder_with_other_settings_is_refused(compared: Experiment) -> None:
     run = compared.runs[0]
-    check_unchanged(run)
+    check_settings(run)
     make_run(run)
-    check_unchanged(run)
+    check_settings(run)
     free = replace(run.config, judge=replace(run.config.judge, workers=2), log=replace(run.config.log, tensorboard=False))
-    check_unchanged(replace(run, config=free))
+    check_settings(replace(run, config=free))
     for changed, key in [
         (replace(run.config, steps=80), "steps=80"),
         (replace(run.config, eval=replace(run.config.eval, problems=5)), "eval.problems=5"),
         (replace(run.config, learner=replace(run.config.learner, lr=1.0)), "learner.lr=1.0"),
     ]:
         with pytest.raises(ConfigError, match=f"^{key}: .* was made with .*; choose another name, or remove that folder"):
-            check_unchanged(replace(run, config=changed))
+            check_settings(replace(run, config=changed))
 
 
 # The whole

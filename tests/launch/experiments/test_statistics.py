@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from launch.estimates import t_cdf, t_quantile
 from launch.experiments import statistics
-from launch.experiments.statistics import OverSeeds, draws, holm, over_seeds
+from launch.experiments.statistics import OverSeeds, holm, over_seeds, resampled
 from tandem.measures.score import Score
 
 PROBLEMS, EXPERIMENTS = 60, 300
@@ -31,7 +31,7 @@ def simulated(random: np.random.Generator, seeds: int, mean: float, of_seed: flo
     """One experiment: a difference with deviations between seeds and between problems, and noise for each text."""
     problems = random.normal(0, of_problem, PROBLEMS)
     values = [
-        draws({"difference": Score.mean_of(random.normal(mean + random.normal(0, of_seed), 0.1, PROBLEMS) + problems)})
+        resampled({"difference": Score.mean_of(random.normal(mean + random.normal(0, of_seed), 0.1, PROBLEMS) + problems)})
         for _ in range(seeds)
     ]
     return over_seeds([value["difference"] for value in values])
@@ -65,7 +65,7 @@ def test_two_one_sided_tests_claim_equivalence_only_within_margin() -> None:
 
 
 def test_single_seed_has_no_interval_and_proves_nothing() -> None:
-    alone = over_seeds([draws({"a": Score.mean_of(np.arange(10.0))})["a"]])
+    alone = over_seeds([resampled({"a": Score.mean_of(np.arange(10.0))})["a"]])
     assert alone.estimate.value == 4.5 and alone.estimate.low is None
     assert alone.p_greater() == alone.p_less() == alone.p_equal(100) == 1
 
@@ -73,7 +73,7 @@ def test_single_seed_has_no_interval_and_proves_nothing() -> None:
 def test_draws_pair_problems_between_scores_and_arms() -> None:
     random = np.random.default_rng(0)
     hard = random.uniform(size=PROBLEMS)
-    one, other = draws({"a": Score.mean_of(hard + 0.1)}), draws({"a": Score.mean_of(hard), "b": Score(hard, 2 * hard)})
+    one, other = resampled({"a": Score.mean_of(hard + 0.1)}), resampled({"a": Score.mean_of(hard), "b": Score(hard, 2 * hard)})
     assert one["a"].std() > 0.01
     np.testing.assert_allclose(one["a"] - other["a"], 0.1, atol=1e-12)
     np.testing.assert_allclose(other["b"], 0.5, atol=1e-12)
@@ -81,8 +81,8 @@ def test_draws_pair_problems_between_scores_and_arms() -> None:
 
 def test_replicates_without_any_weight_are_left_out() -> None:
     score = Score(np.eye(1, PROBLEMS)[0], np.eye(1, PROBLEMS)[0])
-    assert np.isnan(draws({"rare": score})["rare"]).any()
-    found = over_seeds([draws({"rare": score})["rare"]] * 2)
+    assert np.isnan(resampled({"rare": score})["rare"]).any()
+    found = over_seeds([resampled({"rare": score})["rare"]] * 2)
     assert found.estimate.low == found.estimate.high == 1
 
 

@@ -8,9 +8,9 @@ from statistics import fmean, stdev
 
 import pytest
 
-from launch.experiments.run import FINISHED, WAITING, Outcome, error_of
+from launch.experiments.run import FINISHED, WAITING, RunOutcome, error_of
 from launch.experiments.run import INTERRUPTED as INTERRUPTED_STATE
-from launch.experiments.summary import Summary, grouped, result_of
+from launch.experiments.summary import SweepSummary, grouped, result_of
 from launch.experiments.sweep import sum_up
 from launch.experiments.sweep_runs import SweepRun
 from tests.support.run_folders import make_run
@@ -22,7 +22,7 @@ def test_summary_has_last_values_and_groups_over_seeds(runs_of: Callable[..., li
     runs = runs_of("algo=tandem,grpo", "seed=1,2,3", "steps=6")
     for number, run in enumerate(runs[:-1]):
         make_run(run.path, steps=6, seed=number)
-        Outcome(FINISHED, 0, 10.0 + number, 6).write(run.path)
+        RunOutcome(FINISHED, 0, 10.0 + number, 6).write(run.path)
     results = [result_of(run) for run in runs]
     assert [result.state for result in results] == [FINISHED] * 5 + [WAITING]
     assert results[0].solo_accuracy == pytest.approx(0.7) and results[0].step == 6
@@ -33,7 +33,7 @@ def test_summary_has_last_values_and_groups_over_seeds(runs_of: Callable[..., li
     assert tandem.reward.runs == 3 and tandem.reward.mean == pytest.approx(fmean(rewards))
     assert tandem.reward.deviation == pytest.approx(stdev(rewards))
     assert (grpo.seconds.runs, grpo.seconds.mean) == (2, 13.5)
-    Summary("demo", results).write(tmp_path)
+    SweepSummary("demo", results).write(tmp_path)
     assert "| tandem | 3 of 3 | 0.700 ± 0.000 |" in (tmp_path / "summary.md").read_text()
     assert "| grpo | 3 | not run |  |  |  |  |" in (tmp_path / "summary.md").read_text()
 
@@ -41,7 +41,7 @@ def test_summary_has_last_values_and_groups_over_seeds(runs_of: Callable[..., li
 def test_summary_without_seeds_has_no_groups_and_no_deviation(runs_of: Callable[..., list[SweepRun]]) -> None:
     assert grouped([result_of(run) for run in runs_of("steps=1,2")]) == []
     one, _ = runs_of("seed=1,2")
-    Outcome(FINISHED, 0, 5.0, one.config.steps).write(make_run(one.path))
+    RunOutcome(FINISHED, 0, 5.0, one.config.steps).write(make_run(one.path))
     (group,) = grouped([result_of(run) for run in runs_of("seed=1,2")])
     assert group.seconds is not None
     assert (group.seconds.runs, group.seconds.deviation) == (1, None)
@@ -49,7 +49,7 @@ def test_summary_without_seeds_has_no_groups_and_no_deviation(runs_of: Callable[
 
 def test_run_with_more_steps_is_unfinished(runs_of: Callable[..., list[SweepRun]]) -> None:
     for run in runs_of("seed=1,2", "steps=6"):
-        Outcome(FINISHED, 0, 5.0, 6).write(make_run(run.path))
+        RunOutcome(FINISHED, 0, 5.0, 6).write(make_run(run.path))
     assert all(run.finished for run in runs_of("seed=1,2", "steps=6", "resume=auto"))
     longer = runs_of("seed=1,2", "steps=8", "resume=auto")
     assert not any(run.finished for run in longer) and result_of(longer[0]).state == INTERRUPTED_STATE

@@ -16,7 +16,7 @@ from launch.gpu_stages import run
 from launch.gpu_stages.machine import Machine
 from launch.gpu_stages.page import page
 from launch.gpu_stages.random_models import SIZES
-from launch.gpu_stages.results import FAILED, PASSED, SKIPPED, Results
+from launch.gpu_stages.results import FAILED, PASSED, SKIPPED, StageResults
 from launch.gpu_stages.stages import MODELS, STAGES, Stage, last_object
 from tandem.config.schema import ConfigError
 from tandem.models.qwen3 import qwen3_config
@@ -32,13 +32,13 @@ def stage(name: str, program: str, **settings: object) -> Stage:
     return Stage(name, "", ("-c", program), last_object, **{"limit_s": 60.0, "gpus": 0} | settings)  # type: ignore[arg-type]
 
 
-def run_all(stages: list[Stage], results: Results, machine: Machine = ONE_GPU, **options: bool) -> dict[str, str]:
+def run_all(stages: list[Stage], results: StageResults, machine: Machine = ONE_GPU, **options: bool) -> dict[str, str]:
     """Run `stages` and return the statuses of those that did not keep their result."""
     return {name: result.status for name, result in run.run_stages(stages, machine, results, **options)}
 
 
 def test_stage_reports_figures_or_error(tmp_path: Path) -> None:
-    results = Results(tmp_path, {})
+    results = StageResults(tmp_path, {})
     stages = [
         stage("good", "print('noise'); print('{\"speed\": 3.5}')"),
         stage("bad", "raise SystemExit('no such kernel')"),
@@ -63,14 +63,14 @@ child = subprocess.Popen([sys.executable, "-c", {child!r}])
 pathlib.Path({str(tmp_path / "pid")!r}).write_text(str(child.pid))
 signal.pause()
 """
-    results = Results(tmp_path, {})
+    results = StageResults(tmp_path, {})
     assert run_all([stage("late", program, limit_s=5.0)], results) == {"late": FAILED}
     assert "did not end within 5 s" in results.stages["late"].why
     assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
 
 
 def test_obstacles_are_named(tmp_path: Path) -> None:
-    results = Results(tmp_path, {})
+    results = StageResults(tmp_path, {})
     stages = [
         stage("two", "", gpus=2),
         stage("large", "", gpu_gib=141.0),
@@ -84,19 +84,19 @@ def test_obstacles_are_named(tmp_path: Path) -> None:
 
 def test_passed_stages_are_kept_on_same_machine(tmp_path: Path) -> None:
     stages = [stage("good", "print('{}')"), stage("bad", "raise SystemExit(1)")]
-    results = Results(tmp_path, {"GPUs": "1"})
+    results = StageResults(tmp_path, {"GPUs": "1"})
     run_all(stages, results)
     results.write()
-    kept = Results.read(tmp_path, {"GPUs": "1"})
+    kept = StageResults.read(tmp_path, {"GPUs": "1"})
     assert run_all(stages, kept) == {"bad": FAILED}
     assert run_all(stages, kept, again=True) == {"good": PASSED, "bad": FAILED}
-    assert not Results.read(tmp_path, {"GPUs": "2"}).stages
+    assert not StageResults.read(tmp_path, {"GPUs": "2"}).stages
 
 
 def test_damaged_results_are_refused(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"machine": {}, "stages": {"kernels": 3}}')
     with pytest.raises(ConfigError, match=r"results\.json: .*remove the file"):
-        Results.read(tmp_path, {})
+        StageResults.read(tmp_path, {})
 
 
 RUNS = [stage for stage in STAGES if stage.gpus and stage.command[0] == "launch/train.py"]

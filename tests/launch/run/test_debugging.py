@@ -29,7 +29,7 @@ from tandem.records.saved_rollouts import (
     saved_steps,
 )
 from tandem.rollout import SENIOR, Group, StopReason, Verdict
-from tandem.runtime.trace import Row, Span, chrome_trace
+from tandem.runtime.trace import Span, TraceRow, chrome_trace
 from tandem.verify.judgement import Judgement
 from tests.support.builders import foreign_tokenizer, save_model, small_tokenizer
 from tests.support.lockstep_runs import rows
@@ -178,7 +178,7 @@ def test_trace_covers_exactly_step() -> None:
         ],
     }
     spans = [Span("early", "a", 9.0, 10.5), Span("late", "b", 11.0, 99.0), Span("gone", "b", 1.0, 2.0)]
-    rows = [Row("driver", spans), Row("rank", profile=gzip.compress(json.dumps(profile).encode())), Row("idle")]
+    rows = [TraceRow("driver", spans), TraceRow("rank", profile=gzip.compress(json.dumps(profile).encode())), TraceRow("idle")]
     events = chrome_trace(rows, 10.0, 12.0)["traceEvents"]
     names = [event["args"]["name"] for event in events if event["name"] == "process_name"]
     lanes = {(event["pid"], event["tid"]): event["args"]["name"] for event in events if event["name"] == "thread_name"}

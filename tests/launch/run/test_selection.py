@@ -16,7 +16,7 @@ from launch.entry import configuration
 from launch.evaluation.measured_run import senior_of
 from launch.evaluation.training_measures import check_measures
 from launch.run.selection import describe_best, keep_if_best
-from launch.storage.checkpoints import State
+from launch.storage.checkpoints import DriverState
 from launch.storage.resume import Resumption
 from launch.storage.run_folder import RunFolder
 from tandem.config.schema import Config, ConfigError
@@ -53,7 +53,7 @@ def train(config: Config, values: dict[int, float], resumption: Resumption | Non
             folder.log({"step": run.learner.step, MEASURE: value})
             keep_if_best(run, run.learner.step)
             if run.learner.step:
-                folder.checkpoints.save(State(run.learner.step, START), folder.config, lambda path: None)
+                folder.checkpoints.save(DriverState(run.learner.step, START), folder.config, lambda path: None)
     return folder
 
 

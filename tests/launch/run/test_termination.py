@@ -28,7 +28,7 @@ from launch.run.profiling import step_clock
 from launch.run.stopping import STOPPED, stop_early
 from launch.run.termination import TerminationHandler
 from launch.run.training_run import RolloutRun, TrainingRun
-from launch.storage.checkpoints import State
+from launch.storage.checkpoints import DriverState
 from launch.storage.disk import UnwritableError
 from launch.storage.resume import find_resumption
 from launch.storage.run_folder import RunFolder
@@ -164,7 +164,7 @@ def test_sigterm_saves_last_finished_step(
     )
     assert said == f"Interrupted after step {step}; checkpoint {step} is saved. Continue: {command}\n"
     (checkpoint,) = loop.folder.checkpoints.complete()
-    assert checkpoint.state() == State(step, StreamPosition(16 * step, []))
+    assert checkpoint.state() == DriverState(step, StreamPosition(16 * step, []))
     assert [row["step"] for row in loop.folder.rows] == list(range(1, step + 1))
     assert ("solo/accuracy" in loop.folder.rows[-1]) == (at == "generate"), "an interrupted evaluation is repeated"
     again = run_settings(tmp_path, resume="auto")
@@ -338,7 +338,7 @@ def test_failed_export_names_remaining_checkpoint(run: RunFolder, small_disk: Pa
     config = run_settings(small_disk, log={"dir": str(small_disk), "export_wait_s": 0, "export_fallback": "/proc/none"})
     with pytest.raises(UnwritableError, match=r"/run/senior: .* are missing; nor to /proc/none/run .*its weights are lost"):
         export_senior(Weights(500_000), config, run, lambda message: None)
-    run.checkpoints.save(State(5, StreamPosition()), run.config, lambda folder: None)
+    run.checkpoints.save(DriverState(5, StreamPosition()), run.config, lambda folder: None)
     with pytest.raises(UnwritableError, match=r"Its weights are in .*step-000005: free space, and start again with resume="):
         export_senior(Weights(500_000), config, run, lambda message: None, elsewhere=False)
     run.rows.append({"step": 7})

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from actors.engine_layout import engine_specs
 from actors.group_task import GroupTask
-from launch.serving.inputs import read_inputs
+from launch.serving.inputs import read_serving_inputs
 from tandem.authors import Authors
 from tandem.config.rollout import SamplingConfig
 from tandem.config.schema import Config, ConfigError
@@ -29,7 +29,7 @@ from tests.support.engine_pair import EnginePair
 def drafting(config: Config, authors: Authors, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnginePair]:
     """The senior's engine, with drafts of a copy with noise on its weights."""
     draft = noisy_copy(authors.senior, authors.tokenizer, tmp_path_factory.mktemp("draft"))
-    (specs,) = engine_specs(*read_inputs(replace(config, speculative=4, junior=[str(draft)]))[:2], "cpu", streams=True)
+    (specs,) = engine_specs(*read_serving_inputs(replace(config, speculative=4, junior=[str(draft)]))[:2], "cpu", streams=True)
     assert len(specs) == 1
     engines = EnginePair(specs)
     yield engines
@@ -96,4 +96,4 @@ def test_junior_of_another_width_is_refused(config: Config, authors: Authors, tm
     junior = save_model(tmp_path, authors.tokenizer, vocab_size=authors.vocabulary + 8)
     message = rf"junior\[0\]={junior}: its logits have {authors.vocabulary + 8} entries .* leave out speculative"
     with pytest.raises(ConfigError, match=message):
-        read_inputs(replace(config, junior=[str(junior)], speculative=4))
+        read_serving_inputs(replace(config, junior=[str(junior)], speculative=4))

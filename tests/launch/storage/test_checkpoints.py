@@ -14,7 +14,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from launch.run.checkpointing import Checkpointer
-from launch.storage.checkpoints import SET_ASIDE, Checkpoint, Checkpoints, State
+from launch.storage.checkpoints import SET_ASIDE, Checkpoint, Checkpoints, DriverState
 from launch.storage.resume import find_resumption
 from launch.storage.run_folder import RunFolder
 from tandem.config.load import load
@@ -49,7 +49,7 @@ def run_to(config: Config, *steps: int, save: tuple[int, ...] = ()) -> Path:
         for step in steps:
             folder.log({"step": step, "reward/mean": 0.25})
             if step in save:
-                folder.checkpoints.save(State(step, StreamPosition(16 * step, [3])), folder.config, save_learner)
+                folder.checkpoints.save(DriverState(step, StreamPosition(16 * step, [3])), folder.config, save_learner)
     return folder.path
 
 
@@ -89,7 +89,7 @@ def test_failed_checkpoint_removes_no_other(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        Checkpoints(run / "checkpoints", config.checkpoint).save(State(2, StreamPosition()), run / "config.yaml", fail)
+        Checkpoints(run / "checkpoints", config.checkpoint).save(DriverState(2, StreamPosition()), run / "config.yaml", fail)
     assert names(run / "checkpoints") == ["step-000001"]
     assert find_resumption(replace(config, resume="auto")).checkpoint == Checkpoint(run / "checkpoints" / "step-000001")
 
@@ -211,13 +211,13 @@ def test_full_disk_keeps_earlier_checkpoints_and_warns(small_disk: Path, capsys:
     with RunFolder(config) as folder:
         learner: Any = SimpleNamespace(save=save, checkpointed=lambda folder: None)
         checkpointer = Checkpointer(config, folder, learner, print)
-        checkpointer.save_if_due(State(1, StreamPosition()))
-        checkpointer.save_if_due(State(2, StreamPosition()))
+        checkpointer.save_if_due(DriverState(1, StreamPosition()))
+        checkpointer.save_if_due(DriverState(2, StreamPosition()))
         said = capsys.readouterr().out
         assert names(folder.path / "checkpoints") == ["step-000001"]
         assert "WARNING: step 2 could not be saved" in said and "No space left on device" in said
         assert f"{folder.path / 'checkpoints' / 'step-000001'} is kept" in said
-        checkpointer.save_if_due(State(3, StreamPosition()))
+        checkpointer.save_if_due(DriverState(3, StreamPosition()))
         assert names(folder.path / "checkpoints") == ["step-000001", "step-000003"]
 
 
