@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,19 @@ def plain_logprobs(model: Any, prompt_ids: np.ndarray, token_ids: np.ndarray, te
     ids = torch.from_numpy(np.concatenate([prompt_ids, token_ids])).long()
     logits = model(ids[None]).logits[0, len(prompt_ids) - 1 : -1].float() / temperature
     return torch.log_softmax(logits, -1).gather(1, ids[len(prompt_ids) :, None]).squeeze(1)
+
+
+def reference_loss(model: Any, groups: Sequence[Group]) -> Tensor:
+    """Return the loss written out over single rollouts in plain transformers."""
+    total, tokens = torch.zeros(()), 0
+    for group in groups:
+        for rollout, advantage in zip(group.rollouts, group.advantages.tolist(), strict=True):
+            logprobs = plain_logprobs(model, rollout.prompt_ids, rollout.token_ids, TEMPERATURE)
+            ratio = torch.exp(logprobs - torch.from_numpy(rollout.logprobs))
+            surrogate = torch.min(ratio * advantage, ratio.clamp(0.8, 1.2) * advantage)
+            total = total - surrogate[torch.from_numpy(rollout.authorship == 1)].sum()
+            tokens += int(rollout.authorship.sum())
+    return total / tokens
 
 
 def assert_same(got: dict[str, np.ndarray], expected: dict[str, np.ndarray], rtol: float) -> None:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
+from hypothesis import strategies as st
 from torch import Tensor
 
 from tandem.batching import MicroBatch, Sample, apply_aggregation, collate
+from tandem.config.algo import AlgoConfig
 
 MAX_TOKENS = 12
+LOW, HIGH = 0.2, 0.3
+"""The clip range of `algo`."""
+seeds = st.integers(0, 1000)
+
+
+def algo(**changes: object) -> AlgoConfig:
+    """Return the default settings of the algorithm with `changes`."""
+    return replace(AlgoConfig(clip_low=LOW, clip_high=HIGH), **changes)  # type: ignore[arg-type]
 
 
 def random_samples(seed: int, rollouts: int = 6, junior_weight: float = 0.0, *, imitate_junior: bool = False) -> list[Sample]:

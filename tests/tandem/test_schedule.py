@@ -1,42 +1,26 @@
-"""Tests of the schedule: coins, redraws, boundaries, and the named schedules."""
+"""Tests of the schedule: coins and redraws."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from transformers import PreTrainedTokenizerFast
 
-from tandem.config.rollout import ScheduleConfig
-from tandem.config.schema import Config
 from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR
 from tandem.schedule import (
     BEGINS_WORD,
     COIN_SIDES,
     ENDS_STEP,
-    SCHEDULES,
     STEP,
     WHOLE_TEXT,
-    BoundaryRule,
     Schedule,
-    annealed_prob_senior,
-    boundary_rule,
-    boundary_table,
     coin,
     coins,
-    line_table,
-    needs_junior,
-    schedule_at,
-    unannealed_schedule,
 )
-from tests.support.builders import small_tokenizer
 
 VOCABULARY = 8
 WORDS = np.array([0, 0, 0, 0, 0, 0, 1, 1], np.uint8)
@@ -196,188 +180,3 @@ def test_share_of_senior_is_prob_senior(prob: float) -> None:
     # One token in four begins a word, so 100 tokens have 25 redraws; turns of unequal length halve their effective number.
     expected, error = share_and_error(prob, 400 * 25 // 2)
     assert abs(np.concatenate(masks).mean() - expected) < error
-
-
-# Boundaries
-
-
-@pytest.mark.parametrize(
-    ("rule", "expected"),
-    [
-        ("word", {"Ġ5", "Ġ4", "Ġ+", "Ġ=", "Ġanswer"}),
-        ("word_or_newline", {"Ġ5", "Ġ4", "Ġ+", "Ġ=", "Ċ", "Ġanswer"}),
-        ("newline", {"Ċ"}),
-    ],
-)
-def test_boundaries_of_words(rule: BoundaryRule, expected: set[str]) -> None:
-    tokenizer = small_tokenizer()
-    table = boundary_table(tokenizer, rule, len(tokenizer) + 10)
-    assert table.dtype == np.uint8 and table.shape == (len(tokenizer) + 10,)
-    ids = tokenizer.encode("Add 5: 43 + 5 = 48.\nThe answer<|end|>")
-    surfaces = tokenizer.convert_ids_to_tokens(ids)
-    found = {surface for i, surface in zip(ids, surfaces, strict=True) if table[i]}
-    assert found == expected
-    assert not table[tokenizer.all_special_ids].any()
-    assert not table[len(tokenizer) :].any()
-
-
-def test_paragraph_ends_with_two_newlines() -> None:
-    tokenizer = small_tokenizer()
-    with pytest.raises(ValueError, match="no token of .* is a 'paragraph' boundary"):
-        boundary_table(tokenizer, "paragraph", len(tokenizer))
-    wider = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0, "Ċ": 1, "ĊĊ": 2, ".ĊĊ": 3, "ĠĊ": 4})))
-    assert boundary_table(wider, "paragraph", 5).tolist() == [0, 0, 1, 1, 0]
-    assert boundary_table(wider, "newline", 5).tolist() == [0, 1, 1, 1, 1]
-
-
-SURFACES = ["a", "Ċ", "ĊĊ", "aĊ", "Ċa", "aĊĊ", "ĊaĊ", "ĊĊĊ", "ĠaĊb"]
-
-
-@given(tokens=st.lists(st.integers(0, len(SURFACES) - 1), max_size=60))
-def test_step_ends_where_turn_holds_a_paragraph_break(tokens: list[int]) -> None:
-    """Also where two tokens of the turn make it; tokens of two turns make none."""
-    vocabulary = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({s: i for i, s in enumerate(SURFACES)})))
-    size = len(SURFACES)
-    table = ENDS_STEP * boundary_table(vocabulary, "paragraph", size) | line_table(vocabulary, size)
-    expected, author, turn = [], SENIOR, ""
-    for token in tokens:
-        expected.append(author)
-        turn += SURFACES[token]
-        if "ĊĊ" in turn:
-            author, turn = 1 - author, ""
-    steps = unannealed_schedule(ScheduleConfig(name="step", alternates=True))
-    assert replay(steps, table, 3, tokens).authorship.tolist() == expected
-
-
-def test_rule_none_has_no_boundaries() -> None:
-    assert not boundary_table(small_tokenizer(), "none", 400).any()
-
-
-def test_word_and_newline_boundaries_of_sentencepiece() -> None:
-    """Spelled as U+2581, "\\n" (Gemma) and <0x0A> (Llama 2)."""
-    tokens = {"▁a": 0, "b": 1, "▁": 2, "\n": 3, "<0x0A>": 4, "\n\n": 5, "a▁": 6}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel(tokens)))
-    assert boundary_table(tokenizer, "word", 7).tolist() == [1, 0, 1, 0, 0, 0, 0]
-    assert boundary_table(tokenizer, "newline", 7).tolist() == [0, 0, 0, 1, 1, 1, 0]
-    assert boundary_table(tokenizer, "paragraph", 7).tolist() == [0, 0, 0, 0, 0, 1, 0]
-    assert np.array_equal(line_table(tokenizer, 7) > 0, [0, 0, 0, 1, 1, 1, 0])
-
-
-def test_vocabulary_without_word_marker_is_refused() -> None:
-    unmarked = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0, "##b": 1})))
-    with pytest.raises(ValueError, match="neither byte-level BPE nor SentencePiece"):
-        boundary_table(unmarked, "word", 2)
-
-
-# The named schedules
-
-
-NAMED_VOCABULARY = 10
-MARKS = {
-    "none": np.zeros(NAMED_VOCABULARY, np.uint8),
-    "word": np.array([0] * 6 + [1] * 4, np.uint8),
-    "step": np.array([0] * 9 + [1], np.uint8),
-}
-NAMED_TABLE = BEGINS_WORD * MARKS["word"] + ENDS_STEP * MARKS["step"]
-
-named_texts = st.lists(st.integers(0, NAMED_VOCABULARY - 1), min_size=2, max_size=150)
-
-
-def named_mask(name: str, config: ScheduleConfig, seed: int, tokens: list[int]) -> list[int]:
-    schedule = unannealed_schedule(replace(config, name=name))
-    return replay(schedule, NAMED_TABLE, seed, tokens).authorship.tolist()
-
-
-@given(
-    name=st.sampled_from(sorted(SCHEDULES)),
-    seed=seeds,
-    tokens=named_texts,
-    chunk=st.integers(1, 20),
-    gap=st.integers(1, 40),
-    alternates=st.booleans(),
-)
-def test_handoffs_occur_only_where_schedule_allows(
-    name: str, seed: int, tokens: list[int], chunk: int, gap: int, alternates: bool
-) -> None:
-    config = ScheduleConfig(max_gap_tokens=gap, chunk_tokens=chunk, alternates=alternates)
-    written = named_mask(name, config, seed, tokens)
-    changes = [i for i in range(1, len(written)) if written[i] != written[i - 1]]
-    boundaries = MARKS[SCHEDULES[name].boundary]
-    last = 0
-    for i in range(1, len(tokens)):
-        due = boundaries[tokens[i - 1]] or i - last >= {"token": 1, "chunk": chunk, "word": gap, "alternate": gap}.get(
-            name, 1 << 30
-        )
-        if not due:
-            assert i not in changes
-        last = i if due else last
-    if name == "solo":
-        assert set(written) == {SENIOR}
-    if name == "alternate" or (alternates and name in ("step", "chunk")):
-        assert written[0] == SENIOR
-
-
-@given(tokens=named_texts, seed=seeds, chunk=st.integers(1, 9))
-def test_strict_alternation_hands_over_at_every_boundary(tokens: list[int], seed: int, chunk: int) -> None:
-    config = ScheduleConfig(chunk_tokens=chunk, alternates=True)
-    assert named_mask("chunk", config, seed, tokens) == [SENIOR if i // chunk % 2 == 0 else JUNIOR for i in range(len(tokens))]
-    steps = np.cumsum([0, *(MARKS["step"][token] for token in tokens[:-1])])
-    assert named_mask("step", config, seed, tokens) == [SENIOR if step % 2 == 0 else JUNIOR for step in steps]
-
-
-@pytest.mark.parametrize(("name", "redraws"), [("word", 0.4), ("token", 1.0), ("step", 0.1), ("chunk", 1 / 8)])
-@pytest.mark.parametrize("prob", [0.3, 0.5])
-def test_shares_and_turn_lengths_are_as_expected(name: str, redraws: float, prob: float) -> None:
-    rng = np.random.default_rng(1)
-    masks = np.array(
-        [
-            named_mask(name, ScheduleConfig(prob_senior=prob), s, rng.integers(0, NAMED_VOCABULARY, 400).tolist())
-            for s in range(100)
-        ]
-    )
-    draws = masks.size * redraws
-    assert abs(masks.mean() - prob) < 6 * math.sqrt(prob * (1 - prob) / draws)
-    handoffs = np.count_nonzero(np.diff(masks, axis=1))
-    assert handoffs == pytest.approx(draws * 2 * prob * (1 - prob), rel=0.1)
-
-
-def test_annealing_spans_first_to_last_step() -> None:
-    config = ScheduleConfig(prob_senior=0.2, prob_senior_end=0.8)
-    assert annealed_prob_senior(config, 30, 60) == 0.2
-    for anneal in ("linear", "cosine"):
-        chances = [annealed_prob_senior(replace(config, anneal=anneal), step, 61) for step in range(1, 62)]
-        assert chances[0] == pytest.approx(0.2) and chances[30] == pytest.approx(0.5) and chances[-1] == pytest.approx(0.8)
-        assert chances == sorted(chances)
-    assert annealed_prob_senior(replace(config, anneal="linear"), 1, 1) == 0.2
-
-
-def test_only_solo_schedules_need_no_junior() -> None:
-    config = Config()
-    assert needs_junior(config)
-    config.schedule = ScheduleConfig(name="solo")
-    assert not needs_junior(config) and schedule_at(config, 1).solo
-    config.schedule = ScheduleConfig(prob_senior=1.0)
-    assert not needs_junior(config)
-    config.schedule = ScheduleConfig(prob_senior=1.0, prob_senior_end=0.5, anneal="linear")
-    assert needs_junior(config)
-    config.schedule = ScheduleConfig(name="alternate", prob_senior=1.0)
-    assert needs_junior(config)
-    config.junior = ["openai:http://host/v1,small"]
-    assert not needs_junior(config)
-
-
-def test_boundaries_cover_vocabulary_of_model() -> None:
-    config = Config()
-    config.model.word_boundary, config.model.step_boundary = "word_or_newline", "newline"
-    rules = {}
-    for name in SCHEDULES:
-        config.schedule.name = name
-        rules[name] = boundary_rule(config, config.schedule)
-    assert rules == {
-        "word": "word_or_newline",
-        "alternate": "word_or_newline",
-        "step": "newline",
-        "token": "none",
-        "chunk": "none",
-        "solo": "none",
-    }

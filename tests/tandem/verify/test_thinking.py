@@ -1,4 +1,4 @@
-"""Tests of thinking that a chat template opens in the prompt: it contains no answer until it is closed."""
+"""Tests of thinking, also where a chat template opens it in the prompt: it contains no answer."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tandem.records.saved_rollouts import Origin, load_step, save_step, saved_st
 from tandem.records.transcript import transcript
 from tandem.rollout import Group, Problem
 from tandem.schedule import Schedule
+from tandem.verify.extract import compile_pattern, final_answer, opened_thinking
 from tandem.verify.judgement import Verdict
 from tandem.verify.pool import VerifierPool
 from tests.support.builders import judged_group, scheduled_rollout, small_tokenizer
@@ -40,6 +41,39 @@ def written(texts: list[str], opening: str = "") -> Group:
     group = judged_group(rollouts)
     group.prompt = replace(group.prompt, opening=opening)
     return group
+
+
+@pytest.mark.parametrize(
+    ("prompt", "opening"),
+    [
+        ("user: 2+3?<|assistant|><think>\n", "<think>\n"),
+        ("<|assistant|><seed:think>", "<seed:think>"),
+        ("<|assistant|><think>\n\n</think>\n\n", ""),
+        ("What does <think> mean?", ""),
+        ("2+3?", ""),
+    ],
+)
+def test_prompt_can_open_thinking(prompt: str, opening: str) -> None:
+    assert opened_thinking(prompt) == opening
+    assert final_answer(opening + "so \\boxed{5}, or not") == (None if opening else "5")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<think>\\boxed{1}</think>\\boxed{2}", "2"),
+        ("\\boxed{2}<think>\\boxed{1}</think>", "2"),
+        ("<think>\\boxed{1}</think>", None),
+        ("\\boxed{2}<think>\\boxed{1}", "2"),
+        ("<think>a<think>b</think>\\boxed{2}", "2"),
+        ("the template opened it: \\boxed{1}</think>\\boxed{2}", "2"),
+        ("\\boxed{1}</think>", None),
+        ("\\box<think></think>ed{1}", None),
+    ],
+)
+def test_thinking_has_no_answer(text: str, answer: str | None) -> None:
+    assert final_answer(text) == answer
+    assert final_answer(text, compile_pattern(r"\\boxed\{(\d)")) == answer
 
 
 @pytest.mark.parametrize(

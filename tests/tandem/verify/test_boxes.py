@@ -1,0 +1,60 @@
+"""Tests of final answers in boxes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tandem.verify.extract import compile_pattern, final_answer
+
+
+def boxed(answer: str) -> str:
+    return f"The answer is $\\boxed{{{answer}}}$."
+
+
+unboxed = st.text(alphabet="ab1 +^_{}$\\\n", max_size=20)
+content = st.recursive(
+    st.one_of(st.text(alphabet="xy12 +^_,.", max_size=6), st.sampled_from(["\\{", "\\}", "\\\\", "\\pi "])),
+    lambda inner: st.one_of(
+        st.tuples(inner, inner).map("".join),
+        inner.map(lambda text: f"{{{text}}}"),
+        st.tuples(inner, inner).map(lambda pair: f"\\frac{{{pair[0]}}}{{{pair[1]}}}"),
+    ),
+    max_leaves=12,
+)
+
+
+filled = content.filter(lambda text: text.strip(" ._"))
+
+
+@given(before=st.lists(st.one_of(unboxed, content.map(boxed), st.just("\\boxed{")), max_size=3), content=filled, after=unboxed)
+def test_answer_is_last_box_with_its_braces_balanced(before: list[str], content: str, after: str) -> None:
+    assert final_answer("".join(before) + f"\\boxed{{{content}}}" + after) == content.strip()
+
+
+@given(
+    answer=filled,
+    box=st.sampled_from(["\\boxed{}", "\\boxed{ }", "\\boxed{...}", "\\boxed{\\ldots}", "\\fbox{…}", "\\boxed{__}"]),
+)
+def test_empty_box_does_not_hide_answer_before_it(answer: str, box: str) -> None:
+    assert final_answer(f"\\boxed{{{answer}}} (Put your final answer within {box}.)") == answer.strip()
+    assert final_answer(f"(Put your final answer within {box}.)") is None
+
+
+@given(before=unboxed, content=content)
+def test_unclosed_last_box_has_no_answer(before: str, content: str) -> None:
+    assert final_answer(before + boxed("7") + "\\boxed{" + content) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("The answer is 5.\n#### 6", None),
+        ("so \\boxed{4}. The answer is 5.", "4"),
+        ("\\boxed{3} ... (Put your final answer inside \\boxed{})", "3"),
+        ("<think>\\boxed{3}</think> The answer is 4", None),
+    ],
+)
+def test_boxes_alone_may_count(text: str, answer: str | None) -> None:
+    assert final_answer(text, compile_pattern("boxed")) == answer
