@@ -13,8 +13,8 @@ import resource
 import signal
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -48,9 +48,9 @@ class WorkerSettings:
 def main(fd: int, settings: WorkerSettings) -> None:
     """Judge the pairs that arrive on the pipe `fd` until it closes.
 
-    The first message is `{"ready": true}`, or `{"refused": reason}` when the verifier cannot be loaded. For each pair, the
-    mathematical verifier sends the extracted answer, so that the pool has it even if it kills the worker; then the judgement
-    follows.
+    The first message is `{"ready": true}`, `{"failed": error}` when the mathematical verifier cannot be loaded, or
+    `{"refused": reason}` when a custom one cannot. For each pair, the mathematical verifier sends the extracted answer, so that
+    the pool has it even if it kills the worker; then the judgement follows.
 
     The pool kills a worker that takes longer than `timeout_s` seconds for a pair. If the pool no longer exists, the kernel ends
     the worker, even during a long multiplication: by an alarm, or by a CPU time limit, which no library resets.
@@ -62,7 +62,11 @@ def main(fd: int, settings: WorkerSettings) -> None:
         def send(**message: Any) -> None:
             pipe.send_bytes(json.dumps(message).encode())
 
-        judge = _custom_judge(settings.verifier, send) if settings.verifier else _math_judge(settings.answer_pattern, send)
+        if settings.verifier:
+            judge = _custom_judge(settings.verifier, send)
+        else:
+            with _errors_sent(send):
+                judge = _math_judge(settings.answer_pattern, send)
         send(ready=True)
         error_count = 0
         while True:
@@ -76,6 +80,24 @@ def main(fd: int, settings: WorkerSettings) -> None:
                 judgement = plain_judgement(Verdict.ERROR)
             signal.setitimer(signal.ITIMER_REAL, 0)
             send(**asdict(judgement))
+
+
+@contextmanager
+def _errors_sent(send: Callable[..., None]) -> Iterator[None]:
+    """Send an error of the block to the pool, which reports it, and exit.
+
+    Nothing is printed to standard error in the block: libraries that lack memory print messages of their own.
+    """
+    stderr = os.dup(sys.stderr.fileno())
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), sys.stderr.fileno())
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  # a library that lacks memory may raise anything
+        send(failed=f"{type(error).__name__}: {error}".removesuffix(": "))
+        sys.exit(1)
+    os.dup2(stderr, sys.stderr.fileno())
+    os.close(stderr)
 
 
 def _limit_time(seconds: float) -> None:

@@ -41,6 +41,8 @@ class WorkerProcess:
         self._settings = settings
         self._failed_starts = 0
         """in a row"""
+        self._start_error = ""
+        """that of the last failed start, in parentheses; empty if the worker sent none"""
         self._start()
 
     def _start(self) -> None:
@@ -97,6 +99,9 @@ class WorkerProcess:
             message = json.loads(self.pipe.recv_bytes())
         except (EOFError, ConnectionError):
             return self.replace()
+        if "failed" in message:
+            self._start_error = f" ({message['failed']})"
+            return None
         if "refused" in message:
             raise ValueError(_with_key(self._settings.verifier, message["refused"]))
         if "ready" in message:
@@ -125,7 +130,7 @@ class WorkerProcess:
             failure = (
                 f"was not ready after {START_TIMEOUT_S:.0f} s"
                 if timed_out
-                else f"died while starting, {MAX_STARTS} times in a row"
+                else f"died while starting, {MAX_STARTS} times in a row{self._start_error}"
             )
             memory_gib = self._settings.memory_bytes / GIB
             reason = f"a verification worker {failure}; raise judge.memory_gib={memory_gib:g}, which may be too small for it"
