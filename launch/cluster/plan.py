@@ -9,8 +9,8 @@ import torch
 from rich.console import Console
 
 from launch.cluster.environment import in_submitted_job
-from launch.cluster.local_cluster import has_cpu_engines
 from launch.cluster.nodes import cluster_nodes, connected, gpu_gib
+from launch.packages import has_cpu_engines
 from launch.text_tables import terminal_table
 from tandem.config.schema import Config, ConfigError
 from tandem.plan.memory import GIB

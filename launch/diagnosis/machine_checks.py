@@ -22,14 +22,15 @@ import ray
 import torch
 
 from launch.cluster.environment import temporary_base, unsuitable_base
-from launch.cluster.local_cluster import has_cpu_engines, installed_version, no_answer
+from launch.cluster.local_cluster import no_answer
+from launch.packages import has_cpu_engines, installed_version
 from tandem.config.schema import ConfigError
 from tandem.models.zoo.recipes import RECIPES
+from tandem.plan.memory import GIB
 from tandem.runtime.disk import unwritable
 from tandem.runtime.segment import SHARED_MEMORY, segment_folder
 
 ROOT = Path(__file__).resolve().parents[2]
-GIB = 2**30
 MIN_MEMORY_GIB, MIN_SHARED_MEMORY_GIB, MIN_DISK_GIB = 6, 0.5, 4
 MIN_FILES = 4096
 """Open files that a process may have: Ray and two engines keep hundreds of sockets."""

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from actors.rollout_pool import RolloutPool
-from launch.cluster.local_cluster import has_cpu_engines, ray_cluster
+from launch.cluster.local_cluster import ray_cluster
+from launch.packages import has_cpu_engines
 from learner.group import LearnerGroup
 from tandem import guards
 from tandem.advantage import assign_advantages

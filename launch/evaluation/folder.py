@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,10 @@ from rich.table import Table
 from launch.estimates import Estimate
 from launch.evaluation.measured_run import run_of
 from launch.evaluation.rows import problem_rows, text_rows
+from launch.packages import recorded_versions
 from launch.storage.append import replace_lines
-from launch.storage.checkpoints import packages
 from launch.storage.owner import check_free
-from launch.storage.places import folder_within, named_folder
+from launch.storage.places import dated_name, folder_within, named_folder
 from launch.text_tables import markdown_table, terminal_table
 from tandem.config.black_box import black_box
 from tandem.config.schema import Config, ConfigError
@@ -45,7 +44,7 @@ class EvaluationFolder:
     def __init__(self, config: Config) -> None:
         self._config = config
         run = run_of(config.senior)
-        name = config.name or f"{datetime.now():%Y%m%d-%H%M%S}-evaluation"
+        name = config.name or dated_name("evaluation")
         self.path = folder_within(run / "evaluation", name, f"senior={config.senior}") if run else named_folder(config, name)
         check_free(self.path, f"name={name}")
         if self.result.exists():
@@ -78,7 +77,7 @@ class EvaluationFolder:
             "device": device,
             "problems": len(benchmarks.prompts),
             "settings": {key: settings[key] for key in RECORDED},
-            "packages": packages(),
+            "packages": recorded_versions(),
             "scores": {name: asdict(estimate) for name, estimate in estimates.items()},
             "sets": {name: {key: asdict(each) for key, each in part.items()} for name, part in by_set.items()},
             "notes": list(notes),

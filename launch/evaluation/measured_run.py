@@ -12,10 +12,10 @@ from launch.entry import TRAINING_ONLY
 from tandem.config.checks.unused import unused
 from tandem.config.load import expand_home, typed
 from tandem.config.schema import ConfigError
-from tandem.records.run_record import best_seniors, saved_settings
+from tandem.records.run_record import CONFIG, METRICS, best_seniors, saved_settings
 from tandem.runtime.disk import unreachable
 
-RUN_FILES = ("config.yaml", "metrics.jsonl")
+RUN_FILES = (CONFIG, METRICS)
 """The files by which a run folder is recognized."""
 EVALUATION_KEYS = ("name", "senior", "log", "mode.name", *TRAINING_ONLY)
 """The settings that an evaluation does not take from the run."""
@@ -55,7 +55,7 @@ def settings_of_run(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
     run = None if unreachable(senior) else run_of(senior)
     if run is None:
         return composed
-    settings = OmegaConf.create(saved_settings(run / "config.yaml"))
+    settings = OmegaConf.create(saved_settings(run / CONFIG))
     for key in EVALUATION_KEYS:
         OmegaConf.update(settings, key, OmegaConf.select(composed, key), force_add=True)
     given = {key.lstrip("+"): value for key, _, value in (override.partition("=") for override in overrides)}

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from torch.nn.utils.rnn import pad_sequence
 
 from learner.policy import Policy
 from tandem.authors import load_authors
-from tandem.config.load import typed
 from tandem.config.schema import ConfigError
-from tandem.records.run_record import RunRecord, saved_settings
+from tandem.records.run_record import CONFIG, RunRecord, saved_config
 from tandem.records.transcript import Transcript, rounded
 
 ROLLOUTS = 16
@@ -31,9 +29,7 @@ def score_by_other_author(run: RunRecord) -> None:
     senior = run.path / "senior"
     if not senior.is_dir():
         raise ConfigError(f"{senior}: a score needs the final senior; wait for the run's end, or train with log.export=true")
-    composed = OmegaConf.create(saved_settings(run.path / "config.yaml"))
-    assert isinstance(composed, DictConfig)
-    config = typed(composed)
+    config = saved_config(run.path / CONFIG)
     authors = load_authors(config)
     temperatures = {"training": config.rollout.sampling.temperature, "held_out": config.eval.sampling.temperature or 1.0}
     for which, temperature in temperatures.items():

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from launch.estimates import Estimate
+from launch.evaluation.folder import PROBLEMS
 from launch.experiments.statistics import CONFIDENCE, resampled
 from tandem.config.schema import ConfigError
 from tandem.measures.score import Score
-from tandem.records.run_record import LogReader, is_run, read_json_lines
+from tandem.records.run_record import EVALUATED_PROBLEMS, LogReader, is_run, read_json_lines
 
-RUN_PROBLEMS, PROBLEMS = "evaluation_problems.jsonl", "problems.jsonl"
-"""The files with a row for each problem: of a run's evaluations, and of launch/evaluate.py."""
 _STEP = re.compile(r"step-(\d+)")
 
 Problem = tuple[str, str]
@@ -69,7 +68,7 @@ def read_problem_scores(path: Path) -> ProblemScores:
             f"{path}: neither a run, one of its checkpoints, nor an evaluation; name a folder such as runs/NAME, "
             "runs/NAME/checkpoints/step-000020 or runs/NAME/evaluation/NAME"
         )
-    rows = list(LogReader(run / RUN_PROBLEMS).new())
+    rows = list(LogReader(run / EVALUATED_PROBLEMS).new())
     steps = sorted({int(row["step"]) for row in rows})
     wanted = int(step[1]) if step else (steps or [0])[-1]
     if wanted not in steps:

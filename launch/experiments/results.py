@@ -15,8 +15,8 @@ from launch.experiments.evaluations import Evaluated, read_evaluated
 from launch.experiments.preset import Experiment, ExperimentRun
 from launch.experiments.statistics import METHOD as BOOTSTRAP
 from launch.experiments.statistics import OverSeeds
-from launch.storage.checkpoints import packages
-from tandem.records.run_record import LogReader
+from launch.packages import recorded_versions
+from tandem.records.run_record import METRICS, LogReader
 
 MEASURED = ("solo/", "team/", "junior_alone/", "takeover/", "legibility/", "drift/", "acceptance/")
 """The prefixes of measures' keys."""
@@ -91,7 +91,7 @@ def read_results(experiment: Experiment, runs: Sequence[ExperimentRun]) -> Exper
     values: Values = {arm: {} for arm in experiment.arms}
     seconds: dict[str, list[float]] = {arm: [] for arm in experiment.arms}
     for run in runs:
-        rows = list(LogReader(run.path / "metrics.jsonl").new())
+        rows = list(LogReader(run.path / METRICS).new())
         values[run.arm][run.seed] = {int(row["step"]): measures for row in rows if (measures := dict(_measures(row)))}
         seconds[run.arm].append(sum(row.get(key, 0.0) for row in rows for key in SECONDS))
         problems = next(int(row["solo/problems"]) for row in rows if "solo/problems" in row)
@@ -126,7 +126,7 @@ def write_results(results: ExperimentResults, experiment: Experiment, path: Path
         "title": results.title,
         "command": experiment.command,
         "machine": describe_machine(),
-        "packages": packages(),
+        "packages": recorded_versions(),
         "overrides": experiment.overrides,
         "arms": experiment.arms,
         "problems": results.problems,

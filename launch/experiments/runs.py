@@ -5,14 +5,11 @@ from __future__ import annotations
 import time
 from operator import attrgetter
 
-from omegaconf import OmegaConf
-
 from launch.experiments.engines import SharedEngines
 from launch.experiments.run import FINISHED, Run, RunOutcome
 from launch.run.program import train_and_export
-from tandem.config.load import typed
 from tandem.config.schema import SETTINGS, ConfigError
-from tandem.records.run_record import saved_settings
+from tandem.records.run_record import CONFIG, saved_config
 
 COMPARED = ("steps", *(key for key in SETTINGS if key.startswith("eval.")))
 """Settings that a single run may change on resume, but that must be equal in runs that are compared."""
@@ -20,10 +17,10 @@ COMPARED = ("steps", *(key for key in SETTINGS if key.startswith("eval.")))
 
 def check_settings(run: Run) -> None:
     """Raise `ConfigError` when the run's folder holds a run with other settings."""
-    path = run.path / "config.yaml"
+    path = run.path / CONFIG
     if not path.exists():
         return
-    saved = typed(OmegaConf.create(saved_settings(path)))
+    saved = saved_config(path)
     for key, setting in SETTINGS.items():
         value, before = attrgetter(key)(run.config), attrgetter(key)(saved)
         if value != before and (key in COMPARED or setting.on_resume != "change"):

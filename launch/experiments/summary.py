@@ -14,7 +14,7 @@ from launch.estimates import SeedStatistics, seed_statistics
 from launch.experiments.run import FINISHED, INTERRUPTED, WAITING, RunOutcome, read_outcome
 from launch.experiments.sweep_runs import SweepRun
 from launch.text_tables import markdown_table, terminal_table
-from tandem.records.run_record import LogReader
+from tandem.records.run_record import METRICS, LogReader
 
 SEED = "seed"
 """The key over which runs are grouped."""
@@ -57,7 +57,7 @@ class SeedGroup:
 
 def result_of(run: SweepRun) -> RunResult:
     """Return the run's result so far, from its folder."""
-    outcome, rows = read_outcome(run.path), list(LogReader(run.path / "metrics.jsonl").new())
+    outcome, rows = read_outcome(run.path), list(LogReader(run.path / METRICS).new())
     return RunResult(
         run=run.path.name,
         overrides=run.swept,

@@ -6,7 +6,6 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +20,7 @@ from omegaconf import DictConfig
 from launch.command_line import TYPES, quoted
 from launch.experiments.run import Run
 from launch.storage.owner import check_free
-from launch.storage.places import named_folder
+from launch.storage.places import dated_name, named_folder
 from launch.storage.resume import AUTO
 from tandem.config.checks.unused import unused
 from tandem.config.load import load, typed
@@ -193,7 +192,7 @@ def _sweep_folder(config: Config) -> Path:
         raise ConfigError(f"resume={config.resume}: a sweep is resumed by its name; give resume={AUTO} and name=NAME")
     if config.resume and not config.name:
         raise ConfigError(f"resume={AUTO}: no sweep is named; give name=NAME")
-    folder = named_folder(config, config.name or f"{datetime.now():%Y%m%d-%H%M%S}-sweep")
+    folder = named_folder(config, config.name or dated_name("sweep"))
     check_free(folder, f"name={config.name}")
     if is_run(folder):
         raise ConfigError(f"name={config.name}: {folder} holds a single run; choose another name")

@@ -8,7 +8,7 @@ import torch
 
 from launch.cluster.machine import describe_machine
 from launch.cluster.nodes import gpu_gib
-from launch.storage.checkpoints import packages
+from launch.packages import recorded_versions
 
 
 @dataclass(frozen=True)
@@ -25,4 +25,4 @@ def this_machine() -> Machine:
     """Return this machine. Allocates no GPU memory."""
     gpus, gib = torch.cuda.device_count(), gpu_gib()
     facts = {"processor": describe_machine(), "GPUs": f"{gpus} of {gib:.0f} GiB" if gpus else "none"}
-    return Machine(gpus, gib, facts | packages())
+    return Machine(gpus, gib, facts | recorded_versions())

@@ -10,6 +10,7 @@ from statistics import median
 from xml.etree import ElementTree
 
 from launch.gpu_stages.results import Figures
+from tandem.records.run_record import METRICS, LogReader
 
 MODELS = "models"
 """The stage that writes the models of the later stages, and its folder."""
@@ -69,8 +70,7 @@ def learner_speed(folder: Path, _: str) -> Figures:
 
 
 def _rows(folder: Path) -> list[dict[str, float]]:
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [row for row in map(json.loads, lines) if row["step"] > 1]
+    rows = [row for row in LogReader(folder / METRICS).new() if row["step"] > 1]
     if not rows:
         raise ValueError("the run took fewer than two steps")
     return rows

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from statistics import fmean
 
-from tandem.records.run_record import LogReader, check_run, is_metrics, is_sample, read_config
+from tandem.records.run_record import METRICS, SAMPLES, LogReader, check_run, is_metrics, is_sample, read_config
 from tandem.records.transcript import Transcript
 
 RECENT = 10
@@ -22,9 +22,9 @@ class WatchedRun:
         self._by_step: dict[float, dict[str, float]] = {}
         self.sample: Transcript | None = None
         """the training rollout that was saved last; before the first one, a held-out rollout"""
-        self._metrics_file = folder / "metrics.jsonl"
+        self._metrics_file = folder / METRICS
         self._metrics = LogReader(self._metrics_file, is_metrics)
-        self._samples = LogReader(folder / "samples.jsonl", is_sample)
+        self._samples = LogReader(folder / SAMPLES, is_sample)
 
     def refresh(self) -> None:
         """Read the new lines."""

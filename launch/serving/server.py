@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from datetime import datetime
 from functools import partial
 
 from actors.engine_args import check_engine_args
@@ -17,7 +16,7 @@ from launch.serving.inputs import read_serving_inputs
 from launch.serving.listening import address_of, bound_socket, run_server
 from launch.serving.service import Service
 from launch.status import ENGINES, status, usual_start
-from launch.storage.places import named_folder
+from launch.storage.places import dated_name, named_folder
 from launch.terminal import terminal_console
 from tandem.config.schema import Config, ConfigError
 from tandem.runtime.restarts import RestartBudget
@@ -36,7 +35,7 @@ def serve(config: Config) -> None:
         config, authors, plan = read_serving_inputs(config)
         console = terminal_console()
         models = ", ".join(map(str, [authors.senior, *(junior.path for junior in authors.juniors)]))
-        logs = named_folder(config, f"{datetime.now():%Y%m%d-%H%M%S}-serving") / "logs"
+        logs = named_folder(config, dated_name("serving")) / "logs"
         restarts = RestartBudget(config.guard.max_restarts_per_hour, console.print)
         with ray_cluster(logs=logs), placed_engines(config, authors, plan, restarts, streams=True) as pool:
             with status(f"Starting the engines of {models}", usual_start(ENGINES, on_gpus=plan.on_gpus), console):

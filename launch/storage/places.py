@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
 
 from launch.cluster.environment import in_submitted_job
@@ -23,6 +24,11 @@ def runs_folder(config: Config) -> Path:
         return (base / config.log.dir).resolve()
     except (OSError, RuntimeError) as error:  # a loop of links
         raise ConfigError(f"log.dir={config.log.dir}: {reason(error)}; name another folder") from error
+
+
+def dated_name(kind: str) -> str:
+    """Return the default name of a folder of this `kind`: the date and time, and the kind."""
+    return f"{datetime.now():%Y%m%d-%H%M%S}-{kind}"
 
 
 def named_folder(config: Config, name: str) -> Path:

@@ -7,13 +7,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from omegaconf import OmegaConf
-
-from launch.storage.checkpoints import Checkpoint, Checkpoints, is_checkpoint, packages
+from launch.packages import recorded_versions
+from launch.storage.checkpoints import Checkpoint, Checkpoints, is_checkpoint
 from launch.storage.places import named_folder
-from tandem.config.load import typed
 from tandem.config.schema import SETTINGS, Config, ConfigError
-from tandem.records.run_record import saved_settings
+from tandem.records.run_record import CONFIG, saved_config
 from tandem.runtime.atomic_dir import find_corruption
 
 AUTO = "auto"
@@ -75,7 +73,7 @@ def _differences(config: Config, checkpoint: Checkpoint) -> Iterator[str]:
 
     Raises `ConfigError` for settings that must not change.
     """
-    saved = typed(OmegaConf.create(saved_settings(checkpoint.path / "config.yaml")))
+    saved = saved_config(checkpoint.path / CONFIG)
     if config.steps < checkpoint.step:
         raise ConfigError(f"steps={config.steps}: {checkpoint.path} is of a later step; give at least {checkpoint.step}")
     if not any({config.learner.zero_stage, saved.learner.zero_stage} <= stages for stages in INTERCHANGEABLE):
@@ -97,5 +95,5 @@ def _differences(config: Config, checkpoint: Checkpoint) -> Iterator[str]:
         if SETTINGS[key].on_resume == "warn" or (key == "steps" and planned):
             yield f"warning: {key} changes from {attrgetter(key)(saved)} to {attrgetter(key)(config)}"
     for package, version in checkpoint.state().packages.items():
-        if (installed := packages().get(package)) != version:
+        if (installed := recorded_versions().get(package)) != version:
             yield f"warning: {package} changes from {version} to {installed or 'missing'}"

@@ -8,14 +8,11 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import yaml
 from transformers import PreTrainedTokenizerBase
 
 from launch.command_line import resume_command
@@ -24,18 +21,25 @@ from launch.storage.checkpoints import Checkpoints
 from launch.storage.disk import UnwritableError
 from launch.storage.loggers import loggers
 from launch.storage.owner import check_free, owned
-from launch.storage.places import check_senior_fallback, check_writable, named_folder, runs_folder
+from launch.storage.places import check_senior_fallback, check_writable, dated_name, named_folder, runs_folder
 from launch.storage.resume import NEW, Resumption
 from tandem.config.schema import Config, ConfigError
 from tandem.metrics import turn_lengths
-from tandem.records.run_record import LogReader, best_seniors
+from tandem.records.run_record import (
+    CONFIG,
+    EVALUATED_PROBLEMS,
+    EVALUATED_TEXTS,
+    METRICS,
+    SAMPLES,
+    LogReader,
+    best_seniors,
+    write_config,
+)
 from tandem.records.saved_rollouts import Origin, remove_steps_after, save_step
 from tandem.records.transcript import Transcript, transcript
 from tandem.rollout import Group
 from tandem.runtime.disk import disk_full
 
-METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
-EVALUATED_PROBLEMS, EVALUATED_TEXTS = "evaluation_problems.jsonl", "evaluation_texts.jsonl"
 LINES = (METRICS, SAMPLES, EVALUATED_PROBLEMS, EVALUATED_TEXTS)
 """The files with a line or more for each step."""
 
@@ -49,7 +53,7 @@ class RunFolder:
     """
 
     def __init__(self, config: Config, resumption: Resumption = NEW) -> None:
-        name = config.name or f"{datetime.now():%Y%m%d-%H%M%S}-{config.schedule.name}"
+        name = config.name or dated_name(config.schedule.name)
         self._config, self._resumption = config, resumption
         self._key = f"resume={config.resume}" if resumption.run and not config.name else f"name={name}"
         self.path = resumption.run or named_folder(config, name)
@@ -83,8 +87,7 @@ class RunFolder:
                 self.print_line(
                     f"warning: {self.path} was held by {before}, which did not exit normally: make sure that it has ended"
                 )
-            name = self._config.name or self.path.name
-            self.config.write_text(yaml.safe_dump(asdict(self._config) | {"name": name}, sort_keys=False), encoding="utf-8")
+            write_config(self._config, self.path)
             checkpoint = self._resumption.checkpoint
             last = checkpoint.step if checkpoint else -1
             self.checkpoints.remove_after(last)
@@ -143,7 +146,7 @@ class RunFolder:
     @property
     def config(self) -> Path:
         """The resolved configuration."""
-        return self.path / "config.yaml"
+        return self.path / CONFIG
 
     @property
     def senior(self) -> Path:

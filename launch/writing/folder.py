@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict
-from datetime import datetime
 from types import TracebackType
 from typing import Self
 
 import numpy as np
-import yaml
 from transformers import PreTrainedTokenizerBase
 
 from launch.storage.append import LinesFile
 from launch.storage.owner import owned
-from launch.storage.places import named_folder
+from launch.storage.places import dated_name, named_folder
 from tandem.config.schema import Config, ConfigError
-from tandem.records.run_record import is_run
+from tandem.records.run_record import METRICS, SAMPLES, is_run, write_config
 from tandem.records.transcript import transcript
 from tandem.rollout import AUTHOR_NAMES, Group
 
@@ -28,7 +25,7 @@ class WritingFolder:
     """
 
     def __init__(self, config: Config) -> None:
-        name = config.name or f"{datetime.now():%Y%m%d-%H%M%S}-writing"
+        name = config.name or dated_name("writing")
         self._config, self._key = config, f"name={name}"
         self.path = named_folder(config, name)
         if is_run(self.path):
@@ -68,9 +65,8 @@ class WritingFolder:
 
     def _create(self) -> tuple[LinesFile, LinesFile]:
         self._stack.enter_context(owned(self.path, self._key))
-        settings = asdict(self._config) | {"name": self.path.name}
-        (self.path / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-        files = LinesFile(self.path / "samples.jsonl"), LinesFile(self.path / "metrics.jsonl")
+        write_config(self._config, self.path)
+        files = LinesFile(self.path / SAMPLES), LinesFile(self.path / METRICS)
         for file in files:
             self._stack.callback(file.close)
         self._files = files

@@ -8,7 +8,16 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tandem.records.run_record import LogReader, check_run, saved_settings
+from tandem.records.run_record import (
+    CONFIG,
+    EVALUATED_PROBLEMS,
+    EVALUATED_TEXTS,
+    METRICS,
+    SAMPLES,
+    LogReader,
+    check_run,
+    saved_settings,
+)
 from tandem.records.saved_rollouts import load_step, saved_steps, step_number
 from tandem.records.transcript import AUTHOR_COLORS
 
@@ -26,12 +35,12 @@ class LoadedRun:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved configuration."""
-        return saved_settings(self.path / "config.yaml")
+        return saved_settings(self.path / CONFIG)
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """A row for each step, indexed by `step`; a metric that a step does not have, or that is not finite, is NaN."""
-        frame = _frame(self._rows("metrics.jsonl"))
+        frame = _frame(self._rows(METRICS))
         if "step" not in frame:  # there is no step yet
             frame["step"] = []
         return frame.drop_duplicates("step", keep="last").set_index("step").astype(float)
@@ -39,7 +48,7 @@ class LoadedRun:
     @cached_property
     def samples(self) -> pd.DataFrame:
         """A row for each saved rollout, with the fields of samples.jsonl."""
-        return _frame(self._rows("samples.jsonl"))
+        return _frame(self._rows(SAMPLES))
 
     @cached_property
     def rollouts(self) -> pd.DataFrame:
@@ -53,7 +62,7 @@ class LoadedRun:
         """A row for each token of the saved rollouts: `step`, `id`, `position`, `author`, `token`, `token_id`, `logprob`."""
         return _frame(
             {"step": sample["step"], "id": sample["id"], "position": position, **token}
-            for sample in self._rows("samples.jsonl")
+            for sample in self._rows(SAMPLES)
             for position, token in enumerate(_tokens(sample))
         )
 
@@ -66,13 +75,13 @@ class LoadedRun:
                 "id": row["id"],
                 **{name: total / weight if weight else None for name, (total, weight) in row["scores"].items()},
             }
-            for row in self._rows("evaluation_problems.jsonl")
+            for row in self._rows(EVALUATED_PROBLEMS)
         )
 
     @cached_property
     def texts(self) -> pd.DataFrame:
         """A row for each text of each evaluation during training."""
-        return _frame(self._rows("evaluation_texts.jsonl"))
+        return _frame(self._rows(EVALUATED_TEXTS))
 
     def transcript(self, row: int) -> TranscriptView:
         """Return the rollout in a row of `samples`, which a notebook shows with its authors in colors."""

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import yaml
+from omegaconf import DictConfig, OmegaConf
 
-from tandem.config.schema import ConfigError
+from tandem.config.load import typed
+from tandem.config.schema import Config, ConfigError
 from tandem.records.transcript import Transcript
 from tandem.runtime.disk import reason
 
 SAMPLE = {"step", "set", "id", "problem", "question", "junior", "turns", "verdict", "reward"}
 TURN = {"author", "text"}
+CONFIG, METRICS, SAMPLES = "config.yaml", "metrics.jsonl", "samples.jsonl"
+EVALUATED_PROBLEMS, EVALUATED_TEXTS = "evaluation_problems.jsonl", "evaluation_texts.jsonl"
+"""The files in a run folder."""
 _RESTORE = "restore it from a copy, or name another run"
 
 
@@ -94,8 +99,8 @@ class RunRecord:
 def read_run(folder: Path) -> RunRecord:
     """Return the record of the run in `folder`. Raises `ConfigError` if there is none."""
     check_run(folder)
-    rows = {row["step"]: row for row in LogReader(folder / "metrics.jsonl", is_metrics).new()}
-    samples = {(sample["step"], sample["id"]): sample for sample in LogReader(folder / "samples.jsonl", is_sample).new()}
+    rows = {row["step"]: row for row in LogReader(folder / METRICS, is_metrics).new()}
+    samples = {(sample["step"], sample["id"]): sample for sample in LogReader(folder / SAMPLES, is_sample).new()}
     return RunRecord(folder, read_config(folder), [rows[step] for step in sorted(rows)], list(samples.values()))
 
 
@@ -106,7 +111,7 @@ def best_seniors(folder: Path) -> dict[int, Path]:
 
 def is_run(folder: Path) -> bool:
     """Whether `folder` holds a run."""
-    return (folder / "metrics.jsonl").is_file()
+    return (folder / METRICS).is_file()
 
 
 def check_run(folder: Path) -> None:
@@ -117,7 +122,7 @@ def check_run(folder: Path) -> None:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Return the run's configuration by dotted key. Raises `ConfigError` when its file is missing or damaged."""
-    path = folder / "config.yaml"
+    path = folder / CONFIG
     settings = saved_settings(path)
     if not isinstance(settings.get("steps"), int) or not isinstance(settings.get("junior", []), list):
         raise ConfigError(f"{path}: it has no settings of a run; {_RESTORE}")
@@ -155,6 +160,19 @@ def saved_settings(path: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: it holds no settings by key; {_RESTORE}")
     return settings
+
+
+def saved_config(path: Path) -> Config:
+    """Return the configuration that a run has saved in the file `path`. Raises `ConfigError` as `saved_settings` does."""
+    settings = OmegaConf.create(saved_settings(path))
+    assert isinstance(settings, DictConfig)
+    return typed(settings)
+
+
+def write_config(config: Config, folder: Path) -> None:
+    """Write the configuration of the run in `folder`, with the name of the folder if `config` has none."""
+    settings = asdict(config) | {"name": config.name or folder.name}
+    (folder / CONFIG).write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 
 
 def _dotted(node: Any, key: str) -> Iterator[tuple[str, Any]]:

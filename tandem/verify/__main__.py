@@ -20,12 +20,12 @@ from itertools import islice
 
 from tandem.data.fields import text_of
 from tandem.data.jsonl import read_object
+from tandem.runtime.exit_codes import BAD_INPUT
 from tandem.verify.golds import UnreadableGold, gold_answer
 from tandem.verify.pool import VerifierPool
 
 Line = tuple[int, str, str]
 """Line number, gold and response."""
-BAD_INPUT = 2
 BATCH_SIZE = 1000
 """Responses that are judged before their judgements are printed."""
 MAX_SHOWN_LINES = 10

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 from ray.exceptions import RayTaskError
 
-from launch.entry import BAD_INPUT, FAILED, INTERRUPTED
 from learner.group import LearnerError
 from tandem.config.schema import Config, ConfigError
 from tandem.guards import GuardError
+from tandem.runtime.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 
 pytestmark = pytest.mark.seconds
 

@@ -21,8 +21,8 @@ import psutil
 import pytest
 from openai import OpenAI
 
-from launch.entry import TERMINATED
 from tandem.authors import Authors
+from tandem.runtime.exit_codes import TERMINATED
 from tests.support import ROOT
 from tests.support.finished_run import check_finished_run
 from tests.support.monkey import is_engine

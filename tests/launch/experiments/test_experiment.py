@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from launch.command_line import CONF
-from launch.entry import BAD_INPUT
 from launch.estimates import Estimate, mean_over_seeds
 from launch.experiments import preset as presets
 from launch.experiments.comparison import report, run_experiment, show_experiment
@@ -33,6 +32,7 @@ from launch.experiments.runs import check_settings
 from launch.terminal import terminal_console
 from tandem.config.run import LogConfig
 from tandem.config.schema import ConfigError
+from tandem.runtime.exit_codes import BAD_INPUT
 from tests.support import ROOT
 from tests.support.run_folders import write_lines
 

@@ -20,13 +20,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from launch.command_line import CONF, literal_overrides, quoted
-from launch.entry import BAD_INPUT, INTERRUPTED
 from launch.experiments import process
 from launch.experiments.run import FAILED, FINISHED, OUTPUT, read_outcome
 from launch.experiments.run import INTERRUPTED as INTERRUPTED_STATE
 from launch.experiments.sweep import INCOMPLETE
 from launch.experiments.sweep_runs import SweepRun, folder_name
 from tandem.config.schema import ConfigError
+from tandem.runtime.exit_codes import BAD_INPUT, INTERRUPTED
 from tests.support import ROOT
 from tests.support.builders import save_model, small_tokenizer
 

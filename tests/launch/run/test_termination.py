@@ -20,7 +20,7 @@ import ray
 from omegaconf import OmegaConf
 
 from launch.cluster.local_cluster import own_signals
-from launch.entry import BAD_INPUT, INTERRUPTED, TERMINATED, UNWRITABLE, Terminated, exit_codes, terminate
+from launch.entry import Terminated, exit_codes, terminate
 from launch.run.checkpointing import Checkpointer
 from launch.run.console import TrainingConsole
 from launch.run.export import export_senior
@@ -34,6 +34,7 @@ from launch.storage.resume import find_resumption
 from launch.storage.run_folder import RunFolder
 from tandem.config.schema import Config, ConfigError
 from tandem.runtime.disk import require_room
+from tandem.runtime.exit_codes import BAD_INPUT, INTERRUPTED, TERMINATED, UNWRITABLE
 from tandem.staleness import StreamPosition
 from tests.support.settings import settings
 

@@ -273,7 +273,7 @@ def test_change_that_affects_training_warns(tmp_path: Path, changes: dict[str, A
 
 def test_change_of_packages_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_to(settings(tmp_path), 1, save=(1,))
-    monkeypatch.setattr("launch.storage.resume.packages", lambda: {"torch": "9.9"})
+    monkeypatch.setattr("launch.storage.resume.recorded_versions", lambda: {"torch": "9.9"})
     (torch, *others) = sorted(find_resumption(settings(tmp_path, resume="auto")).warnings, key=lambda line: "torch" not in line)
     assert torch.startswith("warning: torch changes from 2.") and torch.endswith(" to 9.9")
     assert others and all(line.endswith(" to missing") for line in others)

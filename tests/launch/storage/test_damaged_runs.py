@@ -10,10 +10,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from launch import doctor, report, watch
-from launch.entry import BAD_INPUT
 from launch.evaluation.measured_run import settings_of_run
 from launch.experiments.run import _FILE, read_outcome
 from tandem.config.schema import ConfigError
+from tandem.runtime.exit_codes import BAD_INPUT
 from tests.support.run_folders import make_run
 
 CONFIG, METRICS, SAMPLES, RESULT = "config.yaml", "metrics.jsonl", "samples.jsonl", "evaluation/a/result.json"

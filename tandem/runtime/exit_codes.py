@@ -1,0 +1,14 @@
+"""The exit codes of all programs."""
+
+from __future__ import annotations
+
+FAILED = 1
+"""The exit code of a run that cannot continue."""
+BAD_INPUT = 2
+"""The exit code for a configuration or data that cannot be used."""
+UNWRITABLE = 3
+"""The exit code of a run whose results the disk refuses."""
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
+TERMINATED = 143
+"""The exit code after SIGTERM."""
