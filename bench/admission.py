@@ -23,7 +23,7 @@ from rich.table import Table
 from actors.admission import Admission, KVCache
 from actors.group_task import GroupTask
 from actors.rollout import RolloutActor
-from bench.engines import Measured, measure
+from bench.engines import WritingTime, measure
 from bench.report import Figures, benchmark_parser, print_figures
 from bench.workload import Workload, kv_cache_gib, prepare
 from launch.text_tables import terminal_table
@@ -40,7 +40,7 @@ ROLLOUTS = {"real_lengths": 48, "worst_case": 12}
 """Rollouts to write: of lengths as in real rollouts, and all of full length."""
 RATIOS = {"real_lengths": "admission_over_reserved", "worst_case": "admission_worst_case"}
 REPEATS = 3
-Runs = Mapping[str, Sequence[Measured]]
+Runs = Mapping[str, Sequence[WritingTime]]
 """The repeats of each admission: `need` and `reserved`."""
 
 
@@ -99,7 +99,7 @@ async def measure_all(repeats: int) -> AsyncIterator[tuple[str, Runs]]:
     try:
         await write(lengths("real_lengths"))
         for case in ROLLOUTS:
-            runs: dict[str, list[Measured]] = {name: [] for name in admissions}
+            runs: dict[str, list[WritingTime]] = {name: [] for name in admissions}
             for _ in range(repeats):
                 for name, chosen in admissions.items():
                     actor.admissions.update(chosen)
@@ -110,7 +110,7 @@ async def measure_all(repeats: int) -> AsyncIterator[tuple[str, Runs]]:
         await actor.close()
 
 
-def tokens_per_cpu_s(run: Measured) -> float:
+def tokens_per_cpu_s(run: WritingTime) -> float:
     """Return the tokens per second of CPU time of all processes, which other work on the machine affects less."""
     return run.tokens_per_s / (run.busy_senior + run.busy_junior + run.busy_exchange)
 

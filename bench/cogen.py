@@ -20,7 +20,7 @@ import uvloop
 from rich.console import Console
 
 from bench import sweep
-from bench.engines import Measured, engine_pair, measure
+from bench.engines import WritingTime, engine_pair, measure
 from bench.latency import TOKENS, handoff_latencies
 from bench.modes import MODES, shortened, tandem
 from bench.report import Figures, benchmark_parser, figures, print_figures, table
@@ -38,14 +38,14 @@ DUAL_SHARE = 0.25
 """Approximate time of `dual`, as a share of a round of the other modes."""
 
 
-async def throughput(work: Workload, modes: Sequence[str], repeats: int | None = None) -> dict[str, list[Measured]]:
+async def throughput(work: Workload, modes: Sequence[str], repeats: int | None = None) -> dict[str, list[WritingTime]]:
     """Measure each mode `repeats` times (None: `REPEATS`, or fewer within `TIME_S`), after a warm-up.
 
     The modes on the pair of engines alternate, so that a slow moment of the machine affects them all. `dual` runs last and
     alone.
     """
     start, rounds = time.monotonic(), 0
-    runs: dict[str, list[Measured]] = {mode: [] for mode in modes}
+    runs: dict[str, list[WritingTime]] = {mode: [] for mode in modes}
     async with AsyncExitStack() as stack:
         pair = await stack.enter_async_context(engine_pair(work.specs))
         ways = {mode: (MODES[mode], pair) for mode in modes if mode in MODES}

@@ -31,7 +31,7 @@ class EnginePair:
 
 
 @dataclass(frozen=True)
-class Measured:
+class WritingTime:
     """One batch of rollouts: its size, its time, and the share of the time in which each process computed."""
 
     rollouts: int
@@ -75,14 +75,14 @@ async def engine_pair(specs: dict[int, EngineSpec], engine: str = ENGINE) -> Asy
         await asyncio.gather(*(asyncio.to_thread(each.close) for each in engines.values()))
 
 
-async def measure(writing: Awaitable[Sequence[Rollout]], processes: dict[int, psutil.Process]) -> Measured:
+async def measure(writing: Awaitable[Sequence[Rollout]], processes: dict[int, psutil.Process]) -> WritingTime:
     """Await `writing` and return its measurements, with the engines in `processes`."""
     watched = [psutil.Process(), *(processes[author] for author in (SENIOR, JUNIOR) if author in processes)]
     start, before = time.perf_counter(), [_cpu_seconds(process) for process in watched]
     rollouts = await writing
     seconds = time.perf_counter() - start
     busy = [(_cpu_seconds(process) - spent) / seconds for process, spent in zip(watched, before, strict=True)]
-    return Measured(
+    return WritingTime(
         rollouts=len(rollouts),
         tokens=sum(map(len, rollouts)),
         handoffs=sum(rollout.handoffs for rollout in rollouts),

@@ -17,7 +17,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench.engines import EnginePair, Measured, engine_pair, measure
+from bench.engines import EnginePair, WritingTime, engine_pair, measure
 from bench.modes import shortened, solo_two_devices, tandem
 from bench.null_engine import NullEngine
 from bench.report import Figures, benchmark_parser, print_figures
@@ -35,7 +35,7 @@ MODES = {"tandem": tandem, "solo": solo_two_devices}
 
 
 @dataclass(frozen=True)
-class Point:
+class ExchangePoint:
     """Rollouts to write: their number, their length, and the mean number of tokens a turn in tandem."""
 
     rollouts: int
@@ -48,19 +48,19 @@ class Point:
         return f"{self.rollouts}x{self.tokens}_turn{self.turn}"
 
 
-HEADLINE = Point(64, 256, 3)
+HEADLINE = ExchangePoint(64, 256, 3)
 """The point whose figures have no suffix."""
 POINTS = (
     HEADLINE,
-    *(Point(64, 256, turn) for turn in (1, 10, 50)),
-    *(Point(rollouts, 256, 3) for rollouts in (16, 256)),
-    *(Point(16, tokens, 3) for tokens in (2_048, 16_384)),
+    *(ExchangePoint(64, 256, turn) for turn in (1, 10, 50)),
+    *(ExchangePoint(rollouts, 256, 3) for rollouts in (16, 256)),
+    *(ExchangePoint(16, tokens, 3) for tokens in (2_048, 16_384)),
 )
 """Turns, rollouts and lengths, one varied at a time."""
 
 
 @dataclass(frozen=True)
-class Cost:
+class ExchangeCost:
     """Medians over the repeats of one mode at one point; CPU times in microseconds a token of all authors."""
 
     tokens_per_s: float
@@ -75,13 +75,13 @@ class Cost:
         return 1e6 / (self.driver_us + self.engines_us)
 
 
-def cost(runs: Sequence[Measured]) -> Cost:
+def cost(runs: Sequence[WritingTime]) -> ExchangeCost:
     """Return the medians of `runs`, the repeats of one mode at one point."""
 
-    def us(run: Measured, busy: float) -> float:
+    def us(run: WritingTime, busy: float) -> float:
         return 1e6 * busy * run.seconds / run.tokens
 
-    return Cost(
+    return ExchangeCost(
         tokens_per_s=median(run.tokens_per_s for run in runs),
         driver_us=median(us(run, run.busy_exchange) for run in runs),
         engines_us=median(us(run, run.busy_senior + run.busy_junior) for run in runs),
@@ -101,7 +101,7 @@ def workload() -> Workload:
     return replace(work, schedule=ALTERNATES, specs=specs, limits=Limits(tokens, context, frozenset()))
 
 
-async def costs(points: Sequence[Point], repeats: int) -> AsyncIterator[tuple[Point, dict[str, Cost]]]:
+async def costs(points: Sequence[ExchangePoint], repeats: int) -> AsyncIterator[tuple[ExchangePoint, dict[str, ExchangeCost]]]:
     """Yield each of `points` with the cost of each mode. The modes alternate, so that a slow moment affects both."""
     os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"] = "1"  # the model is never run
     work = workload()
@@ -111,7 +111,7 @@ async def costs(points: Sequence[Point], repeats: int) -> AsyncIterator[tuple[Po
         for point in points:
             await _set_turn(pair, point.turn)
             cut = replace(shortened(work, point.tokens), prompts=work.prompts[: point.rollouts])
-            runs: dict[str, list[Measured]] = {mode: [] for mode in MODES}
+            runs: dict[str, list[WritingTime]] = {mode: [] for mode in MODES}
             for repeat in range(repeats if point.tokens == HEADLINE.tokens else 1):
                 for mode, write in MODES.items():
                     runs[mode].append(await measure(write(pair, cut, f"{mode}-{point.name}-{repeat}"), pair.processes))
@@ -123,7 +123,7 @@ async def _set_turn(pair: EnginePair, turn: int) -> None:
         await cast(NullEngine, engine).set_boundary_share(1 / turn)
 
 
-def figures(found: dict[Point, dict[str, Cost]]) -> Figures:
+def figures(found: dict[ExchangePoint, dict[str, ExchangeCost]]) -> Figures:
     """Return the figures of each point; those of `HEADLINE` without a suffix."""
     shown: Figures = {}
     for point, modes in found.items():
@@ -143,11 +143,11 @@ def figures(found: dict[Point, dict[str, Cost]]) -> Figures:
     return shown
 
 
-def table(found: dict[Point, dict[str, Cost]]) -> Table:
+def table(found: dict[ExchangePoint, dict[str, ExchangeCost]]) -> Table:
     """Return a table with a row for each point; CPU times are in microseconds a token, of both engines together."""
     header = ("rollouts", "tokens", "a turn", "tokens/s", "solo", "ratio", "by CPU time", "driver", "solo", "engines", "solo")
 
-    def row(point: Point, tandem: Cost, solo: Cost) -> list[str]:
+    def row(point: ExchangePoint, tandem: ExchangeCost, solo: ExchangeCost) -> list[str]:
         speeds = [f"{tandem.tokens_per_s:,.0f}", f"{solo.tokens_per_s:,.0f}", f"{tandem.tokens_per_s / solo.tokens_per_s:.2f}"]
         cpu = (tandem.driver_us, solo.driver_us, tandem.engines_us, solo.engines_us)
         by_cpu = f"{tandem.tokens_per_cpu_s / solo.tokens_per_cpu_s:.2f}"
@@ -158,7 +158,7 @@ def table(found: dict[Point, dict[str, Cost]]) -> Table:
     return terminal_table(header, rows, title="The exchange", left=0)
 
 
-async def _measure(points: Sequence[Point], repeats: int) -> dict[Point, dict[str, Cost]]:
+async def _measure(points: Sequence[ExchangePoint], repeats: int) -> dict[ExchangePoint, dict[str, ExchangeCost]]:
     return {point: modes async for point, modes in costs(points, repeats)}
 
 

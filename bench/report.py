@@ -10,11 +10,11 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from bench.engines import Measured
+from bench.engines import WritingTime
 from launch.cluster.machine import describe_machine
 from launch.text_tables import terminal_table
 
-Runs = Mapping[str, Sequence[Measured]]
+Runs = Mapping[str, Sequence[WritingTime]]
 """Each mode's repeats."""
 Figures = dict[str, float | int | str]
 """What a benchmark prints as one flat JSON object."""
@@ -54,7 +54,7 @@ def figures(runs: Runs) -> Figures:
 def table(runs: Runs) -> Table:
     """Return a table of each mode: the median and range of its speed, and the load of each process."""
 
-    def row(mode: str, repeats: Sequence[Measured]) -> list[str]:
+    def row(mode: str, repeats: Sequence[WritingTime]) -> list[str]:
         speeds = [run.tokens_per_s for run in repeats]
         busy = [median(getattr(run, f"busy_{who}") for run in repeats) for who in ("senior", "junior", "exchange")]
         return [

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from bench.engines import Measured, engine_pair, measure
+from bench.engines import WritingTime, engine_pair, measure
 from bench.modes import MODES, shortened
 from bench.workload import WARM_UP_TOKENS, Workload, prepare
 from launch.cluster.machine import describe_machine
@@ -86,7 +86,7 @@ async def sweep(model: str, tokens: int, repeats: int) -> AsyncIterator[SweepPoi
                 await MODES[mode](pair, shortened(work, WARM_UP_TOKENS), f"{mode}-warm-up")
             for value in axis.values:
                 varied = axis.vary(work, value)
-                runs: dict[str, list[Measured]] = {mode: [] for mode in SWEPT}
+                runs: dict[str, list[WritingTime]] = {mode: [] for mode in SWEPT}
                 for repeat in range(repeats):
                     for mode in SWEPT:
                         writing = MODES[mode](pair, varied, f"{mode}-{value}-{repeat}")
@@ -95,7 +95,7 @@ async def sweep(model: str, tokens: int, repeats: int) -> AsyncIterator[SweepPoi
                     yield point(axis.name, value, mode, runs[mode], tokens, model)
 
 
-def point(axis: str, value: float, mode: str, runs: Sequence[Measured], tokens: int, model: str) -> SweepPoint:
+def point(axis: str, value: float, mode: str, runs: Sequence[WritingTime], tokens: int, model: str) -> SweepPoint:
     """Return the medians of `runs`, the repeats of `mode` at `value`."""
     return SweepPoint(
         axis=axis,

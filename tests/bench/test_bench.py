@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from bench.curves import LINES, PANELS, PICTURE, draw, redraw
-from bench.engines import Measured
+from bench.engines import WritingTime
 from bench.sweep import AXES, SWEPT, Axis, SweepPoint, load, point, save
 from bench.workload import Workload
 from tandem.cogeneration import Limits
@@ -36,9 +36,9 @@ def axis_named(name: str) -> Axis:
 def points() -> list[SweepPoint]:
     """The points of a sweep; each mode and value has another speed."""
 
-    def run(mode: str, value: float) -> Measured:
+    def run(mode: str, value: float) -> WritingTime:
         speed = 100.0 * (1 + SWEPT.index(mode)) + value
-        return Measured(64, 4096, 128, 4096 / speed, 0.9, 0.8, 0.1)
+        return WritingTime(64, 4096, 128, 4096 / speed, 0.9, 0.8, 0.1)
 
     return [
         point(axis.name, value, mode, [run(mode, value)], 64, "tiny")
@@ -50,7 +50,7 @@ def points() -> list[SweepPoint]:
 
 def test_point_holds_medians_of_its_repeats() -> None:
     seconds = [4.0, 1.0, 2.0]
-    found = point("rollouts", 8, "tandem", [Measured(8, 80, 12, s, s / 10, s / 20, s / 40) for s in seconds], 10, "tiny")
+    found = point("rollouts", 8, "tandem", [WritingTime(8, 80, 12, s, s / 10, s / 20, s / 40) for s in seconds], 10, "tiny")
     assert (found.tokens_per_s, found.turns_per_s) == (40.0, 10.0)
     assert (found.busy_senior, found.busy_junior, found.busy_exchange) == (0.2, 0.1, 0.05)
     assert (found.rollouts, found.tokens_per_rollout, found.repeats) == (8, 10, 3)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from bench.engines import Measured
-from bench.exchange import HEADLINE, POINTS, Point, cost, figures
+from bench.engines import WritingTime
+from bench.exchange import HEADLINE, POINTS, ExchangePoint, cost, figures
 
 pytestmark = pytest.mark.seconds  # it imports vLLM
 
-SHORT = Point(16, 256, 3)
+SHORT = ExchangePoint(16, 256, 3)
 
 
 def test_cost_is_median_cpu_time_per_token() -> None:
-    runs = [Measured(2, 1000, 98, seconds, 0.5, 0.3, 0.2) for seconds in (0.1, 0.3, 0.2)]
+    runs = [WritingTime(2, 1000, 98, seconds, 0.5, 0.3, 0.2) for seconds in (0.1, 0.3, 0.2)]
     found = cost(runs)
     assert found.tokens_per_s == pytest.approx(5000)
     assert [found.driver_us, found.engines_us] == pytest.approx([40, 160])
@@ -22,7 +22,7 @@ def test_cost_is_median_cpu_time_per_token() -> None:
 
 
 def test_figures_compare_tandem_with_solo_at_each_point() -> None:
-    tandem, solo = (cost([Measured(2, 1000, handoffs, 0.2, 0.5, busy, 0.25)]) for handoffs, busy in ((98, 0.75), (0, 0.0)))
+    tandem, solo = (cost([WritingTime(2, 1000, handoffs, 0.2, 0.5, busy, 0.25)]) for handoffs, busy in ((98, 0.75), (0, 0.0)))
     found = figures({HEADLINE: {"tandem": tandem, "solo": solo}, SHORT: {"tandem": solo, "solo": solo}})
     assert (found["exchange_over_solo"], found["exchange_over_solo_cpu"]) == (1.0, 0.5)
     assert (found["driver_us_per_token"], found["engines_us_per_token"], found["solo_engines_us_per_token"]) == (50, 250, 100)
