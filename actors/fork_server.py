@@ -11,14 +11,6 @@ import os
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 
-PRELOADED = (
-    "actors.engine_worker",
-    "actors.handoff_scheduler",
-    "vllm.model_executor.layers.quantization.online.base",
-    "vllm.v1.engine.core",
-    "vllm.v1.worker.cpu_worker",
-)
-
 
 def set_vllm_environment() -> None:
     """Set vLLM's environment variables for this process and the engines that it starts. Call it before vLLM is imported."""
@@ -33,7 +25,7 @@ def start_fork_server() -> BaseContext:
     sees other GPUs.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
+    context.set_forkserver_preload(["actors.preloaded"])
     forkserver.ensure_running()
     return context
 

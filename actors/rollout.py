@@ -20,6 +20,7 @@ from tandem.cogeneration import Limits, Session, cogenerate
 from tandem.models.loading import load_tokenizer
 from tandem.replay import draws_of
 from tandem.rollout import JUNIOR, SENIOR, Group, Rollout
+from tandem.runtime.imports import without_collection
 from tandem.runtime.processes import ProcessLocation, process_location
 from tandem.runtime.trace import Span, TraceRow
 from tandem.runtime.weights import PublishedWeights
@@ -63,8 +64,9 @@ class RolloutActor:
         """Start the engines; return the most rollouts that they write at a time."""
         set_vllm_environment()
         context = start_fork_server() if self._common.device == "cpu" else None
-        # Imported here: importing vLLM takes seconds and reads the environment.
-        from actors.engine import Engine
+        with without_collection():
+            # Imported here: importing vLLM takes seconds and reads the environment.
+            from actors.engine import Engine
 
         if context:
             fork_engines(context)

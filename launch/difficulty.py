@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from launch.entry import main
 from launch.help import Program
-from launch.status import IMPORTS, status
+from launch.status import importing
 from tandem.config.schema import Config
 
 ABOUT = Program(
@@ -20,7 +20,7 @@ ABOUT = Program(
 
 def run(config: Config) -> None:
     """Measure the pass rates that `config` asks for."""
-    with status("Importing torch and Ray", IMPORTS):
+    with importing():
         from launch.evaluation.difficulty import measure_pass_rates
 
     measure_pass_rates(config)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from launch.entry import main
 from launch.evaluation.measured_run import settings_of_run
 from launch.help import Program
-from launch.status import IMPORTS, status
+from launch.status import importing
 from tandem.config.schema import Config
 
 ABOUT = Program(
@@ -29,7 +29,7 @@ ABOUT = Program(
 
 def run(config: Config) -> None:
     """Take the measures that `config` names."""
-    with status("Importing torch and Ray", IMPORTS):
+    with importing():
         from launch.evaluation.evaluate import evaluate
 
     evaluate(config)

@@ -13,7 +13,7 @@ from launch.config_file import with_config_files
 from launch.entry import exit_codes, use_cache
 from launch.experiments.preset import MOST_SEEDS, experiment, preset_titles
 from launch.help import Program, asks_for_help, print_help
-from launch.status import IMPORTS, status
+from launch.status import importing
 from launch.storage.owner import owned
 from launch.terminal import terminal_console
 
@@ -53,7 +53,7 @@ if __name__ == "__main__":
             sys.exit()
         compared = experiment(with_config_files(sys.argv[1:]))
         planned = compared.runs[0].config.plan_only
-        with nullcontext() if planned else status("Importing torch and Ray", IMPORTS):
+        with nullcontext() if planned else importing():
             from launch.experiments.comparison import run_experiment, show_experiment
 
         if planned:

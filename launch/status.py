@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from launch.terminal import terminal_console
+from tandem.runtime.imports import without_collection
 
 IMPORTS = "5 to 10 s"
 """How long the imports of torch, transformers, Ray and vLLM's interfaces usually take."""
@@ -22,6 +23,13 @@ ENGINES, LEARNER = "under a minute on a CPU", "10 to 15 s on a CPU"
 def usual_start(duration: str, *, on_gpus: bool) -> str:
     """Return the usual `duration` of a start, if it is known: on CPUs."""
     return "" if on_gpus else duration
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Show that torch and Ray are imported in the block, and import them without the garbage collector."""
+    with status("Importing torch and Ray", IMPORTS), without_collection():
+        yield
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from launch.command_line import CONF
 from launch.entry import main
 from launch.experiments.sweep_runs import plan_runs
 from launch.help import CFG, Program
-from launch.status import IMPORTS, status
+from launch.status import importing
 from tandem.config.schema import Config
 
 ABOUT = Program(
@@ -44,7 +44,7 @@ ABOUT = Program(
 
 def run(config: Config) -> None:
     """Train as `config` says, or run only the part that it asks for."""
-    with nullcontext() if config.plan_only else status("Importing torch and Ray", IMPORTS):
+    with nullcontext() if config.plan_only else importing():
         from launch.run.program import run
 
     run(config)
@@ -54,7 +54,7 @@ def sweep(overrides: Sequence[str]) -> None:
     """Run every combination of settings that `overrides` name."""
     with initialize_config_dir(str(CONF), version_base=None, job_name="train"):
         runs = plan_runs(overrides)
-        with status("Importing torch and Ray", IMPORTS):
+        with importing():
             from launch.experiments.sweep import run_sweep
 
         run_sweep(runs, overrides)

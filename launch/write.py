@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from launch.entry import main
 from launch.evaluation.measured_run import settings_of_run
 from launch.help import Program
-from launch.status import IMPORTS, status
+from launch.status import importing
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config
 
@@ -41,7 +41,7 @@ def settings(composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 def run(config: Config) -> None:
     """Open the page for the models that `config` names."""
-    with status("Importing torch and Ray", IMPORTS):
+    with importing():
         from launch.writing.program import write
 
     write(config)

@@ -19,6 +19,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from tandem.config.schema import Config
 from tandem.rollout import Group
 from tandem.runtime.errors import RunError
+from tandem.runtime.imports import without_collection
 from tandem.runtime.processes import PeakMemory, on_this_host
 from tandem.runtime.segment import segment_folder
 from tandem.runtime.trace import TraceRow
@@ -73,7 +74,8 @@ class LearnerGroup:
         device = "cuda" if gpus_per_rank else "cpu"
         # Imported here: it takes seconds, which bad input need not wait for, and DeepSpeed reads DS_ACCELERATOR on import.
         os.environ.setdefault("DS_ACCELERATOR", device)
-        from learner.rank import Rank, RankSpec
+        with without_collection():
+            from learner.rank import Rank, RankSpec
 
         cores = config.mode.cpu_cores or len(os.sched_getaffinity(0))
         self._config, self._timeout_s = config, config.learner.timeout_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import sys
 from pathlib import Path
@@ -13,6 +14,9 @@ from hypothesis import settings
 settings.register_profile("tandem", deadline=None)
 settings.register_profile("fast", deadline=None, max_examples=10)
 settings.load_profile("tandem")
+
+# The collector would search the modules that tests import again and again, for seconds.
+gc.disable()
 
 MODULE_MARK = re.compile(r"^pytestmark = pytest\.mark\.(\w+)", re.MULTILINE)
 
@@ -29,6 +33,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path.suffix != ".py" or not (mark := MODULE_MARK.search(collection_path.read_text(encoding="utf-8"))):
         return None
     return f"not {mark[1]}" in deselected or None
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from here on, and skip what is imported."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Let the interpreter free what was imported: libraries report what is left as leaks."""
+    gc.unfreeze()
 
 
 @pytest.hookimpl(trylast=True)

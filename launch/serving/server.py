@@ -22,8 +22,6 @@ from tandem.config.schema import Config, ConfigError
 from tandem.runtime.restarts import RestartBudget
 
 KEY_VARIABLE = "TANDEM_API_KEY"
-DRAIN_S = 10
-"""The seconds that requests have to end after a signal; then their texts are cancelled."""
 
 
 def serve(config: Config) -> None:
@@ -44,7 +42,7 @@ def serve(config: Config) -> None:
             started = f"{', '.join(service.models)} at {address_of(listener)}/v1; at most {sum(pool.admitted)} texts at a time"
             gate = Gate(create_app(service), key, config.serve.max_body_kib * 1024, service.metrics, frozenset(PATHS))
             on_start = partial(console.print, started, soft_wrap=True)
-            asyncio.run(run_server(gate, listener, on_start, service.pool.collect(), DRAIN_S))
+            asyncio.run(run_server(gate, listener, on_start, service.pool.collect(), config.serve.drain_s))
 
 
 def _api_key(config: Config) -> str:

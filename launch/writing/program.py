@@ -14,6 +14,7 @@ from ray.actor import ActorHandle
 
 from actors.engine_args import check_engine_args
 from actors.engine_layout import engine_specs, reseeded
+from actors.engine_spec import EngineSpec
 from actors.person_actor import PersonActor
 from actors.replica import ActorReplica
 from actors.replicas import ReplicaSet
@@ -94,16 +95,21 @@ def _check_junior(config: Config, authors: Authors) -> None:
         )
 
 
-@contextmanager
-def _engine(config: Config, authors: Authors, person: int, gpus: float, budget: RestartBudget) -> Iterator[ReplicaSet]:
-    """Start the engine of the author that is not the `person`, on all cores, without waiting; end it after the block."""
+def model_specs(config: Config, authors: Authors, person: int, gpus: float = 0.0) -> list[EngineSpec]:
+    """Return the spec of the engine of the author that is not the `person`, on all cores or with `gpus` GPUs."""
     config = replace(config, rollout=replace(config.rollout, replicas=1))
     if person == JUNIOR:
         config = replace(config, schedule=ScheduleConfig(name="solo"), eval=replace(config.eval, measures=["solo"]))
     cores = tuple(sorted(os.sched_getaffinity(0))[: config.mode.cpu_cores or None])
     device, own_gpus = "cuda" if gpus else "cpu", gpus > 1
     (pair,) = engine_specs(config, authors, device, cores=(cores, cores), own_gpus=own_gpus, streams=True)
-    specs = [spec for spec in pair if spec.author != person]
+    return [spec for spec in pair if spec.author != person]
+
+
+@contextmanager
+def _engine(config: Config, authors: Authors, person: int, gpus: float, budget: RestartBudget) -> Iterator[ReplicaSet]:
+    """Start the engine of the author that is not the `person`, without waiting; end it after the block."""
+    specs = model_specs(config, authors, person, gpus)
     actor = ray.remote(PersonActor).options(num_cpus=0, num_gpus=gpus, max_concurrency=MAX_CONCURRENT_CALLS)
 
     def create(generation: int) -> ActorHandle:

@@ -19,7 +19,7 @@ from tandem.authors import Authors
 from tandem.config.rollout import RolloutConfig
 from tandem.config.schema import Config, ConfigError
 
-pytestmark = pytest.mark.engines  # the module imports vLLM
+pytestmark = pytest.mark.seconds  # it imports vLLM
 
 REPLACEABLE = {"compilation_config", "max_num_batched_tokens"}
 """Arguments that the engine sets and a run may set too."""

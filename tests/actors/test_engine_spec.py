@@ -17,7 +17,7 @@ from actors.engine_spec import EngineSpec, pack_boundaries
 from tandem.rollout import JUNIOR
 from tandem.schedule import Pen, Schedule
 
-pytestmark = pytest.mark.engines
+pytestmark = pytest.mark.seconds
 
 BOUNDARIES = np.array([0, 2, 1, 0, 0, 1, 0, 3, 0, 0, 2, 0], np.uint8)
 SPEC = EngineSpec(

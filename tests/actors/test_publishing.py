@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -59,26 +60,42 @@ MODELS = {
 }
 
 
-@pytest.fixture(scope="module", params=MODELS)
-def live(
-    request: pytest.FixtureRequest, config: Config, authors: Authors, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[EnginePair, PreTrainedModel, Publisher]]:
-    """An engine with a random model, the same model on the learner's side, and its publisher."""
-    torch.manual_seed(0)
-    shape = MODELS[request.param](authors.vocabulary)
-    model = AutoModelForCausalLM.from_config(shape, dtype=torch.float32)
-    folder: Path = tmp_path_factory.mktemp(request.param)
-    model.save_pretrained(folder / "model")
-    authors.tokenizer.save_pretrained(folder / "model")
-    spec = replace(engine_specs(config, authors, "cpu")[0][0], model=str(folder / "model"), max_model_len=512)
-    pair = EnginePair([spec])
-    publisher = Publisher(model, folder / "segment", bucket_bytes=1 << 14)
-    yield pair, model, publisher
-    publisher.close()
-    pair.close()
+Live = tuple[EnginePair, PreTrainedModel, Publisher]
 
 
-def test_weight_sync_reaches_every_kind_of_parameter(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
+@pytest.fixture(scope="module")
+def all_live(config: Config, authors: Authors, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Live]]:
+    """For each of `MODELS` an engine with a random model, the same model on the learner's side, and its publisher.
+
+    The engines start at the same time.
+    """
+
+    def start(kind: str) -> Live:
+        folder: Path = tmp_path_factory.mktemp(kind)
+        models[kind].save_pretrained(folder / "model")
+        authors.tokenizer.save_pretrained(folder / "model")
+        spec = replace(engine_specs(config, authors, "cpu")[0][0], model=str(folder / "model"), max_model_len=512)
+        return EnginePair([spec]), models[kind], Publisher(models[kind], folder / "segment", bucket_bytes=1 << 14)
+
+    models: dict[str, PreTrainedModel] = {}
+    for kind, shape in MODELS.items():
+        torch.manual_seed(0)
+        models[kind] = AutoModelForCausalLM.from_config(shape(authors.vocabulary), dtype=torch.float32)
+    with ThreadPoolExecutor() as threads:
+        started = dict(zip(MODELS, threads.map(start, MODELS), strict=True))
+        yield started
+        for _, _, publisher in started.values():
+            publisher.close()
+        list(threads.map(EnginePair.close, (pair for pair, _, _ in started.values())))
+
+
+@pytest.fixture(params=MODELS)
+def live(request: pytest.FixtureRequest, all_live: dict[str, Live]) -> Live:
+    """The engine of one model."""
+    return all_live[request.param]
+
+
+def test_weight_sync_reaches_every_kind_of_parameter(live: Live) -> None:
     pair, model, publisher = live
     ids = torch.randint(5, 150, (60,), generator=torch.Generator().manual_seed(1)).tolist()
     np.testing.assert_allclose(engine_logprobs(pair, SENIOR, ids, "fresh"), prompt_logprobs(model, ids), atol=1e-4)
@@ -101,7 +118,7 @@ def test_weight_sync_reaches_every_kind_of_parameter(live: tuple[EnginePair, Pre
         assert pair.run(pair.actor.checksums(SENIOR)) != checksum
 
 
-def test_cached_prompt_is_recomputed_after_weight_sync(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
+def test_cached_prompt_is_recomputed_after_weight_sync(live: Live) -> None:
     pair, model, publisher = live
     # Longer than two blocks of the KV cache, because only whole blocks are cached.
     prompt = Prompt(
@@ -120,9 +137,7 @@ def test_cached_prompt_is_recomputed_after_weight_sync(live: tuple[EnginePair, P
         pair.run(pair.actor.receive_weights(published))
 
 
-def test_canary_finds_missed_and_partial_weight_syncs(
-    live: tuple[EnginePair, PreTrainedModel, Publisher], config: Config, authors: Authors
-) -> None:
+def test_canary_finds_missed_and_partial_weight_syncs(live: Live, config: Config, authors: Authors) -> None:
     pair, model, publisher = live
     pool: Any = SimpleNamespace(
         text_logprobs=lambda texts: [pair.run(pair.actor.text_logprobs(texts))],
@@ -163,7 +178,7 @@ def test_canary_finds_missed_and_partial_weight_syncs(
         canary.check()
 
 
-def test_engine_refuses_bytes_with_another_checksum(live: tuple[EnginePair, PreTrainedModel, Publisher]) -> None:
+def test_engine_refuses_bytes_with_another_checksum(live: Live) -> None:
     pair, _, publisher = live
     published = publisher.publish(10)
     assert published is not None
@@ -180,7 +195,7 @@ def test_engine_refuses_bytes_with_another_checksum(live: tuple[EnginePair, PreT
 
 
 def test_engine_does_not_adopt_version_without_its_weights(
-    live: tuple[EnginePair, PreTrainedModel, Publisher],
+    live: Live,
 ) -> None:
     pair, _, _ = live
     with pytest.raises(RuntimeError, match="version 12 of the weights was not received by nccl"):

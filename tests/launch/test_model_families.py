@@ -25,7 +25,7 @@ from tandem.models.served import served_architectures
 from tests.support import ROOT
 from tests.support.model_families import FAMILIES, ROWS, save_family
 
-pytestmark = pytest.mark.engines
+pytestmark = pytest.mark.seconds
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -82,6 +82,7 @@ def trained(model: Path, temporary: Path, runs: Path, *overrides: str) -> list[d
 
 
 @pytest.mark.slow
+@pytest.mark.engines
 def test_three_steps_without_gap(family: Path, temporary: Path, tmp_path: Path) -> None:
     """Engines and learner compute the same log-probabilities, also after weight syncs."""
     rows = trained(family, temporary, tmp_path)
@@ -90,6 +91,7 @@ def test_three_steps_without_gap(family: Path, temporary: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.engines
 def test_bfloat16_engines_support_any_rotary_width(temporary: Path, tmp_path: Path) -> None:
     """StableLM rotates ten components in each half; vLLM's CPU kernel crashes on them in bfloat16."""
     model = save_family("stablelm", tmp_path / "stablelm")
@@ -106,6 +108,7 @@ def test_every_family_is_documented(family: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.engines
 def test_served_architectures_equal_those_of_vllm() -> None:
     script = (
         "from vllm.model_executor.models import registry as r\n"

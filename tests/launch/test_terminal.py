@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from tests.support import ROOT
 from tests.support.terminal import in_terminal, visible
 
-CTRL_C = b"\x03"
 WAITING = """
 import time
 from launch.status import status
@@ -44,22 +42,6 @@ def test_failure_ends_spinner_without_duration() -> None:
     code, written = in_terminal(["-c", FAILING])
     assert code == 3 and written.rfind("\x1b[?25h") > written.rfind("\x1b[?25l"), "the cursor is shown again"
     assert "Starting engines: " not in visible(written)
-
-
-@pytest.mark.engines
-def test_interrupted_run_keeps_table_and_says_how_to_continue(tmp_path: Path) -> None:
-    sizes = ("rollout.prompts_per_step=4", "rollout.group_size=2", "rollout.sampling.max_tokens=16", "eval.problems=8")
-    run = ["launch/train.py", "steps=500", "checkpoint.save_every=1", f"log.dir={tmp_path}", "name=run", *sizes]
-    code, written = in_terminal(run, keys=CTRL_C, after="│    2 │")
-    shown = visible(written)
-    assert code == 130 and re.search(r"Starting 1 rollout actor and 1 learner rank \(ZeRO-\d\) \(usually under a minute", shown)
-    *_, last = shown.rstrip().splitlines()
-    said = re.fullmatch(
-        r"Interrupted after step (\d+); checkpoint (\d+) is saved\. Continue: (python launch/train.py .*)", last
-    )
-    assert said and int(said[1]) - int(said[2]) in (0, 1) and said[3].endswith("resume=auto")
-    table = shown[shown.rindex("senior share") :]
-    assert [int(step) for step in re.findall(r"^│ +(\d+) │", table, re.MULTILINE)] == [*range(int(said[1]) + 1)]
 
 
 @pytest.mark.parametrize(

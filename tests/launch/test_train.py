@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from tandem.runtime.exit_codes import FAILED
 from tests.support import ROOT
 from tests.support.monkey import command, descendants, is_engine
 from tests.support.shared_memory import abandoned_files, mapped_files
+from tests.support.terminal import in_terminal, visible
 
 pytestmark = pytest.mark.engines
 
@@ -40,6 +43,7 @@ def temporary(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+CTRL_C = b"\x03"
 FEW = ("rollout.prompts_per_step=8", "rollout.group_size=4", "eval.problems=24")
 
 
@@ -148,20 +152,13 @@ def test_trace_covers_all_actors(start: Any, tmp_path: Path) -> None:
     assert {"update", "publish"} <= {span["name"] for span in rows["learner rank 0"]}
 
 
-def wait_for(process: subprocess.Popen[str], is_wanted: Callable[[psutil.Process], bool], count: int) -> None:
-    """Wait until `process` has `count` wanted descendants; fail with a list of its processes."""
+def wait_for(pid: int, is_wanted: Callable[[psutil.Process], bool], count: int) -> None:
+    """Wait until the process `pid` has `count` wanted descendants; fail with a list of its processes."""
     deadline = time.monotonic() + 20
-    while True:
-        children = descendants(psutil.Process(process.pid))
-        if sum(map(is_wanted, children)) == count:
-            return
+    while sum(map(is_wanted, children := descendants(psutil.Process(pid)))) != count:
         if time.monotonic() > deadline:
-            code = process.poll()
-            os.killpg(process.pid, signal.SIGINT)
-            rest, _ = process.communicate(timeout=60)
-            running = [command(child) for child in children]
-            pytest.fail(f"{count} processes wanted; exit code {code}; running: {running}; it went on to say:\n{rest}")
-        time.sleep(0.5)
+            pytest.fail(f"{count} processes wanted; running: {[command(child) for child in children]}")
+        time.sleep(0.1)
 
 
 def assert_stale_by_at_most(bound: int, metrics: Path) -> None:
@@ -172,11 +169,30 @@ def assert_stale_by_at_most(bound: int, metrics: Path) -> None:
     assert staleness[0] == 0 and max(staleness) <= bound and (max(staleness) > 0) == bool(bound)
 
 
+@dataclass(frozen=True)
+class Started:
+    """The processes of a run, and the files that they have mapped in shared memory."""
+
+    processes: list[psutil.Process]
+    files: set[Path]
+
+    @classmethod
+    def by(cls, pid: int) -> Started:
+        """Return those of the run whose driver is the process `pid`."""
+        processes = psutil.Process(pid).children(recursive=True)
+        return cls(processes, mapped_files(processes))
+
+    def assert_ended(self) -> None:
+        """Check that nothing is left."""
+        _, alive = psutil.wait_procs(self.processes, timeout=10)
+        assert not alive
+        assert not [file for file in self.files if file.exists()] + abandoned_files()
+
+
 @pytest.mark.parametrize(
     ("overrides", "moment", "running"),
     [
         ([], "Starting 1 rollout actor", None),
-        (["algo=kl_reg", "learner.ranks=2", *FEW], "[5/500]", 1),  # which starts no junior
         pytest.param(
             ["rollout.max_staleness=1", "rollout.prompts_per_step=4", "algo.dynamic_sampling_rounds=2"],
             "[5/500]",
@@ -184,7 +200,7 @@ def assert_stale_by_at_most(bound: int, metrics: Path) -> None:
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["while the engines start", "in the middle of training", "while writing ahead"],
+    ids=["while the engines start", "while writing ahead"],
 )
 def test_interrupted_run_leaves_no_process(
     start: Any, tmp_path: Path, temporary: Path, overrides: list[str], moment: str, running: int | None
@@ -198,20 +214,47 @@ def test_interrupted_run_leaves_no_process(
     else:
         pytest.fail("".join(said))
     if running is None:
-        wait_for(process, lambda child: command(child).startswith("ray::RolloutActor"), 1)
+        wait_for(process.pid, lambda child: command(child).startswith("ray::RolloutActor"), 1)
     else:
-        wait_for(process, is_engine, running)
+        wait_for(process.pid, is_engine, running)
         assert_stale_by_at_most(int("rollout.max_staleness=1" in overrides), tmp_path / "run" / "metrics.jsonl")
-    children = psutil.Process(process.pid).children(recursive=True)
-    files = mapped_files(children)
+    started = Started.by(process.pid)
     os.killpg(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=60)
     assert process.returncode == 130, rest
     assert "Interrupted" in rest and "Traceback" not in rest
-    _, alive = psutil.wait_procs(children, timeout=10)
-    assert not alive
-    assert not [file for file in files if file.exists()] + abandoned_files()
+    started.assert_ended()
     assert not list(temporary.iterdir())
+
+
+@pytest.mark.usefixtures("authors")
+def test_run_interrupted_in_terminal_keeps_table_and_leaves_no_process(tmp_path: Path, temporary: Path) -> None:
+    """The run trains on two ranks, without a junior."""
+    sizes = ("rollout.prompts_per_step=4", "rollout.group_size=2", "rollout.sampling.max_tokens=16", "eval.problems=8")
+    settings = ("steps=500", "checkpoint.save_every=1", "algo=kl_reg", "learner.ranks=2", f"log.dir={tmp_path}", "name=run")
+    started: list[Started] = []
+
+    def check(pid: int) -> None:
+        wait_for(pid, is_engine, 1)  # the senior's
+        assert_stale_by_at_most(0, tmp_path / "run" / "metrics.jsonl")
+        started.append(Started.by(pid))
+
+    code, written = in_terminal(
+        ["launch/train.py", *settings, *sizes], {"TMPDIR": str(temporary)}, keys=CTRL_C, after="│    2 │", check=check
+    )
+    shown = visible(written)
+    assert code == 130 and "Traceback" not in shown, shown
+    started[0].assert_ended()
+    assert not list(temporary.iterdir())
+
+    assert re.search(r"Starting 1 rollout actor and 2 learner ranks \(ZeRO-\d\) \(usually under a minute", shown)
+    *_, last = shown.rstrip().splitlines()
+    said = re.fullmatch(
+        r"Interrupted after step (\d+); checkpoint (\d+) is saved\. Continue: (python launch/train.py .*)", last
+    )
+    assert said and int(said[1]) - int(said[2]) in (0, 1) and said[3].endswith("resume=auto")
+    table = shown[shown.rindex("senior share") :]
+    assert [int(step) for step in re.findall(r"^│ +(\d+) │", table, re.MULTILINE)] == [*range(int(said[1]) + 1)]
 
 
 @pytest.mark.timeout(660)

@@ -19,7 +19,7 @@ from tandem.config.learner import LoraConfig
 from tests.learner.test_policy import FAMILIES, VOCABULARY, forward
 from tests.support.builders import small_tokenizer
 
-pytestmark = pytest.mark.engines
+pytestmark = pytest.mark.seconds
 
 
 def save_base(family: str, folder: Path) -> str:

@@ -14,7 +14,7 @@ from learner.gather import GatheredWeights
 from learner.publish import Publisher
 from tests.support.builders import small_tokenizer
 
-pytestmark = pytest.mark.engines
+pytestmark = pytest.mark.seconds
 
 SHAPE = {
     "vocab_size": 320,

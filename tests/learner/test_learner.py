@@ -185,7 +185,9 @@ def test_rank_on_shared_gpu_frees_cached_memory(ranks: dict[int, Ranks], model_p
         assert ranks[1]("gives_back", tiny_config(), model_paths["tied"], random_groups(1, **GROUPS), shares) == expected
 
 
-def test_group_trains_publishes_and_cleans_up(ranks: dict[int, Ranks], model_paths: dict[str, str], tmp_path: Path) -> None:
+def test_group_trains_publishes_and_names_dead_rank(
+    ranks: dict[int, Ranks], model_paths: dict[str, str], tmp_path: Path
+) -> None:
     config = tiny_config(zero_stage=2, ranks=2)
     with LearnerGroup(config, model_paths["tied"]) as learner:
         metrics = learner.update(random_groups(7, **GROUPS), 1)
@@ -208,14 +210,7 @@ def test_group_trains_publishes_and_cleans_up(ranks: dict[int, Ranks], model_pat
         groups[0].advantages = groups[0].advantages[:1]
         with pytest.raises(ValueError, match="1 advantages for 4 rollouts"):
             learner.update(groups, 3)
-    assert not learner.segment_path.exists()
-
-
-def test_error_names_dead_rank(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:
-    learner = LearnerGroup(tiny_config(ranks=2), model_paths["tied"])
-    learner.publish(0)
-    ray.kill(learner._ranks[1])
-    with pytest.raises(RankFailed, match="rank 1 of 2 failed in 'update'"):
-        learner.update(random_groups(8, **GROUPS), 1)
-    learner.close()
+        ray.kill(learner._ranks[1])
+        with pytest.raises(RankFailed, match="rank 1 of 2 failed in 'update'"):
+            learner.update(random_groups(8, **GROUPS), 3)
     assert not learner.segment_path.exists()

@@ -161,7 +161,9 @@ def test_learner_group_saves_and_resumes(ranks: dict[int, Ranks], model_paths: d
     ranks[1]("save", folder)
     with LearnerGroup(config, path, saved=folder) as learner:
         assert learner.publish(2).checksum == ranks[1]("publish", 2).checksum
+        assert learner.segment_path.exists()
         (folder / "again" / "layout.json").mkdir(parents=True)  # where a file should go
         with pytest.raises(IsADirectoryError):
             learner.save(folder / "again")
         assert learner.update(on_policy_groups(path, seed=3), 3)["grad/norm"] > 0
+    assert not learner.segment_path.exists()

@@ -12,7 +12,7 @@ from tandem.batching import collate, to_samples
 from tandem.config.schema import Config
 from tandem.data.random_groups import random_groups
 
-pytestmark = pytest.mark.engines
+pytestmark = pytest.mark.seconds
 
 
 def test_recomputed_denominator_covers_tokens_of_both_authors() -> None:

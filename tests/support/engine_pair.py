@@ -15,16 +15,16 @@ class EnginePair:
     """A rollout actor and its real engines, run in this process on a separate event loop."""
 
     def __init__(self, specs: list[EngineSpec]) -> None:
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
         self.actor = RolloutActor(specs)
         self.admitted: int = self.run(self.actor.start())
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Return the coroutine's result within five minutes."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=300)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout=300)
 
     def close(self) -> None:
         """End the engines."""
         self.run(self.actor.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.loop.call_soon_threadsafe(self.loop.stop)

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, models
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from learner.group import LearnerGroup
 from learner.rank import RankSpec
 from tandem.config.learner import LearnerConfig
 from tandem.config.schema import Config
@@ -31,20 +32,37 @@ class Ranks:
         self.segment_path = folder / f"{count}.weights"
         specs = [RankSpec(r, count, "", self.segment_path, persistence_threshold=0) for r in range(count)]
         actor = ray.remote(ProbeRank).options(num_cpus=0)
-        self._actors = [actor.remote(Config(), spec) for spec in specs]
+        self.actors = [actor.remote(Config(), spec) for spec in specs]
 
     def join(self) -> None:
         """Start and connect the ranks."""
-        self("join", *ray.get(self._actors[0].rendezvous.remote()))
+        self("join", *ray.get(self.actors[0].rendezvous.remote()))
 
     def end(self) -> None:
         """End the ranks."""
-        for actor in self._actors:
+        for actor in self.actors:
             ray.kill(actor)
 
     def __call__(self, method: str, *arguments: Any) -> Any:
         """Call `method` on all ranks; return the result of rank 0."""
-        return ray.get([getattr(actor, method).remote(*arguments) for actor in self._actors], timeout=120)[0]
+        return ray.get([getattr(actor, method).remote(*arguments) for actor in self.actors], timeout=120)[0]
+
+
+class WarmLearner(LearnerGroup):
+    """The learner of a run on ranks that have started already, which saves the seconds of their imports."""
+
+    def __init__(
+        self, ranks: Ranks, config: Config, model_path: str, *, reference_path: str = "", saved: Path | None = None, **_: Any
+    ) -> None:
+        self._config, self._timeout_s = config, config.learner.timeout_s
+        self._ranks, self._processes = ranks.actors, {}
+        self._call("reload", config, model_path, saved, reference_path)
+
+    def close(self) -> None:
+        """Leave the ranks to other runs."""
+
+    def kill(self) -> None:
+        """Leave the ranks to other runs."""
 
 
 def save_models(folder: Path) -> dict[str, str]:

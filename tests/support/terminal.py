@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from tests.support import ROOT
@@ -15,17 +16,28 @@ from tests.support import ROOT
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
+def enter_terminal(descriptor: int) -> None:
+    """Make the terminal `descriptor` this process's own, where Ctrl-C interrupts it: a shell's background jobs ignore that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.login_tty(descriptor)
+
+
 def in_terminal(
-    arguments: Sequence[str], environment: Mapping[str, str] | None = None, *, keys: bytes = b"", after: str = ""
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    *,
+    keys: bytes = b"",
+    after: str = "",
+    check: Callable[[int], None] = lambda pid: None,
 ) -> tuple[int, str]:
     """Run Python with `arguments` in a terminal of 120 columns; return its exit code and all that it wrote.
 
-    Type `keys` as soon as it has written `after`.
+    As soon as it has written `after`, call `check` with its process id and type `keys`.
     """
     ours, theirs = pty.openpty()
     variables = {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40", "PYTHONPATH": str(ROOT), **(environment or {})}
     with subprocess.Popen(
-        [sys.executable, *arguments], cwd=ROOT, env=os.environ | variables, preexec_fn=partial(os.login_tty, theirs)
+        [sys.executable, *arguments], cwd=ROOT, env=os.environ | variables, preexec_fn=partial(enter_terminal, theirs)
     ) as program:
         os.close(theirs)
         written = b""
@@ -38,6 +50,7 @@ def in_terminal(
                 break
             written += part
             if keys and after in visible(written.decode(errors="ignore")):
+                check(program.pid)
                 os.write(ours, keys)
                 keys = b""
     os.close(ours)

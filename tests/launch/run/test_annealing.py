@@ -34,14 +34,14 @@ def check_schedules(settings: Config) -> list[dict[str, float]]:
     return metrics
 
 
-@pytest.mark.usefixtures("ray_session")
+@pytest.mark.usefixtures("warm_learner")
 def test_groups_written_ahead_follow_schedule_of_consuming_step(lockstep_settings: Config) -> None:
     ahead = replace(lockstep_settings.rollout, max_staleness=1)
     metrics = check_schedules(replace(lockstep_settings, name="annealed ahead", schedule=ANNEALED, rollout=ahead))
     assert any(row["rollout/staleness_mean"] > 0 for row in metrics)
 
 
-@pytest.mark.usefixtures("ray_session")
+@pytest.mark.usefixtures("warm_learner")
 def test_groups_of_dynamic_sampling_follow_schedule_of_their_step(lockstep_settings: Config) -> None:
     refilling = replace(lockstep_settings.algo, dynamic_sampling_rounds=2)
     metrics = check_schedules(replace(lockstep_settings, name="annealed refilled", schedule=ANNEALED, algo=refilling))

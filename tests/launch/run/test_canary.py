@@ -44,6 +44,7 @@ def test_right_run_has_a_canary_gap_of_rounding_in_every_step(whole_run: Path) -
     assert all(row["weights/canary_gap"] < 1e-4 for row in rows(whole_run)[1:])
 
 
+@pytest.mark.usefixtures("warm_learner")
 @pytest.mark.parametrize(("engines", "max_staleness"), [(Negligent, 0), (HalfLoading, 1)])
 def test_missed_weight_sync_stops_run_at_once(
     lockstep_settings: Config, tmp_path: Path, engines: type[Lockstep], max_staleness: int

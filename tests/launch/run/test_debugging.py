@@ -144,7 +144,8 @@ def test_random_rollouts_have_configured_sizes(lockstep_settings: Config) -> Non
     assert {len(group.prompt.token_ids) for group in longest} == {lockstep_settings.data.max_prompt_tokens}
 
 
-def test_random_rollouts_measure_memory_and_trace_update(lockstep_settings: Config, ray_session: None) -> None:
+@pytest.mark.usefixtures("warm_learner")
+def test_random_rollouts_measure_memory_and_trace_update(lockstep_settings: Config) -> None:
     settings = learner_only(lockstep_settings, "fake_longest", "fake", steps=2, profile=True)
     inputs = read_learner_inputs(settings)
     with inputs.folder as folder:

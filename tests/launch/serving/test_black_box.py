@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from actors.black_box import BlackBoxSession, check_answers, client_settings, unit_pattern
+from launch.entry import configuration
+from launch.evaluation.evaluate import evaluate
 from tandem.authors import Authors
 from tandem.cogeneration import Limits, cogenerate
 from tandem.config.black_box import BlackBox
@@ -21,7 +20,6 @@ from tandem.config.schema import ConfigError
 from tandem.rollout import JUNIOR, EndReason, Prompt, Rollout
 from tandem.schedule import JUNIOR_ALONE
 from tandem.tokenization.byte_vocabulary import ByteVocabulary
-from tests.support import ROOT
 from tests.support.server import ServerProcess
 
 pytestmark = pytest.mark.engines
@@ -65,15 +63,14 @@ def test_unknown_model_is_refused(server: ServerProcess) -> None:
         check_answers(BlackBox(f"{server.url}/v1", "missing"))
 
 
+@pytest.mark.usefixtures("ray_session")
 def test_evaluation_with_black_box(server: ServerProcess, tmp_path: Path) -> None:
-    command = [
-        *(sys.executable, "launch/evaluate.py", f'junior=["openai:{server.url}/v1,junior"]', "name=box", f"log.dir={tmp_path}"),
+    settings = [
+        *(f'junior=["openai:{server.url}/v1,junior"]', "name=box", f"log.dir={tmp_path}"),
         *("eval.measures=[handoff,junior_alone,takeover]", "eval.handoff=[{name: step,alternates: true},{name: word}]"),
         *("eval.prefixes=[0.5]", "eval.problems=8", "rollout.max_in_flight=16"),
     ]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stdout + done.stderr
+    evaluate(configuration(settings))
     result = json.loads((tmp_path / "box" / "result.json").read_text())
     scores = {name: each["value"] for name, each in result["scores"].items()}
     assert result["juniors"] == [f"openai:{server.url}/v1,junior"]

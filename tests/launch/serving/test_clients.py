@@ -192,6 +192,7 @@ def test_text_is_the_rollout_of_its_seed(
     assert answer.usage.completion_tokens == sum(map(len, expected))
 
 
+@pytest.mark.slow
 def test_server_with_drafts_writes_the_same_greedy_texts(client: OpenAI, tmp_path: Path) -> None:
     def greedy(served: OpenAI) -> list[str]:
         prompts = [f"<|user|>What is {number} plus 5?<|assistant|>" for number in range(6)]

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
+import httpx
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,12 @@ from transformers import PreTrainedModel
 
 from actors.engine_layout import engine_specs
 from actors.group_task import GroupTask
+from actors.rollout_pool import RolloutPool
+from launch.entry import check_own_settings
+from launch.serving.api import COMPLETIONS, MODEL_LIST, create_app
 from launch.serving.inputs import read_serving_inputs
+from launch.serving.prompts import PromptEncoder
+from launch.serving.service import Service
 from tandem.authors import Authors
 from tandem.config.rollout import SamplingConfig
 from tandem.config.schema import Config, ConfigError
@@ -23,13 +30,22 @@ from tandem.rollout import Prompt, Rollout
 from tandem.schedule import SOLO
 from tests.support.builders import noisy_copy, save_model
 from tests.support.engine_pair import EnginePair
+from tests.support.local_pool import LocalPool
 
 
 @pytest.fixture(scope="module")
-def drafting(config: Config, authors: Authors, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnginePair]:
-    """The senior's engine, with drafts of a copy with noise on its weights."""
+def served(config: Config, authors: Authors, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Authors]:
+    """The settings and authors of a server with drafts of a copy with noise on its weights."""
     draft = noisy_copy(authors.senior, authors.tokenizer, tmp_path_factory.mktemp("draft"))
-    (specs,) = engine_specs(*read_serving_inputs(replace(config, speculative=4, junior=[str(draft)]))[:2], "cpu", streams=True)
+    speculating = replace(config, speculative=4, junior=[str(draft)])
+    check_own_settings(speculating, "launch/serve.py")
+    return read_serving_inputs(speculating)[:2]
+
+
+@pytest.fixture(scope="module")
+def drafting(served: tuple[Config, Authors]) -> Iterator[EnginePair]:
+    """The senior's engine of that server."""
+    (specs,) = engine_specs(*served, "cpu", streams=True)
     assert len(specs) == 1
     engines = EnginePair(specs)
     yield engines
@@ -90,6 +106,28 @@ def test_sampled_texts_have_the_seniors_distribution(
         total += float((chosen - mean).sum())
         variance += float((np.exp(every) * every**2).sum() - (mean**2).sum())
     assert abs(total) < 5 * variance**0.5
+
+
+@pytest.mark.engines
+def test_api_with_drafts_writes_the_same_greedy_texts(
+    drafting: EnginePair, served: tuple[Config, Authors], engines: EnginePair, authors: Authors
+) -> None:
+    prompts = [f"<|user|>What is {number} plus 5?<|assistant|>" for number in range(6)]
+    asked: Any = {"model": "senior", "prompt": prompts, "temperature": 0, "max_tokens": 40}
+    app = create_app(Service(*served, cast(RolloutPool, LocalPool(drafting.actor))))
+
+    async def models_and_texts() -> tuple[list[str], list[str]]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
+            models = (await client.get(MODEL_LIST)).json()["data"]
+            choices = (await client.post(COMPLETIONS, json=asked)).json()["choices"]
+        return [model["id"] for model in models], [choice["text"] for choice in choices]
+
+    models, drafted = drafting.run(models_and_texts())
+    assert models == ["senior"]
+    encoder = PromptEncoder(authors)
+    plain = written(engines, [encoder.text(prompt) for prompt in prompts], 1, SamplingConfig(0.0, 40))
+    assert len(plain) == 6 and drafted == [rollout.text for rollout in plain]
 
 
 def test_junior_of_another_width_is_refused(config: Config, authors: Authors, tmp_path: Path) -> None:

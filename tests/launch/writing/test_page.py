@@ -19,7 +19,7 @@ from tandem.records.run_record import read_run
 from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR, Problem
 from tests.support.browser import chromium
-from tests.support.scripted_model import ScriptedPage, scripted_page
+from tests.support.scripted_model import Page, scripted_page
 
 pytestmark = pytest.mark.seconds
 
@@ -29,7 +29,7 @@ WORDS = f"Start with 46. {HOSTILE}\nTake 3: 46 - 3 = 43.\nTake 3: 43 - 3 = 40.\n
 FIRST, SECOND, _, _ = (f"{line}\n" for line in WORDS.splitlines())
 ANSWER = "The answer is \\boxed{40}."
 
-Serve = Callable[..., ScriptedPage]
+Serve = Callable[..., Page]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     complaints: list[str] = []
     contexts = []
 
-    def opened(served: ScriptedPage, **options: Any) -> Any:
+    def opened(served: Page, **options: Any) -> Any:
         contexts.append(browser.new_context(viewport={"width": 1000, "height": 800}, **options))
         page = contexts[-1].new_page()
         page.on("console", lambda message: complaints.append(message.text))

@@ -8,16 +8,23 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from actors.person_actor import PersonActor
 from launch.write import settings
 from launch.writing.folder import WritingFolder
-from launch.writing.program import write
+from launch.writing.program import model_specs, write
 from tandem.authors import Authors
+from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config, ConfigError
+from tandem.data.problems import load_problems
 from tandem.person import BY_HAND
 from tandem.records.run_record import read_run
 from tandem.records.transcript import Transcript
 from tandem.replay import replay
+from tandem.rollout import JUNIOR, SENIOR
 from tests.support.browser import chromium
+from tests.support.builders import admission
+from tests.support.engine_pair import EnginePair
+from tests.support.scripted_model import served_page
 from tests.support.server import running_server
 
 
@@ -63,11 +70,25 @@ def replays(kept: Transcript, authors: Authors) -> bool:
     return replay(BY_HAND, authors.boundaries, kept["seed"], ids, breaks).authorship.tolist() == mask
 
 
-@pytest.mark.engines
-def test_person_writes_as_the_senior_with_a_junior(authors: Authors, tmp_path: Path) -> None:
-    with chromium() as browser, running_server(tmp_path, "name=texts", "role=senior", program="launch/write.py") as server:
+@pytest.mark.parametrize(("person", "author"), [(JUNIOR, SENIOR), (SENIOR, JUNIOR)])
+def test_engine_is_that_of_the_other_author(config: Config, foreign_authors: Authors, person: int, author: int) -> None:
+    (spec,) = model_specs(config, foreign_authors, person)
+    path = foreign_authors.juniors[0].path if author == JUNIOR else foreign_authors.senior
+    assert (spec.author, spec.junior, spec.model) == (author, 0, str(path))
+
+
+def test_person_writes_as_the_senior_with_a_junior(
+    config: Config, authors: Authors, engines: EnginePair, tmp_path: Path
+) -> None:
+    """The junior's engine is that of the session."""
+    step = ScheduleConfig(name="step", alternates=True)
+    written = replace(config, name="texts", schedule=step, log=replace(config.log, dir=str(tmp_path)))
+    actor = PersonActor(model_specs(written, authors, SENIOR))
+    actor._engines[JUNIOR, 0], actor.admissions[JUNIOR, 0] = engines.actor._engines[JUNIOR, 0], admission(8)
+    (problem,) = load_problems(config.data, config.seed, authors.tokenizer).held_out(1)
+    with chromium() as browser, served_page(written, authors, actor, problem, engines.loop, person=SENIOR) as served:
         page = browser.new_page()
-        page.goto(server.url)
+        page.goto(served.url)
         page.click("#begin")
         page.wait_for_selector("#status:has-text('Your turn')")
         page.fill("#step", "Take 1: 2 - 1 = 1.")

@@ -1,0 +1,21 @@
+"""The modules of an engine. The server that engines are forked from imports this one, and with it all of them."""
+
+from __future__ import annotations
+
+import gc
+from importlib import import_module
+
+from tandem.runtime.imports import without_collection
+
+MODULES = (
+    "actors.engine_worker",
+    "actors.handoff_scheduler",
+    "vllm.model_executor.layers.quantization.online.base",
+    "vllm.v1.engine.core",
+    "vllm.v1.worker.cpu_worker",
+)
+
+with without_collection():
+    for module in MODULES:
+        import_module(module)
+gc.freeze()  # an engine's collector need not search what all engines share
