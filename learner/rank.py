@@ -22,7 +22,7 @@ from learner import canary, checkpoint
 from learner.policy import Policy
 from learner.publish import Publisher
 from learner.reference import AdapterOff, FrozenCopy, Reference
-from learner.sequence_parallel import SequenceParallel
+from learner.sequence_parallel import SequenceParallel, window_mask
 from learner.update import Updater
 from learner.zero import build_engine, join_process_group, partitioned_loading
 from tandem.batching import RankPlan
@@ -145,7 +145,8 @@ class Rank:
         return update_metrics
 
     def _empty_cache(self) -> None:
-        """Return cached GPU memory to the device if engines share it."""
+        """Free what only an update needs; if engines share the GPU, return its cached memory."""
+        window_mask.cache_clear()
         if self.spec.shares_gpu:
             torch.cuda.empty_cache()
 

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from tandem.config.algo import AlgoConfig
 from tandem.config.learner import LoraConfig
 from tandem.config.schema import Config, ConfigError
+from tandem.data.random_groups import random_groups
 from tandem.models.inspection import inspect_model
 from tandem.models.sequence_parallel import MODEL_TYPES
 from tests.support.learner_ranks import Ranks, assert_same, on_policy_groups, tiny_config
@@ -73,6 +74,16 @@ def test_logprobs_of_every_family_are_those_of_whole_sequences(ranks: dict[int, 
     else:
         with pytest.raises(ConfigError, match="cannot be split; choose 1"):
             inspect_model(path, "model.path", config.learner)
+
+
+def test_window_mask_is_freed_after_an_update(ranks: dict[int, Ranks], tmp_path: Path) -> None:
+    groups, config = random_groups(0, tokens=(40, 60)), tiny_config(sequence_parallel=2)  # longer than the window
+    config.algo.mini_batches = 1
+    ranks[2]("reload", config, str(save_family("mistral, sliding window", tmp_path)))
+    ranks[2]("gradient", groups)
+    assert ranks[2]("window_masks") == 1
+    ranks[2]("train", groups, 1)
+    assert ranks[2]("window_masks") == 0
 
 
 def test_gradient_of_an_adapter_equals_one_ranks(ranks: dict[int, Ranks], model_paths: dict[str, str]) -> None:

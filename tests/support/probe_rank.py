@@ -18,6 +18,7 @@ from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_grad
 
 from learner.gather import GatheredWeights, Whole
 from learner.rank import Rank
+from learner.sequence_parallel import window_mask
 from tandem.batching import RankPlan, collate, plan_step
 from tandem.config.schema import Config
 from tandem.plan.memory import REDUCE_BUCKET_SIZE
@@ -87,6 +88,10 @@ class ProbeRank(Rank):
 
     def _share(self, groups: list[Group], step: int) -> RankPlan:
         return plan_step(groups, step, self.config, self.spec.ranks)[self.spec.rank]
+
+    def window_masks(self) -> int:
+        """Return how many window masks are kept."""
+        return window_mask.cache_info().currsize
 
     def gradient(self, groups: list[Group]) -> dict[str, np.ndarray]:
         """Return the whole gradient of one mini-batch, reduced over the ranks."""
