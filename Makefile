@@ -19,12 +19,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 # torch looks for ninja on the path when it compiles an operator.
 export PATH := $(VENV)/bin:$(PATH)
-# The tests' files stay in the clone too. Tests without engines share the cores; those with engines run in ENGINE_WORKERS
-# processes, since their programs use about two cores each while they start.
+# The tests' files stay in the clone too. Tests without engines share the cores; a program with engines takes all of them.
 PYTEST := python -m pytest --basetemp=.pytest_tmp
 PARALLEL := --numprocesses=logical --dist=worksteal
-ENGINE_WORKERS ?= 1
-GROUPED := $(if $(filter-out 1,$(ENGINE_WORKERS)),--numprocesses=$(ENGINE_WORKERS) --dist=loadgroup)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -46,7 +43,7 @@ train: setup  ## train a senior with the defaults, or with ARGS="steps=20 schedu
 test: setup lint  ## lint, then every test that takes seconds
 	@echo "== Tests"
 	@$(PYTEST) $(PARALLEL) -m "not slow and not engines" --durations=10 || failed=1; \
-	$(PYTEST) $(GROUPED) -m "engines and not slow" --durations=10 || failed=1; exit $${failed:-0}
+	$(PYTEST) -m "engines and not slow" --durations=10 || failed=1; exit $${failed:-0}
 
 test-fast: setup  ## quick tests without vLLM, Ray and DeepSpeed, with few examples of each property
 	@echo "== Fast tests"
@@ -55,7 +52,7 @@ test-fast: setup  ## quick tests without vLLM, Ray and DeepSpeed, with few examp
 test-all: setup lint  ## lint, then all tests, the slow ones too
 	@echo "== All tests"
 	@$(PYTEST) $(PARALLEL) -m "not engines" --durations=20 || failed=1; \
-	$(PYTEST) $(GROUPED) -m engines --durations=20 || failed=1; exit $${failed:-0}
+	$(PYTEST) -m engines --durations=20 || failed=1; exit $${failed:-0}
 
 lint: $(INSTALLED)  ## ruff, types, import contracts
 	@echo "== Lint"

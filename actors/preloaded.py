@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from contextlib import suppress
 from importlib import import_module
 
 from tandem.runtime.imports import without_collection
@@ -17,5 +18,6 @@ MODULES = (
 
 with without_collection():
     for module in MODULES:
-        import_module(module)
+        with suppress(ImportError):  # the engine that needs it raises the error
+            import_module(module)
 gc.freeze()  # an engine's collector need not search what all engines share

@@ -37,7 +37,7 @@ class SessionScheduler(Scheduler):
         self.kv_cache_manager.allocate_slots = self._allocate_or_evict
         managers = self.kv_cache_manager.coordinator.single_type_managers
         keeps_all = self.connector is None and [type(manager) for manager in managers] == [FullAttentionManager]
-        self._blocks = managers[0] if keeps_all else None
+        self._blocks = managers[0] if keeps_all and not self.kv_cache_manager.watermark_blocks else None
         """the KV blocks of all requests; None unless every layer keeps the whole text in this cache"""
 
     def _allocate_or_evict(self, request: Request, tokens: int, **kwargs: Any) -> KVCacheBlocks | None:
@@ -51,17 +51,17 @@ class SessionScheduler(Scheduler):
         return blocks
 
     def _has_room(self, request: Request, tokens: int) -> bool:
-        """Whether `tokens` more fit in the blocks that `request` holds and fill none, so that vLLM would change nothing.
+        """Whether `tokens` more, and all known ones, fit in the blocks that `request` holds, and fill no further block.
 
-        vLLM takes a third of the scheduler's time to find that out, and this is so at most steps.
+        Then vLLM changes nothing, but takes a third of the scheduler's time to find that out. This is so at most steps.
         """
         computed, blocks = request.num_computed_tokens, self._blocks
         if blocks is None or not computed:
             return False
-        name, size, end = request.request_id, blocks.block_size, computed + tokens
+        name, size, end, known = request.request_id, blocks.block_size, computed + tokens, request.num_tokens
         room = size * len(blocks.req_to_blocks.get(name, ()))
-        full_blocks = min(end, request.num_tokens) // size
-        return end + self.num_lookahead_tokens <= room and full_blocks <= blocks.num_cached_block.get(name, 0)
+        full_blocks = min(end, known) // size
+        return max(end + self.num_lookahead_tokens, known) <= room and full_blocks <= blocks.num_cached_block.get(name, 0)
 
     def _is_evictable(self, request: Request) -> bool:
         return request.status in _NOT_RUNNING and request.num_computed_tokens > 0 and request not in self._evicted

@@ -9,6 +9,8 @@ import argparse
 from pathlib import Path
 
 from launch.entry import exit_codes
+from launch.status import importing, status
+from launch.storage.places import check_writable
 from tandem.config.schema import ConfigError
 
 
@@ -21,11 +23,14 @@ def main() -> None:
     with exit_codes():
         if arguments.folder.exists():
             raise ConfigError(f"FOLDER={arguments.folder} exists already; give another")
-        from tandem.models.text_model import save_text_model  # imports torch and transformers, which takes seconds
-        from tandem.models.unusable import UnusableModel
+        check_writable(arguments.folder, f"FOLDER={arguments.folder}")
+        with importing():
+            from tandem.models.text_model import save_text_model
+            from tandem.models.unusable import UnusableModel
 
         try:
-            model = save_text_model(arguments.model, arguments.folder)
+            with status("Loading the model and saving its language model"):
+                model = save_text_model(arguments.model, arguments.folder)
         except UnusableModel as error:
             raise ConfigError(f"MODEL={arguments.model}: {error}") from error
     print(f"{arguments.folder}: {type(model).__name__}, {model.num_parameters():,} parameters")

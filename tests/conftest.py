@@ -15,15 +15,14 @@ settings.register_profile("tandem", deadline=None)
 settings.register_profile("fast", deadline=None, max_examples=10)
 settings.load_profile("tandem")
 
-# The collector would search the modules that tests import again and again, for seconds.
-gc.disable()
-
 MODULE_MARK = re.compile(r"^pytestmark = pytest\.mark\.(\w+)", re.MULTILINE)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Import the fixtures, which takes seconds, where tests run: not in the process that only starts others."""
     if hasattr(config, "workerinput") or config.getoption("dist", "no") == "no":
+        # The collector would search the modules that tests import again and again, for seconds.
+        gc.disable()
         config.pluginmanager.import_plugin("tests.support.fixtures")
 
 
@@ -36,7 +35,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_finish() -> None:
-    """Collect garbage from here on, and skip what is imported."""
+    """Collect garbage from now on, but skip what is imported."""
     gc.freeze()
     gc.enable()
 

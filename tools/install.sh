@@ -17,6 +17,10 @@ if [[ $pinned ]] && ! "$venv/bin/pip" index versions torch 2>/dev/null | grep '^
     "$venv/bin/uv" pip install -q --python "$venv/bin/python" --no-deps --torch-backend cpu "torch==$pinned"
 fi
 
+# transformers and vLLM import these wherever they are installed; the list leaves them out, and earlier lists did not.
+if [[ $pinned ]]; then
+    "$venv/bin/pip" uninstall -q -y scikit-learn scipy threadpoolctl 2>/dev/null
+fi
 "$venv/bin/pip" install "${options[@]}" -r "$requirements" >"$log" 2>&1 &
 readonly installer=$!
 trap 'kill "$installer" 2>/dev/null || true' EXIT

@@ -74,7 +74,7 @@ def run_stage(stage: Stage, out: Path) -> StageResult:
         return StageResult(FAILED, f"{error_of(printed, code)}; see {log}", seconds)
     try:
         return StageResult(PASSED, "", seconds, stage.figures(out / stage.name, printed))
-    except (KeyError, OSError, ValueError) as error:
+    except (KeyError, OSError, TypeError, ValueError) as error:
         return StageResult(FAILED, f"its figures cannot be read ({type(error).__name__}: {error}); see {log}", seconds)
 
 

@@ -21,4 +21,4 @@ class ServeConfig:
     max_texts: int = setting(256, at_least=1)
     """texts that are being written or wait; a request for more is refused"""
     drain_s: int = setting(10, at_least=0, at_most=3600)
-    """seconds that requests have to end after a signal; then their texts are cancelled"""
+    """seconds that requests to launch/serve.py have to end after a signal; then their texts are cancelled"""

@@ -36,8 +36,8 @@ def save_text_model(source: str | Path, target: Path) -> PreTrainedModel:
             f"transformers {transformers.__version__} has no class for the language model of model_type={config.model_type} "
             f"alone ({text_config.model_type}); choose another model"
         )
-    with refusing("the model cannot be loaded", "copy it again"), torch.no_grad():
-        whole = _load_whole(config, source)
+    whole = _load_whole(config, source)
+    with refusing("its language model cannot be separated", "choose another model"), torch.no_grad():
         model = _text_model(whole, text_config)
         texts = torch.randint(text_config.vocab_size, (1, _TRIAL_TOKENS), generator=torch.Generator().manual_seed(0))
         expected, found = (each.eval()(input_ids=texts, use_cache=False).logits.float() for each in (whole, model))
@@ -47,13 +47,13 @@ def save_text_model(source: str | Path, target: Path) -> PreTrainedModel:
             f"(by up to {float((expected - found).abs().max()):.3g}); choose another model"
         )
     with written_aside(target) as folder:
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        if load_tokenizer(folder).encode(_TRIAL_TEXT) != tokenizer.encode(_TRIAL_TEXT):
+        with refusing("its language model cannot be saved", "correct its generation_config.json, or choose another model"):
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
             # transformers chooses a tokenizer's class by the type of the model beside it.
-            raise UnusableModel(
-                f"transformers reads its tokenizer differently beside a {text_config.model_type}; choose another"
-            )
+            same = load_tokenizer(folder).encode(_TRIAL_TEXT) == tokenizer.encode(_TRIAL_TEXT)
+        if not same:
+            raise UnusableModel(f"its tokenizer gives other tokens next to a {text_config.model_type}; choose another model")
         inspect_model(folder, f"MODEL={source}")
     return model
 
@@ -64,14 +64,15 @@ def _load_whole(config: PretrainedConfig, source: str | Path) -> PreTrainedModel
     model_class: Any = getattr(transformers, name, None)
     if model_class is None:
         raise UnusableModel(f"transformers {transformers.__version__} has no {name}; choose another model")
-    return model_class.from_pretrained(source, config=config, dtype="auto", trust_remote_code=False)
+    with refusing("the model cannot be loaded", "copy it again, or use a machine with more memory"):
+        return model_class.from_pretrained(source, config=config, dtype="auto", trust_remote_code=False)
 
 
 def _text_model(whole: PreTrainedModel, config: PretrainedConfig) -> PreTrainedModel:
     """Return the causal language model that has the decoder and the head of `whole`."""
     model_class = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    config.architectures, config.dtype = [model_class.__name__], whole.dtype
     decoder, head = whole.get_decoder(), whole.get_output_embeddings()
+    config.architectures, config.dtype = [model_class.__name__], decoder.dtype
     config.tie_word_embeddings = head.weight is decoder.get_input_embeddings().weight
     with torch.device("meta"):
         model: PreTrainedModel = model_class(config)

@@ -40,7 +40,7 @@ class RunPlan:
 
     @property
     def shares_cores(self) -> bool:
-        """Whether engines and ranks share the cores of this machine, and have no places of their own."""
+        """Whether engines and ranks share the cores of this machine, without placements."""
         return self.mode == "local" and not self.on_gpus
 
     @property

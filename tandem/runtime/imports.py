@@ -13,8 +13,10 @@ def without_collection() -> Iterator[None]:
 
     It would search all modules again and again, which takes a fifth of the CPU time of importing vLLM.
     """
+    collects = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if collects:
+            gc.enable()

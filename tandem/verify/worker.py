@@ -88,16 +88,28 @@ def _errors_sent(send: Callable[..., None]) -> Iterator[None]:
 
     Nothing is printed to standard error in the block: libraries that lack memory print messages of their own.
     """
-    stderr = os.dup(sys.stderr.fileno())
-    with open(os.devnull, "wb") as nothing:
-        os.dup2(nothing.fileno(), sys.stderr.fileno())
-    try:
+    with _silent_stderr():
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  # a library that lacks memory may raise anything
+            send(failed=f"{type(error).__name__}: {error}".removesuffix(": "))
+            sys.exit(1)
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Discard what the block writes to standard error, if there is one."""
+    if sys.stderr is None:
         yield
-    except Exception as error:  # noqa: BLE001  # a library that lacks memory may raise anything
-        send(failed=f"{type(error).__name__}: {error}".removesuffix(": "))
-        sys.exit(1)
-    os.dup2(stderr, sys.stderr.fileno())
-    os.close(stderr)
+        return
+    stderr = os.dup(sys.stderr.fileno())
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stderr.fileno())
+        yield
+    finally:
+        os.dup2(stderr, sys.stderr.fileno())
+        os.close(stderr)
 
 
 def _limit_time(seconds: float) -> None:

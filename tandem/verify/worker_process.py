@@ -41,11 +41,11 @@ class WorkerProcess:
         self._settings = settings
         self._failed_starts = 0
         """in a row"""
-        self._start_error = ""
-        """that of the last failed start, in parentheses; empty if the worker sent none"""
         self._start()
 
     def _start(self) -> None:
+        self._start_error = ""
+        """that of a failed start, in parentheses; empty if the worker sent none"""
         self.task: JudgeTask | None = None
         """The response that the worker is judging."""
         self._extracted: str | None = None

@@ -70,23 +70,28 @@ def all_live(config: Config, authors: Authors, tmp_path_factory: pytest.TempPath
     The engines start at the same time.
     """
 
+    pairs: list[EnginePair] = []
+
     def start(kind: str) -> Live:
         folder: Path = tmp_path_factory.mktemp(kind)
         models[kind].save_pretrained(folder / "model")
         authors.tokenizer.save_pretrained(folder / "model")
         spec = replace(engine_specs(config, authors, "cpu")[0][0], model=str(folder / "model"), max_model_len=512)
-        return EnginePair([spec]), models[kind], Publisher(models[kind], folder / "segment", bucket_bytes=1 << 14)
+        pairs.append(pair := EnginePair([spec]))
+        return pair, models[kind], Publisher(models[kind], folder / "segment", bucket_bytes=1 << 14)
 
     models: dict[str, PreTrainedModel] = {}
     for kind, shape in MODELS.items():
         torch.manual_seed(0)
         models[kind] = AutoModelForCausalLM.from_config(shape(authors.vocabulary), dtype=torch.float32)
     with ThreadPoolExecutor() as threads:
-        started = dict(zip(MODELS, threads.map(start, MODELS), strict=True))
-        yield started
-        for _, _, publisher in started.values():
-            publisher.close()
-        list(threads.map(EnginePair.close, (pair for pair, _, _ in started.values())))
+        try:
+            started = dict(zip(MODELS, threads.map(start, MODELS), strict=True))
+            yield started
+            for _, _, publisher in started.values():
+                publisher.close()
+        finally:
+            list(threads.map(EnginePair.close, pairs))
 
 
 @pytest.fixture(params=MODELS)

@@ -26,7 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
-    """Run `python SCRIPT` with overrides in this process; `program`: run this function in place of the script's."""
+    """Return a function that runs `python SCRIPT` with overrides in this process, or `program` in place of the script's."""
     GlobalHydra.instance().clear()
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
 

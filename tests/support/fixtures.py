@@ -34,40 +34,15 @@ CACHE = Path(os.environ.get("TANDEM_CACHE", "~/.cache/tandem")).expanduser()
 set_environment(CACHE)
 
 ENGINE_FIXTURES = {"engines", "ray_session"}
-"""Fixtures whose tests are marked. With `--dist=loadgroup`, tests that share engines, a server, learner ranks or a module's
-fixtures run in one process."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests whose fixtures start engines or Ray, and group them. Skip those that need a GPU where there is none."""
+    """Mark the tests whose fixtures start engines or Ray. Skip those that need a GPU where there is none."""
     for item in items:
-        if ENGINE_FIXTURES & fixtures_of(item):
+        if isinstance(item, pytest.Function) and ENGINE_FIXTURES.intersection(item.fixturenames):
             item.add_marker(pytest.mark.engines)
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a GPU"))
-    with_engines = [item for item in items if item.get_closest_marker("engines")]
-    modules: dict[str, set[str]] = {}
-    for item in with_engines:
-        modules.setdefault(module_of(item), set()).update(fixtures_of(item))
-    for item in with_engines:
-        module = module_of(item)
-        if fixtures_of(item) & {"ranks", "whole_run"}:
-            group = "learner"
-        elif modules[module] & {"engines", "server"}:
-            group = "engines"
-        else:
-            group = "learner" if "ray_session" in modules[module] else module
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
-def fixtures_of(item: pytest.Item) -> set[str]:
-    """Return the names of the fixtures of a test."""
-    return set(item.fixturenames) if isinstance(item, pytest.Function) else set()
-
-
-def module_of(item: pytest.Item) -> str:
-    """Return the path of the module of a test."""
-    return item.nodeid.partition("::")[0]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,17 @@ class WarmLearner(LearnerGroup):
     """The learner of a run on ranks that have started already, which saves the seconds of their imports."""
 
     def __init__(
-        self, ranks: Ranks, config: Config, model_path: str, *, reference_path: str = "", saved: Path | None = None, **_: Any
+        self,
+        ranks: Ranks,
+        config: Config,
+        model_path: str,
+        *,
+        reference_path: str = "",
+        saved: Path | None = None,
+        **of_processes: Any,
     ) -> None:
+        """Ignore settings of the ranks' processes, which run; those that `LearnerGroup` lacks raise `TypeError`."""
+        signature(LearnerGroup).bind_partial(**of_processes)
         self._config, self._timeout_s = config, config.learner.timeout_s
         self._ranks, self._processes = ranks.actors, {}
         self._call("reload", config, model_path, saved, reference_path)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from vllm.renderers import renderer_from_config
 from vllm.utils.hashing import get_hash_fn_by_name
+from vllm.v1.core.kv_cache_manager import KVCacheBlocks
 from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.engine import EngineCoreOutputs, EngineCoreRequest, EngineCoreRequestType
@@ -89,20 +90,19 @@ class ScheduledEngine:
             evict(request)
 
         self.scheduler._evict = counting_evict  # type: ignore[method-assign]
-        has_room = self.scheduler._has_room
         self.not_allocated = 0
         """how often vLLM's allocator was not called"""
 
-        def checked_has_room(request: Request, tokens: int) -> bool:
-            if room := has_room(request, tokens):
+        def checked_allocation(request: Request, tokens: int, **options: Any) -> KVCacheBlocks | None:
+            if self.scheduler._has_room(request, tokens):
                 self.not_allocated += 1
                 before = self._kv_state(request)
-                found = self.scheduler._allocate(request, tokens, num_lookahead_tokens=self.scheduler.num_lookahead_tokens)
+                found = self.scheduler._allocate(request, tokens, **options)
                 assert found is not None and found.get_block_ids(allow_none=True) is None
                 assert self._kv_state(request) == before
-            return room
+            return self.scheduler._allocate_or_evict(request, tokens, **options)
 
-        self.scheduler._has_room = checked_has_room  # type: ignore[method-assign]
+        self.scheduler.kv_cache_manager.allocate_slots = checked_allocation
         hashed = get_hash_fn_by_name(cache.prefix_caching_hash_algo)
         init_none_hash(hashed)
         self._block_hasher = get_request_block_hasher(cache.block_size, hashed)

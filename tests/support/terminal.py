@@ -50,7 +50,12 @@ def in_terminal(
                 break
             written += part
             if keys and after in visible(written.decode(errors="ignore")):
-                check(program.pid)
+                try:
+                    check(program.pid)
+                except BaseException:
+                    os.killpg(program.pid, signal.SIGKILL)
+                    print(visible(written.decode(errors="replace")))
+                    raise
                 os.write(ours, keys)
                 keys = b""
     os.close(ours)

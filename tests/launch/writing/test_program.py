@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +76,7 @@ def test_engine_is_that_of_the_other_author(config: Config, foreign_authors: Aut
     (spec,) = model_specs(config, foreign_authors, person)
     path = foreign_authors.juniors[0].path if author == JUNIOR else foreign_authors.senior
     assert (spec.author, spec.junior, spec.model) == (author, 0, str(path))
+    assert spec.stream_interval == 1 and spec.cores == tuple(sorted(os.sched_getaffinity(0)))
 
 
 def test_person_writes_as_the_senior_with_a_junior(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tandem.config.schema import ConfigError
 from tandem.models.loading import load_language_model, load_tokenizer
 from tandem.models.text_model import save_text_model
 from tandem.models.unusable import UnusableModel
+from tests.support import ROOT
 from tests.support.builders import small_tokenizer
 
 pytestmark = pytest.mark.seconds
@@ -83,6 +86,27 @@ def test_language_model_alone_computes_the_same_logits(tmp_path: Path, name: str
         alone = load_language_model(target, torch.float32)(input_ids=text, use_cache=False).logits
     torch.testing.assert_close(alone, whole)
     assert load_tokenizer(target).encode("3 + 4 = 7") == load_tokenizer(source).encode("3 + 4 = 7")
+
+
+def test_program_saves_language_model(tmp_path: Path) -> None:
+    source = save_whole(
+        tmp_path / "whole", "LlavaForConditionalGeneration", text_config=LLAMA | TEXT, vision_config=CLIP | IMAGES
+    )
+    for folder, code, said in (
+        (source / "config.json" / "text", 2, "cannot be written"),
+        (tmp_path / "text", 0, f"{tmp_path / 'text'}: LlamaForCausalLM, 17,488 parameters"),
+        (tmp_path / "text", 2, f"text_model.py: FOLDER={tmp_path / 'text'} exists already; give another"),
+    ):
+        ended = subprocess.run(
+            [sys.executable, "launch/text_model.py", str(source), str(folder)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == code and said in ended.stdout + ended.stderr and "Traceback" not in ended.stderr, (
+            ended.stderr
+        )
 
 
 def test_language_model_alone_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
