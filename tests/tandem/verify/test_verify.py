@@ -279,6 +279,14 @@ def graded_lines(lines: str, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, input=lines, capture_output=True, text=True, check=False, env=env)
 
 
+def test_cli_needs_no_standard_error() -> None:
+    command = f"{sys.executable} -m tandem.verify --jsonl - --workers 1 2>&-"
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    line = json.dumps({"gold": "\\sqrt{8}", "response": "\\boxed{2\\sqrt{2}}"})
+    judged = subprocess.run(["bash", "-c", command], input=line, stdout=subprocess.PIPE, text=True, check=True, env=env)
+    assert json.loads(judged.stdout)["verdict"] == "correct"
+
+
 def test_cli_prints_only_verdicts_in_order() -> None:
     cases = [
         ("\\sqrt{8}", "\\boxed{2\\sqrt{2}}", "correct", "2\\sqrt{2}"),
