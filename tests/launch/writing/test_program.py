@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -79,6 +80,31 @@ def test_engine_is_that_of_the_other_author(config: Config, foreign_authors: Aut
     assert spec.stream_interval == 1 and spec.cores == tuple(sorted(os.sched_getaffinity(0)))
 
 
+def write_as_senior(browser: Any, url: str) -> None:
+    """Write the first step of a text as the senior, let the junior write, and end the text."""
+    page = browser.new_page()
+    page.goto(url)
+    page.click("#begin")
+    page.wait_for_selector("#status:has-text('Your turn')")
+    page.fill("#step", "Take 1: 2 - 1 = 1.")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#text .turn.junior")
+    page.wait_for_selector("#status:has-text('Your turn'), #end:has-text('answer')")
+    if page.is_enabled("#finish"):
+        page.fill("#step", "The answer is \\boxed{1}.")
+        page.click("#finish")
+    page.wait_for_selector("#end >> text=shows it")
+
+
+def assert_written_as_senior(folder: Path, authors: Authors) -> None:
+    """Check the text that `write_as_senior` wrote."""
+    (kept,) = read_run(folder).samples
+    assert [turn["author"] for turn in kept["turns"]][:2] == ["senior", "junior"] and kept["person"] == "senior"
+    assert kept["turns"][0]["text"] == "Take 1: 2 - 1 = 1.\n"
+    assert {None} == set(kept["turns"][0]["logprobs"]) and None not in kept["turns"][1]["logprobs"]
+    assert replays(kept, authors)
+
+
 def test_person_writes_as_the_senior_with_a_junior(
     config: Config, authors: Authors, engines: EnginePair, tmp_path: Path
 ) -> None:
@@ -89,23 +115,16 @@ def test_person_writes_as_the_senior_with_a_junior(
     actor._engines[JUNIOR, 0], actor.admissions[JUNIOR, 0] = engines.actor._engines[JUNIOR, 0], admission(8)
     (problem,) = load_problems(config.data, config.seed, authors.tokenizer).held_out(1)
     with chromium() as browser, served_page(written, authors, actor, problem, engines.loop, person=SENIOR) as served:
-        page = browser.new_page()
-        page.goto(served.url)
-        page.click("#begin")
-        page.wait_for_selector("#status:has-text('Your turn')")
-        page.fill("#step", "Take 1: 2 - 1 = 1.")
-        page.keyboard.press("Enter")
-        page.wait_for_selector("#text .turn.junior")
-        page.wait_for_selector("#status:has-text('Your turn'), #end:has-text('answer')")
-        if page.is_enabled("#finish"):
-            page.fill("#step", "The answer is \\boxed{1}.")
-            page.click("#finish")
-        page.wait_for_selector("#end >> text=shows it")
-    (kept,) = read_run(tmp_path / "texts").samples
-    assert [turn["author"] for turn in kept["turns"]][:2] == ["senior", "junior"] and kept["person"] == "senior"
-    assert kept["turns"][0]["text"] == "Take 1: 2 - 1 = 1.\n"
-    assert {None} == set(kept["turns"][0]["logprobs"]) and None not in kept["turns"][1]["logprobs"]
-    assert replays(kept, authors)
+        write_as_senior(browser, served.url)
+    assert_written_as_senior(tmp_path / "texts", authors)
+
+
+@pytest.mark.slow
+@pytest.mark.engines
+def test_program_starts_the_juniors_engine_for_a_senior(authors: Authors, tmp_path: Path) -> None:
+    with chromium() as browser, running_server(tmp_path, "name=texts", "role=senior", program="launch/write.py") as server:
+        write_as_senior(browser, server.url)
+    assert_written_as_senior(tmp_path / "texts", authors)
 
 
 @pytest.mark.engines
