@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from bench.report import Figures, benchmark_parser, print_figures
-from tandem.runtime.exit_codes import BAD_INPUT
+from tandem.runtime.exit_status import BAD_INPUT
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN = [sys.executable, "launch/train.py"]

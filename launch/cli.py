@@ -7,7 +7,7 @@ import sys
 from difflib import get_close_matches
 from pathlib import Path
 
-from tandem.runtime.exit_codes import BAD_INPUT
+from tandem.runtime.exit_status import BAD_INPUT
 
 PROGRAMS = {
     "train": "train a senior",

@@ -35,7 +35,7 @@ from tandem.config.load import load, schema
 from tandem.config.schema import Config, ConfigError
 from tandem.runtime.disk import disk_full
 from tandem.runtime.errors import RunError, plain_error
-from tandem.runtime.exit_codes import BAD_INPUT, FAILED, INTERRUPTED, TERMINATED, UNWRITABLE
+from tandem.runtime.exit_status import BAD_INPUT, FAILED, INTERRUPTED, TERMINATED, UNWRITABLE
 
 UNUSABLE = (ConfigError, HydraException, OmegaConfBaseException)
 """The errors for a configuration or data that cannot be used."""

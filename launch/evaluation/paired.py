@@ -21,7 +21,7 @@ _STEP = re.compile(r"step-(\d+)")
 
 Problem = tuple[str, str]
 """The set of a problem, empty if there is only one, and its id."""
-Parts = dict[str, tuple[float, float]]
+Totals = dict[str, tuple[float, float]]
 """A problem's total and weight in each measure."""
 
 
@@ -30,7 +30,7 @@ class ProblemScores:
     """The scores of one evaluation, by problem."""
 
     label: str
-    problems: dict[Problem, Parts]
+    problems: dict[Problem, Totals]
 
     def score(self, measure: str, problems: Sequence[Problem]) -> Score:
         """Return a measure over `problems`; every set counts the same."""
@@ -77,7 +77,7 @@ def read_problem_scores(path: Path) -> ProblemScores:
     return ProblemScores(f"{run} after step {wanted}", _by_problem([row for row in rows if row["step"] == wanted]))
 
 
-def _by_problem(rows: Sequence[dict[str, Any]]) -> dict[Problem, Parts]:
+def _by_problem(rows: Sequence[dict[str, Any]]) -> dict[Problem, Totals]:
     return {(row.get("set", ""), row["id"]): {name: tuple(part) for name, part in row["scores"].items()} for row in rows}
 
 

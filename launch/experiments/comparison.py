@@ -25,7 +25,7 @@ def run_experiment(compared: Experiment, console: Console) -> None:
     """
     start = time.monotonic()
     for run in compared.runs:
-        runs.check_settings(run)
+        runs.check_same_settings(run)
     finished = [run for run in compared.runs if run.finished]
     remaining = [run for run in compared.runs if run not in finished]
     console.print(f"{compared.folder}: {len(compared.runs)} runs, {len(finished)} of them finished")

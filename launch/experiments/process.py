@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from launch.experiments.run import FAILED, FINISHED, INTERRUPTED, OUTPUT, RunOutcome, error_of
 from launch.experiments.sweep_runs import SweepRun
 from launch.status import status
-from tandem.runtime import exit_codes
+from tandem.runtime import exit_status
 
 IN_SEQUENCE = "basic"
 """Hydra's launcher that executes one run after another in this process."""
@@ -67,7 +67,7 @@ class Worker:
         except KeyboardInterrupt as error:
             interrupt, code = error, self._terminate()
         seconds = run.seconds_since(start)
-        state = {0: FINISHED, exit_codes.INTERRUPTED: INTERRUPTED, exit_codes.TERMINATED: INTERRUPTED}.get(code, FAILED)
+        state = {0: FINISHED, exit_status.INTERRUPTED: INTERRUPTED, exit_status.TERMINATED: INTERRUPTED}.get(code, FAILED)
         state = INTERRUPTED if interrupt else state
         printed = output.read_bytes()[before:].decode(errors="replace")
         outcome = RunOutcome(state, code, seconds, run.config.steps, error_of(printed, code) if state == FAILED else "")

@@ -15,7 +15,7 @@ COMPARED = ("steps", *(key for key in SETTINGS if key.startswith("eval.")))
 """Settings that a single run may change on resume, but that must be equal in runs that are compared."""
 
 
-def check_settings(run: Run) -> None:
+def check_same_settings(run: Run) -> None:
     """Raise `ConfigError` when the run's folder holds a run with other settings."""
     path = run.path / CONFIG
     if not path.exists():

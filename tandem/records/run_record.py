@@ -20,8 +20,9 @@ from tandem.runtime.disk import reason
 SAMPLE = {"step", "set", "id", "problem", "question", "junior", "turns", "verdict", "reward"}
 TURN = {"author", "text"}
 CONFIG, METRICS, SAMPLES = "config.yaml", "metrics.jsonl", "samples.jsonl"
+"""The files of a run folder that hold its settings, its metrics and its sampled texts."""
 EVALUATED_PROBLEMS, EVALUATED_TEXTS = "evaluation_problems.jsonl", "evaluation_texts.jsonl"
-"""The files in a run folder."""
+"""The files of a run folder that hold the problems and the texts of its evaluations."""
 _RESTORE = "restore it from a copy, or name another run"
 
 

@@ -20,7 +20,7 @@ from itertools import islice
 
 from tandem.data.fields import text_of
 from tandem.data.jsonl import read_object
-from tandem.runtime.exit_codes import BAD_INPUT
+from tandem.runtime.exit_status import BAD_INPUT
 from tandem.verify.golds import UnreadableGold, gold_answer
 from tandem.verify.pool import VerifierPool
 

@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from launch.entry import main
 from launch.help import Program
 from tandem.config.schema import Config
-from tandem.runtime.exit_codes import BAD_INPUT
+from tandem.runtime.exit_status import BAD_INPUT
 from tests.support.builders import save_model, small_tokenizer
 
 

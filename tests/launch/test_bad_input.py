@@ -12,7 +12,7 @@ from ray.exceptions import RayTaskError
 from learner.group import LearnerError
 from tandem.config.schema import Config, ConfigError
 from tandem.guards import GuardError
-from tandem.runtime.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
+from tandem.runtime.exit_status import BAD_INPUT, FAILED, INTERRUPTED
 
 pytestmark = pytest.mark.seconds
 

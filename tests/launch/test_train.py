@@ -26,7 +26,7 @@ from transformers import AutoModelForCausalLM
 from tandem.authors import Authors
 from tandem.records.saved_rollouts import load_step, saved_steps
 from tandem.rollout import SENIOR
-from tandem.runtime.exit_codes import FAILED
+from tandem.runtime.exit_status import FAILED
 from tests.support import ROOT
 from tests.support.monkey import command, descendants, is_engine
 from tests.support.shared_memory import abandoned_files, mapped_files

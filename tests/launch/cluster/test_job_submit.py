@@ -22,7 +22,7 @@ import pytest
 from openai import OpenAI
 
 from tandem.authors import Authors
-from tandem.runtime.exit_codes import TERMINATED
+from tandem.runtime.exit_status import TERMINATED
 from tests.support import ROOT
 from tests.support.finished_run import check_finished_run
 from tests.support.monkey import is_engine

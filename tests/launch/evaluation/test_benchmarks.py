@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from launch.evaluation.benchmarks import Benchmarks, read_benchmarks
-from launch.evaluation.folder import PROBLEMS, RECORDED, RESULT, read_scores
+from launch.evaluation.folder import PROBLEMS, RECORDED_SETTINGS, RESULT, read_scores
 from launch.evaluation.rows import problem_rows
 from launch.storage.append import replace_lines
 from tandem.authors import Authors
@@ -63,7 +63,7 @@ def test_scores_are_averaged_over_sets_and_kept_for_each(two_sets: Config, autho
     assert [part["solo/accuracy"].value for part in by_set.values()] == [1.0, 0.0]
     folder = tmp_path / "evaluation"
     folder.mkdir()
-    settings = {key: value for key, value in asdict(two_sets).items() if key in RECORDED}
+    settings = {key: value for key, value in asdict(two_sets).items() if key in RECORDED_SETTINGS}
     (folder / RESULT).write_text(json.dumps({"settings": settings}))
     replace_lines(folder / PROBLEMS, problem_rows(benchmarks.prompts, scores, benchmarks.labels))
     read = read_scores(folder, two_sets)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from launch.evaluation.folder import PROBLEMS, RECORDED, RESULT
+from launch.evaluation.folder import PROBLEMS, RECORDED_SETTINGS, RESULT
 from launch.experiments.comparison import run_experiment
 from launch.experiments.evaluations import BASE, Evaluation, read_evaluated
 from launch.experiments.preset import Experiment, experiment
@@ -33,7 +33,9 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
 def write_evaluation(evaluation: Evaluation) -> None:
     """The folder of an evaluation, as far as an experiment reads it."""
     evaluation.path.mkdir(parents=True, exist_ok=True)
-    settings = json.loads(json.dumps({key: value for key, value in asdict(evaluation.config).items() if key in RECORDED}))
+    settings = json.loads(
+        json.dumps({key: value for key, value in asdict(evaluation.config).items() if key in RECORDED_SETTINGS})
+    )
     (evaluation.path / RESULT).write_text(json.dumps({"settings": settings}))
     random = np.random.default_rng(evaluation.seed)
     solved, noise = random.uniform(0.2, 0.6, P), random.normal(0, 0.01)

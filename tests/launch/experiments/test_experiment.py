@@ -28,11 +28,11 @@ from launch.experiments.page import READING, differences, ends, terminal
 from launch.experiments.preset import PRESETS, Experiment, ExperimentRun, experiment, read_preset
 from launch.experiments.results import ExperimentResults, read_results
 from launch.experiments.run import FINISHED, RunOutcome
-from launch.experiments.runs import check_settings
+from launch.experiments.runs import check_same_settings
 from launch.terminal import terminal_console
 from tandem.config.run import LogConfig
 from tandem.config.schema import ConfigError
-from tandem.runtime.exit_codes import BAD_INPUT
+from tandem.runtime.exit_status import BAD_INPUT
 from tests.support import ROOT
 from tests.support.run_folders import write_lines
 
@@ -314,18 +314,18 @@ def test_only_unfinished_runs_are_started(compared: Experiment, monkeypatch: pyt
 
 def test_folder_with_other_settings_is_refused(compared: Experiment) -> None:
     run = compared.runs[0]
-    check_settings(run)
+    check_same_settings(run)
     make_run(run)
-    check_settings(run)
+    check_same_settings(run)
     free = replace(run.config, judge=replace(run.config.judge, workers=2), log=replace(run.config.log, tensorboard=False))
-    check_settings(replace(run, config=free))
+    check_same_settings(replace(run, config=free))
     for changed, key in [
         (replace(run.config, steps=80), "steps=80"),
         (replace(run.config, eval=replace(run.config.eval, problems=5)), "eval.problems=5"),
         (replace(run.config, learner=replace(run.config.learner, lr=1.0)), "learner.lr=1.0"),
     ]:
         with pytest.raises(ConfigError, match=f"^{key}: .* was made with .*; choose another name, or remove that folder"):
-            check_settings(replace(run, config=changed))
+            check_same_settings(replace(run, config=changed))
 
 
 # The whole

@@ -26,7 +26,7 @@ from launch.experiments.run import INTERRUPTED as INTERRUPTED_STATE
 from launch.experiments.sweep import INCOMPLETE
 from launch.experiments.sweep_runs import SweepRun, folder_name
 from tandem.config.schema import ConfigError
-from tandem.runtime.exit_codes import BAD_INPUT, INTERRUPTED
+from tandem.runtime.exit_status import BAD_INPUT, INTERRUPTED
 from tests.support import ROOT
 from tests.support.builders import save_model, small_tokenizer
 

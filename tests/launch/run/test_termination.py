@@ -34,7 +34,7 @@ from launch.storage.resume import find_resumption
 from launch.storage.run_folder import RunFolder
 from tandem.config.schema import Config, ConfigError
 from tandem.runtime.disk import require_room
-from tandem.runtime.exit_codes import BAD_INPUT, INTERRUPTED, TERMINATED, UNWRITABLE
+from tandem.runtime.exit_status import BAD_INPUT, INTERRUPTED, TERMINATED, UNWRITABLE
 from tandem.staleness import StreamPosition
 from tests.support.settings import settings
 

@@ -13,7 +13,7 @@ from launch import doctor, report, watch
 from launch.evaluation.measured_run import settings_of_run
 from launch.experiments.run import _FILE, read_outcome
 from tandem.config.schema import ConfigError
-from tandem.runtime.exit_codes import BAD_INPUT
+from tandem.runtime.exit_status import BAD_INPUT
 from tests.support.run_folders import make_run
 
 CONFIG, METRICS, SAMPLES, RESULT = "config.yaml", "metrics.jsonl", "samples.jsonl", "evaluation/a/result.json"
