@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -27,6 +28,15 @@ def load_config(path: str | Path) -> PretrainedConfig:
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer at `path`. Raises what transformers raises."""
     return AutoTokenizer.from_pretrained(path, **_OWN_CODE_ONLY)
+
+
+def load_declared_model(path: str | Path, config: PretrainedConfig) -> PreTrainedModel | None:
+    """Load the model at `path` by the class that `config` names, in its own type; None if transformers has no such class.
+
+    Raises what transformers raises.
+    """
+    model_class: Any = getattr(transformers, (config.architectures or ["none"])[0], None)
+    return model_class and model_class.from_pretrained(path, config=config, dtype="auto", **_OWN_CODE_ONLY)
 
 
 def load_language_model(path: str | Path, dtype: torch.dtype, config: PretrainedConfig | None = None) -> PreTrainedModel:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, PretrainedConfig, PreTrainedModel
 
 from tandem.models.inspection import inspect_model
-from tandem.models.loading import load_config, load_tokenizer
+from tandem.models.loading import load_config, load_declared_model, load_tokenizer
 from tandem.models.unusable import UnusableModel, refusing
 from tandem.runtime.atomic_dir import written_aside
 
@@ -36,7 +35,10 @@ def save_text_model(source: str | Path, target: Path) -> PreTrainedModel:
             f"transformers {transformers.__version__} has no class for the language model of model_type={config.model_type} "
             f"alone ({text_config.model_type}); choose another model"
         )
-    whole = _load_whole(config, source)
+    with refusing("the model cannot be loaded", "copy it again, or use a machine with more memory"):
+        whole = load_declared_model(source, config)
+    if whole is None:
+        raise UnusableModel(f"transformers {transformers.__version__} has no {config.architectures}; choose another model")
     with refusing("its language model cannot be separated", "choose another model"), torch.no_grad():
         model = _text_model(whole, text_config)
         texts = torch.randint(text_config.vocab_size, (1, _TRIAL_TOKENS), generator=torch.Generator().manual_seed(0))
@@ -56,16 +58,6 @@ def save_text_model(source: str | Path, target: Path) -> PreTrainedModel:
             raise UnusableModel(f"its tokenizer gives other tokens next to a {text_config.model_type}; choose another model")
         inspect_model(folder, f"MODEL={source}")
     return model
-
-
-def _load_whole(config: PretrainedConfig, source: str | Path) -> PreTrainedModel:
-    """Load the model by the class that its configuration names."""
-    name = (config.architectures or ["none"])[0]
-    model_class: Any = getattr(transformers, name, None)
-    if model_class is None:
-        raise UnusableModel(f"transformers {transformers.__version__} has no {name}; choose another model")
-    with refusing("the model cannot be loaded", "copy it again, or use a machine with more memory"):
-        return model_class.from_pretrained(source, config=config, dtype="auto", trust_remote_code=False)
 
 
 def _text_model(whole: PreTrainedModel, config: PretrainedConfig) -> PreTrainedModel:

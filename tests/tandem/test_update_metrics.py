@@ -56,7 +56,7 @@ def test_metrics_stay_within_their_bounds(
     aggregation: str,
     spread: float,
 ) -> None:
-    """Whoever wrote the tokens, and whatever is masked; where nothing counts there is no gradient."""
+    """For every authorship and every mask. A batch in which no token counts has no gradient."""
     settings = algo(
         policy_loss=policy_loss,
         mismatch=mismatch,

@@ -16,20 +16,11 @@ from tandem.models.loading import load_language_model, load_tokenizer
 from tandem.models.text_model import save_text_model
 from tandem.models.unusable import UnusableModel
 from tests.support import ROOT
-from tests.support.builders import small_tokenizer
+from tests.support.builders import SMALL, small_tokenizer
 
 pytestmark = pytest.mark.seconds
 
-TEXT = {
-    "vocab_size": 400,
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 8,
-    "max_position_embeddings": 256,
-}
+TEXT = SMALL | {"vocab_size": 400, "num_hidden_layers": 2}
 ENCODER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 IMAGES = ENCODER | {"image_size": 28, "patch_size": 14}
 SQUARE = ENCODER | {"image_size": [28, 28], "patch_size": [14, 14]}
