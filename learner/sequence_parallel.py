@@ -93,7 +93,7 @@ class CausalAttention(nn.Module):
     ) -> Tensor:
         """Return the attention, over at most `window` tokens if given."""
         query, key, value = (heads.transpose(1, 2) for heads in (query, key, value))
-        mask = window_mask(query.shape[2], window, query.device) if window and window < query.shape[2] else None
+        mask = window_mask(query.shape[2], window, query.dtype, query.device) if window and window < query.shape[2] else None
         if mask is not None:  # on GPUs, only the kernel without a mask takes fewer key heads than heads
             shared = query.shape[1] // key.shape[1]
             key, value = key.repeat_interleave(shared, dim=1), value.repeat_interleave(shared, dim=1)
@@ -104,11 +104,14 @@ class CausalAttention(nn.Module):
 
 
 @lru_cache(maxsize=1)
-def window_mask(length: int, window: int, device: torch.device) -> Tensor:
-    """Return bool [L, L]: whether a token (row) attends to another; the same for all layers of a micro-batch."""
+def window_mask(length: int, window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return [L, L]: 0 where a token (row) attends to another, else -inf; the same for all layers of a micro-batch.
+
+    Of a bool mask, torch would make such a mask for each layer, and keep each for the backward pass.
+    """
     index = torch.arange(length, device=device)
-    attends = index[:, None] >= index
-    return attends.logical_and_(index[:, None] < index + window)
+    later, before = index[:, None] < index, index[:, None] >= index + window
+    return torch.zeros(length, length, dtype=dtype, device=device).masked_fill_(later.logical_or_(before), -torch.inf)
 
 
 class _GatherParts(torch.autograd.Function):

@@ -88,6 +88,14 @@ def key_heads(config: PretrainedConfig) -> int:
     return getattr(config, "num_key_value_heads", None) or config.num_attention_heads
 
 
+def attention_window(config: PretrainedConfig) -> int:
+    """Return the tokens that a layer with sliding-window attention attends to; 0: no layer has such attention."""
+    kinds = getattr(config, "layer_types", None)
+    if kinds and "sliding_attention" not in kinds:
+        return 0
+    return getattr(config, "sliding_window", None) or 0
+
+
 def context_length(config: PretrainedConfig) -> int | None:
     """Return the context length in tokens; None when positions have no limit (ALiBi).
 

@@ -31,12 +31,23 @@ def check_sequence_parallel(config: PretrainedConfig, size: int) -> None:
         raise UnusableModel(f"{name}: models of type {config.model_type} cannot be split; choose 1, or one of {known}")
     if uneven := UNEVEN_ROPE.intersection(_rope_types(config)):
         raise UnusableModel(f"{name}: rotary embeddings of type {', '.join(sorted(uneven))} cannot be split; choose 1")
-    heads, keys = config.num_attention_heads, key_heads(config)
-    divisors = [each for each in range(1, heads + 1) if heads % each == 0 and (keys % each == 0 or each % keys == 0)]
-    if size not in divisors:
+    if size not in (sizes := _even_splits(config)):
         raise UnusableModel(
-            f"{name}: it has {heads} attention heads, {keys} of them for keys; choose one of {', '.join(map(str, divisors))}"
+            f"{name}: it has {config.num_attention_heads} attention heads, {key_heads(config)} of them for keys; choose one of "
+            f"{', '.join(map(str, sizes))}"
         )
+
+
+def sequence_splits(config: PretrainedConfig) -> tuple[int, ...]:
+    """Return the numbers of ranks, 1 among them, that can compute the model of `config` together."""
+    known = config.model_type in MODEL_TYPES and not UNEVEN_ROPE.intersection(_rope_types(config))
+    return tuple(_even_splits(config)) if known else (1,)
+
+
+def _even_splits(config: PretrainedConfig) -> list[int]:
+    """Return the numbers of ranks that can each take equally many attention heads, and the key heads of these."""
+    heads, keys = config.num_attention_heads, key_heads(config)
+    return [each for each in range(1, heads + 1) if heads % each == 0 and (keys % each == 0 or each % keys == 0)]
 
 
 def _rope_types(config: PretrainedConfig) -> Iterator[Any]:

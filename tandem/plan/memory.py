@@ -114,6 +114,9 @@ def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, re
     activations = tokens * size.hidden * size.layers * kept * width / 2 / GIB
     if width == 2:  # the adapter reads a float32 copy of its inputs, of one layer at a time if they are computed again
         activations += 4 * tokens * size.adapter_inputs / (size.layers if learner.gradient_checkpointing else 1) / GIB
+    whole = longest * learner.sequence_parallel
+    if learner.sequence_parallel > 1 and 0 < size.window < whole:  # the mask, once for all layers
+        activations += width * whole**2 / GIB
     logits = min(learner.logprob_chunk_tokens, tokens) * size.vocabulary * 4 * LOGIT_COPIES / GIB
     # DeepSpeed's optimizer for ZeRO 1 in bfloat16 holds its own gradients, unless it is offloaded, and needs no buffer.
     learned_width = BYTES[learner.parameter_dtype]

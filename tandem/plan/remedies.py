@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from math import ceil
+from math import ceil, lcm
 from typing import Any, Protocol
 
 from tandem.config.schema import Config
@@ -30,12 +30,13 @@ class Fits(Protocol):
         ...
 
 
-def remedy(config: Config, fits: Fits, gpu_gib: float) -> str:
+def remedy(config: Config, fits: Fits, gpu_gib: float, sequence_splits: Sequence[int]) -> str:
     """Describe the mildest change with which `config` fits on GPUs of `gpu_gib`, or else on the smallest larger ones.
 
     Add the least GPU memory that the changed run needs, and the smallest larger GPUs on which `config` fits unchanged.
+    `sequence_splits` are the numbers of ranks that can split a sequence of the senior.
     """
-    candidates = list(_candidates(config))
+    candidates = list(_candidates(config, sequence_splits))
     for changes in candidates:
         if fits(smaller := changed(config, changes)):
             needed = f", which needs GPUs of {_least_gib(smaller, fits, gpu_gib)} GiB"
@@ -81,7 +82,7 @@ def _reason(changes: Changes) -> str:
     return ", so that engines sleep during updates" if sleeps else ""
 
 
-def _candidates(config: Config) -> Iterator[Changes]:
+def _candidates(config: Config, sequence_splits: Sequence[int]) -> Iterator[Changes]:
     """Yield changes of the engines' and the learner's settings, the mildest first.
 
     Changes that keep the precision come before bfloat16, and changes on the GPUs before those that use the CPU's memory.
@@ -90,7 +91,7 @@ def _candidates(config: Config) -> Iterator[Changes]:
         yield sleep
     for narrow in _precisions(config):
         for engines in _of_engines(config):
-            for learner in _of_learner(config):
+            for learner in _of_learner(config, sequence_splits):
                 if changes := {**engines, **narrow, **learner}:
                     yield changes
     for narrow in _precisions(config):
@@ -147,8 +148,11 @@ def _of_engines(config: Config) -> Iterator[Changes]:
         gpus *= 2
 
 
-def _of_learner(config: Config) -> Iterator[Changes]:
-    """Yield none, then changes that cost no time, then slower ones; at each speed also more ranks on idle GPUs."""
+def _of_learner(config: Config, sequence_splits: Sequence[int]) -> Iterator[Changes]:
+    """Yield none, then changes that cost no time, then slower ones; at each speed also more ranks on idle GPUs.
+
+    Last come ranks that split long sequences.
+    """
     learner = config.learner
     # ZeRO 2 computes the same as ZeRO 1 and frees gradients earlier.
     lean: Changes = {"learner.zero_stage": 2} if learner.zero_stage == 1 else {}
@@ -158,6 +162,9 @@ def _of_learner(config: Config) -> Iterator[Changes]:
         for more in _more_ranks(config):
             ranks = more.get("learner.ranks", learner.ranks)
             yield from _distinct(more | slower, *[more | spread | slower] * (ranks > 1))
+    for split in _sequence_parallel(config, sequence_splits):
+        slower = _recomputed(config) | _smaller(changed(config, split))
+        yield from _distinct(split | spread, split | spread | slower)
 
 
 def _distinct(*changes: Changes) -> Iterator[Changes]:
@@ -186,6 +193,15 @@ def _more_ranks(config: Config) -> Iterator[Changes]:
     while ranks <= min(mini_batch * config.learner.sequence_parallel, MOST_RANKS):
         yield {"learner.ranks": ranks}
         ranks *= 2
+
+
+def _sequence_parallel(config: Config, sequence_splits: Sequence[int]) -> Iterator[Changes]:
+    """Yield more ranks that split each sequence, while a part of the longest rollout is longer than a small micro-batch."""
+    learner = config.learner
+    for size in sequence_splits:
+        split = {"learner.ranks": lcm(learner.ranks, size), "learner.sequence_parallel": size}
+        if learner.sequence_parallel < size <= MOST_RANKS and longest_rollout(config) > SMALL_MICRO_BATCH:
+            yield split
 
 
 def _recomputed(config: Config) -> Changes:

@@ -73,7 +73,8 @@ def cluster_plan(config: Config, nodes: Sequence[Node], sizes: Sizes | None, *, 
             larger = [replace(node, gpu_gib=gpu_gib or node.gpu_gib) for node in nodes]
             return _works(partial(plan_on_cluster, learns=learns), changed, larger, sizes)
 
-        raise ConfigError(f"{error}; {remedy(config, fits, min(node.gpu_gib for node in nodes))}") from error
+        smallest = min(node.gpu_gib for node in nodes)
+        raise ConfigError(f"{error}; {remedy(config, fits, smallest, sizes.senior.sequence_splits)}") from error
 
 
 def local_plan(config: Config, node: Node, sizes: Sizes | None, *, learns: bool = True) -> RunPlan:
@@ -91,7 +92,7 @@ def local_plan(config: Config, node: Node, sizes: Sizes | None, *, learns: bool 
             larger = replace(node, gpu_gib=gpu_gib or node.gpu_gib)
             return _works(partial(plan_on_machine, learns=learns), changed, larger, sizes)
 
-        raise ConfigError(f"{error}; {remedy(config, fits, node.gpu_gib)}") from error
+        raise ConfigError(f"{error}; {remedy(config, fits, node.gpu_gib, sizes.senior.sequence_splits)}") from error
 
 
 def _works(plan: Callable[..., RunPlan], *arguments: object) -> bool:

@@ -11,8 +11,9 @@ from tandem.config.black_box import OPENAI
 from tandem.config.learner import LoraConfig
 from tandem.config.model import ModelConfig
 from tandem.config.schema import SELF, Config, ConfigError
-from tandem.models.configuration import key_heads, read_configuration
+from tandem.models.configuration import attention_window, key_heads, read_configuration
 from tandem.models.linear_layers import adapted_layers, kind, layer_shape
+from tandem.models.sequence_parallel import check_sequence_parallel, sequence_splits
 from tandem.models.unusable import UnusableModel
 from tandem.models.zoo.hub import configuration_directory
 from tandem.models.zoo.recipes import RECIPES, VOCAB_SIZE, ZOO, Recipe
@@ -33,6 +34,10 @@ class ModelSize:
     """parameters of the low-rank adapter; 0: the model gets none"""
     adapter_inputs: int = 0
     """numbers per token that the adapter's layers read, together"""
+    window: int = 0
+    """tokens that sliding-window attention attends to; 0: there is none"""
+    sequence_splits: tuple[int, ...] = (1,)
+    """the numbers of ranks that can split its sequences"""
 
 
 @dataclass(frozen=True)
@@ -46,10 +51,15 @@ class Sizes:
 def model_sizes(config: Config) -> Sizes:
     """Return the sizes of the senior and every junior. No model is built; from the hub only config.json is downloaded.
 
-    Raises `ConfigError` when a model's configuration is not available, or when it lacks the layers that are to be adapted.
+    Raises `ConfigError` when a model's configuration is not available, when it lacks the layers that are to be adapted, and
+    when `learner.sequence_parallel` ranks cannot split its sequences.
     """
     shape = _shape(config.model)
     junior = model_size(shape)
+    try:
+        check_sequence_parallel(shape, config.learner.sequence_parallel)
+    except UnusableModel as error:
+        raise ConfigError(str(error)) from error
     juniors = [
         junior
         if name == SELF or name.startswith(OPENAI)
@@ -69,6 +79,8 @@ def model_size(shape: PretrainedConfig) -> ModelSize:
         hidden=shape.hidden_size,
         vocabulary=shape.vocab_size,
         kv_values=2 * shape.num_hidden_layers * key_heads(shape) * head,
+        window=attention_window(shape),
+        sequence_splits=sequence_splits(shape),
     )
 
 

@@ -10,18 +10,21 @@ class RunError(RuntimeError):
 
 
 def plain_error(error: BaseException) -> ConfigError | RunError | None:
-    """Return the innermost `ConfigError` or `RunError` in the chain of causes of `error`; None if there is none.
+    """Return the error in the chain of causes of `error` that is shown to the user; None if there is none.
 
-    Ray wraps the exception of an actor and keeps it in the attribute `cause`.
+    It is the outermost `ConfigError`, which may add a remedy to those below it, or else the innermost `RunError`. Ray wraps the
+    exception of an actor and keeps it in the attribute `cause`.
     """
-    found: ConfigError | RunError | None = None
+    found: RunError | None = None
     current: BaseException | None = error
     while current is not None:
         wrapped = getattr(current, "cause", None)
         if isinstance(wrapped, BaseException):
             current = wrapped
             continue
-        if isinstance(current, ConfigError | RunError):
+        if isinstance(current, ConfigError):
+            return current
+        if isinstance(current, RunError):
             found = current
         current = current.__cause__
     return found

@@ -37,6 +37,11 @@ def test_plan_with_missing_data_is_refused(
     assert refused("plan_only=true", *assumed, *overrides).startswith(message)
 
 
+def test_plan_that_does_not_fit_is_refused_with_its_remedy(refused: Refused) -> None:
+    message = refused("plan_only=true", "mode=cluster", "cluster.gpus=8", "model=qwen3_4b")
+    assert message.startswith("learner.ranks=1: a rank needs ") and "; use learner.ranks=2, which needs GPUs of" in message
+
+
 def test_plan_reads_first_rows(refused: Refused, call: Callable[..., None], tmp_path: Path) -> None:
     lines = [json.dumps({"question": f"What is {i} + 1?", "answer": i + 1}) for i in range(100)]
     (file := tmp_path / "problems.jsonl").write_text("\n".join(lines))

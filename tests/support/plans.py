@@ -10,7 +10,14 @@ from tandem.models.qwen3 import QWEN3_SHAPES
 from tandem.plan.sizes import ModelSize
 
 AWAKE = ("rollout.max_staleness=1", "rollout.sleep=false")
-FOUR_BILLION = ModelSize(parameters=4_022_468_096, layers=36, hidden=2560, vocabulary=151_936, kv_values=2 * 36 * 8 * 128)
+FOUR_BILLION = ModelSize(
+    parameters=4_022_468_096,
+    layers=36,
+    hidden=2560,
+    vocabulary=151_936,
+    kv_values=2 * 36 * 8 * 128,
+    sequence_splits=(1, 2, 4, 8, 16, 32),
+)
 EIGHT_BILLION = f"model.shape={{{','.join(f'{key}:{value}' for key, value in QWEN3_SHAPES['8B'].items())}}}"
 """The override with the shape of a model with eight billion parameters."""
 

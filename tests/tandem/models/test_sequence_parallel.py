@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import BloomConfig, Gemma2Config, Gemma3TextConfig, LlamaConfig, PretrainedConfig
 
-from tandem.models.sequence_parallel import check_sequence_parallel
+from tandem.models.sequence_parallel import check_sequence_parallel, sequence_splits
 from tandem.models.unusable import UnusableModel
 
 WIDTHS = {"hidden_size": 64, "num_attention_heads": 8, "num_key_value_heads": 2}
@@ -22,7 +22,9 @@ def test_ranks_divide_the_heads(keys: int, each: int, size: int) -> None:
     except UnusableModel as error:
         possible = [int(number) for number in str(error).rsplit("choose one of ", 1)[1].split(", ")]
         assert size not in possible and possible[0] == 1
+        assert possible == [*sequence_splits(config)]
     else:
+        assert size in sequence_splits(config)
         # Each rank gets equally many heads, and the key heads that those attend with, copies where there are fewer than ranks.
         copies = max(1, size // keys)
         split = [head // copies for head in range(keys * copies)]
@@ -57,3 +59,4 @@ def test_models_that_cannot_be_split_are_refused(config: PretrainedConfig, messa
     with pytest.raises(UnusableModel, match=message):
         check_sequence_parallel(config, 3)
     check_sequence_parallel(config, 1)
+    assert 3 not in sequence_splits(config) and 1 in sequence_splits(config)

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from transformers import LlamaConfig, Qwen3Config
+from transformers import Gemma3TextConfig, LlamaConfig, MistralConfig, PretrainedConfig, Qwen3Config
 
 from launch.cluster.plan import assumed_plan
 from launch.entry import configuration
 from tandem.config.learner import LearnerConfig, LoraConfig
 from tandem.config.schema import ConfigError
+from tandem.models.configuration import attention_window
 from tandem.plan.fit import DoesNotFit, fractions_shared, longest_rollout, memory
 from tandem.plan.memory import (
+    BYTES,
     ENGINE_ASLEEP_GIB,
     RANK_OVERHEAD_GIB,
     SUB_GROUP_SIZE,
@@ -127,6 +129,32 @@ def test_ranks_that_share_sequences_hold_a_part_of_the_longest(ranks: int) -> No
     assert longest_rollout(config) == -(-32_001 // ranks)
     alone = rank_memory(FOUR_BILLION, config.learner, longest=-(-32_001 // ranks))
     assert memory(config, model_sizes(config)).rank.activations == alone.activations
+
+
+@pytest.mark.parametrize(("split", "window", "counted"), [(1, 4096, False), (2, 0, False), (2, 40_000, False), (2, 4096, True)])
+def test_mask_of_windows_counts_where_ranks_split_sequences(split: int, window: int, counted: bool) -> None:
+    config = deepcopy(four_billion())
+    config.data.max_prompt_tokens, config.rollout.sampling.max_tokens = 1001, 31_000
+    config.learner.sequence_parallel, longest = split, 32_000 // split
+    windowed, whole = (
+        rank_memory(replace(FOUR_BILLION, window=each), config.learner, longest=longest).activations for each in (window, 0)
+    )
+    assert windowed - whole == pytest.approx(BYTES[config.learner.dtype] * 32_000**2 / 2**30 if counted else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "window"),
+    [
+        (MistralConfig(sliding_window=128), 128),
+        (MistralConfig(sliding_window=None), 0),
+        (Gemma3TextConfig(sliding_window=64), 64),
+        (Qwen3Config(sliding_window=32, use_sliding_window=False), 0),
+        (LlamaConfig(), 0),
+    ],
+    ids=lambda each: getattr(each, "model_type", str(each)),
+)
+def test_size_has_window_of_attention(shape: PretrainedConfig, window: int) -> None:
+    assert attention_window(shape) == window
 
 
 def test_sizes_are_read_from_model_directory(tmp_path: Path) -> None:

@@ -134,6 +134,10 @@ def test_plan_chooses_unset_memory_fractions() -> None:
             "rollout.senior_tensor_parallel=1: .* needs .* gets 0.90 of 10 GiB; use rollout.senior_tensor_parallel=2",
         ),
         (["mode=cluster", "cluster.gpus=8", "model=hf", "model.path=/no/model"], "model.path=/no/model: .* give model.shape"),
+        (
+            ["mode=cluster", "cluster.gpus=8", "model=qwen3_4b", "learner.ranks=3", "learner.sequence_parallel=3"],
+            "learner.sequence_parallel=3: it has 32 attention heads, 8 of them for keys; choose one of 1, 2, 4, 8, 16, 32$",
+        ),
     ],
 )
 def test_plan_that_does_not_fit_is_refused_with_remedy(overrides: list[str], message: str) -> None:
@@ -141,6 +145,10 @@ def test_plan_that_does_not_fit_is_refused_with_remedy(overrides: list[str], mes
         assumed_plan(configuration(["plan_only=true", "data=jsonl", "data.path=x", *overrides]))
 
 
+LONG_ROLLOUTS = [
+    *("mode=cluster", "cluster.gpus=8", "model=qwen3_4b", "model.dtype=bfloat16", "learner.dtype=bfloat16"),
+    "rollout.sampling.max_tokens=120000",
+]
 UNREAD_MODEL = ["model=hf", "model.path=org/name", EIGHT_BILLION]
 """The overrides for a model of which no file is read."""
 
@@ -166,6 +174,12 @@ UNREAD_MODEL = ["model=hf", "model.path=org/name", EIGHT_BILLION]
             "rollout.replicas=2",
         ),
         (["mode=local", "cluster.gpus=1", "cluster.gpu_gib=24"], "no setting makes room: use GPUs of "),
+        # Ranks split sequences only where nothing milder is enough.
+        (
+            [*LONG_ROLLOUTS, "cluster.gpu_gib=40"],
+            "learner.ranks=4 learner.sequence_parallel=4 learner.zero_stage=3",
+        ),
+        ([*LONG_ROLLOUTS, "cluster.gpu_gib=80"], "learner.ranks=2, "),
     ],
 )
 def test_remedy_makes_plan_fit(overrides: list[str], remedy: str) -> None:
