@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,12 +78,8 @@ def inspected(nodes: Sequence[Node], models: Sequence[Path], *, shares_memory: b
 
     Raises `ConfigError` with the name of a node that does not.
     """
-    probe = SHARED_MEMORY / f"tandem-probe-{uuid.uuid4().hex}"
-    probe.touch()
-    try:
+    with _probe(SHARED_MEMORY) as probe:
         found = _ask([node.id for node in nodes], facts, [str(probe), *map(str, models)])
-    finally:
-        probe.unlink()
     for node, fact in zip(nodes, found, strict=True):
         if shares_memory and not fact.sees[0]:
             raise ConfigError(
@@ -100,18 +97,26 @@ def inspected(nodes: Sequence[Node], models: Sequence[Path], *, shares_memory: b
 
 def check_shared(nodes: Iterable[Node], folder: Path) -> None:
     """Raise `ConfigError` unless each of `nodes`, where ranks write checkpoints, sees what this process writes to `folder`."""
-    probe, nodes = folder.resolve() / f".tandem-probe-{uuid.uuid4().hex}", list(nodes)
-    probe.touch()
-    try:
+    nodes = list(nodes)
+    with _probe(folder.resolve()) as probe:
         found = _ask([node.id for node in nodes], facts, [str(probe)])
-    finally:
-        probe.unlink()
     for node, fact in zip(nodes, found, strict=True):
         if not fact.sees[0]:
             raise ConfigError(
                 f"log.dir: node {node.name}, where a rank of the learner writes its part of a checkpoint, does not see "
                 f"{folder}; name a folder in log.dir that every node shares"
             )
+
+
+@contextmanager
+def _probe(folder: Path) -> Iterator[Path]:
+    """Yield a new file in `folder`, which exists in the block."""
+    file = folder / f".tandem-probe-{uuid.uuid4().hex}"
+    file.touch()
+    try:
+        yield file
+    finally:
+        file.unlink()
 
 
 def _ask(node_ids: Sequence[str], question: Any, *arguments: Any) -> list[Any]:
