@@ -20,10 +20,11 @@ import uvloop
 from rich.console import Console
 
 from bench import sweep
-from bench.engines import WritingTime, engine_pair, measure
+from bench.engines import EnginePair, WritingTime, engine_pair, measure
 from bench.latency import TOKENS, handoff_latencies
-from bench.modes import MODES, shortened, tandem
+from bench.modes import MODES, Mode, shortened, solo, tandem
 from bench.report import Figures, benchmark_parser, figures, print_figures, table
+from bench.shared import RANKS, shared, shared_engine
 from bench.translated import translated
 from bench.workload import DTYPES, WARM_UP_TOKENS, Workload, dtype, prepare
 from tandem.schedule import SCHEDULES
@@ -41,16 +42,21 @@ DUAL_SHARE = 0.25
 async def throughput(work: Workload, modes: Sequence[str], repeats: int | None = None) -> dict[str, list[WritingTime]]:
     """Measure each mode `repeats` times (None: `REPEATS`, or fewer within `TIME_S`), after a warm-up.
 
-    The modes on the pair of engines alternate, so that a slow moment of the machine affects them all. `dual` runs last and
-    alone.
+    They alternate, so that a slow moment of the machine affects them all; `dual` alone runs last. With each mode on a shared
+    engine, solo writing on that engine is measured too, as `MODE_solo`.
     """
     start, rounds = time.monotonic(), 0
-    runs: dict[str, list[WritingTime]] = {mode: [] for mode in modes}
     async with AsyncExitStack() as stack:
-        pair = await stack.enter_async_context(engine_pair(work.specs))
-        ways = {mode: (MODES[mode], pair) for mode in modes if mode in MODES}
+        ways: dict[str, tuple[Mode, EnginePair]] = {}
+        if on_pair := [mode for mode in modes if mode in MODES]:
+            pair = await stack.enter_async_context(engine_pair(work.specs))
+            ways |= {mode: (MODES[mode], pair) for mode in on_pair}
         if TRANSLATED in modes:
             ways[TRANSLATED] = await stack.enter_async_context(translated(work))
+        for mode in sorted(RANKS.keys() & modes):
+            both = await stack.enter_async_context(shared_engine(work, RANKS[mode]))
+            ways |= {mode: (shared, both), f"{mode}_solo": (solo, both)}
+        runs: dict[str, list[WritingTime]] = {mode: [] for mode in ways}
         for mode, (write, engines) in ways.items():
             await write(engines, shortened(work, WARM_UP_TOKENS), f"{mode}-warm-up")
         started = time.monotonic()
@@ -136,7 +142,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--modes",
         nargs="+",
-        choices=[*MODES, TRANSLATED, DUAL],
+        choices=[*MODES, TRANSLATED, *RANKS, DUAL],
         default=[*MODES, DUAL],
         metavar="MODE",
         help="default: %(default)s",

@@ -25,6 +25,8 @@ RATIOS = {
     "tandem_over_dual": ("tandem", "dual"),
     "tandem_over_solo_same_hardware": ("tandem", "solo_two_devices"),
     "translated_over_tandem": ("translated", "tandem"),
+    "shared_over_solo": ("shared", "shared_solo"),
+    "shared_adapter_over_solo": ("shared_adapter", "shared_adapter_solo"),
 }
 
 
