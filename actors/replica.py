@@ -10,12 +10,16 @@ from typing import Any, Protocol
 import psutil
 import ray
 from ray.actor import ActorHandle
+from ray.exceptions import OutOfMemoryError, RayActorError
 
 from tandem.runtime.errors import RunError
 
+ACTOR_DIED = (RayActorError, OutOfMemoryError)
+"""Ray's errors of a call whose actor died; the latter if Ray killed it because its node ran out of memory."""
+
 
 class RolloutError(RunError):
-    """A rollout actor failed; the message names it."""
+    """A rollout actor failed or is too slow; the message names it."""
 
 
 class ReplicaFailed(RuntimeError):

@@ -12,9 +12,9 @@ from typing import Any
 import psutil
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
-from actors.replica import ActorReplica, Member, Replica, ReplicaFailed, ReplicaState, RolloutError
+from actors.replica import ACTOR_DIED, ActorReplica, Member, Replica, ReplicaFailed, ReplicaState, RolloutError
 from actors.restart import START_TIMEOUT_S, LatestWeights, ReplicaClosed, Restarter
 from tandem.cogeneration import AuthorFailed
 from tandem.config.run import GuardConfig
@@ -90,9 +90,10 @@ class ReplicaSet:
             member = self._members[call.replica]
             try:
                 member.admitted = ray.get(call.answer)
+                processes = ray.get(member.replica.call("processes"), timeout=START_TIMEOUT_S)
             except RayError as error:
                 raise self._call_error(call, error) from error
-            member.processes = on_this_host(ray.get(member.replica.call("processes"), timeout=START_TIMEOUT_S))
+            member.processes = on_this_host(processes)
             member.state = ReplicaState.RUNNING
 
     @property
@@ -138,8 +139,8 @@ class ReplicaSet:
     def call_all(self, method: str, *arguments: Any) -> list[Any]:
         """Return every replica's answer to a call of `method`, in order; wait for replicas that restart.
 
-        Raises `RolloutError` when a call fails, `TimeoutError` when it takes longer than `guard.publish_timeout_s`, both naming
-        the replica, and what `check` raises.
+        Raises `RolloutError`, which names the replica, when a call fails or takes longer than `guard.publish_timeout_s`, and
+        what `check` raises.
         """
         answers: dict[int, Any] = {}
         while missing := [member for member in self._members if member.index not in answers]:
@@ -191,7 +192,7 @@ class ReplicaSet:
         _, late = ray.wait(answers, num_returns=len(answers), timeout=timeout_s) if answers else ([], [])
         if late:
             replicas = [call.replica for call in calls if call.answer in late]
-            raise TimeoutError(
+            raise RolloutError(
                 f"rollout actor(s) {replicas} of {len(self._members)} did not finish {calls[0].method!r} within {timeout_s:g} s"
             )
 
@@ -261,4 +262,4 @@ class ReplicaSet:
 def _is_death(error: RayError) -> bool:
     """Whether `error` says that an actor or one of its engines died, so that another can do its work."""
     cause = error.cause if isinstance(error, RayTaskError) else error
-    return isinstance(cause, RayActorError | AuthorFailed)
+    return isinstance(cause, (*ACTOR_DIED, AuthorFailed))

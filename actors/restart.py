@@ -86,7 +86,7 @@ class Restarter:
     def restart(self, member: Member, error: RayError) -> None:
         """Restart `member`, which died of `error`, until it runs; it may die again meanwhile.
 
-        Raises `ReplicaClosed`, `GuardError` when it dies too often, `TimeoutError`, and `RolloutError` for wrong weights.
+        Raises `ReplicaClosed`, `GuardError` when it dies too often, and `RolloutError` when it is late or has wrong weights.
         """
         while not member.running:
             self._budget.spend(member.name, error)
@@ -131,4 +131,4 @@ def _call(member: Member, method: str, *arguments: Any, timeout_s: float) -> Any
     try:
         return ray.get(member.replica.call(method, *arguments), timeout=timeout_s)
     except GetTimeoutError as error:
-        raise TimeoutError(f"{member.name} was restarted and did not finish {method!r} within {timeout_s:g} s") from error
+        raise RolloutError(f"{member.name} was restarted and did not finish {method!r} within {timeout_s:g} s") from error

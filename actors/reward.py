@@ -15,14 +15,21 @@ from typing import Any
 import psutil
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import GetTimeoutError
 
+from actors.replica import ACTOR_DIED
 from tandem.config.reward import JudgeConfig
+from tandem.guards import VerdictGuard
 from tandem.rollout import Group
+from tandem.runtime.errors import RunError
 from tandem.runtime.processes import ProcessLocation, on_this_host, process_location
 from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.trace import Span, TraceRow
 from tandem.verify.pool import Judgement, VerifierPool
+
+
+class JudgeError(RunError):
+    """The reward actor is too slow; the message says how to allow it more time."""
 
 
 class RewardActor:
@@ -90,6 +97,7 @@ class Judge:
         """guards the two lists and the actor"""
         self._waiting: list[Group] = []
         self._calls: list[_Call] = []
+        self._verdicts = VerdictGuard()
         self._start()
 
     def _start(self) -> None:
@@ -115,7 +123,8 @@ class Judge:
     def judge_groups(self, groups: Sequence[Group], timeout_s: float) -> None:
         """Set the judgements of all rollouts of `groups`; when the actor dies, repeat its calls.
 
-        Raises `TimeoutError` after `timeout_s` seconds, restarts included, and `GuardError` when the actor dies too often.
+        Raises `JudgeError` after `timeout_s` seconds, restarts included, and `GuardError` when the actor dies too often or the
+        verifier is broken.
         """
         deadline = time.monotonic() + timeout_s
         wanted = {id(group) for group in groups}
@@ -131,6 +140,7 @@ class Judge:
                 group.judgements = [next(judgements) for _ in group.rollouts]
             with self._lock:
                 self._calls.remove(call)
+        self._verdicts.check(groups)
 
     def _send(self) -> None:
         """Send the groups that wait to the actor."""
@@ -150,10 +160,10 @@ class Judge:
                 return judgements
             except GetTimeoutError as error:
                 answers = sum(len(group.rollouts) for group in call.groups)
-                raise TimeoutError(
+                raise JudgeError(
                     f"the reward actor did not judge {answers} answers within judge.step_timeout_s={timeout_s:g}; raise it"
                 ) from error
-            except RayActorError as error:
+            except ACTOR_DIED as error:
                 with self._lock:
                     if call.actor is self._actor:  # another call may have found it dead before
                         self._budget.spend("reward actor", error)
@@ -165,7 +175,7 @@ class Judge:
         started, _ = ray.wait([self._location], timeout=0)
         try:
             return on_this_host(ray.get(started[0])) if started else {}
-        except RayActorError:
+        except ACTOR_DIED:
             return {}
 
     def close(self) -> None:

@@ -45,8 +45,7 @@ class RolloutPool:
 
     `junior_weights` are the relative frequencies of the juniors. With `sleeps` the engines free their GPU's memory while the
     learner learns (`sleep`). If `borrowed`, the senior's engines may hold weights of another run. Every method that waits for
-    replicas raises `RolloutError` when one fails, `TimeoutError` when one is late, both naming it, and `GuardError` when they
-    die too often.
+    replicas raises `RolloutError`, which names it, when one fails or is late, and `GuardError` when they die too often.
     """
 
     def __init__(
@@ -192,7 +191,7 @@ class RolloutPool:
         """Write the groups of `queue`; yield `(index, group)` as each finishes.
 
         Groups that are unfinished `deadline_s` seconds after the call are cancelled and dropped (0: never). Raises
-        `TimeoutError` when no group finishes within `rollout.timeout_s`. Tasks are dispatched between two groups: iterate
+        `RolloutError` when no group finishes within `rollout.timeout_s`. Tasks are dispatched between two groups: iterate
         without delay, and to the end.
         """
         timeout_s = self._config.rollout.timeout_s

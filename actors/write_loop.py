@@ -12,7 +12,7 @@ from queue import Empty
 import ray
 
 from actors.dispatch import Dispatcher, IndexedTask, TaskQueue
-from actors.replica import ReplicaFailed
+from actors.replica import ReplicaFailed, RolloutError
 from actors.replicas import Call, ReplicaSet
 from tandem.rollout import Group
 
@@ -48,7 +48,7 @@ class WriteLoop:
     def run(self) -> Iterator[tuple[int, Group]]:
         """Yield each group as it finishes, after its index, until the queue is exhausted or cancelled.
 
-        Raises `TimeoutError` when no group finishes in time, `RolloutError` when one fails, and what `ReplicaSet.check` raises.
+        Raises `RolloutError` when one fails or none finishes in time, and what `ReplicaSet.check` raises.
         """
         with self._replica_set.notifying(self._queue.wake):
             while not self._queue.cancelled:
@@ -82,7 +82,7 @@ class WriteLoop:
             future.add_done_callback(self._queue.events.put)
 
     def _next_event(self) -> Future | None:
-        """Return the next group that has finished, or None to dispatch again. Raises `_DeadlinePassed` and `TimeoutError`."""
+        """Return the next group that has finished, or None to dispatch again. Raises `_DeadlinePassed` and `RolloutError`."""
         left_s, timeout_s = self._seconds_left(), self._timeout_s if self._in_flight else math.inf
         wait_s = min(left_s, timeout_s)
         try:
@@ -90,7 +90,7 @@ class WriteLoop:
         except Empty:
             if left_s <= timeout_s:
                 raise _DeadlinePassed from None
-            raise TimeoutError(
+            raise RolloutError(
                 f"rollout actor(s) {_replicas(self._in_flight.values())} finished none of {len(self._in_flight)} groups within "
                 f"rollout.timeout_s={self._timeout_s:g}"
             ) from None
@@ -118,7 +118,7 @@ class WriteLoop:
         _, late = ray.wait(answers, num_returns=len(answers), timeout=CANCEL_TIMEOUT_S)
         if late:
             stuck = [group for group in self._in_flight.values() if group.call.answer in late]
-            raise TimeoutError(
+            raise RolloutError(
                 f"rollout actor(s) {_replicas(stuck)} did not end {len(late)} cancelled groups within {CANCEL_TIMEOUT_S:g} s"
             )
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 import psutil
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from tandem.config.schema import Config
@@ -29,6 +29,10 @@ CLOSE_TIMEOUT_S = 10.0
 """How long a rank may take to close before it is killed."""
 FAILURE_GRACE_S = 10.0
 """How long to wait for further failures after the first: a rank may fail only because another one died."""
+
+
+RANK_DIED = (RayActorError, OutOfMemoryError)
+"""Ray's errors of a call whose rank died; the latter if Ray killed it because its node ran out of memory."""
 
 
 class LearnerError(RunError):
@@ -212,8 +216,8 @@ class LearnerGroup:
         if failures:
             # A rank that died makes the collectives of the others fail, so it is the one to name; then the lowest rank, so that
             # the same failure always gives the same message.
-            rank, cause = min(failures.items(), key=lambda failure: (not isinstance(failure[1], RayActorError), failure[0]))
-            kind = RankFailed if isinstance(cause, RayActorError) else LearnerError
+            rank, cause = min(failures.items(), key=lambda failure: (not isinstance(failure[1], RANK_DIED), failure[0]))
+            kind = RankFailed if isinstance(cause, RANK_DIED) else LearnerError
             raise kind(f"learner rank {rank} of {len(self._ranks)} failed in {method!r}: {cause}") from cause
         if pending:
             raise LearnerError(

@@ -127,7 +127,7 @@ class ResilientLearner:
             raise LearnerError(
                 f"{failure}; it is not started again: more than {self._kept} steps since the last checkpoint would have to be "
                 "repeated, and their rollouts are not kept; set checkpoint.save_every, or free space on the disk"
-            ) from failure
+            ) from failure.__cause__  # of two `RunError`s in a chain, the user sees the inner one
         with self._sleeping():
             while True:
                 self._budget.spend("learner", failure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -170,18 +170,39 @@ def check_unchanged(before: Sequence[Sequence[str]], after: Sequence[Sequence[st
         raise GuardError(f"a junior is frozen, but its weights changed: checksums {before} at the start, {after} now")
 
 
-def check_verdicts(groups: Sequence[Group]) -> str | None:
-    """Return a warning when no answer is correct.
+class VerdictGuard:
+    """A check that the verifier works, over all answers of a run."""
 
-    Raises `GuardError` when every verdict is an error or a timeout: the verifier is broken.
-    """
+    PROBLEMS: ClassVar = 8
+    """A single problem may be too hard for the verifier. So many in a row are not."""
+
+    def __init__(self) -> None:
+        self._unjudged = set[str]()
+        """the ids of the problems since the last verdict"""
+
+    def check(self, groups: Sequence[Group]) -> None:
+        """Raise `GuardError` when no answer to the last `PROBLEMS` problems, those of `groups` the last, could be judged."""
+        if any(_is_judged(verdict) for group in groups for verdict in group.verdicts):
+            self._unjudged.clear()
+            return
+        self._unjudged.update(group.prompt.problem.id for group in groups)
+        if len(self._unjudged) >= self.PROBLEMS:
+            kinds = sorted({verdict.value for group in groups for verdict in group.verdicts})
+            raise GuardError(
+                f"none of the answers to the last {len(self._unjudged)} problems could be judged ({', '.join(kinds)}): the "
+                "verifier is broken or too slow; correct data.verifier, or raise judge.timeout_s"
+            )
+
+
+def _is_judged(verdict: Verdict) -> bool:
+    return verdict not in (Verdict.ERROR, Verdict.TIMEOUT)
+
+
+def check_verdicts(groups: Sequence[Group]) -> str | None:
+    """Return a warning when none of the answers is correct."""
     verdicts = [verdict for group in groups for verdict in group.verdicts]
-    if all(verdict in (Verdict.ERROR, Verdict.TIMEOUT) for verdict in verdicts):
-        counts = {verdict.value: verdicts.count(verdict) for verdict in set(verdicts)}
-        raise GuardError(
-            f"none of this step's answers could be judged ({counts}): the verifier is broken or too slow; correct "
-            "data.verifier, or raise judge.timeout_s"
-        )
+    if not any(map(_is_judged, verdicts)):
+        return f"none of this step's {len(verdicts)} answers could be judged within judge.timeout_s"
     if Verdict.CORRECT not in verdicts:
         return f"none of this step's {len(verdicts)} answers is correct: there is nothing to learn from it"
     return None

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import GetTimeoutError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tandem.config.schema import ConfigError
 from tandem.plan.placement import Node
+from tandem.runtime.errors import RunError
 from tandem.runtime.segment import SHARED_MEMORY
 
 ANSWER_TIMEOUT_S = 120.0
@@ -120,10 +122,15 @@ def _probe(folder: Path) -> Iterator[Path]:
 
 
 def _ask(node_ids: Sequence[str], question: Any, *arguments: Any) -> list[Any]:
-    """Return the result of the function `question` on each node."""
+    """Return the result of the function `question` on each node. Raises `RunError` when one does not answer."""
     remote = ray.remote(num_cpus=0)(question)
     answers = [
         remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False)).remote(*arguments)
         for node_id in node_ids
     ]
-    return list(ray.get(answers, timeout=ANSWER_TIMEOUT_S))
+    try:
+        return list(ray.get(answers, timeout=ANSWER_TIMEOUT_S))
+    except GetTimeoutError as error:
+        raise RunError(
+            f"a node of the Ray cluster did not answer within {ANSWER_TIMEOUT_S:g} s; see `ray status`, and try again"
+        ) from error

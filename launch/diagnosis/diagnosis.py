@@ -12,7 +12,9 @@ from launch.cluster.environment import set_environment
 from launch.diagnosis.machine_checks import CheckStatus, Finding, fine, machine_findings
 from launch.status import status
 from launch.terminal import terminal_console
-from tandem.config.schema import Config
+from tandem.config.schema import Config, ConfigError
+from tandem.runtime.errors import plain_error
+from tandem.runtime.restarts import in_short
 
 COLORS = {CheckStatus.FINE: "green", CheckStatus.DOUBTFUL: "yellow", CheckStatus.BROKEN: "red"}
 LOGS = Path("doctor-logs")
@@ -27,10 +29,11 @@ def self_test_finding(config: Config) -> Finding:
     try:
         summary = self_test(config, LOGS)
     except Exception as error:  # noqa: BLE001  every error is a finding
-        first, *rest = str(error).strip().splitlines() or [""]
-        print("\n".join(rest))
+        print(error)
         fix = f"the whole error is shown above, the logs are in {LOGS}; fix the doubtful checks first"
-        return Finding("self-test", CheckStatus.BROKEN, f"{type(error).__name__}: {first}", fix)
+        plain = plain_error(error) or error
+        reason = str(plain).partition("\n")[0] if isinstance(plain, ConfigError) else in_short(plain)
+        return Finding("self-test", CheckStatus.BROKEN, f"{type(plain).__name__}: {reason}", fix)
     return fine("self-test", f"{summary}; {time.monotonic() - start:.0f} s")
 
 

@@ -19,6 +19,8 @@ from launch.serving.writing import Delta, TextTask, TextWriter
 from tandem.authors import Authors
 from tandem.config.schema import Config
 from tandem.rollout import Prompt
+from tandem.runtime.errors import plain_error
+from tandem.runtime.restarts import in_short
 
 RETRY_S = 1
 """The seconds after which a client may try again."""
@@ -77,7 +79,9 @@ class Service:
             message = "the engines that wrote this text failed and restart; try again"
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, message, retry_s=RETRY_S) from error
         except RolloutError as error:
-            raise ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, f"the text could not be written: {error}") from error
+            raise ApiError(
+                HTTPStatus.INTERNAL_SERVER_ERROR, f"the text could not be written: {in_short(plain_error(error))}"
+            ) from error
         finally:
             self._texts -= task.texts
 

@@ -17,6 +17,8 @@ from tandem.authors import Authors
 from tandem.config.schema import Config, ConfigError
 from tandem.person import BY_HAND
 from tandem.rollout import AUTHOR_NAMES, SENIOR, Group, Prompt, Rollout
+from tandem.runtime.errors import plain_error
+from tandem.runtime.restarts import in_short
 from tandem.schedule import STEP_ENDS, boundary_rule, unannealed_schedule
 from tandem.tokenization.byte_vocabulary import ByteVocabulary
 from tandem.tokenization.detokenizer import Detokenizer
@@ -88,7 +90,9 @@ class Texts:
         except ReplicaFailed:
             yield {"event": "error", "message": "the engine failed and restarts; begin again"}
         except (RolloutError, guards.GuardError) as error:
-            message = "the program has ended" if self._stopped else f"the text could not be written: {error}"
+            message = (
+                "the program has ended" if self._stopped else f"the text could not be written: {in_short(plain_error(error))}"
+            )
             yield {"event": "error", "message": message}
 
     def stop(self) -> None:

@@ -73,7 +73,7 @@ def cluster_plan(config: Config, nodes: Sequence[Node], sizes: Sizes | None, *, 
             larger = [replace(node, gpu_gib=gpu_gib or node.gpu_gib) for node in nodes]
             return _works(partial(plan_on_cluster, learns=learns), changed, larger, sizes)
 
-        smallest = min(node.gpu_gib for node in nodes)
+        smallest = min(node.gpu_gib for node in nodes if node.gpus)
         raise ConfigError(f"{error}; {remedy(config, fits, smallest, sizes.senior.sequence_splits)}") from error
 
 

@@ -15,6 +15,10 @@ from tandem.guards import GuardError
 HOUR_S = 3600.0
 WIDTH = 400
 """Longest reason that is printed, in characters."""
+_ADVICE = "Refer to the documentation"
+"""Ray's last line where it killed a process because its node ran out of memory"""
+_NEVER_RAN = "The actor never ran"
+"""what Ray adds to the reason for which an actor could not start"""
 _VARIABLE = re.compile(r"\S*\d\S*")
 """Words of a reason that differ between two failures of the same kind: ids, counts, addresses."""
 
@@ -83,6 +87,14 @@ class RestartBudget:
 
 
 def in_short(why: object) -> str:
-    """Return the last line of an error, which Ray may have wrapped in a traceback, cut to `WIDTH` characters."""
+    """Return the line of an error that says most, cut to `WIDTH` characters.
+
+    It is the last one, since Ray may have wrapped the error in a traceback; the first one where Ray adds advice.
+    """
     lines = [line.strip() for line in str(why).splitlines() if line.strip()]
-    return shorten(lines[-1], WIDTH, placeholder=" ...") if lines else type(why).__name__
+    if not lines:
+        return type(why).__name__
+    if lines[-1].startswith(_ADVICE):
+        return shorten(lines[0], WIDTH, placeholder=" ...")
+    said = [line for line in lines if not line.startswith(_NEVER_RAN)]
+    return shorten((said or lines)[-1], WIDTH, placeholder=" ...")

@@ -51,7 +51,7 @@ class VerifierPool:
 
         A verdict is `UNPARSABLE` when the response states no answer or an unreadable one, `TIMEOUT` when the worker was killed
         at the deadline, and `ERROR` when the verifier raised an exception or the worker died (for example at its memory limit)
-        twice in a row. Raises `RuntimeError` when a worker cannot start, and `ValueError` when it cannot load the verifier.
+        twice in a row. Raises `RunError` when a worker cannot start, and `ConfigError` when it cannot load the verifier.
         """
         judgements: dict[int, Judgement] = {}
         tasks: deque[JudgeTask] = deque()
@@ -120,7 +120,7 @@ class VerifierPool:
 
 
 def check_verifier(verifier: str, memory_gib: float) -> None:
-    """Load `verifier` in a worker, as a run does. Raises `ValueError` with the reason when that fails."""
+    """Load `verifier` in a worker, as a run does. Raises `ConfigError` with the reason when that fails."""
     with VerifierPool(1, timeout_s=1.0, memory_gib=memory_gib, verifier=verifier) as pool:
         pool.wait_until_ready()
 

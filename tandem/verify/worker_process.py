@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from multiprocessing import Pipe
 from pathlib import Path
 
+from tandem.config.schema import ConfigError
+from tandem.runtime.errors import RunError
 from tandem.verify.judgement import Judgement, Verdict, plain_judgement
 from tandem.verify.worker import WorkerSettings
 
@@ -93,7 +95,7 @@ class WorkerProcess:
     def receive(self) -> Judgement | None:
         """Read a message. Return the judgement of the task, or None for any other message. Replace a dead worker.
 
-        Raises `ValueError` when the worker cannot load the verifier.
+        Raises `ConfigError` when the worker cannot load the verifier.
         """
         try:
             message = json.loads(self.pipe.recv_bytes())
@@ -103,7 +105,7 @@ class WorkerProcess:
             self._start_error = f" ({message['failed']})"
             return None
         if "refused" in message:
-            raise ValueError(_with_key(self._settings.verifier, message["refused"]))
+            raise ConfigError(_with_key(self._settings.verifier, message["refused"]))
         if "ready" in message:
             self._ready, self._failed_starts = True, 0
             return None
@@ -117,7 +119,7 @@ class WorkerProcess:
     def replace(self) -> Judgement | None:
         """Restart a worker that died or missed its deadline. Return `ERROR` or `TIMEOUT` for its task, if it had one.
 
-        Raises `RuntimeError` when the worker does not start, or `ValueError` if a custom verifier may be the cause.
+        Raises `RunError` when the worker does not start, or `ConfigError` if a custom verifier may be the cause.
         """
         timed_out = time.monotonic() >= self.deadline
         if self._ready:
@@ -135,8 +137,8 @@ class WorkerProcess:
             memory_gib = self._settings.memory_bytes / GIB
             reason = f"a verification worker {failure}; raise judge.memory_gib={memory_gib:g}, which may be too small for it"
             if self._settings.verifier:
-                raise ValueError(_with_key(self._settings.verifier, reason))
-            raise RuntimeError(reason)
+                raise ConfigError(_with_key(self._settings.verifier, reason))
+            raise RunError(reason)
         self.restart()
         return None
 

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
+from ray.exceptions import OutOfMemoryError
 
 from actors.dispatch import FILL, TaskQueue
 from actors.group_task import GroupTask
-from actors.replica import RolloutError
+from actors.replica import ReplicaFailed, RolloutError
 from actors.replicas import ReplicaSet
 from actors.rollout_pool import RolloutPool
 from tandem.authors import Authors
@@ -145,9 +146,9 @@ def test_failed_replica_is_named(stage: Any, settings: Config) -> None:
 def test_late_replicas_are_named(stage: Any, settings: Config) -> None:
     settings.rollout.timeout_s = settings.guard.publish_timeout_s = 0.3
     with pool_of(stage, settings, 0, STUCK, 2) as pool:
-        with pytest.raises(TimeoutError, match=r"\[1\] finished none of 1 groups within rollout.timeout_s=0.3"):
+        with pytest.raises(RolloutError, match=r"\[1\] finished none of 1 groups within rollout.timeout_s=0.3"):
             pool.generate(prompts("0", NEVER, "0.1"), 2, WORD, SAMPLING, "t")
-        with pytest.raises(TimeoutError, match=r"\[1\] of 3 did not finish 'receive_weights' within 0.3 s"):
+        with pytest.raises(RolloutError, match=r"\[1\] of 3 did not finish 'receive_weights' within 0.3 s"):
             pool.finish_weight_sync(None)  # type: ignore[arg-type]
 
 
@@ -183,6 +184,23 @@ def test_groups_of_dead_replica_are_written_again(mortals: list[MortalReplica], 
             if len(finished) == 6:
                 mortals[0].kill()
     assert sorted(finished) == [(i, [f"t/{i}/0", f"t/{i}/1"]) for i in range(40)]
+
+
+def test_replica_that_ray_kills_for_its_memory_restarts(mortals: list[MortalReplica], settings: Config) -> None:
+    replica_set = ReplicaSet(mortals[:1], settings.guard)
+    with RolloutPool(settings, replica_set) as pool:
+        call = replica_set.call(0, "processes")
+        with pytest.raises(ReplicaFailed, match="low on memory"):
+            replica_set.answer(call, lambda: raise_(OutOfMemoryError("the node was low on memory")))
+        replica_set.await_running()
+        assert len(pool.generate(prompts("0"), 2, WORD, SAMPLING, "t")) == 1
+        with pytest.raises(ReplicaFailed):  # of the actor that was replaced
+            replica_set.answer(call, lambda: raise_(OutOfMemoryError("again")))
+        assert replica_set.capacities == pool.admitted == [ADMITTED]
+
+
+def raise_(error: Exception) -> None:
+    raise error
 
 
 def test_restarted_replica_has_latest_weights(mortals: list[MortalReplica], settings: Config) -> None:

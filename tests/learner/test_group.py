@@ -6,11 +6,27 @@ from itertools import chain
 from types import SimpleNamespace
 
 import pytest
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError
 
-from learner.group import LearnerGroup
+from learner.group import LearnerGroup, RankFailed
 from tandem.batching import RankPlan, plan_step
 from tandem.config.schema import Config
 from tandem.data.random_groups import random_groups
+
+
+@pytest.mark.parametrize("death", [ActorDiedError(), OutOfMemoryError("the node was low on memory")])
+def test_rank_that_died_is_named_before_those_that_failed_for_it(monkeypatch: pytest.MonkeyPatch, death: RayError) -> None:
+    failures = {"first": RayError("a collective failed"), "second": death}
+    group = LearnerGroup.__new__(LearnerGroup)
+    group._ranks, group._timeout_s = [], 10.0
+
+    def get(answer: str) -> None:
+        raise failures[answer]
+
+    monkeypatch.setattr("ray.get", get)
+    monkeypatch.setattr("ray.wait", lambda pending, timeout: (pending[:1], pending[1:]))
+    with pytest.raises(RankFailed, match=r"(?s)learner rank 1 of 0 failed in 'update': .*(died unexpectedly|low on memory)"):
+        group._wait("update", ["first", "second"])
 
 
 def test_each_rank_is_sent_only_its_own_share(monkeypatch: pytest.MonkeyPatch) -> None:

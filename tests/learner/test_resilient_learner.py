@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from learner.group import LearnerError, RankFailed
 from learner.resilient_learner import ResilientLearner, updates_kept
 from tandem.guards import GuardError
+from tandem.runtime.errors import plain_error
 from tandem.runtime.restarts import RestartBudget
 
 
@@ -125,8 +126,10 @@ def test_only_updates_since_checkpoint_are_kept(tmp_path: Path, save_every: int)
     for step in range(1, kept + 2):  # a death in the last update that can be repeated is survived
         learner.update([step], step)
     assert learner._since is None, "updates that cannot be repeated are not kept"
-    with pytest.raises(LearnerError, match=f"more than {kept} steps since the last checkpoint.*set checkpoint.save_every"):
+    message = f"more than {kept} steps since the last checkpoint.*set checkpoint.save_every"
+    with pytest.raises(LearnerError, match=message) as raised:
         learner.publish(kept + 1)
+    assert plain_error(raised.value) is raised.value, "the user sees it"
     (path := tmp_path / "later").mkdir()
     learner._learner.state, disk[path] = [], []
     learner.checkpointed(path)

@@ -11,13 +11,15 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+from ray.exceptions import RayTaskError
 
+from actors.replica import RolloutError
 from launch.diagnosis import diagnosis, machine_checks, self_test
 from launch.diagnosis.diagnosis import diagnose, table
 from launch.diagnosis.machine_checks import CheckStatus, Finding, machine_findings
 from launch.terminal import terminal_console
 from tandem.authors import Authors
-from tandem.config.schema import Config
+from tandem.config.schema import Config, ConfigError
 from tests.support import ROOT
 
 pytestmark = pytest.mark.seconds
@@ -74,13 +76,27 @@ def test_doubtful_check_is_not_failure(config: Config, monkeypatch: pytest.Monke
     assert diagnose(config, quick=True)
 
 
-def test_failing_self_test_is_reported(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+REFUSED = ConfigError("model.path=x: no weights; copy them again\n  file 3")
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        (RuntimeError("the engine is gone"), "RuntimeError: the engine is gone"),
+        (RolloutError("rollout actor 0 failed: ray::start()\n  File x\nOSError: no room"), "RolloutError: OSError: no room"),
+        (
+            RayTaskError("start", "ray::start()\n  File x\nConfigError", REFUSED),
+            "ConfigError: model.path=x: no weights; copy the",
+        ),
+    ],
+)
+def test_failing_self_test_is_reported(config: Config, monkeypatch: pytest.MonkeyPatch, error: Exception, found: str) -> None:
     def fail(config: Config, logs: Path) -> str:
-        raise RuntimeError("the engine is gone\nat line 3")
+        raise error
 
     monkeypatch.setattr("launch.diagnosis.self_test.self_test", fail)
     finding = diagnosis.self_test_finding(config)
-    assert (finding.status, finding.found) == (CheckStatus.BROKEN, "RuntimeError: the engine is gone")
+    assert finding.status is CheckStatus.BROKEN and finding.found.startswith(found)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.guards import GuardError
-from tandem.runtime.restarts import HOUR_S, RestartBudget
+from tandem.runtime.restarts import HOUR_S, RestartBudget, in_short
 
 
 @given(st.integers(0, 5), st.lists(st.floats(0, 2 * HOUR_S), max_size=30))
@@ -42,6 +42,29 @@ def test_console_shows_last_line_of_traceback() -> None:
     said: list[str] = []
     RestartBudget(2, said.append).spend("learner", ValueError("Traceback:\n  in a line\nno memory\n"))
     assert said == ["RESTART: learner failed and is started again (restart 1 of 2 within an hour): no memory"]
+
+
+OUT_OF_MEMORY = (
+    "Task was killed due to the node running low on memory.\nMemory on the node was 23.9GB / 24.0GB.\n"
+    "Refer to the documentation on how to address the out of memory issue: https://docs.ray.io"
+)
+NEVER_STARTED = "The actor died unexpectedly.\n\tactor_id: a1\nThe node has no GPU.\nThe actor never ran - it was cancelled."
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (OUT_OF_MEMORY, "Task was killed due to the node running low on memory."),
+        (
+            f"learner rank 0 of 1 failed in 'update': {OUT_OF_MEMORY}",
+            "learner rank 0 of 1 failed in 'update': Task was",
+        ),
+        (NEVER_STARTED, "The node has no GPU."),
+        ("The actor never ran", "The actor never ran"),
+    ],
+)
+def test_reason_is_shown_without_advice_of_ray(said: str, shown: str) -> None:
+    assert in_short(said).startswith(shown)
 
 
 PARTS, REASONS = ["learner", "rollout actor 0", "rollout actor 1"], ["no memory", "killed by signal 9"]
