@@ -202,7 +202,7 @@ def check_verdicts(groups: Sequence[Group]) -> str | None:
     """Return a warning when none of the answers is correct."""
     verdicts = [verdict for group in groups for verdict in group.verdicts]
     if not any(map(_is_judged, verdicts)):
-        return f"none of this step's {len(verdicts)} answers could be judged within judge.timeout_s"
+        return f"none of this step's {len(verdicts)} answers could be judged"
     if Verdict.CORRECT not in verdicts:
         return f"none of this step's {len(verdicts)} answers is correct: there is nothing to learn from it"
     return None
