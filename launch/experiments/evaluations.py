@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launch.evaluation.folder import read_scores
 from launch.experiments.measures import ABOVE_FLOOR, FLOOR, LEGIBILITY
-from launch.experiments.statistics import OverSeeds, Resampled, over_seeds, resampled
+from launch.experiments.statistics import FEW_SEEDS, METHOD, METHOD_OF_FEW_SEEDS, OverSeeds, Resampled, over_seeds, resampled
 from launch.storage.places import named_folder
 from tandem.config.schema import Config
 
@@ -87,6 +88,20 @@ class Evaluated:
         both = [(first[seed], second[seed]) for seed in first if seed in second]
         gaps = [one[measure] - two[measure] for one, two in both if measure in one and measure in two]
         return over_seeds(gaps) if gaps else None
+
+    @property
+    def few_seeds(self) -> bool:
+        """Whether a mean, or the difference of two arms, has an interval over fewer than `FEW_SEEDS` seeds."""
+        for measure in self.measures:
+            having = [{seed for seed, found in seeds.items() if measure in found} for seeds in self.values.values()]
+            if any(2 <= len(one & other) < FEW_SEEDS for one, other in combinations_with_replacement(having, 2)):
+                return True
+        return False
+
+
+def interval_method(evaluated: Iterable[Evaluated]) -> str:
+    """Return the label of the intervals of `evaluated`."""
+    return METHOD_OF_FEW_SEEDS if any(each.few_seeds for each in evaluated) else METHOD
 
 
 def read_evaluated(evaluations: Sequence[Evaluation]) -> dict[str, Evaluated]:

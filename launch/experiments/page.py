@@ -10,11 +10,10 @@ from rich.table import Table
 from launch.cluster.machine import describe_machine
 from launch.estimates import METHOD, Estimate
 from launch.experiments.endpoints import LEVEL
-from launch.experiments.evaluations import Evaluated
+from launch.experiments.evaluations import Evaluated, interval_method
 from launch.experiments.measures import SHOWN, shown
 from launch.experiments.preset import Experiment
 from launch.experiments.results import ExperimentResults
-from launch.experiments.statistics import METHOD as BOOTSTRAP
 from launch.experiments.statistics import OverSeeds
 from launch.text_tables import markdown_table, terminal_table
 
@@ -66,7 +65,7 @@ def _facts(results: ExperimentResults, experiment: Experiment) -> str:
         parts += [
             f"## Evaluation `{evaluation}`",
             f"{evaluated.problems} problems with {settings.samples} texts each, at temperature {sampling.temperature:g}, top-p "
-            f"{sampling.top_p:g}, top-k {sampling.top_k or 'off'}. Intervals: {BOOTSTRAP}.",
+            f"{sampling.top_p:g}, top-k {sampling.top_k or 'off'}. Intervals: {interval_method([evaluated])}.",
             _markdown(evaluation_ends(evaluated)),
         ]
         if gaps := evaluation_differences(evaluated, results.arms):

@@ -11,9 +11,8 @@ from typing import Any
 from launch.cluster.machine import describe_machine
 from launch.estimates import METHOD, Estimate, mean_over_seeds
 from launch.experiments.endpoints import Endpoint, EndpointVerdict, verdicts
-from launch.experiments.evaluations import Evaluated, read_evaluated
+from launch.experiments.evaluations import Evaluated, interval_method, read_evaluated
 from launch.experiments.preset import Experiment, ExperimentRun
-from launch.experiments.statistics import METHOD as BOOTSTRAP
 from launch.experiments.statistics import OverSeeds
 from launch.packages import recorded_versions
 from tandem.records.run_record import METRICS, LogReader
@@ -148,7 +147,7 @@ def write_results(results: ExperimentResults, experiment: Experiment, path: Path
     if results.evaluated:
         content |= {
             "verdicts": [asdict(verdict) | {"verdict": verdict.conclusion} for verdict in results.verdicts],
-            "evaluation_interval": BOOTSTRAP,
+            "evaluation_interval": interval_method(results.evaluated.values()),
             "evaluation_minutes": round(experiment.evaluation_minutes, 2),
             "evaluations": {name: _evaluation_content(found) for name, found in results.evaluated.items()},
         }

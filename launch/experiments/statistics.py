@@ -3,8 +3,10 @@
 All seeds have the same problems, so that a replicate draws seeds and, once for all of them, problems (A. Owen, "The Pigeonhole
 Bootstrap", arXiv 0712.1111). Percentile intervals over S seeds are too narrow when S is small. They are expanded as in
 T. Hesterberg, "What Teachers Should Know About the Bootstrap", arXiv 1411.5279: a quantile t of Student's distribution with
-S - 1 degrees of freedom becomes the normal quantile t * sqrt(S / (S - 1)) of the replicates. Intervals and p-values err on the
-safe side, because the noise of single texts enters with the seeds and with the problems.
+S - 1 degrees of freedom becomes the normal quantile t * sqrt(S / (S - 1)) of the replicates. No percentile lies outside of the
+replicates, though, which is too narrow below `FEW_SEEDS` seeds: there, each bound is at least t * sqrt(S / (S - 1)) standard
+deviations of the replicates from the mean. Where problems differ, intervals and p-values err on the safe side, because the
+noise of single texts enters with the seeds and with the problems.
 """
 
 from __future__ import annotations
@@ -26,6 +28,10 @@ FEW = 10
 """Below this number of replicates beyond a bound, the p-value comes from a normal approximation instead of their count."""
 METHOD = "hierarchical bootstrap over seeds and problems, 95 %"
 """The interval of `OverSeeds`."""
+FEW_SEEDS = 6
+"""Below this number of seeds an interval is at least as wide as that of Student's t. In simulated experiments in which only
+seeds differ, expanded percentiles alone cover 0.50, 0.74, 0.87 and 0.92 with 2, 3, 4 and 5 seeds, 0.93 to 0.94 with 6 to 10."""
+METHOD_OF_FEW_SEEDS = f"{METHOD}; below {FEW_SEEDS} seeds at least as wide as Student's t"
 _NORMAL = NormalDist()
 
 Resampled = np.ndarray
@@ -47,8 +53,11 @@ class OverSeeds:
         if not len(self.replicates):
             return Estimate(self.mean)
         z = t_quantile((1 + CONFIDENCE) / 2, self.seeds - 1) * sqrt(self.seeds / (self.seeds - 1))
-        low, high = np.quantile(self.replicates, [_NORMAL.cdf(-z), _NORMAL.cdf(z)])
-        return Estimate(self.mean, float(low), float(high))
+        low, high = map(float, np.quantile(self.replicates, [_NORMAL.cdf(-z), _NORMAL.cdf(z)]))
+        if self.seeds < FEW_SEEDS:
+            half_width = z * float(self.replicates.std())
+            low, high = min(low, self.mean - half_width), max(high, self.mean + half_width)
+        return Estimate(self.mean, low, high)
 
     def p_greater(self, bound: float = 0.0) -> float:
         """Return the p-value of the hypothesis that the mean is at most `bound`; 1 for a single seed."""

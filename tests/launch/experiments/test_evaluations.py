@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from launch.evaluation.folder import PROBLEMS, RECORDED_SETTINGS, RESULT
 from launch.experiments.comparison import run_experiment
-from launch.experiments.evaluations import BASE, Evaluation, read_evaluated
+from launch.experiments.evaluations import BASE, Evaluated, Evaluation, interval_method, read_evaluated
 from launch.experiments.preset import Experiment, experiment
+from launch.experiments.statistics import METHOD, METHOD_OF_FEW_SEEDS
 from launch.terminal import terminal_console
 from tandem.config.schema import ConfigError
 from tests.launch.experiments.test_experiment import make_run
@@ -112,6 +113,8 @@ def test_only_missing_evaluations_are_made_and_verdicts_follow(described: Experi
     assert base["low"] < base["value"] < base["high"] and set(base["seeds"]) == {"1", "2", "3", "4"}
     page = (described.results / "equal_dialects.md").read_text()
     assert "| solo parity: tandem within ±0.03 of grpo | solo +0.010 ± 0.000 |" in page
+    method = "hierarchical bootstrap over seeds and problems, 95 %; below 6 seeds at least as wide as Student's t"
+    assert numbers["evaluation_interval"] == method and page.count(f"Intervals: {method}.") == 2
     assert "## Evaluation `published`" in page and "| cross-entropy above own text | 0.200" in page
 
 
@@ -120,6 +123,20 @@ def test_evaluation_with_other_settings_is_missing(described: Experiment) -> Non
     write_evaluation(evaluation)
     other = replace(evaluation, config=replace(evaluation.config, eval=replace(evaluation.config.eval, samples=8)))
     assert evaluation.finished and not other.finished
+
+
+@pytest.mark.parametrize(
+    ("arm", "other", "method"),
+    [
+        ({1: "a", 2: "a"}, {}, METHOD_OF_FEW_SEEDS),
+        ({1: "a"}, {1: "a", 2: "b"}, METHOD),
+        (dict.fromkeys(range(6), "a"), dict.fromkeys(range(8), "a"), METHOD),
+        (dict.fromkeys(range(8), "a"), dict.fromkeys(range(5, 15), "a"), METHOD_OF_FEW_SEEDS),
+    ],
+)
+def test_label_of_intervals_names_few_seeds_where_there_are(arm: dict[int, str], other: dict[int, str], method: str) -> None:
+    values = {name: {seed: {key: np.zeros(2)} for seed, key in each.items()} for name, each in (("x", arm), ("y", other))}
+    assert interval_method([Evaluated({}, P), Evaluated(values, P)]) == method
 
 
 def test_measure_without_any_weight_is_left_out(described: Experiment) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from math import sqrt
 
 import numpy as np
 import pytest
@@ -49,6 +50,31 @@ def test_intervals_cover_and_p_values_are_uniform_under_null(seeds: int, of_seed
         assert abs(np.mean(p_values <= level) - level) < 0.11
     assert np.mean(p_values <= 0.05) <= 0.08, "a test must not claim too often"
     np.testing.assert_allclose([each.p_less(0.2) for each in found], 1 - p_values, atol=0.05)
+
+
+@pytest.mark.seconds
+@pytest.mark.parametrize("of_seed", [0.01, 0.2])
+@pytest.mark.parametrize("seeds", [2, 3, 4, 8])
+def test_intervals_of_few_seeds_cover_and_agree_with_p_values(seeds: int, of_seed: float) -> None:
+    random = np.random.default_rng(seeds)
+    found = [simulated(random, seeds, 0.2, of_seed, 0.1) for _ in range(EXPERIMENTS)]
+    bounds = np.array([(each.estimate.low, each.estimate.high) for each in found])
+    below, above = bounds[:, 0] > 0.2, bounds[:, 1] < 0.2
+    assert np.mean(below | above) <= 0.07
+    p_greater, p_less = (np.array([getattr(each, name)(0.2) for each in found]) for name in ("p_greater", "p_less"))
+    assert np.mean(p_greater <= 0.05) <= 0.08 and np.mean(p_less <= 0.05) <= 0.08, "a test must not claim too often"
+    assert (p_greater[below] < 0.03).all() and (p_less[above] < 0.03).all()
+
+
+@pytest.mark.parametrize(("seeds", "widened"), [(2, True), (5, True), (6, False), (8, False)])
+def test_only_intervals_of_few_seeds_are_at_least_those_of_student(seeds: int, widened: bool) -> None:
+    values = np.arange(float(seeds)) ** 3  # skewed, so that one bound is a percentile
+    found = over_seeds([np.full(1 + statistics.REPLICATES, value) for value in values])
+    half_width = t_quantile(0.975, seeds - 1) * sqrt(seeds / (seeds - 1)) * float(found.replicates.std())
+    assert found.estimate.low is not None and found.estimate.high is not None
+    assert (found.estimate.low <= found.mean - half_width) == widened
+    assert found.estimate.high >= found.mean + half_width or not widened
+    assert found.estimate.high >= np.quantile(found.replicates, 0.99)
 
 
 @pytest.mark.seconds
