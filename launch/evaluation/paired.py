@@ -17,6 +17,8 @@ from tandem.config.schema import ConfigError
 from tandem.measures.score import Score
 from tandem.records.run_record import EVALUATED_PROBLEMS, LogReader, is_run, read_json_lines
 
+ROUNDING = 1e-9
+"""The relative rounding error below which two resamples of a measure are equal."""
 _STEP = re.compile(r"step-(\d+)")
 
 Problem = tuple[str, str]
@@ -47,7 +49,7 @@ class Difference:
     first: float
     second: float
     difference: Estimate
-    """second - first, with its 95 % interval"""
+    """second - first, with its 95 % interval; without one if all resamples give the same difference"""
     greater: int
     """problems in which the second is greater"""
     less: int
@@ -103,15 +105,22 @@ def _difference(measure: str, scores: Mapping[str, Score]) -> Difference:
     """Return the difference of a measure, of which `scores` has the `first` and the `second`."""
     drawn = resampled(scores)
     gaps = drawn["second"] - drawn["first"]
-    replicates = gaps[1:][np.isfinite(gaps[1:])]
-    low, high = np.quantile(replicates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) if len(replicates) else (None, None)
     with np.errstate(invalid="ignore", divide="ignore"):
         change = scores["second"].totals / scores["second"].weights - scores["first"].totals / scores["first"].weights
     return Difference(
         measure,
         float(drawn["first"][0]),
         float(drawn["second"][0]),
-        Estimate(float(gaps[0]), None if low is None else float(low), None if high is None else float(high)),
+        Estimate(float(gaps[0]), *_interval(gaps[1:], tolerance=ROUNDING * max(1.0, abs(drawn["first"][0])))),
         greater=int((change > 0).sum()),
         less=int((change < 0).sum()),
     )
+
+
+def _interval(replicates: np.ndarray, tolerance: float) -> tuple[float, float] | tuple[None, None]:
+    """Return the bounds; None if the replicates are equal within `tolerance`, which says nothing of other problems."""
+    found = replicates[np.isfinite(replicates)]
+    if not len(found) or np.ptp(found) <= tolerance:
+        return None, None
+    low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)

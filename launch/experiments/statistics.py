@@ -20,7 +20,7 @@ from statistics import NormalDist
 import numpy as np
 
 from launch.estimates import Estimate, t_cdf, t_quantile
-from tandem.measures.score import Score
+from tandem.measures.score import Score, draw_problems
 
 CONFIDENCE = 0.95
 REPLICATES = 4000
@@ -83,19 +83,22 @@ class OverSeeds:
 
 
 def resampled(scores: Mapping[str, Score]) -> dict[str, Resampled]:
-    """Return the values of scores over the same problems, which the same draws resample."""
+    """Return the values of scores over the same problems and strata, which the same draws resample."""
     totals, weights = (np.stack([getattr(score, part) for score in scores.values()], axis=1) for part in ("totals", "weights"))
-    counts = _counts(len(totals))
+    strata = next(iter(scores.values())).strata
+    counts = _counts((0,) * len(totals) if strata is None else tuple(strata.tolist()))
     with np.errstate(invalid="ignore"):  # a draw may lack all problems with a weight
         values = (counts @ totals) / (counts @ weights)
     return {name: values[:, index] for index, name in enumerate(scores)}
 
 
 @lru_cache(maxsize=2)
-def _counts(problems: int) -> np.ndarray:
-    """Return how often each problem counts: once in the first row, then as drawn. float64 [1 + `REPLICATES`, problems]."""
-    drawn = np.random.default_rng(0).multinomial(problems, np.full(problems, 1 / problems), size=REPLICATES)
-    return np.concatenate([np.ones((1, problems)), drawn])
+def _counts(strata: tuple[int, ...]) -> np.ndarray:
+    """Return how often each problem counts: once in the first row, then as drawn. float64 [1 + `REPLICATES`, problems].
+
+    `strata` numbers each problem's set; each draw keeps the size of each set.
+    """
+    return np.concatenate([np.ones((1, len(strata))), draw_problems(np.array(strata), REPLICATES, seed=0)])
 
 
 def over_seeds(values: Sequence[Resampled]) -> OverSeeds:

@@ -47,14 +47,22 @@ class Score:
 
         Scores of the same problems are resampled identically if the seed is the same.
         """
-        random, problems = np.random.default_rng(seed), len(self.totals)
-        strata = np.zeros(problems, np.int64) if self.strata is None else self.strata
-        draws = np.zeros((resamples, problems), np.int64)
-        for stratum in np.unique(strata):
-            members = np.flatnonzero(strata == stratum)
-            draws[:, members] = random.multinomial(len(members), np.full(len(members), 1 / len(members)), size=resamples)
+        strata = np.zeros(len(self.totals), np.int64) if self.strata is None else self.strata
+        draws = draw_problems(strata, resamples, seed)
         weights = draws @ self.weights
         drawn = weights > 0  # a resample may lack all problems with a weight
         values = (draws @ self.totals)[drawn] / weights[drawn]
         low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
         return float(low), float(high)
+
+
+def draw_problems(strata: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Return how often each of `resamples` draws with replacement has each problem. int64 [resamples, P]
+
+    `strata` [P] numbers each problem's set; each draw keeps the size of each set.
+    """
+    random, draws = np.random.default_rng(seed), np.zeros((resamples, len(strata)), np.int64)
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        draws[:, members] = random.multinomial(len(members), np.full(len(members), 1 / len(members)), size=resamples)
+    return draws

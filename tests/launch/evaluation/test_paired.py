@@ -42,14 +42,30 @@ def test_difference_is_that_of_means_and_lies_in_its_interval(pairs: list[tuple[
     assert count == len(pairs)
     assert found.difference.value == pytest.approx(np.mean([b - a for a, b in pairs]))
     assert (found.greater, found.less) == (sum(b > a for a, b in pairs), sum(a > b for a, b in pairs))
-    assert found.difference.low is not None and found.difference.high is not None
-    assert found.difference.low - 1e-9 <= found.difference.value <= found.difference.high + 1e-9
+    low, high = found.difference.low, found.difference.high
+    assert (low is None) == (high is None) == (len({b - a for a, b in pairs}) == 1), "equal differences have no interval"
+    assert low is None or high is None or low - 1e-9 <= found.difference.value <= high + 1e-9
 
 
-def test_pairing_makes_interval_of_equal_evaluations_empty() -> None:
-    same = evaluated({str(i): i % 2 for i in range(50)})
-    ((found,), _) = compare_evaluations(same, same)
-    assert (found.difference.value, found.difference.low, found.difference.high) == (0, 0, 0)
+@pytest.mark.parametrize("change", [0, 0.1])
+def test_equal_differences_have_no_interval(change: float) -> None:
+    hard = np.random.default_rng(0).random(50)
+    first, second = (evaluated({str(i): value + more for i, value in enumerate(hard)}) for more in (0, change))
+    ((found,), _) = compare_evaluations(first, second)
+    assert found.difference.value == pytest.approx(change)
+    assert found.difference.low is found.difference.high is None
+
+
+def test_each_set_is_resampled_by_itself() -> None:
+    """All of a large set improves; of a small one nothing, or two problems of 30."""
+    sets = {f"a{i}": "small" for i in range(30)} | {f"b{i}": "large" for i in range(500)}
+    before = evaluated(dict.fromkeys(sets, 0.0), **sets)
+    after = {name: float(of == "large") for name, of in sets.items()}
+    ((found,), _) = compare_evaluations(before, evaluated(after, **sets))
+    assert found.difference.value == pytest.approx(0.5)
+    assert found.difference.low is found.difference.high is None, "no draw gives another macro-average"
+    ((found,), _) = compare_evaluations(before, evaluated(after | {"a0": 1.0, "a1": 1.0}, **sets))
+    assert found.difference.low == pytest.approx(0.5) and found.difference.high == pytest.approx(0.5 + 5 / 30 / 2)
 
 
 def test_interval_covers_difference_of_problems_and_not_of_evaluations() -> None:
@@ -115,6 +131,15 @@ def test_program_prints_table_and_json(tmp_path: Path, call: Callable[..., None]
     call(*folders, "--json")
     found = json.loads(capsys.readouterr().out)
     assert found["problems"] == 2 and found["measures"][0]["difference"]["value"] == 0.5
+
+
+def test_program_marks_no_difference_of_one_problem(
+    tmp_path: Path, call: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [write(tmp_path / name, "problems.jsonl", rows({"a": value})) for name, value in (("a", 0), ("b", 1))]
+    call(*folders)
+    row = next(line for line in capsys.readouterr().out.splitlines() if "solo/accuracy" in line)
+    assert row.replace("│", " ").split() == ["solo/accuracy", "0.0000", "1.0000", "+1.0000", "1", "/", "0"]
 
 
 def test_program_refuses_what_it_cannot_compare(

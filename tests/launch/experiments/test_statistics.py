@@ -105,6 +105,13 @@ def test_draws_pair_problems_between_scores_and_arms() -> None:
     np.testing.assert_allclose(other["b"], 0.5, atol=1e-12)
 
 
+def test_draws_keep_size_of_each_set() -> None:
+    sets = np.repeat([0, 1], [5, PROBLEMS - 5])
+    macro = resampled({"set": Score.mean_of(sets).macro(sets)})["set"]
+    np.testing.assert_allclose(macro, 0.5, atol=1e-12)
+    assert resampled({"set": Score.mean_of(sets)})["set"].std() > 0.01, "without sets all problems are drawn together"
+
+
 def test_replicates_without_any_weight_are_left_out() -> None:
     score = Score(np.eye(1, PROBLEMS)[0], np.eye(1, PROBLEMS)[0])
     assert np.isnan(resampled({"rare": score})["rare"]).any()
