@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from launch.entry import exit_codes
+from launch.estimates import percent
 from launch.evaluation.paired import Difference, compare_evaluations, read_problem_scores
 from launch.experiments.statistics import CONFIDENCE
 from launch.terminal import terminal_console
@@ -51,7 +52,9 @@ def show(differences: Sequence[Difference], title: str) -> None:
         )
         for each in differences
     ]
-    console.print(terminal_table(("measure", "A", "B", "B - A", f"{CONFIDENCE:.0%} interval", "greater / less"), rows, left=1))
+    console.print(
+        terminal_table(("measure", "A", "B", "B - A", f"{percent(CONFIDENCE)} interval", "greater / less"), rows, left=1)
+    )
 
 
 def _interval(difference: Difference) -> str:

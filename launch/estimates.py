@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from math import atan2, cos, pi, sin, sqrt
 from statistics import fmean, stdev
 
-Z_975 = 1.96
-"""The 97.5 % quantile of the normal distribution."""
+from tandem.measures.wilson import wilson_interval
+
 METHOD = "Student's t over seeds, 95 %"
 """The interval of `mean_over_seeds`."""
 
@@ -50,9 +50,12 @@ def share(value: float, count: float | None) -> Estimate:
     """Return a share of `count` trials with its 95 % Wilson interval; without an interval if the count is unknown."""
     if not count:
         return Estimate(value)
-    center = (value + Z_975**2 / (2 * count)) / (1 + Z_975**2 / count)
-    half_width = Z_975 / (1 + Z_975**2 / count) * sqrt(value * (1 - value) / count + Z_975**2 / (4 * count**2))
-    return Estimate(value, max(0.0, center - half_width), min(1.0, center + half_width))
+    return Estimate(value, *wilson_interval(value, count, 0.95))
+
+
+def percent(confidence: float) -> str:
+    """Return a confidence level as text."""
+    return f"{100 * confidence:.4g}%"
 
 
 def t_cdf(t: float, freedom: int) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.table import Table
 
-from launch.estimates import Estimate
+from launch.estimates import Estimate, percent
 from launch.evaluation.measured_run import run_of
 from launch.evaluation.rows import problem_rows, text_rows
 from launch.packages import recorded_versions
@@ -99,7 +99,12 @@ class EvaluationFolder:
         self, estimates: Mapping[str, Estimate], by_set: Mapping[str, Mapping[str, Estimate]]
     ) -> tuple[list[str], list[list[str]]]:
         """Return the columns and rows."""
-        columns = ["measure", "macro-average" if by_set else "value", f"{self._config.eval.confidence:.0%} interval", *by_set]
+        columns = [
+            "measure",
+            "macro-average" if by_set else "value",
+            f"{percent(self._config.eval.confidence)} interval",
+            *by_set,
+        ]
         rows = [
             [name, f"{each.value:.4f}", f"{each.low:.4f} to {each.high:.4f}"]
             + [f"{part[name].value:.4f}" if name in part else "" for part in by_set.values()]

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from launch.estimates import share
+from launch.estimates import percent, share
 from tandem.config.schema import ConfigError
 from tandem.records.run_record import RunRecord, best_seniors, read_json
 
@@ -44,7 +44,7 @@ def _evaluation(path: Path) -> Table:
         about = [
             f"{result['problems']} problems",
             result["senior"],
-            f"{result['settings']['eval']['confidence']:.0%} intervals",
+            f"{percent(result['settings']['eval']['confidence'])} intervals",
         ]
         return {
             "title": f"Evaluation {path.parent.name}",

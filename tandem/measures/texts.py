@@ -14,12 +14,15 @@ from tandem.rollout import SENIOR, Group, Rollout, Verdict
 
 def accuracy(groups: Sequence[Group]) -> Score:
     """Return the share of correct texts."""
-    return Score.mean_of([_correct(group) / len(group.verdicts) for group in groups])
+    return Score.mean_of([_correct(group) / len(group.verdicts) for group in groups], share=True)
 
 
 def passes(groups: Sequence[Group], ks: Sequence[int]) -> dict[str, Score]:
     """Return pass@k for each k, by name. pass@1 is the accuracy."""
-    return {f"pass@{k}": Score.mean_of([pass_at_k(len(group.verdicts), _correct(group), k) for group in groups]) for k in ks}
+    return {
+        f"pass@{k}": Score.mean_of([pass_at_k(len(group.verdicts), _correct(group), k) for group in groups], share=True)
+        for k in ks
+    }
 
 
 def retentions(team: Sequence[Group], solo: Sequence[Group], ks: Sequence[int]) -> dict[str, Score]:
@@ -49,7 +52,7 @@ def length(groups: Sequence[Group]) -> Score:
 
 def jargon_share(groups: Sequence[Group]) -> Score:
     """Return the share of texts in the offline task's jargon."""
-    return _ratio(groups, lambda rollout: dialect(rollout.text) == "jargon", lambda _: 1)
+    return _ratio(groups, lambda rollout: dialect(rollout.text) == "jargon", lambda _: 1, share=True)
 
 
 def accuracies_by_dialect(groups: Sequence[Group]) -> dict[str, Score]:
@@ -60,7 +63,8 @@ def accuracies_by_dialect(groups: Sequence[Group]) -> dict[str, Score]:
         correct = [[verdict is Verdict.CORRECT for verdict in group.verdicts] for group in groups]
         totals = [np.count_nonzero(np.logical_and(*pair)) for pair in zip(spoken, correct, strict=True)]
         if any(map(any, spoken)):
-            scores[f"{name}_accuracy"] = Score(np.array(totals, np.float64), np.array(list(map(sum, spoken)), np.float64))
+            weights = np.array(list(map(sum, spoken)), np.float64)
+            scores[f"{name}_accuracy"] = Score(np.array(totals, np.float64), weights, share=True)
     return scores
 
 
@@ -68,8 +72,10 @@ def _correct(group: Group) -> int:
     return group.verdicts.count(Verdict.CORRECT)
 
 
-def _ratio(groups: Sequence[Group], total: Callable[[Rollout], float], weight: Callable[[Rollout], float]) -> Score:
+def _ratio(
+    groups: Sequence[Group], total: Callable[[Rollout], float], weight: Callable[[Rollout], float], share: bool = False
+) -> Score:
     def sums(of: Callable[[Rollout], float]) -> np.ndarray:
         return np.array([sum(map(of, group.rollouts)) for group in groups], np.float64)
 
-    return Score(sums(total), sums(weight))
+    return Score(sums(total), sums(weight), share=share)

@@ -96,6 +96,25 @@ def test_macro_average_is_the_mean_over_sets(sizes: list[int], seed: int) -> Non
     assert low == pytest.approx(high), "resamples keep the size of each set"
 
 
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [(np.zeros(30), 0.0, 0.11352), (np.ones(30), 0.88648, 1.0), ([1.0], 0.20655, 1.0), ([0.5], 0.05462, 0.94538)],
+)
+def test_share_without_spread_has_wilson_interval_of_its_problems(values: list[float], low: float, high: float) -> None:
+    assert Score.mean_of(values, share=True).interval(0.95, 100, seed=0) == pytest.approx((low, high), abs=1e-5)
+    narrower = Score.mean_of(values, share=True).interval(0.5, 100, seed=0)
+    assert low <= narrower[0] < narrower[1] <= high and narrower[1] - narrower[0] < high - low
+    assert Score.mean_of(values).interval(0.95, 100, seed=0) == (values[0], values[0]), "nats are no share"
+
+
+def test_share_without_spread_counts_sets_by_their_weight() -> None:
+    """The mean of 30 and of 500 problems is as precise as 4 / (1/30 + 1/500) = 113 problems."""
+    sets = np.repeat([0, 1], [30, 500])
+    wrong = Score.mean_of(np.zeros(530), share=True)
+    assert wrong.macro(sets).interval(0.95, 100, seed=0) == pytest.approx((0, 3.8415 / (113.2 + 3.8415)), abs=1e-4)
+    assert wrong.of(sets == 0).interval(0.95, 100, seed=0) == pytest.approx((0, 0.11352), abs=1e-5)
+
+
 # Judged texts
 
 
@@ -125,6 +144,9 @@ def test_scores_of_judged_texts(groups: list[Group]) -> None:
     assert texts.jargon_share(groups).value == 0.5
     by_dialect = texts.accuracies_by_dialect(groups)
     assert {name: score.value for name, score in by_dialect.items()} == {"plain_accuracy": 3 / 4, "jargon_accuracy": 0}
+    shares = [texts.accuracy(groups), *passes.values(), texts.jargon_share(groups), *by_dialect.values()]
+    assert all(score.share for score in shares)
+    assert not any(score.share for score in (texts.length(groups), texts.handoffs(groups)))
     assert set(texts.accuracies_by_dialect(groups[:1])) == {"plain_accuracy"}, "no text is in jargon"
 
 
