@@ -6,9 +6,11 @@ A comparison returns True, False, or None if the `leaf`, which compares single e
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from itertools import pairwise
 
+from tandem.verify.approximation import approximates, rounds
+from tandem.verify.leaf import Leaf, all_of, any_of
 from tandem.verify.numbers import read_number, same_number, with_decimal_comma
 from tandem.verify.quantities import Quantity, read_quantity, same_unit, values
 from tandem.verify.structure import (
@@ -27,15 +29,8 @@ from tandem.verify.structure import (
 )
 from tandem.verify.words import is_words, read_choice, read_date, read_time, same_date, same_time, same_words
 
-
-class Leaf(Protocol):
-    """Comparison of two texts that are not collections, or of which one is a region of numbers."""
-
-    def __call__(self, gold: str, answer: str, roughly: bool = False) -> bool | None:
-        """Return whether the texts are equivalent; `roughly` allows one to approximate the other."""
-
-
 _REGION = re.compile(r"\\(?:cup|cap|setminus|notin|mathbb|mid)(?![A-Za-z])|\\\{[^{}]*[|:][^{}]*\\\}")
+_APPROX = re.compile(r"\\approx(?![A-Za-z])")
 _BARE_LIST = re.compile(r",(?! )")
 
 
@@ -170,27 +165,32 @@ _MAX_ENCLOSED = 2
 def _equations(gold: str, answer: str, leaf: Leaf) -> bool | None:
     """Compare equations that are no names. If only the answer is an equation and it holds, its value is its last side.
 
-    Sides in other variables than the value count as names of it.
+    Sides in other variables than the value count as names of it. An approximation states the answer only if it is the only
+    one and the correct rounding of the exact value.
     """
     gold_sides, sides = split(gold, EQUALS), split(answer, EQUALS)
     if len(gold_sides) > 1 and "\\approx" in gold and "=" not in gold:
-        return _any(compare(side, answer, leaf) for side in gold_sides)
+        return any_of(compare(side, answer, leaf) for side in gold_sides)
     enclosed = len(EQUALS.findall(answer)) - len(sides) + 1
     if len(gold_sides) > 1 or not all(sides) or enclosed > _MAX_ENCLOSED:
         return leaf(gold, answer)
+    groups = [split(group, EQUALS) for group in split(answer, _APPROX)]
     if len(sides) == 2 and not _labels(*sides) and _labels(*reversed(sides)):
         sides.reverse()
-    exact = sides[: len(split(answer.split("\\approx")[0].strip(), EQUALS))]
-    rough = sides[len(exact) :]
-    value = exact[-1] if len(exact) > 1 else sides[-1]
-    exact = [side for side in exact if side == value or not _labels(side, value)]
-    if not exact:
-        exact, rough = rough[:1], rough[1:]
-    states = _any([compare(gold, exact[-1], leaf), *(compare(gold, side, leaf) for side in rough)])
+        groups = [group[::-1] for group in reversed(groups)]
+    value = groups[0][-1] if len(groups[0]) > 1 else sides[-1]
+    groups[0] = [side for side in groups[0] if side == value or not _labels(side, value)]
+    exact, *rough = groups if groups[0] else groups[1:]
+    states = compare(gold, exact[-1], leaf)
+    if len(rough) == 1 and states is not True and (states_rough := compare(gold, rough[0][-1], leaf)) is not False:
+        states = any_of([states, all_of([states_rough, rounds(exact[-1], rough[0][-1], leaf)])])
     if states is False or (len(sides) == 2 and not rough and _counts_down(*sides)):
         return states
-    holds = [compare(side, exact[-1], leaf) for side in exact[:-1]]
-    return _all([states, *holds, *(_approximates(exact[-1], side, leaf) for side in rough)])
+    holds = [compare(side, group[-1], leaf) for group in (exact, *rough) for side in group[:-1]]
+    steps = [exact[-1], *(group[-1] for group in rough)]
+    near = [approximates(steps[0], step, leaf) for step in steps[1:]]
+    near += [approximates(*pair, leaf) for pair in pairwise(steps[1:])]
+    return all_of([states, *holds, *near])
 
 
 def _labels(side: str, value: str) -> bool:
@@ -208,14 +208,6 @@ _CHOICES = 4
 def _counts_down(label: str, value: str) -> bool:
     """Return whether `label` may be the number of a choice and `value` the next lower number, as in 4=3."""
     return label.isdecimal() and value.isdecimal() and 0 < int(value) == int(label) - 1 < _CHOICES
-
-
-def _approximates(exact: str, rough: str, leaf: Leaf) -> bool | None:
-    """Return whether `rough` approximates `exact`, numbers to 1 %."""
-    one, other = read_number(exact), read_number(rough)
-    if one and other:
-        return abs(one.value - other.value) * 100 <= abs(one.value)
-    return leaf(exact, rough, roughly=True)
 
 
 def _in_radians(gold: Quantity, answer: Quantity) -> tuple[str, str] | None:
@@ -270,38 +262,18 @@ def _all_same(golds: Sequence[str], answers: Sequence[str], leaf: Leaf) -> bool 
     """Compare two lists item by item."""
     if len(golds) != len(answers):
         return False
-    return _all(compare(gold, answer, leaf) for gold, answer in zip(golds, answers, strict=True))
+    return all_of(compare(gold, answer, leaf) for gold, answer in zip(golds, answers, strict=True))
 
 
 def _same_set(golds: Sequence[str], answers: Sequence[str], leaf: Leaf) -> bool | None:
     """Return whether each item of one list has an equivalent in the other."""
 
     def has_equivalent(item: str, others: Sequence[str], swapped: bool) -> bool | None:
-        return _any(compare(*((other, item) if swapped else (item, other)), leaf) for other in others)
+        return any_of(compare(*((other, item) if swapped else (item, other)), leaf) for other in others)
 
-    golds_found = _all(has_equivalent(gold, answers, swapped=False) for gold in golds)
+    golds_found = all_of(has_equivalent(gold, answers, swapped=False) for gold in golds)
     return (
-        _all((golds_found, _all(has_equivalent(answer, golds, swapped=True) for answer in answers)))
+        all_of((golds_found, all_of(has_equivalent(answer, golds, swapped=True) for answer in answers)))
         if golds_found is not False
         else False
     )
-
-
-def _all(results: Iterable[bool | None]) -> bool | None:
-    """Return `all(results)`, or None if no result is False and one is None."""
-    unknown = False
-    for result in results:
-        if result is False:
-            return False
-        unknown |= result is None
-    return None if unknown else True
-
-
-def _any(results: Iterable[bool | None]) -> bool | None:
-    """Return `any(results)`, or None if no result is True and one is None."""
-    unknown = False
-    for result in results:
-        if result:
-            return True
-        unknown |= result is None
-    return None if unknown else False
