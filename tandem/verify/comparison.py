@@ -31,6 +31,7 @@ from tandem.verify.words import is_words, read_choice, read_date, read_time, sam
 
 _REGION = re.compile(r"\\(?:cup|cap|setminus|notin|mathbb|mid)(?![A-Za-z])|\\\{[^{}]*[|:][^{}]*\\\}")
 _APPROX = re.compile(r"\\approx(?![A-Za-z])")
+_ONE_PLACE = re.compile(r"[-+]?\d+,\d")
 _BARE_LIST = re.compile(r",(?! )")
 
 
@@ -117,12 +118,14 @@ def _congruences(gold: str, answer: str, leaf: Leaf) -> object:
 
 
 def _quantities(gold: Quantity, answer: Quantity) -> bool | None:
-    """Compare plain numbers with or without units."""
+    """Compare plain numbers with or without units. In 1,22 the comma may be decimal; a gold such as 1,2 is a list."""
     if gold.number and answer.number:
         return same_unit(gold, answer) and any(same_number(*pair) for pair in values(gold, answer))
-    for one, other in ((gold, answer), (answer, gold)):
-        if one.number and one.number.decimals and (number := with_decimal_comma(other.text)):
-            return same_number(one.number, number)
+    if gold.number and gold.number.decimals and (number := with_decimal_comma(answer.text)):
+        return same_number(gold.number, number)
+    if answer.number and answer.number.decimals and not _ONE_PLACE.fullmatch(gold.text):
+        number = with_decimal_comma(gold.text)
+        return same_number(number, answer.number) if number else None
     return None
 
 

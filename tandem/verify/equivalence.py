@@ -9,7 +9,7 @@ from __future__ import annotations
 from tandem.verify.algebra import read, same_expression
 from tandem.verify.comparison import compare, is_region
 from tandem.verify.guards import Unparsable
-from tandem.verify.plain import reading, settle
+from tandem.verify.plain import gold_reading, reading, settle
 from tandem.verify.regions import same_region
 
 
@@ -22,7 +22,7 @@ def judge(gold: str, answer: str) -> bool:
     is_equal = settle(gold, answer)
     if is_equal is not None:
         return is_equal
-    return bool(compare(reading(gold), reading(answer), same_meaning))
+    return bool(compare(gold_reading(gold), reading(answer), same_meaning))
 
 
 def same_meaning(gold: str, answer: str, roughly: bool = False) -> bool:

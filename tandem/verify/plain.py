@@ -24,6 +24,8 @@ _MEANINGS = {
 _ALL_BUT = re.compile(
     r"all (?:real numbers|reals|real x|values|x)(?: of x)? (?:except|but|other than)(?: for)? (?:x ?= ?)?(.*)", re.IGNORECASE
 )
+_DECIMAL_COMMA = re.compile(r"\$?(?P<whole>-?\d+)\{,\}(?P<places>\d{1,2}|\d{4,}|(?<=\b0\{,\})\d{3})\$?", re.ASCII)
+"""A number whose comma cannot separate thousands."""
 _PREFIX = re.compile(
     r"(?P<text>\\text\{\s?)?(?:(?:the )?(?:final |correct )?answer(?: is\b:?|:)|final(?: result| value)?:|result:"
     r"|(?:exactly|precisely)(?![A-Za-z]))\s?(?P<end>\}\s?)?",
@@ -42,11 +44,17 @@ def settle(gold: str, answer: str) -> bool | None:
     refuse_unreadable(answer)
     if len(gold) > MAX_ANSWER_CHARS:
         return False
-    gold_text, answer_text = reading(gold), reading(answer)
+    gold_text, answer_text = gold_reading(gold), reading(answer)
     if alike(gold_text, answer_text) and answer_text:
         return True
     refuse_too_big(answer)
     return compare(gold_text, answer_text, _undecided)
+
+
+def gold_reading(gold: str) -> str:
+    """Return the canonical spelling of `gold`, in which only a comma in braces, as in `2{,}5`, is a decimal comma."""
+    decimal = _DECIMAL_COMMA.fullmatch(gold.strip())
+    return reading(f"{decimal['whole']}.{decimal['places']}" if decimal else gold)
 
 
 def reading(answer: str) -> str:

@@ -139,10 +139,28 @@ def test_fractions_are_equal_exactly(data: st.DataObject, one: Fraction, other: 
         ("Tuesday", "5", False),
         ("2\\sqrt3", "2*sqrt(3)", True),
         ("x^2", "x**2", True),
+        ("0,1", "0.1", False),
+        ("-1,2", "-1.2", False),
+        ("-1,2", "2 \\text{ and } -1", True),
+        ("1,22", "1.22", True),
+        ("0.1", "0,1", True),
+        ("2{,}5", "2.5", True),
+        ("2{,}5", "2,5", True),
+        ("$0{,}125$", "0.125", True),
+        ("1{,}125", "1125", True),
+        ("1{,}125", "1.125", False),
     ],
 )
 def test_answers_are_judged_by_meaning(gold: str, answer: str, equal: bool) -> None:
     assert judge(gold, answer) is equal
+
+
+@given(first=st.integers(-99, 99), second=st.integers(0, 9))
+def test_comma_of_gold_separates_digits(first: int, second: int) -> None:
+    assert settle(f"{first},{second}", f"{first}.{second}") is False
+    assert settle(f"{first},{second}", f"{first}, {second}") is True
+    assert settle(f"{first}.{second}", f"{first},{second}") is True
+    assert settle(f"{first}{{,}}{second}", f"{first}.{second}") is True
 
 
 @pytest.mark.parametrize(
