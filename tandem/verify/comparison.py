@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from tandem.verify.approximation import approximates, rounds
 from tandem.verify.leaf import Leaf, all_of, any_of
+from tandem.verify.naming import chained_names, named_values, names_of_tuple, sorted_by_name, spread_values
 from tandem.verify.numbers import read_number, same_number, with_decimal_comma
 from tandem.verify.quantities import Quantity, read_quantity, same_unit, values
 from tandem.verify.structure import (
@@ -51,9 +52,9 @@ def compare(gold: str, answer: str, leaf: Leaf) -> bool | None:
         return settled
     if any(one.number and is_words(other) for one, other in (zip(quantities, (answer, gold), strict=True))):
         return False
-    settled = _named(gold, answer, leaf)
-    if settled is not _UNSETTLED:
-        return settled  # type: ignore[return-value]
+    for compared in (_several_named, _named):
+        if (settled_by_name := compared(gold, answer, leaf)) is not _UNSETTLED:
+            return settled_by_name  # type: ignore[return-value]
     if (radians := _in_radians(*quantities)) is not None:
         return leaf(*radians)
     if is_region(gold) or is_region(answer):
@@ -129,6 +130,27 @@ def _quantities(gold: Quantity, answer: Quantity) -> bool | None:
     return None
 
 
+def _several_named(gold: str, answer: str, leaf: Leaf) -> object:
+    """Compare values of which one side states several with a chain, x = y = 2, or with a tuple, (x, y) = (2, 3)."""
+    golds, answers = spread_values(gold), spread_values(answer)
+    if golds is None and answers is None:
+        return _UNSETTLED
+    if (names := chained_names(gold)) and sorted(names) == sorted(chained_names(answer)):
+        return True
+    named_golds, named_answers = named_values(gold), named_values(answer)
+    if len(named_golds) > 1 and len(named_answers) > 1:
+        if named_golds.keys() != named_answers.keys():
+            return False
+        return all_of(compare(value, named_answers[name], leaf) for name, value in named_golds.items())
+    if names_of_tuple(gold) or names_of_tuple(answer):  # the other side is a tuple or has one name, as in P = (2, 3)
+        return compare(named(gold)[1], named(answer)[1], leaf)
+    if chained_names(gold) and is_equation(answer):
+        return False
+    if (listed := parts(answer if golds else gold)) and listed.kind in ("()", "list"):
+        return _collections(gold, answer, golds or listed, answers or listed, leaf)
+    return _UNSETTLED
+
+
 def _named(gold: str, answer: str, leaf: Leaf) -> object:
     """Compare values without the name before one of them, or the common name before both."""
     (gold_name, gold_value), (answer_name, answer_value) = named(gold), named(answer)
@@ -137,9 +159,16 @@ def _named(gold: str, answer: str, leaf: Leaf) -> object:
             return compare(gold_value, answer_value, leaf)
         if renamed := _with_argument(gold_name, answer_name, answer_value):
             return compare(gold_value, renamed, leaf)
-        return leaf(gold, answer)
+        return False if parts(gold_value) or parts(answer_value) else leaf(gold, answer)
     if gold_name and not is_equation(answer):
         return compare(gold_value, answer, leaf)
+    if (
+        answer_name
+        and (listed := parts(gold))
+        and listed.kind == "list"
+        and {named(i)[0] for i in listed.items} == {answer_name}
+    ):
+        return compare(gold, answer_value, leaf)
     if not is_equation(gold) and is_equation(answer) and len(split(answer, RELATION)) == 1:
         return _equations(gold, answer, leaf)
     if answer_name and not is_equation(gold):
@@ -237,13 +266,14 @@ def _collections(gold: str, answer: str, golds: Collection | None, answers: Coll
             return leaf(gold, answer)
         return False
     kinds = {golds.kind, answers.kind}
+    in_order = answers.items if any(named(item)[0] for item in golds.items) else sorted_by_name(answers.items)
     if kinds <= {"list", "set"} or (golds.kind == "list" and answers.kind == "[]"):
         if kinds == {"list"} and _names_order(golds.items, answers.items):
-            return _all_same(golds.items, answers.items, leaf)
+            return _all_same(golds.items, in_order, leaf)
         return _same_set(golds.items, answers.items, leaf)
     vectors = {kind for kind in kinds if kind in ("()", "list") or kind.endswith("x1") or kind.startswith("1x")}
     if len(kinds) == 1 or (vectors == kinds and "()" in kinds):
-        return _all_same(golds.items, answers.items, leaf)
+        return _all_same(golds.items, in_order, leaf)
     return False
 
 
