@@ -16,6 +16,18 @@ _CHOICE = re.compile(
 )
 _FACTORS = re.compile(r"(?!no(?![a-z]))[a-z]{1,2}(?![a-z])", re.IGNORECASE)
 """Factors after a letter in parentheses, which make it a product."""
+_AND_OR = re.compile(r"(?:and|or)(?![a-z])|\\l(?:and|or)(?![a-z])|/", re.IGNORECASE)
+_ANOTHER_CHOICE = re.compile(
+    r"(?<![\w\\)}])\(\s?[A-J]\s?\)|(?:^|[,;/]|\b(?:and|or)\b)\s?(?:(?:option|choice)\s)?[A-J](?:\s?\)|[.:](?=\s|\Z))"
+    r"|(?<!\b[A-J]\s)\bor\s(?:(?:option|choice)\s)?[A-J]\Z",
+    re.IGNORECASE,
+)
+"""The mark of a second choice."""
+_FACTOR = re.compile(r"[-+^_=*/!',;]|\(|\\(?:cdot|times|cup|cap|pm)(?![a-z])")
+"""What follows a variable in parentheses and not the letter of a choice."""
+_SIGNED = re.compile(r"[-+](?=[\d.\\A-Za-z(])|\\pm(?![a-z])|\((?=[^()]*,)")
+"""The beginning of the text of a choice that may also be a term or a factor."""
+_LETTER_IN_TEXT = re.compile(r"\\text\s?\{[^{}]*\(\s?[A-J]\s?\)\s?\}", re.IGNORECASE)
 _NAMED_CHOICE = re.compile(r"(?:the )?(?:correct )?(?:option|choice|answer)", re.IGNORECASE)
 _WORD = r"[^\W\d_]+(?:['’][^\W\d_]+|-[^\W\d_]{2,})*"
 _WORDS = re.compile(rf"{_WORD}(?: {_WORD})*")
@@ -26,7 +38,9 @@ _ARTICLE = re.compile(r"(?:an?|the|on) (?=\w{2})", re.IGNORECASE)
 _NAMES_LETTERS = 4
 """Shorter words may be products of variables."""
 _ANSWERS = {"yes": True, "no": False, "true": True, "false": False}
-_BEGINS = re.compile(r"(yes|no|true|false)(?:\s?[,.;:!-].*)?", re.IGNORECASE | re.DOTALL)
+_BEGINS = re.compile(r"(yes|no|true|false)(?P<rest>\s?[,.;:!-].*)?", re.IGNORECASE | re.DOTALL)
+_OPPOSITE = re.compile(r"(?<!not )(?<!n't )\b(yes|no|true|false)(?=\s?(?:[.,;:!?)]|\Z))", re.IGNORECASE)
+"""One of these words at the end of a clause, where it is an answer and not the beginning of a phrase, as in "no others"."""
 _MONTHS = "january february march april may june july august september october november december"
 _MONTH = rf"(?P<month>{'|'.join(f'{month[:3]}(?:{month[3:]})?' for month in _MONTHS.split())}|sept)\.?"
 _DAY = r"(?P<day>\d{1,2})\s?(?:\^?\{?(?:st|nd|rd|th)\}?)?"
@@ -60,8 +74,12 @@ def read_choice(text: str, leniently: bool = False) -> Choice | None:
         return None
     if match["round"] and not match["rest"].startswith(" ") and _FACTORS.match(rest):
         return None
-    if rest and match["round"] and (rest[0] in "^_=+-*/!'(,;" or re.match(r"\\(?:cdot|times|cup|cap|pm)|(?:and|or)\b", rest)):
+    if _AND_OR.match(rest) or _ANOTHER_CHOICE.search(rest):
         return None
+    if match["round"] and _FACTOR.match(rest):
+        apart = match["rest"].startswith(" ") or _LETTER_IN_TEXT.match(text)
+        if not (apart and _SIGNED.match(rest)):
+            return None
     plain = leniently or match["round"] or _NAMED_CHOICE.match(flat)
     if not letter.isupper() and (rest or not plain):
         return None
@@ -88,7 +106,7 @@ def same_words(gold: str, answer: str) -> bool | None:
     golds, answers = flattened(gold), flattened(answer)
     wrapped = golds != gold or answers != answer
     if golds.lower() in _ANSWERS and (begins := _BEGINS.fullmatch(answers)):
-        return golds.lower() == begins[1].lower()
+        return golds.lower() == begins[1].lower() and not _takes_back(begins[1], begins["rest"] or "")
     if _CAPITALS.fullmatch(golds) and _CAPITALS.fullmatch(answers) and not wrapped:
         return golds.replace(" ", "") == answers.replace(" ", "")
     if not (_WORDS.fullmatch(golds) and _WORDS.fullmatch(answers)):
@@ -98,6 +116,13 @@ def same_words(gold: str, answer: str) -> bool | None:
     if _ARTICLE.sub("", golds).casefold() == _ARTICLE.sub("", answers).casefold():
         return True
     return None if _JOINED.search(golds) and _JOINED.search(answers) else False
+
+
+def _takes_back(word: str, rest: str) -> bool:
+    """Return whether the `rest` after yes, no, true or false also states the opposite."""
+    opposites = (other[1].lower() for other in _OPPOSITE.finditer(rest))
+    alternative = re.match(r"[\s,.;:!-]*or\b", rest, re.IGNORECASE)
+    return bool(alternative) or any(_ANSWERS[other] != _ANSWERS[word.lower()] for other in opposites)
 
 
 def _differ_in_first_capital(one: str, other: str) -> bool:
