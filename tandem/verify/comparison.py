@@ -11,7 +11,16 @@ from itertools import pairwise
 
 from tandem.verify.approximation import approximates, rounds
 from tandem.verify.leaf import Leaf, all_of, any_of
-from tandem.verify.naming import chained_names, named_values, names_of_tuple, sorted_by_name, spread_values
+from tandem.verify.naming import (
+    Y_OF_X,
+    chained_names,
+    named_values,
+    names_of_tuple,
+    names_order,
+    sorted_by_name,
+    spread_values,
+    with_argument,
+)
 from tandem.verify.numbers import read_number, same_number, with_decimal_comma
 from tandem.verify.quantities import Quantity, read_quantity, same_unit, values
 from tandem.verify.structure import (
@@ -24,6 +33,7 @@ from tandem.verify.structure import (
     is_name,
     named,
     parts,
+    restated_items,
     split,
     variables,
     without_brackets,
@@ -155,9 +165,9 @@ def _named(gold: str, answer: str, leaf: Leaf) -> object:
     """Compare values without the name before one of them, or the common name before both."""
     (gold_name, gold_value), (answer_name, answer_value) = named(gold), named(answer)
     if gold_name and answer_name:
-        if gold_name == answer_name or {gold_name, answer_name} in _Y_OF_X:
+        if gold_name == answer_name or {gold_name, answer_name} in Y_OF_X:
             return compare(gold_value, answer_value, leaf)
-        if renamed := _with_argument(gold_name, answer_name, answer_value):
+        if renamed := with_argument(gold_name, answer_name, answer_value):
             return compare(gold_value, renamed, leaf)
         return False if parts(gold_value) or parts(answer_value) else leaf(gold, answer)
     if gold_name and not is_equation(answer):
@@ -174,20 +184,6 @@ def _named(gold: str, answer: str, leaf: Leaf) -> object:
     if answer_name and not is_equation(gold):
         return compare(gold, answer_value, leaf)
     return _UNSETTLED
-
-
-_Y_OF_X = ({"y", "f(x)"}, {"y", "y(x)"})
-"""Names of one quantity."""
-_INDEX = re.compile(r"_[1-9]\Z")
-_FUNCTION = re.compile(r"([A-Za-z])\(([A-Za-z])\)")
-
-
-def _with_argument(gold_name: str, answer_name: str, value: str) -> str | None:
-    """Return the value of a function with the gold's argument letter, or None if the names also differ otherwise."""
-    gold, answer = _FUNCTION.fullmatch(gold_name), _FUNCTION.fullmatch(answer_name)
-    if not gold or not answer or gold[1] != answer[1] or re.search(rf"(?<![\\A-Za-z]){gold[2]}(?![A-Za-z])", value):
-        return None
-    return re.sub(rf"(?<![\\A-Za-z]){answer[2]}(?![A-Za-z])", gold[2], value)
 
 
 _MAX_ENCLOSED = 2
@@ -256,6 +252,9 @@ def _in_radians(gold: Quantity, answer: Quantity) -> tuple[str, str] | None:
 
 def _collections(gold: str, answer: str, golds: Collection | None, answers: Collection | None, leaf: Leaf) -> bool | None:
     """Compare two texts of which at least one is a collection."""
+    if (golds is None) != (answers is None) and (restated := restated_items(answer if answers else gold)):
+        pairs = ((gold, item) if answers else (item, answer) for item in restated)
+        return all_of(compare(*pair, leaf) for pair in pairs)
     golds = golds or _listed(gold, answers)
     answers = answers or _listed(answer, golds)
     if golds is None or answers is None:
@@ -268,7 +267,7 @@ def _collections(gold: str, answer: str, golds: Collection | None, answers: Coll
     kinds = {golds.kind, answers.kind}
     in_order = answers.items if any(named(item)[0] for item in golds.items) else sorted_by_name(answers.items)
     if kinds <= {"list", "set"} or (golds.kind == "list" and answers.kind == "[]"):
-        if kinds == {"list"} and _names_order(golds.items, answers.items):
+        if kinds == {"list"} and names_order(golds.items, answers.items):
             return _all_same(golds.items, in_order, leaf)
         return _same_set(golds.items, answers.items, leaf)
     vectors = {kind for kind in kinds if kind in ("()", "list") or kind.endswith("x1") or kind.startswith("1x")}
@@ -283,12 +282,6 @@ def _listed(text: str, other: Collection | None) -> Collection | None:
     if other and other.kind in ("list", "set") and number and number.lists:
         return Collection("list", tuple(_BARE_LIST.split(text)))
     return None
-
-
-def _names_order(golds: Sequence[str], answers: Sequence[str]) -> bool:
-    """Return whether one list names different quantities and the other gives only values, so that order matters."""
-    names = [{_INDEX.sub("", named(item)[0]) for item in items} for items in (golds, answers)]
-    return any(len(one) > 1 and other == {""} for one, other in (names, reversed(names)))
 
 
 def _all_same(golds: Sequence[str], answers: Sequence[str], leaf: Leaf) -> bool | None:

@@ -147,22 +147,23 @@ def opened_thinking(prompt: str) -> str:
 
 def _in_boxes(text: str, boxes: deque[re.Match[str]]) -> str | None:
     """Return the contents of the last box and of the boxes joined to it: `\\boxed{1}$ and $\\boxed{2}` is `1, 2`."""
-    answers: list[str] = []
-    named_values: list[str] = []
+    answers: list[tuple[str, str]] = []
     start = None
     for box in reversed(boxes):
         end = _end_of(text, box)
         if end is not None and start is not None and _contrasts(text, end, start):
-            answers, named_values = [], []
+            answers = []
         elif end is None or (start is not None and not _joins(text, end, start)):
             break
         answer, start = _boxed(text[box.end() : end], bare=not box[1]), box.start()
-        name = _NAME.search(text, max(0, start - _NAME_CHARS), start)
-        start = name.start() if name else start
-        if answer not in answers and not (len(answers) < _FEW_BOXES and any(_restates(answer, other) for other in answers)):
-            answers.insert(0, answer)
-            named_values += [f"{name[1]} = {answer}"] if name else []
-    return ", ".join(reversed(named_values) if len(named_values) == len(answers) > 1 else answers)
+        match = _NAME.search(text, max(0, start - _NAME_CHARS), start)
+        name, start = (match[1], match.start()) if match else ("", start)
+        few = len(answers) < _FEW_BOXES
+        same_name = [other for other_name, other in answers if name == other_name or not (name and other_name)]
+        if answer not in same_name and not (few and any(_restates(answer, other) for other in same_name)):
+            answers.insert(0, (name, answer))
+    all_named = len(answers) > 1 and all(name for name, _ in answers)
+    return ", ".join(f"{name} = {answer}" if all_named else answer for name, answer in answers)
 
 
 def _restates(answer: str, other: str) -> bool:

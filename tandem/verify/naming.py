@@ -8,19 +8,24 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tandem.verify.structure import EQUALS, RELATION, SEPARATOR, Collection, named, parts, split
+from tandem.verify.structure import EQUALS, RELATION, SEPARATOR, Collection, is_name, named, parts, split
 
 _VARIABLE = re.compile(r"(?:[A-Za-z]|\\[a-z]+)(?:_(?:\w|\{\w{1,9}\}))?'*")
 _TUPLE = re.compile(r"\((?P<names>[^()]+)\)")
 _COMMA = re.compile(r",\s?")
 _ORDERED = re.compile(r"(?P<letter>[A-Za-z])(?:_(?P<index>\d{1,3}))?")
 
+Y_OF_X = ({"y", "f(x)"}, {"y", "y(x)"})
+"""Names of one quantity."""
+_INDEX = re.compile(r"_[1-9]\Z")
+_FUNCTION = re.compile(r"([A-Za-z])\(([A-Za-z])\)")
+
 
 def chained_names(text: str) -> list[str]:
     """Return the sides of a chain in which all sides, except perhaps the last, are different variables; else []."""
     sides = _sides(text)
     names = sides[:-1]
-    return sides if len(names) > 1 and len(set(names)) == len(names) and all(map(_VARIABLE.fullmatch, names)) else []
+    return sides if len(names) > 1 and len(set(names)) == len(names) and all(map(_is_variable, names)) else []
 
 
 def names_of_tuple(text: str) -> list[str]:
@@ -30,7 +35,7 @@ def names_of_tuple(text: str) -> list[str]:
     names = _COMMA.split(match["names"].strip()) if match else []
     values = parts(sides[1]) if len(set(names)) == len(names) > 1 else None
     fits = values is not None and values.kind == "()" and len(values.items) == len(names)
-    return names if fits and all(map(_VARIABLE.fullmatch, names)) else []
+    return names if fits and all(map(_is_variable, names)) else []
 
 
 def named_values(text: str) -> dict[str, str]:
@@ -64,6 +69,20 @@ def sorted_by_name(items: Sequence[str]) -> Sequence[str]:
     return [item for _, item in sorted(zip(keys, items, strict=True))]
 
 
+def with_argument(gold_name: str, answer_name: str, value: str) -> str | None:
+    """Return the value of a function with the gold's argument letter, or None if the names also differ otherwise."""
+    gold, answer = _FUNCTION.fullmatch(gold_name), _FUNCTION.fullmatch(answer_name)
+    if not gold or not answer or gold[1] != answer[1] or re.search(rf"(?<![\\A-Za-z]){gold[2]}(?![A-Za-z])", value):
+        return None
+    return re.sub(rf"(?<![\\A-Za-z]){answer[2]}(?![A-Za-z])", gold[2], value)
+
+
+def names_order(golds: Sequence[str], answers: Sequence[str]) -> bool:
+    """Return whether one list names different quantities and the other gives only values, so that order matters."""
+    names = [{_INDEX.sub("", named(item)[0]) for item in items} for items in (golds, answers)]
+    return any(len(one) > 1 and other == {""} for one, other in (names, reversed(names)))
+
+
 def _items(text: str) -> Sequence[str]:
     """Return the items of a list, or `text` itself."""
     listed = parts(text)
@@ -80,6 +99,11 @@ def _pairs(item: str) -> dict[str, str]:
         return dict(zip(map(_bare, names), values.items, strict=True))
     name, value = named(item)
     return {name: value} if name else {}
+
+
+def _is_variable(name: str) -> bool:
+    """Return whether `name` is one letter, perhaps with an index, and no constant such as \\pi."""
+    return bool(_VARIABLE.fullmatch(name)) and is_name(name)
 
 
 def _sides(text: str) -> list[str]:

@@ -10,8 +10,14 @@ _ADVERBS = (
     r"therefore|thus|hence|then|simply|just|indeed|exactly|precisely|clearly|obviously|definitely|actually|in\sfact|equal\sto"
     r"|given\sby|that|approximately|about|roughly|approx\.?|donc|alors|also|entonces|quindi|portanto"
 )
+_KIND_OF_OBJECT = (
+    r"\bthe\s(?:ordered\s|closed\s|open\s)?(?:point|pair|triple|interval|set|vector|matrix|number|integer|value|fraction|expression)"
+    r"(?=\s\$?\s?(?:[-+−(\[\d]|\\))"
+)
+"""The kind of the mathematical object that follows."""
 INTRODUCTION = re.compile(
     r"\s{0,3}\}?(?:[\s*_`\":=：“>]|</?[a-z]{1,8}>|\\text[a-z]{0,2}\{\s*\}"
+    rf"|{_KIND_OF_OBJECT}"
     r"|…|\.{3}|[—–](?=\s)|选项|\bin\sthe\s(?:interval|range)\b"
     r"|\b(?:as\sfollows|the\sfollowing|(?:(?:given|shown|stated)\s)?(?:below|here)|simple|easy|clear|obvious)\s?[:：]"
     rf"|\b(?:{_ADVERBS})(?![A-Za-z])[,:]?|≈|~(?!~)|\\approx(?![a-z])|(?:given|written|expressed|obtained|stated)\sas\b)*+",
@@ -20,7 +26,7 @@ INTRODUCTION = re.compile(
 """Words and signs between a mark and the answer."""
 _OPENS = r"\s{0,3}(?:[,;(—–]|(?<=\s)--?)?\s{0,3}(?:\\text[a-z]{0,2}\s?\{\s?)?\$?\s{0,3}\b"
 _RATHER = r"(?:rather\sthan|instead\sof|as\sopposed\sto|as\sagainst|in\splace\sof)\b"
-_MARKED_VALUE = r"[*_$(\[{+−-]{0,4}(?:\d|\\[a-z(])"
+_MARKED_VALUE = r"(?:[*_$(\[{+−-]{0,4}(?:\d|\\[a-z(])|\*{0,2}\([A-J]\))"
 _REASON = re.compile(
     r"\s{0,3}(?:[,;:(—–]|(?<=\s)-)?\s{0,3}(?:\\text[a-z]{0,2}\s?\{\s?)?[,(]?\s?\b(?:since|because|which|due\sto|given\sthat"
     r"|I\shope|and\sI\b|see|cf|confidence|in\stotal|altogether|as\s(?:required|desired|expected|needed|requested|shown))\b"

@@ -17,6 +17,7 @@ _DEPTH = {"(": 1, "[": 1, "{": 1, "\\{": 1, "\\lfloor": 1, "\\lceil": 1, "\\begi
 _DEPTH |= {")": -1, "]": -1, "}": -1, "\\}": -1, "\\rfloor": -1, "\\rceil": -1, "\\end": -1}
 _CONNECTED = r",?\s?(?:\\text\{\s?,?\s?(?:and|or)\s?\}|(?<![A-Za-z\\])(?:and|or)(?![a-z])|\\lor(?![a-z])|\\land(?![a-z]))\s?"
 AND_OR = re.compile(_CONNECTED)
+_OR = re.compile(r",?\s?(?:\\text\{\s?,?\s?or\s?\}|(?<![A-Za-z\\])or(?![a-z])|\\lor(?![a-z]))\s?")
 SEPARATOR = re.compile(rf"{_CONNECTED}|[,;]\s?|\\\\\s?")
 """The separators of a list."""
 _SEMICOLON = re.compile(r";\s?")
@@ -92,6 +93,12 @@ def parts(text: str) -> Collection | None:
         pieces = split(text, SEPARATOR)
     listed = both_signs(piece for piece in pieces if piece)
     return Collection("list", listed) if 1 < len(listed) <= MAX_PARTS else None
+
+
+def restated_items(text: str) -> list[str]:
+    """Return the items of a list that only "or" joins, which may state one value in several notations; else []."""
+    items = split(text, _OR)
+    return items if len(items) > 1 and all(items) and all(len(split(item, SEPARATOR)) == 1 for item in items) else []
 
 
 def without_brackets(text: str) -> str:

@@ -38,6 +38,14 @@ numbers = st.integers(-999, 999).map(str)
         ("The answer is 5 rather than 6", "5"),
         ("The answer is 5 instead of 6.", "5"),
         ("The answer is not 6 but 5.", "5"),
+        ("The answer is (C), not (B).", "(C)"),
+        ("The answer is **(C)** and not **(B)**.", "(C)"),
+        ("The answer is (C) rather than (B).", "(C)"),
+        ("The answer is the point $(1,2)$.", "$(1,2)$"),
+        ("The answer is the ordered pair (1, 2).", "(1, 2)"),
+        ("The answer is the set $\\{1,2\\}$.", "$\\{1,2\\}$"),
+        ("The answer is the number 5.", "5"),
+        ("The answer is the number of ways, 5.", "the number of ways, 5"),
     ],
 )
 def test_reported_responses_get_expected_verdicts(text: str, answer: str) -> None:
@@ -153,6 +161,10 @@ def test_common_word_is_answer_without_alternative(word: str) -> None:
         ("$x = \\boxed{2}$ and $y = \\boxed{3}$", "x = 2, y = 3"),
         ("$x = \\boxed{2}$, \\boxed{3}", "2, 3"),
         ("$x = \\boxed{2}$", "2"),
+        ("$x = \\boxed{1}$, $y = \\boxed{1}$", "x = 1, y = 1"),
+        ("$x = \\boxed{1}$, $y = \\boxed{2}$ and $z = \\boxed{1}$", "x = 1, y = 2, z = 1"),
+        ("$x = \\boxed{\\frac12}$ or $x = \\boxed{0.5}$", "0.5"),
+        ("$x = \\boxed{1}$, that is, $\\boxed{1}$", "1"),
         ("\\boxed{2 \\text{ rather than } 3}", "2"),
         ("not \\boxed{2} but \\boxed{3}", "3"),
         ("\\boxed{p \\text{ and not } q}", "p \\text{ and not } q"),
@@ -177,6 +189,16 @@ def test_boxes_in_sentence_are_joined(text: str, answer: str) -> None:
 )
 def test_answer_can_be_json_value(text: str, answer: str | None) -> None:
     assert final_answer(text) == answer
+
+
+names = st.lists(st.sampled_from("abcxyz"), min_size=2, max_size=4, unique=True)
+
+
+@given(names=names, values=st.lists(numbers, min_size=4, max_size=4), joint=st.sampled_from([", ", " and ", ", and "]))
+def test_boxes_with_different_names_are_all_kept(names: list[str], values: list[str], joint: str) -> None:
+    pairs = list(zip(names, values, strict=False))
+    text = joint.join(f"${name} = \\boxed{{{value}}}$" for name, value in pairs)
+    assert final_answer(text) == ", ".join(f"{name} = {value}" for name, value in pairs)
 
 
 PIECES = [
