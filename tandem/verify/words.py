@@ -23,6 +23,8 @@ _ANOTHER_CHOICE = re.compile(
     re.IGNORECASE,
 )
 """The mark of a second choice."""
+_OTHER_CHOICES = re.compile(r"(?:both|neither|either|all|none|only)\b", re.IGNORECASE)
+"""The beginning of the text of a choice that names other choices, as in "(D) Both (A) and (B)"."""
 _FACTOR = re.compile(r"[-+^_=*/!',;]|\(|\\(?:cdot|times|cup|cap|pm)(?![a-z])")
 """What follows a variable in parentheses and not the letter of a choice."""
 _SIGNED = re.compile(r"[-+](?=[\d.\\A-Za-z(])|\\pm(?![a-z])|\((?=[^()]*,)")
@@ -74,7 +76,7 @@ def read_choice(text: str, leniently: bool = False) -> Choice | None:
         return None
     if match["round"] and not match["rest"].startswith(" ") and _FACTORS.match(rest):
         return None
-    if _AND_OR.match(rest) or _ANOTHER_CHOICE.search(rest):
+    if _AND_OR.match(rest) or (_ANOTHER_CHOICE.search(rest) and not _OTHER_CHOICES.match(rest)):
         return None
     if match["round"] and _FACTOR.match(rest):
         apart = match["rest"].startswith(" ") or _LETTER_IN_TEXT.match(text)

@@ -33,6 +33,8 @@ def accepts(gold: str, answer: str) -> bool:
         ("B", "(B)/(C)", False),
         ("B", "(B) P(A)", True),
         ("E", "(E) A or B", True),
+        ("D", "(D) Both (A) and (B)", True),
+        ("A", "(D) Both (A) and (B)", False),
         ("-5", "\\textbf{(B)}\\ -5", True),
         ("-5", "\\textbf{(B)}-5", True),
         ("B", "(B) $-5$", True),
