@@ -169,8 +169,8 @@ def _read_words(text: str) -> Number | None:
 def same_number(gold: Number, answer: Number) -> bool:
     """Return whether two numbers are the same rational, written in the same base.
 
-    Within `TOLERANCE`, a decimal also equals a fraction without a finite decimal, and two decimals with at least
-    `ROUNDED_DIGITS` decimal places are equal. A percentage equals both the number before its sign and a hundredth of it; only
+    Within `TOLERANCE` of the larger one, a decimal also equals a fraction without a finite decimal, and two decimals with at
+    least `ROUNDED_DIGITS` decimal places are equal. So is such a fraction rounded to that number of digits. A percentage equals both the number before its sign and a hundredth of it; only
     the hundredth counts if the gold has no sign and is below 1.
     """
     if gold.base != answer.base:
@@ -180,13 +180,22 @@ def same_number(gold: Number, answer: Number) -> bool:
         rounded = True
     if answer.decimals is not None and not terminates(gold.value):
         rounded = True
+    if gold.percent == answer.percent and (_rounds(gold, answer.value) or _rounds(answer, gold.value)):
+        return True
     tolerance = TOLERANCE if rounded else Fraction(0)
     readings = []
     if gold.percent == answer.percent or gold.percent or abs(gold.value) >= 1:
         readings.append((gold.value, answer.value))
     if gold.percent != answer.percent:
         readings.append((gold.value / (100 if gold.percent else 1), answer.value / (100 if answer.percent else 1)))
-    return any(abs(g - a) <= tolerance * abs(g) for g, a in readings)
+    return any(abs(g - a) <= tolerance * max(abs(g), abs(a)) for g, a in readings)
+
+
+def _rounds(decimal: Number, fraction: Fraction) -> bool:
+    """Return whether `decimal` is a `fraction` without a finite decimal, rounded to `ROUNDED_DIGITS` digits or more."""
+    if decimal.decimals is None or decimal.decimals < ROUNDED_DIGITS or abs(decimal.value) < Fraction(1, 10):
+        return False
+    return not terminates(fraction) and abs(decimal.value - fraction) * 2 * 10**decimal.decimals <= 1
 
 
 def terminates(value: Fraction) -> bool:

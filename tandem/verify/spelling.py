@@ -67,7 +67,8 @@ _SCRIPT_FRACTION = re.compile(r"([\^_])\s?(\\frac\{[^{}]*\}\{[^{}]*\}|\\sqrt\{[^
 _SYNONYMS = {
     re.compile(pattern): canonical
     for pattern, canonical in (
-        (r"\^\s?\{?\s?(?:\\circ|\\degree)(?![A-Za-z])\s?\}?|\\degree(?![A-Za-z])|\\textdegree(?![A-Za-z])", "°"),
+        (r"\^\s?\{\s?\\circ\s?([CF])\s?\}", r"°\1"),
+        (r"\^\s?\{\s?\\(?:circ|degree)\s?\}|\^\s?\\circ(?![A-Za-z])\s?|\^?\s?\\(?:text)?degree(?![A-Za-z])", "°"),
         (r"\\(?:leq?|leqslant|leqq)(?![A-Za-z])|<\s?=|=<", r"\\leq "),
         (r"\\(?:geq?|geqslant|geqq)(?![A-Za-z])|>\s?=", r"\\geq "),
         (r"\\neq?(?![A-Za-z])|!=|\\not\s?=", r"\\neq "),
@@ -95,7 +96,7 @@ _SYNONYMS = {
         (r"\\(?:backslash)(?![A-Za-z])", r"\\setminus "),
         (r"\\(?:wedge|land)(?![A-Za-z])|\\&", r"\\land "),
         (r"\\(?:vee|lor)(?![A-Za-z])", r"\\lor "),
-        (r"\\(sin|cos|tan|sinh|cosh|tanh|cot|sec|csc)\s?\^\s?\{?\s?-\s?1\s?\}?(?!\d)", r"\\arc\1 "),
+        (r"\\(sin|cos|tan|sinh|cosh|tanh|cot|sec|csc)\s?\^\s?(?:\{\s?-\s?1\s?\}|-\s?1(?!\d))", r"\\arc\1 "),
         (r"\\(sin|cos|tan)\s?\^\s?(\d)(?=[A-Za-z])", r"\\\1^{\2} "),
         (r"\\log\s?_\s?\{?\s?e\s?\}?(?![A-Za-z])", r"\\ln "),
         (r"\\log\s?_\s?(\w)", r"\\log_{\1} "),
@@ -105,8 +106,8 @@ _SYNONYMS = {
         (r"\\lg(?![A-Za-z])", r"\\log_{10} "),
         (r"\\mathds?\{|\\Bbb\s?\{|\\mathbb\s?\{", r"\\mathbb{"),
         (r"\\Reals?(?![A-Za-z])|\\R(?![A-Za-z])", r"\\mathbb{R}"),
-        (r"\\prime(?![A-Za-z])", "'"),
-        (r"\^\s?\{?('+)\}?", r"\1"),
+        (r"\\prime(?![A-Za-z])(?:\s(?=\\prime))?", "'"),
+        (r"\^\s?(?:\{\s?('+)\s?\}|('+))", r"\1\2"),
         (r"(?<![A-Za-z\\])(sqrt|sin|cos|tan|log|ln|exp|pi|arcsin|arccos|arctan)(?![A-Za-z])", r"\\\1"),
         (r"\\sqrt\s?\(([^()]*)\)", r"\\sqrt{\1}"),
         (r"(?<=[A-Za-z0-9)}])\^\s?\(([^()]*)\)", r"^{\1}"),
