@@ -16,7 +16,6 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 from itertools import islice
-from random import Random
 from typing import Any
 
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
@@ -48,20 +47,16 @@ from sympy import (
     together,
     zoo,
 )
-from sympy.core.function import AppliedUndef
 
 from tandem.verify.guards import Unparsable
 from tandem.verify.numbers import TOLERANCE, terminates
+from tandem.verify.opaque import with_unknowns, without_divisors
+from tandem.verify.points import DIGITS, SAME, near, points, value_at, with_real_roots, without_functions
 
 ROUGHLY = 1e-2
 """Largest relative error of an approximation."""
-_DIGITS = 30
-_SAME = 1e-20
-"""Largest relative difference of equal values."""
 _POINTS = 5
 _MAX_POINTS = 12
-_POSITIVE = 4
-"""The number of points at the beginning that have positive values for all variables."""
 
 _CONFIG = ConversionConfig(lowercase_symbols=False)
 _NOT_MATHEMATICS = re.compile(
@@ -78,12 +73,18 @@ _TRANSPOSED = re.compile(r"\^(?:T(?![A-Za-z])|\{\s?T\s?\})")
 _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 _LEADING_ZEROS = re.compile(r"(?<![\d.])0+(?=\d)")
 _POWER_OF_TEN = re.compile(r"(?<=\d)e([-+]?\d+)(?!\d)", re.IGNORECASE)
+_FACTORIAL_POWER = re.compile(r"(?:(?:\\[A-Za-z]+|[A-Za-z])(?:_(?:\{\w*\}|\w))?|(?<![\d.])\d+|[)\]])\s?!(?=\s?\^)")
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 
 
 @lru_cache(maxsize=4096)
 def read(text: str) -> Any:
     """Return `text` as a sympy expression, relation or matrix. Raises `Unparsable` when it cannot be read."""
+    return _evaluated(_parsed(text))
+
+
+def _parsed(text: str) -> Any:
+    """Return what `text` says, not evaluated. Raises `Unparsable` when it cannot be read."""
     if not text or _NOT_MATHEMATICS.search(text):
         raise Unparsable(f"not a mathematical expression: {text!r}")
     degrees = bool(_TRIGONOMETRIC.search(text))
@@ -94,17 +95,33 @@ def read(text: str) -> Any:
     text = _IMAGINARY.sub(lambda part: "\\iota " if part[0] == "I" else part[0], text)
     if "\\begin" not in text:
         text = _TRANSPOSED.sub(r"^{1 \\cdot T}", text)
+    text, divisors = without_divisors(text, lambda argument: _evaluated(_parsed(argument), imaginary=False))
     text = _LEADING_ZEROS.sub("", _GROUPED.sub(lambda number: number[0].replace(",", ""), text))
-    text = _POWER_OF_TEN.sub(r"\\cdot 10^{\1}", text)
+    text = _with_bare_factorials(_POWER_OF_TEN.sub(r"\\cdot 10^{\1}", text))
     try:
         expression = latex2sympy(
             text, is_real=True, convert_degrees=degrees, normalization_config=None, conversion_config=_CONFIG
         )
+        return expression.xreplace(divisors) if divisors else expression
     except RecursionError as error:
         raise Unparsable(f"nested too deep: {text!r}") from error
     except Exception as error:  # the parser raises Exception itself, and any other error
         raise Unparsable(f"not a mathematical expression: {text!r}") from error
-    return _evaluated(expression)
+
+
+def _with_bare_factorials(text: str) -> str:
+    """Return `text` with parentheses around each factorial that has a power, as in (n!)^2 for n!^2."""
+    while power := _FACTORIAL_POWER.search(text):
+        start, depth = power.start(), 0
+        while text[start] in ")]" or depth:
+            depth += (text[start] in ")]}") - (text[start] in "([{")
+            if depth == 0:
+                break
+            start -= 1
+            if start < 0:
+                return text
+        text = f"{text[:start]}({text[start : power.end()]}){text[power.end() :]}"
+    return text
 
 
 def same_expression(gold: Any, answer: Any, roughly: bool = False) -> bool:
@@ -126,9 +143,9 @@ def same_expression(gold: Any, answer: Any, roughly: bool = False) -> bool:
     gold, answer = exact(gold), exact(answer)
     if gold == answer:
         return True
-    if gold.is_Rational and answer.is_Rational and tolerance == _SAME:
+    if gold.is_Rational and answer.is_Rational and tolerance == SAME:
         return False
-    if tolerance > _SAME and (pairs := _coefficients(gold, answer)):
+    if tolerance > SAME and (pairs := _coefficients(gold, answer)):
         return all(_agree(*pair, tolerance) for pair in pairs)
     agreement = _agree(gold, answer, tolerance)
     if agreement is None:
@@ -139,7 +156,7 @@ def same_expression(gold: Any, answer: Any, roughly: bool = False) -> bool:
 def _tolerance(gold: Expr, answer: Expr) -> float:
     """Return the relative tolerance: decimals are exact, unless the other side has no finite decimal."""
     rounded = (gold.has(Float) or answer.has(Float)) and any(map(_has_no_decimal, (gold, answer)))
-    return float(TOLERANCE) if rounded else _SAME
+    return float(TOLERANCE) if rounded else SAME
 
 
 def _has_no_decimal(expression: Any) -> bool:
@@ -161,8 +178,8 @@ def _coefficients(gold: Expr, answer: Expr) -> list[tuple[Expr, Expr]] | None:
     return [tuple(each.get(power, Integer(0)) for each in terms) for power in powers]
 
 
-def _evaluated(expression: Any) -> Any:
-    """Return `expression` evaluated by sympy, including sums, integrals and limits."""
+def _evaluated(expression: Any, imaginary: bool = True) -> Any:
+    """Return `expression` evaluated by sympy, including sums, integrals and limits; `imaginary` makes i the imaginary unit."""
     if isinstance(expression, MatrixExpr):
         expression = expression.doit()
     if not isinstance(expression, Expr):
@@ -170,10 +187,12 @@ def _evaluated(expression: Any) -> Any:
             return expression.applyfunc(_evaluated)
         return expression
     if expression.has(UnevaluatedExpr, Sum, Product, Integral, Limit, Derivative):
-        expression = expression.doit()
+        expression = with_unknowns(expression).doit()
     elif expression.args:
-        expression = expression.func(*map(_evaluated, expression.args))
-    return expression.subs(Symbol("i", real=True), I) if isinstance(expression, Expr) else expression
+        expression = expression.func(*(_evaluated(argument, imaginary) for argument in expression.args))
+    if not imaginary or not isinstance(expression, Expr):
+        return expression
+    return expression.subs(Symbol("i", real=True), I)
 
 
 def exact(expression: Expr) -> Expr:
@@ -184,35 +203,39 @@ def exact(expression: Expr) -> Expr:
 def _agree(gold: Expr, answer: Expr, tolerance: float) -> bool | None:
     """Return whether two expressions agree at points, or None if they have no values there."""
     pair = [without_functions(gold), without_functions(answer)]
+    difference = pair[0] - pair[1]
     symbols = sorted(set().union(*(value.free_symbols for value in pair)), key=str)
-    if not symbols:
-        values = [_value(value, {}) for value in pair]
-        if None in values or tolerance > _SAME or not _near(values[0], values[1], tolerance):
-            return None if None in values else _near(values[0], values[1], tolerance)
-        return _value(gold - answer, {}) in (0, None)
     compared = 0
     complex_agreement: list[bool] = []
-    for point in islice(_points(symbols), _MAX_POINTS):
-        one, other = (_value(value, point) for value in pair)
+    for point in islice(points(symbols), _MAX_POINTS if symbols else 1):
+        one, other = (value_at(value, point) for value in pair)
         if one is None or other is None:
             continue
-        near = _near(one, other, tolerance)
+        agree = near(one, other, tolerance) and (tolerance > SAME or _is_zero(difference, point))
         if one.is_real and other.is_real:
             compared += 1
-            if not near:
+            if not agree:
                 return False
         else:
-            complex_agreement.append(near)
+            complex_agreement.append(agree)
     if compared:
         return True if not gold.has(I) or not complex_agreement else all(complex_agreement)
     return all(complex_agreement) if complex_agreement else None
+
+
+def _is_zero(difference: Expr, point: dict[Any, Any]) -> bool:
+    """Return whether the difference of two values that agree to 20 digits is 0. They may differ in a far smaller term."""
+    if difference.has(Integral) or (value := value_at(difference, point)) in (0, None):
+        return True
+    again = value_at(difference, point, digits=2 * DIGITS)  # rounding errors change with the precision
+    return again is None or not near(value, again, ROUGHLY)
 
 
 def _same_equation(gold: Eq, answer: Eq) -> bool:
     """Return whether the differences of the equations' sides, without denominators, have a constant ratio."""
     differences = [exact(fraction(together(exact(side.lhs - side.rhs)))[0]) for side in map(_sides_evaluated, (gold, answer))]
     tolerance = _tolerance(gold, answer)
-    if tolerance > _SAME and (pairs := _coefficients(*differences)):
+    if tolerance > SAME and (pairs := _coefficients(*differences)):
         ratio = next((one / other for one, other in pairs if one != 0 and other != 0), None)
         return ratio is not None and all(_agree(one, other * ratio, tolerance) for one, other in pairs)
     return constant_ratio(differences, tolerance) is not None
@@ -223,67 +246,23 @@ def _sides_evaluated(equation: Eq) -> Any:
     return Eq(_evaluated(equation.lhs), _evaluated(equation.rhs), evaluate=False)
 
 
-def constant_ratio(differences: list[Expr], tolerance: float = _SAME) -> Expr | None:
+def constant_ratio(differences: list[Expr], tolerance: float = SAME) -> Expr | None:
     """Return the ratio of two expressions if it is constant over all points and not 0; else None."""
     pair = list(map(without_functions, differences))
     symbols = sorted(set().union(*(value.free_symbols for value in pair)), key=str)
-    first, compared = None, 0
-    for point in islice(_points(symbols), _MAX_POINTS):
-        one, other = (_value(value, point) for value in pair)
+    first, at_first, compared = None, pair, 0
+    for point in islice(points(symbols), _MAX_POINTS):
+        one, other = (value_at(value, point) for value in pair)
         if one is None or other is None or (one == 0 and other == 0):
             continue
         if one == 0 or other == 0:
             return None
         ratio = one / other
         if first is None:
-            first = ratio
-        elif not _near(first, ratio, tolerance):
+            first, at_first = ratio, [with_real_roots(value, point) for value in pair]
+        elif not near(first, ratio, tolerance):
+            return None
+        if tolerance == SAME and not _is_zero(pair[0] * at_first[1] - pair[1] * at_first[0], point):
             return None
         compared += 1
     return first if compared >= _POINTS else None
-
-
-def _points(symbols: list[Any]) -> Any:
-    """Yield points, which depend only on the number of `symbols`: small positive ones, then pairs of a point and its negative.
-
-    The first pair has alternating signs, and every second pair is ten times as large.
-    """
-    random = Random(len(symbols))
-
-    def draw(scale: int) -> list[Rational]:
-        return [Rational(scale * (random.randint(200, 4000) * 2 + 1), 2003) for _ in symbols]
-
-    for _ in range(_POSITIVE):
-        yield dict(zip(symbols, draw(1), strict=True))
-    for pair in range(10**6):
-        signs = [(-1) ** (place if pair == 0 else random.randint(0, 1)) for place in range(len(symbols))]
-        values = [sign * value for sign, value in zip(signs, draw(10 if pair % 2 else 1), strict=True)]
-        yield dict(zip(symbols, values, strict=True))
-        yield dict(zip(symbols, [-value for value in values], strict=True))
-
-
-def _value(expression: Expr, point: dict[Any, Any]) -> Any:
-    """Return the value of `expression` at `point`, or None if it has none."""
-    try:
-        value = expression.xreplace(point).evalf(_DIGITS)
-    except (ArithmeticError, ValueError, TypeError, NotImplementedError):
-        return None
-    parts = value.as_real_imag()
-    if not value.is_finite or value.has(nan, zoo, oo) or not all(part.is_Number for part in parts):
-        return None
-    # A part without a correct digit counts as 0. Smallness is relative to the other part: physical constants are small too.
-    real, imaginary = (part if getattr(part, "_prec", _DIGITS) > 1 else Integer(0) for part in parts)
-    if abs(imaginary) <= _SAME * abs(real):
-        return real
-    return I * imaginary if abs(real) <= _SAME * abs(imaginary) else value
-
-
-def _near(one: Any, other: Any, tolerance: float) -> bool:
-    """Return whether two values agree to the relative `tolerance`."""
-    size = max(abs(one), abs(other))
-    return bool(size == 0 or abs(one - other) <= tolerance * size)
-
-
-def without_functions(expression: Expr) -> Expr:
-    """Return `expression` with each value of an unknown function, such as f(x), replaced by a variable."""
-    return expression.xreplace({value: Symbol(str(value), real=True) for value in expression.atoms(AppliedUndef)})

@@ -170,8 +170,9 @@ def same_number(gold: Number, answer: Number) -> bool:
     """Return whether two numbers are the same rational, written in the same base.
 
     Within `TOLERANCE` of the larger one, a decimal also equals a fraction without a finite decimal, and two decimals with at
-    least `ROUNDED_DIGITS` decimal places are equal. So is such a fraction rounded to that number of digits. A percentage equals both the number before its sign and a hundredth of it; only
-    the hundredth counts if the gold has no sign and is below 1.
+    least `ROUNDED_DIGITS` decimal places are equal. So is such a fraction rounded to that number of digits. A percentage
+    equals both the number before its sign and a hundredth of it; only the hundredth counts if the gold has no sign and is
+    below 1.
     """
     if gold.base != answer.base:
         return False

@@ -34,8 +34,9 @@ from sympy import (
     oo,
 )
 
-from tandem.verify.algebra import constant_ratio, exact, read, same_expression, without_functions
+from tandem.verify.algebra import constant_ratio, exact, read, same_expression
 from tandem.verify.guards import Unparsable
+from tandem.verify.points import with_real_roots, without_functions
 from tandem.verify.structure import AND_OR, RELATION, both_signs, is_name, split
 
 _LITERALS = {
@@ -202,17 +203,17 @@ def _number(text: str) -> Expr:
     expression = read(text.strip())
     if not isinstance(expression, Expr):
         raise Unparsable(f"no number: {expression}")
-    return exact(without_functions(expression))
+    return with_real_roots(exact(without_functions(expression)), {})
 
 
 def _same_set(gold: Set, answer: Set) -> bool:
-    """Return whether two sets are equal; ends are compared as expressions."""
+    """Return whether two sets are equal; ends are compared as expressions. Complex numbers make no region."""
     if gold == answer:
         return True
-    golds, answers = _pieces(gold), _pieces(answer)
-    if golds is not None and answers is not None:
-        return len(golds) == len(answers) and all(map(_same_piece, golds, answers))
     try:
+        golds, answers = _pieces(gold), _pieces(answer)
+        if golds is not None and answers is not None:
+            return len(golds) == len(answers) and all(map(_same_piece, golds, answers))
         return bool(gold.symmetric_difference(answer).is_empty)
     except (NotImplementedError, TypeError, ValueError):
         return False

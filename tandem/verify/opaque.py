@@ -1,0 +1,160 @@
+r"""Terms that sympy would evaluate wrongly, because it takes unknown quantities for constants or polynomials.
+
+- \gcd(m, n) and \operatorname{lcm}(m, n) of variables, which sympy reads as polynomials with the divisor 1;
+- \sum_{i=1}^n x_i, \int_0^1 f(x) dx and \lim_{n \to \infty} a_n, whose terms depend on the bound variable;
+- \frac{dy}{dx}, where y depends on x.
+
+Each becomes the value of an unknown function, which equals only itself. Bound variables are renamed, so that their letter does
+not count, and constant factors and sums are taken out of sums and integrals.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sympy import Add, Derivative, Expr, Function, Integral, Limit, Mul, Product, Sum, Symbol, expand, gcd, lcm, oo
+from sympy.core.function import AppliedUndef
+
+_DIVISOR = re.compile(r"(?:\\|(?<![A-Za-z\\]))(gcd|lcm)\s?(?=\()")
+_LETTER = re.compile(r"\\[A-Za-z]+|[A-Za-z]")
+_BOUND = "@"
+"""The first character of a renamed bound variable; a number follows."""
+_BOUND_NUMBER = re.compile(rf"{_BOUND}(\d+)")
+_PLACEHOLDER = "theta_{{q{}}}"
+_INFINITY = {oo: Symbol("infinity"), -oo: Symbol("-infinity")}
+"""Ends as symbols: expressions that hold infinity are not compared at points."""
+
+
+def without_divisors(text: str, parse: Callable[[str], Any]) -> tuple[str, dict[Any, Any]]:
+    r"""Return `text` with a symbol for each \gcd(...) and \lcm(...), and their values.
+
+    `parse` reads their arguments. Divisors of numbers have their value, others are unknown functions of sorted arguments.
+    """
+    values: dict[Any, Any] = {}
+    place = 0
+    while match := _DIVISOR.search(text, place):
+        end = _closing(text, match.end())
+        inside = text[match.end() + 1 : end]
+        arguments = [parse(argument) for argument in _arguments(inside)]
+        if end == len(text) or len(arguments) < 2 or not all(isinstance(argument, Expr) for argument in arguments):
+            place = match.end()
+            continue
+        name = _PLACEHOLDER.format("a" * (len(values) + 1))
+        values[Symbol(name, real=True)] = _divisor(match[1], arguments)
+        text = f"{text[: match.start()]}\\{name}{text[end + 1 :]}"
+    return text, values
+
+
+def with_unknowns(expression: Any) -> Any:
+    """Return `expression` with unknown functions for its sums, products, integrals, limits and derivatives of unknown terms."""
+    if isinstance(expression, Derivative):
+        return _derivative(expression)
+    if not expression.args or not expression.has(Sum, Product, Integral, Limit, Derivative):
+        return expression
+    expression = expression.func(*map(with_unknowns, expression.args))
+    if isinstance(expression, Limit):
+        body, variable, *rest = expression.args
+        return _unknown("limit", body, variable, rest) if _depends(body, variable) else expression
+    if not isinstance(expression, Sum | Product | Integral):
+        return expression
+    body = expression.function
+    for limits in expression.limits:  # the innermost first
+        body = _bound(type(expression), body, *limits)
+    return body
+
+
+def _bound(kind: Any, body: Expr, variable: Expr, *ends: Expr) -> Expr:
+    """Return the sum, product or integral of `body`: an unknown function where it depends on an unknown quantity."""
+    if not _depends(body, variable):
+        return kind(body, (variable, *ends))
+    if kind is Product:
+        return _unknown("product", body, variable, ends)
+    return Add(*(_term(kind, term, variable, ends) for term in Add.make_args(expand(body))))
+
+
+def _term(kind: Any, term: Expr, variable: Expr, ends: Sequence[Expr]) -> Expr:
+    """Return the sum or integral of one term, with the constant factors before an unknown function."""
+    if not _depends(term, variable):
+        return kind(term, (variable, *ends))
+    constant: list[Expr] = []
+    dependent: list[Expr] = []
+    for factor in Mul.make_args(term):
+        (dependent if factor.has(variable) or _depends(factor, variable) else constant).append(factor)
+    return Mul(*constant, _unknown(kind.__name__.lower(), Mul(*dependent), variable, ends))
+
+
+def _unknown(name: str, body: Expr, variable: Expr, ends: Sequence[Expr]) -> Expr:
+    """Return an unknown function of `body`, with `variable` renamed, and of the `ends`; without ends the variable stays."""
+    if not ends:
+        return Function(name)(body, variable)
+    depth = max((int(number) for number in _BOUND_NUMBER.findall(str(body))), default=-1) + 1
+    bound, letter = f"{_BOUND}{depth}", str(variable)
+    renamed = {variable: Symbol(bound, real=True)}
+    for symbol in filter(lambda symbol: _is_indexed(symbol, variable), body.free_symbols):
+        base, _, subscript = symbol.name.partition("_")
+        subscript = _LETTER.sub(lambda part: bound if _is(part[0], letter) else part[0], subscript)
+        renamed[symbol] = Symbol(f"{base}_{subscript}", real=True)
+    return Function(name)(body.xreplace(renamed), *(end.xreplace(_INFINITY) for end in ends))
+
+
+def _derivative(expression: Derivative) -> Expr:
+    """Return the derivative of an unknown quantity as a symbol or unknown function, and any other derivative unchanged."""
+    body, variables = with_unknowns(expression.expr), expression.variables
+    if body.is_Symbol and body not in variables:
+        return Symbol(f"d{body}/{'/'.join(f'd{variable}' for variable in variables)}", real=True)
+    return Function("derivative")(body, *variables) if body.has(AppliedUndef) else expression
+
+
+def _depends(expression: Expr, variable: Expr) -> bool:
+    """Return whether `expression` holds a symbol with the index `variable`, or an unknown function of it."""
+    is_argument = any(value.has(variable) for value in expression.atoms(AppliedUndef))
+    return is_argument or any(_is_indexed(symbol, variable) for symbol in expression.free_symbols)
+
+
+def _is_indexed(symbol: Any, variable: Expr) -> bool:
+    """Return whether the subscript of `symbol` holds `variable`, as in x_i, x_{i+1} and a_{ij}."""
+    return any(_is(letter, str(variable)) for letter in _LETTER.findall(str(symbol).partition("_")[2]))
+
+
+def _is(letter: str, name: str) -> bool:
+    """Return whether a letter of a subscript is the variable `name`; Greek names have a backslash in subscripts only."""
+    return letter.removeprefix("\\") == name.removeprefix("\\")
+
+
+def _divisor(name: str, arguments: list[Any]) -> Expr:
+    """Return the greatest common divisor or the least common multiple of `arguments`."""
+    if all(argument.is_Integer for argument in arguments):
+        value = arguments[0]
+        for argument in arguments[1:]:
+            value = (gcd if name == "gcd" else lcm)(value, argument)
+        return value
+    arguments = sorted({expand(argument) for argument in arguments}, key=str)
+    if len(arguments) == 1:
+        return arguments[0]
+    if name == "lcm" and len(arguments) == 2:
+        return arguments[0] * arguments[1] / Function("gcd")(*arguments)
+    return Function(name)(*arguments)
+
+
+def _arguments(text: str) -> list[str]:
+    """Return the pieces of `text` between commas outside all brackets."""
+    pieces, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character in ",;" and depth == 0:
+            pieces.append("")
+        else:
+            pieces[-1] += character
+    return pieces
+
+
+def _closing(text: str, place: int) -> int:
+    """Return where the parenthesis at `place` closes, or the end of the text if it does not."""
+    depth = 0
+    for index in range(place, len(text)):
+        depth += (text[index] == "(") - (text[index] == ")")
+        if depth == 0:
+            return index
+    return len(text)
