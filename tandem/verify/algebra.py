@@ -233,6 +233,8 @@ def _is_zero(difference: Expr, point: dict[Any, Any]) -> bool:
 
 def _same_equation(gold: Eq, answer: Eq) -> bool:
     """Return whether the differences of the equations' sides, without denominators, have a constant ratio."""
+    if not all(isinstance(side, Expr) for side in (*gold.args, *answer.args)):
+        return bool(gold == answer)  # equations of sets or matrices
     differences = [exact(fraction(together(exact(side.lhs - side.rhs)))[0]) for side in map(_sides_evaluated, (gold, answer))]
     tolerance = _tolerance(gold, answer)
     if tolerance > SAME and (pairs := _coefficients(*differences)):

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from tandem.verify.words import flattened
+
 MAX_NUMBER_CHARS = 200
 """Longer numerals are compared by algebra."""
 TOLERANCE = Fraction(1, 10**6)
@@ -133,13 +135,28 @@ def _read_based(text: str) -> Number | None:
 
 
 def _read_words(text: str) -> Number | None:
-    """Return the number that words name, such as twenty-one, one half or two hundred and five, or None."""
-    words = text.removeprefix("\\text{").removesuffix("}").lower().replace("-", " ").split()
-    if (
-        not words
-        or len(words) > 12
-        or not set(words) <= {"and", "a", "an", "negative", "minus", *_ONES, *_TENS, *SCALES, *_PARTS}
-    ):
+    """Return the number that words name, such as twenty-one, one half, two and a half or two hundred and five, or None."""
+    words = flattened(text).lower().replace("-", " ").split()
+    if len(words) > 12:
+        return None
+    for place in range(1, len(words) - 1):
+        if words[place] == "and" and (part := _fraction_in_words(words[place + 1 :])):
+            whole = read_number(" ".join(words[:place]))
+            if whole is None or whole.percent or whole.value.denominator != 1 or whole.base != 10:
+                return None
+            return Number(whole.value - part if whole.value < 0 else whole.value + part)
+    return _read_plain_words(words)
+
+
+def _fraction_in_words(words: list[str]) -> Fraction | None:
+    """Return the fraction below 1 that two or more words name, such as a half or three quarters, or None."""
+    number = _read_plain_words(words) if len(words) > 1 and "and" not in words and words[-1] in _PARTS else None
+    return number.value if number and 0 < number.value < 1 else None
+
+
+def _read_plain_words(words: list[str]) -> Number | None:
+    """Return the number that `words` name, without a whole number before a fraction."""
+    if not words or not set(words) <= {"and", "a", "an", "negative", "minus", *_ONES, *_TENS, *SCALES, *_PARTS}:
         return None
     sign = -1 if words[0] in ("negative", "minus") else 1
     words = words[1:] if sign < 0 else words

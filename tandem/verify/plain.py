@@ -17,6 +17,11 @@ from tandem.verify.words import flattened
 _MEANINGS = {
     **dict.fromkeys(("all real numbers", "all reals", "real numbers", "all real x", "set of all real numbers"), "\\mathbb{R}"),
     **dict.fromkeys(
+        ("all integers", "integers", "set of integers", "set of all integers", "all integer values"), "\\mathbb{Z}"
+    ),
+    **dict.fromkeys(("all natural numbers", "natural numbers", "set of natural numbers"), "\\mathbb{N}"),
+    **dict.fromkeys(("all rational numbers", "all rationals", "rational numbers", "set of rational numbers"), "\\mathbb{Q}"),
+    **dict.fromkeys(
         ("no solution", "no solutions", "no real solution", "no real solutions", "none", "empty set", "null set"), "\\emptyset"
     ),
 }

@@ -27,15 +27,24 @@ _TEXT_TAIL = re.compile(r"(?P<quantity>.*[\d)}A-Za-z|!])\s?(?P<tail>(?:\\text\{[
 _ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])(?!.*\))")
 """A function whose argument a degree sign belongs to."""
 _UNIT_FRACTION = re.compile(r"\\frac\{([^{}\d]+)\}\{([^{}\d]+)\}")
+_TEXT = re.compile(r"\\text\{[^{}]*\}|\\[A-Za-z]+")
+"""Words in `\\text`, and commands."""
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*\.?", re.UNICODE)
+_DIVIDED = re.compile(r"(?P<amount>[^/]*?)(?:/|(?<![A-Za-z])(?:per|an?|every)\s)(?P<divisor>[^/\d]+)\Z")
+"""An amount and what it is for."""
+_COMPARED = re.compile(r"\A(?:more|fewer|less|additional|extra) (?=[a-z]{2})", re.IGNORECASE)
+"""A comparison before a counted thing, as in 40 more apples."""
+_SLASH = re.compile(r"(?<=[A-Za-z]{3})/(?=[A-Za-z])")
+"""A division of counted things, as in widgets/hour."""
 _PRODUCT = re.compile(r"[A-Za-z](?:\s?\^\s?\{?\d+\}?)?(?:\s[A-Za-z](?:\s?\^\s?\{?\d+\}?)?)+")
 """Single letters without a divisor, which may be variables."""
 _ORDINAL = re.compile(r"\^?\s?\{?\s?(?:th|st|nd|rd)\s?\}?(?![A-Za-z])\s?", re.IGNORECASE)
 _OPERATORS = """
 or and not to than if mod modulo base times time plus minus over squared cubed percent percentage choose factorial root sqrt
+divided multiplied subtracted added out possibly maybe perhaps
 half halves third thirds quarter quarters fourth fourths fifth fifths tenth tenths pi theta
 is isn't no nor but either neither between where when otherwise wrong incorrect impossible undefined about
-more less fewer greater least most many
+more less fewer greater least most many probably approximately
 tens doubled tripled quadrupled halved twice thrice negative negated below above under beneath
 тысяч тысячи миллион миллиона миллионов миллиард или и 或 或者 和 万 亿 千 百 十 만 억 천 mil millones mille
 """
@@ -77,6 +86,8 @@ def read_quantity(text: str) -> Quantity:
     if number and not number.percent:
         return Quantity(text, number)
     if (currency := _CURRENCY.fullmatch(text)) and (scale := unit_named(currency["name"])):
+        if rate := _rate(currency["name"], scale, flattened(currency["rest"])):
+            return rate
         inner = read_quantity(currency["rest"].strip())
         if inner.number and inner.unit in (_UNKNOWN, scale.kind):
             return replace(inner, unit=scale.kind, factor=scale.factor)
@@ -123,6 +134,18 @@ def values(gold: Quantity, answer: Quantity) -> list[tuple[Number, Number]]:
     return pairs
 
 
+def _rate(currency: str, scale: Unit, text: str) -> Quantity | None:
+    """Return the quantity of an amount of money for each unit or counted thing, such as 5 per hour or 3/ticket, or None."""
+    divided = _DIVIDED.match(text)
+    inner = read_quantity(divided["amount"].strip()) if divided else None
+    if divided is None or inner is None or not inner.number or inner.unit not in (_UNKNOWN, scale.kind):
+        return None
+    divisor = divided["divisor"].strip()
+    if rate := read_unit(f"{currency}/{divisor}"):
+        return replace(inner, unit=rate.kind, factor=rate.factor)
+    return replace(inner, unit=scale.kind, factor=scale.factor) if _counts(divisor, bare=True) else None
+
+
 def _measured(number: Number, numeral: str, tail: str) -> Quantity | None:
     """Return the quantity of `number` followed by `tail`, or None if the tail is neither a unit nor a counter."""
     ordinal = _ORDINAL.match(_unit_words(tail)) if number.value.denominator == 1 and not tail.startswith(" ^") else None
@@ -145,7 +168,15 @@ def _measured(number: Number, numeral: str, tail: str) -> Quantity | None:
         if scale.kind == "percent":
             return Quantity(numeral, replace(number, percent=True), "percent")
         return Quantity(numeral, number, scale.kind, scale.factor, primed=words in ("'", "''"))
+    if "\\text" in tail and any(map(_may_be_variables, _WORD.findall(_TEXT.sub(" ", tail)))):
+        return None
     return Quantity(numeral, number) if _counts(words, bare="\\text" not in tail) else None
+
+
+def _may_be_variables(word: str) -> bool:
+    """Return whether a `word` outside `\\text{...}` may be a product of variables rather than a part of a counter."""
+    is_unit = len(word) > 1 and unit_named(word) is not None
+    return word.isascii() and len(word) < _BARE_COUNTER and not is_unit and word not in ("of", "per", "the", "for")
 
 
 def _scale(word: str) -> int | None:
@@ -169,10 +200,12 @@ def _is_written_as_unit(words: str, tail: str) -> bool:
 def _counts(words: str, bare: bool) -> bool:
     """Return whether `words` can name counted things, as in 12 apples, 5 ways or 3个."""
     words = re.sub(r"\b(units?) (?:squared|cubed)\Z", r"\1", POWER.sub("", words))
+    words = _COMPARED.sub("", words)
     counters = _WORD.findall(words)
-    if not counters or len(counters) > _MAX_COUNTERS or re.sub(r"[\s,]", "", _WORD.sub("", words)):
+    rest = _WORD.sub("", words if bare else _SLASH.sub(" ", words))
+    if not counters or len(counters) > _MAX_COUNTERS or re.sub(r"[\s,]", "", rest):
         return False
-    if any(word.lower() in _NO_COUNTERS or _scale(word) or _PART.fullmatch(word) for word in counters):
+    if any(word.lower() in _NO_COUNTERS or _scale(word) or _PART.fullmatch(word) or read_number(word) for word in counters):
         return False
     if _EAST_ASIAN.search(words):
         return not any(mark in words for mark in "或和十")
@@ -207,7 +240,7 @@ def _compound(text: str) -> Quantity | None:
 def _in_words(text: str) -> Quantity | None:
     """Return the quantity of a number in words and a counter, such as five ways, or None."""
     words = _unit_words(text).split()
-    for cut in range(1, min(len(words), _MAX_COUNTERS)) if words and words[0].isalpha() else ():
+    for cut in range(1, min(len(words), _MAX_COUNTERS)) if words and (words[0].isalpha() or words[1:2] == ["and"]) else ():
         spelled, counted = " ".join(words[:cut]), " ".join(words[cut:])
         if (number := read_number(spelled)) and not read_number(" ".join(words[: cut + 1])) and _counts(counted, bare=False):
             return Quantity(spelled, number)

@@ -60,6 +60,12 @@ _TEXT_EMPTY = re.compile(r"\\text\{\s*\}")
 _TEXT_TEXT = re.compile(r"(\\text\{[^{}]*)\}\s?\\text\{")
 _TEXT_JOIN = re.compile(r"\\text\{([^{}()]*?)(?<![A-Za-z])(and|or)(?![A-Za-z])([^{}()]*)\}")
 _TEXT_POWER = re.compile(r"(\\text\{[^{}]*\^)\{\s?(-?\d+)\s?\}")
+_ITEM = r"[^\W\d_]+(?:[ -][^\W\d_]+)?"
+_TEXT_LIST = re.compile(
+    rf"\\text\{{\s?(?!(?:yes|no|true|false),){_ITEM}(?:,\s?{_ITEM})*,?\s?\}}(?:\s?(?:and|or)\s?\\text\{{\s?{_ITEM}\s?\}})?",
+    re.IGNORECASE,
+)
+_TEXT_COMMA = re.compile(r",\s?(?=[^\W\d_])")
 _INFIX = re.compile(r"\{([^{}]*)\\(choose|over)(?![A-Za-z])([^{}]*)\}")
 _COMMAND_WITH_ARGUMENTS = re.compile(r"\\(frac|[dtc]frac|sqrt|binom|[dt]binom)(?![A-Za-z])")
 _SCRIPT_SPACE = re.compile(r"\s?([\^_])\s?")
@@ -84,6 +90,12 @@ _SYNONYMS = {
         (r"\\rbrack(?![A-Za-z])", "]"),
         (r"\\[lr]?vert(?![A-Za-z])", "|"),
         (r"(?:\\text\{\s?)?(?<![A-Za-z])(?:[Nn]egative|[Mm]inus)\sinfinity(?![A-Za-z])(?:\s?\})?", r"-\\infty "),
+        (
+            r"\A\\text\{\s?(?:[Nn]egative|[Mm]inus)\s?\}\s?(?=[\d.]|\\frac|\\sqrt)|\A(?:[Nn]egative|[Mm]inus)\s(?=[\d.]|\\frac)",
+            "-",
+        ),
+        (r"\A\\text\{\s?(?:[Nn]egative|[Mm]inus)\s(\d[\d.,]*)\s?\}", r"-\1"),
+        (r"\A\\text\{\s?(?:[Nn]egative|[Mm]inus)\s(\d[\d.,]*)\s(?=[A-Za-z])", r"-\1 \\text{"),
         (r"\\text\{\s?[Ii]nfinity\s?\}", r"\\infty "),
         (r"\\(?:infin|infty)(?![A-Za-z])|(?<![A-Za-z\\])(?:[Ii]nfinity|inf)(?![A-Za-z])", r"\\infty "),
         (r"\+\s?\\infty", r"\\infty "),
@@ -228,6 +240,8 @@ def _without_fonts(text: str) -> str:
     while (shorter := _TEXT_POWER.sub(r"\1\2", text)) != text:
         text = shorter
     text = _TEXT_NUMBER.sub(r" \1 ", _TEXT_JOIN.sub(r"\\text{\1} \2 \\text{\3}", text))
+    if "," in text and _TEXT_LIST.fullmatch(text):
+        text = _TEXT_COMMA.sub(r"}, \\text{", text).replace(",}", "}").replace(", }", "}")
     return _TEXT_EMPTY.sub(" ", _TEXT_TEXT.sub(r"\1 ", text)).strip()
 
 

@@ -68,6 +68,9 @@ rupee 1 ₹ rupee Rs Rs. INR
 yen 1 yen JPY
 percent 1 % \\% percent percentage pct
 gram·metre^2·second^-2 3600000000 kWh
+gram·metre^2·second^-2 1/10000 erg
+gram·metre·second^-2 1/100 dyn dyne
+gram·metre^-1·second^-2 101325000 atm atmosphere
 angstrom 1 Å \\AA angstrom
 foot·second^-1 22/15 mph
 metre·second^-1 5/18 kmh kph

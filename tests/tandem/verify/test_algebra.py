@@ -132,11 +132,17 @@ ODD_ROOTS = [
     (r"\sqrt[4]{x^4}", r"|x|", "correct"),
     (r"y=\sqrt[3]{x}", r"y^3=x", "wrong"),
 ]
+NO_EXPRESSIONS = [
+    (r"S=\{2,3,5\}", r"A=\{2,3,5\}", "wrong"),
+    (r"S=\{2,3,5\}", r"S=\{2,3,7\}", "wrong"),
+    ("x>1", "i", "wrong"),
+    (r"(0,1) \cup (2,3)", "2+i", "wrong"),
+    (r"x \neq 0", r"\{i,-i\}", "wrong"),
+]
+TABLES = [*DIVISORS, *UNKNOWN_TERMS, *FACTORIAL_POWERS, *HUGE_COEFFICIENTS, *ODD_ROOTS, *NO_EXPRESSIONS]
 
 
-@pytest.mark.parametrize(
-    ("gold", "answer", "verdict"), [*DIVISORS, *UNKNOWN_TERMS, *FACTORIAL_POWERS, *HUGE_COEFFICIENTS, *ODD_ROOTS]
-)
+@pytest.mark.parametrize(("gold", "answer", "verdict"), TABLES)
 def test_expressions_get_expected_verdicts(gold: str, answer: str, verdict: str) -> None:
     assert says(gold, answer) == verdict
 
