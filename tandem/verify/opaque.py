@@ -14,8 +14,27 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sympy import Add, Derivative, Expr, Function, Integral, Limit, Mul, Product, Sum, Symbol, expand, gcd, lcm, oo
+from sympy import (
+    Add,
+    Derivative,
+    Expr,
+    Function,
+    Integral,
+    Limit,
+    Mul,
+    PolynomialError,
+    Product,
+    Sum,
+    Symbol,
+    cancel,
+    expand,
+    gcd,
+    lcm,
+    oo,
+)
 from sympy.core.function import AppliedUndef
+
+from tandem.verify.guards import Unparsable
 
 _DIVISOR = re.compile(r"(?:\\|(?<![A-Za-z\\]))(gcd|lcm)\s?(?=\()")
 _LETTER = re.compile(r"\\[A-Za-z]+|[A-Za-z]")
@@ -31,16 +50,17 @@ def without_divisors(text: str, parse: Callable[[str], Any]) -> tuple[str, dict[
     r"""Return `text` with a symbol for each \gcd(...) and \lcm(...), and their values.
 
     `parse` reads their arguments. Divisors of numbers have their value, others are unknown functions of sorted arguments.
+    Raises `Unparsable` when a divisor has no two arguments.
     """
     values: dict[Any, Any] = {}
-    place = 0
-    while match := _DIVISOR.search(text, place):
+    while match := _DIVISOR.search(text):
         end = _closing(text, match.end())
-        inside = text[match.end() + 1 : end]
-        arguments = [parse(argument) for argument in _arguments(inside)]
-        if end == len(text) or len(arguments) < 2 or not all(isinstance(argument, Expr) for argument in arguments):
-            place = match.end()
-            continue
+        written = _arguments(text[match.end() + 1 : end])
+        if end == len(text) or len(written) < 2:
+            raise Unparsable(f"a divisor of one number: {text!r}")
+        arguments = [parse(argument.strip()) for argument in written]
+        if not all(isinstance(argument, Expr) for argument in arguments):
+            raise Unparsable(f"a divisor of collections: {text!r}")
         name = _PLACEHOLDER.format("a" * (len(values) + 1))
         values[Symbol(name, real=True)] = _divisor(match[1], arguments)
         text = f"{text[: match.start()]}\\{name}{text[end + 1 :]}"
@@ -124,18 +144,21 @@ def _is(letter: str, name: str) -> bool:
 
 
 def _divisor(name: str, arguments: list[Any]) -> Expr:
-    """Return the greatest common divisor or the least common multiple of `arguments`."""
-    if all(argument.is_Integer for argument in arguments):
-        value = arguments[0]
-        for argument in arguments[1:]:
-            value = (gcd if name == "gcd" else lcm)(value, argument)
-        return value
+    """Return the greatest common divisor or the least common multiple of `arguments`, which are positive integers."""
     arguments = sorted({expand(argument) for argument in arguments}, key=str)
     if len(arguments) == 1:
         return arguments[0]
-    if name == "lcm" and len(arguments) == 2:
-        return arguments[0] * arguments[1] / Function("gcd")(*arguments)
-    return Function(name)(*arguments)
+    if name == "lcm":
+        if all(argument.is_Integer for argument in arguments):
+            return lcm(arguments)
+        return Mul(*arguments) / _divisor("gcd", arguments) if len(arguments) == 2 else Function(name)(*arguments)
+    try:
+        common = gcd(arguments)  # sympy finds the common factors of polynomials, but not those of their values
+        arguments = sorted({expand(cancel(argument / common)) for argument in arguments}, key=str)
+    except PolynomialError as error:
+        raise Unparsable(f"a divisor of {arguments}") from error
+    is_one = any(argument == 1 for argument in arguments) or all(argument.is_Integer for argument in arguments)
+    return common if is_one else common * Function(name)(*arguments)
 
 
 def _arguments(text: str) -> list[str]:

@@ -19,6 +19,18 @@ def says(gold: str, answer: str) -> str:
 
 
 DIVISORS = [
+    (r"\gcd(2m,2n)", r"2\gcd(m,n)", "correct"),
+    (r"\gcd(2m,2n)", r"2", "wrong"),
+    (r"\gcd(2m,n)", r"\gcd(m,n)", "wrong"),
+    (r"\gcd(m,mn)", "m", "correct"),
+    (r"\gcd(2^m-1,2^n-1)", "1", "wrong"),
+    (r"\gcd(2^m-1,2^n-1)", r"2^{\gcd(m,n)}-1", "wrong"),
+    (r"\gcd(12,18,27)", "3", "correct"),
+    (r"\gcd(a,b)\cdot\operatorname{lcm}(a,b)", "ab", "correct"),
+    (r"\operatorname{lcm}(a,b,c)", "abc", "wrong"),
+    (r"\operatorname{lcm}(4,6,10)", "60", "correct"),
+    (r"\gcd\left(a,b\right)", "1", "wrong"),
+    (r"\gcd (m,n)>1", r"1<\gcd(n,m)", "correct"),
     (r"a+b-\gcd(a,b)", r"a+b-1", "wrong"),
     (r"2^{\gcd(m,n)}-1", r"1", "wrong"),
     (r"\operatorname{lcm}(m,n)", r"mn", "wrong"),
