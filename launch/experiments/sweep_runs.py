@@ -22,6 +22,7 @@ from launch.experiments.run import Run
 from launch.storage.owner import check_free
 from launch.storage.places import dated_name, named_folder
 from launch.storage.resume import AUTO
+from tandem.config.checks.run import run_errors
 from tandem.config.checks.unused import unused
 from tandem.config.load import load, typed
 from tandem.config.schema import Config, ConfigError
@@ -73,7 +74,7 @@ def plan_runs(overrides: Sequence[str]) -> list[SweepRun]:
     _check_swept(swept)
     commands, composed = _without_unused(commands)
     configs = checked(load, composed, map(label, swept))
-    folder = _sweep_folder(configs[0])
+    folder = _sweep_folder(configs)
     runs = []
     for command, values, config in zip(commands, swept, configs, strict=True):
         config = replace(config, name=folder_name(label(values)), log=replace(config.log, dir=str(folder)))
@@ -186,8 +187,9 @@ def _check_swept(swept: Sequence[dict[str, str]]) -> None:
         raise ConfigError(f"--multirun: {'; '.join(twice) or 'a run'} occurs more than once; give every value once")
 
 
-def _sweep_folder(config: Config) -> Path:
-    """Return the folder of the sweep: `name` in `log.dir`."""
+def _sweep_folder(configs: Sequence[Config]) -> Path:
+    """Return the folder of the sweep with runs of these `configs`: `name` in `log.dir`."""
+    config = configs[0]
     if config.resume not in ("", AUTO):
         raise ConfigError(f"resume={config.resume}: a sweep is resumed by its name; give resume={AUTO} and name=NAME")
     if config.resume and not config.name:
@@ -197,7 +199,7 @@ def _sweep_folder(config: Config) -> Path:
     if is_run(folder):
         raise ConfigError(f"name={config.name}: {folder} holds a single run; choose another name")
     if (folder / RECORD).exists() and not config.resume:
-        raise ConfigError(
-            f"name={config.name}: a sweep {folder} exists; choose another name, remove it, or continue it with resume={AUTO}"
-        )
+        resumable = not any(error for each in configs for error in run_errors(replace(each, resume=AUTO)))
+        remedies = f"choose another name, {f'remove it, or continue it with resume={AUTO}' if resumable else 'or remove it'}"
+        raise ConfigError(f"name={config.name}: a sweep {folder} exists; {remedies}")
     return folder

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from statistics import fmean
 
-from tandem.records.run_record import METRICS, SAMPLES, LogReader, check_run, is_metrics, is_sample, read_config
+from tandem.records.run_record import METRICS, SAMPLES, STOPPED_EARLY, LogReader, check_run, is_metrics, is_sample, read_config
 from tandem.records.transcript import Transcript
 
 RECENT = 10
@@ -46,7 +46,7 @@ class WatchedRun:
     @property
     def finished(self) -> bool:
         """Whether the run's last step is finished, or it has stopped early."""
-        return bool(self.rows) and (self.step >= self.steps or "run/stopped_early" in self.rows[-1])
+        return bool(self.rows) and (self.step >= self.steps or STOPPED_EARLY in self.rows[-1])
 
     @property
     def silent_s(self) -> float:

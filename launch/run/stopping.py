@@ -11,9 +11,7 @@ from launch.run.selection import keep_if_best
 from launch.run.training_run import TrainingRun
 from tandem.config.run import StopConfig
 from tandem.config.schema import ConfigError
-
-STOPPED = "run/stopped_early"
-"""The metric that marks the last step of a run that ended early."""
+from tandem.records.run_record import STOPPED_EARLY
 
 
 def stop_early(run: TrainingRun, step: int) -> bool:
@@ -25,7 +23,7 @@ def stop_early(run: TrainingRun, step: int) -> bool:
     if not (why := stop_reason(settings, rows)):
         return False
     run.rollout_run.console.print(f"Stopped after step {step}: {why}")
-    run.rollout_run.folder.log({"step": step, STOPPED: 1.0})
+    run.rollout_run.folder.log({"step": step, STOPPED_EARLY: 1.0})
     if ACCURACY not in rows[-1]:
         run.log({"step": step} | evaluate_senior(run, step))
     keep_if_best(run, step)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +11,9 @@ from typing import NamedTuple
 from launch.packages import recorded_versions
 from launch.storage.checkpoints import Checkpoint, Checkpoints, is_checkpoint
 from launch.storage.places import named_folder
+from tandem.config.checks.run import run_errors
 from tandem.config.schema import SETTINGS, Config, ConfigError
-from tandem.records.run_record import CONFIG, saved_config
+from tandem.records.run_record import CONFIG, STOPPED_EARLY, is_run, saved_config
 from tandem.runtime.atomic_dir import find_corruption
 
 AUTO = "auto"
@@ -33,10 +35,11 @@ NEW = Resumption()
 """The resumption of a new run."""
 
 
-def find_resumption(config: Config) -> Resumption:
+def find_resumption(config: Config, *, verify: bool = True) -> Resumption:
     """Return the resumption for `config.resume`; a damaged checkpoint is skipped with a warning.
 
-    Raises `ConfigError` when there is nothing to resume, no checkpoint is intact, or `config` does not fit the checkpoint.
+    `verify`: whether to read checkpoints whole, and not only the sizes of their files. Raises `ConfigError` when there is
+    nothing to resume, no checkpoint is intact, or `config` does not fit the checkpoint.
     """
     if not config.resume:
         return NEW
@@ -57,15 +60,48 @@ def find_resumption(config: Config) -> Resumption:
     candidates = [Checkpoint(given)] if single else checkpoints.complete()
     skipped = [] if single else [f"{path} is incomplete" for path in checkpoints.partial()]
     for checkpoint in candidates:
-        if wrong := find_corruption(checkpoint.path):
+        if wrong := find_corruption(checkpoint.path, contents=verify):
             skipped.append(f"{checkpoint.path} is damaged: {wrong}")
             continue
         warnings = [f"warning: {what}; skipped" for what in skipped]
         return Resumption(run, checkpoint, (*warnings, *_differences(config, checkpoint)))
     if candidates or config.resume != AUTO:
         found = "\n  ".join(skipped) or f"{run} has none"
-        raise ConfigError(f"resume={config.resume}: there is no intact checkpoint; leave resume out for a new run\n  {found}")
+        raise ConfigError(f"resume={config.resume}: there is no intact checkpoint; {_new_run(config)}\n  {found}")
     return Resumption(run, None, tuple(f"warning: {what}; skipped" for what in skipped))
+
+
+def _new_run(config: Config) -> str:
+    """Return what to change for a new run instead of the one that `config` resumes."""
+    if not config.name or not is_run(folder := named_folder(config, config.name)):
+        return "leave resume out for a new run"
+    if config.resume != AUTO:
+        return "leave resume out and choose another name for a new run"
+    return f"for a new run choose another name, or remove {folder}"
+
+
+def continuation(config: Config, last_row: Mapping[str, float]) -> str | None:
+    """Return how `config` continues the existing run `config.name`, or starts it again, in words; None if it can do neither.
+
+    `last_row` is the last of its metrics. Does not read its checkpoints whole, which may take minutes.
+    """
+    last_step = int(last_row.get("step", -1))
+    resumed = replace(config, resume=AUTO, steps=max(config.steps, last_step))
+    try:
+        run, checkpoint, _ = find_resumption(resumed, verify=False)
+        saved = saved_config(named_folder(config, config.name) / CONFIG)
+    except (ValueError, TypeError, KeyError):  # also of a damaged state.json
+        return None
+    if run is None or any(error for each in (resumed, replace(saved, resume=AUTO)) for error in run_errors(each)):
+        return None  # such as a run without a learner
+    if checkpoint is None:
+        return "start it again with resume=auto" if last_step < config.steps else None
+    overrides = ["resume=auto"]
+    if checkpoint.step >= config.steps:
+        overrides.append(f"steps above {checkpoint.step}")
+    if STOPPED_EARLY in last_row and config.stop.metric and config.stop.patience <= saved.stop.patience:
+        overrides.append(f"stop.patience above {saved.stop.patience}")
+    return f"continue it with {' and '.join(overrides)}"
 
 
 def _differences(config: Config, checkpoint: Checkpoint) -> Iterator[str]:

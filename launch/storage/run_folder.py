@@ -22,7 +22,7 @@ from launch.storage.disk import UnwritableError
 from launch.storage.loggers import loggers
 from launch.storage.owner import check_free, owned
 from launch.storage.places import check_senior_fallback, check_writable, dated_name, named_folder, runs_folder
-from launch.storage.resume import NEW, Resumption
+from launch.storage.resume import NEW, Resumption, continuation
 from tandem.config.schema import Config, ConfigError
 from tandem.metrics import turn_lengths
 from tandem.records.run_record import (
@@ -70,10 +70,7 @@ class RunFolder:
                 raise ConfigError(f"{self._key}: {path} is not a file that can be written; remove it, or choose another name")
         logged = list(LogReader(self._metrics_path).new())
         if resumption.run is None and self._metrics_path.exists():
-            raise ConfigError(
-                f"{self._key}: a run {self.path} exists{_last_step(logged)}; choose another name, remove it, or "
-                "continue it with resume=auto"
-            )
+            raise ConfigError(f"{self._key}: a run {self.path} exists{_last_step(logged)}; {_remedies(config, logged)}")
         if logged and resumption.checkpoint is None and logged[-1]["step"] >= config.steps:
             raise ConfigError(f"resume={config.resume}: {self.path} holds a finished run; choose another name")
         self._fingerprint = _fingerprint(self._metrics_path)
@@ -125,7 +122,8 @@ class RunFolder:
         named = self._config.name and self.path == runs_folder(self._config) / self._config.name
         overrides = [f"name={self._config.name}", "resume=auto"] if named else [f"resume={self.path}"]
         checkpoints = self.checkpoints.complete()
-        if not checkpoints and not named:
+        finished = bool(self.rows) and self.rows[-1]["step"] >= self._config.steps  # resume=auto would refuse it
+        if not checkpoints and (finished or not named):
             return f"{where}; there is no checkpoint to resume from"
         last = f"checkpoint {checkpoints[0].step} is saved" if checkpoints else "there is no checkpoint yet"
         return f"{where}; {last}. {'Continue' if checkpoints else 'Start again'}: {resume_command(*overrides)}"
@@ -259,6 +257,12 @@ class RunFolder:
 
 def _last_step(rows: Sequence[Mapping[str, float]]) -> str:
     return f", which has ended at step {int(rows[-1]['step'])}" if rows else ""
+
+
+def _remedies(config: Config, rows: Sequence[Mapping[str, float]]) -> str:
+    """Return what to do where the run `config.name`, with the metrics `rows`, exists."""
+    resumed = continuation(config, rows[-1] if rows else {})
+    return f"choose another name, remove it, or {resumed}" if resumed else "choose another name, or remove it"
 
 
 def _fingerprint(path: Path) -> tuple[int, int] | None:

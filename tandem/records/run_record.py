@@ -23,6 +23,8 @@ CONFIG, METRICS, SAMPLES = "config.yaml", "metrics.jsonl", "samples.jsonl"
 """The files of a run folder that hold its settings, its metrics and its sampled texts."""
 EVALUATED_PROBLEMS, EVALUATED_TEXTS = "evaluation_problems.jsonl", "evaluation_texts.jsonl"
 """The files of a run folder that hold the problems and the texts of its evaluations."""
+STOPPED_EARLY = "run/stopped_early"
+"""The metric that marks the last step of a run that ended early (`stop.metric`)."""
 _RESTORE = "restore it from a copy, or name another run"
 
 

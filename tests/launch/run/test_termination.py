@@ -25,7 +25,7 @@ from launch.run.checkpointing import Checkpointer
 from launch.run.console import TrainingConsole
 from launch.run.export import export_senior
 from launch.run.profiling import step_clock
-from launch.run.stopping import STOPPED, stop_early
+from launch.run.stopping import stop_early
 from launch.run.termination import TerminationHandler
 from launch.run.training_run import RolloutRun, TrainingRun
 from launch.storage.checkpoints import DriverState
@@ -33,6 +33,7 @@ from launch.storage.disk import UnwritableError
 from launch.storage.resume import find_resumption
 from launch.storage.run_folder import RunFolder
 from tandem.config.schema import Config, ConfigError
+from tandem.records.run_record import STOPPED_EARLY
 from tandem.runtime.disk import require_room
 from tandem.runtime.exit_status import BAD_INPUT, INTERRUPTED, TERMINATED, UNWRITABLE
 from tandem.staleness import StreamPosition
@@ -134,7 +135,7 @@ def test_early_end_saves_checkpoint_and_marks_last_step(tmp_path: Path, capsys: 
         assert stop_early(loop.training_run, 2)
         assert stop_early(loop.training_run, 2), "a resumed run ends too"
     (checkpoint,) = loop.folder.checkpoints.complete()
-    assert (checkpoint.step, loop.folder.rows[-1]["step"], loop.folder.rows[-1][STOPPED]) == (2, 2, 1.0)
+    assert (checkpoint.step, loop.folder.rows[-1]["step"], loop.folder.rows[-1][STOPPED_EARLY]) == (2, 2, 1.0)
     assert "Stopped after step 2: solo/accuracy has not improved on 0.75 (step 1)" in capsys.readouterr().out
 
 

@@ -195,7 +195,9 @@ def test_run_without_intact_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"(?s)^resume=auto: there is no intact checkpoint; .*000002 is damaged.*000001 is"):
         find_resumption(config)
     only = run / "checkpoints" / "step-000002"
-    with pytest.raises(ConfigError, match="there is no intact checkpoint; leave resume out for a new run") as refused:
+    with pytest.raises(
+        ConfigError, match="no intact checkpoint; leave resume out and choose another name for a new"
+    ) as refused:
         find_resumption(settings(tmp_path, resume=str(only)))
     assert "000002 is damaged" in str(refused.value)
     assert "000001" not in str(refused.value), "a named checkpoint is not replaced by another"
