@@ -130,11 +130,22 @@ def _parser() -> OverridesParser:
     return OverridesParser.create()
 
 
+def is_training() -> bool:
+    """Whether this process is launch/train.py, or makes a run of a sweep with its arguments."""
+    return Path(sys.argv[0]).name == "train.py"
+
+
+def training_arguments(*overrides: str, without: Sequence[str] = ()) -> list[str]:
+    """Return this process's arguments without name, resume, the keys `without` and those of `overrides`, which follow."""
+    keys = ("name", "resume", *without, *(override.partition("=")[0] for override in overrides))
+    return [*(argument for argument in sys.argv[1:] if argument.partition("=")[0] not in keys), *overrides]
+
+
+def training_command(arguments: Sequence[str]) -> str:
+    """Return the command that starts launch/train.py with `arguments`."""
+    return shlex.join(["python", sys.argv[0], *arguments])
+
+
 def resume_command(*overrides: str) -> str:
-    """Return a command that resumes this process's run: its command line without name, resume and the keys of `overrides`,
-    followed by `overrides`."""
-    if Path(sys.argv[0]).name != "train.py":
-        return "the same command"
-    replaced = ("name=", "resume=", *(f"{override.partition('=')[0]}=" for override in overrides))
-    kept = [argument for argument in sys.argv[1:] if not argument.startswith(replaced)]
-    return shlex.join(["python", sys.argv[0], *kept, *overrides])
+    """Return a command that resumes this process's run: with its arguments and `overrides`, or the same command."""
+    return training_command(training_arguments(*overrides)) if is_training() else "the same command"

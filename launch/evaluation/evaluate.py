@@ -32,19 +32,24 @@ from tandem.rollout import BASE_VERSION
 
 def evaluate(config: Config, start_workers: WorkerStarter = start_workers) -> None:
     """Take the measures in `config.eval` of the senior `config.senior`, or of the base model, and save them."""
-    check_own_settings(config, "launch/evaluate.py")
-    check_engine_args(config.rollout)
+    config = check_evaluation(config)
     if box := black_box(config):
         from actors.black_box import check_answers  # imports the client, which takes a second
 
         check_answers(box)
-    measures = config.eval.measures
-    if measures != ["solo"] and len(config.junior) > 1:
-        raise ConfigError(f"junior={config.junior}: a senior is measured with one junior at a time; name one")
-    if not config.junior_translation:  # the engines need only the schedules in eval.handoff, not the training schedule
-        config = replace(config, schedule=ScheduleConfig(name="solo"))
     with given_cluster():
         _evaluate(config, start_workers)
+
+
+def check_evaluation(config: Config) -> Config:
+    """Return the settings of an evaluation as its engines need them. Raises `ConfigError` for those that it does not take."""
+    check_own_settings(config, "launch/evaluate.py")
+    check_engine_args(config.rollout)
+    if config.eval.measures != ["solo"] and len(config.junior) > 1:
+        raise ConfigError(f"junior={config.junior}: a senior is measured with one junior at a time; name one")
+    if config.junior_translation:
+        return config
+    return replace(config, schedule=ScheduleConfig(name="solo"))  # the engines need only the schedules in eval.handoff
 
 
 def _evaluate(config: Config, start_workers: WorkerStarter) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from launch.cluster.local_cluster import given_cluster, ray_cluster
 from launch.run.inputs import read_inputs
 from launch.run.loop import collect_groups
+from launch.run.next_commands import learner_command
 from launch.run.startup import reserve_resources, running_engines, start_rollout_run
 from launch.status import INPUTS, status
 from tandem.config.schema import Config
@@ -29,4 +30,5 @@ def rollouts_only(config: Config) -> None:
                     _, metrics = collect_groups(run, step, BASE_VERSION, clock)
                     row = run.step_row(step, BASE_VERSION, metrics, clock)
                 run.log(row)
-    resources.console.print(f"rollouts {folder.rollouts}; learn from them: python launch/train.py learner_only={folder.path}")
+    command = learner_command(folder.path)
+    resources.console.print(f"rollouts {folder.rollouts}" + (f"; learn from them: {command}" if command else ""))

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from launch.command_line import resume_command
 from launch.run.console import ACCURACY, interval
+from launch.run.next_commands import next_commands
 from tandem.config.schema import Config
 
 Row = Mapping[str, float]
@@ -15,7 +15,7 @@ Row = Mapping[str, float]
 
 def summary(config: Config, folder: Path, rows: Sequence[Row], total_s: float) -> list[str]:
     """Return the lines on a finished run, whose metrics are `rows`; it took `total_s` seconds."""
-    return [_times(rows, total_s), *_accuracies(rows), "Next:", *_next(config, folder)]
+    return [_times(rows, total_s), *_accuracies(rows), "Next:", *_next(next_commands(config, folder, rows))]
 
 
 def _times(rows: Sequence[Row], total_s: float) -> str:
@@ -41,13 +41,8 @@ def _accuracies(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _next(config: Config, folder: Path) -> list[str]:
-    """Return the commands that one wants next."""
-    commands = {f"python launch/report.py {folder}": "every curve and rollout in one HTML file"}
-    if config.log.export:
-        commands[f"python launch/evaluate.py senior={folder} eval=full"] = "measure the senior"
-    if config.checkpoint.save_every:
-        commands[resume_command(f"resume={folder}", f"steps={2 * config.steps}")] = "train on"
+def _next(commands: Mapping[str, str]) -> list[str]:
+    """Return a line for each of `commands`, with its purpose."""
     width = max(map(len, commands))
     return [f"  {command:<{width}}  # {purpose}" for command, purpose in commands.items()]
 
