@@ -211,6 +211,9 @@ def _runs(
                 raise ConfigError(f"arm {arm}: {explain(error)}") from error
             if config.name or config.resume or not config.log.export:
                 raise ConfigError(f"arm {arm}: name, resume and log.export are the experiment's own; leave them out")
+            for key in ("rollouts_only", "learner_only"):
+                if value := getattr(config, key):
+                    raise ConfigError(f"arm {arm}: {key}={value}: an experiment trains every run whole; leave it out")
             folder = named_folder(config, f"{FOLDER}/{name}")
             log = replace(config.log, dir=str(folder))
             yield ExperimentRun(replace(config, name=f"{arm}-seed{seed}", resume="auto", log=log), arm, seed)

@@ -109,6 +109,11 @@ def test_seeds_can_have_different_base_models() -> None:
         (["preset=jargon", "learner.rate=1"], r"arm tandem: learner.rate: there is no such key"),
         (["preset=jargon", "eval.measures=[handoff]"], r"arm tandem: eval.measures=.*name solo too"),
         (["preset=jargon", "resume=x"], r"arm tandem: name, resume and log.export are the experiment's own"),
+        (
+            ["preset=jargon", "rollouts_only=true"],
+            r"arm tandem: rollouts_only=True: an experiment trains every run whole; leave",
+        ),
+        (["preset=jargon", "learner_only=fake"], r"arm tandem: learner_only=fake: an experiment trains every run whole"),
         (["preset=jargon", "schedule=token"], r"arm grpo: schedule.name=token: algo=grpo is a control"),
     ],
     ids=str,
