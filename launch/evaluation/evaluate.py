@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import ray
 
-from actors.engine_args import check_engine_args
 from launch.cluster.local_cluster import given_cluster
 from launch.cluster.plan import run_plan
-from launch.entry import check_own_settings
 from launch.evaluation.benchmarks import read_benchmarks
 from launch.evaluation.evaluator import Evaluator
 from launch.evaluation.folder import EvaluationFolder
 from launch.evaluation.measured_run import senior_of
 from launch.evaluation.model_measures import model_scores
+from launch.evaluation.settings import check_evaluation
 from launch.evaluation.workers import WorkerStarter, start_workers
 from launch.run.console import EvaluationConsole
 from launch.status import INPUTS, status
@@ -23,8 +20,7 @@ from launch.storage.owner import owned
 from tandem.authors import Authors, check_excluded, load_authors, with_senior
 from tandem.config.black_box import black_box
 from tandem.config.evaluation import MODEL_MEASURES
-from tandem.config.rollout import ScheduleConfig
-from tandem.config.schema import Config, ConfigError
+from tandem.config.schema import Config
 from tandem.models.zoo.hub import model_directory
 from tandem.plan.run_plan import planned
 from tandem.rollout import BASE_VERSION
@@ -39,17 +35,6 @@ def evaluate(config: Config, start_workers: WorkerStarter = start_workers) -> No
         check_answers(box)
     with given_cluster():
         _evaluate(config, start_workers)
-
-
-def check_evaluation(config: Config) -> Config:
-    """Return the settings of an evaluation as its engines need them. Raises `ConfigError` for those that it does not take."""
-    check_own_settings(config, "launch/evaluate.py")
-    check_engine_args(config.rollout)
-    if config.eval.measures != ["solo"] and len(config.junior) > 1:
-        raise ConfigError(f"junior={config.junior}: a senior is measured with one junior at a time; name one")
-    if config.junior_translation:
-        return config
-    return replace(config, schedule=ScheduleConfig(name="solo"))  # the engines need only the schedules in eval.handoff
 
 
 def _evaluate(config: Config, start_workers: WorkerStarter) -> None:

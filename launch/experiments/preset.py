@@ -13,13 +13,15 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from launch.command_line import CONF
-from launch.entry import UNUSABLE, composition
+from launch.entry import TRAINING_ONLY, UNUSABLE, composition
+from launch.evaluation.settings import check_evaluation
 from launch.evaluation.training_measures import check_measures
 from launch.experiments.endpoints import CLAIMS, Endpoint
 from launch.experiments.evaluations import BASE, Evaluation
 from launch.experiments.run import Run
 from launch.explanations import explain
 from launch.storage.places import check_writable, named_folder
+from tandem.config.checks.unused import DEFAULTS
 from tandem.config.load import expand_home, load
 from tandem.config.schema import Config, ConfigError
 
@@ -224,7 +226,8 @@ def _evaluations(
 ) -> Iterator[Evaluation]:
     """Yield all evaluations, of a seed's base model first. Raises `ConfigError` for the first invalid one.
 
-    They ignore the preset's `eval` settings, which are for the evaluation during training, and a choice `eval=NAME` in `extra`.
+    They ignore the preset's `eval` settings, which are for the evaluation during training, a choice `eval=NAME` in `extra`, and
+    what only training takes.
     """
     trained = [override for override in preset.overrides if not override.startswith(("eval=", "eval."))]
     extra = [override for override in extra if not override.startswith("eval=")]
@@ -233,6 +236,8 @@ def _evaluations(
         for run in runs:
             try:
                 config = _configuration([*trained, *arms[run.arm], *evaluation, *extra], preset.seeded, run.seed)
+                config = replace(config, **{key: getattr(DEFAULTS, key) for key in TRAINING_ONLY})
+                _check_evaluation(config)
             except UNUSABLE as error:
                 raise ConfigError(f"evaluation {name}: {explain(error)}") from error
             config = replace(config, log=run.config.log)
@@ -240,3 +245,10 @@ def _evaluations(
                 seen.add(run.seed)
                 yield Evaluation(name, BASE, run.seed, replace(config, name=f"{BASE}-seed{run.seed}/{name}"))
             yield Evaluation(name, run.arm, run.seed, replace(config, name=name, senior=str(run.path)))
+
+
+def _check_evaluation(config: Config) -> None:
+    """Raise `ConfigError` for settings with which no senior could be evaluated after its run."""
+    check_evaluation(config)
+    if config.learner.lora.rank and not config.learner.lora.merged_export:
+        raise ConfigError("learner.lora.merged_export=False: an adapter alone cannot be evaluated; leave it out")

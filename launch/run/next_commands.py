@@ -11,8 +11,9 @@ from hydra.core.override_parser.types import Quote, QuotedString
 
 from launch.command_line import is_training, training_arguments, training_command
 from launch.entry import UNUSABLE, composition, configuration
-from launch.evaluation.evaluate import check_evaluation, measured_authors
+from launch.evaluation.evaluate import measured_authors
 from launch.evaluation.measured_run import settings_of_run
+from launch.evaluation.settings import check_evaluation
 from launch.evaluation.training_measures import check_measures
 from launch.run.given_groups import find_saved_steps
 from launch.run.stopping import stop_reason
