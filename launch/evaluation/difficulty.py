@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from launch.status import INPUTS, status
 from launch.storage.owner import held
 from launch.storage.places import check_writable
 from launch.terminal import terminal_console
+from tandem import guards
 from tandem.authors import load_authors
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config, ConfigError
@@ -22,7 +24,7 @@ from tandem.data.pass_rates import PassRateFile
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.plan.run_plan import RunPlan, planned
-from tandem.rollout import Verdict
+from tandem.rollout import Group, Verdict
 from tandem.schedule import SOLO
 
 CHUNK = 256
@@ -44,7 +46,10 @@ def measure_pass_rates(config: Config) -> None:
 
 
 def _measure_unknown(config: Config, plan: RunPlan, path: Path) -> None:
-    """Try the problems that are not in the pass-rate file `path`, which is locked for this process."""
+    """Try the problems that are not in the pass-rate file `path`, which is locked for this process.
+
+    Raises `GuardError` when no answer to a chunk of them could be judged.
+    """
     file, count, console = PassRateFile(path), config.data.difficulty_rollouts, terminal_console()
     data = replace(config.data, pass_rates="")
     with status("Reading models and data", INPUTS):
@@ -68,4 +73,20 @@ def _measure_unknown(config: Config, plan: RunPlan, path: Path) -> None:
                 prompts, count, SOLO, config.rollout.sampling, f"difficulty{start}", on_group=lambda _: progress.advance(bar)
             )
             judge.judge_groups(groups, config.judge.step_timeout_s)
-            file.add({group.prompt.problem.id: group.verdicts.count(Verdict.CORRECT) for group in groups}, count)
+            if warning := guards.check_verdicts(groups):
+                console.print(f"problems {start + 1} to {start + len(chunk)} of {len(todo)}: {warning}")
+            file.add(solved_counts(groups), count)
+    if unjudged := sum(problems.ids[index] not in file.known for index in todo):
+        console.print(
+            f"{path} lacks {unjudged} problems none of whose answers could be judged; start again to try them, and raise "
+            f"judge.timeout_s={config.judge.timeout_s:g} if the verifier was too slow"
+        )
+
+
+def solved_counts(groups: Sequence[Group]) -> dict[str, int]:
+    """Return the number of correct rollouts of each problem by its id, without problems none of whose rollouts were judged."""
+    return {
+        group.prompt.problem.id: group.verdicts.count(Verdict.CORRECT)
+        for group in groups
+        if not {Verdict.ERROR, Verdict.TIMEOUT}.issuperset(group.verdicts)
+    }
