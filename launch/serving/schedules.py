@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from launch.serving.errors import bad_request
 from tandem.authors import Authors
-from tandem.config.checks.unused import unused_errors
+from tandem.config.checks.unused import unused_schedule_errors
 from tandem.config.checks.values import value_errors
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config
@@ -73,7 +73,7 @@ class Schedules:
             raise bad_request(f"{place}: {first['msg']}", "schedule") from error
         if settings.name not in self._names:
             raise bad_request(f"schedule.name={settings.name:.40}: choose {' or '.join(self._names)}", "schedule")
-        for line in [*value_errors(settings, "schedule."), *unused_errors(replace(self._config, schedule=settings))]:
+        for line in [*value_errors(settings, "schedule."), *unused_schedule_errors(settings, "schedule.")]:
             raise bad_request(line, "schedule")
         return settings
 

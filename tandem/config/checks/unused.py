@@ -6,7 +6,7 @@ control of a tandem run is the same command with `algo=grpo`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -105,7 +105,16 @@ SCHEDULE_CONDITIONAL = [
 
 def unused_errors(config: Config) -> Iterator[str]:
     """Yield a line for each setting that is given and has no effect: the key, its value, what it needs."""
-    for key, value, _, condition in unused(config):
+    return _errors(unused(config))
+
+
+def unused_schedule_errors(schedule: ScheduleConfig, prefix: str) -> Iterator[str]:
+    """Yield the lines of `unused_errors` for the settings of one schedule, whose keys begin with `prefix`."""
+    return _errors(_unused(prefix, SCHEDULE_CONDITIONAL, schedule, DEFAULTS.schedule))
+
+
+def _errors(found: Iterable[tuple[str, Any, Any, str]]) -> Iterator[str]:
+    for key, value, _, condition in found:
         yield f"{key}={value}: it has no effect without {condition}; set that, or leave it out"
 
 

@@ -121,6 +121,16 @@ def test_only_the_senior_is_served_where_the_junior_drafts(config: Config, autho
     assert api.post(COMPLETIONS, json=ASK | {"model": "senior", "max_tokens": 5}).status_code == 200
 
 
+def test_settings_of_the_evaluation_refuse_no_request(config: Config, authors: Authors) -> None:
+    evaluation = replace(config.eval, measures=["solo", "legibility", "takeover"], samples=2, scored_samples=2, prefixes=[0.5])
+    api = Api(replace(config, eval=evaluation), authors)
+    for schedule in ({}, {"schedule": "step"}, {"schedule": {"name": "chunk", "chunk_tokens": 4}}):
+        answer = api.post(COMPLETIONS, json=ASK | {"max_tokens": 5} | schedule)
+        assert answer.status_code == 200, answer.text
+    error = api.post(COMPLETIONS, json=ASK | {"schedule": {"chunk_tokens": 4}}).json()["error"]
+    assert error["message"] == "schedule.chunk_tokens=4: it has no effect without name=chunk; set that, or leave it out"
+
+
 def task_of(seed: int) -> GroupTask:
     """Return the task of the request for `team` with this seed and at most 40 tokens."""
     return GroupTask(NO_PROMPT, ("",), (seed,), Schedule(0.5, 32), SamplingConfig(max_tokens=40))
