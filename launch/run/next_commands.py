@@ -55,7 +55,7 @@ def _first(candidates: Iterable[list[str]], accepts: Callable[[list[str]], bool]
 def _evaluations(config: Config, folder: Path) -> Iterator[list[str]]:
     """Yield the arguments of evaluations of the run's senior, the most complete first."""
     given = [f"senior={folder}", "eval=full"]
-    own_schedule = f"eval.handoff=[{{name: {config.schedule.name}}}]"
+    own_schedule = f"eval.handoff=[{{name: {'word' if config.schedule.name == 'solo' else config.schedule.name}}}]"
     yield given
     yield [*given, own_schedule]
     if len(config.junior) > 1:

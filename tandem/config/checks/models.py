@@ -103,19 +103,22 @@ def _draft_errors(config: Config) -> Iterator[str]:
 
 def _translation_errors(config: Config) -> Iterator[str]:
     """Yield the settings that exclude a junior with another tokenizer."""
-    training = SCHEDULES.get(config.schedule.name)
-    if training and training.boundary == "none" and config.schedule.name != "solo":
+    training = config.schedule.name
+    # Beside a senior that trains alone, the junior is started for words.
+    boundary = "word" if training == "solo" else SCHEDULES[training].boundary if training in SCHEDULES else ""
+    if boundary == "none":
         yield (
-            f"schedule.name={config.schedule.name}: it passes the pen inside words, and a junior with another tokenizer "
+            f"schedule.name={training}: it passes the pen inside words, and a junior with another tokenizer "
             "(junior_translation=true) writes whole words or steps; choose word, step or alternate"
         )
-    for index, handoff in enumerate(config.eval.handoff):
-        measured = SCHEDULES.get(handoff.name)
-        if training and measured and "handoff" in config.eval.measures and measured.boundary != training.boundary:
-            yield (
-                f"eval.handoff[{index}].name={handoff.name}: a junior with another tokenizer (junior_translation=true) is "
-                f"started for schedule.name={config.schedule.name}; choose a schedule with the same boundaries"
-            )
+    elif boundary and "handoff" in config.eval.measures:
+        usable = [name for name, known in SCHEDULES.items() if known.boundary == boundary]
+        for index, handoff in enumerate(config.eval.handoff):
+            if handoff.name in SCHEDULES and handoff.name not in usable:
+                yield (
+                    f"eval.handoff[{index}].name={handoff.name}: a junior with another tokenizer (junior_translation=true) is "
+                    f"started for schedule.name={training}; choose {' or '.join(usable)}"
+                )
     for key in ("junior_token_loss_weight", "lambda_junior"):
         if value := getattr(config.algo, key):
             yield (

@@ -174,9 +174,10 @@ def test_adapter_is_not_evaluated(runs: Runs) -> None:
 
 
 def test_junior_of_other_tokenizer_is_measured_under_schedule_of_run(runs: Runs) -> None:
-    _, command, _ = runs.made(*TRANSLATED).proposed()
-    assert command[2:] == ["eval=full", "eval.handoff=[{name: word}]"]
-    assert [schedule.name for schedule in runs.taken(command).eval.handoff] == ["word"]
+    for schedule, measured in (([], "word"), (["schedule=step"], "step"), (ALONE, "word")):
+        _, command, _ = runs.made(*TRANSLATED, *schedule, f"name={'-'.join(schedule)}run").proposed()
+        assert command[2:] == ["eval=full", f"eval.handoff=[{{name: {measured}}}]"]
+        assert [handoff.name for handoff in runs.taken(command).eval.handoff] == [measured]
 
 
 def test_first_of_several_juniors_is_measured(runs: Runs) -> None:

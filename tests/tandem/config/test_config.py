@@ -152,7 +152,7 @@ def test_number_outside_its_bounds_is_refused(defaults: DictConfig, key: str, ba
         (("eval.handoff=[{name: word,prob_senior: 2}]",), r"eval.handoff\[0\].prob_senior=2.0: give a number from 0 to 1"),
         (
             ("junior_translation=true", "eval.measures=[handoff]"),
-            r"eval.handoff\[0\].name=step: .* started for schedule.name=word",
+            r"eval.handoff\[0\].name=step: .* started for schedule.name=word; choose word or alternate$",
         ),
         (
             ("schedule=alternate", "schedule.anneal=linear", "schedule.prob_senior_end=0.9"),
@@ -239,6 +239,22 @@ def test_impossible_combination_is_refused(composed: Compose, overrides: tuple[s
 @pytest.mark.parametrize("schedule", ["word", "alternate", "step", "solo"])
 def test_schedules_of_words_and_steps_allow_translation(composed: Compose, schedule: str) -> None:
     assert load(composed("junior_translation=true", f"schedule={schedule}")).junior_translation
+
+
+@pytest.mark.parametrize("training", ["word", "alternate", "step", "solo"])
+@pytest.mark.parametrize("measured", ["word", "alternate", "step", "token", "chunk"])
+def test_refusal_of_translated_handoff_names_schedules_that_are_taken(composed: Compose, training: str, measured: str) -> None:
+    def load_handoff(schedule: str) -> Config:
+        given = ("junior_translation=true", f"schedule={training}", "eval.measures=[solo,handoff]")
+        return load(composed(*given, f"eval.handoff=[{{name: {schedule}}}]"))
+
+    if (measured == "step") == (training == "step") and measured not in ("token", "chunk"):
+        load_handoff(measured)
+        return
+    with pytest.raises(ConfigError, match=rf"^eval.handoff\[0\].name={measured}: .* choose ") as refused:
+        load_handoff(measured)
+    for proposed in str(refused.value).partition("choose ")[2].split(" or "):
+        load_handoff(proposed)
 
 
 def test_weights_and_biases_is_refused_if_not_installed(composed: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
