@@ -275,7 +275,7 @@ class Engine:
             case "init" if self._transferring:
                 raise RunError(
                     f"the learner died while it sent weights to the engine of {self.spec.model}, which cannot continue; resume "
-                    "the run (resume=auto)"
+                    "the run"
                 )
             case "init":
                 await self._llm.collective_rpc("shutdown_weight_transfer_engine")

@@ -98,7 +98,7 @@ class RolloutPool:
                 if generation and transport != SHM:
                     raise RolloutError(
                         f"a rollout actor died and cannot be restarted: learner.transport={transport} reaches only the actors "
-                        "of the start; continue with resume=auto, or set learner.transport=shm, which allows restarts"
+                        "of the start; resume the run, or set learner.transport=shm, which allows restarts"
                     )
                 return actor.options(**options, scheduling_strategy=placement).remote(reseeded(specs, generation), *arguments)
 

@@ -261,12 +261,12 @@ def check_canary(gap: float, limit: float, before: float | None = None, change: 
     if not gap <= limit:
         raise GuardError(
             f"weights/canary_gap={gap:.4g} exceeds guard.max_canary_gap={limit:g}: the engines do not compute with the "
-            "learner's weights; resume the run (resume=auto), which sends all weights again. If the engines round that much "
+            "learner's weights; resume the run, which sends all weights again. If the engines round that much "
             "(rollout.engine_args, model.dtype), raise the limit"
         )
     if before is not None and gap - before > max(CANARY_ROUNDING, 2 * before, change / 4):
         raise GuardError(
             f"weights/canary_gap={gap:.4g} after {before:.4g}, where the update changed the log-probabilities by {change:.4g} "
-            f"(guard.max_canary_gap={limit:g}): an engine did not load the update, or only a part of it; resume the run "
-            "(resume=auto), which sends all weights again. If this is wrong, set guard.max_canary_gap=0, which checks nothing"
+            f"(guard.max_canary_gap={limit:g}): an engine did not load the update, or only a part of it; resume the run, "
+            "which sends all weights again. If this is wrong, set guard.max_canary_gap=0, which checks nothing"
         )

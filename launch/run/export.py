@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from launch.command_line import resume_command
 from launch.storage.disk import UnwritableError, wait_for_room
 from launch.storage.places import senior_fallback
 from launch.storage.run_folder import RunFolder
@@ -51,7 +52,7 @@ def _describe_checkpoint(folder: RunFolder) -> str:
     kept = folder.checkpoints.complete()
     if not kept:
         return "There is no checkpoint: its weights are lost"
-    remedy = f"free space, and start again with resume={folder.path}"
+    remedy = f"free space, then resume the run: {resume_command(f'resume={folder.path}')}"
     if kept[0].step < last_step:
         newest = f"The newest checkpoint, {kept[0].path}, is of step {kept[0].step}"
         return f"{newest}, and the run reached step {last_step}: {remedy}"

@@ -72,7 +72,7 @@ class RunFolder:
         if resumption.run is None and self._metrics_path.exists():
             raise ConfigError(f"{self._key}: a run {self.path} exists{_last_step(logged)}; {_remedies(config, logged)}")
         if logged and resumption.checkpoint is None and logged[-1]["step"] >= config.steps:
-            raise ConfigError(f"resume={config.resume}: {self.path} holds a finished run; choose another name")
+            raise ConfigError(f"resume={config.resume}: {self.path} holds a finished run; choose another name, or remove it")
         self._fingerprint = _fingerprint(self._metrics_path)
 
     def __enter__(self) -> Self:

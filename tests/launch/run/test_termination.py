@@ -336,15 +336,18 @@ def test_export_uses_fallback_without_room(run: RunFolder, small_disk: Path, tmp
         assert not run.senior.exists() and f"it is written to {senior} instead" in said[-1]
 
 
-def test_failed_export_names_remaining_checkpoint(run: RunFolder, small_disk: Path) -> None:
+def test_failed_export_names_remaining_checkpoint(run: RunFolder, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = run_settings(small_disk, log={"dir": str(small_disk), "export_wait_s": 0, "export_fallback": "/proc/none"})
     with pytest.raises(UnwritableError, match=r"/run/senior: .* are missing; nor to /proc/none/run .*its weights are lost"):
         export_senior(Weights(500_000), config, run, lambda message: None)
     run.checkpoints.save(DriverState(5, StreamPosition()), run.config, lambda folder: None)
-    with pytest.raises(UnwritableError, match=r"Its weights are in .*step-000005: free space, and start again with resume="):
-        export_senior(Weights(500_000), config, run, lambda message: None, elsewhere=False)
+    for program, command in (("train", "python launch/train.py seed=2 resume=.*/run"), ("experiment", "the same command")):
+        monkeypatch.setattr(sys, "argv", [f"launch/{program}.py", "seed=2", "name=run"])
+        end = f"free space, then resume the run: {command}$"
+        with pytest.raises(UnwritableError, match=rf"Its weights are in .*step-000005: {end}"):
+            export_senior(Weights(500_000), config, run, lambda message: None, elsewhere=False)
     run.rows.append({"step": 7})
-    with pytest.raises(UnwritableError, match=r"is of step 5, and the run reached step 7: free space, and start again"):
+    with pytest.raises(UnwritableError, match=rf"is of step 5, and the run reached step 7: {end}"):
         export_senior(Weights(500_000), config, run, lambda message: None, elsewhere=False)
 
 

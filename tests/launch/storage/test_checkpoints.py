@@ -146,7 +146,7 @@ def test_run_without_checkpoint_starts_again(tmp_path: Path) -> None:
     run = run_to(config, 0, 1, 2)
     assert run_to(config, 0) == run and logged(run) == [0]
     run_to(replace(config, steps=2), 1, 2)
-    with pytest.raises(ConfigError, match="resume=auto: .* holds a finished run"):
+    with pytest.raises(ConfigError, match="resume=auto: .* holds a finished run; choose another name, or remove it$"):
         run_to(replace(config, steps=2))
 
 
