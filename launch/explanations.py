@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 
 from hydra.errors import MissingConfigException, OverrideParseException
 
-from launch.command_line import CONF, TYPES, quoted
+from launch.command_line import CONF, TYPES, is_training, quoted
 from launch.peer_names import KEYS
 from tandem.config.load import RETIRED
 from tandem.config.rollout import ScheduleConfig
@@ -66,7 +66,7 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
     if match := _ADDED_TWICE.search(str(error)):
         return f"+{match[1]}: there is this setting already; leave out the +"
     if match := _SEVERAL.search(str(error)):
-        return f"{match[1]}: several values are a sweep; add --multirun, or give one"
+        return f"{match[1]}: several values are a sweep; {'add --multirun, or give one' if is_training() else 'give one'}"
     if match := _ILL_TYPED.match(str(error)):
         return _explain_value(match[1], match[2])
     lines = [str(error).strip()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import string
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,6 @@ def test_values_are_split_at_commas_outside_of_quotes_and_brackets(text: str, va
         ("junior=a(b)", "junior=a(b): this is a list; write 'junior=[a(b)]'"),
         ("data.task_options=(x)", "data.task_options=(x): give a dictionary, as in "),
         ("+data.task_options.gcd=(x", "+data.task_options.gcd=(x: this cannot be read"),
-        ("seed=1,2", "seed=1,2: several values are a sweep; add --multirun, or give one"),
         ("steps", "steps: give a value, as in steps=VALUE"),
         ("learner=3", "learner=3: there is no conf/learner/3.yaml; choose zero"),
         ("model=null", "model=null: there is no conf/model/null.yaml; choose hf or "),
@@ -187,6 +187,18 @@ def test_unreadable_override_is_explained(composed: Callable[..., Config], overr
         composed(override)
     assert explain(error.value).startswith(message)
     assert "antlr" not in explain(error.value) and "hydra.cc" not in explain(error.value)
+
+
+@pytest.mark.parametrize(
+    ("program", "remedy"), [("train", "add --multirun, or give one"), ("evaluate", "give one"), ("experiment", "give one")]
+)
+def test_sweep_is_proposed_where_it_is_possible(
+    composed: Callable[..., Config], program: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [f"launch/{program}.py", "seed=1,2"])
+    with pytest.raises(UNUSABLE) as error:
+        composed("seed=1,2")
+    assert explain(error.value) == f"seed=1,2: several values are a sweep; {remedy}"
 
 
 @pytest.mark.parametrize("peer", sorted(peer for peers in PEERS.values() for peer in peers.split()))
