@@ -109,11 +109,13 @@ def _missing(demand: Demand, nodes: Sequence[Node]) -> str:
     total, largest = sum(node.gpus for node in nodes), max((node.gpus for node in nodes), default=0)
     here = f"{len(nodes)} node(s) with {' + '.join(str(node.gpus) for node in nodes) or 'no'} GPUs"
     if demand.total > total:
+        remedies = [f"use fewer replicas{' or ranks' * (demand.ranks > 0)}", "add nodes"]
+        if _can_share(demand, nodes):
+            remedies.append("choose mode=local, where all share one GPU")
         return (
             f"mode.name=cluster: {demand.total - total} GPU(s) are missing: the run needs {demand.total} ({demand}), there "
             f"are {here}, {'and with the learner this' if demand.ranks else 'which'} is enough for "
-            f"{most_replicas(demand, nodes)} replica(s); use fewer replicas{' or ranks' * (demand.ranks > 0)}, add nodes, or "
-            "choose mode=local, where all share one GPU"
+            f"{most_replicas(demand, nodes)} replica(s); {', or '.join([', '.join(remedies[:-1]), remedies[-1]])}"
         )
     if demand.replica > largest:
         return (
@@ -126,6 +128,12 @@ def _missing(demand: Demand, nodes: Sequence[Node]) -> str:
             f"{most}; use fewer replicas, or tensor_parallel sizes that divide a node"
         )
     return ""
+
+
+def _can_share(demand: Demand, nodes: Sequence[Node]) -> bool:
+    """Whether the parts of a run can share the GPUs of one machine: what `tandem.plan.sharing.claims_per_gpu` checks."""
+    gpus = nodes[0].gpus if len(nodes) == 1 else 0
+    return gpus > 0 and max(demand.engines) == 1 and (demand.ranks < 2 or demand.replicas + demand.ranks <= gpus)
 
 
 def spread(demand: Demand, nodes: Sequence[Node]) -> list[Slot]:

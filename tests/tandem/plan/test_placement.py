@@ -44,6 +44,28 @@ def test_every_process_has_gpus_or_error_names_missing_ones(demand: Demand, node
     assert [slot.owner for slot in slots if slot.role == "learner"] == list(range(demand.ranks))
 
 
+@given(
+    engines=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    replicas=st.integers(1, 6),
+    ranks=st.integers(1, 4),
+    gpus=st.lists(st.integers(1, 4), min_size=1, max_size=2),
+)
+def test_one_machine_is_proposed_where_its_gpus_can_be_shared(
+    engines: tuple[int, int], replicas: int, ranks: int, gpus: list[int]
+) -> None:
+    demand, nodes = Demand(engines, replicas, ranks), [Node(f"node {index}", count) for index, count in enumerate(gpus)]
+    assume(demand.total > sum(gpus))
+    with pytest.raises(ConfigError, match="; use fewer replicas or ranks, ") as refused:
+        place(demand, nodes)
+    if str(refused.value).endswith(", add nodes, or choose mode=local, where all share one GPU"):
+        assert len(nodes) == 1 and claims_per_gpu(demand, gpus[0])
+        return
+    assert str(refused.value).endswith(", or add nodes")
+    if len(nodes) == 1:
+        with pytest.raises(ConfigError):
+            claims_per_gpu(demand, gpus[0])
+
+
 @given(demand=demands, nodes=clusters)
 def test_most_replicas_is_largest_placeable_number(demand: Demand, nodes: list[Node]) -> None:
     assume((most := most_replicas(demand, nodes)) > 0)
