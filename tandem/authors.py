@@ -12,7 +12,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from tandem.config.algo import AlgoConfig
-from tandem.config.black_box import OPENAI
+from tandem.config.black_box import OPENAI, black_box
 from tandem.config.learner import LoraConfig
 from tandem.config.schema import Config, ConfigError
 from tandem.models.inspection import ModelFacts, inspect_model
@@ -243,9 +243,9 @@ def run_boundaries(config: Config, tokenizer: PreTrainedTokenizerBase, vocabular
         try:
             marked = boundary_table(tokenizer, rule, vocabulary)
         except ValueError as error:
-            raise ConfigError(
-                f"{key}.name={schedule.name}: {error}; choose token or chunk, which need no boundaries, or another model"
-            ) from error
+            whole_units = config.junior_translation or black_box(config)  # they exclude schedules without boundaries
+            remedy = "another model" if whole_units else "token or chunk, which need no boundaries, or another model"
+            raise ConfigError(f"{key}.name={schedule.name}: {error}; choose {remedy}") from error
         table |= (unannealed_schedule(schedule).boundary & COMPLETE) * marked
         if rule == "paragraph":
             table |= line_table(tokenizer, vocabulary)

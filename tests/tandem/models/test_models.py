@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,9 @@ def test_tokenizer_without_word_boundaries_is_refused(folder: Path, kind: str) -
         ConfigError, match=r"^schedule.name=word: .*; choose token or chunk, which need no boundaries, or another model$"
     ):
         load_authors(config)
+    for changes in ({"junior_translation": True}, {"junior": ["openai:http://localhost/v1,small"]}):
+        with pytest.raises(ConfigError, match=r"^schedule.name=word: .*; choose another model$"):
+            load_authors(replace(config, **changes))
     for name in ("token", "chunk"):
         config.schedule.name = name
         assert not load_authors(config).boundaries.any()
