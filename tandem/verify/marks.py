@@ -86,8 +86,8 @@ _LEADING_WORDS = (
     r"so|thus|therefore|hence|and|the|my|our|your|this|a|final|correct|right|best|selected|short|simplified|exact|numeric(?:al)?"
     r"|required|desired|model|step|\d{1,3}"
 )
-_LEADING = re.compile(rf"(?:^|[.!?:;>])(?:</?[a-z]{{1,8}}>|\\[a-z]{{4,9}}\s?\{{|\b(?:{_LEADING_WORDS})\b|[^\w\n])*+$", re.I)
-"""Words that may precede a label in its line or sentence. Possessive, because a tag also matches as marks around a word."""
+_LEADING = re.compile(rf"(?:^|[.!?:;>])(?>(?:</?[a-z]{{1,8}}>|\\[a-z]{{4,9}}\s?\{{|\b(?:{_LEADING_WORDS})\b|[^\w\n])*)$", re.I)
+"""Words that may precede a label in its line or sentence. Atomic, because a tag also matches as marks around a word."""
 _FINAL = re.compile(
     r"\bfinal\W{0,3}$|\b(?:is|be)\W{1,3}$|\b(?:gives?|giving|yields?|get|obtain|have|reach)\s(?:us\s)?(?:the|our|an?)\s$",
     re.IGNORECASE,

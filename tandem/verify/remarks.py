@@ -16,11 +16,11 @@ _KIND_OF_OBJECT = (
 )
 """The kind of the mathematical object that follows."""
 INTRODUCTION = re.compile(
-    r"\s{0,3}\}?(?:[\s*_`\":=：“>]|</?[a-z]{1,8}>|\\text[a-z]{0,2}\{\s*\}"
+    r"\s{0,3}\}?(?>(?:[\s*_`\":=：“>]|</?[a-z]{1,8}>|\\text[a-z]{0,2}\{\s*\}"
     rf"|{_KIND_OF_OBJECT}"
     r"|…|\.{3}|[—–](?=\s)|选项|\bin\sthe\s(?:interval|range)\b"
     r"|\b(?:as\sfollows|the\sfollowing|(?:(?:given|shown|stated)\s)?(?:below|here)|simple|easy|clear|obvious)\s?[:：]"
-    rf"|\b(?:{_ADVERBS})(?![A-Za-z])[,:]?|≈|~(?!~)|\\approx(?![a-z])|(?:given|written|expressed|obtained|stated)\sas\b)*+",
+    rf"|\b(?:{_ADVERBS})(?![A-Za-z])[,:]?|≈|~(?!~)|\\approx(?![a-z])|(?:given|written|expressed|obtained|stated)\sas\b)*)",
     re.IGNORECASE,
 )
 """Words and signs between a mark and the answer."""
@@ -44,7 +44,7 @@ _REASON = re.compile(
 )
 """Where the reason for an answer or a rejected value begins."""
 
-_DEGREE = r"(?:(?:very|quite|pretty|rather|so|really|fairly|too|all|both|always|indeed|also|now)\s+)*+"
+_DEGREE = r"(?>(?:(?:very|quite|pretty|rather|so|really|fairly|too|all|both|always|indeed|also|now)\s+)*)"
 _PARTICIPLE = r"(?:(?!un|increas|decreas|reduc|multipl|divid)[a-z]+ed|found|given|shown|written|known|seen)"
 _REMARK = re.compile(
     rf"{_DEGREE}(?:(?:easy|easier|hard|difficult|obvious|clear|simple|trivial|straightforward|evident|plausible|reasonable|sensible"
@@ -59,7 +59,7 @@ _REMARK = re.compile(
 """The beginning of a remark on an answer."""
 _WORDS = re.compile(r"(?=odd\b|.*[a-z]{4})[a-z]{2}[A-Za-z ,;'’()-]*")
 _KIND_OF_NUMBER = re.compile(
-    r"(?:an?|some)\s(?:(?:single|unique|positive|negative|non-?negative|whole|natural|real|rational|prime|even|odd|perfect)\s)*+"
+    r"(?:an?|some)\s(?>(?:(?:single|unique|positive|negative|non-?negative|whole|natural|real|rational|prime|even|odd|perfect)\s)*)"
     r"(?:integer|number|fraction|decimal|multiple|divisor|factor|function|value|percentage|square|cube|prime)\b",
 )
 _WORDS_FOR_VALUES = re.compile(

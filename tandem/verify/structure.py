@@ -29,11 +29,11 @@ _MATRIX = re.compile(
     re.DOTALL,
 )
 _NAME = re.compile(
-    r"(?:[A-Za-z:/|'&°\s]|\\(?!frac|sqrt|begin|text|sin|cos|tan|log|ln|cdot|times|pm|mp|sum|int|binom|overline)[A-Za-z]++"
-    r"|\\overline\s?\{[A-Za-z\s]*+\}|_\s?(?:\{[^{}]*+\}|\w)|\((?:[A-Za-z\d,\s']|\\[a-z]++)*+\)|\\text\{[^{}]*+\}"
-    r"|\\frac\{[A-Za-z\s]*+\}\{[A-Za-z\s]*+\}|\^\{-1\}(?=\()|(?<=[A-Z])\^\{-1\})++"
+    r"(?>(?:[A-Za-z:/|'&°\s]|\\(?!frac|sqrt|begin|text|sin|cos|tan|log|ln|cdot|times|pm|mp|sum|int|binom|overline)[A-Za-z]++"
+    r"|\\overline\s?\{[A-Za-z\s]*+\}|_\s?(?:\{[^{}]*+\}|\w)|\((?>(?:[A-Za-z\d,\s']|\\[a-z]++)*)\)|\\text\{[^{}]*+\}"
+    r"|\\frac\{[A-Za-z\s]*+\}\{[A-Za-z\s]*+\}|\^\{-1\}(?=\()|(?<=[A-Z])\^\{-1\})+)"
 )
-"""Possessive, so that no text can match in more than one way: it is used in the caller's process, which has no time limit."""
+"""Atomic, so that no text can match in more than one way: it is used in the caller's process, which has no time limit."""
 _GREEK = "(?:var)?(?:alpha|beta|gamma|delta|epsilon|theta|lambda|mu|nu|rho|sigma|tau|phi|psi|omega)"
 _COMMAND = re.compile(rf"\\(?!{_GREEK}(?![a-z]))[A-Za-z]+")
 _VARIABLE = re.compile(r"\\[a-z]+|[A-Za-z]")
