@@ -46,10 +46,7 @@ def measure_pass_rates(config: Config) -> None:
 
 
 def _measure_unknown(config: Config, plan: RunPlan, path: Path) -> None:
-    """Try the problems that are not in the pass-rate file `path`, which is locked for this process.
-
-    Raises `GuardError` when no answer to a chunk of them could be judged.
-    """
+    """Try the problems that are not in the pass-rate file `path`, which is locked for this process."""
     file, count, console = PassRateFile(path), config.data.difficulty_rollouts, terminal_console()
     data = replace(config.data, pass_rates="")
     with status("Reading models and data", INPUTS):

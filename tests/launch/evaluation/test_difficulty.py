@@ -16,7 +16,7 @@ from launch.entry import configuration
 from launch.evaluation import difficulty
 from launch.evaluation.difficulty import measure_pass_rates
 from tandem.data.pass_rates import read_pass_rates
-from tandem.guards import GuardError
+from tandem.guards import GuardError, VerdictGuard
 from tandem.rollout import Group, Prompt, Verdict
 from tandem.verify.judgement import plain_judgement
 from tests.support.builders import judged_group, save_model, scheduled_rollout, small_tokenizer
@@ -32,7 +32,7 @@ class Attempts:
     """Stands in for engines and judge: `verdicts` maps the number of a problem to the verdicts on its attempts."""
 
     def __init__(self, verdicts: Callable[[int], Sequence[Verdict]]) -> None:
-        self.verdicts, self.tried = verdicts, 0
+        self.verdicts, self.tried, self._guard = verdicts, 0, VerdictGuard()
 
     @contextmanager
     def start(self, *_: Any) -> Iterator[tuple[Any, Any]]:
@@ -50,6 +50,7 @@ class Attempts:
         for group in groups:
             number = int(group.prompt.problem.answer) - 1
             group.judgements = [plain_judgement(verdict) for verdict in self.verdicts(number)]
+        self._guard.check(groups)
 
 
 Measure = Callable[[Callable[[int], Sequence[Verdict]]], int]
