@@ -40,9 +40,15 @@ class Killed:
 
 
 def is_engine(process: psutil.Process) -> bool:
-    """Whether the process is a vLLM engine, by its title or by the command of multiprocessing."""
+    """Whether the process is a vLLM engine: by its title, which setproctitle does not always set, or by how it was started."""
     line = command(process)
-    return any(mark in line for mark in ("EngineCore", "multiprocessing.spawn"))
+    if any(mark in line for mark in ("EngineCore", "multiprocessing.spawn")):
+        return True
+    try:
+        parent = process.parent()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
+    return parent is not None and "multiprocessing.forkserver" in command(parent)
 
 
 def titled(title: str) -> Finder:
