@@ -23,12 +23,12 @@ Mode = Callable[[EnginePair, Workload, str], Coroutine[Any, Any, list[Rollout]]]
 
 async def solo(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:
     """Write with the senior's engine alone: plain GRPO on half of the hardware."""
-    return await _all(_write(pair, work, tag, i, [SENIOR], SOLO) for i in range(len(work.prompts)))
+    return await write_all(_write(pair, work, tag, i, [SENIOR], SOLO) for i in range(len(work.prompts)))
 
 
 async def tandem(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:
     """Write with both engines, a streaming session on each, as in training."""
-    return await _all(_write(pair, work, tag, i, [SENIOR, JUNIOR], work.schedule) for i in range(len(work.prompts)))
+    return await write_all(_write(pair, work, tag, i, [SENIOR, JUNIOR], work.schedule) for i in range(len(work.prompts)))
 
 
 async def naive(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:
@@ -37,9 +37,9 @@ async def naive(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:
     def write(index: int) -> Writing:
         rollout_id = f"{tag}/{index}"
         sessions = {a: RequestPerTurn(engine, rollout_id, work.sampling.temperature) for a, engine in pair.engines.items()}
-        return _cogenerate(work, index, rollout_id, sessions, work.schedule)
+        return write_rollout(work, index, rollout_id, sessions, work.schedule)
 
-    return await _all(write(i) for i in range(len(work.prompts)))
+    return await write_all(write(i) for i in range(len(work.prompts)))
 
 
 async def solo_two_devices(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:
@@ -49,7 +49,7 @@ async def solo_two_devices(pair: EnginePair, work: Workload, tag: str) -> list[R
         author = (SENIOR, JUNIOR)[index % 2]
         return _write(pair, work, tag, index, [author], Schedule(prob_senior=float(author == SENIOR)))
 
-    return await _all(write(i) for i in range(len(work.prompts)))
+    return await write_all(write(i) for i in range(len(work.prompts)))
 
 
 class RequestPerTurn:
@@ -116,12 +116,14 @@ def shortened(work: Workload, tokens: int) -> Workload:
 def _write(pair: EnginePair, work: Workload, tag: str, index: int, authors: Sequence[int], schedule: Schedule) -> Writing:
     rollout_id = f"{tag}/{index}"
     sessions = {author: pair.engines[author].session(rollout_id, work.sampling) for author in authors}
-    return _cogenerate(work, index, rollout_id, sessions, schedule)
+    return write_rollout(work, index, rollout_id, sessions, schedule)
 
 
-def _cogenerate(work: Workload, index: int, rollout_id: str, sessions: Mapping[int, Session], schedule: Schedule) -> Writing:
+def write_rollout(work: Workload, index: int, rollout_id: str, sessions: Mapping[int, Session], schedule: Schedule) -> Writing:
+    """Write rollout number `index` of a workload in `sessions`."""
     return cogenerate(rollout_id, work.prompts[index], sessions, schedule, work.boundaries, index, work.limits)
 
 
-async def _all(writings: Iterable[Writing]) -> list[Rollout]:
+async def write_all(writings: Iterable[Writing]) -> list[Rollout]:
+    """Write rollouts at the same time."""
     return await asyncio.gather(*writings)

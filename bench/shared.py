@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
-
-import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from bench.engines import EnginePair, engine_pair
+from bench.modes import Writing, write_all, write_rollout
 from bench.workload import Workload
-from tandem.cogeneration import Session, cogenerate
-from tandem.models.linear_layers import kind, linear_layers
+from launch.entry import configuration
+from tandem.plan.sizes import adapted_kinds
 from tandem.rollout import JUNIOR, SENIOR, Rollout
 
 RANKS = {"shared": 0, "shared_adapter": 16}
@@ -34,7 +30,7 @@ async def shared_engine(work: Workload, rank: int) -> AsyncIterator[EnginePair]:
         gpu_memory_fraction=2 * spec.gpu_memory_fraction,
         lora_rank=rank,
         lora_alpha=float(rank),
-        lora_targets=adapted_kinds(spec.model) if rank else (),
+        lora_targets=tuple(adapted_kinds(configuration(["model=hf", f"model.path={spec.model}"]))) if rank else (),
     )
     async with engine_pair({SENIOR: spec}) as engine:
         if rank:
@@ -42,22 +38,13 @@ async def shared_engine(work: Workload, rank: int) -> AsyncIterator[EnginePair]:
         yield engine
 
 
-def adapted_kinds(model: str) -> tuple[str, ...]:
-    """Return the last names of all linear layers of a Hugging Face directory."""
-    with torch.device("meta"):
-        built = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model))
-    return tuple(sorted({kind(name) for name in linear_layers(built)}))
-
-
 async def shared(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:
     """Write with two sessions of a rollout on one engine: the senior's with its adapter, the junior's without."""
     engine = pair.engines[SENIOR]
 
-    def write(index: int) -> Coroutine[Any, Any, Rollout]:
+    def write(index: int) -> Writing:
         rollout_id = f"{tag}/{index}"
-        sessions: dict[int, Session] = {
-            author: engine.session(rollout_id, work.sampling, frozen=author == JUNIOR) for author in (SENIOR, JUNIOR)
-        }
-        return cogenerate(rollout_id, work.prompts[index], sessions, work.schedule, work.boundaries, index, work.limits)
+        sessions = {a: engine.session(rollout_id, work.sampling, frozen=a == JUNIOR) for a in (SENIOR, JUNIOR)}
+        return write_rollout(work, index, rollout_id, sessions, work.schedule)
 
-    return await asyncio.gather(*map(write, range(len(work.prompts))))
+    return await write_all(map(write, range(len(work.prompts))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,9 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 
 from actors.engine_spec import pack_boundaries
 from bench.engines import EnginePair, engine_pair
-from bench.modes import Mode
+from bench.modes import Mode, Writing, write_all, write_rollout
 from bench.workload import Workload
-from tandem.cogeneration import Session, cogenerate
+from tandem.cogeneration import Session
 from tandem.rollout import JUNIOR, SENIOR, Rollout
 from tandem.tokenization.byte_vocabulary import ByteVocabulary
 from tandem.translation import TranslatedSession, Translation, stop_table
@@ -65,17 +64,15 @@ async def translated(work: Workload) -> AsyncIterator[tuple[Mode, EnginePair]]:
         )
 
         async def write(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:
-            def rollout(index: int) -> asyncio.Future[Rollout]:
+            def rollout(index: int) -> Writing:
                 rollout_id, prompt = f"{tag}/{index}", work.prompts[index]
                 senior, junior = (pair.engines[a].session(rollout_id, work.sampling) for a in (SENIOR, JUNIOR))
                 read = [len(its) - 1 - token for token in prompt]
                 translated = TranslatedSession(junior, translation, read, len(prompt), own.max_model_len)
                 sessions: dict[int, Session] = {SENIOR: senior, JUNIOR: translated}
-                return asyncio.ensure_future(
-                    cogenerate(rollout_id, prompt, sessions, work.schedule, work.boundaries, index, work.limits)
-                )
+                return write_rollout(work, index, rollout_id, sessions, work.schedule)
 
-            return await asyncio.gather(*map(rollout, range(len(work.prompts))))
+            return await write_all(map(rollout, range(len(work.prompts))))
 
         async with engine_pair(work.specs | {JUNIOR: own}) as pair:
             yield write, pair

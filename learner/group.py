@@ -29,8 +29,6 @@ CLOSE_TIMEOUT_S = 10.0
 """How long a rank may take to close before it is killed."""
 FAILURE_GRACE_S = 10.0
 """How long to wait for further failures after the first: a rank may fail only because another one died."""
-
-
 RANK_DIED = (RayActorError, OutOfMemoryError)
 """Ray's errors of a call whose rank died; the latter if Ray killed it because its node ran out of memory."""
 

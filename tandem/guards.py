@@ -174,7 +174,7 @@ class VerdictGuard:
     """A check that the verifier works, over all answers of a run."""
 
     PROBLEMS: ClassVar = 8
-    """A single problem may be too hard for the verifier. So many in a row are not."""
+    """The problems in a row without a verdict that stop a run; a single one may only be too hard for the verifier."""
 
     def __init__(self) -> None:
         self._unjudged = set[str]()
@@ -182,7 +182,7 @@ class VerdictGuard:
 
     def check(self, groups: Sequence[Group]) -> None:
         """Raise `GuardError` when no answer to the last `PROBLEMS` problems, those of `groups` the last, could be judged."""
-        if any(_is_judged(verdict) for group in groups for verdict in group.verdicts):
+        if any(verdict.judged for group in groups for verdict in group.verdicts):
             self._unjudged.clear()
             return
         self._unjudged.update(group.prompt.problem.id for group in groups)
@@ -194,14 +194,10 @@ class VerdictGuard:
             )
 
 
-def _is_judged(verdict: Verdict) -> bool:
-    return verdict not in (Verdict.ERROR, Verdict.TIMEOUT)
-
-
 def check_verdicts(groups: Sequence[Group]) -> str | None:
     """Return a warning when none of the answers is correct."""
     verdicts = [verdict for group in groups for verdict in group.verdicts]
-    if not any(map(_is_judged, verdicts)):
+    if not any(verdict.judged for verdict in verdicts):
         return f"none of this step's {len(verdicts)} answers could be judged"
     if Verdict.CORRECT not in verdicts:
         return f"none of this step's {len(verdicts)} answers is correct: there is nothing to learn from it"

@@ -85,5 +85,5 @@ def solved_counts(groups: Sequence[Group]) -> dict[str, int]:
     return {
         group.prompt.problem.id: group.verdicts.count(Verdict.CORRECT)
         for group in groups
-        if not {Verdict.ERROR, Verdict.TIMEOUT}.issuperset(group.verdicts)
+        if any(verdict.judged for verdict in group.verdicts)
     }

@@ -237,7 +237,7 @@ def _evaluations(
             try:
                 config = _configuration([*trained, *arms[run.arm], *evaluation, *extra], preset.seeded, run.seed)
                 config = replace(config, **{key: getattr(DEFAULTS, key) for key in TRAINING_ONLY})
-                _check_evaluation(config)
+                _check_evaluable(config)
             except UNUSABLE as error:
                 raise ConfigError(f"evaluation {name}: {explain(error)}") from error
             config = replace(config, log=run.config.log)
@@ -247,7 +247,7 @@ def _evaluations(
             yield Evaluation(name, run.arm, run.seed, replace(config, name=name, senior=str(run.path)))
 
 
-def _check_evaluation(config: Config) -> None:
+def _check_evaluable(config: Config) -> None:
     """Raise `ConfigError` for settings with which no senior could be evaluated after its run."""
     check_evaluation(config)
     if config.learner.lora.rank and not config.learner.lora.merged_export:

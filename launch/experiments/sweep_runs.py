@@ -21,8 +21,7 @@ from launch.command_line import TYPES, quoted
 from launch.experiments.run import Run
 from launch.storage.owner import check_free
 from launch.storage.places import dated_name, named_folder
-from launch.storage.resume import AUTO
-from tandem.config.checks.run import run_errors
+from launch.storage.resume import AUTO, may_resume
 from tandem.config.checks.unused import unused
 from tandem.config.load import load, typed
 from tandem.config.schema import Config, ConfigError
@@ -199,7 +198,7 @@ def _sweep_folder(configs: Sequence[Config]) -> Path:
     if is_run(folder):
         raise ConfigError(f"name={config.name}: {folder} holds a single run; choose another name")
     if (folder / RECORD).exists() and not config.resume:
-        resumable = not any(error for each in configs for error in run_errors(replace(each, resume=AUTO)))
+        resumable = all(map(may_resume, configs))
         remedies = f"choose another name, {f'remove it, or continue it with resume={AUTO}' if resumable else 'or remove it'}"
         raise ConfigError(f"name={config.name}: a sweep {folder} exists; {remedies}")
     return folder

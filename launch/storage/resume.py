@@ -80,6 +80,11 @@ def _new_run(config: Config) -> str:
     return f"for a new run choose another name, or remove {folder}"
 
 
+def may_resume(config: Config) -> bool:
+    """Whether a run with these settings takes resume=auto; one without a learner, for example, does not."""
+    return not any(run_errors(replace(config, resume=AUTO)))
+
+
 def continuation(config: Config, last_row: Mapping[str, float]) -> str | None:
     """Return how `config` continues the existing run `config.name`, or starts it again, in words; None if it can do neither.
 
@@ -92,8 +97,8 @@ def continuation(config: Config, last_row: Mapping[str, float]) -> str | None:
         saved = saved_config(named_folder(config, config.name) / CONFIG)
     except (ValueError, TypeError, KeyError):  # also of a damaged state.json
         return None
-    if run is None or any(error for each in (resumed, replace(saved, resume=AUTO)) for error in run_errors(each)):
-        return None  # such as a run without a learner
+    if run is None or not (may_resume(resumed) and may_resume(saved)):
+        return None
     if checkpoint is None:
         return "start it again with resume=auto" if last_step < config.steps else None
     overrides = ["resume=auto"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -130,10 +131,36 @@ def _missing(demand: Demand, nodes: Sequence[Node]) -> str:
     return ""
 
 
+def claims_per_gpu(demand: Demand, gpus: int) -> int:
+    """Return how many replicas and ranks share a GPU when all of them share `gpus` GPUs.
+
+    Raises `ConfigError` when several ranks would share a GPU, and when an engine needs several GPUs.
+    """
+    for role, wanted in zip(("senior", "junior"), demand.engines, strict=False):
+        if wanted > 1:
+            raise ConfigError(
+                f"rollout.{role}_tensor_parallel={wanted}: with mode=local the engines of a replica share one GPU; choose "
+                "mode=cluster"
+            )
+    claims = demand.replicas + demand.ranks
+    each = math.ceil(claims / gpus)  # a share is on one GPU
+    if each > 1 and demand.ranks > 1:
+        raise ConfigError(
+            f"learner.ranks={demand.ranks}: {gpus} GPUs are too few for {claims} replicas and ranks, and NCCL lets no "
+            "two ranks share one; use learner.ranks=1 or fewer replicas"
+        )
+    return each
+
+
 def _can_share(demand: Demand, nodes: Sequence[Node]) -> bool:
-    """Whether the parts of a run can share the GPUs of one machine: what `tandem.plan.sharing.claims_per_gpu` checks."""
-    gpus = nodes[0].gpus if len(nodes) == 1 else 0
-    return gpus > 0 and max(demand.engines) == 1 and (demand.ranks < 2 or demand.replicas + demand.ranks <= gpus)
+    """Whether `nodes` are one machine, whose GPUs the parts of a run can share."""
+    if len(nodes) != 1 or not nodes[0].gpus:
+        return False
+    try:
+        claims_per_gpu(demand, nodes[0].gpus)
+    except ConfigError:
+        return False
+    return True
 
 
 def spread(demand: Demand, nodes: Sequence[Node]) -> list[Slot]:

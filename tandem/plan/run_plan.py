@@ -9,9 +9,9 @@ from functools import partial
 from tandem.config.schema import Config, ConfigError
 from tandem.plan.engines import with_engines
 from tandem.plan.fit import DoesNotFit, Fractions, Memory, fractions_alone, memory
-from tandem.plan.placement import Demand, Node, Slot, demand, place, share_out, spread
+from tandem.plan.placement import Demand, Node, Slot, claims_per_gpu, demand, place, share_out, spread
 from tandem.plan.remedies import remedy
-from tandem.plan.sharing import claims_per_gpu, engines_sleep, shared_fractions
+from tandem.plan.sharing import engines_sleep, shared_fractions
 from tandem.plan.sizes import Sizes
 
 

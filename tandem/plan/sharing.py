@@ -2,34 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from tandem.config.schema import Config, ConfigError
 from tandem.plan.engines import junior_engines
 from tandem.plan.fit import Fractions, check_rank_alone, fractions_shared
-from tandem.plan.placement import Demand
+from tandem.plan.placement import Demand, claims_per_gpu
 from tandem.plan.sizes import Sizes
-
-
-def claims_per_gpu(demand: Demand, gpus: int) -> int:
-    """Return how many replicas and ranks share a GPU when all of them share `gpus` GPUs.
-
-    Raises `ConfigError` when several ranks would share a GPU, and when an engine needs several GPUs.
-    """
-    for role, wanted in zip(("senior", "junior"), demand.engines, strict=False):
-        if wanted > 1:
-            raise ConfigError(
-                f"rollout.{role}_tensor_parallel={wanted}: with mode=local the engines of a replica share one GPU; choose "
-                "mode=cluster"
-            )
-    claims = demand.replicas + demand.ranks
-    each = math.ceil(claims / gpus)  # a share is on one GPU
-    if each > 1 and demand.ranks > 1:
-        raise ConfigError(
-            f"learner.ranks={demand.ranks}: {gpus} GPUs are too few for {claims} replicas and ranks, and NCCL lets no "
-            "two ranks share one; use learner.ranks=1 or fewer replicas"
-        )
-    return each
 
 
 def beside_learner(demand: Demand, claims_per_gpu: int) -> int:

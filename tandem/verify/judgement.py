@@ -17,6 +17,11 @@ class Verdict(StrEnum):
     TIMEOUT = "timeout"
     ERROR = "error"
 
+    @property
+    def judged(self) -> bool:
+        """Whether the verifier judged the answer: neither a deadline nor an exception ended it."""
+        return self not in (Verdict.TIMEOUT, Verdict.ERROR)
+
 
 @dataclass(frozen=True)
 class Judgement:

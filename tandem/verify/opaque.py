@@ -35,6 +35,8 @@ from sympy import (
 from sympy.core.function import AppliedUndef
 
 from tandem.verify.guards import Unparsable
+from tandem.verify.spelling import closing_bracket
+from tandem.verify.structure import COMMA, split
 
 _DIVISOR = re.compile(r"(?:\\|(?<![A-Za-z\\]))(gcd|lcm)\s?(?=\()")
 _LETTER = re.compile(r"\\[A-Za-z]+|[A-Za-z]")
@@ -54,11 +56,11 @@ def without_divisors(text: str, parse: Callable[[str], Any]) -> tuple[str, dict[
     """
     values: dict[Any, Any] = {}
     while match := _DIVISOR.search(text):
-        end = _closing(text, match.end())
-        written = _arguments(text[match.end() + 1 : end])
+        end = closing_bracket(text, match.end())
+        written = split(text[match.end() + 1 : end], COMMA)
         if end == len(text) or len(written) < 2:
             raise Unparsable(f"a divisor of one number: {text!r}")
-        arguments = [parse(argument.strip()) for argument in written]
+        arguments = [parse(argument) for argument in written]
         if not all(isinstance(argument, Expr) for argument in arguments):
             raise Unparsable(f"a divisor of collections: {text!r}")
         name = _PLACEHOLDER.format("a" * (len(values) + 1))
@@ -159,25 +161,3 @@ def _divisor(name: str, arguments: list[Any]) -> Expr:
         raise Unparsable(f"a divisor of {arguments}") from error
     is_one = any(argument == 1 for argument in arguments) or all(argument.is_Integer for argument in arguments)
     return common if is_one else common * Function(name)(*arguments)
-
-
-def _arguments(text: str) -> list[str]:
-    """Return the pieces of `text` between commas outside all brackets."""
-    pieces, depth = [""], 0
-    for character in text:
-        depth += (character in "([{") - (character in ")]}")
-        if character in ",;" and depth == 0:
-            pieces.append("")
-        else:
-            pieces[-1] += character
-    return pieces
-
-
-def _closing(text: str, place: int) -> int:
-    """Return where the parenthesis at `place` closes, or the end of the text if it does not."""
-    depth = 0
-    for index in range(place, len(text)):
-        depth += (text[index] == "(") - (text[index] == ")")
-        if depth == 0:
-            return index
-    return len(text)

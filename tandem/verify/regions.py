@@ -37,7 +37,7 @@ from sympy import (
 from tandem.verify.algebra import constant_ratio, exact, read, same_expression
 from tandem.verify.guards import Unparsable
 from tandem.verify.points import with_real_roots, without_functions
-from tandem.verify.structure import AND_OR, RELATION, both_signs, is_name, split
+from tandem.verify.structure import AND_OR, COMMA, RELATION, both_signs, is_name, split
 
 _LITERALS = {
     "\\mathbb{R}": Reals,
@@ -55,7 +55,6 @@ _MEMBER = re.compile(r"\\(?:not\s?\\)?(?:in|notin)(?![A-Za-z])")
 _RELATIONS = re.compile(r"<|>|\\leq(?![A-Za-z])|\\geq(?![A-Za-z])|\\neq(?![A-Za-z])|=")
 _BUILDER = re.compile(r"\\\{(?P<element>.*?)(?:\\mid(?![A-Za-z])|\||:(?!=))(?P<condition>.*)\\\}", re.DOTALL)
 _INTERVAL = re.compile(r"(?P<left>[(\[\]])(?P<inside>.*)(?P<right>[)\]\[])", re.DOTALL)
-_COMMA = re.compile(r"[,;]")
 _MIRRORED = {"<": ">", ">": "<", "\\leq": "\\geq", "\\geq": "\\leq", "\\neq": "\\neq", "=": "="}
 
 
@@ -117,11 +116,11 @@ def region(text: str) -> Region:
     if builder := _BUILDER.fullmatch(text):
         return _built(builder["element"], builder["condition"])
     if text.startswith("\\{") and text.endswith("\\}"):
-        return Region(FiniteSet(*(_number(item) for item in split(text[2:-2], _COMMA))), None)
-    if (interval := _INTERVAL.fullmatch(text)) and len(ends := split(interval["inside"], _COMMA)) == 2:
+        return Region(FiniteSet(*(_number(item) for item in split(text[2:-2], COMMA))), None)
+    if (interval := _INTERVAL.fullmatch(text)) and len(ends := split(interval["inside"], COMMA)) == 2:
         left, right = map(_number, ends)
         return Region(Interval(left, right, interval["left"] != "[", interval["right"] != "]"), None)
-    pieces = split(text, _COMMA)
+    pieces = split(text, COMMA)
     if len(pieces) > 1 and all(RELATION.search(piece) for piece in pieces[:1]):
         return _conditions(pieces)
     if RELATION.search(text):
@@ -133,7 +132,7 @@ def _built(element: str, condition: str) -> Region:
     """Return the region of set-builder notation."""
     name = split(element, _MEMBER)
     result = _relation(condition.strip()) if "\\in" not in condition and _RELATIONS.search(condition) and not (
-        len(split(condition, _COMMA)) > 1 or _UNION.search(condition) or _INTERSECTION.search(condition)
+        len(split(condition, COMMA)) > 1 or _UNION.search(condition) or _INTERSECTION.search(condition)
     ) else region(condition)  # fmt: skip
     if result.variable is not None and result.variable != read(name[0]):
         raise Unparsable(f"the condition is not on {name[0]}: {condition!r}")
@@ -254,7 +253,7 @@ def _same_piece(gold: Set, answer: Set) -> bool:
 def _several_variables(text: str) -> bool:
     """Return whether `text` is one inequality in several variables."""
     operands = split(text, RELATION)
-    if len(operands) != 2 or len(split(text, _COMMA)) > 1:
+    if len(operands) != 2 or len(split(text, COMMA)) > 1:
         return False
     try:
         return len(set().union(*(read(operand).free_symbols for operand in operands if operand))) > 1

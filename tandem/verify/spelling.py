@@ -265,7 +265,7 @@ def _argument(text: str, place: int) -> tuple[str, int]:
     if place == len(text):
         return "", place
     if text[place] == "{":
-        end = _closing(text, place)
+        end = closing_bracket(text, place)
         return text[place + 1 : end].strip(), min(end + 1, len(text))
     command = re.compile(r"\\[A-Za-z]+|\\?.", re.DOTALL).match(text, place)
     if command is None:
@@ -273,14 +273,14 @@ def _argument(text: str, place: int) -> tuple[str, int]:
     end = command.end()
     if command[0] in ("\\frac", "\\binom", "\\sqrt", "\\text"):  # these already have braces: the rightmost command comes first
         while end < len(text) and text[end] in "{[":
-            end = _closing(text, end) + 1
+            end = closing_bracket(text, end) + 1
     return text[place:end], min(end, len(text))
 
 
-def _closing(text: str, place: int) -> int:
+def closing_bracket(text: str, place: int) -> int:
     """Return where the bracket at `place` closes, or the end of the text if it does not."""
     opening, depth = text[place], 0
-    closing = {"{": "}", "[": "]"}[opening]
+    closing = {"{": "}", "[": "]", "(": ")"}[opening]
     for index in range(place, len(text)):
         depth += (text[index] == opening) - (text[index] == closing)
         if depth == 0:
@@ -292,7 +292,7 @@ def _unbraced(text: str) -> str:
     """Return `text` without braces that enclose no argument."""
     place = 0
     while (place := text.find("{", place)) >= 0:
-        before, end = text[:place].rstrip()[-1:], _closing(text, place)
+        before, end = text[:place].rstrip()[-1:], closing_bracket(text, place)
         if before.isalnum() or before in tuple("\\}]^_*") or end == len(text) or text[end + 1 : end + 2] in tuple("{^_"):
             place += 1
         else:

@@ -21,7 +21,7 @@ _OR = re.compile(r",?\s?(?:\\text\{\s?,?\s?or\s?\}|(?<![A-Za-z\\])or(?![a-z])|\\
 SEPARATOR = re.compile(rf"{_CONNECTED}|[,;]\s?|\\\\\s?")
 """The separators of a list."""
 _SEMICOLON = re.compile(r";\s?")
-_COMMA = re.compile(r"[,;]\s?")
+COMMA = re.compile(r"[,;]\s?")
 EQUALS = re.compile(r"(?<![<>!\\:])=|\\approx|:=")
 RELATION = re.compile(r"<|>|\\leq(?![A-Za-z])|\\geq(?![A-Za-z])|\\neq(?![A-Za-z])")
 _MATRIX = re.compile(
@@ -84,7 +84,7 @@ def parts(text: str) -> Collection | None:
     if opening:
         closing = "\\}" if text.endswith("\\}") else text[-1]
         inside = text[len(opening) : -len(closing)].strip()
-        items = split(inside, _COMMA)
+        items = split(inside, COMMA)
         if opening == "\\{":
             return Collection("set", both_signs(items)) if closing == "\\}" and len(items) <= MAX_PARTS else None
         return Collection(opening + closing, tuple(items)) if 1 < len(items) <= MAX_PARTS and all(items) else None
@@ -103,7 +103,7 @@ def restated_items(text: str) -> list[str]:
 
 def without_brackets(text: str) -> str:
     """Return `text` without outer parentheses, unless they enclose a collection."""
-    while _enclosing(text) == "(" and text.endswith(")") and len(split(text[1:-1], _COMMA)) == 1:
+    while _enclosing(text) == "(" and text.endswith(")") and len(split(text[1:-1], COMMA)) == 1:
         text = text[1:-1].strip()
     return text
 

@@ -26,7 +26,7 @@ _ANOTHER_CHOICE = re.compile(
 _OTHER_CHOICES = re.compile(r"(?:both|neither|either|all|none|only)\b", re.IGNORECASE)
 """The beginning of the text of a choice that names other choices, as in "(D) Both (A) and (B)"."""
 _FACTOR = re.compile(r"[-+^_=*/!',;]|\(|\\(?:cdot|times|cup|cap|pm)(?![a-z])")
-"""What follows a variable in parentheses and not the letter of a choice."""
+"""A sign after a letter in parentheses that makes it a variable, not the letter of a choice."""
 _SIGNED = re.compile(r"[-+](?=[\d.\\A-Za-z(])|\\pm(?![a-z])|\((?=[^()]*,)")
 """The beginning of the text of a choice that may also be a term or a factor."""
 _LETTER_IN_TEXT = re.compile(r"\\text\s?\{[^{}]*\(\s?[A-J]\s?\)\s?\}", re.IGNORECASE)

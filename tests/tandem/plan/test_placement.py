@@ -9,8 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tandem.config.schema import ConfigError
-from tandem.plan.placement import Demand, Node, most_replicas, place, share_out, spread
-from tandem.plan.sharing import claims_per_gpu
+from tandem.plan.placement import Demand, Node, claims_per_gpu, most_replicas, place, share_out, spread
 
 demands = st.builds(
     Demand,

@@ -6,17 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tandem.verify.equivalence import judge
-from tandem.verify.guards import Unparsable
-
-
-def says(gold: str, answer: str) -> str:
-    """Return the verdict."""
-    try:
-        return "correct" if judge(gold, answer) else "wrong"
-    except Unparsable:
-        return "unparsable"
-
+from tests.support.verdicts import says
 
 DIVISORS = [
     (r"\gcd(2m,2n)", r"2\gcd(m,n)", "correct"),

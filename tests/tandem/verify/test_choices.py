@@ -6,16 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tandem.verify.equivalence import judge
-from tandem.verify.guards import Unparsable
-
-
-def accepts(gold: str, answer: str) -> bool:
-    """Return whether the answer is correct; an unreadable answer is not."""
-    try:
-        return judge(gold, answer)
-    except Unparsable:
-        return False
+from tests.support.verdicts import accepts
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from tandem.verify.equivalence import judge
 from tandem.verify.extract import final_answer
 from tandem.verify.guards import Unparsable
 from tandem.verify.plain import settle
+from tests.support.verdicts import accepts
 
 DATA = Path(__file__).parent / "data"
 
@@ -26,10 +26,7 @@ def cases(name: str) -> list[dict[str, str]]:
 
 def says(gold: str, answer: str | None) -> str:
     """Return the verdict; an unreadable answer counts as wrong."""
-    try:
-        return "correct" if answer is not None and judge(gold, answer) else "wrong"
-    except Unparsable:
-        return "wrong"
+    return "correct" if answer is not None and accepts(gold, answer) else "wrong"
 
 
 def test_responses_get_expected_verdicts() -> None:

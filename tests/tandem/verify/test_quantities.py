@@ -6,19 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tandem.verify.equivalence import judge
-from tandem.verify.guards import Unparsable
 from tandem.verify.plain import settle
 from tandem.verify.units import read_unit, unit_named
-
-
-def is_equal(gold: str, answer: str) -> bool:
-    """Return whether the answer is correct; an unreadable one is wrong."""
-    try:
-        return judge(gold, answer)
-    except Unparsable:
-        return False
-
+from tests.support.verdicts import accepts
 
 UNITS = [
     (r"5", r"5x\text{ cm}", "wrong"),
@@ -117,7 +107,7 @@ WORDS = [
 
 @pytest.mark.parametrize(("gold", "answer", "verdict"), [*UNITS, *WORDS])
 def test_quantities_and_words_get_expected_verdicts(gold: str, answer: str, verdict: str) -> None:
-    assert is_equal(gold, answer) is (verdict == "correct")
+    assert accepts(gold, answer) is (verdict == "correct")
 
 
 variables = st.text("abfkmnpqrtxyz", min_size=1, max_size=2)
@@ -127,9 +117,9 @@ names = st.sampled_from(["cm", "miles", "ohms", "apples", "kg", "square feet", "
 @given(number=st.integers(2, 999), name=variables, unit=names)
 def test_variable_before_unit_counts(number: int, name: str, unit: str) -> None:
     assume(unit_named(name) is None and read_unit(f"{name} {unit}") is None)
-    assert not is_equal(str(number), rf"{number}{name}\text{{ {unit}}}")
-    assert not is_equal(str(number), rf"{number} {name} \text{{{unit}}}")
-    assert is_equal(str(number), rf"{number}\text{{ {unit}}}")
+    assert not accepts(str(number), rf"{number}{name}\text{{ {unit}}}")
+    assert not accepts(str(number), rf"{number} {name} \text{{{unit}}}")
+    assert accepts(str(number), rf"{number}\text{{ {unit}}}")
 
 
 NUMBER_WORDS = ["zero", "one", "two", "five", "eleven", "twelve", "twenty", "fifty", "hundred", "thousand", "dozen", "half"]

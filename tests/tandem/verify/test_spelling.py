@@ -8,18 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem.verify.equivalence import judge
-from tandem.verify.guards import Unparsable
 from tandem.verify.numbers import Number, same_number
 from tandem.verify.spelling import canonical
-
-
-def says(gold: str, answer: str) -> str:
-    """Return the verdict."""
-    try:
-        return "correct" if judge(gold, answer) else "wrong"
-    except Unparsable:
-        return "unparsable"
+from tests.support.verdicts import says
 
 
 @pytest.mark.parametrize(
