@@ -9,7 +9,7 @@ from omegaconf import MISSING
 
 from tandem.config.setting import setting
 
-ENDLESS = ("arith", "reasoning_gym")
+ENDLESS = ("arith", "reasoning_gym", "sentences")
 FILES = ("jsonl", "parquet")
 SOURCES = (*ENDLESS, *FILES, "hub")
 
@@ -19,8 +19,8 @@ class DataConfig:
     """The source of the problems, their split and their prompts."""
 
     source: str = setting(MISSING, choices=SOURCES)
-    """`arith` (the offline task), `reasoning_gym` (its generated tasks), `jsonl` or `parquet` (a file), or `hub` (a dataset of
-    the Hugging Face hub)"""
+    """`arith` (the offline task), `reasoning_gym` (its generated tasks), `sentences` (sentences with given words), `jsonl` or
+    `parquet` (a file), or `hub` (a dataset of the Hugging Face hub)"""
     path: str = setting("", path=True)
     """the file, when source=jsonl or parquet; a name on the hub or a folder with the same layout, when source=hub"""
     subset: str = ""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tandem.config.data import DataConfig
+from tandem.config.data import SOURCES, DataConfig
 from tandem.config.schema import ConfigError
-from tandem.data import arith
+from tandem.data import arith, sentences
 from tandem.data.arrow import hub, parquet
 from tandem.data.catalogue import Catalogue, catalogue
 from tandem.data.catalogue_cache import cached
@@ -105,12 +105,14 @@ def load_problems(
             return _endless(_arith(data), data, seed, length)
         case "reasoning_gym":
             return _endless(_reasoning_gym(data), data, seed, length)
+        case "sentences":
+            return _endless(sentences.draw, data, seed, length)
         case "jsonl" | "parquet":
             reserved = _file(data, data.held_out_path, "data.held_out_path") if data.held_out_path else None
             return _finite(_file(data, data.path, "data.path"), reserved, data, seed, read)
         case "hub":
             return _finite(hub(data), None, data, seed, read)
-    raise ConfigError(f"data.source={data.source}: choose arith, reasoning_gym, jsonl, parquet or hub")
+    raise ConfigError(f"data.source={data.source}: choose {', '.join(SOURCES[:-1])} or {SOURCES[-1]}")
 
 
 def check_first_rows(data: DataConfig) -> None:

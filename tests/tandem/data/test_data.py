@@ -108,7 +108,7 @@ def test_batch_is_function_of_seed_and_step() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (DataConfig(source="csv"), "data.source=csv: choose arith, reasoning_gym, jsonl, parquet or hub"),
+        (DataConfig(source="csv"), "data.source=csv: choose arith, reasoning_gym, sentences, jsonl, parquet or hub"),
         (DataConfig(source="arith", held_out_fraction=1.5), "data.held_out_fraction=1.5"),
         (DataConfig(source="arith", held_out_fraction=0.9), "data.held_out_fraction=0.9"),
     ],
