@@ -12,11 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from launch.entry import exit_codes
-from launch.estimates import percent
-from launch.evaluation.paired import Difference, compare_evaluations, read_problem_scores
-from launch.experiments.statistics import CONFIDENCE
+from launch.evaluation.paired import read_problem_scores
 from launch.terminal import terminal_console
 from launch.text_tables import terminal_table
+from tandem.measures.bootstrap import CONFIDENCE
+from tandem.measures.differences import Difference, compare_evaluations
+from tandem.measures.estimates import percent
 
 
 def main() -> None:

@@ -11,12 +11,12 @@ import numpy as np
 import yaml
 
 from launch.command_line import CONF
-from launch.evaluation.rows import Labels
 from tandem.authors import Authors
 from tandem.config.data import FILES, DataConfig
 from tandem.config.schema import Config, ConfigError
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
+from tandem.measures.result_rows import Labels
 from tandem.measures.score import Score
 from tandem.rollout import Prompt
 

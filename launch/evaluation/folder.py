@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.table import Table
 
-from launch.estimates import Estimate, percent
 from launch.evaluation.measured_run import run_of
-from launch.evaluation.rows import problem_rows, text_rows
 from launch.packages import recorded_versions
 from launch.storage.append import replace_lines
 from launch.storage.owner import check_free
@@ -21,6 +19,8 @@ from launch.storage.places import dated_name, folder_within, named_folder
 from launch.text_tables import markdown_table, terminal_table
 from tandem.config.black_box import black_box
 from tandem.config.schema import Config, ConfigError
+from tandem.measures.estimates import Estimate, percent
+from tandem.measures.result_rows import problem_rows, text_rows
 from tandem.measures.score import Score
 from tandem.records.run_record import read_json
 from tandem.rollout import Group

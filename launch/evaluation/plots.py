@@ -9,8 +9,8 @@ from itertools import cycle
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from launch.estimates import Estimate
 from launch.figures import COLORS, INK, draw_grid, white_figure
+from tandem.measures.estimates import Estimate
 
 Estimates = Mapping[str, Estimate]
 """By the measure's name."""

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from launch.estimates import percent, share
 from tandem.config.schema import ConfigError
+from tandem.measures.estimates import percent, share
 from tandem.records.run_record import RunRecord, best_seniors, read_json
 
 Table = dict[str, Any]

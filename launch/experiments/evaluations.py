@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from launch.evaluation.folder import read_scores
 from launch.experiments.measures import ABOVE_FLOOR, FLOOR, LEGIBILITY
-from launch.experiments.statistics import FEW_SEEDS, METHOD, METHOD_OF_FEW_SEEDS, OverSeeds, Resampled, over_seeds, resampled
 from launch.storage.places import named_folder
 from tandem.config.schema import Config
+from tandem.measures.bootstrap import FEW_SEEDS, METHOD, METHOD_OF_FEW_SEEDS, OverSeeds, Resampled, over_seeds, resampled
 
 if TYPE_CHECKING:
     from launch.experiments.engines import SharedEngines

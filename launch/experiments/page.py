@@ -8,14 +8,14 @@ from pathlib import Path
 from rich.table import Table
 
 from launch.cluster.machine import describe_machine
-from launch.estimates import METHOD, Estimate
-from launch.experiments.endpoints import LEVEL
 from launch.experiments.evaluations import Evaluated, interval_method
 from launch.experiments.measures import SHOWN, shown
 from launch.experiments.preset import Experiment
 from launch.experiments.results import ExperimentResults
-from launch.experiments.statistics import OverSeeds
 from launch.text_tables import markdown_table, terminal_table
+from tandem.measures.bootstrap import OverSeeds
+from tandem.measures.endpoints import LEVEL
+from tandem.measures.estimates import METHOD, Estimate
 
 READING = "## Reading\n"
 """The heading of the section written by hand, which is never overwritten."""

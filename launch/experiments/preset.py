@@ -16,7 +16,6 @@ from launch.command_line import CONF
 from launch.entry import TRAINING_ONLY, UNUSABLE, composition
 from launch.evaluation.settings import check_evaluation
 from launch.evaluation.training_measures import check_measures
-from launch.experiments.endpoints import CLAIMS, Endpoint
 from launch.experiments.evaluations import BASE, Evaluation
 from launch.experiments.run import Run
 from launch.explanations import explain
@@ -24,6 +23,7 @@ from launch.storage.places import check_writable, named_folder
 from tandem.config.checks.unused import DEFAULTS
 from tandem.config.load import expand_home, load
 from tandem.config.schema import Config, ConfigError
+from tandem.measures.endpoints import CLAIMS, Endpoint
 
 PRESETS = CONF / "experiment_preset"
 MOST_SEEDS = 10

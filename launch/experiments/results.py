@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from launch.cluster.machine import describe_machine
-from launch.estimates import METHOD, Estimate, mean_over_seeds
-from launch.experiments.endpoints import Endpoint, EndpointVerdict, verdicts
 from launch.experiments.evaluations import Evaluated, interval_method, read_evaluated
 from launch.experiments.preset import Experiment, ExperimentRun
-from launch.experiments.statistics import OverSeeds
 from launch.packages import recorded_versions
+from tandem.measures.bootstrap import OverSeeds
+from tandem.measures.endpoints import Endpoint, EndpointVerdict, verdicts
+from tandem.measures.estimates import METHOD, Estimate, mean_over_seeds
 from tandem.records.run_record import METRICS, LogReader
 
 MEASURED = ("solo/", "team/", "junior_alone/", "takeover/", "legibility/", "drift/", "acceptance/")

@@ -15,10 +15,10 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from launch.estimates import share
 from launch.live_view.colored import colored_transcript
 from launch.terminal import terminal_console
 from launch.text_tables import terminal_table
+from tandem.measures.estimates import share
 from tandem.records.transcript import Transcript
 
 COLUMNS = {

@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 
 from launch.evaluation.evaluator import Evaluator
 from launch.evaluation.model_measures import model_scores
-from launch.evaluation.rows import problem_rows, text_rows
 from launch.run.selection import keep_if_best
 from launch.run.training_run import TrainingRun
 from tandem.config.evaluation import MODEL_MEASURES
 from tandem.config.schema import Config
+from tandem.measures.result_rows import problem_rows, text_rows
 from tandem.measures.score import Score
 
 

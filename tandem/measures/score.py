@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tandem.measures.wilson import wilson_interval
+from tandem.measures.estimates import wilson_interval
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import pytest
 
 from launch.evaluation.benchmarks import Benchmarks, read_benchmarks
 from launch.evaluation.folder import PROBLEMS, RECORDED_SETTINGS, RESULT, read_scores
-from launch.evaluation.rows import problem_rows
 from launch.storage.append import replace_lines
 from tandem.authors import Authors
 from tandem.config.checks.evaluation import evaluation_errors
 from tandem.config.schema import Config, ConfigError
+from tandem.measures.result_rows import problem_rows
 from tandem.measures.score import Score
 from tests.support.problem_files import write_jsonl
 

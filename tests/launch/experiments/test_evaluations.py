@@ -14,9 +14,9 @@ from launch.evaluation.folder import PROBLEMS, RECORDED_SETTINGS, RESULT
 from launch.experiments.comparison import run_experiment
 from launch.experiments.evaluations import BASE, Evaluated, Evaluation, interval_method, read_evaluated
 from launch.experiments.preset import Experiment, experiment
-from launch.experiments.statistics import METHOD, METHOD_OF_FEW_SEEDS
 from launch.terminal import terminal_console
 from tandem.config.schema import ConfigError
+from tandem.measures.bootstrap import METHOD, METHOD_OF_FEW_SEEDS
 from tests.launch.experiments.test_experiment import make_run
 
 pytestmark = pytest.mark.seconds

@@ -10,7 +10,6 @@ import sys
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from io import StringIO
-from math import sqrt
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from launch.command_line import CONF
-from launch.estimates import Estimate, mean_over_seeds
 from launch.experiments import preset as presets
 from launch.experiments.comparison import report, run_experiment, show_experiment
 from launch.experiments.figure import draw_experiment
@@ -32,6 +30,7 @@ from launch.experiments.runs import check_same_settings
 from launch.terminal import terminal_console
 from tandem.config.run import LogConfig
 from tandem.config.schema import ConfigError
+from tandem.measures.estimates import mean_over_seeds
 from tandem.runtime.exit_status import BAD_INPUT
 from tests.support import ROOT
 from tests.support.run_folders import write_lines
@@ -196,14 +195,6 @@ def results(compared: Experiment) -> ExperimentResults:
     for run in compared.runs:
         make_run(run)
     return read_results(compared, compared.runs)
-
-
-def test_mean_over_seeds_has_student_interval() -> None:
-    found = mean_over_seeds([1.0, 2.0, 6.0])
-    assert found.value == 3.0
-    assert found.high is not None and found.low is not None
-    assert [found.high - 3.0, 3.0 - found.low] == pytest.approx([4.303 * sqrt(7) / sqrt(3)] * 2, rel=1e-4)
-    assert mean_over_seeds([0.4]) == Estimate(0.4)
 
 
 def test_values_are_gathered_over_seeds(results: ExperimentResults) -> None:

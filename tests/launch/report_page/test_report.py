@@ -9,7 +9,7 @@ import runpy
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from launch.estimates import Estimate, share
 from launch.evaluation.other_author import completion_logprobs
 from launch.report_page.page import report_page, script_data
 from launch.storage.loggers import samples_table
@@ -225,19 +224,7 @@ def test_page_of_ten_thousand_rollouts_is_small(tmp_path: Path) -> None:
     assert time.process_time() - begun < 20
 
 
-# Intervals and scores
-
-
-@pytest.mark.parametrize(
-    ("value", "count", "low", "high"),
-    [(0.0, 10, 0.0, 0.2775), (0.5, 400, 0.4512, 0.5488), (1.0, 10, 0.7225, 1.0), (0.733, 400, 0.6876, 0.7739)],
-)
-def test_share_has_wilson_interval(value: float, count: int, low: float, high: float) -> None:
-    assert asdict(share(value, count)) == pytest.approx({"value": value, "low": low, "high": high}, abs=2e-4)
-
-
-def test_share_of_unknown_count_has_no_interval() -> None:
-    assert share(0.5, None) == Estimate(0.5)
+# Scores
 
 
 def test_completion_logprobs_equal_transformers(authors: Authors) -> None:

@@ -14,12 +14,12 @@ import pytest
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from launch.evaluation.rows import problem_rows, text_rows
 from launch.storage.checkpoints import Checkpoint
 from launch.storage.resume import Resumption
 from launch.storage.run_folder import EVALUATED_PROBLEMS, EVALUATED_TEXTS, RunFolder
 from tandem.config.load import load
 from tandem.config.schema import Config, ConfigError
+from tandem.measures.result_rows import problem_rows, text_rows
 from tandem.measures.score import Score
 from tandem.records.run_record import LogReader, saved_settings
 from tandem.rollout import JUNIOR, SENIOR, Group, Problem, Verdict

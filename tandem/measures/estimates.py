@@ -1,13 +1,11 @@
-"""Estimates with their intervals, and statistics over seeds."""
+"""Estimates with their intervals, statistics over seeds, and the distribution of Student's t."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import atan2, cos, pi, sin, sqrt
-from statistics import fmean, stdev
-
-from tandem.measures.wilson import wilson_interval
+from statistics import NormalDist, fmean, stdev
 
 METHOD = "Student's t over seeds, 95 %"
 """The interval of `mean_over_seeds`."""
@@ -51,6 +49,18 @@ def share(value: float, count: float | None) -> Estimate:
     if not count:
         return Estimate(value)
     return Estimate(value, *wilson_interval(value, count, 0.95))
+
+
+def wilson_interval(share: float, trials: float, confidence: float) -> tuple[float, float]:
+    """Return the bounds for a `share` of `trials`, which may be an effective number (E. B. Wilson, 1927).
+
+    They differ even where all trials agree.
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    center = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half_width = z / (1 + z**2 / trials) * sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    # Rounding must not exclude a share of 0 or 1.
+    return max(0.0, min(share, center - half_width)), min(1.0, max(share, center + half_width))
 
 
 def percent(confidence: float) -> str:

@@ -19,7 +19,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from launch.estimates import Estimate, t_cdf, t_quantile
+from tandem.measures.estimates import Estimate, t_cdf, t_quantile
 from tandem.measures.score import Score, draw_problems
 
 CONFIDENCE = 0.95

@@ -1,12 +1,12 @@
-"""launch/experiments/endpoints.py: verdicts on claims."""
+"""tandem/measures/endpoints.py: verdicts on claims."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from launch.experiments.endpoints import CONTRADICTED, NOT_SHOWN, SHOWN, Endpoint, verdicts
-from launch.experiments.statistics import OverSeeds
+from tandem.measures.bootstrap import OverSeeds
+from tandem.measures.endpoints import CONTRADICTED, NOT_SHOWN, SHOWN, Endpoint, verdicts
 
 
 def difference(mean: float, deviation: float = 0.01) -> OverSeeds:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from launch.estimates import Estimate
-from launch.experiments.statistics import OverSeeds, holm
+from tandem.measures.bootstrap import OverSeeds, holm
+from tandem.measures.estimates import Estimate
 
 CLAIMS = ("equal", "greater", "less")
 SHOWN, NOT_SHOWN, CONTRADICTED = "shown", "not shown", "contradicted"
