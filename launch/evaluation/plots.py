@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from launch.figures import COLORS, INK, draw_grid, white_figure
 from tandem.measures.estimates import Estimate
+from tandem.measures.names import FLOOR, LEGIBILITY, TITLES
 
 Estimates = Mapping[str, Estimate]
 """By the measure's name."""
@@ -85,13 +86,8 @@ def _takeover(axes: Axes, scores: Estimates) -> None:
 
 
 def _nats(axes: Axes, scores: Estimates) -> None:
-    names = {
-        "drift/kl_senior_junior": "KL(senior, junior)",
-        "drift/kl_junior_senior": "KL(junior, senior)",
-        "legibility/senior_text": "CE, senior's text",
-        "legibility/junior_text": "CE, own text",
-    }
-    _bars(axes, {names[name]: estimate for name, estimate in scores.items()})
+    short = {LEGIBILITY: "CE, senior's text", FLOOR: "CE, own text"}
+    _bars(axes, {short.get(name) or TITLES[name]: estimate for name, estimate in scores.items()})
     axes.set_title("nats per token", fontsize=11)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tandem.config.schema import ConfigError
 from tandem.measures.estimates import percent, share
+from tandem.measures.names import ACCURACY, PROBLEM_COUNT
 from tandem.records.run_record import RunRecord, best_seniors, read_json
 
 Table = dict[str, Any]
@@ -21,7 +22,7 @@ def evaluation_tables(run: RunRecord) -> list[Table]:
 
 
 def _solo(run: RunRecord) -> Table:
-    rows = [row for row in run.metrics if "solo/accuracy" in row]
+    rows = [row for row in run.metrics if ACCURACY in row]
     note = "the senior alone on held-out problems, with 95 % intervals (Wilson's, as if each problem had one text)"
     measure = run.config.get("eval.select")
     if kept := best_seniors(run.path):
@@ -31,9 +32,9 @@ def _solo(run: RunRecord) -> Table:
         "note": note,
         "columns": ["after step", "problems", "accuracy"],
         "rows": [
-            [row["step"], problems, asdict(share(row["solo/accuracy"], problems))]
+            [row["step"], problems, asdict(share(row[ACCURACY], problems))]
             for row in rows
-            for problems in [row.get("solo/problems")]
+            for problems in [row.get(PROBLEM_COUNT)]
         ],
     }
 

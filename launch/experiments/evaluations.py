@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launch.evaluation.folder import read_scores
-from launch.experiments.measures import ABOVE_FLOOR, FLOOR, LEGIBILITY
 from launch.storage.places import named_folder
 from tandem.config.schema import Config
 from tandem.measures.bootstrap import FEW_SEEDS, METHOD, METHOD_OF_FEW_SEEDS, OverSeeds, Resampled, over_seeds, resampled
+from tandem.measures.names import ABOVE_FLOOR, FLOOR, LEGIBILITY
 
 if TYPE_CHECKING:
     from launch.experiments.engines import SharedEngines

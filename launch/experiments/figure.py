@@ -7,9 +7,9 @@ from itertools import cycle
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from launch.experiments.measures import ACCURACY, FLOOR, LEGIBILITY, shown
 from launch.experiments.results import ExperimentResults
 from launch.figures import COLORS, INK, draw_grid, white_figure
+from tandem.measures.names import ACCURACY, FLOOR, LEGIBILITY, shown
 
 COLUMNS = 3
 _PANEL_INCHES = (3.3, 2.8)

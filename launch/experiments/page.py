@@ -9,13 +9,13 @@ from rich.table import Table
 
 from launch.cluster.machine import describe_machine
 from launch.experiments.evaluations import Evaluated, interval_method
-from launch.experiments.measures import SHOWN, shown
 from launch.experiments.preset import Experiment
 from launch.experiments.results import ExperimentResults
 from launch.text_tables import markdown_table, terminal_table
 from tandem.measures.bootstrap import OverSeeds
 from tandem.measures.endpoints import LEVEL
 from tandem.measures.estimates import METHOD, Estimate
+from tandem.measures.names import TITLES, shown
 
 READING = "## Reading\n"
 """The heading of the section written by hand, which is never overwritten."""
@@ -90,7 +90,7 @@ def verdict_table(results: ExperimentResults) -> Cells:
         endpoint = verdict.endpoint
         first, second = endpoint.arms
         relation = f"within ±{endpoint.margin:g} of" if endpoint.claim == "equal" else f"{endpoint.claim} than"
-        gaps = "; ".join(f"{SHOWN.get(measure, measure)} {_cell(gap, '+')}" for measure, gap in verdict.differences.items())
+        gaps = "; ".join(f"{TITLES.get(measure, measure)} {_cell(gap, '+')}" for measure, gap in verdict.differences.items())
         rows.append([f"{endpoint.name}: {first} {relation} {second}", gaps, f"{verdict.p_value:.3f}", verdict.conclusion])
     return [["claim", "difference", "p", "verdict"], *rows]
 

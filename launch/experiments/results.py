@@ -15,11 +15,11 @@ from launch.packages import recorded_versions
 from tandem.measures.bootstrap import OverSeeds
 from tandem.measures.endpoints import Endpoint, EndpointVerdict, verdicts
 from tandem.measures.estimates import METHOD, Estimate, mean_over_seeds
+from tandem.measures.names import PROBLEM_COUNT
 from tandem.records.run_record import METRICS, LogReader
 
 MEASURED = ("solo/", "team/", "junior_alone/", "takeover/", "legibility/", "drift/", "acceptance/")
 """The prefixes of measures' keys."""
-NOT_MEASURED = ("solo/problems",)
 ELSEWHERE = ("name", "resume", "plan_only", "cache_dir", "senior", "mode", "cluster", "log")
 """Settings that do not affect what a run computes."""
 SECONDS = ("time/step_s", "time/evaluate_s")
@@ -93,7 +93,7 @@ def read_results(experiment: Experiment, runs: Sequence[ExperimentRun]) -> Exper
         rows = list(LogReader(run.path / METRICS).new())
         values[run.arm][run.seed] = {int(row["step"]): measures for row in rows if (measures := dict(_measures(row)))}
         seconds[run.arm].append(sum(row.get(key, 0.0) for row in rows for key in SECONDS))
-        problems = next(int(row["solo/problems"]) for row in rows if "solo/problems" in row)
+        problems = next(int(row[PROBLEM_COUNT]) for row in rows if PROBLEM_COUNT in row)
     evaluated = read_evaluated(experiment.evaluations)
 
     def difference(endpoint: Endpoint, measure: str) -> OverSeeds | None:
@@ -112,7 +112,7 @@ def read_results(experiment: Experiment, runs: Sequence[ExperimentRun]) -> Exper
 
 
 def _measures(row: dict[str, float]) -> Iterator[tuple[str, float]]:
-    return ((key, value) for key, value in row.items() if key.startswith(MEASURED) and key not in NOT_MEASURED)
+    return ((key, value) for key, value in row.items() if key.startswith(MEASURED) and key != PROBLEM_COUNT)
 
 
 def _settings(run: ExperimentRun) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from launch.experiments.run import FINISHED, INTERRUPTED, WAITING, RunOutcome, r
 from launch.experiments.sweep_runs import SweepRun
 from launch.text_tables import markdown_table, terminal_table
 from tandem.measures.estimates import SeedStatistics, seed_statistics
+from tandem.measures.names import ACCURACY
 from tandem.records.run_record import METRICS, LogReader
 
 SEED = "seed"
@@ -65,7 +66,7 @@ def result_of(run: SweepRun) -> RunResult:
         exit_code=outcome.exit_code if outcome else None,
         error=outcome.error if outcome else "",
         step=int(rows[-1]["step"]) if rows else None,
-        solo_accuracy=_last(rows, "solo/accuracy"),
+        solo_accuracy=_last(rows, ACCURACY),
         reward=_last(rows, "reward/mean"),
         seconds=outcome.seconds if outcome else None,
     )

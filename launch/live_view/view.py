@@ -17,6 +17,7 @@ from rich.text import Text
 
 from launch.live_view.colored import colored, sample_title, visible
 from launch.live_view.watched_run import WatchedRun
+from tandem.measures.names import ACCURACY
 
 BARS = "▁▂▃▄▅▆▇█"
 BAR_WIDTH = 24
@@ -54,7 +55,7 @@ def _title(run: WatchedRun) -> Text:
 
 
 def _figures(run: WatchedRun) -> list[tuple[str, str]]:
-    reward, solo = run.curve("reward/mean"), run.curve("solo/accuracy")
+    reward, solo = run.curve("reward/mean"), run.curve(ACCURACY)
     figures = []
     if reward:
         figures.append(("reward", f"{run.recent('reward/mean'):.3f}   {sparkline(reward)}"))

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from launch.evaluation.tables import evaluation_tables
+from tandem.measures.names import PROBLEM_COUNT
 from tandem.records.run_record import RunRecord
 from tandem.records.transcript import Transcript
 
@@ -35,7 +36,7 @@ ROLLOUT_FIELDS = (
 )
 """What the page shows of a rollout besides its turns."""
 TURN_FIELDS = ("author", "tokens", "logprobs", "other_logprobs")
-NO_CURVES = ("step", "weights/version", "solo/problems")
+NO_CURVES = ("step", "weights/version", PROBLEM_COUNT)
 
 
 def report_page(runs: Sequence[RunRecord]) -> str:

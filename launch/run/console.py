@@ -19,12 +19,13 @@ from launch.live_view.colored import colored_transcript
 from launch.terminal import terminal_console
 from launch.text_tables import terminal_table
 from tandem.measures.estimates import share
+from tandem.measures.names import ACCURACY, PROBLEM_COUNT
 from tandem.records.transcript import Transcript
 
 COLUMNS = {
     "step": ("step", "{:.0f}"),
     "reward/mean": ("reward", "{:.3f}"),
-    "solo/accuracy": ("solo acc.", "{:.3f}"),
+    ACCURACY: ("solo acc.", "{:.3f}"),
     "tandem/senior_token_fraction": ("senior share", "{:.3f}"),
     "tandem/handoffs_per_rollout": ("handoffs", "{:.1f}"),
     "rollout/tokens_per_s": ("tokens/s", "{:.0f}"),
@@ -33,7 +34,6 @@ COLUMNS = {
     "time/publish_s": ("sync", "{:.1f}"),
     "time/step_s": ("s/step", "{:.1f}"),
 }
-ACCURACY = "solo/accuracy"
 LEFT = "left"
 """The title of the estimated time to the end."""
 ROWS = 12
@@ -140,7 +140,7 @@ def _cells(row: Mapping[str, float]) -> list[str]:
 
 def interval(row: Mapping[str, float]) -> str:
     """Return the accuracy of a row with its 95 % Wilson interval, if the number of problems is known."""
-    estimate = share(row[ACCURACY], row.get("solo/problems"))
+    estimate = share(row[ACCURACY], row.get(PROBLEM_COUNT))
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.3f}"
     return f"{estimate.value:.3f} [{estimate.low:.2f}, {estimate.high:.2f}]"

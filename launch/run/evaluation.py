@@ -13,6 +13,7 @@ from launch.run.selection import keep_if_best
 from launch.run.training_run import TrainingRun
 from tandem.config.evaluation import MODEL_MEASURES
 from tandem.config.schema import Config
+from tandem.measures.names import ACCURACY, PROBLEM_COUNT
 from tandem.measures.result_rows import problem_rows, text_rows
 from tandem.measures.score import Score
 
@@ -30,7 +31,7 @@ def evaluate_at_start(run: TrainingRun) -> None:
         run.log({"step": 0, "weights/version": 0} | evaluate_senior(run, 0))
         return
     last_row = run.rollout_run.folder.rows[-1:]
-    cut_short = any(row["step"] == step and "solo/accuracy" not in row for row in last_row)
+    cut_short = any(row["step"] == step and ACCURACY not in row for row in last_row)
     if cut_short and evaluation_due(run.rollout_run.config, step):
         run.log({"step": step} | evaluate_senior(run, step))  # joins the row of `step`
     keep_if_best(run, step)  # in case SIGTERM came before this export
@@ -54,7 +55,7 @@ def evaluate_senior(run: TrainingRun, step: int) -> dict[str, float]:
     rollout_run.folder.save_samples(step, evaluator.solo, rollout_run.authors.tokenizer, held_out=True)
     rollout_run.folder.save_evaluation(step, problem_rows(run.held_out, scores), text_rows(evaluator.texts))
     values = {name: score.value for name, score in scores.items()}
-    return values | {"solo/problems": len(run.held_out), "time/evaluate_s": time.perf_counter() - began}
+    return values | {PROBLEM_COUNT: len(run.held_out), "time/evaluate_s": time.perf_counter() - began}
 
 
 def _model_scores(run: TrainingRun, evaluator: Evaluator) -> dict[str, Score]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from launch.run.console import ACCURACY
 from launch.run.evaluation import evaluate_senior
 from launch.run.selection import keep_if_best
 from launch.run.training_run import TrainingRun
 from tandem.config.run import StopConfig
 from tandem.config.schema import ConfigError
+from tandem.measures.names import ACCURACY
 from tandem.records.run_record import STOPPED_EARLY
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from launch.run.console import ACCURACY, interval
+from launch.run.console import interval
 from launch.run.next_commands import next_commands
 from tandem.config.schema import Config
+from tandem.measures.names import ACCURACY, PROBLEM_COUNT
 
 Row = Mapping[str, float]
 
@@ -34,7 +35,7 @@ def _accuracies(rows: Sequence[Row]) -> list[str]:
     if not evaluated:
         return []
     first, last, best = evaluated[0], evaluated[-1], max(evaluated, key=lambda row: row[ACCURACY])
-    problems = f" on {int(last['solo/problems'])} held-out problems" if "solo/problems" in last else ""
+    problems = f" on {int(last[PROBLEM_COUNT])} held-out problems" if PROBLEM_COUNT in last else ""
     lines = [f"solo accuracy{problems}: {interval(first)} before, {interval(last)} after (95 % intervals)"]
     if best[ACCURACY] > last[ACCURACY] and best is not first:
         lines.append(f"best after step {int(best['step'])}: {interval(best)}")

@@ -21,7 +21,6 @@ from launch.command_line import CONF
 from launch.experiments import preset as presets
 from launch.experiments.comparison import report, run_experiment, show_experiment
 from launch.experiments.figure import draw_experiment
-from launch.experiments.measures import ACCURACY, FLOOR, LEGIBILITY, SHOWN, shown
 from launch.experiments.page import READING, differences, ends, terminal
 from launch.experiments.preset import PRESETS, Experiment, ExperimentRun, experiment, read_preset
 from launch.experiments.results import ExperimentResults, read_results
@@ -31,6 +30,7 @@ from launch.terminal import terminal_console
 from tandem.config.run import LogConfig
 from tandem.config.schema import ConfigError
 from tandem.measures.estimates import mean_over_seeds
+from tandem.measures.names import ACCURACY, FLOOR, LEGIBILITY, TITLES, shown
 from tandem.runtime.exit_status import BAD_INPUT
 from tests.support import ROOT
 from tests.support.run_folders import write_lines
@@ -160,7 +160,7 @@ def test_entry_point_prints_error_in_one_line(monkeypatch: pytest.MonkeyPatch, c
 
 def value(arm: str, seed: int, step: int, measure: str) -> float:
     """A made-up value that tells where it belongs."""
-    return 0.3 + 0.001 * step * (1 if arm == "tandem" else -0.5) + 0.01 * seed + 0.001 * list(SHOWN).index(measure)
+    return 0.3 + 0.001 * step * (1 if arm == "tandem" else -0.5) + 0.01 * seed + 0.001 * list(TITLES).index(measure)
 
 
 def make_run(run: ExperimentRun, steps: tuple[int, ...] = STEPS) -> None:
@@ -169,7 +169,7 @@ def make_run(run: ExperimentRun, steps: tuple[int, ...] = STEPS) -> None:
     (run.path / "config.yaml").write_text(yaml.safe_dump(asdict(run.config), sort_keys=False))
 
     def row(step: int) -> dict[str, float]:
-        measured = {measure: value(run.arm, run.seed, step, measure) for measure in SHOWN} if step in steps else {}
+        measured = {measure: value(run.arm, run.seed, step, measure) for measure in TITLES} if step in steps else {}
         evaluated = {"solo/problems": 300, "time/evaluate_s": 10.0, "reward/mean": 0.5} if measured else {}
         return {"step": step} | measured | evaluated | ({"time/step_s": 2.0} if step else {})
 
@@ -199,7 +199,7 @@ def results(compared: Experiment) -> ExperimentResults:
 
 def test_values_are_gathered_over_seeds(results: ExperimentResults) -> None:
     assert results.arms == ["tandem", "grpo", "kl_reg"] and results.problems == 300
-    assert set(results.measures) == set(SHOWN), "nothing but measures"
+    assert set(results.measures) == set(TITLES), "nothing but measures"
     for arm in results.arms:
         assert list(results.curve(arm, FLOOR)) == list(STEPS)
         for step, found in results.curve(arm, LEGIBILITY).items():
@@ -218,9 +218,9 @@ def test_tables_contain_measures(results: ExperimentResults) -> None:
     header, *rows = ends(results)
     assert header == ["", "start", "tandem", "grpo", "kl_reg"]
     assert rows[0] == ["solo", "0.320 ± 0.025", "0.380 ± 0.025", "0.290 ± 0.025", "0.290 ± 0.025"]
-    assert [row[0] for row in rows] == list(SHOWN.values())
+    assert [row[0] for row in rows] == list(TITLES.values())
     assert differences(results)[1] == ["solo", "+0.090 ± 0.000", "+0.090 ± 0.000"]
-    assert [len(table.rows) for table in terminal(results)] == [len(SHOWN)] * 2
+    assert [len(table.rows) for table in terminal(results)] == [len(TITLES)] * 2
 
 
 def test_seed_that_stopped_early_counts_with_its_own_end(results: ExperimentResults) -> None:
@@ -245,7 +245,7 @@ def test_figure_has_panel_for_each_measure(results: ExperimentResults) -> None:
     figure = draw_experiment(results)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     names = list(shown(results.measures).values())
-    assert titles == [name for name in names if name != SHOWN[FLOOR]] + ["solo against legibility"]
+    assert titles == [name for name in names if name != TITLES[FLOOR]] + ["solo against legibility"]
     lines = figure.axes[0].get_lines()
     assert [line.get_label() for line in lines] == results.arms
     assert lines[0].get_ydata() == pytest.approx([value("tandem", 2, step, ACCURACY) for step in STEPS])

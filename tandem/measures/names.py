@@ -1,12 +1,14 @@
-"""The measures that an experiment shows, with their names in tables and figures."""
+"""The keys of measures in metrics and results, and their titles in tables and figures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 ACCURACY = "solo/accuracy"
+PROBLEM_COUNT = "solo/problems"
+"""The key of the number of held-out problems, which is no measure."""
 LEGIBILITY, FLOOR, ABOVE_FLOOR = "legibility/senior_text", "legibility/junior_text", "legibility/above_floor"
-SHOWN = {
+TITLES = {
     ACCURACY: "solo",
     "solo/greedy": "solo, greedy",
     "team/step_alternating/accuracy": "team, by steps",
@@ -25,10 +27,10 @@ SHOWN = {
     "solo/plain_accuracy": "solo, in plain text",
     "solo/jargon_accuracy": "solo, in jargon",
 }
-"""In the order shown. Legibility is the junior's cross-entropy on the senior's texts; the floor is its cross-entropy on the
-texts that it writes itself."""
+"""Of the measures that an experiment shows, in this order. Legibility is the junior's cross-entropy on the senior's texts; the
+floor is its cross-entropy on the texts that it writes itself."""
 
 
 def shown(measures: Sequence[str]) -> dict[str, str]:
-    """Return the entries of `SHOWN` that are among `measures`."""
-    return {measure: name for measure, name in SHOWN.items() if measure in measures}
+    """Return the entries of `TITLES` that are among `measures`."""
+    return {measure: name for measure, name in TITLES.items() if measure in measures}
