@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from operator import attrgetter
 
 from rich.console import Console
 
 from launch.cluster.local_cluster import ray_cluster
-from launch.experiments import evaluations, runs
+from launch.experiments import evaluations
 from launch.experiments.engines import SharedEngines
 from launch.experiments.figure import draw_experiment
 from launch.experiments.page import FIGURE, NUMBERS, terminal, write_page
 from launch.experiments.preset import Experiment, ExperimentRun
 from launch.experiments.results import ExperimentResults, read_results, write_results
+from launch.experiments.run_outcome import FINISHED, Run, RunOutcome
 from launch.run.plan_only import show_plan
+from launch.run.program import train_and_export
 from launch.text_tables import terminal_table
+from tandem.config.schema import SETTINGS, ConfigError
+from tandem.records.run_record import CONFIG, saved_config
+
+COMPARED = ("steps", *(key for key in SETTINGS if key.startswith("eval.")))
+"""Settings that a single run may change on resume, but that must be equal in runs that are compared."""
 
 
 def run_experiment(compared: Experiment, console: Console) -> None:
@@ -25,7 +33,7 @@ def run_experiment(compared: Experiment, console: Console) -> None:
     """
     start = time.monotonic()
     for run in compared.runs:
-        runs.check_same_settings(run)
+        check_same_settings(run)
     finished = [run for run in compared.runs if run.finished]
     remaining = [run for run in compared.runs if run not in finished]
     console.print(f"{compared.folder}: {len(compared.runs)} runs, {len(finished)} of them finished")
@@ -34,7 +42,7 @@ def run_experiment(compared: Experiment, console: Console) -> None:
         with ray_cluster(logs=compared.folder / "logs"), SharedEngines() as engines:
             for run in remaining:
                 console.rule(f"{run.arm}, seed {run.seed}: run {len(finished) + 1} of {len(compared.runs)}")
-                runs.train_run(run, engines)
+                train_run(run, engines)
                 finished.append(run)
                 report(compared, finished)
             for number, evaluation in enumerate(missing, start=1):
@@ -46,6 +54,25 @@ def run_experiment(compared: Experiment, console: Console) -> None:
     minutes = (time.monotonic() - start) / 60
     console.print(f"{minutes:.1f} minutes; results in {compared.results / compared.name}.md", soft_wrap=True)
     console.print(f"every run: python launch/report.py {compared.folder}", soft_wrap=True)
+
+
+def check_same_settings(run: Run) -> None:
+    """Raise `ConfigError` when the run's folder holds a run with other settings."""
+    path = run.path / CONFIG
+    if not path.exists():
+        return
+    saved = saved_config(path)
+    for key, setting in SETTINGS.items():
+        value, before = attrgetter(key)(run.config), attrgetter(key)(saved)
+        if value != before and (key in COMPARED or setting.on_resume != "change"):
+            raise ConfigError(f"{key}={value}: {run.path} was made with {before}; choose another name, or remove that folder")
+
+
+def train_run(run: Run, engines: SharedEngines) -> None:
+    """Start or resume a run as launch/train.py does, in the Ray cluster of this process, and write its outcome."""
+    start = time.monotonic()
+    train_and_export(run.config, engines.borrow_engines, elsewhere=False)  # evaluations look in the run folder alone
+    RunOutcome(FINISHED, 0, run.seconds_since(start), run.config.steps).write(run.path)
 
 
 def show_experiment(compared: Experiment, console: Console) -> None:

@@ -17,7 +17,7 @@ from launch.entry import TRAINING_ONLY, UNUSABLE, composition
 from launch.evaluation.settings import check_evaluation
 from launch.evaluation.training_measures import check_measures
 from launch.experiments.evaluations import BASE, Evaluation
-from launch.experiments.run import Run
+from launch.experiments.run_outcome import Run
 from launch.explanations import explain
 from launch.storage.places import check_writable, named_folder
 from tandem.config.checks.unused import DEFAULTS

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
-from launch.experiments.run import FINISHED, INTERRUPTED, WAITING, RunOutcome, read_outcome
+from launch.experiments.run_outcome import FINISHED, INTERRUPTED, WAITING, RunOutcome, read_outcome
 from launch.experiments.sweep_runs import SweepRun
 from launch.text_tables import markdown_table, terminal_table
 from tandem.measures.estimates import SeedStatistics, seed_statistics

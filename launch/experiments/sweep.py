@@ -14,7 +14,7 @@ from rich.console import Console
 from launch.cluster.local_cluster import given_cluster
 from launch.command_line import quoted
 from launch.entry import use_cache
-from launch.experiments import process
+from launch.experiments import sweep_worker
 from launch.experiments.summary import SweepSummary, result_of
 from launch.experiments.sweep_runs import SweepRun, checked
 from launch.report_page.page import report_page
@@ -52,8 +52,8 @@ def run_sweep(runs: Sequence[SweepRun], overrides: Sequence[str]) -> None:
         assert hydra is not None
         with owned(folder, f"name={folder.name}"):
             try:
-                with closing(process.Worker()) as worker:
-                    execute_run = partial(process.execute_run, runs=runs, worker=worker)
+                with closing(sweep_worker.Worker()) as worker:
+                    execute_run = partial(sweep_worker.execute_run, runs=runs, worker=worker)
                     hydra.multirun("config", execute_run, [*overrides, f"hydra.sweep.dir={quoted(str(folder))}"])
             finally:
                 summary = sum_up(runs, folder, console)

@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from launch.command_line import TYPES, quoted
-from launch.experiments.run import Run
+from launch.experiments.run_outcome import Run
 from launch.storage.owner import check_free
 from launch.storage.places import dated_name, named_folder
 from launch.storage.resume import AUTO, may_resume

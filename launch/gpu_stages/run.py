@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from launch.experiments.run import error_of
+from launch.experiments.run_outcome import error_of
 from launch.gpu_stages.machine import Machine
 from launch.gpu_stages.results import FAILED, PASSED, SKIPPED, StageResult, StageResults
 from launch.gpu_stages.stages import Stage

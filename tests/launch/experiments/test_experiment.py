@@ -19,13 +19,12 @@ from PIL import Image
 
 from launch.command_line import CONF
 from launch.experiments import preset as presets
-from launch.experiments.comparison import report, run_experiment, show_experiment
+from launch.experiments.comparison import check_same_settings, report, run_experiment, show_experiment
 from launch.experiments.figure import draw_experiment
 from launch.experiments.page import READING, differences, ends, terminal
 from launch.experiments.preset import PRESETS, Experiment, ExperimentRun, experiment, read_preset
 from launch.experiments.results import ExperimentResults, read_results
-from launch.experiments.run import FINISHED, RunOutcome
-from launch.experiments.runs import check_same_settings
+from launch.experiments.run_outcome import FINISHED, RunOutcome
 from launch.terminal import terminal_console
 from tandem.config.run import LogConfig
 from tandem.config.schema import ConfigError

@@ -8,8 +8,8 @@ from statistics import fmean, stdev
 
 import pytest
 
-from launch.experiments.run import FINISHED, WAITING, RunOutcome, error_of
-from launch.experiments.run import INTERRUPTED as INTERRUPTED_STATE
+from launch.experiments.run_outcome import FINISHED, WAITING, RunOutcome, error_of
+from launch.experiments.run_outcome import INTERRUPTED as INTERRUPTED_STATE
 from launch.experiments.summary import SweepSummary, grouped, result_of
 from launch.experiments.sweep import sum_up
 from launch.experiments.sweep_runs import SweepRun

@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from launch.command_line import CONF, literal_overrides, quoted
-from launch.experiments import process
-from launch.experiments.run import FAILED, FINISHED, OUTPUT, read_outcome
-from launch.experiments.run import INTERRUPTED as INTERRUPTED_STATE
+from launch.experiments import sweep_worker
+from launch.experiments.run_outcome import FAILED, FINISHED, OUTPUT, read_outcome
+from launch.experiments.run_outcome import INTERRUPTED as INTERRUPTED_STATE
 from launch.experiments.sweep import INCOMPLETE
 from launch.experiments.sweep_runs import SweepRun, folder_name
 from tandem.config.schema import ConfigError
@@ -79,7 +79,7 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]:
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Runs leave what runs do, and start nothing; those fail whose labels are put into this set."""
     failing: set[str] = set()
-    monkeypatch.setattr(process, "command", lambda logs: [sys.executable, "-c", STAND_IN, " ".join(failing)])
+    monkeypatch.setattr(sweep_worker, "command", lambda logs: [sys.executable, "-c", STAND_IN, " ".join(failing)])
     return failing
 
 
@@ -269,9 +269,9 @@ except KeyboardInterrupt:
             threading.Event().wait(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(process, "command", lambda logs: [sys.executable, "-c", waits])
+    monkeypatch.setattr(sweep_worker, "command", lambda logs: [sys.executable, "-c", waits])
     threading.Thread(target=interrupt_once_started).start()
-    with pytest.raises(KeyboardInterrupt), closing(process.Worker()) as worker:
+    with pytest.raises(KeyboardInterrupt), closing(sweep_worker.Worker()) as worker:
         worker.execute(run)
     assert (run.path / OUTPUT).read_text() == "started\nended\n"
     outcome = read_outcome(run.path)

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from launch import doctor, report, watch
 from launch.evaluation.measured_run import settings_of_run
-from launch.experiments.run import _FILE, read_outcome
+from launch.experiments.run_outcome import _FILE, read_outcome
 from tandem.config.schema import ConfigError
 from tandem.runtime.exit_status import BAD_INPUT
 from tests.support.run_folders import make_run
