@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.table import Table
@@ -11,7 +11,7 @@ from launch.cluster.machine import describe_machine
 from launch.experiments.evaluations import Evaluated, interval_method
 from launch.experiments.preset import Experiment
 from launch.experiments.results import ExperimentResults
-from launch.text_tables import markdown_table, terminal_table
+from launch.text_tables import estimate_cell, markdown_table, terminal_table
 from tandem.measures.bootstrap import OverSeeds
 from tandem.measures.endpoints import LEVEL
 from tandem.measures.estimates import METHOD, Estimate
@@ -21,8 +21,6 @@ READING = "## Reading\n"
 """The heading of the section written by hand, which is never overwritten."""
 FIGURE, NUMBERS = "figure.png", "results.json"
 Cells = list[list[str]]
-Value = Callable[[str, str], Estimate | None]
-"""The estimate of a measure in a column of a table."""
 START = "start"
 """The column of the values before training."""
 
@@ -56,19 +54,21 @@ def _facts(results: ExperimentResults, experiment: Experiment) -> str:
         f"{about} All values and settings: [{NUMBERS}]({name}/{NUMBERS}).",
     ]
     if not results.evaluated:
-        parts += ["At the end, and at the start:", _markdown(ends(results))]
-    if not results.evaluated and (gaps := differences(results)):
-        parts += [f"{results.arms[0]} minus each other arm at the end, paired by seed:", _markdown(gaps)]
+        ends, gaps = measure_tables(results)
+        parts += ["At the end, and at the start:", _markdown(ends)]
+        if gaps:
+            parts += [f"{results.arms[0]} minus each other arm at the end, paired by seed:", _markdown(gaps)]
     for evaluation, evaluated in results.evaluated.items():
         settings = next(each.config.eval for each in experiment.evaluations if each.name == evaluation)
         sampling = settings.sampling
+        ends, gaps = measure_tables(results, evaluated)
         parts += [
             f"## Evaluation `{evaluation}`",
             f"{evaluated.problems} problems with {settings.samples} texts each, at temperature {sampling.temperature:g}, top-p "
             f"{sampling.top_p:g}, top-k {sampling.top_k or 'off'}. Intervals: {interval_method([evaluated])}.",
-            _markdown(evaluation_ends(evaluated)),
+            _markdown(ends),
         ]
-        if gaps := evaluation_differences(evaluated, results.arms):
+        if gaps:
             parts += [f"{results.arms[0]} minus each other arm, paired by seed and problem:", _markdown(gaps)]
     return "".join(f"{part}\n\n" for part in parts).rstrip("\n") + "\n"
 
@@ -90,68 +90,40 @@ def verdict_table(results: ExperimentResults) -> Cells:
         endpoint = verdict.endpoint
         first, second = endpoint.arms
         relation = f"within ±{endpoint.margin:g} of" if endpoint.claim == "equal" else f"{endpoint.claim} than"
-        gaps = "; ".join(f"{TITLES.get(measure, measure)} {_cell(gap, '+')}" for measure, gap in verdict.differences.items())
+        gaps = "; ".join(
+            f"{TITLES.get(measure, measure)} {estimate_cell(gap, '+')}" for measure, gap in verdict.differences.items()
+        )
         rows.append([f"{endpoint.name}: {first} {relation} {second}", gaps, f"{verdict.p_value:.3f}", verdict.conclusion])
     return [["claim", "difference", "p", "verdict"], *rows]
 
 
-def ends(results: ExperimentResults) -> Cells:
-    """Return a header and a row for each measure: its value at the start and at the end of each arm, with intervals."""
-    first = results.arms[0]
+def measure_tables(results: ExperimentResults, evaluated: Evaluated | None = None) -> tuple[Cells, Cells]:
+    """Return two tables with a header and a row for each measure; the second is [] for one arm.
+
+    They have the values before and after training, of each arm, and the first arm's final value minus that of each other arm:
+    of the measures during training, or of an evaluation, where the models before training are the base models.
+    """
+    first, *others = results.arms
 
     def value(column: str, measure: str) -> Estimate | None:
+        if evaluated:
+            return _estimate(evaluated.mean(column, measure))
         return results.curve(first, measure).get(0) if column == START else results.at_end(column, measure)
 
-    return _cells([START, *results.arms], value, results.measures)
+    def difference(arm: str, measure: str) -> Estimate | None:
+        if evaluated:
+            return _estimate(evaluated.difference(first, arm, measure))
+        return results.difference(first, arm, measure)
 
-
-def differences(results: ExperimentResults) -> Cells:
-    """Return a header and a row for each measure: the first arm's value at the end minus each other arm's; [] for one arm."""
-    first, *others = results.arms
-    return _differences(first, others, results.measures, lambda arm, measure: results.difference(first, arm, measure))
-
-
-def evaluation_ends(evaluated: Evaluated) -> Cells:
-    """Return a header and a row for each measure: its mean over the seeds of the base models and of each arm."""
-    return _cells(list(evaluated.values), lambda arm, measure: _estimate(evaluated.mean(arm, measure)), evaluated.measures)
-
-
-def evaluation_differences(evaluated: Evaluated, arms: Sequence[str]) -> Cells:
-    """Return a header and a row for each measure: the first arm's value minus each other arm's; [] for one arm."""
-    first, *others = arms
-    return _differences(
-        first, others, evaluated.measures, lambda arm, measure: _estimate(evaluated.difference(first, arm, measure))
-    )
+    columns = list(evaluated.values) if evaluated else [START, *results.arms]
+    named = shown(evaluated.measures if evaluated else results.measures).items()
+    values = [[name, *(estimate_cell(value(column, measure)) for column in columns)] for measure, name in named]
+    gaps = [[name, *(estimate_cell(difference(arm, measure), "+") for arm in others)] for measure, name in named]
+    return [["", *columns], *values], [["", *(f"{first} minus {arm}" for arm in others)], *gaps] if others else []
 
 
 def _estimate(mean: OverSeeds | None) -> Estimate | None:
     return mean.estimate if mean else None
-
-
-def _differences(first: str, others: Sequence[str], measures: Sequence[str], difference: Value) -> Cells:
-    """Return a header and a row for each measure: the arm `first` minus each of the `others`; [] if there are none."""
-    if not others:
-        return []
-    _, *rows = _cells(others, difference, measures, "+")
-    return [["", *(f"{first} minus {arm}" for arm in others)], *rows]
-
-
-def _cells(columns: Sequence[str], value: Value, measures: Sequence[str], sign: str = "") -> Cells:
-    """Return a header and a row for each shown one of `measures`, with its `value` in each of the `columns`."""
-    rows = [[name, *(_cell(value(column, measure), sign) for column in columns)] for measure, name in shown(measures).items()]
-    return [["", *columns], *rows]
-
-
-def _cell(value: Estimate | None, sign: str = "") -> str:
-    """Return the value with half the width of its interval, or with both ends if they differ in distance."""
-    if value is None:
-        return ""
-    if value.low is None or value.high is None:
-        return f"{value.value:{sign}.3f}"
-    below, above = f"{value.value - value.low:.3f}", f"{value.high - value.value:.3f}"
-    if below == above:
-        return f"{value.value:{sign}.3f} ± {above}"
-    return f"{value.value:{sign}.3f} ({value.low:{sign}.3f} to {value.high:{sign}.3f})"
 
 
 def _markdown(cells: Cells) -> str:
@@ -161,10 +133,10 @@ def _markdown(cells: Cells) -> str:
 
 def terminal(results: ExperimentResults) -> Iterator[Table]:
     """Yield the tables for the terminal."""
-    for header, *rows in filter(None, (ends(results), differences(results))):
+    for header, *rows in filter(None, measure_tables(results)):
         yield terminal_table(header, rows, title=results.title)
     for name, evaluated in results.evaluated.items():
-        for header, *rows in filter(None, (evaluation_ends(evaluated), evaluation_differences(evaluated, results.arms))):
+        for header, *rows in filter(None, measure_tables(results, evaluated)):
             yield terminal_table(header, rows, title=f"{results.title}, {name}")
     if results.verdicts:
         header, *rows = verdict_table(results)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from launch.experiments.run_outcome import FINISHED, INTERRUPTED, WAITING, RunOutcome, read_outcome
 from launch.experiments.sweep_runs import SweepRun
-from launch.text_tables import markdown_table, terminal_table
+from launch.text_tables import escaped, markdown_table, number_cell, seconds_cell, seeds_cell, terminal_table
 from tandem.measures.estimates import SeedStatistics, seed_statistics
 from tandem.measures.names import ACCURACY
 from tandem.records.run_record import METRICS, LogReader
@@ -115,10 +115,8 @@ class SweepSummary:
             key: [asdict(each) for each in found] for key, found in (("runs", self.results), ("groups", self.groups))
         }
         (folder / SUMMARY).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-        markdown = [
-            markdown_table(columns, ([_escaped(cell) for cell in row] for row in rows)) for columns, rows in self._tables()
-        ]
-        errors = "".join(f"- {result.run}: {_escaped(result.error)}\n" for result in self.results if result.error)
+        markdown = [markdown_table(columns, rows, escape=True) for columns, rows in self._tables()]
+        errors = "".join(f"- {result.run}: {escaped(result.error)}\n" for result in self.results if result.error)
         (folder / MARKDOWN).write_text(
             "\n".join([f"# {self.name}\n", *markdown, *([errors] if errors else [])]), encoding="utf-8"
         )
@@ -139,29 +137,15 @@ class SweepSummary:
 
     def _row(self, result: RunResult) -> list[str]:
         state = result.state if result.state == FINISHED or result.exit_code is None else f"{result.state} ({result.exit_code})"
-        measures = [_number(result.solo_accuracy), _number(result.reward), _duration(result.seconds)]
+        measures = [number_cell(result.solo_accuracy), number_cell(result.reward), seconds_cell(result.seconds)]
         return [*result.overrides.values(), state, "" if result.step is None else str(result.step), *measures]
 
     def _group_row(self, group: SeedGroup) -> list[str]:
         members = [run for run in self.results if {**group.overrides, SEED: ""} == {**run.overrides, SEED: ""}]
         finished = f"{group.seconds.runs if group.seconds else 0} of {len(members)}"
-        measures = [_mean(group.solo_accuracy, _number), _mean(group.reward, _number), _mean(group.seconds, _duration)]
+        measures = [
+            seeds_cell(group.solo_accuracy, number_cell),
+            seeds_cell(group.reward, number_cell),
+            seeds_cell(group.seconds, seconds_cell),
+        ]
         return [*group.overrides.values(), finished, *measures]
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def _duration(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds:.0f} s"
-
-
-def _mean(runs: SeedStatistics | None, form: Callable[[float], str]) -> str:
-    if runs is None:
-        return ""
-    return form(runs.mean) + ("" if runs.deviation is None else f" ± {form(runs.deviation)}")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("`", "\\`")

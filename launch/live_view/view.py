@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
 from itertools import pairwise
 from statistics import fmean
 
@@ -17,6 +16,7 @@ from rich.text import Text
 
 from launch.live_view.colored import colored, sample_title, visible
 from launch.live_view.watched_run import WatchedRun
+from launch.text_tables import clock
 from tandem.measures.names import ACCURACY
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -68,7 +68,7 @@ def _figures(run: WatchedRun) -> list[tuple[str, str]]:
     if (rate := run.recent("rollout/tokens_per_s")) is not None:
         figures.append(("speed", f"{rate:,.0f} tokens/s"))
     if (seconds := run.recent("time/step_s")) is not None:
-        left = timedelta(seconds=round(seconds * (run.steps - run.step)))
+        left = clock(seconds * (run.steps - run.step))
         figures.append(("a step", f"{seconds:.1f} s" + ("" if run.finished else f", {left} left")))
     return figures or [("", "waiting for the first evaluation")]
 

@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -17,7 +16,7 @@ from rich.table import Table
 
 from launch.live_view.colored import colored_transcript
 from launch.terminal import terminal_console
-from launch.text_tables import terminal_table
+from launch.text_tables import clock, terminal_table
 from tandem.measures.estimates import share
 from tandem.measures.names import ACCURACY, PROBLEM_COUNT
 from tandem.records.transcript import Transcript
@@ -116,7 +115,7 @@ class TrainingConsole:
         first, began = self._first
         if step == first or step >= self._steps:
             return ""
-        return str(timedelta(seconds=round((time.monotonic() - began) / (step - first) * (self._steps - step))))
+        return clock((time.monotonic() - began) / (step - first) * (self._steps - step))
 
     def _refresh(self) -> None:
         if self._live:

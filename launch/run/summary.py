@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 
 from launch.run.console import interval
 from launch.run.next_commands import next_commands
+from launch.text_tables import clock
 from tandem.config.schema import Config
 from tandem.measures.names import ACCURACY, PROBLEM_COUNT
 
@@ -24,8 +24,8 @@ def _times(rows: Sequence[Row], total_s: float) -> str:
     training, evaluation = (sum(row.get(key, 0.0) for row in rows) for key in ("time/step_s", "time/evaluate_s"))
     other = max(0.0, total_s - training - evaluation)
     parts = {"start-up and the rest": other, "training": training, "evaluation": evaluation}
-    return f"{int(rows[-1]['step'])} steps in {_clock(total_s)}: " + ", ".join(
-        f"{name} {_clock(spent)}" for name, spent in parts.items()
+    return f"{int(rows[-1]['step'])} steps in {clock(total_s)}: " + ", ".join(
+        f"{name} {clock(spent)}" for name, spent in parts.items()
     )
 
 
@@ -46,7 +46,3 @@ def _next(commands: Mapping[str, str]) -> list[str]:
     """Return a line for each of `commands`, with its purpose."""
     width = max(map(len, commands))
     return [f"  {command:<{width}}  # {purpose}" for command, purpose in commands.items()]
-
-
-def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))

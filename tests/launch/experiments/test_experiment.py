@@ -21,7 +21,7 @@ from launch.command_line import CONF
 from launch.experiments import preset as presets
 from launch.experiments.comparison import check_same_settings, report, run_experiment, show_experiment
 from launch.experiments.figure import draw_experiment
-from launch.experiments.page import READING, differences, ends, terminal
+from launch.experiments.page import READING, measure_tables, terminal
 from launch.experiments.preset import PRESETS, Experiment, ExperimentRun, experiment, read_preset
 from launch.experiments.results import ExperimentResults, read_results
 from launch.experiments.run_outcome import FINISHED, RunOutcome
@@ -214,11 +214,11 @@ def test_differences_are_paired_by_seed(results: ExperimentResults) -> None:
 
 
 def test_tables_contain_measures(results: ExperimentResults) -> None:
-    header, *rows = ends(results)
+    (header, *rows), differences = measure_tables(results)
     assert header == ["", "start", "tandem", "grpo", "kl_reg"]
     assert rows[0] == ["solo", "0.320 ± 0.025", "0.380 ± 0.025", "0.290 ± 0.025", "0.290 ± 0.025"]
     assert [row[0] for row in rows] == list(TITLES.values())
-    assert differences(results)[1] == ["solo", "+0.090 ± 0.000", "+0.090 ± 0.000"]
+    assert differences[1] == ["solo", "+0.090 ± 0.000", "+0.090 ± 0.000"]
     assert [len(table.rows) for table in terminal(results)] == [len(TITLES)] * 2
 
 
@@ -236,7 +236,7 @@ def test_missing_seed_does_not_hide_others(compared: Experiment) -> None:
         make_run(run)
     found = read_results(compared, compared.runs[:2])
     assert found.arms == ["tandem", "grpo"]
-    assert ends(found)[1][2] == "0.370", "one seed has no interval"
+    assert measure_tables(found)[0][1][2] == "0.370", "one seed has no interval"
     draw_experiment(found)
 
 
