@@ -70,6 +70,12 @@ def quoted(text: str) -> str:
     return QuotedString(text, Quote.single).with_quotes()
 
 
+def split_override(override: str) -> tuple[str, str]:
+    """Return the key and the value of an override; the value is empty without a `=`."""
+    key, _, value = override.partition("=")
+    return key, value
+
+
 def split_values(text: str) -> Iterator[str]:
     """Yield the parts of `text` between commas outside of quotes and brackets."""
     start, place, depth = 0, 0, 0
@@ -137,8 +143,8 @@ def is_training() -> bool:
 
 def training_arguments(*overrides: str, without: Sequence[str] = ()) -> list[str]:
     """Return this process's arguments without name, resume, the keys `without` and those of `overrides`, which follow."""
-    keys = ("name", "resume", *without, *(override.partition("=")[0] for override in overrides))
-    return [*(argument for argument in sys.argv[1:] if argument.partition("=")[0] not in keys), *overrides]
+    keys = ("name", "resume", *without, *(split_override(override)[0] for override in overrides))
+    return [*(argument for argument in sys.argv[1:] if split_override(argument)[0] not in keys), *overrides]
 
 
 def training_command(arguments: Sequence[str]) -> str:

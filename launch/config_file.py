@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from launch.command_line import quoted
+from launch.command_line import quoted, split_override
 from launch.explanations import explain_unknown, group_files, known
 from tandem.config.load import RETIRED
 from tandem.config.schema import SETTINGS, ConfigError
@@ -29,9 +29,9 @@ def with_config_files(arguments: Sequence[str]) -> list[str]:
     A group chosen on the command line overrides the files' choice. Raises `ConfigError` for a file that cannot be used.
     """
     files, others = _split(arguments)
-    chosen = {argument.partition("=")[0] for argument in others} & group_files().keys()
+    chosen = {split_override(argument)[0] for argument in others} & group_files().keys()
     given = [override for file in files for override in overrides_of(file)]
-    return [override for override in given if override.partition("=")[0] not in chosen] + others
+    return [override for override in given if split_override(override)[0] not in chosen] + others
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:

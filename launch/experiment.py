@@ -11,7 +11,7 @@ from contextlib import nullcontext
 
 from launch.config_file import with_config_files
 from launch.entry import exit_codes, use_cache
-from launch.experiments.preset import MOST_SEEDS, experiment, preset_titles
+from launch.experiments.preset import MOST_SEEDS, parse_experiment, preset_titles
 from launch.help import Program, asks_for_help, print_help
 from launch.status import importing
 from launch.storage.owner import owned
@@ -51,7 +51,7 @@ if __name__ == "__main__":
         if asks_for_help(sys.argv[1:]):
             print_help(about(), sys.argv[1:])
             sys.exit()
-        compared = experiment(with_config_files(sys.argv[1:]))
+        compared = parse_experiment(with_config_files(sys.argv[1:]))
         planned = compared.runs[0].config.plan_only
         with nullcontext() if planned else importing():
             from launch.experiments.comparison import run_experiment, show_experiment

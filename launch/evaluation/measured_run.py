@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from launch.command_line import CONF
+from launch.command_line import CONF, split_override
 from launch.entry import TRAINING_ONLY
 from tandem.config.checks.unused import unused
 from tandem.config.load import expand_home, typed
@@ -58,7 +58,7 @@ def settings_of_run(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
     settings = OmegaConf.create(saved_settings(run / CONFIG))
     for key in EVALUATION_KEYS:
         OmegaConf.update(settings, key, OmegaConf.select(composed, key), force_add=True)
-    given = {key.lstrip("+"): value for key, _, value in (override.partition("=") for override in overrides)}
+    given = {key.lstrip("+"): value for key, value in map(split_override, overrides)}
     groups = {key: value for key, value in given.items() if (CONF / key).is_dir()}
     for key, value in groups.items():
         if key not in GROUPS:

@@ -12,7 +12,7 @@ from pathlib import Path
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from launch.command_line import CONF
+from launch.command_line import CONF, split_override
 from launch.entry import TRAINING_ONLY, UNUSABLE, composition
 from launch.evaluation.settings import check_evaluation
 from launch.evaluation.training_measures import check_measures
@@ -94,7 +94,7 @@ class Experiment:
         return Path(self.runs[0].config.log.dir)
 
 
-def experiment(arguments: Sequence[str]) -> Experiment:
+def parse_experiment(arguments: Sequence[str]) -> Experiment:
     """Return the experiment that `key=value` arguments describe.
 
     They are `preset`, `seeds` (their number), `arms` (of the preset or files of conf/algo), `name` (by default the preset's),
@@ -119,7 +119,7 @@ def experiment(arguments: Sequence[str]) -> Experiment:
     runs = list(_runs(name, overrides, arms, preset.seeded, seeds))
     evaluations = list(_evaluations(runs, extra, arms, preset))
     endpoints = tuple(endpoint for endpoint in preset.endpoints if set(endpoint.arms) <= set(arms))
-    described = [argument for argument in arguments if argument.partition("=")[0] not in PLACES]
+    described = [argument for argument in arguments if split_override(argument)[0] not in PLACES]
     command = shlex.join(["python", "launch/experiment.py", *described])
     results = Path(expand_home("results", settings["results"]))
     check_writable(results, f"results={settings['results']}")

@@ -16,7 +16,7 @@ from launch.command_line import quoted
 from launch.entry import use_cache
 from launch.experiments import sweep_worker
 from launch.experiments.summary import SweepSummary, result_of
-from launch.experiments.sweep_runs import SweepRun, checked
+from launch.experiments.sweep_runs import SweepRun, check_all
 from launch.report_page.page import report_page
 from launch.run.inputs import read_inputs
 from launch.run.plan_only import check_named, show_plan
@@ -39,14 +39,14 @@ def run_sweep(runs: Sequence[SweepRun], overrides: Sequence[str]) -> None:
     use_cache(runs[0].config)
     if runs[0].config.plan_only:
         todo = [run for run in runs if not run.finished]
-        checked(check_named, [run.config for run in todo], [run.label for run in todo])
+        check_all(lambda run: check_named(run.config), todo)
         for run in runs:
             console.print(f"{run.label}{' (finished)' if run.finished else ''}:", soft_wrap=True)
             show_plan(run.config)
         return
     with given_cluster():  # the Ray launcher uses the connected cluster
         todo = [run for run in runs if not run.finished]
-        checked(check_inputs, [run.config for run in todo], [run.label for run in todo])
+        check_all(lambda run: check_inputs(run.config), todo)
         console.print(f"sweep folder {folder}: {len(runs)} runs, {len(todo)} to do", soft_wrap=True)
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +17,7 @@ from hydra.errors import MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from launch.command_line import TYPES, quoted
+from launch.command_line import TYPES, quoted, split_override
 from launch.experiments.run_outcome import Run
 from launch.storage.owner import check_free
 from launch.storage.places import dated_name, named_folder
@@ -36,8 +36,6 @@ LAUNCHERS = {"hydra/launcher/joblib": "hydra-joblib-launcher", "hydra/launcher/r
 LONGEST_NAME = 120
 """Characters of a run folder's name; Linux allows 255, and suffixes are added to it."""
 
-
-Input = TypeVar("Input")
 Output = TypeVar("Output")
 
 
@@ -56,6 +54,24 @@ class SweepRun(Run):
         return label(self.swept)
 
 
+@dataclass(frozen=True)
+class RunCommand:
+    """The command line of one run, before its settings are checked."""
+
+    overrides: Sequence[str]
+    swept: dict[str, str]
+    """its values of the keys in which the runs differ"""
+    composed: DictConfig
+
+    @property
+    def label(self) -> str:
+        """The swept values as text."""
+        return label(self.swept)
+
+
+Checked = TypeVar("Checked", SweepRun, RunCommand)
+
+
 def label(swept: dict[str, str]) -> str:
     """Return the swept values as text."""
     return ",".join(f"{key}={value}" for key, value in swept.items())
@@ -66,38 +82,32 @@ def plan_runs(overrides: Sequence[str]) -> list[SweepRun]:
 
     Hydra must be initialized. Raises `ConfigError` for invalid runs, or Hydra's error for invalid overrides.
     """
-    commands: Sequence[Sequence[str]] = _split(overrides)
-    pairs = [dict(_pair(override) for override in command) for command in commands]
-    differing = [key for key in pairs[0] if len({pair[key] for pair in pairs}) > 1]
-    swept = [{key: pair[key] for key in differing} for pair in pairs]
-    _check_swept(swept)
-    commands, composed = _without_unused(commands)
-    configs = checked(load, composed, map(label, swept))
+    commands = _without_unused(_commands(overrides))
+    configs = check_all(lambda command: load(command.composed), commands)
     folder = _sweep_folder(configs)
-    runs = []
-    for command, values, config in zip(commands, swept, configs, strict=True):
-        config = replace(config, name=folder_name(label(values)), log=replace(config.log, dir=str(folder)))
-        shared = (override for override in command if _pair(override)[0] not in ("name", "log.dir"))
-        places = (f"name={config.name}", f"log.dir={config.log.dir}")
-        runs.append(SweepRun(config, (*shared, *places), values))
-    return runs
+    return [_sweep_run(command, config, folder) for command, config in zip(commands, configs, strict=True)]
 
 
-def checked(check: Callable[[Input], Output], configs: Iterable[Input], labels: Iterable[str]) -> list[Output]:
+def _sweep_run(command: RunCommand, config: Config, folder: Path) -> SweepRun:
+    """Return the run of `command` with the checked `config`, in the sweep's `folder`."""
+    config = replace(config, name=folder_name(command.label), log=replace(config.log, dir=str(folder)))
+    shared = (override for override in command.overrides if split_override(override)[0] not in ("name", "log.dir"))
+    return SweepRun(config, (*shared, f"name={config.name}", f"log.dir={config.log.dir}"), command.swept)
+
+
+def check_all(check: Callable[[Checked], Output], runs: Sequence[Checked]) -> list[Output]:
     """Return the result of `check` for each run. Raises `ConfigError` with all its errors, each with the runs concerned."""
     results: list[Output] = []
     refused: dict[str, list[str]] = {}
-    count = 0
-    for config, name in zip(configs, labels, strict=True):
-        count += 1
+    for run in runs:
         try:
-            results.append(check(config))
+            results.append(check(run))
         except ConfigError as error:
-            refused.setdefault(str(error), []).append(name)
+            refused.setdefault(str(error), []).append(run.label)
     if refused:
         everywhere = ["every run"]
-        wrong = {message: everywhere if len(runs) == count else runs for message, runs in refused.items()}
-        raise ConfigError("\n".join(f"{message}\n  in {'; '.join(runs)}" for message, runs in wrong.items()))
+        wrong = {message: everywhere if len(labels) == len(runs) else labels for message, labels in refused.items()}
+        raise ConfigError("\n".join(f"{message}\n  in {'; '.join(labels)}" for message, labels in wrong.items()))
     return results
 
 
@@ -107,6 +117,16 @@ def folder_name(label: str) -> str:
     if name == label and len(name) <= LONGEST_NAME and not name.startswith("."):
         return name
     return f"{name[:LONGEST_NAME].lstrip('.')}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+
+
+def _commands(overrides: Sequence[str]) -> list[RunCommand]:
+    """Return the command line of each run with what it composes. Raises `ConfigError` for runs that do not differ."""
+    commands = _split(overrides)
+    values = [dict(map(split_override, command)) for command in commands]
+    differing = [key for key in values[0] if len({each[key] for each in values}) > 1]
+    swept = [{key: each[key] for key in differing} for each in values]
+    _check_swept(swept)
+    return [RunCommand(command, each, compose("config", command)) for command, each in zip(commands, swept, strict=True)]
 
 
 def _split(overrides: Sequence[str]) -> list[list[str]]:
@@ -141,37 +161,30 @@ def _split(overrides: Sequence[str]) -> list[list[str]]:
 
 def _quoted_texts(parser: OverridesParser, override: str) -> str:
     """Return the override with quotes instead of the sweeper's backslashes, which the run's command line reads as text."""
-    key, value = _pair(override)
+    key, value = split_override(override)
     if TYPES.get(key.lstrip("+")) not in (str, list[str]) or "\\" not in value:
         return override
     read = parser.parse_override(override).value()
     return f"{key}=[{','.join(map(quoted, read))}]" if isinstance(read, list) else f"{key}={quoted(str(read))}"
 
 
-def _without_unused(commands: Sequence[Sequence[str]]) -> tuple[Sequence[Sequence[str]], list[DictConfig]]:
-    """Return the commands, and what they compose. A setting shared by all commands is left out of the runs in which it has no
-    effect, if it has one in another run. A setting without effect in every run stays, and is refused later.
+def _without_unused(commands: Sequence[RunCommand]) -> Sequence[RunCommand]:
+    """Return the commands. A setting shared by all commands is left out of the runs in which it has no effect, if it has one in
+    another run. A setting without effect in every run stays, and is refused later.
     """
-    composed = [compose("config", list(command)) for command in commands]
     try:
-        unused_keys = [{key for key, *_ in unused(typed(config))} for config in composed]
+        unused_keys = [{key for key, *_ in unused(typed(command.composed))} for command in commands]
     except ConfigError:  # `plan_runs` reports it with the names of its runs
-        return commands, composed
+        return commands
     droppable = unused_keys[0].union(*unused_keys) - unused_keys[0].intersection(*unused_keys)
-    shared = set(commands[0]).intersection(*commands)
-    kept = [
-        [override for override in command if override not in shared or _pair(override)[0] not in droppable & without]
-        for command, without in zip(commands, unused_keys, strict=True)
-    ]
-    return kept, [
-        config if fewer == command else compose("config", fewer)
-        for command, fewer, config in zip(commands, kept, composed, strict=True)
-    ]
+    shared = set(commands[0].overrides).intersection(*(command.overrides for command in commands))
 
+    def shortened(command: RunCommand, without: set[str]) -> RunCommand:
+        dropped = {override for override in shared if split_override(override)[0] in droppable & without}
+        kept = [override for override in command.overrides if override not in dropped]
+        return replace(command, overrides=kept, composed=compose("config", kept)) if dropped else command
 
-def _pair(override: str) -> tuple[str, str]:
-    key, _, value = override.partition("=")
-    return key, value
+    return [shortened(command, without) for command, without in zip(commands, unused_keys, strict=True)]
 
 
 def _check_swept(swept: Sequence[dict[str, str]]) -> None:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from launch.evaluation.folder import PROBLEMS, RECORDED_SETTINGS, RESULT
 from launch.experiments.comparison import run_experiment
 from launch.experiments.evaluations import BASE, Evaluated, Evaluation, interval_method, read_evaluated
-from launch.experiments.preset import Experiment, experiment
+from launch.experiments.preset import Experiment, parse_experiment
 from launch.terminal import terminal_console
 from tandem.config.schema import ConfigError
 from tandem.measures.bootstrap import METHOD, METHOD_OF_FEW_SEEDS
@@ -28,7 +28,7 @@ P = 100
 @pytest.fixture(scope="module")
 def described(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     folder = tmp_path_factory.mktemp("equal")
-    return experiment(["preset=equal_dialects", "seeds=4", f"log.dir={folder}", f"results={folder / 'results'}"])
+    return parse_experiment(["preset=equal_dialects", "seeds=4", f"log.dir={folder}", f"results={folder / 'results'}"])
 
 
 def write_evaluation(evaluation: Evaluation) -> None:
@@ -72,12 +72,12 @@ def test_every_senior_and_every_base_model_is_evaluated_with_its_seed(described:
 
 
 def test_command_line_reaches_evaluations_too() -> None:
-    found = experiment(["preset=equal_dialects", "seeds=1", "eval.problems=7", "arms=tandem,kl_junior"])
+    found = parse_experiment(["preset=equal_dialects", "seeds=1", "eval.problems=7", "arms=tandem,kl_junior"])
     configs = [run.config for run in found.runs] + [evaluation.config for evaluation in found.evaluations]
     assert {config.eval.problems for config in configs} == {7}
     assert found.endpoints == (), "an endpoint needs both of its arms"
     with pytest.raises(ConfigError, match="^evaluation temperature_1: eval.pass_at=.* eval.samples=2"):
-        experiment(["preset=equal_dialects", "seeds=1", "eval.samples=2"])
+        parse_experiment(["preset=equal_dialects", "seeds=1", "eval.samples=2"])
 
 
 def test_only_missing_evaluations_are_made_and_verdicts_follow(described: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:

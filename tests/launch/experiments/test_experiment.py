@@ -22,7 +22,7 @@ from launch.experiments import preset as presets
 from launch.experiments.comparison import check_same_settings, report, run_experiment, show_experiment
 from launch.experiments.figure import draw_experiment
 from launch.experiments.page import READING, measure_tables, terminal
-from launch.experiments.preset import PRESETS, Experiment, ExperimentRun, experiment, read_preset
+from launch.experiments.preset import PRESETS, Experiment, ExperimentRun, parse_experiment, read_preset
 from launch.experiments.results import ExperimentResults, read_results
 from launch.experiments.run_outcome import FINISHED, RunOutcome
 from launch.terminal import terminal_console
@@ -47,7 +47,7 @@ ENDPOINT = (
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in PRESETS.glob("*.yaml")))
 def test_every_preset_has_valid_runs(name: str) -> None:
-    found = experiment([f"preset={name}", "seeds=1"])
+    found = parse_experiment([f"preset={name}", "seeds=1"])
     assert [run.arm for run in found.runs] == list(read_preset(name).arms)
     first = found.runs[0].config
     for run in found.runs:
@@ -59,7 +59,7 @@ def test_every_preset_has_valid_runs(name: str) -> None:
 
 
 def test_command_line_overrides_settings_of_every_run(tmp_path: Path) -> None:
-    found = experiment(
+    found = parse_experiment(
         ["preset=jargon", "seeds=1", "arms=grpo_g16,tandem", "name=mine", "steps=7", f"log.dir={tmp_path}", "results=x"]
     )
     assert [run.path for run in found.runs] == [tmp_path / "experiments" / "mine" / f"{arm}-seed1" for arm in found.arms]
@@ -70,7 +70,9 @@ def test_command_line_overrides_settings_of_every_run(tmp_path: Path) -> None:
 
 
 def test_plan_of_the_published_comparison_starts_nothing(tmp_path: Path) -> None:
-    found = experiment(["preset=paper", "seeds=1", "plan_only=true", "cluster.gpus=8", f"log.dir={tmp_path}", "results=x"])
+    found = parse_experiment(
+        ["preset=paper", "seeds=1", "plan_only=true", "cluster.gpus=8", f"log.dir={tmp_path}", "results=x"]
+    )
     show_experiment(found, console := terminal_console(file=StringIO(), width=200))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert all(f"{arm}-seed1" in shown for arm in ("tandem", "grpo", "kl_reg", "grpo_g16"))
@@ -84,7 +86,7 @@ def test_plan_of_the_published_comparison_starts_nothing(tmp_path: Path) -> None
 
 
 def test_seeds_can_have_different_base_models() -> None:
-    found = experiment(["preset=jargon_bases", "seeds=2"])
+    found = parse_experiment(["preset=jargon_bases", "seeds=2"])
     assert [(run.config.seed, run.config.model.recipe_seed) for run in found.runs] == [(1, 1), (1, 1), (2, 2), (2, 2)]
     assert [run.config.name for run in found.runs] == ["tandem-seed1", "grpo-seed1", "tandem-seed2", "grpo-seed2"]
 
@@ -118,7 +120,7 @@ def test_seeds_can_have_different_base_models() -> None:
 )
 def test_invalid_comparison_is_refused(arguments: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=f"^{message}"):
-        experiment(arguments)
+        parse_experiment(arguments)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_all_arms_of_preset_are_checked(written: str, message: str, tmp_path: Pa
     monkeypatch.setattr(presets, "PRESETS", tmp_path)
     (tmp_path / "mine.yaml").write_text(written)
     with pytest.raises(ConfigError, match=message):
-        experiment(["preset=mine"])
+        parse_experiment(["preset=mine"])
 
 
 def test_entry_point_prints_error_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,7 +181,7 @@ def make_run(run: ExperimentRun, steps: tuple[int, ...] = STEPS) -> None:
 @pytest.fixture(scope="module")
 def described() -> Experiment:
     """Three arms with three seeds."""
-    return experiment(["preset=jargon", "seeds=3"])
+    return parse_experiment(["preset=jargon", "seeds=3"])
 
 
 @pytest.fixture

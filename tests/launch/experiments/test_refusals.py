@@ -10,7 +10,7 @@ import pytest
 
 from launch.evaluation.settings import check_evaluation
 from launch.experiments import preset as presets
-from launch.experiments.preset import experiment
+from launch.experiments.preset import parse_experiment
 from launch.experiments.sweep_runs import RECORD, SweepRun
 from tandem.config.schema import ConfigError
 
@@ -47,13 +47,13 @@ def test_evaluations_are_checked_before_first_run(
     overrides = json.dumps(arm.split(", "))
     (tmp_path / "mine.yaml").write_text(f"title: x\narms: {{a: {overrides}}}\nevaluations: {{end: [eval=full]}}")
     with pytest.raises(ConfigError, match=f"^{message}"):
-        experiment(["preset=mine"])
+        parse_experiment(["preset=mine"])
 
 
 def test_evaluations_lack_what_only_training_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presets, "PRESETS", tmp_path)
     (tmp_path / "mine.yaml").write_text("title: x\narms: {a: []}\nevaluations: {end: [eval=full]}")
-    found = experiment(["preset=mine", "profile=true", "plan_only=true", "seeds=1"])
+    found = parse_experiment(["preset=mine", "profile=true", "plan_only=true", "seeds=1"])
     assert all(run.config.profile and run.config.plan_only for run in found.runs)
     for evaluation in found.evaluations:
         check_evaluation(evaluation.config)
