@@ -30,45 +30,44 @@ def evaluate_at_start(run: TrainingRun) -> None:
     if step == 0:
         run.log({"step": 0, "weights/version": 0} | evaluate_senior(run, 0))
         return
-    last_row = run.rollout_run.folder.rows[-1:]
+    last_row = run.folder.rows[-1:]
     cut_short = any(row["step"] == step and ACCURACY not in row for row in last_row)
-    if cut_short and evaluation_due(run.rollout_run.config, step):
+    if cut_short and evaluation_due(run.config, step):
         run.log({"step": step} | evaluate_senior(run, step))  # joins the row of `step`
     keep_if_best(run, step)  # in case SIGTERM came before this export
 
 
 def evaluate_senior(run: TrainingRun, step: int) -> dict[str, float]:
     """Return metrics of the senior on the held-out problems. Engines and learner must have version `step`."""
-    began, rollout_run = time.perf_counter(), run.rollout_run
+    began = time.perf_counter()
     evaluator = Evaluator(
-        rollout_run.config,
-        rollout_run.authors,
-        rollout_run.pool,
-        rollout_run.judge,
+        run.config,
+        run.authors,
+        run.pool,
+        run.judge,
         run.held_out,
         version=step,
         tag=f"eval{step}",
-        progress=rollout_run.console.progress,
-        print_line=rollout_run.console.print,
+        progress=run.console.progress,
+        print_line=run.console.print,
     )
     scores = evaluator.scores() | _model_scores(run, evaluator)
-    rollout_run.folder.save_samples(step, evaluator.solo, rollout_run.authors.tokenizer, held_out=True)
-    rollout_run.folder.save_evaluation(step, problem_rows(run.held_out, scores), text_rows(evaluator.texts))
+    run.folder.save_samples(step, evaluator.solo, run.authors.tokenizer, held_out=True)
+    run.folder.save_evaluation(step, problem_rows(run.held_out, scores), text_rows(evaluator.texts))
     values = {name: score.value for name, score in scores.items()}
     return values | {PROBLEM_COUNT: len(run.held_out), "time/evaluate_s": time.perf_counter() - began}
 
 
 def _model_scores(run: TrainingRun, evaluator: Evaluator) -> dict[str, Score]:
     """Return the measures that need both models' distributions, with the learner's present weights, computed on the CPU."""
-    rollout_run = run.rollout_run
-    measures = rollout_run.config.eval.measures
+    measures = run.config.eval.measures
     if not set(MODEL_MEASURES) & set(measures):
         return {}
     junior_texts = evaluator.junior_alone if "legibility" in measures else []
     with TemporaryDirectory() as folder:
         run.learner.export(Path(folder), whole=True)
-        authors = replace(rollout_run.authors, senior=Path(folder))
-        scores, notes = model_scores(rollout_run.config, authors, evaluator.solo, junior_texts, "cpu")
+        authors = replace(run.authors, senior=Path(folder))
+        scores, notes = model_scores(run.config, authors, evaluator.solo, junior_texts, "cpu")
     for note in notes:
-        rollout_run.console.print(note)
+        run.console.print(note)
     return scores

@@ -38,18 +38,17 @@ from tandem.staleness import mean_staleness
 
 def train(run: TrainingRun) -> None:
     """Take all steps of `run`; a resumed run takes those after its checkpoint."""
-    rollout_run = run.rollout_run
-    config = rollout_run.config
+    config = run.config
     run.canary.start()
     evaluate_at_start(run)
-    with rollout_run.group_source, run.handle_termination():
+    with run.group_source, run.handle_termination():
         for step in range(run.resumed_step + 1, config.steps + 1):
             if stop_early(run, step - 1):
                 break
             with run.step_clock(step) as clock:
-                groups, metrics = collect_groups(rollout_run, step, step - 1, clock)
+                groups, metrics = collect_groups(run, step, step - 1, clock)
                 metrics |= update_senior(run, groups, step, clock)
-                row = rollout_run.step_row(step, step, metrics, clock)
+                row = run.step_row(step, step, metrics, clock)
             run.finish_update(step, row)
             if evaluation_due(config, step):
                 row |= evaluate_senior(run, step)
@@ -112,7 +111,7 @@ def update_senior(run: TrainingRun, groups: list[Group], step: int, clock: Phase
 
     Raises `GuardError` when the update or the weight sync fails a check.
     """
-    config, pool, learner, source = run.rollout_run.config, run.rollout_run.pool, run.learner, run.rollout_run.group_source
+    config, pool, learner, source = run.config, run.pool, run.learner, run.group_source
     writing_s = source.writing_s
     run.termination.defer()  # until learner and engines have the same version
     if pool.sleeps:
@@ -120,7 +119,7 @@ def update_senior(run: TrainingRun, groups: list[Group], step: int, clock: Phase
             pool.sleep()
     with clock("update"):
         update_metrics = learner.update(groups, step)
-    check_update(update_metrics, step, config.guard, run.rollout_run.console.print)
+    check_update(update_metrics, step, config.guard, run.console.print)
     with clock("canary"):
         run.canary.read_learner()  # while engines that share its GPU sleep
     with clock("publish"):

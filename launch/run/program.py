@@ -42,7 +42,7 @@ def train_and_export(config: Config, start_engines: EngineStarter = start_engine
             ray_cluster(logs=folder.path / "logs"),
             start_training_run(inputs, start_engines) as training_run,
         ):
-            learner, print_line = training_run.learner, training_run.rollout_run.console.print
+            learner, print_line = training_run.learner, training_run.console.print
             train(training_run)
             senior = export_senior(learner, config, folder, print_line, elsewhere=elsewhere) if config.log.export else None
             best = describe_best(folder, config.eval.select)

@@ -20,7 +20,7 @@ def keep_if_best(run: TrainingRun, step: int) -> None:
 
     The base model, before the first step, does not count. A full disk costs this senior, not the run.
     """
-    folder, measure = run.rollout_run.folder, run.rollout_run.config.eval.select
+    folder, measure = run.folder, run.config.eval.select
     values = {int(row["step"]): row[measure] for row in folder.rows if measure in row}
     if step == 0 or step not in values:
         return
@@ -31,7 +31,7 @@ def keep_if_best(run: TrainingRun, step: int) -> None:
         except OSError as error:
             if not disk_full(error):
                 raise
-            run.rollout_run.console.print(
+            run.console.print(
                 f"WARNING: the senior after step {step}, the best so far by {measure}, could not be kept, because the disk of "
                 f"{folder.path} is full ({error}); make room before a better one is due"
             )

@@ -203,4 +203,12 @@ def start_training_run(inputs: Inputs, start_engines: EngineStarter = start_engi
         checkpointer = Checkpointer(config, inputs.folder, learner, print_line)
         termination = TerminationHandler(config.checkpoint.on_signal_wait_s, print_line)
         canary = Canary(config, inputs.authors, inputs.problems, pool, learner)
-        yield TrainingRun(rollout_run, learner, inputs.held_out, state.step, checkpointer, termination, canary)
+        yield TrainingRun(
+            **vars(rollout_run),
+            learner=learner,
+            held_out=inputs.held_out,
+            resumed_step=state.step,
+            checkpointer=checkpointer,
+            termination=termination,
+            canary=canary,
+        )

@@ -19,11 +19,11 @@ def stop_early(run: TrainingRun, step: int) -> bool:
 
     Raises `ConfigError` if the first step has not logged the metric.
     """
-    rows, settings = run.rollout_run.folder.rows, run.rollout_run.config.stop
+    rows, settings = run.folder.rows, run.config.stop
     if not (why := stop_reason(settings, rows)):
         return False
-    run.rollout_run.console.print(f"Stopped after step {step}: {why}")
-    run.rollout_run.folder.log({"step": step, STOPPED_EARLY: 1.0})
+    run.console.print(f"Stopped after step {step}: {why}")
+    run.folder.log({"step": step, STOPPED_EARLY: 1.0})
     if ACCURACY not in rows[-1]:
         run.log({"step": step} | evaluate_senior(run, step))
     keep_if_best(run, step)

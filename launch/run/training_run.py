@@ -45,10 +45,14 @@ class RolloutRun:
     """of all components"""
     watchdog: Watchdog
 
-    def step_clock(self, step: int, *others: Profiled) -> AbstractContextManager[PhaseTimer]:
-        """Yield the clock of `step`; profile the block, with the processes of `others`, if this step is to be profiled."""
-        profiled: list[Profiled] = [self.pool, self.judge, *others]
-        return step_clock(self.config, step, self.folder.trace, profiled, self.console.print)
+    def step_clock(self, step: int) -> AbstractContextManager[PhaseTimer]:
+        """Yield the clock of `step`; profile the block if this step is to be profiled."""
+        return step_clock(self.config, step, self.folder.trace, self._profiled, self.console.print)
+
+    @property
+    def _profiled(self) -> list[Profiled]:
+        """The components that a profiled step traces."""
+        return [self.pool, self.judge]
 
     def save_samples(self, step: int, groups: Sequence[Group]) -> None:
         """Save some rollouts of `groups` to be read, and whole groups if the configuration asks for them."""
@@ -85,10 +89,9 @@ class RolloutRun:
 
 
 @dataclass(frozen=True)
-class TrainingRun:
+class TrainingRun(RolloutRun):
     """The components of a run that trains."""
 
-    rollout_run: RolloutRun
     learner: ResilientLearner
     held_out: list[Prompt]
     """what the senior is evaluated on"""
@@ -98,17 +101,17 @@ class TrainingRun:
     termination: TerminationHandler
     canary: Canary
 
-    def step_clock(self, step: int) -> AbstractContextManager[PhaseTimer]:
-        """Yield the clock of `step`; profile the block if this step is to be profiled."""
-        return self.rollout_run.step_clock(step, self.learner)
+    @property
+    def _profiled(self) -> list[Profiled]:
+        return [*super()._profiled, self.learner]
 
     def finish_update(self, step: int, row: Mapping[str, float]) -> None:
         """Note that learner and engines are at `step`, whose metrics are `row` so far. Raises `Terminated` if SIGTERM waits."""
         self.termination.finish_update(self._state(step), row)
 
     def log(self, row: Mapping[str, float]) -> None:
-        """Save and show one step's metrics."""
-        self.rollout_run.log(row)
+        """Save and show one step's metrics, with the time, and note that they are logged."""
+        super().log(row)
         self.termination.row = None
 
     def save_if_due(self, step: int) -> None:
@@ -129,4 +132,4 @@ class TrainingRun:
         self.checkpointer.save_at_signal(state)
 
     def _state(self, step: int) -> DriverState:
-        return DriverState(step, self.rollout_run.group_source.stream_position)
+        return DriverState(step, self.group_source.stream_position)

@@ -45,9 +45,7 @@ def train(config: Config, values: dict[int, float], resumption: Resumption | Non
     """Take the steps of `values`, each with its measure and a checkpoint, as the training loop does; the run's folder."""
     with RunFolder(config, *([resumption] if resumption else [])) as folder:
         console = SimpleNamespace(print=folder.print_line)
-        run: Any = SimpleNamespace(
-            rollout_run=SimpleNamespace(config=config, folder=folder, console=console), learner=Learner()
-        )
+        run: Any = SimpleNamespace(config=config, folder=folder, console=console, learner=Learner())
         vars(run.learner).update(learner)
         for run.learner.step, value in values.items():
             folder.log({"step": run.learner.step, MEASURE: value})

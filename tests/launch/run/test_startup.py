@@ -110,7 +110,7 @@ def test_start_says_what_it_waits_for_and_ends_all(
     inputs: Any, start_engines: Any, events: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with start_training_run(inputs, start_engines) as run:
-        assert list(run.rollout_run.pool.admitted) == [96, 32]
+        assert list(run.pool.admitted) == [96, 32]
     assert events[:3] == ["engines starts", "learner starts", "engines awaited"]
     assert sorted(events[-3:]) == ["engines ends", "judge ends", "learner ends"]
     assert "connected" in events

@@ -27,7 +27,7 @@ from launch.run.export import export_senior
 from launch.run.profiling import step_clock
 from launch.run.stopping import stop_early
 from launch.run.termination import TerminationHandler
-from launch.run.training_run import RolloutRun, TrainingRun
+from launch.run.training_run import TrainingRun
 from launch.storage.checkpoints import DriverState
 from launch.storage.disk import UnwritableError
 from launch.storage.resume import find_resumption
@@ -96,17 +96,20 @@ class Loop:
         self.termination = TerminationHandler(config.checkpoint.on_signal_wait_s, print)
         console = TrainingConsole(config.steps)
         self.source = SimpleNamespace(stream_position=StreamPosition(0))
-        rollout_run = RolloutRun(
-            **dict.fromkeys(("authors", "pool", "judge", "restarts")),  # type: ignore[arg-type]
+        learner: Any = SimpleNamespace(save=save, checkpointed=lambda folder: None)
+        self.training_run = TrainingRun(
+            **dict.fromkeys(("authors", "pool", "judge", "restarts", "canary")),  # type: ignore[arg-type]
             config=config,
             folder=self.folder,
             console=console,
             group_source=self.source,
             watchdog=SimpleNamespace(alive=lambda: None),  # type: ignore[arg-type]
+            learner=learner,
+            held_out=[],
+            resumed_step=0,
+            checkpointer=Checkpointer(config, self.folder, learner, console.print),
+            termination=self.termination,
         )
-        learner: Any = SimpleNamespace(save=save, checkpointed=lambda folder: None)
-        checkpointer = Checkpointer(config, self.folder, learner, console.print)
-        self.training_run = TrainingRun(rollout_run, learner, [], 0, checkpointer, self.termination, SimpleNamespace())  # type: ignore[arg-type]
 
     def run(self, at: str, action: Callable[[], None]) -> None:
         """Take three steps; call `action` in a phase of the third: generate, update, evaluate or log."""
