@@ -15,7 +15,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayError, RayTaskError
 
 from actors.replica import ACTOR_DIED, ActorReplica, Member, Replica, ReplicaFailed, ReplicaState, RolloutError
-from actors.restart import START_TIMEOUT_S, LatestWeights, ReplicaClosed, Restarter
+from actors.restart import START_LIMIT, LatestWeights, Limit, ReplicaClosed, Restarter
 from tandem.cogeneration import AuthorFailed
 from tandem.config.run import GuardConfig
 from tandem.runtime.processes import on_this_host
@@ -59,11 +59,11 @@ class ReplicaSet:
     ) -> None:
         self._members = [Member(index, replica) for index, replica in enumerate(replicas)]
         self._budget = budget or RestartBudget(guard.max_restarts_per_hour)
-        self._timeout_s = guard.publish_timeout_s
+        self._limit = Limit(guard.call_timeout_s, "guard.call_timeout_s")
         self._changed = threading.Condition()
         """guards states and weights; notified when one of them changes"""
         self._weights = LatestWeights(self._changed)
-        self._restarter = Restarter(self._budget, self._weights, self._changed, self._timeout_s, at_once=at_once)
+        self._restarter = Restarter(self._budget, self._weights, self._changed, self._limit, at_once=at_once)
         self._listeners: list[Callable[[], None]] = []
         self._failure: BaseException | None = None
         """why a replica could not be restarted"""
@@ -85,12 +85,12 @@ class ReplicaSet:
             raise
 
     def _await_starts(self, calls: Sequence[Call]) -> None:
-        self._await_answers(calls, START_TIMEOUT_S)
+        self._await_answers(calls, START_LIMIT)
         for call in calls:
             member = self._members[call.replica]
             try:
                 member.admitted = ray.get(call.answer)
-                processes = ray.get(member.replica.call("processes"), timeout=START_TIMEOUT_S)
+                processes = ray.get(member.replica.call("processes"), timeout=START_LIMIT.seconds)
             except RayError as error:
                 raise self._call_error(call, error) from error
             member.processes = on_this_host(processes)
@@ -139,7 +139,7 @@ class ReplicaSet:
     def call_all(self, method: str, *arguments: Any) -> list[Any]:
         """Return every replica's answer to a call of `method`, in order; wait for replicas that restart.
 
-        Raises `RolloutError`, which names the replica, when a call fails or takes longer than `guard.publish_timeout_s`, and
+        Raises `RolloutError`, which names the replica, when a call fails or takes longer than `guard.call_timeout_s`, and
         what `check` raises.
         """
         answers: dict[int, Any] = {}
@@ -180,20 +180,20 @@ class ReplicaSet:
         for member in members:
             with suppress(ReplicaFailed):
                 calls.append(self.call(member.index, method, *arguments))
-        self._await_answers(calls, self._timeout_s)
+        self._await_answers(calls, self._limit)
         answers: dict[int, Any] = {}
         for call in calls:
             with suppress(ReplicaFailed):
                 answers[call.replica] = self.answer(call, partial(ray.get, call.answer))
         return answers
 
-    def _await_answers(self, calls: Sequence[Call], timeout_s: float) -> None:
+    def _await_answers(self, calls: Sequence[Call], limit: Limit) -> None:
         answers = [call.answer for call in calls]
-        _, late = ray.wait(answers, num_returns=len(answers), timeout=timeout_s) if answers else ([], [])
+        _, late = ray.wait(answers, num_returns=len(answers), timeout=limit.seconds) if answers else ([], [])
         if late:
             replicas = [call.replica for call in calls if call.answer in late]
             raise RolloutError(
-                f"rollout actor(s) {replicas} of {len(self._members)} did not finish {calls[0].method!r} within {timeout_s:g} s"
+                f"rollout actor(s) {replicas} of {len(self._members)} did not finish {calls[0].method!r} within {limit}"
             )
 
     def _await_any(self, members: Sequence[Member]) -> list[Member]:

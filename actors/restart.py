@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
@@ -15,7 +15,19 @@ from tandem.runtime.processes import end, on_this_host
 from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.weights import PublishedWeights
 
-START_TIMEOUT_S = 600.0
+
+class Limit(NamedTuple):
+    """The longest wait for an answer."""
+
+    seconds: float
+    key: str = ""
+    """the setting that says so; empty: a constant"""
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.seconds:g}" if self.key else f"{self.seconds:g} s"
+
+
+START_LIMIT = Limit(600.0)
 """Engines compile on their first start."""
 
 
@@ -74,13 +86,13 @@ class LatestWeights:
 class Restarter:
     """Restart replicas as often as `budget` allows, `at_once` or one after the other.
 
-    `changed` guards the replicas' states. A replica has `timeout_s` seconds to load weights.
+    `changed` guards the replicas' states. A replica loads weights within `limit`.
     """
 
     def __init__(
-        self, budget: RestartBudget, weights: LatestWeights, changed: threading.Condition, timeout_s: float, *, at_once: bool
+        self, budget: RestartBudget, weights: LatestWeights, changed: threading.Condition, limit: Limit, *, at_once: bool
     ) -> None:
-        self._budget, self._weights, self._changed, self._timeout_s = budget, weights, changed, timeout_s
+        self._budget, self._weights, self._changed, self._limit = budget, weights, changed, limit
         self._starting: AbstractContextManager[Any] = nullcontext() if at_once else threading.Lock()
 
     def restart(self, member: Member, error: RayError) -> None:
@@ -106,13 +118,13 @@ class Restarter:
             with self._changed:
                 check_open(member)
                 member.replica.recreate()
-            member.admitted = _call(member, "start", timeout_s=START_TIMEOUT_S)
-            member.processes = on_this_host(_call(member, "processes", timeout_s=START_TIMEOUT_S))
+            member.admitted = _call(member, "start", limit=START_LIMIT)
+            member.processes = on_this_host(_call(member, "processes", limit=START_LIMIT))
 
     def _load_latest_weights(self, member: Member) -> None:
         while not member.running:
             with self._weights.loading(member) as weights:
-                version = weights and _call(member, "receive_weights", weights, timeout_s=self._timeout_s)
+                version = weights and _call(member, "receive_weights", weights, limit=self._limit)
             if weights and version != weights.version:
                 raise RolloutError(f"{member.name} was restarted and reports version {version}, not {weights.version}")
             with self._changed:
@@ -127,8 +139,8 @@ def check_open(member: Member) -> None:
         raise ReplicaClosed
 
 
-def _call(member: Member, method: str, *arguments: Any, timeout_s: float) -> Any:
+def _call(member: Member, method: str, *arguments: Any, limit: Limit) -> Any:
     try:
-        return ray.get(member.replica.call(method, *arguments), timeout=timeout_s)
+        return ray.get(member.replica.call(method, *arguments), timeout=limit.seconds)
     except GetTimeoutError as error:
-        raise RolloutError(f"{member.name} was restarted and did not finish {method!r} within {timeout_s:g} s") from error
+        raise RolloutError(f"{member.name} was restarted and did not finish {method!r} within {limit}") from error

@@ -16,6 +16,7 @@ from tandem.runtime.disk import unreachable
 
 PATHS = [key for key, setting in SETTINGS.items() if setting.path]
 RETIRED = {
+    "guard.publish_timeout_s": "it is guard.call_timeout_s, for it limits every call of all replicas",
     "guard.senior_fraction_tolerance": "the guard tests exactly how many draws the senior won; leave it out",
     "model.sentinel": "the engine's scheduler ends turns; leave it out",
     "rollout.turn_end": "the engine's scheduler ends turns; leave it out",

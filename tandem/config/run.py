@@ -46,8 +46,8 @@ class GuardConfig:
     update stops the run even below this limit; 0: nothing is compared"""
     max_skipped_updates: int = setting(8, at_least=0)
     """consecutive optimizer steps that may be skipped because a gradient is not finite, before the run stops; 0: no limit"""
-    publish_timeout_s: float = wait(600.0)
-    """longest wait for a weight sync"""
+    call_timeout_s: float = wait(600.0)
+    """longest wait for a call that all replicas answer: to load weights, compute the canary or checksums, sleep or wake"""
     max_restarts_per_hour: int = setting(20, at_least=0)
     """restarts of failed actors within an hour, in total, before the run stops; 0: the first failure ends the run"""
     stall_s: float = wait(1800.0)

@@ -40,6 +40,7 @@ def test_invalid_value_is_refused(refused: Refused, override: str, message: str)
     [
         ("schedule.prob_seinor=0.5", "schedule.prob_seinor: there is no such key; did you mean schedule.prob_senior"),
         ("group_size=4", "group_size: there is no such key; did you mean rollout.group_size?"),
+        ("guard.publish_timeout_s=60", "there is no such key any more: it is guard.call_timeout_s"),
         ("guard.senior_fraction_tolerance=0.1", "there is no such key any more: the guard tests exactly how many draws"),
         ("quite_unlike=anything", "quite_unlike: there is no such key"),
         ("+schedule.speed=3", "schedule.speed"),
