@@ -52,13 +52,13 @@ class ReplicaSet:
         self,
         replicas: Sequence[Replica],
         guard: GuardConfig,
-        budget: RestartBudget | None = None,
+        budget: RestartBudget,
         *,
         at_once: bool = True,
         wait: bool = True,
     ) -> None:
         self._members = [Member(index, replica) for index, replica in enumerate(replicas)]
-        self._budget = budget or RestartBudget(guard.max_restarts_per_hour)
+        self._budget = budget
         self._limit = Limit(guard.call_timeout_s, "guard.call_timeout_s")
         self._changed = threading.Condition()
         """guards states and weights; notified when one of them changes"""

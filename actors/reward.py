@@ -19,6 +19,7 @@ from ray.exceptions import GetTimeoutError
 
 from actors.replica import ACTOR_DIED
 from tandem.config.reward import JudgeConfig
+from tandem.config.schema import Config
 from tandem.guards import VerdictGuard
 from tandem.rollout import Group
 from tandem.runtime.errors import RunError
@@ -91,8 +92,8 @@ class Judge:
     delays only the answers of its own call.
     """
 
-    def __init__(self, config: JudgeConfig, budget: RestartBudget, verifier: str = "") -> None:
-        self._config, self._verifier, self._budget = config, verifier, budget
+    def __init__(self, config: Config, budget: RestartBudget) -> None:
+        self._config, self._budget = config, budget
         self._lock = threading.Lock()
         """guards the two lists and the actor"""
         self._waiting: list[Group] = []
@@ -102,7 +103,7 @@ class Judge:
 
     def _start(self) -> None:
         actor: Any = ray.remote(num_cpus=0)(RewardActor)
-        self._actor: ActorHandle = actor.remote(self._config, self._verifier)
+        self._actor: ActorHandle = actor.remote(self._config.judge, self._config.data.verifier)
         self._location = self._actor.processes.remote()
 
     def start_profile(self) -> None:

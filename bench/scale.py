@@ -38,6 +38,7 @@ from tandem.config.run import GuardConfig
 from tandem.config.schema import Config
 from tandem.rollout import BASE_VERSION, SENIOR, EndReason, Group, Problem, Prompt, Rollout
 from tandem.runtime.processes import ProcessLocation
+from tandem.runtime.restarts import RestartBudget
 from tandem.schedule import Schedule
 
 REPLICAS = (1, 2, 4, 8, 16, 32, 64)
@@ -159,7 +160,9 @@ def measure(processes: list[ActorHandle], replicas: int, rollouts: int = ROLLOUT
     """Write `rollouts` rollouts on each of `replicas` replicas, and drop the groups as they arrive."""
     groups = rollouts // GROUP_SIZE
     prompts = [Prompt(Problem(str(i % groups), "?", "!"), tuple(range(PROMPT_TOKENS))) for i in range(replicas * groups)]
-    replica_set = ReplicaSet([SimulatedReplica(processes[i % len(processes)], i) for i in range(replicas)], GuardConfig())
+    replica_set = ReplicaSet(
+        [SimulatedReplica(processes[i % len(processes)], i) for i in range(replicas)], GuardConfig(), RestartBudget(0)
+    )
     with RolloutPool(Config(), replica_set) as pool:
         tasks = [
             pool.task(prompt, GROUP_SIZE, Schedule(), SamplingConfig(max_tokens=TOKENS), f"scale/{index}")

@@ -33,6 +33,7 @@ from tandem.advantage import assign_advantages
 from tandem.authors import load_authors
 from tandem.config.schema import Config
 from tandem.data.prompts import encode
+from tandem.runtime.restarts import RestartBudget
 from tandem.schedule import schedule_at
 
 ARMS = {"ours": "grpo", "tandem": "tandem"}
@@ -80,7 +81,7 @@ def with_us(task: TrainingTask, arm: str, folder: Path) -> list[TimedStep]:
     with (
         ray_cluster(logs=folder / "logs"),
         LearnerGroup(config, str(authors.senior)) as learner,
-        RolloutPool.of_engines(config, authors) as pool,
+        RolloutPool.of_engines(config, authors, RestartBudget.of(config.guard)) as pool,
     ):
         for step in range(1, task.steps + 1):
             start = time.perf_counter()

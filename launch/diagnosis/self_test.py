@@ -20,6 +20,7 @@ from tandem.config.learner import LearnerConfig
 from tandem.config.schema import Config
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
+from tandem.runtime.restarts import RestartBudget
 from tandem.schedule import schedule_at
 
 PROMPTS, GROUP = 2, 4
@@ -40,7 +41,9 @@ def self_test(config: Config, logs: Path) -> str:
     with ExitStack() as stack:
         stack.enter_context(ray_cluster(logs))
         starting = stack.enter_context(ThreadPoolExecutor())
-        engines = starting.submit(RolloutPool.of_engines, config, authors, gpus_per_replica=share)
+        engines = starting.submit(
+            RolloutPool.of_engines, config, authors, RestartBudget.of(config.guard), gpus_per_replica=share
+        )
         ranks = starting.submit(LearnerGroup, config, str(authors.senior), gpus_per_rank=share)
         rollouts, learner = stack.enter_context(engines.result()), stack.enter_context(ranks.result())
         learner.connect(rollouts.actors)

@@ -40,8 +40,8 @@ def placed_engines(
         RolloutPool.of_engines(
             config,
             authors,
+            budget,
             gpus_per_replica=plan.gpus_per_replica,
-            budget=budget,
             cores=placements.engine_cores,
             placements=placements.replicas,
             streams=streams,
@@ -56,11 +56,11 @@ def start_workers(
     config: Config, authors: Authors, plan: RunPlan, logs: Path, print_line: Callable[[str], None]
 ) -> Iterator[Workers]:
     """Start engines and judge in a Ray cluster, and end them after the block; after an error their logs are kept in `logs`."""
-    restarts = RestartBudget(config.guard.max_restarts_per_hour, print_line)
+    restarts = RestartBudget.of(config.guard, print_line)
     with (
         ray_cluster(logs=logs),
         placed_engines(config, authors, plan, restarts) as pool,
-        closing(Judge(config.judge, restarts, config.data.verifier)) as judge,
+        closing(Judge(config, restarts)) as judge,
     ):
         usual = usual_start(ENGINES, on_gpus=plan.on_gpus)
         with status(f"Starting {describe_components(config, learner=False)}", usual):

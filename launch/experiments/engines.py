@@ -67,11 +67,11 @@ class SharedEngines:
             with start_workers(config, authors, plan, logs, print_line) as workers:
                 yield workers
             return
-        budget = RestartBudget(config.guard.max_restarts_per_hour, print_line)
-        with closing(Judge(config.judge, budget, config.data.verifier)) as judge:
+        budget = RestartBudget.of(config.guard, print_line)
+        with closing(Judge(config, budget)) as judge:
             base = load_authors(config)
             with (
-                self._borrow(config, base, lambda: RolloutPool.of_engines(config, base, budget=budget)) as pool,
+                self._borrow(config, base, lambda: RolloutPool.of_engines(config, base, budget)) as pool,
                 _published(authors.senior, config) as weights,
             ):
                 pool.begin_weight_sync()

@@ -65,7 +65,7 @@ def reserve_resources(inputs: Inputs) -> Iterator[SharedResources]:
         console.print(f"run folder {folder}; senior {inputs.authors.senior}; {inputs.problems.left_out}")
         for warning in inputs.warnings:
             console.print(warning)
-        restarts = RestartBudget(inputs.config.guard.max_restarts_per_hour, console.print)
+        restarts = RestartBudget.of(inputs.config.guard, console.print)
         yield SharedResources(console, placements, restarts)
 
 
@@ -87,12 +87,12 @@ def start_engines(inputs: Inputs, resumed_step: int, restarts: RestartBudget, pl
     return RolloutPool.of_engines(
         inputs.config,
         inputs.authors,
+        restarts,
         gpus_per_replica=inputs.plan.gpus_per_replica,
         first_version=resumed_step,
         transport=inputs.transport,
         lora=adapter,
         sleep=inputs.plan.engines_sleep,
-        budget=restarts,
         cores=placements.engine_cores,
         placements=placements.replicas,
         wait=False,
@@ -124,7 +124,7 @@ def start_rollout_run(
     """
     config, authors, (console, _, restarts) = inputs.config, inputs.authors, resources
     with ExitStack() as stack:
-        judge = stack.enter_context(closing(Judge(config.judge, restarts, config.data.verifier)))
+        judge = stack.enter_context(closing(Judge(config, restarts)))
         junior_checksums = pool.checksums(JUNIOR)
         console.print(f"Engines ready: up to {sum(pool.admitted)} concurrent rollouts")
         source = group_source(config, pool, authors, inputs.problems, state.step, state.stream_position, judge.begin)

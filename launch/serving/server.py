@@ -34,7 +34,7 @@ def serve(config: Config) -> None:
         console = terminal_console()
         models = ", ".join(map(str, [authors.senior, *(junior.path for junior in authors.juniors)]))
         logs = named_folder(config, dated_name("serving")) / "logs"
-        restarts = RestartBudget(config.guard.max_restarts_per_hour, console.print)
+        restarts = RestartBudget.of(config.guard, console.print)
         with ray_cluster(logs=logs), placed_engines(config, authors, plan, restarts, streams=True) as pool:
             with status(f"Starting the engines of {models}", usual_start(ENGINES, on_gpus=plan.on_gpus), console):
                 pool.await_started()

@@ -72,7 +72,7 @@ def write(config: Config) -> None:
         with (
             folder,
             ray_cluster(logs=folder.path / "logs"),
-            _engine(config, authors, person, gpus, RestartBudget(config.guard.max_restarts_per_hour, console.print)) as engine,
+            _engine(config, authors, person, gpus, RestartBudget.of(config.guard, console.print)) as engine,
             VerifierPool(1, judge.timeout_s, judge.memory_gib, judge.answer_pattern, config.data.verifier) as verifier,
         ):
             with status(f"Starting the engine of {model}", usual_start(ENGINES, on_gpus=gpus > 0), console):

@@ -9,7 +9,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from textwrap import shorten
+from typing import Self
 
+from tandem.config.run import GuardConfig
 from tandem.guards import GuardError
 
 HOUR_S = 3600.0
@@ -34,13 +36,8 @@ class RestartBudget:
     A part that fails twice in the same way before it did any work is not started a third time. Thread-safe.
     """
 
-    def __init__(
-        self,
-        per_hour: int,
-        print_line: Callable[[str], None] = print_error,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._per_hour, self._print_line, self._clock = per_hour, print_line, clock
+    def __init__(self, per_hour: int, print_line: Callable[[str], None] = print_error) -> None:
+        self._per_hour, self._print_line = per_hour, print_line
         self._spent: deque[tuple[float, str]] = deque()
         self._worked = set[str]()
         """parts that did some work"""
@@ -49,6 +46,11 @@ class RestartBudget:
         self._lock = threading.Lock()
         self.total = 0
         """restarts so far"""
+
+    @classmethod
+    def of(cls, guard: GuardConfig, print_line: Callable[[str], None] = print_error) -> Self:
+        """Return a budget of `guard.max_restarts_per_hour`."""
+        return cls(guard.max_restarts_per_hour, print_line)
 
     def worked(self, part: str) -> None:
         """Record that `part` did some work in this run, so that only the hourly limit applies to it."""
@@ -69,7 +71,7 @@ class RestartBudget:
                         f"{part} died twice in the same way before it had done any work, and is not started again: {reason}"
                     )
                 self._idle_failures.add(failure)
-            now = self._clock()
+            now = time.monotonic()
             while self._spent and self._spent[0][0] <= now - HOUR_S:
                 self._spent.popleft()
             failed = [*(name for _, name in self._spent), part]

@@ -19,6 +19,7 @@ from tandem.config.rollout import SamplingConfig
 from tandem.config.run import GuardConfig
 from tandem.config.schema import Config
 from tandem.rollout import Group, Problem, Prompt
+from tandem.runtime.restarts import RestartBudget
 from tandem.schedule import Schedule
 from tandem.staleness import StalenessBuffer, StreamPosition, oldest_version
 from tests.support.stage import ADMITTED, NEVER, StageReplica, events
@@ -32,7 +33,7 @@ def pool(shared_stage: Any) -> Iterator[RolloutPool]:
     """A pool of two simulated replicas without events."""
     ray.get(shared_stage.reset.remote())
     replicas = [StageReplica(shared_stage, replica) for replica in (0, 1)]
-    with RolloutPool(Config(), ReplicaSet(replicas, GuardConfig())) as pool:
+    with RolloutPool(Config(), ReplicaSet(replicas, GuardConfig(), RestartBudget(0))) as pool:
         yield pool
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from actors.reward import Judge
 from tandem.config.reward import JudgeConfig
+from tandem.config.schema import Config
 from tandem.rollout import EndReason, Group, Problem, Prompt, Rollout, Verdict
 from tandem.runtime.restarts import RestartBudget
 from tandem.schedule import SOLO
@@ -29,7 +30,7 @@ def group(answer: str, texts: list[str]) -> Group:
 @pytest.mark.usefixtures("ray_session")
 def test_groups_receive_judgements_and_workers_end_with_actor() -> None:
     before = set(workers(psutil.Process()))
-    judge = Judge(JudgeConfig(workers=2), RestartBudget(1))
+    judge = Judge(Config(judge=JudgeConfig(workers=2)), RestartBudget(1))
     groups = [
         group("40", ["\\boxed{40}", "\\boxed{41}", "It is 40."]),
         group("\\sqrt{8}", ["\\boxed{2\\sqrt{2}}", "\\boxed{\\sqrt{8}}", "\\boxed{2.83}"]),
@@ -55,7 +56,7 @@ def test_groups_receive_judgements_and_workers_end_with_actor() -> None:
 @pytest.mark.usefixtures("ray_session")
 def test_groups_are_judged_while_others_are_written() -> None:
     budget = RestartBudget(1)
-    judge = Judge(JudgeConfig(), budget)
+    judge = Judge(Config(), budget)
     groups = [group("40", [f"\\boxed{{{40 + wrong}}}"]) for wrong in (0, 1, 0, 1)]
     for begun in groups[:3]:
         judge.begin(begun)
@@ -76,7 +77,7 @@ def test_groups_are_judged_while_others_are_written() -> None:
 @pytest.mark.usefixtures("ray_session")
 def test_dead_reward_actor_restarts_and_judges_everything_again() -> None:
     budget, groups = RestartBudget(1), [group("40", ["\\boxed{40}", "\\boxed{41}"])]
-    judge = Judge(JudgeConfig(), budget)
+    judge = Judge(Config(), budget)
     judge.judge_groups(groups, timeout_s=60)
     (first,) = judge.processes().values()
     assert first in titled("RewardActor")(psutil.Process())

@@ -47,7 +47,9 @@ def stage(shared_stage: Any) -> Any:
 
 
 def pool_of(stage: Any, config: Config, *replicas: int) -> RolloutPool:
-    return RolloutPool(config, ReplicaSet([StageReplica(stage, replica) for replica in replicas], config.guard))
+    return RolloutPool(
+        config, ReplicaSet([StageReplica(stage, replica) for replica in replicas], config.guard, RestartBudget(20))
+    )
 
 
 def prompts(*questions: str) -> list[Prompt]:
@@ -177,7 +179,7 @@ def versions(groups: Sequence[Group]) -> set[int]:
 
 def test_groups_of_dead_replica_are_written_again(mortals: list[MortalReplica], settings: Config) -> None:
     asked = prompts(*["0.1"] * 40)
-    with RolloutPool(settings, ReplicaSet(mortals, settings.guard)) as pool:
+    with RolloutPool(settings, ReplicaSet(mortals, settings.guard, RestartBudget(20))) as pool:
         finished = []
         for index, group in pool.write(queue_of(pool, asked)):
             finished.append((index, [rollout.id for rollout in group.rollouts]))
@@ -187,7 +189,7 @@ def test_groups_of_dead_replica_are_written_again(mortals: list[MortalReplica], 
 
 
 def test_replica_that_ray_kills_for_its_memory_restarts(mortals: list[MortalReplica], settings: Config) -> None:
-    replica_set = ReplicaSet(mortals[:1], settings.guard)
+    replica_set = ReplicaSet(mortals[:1], settings.guard, RestartBudget(20))
     with RolloutPool(settings, replica_set) as pool:
         call = replica_set.call(0, "processes")
         with pytest.raises(ReplicaFailed, match="low on memory"):
@@ -204,7 +206,7 @@ def raise_(error: Exception) -> None:
 
 
 def test_restarted_replica_has_latest_weights(mortals: list[MortalReplica], settings: Config) -> None:
-    with RolloutPool(settings, ReplicaSet(mortals[:1], settings.guard)) as pool:
+    with RolloutPool(settings, ReplicaSet(mortals[:1], settings.guard, RestartBudget(20))) as pool:
         assert pool.finish_weight_sync(published(5)) == [5]
         mortals[0].kill()
         assert versions(pool.generate(prompts("0", "0"), 2, WORD, SAMPLING, "t")) == {5}
@@ -213,7 +215,10 @@ def test_restarted_replica_has_latest_weights(mortals: list[MortalReplica], sett
 
 
 def test_restarted_replica_waits_for_end_of_weight_sync(mortals: list[MortalReplica], settings: Config) -> None:
-    with RolloutPool(settings, ReplicaSet(mortals[:1], settings.guard)) as pool, ThreadPoolExecutor() as threads:
+    with (
+        RolloutPool(settings, ReplicaSet(mortals[:1], settings.guard, RestartBudget(20))) as pool,
+        ThreadPoolExecutor() as threads,
+    ):
         pool.finish_weight_sync(published(5))
         pool.begin_weight_sync()
         mortals[0].kill()

@@ -211,7 +211,7 @@ def test_engines_sleep_after_all_restarts_and_wake_if_they_were_awake(ray_sessio
     calls: list[str] = []
     stage, mortal = new_stage(), MortalReplica()
     replicas = [RecordingReplica(StageReplica(stage, 0), "immortal", calls), RecordingReplica(mortal, "mortal", calls)]
-    with RolloutPool(Config(), ReplicaSet(replicas, GuardConfig()), sleeps=True) as pool:
+    with RolloutPool(Config(), ReplicaSet(replicas, GuardConfig(), RestartBudget(20)), sleeps=True) as pool:
         calls.clear()
         mortal.kill()
         while "mortal start" not in calls:
@@ -223,7 +223,7 @@ def test_engines_sleep_after_all_restarts_and_wake_if_they_were_awake(ray_sessio
                 assert not calls, "they are already asleep"
             assert not calls, "and stay asleep"
         assert calls == ["immortal wake", "mortal wake"]
-    with RolloutPool(Config(), ReplicaSet(replicas[:1], GuardConfig())) as pool, pool.sleeping():
+    with RolloutPool(Config(), ReplicaSet(replicas[:1], GuardConfig(), RestartBudget(20))) as pool, pool.sleeping():
         assert calls[-1] == "immortal processes", "without `sleeps` nothing is called"
     ray.kill(stage)
     mortal.kill()
@@ -292,7 +292,9 @@ def test_sleeping_engine_frees_gpu_for_learner(
     total = torch.cuda.mem_get_info()[1]
     with (
         LearnerGroup(settings, str(authors.senior), gpus_per_rank=0.5, transport=transport) as learner,
-        RolloutPool.of_engines(settings, authors, gpus_per_replica=0.5, transport=transport, sleep=True) as pool,
+        RolloutPool.of_engines(
+            settings, authors, RestartBudget(0), gpus_per_replica=0.5, transport=transport, sleep=True
+        ) as pool,
     ):
         learner.connect(pool.actors)
         for version in (1, 2):

@@ -24,6 +24,7 @@ from tandem.authors import Authors
 from tandem.config.schema import Config
 from tandem.data.random_groups import random_groups
 from tandem.rollout import Problem, Prompt
+from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.weights import IPC, NCCL, TRANSPORTS
 from tandem.schedule import SOLO
 from tests.support.writing import forward_logprobs
@@ -173,7 +174,7 @@ def test_weights_reach_engine_on_gpu(
     prompt, sampling = Prompt(Problem("0", "?", "!"), tuple(ids)), settings.rollout.sampling
     with (
         LearnerGroup(settings, str(authors.senior), gpus_per_rank=share, transport=transport) as learner,
-        RolloutPool.of_engines(settings, authors, gpus_per_replica=share, transport=transport) as pool,
+        RolloutPool.of_engines(settings, authors, RestartBudget(0), gpus_per_replica=share, transport=transport) as pool,
     ):
         learner.connect(pool.actors)
         for version in (1, 2):

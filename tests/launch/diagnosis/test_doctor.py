@@ -20,6 +20,7 @@ from launch.diagnosis.machine_checks import CheckStatus, Finding, machine_findin
 from launch.terminal import terminal_console
 from tandem.authors import Authors
 from tandem.config.schema import Config, ConfigError
+from tandem.runtime.restarts import RestartBudget
 from tests.support import ROOT
 
 pytestmark = pytest.mark.seconds
@@ -110,7 +111,7 @@ def test_short_run_uses_device_of_installed_engines(
 
     seen: list[tuple[Config, float]] = []
 
-    def start_engines(config: Config, authors: Authors, *, gpus_per_replica: float) -> None:
+    def start_engines(config: Config, authors: Authors, budget: RestartBudget, *, gpus_per_replica: float) -> None:
         seen.append((config, gpus_per_replica))
         raise Started
 

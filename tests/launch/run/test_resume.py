@@ -17,6 +17,7 @@ from tandem.config.schema import Config
 from tandem.data.prompts import encode
 from tandem.metrics import rollout_metrics
 from tandem.rollout import Group, Verdict
+from tandem.runtime.restarts import RestartBudget
 from tandem.schedule import schedule_at
 from tandem.verify.judgement import plain_judgement
 from tests.support.lockstep import Lockstep
@@ -70,7 +71,7 @@ def judge(groups: list[Group]) -> None:
 def test_run_equals_loop_written_by_hand(whole_run: Path, lockstep_settings: Config, tmp_path: Path) -> None:
     inputs = read_inputs(replace(lockstep_settings, name="by hand"))
     engines, batch = Lockstep(inputs.authors), lockstep_settings.rollout.prompts_per_step
-    pool = RolloutPool(lockstep_settings, ReplicaSet([engines], lockstep_settings.guard))
+    pool = RolloutPool(lockstep_settings, ReplicaSet([engines], lockstep_settings.guard, RestartBudget(0)))
     with LearnerGroup(lockstep_settings, str(inputs.authors.senior)) as learner:
         for step, row in enumerate(rows(whole_run)[1:], start=1):
             schedule = schedule_at(lockstep_settings, step)
