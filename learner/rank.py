@@ -114,7 +114,7 @@ class Rank:
             policy.model,
             spec.segment_path,
             policy.adapter,
-            adapter_alone=learner.lora.sync == "adapter",
+            adapter_alone=learner.lora.sent_alone,
             bucket_bytes=learner.publish_bucket_mib << 20,
             rank=spec.rank,
             transport=spec.transport,

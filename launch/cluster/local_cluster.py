@@ -16,12 +16,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import ray
-import torch
 
 from launch.cluster.environment import environment, temporary_base, worker_environment
 from launch.cluster.locks import claimed_folder
 from tandem.config.schema import ConfigError
-from tandem.runtime.weights import IPC, NCCL, SHM
 
 ANSWER_TIMEOUT_S = 5.0
 """Seconds that the cluster in RAY_ADDRESS may take to accept a connection."""
@@ -140,24 +138,3 @@ def own_signals() -> Iterator[None]:
     finally:
         if handler is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
-
-
-def choose_transport(asked: str, share: float, gpus: int | None = None) -> str:
-    """Return the transport of weights for `learner.transport=asked` when every replica and rank has `share` of one of this
-    machine's `gpus` (None: those that torch finds; share 0: they run on the CPU).
-
-    NCCL requires that no two processes share a GPU, CUDA IPC that they do. In mixed cases `auto` uses shared memory. Raises
-    `ConfigError` if the transport asked for is not possible.
-    """
-    gpus = torch.cuda.device_count() if gpus is None else gpus
-    if not share:
-        fitting, why = SHM, "it needs GPUs, and there is none to use"
-    elif share == 1:
-        fitting, why = NCCL, "every engine and rank has its own GPU"
-    elif gpus == 1:
-        fitting, why = IPC, "engines and learner share a GPU"
-    else:
-        fitting, why = SHM, "some engines share a GPU with others and some do not"
-    if asked not in ("auto", SHM, fitting):
-        raise ConfigError(f"learner.transport={asked}: {why}; choose auto or {fitting}")
-    return fitting if asked == "auto" else asked

@@ -49,8 +49,8 @@ class SharedEngines:
         self, inputs: Inputs, resumed_step: int, budget: RestartBudget, placements: Placements
     ) -> AbstractContextManager[RolloutPool]:
         """Return engines for a run, like `launch.run.startup.start_engines`. They hold the weights of the last weight sync."""
-        adapter = inputs.config.learner.lora.sync == "adapter"  # these engines load no whole weights of others
-        if adapter or not inputs.plan.shares_cores:
+        sent_alone = inputs.config.learner.lora.sent_alone  # these engines load no whole weights of others
+        if sent_alone or not inputs.plan.shares_cores:
             return start_engines(inputs, resumed_step, budget, placements)
         start = partial(start_engines, inputs, resumed_step, budget, placements)
         return self._borrow(inputs.config, inputs.authors, start, resumed_step)

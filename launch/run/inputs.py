@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from actors.engine_args import check_engine_args
-from launch.cluster.local_cluster import choose_transport
 from launch.cluster.locks import SEGMENT, remove_abandoned
 from launch.cluster.plan import run_plan
 from launch.evaluation.training_measures import check_measures
@@ -53,10 +52,7 @@ def read_inputs(config: Config) -> Inputs:
     config = planned(config, plan)
     check_measures(config)
     resumption = find_resumption(config)
-    adapter = config.learner.lora.sync == "adapter"
-    transport = choose_transport(
-        SHM if adapter else config.learner.transport, plan.gpus_per_rank, sum(node.gpus for node in plan.nodes)
-    )
+    transport = plan.transport(config)
     folder, authors = RunFolder(config, resumption), load_authors(config)
     problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers, cache=config.cache_path)
     held_out, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data, authors.junior_tokenizers)
@@ -65,7 +61,9 @@ def read_inputs(config: Config) -> Inputs:
         check_excluded(config, authors)
     if transport == SHM and not config.rollouts_only:
         remove_abandoned(segment_folder(), SEGMENT)
-        whole = authors.senior_parameters * BYTES[config.learner.dtype]
-        check_segment_room(model_sizes(config).senior.adapter * BYTES["float32"] if adapter else whole)
+        if config.learner.lora.sent_alone:
+            check_segment_room(model_sizes(config).senior.adapter * BYTES["float32"])
+        else:
+            check_segment_room(authors.senior_parameters * BYTES[config.learner.dtype])
     checkpoint, warnings = resumption.checkpoint, resumption.warnings
     return Inputs(config, plan, transport, authors, problems, held_out, folder, checkpoint, warnings)

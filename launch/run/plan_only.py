@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from actors.engine_args import check_engine_args
-from launch.cluster.local_cluster import choose_transport
 from launch.cluster.plan import assumed_plan, print_plan, run_plan
 from launch.evaluation.training_measures import check_measures
 from launch.run.given_groups import find_saved_steps
@@ -29,7 +28,7 @@ def plan_only(config: Config) -> None:
 def show_plan(config: Config) -> None:
     """Print the plan for the assumed GPUs, or for this machine if none are assumed. Raises `ConfigError`."""
     plan = assumed_plan(config) if config.cluster.gpus else run_plan(config)
-    choose_transport(config.learner.transport, plan.gpus_per_rank, sum(node.gpus for node in plan.nodes))
+    plan.transport(config)  # refuses one that is not possible
     print_plan(plan, terminal_console())
 
 

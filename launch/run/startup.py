@@ -83,7 +83,7 @@ def start_engines(inputs: Inputs, resumed_step: int, restarts: RestartBudget, pl
     Engines that share a GPU with a learner start only when they are awaited, since they measure its free memory.
     """
     lora = inputs.config.learner.lora
-    adapter = replace(lora, targets=adapted_kinds(inputs.config)) if lora.sync == "adapter" else None
+    adapter = replace(lora, targets=adapted_kinds(inputs.config)) if lora.sent_alone else None
     return RolloutPool.of_engines(
         inputs.config,
         inputs.authors,

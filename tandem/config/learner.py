@@ -27,6 +27,11 @@ class LoraConfig:
     """whether an exported senior is a whole model with the adapter merged, which can be evaluated, and holds the adapter in
     `adapter/`; otherwise it is the adapter alone, a PEFT directory"""
 
+    @property
+    def sent_alone(self) -> bool:
+        """Whether a weight sync sends the adapter alone. With `sync=auto` the plan decides it."""
+        return self.sync == "adapter"
+
 
 @dataclass
 class LearnerConfig:

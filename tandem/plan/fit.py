@@ -63,7 +63,7 @@ def memory(config: Config, sizes: Sizes) -> Memory:
         for size, dtype in zip(sizes.juniors, _junior_dtypes(config), strict=True)
     ]
     senior = engine_memory(sizes.senior, config.model.dtype, rollout.senior_tensor_parallel, context)
-    if config.learner.lora.sync == "adapter":
+    if config.learner.lora.sent_alone:
         senior = with_adapter(senior, sizes.senior, config.model.dtype, shared=rollout.engines == "shared")
     return Memory(
         senior=senior,

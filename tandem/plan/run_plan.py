@@ -13,6 +13,7 @@ from tandem.plan.placement import Demand, Node, Slot, claims_per_gpu, demand, pl
 from tandem.plan.remedies import remedy
 from tandem.plan.sharing import engines_sleep, shared_fractions
 from tandem.plan.sizes import Sizes
+from tandem.runtime.weights import IPC, NCCL, SHM
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,25 @@ class RunPlan:
     def home(self, role: str, owner: int) -> Node:
         """Return the node of a replica (role `senior`) or a rank (`learner`)."""
         return next(self.nodes[slot.node] for slot in self.slots if (slot.role, slot.owner) == (role, owner))
+
+    def transport(self, config: Config) -> str:
+        """Return the transport of weights for `config`: of an adapter alone shared memory, else as `learner.transport` says.
+
+        NCCL requires that no two processes share a GPU, CUDA IPC that they do. In mixed cases `auto` uses shared memory. Raises
+        `ConfigError` if the transport asked for is not possible.
+        """
+        asked = SHM if config.learner.lora.sent_alone else config.learner.transport
+        if not self.on_gpus:
+            fitting, why = SHM, "it needs GPUs, and there is none to use"
+        elif self.claims_per_gpu == 1:
+            fitting, why = NCCL, "every engine and rank has its own GPU"
+        elif sum(node.gpus for node in self.nodes) == 1:
+            fitting, why = IPC, "engines and learner share a GPU"
+        else:
+            fitting, why = SHM, "some engines share a GPU with others and some do not"
+        if asked not in ("auto", SHM, fitting):
+            raise ConfigError(f"learner.transport={asked}: {why}; choose auto or {fitting}")
+        return fitting if asked == "auto" else asked
 
 
 def cluster_plan(config: Config, nodes: Sequence[Node], sizes: Sizes | None, *, learns: bool = True) -> RunPlan:

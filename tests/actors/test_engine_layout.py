@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from actors.engine_layout import engine_specs, reseeded, share_of_cores
 from actors.engine_spec import EngineSpec, visible_gpus
-from launch.cluster.local_cluster import choose_transport
 from launch.cluster.nodes import NodeFacts
 from launch.cluster.plan import run_plan
 from launch.cluster.reservation import engine_cores
@@ -26,7 +25,6 @@ from tandem.config.schema import Config, ConfigError
 from tandem.plan.placement import Node
 from tandem.plan.run_plan import cluster_plan
 from tandem.rollout import JUNIOR, SENIOR
-from tandem.runtime.weights import TRANSPORTS
 from tests.support.builders import foreign_tokenizer, small_tokenizer
 
 
@@ -176,20 +174,6 @@ def test_nodes_of_one_machine_divide_its_cores() -> None:
     here, there = NodeFacts((0, 1, 2, 3), "one", ()), NodeFacts((0, 1, 2, 3), "other", ())
     assert engine_cores(plan, [here, here, there], 0) == [(0,), (1,), (2,), (3,), (0, 1), (2, 3)]
     assert engine_cores(plan, [here, here, there], 2) == [(0,), (1,), (0,), (1,), (0,), (1,)]
-
-
-@pytest.mark.parametrize(
-    ("share", "gpus", "fitting"),
-    [(0.0, 0, "shm"), (0.0, 2, "shm"), (1.0, 2, "nccl"), (1.0, 8, "nccl"), (0.5, 1, "ipc"), (0.25, 1, "ipc"), (0.5, 2, "shm")],
-)
-def test_transport_fits_placement(share: float, gpus: int, fitting: str) -> None:
-    assert choose_transport("auto", share, gpus) == fitting
-    for asked in TRANSPORTS:
-        if asked in (fitting, "shm"):
-            assert choose_transport(asked, share, gpus) == asked
-        else:
-            with pytest.raises(ConfigError, match=f"learner.transport={asked}: .*; choose auto or {fitting}"):
-                choose_transport(asked, share, gpus)
 
 
 def test_only_senior_receives_weights(settings: Config, pair: Authors) -> None:

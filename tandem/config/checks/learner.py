@@ -126,7 +126,7 @@ def _engine_errors(config: Config) -> Iterator[str]:
         yield (
             f"learner.transport={config.learner.transport}: it needs GPUs, and mode.device=cpu uses none; choose auto or shm"
         )
-    elif config.learner.transport in ("nccl", "ipc") and config.learner.lora.sync == "adapter":
+    elif config.learner.transport in ("nccl", "ipc") and config.learner.lora.sent_alone:
         yield (
             f"learner.transport={config.learner.transport}: with learner.lora.sync=adapter the engines read the adapter from "
             "shared memory; choose auto or shm, or learner.lora.sync=merged"

@@ -18,13 +18,14 @@ from rich.console import Console
 
 from launch.cluster.plan import assumed_plan, print_plan
 from launch.entry import configuration
-from tandem.config.schema import ConfigError
+from tandem.config.schema import Config, ConfigError
 from tandem.models.zoo.smollm2 import SHAPE, packaged_weights
 from tandem.plan.fit import longest_rollout, memory
-from tandem.plan.placement import Node
+from tandem.plan.placement import Demand, Node, Slot
 from tandem.plan.remedies import changed
-from tandem.plan.run_plan import cluster_plan, planned
+from tandem.plan.run_plan import RunPlan, cluster_plan, planned
 from tandem.plan.sizes import Sizes, model_sizes
+from tandem.runtime.weights import TRANSPORTS
 from tests.support.plans import AWAKE, EIGHT_BILLION, FOUR_BILLION, four_billion
 
 
@@ -259,6 +260,26 @@ SMOLLM2_KEYS = {
     "intermediate_size": "feed_forward_length",
     "vocab_size": "vocab_size",
 }
+
+
+@pytest.mark.parametrize(
+    ("claims", "gpus", "fitting"),
+    [(0, 0, "shm"), (0, 2, "shm"), (1, 2, "nccl"), (1, 8, "nccl"), (2, 1, "ipc"), (4, 1, "ipc"), (2, 2, "shm")],
+)
+def test_transport_fits_plan(claims: int, gpus: int, fitting: str) -> None:
+    slots = (Slot("senior", 0, 0, (0,) if claims else ()),)
+    plan = RunPlan("local", (Node("this machine", gpus),), Demand((1,), 1, 1), slots, claims_per_gpu=claims or 1)
+    config = Config()
+    assert plan.transport(config) == fitting
+    for config.learner.transport in TRANSPORTS:
+        if config.learner.transport in (fitting, "shm"):
+            assert plan.transport(config) == config.learner.transport
+        else:
+            message = f"learner.transport={config.learner.transport}: .*; choose auto or {fitting}"
+            with pytest.raises(ConfigError, match=message):
+                plan.transport(config)
+    config.learner.lora.sync = "adapter"
+    assert plan.transport(config) == "shm"
 
 
 def test_unreachable_hub_is_reported_at_once() -> None:
