@@ -31,12 +31,13 @@ from bench.engines import engine_pair
 from bench.processes import servers
 from bench.report import Figures, benchmark_parser, print_figures
 from launch.cluster.environment import set_environment
+from launch.cluster.locks import SEGMENT, claimed_file
 from launch.entry import configuration
 from launch.text_tables import terminal_table
-from learner.group import segment_path
 from tandem.authors import load_authors
 from tandem.config.schema import Config
 from tandem.rollout import SENIOR
+from tandem.runtime.segment import segment_folder
 from tandem.runtime.weights import PublishedWeights
 
 MODELS = ("smollm2", "tiny")
@@ -121,19 +122,18 @@ def threads() -> int:
 @contextmanager
 def learner(config: Config, path: str) -> Iterator[Callable[[int], tuple[PublishedWeights, float, float]]]:
     """Start the learner's ranks; yield a function that publishes a version and returns message, seconds and peak MiB."""
-    segment = segment_path()
-    try:
-        with servers(serve, [(config, path, rank, segment) for rank in range(config.learner.ranks)]) as pipes:
+    with (
+        claimed_file(segment_folder(), SEGMENT) as segment,
+        servers(serve, [(config, path, rank, segment) for rank in range(config.learner.ranks)]) as pipes,
+    ):
 
-            def ask_all(message: object) -> list:
-                for pipe in pipes:
-                    pipe.send(message)
-                return [pipe.recv() for pipe in pipes]
+        def ask_all(message: object) -> list:
+            for pipe in pipes:
+                pipe.send(message)
+            return [pipe.recv() for pipe in pipes]
 
-            ask_all(pipes[0].recv())
-            yield lambda version: ask_all(version)[0]
-    finally:
-        segment.unlink(missing_ok=True)
+        ask_all(pipes[0].recv())
+        yield lambda version: ask_all(version)[0]
 
 
 class Memcpy:

@@ -26,6 +26,7 @@ from bench.report import Figures, benchmark_parser, print_figures
 from bench.vs_trl_task import TimedStep, TrainingTask, reward
 from launch.cluster.environment import set_environment
 from launch.cluster.local_cluster import ray_cluster
+from launch.cluster.locks import SEGMENT, claimed_file
 from launch.entry import configuration
 from launch.text_tables import terminal_table
 from learner.group import LearnerGroup
@@ -34,6 +35,7 @@ from tandem.authors import load_authors
 from tandem.config.schema import Config
 from tandem.data.prompts import encode
 from tandem.runtime.restarts import RestartBudget
+from tandem.runtime.segment import segment_folder
 from tandem.schedule import schedule_at
 
 ARMS = {"ours": "grpo", "tandem": "tandem"}
@@ -80,7 +82,8 @@ def with_us(task: TrainingTask, arm: str, folder: Path) -> list[TimedStep]:
     steps = []
     with (
         ray_cluster(logs=folder / "logs"),
-        LearnerGroup(config, str(authors.senior)) as learner,
+        claimed_file(segment_folder(), SEGMENT) as segment,
+        LearnerGroup(config, str(authors.senior), segment) as learner,
         RolloutPool.of_engines(config, authors, RestartBudget.of(config.guard)) as pool,
     ):
         for step in range(1, task.steps + 1):

@@ -6,7 +6,6 @@ from ast import literal_eval
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -48,12 +47,12 @@ def asks_for_help(arguments: Sequence[str]) -> bool:
     return "--help" in arguments or "-h" in arguments
 
 
-def print_help(program: Program, arguments: Sequence[str], console: Console | None = None) -> None:
+def print_help(program: Program, arguments: Sequence[str]) -> None:
     """Print the help, or the documentation of the settings and sections that `arguments` name.
 
     Raises `ConfigError` for a name that is neither.
     """
-    console = console or terminal_console()
+    console = terminal_console()
     fields = dict(documented(Config))
     values = {index + 1 for index, each in enumerate(arguments) if each in ("--config", "--cfg", "-c", "--package", "-p")}
     asked = [each for index, each in enumerate(arguments) if index not in values and "=" not in each and each[:1] != "-"]

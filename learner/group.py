@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +20,6 @@ from tandem.rollout import Group
 from tandem.runtime.errors import RunError
 from tandem.runtime.imports import without_collection
 from tandem.runtime.processes import PeakMemory, on_this_host
-from tandem.runtime.segment import segment_folder
 from tandem.runtime.trace import TraceRow
 from tandem.runtime.weights import SHM, PublishedWeights
 
@@ -41,19 +39,14 @@ class RankFailed(LearnerError):
     """A rank of the learner died. The call itself may be repeated."""
 
 
-def segment_path() -> Path:
-    """Return a fresh path in `segment_folder`."""
-    return segment_folder() / f"tandem-{uuid.uuid4().hex}.weights"
-
-
 class LearnerGroup:
-    """The ranks of the learner, each a Ray actor. As a context manager it ends them and removes their segment.
+    """The ranks of the learner, each a Ray actor. As a context manager it ends them.
 
     Start `config.learner.ranks` ranks with `gpus_per_rank` GPUs each (0: on the CPU, whose cores they share), placed by
     `placements`. They load the model at `model_path`, the reference of the Kullback-Leibler term at `reference_path` (by
     default the same), and the state that `save` wrote to the folder `saved` if one is given; the number of ranks may have
-    changed since. They publish by `transport`. Through shared memory they use the file `segment`,
-    which stays when the ranks fail, or else a file that the group creates and removes.
+    changed since. They publish by `transport`; through shared memory in the file `segment`, which they remove when they are
+    closed, but not when they fail.
 
     Every method waits for all ranks, at most `config.learner.timeout_s`. It raises `LearnerError` that names the rank that
     failed, or `RankFailed` if a rank died.
@@ -63,14 +56,13 @@ class LearnerGroup:
         self,
         config: Config,
         model_path: str,
+        segment: Path,
         *,
         reference_path: str = "",
         saved: Path | None = None,
-        segment: Path | None = None,
         gpus_per_rank: float = 0.0,
         transport: str = SHM,
         placements: Sequence[PlacementGroupSchedulingStrategy] = (),
-        persistence_threshold: int = 100_000,
     ) -> None:
         ranks = config.learner.ranks
         device = "cuda" if gpus_per_rank else "cpu"
@@ -81,7 +73,6 @@ class LearnerGroup:
 
         cores = config.mode.cpu_cores or len(os.sched_getaffinity(0))
         self._config, self._timeout_s = config, config.learner.timeout_s
-        self.segment_path, self._owns_segment = segment or segment_path(), segment is None
         actor = ray.remote(Rank)
         options = {"num_cpus": 0, "num_gpus": gpus_per_rank, "runtime_env": {"env_vars": {"DS_ACCELERATOR": device}}}
         self._ranks = [
@@ -92,12 +83,11 @@ class LearnerGroup:
                     ranks=ranks,
                     model_path=model_path,
                     reference_path=reference_path,
-                    segment_path=self.segment_path,
+                    segment_path=segment,
                     transport=transport,
                     device=device,
                     shares_gpu=0 < gpus_per_rank < 1,
                     threads=max(1, cores // ranks),
-                    persistence_threshold=persistence_threshold,
                 ),
             )
             for rank, placement in enumerate(placements or [None] * ranks)
@@ -161,7 +151,7 @@ class LearnerGroup:
         return self._call("peak_memory")
 
     def close(self) -> None:
-        """End the ranks, whatever their state, and remove the segment."""
+        """End the ranks, whatever their state."""
         closing = [rank.close.remote() for rank in self._ranks]
         ray.wait(closing, num_returns=len(closing), timeout=CLOSE_TIMEOUT_S)
         self.kill()
@@ -183,8 +173,6 @@ class LearnerGroup:
         """Kill the ranks at once."""
         for rank in self._ranks:
             ray.kill(rank)
-        if self._owns_segment:
-            self.segment_path.unlink(missing_ok=True)
 
     def _call(self, method: str, *arguments: Any) -> list[Any]:
         """Call `method` on all ranks and return their results in order."""

@@ -50,8 +50,6 @@ class RankSpec:
     shares_gpu: bool = False
     """whether engines use the same GPU"""
     threads: int = 1
-    persistence_threshold: int = 100_000
-    """under ZeRO-3, smaller parameters stay whole on every rank"""
     reference_path: str = ""
     """the directory or hub id of the reference of the Kullback-Leibler term; empty: `model_path`"""
 
@@ -100,7 +98,7 @@ class Rank:
         self._sequence = SequenceParallel(size, learner.timeout_s) if size > 1 else None
         policy = self._policy(spec.model_path, lora=learner.lora, gradient_checkpointing=learner.gradient_checkpointing)
         load_universal = saved is not None and not self.layout.reads(checkpoint.saved_layout(saved))
-        engine, optimizer = build_engine(policy, learner, spec.persistence_threshold, load_universal=load_universal)
+        engine, optimizer = build_engine(policy, learner, load_universal=load_universal)
         counts = {} if saved is None else checkpoint.load(engine, optimizer, learner, saved)
         reference: Reference | None = None
         if self.config.algo.kl_coef:
@@ -108,7 +106,7 @@ class Rank:
             if policy.adapter and path == spec.model_path:
                 reference = AdapterOff(engine, policy.adapter)
             else:
-                reference = FrozenCopy(self._policy(path), learner, spec.persistence_threshold, engine.device)
+                reference = FrozenCopy(self._policy(path), learner, engine.device)
         self.updater = Updater(engine, optimizer, self.config, reference, **counts)
         self.publisher = Publisher(
             policy.model,
@@ -125,7 +123,7 @@ class Rank:
 
     def _policy(self, path: str, *, lora: LoraConfig | None = None, gradient_checkpointing: bool = False) -> Policy:
         """Load the model at `path`, with an adapter if `lora` sets a rank."""
-        with partitioned_loading(self.config.learner, self.spec.persistence_threshold):
+        with partitioned_loading(self.config.learner):
             return Policy(
                 path,
                 dtype=getattr(torch, self.config.learner.dtype),

@@ -10,7 +10,7 @@ from deepspeed.runtime.engine import DeepSpeedEngine
 from torch import Tensor, nn
 
 from learner.policy import Policy
-from learner.zero import offloaded_parameters
+from learner.zero import placed_parameters
 from tandem.batching import MicroBatch
 from tandem.config.learner import LearnerConfig
 
@@ -29,11 +29,11 @@ class Reference(Protocol):
 class FrozenCopy:
     """A frozen policy, partitioned over the ranks under ZeRO-3, otherwise whole on every rank."""
 
-    def __init__(self, policy: Policy, config: LearnerConfig, persistence_threshold: int, device: torch.device) -> None:
+    def __init__(self, policy: Policy, config: LearnerConfig, device: torch.device) -> None:
         policy.requires_grad_(False).eval()
         self._model: nn.Module = policy.to(device)
         if config.zero_stage == 3:
-            zero = {"stage": 3, "stage3_param_persistence_threshold": persistence_threshold} | offloaded_parameters(config)
+            zero = {"stage": 3} | placed_parameters(config)
             bf16 = {"enabled": config.dtype == "bfloat16"}
             ds_config = {"train_micro_batch_size_per_gpu": 1, "bf16": bf16, "zero_optimization": zero}
             self._model, *_ = deepspeed.initialize(model=policy, config=ds_config)

@@ -21,6 +21,9 @@ from tandem.config.learner import LearnerConfig
 from tandem.optim import parameter_groups
 from tandem.plan.memory import reduce_bucket_size
 
+PERSISTENCE_THRESHOLD = 100_000
+"""Under ZeRO-3, parameters of fewer elements stay whole on every rank."""
+
 
 def join_process_group(device: str, timeout_s: float) -> None:
     """Join the process group that the environment describes (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT).
@@ -39,9 +42,7 @@ def join_process_group(device: str, timeout_s: float) -> None:
     )
 
 
-def deepspeed_config(
-    config: LearnerConfig, persistence_threshold: int, *, load_universal: bool = False, adapter: int = 0
-) -> dict[str, Any]:
+def deepspeed_config(config: LearnerConfig, *, load_universal: bool = False, adapter: int = 0) -> dict[str, Any]:
     """Return DeepSpeed's configuration for `config`; `adapter` is the number of parameters that learn if only an adapter does.
 
     Raises `ValueError` for bfloat16 without ZeRO, which would have no float32 master weights.
@@ -50,11 +51,10 @@ def deepspeed_config(
         raise ValueError("learner.dtype=bfloat16 with learner.zero_stage=0 keeps no float32 master weights; use zero_stage=1")
     zero: dict[str, Any] = {
         "stage": config.zero_stage,
-        "stage3_param_persistence_threshold": persistence_threshold,
         # In stages 1 and 2 a bucket reaches all ranks either way; without this it is reduced in place, two copies fewer.
         "reduce_scatter": config.zero_stage == 3,
         "reduce_bucket_size": reduce_bucket_size(adapter),
-    } | offloaded_parameters(config)
+    } | placed_parameters(config)
     if config.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu"}
     return {
@@ -71,13 +71,14 @@ def deepspeed_config(
     }
 
 
-def offloaded_parameters(config: LearnerConfig) -> dict[str, Any]:
-    """Return the part of DeepSpeed's ZeRO configuration that keeps parameters in CPU memory; empty without offloading."""
-    return {"offload_param": {"device": "cpu"}} if config.offload_parameters else {}
+def placed_parameters(config: LearnerConfig) -> dict[str, Any]:
+    """Return the part of DeepSpeed's ZeRO configuration that says which parameters stay whole, or in CPU memory."""
+    offloaded = {"offload_param": {"device": "cpu"}} if config.offload_parameters else {}
+    return {"stage3_param_persistence_threshold": PERSISTENCE_THRESHOLD} | offloaded
 
 
 @contextmanager
-def partitioned_loading(config: LearnerConfig, persistence_threshold: int) -> Iterator[None]:
+def partitioned_loading(config: LearnerConfig) -> Iterator[None]:
     """Under stage 3, partition every module of a model that is loaded in the block as soon as it is created.
 
     Rank 0 then reads the weights of one module at a time, so that no rank ever holds the whole model.
@@ -85,7 +86,7 @@ def partitioned_loading(config: LearnerConfig, persistence_threshold: int) -> It
     if config.zero_stage == 3:
         # The model's dtype, which an adapter that learns in float32 does not have.
         dtype = {"bf16": {"enabled": config.dtype == "bfloat16"}}
-        settings = _Zero3Settings(deepspeed_config(config, persistence_threshold) | dtype)
+        settings = _Zero3Settings(deepspeed_config(config) | dtype)
         set_hf_deepspeed_config(settings)  # transformers keeps only a weak reference
     try:
         yield
@@ -104,12 +105,11 @@ class _Zero3Settings:
 
 
 def build_engine(
-    policy: Policy, config: LearnerConfig, persistence_threshold: int, *, load_universal: bool = False
+    policy: Policy, config: LearnerConfig, *, load_universal: bool = False
 ) -> tuple[DeepSpeedEngine, torch.optim.AdamW]:
     """Return the policy under ZeRO and its AdamW, whose parameter groups take the learning rate.
 
-    Under stage 3, parameters of fewer than `persistence_threshold` elements stay whole on every rank. Set `load_universal` to
-    load a checkpoint in the universal format next.
+    Set `load_universal` to load a checkpoint in the universal format next.
     """
     learned = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
@@ -120,7 +120,7 @@ def build_engine(
         fused=True,  # one pass over the weights instead of six, and on a GPU no temporaries of 8 bytes a parameter
     )
     adapter = sum(parameter.numel() for parameter in learned) if policy.adapter else 0
-    ds_config = deepspeed_config(config, persistence_threshold, load_universal=load_universal, adapter=adapter)
+    ds_config = deepspeed_config(config, load_universal=load_universal, adapter=adapter)
     engine, *_ = deepspeed.initialize(model=policy, optimizer=optimizer, config=ds_config)
     return engine, optimizer
 

@@ -246,7 +246,7 @@ def check_logprob_gap(gap: float, limit: float, *, stale: bool = False) -> None:
         )
 
 
-def check_canary(gap: float, limit: float, before: float | None = None, change: float = 0.0) -> None:
+def check_canary(gap: float, limit: float, before: float | None, change: float) -> None:
     """Raise `GuardError` when an engine's log-probabilities of fixed texts are not the learner's after a weight sync.
 
     `gap` is the mean |engine - learner| of the worst engine, in nats, `before` that after the weight sync before (None: there

@@ -11,6 +11,7 @@ import numpy as np
 
 from actors.rollout_pool import RolloutPool
 from launch.cluster.local_cluster import ray_cluster
+from launch.cluster.locks import SEGMENT, claimed_file
 from launch.packages import has_cpu_engines
 from learner.group import LearnerGroup
 from tandem import guards
@@ -21,6 +22,7 @@ from tandem.config.schema import Config
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.runtime.restarts import RestartBudget
+from tandem.runtime.segment import segment_folder
 from tandem.schedule import schedule_at
 
 PROMPTS, GROUP = 2, 4
@@ -40,11 +42,12 @@ def self_test(config: Config, logs: Path) -> str:
     prompts, _ = encode(problems, authors.tokenizer, config.data)
     with ExitStack() as stack:
         stack.enter_context(ray_cluster(logs))
+        segment = stack.enter_context(claimed_file(segment_folder(), SEGMENT))
         starting = stack.enter_context(ThreadPoolExecutor())
         engines = starting.submit(
             RolloutPool.of_engines, config, authors, RestartBudget.of(config.guard), gpus_per_replica=share
         )
-        ranks = starting.submit(LearnerGroup, config, str(authors.senior), gpus_per_rank=share)
+        ranks = starting.submit(LearnerGroup, config, str(authors.senior), segment, gpus_per_rank=share)
         rollouts, learner = stack.enter_context(engines.result()), stack.enter_context(ranks.result())
         learner.connect(rollouts.actors)
         groups = rollouts.generate(prompts, GROUP, schedule_at(config, 1), config.rollout.sampling, "step1")

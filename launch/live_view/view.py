@@ -21,6 +21,7 @@ from tandem.measures.names import ACCURACY
 
 BARS = "▁▂▃▄▅▆▇█"
 BAR_WIDTH = 24
+SPARKLINE_WIDTH = 40
 REFRESH_S = 1.0
 
 
@@ -82,9 +83,9 @@ def _bars(shares: dict[str, float]) -> Table:
     return table
 
 
-def sparkline(values: Sequence[float], width: int = 40) -> str:
-    """Return the course of `values` in at most `width` bars, each the mean of equally many values."""
-    count = min(width, len(values))
+def sparkline(values: Sequence[float]) -> str:
+    """Return the course of `values` in at most `SPARKLINE_WIDTH` bars, each the mean of equally many values."""
+    count = min(SPARKLINE_WIDTH, len(values))
     edges = [len(values) * i // count for i in range(count + 1)]
     means = [fmean(values[a:b]) for a, b in pairwise(edges)]
     low, high = min(means), max(means)

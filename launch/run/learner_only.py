@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from launch.cluster.local_cluster import given_cluster, ray_cluster
+from launch.cluster.locks import SEGMENT, claimed_file
 from launch.cluster.plan import print_plan, run_plan
 from launch.cluster.reservation import reserve_placements
 from launch.run.console import TrainingConsole
@@ -25,6 +26,8 @@ from tandem.config.schema import Config
 from tandem.metrics import PhaseTimer, rollout_metrics
 from tandem.plan.memory import GIB
 from tandem.plan.run_plan import RunPlan, planned
+from tandem.runtime.segment import segment_folder
+from tandem.runtime.weights import SHM
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,10 @@ def running_learner(inputs: LearnerInputs, console: TrainingConsole) -> Iterator
             reserve_placements(plan, authors, config.mode.cpu_cores, shares_memory=False, run_folder=inputs.folder.path)
         )
         console.print(f"run folder {inputs.folder.path}; senior {authors.senior}; rollouts {config.learner_only}")
+        segment = stack.enter_context(claimed_file(segment_folder(), SEGMENT))  # no weight sync fills it
         usual = usual_start(LEARNER, on_gpus=plan.on_gpus)
         with status(f"Starting {describe_components(config, engines=False)}", usual, console.console):
-            learner = stack.enter_context(start_learner(config, plan, authors, placements))
+            learner = stack.enter_context(start_learner(config, plan, authors, placements, segment, SHM))
         yield learner
 
 

@@ -143,21 +143,20 @@ def start_learner(
     plan: RunPlan,
     authors: Authors,
     placements: Placements,
+    segment: Path,
+    transport: str,
     saved: Path | None = None,
-    *,
-    segment: Path | None = None,
-    transport: str = SHM,
 ) -> LearnerGroup:
     """Start the learner with the state in the folder `saved`, or the base model's, on its placements.
 
-    In shared memory it publishes weights in the file `segment`.
+    It publishes weights by `transport`; through shared memory in the file `segment`.
     """
     return LearnerGroup(
         config,
         str(authors.senior),
+        segment,
         reference_path=str(authors.kl_reference(config.algo)),
         saved=saved,
-        segment=segment,
         gpus_per_rank=plan.gpus_per_rank,
         placements=placements.ranks,
         transport=transport,
@@ -184,8 +183,8 @@ def start_training_run(inputs: Inputs, start_engines: EngineStarter = start_engi
             inputs.plan,
             inputs.authors,
             resources.placements,
-            segment=segment,
-            transport=inputs.transport,
+            segment,
+            inputs.transport,
         )
         saved = checkpoint.learner if checkpoint else None
         kept = updates_kept(config.checkpoint.save_every)

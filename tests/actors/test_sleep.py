@@ -284,14 +284,14 @@ def test_engines_sleep_during_updates_and_repeated_updates(
 @pytest.mark.gpu
 @pytest.mark.parametrize("transport", [SHM, IPC])
 def test_sleeping_engine_frees_gpu_for_learner(
-    ray_session: None, config: Config, authors: Authors, prompts: list[Prompt], transport: str
+    ray_session: None, config: Config, authors: Authors, prompts: list[Prompt], tmp_path: Path, transport: str
 ) -> None:
     settings = deepcopy(config)
     settings.rollout.gpu_memory_fraction = settings.rollout.junior_gpu_memory_fraction = 0.25
     free = lambda: torch.cuda.mem_get_info()[0]  # noqa: E731
     total = torch.cuda.mem_get_info()[1]
     with (
-        LearnerGroup(settings, str(authors.senior), gpus_per_rank=0.5, transport=transport) as learner,
+        LearnerGroup(settings, str(authors.senior), tmp_path / "weights", gpus_per_rank=0.5, transport=transport) as learner,
         RolloutPool.of_engines(
             settings, authors, RestartBudget(0), gpus_per_replica=0.5, transport=transport, sleep=True
         ) as pool,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import sys
+from unittest.mock import patch
 
 import pytest
 
@@ -28,7 +29,8 @@ def about(program: str) -> Program:
 def printed(program: str, *arguments: str, width: int = 120) -> str:
     """Return the help that a program prints."""
     console = terminal_console(width=width, record=True, file=sys.stdout)
-    print_help(about(program), arguments, console)
+    with patch("launch.help.terminal_console", return_value=console):
+        print_help(about(program), arguments)
     return console.export_text()
 
 

@@ -56,7 +56,7 @@ def test_logprobs_equal_plain_transformers(model_paths: dict[str, str], kind: st
 
 def test_bfloat16_without_master_weights_is_refused() -> None:
     with pytest.raises(ValueError, match="use zero_stage=1"):
-        deepspeed_config(LearnerConfig(dtype="bfloat16", zero_stage=0), 0)
+        deepspeed_config(LearnerConfig(dtype="bfloat16", zero_stage=0))
 
 
 @pytest.mark.parametrize(

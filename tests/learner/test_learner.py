@@ -188,12 +188,12 @@ def test_rank_on_shared_gpu_frees_cached_memory(ranks: dict[int, Ranks], model_p
 def test_group_trains_publishes_and_names_dead_rank(
     ranks: dict[int, Ranks], model_paths: dict[str, str], tmp_path: Path
 ) -> None:
-    config = tiny_config(zero_stage=2, ranks=2)
-    with LearnerGroup(config, model_paths["tied"]) as learner:
+    config, segment = tiny_config(zero_stage=2, ranks=2), tmp_path / "weights"
+    with LearnerGroup(config, model_paths["tied"], segment) as learner:
         metrics = learner.update(random_groups(7, **GROUPS), 1)
         assert metrics["grad/norm"] > 0
         published = learner.publish(1)
-        assert published.path == str(learner.segment_path) and learner.segment_path.exists()
+        assert published.path == str(segment) and segment.exists()
         learner.export(tmp_path / "final")
         assert (tmp_path / "final" / "config.json").exists()
         groups = random_groups(7, **GROUPS)
@@ -213,4 +213,3 @@ def test_group_trains_publishes_and_names_dead_rank(
         ray.kill(learner._ranks[1])
         with pytest.raises(RankFailed, match="rank 1 of 2 failed in 'update'"):
             learner.update(random_groups(8, **GROUPS), 3)
-    assert not learner.segment_path.exists()

@@ -155,15 +155,15 @@ def test_full_disk_does_not_stop_learner(ranks: dict[int, Ranks], model_paths: d
 
 
 def test_learner_group_saves_and_resumes(ranks: dict[int, Ranks], model_paths: dict[str, str], folder: Path) -> None:
-    path, config = model_paths["tied"], Spread(1, 1).config()
+    path, config, segment = model_paths["tied"], Spread(1, 1).config(), folder.with_name("weights")
     ranks[1]("reload", config, path)
     train(ranks[1], path, (1, 2))
     ranks[1]("save", folder)
-    with LearnerGroup(config, path, saved=folder) as learner:
+    with LearnerGroup(config, path, segment, saved=folder) as learner:
         assert learner.publish(2).checksum == ranks[1]("publish", 2).checksum
-        assert learner.segment_path.exists()
+        assert segment.exists()
         (folder / "again" / "layout.json").mkdir(parents=True)  # where a file should go
         with pytest.raises(IsADirectoryError):
             learner.save(folder / "again")
         assert learner.update(on_policy_groups(path, seed=3), 3)["grad/norm"] > 0
-    assert not learner.segment_path.exists()
+    assert not segment.exists()

@@ -173,7 +173,7 @@ def test_weights_reach_engine_on_gpu(
     ids = torch.randint(5, 150, (60,), generator=torch.Generator().manual_seed(1)).tolist()
     prompt, sampling = Prompt(Problem("0", "?", "!"), tuple(ids)), settings.rollout.sampling
     with (
-        LearnerGroup(settings, str(authors.senior), gpus_per_rank=share, transport=transport) as learner,
+        LearnerGroup(settings, str(authors.senior), tmp_path / "weights", gpus_per_rank=share, transport=transport) as learner,
         RolloutPool.of_engines(settings, authors, RestartBudget(0), gpus_per_replica=share, transport=transport) as pool,
     ):
         learner.connect(pool.actors)

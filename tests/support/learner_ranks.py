@@ -30,8 +30,7 @@ class Ranks:
     """A process group of probe ranks."""
 
     def __init__(self, count: int, folder: Path) -> None:
-        self.segment_path = folder / f"{count}.weights"
-        specs = [RankSpec(r, count, "", self.segment_path, persistence_threshold=0) for r in range(count)]
+        specs = [RankSpec(r, count, "", folder / f"{count}.weights") for r in range(count)]
         actor = ray.remote(ProbeRank).options(num_cpus=0)
         self.actors = [actor.remote(Config(), spec) for spec in specs]
 
@@ -57,6 +56,7 @@ class WarmLearner(LearnerGroup):
         ranks: Ranks,
         config: Config,
         model_path: str,
+        segment: Path,
         *,
         reference_path: str = "",
         saved: Path | None = None,

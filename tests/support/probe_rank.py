@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_grad
 
+from learner import zero
 from learner.gather import GatheredWeights, Whole
-from learner.rank import Rank
+from learner.rank import Rank, RankSpec
 from learner.sequence_parallel import window_mask
 from tandem.batching import RankPlan, collate, plan_step
 from tandem.config.schema import Config
@@ -53,7 +54,14 @@ class CountedGathering(deepspeed.zero.GatheredParameters):
 
 
 class ProbeRank(Rank):
-    """A rank that can restart with another configuration and return its gradient and float32 weights."""
+    """A rank that can restart with another configuration and return its gradient and float32 weights.
+
+    ZeRO-3 partitions all its parameters, however small.
+    """
+
+    def __init__(self, config: Config, spec: RankSpec) -> None:
+        super().__init__(config, spec)
+        zero.PERSISTENCE_THRESHOLD = 0
 
     def reload(self, config: Config, model_path: str, saved: Path | None = None, reference_path: str = "") -> None:
         """Restart from the model at `model_path` and the state in `saved`."""

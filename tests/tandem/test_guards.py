@@ -370,4 +370,4 @@ def test_canary_finds_engine_that_lacks_half_of_a_visible_update(before: float, 
 @pytest.mark.parametrize("gap", [0.51, math.inf, math.nan])
 def test_canary_above_its_limit_stops_run(gap: float) -> None:
     with pytest.raises(GuardError, match=rf"weights/canary_gap={gap:.4g} exceeds guard.max_canary_gap=0.5: .* raise the limit"):
-        check_canary(gap, 0.5)
+        check_canary(gap, 0.5, None, 0.0)

@@ -118,7 +118,9 @@ def test_short_run_uses_device_of_installed_engines(
     monkeypatch.setattr(self_test, "has_cpu_engines", lambda: on_cpu)
     monkeypatch.setattr(self_test, "ray_cluster", lambda logs: nullcontext())
     monkeypatch.setattr(self_test.RolloutPool, "of_engines", start_engines)
-    monkeypatch.setattr(self_test, "LearnerGroup", lambda config, path, *, gpus_per_rank: seen.append((config, gpus_per_rank)))
+    monkeypatch.setattr(
+        self_test, "LearnerGroup", lambda config, path, segment, *, gpus_per_rank: seen.append((config, gpus_per_rank))
+    )
     with pytest.raises(Started):
         self_test.self_test(config, Path("logs"))
     assert [(each.learner.ranks, each.mode.device, given) for each, given in seen] == [(ranks, device, share)] * 2

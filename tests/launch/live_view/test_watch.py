@@ -170,7 +170,7 @@ def test_shares_of_time_include_evaluations(run: Path) -> None:
 
 @given(values=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=100))
 def test_sparkline_fits_width_and_spans_values(values: list[float]) -> None:
-    line = sparkline(values, 40)
+    line = sparkline(values)
     assert len(line) == min(40, len(values))
     assert line[0] == "▁" or min(values) != max(values)
     if len(values) <= 40 and min(values) < max(values):

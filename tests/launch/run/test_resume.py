@@ -72,7 +72,7 @@ def test_run_equals_loop_written_by_hand(whole_run: Path, lockstep_settings: Con
     inputs = read_inputs(replace(lockstep_settings, name="by hand"))
     engines, batch = Lockstep(inputs.authors), lockstep_settings.rollout.prompts_per_step
     pool = RolloutPool(lockstep_settings, ReplicaSet([engines], lockstep_settings.guard, RestartBudget(0)))
-    with LearnerGroup(lockstep_settings, str(inputs.authors.senior)) as learner:
+    with LearnerGroup(lockstep_settings, str(inputs.authors.senior), tmp_path / "weights") as learner:
         for step, row in enumerate(rows(whole_run)[1:], start=1):
             schedule = schedule_at(lockstep_settings, step)
             groups = []
