@@ -9,6 +9,7 @@ import torch
 from deepspeed.runtime.engine import DeepSpeedEngine
 
 from learner.policy import LogprobHead, Policy
+from tandem.measures.scoring import Text, padded
 
 
 @torch.no_grad()
@@ -17,11 +18,8 @@ def text_logprobs(engine: DeepSpeedEngine, texts: Sequence[Sequence[int]]) -> li
 
     All ranks must call it.
     """
-    length = max(map(len, texts))
-    rows = [torch.tensor(text) for text in texts]
-    input_ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    positions = torch.cat([torch.arange(len(text) - 1) + length * row for row, text in enumerate(texts)])
-    targets = torch.cat([row[1:] for row in rows])
+    input_ids, positions = padded([Text(text[:1], text[1:]) for text in texts])
+    targets = input_ids.flatten()[positions + 1]
     head = cast(LogprobHead, cast(Policy, engine.module).model.get_output_embeddings())
     temperature, head.temperature = head.temperature, 1.0  # of vLLM's log-probabilities of prompts
     try:

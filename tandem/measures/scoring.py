@@ -78,7 +78,7 @@ def token_values(
     device = models[0].device
     by_text: dict[int, np.ndarray] = {}
     for bucket in buckets([len(text) for text in texts], batch_tokens):
-        ids, positions = _padded([texts[index] for index in bucket])
+        ids, positions = padded([texts[index] for index in bucket])
         hidden = [model.hidden(ids.to(device)).flatten(0, 1) for model in models]
         targets = ids.flatten()[positions + 1]
         parts = []
@@ -91,7 +91,7 @@ def token_values(
     return [by_text[index] for index in range(len(texts))]
 
 
-def _padded(texts: Sequence[Text]) -> tuple[Tensor, Tensor]:
+def padded(texts: Sequence[Text]) -> tuple[Tensor, Tensor]:
     """Return token ids [B, L], padded on the right, and the positions [N] in the flattened ids that predict the completions'
     tokens, text by text."""
     longest = max(map(len, texts))

@@ -20,11 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from launch.evaluation.other_author import completion_logprobs
+from launch.evaluation.other_author import score_turns
 from launch.report_page.page import report_page, script_data
 from launch.storage.loggers import samples_table
-from learner.policy import Policy
 from tandem.authors import Authors
+from tandem.measures.legibility import Pace
 from tandem.records.run_record import LogReader, read_run
 from tests.support.run_folders import HOSTILE, PER_STEP, make_run
 
@@ -227,19 +227,28 @@ def test_page_of_ten_thousand_rollouts_is_small(tmp_path: Path) -> None:
 # Scores
 
 
-def test_completion_logprobs_equal_transformers(authors: Authors) -> None:
-    policy = Policy(str(authors.senior), dtype=torch.float32, temperature=0.7, chunk=8).eval()
-    prompt = authors.tokenizer.encode("Mia has 46 pens.")
-    rollouts = [
-        {"prompt_ids": prompt[:cut], "turns": [{"token_ids": authors.tokenizer.encode(text)} for text in turns]}
-        for cut, turns in [(3, ["Start with", " 46.\n"]), (len(prompt), ["Take 3: 46", " - 3 = 43", ".\nThe answer"])]
+def test_turns_of_one_author_have_logprobs_of_other(authors: Authors) -> None:
+    prompt, temperature = authors.tokenizer.encode("Mia has 46 pens."), 0.7
+    samples: list[Any] = [
+        {
+            "prompt_ids": prompt[:cut],
+            "turns": [{"author": author, "token_ids": authors.tokenizer.encode(text)} for author, text in turns],
+        }
+        for cut, turns in [
+            (3, [("junior", "Start with"), ("senior", " 46.\n")]),
+            (2, [("senior", "46")]),
+            (len(prompt), [("junior", "Take 3: 46"), ("senior", " - 3 = 43"), ("junior", ".\nThe answer")]),
+        ]
     ]
-    scores = completion_logprobs(policy, rollouts)
+    score_turns(samples, "junior", authors.senior, temperature, Pace(batch_tokens=40, chunk_tokens=8))
     model = AutoModelForCausalLM.from_pretrained(authors.senior)
-    for rollout, logprobs in zip(rollouts, scores, strict=True):
-        read = list(rollout["prompt_ids"])
-        for token, logprob in zip([token for turn in rollout["turns"] for token in turn["token_ids"]], logprobs, strict=True):
-            with torch.no_grad():
-                expected = torch.log_softmax(model(torch.tensor([read])).logits[0, -1] / 0.7, -1)[token]
-            assert logprob == pytest.approx(expected.item(), abs=1e-4)
-            read.append(token)
+    for sample in samples:
+        read = list(sample["prompt_ids"])
+        for turn in sample["turns"]:
+            assert ("other_logprobs" in turn) == (turn["author"] == "junior")
+            for index, token in enumerate(turn["token_ids"]):
+                with torch.no_grad():
+                    expected = torch.log_softmax(model(torch.tensor([read])).logits[0, -1] / temperature, -1)[token]
+                if turn["author"] == "junior":
+                    assert turn["other_logprobs"][index] == pytest.approx(expected.item(), abs=6e-5), "rounded"
+                read.append(token)
