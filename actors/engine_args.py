@@ -6,11 +6,10 @@ import ast
 from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
 from tandem.config.rollout import RolloutConfig
 from tandem.config.schema import ConfigError
+from tandem.models.vllm_source import vllm_statements
 
 KEYS = ("engine_args", "junior_engine_args")
 TURNS = "turns, versions and log-probabilities depend on it; leave it out"
@@ -66,11 +65,10 @@ def _errors(key: str, given: dict[str, object]) -> Iterator[str]:
 
 @cache
 def argument_names() -> tuple[str, ...]:
-    """Return the names of the arguments of vLLM's engine, read from its source: an import takes ten seconds."""
-    spec = find_spec("vllm")
-    assert spec is not None and spec.submodule_search_locations
-    source = Path(spec.submodule_search_locations[0]) / "engine" / "arg_utils.py"
-    classes = [node for node in ast.parse(source.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
+    """Return the names of the arguments of vLLM's engine, read from its source."""
+    statements = vllm_statements("engine/arg_utils.py")
+    assert statements is not None, "vLLM is not installed"
+    classes = [node for node in statements if isinstance(node, ast.ClassDef)]
     fields = [
         field.target.id
         for each in classes

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import stat
 from multiprocessing.process import BaseProcess
+
+from tandem.runtime.exit_status import describe_exit
 
 EXIT_TIMEOUT_S = 2.0
 """The time that a process has to exit after vLLM reported it dead."""
@@ -20,12 +21,7 @@ def cause_of_death(process: BaseProcess) -> str:
     """Return in one line why `process`, an engine of this process, died. Waits `EXIT_TIMEOUT_S` for its exit code."""
     process.join(EXIT_TIMEOUT_S)
     code = process.exitcode
-    if code is None:
-        cause = "vLLM reported it dead, and its process has not exited"
-    elif code < 0:
-        cause = f"killed by {signal.Signals(-code).name}"
-    else:
-        cause = f"exit code {code}"
+    cause = "vLLM reported it dead, and its process has not exited" if code is None else describe_exit(code)
     error = last_error(_log_tail(), process.pid)
     return f"{cause}: {error}" if error else cause
 

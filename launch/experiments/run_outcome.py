@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tandem.config.schema import Config, ConfigError
 from tandem.records.run_record import read_json
+from tandem.runtime.exit_status import describe_exit
 
 FINISHED, FAILED, INTERRUPTED, WAITING = "finished", "failed", "interrupted", "not run"
 """The states of a run."""
@@ -78,5 +78,5 @@ def error_of(printed: str, exit_code: int) -> str:
     after = lines[tracebacks[-1] + 1 :] if tracebacks else lines[-1:]
     message = next((line for line in after if not line.startswith(" ")), "").strip()
     if exit_code >= 0:
-        return message or f"exit code {exit_code}"
-    return f"killed by {signal.Signals(-exit_code).name}" + (f"; last printed: {message}" if message else "")
+        return message or describe_exit(exit_code)
+    return describe_exit(exit_code) + (f"; last printed: {message}" if message else "")

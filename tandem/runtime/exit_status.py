@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 FAILED = 1
 """The exit code of a run that cannot continue."""
 BAD_INPUT = 2
@@ -12,3 +14,8 @@ INTERRUPTED = 130
 """The exit code after Ctrl-C."""
 TERMINATED = 143
 """The exit code after SIGTERM."""
+
+
+def describe_exit(code: int) -> str:
+    """Return how a process ended, from its exit code, which is negative after a signal."""
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
