@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tandem.rollout import Group
+from tandem.rollout import Group, is_constant
 
 EPSILON = 1e-6
 """Added to standard deviations."""
@@ -49,7 +49,7 @@ def reinforce_plus_plus(rewards: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 def _centered(rewards: np.ndarray) -> np.ndarray:
     """Return the rewards [G] minus their mean in float64; exactly zero for a constant group."""
-    if np.ptp(rewards) == 0:  # the mean of equal floats may differ from them in the last bit
+    if is_constant(rewards):  # the mean of equal floats may differ from them in the last bit
         return np.zeros(len(rewards))
     exact = rewards.astype(np.float64)
     return exact - exact.mean()

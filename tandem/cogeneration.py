@@ -16,10 +16,8 @@ from typing import NamedTuple, Protocol, Self, overload
 
 import numpy as np
 
-from tandem.rollout import JUNIOR, SENIOR, EndReason, Rollout, StopReason
+from tandem.rollout import AUTHOR_NAMES, EndReason, Rollout, StopReason
 from tandem.schedule import Pen, Schedule
-
-_NAMES = {SENIOR: "senior", JUNIOR: "junior"}
 
 
 class AuthorFailed(RuntimeError):
@@ -223,5 +221,5 @@ def _until_end(ids: Sequence[int], room: int, is_budget: bool, eos_ids: frozense
 
 
 def _failure_message(rollout_id: str, author: int, sessions: Mapping[int, Session], written: int, failure: AuthorFailed) -> str:
-    partners = "".join(f"; the {_NAMES[partner]} cannot continue alone" for partner in sessions.keys() - {author})
-    return f"rollout {rollout_id}: the {_NAMES[author]} failed after {written} tokens ({failure}){partners}"
+    partners = "".join(f"; the {AUTHOR_NAMES[partner]} cannot continue alone" for partner in sessions.keys() - {author})
+    return f"rollout {rollout_id}: the {AUTHOR_NAMES[author]} failed after {written} tokens ({failure}){partners}"

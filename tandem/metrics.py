@@ -8,7 +8,7 @@ from time import perf_counter, time
 
 import numpy as np
 
-from tandem.rollout import JUNIOR, SENIOR, Group, Rollout, Verdict
+from tandem.rollout import AUTHOR_NAMES, JUNIOR, SENIOR, Group, Rollout, Verdict
 from tandem.runtime.trace import Span
 
 
@@ -29,7 +29,7 @@ def rollout_metrics(groups: Sequence[Group], juniors: int = 1) -> dict[str, floa
         "reward/unparsable": verdicts.count(Verdict.UNPARSABLE),
         "reward/errors": verdicts.count(Verdict.ERROR),
         **{f"reward/terms/{name}": mean for name, mean in _term_means(groups).items()},
-        "reward/constant_groups": float(np.mean([np.ptp(group.rewards) == 0 for group in groups])),
+        "reward/constant_groups": float(np.mean([group.constant for group in groups])),
         "tandem/senior_token_fraction": senior_fraction,
         "tandem/handoffs_per_rollout": float(np.mean([rollout.handoffs for rollout in rollouts])),
         "rollout/tokens": tokens,
@@ -62,8 +62,8 @@ def turn_lengths(groups: Sequence[Group]) -> dict[str, np.ndarray]:
     """Return the lengths of each author's turns in tokens, int64 [turns]. Authors without a turn are left out."""
     turns = [turn for group in groups for rollout in group.rollouts for turn in rollout.turns]
     lengths = {
-        f"turns/{name}_tokens": np.array([turn.stop - turn.start for turn in turns if turn.author == author])
-        for name, author in (("senior", SENIOR), ("junior", JUNIOR))
+        f"turns/{AUTHOR_NAMES[author]}_tokens": np.array([turn.stop - turn.start for turn in turns if turn.author == author])
+        for author in (SENIOR, JUNIOR)
     }
     return {key: values for key, values in lengths.items() if len(values)}
 

@@ -166,6 +166,16 @@ class Group:
         return [self.prompt.opening + rollout.text for rollout in self.rollouts]
 
     @property
+    def constant(self) -> bool:
+        """Whether the rewards are all equal, so that every advantage is zero."""
+        return is_constant(self.rewards)
+
+    @property
     def verdicts(self) -> list[Verdict]:
         """Return the verdict on each rollout, once they are judged."""
         return [judgement.verdict for judgement in self.judgements]
+
+
+def is_constant(rewards: np.ndarray) -> bool:
+    """Whether the rewards [G] of a group are all equal."""
+    return bool(np.ptp(rewards) == 0)

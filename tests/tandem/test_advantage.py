@@ -71,9 +71,9 @@ def test_advantages_of_group_sum_to_zero(name: str, step: list[list[float]]) -> 
 
 
 def test_only_reinforce_plus_plus_depends_on_other_groups() -> None:
-    easy, hard, uniform = [1.0, 1, 1, 0], [0.0, 0, 0, 1], [1.0] * 4
+    easy, hard, constant = [1.0, 1, 1, 0], [0.0, 0, 0, 1], [1.0] * 4
     for name in ESTIMATORS:
-        alone, among_others = advantages(name, [easy]), advantages(name, [easy, hard, uniform])
+        alone, among_others = advantages(name, [easy]), advantages(name, [easy, hard, constant])
         assert np.array_equal(alone[0], among_others[0]) == (name != "reinforce++")
 
 

@@ -17,7 +17,6 @@ from launch.run.loop import collect_groups
 from launch.run.training_run import RolloutRun
 from tandem.config.schema import Config
 from tandem.data.random_groups import random_groups
-from tandem.dynamic_sampling import is_uniform
 from tandem.guards import GuardError
 from tandem.metrics import PhaseTimer
 from tandem.rollout import Group, Verdict
@@ -27,8 +26,8 @@ from tandem.verify.judgement import Judgement, plain_judgement
 class ListedGroups:
     """A group source and a judge: takes groups from a list, of equal or unequal verdicts; the first `late` miss a deadline."""
 
-    def __init__(self, uniform: Sequence[bool], late: int) -> None:
-        self._uniform, self._late = iter(uniform), late
+    def __init__(self, constant: Sequence[bool], late: int) -> None:
+        self._constant, self._late = iter(constant), late
         self.taken: list[int] = []
         self.rejected: list[int] = []
         self.dropped = 0
@@ -39,9 +38,9 @@ class ListedGroups:
         late = min(self._late, count) if len(self.taken) == 1 else 0
         self.dropped += late
         groups = []
-        for uniform in islice(self._uniform, count - late):
+        for constant in islice(self._constant, count - late):
             (group,) = random_groups(len(self._judged), groups=1, size=2, senior_share=1.0)
-            verdicts = (Verdict.CORRECT, Verdict.CORRECT if uniform else Verdict.WRONG)
+            verdicts = (Verdict.CORRECT, Verdict.CORRECT if constant else Verdict.WRONG)
             self._judged[id(group)] = group, list(map(plain_judgement, verdicts))
             groups.append(group)
         return groups
@@ -78,17 +77,17 @@ def rollout_run(source: ListedGroups, wanted: int, rounds: int) -> tuple[Rollout
 
 
 @given(st.lists(st.booleans(), min_size=60, max_size=60), st.integers(1, 6), st.integers(0, 4), st.integers(0, 2))
-def test_uniform_groups_are_replaced_while_rounds_last(uniform: list[bool], wanted: int, rounds: int, late: int) -> None:
-    source = ListedGroups(uniform, late=min(late, wanted - 1))
+def test_constant_groups_are_replaced_while_rounds_last(constant: list[bool], wanted: int, rounds: int, late: int) -> None:
+    source = ListedGroups(constant, late=min(late, wanted - 1))
     run, saved = rollout_run(source, wanted, rounds)
     groups, metrics = collect_groups(run, 1, 0, PhaseTimer())
     written = sum(source.taken) - source.dropped
     assert source.taken == [wanted, *source.rejected] and len(source.rejected) <= rounds
     assert len(groups) == min(wanted, written) and all(len(group.advantages) == 2 for group in groups)
     assert [id(group) for group in saved] == [id(group) for group in groups]
-    unequal = uniform[:written].count(False)
-    assert sum(not is_uniform(group) for group in groups) == unequal, "no mixed group is dropped"
-    assert unequal == wanted or len(source.rejected) == rounds, "uniform groups are used only after all rounds"
+    unequal = constant[:written].count(False)
+    assert sum(not group.constant for group in groups) == unequal, "no mixed group is dropped"
+    assert unequal == wanted or len(source.rejected) == rounds, "constant groups are used only after all rounds"
     assert metrics["rollout/groups_dropped"] == source.dropped
     assert metrics["rollout/groups_refilled"] == max(0, written - wanted)
 
