@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 
 from tandem.config.black_box import OPENAI
+from tandem.config.rollout import ScheduleConfig
 from tandem.rollout import JUNIOR, SENIOR
 from tandem.tokenization.surfaces import NEWLINE, SPACE, surfaces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from tandem.config.rollout import ScheduleConfig
     from tandem.config.schema import Config
 
 COIN_SIDES = 1 << 32
@@ -178,6 +179,11 @@ def annealed_prob_senior(settings: ScheduleConfig, step: int, steps: int) -> flo
     elapsed = (step - 1) / max(steps - 1, 1)
     progress = {"constant": 0.0, "linear": elapsed, "cosine": (1 - math.cos(math.pi * elapsed)) / 2}[settings.anneal]
     return settings.prob_senior + progress * (settings.prob_senior_end - settings.prob_senior)
+
+
+def solo_config(config: Config) -> Config:
+    """Return `config` with the schedule `solo`, for engines that write under the schedules of `eval.handoff` at most."""
+    return replace(config, schedule=ScheduleConfig(name="solo"))
 
 
 def needs_junior(config: Config) -> bool:

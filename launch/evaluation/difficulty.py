@@ -18,14 +18,13 @@ from launch.storage.places import check_writable
 from launch.terminal import terminal_console
 from tandem import guards
 from tandem.authors import load_authors
-from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config, ConfigError
 from tandem.data.pass_rates import PassRateFile
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.plan.run_plan import RunPlan, planned
 from tandem.rollout import Group, Verdict
-from tandem.schedule import SOLO
+from tandem.schedule import SOLO, solo_config
 
 CHUNK = 256
 """Problems between two writes of the file. After an interruption, at most this number of problems is tried again."""
@@ -36,7 +35,7 @@ def measure_pass_rates(config: Config) -> None:
     check_own_settings(config, "launch/difficulty.py")
     if not config.data.pass_rates:
         raise ConfigError("data.pass_rates is empty: name the file to write")
-    config = replace(config, schedule=ScheduleConfig(name="solo"))
+    config = solo_config(config)
     path = Path(config.data.pass_rates)
     check_writable(path.parent, f"data.pass_rates={config.data.pass_rates}")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from actors.engine_args import check_engine_args
 from launch.entry import check_own_settings
-from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config, ConfigError
+from tandem.schedule import solo_config
 
 
 def check_evaluation(config: Config) -> Config:
@@ -18,4 +16,4 @@ def check_evaluation(config: Config) -> Config:
         raise ConfigError(f"junior={config.junior}: a senior is measured with one junior at a time; name one")
     if config.junior_translation:
         return config
-    return replace(config, schedule=ScheduleConfig(name="solo"))  # the engines need only the schedules in eval.handoff
+    return solo_config(config)  # the engines need only the schedules in eval.handoff

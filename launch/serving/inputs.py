@@ -12,13 +12,14 @@ from tandem.authors import Authors, check_draft, check_excluded, run_boundaries
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config
 from tandem.plan.run_plan import RunPlan, planned
+from tandem.schedule import solo_config
 
 
 def read_serving_inputs(config: Config, plan_engines: Callable[..., RunPlan] = run_plan) -> tuple[Config, Authors, RunPlan]:
     """Return the settings of the server, the authors, and the plan of its engines. Raises `ConfigError`."""
     if config.schedule.name == "solo" and config.junior_translation:
         config = replace(config, schedule=ScheduleConfig())
-    unscheduled = config if config.junior_translation else replace(config, schedule=ScheduleConfig(name="solo"))
+    unscheduled = config if config.junior_translation else solo_config(config)
     solo = replace(unscheduled, eval=replace(config.eval, measures=["solo"]))
     authors = measured_authors(solo)
     if config.speculative:
