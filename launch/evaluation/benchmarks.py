@@ -14,8 +14,7 @@ from launch.command_line import CONF
 from tandem.authors import Authors
 from tandem.config.data import FILES, DataConfig
 from tandem.config.schema import Config, ConfigError
-from tandem.data.problems import load_problems
-from tandem.data.prompts import encode
+from tandem.data.problems import load_with_held_out
 from tandem.measures.result_rows import Labels
 from tandem.measures.score import Score
 from tandem.rollout import Prompt
@@ -60,8 +59,7 @@ def read_benchmarks(config: Config, authors: Authors) -> Benchmarks:
     prompts: list[Prompt] = []
     sizes, left_out = [], []
     for name, data in sources.items():
-        problems = load_problems(data, config.seed, authors.tokenizer, authors.junior_tokenizers, cache=config.cache_path)
-        encoded, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data, authors.junior_tokenizers)
+        problems, encoded = load_with_held_out(config, authors, data)
         prompts += encoded
         sizes.append(len(encoded))
         left_out.append(f"{name}: {problems.left_out}" if name else problems.left_out)

@@ -13,8 +13,7 @@ from launch.storage.resume import find_resumption
 from launch.storage.run_folder import RunFolder
 from tandem.authors import Authors, check_excluded, load_authors
 from tandem.config.schema import Config
-from tandem.data.problems import ProblemSet, load_problems
-from tandem.data.prompts import encode
+from tandem.data.problems import ProblemSet, load_with_held_out
 from tandem.plan.memory import BYTES
 from tandem.plan.run_plan import RunPlan, planned
 from tandem.plan.sizes import model_sizes
@@ -54,8 +53,7 @@ def read_inputs(config: Config) -> Inputs:
     resumption = find_resumption(config)
     transport = plan.transport(config)
     folder, authors = RunFolder(config, resumption), load_authors(config)
-    problems = load_problems(config.data, config.seed, authors.tokenizer, authors.junior_tokenizers, cache=config.cache_path)
-    held_out, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data, authors.junior_tokenizers)
+    problems, held_out = load_with_held_out(config, authors)
     problems.train.batch(0, config.rollout.prompts_per_step)  # too few problems are an error now, not later
     if plan.on_gpus:
         check_excluded(config, authors)

@@ -34,12 +34,11 @@ from launch.writing.folder import WritingFolder
 from launch.writing.routes import create_app
 from launch.writing.texts import Texts
 from tandem.authors import Authors
-from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config, ConfigError
-from tandem.data.problems import load_problems
-from tandem.data.prompts import encode
+from tandem.data.problems import load_with_held_out
 from tandem.rollout import JUNIOR, SENIOR
 from tandem.runtime.restarts import RestartBudget
+from tandem.schedule import solo_config
 from tandem.verify.pool import VerifierPool
 
 DRAIN_S = 1
@@ -65,8 +64,7 @@ def write(config: Config) -> None:
         gpus = plan.gpus_per_replica
         if person == SENIOR:
             _check_junior(config, authors)
-        problems = load_problems(config.data, config.seed, authors.tokenizer, cache=config.cache_path)
-        prompts, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, config.data)
+        _, prompts = load_with_held_out(config, authors)
         folder, console, judge = WritingFolder(config), terminal_console(), config.judge
         model = authors.juniors[0].path if person == SENIOR else authors.senior
         with (
@@ -99,7 +97,7 @@ def model_specs(config: Config, authors: Authors, person: int, gpus: float = 0.0
     """Return the spec of the engine of the author that is not the `person`, on all cores or with `gpus` GPUs."""
     config = replace(config, rollout=replace(config.rollout, replicas=1))
     if person == JUNIOR:
-        config = replace(config, schedule=ScheduleConfig(name="solo"), eval=replace(config.eval, measures=["solo"]))
+        config = replace(solo_config(config), eval=replace(config.eval, measures=["solo"]))
     cores = tuple(sorted(os.sched_getaffinity(0))[: config.mode.cpu_cores or None])
     device, own_gpus = "cuda" if gpus else "cpu", gpus > 1
     (pair,) = engine_specs(config, authors, device, cores=(cores, cores), own_gpus=own_gpus, streams=True)

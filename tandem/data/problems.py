@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tandem.config.data import SOURCES, DataConfig
-from tandem.config.schema import ConfigError
+from tandem.config.schema import Config, ConfigError
 from tandem.data import arith, sentences
 from tandem.data.arrow import hub, parquet
 from tandem.data.catalogue import Catalogue, catalogue
@@ -20,13 +20,15 @@ from tandem.data.catalogue_cache import cached
 from tandem.data.jsonl import JsonLines
 from tandem.data.order import AcceptProblem, DrawProblem, Endless, Sampler, Shuffled, Untrainable, stream
 from tandem.data.pass_rates import read_pass_rates
-from tandem.data.prompts import all_too_long, check_reader, prompt_length, prompt_lengths
+from tandem.data.prompts import all_too_long, check_reader, encode, prompt_length, prompt_lengths
 from tandem.data.rows import Rows
 from tandem.data.split import held_out
-from tandem.rollout import Problem
+from tandem.rollout import Problem, Prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from tandem.authors import Authors
 
 FIRST_ROWS = 1000
 """The number of rows read to check a dataset before a run."""
@@ -113,6 +115,17 @@ def load_problems(
         case "hub":
             return _finite(hub(data), None, data, seed, read)
     raise ConfigError(f"data.source={data.source}: choose {', '.join(SOURCES[:-1])} or {SOURCES[-1]}")
+
+
+def load_with_held_out(config: Config, authors: Authors, data: DataConfig | None = None) -> tuple[ProblemSet, list[Prompt]]:
+    """Load the problems of `data` (None: of `config.data`), and encode those that `config.eval` measures, for all authors.
+
+    Raises `ConfigError` as `load_problems` and `encode` do.
+    """
+    data, juniors = data or config.data, authors.junior_tokenizers
+    problems = load_problems(data, config.seed, authors.tokenizer, juniors, cache=config.cache_path)
+    prompts, _ = encode(problems.held_out(config.eval.problems), authors.tokenizer, data, juniors)
+    return problems, prompts
 
 
 def check_first_rows(data: DataConfig) -> None:
