@@ -47,7 +47,7 @@ class BlackBoxActor(RolloutActor):
             self._client,
             self._box,
             self._vocabulary,
-            self._end_id,
+            self._common.eos_ids[0],
             prompt=self._tokenizer.decode(prompt_ids[begins:]),
             prompt_tokens=len(prompt_ids),
             unit=unit_pattern(task.schedule, self._step_end),

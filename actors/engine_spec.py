@@ -36,7 +36,7 @@ class EngineSpec:
     max_num_seqs: int
     """request slots, one for each session"""
     eos_ids: tuple[int, ...]
-    """the token ids that end a rollout"""
+    """the token ids that end a rollout; the senior's first stands where an author with other tokens ends one"""
     packed_boundaries: str
     """the boundary table, packed (see `pack_boundaries`)"""
     vocabulary: int

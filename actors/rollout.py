@@ -172,7 +172,7 @@ class RolloutActor:
             junior=ByteVocabulary(load_tokenizer(junior.model)),
             unit=junior.unit,
             stops=junior.boundaries(),
-            senior_eos=self._end_id,
+            senior_eos=self._common.eos_ids[0],
             junior_eos=frozenset(junior.eos_ids),
         )
 
@@ -180,12 +180,6 @@ class RolloutActor:
     def _vocabulary(self) -> ByteVocabulary:
         """The senior's vocabulary, for juniors with another."""
         return ByteVocabulary(self._tokenizer)
-
-    @property
-    def _end_id(self) -> int:
-        """The token with which another author's end becomes the senior's."""
-        eos = self._tokenizer.eos_token_id
-        return self._common.eos_ids[0] if eos is None else eos
 
     async def receive_weights(self, published: PublishedWeights) -> int:
         """Load published weights in the senior's engine and return the version that it then reports. Wakes all engines."""

@@ -48,8 +48,6 @@ class Texts:
         self._stopped = False
         self._schedule, self._sampling = unannealed_schedule(config.schedule), config.rollout.sampling
         self._step_end = STEP_ENDS.get(boundary_rule(config, config.schedule), "")
-        eos = authors.tokenizer.eos_token_id
-        self._eos = authors.eos_ids[0] if eos is None else eos
         try:
             self._vocabulary = ByteVocabulary(authors.tokenizer)
         except ValueError as error:
@@ -108,7 +106,7 @@ class Texts:
         """
         if text and not ends and not text.endswith(self._step_end):
             text = text.rstrip("\n") + self._step_end
-        ids = self._vocabulary.encode(text.encode(errors="replace")) + [self._eos] * ends
+        ids = self._vocabulary.encode(text.encode(errors="replace")) + [self._authors.eos_ids[0]] * ends
         return await self._ask(name, "decide", ids)
 
     async def ask_for_pen(self, name: str) -> bool:

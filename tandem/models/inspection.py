@@ -30,7 +30,7 @@ class ModelFacts:
     vocabulary: int
     """the width of its logits"""
     eos_ids: tuple[int, ...]
-    """the token ids that end a text; may be empty"""
+    """the token ids that end a text, the tokenizer's own first; may be empty"""
     parameters: int
 
 

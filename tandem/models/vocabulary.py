@@ -45,7 +45,7 @@ def check_rows(tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
 
 
 def end_tokens(directory: Path, tokenizer: PreTrainedTokenizerBase, rows: int) -> tuple[int, ...]:
-    """Return the token ids that end a text: the tokenizer's and those of generation_config.json. May be empty.
+    """Return the token ids that end a text: the tokenizer's own first, then those of generation_config.json. May be empty.
 
     Raises `UnusableModel` for an id outside the vocabulary of `rows` tokens, and when generation_config.json cannot be read.
     """
@@ -59,4 +59,4 @@ def end_tokens(directory: Path, tokenizer: PreTrainedTokenizerBase, rows: int) -
             raise UnusableModel(
                 f"eos_token_id={token!r} is no token of a vocabulary of {rows}; correct generation_config.json or the tokenizer"
             )
-    return tuple(sorted(ids))
+    return tuple(sorted(ids, key=lambda token: (token != tokenizer.eos_token_id, token)))

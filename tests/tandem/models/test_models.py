@@ -45,6 +45,11 @@ def test_optional_files_may_be_missing(folder: Path) -> None:
     assert inspect_model(folder, "model.path=MODEL").eos_ids == (1,)
 
 
+def test_tokenizers_own_end_token_is_the_first(folder: Path) -> None:
+    (folder / "generation_config.json").write_text('{"eos_token_id": [7, 0, 1, 5]}', encoding="utf-8")
+    assert inspect_model(folder, "model.path=MODEL").eos_ids == (1, 0, 5, 7)
+
+
 def test_unused_special_token_beyond_embedding_is_accepted(folder: Path) -> None:
     """For example, Gemma 3's token for images."""
     tokenizer = hf.AutoTokenizer.from_pretrained(folder)
