@@ -79,6 +79,7 @@ class Authors:
     sample them"""
     senior_parameters: int
     eos_ids: tuple[int, ...]
+    """the senior's tokens that end a text; the first stands where an author without them, such as a person, ends one"""
     boundaries: np.ndarray
     """uint8 [vocabulary], the boundary table, with the entries that a schedule of the run uses"""
     context: int
@@ -138,7 +139,7 @@ def load_authors(config: Config) -> Authors:
         senior_parameters=senior.parameters,
         eos_ids=senior.eos_ids,
         boundaries=boundaries,
-        context=_longest_text(config),
+        context=config.longest_text,
     )
 
 
@@ -173,15 +174,9 @@ def _load_junior(config: Config, index: int, senior_path: Path, senior: ModelFac
     return Junior(path, weight, dtype, junior.vocabulary, translation)
 
 
-def _longest_text(config: Config) -> int:
-    """Return how many tokens the longest text of a run has, prompt included."""
-    longest_response = max(config.rollout.sampling.max_tokens, config.eval.sampling.max_tokens)
-    return config.data.max_prompt_tokens + longest_response + 1
-
-
 def _check_context(config: Config, model: ModelFacts, key: str) -> None:
     """Raise `ConfigError` when `model`, which `key` names, cannot read the longest text of a run."""
-    needed = _longest_text(config)
+    needed = config.longest_text
     if model.context is None or model.context >= needed:
         return
     longest_that_fits = model.context - config.data.max_prompt_tokens - 1
@@ -257,7 +252,7 @@ def _junior_tokenizer(config: Config, junior: ModelFacts, key: str) -> JuniorTok
     _check_byte_vocabulary(key, junior.tokenizer)
     if not junior.eos_ids:
         raise ConfigError(f"{key}: it {_NO_END}")
-    rule, context = boundary_rule(config, config.schedule), _longest_text(config)
+    rule, context = boundary_rule(config, config.schedule), config.longest_text
     try:
         stops = stop_table(junior.tokenizer, rule, junior.vocabulary)
     except ValueError as error:

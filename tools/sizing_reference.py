@@ -98,10 +98,6 @@ def _run(name: str) -> Config:
     return configuration(["+experiment=paper_qwen3_4b", *shape])
 
 
-def _context(config: Config) -> int:
-    return config.data.max_prompt_tokens + config.rollout.sampling.max_tokens
-
-
 def _engines(runs: dict[str, Config], sizes: dict[str, Sizes]) -> Iterator[str]:
     yield ENGINES
     head = ("model", "parameters", "weights", "KV cache of a token, KiB", "KV cache of a full text", "smallest engine")
@@ -109,7 +105,7 @@ def _engines(runs: dict[str, Config], sizes: dict[str, Sizes]) -> Iterator[str]:
     def rows() -> Iterator[Sequence[str]]:
         for name, config in runs.items():
             size = sizes[name].senior
-            engine = engine_memory(size, config.model.dtype, 1, _context(config))
+            engine = engine_memory(size, config.model.dtype, 1, config.longest_text)
             token = engine_memory(size, config.model.dtype, 1, 1).text * GIB / 1024
             weights = engine.weights - ENGINE_OVERHEAD_GIB
             shown = (f"{weights:.1f}", f"{token:.0f}", f"{engine.text:.2f}", f"{engine.least:.1f}")

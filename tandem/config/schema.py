@@ -97,6 +97,11 @@ class Config:
         return Path(self.cache_dir).resolve()
 
     @property
+    def longest_text(self) -> int:
+        """Return the context that an engine needs, in tokens: the longest prompt, the longest response, and one token more."""
+        return self.data.max_prompt_tokens + max(self.rollout.sampling.max_tokens, self.eval.sampling.max_tokens) + 1
+
+    @property
     def has_random_rollouts(self) -> bool:
         """Whether the learner learns from random rollouts."""
         return self.learner_only in (FAKE, FAKE_LONGEST)

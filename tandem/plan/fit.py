@@ -56,8 +56,7 @@ class Fractions:
 
 def memory(config: Config, sizes: Sizes) -> Memory:
     """Estimate the memory of the parts of `config`."""
-    rollout = config.rollout
-    context = config.data.max_prompt_tokens + max(rollout.sampling.max_tokens, config.eval.sampling.max_tokens)
+    rollout, context = config.rollout, config.longest_text
     juniors = [
         engine_memory(size, dtype, rollout.junior_tensor_parallel, context)
         for size, dtype in zip(sizes.juniors, _junior_dtypes(config), strict=True)
