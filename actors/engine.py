@@ -31,6 +31,7 @@ from tandem.config.rollout import SamplingConfig
 from tandem.config.schema import ConfigError
 from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR
 from tandem.runtime.errors import RunError
+from tandem.runtime.units import GIB
 from tandem.runtime.weights import IPC, SHM, PublishedWeights
 
 T = TypeVar("T")
@@ -110,7 +111,7 @@ class Engine:
             enable_chunked_prefill=not on_cpu,
             enforce_eager=spec.enforce_eager,
             compilation_config=compilation | given.pop("compilation_config", {}),
-            kv_cache_memory_bytes=int(spec.kv_cache_gib * 2**30) if on_cpu else None,
+            kv_cache_memory_bytes=int(spec.kv_cache_gib * GIB) if on_cpu else None,
             gpu_memory_utilization=spec.gpu_memory_fraction,
             enable_sleep_mode=spec.sleeps and not on_cpu,  # on CPU, vLLM's workers accept the calls and keep their memory
             tensor_parallel_size=len(spec.gpus) or 1,

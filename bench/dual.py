@@ -33,6 +33,7 @@ from actors.engine_worker import BoundExecutor
 from bench.engines import bound_process
 from bench.workload import Workload
 from tandem.rollout import SENIOR, EndReason, Rollout
+from tandem.runtime.units import GIB
 from tandem.schedule import Pen, Schedule
 
 _TURN = "dual"
@@ -151,7 +152,7 @@ class DualEngine:
                 max_num_seqs=senior.max_num_seqs,
                 max_num_batched_tokens=max(2048, senior.max_model_len),
                 enforce_eager=True,
-                kv_cache_memory_bytes=int(2 * senior.kv_cache_gib * 2**30),
+                kv_cache_memory_bytes=int(2 * senior.kv_cache_gib * GIB),
                 distributed_executor_backend=DualExecutor,
                 logprobs_mode="processed_logprobs",
                 logits_processors=["bench.dual:AuthorMask"],

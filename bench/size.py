@@ -29,6 +29,7 @@ from launch.text_tables import terminal_table
 from tandem.models.qwen3 import qwen3_config
 from tandem.models.zoo.base_models import base_model
 from tandem.records.run_record import METRICS, LogReader
+from tandem.runtime.units import GIB
 
 PARAMETERS = 596_049_920
 OVERRIDES = [
@@ -129,13 +130,13 @@ def main() -> int:
         found: Figures = {"parameters": PARAMETERS, "ranks": options.ranks, "lora_rank": options.lora}
         found |= {"shared": options.shared, "exit_code": code}
         rank_bytes = max((peak for name, peak in watch.peak_by_process.items() if name.startswith("ray::Rank")), default=0)
-        found |= {"peak_gib": round(watch.peak_bytes / 2**30, 2), "rank_peak_gib": round(rank_bytes / 2**30, 2)}
+        found |= {"peak_gib": round(watch.peak_bytes / GIB, 2), "rank_peak_gib": round(rank_bytes / GIB, 2)}
         found["run_s"] = round(time.perf_counter() - start, 1)
         if code == 0:
             rows = list(LogReader(Path(folder) / "size" / METRICS).new())
             found |= {key.replace("/", "_"): round(rows[-1][key], 4) for key in REPORTED}
     largest = sorted(watch.peak_by_process.items(), key=lambda item: -item[1])[:8]
-    console.print(terminal_table(("process", "peak GiB"), ([name, f"{peak / 2**30:.2f}"] for name, peak in largest)))
+    console.print(terminal_table(("process", "peak GiB"), ([name, f"{peak / GIB:.2f}"] for name, peak in largest)))
     print_figures(found, console, as_json=options.json)
     return code
 

@@ -19,6 +19,7 @@ from tandem.config.rollout import SamplingConfig
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.rollout import JUNIOR, SENIOR
+from tandem.runtime.units import GIB
 from tandem.schedule import Schedule, schedule_at
 
 # Without AVX-512 a CPU computes bfloat16 about ten times slower than float32.
@@ -112,4 +113,4 @@ def kv_cache_gib(model: str, dtype: str, rollouts: int, context: int) -> float:
     shape = AutoConfig.from_pretrained(model)
     head = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
     entry = 2 * shape.num_hidden_layers * shape.num_key_value_heads * head * (4 if dtype == "float32" else 2)
-    return (rollouts + 1) * (context + 2 * 128) * entry / 2**30
+    return (rollouts + 1) * (context + 2 * 128) * entry / GIB

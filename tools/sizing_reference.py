@@ -19,7 +19,6 @@ from tandem.plan.fit import longest_rollout
 from tandem.plan.memory import (
     ENGINE_ASLEEP_GIB,
     ENGINE_OVERHEAD_GIB,
-    GIB,
     RANK_OVERHEAD_GIB,
     REDUCE_BUCKET_SIZE,
     SUB_GROUP_SIZE,
@@ -30,6 +29,7 @@ from tandem.plan.memory import (
 from tandem.plan.placement import Node, most_replicas
 from tandem.plan.run_plan import RunPlan, plan_on_cluster, plan_on_machine
 from tandem.plan.sizes import Sizes, model_sizes
+from tandem.runtime.units import GIB
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "sizing.md"
 GPU_GIB, NODE_GPUS = 80.0, 8

@@ -13,10 +13,10 @@ from launch.cluster.nodes import cluster_nodes, connected, gpu_gib
 from launch.packages import has_cpu_engines
 from launch.text_tables import terminal_table
 from tandem.config.schema import Config, ConfigError
-from tandem.plan.memory import GIB
 from tandem.plan.placement import Node, Slot, most_replicas
 from tandem.plan.run_plan import RunPlan, cluster_plan, local_plan
 from tandem.plan.sizes import model_sizes
+from tandem.runtime.units import GIB
 
 
 def assumed_plan(config: Config) -> RunPlan:

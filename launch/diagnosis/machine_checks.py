@@ -26,9 +26,9 @@ from launch.cluster.local_cluster import no_answer
 from launch.packages import has_cpu_engines, installed_version
 from tandem.config.schema import ConfigError
 from tandem.models.zoo.recipes import RECIPES
-from tandem.plan.memory import GIB
 from tandem.runtime.disk import unwritable
 from tandem.runtime.segment import SHARED_MEMORY, segment_folder
+from tandem.runtime.units import GIB
 
 ROOT = Path(__file__).resolve().parents[2]
 MIN_MEMORY_GIB, MIN_SHARED_MEMORY_GIB, MIN_DISK_GIB = 6, 0.5, 4

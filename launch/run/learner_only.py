@@ -24,9 +24,9 @@ from tandem.advantage import assign_advantages
 from tandem.authors import Authors, load_authors
 from tandem.config.schema import Config
 from tandem.metrics import PhaseTimer, rollout_metrics
-from tandem.plan.memory import GIB
 from tandem.plan.run_plan import RunPlan, planned
 from tandem.runtime.segment import segment_folder
+from tandem.runtime.units import GIB
 from tandem.runtime.weights import SHM
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from tandem.config.learner import LearnerConfig
 from tandem.plan.sizes import ModelSize
+from tandem.runtime.units import GIB
 
-GIB = 2**30
 BYTES = {"float32": 4, "bfloat16": 2}
 ENGINE_OVERHEAD_GIB = 2.5
 """CUDA context, activations of a step and captured graphs of one engine, on each of its GPUs."""

@@ -17,13 +17,14 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Self
 
+from tandem.runtime.units import GIB
 from tandem.verify.extract import BOXED, Pattern, compile_pattern, final_answer
 from tandem.verify.guards import Unparsable
 from tandem.verify.judgement import Judgement, Verdict, plain_judgement
 from tandem.verify.load_verifier import check_path
 from tandem.verify.plain import settle
 from tandem.verify.worker import WorkerSettings
-from tandem.verify.worker_process import GIB, JudgeTask, WorkerProcess
+from tandem.verify.worker_process import JudgeTask, WorkerProcess
 
 
 class VerifierPool:

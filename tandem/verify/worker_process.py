@@ -13,10 +13,10 @@ from pathlib import Path
 
 from tandem.config.schema import ConfigError
 from tandem.runtime.errors import RunError
+from tandem.runtime.units import GIB
 from tandem.verify.judgement import Judgement, Verdict, plain_judgement
 from tandem.verify.worker import WorkerSettings
 
-GIB = 1 << 30
 SOURCE = Path(__file__).parents[2]
 """Folder that contains the package `tandem`."""
 START_TIMEOUT_S = 120.0

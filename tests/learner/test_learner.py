@@ -13,10 +13,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from learner.group import LearnerError, LearnerGroup, RankFailed
 from tandem.data.random_groups import random_groups
-from tandem.plan.memory import GIB, RANK_OVERHEAD_GIB, rank_memory
+from tandem.plan.memory import RANK_OVERHEAD_GIB, rank_memory
 from tandem.plan.sizes import ModelSize
 from tandem.rollout import JUNIOR
 from tandem.runtime.segment import WeightSegment
+from tandem.runtime.units import GIB
 from tests.support.learner_ranks import (
     GROUPS,
     TEMPERATURE,
