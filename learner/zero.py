@@ -43,12 +43,7 @@ def join_process_group(device: str, timeout_s: float) -> None:
 
 
 def deepspeed_config(config: LearnerConfig, *, load_universal: bool = False, adapter: int = 0) -> dict[str, Any]:
-    """Return DeepSpeed's configuration for `config`; `adapter` is the number of parameters that learn if only an adapter does.
-
-    Raises `ValueError` for bfloat16 without ZeRO, which would have no float32 master weights.
-    """
-    if config.parameter_dtype == "bfloat16" and config.zero_stage == 0:
-        raise ValueError("learner.dtype=bfloat16 with learner.zero_stage=0 keeps no float32 master weights; use zero_stage=1")
+    """Return DeepSpeed's configuration for `config`; `adapter` is the number of parameters of an adapter that learns alone."""
     zero: dict[str, Any] = {
         "stage": config.zero_stage,
         # In stages 1 and 2 a bucket reaches all ranks either way; without this it is reduced in place, two copies fewer.

@@ -16,21 +16,13 @@ def learning_rate(config: LearnerConfig, step: int, steps: int) -> float:
 
     It rises linearly to `lr` over the first `warmup_steps` steps. Then it is constant or falls, linearly or along half a
     cosine (`lr_schedule`), to `min_lr_ratio * lr` at the last step. For an adapter all of it is `lora.lr_scale` times as much.
-    Raises `ValueError` for an unknown schedule.
     """
     lr = config.lr * (config.lora.lr_scale if config.lora.rank else 1)
     if step <= config.warmup_steps:
         return lr * step / config.warmup_steps
     progress = min(1.0, (step - config.warmup_steps) / max(1, steps - config.warmup_steps))
-    match config.lr_schedule:
-        case "constant":
-            remaining = 1.0
-        case "linear":
-            remaining = 1 - progress
-        case "cosine":
-            remaining = (1 + math.cos(math.pi * progress)) / 2
-        case unknown:
-            raise ValueError(f"learner.lr_schedule={unknown!r} is unknown; choose constant, linear or cosine")
+    falling = {"constant": 1.0, "linear": 1 - progress, "cosine": (1 + math.cos(math.pi * progress)) / 2}
+    remaining = falling[config.lr_schedule]
     return lr * (config.min_lr_ratio + (1 - config.min_lr_ratio) * remaining)
 
 

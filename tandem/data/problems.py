@@ -86,9 +86,6 @@ def load_problems(
     problem whose prompt exceeds `data.max_prompt_tokens` for any of them is left out on both sides of the split, so that every
     batch is full. Raises `ConfigError` when the data cannot be used.
     """
-    if not 0 <= data.held_out_fraction < 1:
-        raise ConfigError(f"data.held_out_fraction={data.held_out_fraction}: give a number from 0 to below 1")
-
     readers = [reader for reader in (tokenizer, *(junior_tokenizers or {}).values()) if reader]
     for reader in readers:
         check_reader(reader, data)

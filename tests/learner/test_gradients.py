@@ -11,10 +11,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from learner.policy import Policy
-from learner.zero import deepspeed_config
 from tandem.batching import apply_aggregation, collate, to_samples
 from tandem.config.algo import AlgoConfig
-from tandem.config.learner import LearnerConfig
 from tandem.data.random_groups import random_groups
 from tandem.loss import micro_batch_loss
 from tandem.rollout import Group
@@ -52,11 +50,6 @@ def test_logprobs_equal_plain_transformers(model_paths: dict[str, str], kind: st
         expected = torch.cat([plain_logprobs(model, r.prompt_ids, r.token_ids, temperature) for r in rollouts])
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
     assert (entropies > 0).all() and (entropies < np.log(VOCABULARY)).all()
-
-
-def test_bfloat16_without_master_weights_is_refused() -> None:
-    with pytest.raises(ValueError, match="use zero_stage=1"):
-        deepspeed_config(LearnerConfig(dtype="bfloat16", zero_stage=0))
 
 
 @pytest.mark.parametrize(

@@ -92,8 +92,6 @@ def test_every_group_is_assigned_its_own_advantages() -> None:
     assert not groups[1].advantages.any()
 
 
-def test_unknown_estimators_and_unjudged_groups_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"gpro.*choose one of grpo"):
-        assign_advantages(random_groups(0), "gpro")
+def test_unjudged_groups_are_refused() -> None:
     with pytest.raises(ValueError, match="0 rewards for 4 rollouts"):
         assign_advantages(random_groups(0), "grpo")
