@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tandem.config.data import ENDLESS, FILES
+from tandem.config.evaluation import MODEL_MEASURES
 from tandem.config.schema import Config
 from tandem.models.zoo.recipes import ZOO
 
@@ -48,16 +49,16 @@ CONDITIONAL = [
         "model.source=zoo, or a junior zoo:RECIPE",
     ),
     Conditional("model.path", lambda c: c.model.source == "hf", "model=hf"),
-    Conditional("data.path", lambda c: c.data.source not in ENDLESS, f"data={', '.join(FILES)} or hub"),
-    Conditional("data.question_field", lambda c: c.data.source not in ENDLESS, f"data={', '.join(FILES)} or hub"),
-    Conditional("data.answer_field", lambda c: c.data.source not in ENDLESS, f"data={', '.join(FILES)} or hub"),
-    Conditional("data.on_bad_line", lambda c: c.data.source not in ENDLESS, f"data={', '.join(FILES)} or hub"),
-    Conditional("data.expected_rows", lambda c: c.data.source not in ENDLESS, f"data={', '.join(FILES)} or hub"),
+    *(
+        Conditional(f"data.{key}", lambda c: c.data.source not in ENDLESS, f"data={', '.join(FILES)} or hub")
+        for key in ("path", "question_field", "answer_field", "on_bad_line", "expected_rows")
+    ),
     Conditional("data.subset", lambda c: c.data.source == "hub", "data=hub"),
     Conditional("data.split", lambda c: c.data.source == "hub", "data=hub"),
-    Conditional("data.tasks", lambda c: c.data.source == "reasoning_gym", "data=reasoning_gym"),
-    Conditional("data.task_weights", lambda c: c.data.source == "reasoning_gym", "data=reasoning_gym"),
-    Conditional("data.task_options", lambda c: c.data.source == "reasoning_gym", "data=reasoning_gym"),
+    *(
+        Conditional(f"data.{key}", lambda c: c.data.source == "reasoning_gym", "data=reasoning_gym")
+        for key in ("tasks", "task_weights", "task_options")
+    ),
     Conditional("data.min_pass_rate", lambda c: c.data.pass_rates, "data.pass_rates"),
     Conditional("data.max_pass_rate", lambda c: c.data.pass_rates, "data.pass_rates"),
     Conditional("rollout.gpu_memory_fraction", lambda c: c.mode.device != "cpu", "mode.device other than cpu"),
@@ -79,8 +80,8 @@ CONDITIONAL = [
     Conditional("eval.prefixes", lambda c: "takeover" in c.eval.measures, "takeover among eval.measures"),
     Conditional(
         "eval.scored_samples",
-        lambda c: not {"drift", "acceptance", "legibility"}.isdisjoint(c.eval.measures),
-        "drift, acceptance or legibility among eval.measures",
+        lambda c: not set(MODEL_MEASURES).isdisjoint(c.eval.measures),
+        f"{', '.join(MODEL_MEASURES[:-1])} or {MODEL_MEASURES[-1]} among eval.measures",
     ),
     *(
         Conditional(f"stop.{key}", lambda c: c.stop.metric, "stop.metric")
@@ -92,6 +93,7 @@ CONDITIONAL = [
         "log.export_fallback", lambda c: c.log.export and not c.rollouts_only, "log.export=true and rollouts_only=false"
     ),
 ]
+"""The settings that have an effect only under others, but for those of schedules."""
 SCHEDULE_CONDITIONAL = [
     Conditional("max_gap_tokens", lambda s: s.name in ("word", "alternate"), "name=word or alternate"),
     Conditional("chunk_tokens", lambda s: s.name == "chunk", "name=chunk"),
@@ -100,7 +102,7 @@ SCHEDULE_CONDITIONAL = [
     Conditional("anneal", _is_random, "alternates=false and a name other than alternate"),
     Conditional("prob_senior_end", lambda s: s.anneal != "constant", "anneal=linear or cosine"),
 ]
-"""Those of `schedule`, and of each schedule in `eval.handoff`."""
+"""The same for the settings of `schedule`, and of each schedule in `eval.handoff`; their keys are relative to it."""
 
 
 def unused_errors(config: Config) -> Iterator[str]:
