@@ -161,10 +161,6 @@ def to_samples(
     return samples
 
 
-MINI_BATCH_ORDERS = ("shuffled", "prompts")
-"""How a step is divided into mini-batches (`algo.mini_batch_order`)."""
-
-
 def split_mini_batches(groups: Sequence[Sequence[Sample]], count: int, order: str, seed: Sequence[int]) -> list[list[Sample]]:
     """Return up to `count` mini-batches: of single samples, `shuffled` by `seed`, or of whole groups in order (`prompts`).
 

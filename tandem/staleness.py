@@ -6,13 +6,12 @@ weights that are about to learn from it; 0 is strictly on-policy.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from tandem.rollout import BASE_VERSION, SENIOR, Group
+from tandem.rollout import SENIOR, Group
 
 
 class StreamPosition(NamedTuple):
@@ -56,7 +55,7 @@ class StalenessBuffer:
     the version that will learn from it, if all groups before it are taken in turn. So the engines write while the learner
     learns, but not further ahead. A group that others overtook may still become too old; it is dropped.
 
-    No group begins after `steps` batches (None: no limit). At the start the engines have `version` and the stream is at
+    No group begins after `steps` batches. At the start the engines have `version` and the stream is at
     `stream_position`. The buffer only counts: it neither waits nor writes.
     """
 
@@ -65,12 +64,12 @@ class StalenessBuffer:
         batch: int,
         max_staleness: int,
         *,
-        steps: int | None = None,
-        version: int = BASE_VERSION,
-        stream_position: StreamPosition = START,
+        steps: int,
+        version: int,
+        stream_position: StreamPosition,
     ) -> None:
         self._batch, self._max_staleness = batch, max_staleness
-        self._wanted = math.inf if steps is None else batch * steps
+        self._wanted = batch * steps
         self.version = version
         """of the engines' weights; also of the learner's when it takes groups"""
         self._position = stream_position.position

@@ -75,7 +75,7 @@ def facts(paths: Sequence[str]) -> NodeFacts:
     return NodeFacts(tuple(sorted(os.sched_getaffinity(0))), machine, tuple(Path(path).exists() for path in paths))
 
 
-def inspected(nodes: Sequence[Node], models: Sequence[Path], *, shares_memory: bool = True) -> list[NodeFacts]:
+def inspected(nodes: Sequence[Node], models: Sequence[Path], *, shares_memory: bool) -> list[NodeFacts]:
     """Return the facts about `nodes`, which must see the `models` and, if `shares_memory`, this machine's shared memory.
 
     Raises `ConfigError` with the name of a node that does not.

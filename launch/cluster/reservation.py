@@ -35,7 +35,7 @@ class Placements:
 
 @contextmanager
 def reserve_placements(
-    plan: RunPlan, authors: Authors, cores: int, *, shares_memory: bool = True, run_folder: Path | None = None
+    plan: RunPlan, authors: Authors, cores: int, *, shares_memory: bool, run_folder: Path | None = None
 ) -> Iterator[Placements]:
     """Reserve a bundle for every replica and every rank, each on its node, during the block.
 

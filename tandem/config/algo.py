@@ -8,6 +8,7 @@ from tandem.config.setting import setting
 
 # The choices stand here, and not where they are implemented, because importing torch takes seconds.
 AGGREGATIONS = ("token", "response_token", "micro_batch", "sequence", "global_token", "constant")
+MINI_BATCH_ORDERS = ("shuffled", "prompts")
 CONTROLS = ("grpo", "kl_reg", "grpo_g16", "kl_junior")
 """The arms in which the senior writes alone: the paper's controls, and `kl_junior`."""
 
@@ -39,7 +40,7 @@ class AlgoConfig:
     limit"""
     mini_batches: int = setting(2, at_least=1)
     """optimizer steps per training step; with 1, the ratio is never clipped"""
-    mini_batch_order: str = setting("shuffled", choices=("shuffled", "prompts"))
+    mini_batch_order: str = setting("shuffled", choices=MINI_BATCH_ORDERS)
     """how a step is divided into mini-batches: single rollouts, `shuffled`, or whole `prompts` in order, as in the published
     code"""
     old_logprobs: str = setting("rollout", choices=("rollout", "learner"))

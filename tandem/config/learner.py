@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tandem.config.model import DTYPES
 from tandem.config.setting import section, setting, wait
+from tandem.runtime.weights import TRANSPORTS
 
 
 @dataclass
@@ -73,7 +74,7 @@ class LearnerConfig:
     """tokens whose logits over the vocabulary are in memory at once"""
     gradient_checkpointing: bool = setting(False, on_resume="change")
     """whether to recompute activations in the backward pass instead of keeping them"""
-    transport: str = setting("auto", choices=("auto", "shm", "nccl", "ipc"))
+    transport: str = setting("auto", choices=("auto", *TRANSPORTS))
     """how weights reach the engines: `shm` (shared memory on the host), `nccl` (each engine and rank on its own GPU), `ipc`
     (all on one GPU) or `auto`: the one that fits"""
     publish_bucket_mib: int = setting(256, at_least=1, on_resume="change")

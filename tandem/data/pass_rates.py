@@ -11,17 +11,19 @@ BEGINNING = b'{"id": "'
 """The beginning of every line, also of an incomplete last one."""
 
 
-def read_pass_rates(path: Path, key: str = "data.pass_rates") -> dict[str, float]:
+def read_pass_rates(path: Path) -> dict[str, float]:
     """Return the share of correct rollouts by problem id. An incomplete last line is left out.
 
     Raises `ConfigError` when the file is missing or holds other lines.
     """
     try:
         if not path.is_file():
-            raise ConfigError(f"{key}={path}: there is no such file; write it with launch/difficulty.py")
+            raise ConfigError(f"data.pass_rates={path}: there is no such file; write it with launch/difficulty.py")
         *lines, last = path.read_bytes().split(b"\n")
     except OSError as error:
-        raise ConfigError(f"{key}={path}: it cannot be read ({error.strerror}); write it with launch/difficulty.py") from error
+        raise ConfigError(
+            f"data.pass_rates={path}: it cannot be read ({error.strerror}); write it with launch/difficulty.py"
+        ) from error
     rates = {}
     for number, line in enumerate(lines, start=1):
         try:
@@ -31,9 +33,9 @@ def read_pass_rates(path: Path, key: str = "data.pass_rates") -> dict[str, float
                 raise ValueError("no count of rollouts")
             rates[id_] = solved / rollouts
         except (ValueError, KeyError, TypeError, ZeroDivisionError, RecursionError) as error:
-            raise ConfigError(f"{key}={path}: line {number} is not a pass rate; correct or remove it") from error
+            raise ConfigError(f"data.pass_rates={path}: line {number} is not a pass rate; correct or remove it") from error
     if last[: len(BEGINNING)] != BEGINNING[: len(last)]:
-        raise ConfigError(f"{key}={path}: line {len(lines) + 1} is not a pass rate; correct or remove it")
+        raise ConfigError(f"data.pass_rates={path}: line {len(lines) + 1} is not a pass rate; correct or remove it")
     return rates
 
 

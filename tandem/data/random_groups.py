@@ -1,4 +1,4 @@
-"""Groups of random tokens, for tests and for measuring the memory of a learner."""
+"""Groups of random tokens, for learners without engines."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tandem.schedule import Schedule
 def random_groups(
     seed: int,
     *,
-    groups: int = 4,
-    size: int = 4,
-    vocabulary: int = 200,
-    prompt_tokens: tuple[int, int] = (2, 8),
-    tokens: tuple[int, int] = (4, 30),
-    senior_share: float = 0.5,
-    logprob: float = -5.3,
+    groups: int,
+    size: int,
+    vocabulary: int,
+    prompt_tokens: tuple[int, int],
+    tokens: tuple[int, int],
+    senior_share: float,
+    logprob: float,
 ) -> list[Group]:
     """Return `groups` groups of `size` rollouts with advantages; the behavior log-probabilities are near `logprob`.
 

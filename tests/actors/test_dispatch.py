@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from actors.dispatch import FILL, Dispatcher, TaskQueue
 from actors.group_task import GroupTask
 from tandem.config.rollout import SamplingConfig
-from tandem.data.random_groups import random_groups
 from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import Schedule
+from tests.support.random_groups import random_groups
 
 BUDGET = 100
 

@@ -18,10 +18,10 @@ from actors.rollout_pool import RolloutPool
 from tandem.config.rollout import SamplingConfig
 from tandem.config.run import GuardConfig
 from tandem.config.schema import Config
-from tandem.rollout import Group, Problem, Prompt
+from tandem.rollout import BASE_VERSION, Group, Problem, Prompt
 from tandem.runtime.restarts import RestartBudget
 from tandem.schedule import Schedule
-from tandem.staleness import StalenessBuffer, StreamPosition, oldest_version
+from tandem.staleness import START, StalenessBuffer, StreamPosition, oldest_version
 from tests.support.stage import ADMITTED, NEVER, StageReplica, events
 
 SAMPLING = SamplingConfig(max_tokens=20)
@@ -47,6 +47,11 @@ def tasks(pool: RolloutPool, *durations: str) -> Callable[[int, int], GroupTask]
     return task_at
 
 
+def buffer_of(staleness: int, steps: int = 100) -> StalenessBuffer:
+    """Return the buffer of a run of `steps` steps at its start."""
+    return StalenessBuffer(BATCH, staleness, steps=steps, version=BASE_VERSION, stream_position=START)
+
+
 def async_source(pool: RolloutPool, buffer: StalenessBuffer, duration: str = "0.8") -> AsyncGroupSource:
     return AsyncGroupSource(pool, buffer, tasks(pool, duration))
 
@@ -57,8 +62,7 @@ def problem_ids(groups: list[Group]) -> list[str]:
 
 def seconds_a_step(pool: RolloutPool, staleness: int, learning_s: float, steps: int) -> float:
     """Return the mean seconds of a step after the first, with a learner that takes `learning_s`."""
-    buffer = StalenessBuffer(BATCH, staleness, steps=steps)
-    with async_source(pool, buffer) as source:
+    with async_source(pool, buffer_of(staleness, steps)) as source:
         for step in range(1, steps + 1):
             if step == 2:
                 start = time.perf_counter()
@@ -83,13 +87,13 @@ def test_on_policy_writing_and_learning_alternate(pool: RolloutPool) -> None:
 
 
 def test_groups_in_flight_at_end_are_cancelled(pool: RolloutPool, shared_stage: Any) -> None:
-    with async_source(pool, StalenessBuffer(BATCH, 1), NEVER):
+    with async_source(pool, buffer_of(1), NEVER):
         time.sleep(0.3)
     assert len(events(shared_stage, "cancelled")) == len(events(shared_stage, "given")) == 2 * FILL
 
 
 def test_rejected_groups_are_replaced(pool: RolloutPool) -> None:
-    with async_source(pool, StalenessBuffer(BATCH, 0, steps=1), "0") as source:
+    with async_source(pool, buffer_of(0, steps=1), "0") as source:
         first = source.take(1, BATCH)
         source.reject(2)
         assert problem_ids([*first, *source.take(1, 2)]) == [str(i) for i in range(BATCH + 2)]
@@ -97,7 +101,7 @@ def test_rejected_groups_are_replaced(pool: RolloutPool) -> None:
 
 def test_each_finished_group_is_reported_once(pool: RolloutPool) -> None:
     reported: list[object] = []
-    with async_source(pool, StalenessBuffer(BATCH, 1, steps=2), "0") as source:
+    with async_source(pool, buffer_of(1, steps=2), "0") as source:
         source.take(1, BATCH, reported.append)
         time.sleep(0.5)  # the next batch has finished
         source.take(1, BATCH, reported.append)
@@ -114,7 +118,7 @@ def test_sync_source_takes_consecutive_positions_and_counts_stragglers(pool: Rol
 
 def test_writing_is_timed_while_groups_are_in_flight(pool: RolloutPool) -> None:
     written: list[Group] = []
-    with AsyncGroupSource(pool, StalenessBuffer(BATCH, 1, steps=2), tasks(pool, "0.3"), written.append) as source:
+    with AsyncGroupSource(pool, buffer_of(1, steps=2), tasks(pool, "0.3"), written.append) as source:
         taken = source.take(1, BATCH)
         while_second_batch_is_written = source.writing_s
         taken += source.take(2, BATCH)
@@ -124,7 +128,7 @@ def test_writing_is_timed_while_groups_are_in_flight(pool: RolloutPool) -> None:
 
 
 def test_take_raises_failure_of_writing_thread(pool: RolloutPool) -> None:
-    with async_source(pool, StalenessBuffer(BATCH, 1), "fails") as source, pytest.raises(RolloutError, match="no such thing"):
+    with async_source(pool, buffer_of(1), "fails") as source, pytest.raises(RolloutError, match="no such thing"):
         source.take(1, BATCH)
 
 

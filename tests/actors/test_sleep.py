@@ -27,7 +27,6 @@ from learner.publish import Publisher
 from tandem.authors import Authors
 from tandem.config.run import GuardConfig
 from tandem.config.schema import Config
-from tandem.data.random_groups import random_groups
 from tandem.rollout import SENIOR, Group, Prompt
 from tandem.runtime.errors import RunError
 from tandem.runtime.restarts import RestartBudget
@@ -36,6 +35,7 @@ from tandem.schedule import Schedule
 from tests.support.engine_pair import EnginePair
 from tests.support.lockstep import Lockstep
 from tests.support.lockstep_runs import rows, run, weights
+from tests.support.random_groups import random_groups
 from tests.support.stage import MortalReplica, StageReplica, new_stage, published
 from tests.support.writing import write
 

@@ -17,11 +17,11 @@ from learner.publish import ADAPTER
 from tandem.batching import apply_aggregation, collate, to_samples
 from tandem.config.learner import LoraConfig
 from tandem.config.schema import Config
-from tandem.data.random_groups import random_groups
 from tandem.loss import micro_batch_loss
 from tandem.rollout import Group
 from tandem.runtime.segment import WeightSegment
 from tests.support.learner_ranks import GROUPS, TEMPERATURE, Ranks, assert_same, on_policy_groups, plain_logprobs, tiny_config
+from tests.support.random_groups import random_groups
 
 pytestmark = pytest.mark.engines
 

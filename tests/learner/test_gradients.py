@@ -13,7 +13,6 @@ from transformers import AutoModelForCausalLM
 from learner.policy import Policy
 from tandem.batching import apply_aggregation, collate, to_samples
 from tandem.config.algo import AlgoConfig
-from tandem.data.random_groups import random_groups
 from tandem.loss import micro_batch_loss
 from tandem.rollout import Group
 from tests.support.learner_ranks import (
@@ -27,6 +26,7 @@ from tests.support.learner_ranks import (
     reference_loss,
     tiny_config,
 )
+from tests.support.random_groups import random_groups
 
 pytestmark = pytest.mark.engines
 

@@ -11,7 +11,7 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError
 from learner.group import LearnerGroup, RankFailed
 from tandem.batching import RankPlan, plan_step
 from tandem.config.schema import Config
-from tandem.data.random_groups import random_groups
+from tests.support.random_groups import random_groups
 
 
 @pytest.mark.parametrize("death", [ActorDiedError(), OutOfMemoryError("the node was low on memory")])

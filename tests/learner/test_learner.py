@@ -12,7 +12,6 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from learner.group import LearnerError, LearnerGroup, RankFailed
-from tandem.data.random_groups import random_groups
 from tandem.plan.memory import RANK_OVERHEAD_GIB, rank_memory
 from tandem.plan.sizes import ModelSize
 from tandem.rollout import JUNIOR
@@ -29,6 +28,7 @@ from tests.support.learner_ranks import (
     reference_loss,
     tiny_config,
 )
+from tests.support.random_groups import random_groups
 
 pytestmark = pytest.mark.engines
 

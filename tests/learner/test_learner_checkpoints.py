@@ -12,9 +12,9 @@ import pytest
 
 from learner.group import LearnerGroup
 from tandem.config.schema import Config
-from tandem.data.random_groups import random_groups
 from tandem.rollout import Group
 from tests.support.learner_ranks import GROUPS, Ranks, assert_same, on_policy_groups, tiny_config
+from tests.support.random_groups import random_groups
 
 pytestmark = pytest.mark.engines
 

@@ -13,11 +13,11 @@ from transformers import AutoModelForCausalLM
 from tandem.config.algo import AlgoConfig
 from tandem.config.learner import LoraConfig
 from tandem.config.schema import Config, ConfigError
-from tandem.data.random_groups import random_groups
 from tandem.models.inspection import inspect_model
 from tandem.models.sequence_parallel import MODEL_TYPES
 from tests.support.learner_ranks import Ranks, assert_same, on_policy_groups, tiny_config
 from tests.support.model_families import FAMILIES, save_family
+from tests.support.random_groups import random_groups
 from tests.support.writing import prompt_logprobs
 
 pytestmark = pytest.mark.engines

@@ -22,11 +22,11 @@ from learner.group import LearnerGroup
 from learner.publish import Publisher
 from tandem.authors import Authors
 from tandem.config.schema import Config
-from tandem.data.random_groups import random_groups
 from tandem.rollout import Problem, Prompt
 from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.weights import IPC, NCCL, TRANSPORTS
 from tandem.schedule import SOLO
+from tests.support.random_groups import random_groups
 from tests.support.writing import forward_logprobs
 
 pytestmark = pytest.mark.engines

@@ -10,7 +10,7 @@ import torch
 from learner.update import Updater
 from tandem.batching import collate, to_samples
 from tandem.config.schema import Config
-from tandem.data.random_groups import random_groups
+from tests.support.random_groups import random_groups
 
 pytestmark = pytest.mark.seconds
 

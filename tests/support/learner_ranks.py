@@ -18,9 +18,9 @@ from learner.group import LearnerGroup
 from learner.rank import RankSpec
 from tandem.config.learner import LearnerConfig
 from tandem.config.schema import Config
-from tandem.data.random_groups import random_groups
 from tandem.rollout import Group
 from tests.support.probe_rank import ProbeRank
+from tests.support.random_groups import random_groups
 
 VOCABULARY, TOKENS, TEMPERATURE = 200, 199, 0.6
 GROUPS: dict[str, Any] = {"groups": 4, "size": 4, "vocabulary": TOKENS}

@@ -11,10 +11,10 @@ import ray
 
 from actors.admission import KVUse
 from actors.group_task import GroupTask
-from tandem.data.random_groups import random_groups
 from tandem.rollout import FROZEN_VERSION, Group
 from tandem.runtime.processes import ProcessLocation, process_location
 from tandem.runtime.weights import SHM, PublishedWeights, WeightLayout
+from tests.support.random_groups import random_groups
 
 ADMITTED = 4
 SLOW, STUCK, UNLUCKY = 9, 10, 11

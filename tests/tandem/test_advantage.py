@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.advantage import ESTIMATORS, assign_advantages
-from tandem.data.random_groups import random_groups
+from tests.support.random_groups import random_groups
 
 SIZE = 5
 # Rewards of a step's groups, neither equal nor so close that the epsilon matters.

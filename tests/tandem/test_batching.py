@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from tandem.aggregation import AGGREGATIONS
 from tandem.batching import (
-    MINI_BATCH_ORDERS,
     Sample,
     apply_aggregation,
     collate,
@@ -22,9 +21,9 @@ from tandem.batching import (
     to_samples,
 )
 from tandem.buckets import USEFUL_FRACTION
-from tandem.config.algo import AlgoConfig
+from tandem.config.algo import MINI_BATCH_ORDERS, AlgoConfig
 from tandem.config.schema import Config
-from tandem.data.random_groups import random_groups
+from tests.support.random_groups import random_groups
 
 lengths = st.lists(st.integers(2, 60), max_size=24)
 

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.data.random_groups import random_groups
 from tandem.dynamic_sampling import count_missing, select
 from tandem.rollout import Group
+from tests.support.random_groups import random_groups
 
 
 def group(constant: bool) -> Group:

@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.data.random_groups import random_groups
-from tandem.rollout import JUNIOR, Group
-from tandem.staleness import StalenessBuffer, StreamPosition, mean_staleness, oldest_version
+from tandem.rollout import BASE_VERSION, JUNIOR, Group
+from tandem.staleness import START, StalenessBuffer, StreamPosition, mean_staleness, oldest_version
+from tests.support.random_groups import random_groups
+
+STEPS = 100
+
+
+def buffer_of(batch: int, staleness: int, steps: int = STEPS) -> StalenessBuffer:
+    """Return the buffer of a run at its start."""
+    return StalenessBuffer(batch, staleness, steps=steps, version=BASE_VERSION, stream_position=START)
 
 
 def group_of(*versions: int) -> Group:
@@ -32,7 +39,7 @@ def test_mean_staleness_counts_senior_tokens() -> None:
 @given(st.data(), st.integers(1, 4), st.integers(0, 3))
 def test_groups_are_used_once_and_within_max_staleness(data: st.DataObject, batch: int, bound: int) -> None:
     """Groups finish in any order; the learner takes a batch at any time when one is complete."""
-    ahead, steps = StalenessBuffer(batch, bound, steps=4), 4
+    ahead, steps = buffer_of(batch, bound, steps=4), 4
     begun: dict[int, int] = {}  # position -> the version at the start of the group
     learnt: list[int] = []
     in_flight: list[int] = []
@@ -63,7 +70,7 @@ def test_groups_are_used_once_and_within_max_staleness(data: st.DataObject, batc
 
 
 def test_on_policy_batch_starts_after_previous_update() -> None:
-    ahead = StalenessBuffer(2, 0)
+    ahead = buffer_of(2, 0)
     assert [ahead.begin() for _ in range(3)] == [(0, 1), (1, 1), None]
     for position in (1, 0):
         ahead.finish(position, group_of(0))
@@ -74,7 +81,7 @@ def test_on_policy_batch_starts_after_previous_update() -> None:
 
 
 def test_overtaken_group_is_dropped_and_replaced() -> None:
-    ahead = StalenessBuffer(1, 1)
+    ahead = buffer_of(1, 1)
     assert [ahead.begin() for _ in range(3)] == [(0, 1), (1, 2), None]
     ahead.finish(1, group_of(0))
     ahead.take(1)
@@ -89,7 +96,7 @@ def test_overtaken_group_is_dropped_and_replaced() -> None:
 
 
 def test_unused_groups_are_regenerated_after_resume() -> None:
-    ahead = StalenessBuffer(2, 1)
+    ahead = buffer_of(2, 1)
     for _ in range(4):
         ahead.begin()
     for position in (3, 0, 1):
@@ -97,12 +104,12 @@ def test_unused_groups_are_regenerated_after_resume() -> None:
     ahead.take(2)
     ahead.advance(1)
     assert ahead.stream_position == StreamPosition(4, [2, 3])
-    resumed = StalenessBuffer(2, 1, version=1, stream_position=ahead.stream_position)
+    resumed = StalenessBuffer(2, 1, steps=STEPS, version=1, stream_position=ahead.stream_position)
     assert [resumed.begin() for _ in range(5)] == [(2, 2), (3, 2), (4, 3), (5, 3), None]
 
 
 def test_rejected_groups_are_replaced() -> None:
-    ahead = StalenessBuffer(2, 0, steps=1)
+    ahead = buffer_of(2, 0, steps=1)
     for begun in (ahead.begin(), ahead.begin()):
         assert begun is not None
         ahead.finish(begun.position, group_of(0))
@@ -119,4 +126,4 @@ def test_group_without_senior_tokens_has_no_age() -> None:
     for rollout in group.rollouts:
         rollout.authorship[:] = JUNIOR
     assert oldest_version(group) is None
-    assert StalenessBuffer(1, 0, version=9).staleness(group) == 0
+    assert StalenessBuffer(1, 0, steps=STEPS, version=9, stream_position=START).staleness(group) == 0

@@ -56,7 +56,7 @@ Witness = ray.remote(_Witness)
 
 
 def test_actors_are_placed_as_planned(plan: RunPlan, authors: Authors) -> None:
-    with reserve_placements(plan, authors, 0) as placements:
+    with reserve_placements(plan, authors, 0, shares_memory=True) as placements:
         replicas = [Witness.options(num_cpus=0, num_gpus=3, scheduling_strategy=seat).remote() for seat in placements.replicas]
         ranks = [Witness.options(num_cpus=0, num_gpus=1, scheduling_strategy=seat).remote() for seat in placements.ranks]
         found = ray.get([witness.where.remote() for witness in replicas + ranks], timeout=60)
@@ -72,29 +72,29 @@ def test_actors_are_placed_as_planned(plan: RunPlan, authors: Authors) -> None:
 def test_occupied_gpus_are_reported_without_waiting(plan: RunPlan, authors: Authors, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reservation, "RESERVE_TIMEOUT_S", 2.0)
     with (
-        reserve_placements(plan, authors, 0),
+        reserve_placements(plan, authors, 0, shares_memory=True),
         pytest.raises(ConfigError, match="the run needs 8 GPUs as planned, .*: 0 are free; wait for other jobs"),
-        reserve_placements(plan, authors, 0),
+        reserve_placements(plan, authors, 0, shares_memory=True),
     ):
         pass
 
 
 def test_error_names_node_without_model(cluster: None, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="mode.name=cluster: node .* cannot read .*/nowhere; put models, cache_dir"):
-        inspected(cluster_nodes(), [tmp_path / "nowhere"])
+        inspected(cluster_nodes(), [tmp_path / "nowhere"], shares_memory=True)
 
 
 def test_nodes_without_common_shared_memory_are_refused(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As on two machines: a node does not find the probe in its own shared memory.
     monkeypatch.setattr(nodes_module, "facts", lambda paths: nodes_module.NodeFacts((), "", (False,)))
     with pytest.raises(ConfigError, match="mode.name=cluster: node .* does not share /dev/shm"):
-        inspected(cluster_nodes(), [])
+        inspected(cluster_nodes(), [], shares_memory=True)
 
 
 def test_run_folder_that_a_rank_does_not_see_is_refused(
     plan: RunPlan, authors: Authors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with reserve_placements(plan, authors, 0, run_folder=tmp_path):
+    with reserve_placements(plan, authors, 0, shares_memory=True, run_folder=tmp_path):
         assert not list(tmp_path.iterdir())
     # As on two machines: the other has a folder of this name of its own.
     asked: list[str] = []
@@ -106,7 +106,7 @@ def test_run_folder_that_a_rank_does_not_see_is_refused(
     monkeypatch.setattr(nodes_module, "_ask", lambda ids, question, paths: [other_folder(paths) for _ in ids])
     with (
         pytest.raises(ConfigError, match=r"^log.dir: node .* does not see .*; name a folder in log.dir that every node shares"),
-        reserve_placements(plan, authors, 0, run_folder=tmp_path),
+        reserve_placements(plan, authors, 0, shares_memory=True, run_folder=tmp_path),
     ):
         pass
     assert Path(asked[-1]).parent == tmp_path and not list(tmp_path.iterdir())

@@ -18,7 +18,6 @@ from launch.run.given_groups import random_step_groups
 from launch.run.learner_only import read_learner_inputs, train_learner
 from tandem.authors import Authors, load_authors
 from tandem.config.schema import Config, ConfigError
-from tandem.data.random_groups import random_groups
 from tandem.records.saved_rollouts import (
     Origin,
     UnreadableRollouts,
@@ -33,6 +32,7 @@ from tandem.runtime.trace import Span, TraceRow, chrome_trace
 from tandem.verify.judgement import Judgement
 from tests.support.builders import foreign_tokenizer, save_model, small_tokenizer
 from tests.support.lockstep_runs import rows
+from tests.support.random_groups import random_groups
 
 ORIGIN = Origin("model", "tokenizer", 200, 1.0)
 

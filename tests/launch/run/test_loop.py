@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from launch.run.loop import collect_groups
 from launch.run.training_run import RolloutRun
 from tandem.config.schema import Config
-from tandem.data.random_groups import random_groups
 from tandem.guards import GuardError
 from tandem.metrics import PhaseTimer
 from tandem.rollout import Group, Verdict
 from tandem.verify.judgement import Judgement, plain_judgement
+from tests.support.random_groups import random_groups
 
 
 class ListedGroups:

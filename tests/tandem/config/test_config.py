@@ -14,11 +14,9 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from tandem.advantage import ESTIMATORS
 from tandem.aggregation import AGGREGATIONS
-from tandem.batching import MINI_BATCH_ORDERS
 from tandem.config.load import load
 from tandem.config.schema import SETTINGS, Config, ConfigError
 from tandem.loss import CORRECTIONS, KL_ESTIMATORS, POLICY_LOSSES
-from tandem.runtime.weights import TRANSPORTS
 from tandem.schedule import SCHEDULES
 
 Compose = Callable[..., DictConfig]
@@ -56,8 +54,6 @@ def test_every_default_is_allowed() -> None:
         ("algo.kl_estimator", KL_ESTIMATORS),
         ("algo.mismatch", ["none", *CORRECTIONS]),
         ("algo.aggregation", AGGREGATIONS),
-        ("algo.mini_batch_order", MINI_BATCH_ORDERS),
-        ("learner.transport", ["auto", *TRANSPORTS]),
     ],
 )
 def test_choices_are_what_is_implemented(key: str, implemented: Iterable[str]) -> None:

@@ -26,12 +26,12 @@ from tandem.config.schema import ConfigError
 from tandem.data.fields import Numeral, lookup
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
-from tandem.data.random_groups import random_groups
 from tandem.data.rows import problem_of
 from tandem.records.saved_rollouts import Origin, load_step, save_step, saved_steps
 from tandem.rollout import Problem
 from tests.support.builders import small_tokenizer
 from tests.support.problem_files import SUMS, arrow_cache, jsonl, write_jsonl, write_parquet
+from tests.support.random_groups import random_groups
 
 VERL: dict[str, Any] = {"question_field": "prompt", "answer_field": "reward_model.ground_truth"}
 

@@ -11,11 +11,11 @@ import pytest
 
 import tandem
 from tandem.config.schema import ConfigError
-from tandem.data.random_groups import random_groups
 from tandem.records.loaded_run import LoadedRun, TranscriptView
 from tandem.records.saved_rollouts import Origin, save_step
 from tandem.verify.judgement import Judgement, Verdict
 from tests.support import ROOT
+from tests.support.random_groups import random_groups
 from tests.support.run_folders import HOSTILE, PER_STEP, make_run
 
 
