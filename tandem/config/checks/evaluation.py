@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tandem.config.data import ENDLESS
 from tandem.config.evaluation import MEASURES
 from tandem.config.rollout import MIN_TEMPERATURE
 from tandem.schedule import SCHEDULES
@@ -26,6 +27,11 @@ def evaluation_errors(config: Config) -> Iterator[str]:
     names = [entry.partition(":")[0] for entry in evaluation.sets]
     if len(set(names)) < len(names):
         yield f"eval.sets={evaluation.sets}: name each set once"
+    if names and config.data.source in ENDLESS and config.data.verifier:
+        yield (
+            f"data.verifier={config.data.verifier}: it judges the problems of data.source={config.data.source}, not those of "
+            f"eval.sets={evaluation.sets}; set data.verifier= (empty), which judges by the final answer"
+        )
     yield from _handoff_errors(evaluation)
     yield from _sample_errors(evaluation)
 

@@ -232,6 +232,14 @@ def test_impossible_combination_is_refused(composed: Compose, overrides: tuple[s
         load(composed(*overrides))
 
 
+def test_verifier_of_endless_source_does_not_judge_benchmarks(composed: Compose) -> None:
+    given = ("data=sentences", "eval.sets=[math500]")
+    refusal = r"^data.verifier=tandem.verify.sentences:score: .* eval.sets=\['math500'\]; set data.verifier= \(empty\)"
+    with pytest.raises(ConfigError, match=refusal):
+        load(composed(*given))
+    assert not load(composed(*given, "data.verifier=")).data.verifier
+
+
 @pytest.mark.parametrize("schedule", ["word", "alternate", "step", "solo"])
 def test_schedules_of_words_and_steps_allow_translation(composed: Compose, schedule: str) -> None:
     assert load(composed("junior_translation=true", f"schedule={schedule}")).junior_translation
