@@ -37,7 +37,8 @@ class GuardConfig:
     """Limits at which a faulty run stops."""
 
     max_logprob_gap: float = setting(0.1, above=0)
-    """largest mean |behavior - learner| log-probability of senior tokens before an update, in nats"""
+    """largest mean |behavior - learner| log-probability, in nats, of senior tokens in rollouts of the current weights: those of
+    the step's first mini-batch, before its optimizer step, or with algo.old_logprobs=learner all of them"""
     max_stale_logprob_gap: float = setting(0.5, above=0)
     """largest mean |behavior - learner| log-probability of senior tokens in rollouts that older weights wrote
     (rollout.max_staleness), in nats; this gap includes the updates since then"""

@@ -58,7 +58,8 @@ class Config:
     """folder of built base models and other files that outlive a run"""
     senior: str = setting("", path=True)
     """the model that launch/evaluate.py measures, launch/serve.py serves and launch/write.py writes with: a run folder (its
-    final senior), a Hugging Face directory or a hub id; empty: the base model. Training starts from `model`"""
+    best senior with `eval.select`, else its final one), a Hugging Face directory or a hub id; empty: the base model. Training
+    starts from `model`"""
     role: str = setting("junior", choices=("junior", "senior"), on_resume="change")
     """the author that the person at launch/write.py stands in for; the model is the other one"""
     speculative: int = setting(0, at_least=0, at_most=32)
