@@ -101,15 +101,46 @@ def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, re
     It computes at most `longest` tokens of a rollout, prompt included. With `reference` it also holds a frozen model of that
     size.
     """
-    tokens = max(learner.micro_batch_tokens, longest)  # a rollout longer than a micro-batch is a micro-batch
-    stage, width, ranks = learner.zero_stage, BYTES[learner.dtype], learner.ranks
-    parameters, learned = size.parameters / GIB, (size.adapter or size.parameters) / GIB
+    learned = (size.adapter or size.parameters) / GIB
+    return RankMemory(
+        weights=_weights(size, learner, reference),
+        gradients=_sharded(4 * learned, learner, from_stage=2),
+        optimizer=_optimizer(learned, learner),
+        activations=max(_activations(size, learner, longest), _copied_gradients(learned, learner)),
+        buffers=reduce_bucket_size(size.adapter) * _buffer_width(learner) / GIB,
+        kept_between_updates=_kept_between_updates(learner),
+    )
+
+
+def _sharded(value: float, learner: LearnerConfig, from_stage: int) -> float:
+    """Return what one rank holds of `value`, which ZeRO divides among the ranks from `from_stage` on."""
+    return value / learner.ranks if learner.zero_stage >= from_stage else value
+
+
+def _weights(size: ModelSize, learner: LearnerConfig, reference: ModelSize | None) -> float:
+    """Return the weights of the model and the frozen `reference`, and the bucket that is gathered for a weight sync.
+
+    ZeRO 3 shards the weights of both.
+    """
+    width, parameters = BYTES[learner.dtype], size.parameters / GIB
     frozen = reference.parameters / GIB if reference else 0.0
-    held = (width * (parameters + frozen) + 4 * size.adapter / GIB) / (ranks if stage == 3 else 1)
-    weights = 0.0 if learner.offload_parameters else held
-    gathered = min(learner.publish_bucket_mib / 1024, width * parameters) if stage == 3 or size.adapter else 0.0
-    # Adam's two moments, and from ZeRO 1 on the float32 weights that they step.
-    optimizer = 0.0 if learner.offload_optimizer else (8 + 4 * (stage > 0)) * learned / (ranks if stage else 1)
+    held = _sharded(width * (parameters + frozen) + 4 * size.adapter / GIB, learner, from_stage=3)
+    gathers = learner.zero_stage == 3 or size.adapter
+    gathered = min(learner.publish_bucket_mib / 1024, width * parameters) if gathers else 0.0
+    return (0.0 if learner.offload_parameters else held) + gathered
+
+
+def _optimizer(learned: float, learner: LearnerConfig) -> float:
+    """Return Adam's two moments and, from ZeRO 1 on, the float32 weights that they step, of `learned` GiB parameters."""
+    if learner.offload_optimizer:
+        return 0.0
+    return _sharded((8 + 4 * (learner.zero_stage > 0)) * learned, learner, from_stage=1)
+
+
+def _activations(size: ModelSize, learner: LearnerConfig, longest: int) -> float:
+    """Return the activations and logits of a micro-batch."""
+    tokens = max(learner.micro_batch_tokens, longest)  # a rollout longer than a micro-batch is a micro-batch
+    width = BYTES[learner.dtype]
     kept = CHECKPOINT_BYTES if learner.gradient_checkpointing else ACTIVATION_BYTES
     activations = tokens * size.hidden * size.layers * kept * width / 2 / GIB
     if width == 2:  # the adapter reads a float32 copy of its inputs, of one layer at a time if they are computed again
@@ -117,26 +148,40 @@ def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, re
     whole = longest * learner.sequence_parallel
     if learner.sequence_parallel > 1 and 0 < size.window < whole:  # the mask, once for all layers
         activations += width * whole**2 / GIB
-    logits = min(learner.logprob_chunk_tokens, tokens) * size.vocabulary * 4 * LOGIT_COPIES / GIB
-    # DeepSpeed's optimizer for ZeRO 1 in bfloat16 holds its own gradients, unless it is offloaded, and needs no buffer.
-    learned_width = BYTES[learner.parameter_dtype]
-    own_gradients = stage == 1 and learned_width == 2 and not learner.offload_optimizer
-    buffer = 0 if stage == 0 or own_gradients else 4 if stage == 1 else learned_width
-    # The optimizer's step is fused: it needs no memory of its own.
-    stepped = learned / (ranks if stage else 1)
-    if stage == 3:
-        stepped = min(stepped, SUB_GROUP_SIZE / GIB)
-    copied = stage == 3 or (stage > 0 and learned_width == 4)  # otherwise the gradients are one flat tensor already
-    kept_between_updates = ["weights", "optimizer"]
-    if own_gradients or (stage == 3 and not learner.offload_optimizer):
-        kept_between_updates.append("gradients")
-    if stage == 3:
-        kept_between_updates.append("buffers")
-    return RankMemory(
-        weights=weights + gathered,
-        gradients=4 * learned / (ranks if stage >= 2 else 1),
-        optimizer=optimizer,
-        activations=max(activations + logits, 4 * stepped if copied and not learner.offload_optimizer else 0.0),
-        buffers=reduce_bucket_size(size.adapter) * buffer / GIB,
-        kept_between_updates=tuple(kept_between_updates),
-    )
+    return activations + min(learner.logprob_chunk_tokens, tokens) * size.vocabulary * 4 * LOGIT_COPIES / GIB
+
+
+def _copied_gradients(learned: float, learner: LearnerConfig) -> float:
+    """Return the gradients of `learned` GiB parameters that DeepSpeed copies for the optimizer's step.
+
+    The step is fused and needs no memory of its own. ZeRO 3 copies a group of parameters at a time. Without ZeRO, and under
+    ZeRO 1 and 2 in bfloat16, the gradients are one flat tensor already.
+    """
+    stage = learner.zero_stage
+    copies = stage == 3 or (stage > 0 and BYTES[learner.parameter_dtype] == 4)
+    if not copies or learner.offload_optimizer:
+        return 0.0
+    stepped = _sharded(learned, learner, from_stage=1)
+    return 4 * (min(stepped, SUB_GROUP_SIZE / GIB) if stage == 3 else stepped)
+
+
+def _has_own_gradients(learner: LearnerConfig) -> bool:
+    """Whether DeepSpeed's optimizer holds its own gradients: for ZeRO 1 in bfloat16, unless it is offloaded."""
+    return learner.zero_stage == 1 and BYTES[learner.parameter_dtype] == 2 and not learner.offload_optimizer
+
+
+def _buffer_width(learner: LearnerConfig) -> int:
+    """Return the bytes of a number in the buffer that reduces gradients; 0: there is none."""
+    if learner.zero_stage == 0 or _has_own_gradients(learner):
+        return 0
+    return 4 if learner.zero_stage == 1 else BYTES[learner.parameter_dtype]
+
+
+def _kept_between_updates(learner: LearnerConfig) -> tuple[str, ...]:
+    """Return the fields of `RankMemory` that DeepSpeed keeps between updates."""
+    kept = ["weights", "optimizer"]
+    if _has_own_gradients(learner) or (learner.zero_stage == 3 and not learner.offload_optimizer):
+        kept.append("gradients")
+    if learner.zero_stage == 3:
+        kept.append("buffers")
+    return tuple(kept)
