@@ -91,6 +91,35 @@ def catalogue(rows: Rows, data: DataConfig, lengths_of: Lengths) -> Catalogue:
     Raises `ConfigError` for malformed rows that are not to be skipped and for too many unreadable golds; the message lists the
     first `SHOWN_ERRORS` by number. Raises it also when there is no problem at all, or when a row contradicts the configuration.
     """
+    columns = _read_columns(rows, data, lengths_of)
+    _, first, question = np.unique(columns.digests, return_index=True, return_inverse=True)
+    _mark_contradictions(columns, first[question], rows, data)
+    _check(columns, rows, data)
+    return _build(columns, np.sort(first), rows, data)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The R rows of a dataset that describe a problem, and what was left out."""
+
+    places: np.ndarray
+    """int64 [R]"""
+    numbers: np.ndarray
+    """int64 [R], by which messages name the rows"""
+    digests: np.ndarray
+    """uint64 [R], the hash of each question"""
+    answers: np.ndarray
+    """uint64 [R], the hash of each answer"""
+    lengths: np.ndarray
+    """int32 [R], the tokens of each prompt"""
+    malformed: _Malformed
+    unreadable: _Malformed
+    read: int
+    """the number of all rows"""
+
+
+def _read_columns(rows: Rows, data: DataConfig, lengths_of: Lengths) -> _Columns:
+    """Read all rows. Raises `ConfigError` when one contradicts the configuration."""
     places, numbers, digests, answers, lengths = array("q"), array("q"), array("Q"), array("Q"), array("i")
     malformed, unreadable = _Malformed(rows.unit), _Malformed(rows.unit)
     read = 0
@@ -111,41 +140,60 @@ def catalogue(rows: Rows, data: DataConfig, lengths_of: Lengths) -> Catalogue:
         digests.append(int(problem.id.rpartition("/")[2], 16))
         answers.append(hash64(problem.answer))
         lengths.append(tokens)
+    return _Columns(
+        places=np.array(places, np.int64),
+        numbers=np.array(numbers, np.int64),
+        digests=np.array(digests, np.uint64),
+        answers=np.array(answers, np.uint64),
+        lengths=np.array(lengths, np.int32),
+        malformed=malformed,
+        unreadable=unreadable,
+        read=read,
+    )
 
-    unique, first, group = np.unique(np.array(digests, np.uint64), return_index=True, return_inverse=True)
-    contradictory = np.flatnonzero(np.array(answers, np.uint64) != np.array(answers, np.uint64)[first][group])
-    for index in contradictory.tolist():
-        earlier = int(first[group[index]])
-        other, one = (problem_of(rows.record(rows.at(places[i])), data).answer for i in (index, earlier))
-        repeated = f"the question of {rows.unit} {numbers[earlier]}"
-        malformed.add(numbers[index], f"{repeated} with another answer ({other}, not {one})")
 
+def _mark_contradictions(columns: _Columns, first: np.ndarray, rows: Rows, data: DataConfig) -> None:
+    """Count the rows as malformed whose answer is not that of the first row with the same question, `first`, int64 [R]."""
+    for index in np.flatnonzero(columns.answers != columns.answers[first]).tolist():
+        earlier = int(first[index])
+        other, one = (problem_of(rows.record(rows.at(int(columns.places[i]))), data).answer for i in (index, earlier))
+        repeated = f"the question of {rows.unit} {columns.numbers[earlier]}"
+        columns.malformed.add(int(columns.numbers[index]), f"{repeated} with another answer ({other}, not {one})")
+
+
+def _check(columns: _Columns, rows: Rows, data: DataConfig) -> None:
+    """Raise `ConfigError` for malformed rows that are not to be skipped, too many unreadable golds, and no problem at all."""
+    malformed, unreadable = columns.malformed, columns.unreadable
     if malformed.count and data.on_bad_line != "skip":
         raise ConfigError(
             f"{rows.key}: malformed {rows.unit}s: {malformed.count}; correct or remove them, or set data.on_bad_line=skip\n"
             f"{malformed.shown()}"
         )
-    if unreadable.count > MAX_UNREADABLE * (len(places) + unreadable.count):
+    well_formed = len(columns.places) + unreadable.count
+    if unreadable.count > MAX_UNREADABLE * well_formed:
         raise ConfigError(
             f"data.answer_field={data.answer_field}: no answer can be read in the golds of {unreadable.count} of "
-            f"{len(places) + unreadable.count} {rows.unit}s of {rows.key}; name another field, or say with data.answer_pattern "
+            f"{well_formed} {rows.unit}s of {rows.key}; name another field, or say with data.answer_pattern "
             f"where the answer stands in it, or name a data.verifier that judges by such golds\n{unreadable.shown()}"
         )
-    if not len(unique):
+    if not len(columns.places):
         skipped = f" ({malformed.count} malformed {rows.unit}s were skipped)\n{malformed.shown()}" if malformed.count else ""
         raise ConfigError(f"{rows.key}: it holds no problem{skipped}")
-    in_order = np.sort(first)
-    digests_in_order = np.array(digests, np.uint64)[in_order]
+
+
+def _build(columns: _Columns, chosen: np.ndarray, rows: Rows, data: DataConfig) -> Catalogue:
+    """Return the catalogue of the rows `chosen`, int64 [N]."""
+    digests = columns.digests[chosen]
     return Catalogue(
         rows,
         data,
-        np.array(places, np.int64)[in_order],
-        digests_in_order,
-        np.array([split_hash(question_id(digest)) for digest in digests_in_order.tolist()]),
-        np.array(lengths, np.int32)[in_order],
-        malformed.count,
-        unreadable.count,
-        read,
+        places=columns.places[chosen],
+        digests=digests,
+        split_hashes=np.array([split_hash(question_id(digest)) for digest in digests.tolist()]),
+        lengths=columns.lengths[chosen],
+        skipped=columns.malformed.count,
+        unreadable=columns.unreadable.count,
+        read=columns.read,
     )
 
 
