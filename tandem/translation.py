@@ -109,9 +109,12 @@ class TranslatedSession:
 
     async def read(self) -> list[Token]:
         """Return the next unit, whose last token alone has `breaks` set; nothing when the junior's context is full."""
-        unit, self._ahead = [self._ahead] if self._ahead else [], None
-        while not self._complete(unit) and self._room > len(self._pending_tokens):
-            unit += await self._write()
+        written, self._ahead = [self._ahead] if self._ahead else [], None
+        while (length := self._unit_length(written)) is None and self._room > len(self._pending_tokens):
+            written += await self._write()
+        unit = written[:length]
+        if len(unit) < len(written):
+            self._ahead = written[-1]
         if unit and unit[-1].id in self._translation.junior_eos:
             ids = [self._translation.senior_eos]
         else:
@@ -120,7 +123,7 @@ class TranslatedSession:
         return [
             Token(
                 token,
-                logprob=0.0 if i else sum(written.logprob for written in unit),
+                logprob=0.0 if i else sum(each.logprob for each in unit),
                 version=unit[0].version,
                 breaks=i == len(ids) - 1,
             )
@@ -151,22 +154,23 @@ class TranslatedSession:
         self._room -= len(written)
         return written
 
-    def _complete(self, unit: list[Token]) -> bool:
-        """Whether `unit` is complete, or fills the budget. Moves a token that belongs to the next unit to `_ahead`."""
-        if not unit:
-            return False
-        if self._ends_text(unit):
-            if self._encoded(unit[:-1]):
-                self._ahead = unit.pop()
-            return True
-        if self._translation.stops[unit[-1].id]:
+    def _unit_length(self, written: list[Token]) -> int | None:
+        """Return how many of the tokens `written` form a unit that is complete or fills the budget; None if there is none yet.
+
+        At most the last token belongs to the next unit.
+        """
+        if not written:
+            return None
+        before_last = written[:-1]
+        if self._ends_text(written):
+            return len(before_last) if self._encoded(before_last) else len(written)
+        if self._translation.stops[written[-1].id]:
             if self._translation.unit == "step":
-                return True
+                return len(written)
             # More space may follow space, and is encoded with it.
-            if self._encoded(unit[:-1]) and not self._text(unit[:-1]).decode(errors="replace")[-1].isspace():
-                self._ahead = unit.pop()
-                return True
-        return len(self._encoded(unit)) >= self._budget + _SLACK
+            if self._encoded(before_last) and not self._text(before_last).decode(errors="replace")[-1].isspace():
+                return len(before_last)
+        return len(written) if len(self._encoded(written)) >= self._budget + _SLACK else None
 
     def _ends_text(self, written: list[Token]) -> bool:
         return bool(written) and written[-1].id in self._translation.junior_eos
