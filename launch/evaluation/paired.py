@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ from launch.evaluation.folder import PROBLEMS
 from tandem.config.schema import ConfigError
 from tandem.measures.differences import Problem, ProblemScores, Totals
 from tandem.records.run_record import EVALUATED_PROBLEMS, LogReader, is_run, read_json_lines
-
-_STEP = re.compile(r"step-(\d+)")
+from tandem.records.step_folders import step_of
 
 
 def read_problem_scores(path: Path) -> ProblemScores:
@@ -22,8 +20,8 @@ def read_problem_scores(path: Path) -> ProblemScores:
     """
     if (path / PROBLEMS).is_file():
         return ProblemScores(str(path), _by_problem(read_json_lines(path / PROBLEMS)))
-    step = _STEP.fullmatch(path.name)
-    run = path.resolve().parent.parent if step else path
+    step = step_of(path)
+    run = path if step is None else path.resolve().parent.parent
     if not is_run(run):
         raise ConfigError(
             f"{path}: neither a run, one of its checkpoints, nor an evaluation; name a folder such as runs/NAME, "
@@ -31,7 +29,7 @@ def read_problem_scores(path: Path) -> ProblemScores:
         )
     rows = list(LogReader(run / EVALUATED_PROBLEMS).new())
     steps = sorted({int(row["step"]) for row in rows})
-    wanted = int(step[1]) if step else (steps or [0])[-1]
+    wanted = (steps or [0])[-1] if step is None else step
     if wanted not in steps:
         measured = f"it has those after steps {', '.join(map(str, steps))}" if steps else "it has none"
         raise ConfigError(f"{path}: the run has no evaluation after step {wanted}; {measured}")

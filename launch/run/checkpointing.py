@@ -9,6 +9,7 @@ from typing import Protocol
 from launch.storage.checkpoints import Checkpoint, DriverState
 from launch.storage.run_folder import RunFolder
 from tandem.config.schema import Config
+from tandem.records.step_folders import step_folder
 from tandem.runtime.atomic_dir import written_aside
 from tandem.runtime.disk import disk_full
 
@@ -64,7 +65,7 @@ class Checkpointer:
             path = checkpoints.save(state, self._folder.config, self._learner.save)
             self._learner.checkpointed(Checkpoint(path).learner)
             if self._config.checkpoint.export:
-                with written_aside(self._folder.seniors / f"step-{state.step:06d}") as partial:
+                with written_aside(step_folder(self._folder.seniors, state.step)) as partial:
                     self._learner.export(partial)
         except OSError as error:
             if not disk_full(error):

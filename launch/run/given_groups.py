@@ -9,7 +9,8 @@ from pathlib import Path
 from tandem.authors import Authors
 from tandem.config.schema import FAKE_LONGEST, Config, ConfigError
 from tandem.data.random_groups import random_groups
-from tandem.records.saved_rollouts import Origin, UnreadableRollouts, load_step, read_origin, saved_steps
+from tandem.records.saved_rollouts import Origin, UnreadableRollouts, load_step, read_origin
+from tandem.records.step_folders import step_folders
 from tandem.rollout import Group, Verdict
 from tandem.schedule import schedule_at
 from tandem.verify.judgement import plain_judgement
@@ -46,7 +47,7 @@ def random_step_groups(config: Config, authors: Authors) -> StepGroups:
 def find_saved_steps(config: Config) -> list[Path]:
     """Return the saved steps in the run folder `learner_only`. Raises `ConfigError` when there are none."""
     run = Path(config.learner_only).resolve()
-    if steps := saved_steps(run / "rollouts"):
+    if steps := list(step_folders(run / "rollouts").values()):
         return steps
     raise ConfigError(
         f"learner_only={config.learner_only}: {run} holds no rollouts; name a run folder of rollouts_only=true or "

@@ -11,6 +11,7 @@ import shutil
 
 from launch.run.training_run import TrainingRun
 from launch.storage.run_folder import RunFolder
+from tandem.records.step_folders import step_folder
 from tandem.runtime.atomic_dir import written_aside
 from tandem.runtime.disk import disk_full
 
@@ -26,7 +27,7 @@ def keep_if_best(run: TrainingRun, step: int) -> None:
         return
     if all(values[step] > values.get(kept, -math.inf) for kept in folder.best_seniors()):
         try:
-            with written_aside(folder.best / f"step-{step:06d}") as partial:
+            with written_aside(step_folder(folder.best, step)) as partial:
                 run.learner.export(partial)
         except OSError as error:
             if not disk_full(error):

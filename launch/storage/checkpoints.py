@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -12,12 +11,12 @@ from pathlib import Path
 from launch.packages import recorded_versions
 from tandem.config.run import CheckpointConfig
 from tandem.records.run_record import CONFIG
+from tandem.records.step_folders import step_folder, step_folders, step_of
 from tandem.runtime.atomic_dir import PARTIAL, seal, written_aside
 from tandem.staleness import StreamPosition
 
 SET_ASIDE = ".set-aside"
 """The suffix of a checkpoint after the step from which its run was resumed."""
-_NAME = re.compile(r"step-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,9 @@ class Checkpoint:
     @property
     def step(self) -> int:
         """The training step after which it was written."""
-        return _step(self.path)
+        step = step_of(self.path)
+        assert step is not None
+        return step
 
     @property
     def learner(self) -> Path:
@@ -74,7 +75,7 @@ class Checkpoints:
         """Write a checkpoint with the configuration file `settings` and the files that `save_learner` writes to a folder;
         then remove old checkpoints. A disk error raises `OSError`, removes the new checkpoint and keeps the old ones.
         """
-        path = self.path / f"step-{state.step:06d}"
+        path = step_folder(self.path, state.step)
         with written_aside(path) as partial:
             (partial / "learner").mkdir()
             save_learner(partial / "learner")
@@ -86,11 +87,11 @@ class Checkpoints:
 
     def complete(self) -> list[Checkpoint]:
         """Return the complete checkpoints, newest first."""
-        return [Checkpoint(path) for path in sorted(filter(is_checkpoint, self.path.glob("step-*")), key=_step, reverse=True)]
+        return [Checkpoint(path) for path in reversed(step_folders(self.path).values())]
 
     def partial(self) -> list[Path]:
         """Return the incomplete checkpoints of a run that ended during a write."""
-        return sorted(self.path.glob(f"step-*{PARTIAL}"))
+        return sorted(self.path.glob(f"*{PARTIAL}"))
 
     def remove_after(self, step: int) -> None:
         """Rename the checkpoints of later steps, so that a run resumed after `step` does not use them."""
@@ -103,17 +104,6 @@ class Checkpoints:
     def _remove_old(self, step: int) -> None:
         old = [checkpoint.path for checkpoint in self.complete()[self._config.keep_last :]] if self._config.keep_last else []
         # Incomplete or renamed checkpoints of an earlier attempt, up to this step.
-        leftovers = [path for path in self.path.glob("step-*.*") if _step(path) <= step]
+        leftovers = [path for path in self.path.glob("*.*") if step_of(path.with_suffix("")) in range(step + 1)]
         for path in old + leftovers:
             shutil.rmtree(path)
-
-
-def is_checkpoint(path: Path) -> bool:
-    """Whether `path` has the name of a checkpoint."""
-    return _NAME.fullmatch(path.name) is not None
-
-
-def _step(path: Path) -> int:
-    match = _NAME.match(path.name)
-    assert match is not None
-    return int(match[1])

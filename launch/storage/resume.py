@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from launch.packages import recorded_versions
-from launch.storage.checkpoints import Checkpoint, Checkpoints, is_checkpoint
+from launch.storage.checkpoints import Checkpoint, Checkpoints
 from launch.storage.places import named_folder
 from tandem.config.checks.run import run_errors
 from tandem.config.schema import SETTINGS, Config, ConfigError
 from tandem.records.run_record import CONFIG, STOPPED_EARLY, is_run, saved_config
+from tandem.records.step_folders import step_of
 from tandem.runtime.atomic_dir import find_corruption
 
 AUTO = "auto"
@@ -49,7 +50,7 @@ def find_resumption(config: Config, *, verify: bool = True) -> Resumption:
         given = named_folder(config, config.name)
     else:
         given = Path(config.resume).resolve()
-    single = is_checkpoint(given)
+    single = step_of(given) is not None
     run = given.parent.parent if single else given
     if config.resume != AUTO and config.name not in ("", run.name) and run != named_folder(config, config.name):
         raise ConfigError(

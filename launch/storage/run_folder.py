@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -35,7 +34,8 @@ from tandem.records.run_record import (
     best_seniors,
     write_config,
 )
-from tandem.records.saved_rollouts import Origin, remove_steps_after, save_step
+from tandem.records.saved_rollouts import Origin, save_step
+from tandem.records.step_folders import remove_steps_after
 from tandem.records.transcript import Transcript, transcript
 from tandem.rollout import Group
 from tandem.runtime.disk import disk_full
@@ -89,9 +89,7 @@ class RunFolder:
             last = checkpoint.step if checkpoint else -1
             self.checkpoints.remove_after(last)
             remove_steps_after(self.rollouts, last)
-            for step, path in self.best_seniors().items():
-                if step > last:
-                    shutil.rmtree(path)
+            remove_steps_after(self.best, last)
             rows = {name: _cut(self.path / name, last) for name in LINES}
             self.rows = rows[METRICS]
             self._began, self._earlier_s = time.monotonic(), self.rows[-1].get("run/total_s", 0.0) if self.rows else 0.0

@@ -18,7 +18,8 @@ from tandem.records.run_record import (
     check_run,
     saved_settings,
 )
-from tandem.records.saved_rollouts import load_step, saved_steps, step_number
+from tandem.records.saved_rollouts import load_step
+from tandem.records.step_folders import step_folders
 from tandem.records.transcript import AUTHOR_COLORS
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class LoadedRun:
         """A row for each rollout of a run with `log.rollouts`: `step`, `problem`, `id`, `tokens`, `verdict`, `end`, `junior`,
         `text`, `reward` and `advantage`. Raises `UnreadableRollouts` for rollouts in another version of the format.
         """
-        return _frame(row for step in saved_steps(self.path / "rollouts") for row in _rollouts(step))
+        return _frame(row for step, saved in step_folders(self.path / "rollouts").items() for row in _rollouts(step, saved))
 
     @cached_property
     def tokens(self) -> pd.DataFrame:
@@ -119,13 +120,13 @@ class TranscriptView:
         )
 
 
-def _rollouts(step: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rollouts of a saved step."""
-    for group in load_step(step):
+def _rollouts(step: int, saved: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rollouts of `step`, which is saved in `saved`."""
+    for group in load_step(saved):
         columns = (group.rollouts, group.verdicts, group.rewards, group.advantages)
         for rollout, verdict, reward, advantage in zip(*columns, strict=True):
             yield {
-                "step": step_number(step),
+                "step": step,
                 "problem": group.prompt.problem.id,
                 "id": rollout.id,
                 "tokens": len(rollout),

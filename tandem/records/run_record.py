@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tandem.config.load import typed
 from tandem.config.schema import Config, ConfigError
+from tandem.records.step_folders import step_folders
 from tandem.records.transcript import Transcript
 from tandem.runtime.disk import reason
 
@@ -109,7 +110,7 @@ def read_run(folder: Path) -> RunRecord:
 
 def best_seniors(folder: Path) -> dict[int, Path]:
     """Return the folders of the seniors that the run in `folder` keeps for `eval.select`, by step; the last is the best."""
-    return {int(path.name.removeprefix("step-")): path for path in sorted((folder / "best").glob("step-" + 6 * "[0-9]"))}
+    return step_folders(folder / "best")
 
 
 def is_run(folder: Path) -> bool:

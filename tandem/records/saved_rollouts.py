@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from tandem.records.step_folders import step_folder
 from tandem.rollout import EndReason, Group, Problem, Prompt, Rollout, StopReason
 from tandem.runtime.atomic_dir import find_corruption, seal, written_aside
 from tandem.schedule import Schedule
@@ -85,7 +85,7 @@ def save_step(folder: Path, step: int, groups: Sequence[Group], origin: Origin) 
     arrays["advantages"] = _joined([group.advantages for group in groups])
     for name in groups[0].reward_terms:
         arrays[f"reward_terms/{name}"] = _joined([group.reward_terms[name] for group in groups])
-    with written_aside(_path(folder, step)) as partial:
+    with written_aside(step_folder(folder, step)) as partial:
         save_file(arrays, partial / "arrays.safetensors")
         (partial / "groups.jsonl").write_text(
             "".join(json.dumps(_without_arrays(group)) + "\n" for group in groups), encoding="utf-8"
@@ -94,18 +94,6 @@ def save_step(folder: Path, step: int, groups: Sequence[Group], origin: Origin) 
             json.dumps({"version": VERSION, "step": step} | asdict(origin), indent=1), encoding="utf-8"
         )
         seal(partial)
-
-
-def saved_steps(folder: Path) -> list[Path]:
-    """Return the folders of the steps that are saved in `folder`, in order."""
-    return sorted(path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdigit())
-
-
-def remove_steps_after(folder: Path, step: int) -> None:
-    """Remove the saved steps after `step`."""
-    for path in saved_steps(folder):
-        if path > _path(folder, step):
-            shutil.rmtree(path)
 
 
 def read_origin(step: Path) -> Origin:
@@ -133,15 +121,6 @@ def _checked_origin(step: Path) -> dict[str, Any]:
             f"{step} is in version {fields['version']} of the format, and this program reads version {VERSION}"
         )
     return fields
-
-
-def step_number(step: Path) -> int:
-    """Return the step that a saved step's folder is named after."""
-    return int(step.name.removeprefix("step-"))
-
-
-def _path(folder: Path, step: int) -> Path:
-    return folder / f"step-{step:06d}"
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:

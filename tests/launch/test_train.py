@@ -24,7 +24,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from tandem.authors import Authors
-from tandem.records.saved_rollouts import load_step, saved_steps
+from tandem.records.saved_rollouts import load_step
+from tandem.records.step_folders import step_folders
 from tandem.rollout import SENIOR
 from tandem.runtime.exit_status import FAILED
 from tests.support import ROOT
@@ -96,7 +97,7 @@ def test_rollouts_only_run_saves_rollouts_and_trace(start: Any, tmp_path: Path, 
     output, _ = (process := start("rollouts_only=true", "steps=2", "profile=true", *sizes)).communicate(timeout=200)
     assert process.returncode == 0, output
     run = tmp_path / "run"
-    groups = [load_step(step) for step in saved_steps(run / "rollouts")]
+    groups = [load_step(step) for step in step_folders(run / "rollouts").values()]
     assert [[len(group.rollouts) for group in step] for step in groups] == [[8, 8], [8, 8]]
     assert all(np.array_equal(r.authorship == SENIOR, r.weight_versions == 0) for s in groups for g in s for r in g.rollouts)
     samples = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]

@@ -10,7 +10,8 @@ import pytest
 from tandem.authors import load_authors
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config
-from tandem.records.saved_rollouts import load_step, saved_steps
+from tandem.records.saved_rollouts import load_step
+from tandem.records.step_folders import step_folders
 from tandem.replay import replay
 from tandem.schedule import annealed_prob_senior
 from tests.support.lockstep_runs import rows, run
@@ -22,7 +23,7 @@ def check_schedules(settings: Config) -> list[dict[str, float]]:
     """Run `settings`, check that each step's groups followed that step's schedule, and return the metrics by step."""
     folder, boundaries = run(settings), load_authors(settings).boundaries
     metrics = rows(folder)[1:]
-    for step, saved in enumerate(saved_steps(folder / "rollouts"), start=1):
+    for step, saved in step_folders(folder / "rollouts").items():
         prob = annealed_prob_senior(ANNEALED, step, settings.steps)
         assert metrics[step - 1]["tandem/prob_senior"] == pytest.approx(prob)
         for group in load_step(saved):

@@ -23,10 +23,9 @@ from tandem.records.saved_rollouts import (
     UnreadableRollouts,
     load_step,
     read_origin,
-    remove_steps_after,
     save_step,
-    saved_steps,
 )
+from tandem.records.step_folders import remove_steps_after, step_folders
 from tandem.rollout import SENIOR, Group, StopReason, Verdict
 from tandem.runtime.trace import Span, TraceRow, chrome_trace
 from tandem.verify.judgement import Judgement
@@ -64,7 +63,7 @@ def comparable(value: Any) -> Any:
 
 def test_saved_groups_are_read_back_unchanged(tmp_path: Path) -> None:
     save_step(tmp_path, 7, judged_groups(), ORIGIN)
-    (step,) = saved_steps(tmp_path)
+    (step,) = step_folders(tmp_path).values()
     assert step.name == "step-000007" and read_origin(step) == ORIGIN
     assert comparable(load_step(step)) == comparable(judged_groups())
 
@@ -73,12 +72,12 @@ def test_resumed_run_removes_later_steps(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         save_step(tmp_path, step, judged_groups(), ORIGIN)
     remove_steps_after(tmp_path, 1)
-    assert [step.name for step in saved_steps(tmp_path)] == ["step-000001"]
+    assert list(step_folders(tmp_path)) == [1]
 
 
 def test_corrupt_file_and_other_format_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_step(tmp_path, 1, judged_groups(), ORIGIN)
-    (step,) = saved_steps(tmp_path)
+    (step,) = step_folders(tmp_path).values()
     monkeypatch.setattr("tandem.records.saved_rollouts.VERSION", 4)
     with pytest.raises(UnreadableRollouts, match="version 3 of the format, and this program reads version 4"):
         read_origin(step)

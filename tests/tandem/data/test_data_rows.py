@@ -27,7 +27,8 @@ from tandem.data.fields import Numeral, lookup
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.data.rows import problem_of
-from tandem.records.saved_rollouts import Origin, load_step, save_step, saved_steps
+from tandem.records.saved_rollouts import Origin, load_step, save_step
+from tandem.records.step_folders import step_folder
 from tandem.rollout import Problem
 from tests.support.builders import small_tokenizer
 from tests.support.problem_files import SUMS, arrow_cache, jsonl, write_jsonl, write_parquet
@@ -356,4 +357,4 @@ def test_saved_messages_are_read_back_unchanged(tmp_path: Path) -> None:
     [group] = random_groups(1, groups=1)
     group.prompt = replace(group.prompt, problem=problem)
     save_step(tmp_path, 1, [group], Origin("model", "tokenizer", 200, 1.0))
-    assert load_step(saved_steps(tmp_path)[0])[0].prompt.problem == problem
+    assert load_step(step_folder(tmp_path, 1))[0].prompt.problem == problem

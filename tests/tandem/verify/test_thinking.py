@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerBase
 
 from tandem.config.data import DataConfig
 from tandem.data.prompts import prompt
-from tandem.records.saved_rollouts import Origin, load_step, save_step, saved_steps
+from tandem.records.saved_rollouts import Origin, load_step, save_step
+from tandem.records.step_folders import step_folder
 from tandem.records.transcript import transcript
 from tandem.rollout import Group, Problem
 from tandem.schedule import Schedule
@@ -121,4 +122,4 @@ def test_samples_contain_judged_text() -> None:
 def test_saved_rollouts_keep_opening_of_prompt(tmp_path: Path) -> None:
     group = written(["so \\boxed{5}"], "<think>\n")
     save_step(tmp_path, 1, [group], Origin("model", "tokenizer", 200, 1.0))
-    assert load_step(saved_steps(tmp_path)[0])[0].responses == group.responses
+    assert load_step(step_folder(tmp_path, 1))[0].responses == group.responses
