@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from bench.report import Figures, benchmark_parser, print_figures
+from tandem.records.run_record import METRICS
 from tandem.runtime.exit_status import BAD_INPUT
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,7 +75,7 @@ def startup() -> Figures:
     with TemporaryDirectory() as folder:
         started = time.time()
         run = measured([f"log.dir={folder}", "name=startup", "steps=2", "log.export=false", "checkpoint.save_every=0"])
-        metrics = (Path(folder) / "startup" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        metrics = (Path(folder) / "startup" / METRICS).read_text(encoding="utf-8").splitlines()
         first_step_s = json.loads(metrics[1])["run/unix_s"] - started
     found: Figures = {
         "config_error_s": round(refused.seconds, 2),

@@ -34,6 +34,7 @@ from tandem.advantage import assign_advantages
 from tandem.authors import load_authors
 from tandem.config.schema import Config
 from tandem.data.prompts import encode
+from tandem.records.run_record import LOGS
 from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.segment import segment_folder
 from tandem.schedule import schedule_at
@@ -81,7 +82,7 @@ def with_us(task: TrainingTask, arm: str, folder: Path) -> list[TimedStep]:
     authors = load_authors(config)
     steps = []
     with (
-        ray_cluster(logs=folder / "logs"),
+        ray_cluster(logs=folder / LOGS),
         claimed_file(segment_folder(), SEGMENT) as segment,
         LearnerGroup(config, str(authors.senior), segment) as learner,
         RolloutPool.of_engines(config, authors, RestartBudget.of(config.guard)) as pool,

@@ -53,7 +53,7 @@ def _evaluate(config: Config, start_workers: WorkerStarter) -> None:
         console.print(
             f"{folder.path}: {', '.join(measures)} of {authors.senior} on {len(prompts)} problems; {benchmarks.left_out}"
         )
-        with start_workers(config, authors, plan, folder.path / "logs", console.print) as (pool, judge):
+        with start_workers(config, authors, plan, folder.logs, console.print) as (pool, judge):
             evaluator = Evaluator(
                 config,
                 authors,

@@ -22,7 +22,7 @@ from tandem.config.schema import Config, ConfigError
 from tandem.measures.estimates import Estimate, percent
 from tandem.measures.result_rows import problem_rows, text_rows
 from tandem.measures.score import Score
-from tandem.records.run_record import read_json
+from tandem.records.run_record import EVALUATIONS, LOGS, PROBLEMS, RESULT, read_json
 from tandem.rollout import Group
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 RECORDED_SETTINGS = ("seed", "model", "junior", "junior_dtypes", "junior_translation", "data", "judge", "eval")
 """The settings on which the scores depend."""
-RESULT, PROBLEMS = "result.json", "problems.jsonl"
-"""The files with the scores, and with each problem's part in them."""
 
 
 class EvaluationFolder:
@@ -45,7 +43,7 @@ class EvaluationFolder:
         self._config = config
         run = run_of(config.senior)
         name = config.name or dated_name("evaluation")
-        self.path = folder_within(run / "evaluation", name, f"senior={config.senior}") if run else named_folder(config, name)
+        self.path = folder_within(run / EVALUATIONS, name, f"senior={config.senior}") if run else named_folder(config, name)
         check_free(self.path, f"name={name}")
         if self.result.exists():
             raise ConfigError(f"name={config.name}: an evaluation {self.path} exists; choose another name, or remove it")
@@ -54,6 +52,11 @@ class EvaluationFolder:
     def result(self) -> Path:
         """The file of scores."""
         return self.path / RESULT
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the processes' logs."""
+        return self.path / LOGS
 
     def write(
         self,

@@ -12,11 +12,9 @@ from launch.entry import TRAINING_ONLY
 from tandem.config.checks.unused import unused
 from tandem.config.load import expand_home, typed
 from tandem.config.schema import ConfigError
-from tandem.records.run_record import CONFIG, METRICS, best_seniors, saved_settings
+from tandem.records.run_record import CONFIG, FINAL_SENIOR, best_senior, is_run, saved_settings
 from tandem.runtime.disk import unreachable
 
-RUN_FILES = (CONFIG, METRICS)
-"""The files by which a run folder is recognized."""
 EVALUATION_KEYS = ("name", "senior", "log", "mode.name", *TRAINING_ONLY)
 """The settings that an evaluation does not take from the run."""
 GROUPS = ("eval", "data", "mode", "schedule", "learner", "log")
@@ -28,7 +26,8 @@ def run_of(senior: str) -> Path | None:
     path = Path(senior).resolve()
     if not senior or not path.is_dir():
         return None
-    return next((folder for folder in [path, *path.parents] if all((folder / name).is_file() for name in RUN_FILES)), None)
+    # Other programs write a metrics.jsonl too, but no config.yaml beside it.
+    return next((above for above in [path, *path.parents] if is_run(above) and (above / CONFIG).is_file()), None)
 
 
 def senior_of(senior: str) -> str:
@@ -39,10 +38,9 @@ def senior_of(senior: str) -> str:
     run = run_of(senior)
     if run is None or run != Path(senior).resolve():
         return senior
-    if not (run / "senior").is_dir():
+    if not (run / FINAL_SENIOR).is_dir():
         raise ConfigError(f"senior={senior}: this run has exported no senior; let it end, or name an exported model")
-    kept = best_seniors(run)
-    return str(kept[max(kept)] if kept else run / "senior")
+    return str(best_senior(run) or run / FINAL_SENIOR)
 
 
 def settings_of_run(composed: DictConfig, overrides: Sequence[str]) -> DictConfig:

@@ -12,7 +12,7 @@ from tandem.config.schema import ConfigError
 from tandem.measures.distributions import cross_entropies
 from tandem.measures.legibility import Pace
 from tandem.measures.scoring import ScoringModel, Text, token_values
-from tandem.records.run_record import CONFIG, RunRecord, saved_config
+from tandem.records.run_record import CONFIG, FINAL_SENIOR, RunRecord, saved_config
 from tandem.records.transcript import Transcript, rounded
 
 
@@ -22,7 +22,7 @@ def score_by_other_author(run: RunRecord) -> None:
     The rollout's junior scores the senior's tokens. The final senior scores the junior's, because earlier weights are not
     saved. A junior with another tokenizer scores nothing. Raises `ConfigError` when the run has exported no senior.
     """
-    senior = run.path / "senior"
+    senior = run.path / FINAL_SENIOR
     if not senior.is_dir():
         raise ConfigError(f"{senior}: a score needs the final senior; wait for the run's end, or train with log.export=true")
     config = saved_config(run.path / CONFIG)

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from launch.evaluation.folder import PROBLEMS
 from tandem.config.schema import ConfigError
 from tandem.measures.differences import Problem, ProblemScores, Totals
-from tandem.records.run_record import EVALUATED_PROBLEMS, LogReader, is_run, read_json_lines
+from tandem.records.run_record import EVALUATED_PROBLEMS, PROBLEMS, LogReader, is_run, read_json_lines
 from tandem.records.step_folders import step_of
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from tandem.config.schema import ConfigError
 from tandem.measures.estimates import percent, share
 from tandem.measures.names import ACCURACY, PROBLEM_COUNT
-from tandem.records.run_record import RunRecord, best_seniors, read_json
+from tandem.records.run_record import EVALUATIONS, RESULT, RunRecord, best_senior, read_json
 
 Table = dict[str, Any]
 """title, note, columns, and rows of cells: text, numbers, or an estimate {value, low, high}"""
@@ -17,7 +17,7 @@ Table = dict[str, Any]
 
 def evaluation_tables(run: RunRecord) -> list[Table]:
     """Return tables of the evaluations during the run, and of those by launch/evaluate.py in the folder `evaluation`."""
-    tables = [_solo(run), *map(_evaluation, sorted((run.path / "evaluation").glob("*/result.json")))]
+    tables = [_solo(run), *map(_evaluation, sorted((run.path / EVALUATIONS).glob(f"*/{RESULT}")))]
     return [table for table in tables if table["rows"]]
 
 
@@ -25,8 +25,8 @@ def _solo(run: RunRecord) -> Table:
     rows = [row for row in run.metrics if ACCURACY in row]
     note = "the senior alone on held-out problems, with 95 % intervals (Wilson's, as if each problem had one text)"
     measure = run.config.get("eval.select")
-    if kept := best_seniors(run.path):
-        note += f"; {kept[max(kept)].relative_to(run.path)} is the best senior by {measure}"
+    if best := best_senior(run.path):
+        note += f"; {best.relative_to(run.path)} is the best senior by {measure}"
     return {
         "title": "Solo accuracy during training",
         "note": note,

@@ -20,7 +20,7 @@ from launch.run.plan_only import show_plan
 from launch.run.program import train_and_export
 from launch.text_tables import terminal_table
 from tandem.config.schema import SETTINGS, ConfigError
-from tandem.records.run_record import CONFIG, saved_config
+from tandem.records.run_record import CONFIG, LOGS, saved_config
 
 COMPARED = ("steps", *(key for key in SETTINGS if key.startswith("eval.")))
 """Settings that a single run may change on resume, but that must be equal in runs that are compared."""
@@ -39,7 +39,7 @@ def run_experiment(compared: Experiment, console: Console) -> None:
     console.print(f"{compared.folder}: {len(compared.runs)} runs, {len(finished)} of them finished")
     missing = [evaluation for evaluation in compared.evaluations if remaining or not evaluation.finished]
     if remaining or missing:
-        with ray_cluster(logs=compared.folder / "logs"), SharedEngines() as engines:
+        with ray_cluster(logs=compared.folder / LOGS), SharedEngines() as engines:
             for run in remaining:
                 console.rule(f"{run.arm}, seed {run.seed}: run {len(finished) + 1} of {len(compared.runs)}")
                 train_run(run, engines)

@@ -16,6 +16,7 @@ from launch.storage.places import named_folder
 from tandem.config.schema import Config
 from tandem.measures.bootstrap import FEW_SEEDS, METHOD, METHOD_OF_FEW_SEEDS, OverSeeds, Resampled, over_seeds, resampled
 from tandem.measures.names import ABOVE_FLOOR, FLOOR, LEGIBILITY
+from tandem.records.run_record import EVALUATIONS
 
 if TYPE_CHECKING:
     from launch.experiments.engines import SharedEngines
@@ -39,7 +40,7 @@ class Evaluation:
     @property
     def path(self) -> Path:
         """The folder of the results."""
-        run = Path(self.config.senior) / "evaluation" if self.config.senior else None
+        run = Path(self.config.senior) / EVALUATIONS if self.config.senior else None
         return run / self.config.name if run else named_folder(self.config, self.config.name)
 
     @property

@@ -15,7 +15,7 @@ from launch.cluster.local_cluster import given_cluster
 from launch.command_line import quoted
 from launch.entry import use_cache
 from launch.experiments import sweep_worker
-from launch.experiments.summary import SweepSummary, result_of
+from launch.experiments.summary import MARKDOWN, SweepSummary, result_of
 from launch.experiments.sweep_runs import SweepRun, check_all
 from launch.report_page.page import report_page
 from launch.run.inputs import read_inputs
@@ -75,7 +75,7 @@ def sum_up(runs: Sequence[SweepRun], folder: Path, console: Console) -> SweepSum
     for result in summary.results:
         if result.error:
             console.print(f"{result.run}: {result.error}", soft_wrap=True)
-    console.print(f"summary {folder / 'summary.md'}", soft_wrap=True)
+    console.print(f"summary {folder / MARKDOWN}", soft_wrap=True)
     if records := [read_run(run.path) for run in runs if is_run(run.path)]:
         (folder / REPORT).write_text(report_page(records), encoding="utf-8")
         console.print(f"report {folder / REPORT}", soft_wrap=True)

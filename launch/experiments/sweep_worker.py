@@ -26,6 +26,7 @@ from launch.experiments.run_outcome import FAILED, FINISHED, INTERRUPTED, OUTPUT
 from launch.experiments.sweep_runs import SweepRun
 from launch.run import program
 from launch.status import status
+from tandem.records.run_record import LOGS
 from tandem.runtime import exit_status
 
 IN_SEQUENCE = "basic"
@@ -89,7 +90,7 @@ class Worker:
     def _request(self, run: SweepRun, output: Path) -> int:
         """Execute `run` in the process. Return the exit code of the process, or 0 if it is still running."""
         if self._process is None:
-            self._start(output, run.path.parent / "logs")
+            self._start(output, run.path.parent / LOGS)
         assert self._connection is not None
         try:
             self._connection.send((run.overrides, output))

@@ -16,6 +16,7 @@ from launch.experiments.run_outcome import error_of
 from launch.gpu_stages.machine import Machine
 from launch.gpu_stages.results import FAILED, PASSED, SKIPPED, StageResult, StageResults
 from launch.gpu_stages.stages import Stage
+from tandem.records.run_record import LOGS
 from tandem.runtime.processes import end
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +51,7 @@ def run_stage(stage: Stage, out: Path) -> StageResult:
     """Run `stage` with its files in `out`, and its output in a log there. At its limit, end all of its processes."""
     out = out.resolve()
     shutil.rmtree(out / stage.name, ignore_errors=True)
-    (log := out / "logs" / f"{stage.name}.txt").parent.mkdir(parents=True, exist_ok=True)
+    (log := out / LOGS / f"{stage.name}.txt").parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, *(argument.replace("{out}", str(out)) for argument in stage.command)]
     start = time.monotonic()
     with log.open("wb") as file:

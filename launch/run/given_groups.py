@@ -9,6 +9,7 @@ from pathlib import Path
 from tandem.authors import Authors
 from tandem.config.schema import FAKE_LONGEST, Config, ConfigError
 from tandem.data.random_groups import random_groups
+from tandem.records.run_record import CONFIG, SAVED_ROLLOUTS
 from tandem.records.saved_rollouts import Origin, UnreadableRollouts, load_step, read_origin
 from tandem.records.step_folders import step_folders
 from tandem.rollout import Group, Verdict
@@ -47,7 +48,7 @@ def random_step_groups(config: Config, authors: Authors) -> StepGroups:
 def find_saved_steps(config: Config) -> list[Path]:
     """Return the saved steps in the run folder `learner_only`. Raises `ConfigError` when there are none."""
     run = Path(config.learner_only).resolve()
-    if steps := list(step_folders(run / "rollouts").values()):
+    if steps := list(step_folders(run / SAVED_ROLLOUTS).values()):
         return steps
     raise ConfigError(
         f"learner_only={config.learner_only}: {run} holds no rollouts; name a run folder of rollouts_only=true or "
@@ -80,7 +81,7 @@ def saved_step_groups(config: Config, authors: Authors) -> StepGroups:
 
 def _differences(saved: Origin, learner: Origin, run: Path) -> Iterator[str]:
     """Yield each reason why the learner may not learn from the saved rollouts, with the key that mends it."""
-    remedy = f"that {run / 'config.yaml'} names"
+    remedy = f"that {run / CONFIG} names"
     if saved.tokenizer != learner.tokenizer:
         yield f"its rollouts are in the tokens of another tokenizer; set model to the one {remedy}"
     if saved.vocabulary != learner.vocabulary:

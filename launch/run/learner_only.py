@@ -45,7 +45,7 @@ def learner_only(config: Config) -> None:
     """Train without engines. Raises `ConfigError` for a configuration that cannot be used."""
     with given_cluster():
         inputs = read_learner_inputs(config)
-        with inputs.folder as folder, ray_cluster(logs=folder.path / "logs"):
+        with inputs.folder as folder, ray_cluster(logs=folder.logs):
             train_learner(inputs)
 
 
@@ -79,7 +79,7 @@ def train_learner(inputs: LearnerInputs) -> None:
         console.print(f"learner rank {rank}: peak memory: host {peaks['host']:.2f} GiB, GPU {gpu}")
     # The first update also allocates memory that later ones reuse.
     seconds = median(row["time/update_s"] for row in folder.rows[1:] or folder.rows)
-    console.print(f"an update takes {seconds:.2f} s (median); metrics {folder.path / 'metrics.jsonl'}")
+    console.print(f"an update takes {seconds:.2f} s (median); metrics {folder.metrics}")
 
 
 @contextmanager

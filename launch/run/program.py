@@ -14,6 +14,7 @@ from launch.run.startup import EngineStarter, start_engines, start_training_run
 from launch.run.summary import summary
 from launch.status import INPUTS, status
 from tandem.config.schema import Config
+from tandem.records.run_record import SAMPLES
 
 
 def run(config: Config, start_engines: EngineStarter = start_engines) -> None:
@@ -39,14 +40,14 @@ def train_and_export(config: Config, start_engines: EngineStarter = start_engine
             inputs = read_inputs(config)
         with (
             inputs.folder as folder,
-            ray_cluster(logs=folder.path / "logs"),
+            ray_cluster(logs=folder.logs),
             start_training_run(inputs, start_engines) as training_run,
         ):
             learner, print_line = training_run.learner, training_run.console.print
             train(training_run)
             senior = export_senior(learner, config, folder, print_line, elsewhere=elsewhere) if config.log.export else None
             best = describe_best(folder, config.eval.select)
-    print_line(f"metrics {folder.path / 'metrics.jsonl'}, samples {folder.path / 'samples.jsonl'}")
+    print_line(f"metrics {folder.metrics}, samples {folder.path / SAMPLES}")
     if senior:
         print_line(f"senior {senior}")
     if best:

@@ -19,7 +19,7 @@ def rollouts_only(config: Config) -> None:
             inputs = read_inputs(config)
         with (
             inputs.folder as folder,
-            ray_cluster(logs=folder.path / "logs"),
+            ray_cluster(logs=folder.logs),
             reserve_resources(inputs) as resources,
             running_engines(inputs, resources) as pool,
             start_rollout_run(inputs, resources, pool) as run,

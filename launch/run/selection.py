@@ -11,7 +11,8 @@ import shutil
 
 from launch.run.training_run import TrainingRun
 from launch.storage.run_folder import RunFolder
-from tandem.records.step_folders import step_folder
+from tandem.records.run_record import best_senior, values_by_step
+from tandem.records.step_folders import step_folder, step_folders, step_of
 from tandem.runtime.atomic_dir import written_aside
 from tandem.runtime.disk import disk_full
 
@@ -22,10 +23,10 @@ def keep_if_best(run: TrainingRun, step: int) -> None:
     The base model, before the first step, does not count. A full disk costs this senior, not the run.
     """
     folder, measure = run.folder, run.config.eval.select
-    values = {int(row["step"]): row[measure] for row in folder.rows if measure in row}
+    values = values_by_step(folder.rows, measure)
     if step == 0 or step not in values:
         return
-    if all(values[step] > values.get(kept, -math.inf) for kept in folder.best_seniors()):
+    if all(values[step] > values.get(kept, -math.inf) for kept in step_folders(folder.best)):
         try:
             with written_aside(step_folder(folder.best, step)) as partial:
                 run.learner.export(partial)
@@ -41,18 +42,18 @@ def keep_if_best(run: TrainingRun, step: int) -> None:
 
 def describe_best(folder: RunFolder, measure: str) -> str | None:
     """Return a line about the best senior of a finished run, and remove all others kept; None without one."""
-    seniors = folder.best_seniors()
-    if not (measure and seniors):
+    best = best_senior(folder.path)
+    if not (measure and best):
         return None
-    best = max(seniors)
-    _remove_superseded(folder, [best])
-    values = {int(row["step"]): row[measure] for row in folder.rows if measure in row}
-    return f"best senior by {measure}: {values[best]:.3f} after step {best}, {seniors[best]}"
+    step = step_of(best)
+    assert step is not None
+    _remove_superseded(folder, [step])
+    return f"best senior by {measure}: {values_by_step(folder.rows, measure)[step]:.3f} after step {step}, {best}"
 
 
 def _remove_superseded(folder: RunFolder, steps: list[int]) -> None:
     """Remove all seniors in best/ but the best up to each of `steps`."""
-    seniors = folder.best_seniors()
+    seniors = step_folders(folder.best)
     needed = {max((kept for kept in seniors if kept <= step), default=None) for step in steps}
     for step, path in seniors.items():
         if step not in needed:

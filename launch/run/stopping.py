@@ -11,7 +11,7 @@ from launch.run.training_run import TrainingRun
 from tandem.config.run import StopConfig
 from tandem.config.schema import ConfigError
 from tandem.measures.names import ACCURACY
-from tandem.records.run_record import STOPPED_EARLY
+from tandem.records.run_record import STOPPED_EARLY, values_by_step
 
 
 def stop_early(run: TrainingRun, step: int) -> bool:
@@ -35,13 +35,13 @@ def stop_reason(settings: StopConfig, rows: Sequence[Mapping[str, float]]) -> st
     """Return why a run with these metrics ends; empty if it goes on. Raises `ConfigError` if step 1 has no such metric."""
     if not settings.metric:
         return ""
-    values = [(int(row["step"]), row[settings.metric]) for row in rows if settings.metric in row]
+    values = values_by_step(rows, settings.metric)
     if not values and rows and rows[-1]["step"] >= 1:
         raise ConfigError(
             f"stop.metric={settings.metric}: no step logs it; name one of metrics.jsonl, such as {ACCURACY} or reward/mean"
         )
     sign, best, best_step, since = -1 if settings.minimize else 1, -math.inf, 0, 0
-    for step, value in values:
+    for step, value in values.items():
         if sign * value > best + settings.min_improvement:
             best, best_step, since = sign * value, step, 0
         else:

@@ -19,6 +19,7 @@ from launch.status import ENGINES, status, usual_start
 from launch.storage.places import dated_name, named_folder
 from launch.terminal import terminal_console
 from tandem.config.schema import Config, ConfigError
+from tandem.records.run_record import LOGS
 from tandem.runtime.restarts import RestartBudget
 
 KEY_VARIABLE = "TANDEM_API_KEY"
@@ -33,7 +34,7 @@ def serve(config: Config) -> None:
         config, authors, plan = read_serving_inputs(config)
         console = terminal_console()
         models = ", ".join(map(str, [authors.senior, *(junior.path for junior in authors.juniors)]))
-        logs = named_folder(config, dated_name("serving")) / "logs"
+        logs = named_folder(config, dated_name("serving")) / LOGS
         restarts = RestartBudget.of(config.guard, console.print)
         with ray_cluster(logs=logs), placed_engines(config, authors, plan, restarts, streams=True) as pool:
             with status(f"Starting the engines of {models}", usual_start(ENGINES, on_gpus=plan.on_gpus), console):

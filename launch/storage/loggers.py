@@ -18,6 +18,7 @@ from torch.utils.tensorboard import summary
 
 from launch.storage.append import AppendFile
 from tandem.config.schema import Config
+from tandem.records.run_record import TENSORBOARD
 from tandem.records.transcript import AUTHOR_COLORS, Transcript
 
 MARKS = {"senior": "🟦", "junior": "🟧"}
@@ -97,7 +98,7 @@ class WeightsAndBiases:
 
 def loggers(config: Config, folder: Path, first: int) -> list[Logger]:
     """Return the configured loggers of the run in `folder` whose next step is `first`."""
-    chosen: list[Logger] = [TensorBoard(folder / "tensorboard", first)] if config.log.tensorboard else []
+    chosen: list[Logger] = [TensorBoard(folder / TENSORBOARD, first)] if config.log.tensorboard else []
     return [*chosen, WeightsAndBiases(config, folder)] if config.log.wandb else chosen
 
 

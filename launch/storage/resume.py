@@ -13,7 +13,7 @@ from launch.storage.checkpoints import Checkpoint, Checkpoints
 from launch.storage.places import named_folder
 from tandem.config.checks.run import run_errors
 from tandem.config.schema import SETTINGS, Config, ConfigError
-from tandem.records.run_record import CONFIG, STOPPED_EARLY, is_run, saved_config
+from tandem.records.run_record import CHECKPOINTS, CONFIG, STOPPED_EARLY, is_run, saved_config
 from tandem.records.step_folders import step_of
 from tandem.runtime.atomic_dir import find_corruption
 
@@ -57,7 +57,7 @@ def find_resumption(config: Config, *, verify: bool = True) -> Resumption:
             f"name={config.name}: resume={config.resume} continues in {run}; leave the name out, or copy that folder and "
             "resume the copy"
         )
-    checkpoints = Checkpoints(run / "checkpoints", config.checkpoint)
+    checkpoints = Checkpoints(run / CHECKPOINTS, config.checkpoint)
     candidates = [Checkpoint(given)] if single else checkpoints.complete()
     skipped = [] if single else [f"{path} is incomplete" for path in checkpoints.partial()]
     for checkpoint in candidates:

@@ -25,13 +25,19 @@ from launch.storage.resume import NEW, Resumption, continuation
 from tandem.config.schema import Config, ConfigError
 from tandem.metrics import turn_lengths
 from tandem.records.run_record import (
+    BEST_SENIORS,
+    CHECKPOINT_SENIORS,
+    CHECKPOINTS,
     CONFIG,
     EVALUATED_PROBLEMS,
     EVALUATED_TEXTS,
+    FINAL_SENIOR,
+    LOGS,
     METRICS,
     SAMPLES,
+    SAVED_ROLLOUTS,
+    TRACE,
     LogReader,
-    best_seniors,
     write_config,
 )
 from tandem.records.saved_rollouts import Origin, save_step
@@ -49,7 +55,7 @@ class RunFolder:
 
     A context manager, in whose block no other process may write to the folder. A resumed run (`resumption`) keeps the rows up
     to the step of its checkpoint. Raises `ConfigError` when the folder holds another run, which is never overwritten; when
-    another process writes to it; and when it cannot be created. `print_line` shows a warning to the user.
+    another process writes to it; and when it cannot be created.
     """
 
     def __init__(self, config: Config, resumption: Resumption = NEW) -> None:
@@ -57,8 +63,7 @@ class RunFolder:
         self._config, self._resumption = config, resumption
         self._key = f"resume={config.resume}" if resumption.run and not config.name else f"name={name}"
         self.path = resumption.run or named_folder(config, name)
-        self.checkpoints = Checkpoints(self.path / "checkpoints", config.checkpoint)
-        self.print_line: Callable[[str], None] = print
+        self.checkpoints = Checkpoints(self.path / CHECKPOINTS, config.checkpoint)
         self._warned: set[str] = set()
         self.rows: list[dict[str, float]] = []
         """the metrics of all steps, including those before a resume"""
@@ -68,22 +73,20 @@ class RunFolder:
         for path in (self.config, *(self.path / name for name in LINES)):
             if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
                 raise ConfigError(f"{self._key}: {path} is not a file that can be written; remove it, or choose another name")
-        logged = list(LogReader(self._metrics_path).new())
-        if resumption.run is None and self._metrics_path.exists():
+        logged = list(LogReader(self.metrics).new())
+        if resumption.run is None and self.metrics.exists():
             raise ConfigError(f"{self._key}: a run {self.path} exists{_last_step(logged)}; {_remedies(config, logged)}")
         if logged and resumption.checkpoint is None and logged[-1]["step"] >= config.steps:
             raise ConfigError(f"resume={config.resume}: {self.path} holds a finished run; choose another name, or remove it")
-        self._fingerprint = _fingerprint(self._metrics_path)
+        self._fingerprint = _fingerprint(self.metrics)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             before = stack.enter_context(owned(self.path, self._key))
-            if _fingerprint(self._metrics_path) != self._fingerprint:
+            if _fingerprint(self.metrics) != self._fingerprint:
                 raise ConfigError(f"{self._key}: another process has written to {self.path} meanwhile; start again")
             if before:
-                self.print_line(
-                    f"warning: {self.path} was held by {before}, which did not exit normally: make sure that it has ended"
-                )
+                print(f"warning: {self.path} was held by {before}, which did not exit normally: make sure that it has ended")
             write_config(self._config, self.path)
             checkpoint = self._resumption.checkpoint
             last = checkpoint.step if checkpoint else -1
@@ -110,7 +113,7 @@ class RunFolder:
                 self._show(logger.close)
             if unwritten := [name for name, file in self._lines.items() if not file.flush()]:
                 names = ", ".join(unwritten)
-                self.print_line(f"WARNING: {self.path} lacks the last lines of {names}, because its disk is full")
+                print(f"WARNING: {self.path} lacks the last lines of {names}, because its disk is full")
 
     def _interruption(self) -> str:
         """Return the last step of an interrupted run and the command that resumes it."""
@@ -136,8 +139,14 @@ class RunFolder:
         return {"run/unix_s": round(time.time(), 3), "run/total_s": round(self.total_s, 3)}
 
     @property
-    def _metrics_path(self) -> Path:
+    def metrics(self) -> Path:
+        """The file of metrics."""
         return self.path / METRICS
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the processes' logs."""
+        return self.path / LOGS
 
     @property
     def config(self) -> Path:
@@ -147,31 +156,27 @@ class RunFolder:
     @property
     def senior(self) -> Path:
         """The folder of the exported final senior."""
-        return self.path / "senior"
+        return self.path / FINAL_SENIOR
 
     @property
     def seniors(self) -> Path:
         """The folder of the exported seniors of checkpoints."""
-        return self.path / "seniors"
+        return self.path / CHECKPOINT_SENIORS
 
     @property
     def best(self) -> Path:
         """The folder of the seniors that `eval.select` keeps."""
-        return self.path / "best"
-
-    def best_seniors(self) -> dict[int, Path]:
-        """Return the folders of the seniors that `eval.select` keeps, by step."""
-        return best_seniors(self.path)
+        return self.path / BEST_SENIORS
 
     @property
     def rollouts(self) -> Path:
         """The folder of saved rollouts."""
-        return self.path / "rollouts"
+        return self.path / SAVED_ROLLOUTS
 
     @property
     def trace(self) -> Path:
         """The file of a step's trace."""
-        return self.path / "trace.json.gz"
+        return self.path / TRACE
 
     def log(self, row: Mapping[str, float]) -> None:
         """Log a step's metrics; add missing keys if the last row has the same step.
@@ -184,7 +189,7 @@ class RunFolder:
             row = {key: value for key, value in row.items() if key not in self.rows[-1]}
             self.rows[-1] |= row
             if not self._lines[METRICS].replace(self.rows):
-                self._warn(f"metrics.jsonl lacks {', '.join(row)} of step {step}")
+                self._warn(f"{METRICS} lacks {', '.join(row)} of step {step}")
         else:
             self.rows.append(row)
             self._append(METRICS, [row])
@@ -249,7 +254,7 @@ class RunFolder:
     def _warn(self, what: str) -> None:
         warning = f"WARNING: the disk of {self.path} is full; {what}"
         if warning not in self._warned:
-            self.print_line(warning)
+            print(warning)
         self._warned.add(warning)
 
 

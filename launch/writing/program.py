@@ -36,6 +36,7 @@ from launch.writing.texts import Texts
 from tandem.authors import Authors
 from tandem.config.schema import Config, ConfigError
 from tandem.data.problems import load_with_held_out
+from tandem.records.run_record import LOGS
 from tandem.rollout import JUNIOR, SENIOR
 from tandem.runtime.restarts import RestartBudget
 from tandem.schedule import solo_config
@@ -69,7 +70,7 @@ def write(config: Config) -> None:
         model = authors.juniors[0].path if person == SENIOR else authors.senior
         with (
             folder,
-            ray_cluster(logs=folder.path / "logs"),
+            ray_cluster(logs=folder.path / LOGS),
             _engine(config, authors, person, gpus, RestartBudget.of(config.guard, console.print)) as engine,
             VerifierPool(1, judge.timeout_s, judge.memory_gib, judge.answer_pattern, config.data.verifier) as verifier,
         ):

@@ -14,6 +14,7 @@ from tandem.records.run_record import (
     EVALUATED_TEXTS,
     METRICS,
     SAMPLES,
+    SAVED_ROLLOUTS,
     LogReader,
     check_run,
     saved_settings,
@@ -56,7 +57,7 @@ class LoadedRun:
         """A row for each rollout of a run with `log.rollouts`: `step`, `problem`, `id`, `tokens`, `verdict`, `end`, `junior`,
         `text`, `reward` and `advantage`. Raises `UnreadableRollouts` for rollouts in another version of the format.
         """
-        return _frame(row for step, saved in step_folders(self.path / "rollouts").items() for row in _rollouts(step, saved))
+        return _frame(row for step, saved in step_folders(self.path / SAVED_ROLLOUTS).items() for row in _rollouts(step, saved))
 
     @cached_property
     def tokens(self) -> pd.DataFrame:

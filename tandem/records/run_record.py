@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +24,16 @@ CONFIG, METRICS, SAMPLES = "config.yaml", "metrics.jsonl", "samples.jsonl"
 """The files of a run folder that hold its settings, its metrics and its sampled texts."""
 EVALUATED_PROBLEMS, EVALUATED_TEXTS = "evaluation_problems.jsonl", "evaluation_texts.jsonl"
 """The files of a run folder that hold the problems and the texts of its evaluations."""
+TRACE = "trace.json.gz"
+"""The file of a run folder that holds the trace of a step."""
+FINAL_SENIOR, CHECKPOINT_SENIORS, BEST_SENIORS = "senior", "seniors", "best"
+"""The folders of a run folder that hold the final senior, those of checkpoints, and those that `eval.select` keeps."""
+CHECKPOINTS, SAVED_ROLLOUTS, EVALUATIONS = "checkpoints", "rollouts", "evaluation"
+"""The folders of a run folder that hold its checkpoints, its saved rollouts, and the evaluations of launch/evaluate.py."""
+LOGS, TENSORBOARD = "logs", "tensorboard"
+"""The folders of a run folder that hold the logs of processes, and TensorBoard's events."""
+RESULT, PROBLEMS = "result.json", "problems.jsonl"
+"""The files of an evaluation's folder that hold the scores, and each problem's part in them."""
 STOPPED_EARLY = "run/stopped_early"
 """The metric that marks the last step of a run that ended early (`stop.metric`)."""
 _RESTORE = "restore it from a copy, or name another run"
@@ -108,9 +118,14 @@ def read_run(folder: Path) -> RunRecord:
     return RunRecord(folder, read_config(folder), [rows[step] for step in sorted(rows)], list(samples.values()))
 
 
-def best_seniors(folder: Path) -> dict[int, Path]:
-    """Return the folders of the seniors that the run in `folder` keeps for `eval.select`, by step; the last is the best."""
-    return step_folders(folder / "best")
+def best_senior(folder: Path) -> Path | None:
+    """Return the best senior that the run in `folder` keeps for `eval.select`, which is the last one; None without one."""
+    return next(reversed(step_folders(folder / BEST_SENIORS).values()), None)
+
+
+def values_by_step(rows: Iterable[Mapping[str, float]], metric: str) -> dict[int, float]:
+    """Return the values of `metric` in rows of metrics, by step; a step that did not log it has none."""
+    return {int(row["step"]): row[metric] for row in rows if metric in row}
 
 
 def is_run(folder: Path) -> bool:
@@ -121,7 +136,7 @@ def is_run(folder: Path) -> bool:
 def check_run(folder: Path) -> None:
     """Raise `ConfigError` unless `folder` holds a run."""
     if not is_run(folder):
-        raise ConfigError(f"{folder}: not a run folder, because it has no metrics.jsonl; name one, such as runs/NAME")
+        raise ConfigError(f"{folder}: not a run folder, because it has no {METRICS}; name one, such as runs/NAME")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from launch.evaluation.benchmarks import Benchmarks, read_benchmarks
-from launch.evaluation.folder import PROBLEMS, RECORDED_SETTINGS, RESULT, read_scores
+from launch.evaluation.folder import RECORDED_SETTINGS, read_scores
 from launch.storage.append import replace_lines
 from tandem.authors import Authors
 from tandem.config.checks.evaluation import evaluation_errors
 from tandem.config.schema import Config, ConfigError
 from tandem.measures.result_rows import problem_rows
 from tandem.measures.score import Score
+from tandem.records.run_record import PROBLEMS, RESULT
 from tests.support.problem_files import write_jsonl
 
 

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from launch.evaluation.folder import PROBLEMS, RECORDED_SETTINGS, RESULT
+from launch.evaluation.folder import RECORDED_SETTINGS
 from launch.experiments.comparison import run_experiment
 from launch.experiments.evaluations import BASE, Evaluated, Evaluation, interval_method, read_evaluated
 from launch.experiments.preset import Experiment, parse_experiment
 from launch.terminal import terminal_console
 from tandem.config.schema import ConfigError
 from tandem.measures.bootstrap import METHOD, METHOD_OF_FEW_SEEDS
+from tandem.records.run_record import PROBLEMS, RESULT
 from tests.launch.experiments.test_experiment import make_run
 
 pytestmark = pytest.mark.seconds

@@ -20,6 +20,7 @@ from launch.storage.checkpoints import DriverState
 from launch.storage.resume import Resumption
 from launch.storage.run_folder import RunFolder
 from tandem.config.schema import Config, ConfigError
+from tandem.records.step_folders import step_folders
 from tandem.staleness import START
 
 MEASURE = "solo/accuracy"
@@ -44,7 +45,7 @@ def config_in(folder: Path) -> Config:
 def train(config: Config, values: dict[int, float], resumption: Resumption | None = None, **learner: Any) -> RunFolder:
     """Take the steps of `values`, each with its measure and a checkpoint, as the training loop does; the run's folder."""
     with RunFolder(config, *([resumption] if resumption else [])) as folder:
-        console = SimpleNamespace(print=folder.print_line)
+        console = SimpleNamespace(print=print)
         run: Any = SimpleNamespace(config=config, folder=folder, console=console, learner=Learner())
         vars(run.learner).update(learner)
         for run.learner.step, value in values.items():
@@ -56,8 +57,9 @@ def train(config: Config, values: dict[int, float], resumption: Resumption | Non
 
 
 def kept(folder: RunFolder) -> list[int]:
-    assert all(int((path / "step").read_text()) == step for step, path in folder.best_seniors().items())
-    return list(folder.best_seniors())
+    seniors = step_folders(folder.best)
+    assert all(int((path / "step").read_text()) == step for step, path in seniors.items())
+    return list(seniors)
 
 
 def test_the_first_of_the_best_seniors_is_kept(tmp_path: Path) -> None:
