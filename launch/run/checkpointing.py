@@ -6,15 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from launch.run.export import Exports
 from launch.storage.checkpoints import Checkpoint, DriverState
 from launch.storage.run_folder import RunFolder
 from tandem.config.schema import Config
 from tandem.records.step_folders import step_folder
 from tandem.runtime.atomic_dir import written_aside
-from tandem.runtime.disk import disk_full
+from tandem.runtime.disk import tolerate_full_disk
 
 
-class Checkpointed(Protocol):
+class Checkpointed(Exports, Protocol):
     """What a checkpoint needs of a learner."""
 
     def save(self, folder: Path) -> None:
@@ -23,10 +24,6 @@ class Checkpointed(Protocol):
 
     def checkpointed(self, folder: Path) -> None:
         """Note that `folder` holds the complete state that `save` wrote last."""
-        ...
-
-    def export(self, path: Path) -> None:
-        """Write the weights to `path` as a Hugging Face directory."""
         ...
 
 
@@ -59,19 +56,19 @@ class Checkpointer:
 
     def _save(self, state: DriverState, consequence: str) -> None:
         """Write a checkpoint; if the disk is full, print a warning that ends with `consequence`."""
-        self._folder.require()
         checkpoints = self._folder.checkpoints
-        try:
-            path = checkpoints.save(state, self._folder.config, self._learner.save)
-            self._learner.checkpointed(Checkpoint(path).learner)
-            if self._config.checkpoint.export:
-                with written_aside(step_folder(self._folder.seniors, state.step)) as partial:
-                    self._learner.export(partial)
-        except OSError as error:
-            if not disk_full(error):
-                raise
+
+        def warn(error: OSError) -> None:
             kept = checkpoints.complete()
             self._print_line(
                 f"WARNING: step {state.step} could not be saved, because the disk of {self._folder.path} is full "
                 f"({error}); {f'{kept[0].path} is kept' if kept else 'there is no checkpoint yet'}, and {consequence}"
             )
+
+        self._folder.require()
+        with tolerate_full_disk(warn):
+            path = checkpoints.save(state, self._folder.config, self._learner.save)
+            self._learner.checkpointed(Checkpoint(path).learner)
+            if self._config.checkpoint.export:
+                with written_aside(step_folder(self._folder.seniors, state.step)) as partial:
+                    self._learner.export(partial)

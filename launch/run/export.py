@@ -15,10 +15,10 @@ from tandem.runtime.atomic_dir import written_aside
 
 
 class Exports(Protocol):
-    """What the export needs of a learner."""
+    """What an export needs of a learner."""
 
     def export(self, path: Path) -> None:
-        """Write the weights to the folder `path`. Raises `OSError` for what the disk refuses."""
+        """Write the weights to the folder `path`, as a Hugging Face directory. Raises `OSError` for what the disk refuses."""
         ...
 
 

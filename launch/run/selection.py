@@ -14,7 +14,7 @@ from launch.storage.run_folder import RunFolder
 from tandem.records.run_record import best_senior, values_by_step
 from tandem.records.step_folders import step_folder, step_folders, step_of
 from tandem.runtime.atomic_dir import written_aside
-from tandem.runtime.disk import disk_full
+from tandem.runtime.disk import tolerate_full_disk
 
 
 def keep_if_best(run: TrainingRun, step: int) -> None:
@@ -27,16 +27,15 @@ def keep_if_best(run: TrainingRun, step: int) -> None:
     if step == 0 or step not in values:
         return
     if all(values[step] > values.get(kept, -math.inf) for kept in step_folders(folder.best)):
-        try:
-            with written_aside(step_folder(folder.best, step)) as partial:
-                run.learner.export(partial)
-        except OSError as error:
-            if not disk_full(error):
-                raise
+
+        def warn(error: OSError) -> None:
             run.console.print(
                 f"WARNING: the senior after step {step}, the best so far by {measure}, could not be kept, because the disk of "
                 f"{folder.path} is full ({error}); make room before a better one is due"
             )
+
+        with tolerate_full_disk(warn), written_aside(step_folder(folder.best, step)) as partial:
+            run.learner.export(partial)
     _remove_superseded(folder, [step, *(checkpoint.step for checkpoint in folder.checkpoints.complete())])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tandem.runtime.disk import disk_full
+from tandem.runtime.disk import tolerate_full_disk
 
 
 class AppendFile:
@@ -52,26 +52,21 @@ class LinesFile:
 
         Raises the disk's `OSError` unless the disk is full.
         """
-        try:
+        replaced = False
+        with tolerate_full_disk():
             replace_lines(self._path, rows)
-        except OSError as error:
-            if not disk_full(error):
-                raise
-            return False
-        self._file.close()
-        self._file, self._waiting = AppendFile(self._path), b""
-        return True
+            replaced = True
+        if replaced:
+            self._file.close()
+            self._file, self._waiting = AppendFile(self._path), b""
+        return replaced
 
     def flush(self) -> bool:
         """Write the waiting lines; return whether none is left."""
-        try:
+        with tolerate_full_disk():
             self._file.write(self._waiting)
-        except OSError as error:
-            if not disk_full(error):
-                raise
-            return False
-        self._waiting = b""
-        return True
+            self._waiting = b""
+        return not self._waiting
 
     def close(self) -> None:
         """Close the file."""

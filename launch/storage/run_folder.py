@@ -44,7 +44,7 @@ from tandem.records.saved_rollouts import Origin, save_step
 from tandem.records.step_folders import remove_steps_after
 from tandem.records.transcript import Transcript, transcript
 from tandem.rollout import Group
-from tandem.runtime.disk import disk_full
+from tandem.runtime.disk import tolerate_full_disk
 
 LINES = (METRICS, SAMPLES, EVALUATED_PROBLEMS, EVALUATED_TEXTS)
 """The files with a line or more for each step."""
@@ -244,12 +244,8 @@ class RunFolder:
 
     def _show(self, show: Callable[..., None], *arguments: Any) -> None:
         """Call a logger's method `show`; skip the data if the disk is full."""
-        try:
+        with tolerate_full_disk(lambda error: self._warn("TensorBoard lacks what is logged meanwhile")):
             show(*arguments)
-        except OSError as error:
-            if not disk_full(error):
-                raise
-            self._warn("TensorBoard lacks what is logged meanwhile")
 
     def _warn(self, what: str) -> None:
         warning = f"WARNING: the disk of {self.path} is full; {what}"

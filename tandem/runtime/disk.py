@@ -6,6 +6,8 @@ import errno
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -48,6 +50,17 @@ def reason(error: Exception) -> str:
 def disk_full(error: OSError) -> bool:
     """Whether the disk, or the user's share of it, has no room left."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def tolerate_full_disk(warn: Callable[[OSError], None] = lambda error: None) -> Iterator[None]:
+    """Run the block; if the disk gets full, call `warn` with the error instead of raising it."""
+    try:
+        yield
+    except OSError as error:
+        if not disk_full(error):
+            raise
+        warn(error)
 
 
 def disk_failure(error: BaseException) -> OSError | None:
