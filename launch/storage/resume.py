@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
@@ -44,32 +44,51 @@ def find_resumption(config: Config, *, verify: bool = True) -> Resumption:
     """
     if not config.resume:
         return NEW
+    run, named = _resumed_run(config)
+    checkpoints = Checkpoints(run / CHECKPOINTS, config.checkpoint)
+    candidates = [named] if named else checkpoints.complete()
+    incomplete = [] if named else [f"{path} is incomplete" for path in checkpoints.partial()]
+    checkpoint, damaged = _newest_intact(candidates, verify)
+    skipped = [*incomplete, *damaged]
+    if checkpoint is None and (candidates or config.resume != AUTO):
+        found = "\n  ".join(skipped) or f"{run} has none"
+        raise ConfigError(f"resume={config.resume}: there is no intact checkpoint; {_new_run(config)}\n  {found}")
+    warnings = [f"warning: {what}; skipped" for what in skipped]
+    return Resumption(run, checkpoint, (*warnings, *(_differences(config, checkpoint) if checkpoint else ())))
+
+
+def _resumed_run(config: Config) -> tuple[Path, Checkpoint | None]:
+    """Return the run that `config` resumes, and the checkpoint if it names one.
+
+    Raises `ConfigError` when no run is named, or when `name` and `resume` name different runs.
+    """
     if config.resume == AUTO:
         if not config.name:
             raise ConfigError("resume=auto: no run is named; give name=NAME, or a folder as resume=PATH")
-        given = named_folder(config, config.name)
-    else:
-        given = Path(config.resume).resolve()
-    single = step_of(given) is not None
-    run = given.parent.parent if single else given
-    if config.resume != AUTO and config.name not in ("", run.name) and run != named_folder(config, config.name):
+        return named_folder(config, config.name), None
+    path = Path(config.resume).resolve()
+    checkpoint = None if step_of(path) is None else Checkpoint(path)
+    run = checkpoint.run if checkpoint else path
+    if config.name not in ("", run.name) and run != named_folder(config, config.name):
         raise ConfigError(
             f"name={config.name}: resume={config.resume} continues in {run}; leave the name out, or copy that folder and "
             "resume the copy"
         )
-    checkpoints = Checkpoints(run / CHECKPOINTS, config.checkpoint)
-    candidates = [Checkpoint(given)] if single else checkpoints.complete()
-    skipped = [] if single else [f"{path} is incomplete" for path in checkpoints.partial()]
+    return run, checkpoint
+
+
+def _newest_intact(candidates: Sequence[Checkpoint], verify: bool) -> tuple[Checkpoint | None, list[str]]:
+    """Return the first intact one of `candidates`, None without one, and a description of each damaged one before it.
+
+    `verify`: whether to read the files, and not only their sizes.
+    """
+    damaged: list[str] = []
     for checkpoint in candidates:
-        if wrong := find_corruption(checkpoint.path, contents=verify):
-            skipped.append(f"{checkpoint.path} is damaged: {wrong}")
-            continue
-        warnings = [f"warning: {what}; skipped" for what in skipped]
-        return Resumption(run, checkpoint, (*warnings, *_differences(config, checkpoint)))
-    if candidates or config.resume != AUTO:
-        found = "\n  ".join(skipped) or f"{run} has none"
-        raise ConfigError(f"resume={config.resume}: there is no intact checkpoint; {_new_run(config)}\n  {found}")
-    return Resumption(run, None, tuple(f"warning: {what}; skipped" for what in skipped))
+        wrong = find_corruption(checkpoint.path, contents=verify)
+        if not wrong:
+            return checkpoint, damaged
+        damaged.append(f"{checkpoint.path} is damaged: {wrong}")
+    return None, damaged
 
 
 def _new_run(config: Config) -> str:

@@ -156,7 +156,7 @@ def test_reused_process_id_is_not_owner() -> None:
 # Names and places
 
 
-@pytest.mark.parametrize("name", ["exp/run1", "run=1", "(x)", "#1", "ü", " x", "a" * 255, "..."])
+@pytest.mark.parametrize("name", ["exp/run1", "run=1", "(x)", "#1", "ü", " x", "a" * 255, "...", "step-000020"])
 def test_any_valid_name_starts_and_resumes(tmp_path: Path, name: str) -> None:
     with RunFolder(settings(tmp_path, name=name)) as folder:
         folder.log({"step": 1})
