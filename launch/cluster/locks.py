@@ -5,7 +5,6 @@ The kernel releases a lock when its process ends. Files and folders get their fi
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from tandem.runtime.locks import try_lock
 from tandem.runtime.processes import end
 
 PREFIX = "tandem-run-"
@@ -75,7 +75,7 @@ def claimed_folder(base: Path) -> Iterator[Path]:
 def _locked(path: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)  # not inherited by child processes
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try_lock(descriptor)  # no other process has it: the file is new and its name hidden
         yield
     finally:
         os.close(descriptor)
@@ -88,12 +88,9 @@ def abandoned(path: Path) -> bool:
     except (FileNotFoundError, PermissionError):
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return try_lock(descriptor)
     finally:
         os.close(descriptor)
-    return True
 
 
 def _processes_in(folder: Path) -> list[psutil.Process]:

@@ -7,7 +7,6 @@ owner on this host runs, and `held` yields an owner on another host that did not
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shlex
@@ -23,6 +22,7 @@ import psutil
 
 from tandem.config.schema import ConfigError
 from tandem.runtime.disk import reason
+from tandem.runtime.locks import try_lock
 
 OWNER = "owner.json"
 SINCE = "%Y-%m-%d %H:%M:%S"
@@ -112,13 +112,11 @@ def _lock(descriptor: int, note: Path) -> bool:
         if attempt:
             time.sleep(PAUSE_S)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
+            if try_lock(descriptor):
+                return True
         except OSError:
             owner = _read(note)
             return owner is None or not owner.runs_here()
-        return True
     return False
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
 
 from tandem.config.schema import ConfigError
-from tandem.runtime.permissions import respect_umask
+from tandem.runtime.atomic_dir import written_aside
 
 
 def build_once(directory: Path, build: Callable[[Path], None], what: str) -> Path:
@@ -29,11 +28,7 @@ def build_once(directory: Path, build: Callable[[Path], None], what: str) -> Pat
         ) from error
     with FileLock(directory.with_name(f"{directory.name}.lock")):
         if not directory.is_dir():
-            unfinished = directory.with_name(f"{directory.name}.unfinished")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir()
             print(f"Making {what}, once; it is kept in {directory}", flush=True)
-            build(unfinished)
-            respect_umask(unfinished)
-            unfinished.rename(directory)
+            with written_aside(directory) as unfinished:
+                build(unfinished)
     return directory
