@@ -34,6 +34,19 @@ def with_config_files(arguments: Sequence[str]) -> list[str]:
     return [override for override in given if split_override(override)[0] not in chosen] + others
 
 
+def read_yaml(file: Path, title: str) -> Any:
+    """Return the content of a YAML file that a user may have written.
+
+    Raises `ConfigError`, whose message begins with `title`, for a file that cannot be read or is not YAML.
+    """
+    try:
+        return OmegaConf.load(file)
+    except OSError as error:
+        raise ConfigError(f"{title}: {reason(error)}; name a YAML file") from error
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{title}: this is not YAML: {' '.join(str(error).split())}; correct the file") from error
+
+
 def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Return the files that `--config` names, and the other arguments."""
     files: list[Path] = []
@@ -52,12 +65,7 @@ def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 def overrides_of(file: Path) -> list[str]:
     """Return the settings in a YAML file as overrides, the choices of groups first. Raises `ConfigError` for a bad file."""
-    try:
-        settings = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    except OSError as error:
-        raise ConfigError(f"{OPTION} {file}: {reason(error)}; name a YAML file") from error
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise ConfigError(f"{OPTION} {file}: this is not YAML: {' '.join(str(error).split())}") from error
+    settings = OmegaConf.to_container(read_yaml(file, f"{OPTION} {file}"), resolve=False)
     if not isinstance(settings, Mapping):
         raise ConfigError(f"{OPTION} {file}: write settings, as in 'steps: 40'")
     groups = [f"{group}={name}" for group, name in _choices(file, settings)]

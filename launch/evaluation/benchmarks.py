@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
+from omegaconf import OmegaConf
 
 from launch.command_line import CONF
+from launch.config_file import read_yaml
 from tandem.authors import Authors
 from tandem.config.data import FILES, DataConfig
 from tandem.config.schema import Config, ConfigError
@@ -87,5 +88,5 @@ def _sets(config: Config) -> Iterator[tuple[str, DataConfig]]:
 
 def _benchmark(file: Path) -> dict[str, Any]:
     """Return the settings in a file of conf/data/, if its data are for evaluation only; else an empty mapping."""
-    settings: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return settings if settings.get("evaluation_only") else {}
+    settings: Any = OmegaConf.to_container(read_yaml(file, str(file))) if file.is_file() else {}
+    return settings if isinstance(settings, dict) and settings.get("evaluation_only") else {}

@@ -8,6 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from launch.command_line import CONF, split_override
+from launch.config_file import read_yaml
 from launch.entry import TRAINING_ONLY
 from tandem.config.checks.unused import unused
 from tandem.config.load import expand_home, typed
@@ -61,7 +62,7 @@ def settings_of_run(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
     for key, value in groups.items():
         if key not in GROUPS:
             raise ConfigError(f"{key}={value}: senior={composed.senior} is a run, which brings its own {key}; leave it out")
-        OmegaConf.update(settings, key, OmegaConf.load(CONF / key / f"{value}.yaml"), force_add=True)
+        OmegaConf.update(settings, key, read_yaml(CONF / key / f"{value}.yaml", f"{key}={value}"), force_add=True)
     for key in (key for key in given if key not in groups):  # after the groups, as Hydra does
         OmegaConf.update(settings, key, OmegaConf.select(composed, key), force_add=True)
     for key, _, default, _ in list(unused(typed(settings))):

@@ -13,6 +13,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from launch.command_line import CONF, split_override
+from launch.config_file import read_yaml
 from launch.entry import TRAINING_ONLY, UNUSABLE, composition
 from launch.evaluation.settings import check_evaluation
 from launch.evaluation.training_measures import check_measures
@@ -24,6 +25,7 @@ from tandem.config.checks.unused import DEFAULTS
 from tandem.config.load import expand_home, load
 from tandem.config.schema import Config, ConfigError
 from tandem.measures.endpoints import CLAIMS, Endpoint
+from tandem.measures.names import measures_of
 
 PRESETS = CONF / "experiment_preset"
 MOST_SEEDS = 10
@@ -33,6 +35,7 @@ ARGUMENTS = {"preset": "", "seeds": "3", "arms": "", "name": "", "results": "doc
 """The arguments that are no settings of a run, with their defaults."""
 PLACES = ("results", "log.dir", "cache_dir")
 """Arguments that name output folders."""
+FIELDS = "docs/experiments.md lists the fields of a preset"
 _NAME = re.compile(r"\w[\w.-]*")
 
 
@@ -115,10 +118,17 @@ def parse_experiment(arguments: Sequence[str]) -> Experiment:
     if not _NAME.fullmatch(name):
         raise ConfigError(f"name={name}: it becomes a folder; give letters, digits, dots, dashes and underscores")
     arms = _chosen(settings["arms"], preset)
+    for argument in extra:
+        if (key := split_override(argument)[0].lstrip("+")) in preset.seeded:
+            raise ConfigError(
+                f"{argument}: every seed has a {key} of its own, from 1 up; leave it out, and say with seeds how many"
+            )
     overrides, seeds = [*preset.overrides, *extra], _seeds(settings["seeds"])
     runs = list(_runs(name, overrides, arms, preset.seeded, seeds))
     evaluations = list(_evaluations(runs, extra, arms, preset))
     endpoints = tuple(endpoint for endpoint in preset.endpoints if set(endpoint.arms) <= set(arms))
+    for endpoint in endpoints:
+        _check_measured(endpoint, evaluations, f"{settings['preset']}.yaml")
     described = [argument for argument in arguments if split_override(argument)[0] not in PLACES]
     command = shlex.join(["python", "launch/experiment.py", *described])
     results = Path(expand_home("results", settings["results"]))
@@ -139,15 +149,22 @@ def read_preset(name: str) -> Preset:
     if name not in known:
         raise ConfigError(f"preset={name}: choose {' or '.join(known)}")
     path = PRESETS / f"{name}.yaml"
+    written = read_yaml(path, path.name)
     try:
-        preset = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Preset), OmegaConf.load(path)))
+        preset = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Preset), written))
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{path.name}: {error.full_key}: {str(error).splitlines()[0]}") from error
+        where = f"{error.full_key}: " if error.full_key else ""
+        raise ConfigError(f"{path.name}: {where}{str(error).splitlines()[0]}; {FIELDS}") from error
     assert isinstance(preset, Preset)
+    if not preset.arms:
+        raise ConfigError(f"{path.name}: arms: name at least one; {FIELDS}")
     for endpoint in preset.endpoints:
         _check_endpoint(endpoint, preset, path.name)
-    if wrong := [arm for arm in preset.arms if not _NAME.fullmatch(arm)]:
-        raise ConfigError(f"{path.name}: arms={wrong}: they name folders; give letters, digits, dots, dashes, underscores")
+    for field_name in ("arms", "evaluations"):
+        if wrong := [name for name in getattr(preset, field_name) if not _NAME.fullmatch(name)]:
+            raise ConfigError(
+                f"{path.name}: {field_name}={wrong}: they name folders; give letters, digits, dots, dashes, underscores"
+            )
     return preset
 
 
@@ -161,12 +178,23 @@ def _check_endpoint(endpoint: Endpoint, preset: Preset, file: str) -> None:
     key = f"{file}: endpoints: {endpoint.name}"
     if endpoint.evaluation not in preset.evaluations:
         raise ConfigError(f"{key}: evaluation={endpoint.evaluation}: choose among {', '.join(preset.evaluations) or 'none'}")
-    if len(endpoint.arms) != 2 or not set(endpoint.arms) <= set(preset.arms):
-        raise ConfigError(f"{key}: arms={endpoint.arms}: name two of {', '.join(preset.arms)}")
+    if len(endpoint.arms) != 2 or len(set(endpoint.arms)) != 2 or not set(endpoint.arms) <= set(preset.arms):
+        raise ConfigError(f"{key}: arms={endpoint.arms}: name two different ones of {', '.join(preset.arms)}")
     if endpoint.claim not in CLAIMS:
         raise ConfigError(f"{key}: claim={endpoint.claim}: choose {', '.join(CLAIMS)}")
     if (endpoint.claim == "equal") != (endpoint.margin > 0) or not endpoint.measures:
         raise ConfigError(f"{key}: margin={endpoint.margin:g}: give measures, and a margin above 0 with claim=equal alone")
+
+
+def _check_measured(endpoint: Endpoint, evaluations: Sequence[Evaluation], file: str) -> None:
+    """Raise `ConfigError` for an endpoint with a measure that its evaluation does not take."""
+    evaluation = next(each for each in evaluations if each.name == endpoint.evaluation)
+    known = measures_of(evaluation.config.eval)
+    if unknown := [measure for measure in endpoint.measures if measure not in known]:
+        raise ConfigError(
+            f"{file}: endpoints: {endpoint.name}: measures={unknown}: the evaluation {evaluation.name} does not take them; "
+            f"choose among {', '.join(known)}, or have them taken (eval.measures, eval.pass_at, eval.handoff)"
+        )
 
 
 def _chosen(arms: str, preset: Preset) -> dict[str, list[str]]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tandem.config.evaluation import EvalConfig
+from tandem.measures.acceptance import LONGEST_DRAFT
+
 ACCURACY = "solo/accuracy"
 PROBLEM_COUNT = "solo/problems"
 """The key of the number of held-out problems, which is no measure."""
@@ -29,6 +32,27 @@ TITLES = {
 }
 """Of the measures that an experiment shows, in this order. Legibility is the junior's cross-entropy on the senior's texts; the
 floor is its cross-entropy on the texts that it writes itself."""
+
+
+def measures_of(evaluation: EvalConfig) -> list[str]:
+    """Return the keys of the measures that an evaluation takes, without those of the offline task's dialects."""
+    passes = ["accuracy", *(f"pass@{k}" for k in evaluation.pass_at if k > 1)]
+    retained = [f"retention@{k}" for k in evaluation.pass_at] if "solo" in evaluation.measures else []
+    greedy = ["greedy"] if evaluation.greedy else []
+    taken = {
+        "solo": [f"solo/{kind}" for kind in [*passes, *greedy, "tokens"]],
+        "handoff": [
+            f"team/{schedule.label}/{kind}"
+            for schedule in evaluation.handoff
+            for kind in [*passes, *retained, "senior_share", "handoffs"]
+        ],
+        "junior_alone": [f"junior_alone/{kind}" for kind in [*passes, *greedy]],
+        "drift": ["drift/kl_senior_junior", "drift/kl_junior_senior"],
+        "acceptance": ["acceptance/rate", *(f"acceptance/length@{k}" for k in range(1, LONGEST_DRAFT + 1))],
+        "legibility": [LEGIBILITY, FLOOR, ABOVE_FLOOR],
+        "takeover": [f"takeover/{100 * fraction:g}%" for fraction in (*evaluation.prefixes, 1)],
+    }
+    return [key for measure in evaluation.measures for key in taken[measure]]
 
 
 def shown(measures: Sequence[str]) -> dict[str, str]:
