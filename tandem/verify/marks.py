@@ -97,7 +97,9 @@ _GIVES = re.compile(
     r"\b(?:gives?|giving|yields?|get|obtain|have|reach|find)\s(?:us\s)?(?:the|our|an?)\s(?:final\s|correct\s)?$", re.IGNORECASE
 )
 _ARTICLE = re.compile(
-    r"\b(?:the|my|our|your|this|final|correct|so|thus|therefore|hence)\s{1,9}(?:[\w-]{1,20}\s{1,9}){0,2}$", re.I
+    r"\b(?:the|my|our|your|this|final|correct|so|thus|therefore|hence)\s{1,9}"
+    r"(?:(?!wrong|incorrect|false|naive|mistaken|previous|common)[\w-]{1,20}\s{1,9}){0,2}$",
+    re.I,
 )
 _CONDITION = re.compile(
     r"\b(?:(?:if|whether|suppose|assume|assuming|unless)\s{1,9}(?:the|my|our|your|this)\s"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from math import prod
 
 from tandem.verify.numbers import NUMERAL, SCALES, Number, read_number
@@ -106,7 +107,9 @@ def read_quantity(text: str) -> Quantity:
             if scale.kind == "percent":
                 return Quantity(quantity, number and replace(number, percent=True), "percent")
             return Quantity(quantity, number, scale.kind, scale.factor)
-        if match["tail"].startswith("\\text") and not variables(quantity) and _counts(name, bare=False):
+        outside = _WORD.findall(_TEXT.sub(" ", match["tail"]))
+        named = match["tail"].startswith("\\text") and not any(map(_may_be_variables, outside)) and _counts(name, bare=False)
+        if named and not variables(quantity):
             return Quantity(quantity, read_number(quantity))
     return Quantity(text, None)
 
@@ -211,7 +214,13 @@ def _counts(words: str, bare: bool) -> bool:
         return not any(mark in words for mark in "或和十")
     if not bare:
         return len(words) > 1
-    return len(counters[0]) >= _BARE_COUNTER or not counters[0].isascii()
+    return not counters[0].isascii() or (len(counters[0]) >= _BARE_COUNTER and not _is_run_of_variables(counters[0].lower()))
+
+
+def _is_run_of_variables(word: str) -> bool:
+    """Return whether a word is a product of variables such as abcd or xyzw: successive letters, or no vowel."""
+    successive = all(ord(after) - ord(before) == 1 for before, after in pairwise(word))
+    return successive or not set(word) & set("aeiou")
 
 
 def _compound(text: str) -> Quantity | None:

@@ -68,6 +68,8 @@ _TEXT_LIST = re.compile(
 _TEXT_COMMA = re.compile(r",\s?(?=[^\W\d_])")
 _INFIX = re.compile(r"\{([^{}]*)\\(choose|over)(?![A-Za-z])([^{}]*)\}")
 _COMMAND_WITH_ARGUMENTS = re.compile(r"\\(frac|[dtc]frac|sqrt|binom|[dt]binom)(?![A-Za-z])")
+_LONG_RADICAND = re.compile(r"\\sqrt\s?(\d{2,})(?![\d.,])")
+"""TeX takes the first digit; whoever writes this means the number."""
 _SCRIPT_SPACE = re.compile(r"\s?([\^_])\s?")
 _SCRIPT_FRACTION = re.compile(r"([\^_])\s?(\\frac\{[^{}]*\}\{[^{}]*\}|\\sqrt\{[^{}]*\})")
 _SYNONYMS = {
@@ -148,7 +150,7 @@ def canonical(text: str) -> str:
     for pattern, replacement in _SYNONYMS.items():
         text = pattern.sub(replacement, text)
     text = _INFIX.sub(lambda part: f"\\{'binom' if part[2] == 'choose' else 'frac'}{{{part[1]}}}{{{part[3]}}}", text)
-    text = _SCRIPT_SPACE.sub(r"\1", text)
+    text = _SCRIPT_SPACE.sub(r"\1", _LONG_RADICAND.sub(r"\\sqrt{\1}", text))
     text = _SCRIPT_FRACTION.sub(r"\1{\2}", _with_arguments(_CELL.sub(r" \1 ", text)))
     return _with_round_ends(_bare(" ".join(text.split())))
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain, product
 
 MAX_PARTS = 60
 """Larger collections are not split."""
+MAX_SIGNS = 4
+r"""More `\pm` in one item are not taken to be independent."""
 
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
 _DEPTH = {"(": 1, "[": 1, "{": 1, "\\{": 1, "\\lfloor": 1, "\\lceil": 1, "\\begin": 1}
@@ -46,7 +49,7 @@ _MEMBER = re.compile(r"\\in(?![A-Za-z])\s?")
 _REMARK = re.compile(
     r"\s?(?:\\text\{\s?)?\(\s?(?:\\text\{\s?)?(?:(?:since|because|as|where|about|approximately|approx\.?|roughly|rounded|exactly|"
     r"or about|or approximately|i\.e\.|which is|nearest|to the nearest|to \d|with|for|by|from|using|note)(?![A-Za-z])|\\approx)"
-    r".*\)\s?\}?\s?\Z|,?\s?(?:\\text\{\s?)?,?\s?(?<![A-Za-z])(?:since|because|approximately)(?![A-Za-z]).*\Z",
+    r"(?>(?:[^()]|\([^()]*\))*)\)\s?\}?\s?\Z|,?\s?(?:\\text\{\s?)?,?\s?(?<![A-Za-z])(?:since|because|approximately)(?![A-Za-z]).*\Z",
     re.DOTALL | re.IGNORECASE,
 )
 
@@ -133,14 +136,19 @@ def _matrix(cells: str) -> Collection | None:
 
 
 def both_signs(items: Iterable[str]) -> tuple[str, ...]:
-    r"""Return `items` with each item that holds `\pm` or `\mp` replaced by its two values."""
+    r"""Return `items` with each item that holds `\pm` or `\mp` replaced by its values.
+
+    Several `\pm` have independent signs, up to `MAX_SIGNS` of them. With a `\mp`, or with more, all follow one sign.
+    """
     both: list[str] = []
     for item in items:
-        if "\\pm" in item or "\\mp" in item:
-            upper = item.replace("\\pm", "+").replace("\\mp", "-").removeprefix("+").strip()
-            both += [upper, item.replace("\\pm", "-").replace("\\mp", "+").removeprefix("+").strip()]
+        pieces = item.split("\\pm")
+        if "\\mp" in item or len(pieces) > MAX_SIGNS + 1:
+            values = [item.replace("\\pm", sign).replace("\\mp", other) for sign, other in ("+-", "-+")]
         else:
-            both.append(item)
+            signs = product("+-", repeat=len(pieces) - 1)
+            values = ["".join(chain.from_iterable(zip(pieces, (*each, ""), strict=True))) for each in signs]
+        both += [value.removeprefix("+").strip() for value in values] if len(values) > 1 else [item]
     return tuple(both)
 
 

@@ -123,7 +123,7 @@ _DIVISOR = re.compile(r"/\s?\(([^()/]*)\)\Z")
 _RAISED = re.compile(r"(?P<name>[^^]+)(?:\^(?P<power>-?\d+))?")
 _TOKEN = re.compile(r"/|[^\s/]+")
 _PER = re.compile(r"\ban?\s(?=hour|minute|second|day)|\bper\b")
-_MAX_POWER = 3
+_MAX_POWER = 99
 _MAX_UNITS = 6
 
 
