@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from launch.cluster.machine import describe_machine
+from launch.command_line import split_override
 from launch.experiments.evaluations import Evaluated, interval_method, read_evaluated
-from launch.experiments.preset import Experiment, ExperimentRun
+from launch.experiments.preset import PLACES, Experiment, ExperimentRun
 from launch.packages import recorded_versions
 from tandem.measures.bootstrap import OverSeeds
 from tandem.measures.endpoints import Endpoint, EndpointVerdict, verdicts
@@ -126,7 +127,7 @@ def write_results(results: ExperimentResults, experiment: Experiment, path: Path
         "command": experiment.command,
         "machine": describe_machine(),
         "packages": recorded_versions(),
-        "overrides": experiment.overrides,
+        "overrides": [given for given in experiment.overrides if split_override(given)[0] not in PLACES],
         "arms": experiment.arms,
         "problems": results.problems,
         "interval": METHOD,
