@@ -31,14 +31,19 @@ def same_meaning(gold: str, answer: str, roughly: bool = False) -> bool:
     Raises `Unparsable` when the answer cannot be read.
     """
     try:
-        if is_region(gold) or is_region(answer):
-            return same_region(gold, answer)
-        answer_expression = read(answer)
-        try:
-            gold_expression = read(gold)
-        except Unparsable:
-            return False
-        return same_expression(gold_expression, answer_expression, roughly)
+        return _same_reading(gold, answer, roughly)
     except (ArithmeticError, NotImplementedError, TypeError, ValueError) as error:
         # What sympy raises for that which has no value: an order of complex numbers, a floor of a matrix, lost precision.
         raise Unparsable(str(error)) from error
+
+
+def _same_reading(gold: str, answer: str, roughly: bool) -> bool:
+    """Return what `same_meaning` does. Raises also what sympy raises."""
+    if is_region(gold) or is_region(answer):
+        return same_region(gold, answer)
+    answer_expression = read(answer)
+    try:
+        gold_expression = read(gold)
+    except Unparsable:
+        return False
+    return same_expression(gold_expression, answer_expression, roughly)

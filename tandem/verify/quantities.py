@@ -107,9 +107,8 @@ def read_quantity(text: str) -> Quantity:
             if scale.kind == "percent":
                 return Quantity(quantity, number and replace(number, percent=True), "percent")
             return Quantity(quantity, number, scale.kind, scale.factor)
-        outside = _WORD.findall(_TEXT.sub(" ", match["tail"]))
-        named = match["tail"].startswith("\\text") and not any(map(_may_be_variables, outside)) and _counts(name, bare=False)
-        if named and not variables(quantity):
+        in_text = match["tail"].startswith("\\text") and not _has_variables(match["tail"])
+        if in_text and not variables(quantity) and _counts(name, bare=False):
             return Quantity(quantity, read_number(quantity))
     return Quantity(text, None)
 
@@ -171,9 +170,14 @@ def _measured(number: Number, numeral: str, tail: str) -> Quantity | None:
         if scale.kind == "percent":
             return Quantity(numeral, replace(number, percent=True), "percent")
         return Quantity(numeral, number, scale.kind, scale.factor, primed=words in ("'", "''"))
-    if "\\text" in tail and any(map(_may_be_variables, _WORD.findall(_TEXT.sub(" ", tail)))):
+    if "\\text" in tail and _has_variables(tail):
         return None
     return Quantity(numeral, number) if _counts(words, bare="\\text" not in tail) else None
+
+
+def _has_variables(tail: str) -> bool:
+    """Return whether a word outside `\\text{...}` may be a product of variables."""
+    return any(map(_may_be_variables, _WORD.findall(_TEXT.sub(" ", tail))))
 
 
 def _may_be_variables(word: str) -> bool:

@@ -69,7 +69,7 @@ _TEXT_COMMA = re.compile(r",\s?(?=[^\W\d_])")
 _INFIX = re.compile(r"\{([^{}]*)\\(choose|over)(?![A-Za-z])([^{}]*)\}")
 _COMMAND_WITH_ARGUMENTS = re.compile(r"\\(frac|[dtc]frac|sqrt|binom|[dt]binom)(?![A-Za-z])")
 _LONG_RADICAND = re.compile(r"\\sqrt\s?(\d{2,})(?![\d.,])")
-"""TeX takes the first digit; whoever writes this means the number."""
+"""A number as the argument of `\\sqrt` without braces, of which TeX would take the first digit alone."""
 _SCRIPT_SPACE = re.compile(r"\s?([\^_])\s?")
 _SCRIPT_FRACTION = re.compile(r"([\^_])\s?(\\frac\{[^{}]*\}\{[^{}]*\}|\\sqrt\{[^{}]*\})")
 _SYNONYMS = {
