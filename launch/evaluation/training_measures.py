@@ -5,6 +5,7 @@ from __future__ import annotations
 from launch.entry import check_own_settings
 from tandem.config.evaluation import MODEL_MEASURES, EvalConfig
 from tandem.config.schema import Config, ConfigError
+from tandem.measures.names import correctness
 
 
 def check_measures(config: Config) -> None:
@@ -35,8 +36,9 @@ def check_measures(config: Config) -> None:
 def check_selection(evaluation: EvalConfig) -> None:
     """Raise `ConfigError` when the evaluations during training do not take the measure `select`."""
     teams = evaluation.handoff if "handoff" in evaluation.measures else []
-    kinds = ["accuracy", *(f"pass@{k}" for k in evaluation.pass_at if k > 1)]
-    names = [f"{texts}/{kind}" for texts in ["solo", *(f"team/{each.label}" for each in teams)] for kind in kinds]
+    names = [
+        f"{texts}/{kind}" for texts in ["solo", *(f"team/{each.label}" for each in teams)] for kind in correctness(evaluation)
+    ]
     names += ["solo/greedy"] if evaluation.greedy else []
     if evaluation.select and evaluation.select not in names:
         raise ConfigError(

@@ -129,13 +129,17 @@ def parse_experiment(arguments: Sequence[str]) -> Experiment:
     endpoints = tuple(endpoint for endpoint in preset.endpoints if set(endpoint.arms) <= set(arms))
     for endpoint in endpoints:
         _check_measured(endpoint, evaluations, f"{settings['preset']}.yaml")
-    described = [argument for argument in arguments if split_override(argument)[0] not in PLACES]
-    command = shlex.join(["python", "launch/experiment.py", *described])
+    command = shlex.join(["python", "launch/experiment.py", *without_places(arguments)])
     results = Path(expand_home("results", settings["results"]))
     check_writable(results, f"results={settings['results']}")
     return Experiment(
         name, preset.title, tuple(overrides), arms, seeds, tuple(runs), tuple(evaluations), endpoints, results, command
     )
+
+
+def without_places(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments that name no output folder: those that results may repeat on any machine."""
+    return [argument for argument in arguments if split_override(argument)[0] not in PLACES]
 
 
 def preset_titles() -> dict[str, str]:
@@ -178,7 +182,7 @@ def _check_endpoint(endpoint: Endpoint, preset: Preset, file: str) -> None:
     key = f"{file}: endpoints: {endpoint.name}"
     if endpoint.evaluation not in preset.evaluations:
         raise ConfigError(f"{key}: evaluation={endpoint.evaluation}: choose among {', '.join(preset.evaluations) or 'none'}")
-    if len(endpoint.arms) != 2 or len(set(endpoint.arms)) != 2 or not set(endpoint.arms) <= set(preset.arms):
+    if len(endpoint.arms) != 2 or len(set(endpoint.arms) & set(preset.arms)) != 2:
         raise ConfigError(f"{key}: arms={endpoint.arms}: name two different ones of {', '.join(preset.arms)}")
     if endpoint.claim not in CLAIMS:
         raise ConfigError(f"{key}: claim={endpoint.claim}: choose {', '.join(CLAIMS)}")
@@ -189,7 +193,7 @@ def _check_endpoint(endpoint: Endpoint, preset: Preset, file: str) -> None:
 def _check_measured(endpoint: Endpoint, evaluations: Sequence[Evaluation], file: str) -> None:
     """Raise `ConfigError` for an endpoint with a measure that its evaluation does not take."""
     evaluation = next(each for each in evaluations if each.name == endpoint.evaluation)
-    known = measures_of(evaluation.config.eval)
+    known = measures_of(evaluation.config)
     if unknown := [measure for measure in endpoint.measures if measure not in known]:
         raise ConfigError(
             f"{file}: endpoints: {endpoint.name}: measures={unknown}: the evaluation {evaluation.name} does not take them; "

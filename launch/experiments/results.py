@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from launch.cluster.machine import describe_machine
-from launch.command_line import split_override
 from launch.experiments.evaluations import Evaluated, interval_method, read_evaluated
-from launch.experiments.preset import PLACES, Experiment, ExperimentRun
+from launch.experiments.preset import Experiment, ExperimentRun, without_places
 from launch.packages import recorded_versions
 from tandem.measures.bootstrap import OverSeeds
 from tandem.measures.endpoints import Endpoint, EndpointVerdict, verdicts
@@ -127,7 +126,7 @@ def write_results(results: ExperimentResults, experiment: Experiment, path: Path
         "command": experiment.command,
         "machine": describe_machine(),
         "packages": recorded_versions(),
-        "overrides": [given for given in experiment.overrides if split_override(given)[0] not in PLACES],
+        "overrides": without_places(experiment.overrides),
         "arms": experiment.arms,
         "problems": results.problems,
         "interval": METHOD,

@@ -15,7 +15,7 @@ from tandem.runtime.atomic_dir import written_aside
 
 
 class Exports(Protocol):
-    """What an export needs of a learner."""
+    """A learner that can export its senior."""
 
     def export(self, path: Path) -> None:
         """Write the weights to the folder `path`, as a Hugging Face directory. Raises `OSError` for what the disk refuses."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tandem.config.evaluation import EvalConfig
+from tandem.config.schema import Config
+from tandem.data.arith import DIALECTS
 from tandem.measures.acceptance import LONGEST_DRAFT
 
 ACCURACY = "solo/accuracy"
@@ -30,17 +32,28 @@ TITLES = {
     "solo/plain_accuracy": "solo, in plain text",
     "solo/jargon_accuracy": "solo, in jargon",
 }
-"""Of the measures that an experiment shows, in this order. Legibility is the junior's cross-entropy on the senior's texts; the
-floor is its cross-entropy on the texts that it writes itself."""
+"""Titles of the measures that an experiment shows, in this order.
+
+Legibility is the junior's cross-entropy on the senior's texts; the floor is its cross-entropy on the texts that it writes
+itself.
+"""
 
 
-def measures_of(evaluation: EvalConfig) -> list[str]:
-    """Return the keys of the measures that an evaluation takes, without those of the offline task's dialects."""
-    passes = ["accuracy", *(f"pass@{k}" for k in evaluation.pass_at if k > 1)]
+def correctness(evaluation: EvalConfig) -> list[str]:
+    """Return the names of the measures of correctness: accuracy and pass@k."""
+    return ["accuracy", *(f"pass@{k}" for k in evaluation.pass_at if k > 1)]
+
+
+def measures_of(config: Config) -> list[str]:
+    """Return the keys of the measures that an evaluation in an experiment takes."""
+    evaluation = config.eval
+    passes = correctness(evaluation)
+    dialects = ["jargon_share", *(f"{name}_accuracy" for name in DIALECTS)] if config.data.source == "arith" else []
+    dialects += ["greedy_jargon_share"] if dialects and evaluation.greedy else []
     retained = [f"retention@{k}" for k in evaluation.pass_at] if "solo" in evaluation.measures else []
     greedy = ["greedy"] if evaluation.greedy else []
     taken = {
-        "solo": [f"solo/{kind}" for kind in [*passes, *greedy, "tokens"]],
+        "solo": [f"solo/{kind}" for kind in [*passes, *greedy, "tokens", *dialects]],
         "handoff": [
             f"team/{schedule.label}/{kind}"
             for schedule in evaluation.handoff
@@ -49,7 +62,7 @@ def measures_of(evaluation: EvalConfig) -> list[str]:
         "junior_alone": [f"junior_alone/{kind}" for kind in [*passes, *greedy]],
         "drift": ["drift/kl_senior_junior", "drift/kl_junior_senior"],
         "acceptance": ["acceptance/rate", *(f"acceptance/length@{k}" for k in range(1, LONGEST_DRAFT + 1))],
-        "legibility": [LEGIBILITY, FLOOR, ABOVE_FLOOR],
+        "legibility": [LEGIBILITY, FLOOR, f"{LEGIBILITY}_pooled", f"{FLOOR}_pooled", ABOVE_FLOOR],
         "takeover": [f"takeover/{100 * fraction:g}%" for fraction in (*evaluation.prefixes, 1)],
     }
     return [key for measure in evaluation.measures for key in taken[measure]]

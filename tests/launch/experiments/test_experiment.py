@@ -29,13 +29,14 @@ from launch.terminal import terminal_console
 from tandem.config.run import LogConfig
 from tandem.config.schema import ConfigError
 from tandem.measures.estimates import mean_over_seeds
-from tandem.measures.names import ACCURACY, FLOOR, LEGIBILITY, TITLES, shown
+from tandem.measures.names import ACCURACY, FLOOR, LEGIBILITY, TITLES, measures_of, shown
 from tandem.runtime.exit_status import BAD_INPUT
 from tests.support import ROOT
 from tests.support.run_folders import write_lines
 
 pytestmark = pytest.mark.seconds
 
+RESULTS = ROOT / "docs/results"
 STEPS = (0, 20, 40, 60)
 ENDPOINT = (
     "title: x\narms: {{a: [algo=grpo], b: []}}\nevaluations: {{end: [eval=full]}}\n"
@@ -54,7 +55,18 @@ def test_every_preset_has_valid_runs(name: str) -> None:
         assert run.config.eval == first.eval and run.config.steps == first.steps, "the budget is the same"
         assert run.config.seed == run.seed and run.config.resume == "auto"
     for measured in found.evaluations or found.runs:
-        assert {"solo", "handoff", "legibility", "drift"} <= set(measured.config.eval.measures)
+        evaluation = measured.config.eval
+        assert {"solo", "handoff", "legibility", "drift"} <= set(evaluation.measures)
+        assert evaluation.greedy or name == "smollm2", "its texts take minutes on CPUs"
+
+
+@pytest.mark.parametrize("name", [path.parent.name for path in sorted(RESULTS.glob("*/results.json"))])
+def test_measures_of_evaluation_are_those_that_were_taken(name: str) -> None:
+    found = parse_experiment([f"preset={name}", "seeds=1"])
+    evaluations = {each.name: each.config for each in found.evaluations}
+    for evaluation, written in json.loads((RESULTS / name / "results.json").read_text()).get("evaluations", {}).items():
+        taken = {measure for arm in written.values() for measure in arm}
+        assert taken and taken <= set(measures_of(evaluations[evaluation]))
 
 
 def test_command_line_overrides_settings_of_every_run(tmp_path: Path) -> None:
