@@ -28,7 +28,8 @@ from launch.entry import configuration
 from launch.text_tables import terminal_table
 from tandem.models.qwen3 import qwen3_config
 from tandem.models.zoo.base_models import base_model
-from tandem.records.run_record import METRICS, LogReader
+from tandem.records.json_files import LogReader
+from tandem.records.run_record import METRICS
 from tandem.runtime.units import GIB
 
 PARAMETERS = 596_049_920

@@ -20,9 +20,10 @@ from launch.text_tables import markdown_table, terminal_table
 from tandem.config.black_box import black_box
 from tandem.config.schema import Config, ConfigError
 from tandem.measures.estimates import Estimate, percent
-from tandem.measures.result_rows import problem_rows, text_rows
+from tandem.measures.result_rows import ProblemRow, problem_rows, text_rows
 from tandem.measures.score import Score
-from tandem.records.run_record import EVALUATIONS, LOGS, PROBLEMS, RESULT, read_json
+from tandem.records.json_files import read_json, read_lines_as
+from tandem.records.run_record import EVALUATIONS, LOGS, PROBLEMS, RESULT
 from tandem.rollout import Group
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 RECORDED_SETTINGS = ("seed", "model", "junior", "junior_dtypes", "junior_translation", "data", "judge", "eval")
 """The settings on which the scores depend."""
+REMEDY = "restore it from a copy, or remove this folder and evaluate again"
+"""The remedy for a damaged file of an evaluation."""
 
 
 class EvaluationFolder:
@@ -124,16 +127,28 @@ class EvaluationFolder:
 
 
 def read_scores(folder: Path, config: Config) -> dict[str, Score] | None:
-    """Return the scores in the folder of an evaluation; None unless it holds all that `config` describes."""
+    """Return the scores in the folder of an evaluation; None unless it holds all that `config` describes.
+
+    Raises `ConfigError` when a file is damaged.
+    """
     result = folder / RESULT
     if not result.exists():
         return None
     settings = json.loads(json.dumps(asdict(config)))
     if read_json(result).get("settings") != {key: settings[key] for key in RECORDED_SETTINGS}:
         return None
-    lines = [json.loads(line) for line in (folder / PROBLEMS).read_text(encoding="utf-8").splitlines()]
-    scores = {name: Score(*np.array([line["scores"][name] for line in lines]).T) for name in lines[0]["scores"]}
-    if "set" not in lines[0]:
+    rows = read_problem_rows(folder)
+    scores = {name: Score(*np.array([row.scores[name] for row in rows]).T) for name in rows[0].scores}
+    if not rows[0].set:
         return scores
-    _, sets = np.unique([line["set"] for line in lines], return_inverse=True)
+    _, sets = np.unique([row.set for row in rows], return_inverse=True)
     return {name: score.macro(sets) for name, score in scores.items()}
+
+
+def read_problem_rows(folder: Path) -> list[ProblemRow]:
+    """Return the rows of an evaluation's problems. Raises `ConfigError` when a file is damaged or rows are missing."""
+    rows, result = read_lines_as(ProblemRow, folder / PROBLEMS, REMEDY), read_json(folder / RESULT)
+    complete = len(rows) == result.get("problems") and rows and all(row.scores.keys() == rows[0].scores.keys() for row in rows)
+    if not complete:
+        raise ConfigError(f"{folder / PROBLEMS}: it has not every problem that {RESULT} counts; {REMEDY}")
+    return rows

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from launch.evaluation.folder import read_problem_rows
 from tandem.config.schema import ConfigError
 from tandem.measures.differences import Problem, ProblemScores, Totals
-from tandem.records.run_record import EVALUATED_PROBLEMS, PROBLEMS, LogReader, is_run, read_json_lines
+from tandem.measures.result_rows import ProblemRow
+from tandem.records.json_files import read_lines_as
+from tandem.records.run_record import EVALUATED_PROBLEMS, PROBLEMS, is_run
 from tandem.records.step_folders import step_of
+
+
+@dataclass(frozen=True)
+class EvaluatedProblem(ProblemRow):
+    """What a run's evaluation after `step` has measured of a problem."""
+
+    step: int = 0
 
 
 def read_problem_scores(path: Path) -> ProblemScores:
@@ -18,7 +28,7 @@ def read_problem_scores(path: Path) -> ProblemScores:
     Raises `ConfigError` if there is none.
     """
     if (path / PROBLEMS).is_file():
-        return ProblemScores(str(path), _by_problem(read_json_lines(path / PROBLEMS)))
+        return ProblemScores(str(path), _by_problem(read_problem_rows(path)))
     step = step_of(path)
     run = path if step is None else path.resolve().parent.parent
     if not is_run(run):
@@ -26,14 +36,15 @@ def read_problem_scores(path: Path) -> ProblemScores:
             f"{path}: neither a run, one of its checkpoints, nor an evaluation; name a folder such as runs/NAME, "
             "runs/NAME/checkpoints/step-000020 or runs/NAME/evaluation/NAME"
         )
-    rows = list(LogReader(run / EVALUATED_PROBLEMS).new())
-    steps = sorted({int(row["step"]) for row in rows})
+    evaluated = run / EVALUATED_PROBLEMS
+    rows = read_lines_as(EvaluatedProblem, evaluated) if evaluated.exists() else []
+    steps = sorted({row.step for row in rows})
     wanted = (steps or [0])[-1] if step is None else step
     if wanted not in steps:
         measured = f"it has those after steps {', '.join(map(str, steps))}" if steps else "it has none"
         raise ConfigError(f"{path}: the run has no evaluation after step {wanted}; {measured}")
-    return ProblemScores(f"{run} after step {wanted}", _by_problem([row for row in rows if row["step"] == wanted]))
+    return ProblemScores(f"{run} after step {wanted}", _by_problem(row for row in rows if row.step == wanted))
 
 
-def _by_problem(rows: Sequence[dict[str, Any]]) -> dict[Problem, Totals]:
-    return {(row.get("set", ""), row["id"]): {name: tuple(part) for name, part in row["scores"].items()} for row in rows}
+def _by_problem(rows: Iterable[ProblemRow]) -> dict[Problem, Totals]:
+    return {(row.set, row.id): row.scores for row in rows}

@@ -9,7 +9,8 @@ from typing import Any
 from tandem.config.schema import ConfigError
 from tandem.measures.estimates import percent, share
 from tandem.measures.names import ACCURACY, PROBLEM_COUNT
-from tandem.records.run_record import EVALUATIONS, RESULT, RunRecord, best_senior, read_json
+from tandem.records.json_files import read_json
+from tandem.records.run_record import EVALUATIONS, RESULT, RunRecord, best_senior
 
 Table = dict[str, Any]
 """title, note, columns, and rows of cells: text, numbers, or an estimate {value, low, high}"""

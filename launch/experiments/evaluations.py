@@ -16,6 +16,7 @@ from launch.storage.places import named_folder
 from tandem.config.schema import Config
 from tandem.measures.bootstrap import FEW_SEEDS, METHOD, METHOD_OF_FEW_SEEDS, OverSeeds, Resampled, over_seeds, resampled
 from tandem.measures.names import ABOVE_FLOOR, FLOOR, LEGIBILITY
+from tandem.records.json_files import read_as
 from tandem.records.run_record import EVALUATIONS
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Evaluation:
     def seconds(self) -> float:
         """The wall time of the finished evaluation; 0 if it is not known."""
         file = self.path / SECONDS
-        return float(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else 0.0
+        return read_as(float, file, "remove the file") if file.exists() else 0.0
 
 
 def run_evaluation(evaluation: Evaluation, engines: SharedEngines) -> None:

@@ -16,7 +16,7 @@ from tandem.measures.bootstrap import OverSeeds
 from tandem.measures.endpoints import Endpoint, EndpointVerdict, verdicts
 from tandem.measures.estimates import METHOD, Estimate, mean_over_seeds
 from tandem.measures.names import PROBLEM_COUNT
-from tandem.records.run_record import METRICS, LogReader
+from tandem.records.run_record import read_finished_metrics
 
 MEASURED = ("solo/", "team/", "junior_alone/", "takeover/", "legibility/", "drift/", "acceptance/")
 """The prefixes of measures' keys."""
@@ -90,10 +90,10 @@ def read_results(experiment: Experiment, runs: Sequence[ExperimentRun]) -> Exper
     values: Values = {arm: {} for arm in experiment.arms}
     seconds: dict[str, list[float]] = {arm: [] for arm in experiment.arms}
     for run in runs:
-        rows = list(LogReader(run.path / METRICS).new())
+        rows = read_finished_metrics(run.path, run.config.steps)
         values[run.arm][run.seed] = {int(row["step"]): measures for row in rows if (measures := dict(_measures(row)))}
         seconds[run.arm].append(sum(row.get(key, 0.0) for row in rows for key in SECONDS))
-        problems = next(int(row[PROBLEM_COUNT]) for row in rows if PROBLEM_COUNT in row)
+        problems = next((int(row[PROBLEM_COUNT]) for row in rows if PROBLEM_COUNT in row), 0)
     evaluated = read_evaluated(experiment.evaluations)
 
     def difference(endpoint: Endpoint, measure: str) -> OverSeeds | None:

@@ -7,8 +7,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tandem.config.schema import Config, ConfigError
-from tandem.records.run_record import read_json
+from tandem.config.schema import Config
+from tandem.records.json_files import read_as
 from tandem.runtime.exit_status import describe_exit
 
 FINISHED, FAILED, INTERRUPTED, WAITING = "finished", "failed", "interrupted", "not run"
@@ -65,10 +65,7 @@ class RunOutcome:
 def read_outcome(folder: Path) -> RunOutcome | None:
     """Return the outcome in the run folder; None if no attempt has ended yet. Raises `ConfigError` for a damaged file."""
     file = folder / _FILE
-    try:
-        return RunOutcome(**read_json(file)) if file.exists() else None
-    except TypeError as error:
-        raise ConfigError(f"{file}: this is not the outcome of a run; remove it, and the run is resumed") from error
+    return read_as(RunOutcome, file, "remove it, and the run is resumed") if file.exists() else None
 
 
 def error_of(printed: str, exit_code: int) -> str:

@@ -15,7 +15,8 @@ from launch.experiments.sweep_runs import SweepRun
 from launch.text_tables import escaped, markdown_table, number_cell, seconds_cell, seeds_cell, terminal_table
 from tandem.measures.estimates import SeedStatistics, seed_statistics
 from tandem.measures.names import ACCURACY
-from tandem.records.run_record import METRICS, LogReader
+from tandem.records.json_files import LogReader
+from tandem.records.run_record import METRICS
 
 SEED = "seed"
 """The key over which runs are grouped."""

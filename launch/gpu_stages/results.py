@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tandem.config.schema import ConfigError
-from tandem.records.run_record import read_json
+from tandem.records.json_files import read_json
 
 if TYPE_CHECKING:
     from launch.gpu_stages.stages import Stage

@@ -10,7 +10,8 @@ from statistics import median
 from xml.etree import ElementTree
 
 from launch.gpu_stages.results import Figures
-from tandem.records.run_record import METRICS, LogReader
+from tandem.records.json_files import LogReader
+from tandem.records.run_record import METRICS
 
 MODELS = "models"
 """The stage that writes the models of the later stages, and its folder."""

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 from statistics import fmean
 
-from tandem.records.run_record import METRICS, SAMPLES, STOPPED_EARLY, LogReader, check_run, is_metrics, is_sample, read_config
+from tandem.records.json_files import LogReader
+from tandem.records.run_record import METRICS, SAMPLES, STOPPED_EARLY, check_run, is_metrics, is_sample, read_config
 from tandem.records.transcript import Transcript
 
 RECENT = 10

@@ -24,6 +24,7 @@ from launch.storage.places import check_senior_fallback, check_writable, dated_n
 from launch.storage.resume import NEW, Resumption, continuation
 from tandem.config.schema import Config, ConfigError
 from tandem.metrics import turn_lengths
+from tandem.records.json_files import LogReader
 from tandem.records.run_record import (
     BEST_SENIORS,
     CHECKPOINT_SENIORS,
@@ -37,7 +38,6 @@ from tandem.records.run_record import (
     SAMPLES,
     SAVED_ROLLOUTS,
     TRACE,
-    LogReader,
     write_config,
 )
 from tandem.records.saved_rollouts import Origin, save_step

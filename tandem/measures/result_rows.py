@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,17 @@ from tandem.rollout import SENIOR, Group, Prompt, Verdict
 Row = dict[str, Any]
 Labels = Sequence[str] | None
 """The set of each problem, if there are several sets."""
+
+
+@dataclass(frozen=True)
+class ProblemRow:
+    """What a row holds of a problem."""
+
+    id: str
+    scores: dict[str, tuple[float, float]]
+    """its total and weight in each measure"""
+    set: str = ""
+    """empty if there is only one"""
 
 
 def problem_rows(prompts: Sequence[Prompt], scores: Mapping[str, Score], labels: Labels = None) -> Iterator[Row]:

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tandem.records.json_files import LogReader
 from tandem.records.run_record import (
     CONFIG,
     EVALUATED_PROBLEMS,
@@ -15,7 +16,6 @@ from tandem.records.run_record import (
     METRICS,
     SAMPLES,
     SAVED_ROLLOUTS,
-    LogReader,
     check_run,
     saved_settings,
 )

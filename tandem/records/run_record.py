@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from tandem.config.load import typed
 from tandem.config.schema import Config, ConfigError
+from tandem.records.json_files import RESTORE, LogReader
 from tandem.records.step_folders import step_folders
 from tandem.records.transcript import Transcript
 from tandem.runtime.disk import reason
@@ -36,51 +36,6 @@ RESULT, PROBLEMS = "result.json", "problems.jsonl"
 """The files of an evaluation's folder that hold the scores, and each problem's part in them."""
 STOPPED_EARLY = "run/stopped_early"
 """The metric that marks the last step of a run that ended early (`stop.metric`)."""
-_RESTORE = "restore it from a copy, or name another run"
-
-
-class LogReader:
-    """A file of JSON lines, one or more for each step, that may still grow.
-
-    Infinities and NaN, which Python writes although JSON has none, are read as None.
-    """
-
-    def __init__(self, path: Path, expected: Callable[[dict[str, Any]], bool] = lambda row: True) -> None:
-        self._expected = expected
-        self._path, self._read, self._count, self._file_id = path, 0, 0, 0
-
-    def new(self) -> Iterator[dict[str, Any]]:
-        """Yield the lines completed since the last call; all lines if the file has been replaced.
-
-        Raises `ConfigError` for an unreadable file and for a line that is not a run's.
-        """
-        try:
-            with self._path.open("rb") as file:
-                yield from self._new(file)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise ConfigError(f"{self._path}: it cannot be read ({reason(error)}); {_RESTORE}") from error
-
-    def _new(self, file: BinaryIO) -> Iterator[dict[str, Any]]:
-        status = os.fstat(file.fileno())
-        if status.st_size < self._read or status.st_ino != self._file_id:
-            self._read, self._count, self._file_id = 0, 0, status.st_ino
-        file.seek(self._read)
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            self._read, self._count = self._read + len(line), self._count + 1
-            yield self._parsed(line)
-
-    def _parsed(self, line: bytes) -> dict[str, Any]:
-        try:
-            row = json.loads(line, parse_constant=lambda _: None)
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict) or not isinstance(row.get("step"), int | float) or not self._expected(row):
-            raise ConfigError(f"{self._path}: line {self._count} is not what a run writes; {_RESTORE}")
-        return row
 
 
 def is_metrics(row: dict[str, Any]) -> bool:
@@ -118,14 +73,25 @@ def read_run(folder: Path) -> RunRecord:
     return RunRecord(folder, read_config(folder), [rows[step] for step in sorted(rows)], list(samples.values()))
 
 
+def read_finished_metrics(folder: Path, steps: int) -> list[dict[str, float]]:
+    """Return the metrics of a finished run of `steps` steps, those without a number left out.
+
+    Raises `ConfigError` for a file without its last step.
+    """
+    rows = list(LogReader(folder / METRICS, is_metrics).new())
+    if not rows or (rows[-1]["step"] < steps and STOPPED_EARLY not in rows[-1]):
+        raise ConfigError(f"{folder / METRICS}: it has not every step of a finished run; {RESTORE}")
+    return [{key: value for key, value in row.items() if value is not None} for row in rows]
+
+
 def best_senior(folder: Path) -> Path | None:
     """Return the best senior that the run in `folder` keeps for `eval.select`, which is the last one; None without one."""
     return next(reversed(step_folders(folder / BEST_SENIORS).values()), None)
 
 
 def values_by_step(rows: Iterable[Mapping[str, float]], metric: str) -> dict[int, float]:
-    """Return the values of `metric` in rows of metrics, by step; a step that did not log it has none."""
-    return {int(row["step"]): row[metric] for row in rows if metric in row}
+    """Return the values of `metric` in rows of metrics, by step; a step that did not log it, or no number, has none."""
+    return {int(row["step"]): value for row in rows if (value := row.get(metric)) is not None}
 
 
 def is_run(folder: Path) -> bool:
@@ -144,30 +110,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     settings = saved_settings(path)
     if not isinstance(settings.get("steps"), int) or not isinstance(settings.get("junior", []), list):
-        raise ConfigError(f"{path}: it has no settings of a run; {_RESTORE}")
+        raise ConfigError(f"{path}: it has no settings of a run; {RESTORE}")
     return dict(_dotted(settings, ""))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in the JSON file `path`, NaN as None. Raises `ConfigError` when it is missing or damaged."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: it cannot be read ({reason(error)}); {_RESTORE}") from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path}: it holds no JSON object; {_RESTORE}")
-    return found
-
-
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the objects in a finished file of JSON lines. Raises `ConfigError` when it is missing or damaged."""
-    try:
-        rows = [json.loads(line, parse_constant=lambda _: None) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: it cannot be read ({reason(error)}); {_RESTORE}") from error
-    if not all(isinstance(row, dict) for row in rows):
-        raise ConfigError(f"{path}: not every line is a JSON object; {_RESTORE}")
-    return rows
 
 
 def saved_settings(path: Path) -> dict[str, Any]:
@@ -175,17 +119,19 @@ def saved_settings(path: Path) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{path}: it cannot be read ({reason(error)}); {_RESTORE}") from error
+        raise ConfigError(f"{path}: it cannot be read ({' '.join(reason(error).split())}); {RESTORE}") from error
     if not isinstance(settings, dict):
-        raise ConfigError(f"{path}: it holds no settings by key; {_RESTORE}")
+        raise ConfigError(f"{path}: it holds no settings by key; {RESTORE}")
     return settings
 
 
 def saved_config(path: Path) -> Config:
-    """Return the configuration that a run has saved in the file `path`. Raises `ConfigError` as `saved_settings` does."""
-    settings = OmegaConf.create(saved_settings(path))
-    assert isinstance(settings, DictConfig)
-    return typed(settings)
+    """Return the configuration that a run has saved in the file `path`. Raises `ConfigError` when it is missing or damaged."""
+    try:
+        return typed(OmegaConf.create(saved_settings(path)))
+    except (ConfigError, OmegaConfBaseException) as error:
+        message = " ".join(str(error).split())
+        raise ConfigError(message if message.startswith(str(path)) else f"{path}: {message}; {RESTORE}") from error
 
 
 def write_config(config: Config, folder: Path) -> None:

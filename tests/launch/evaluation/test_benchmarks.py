@@ -65,7 +65,7 @@ def test_scores_are_averaged_over_sets_and_kept_for_each(two_sets: Config, autho
     folder = tmp_path / "evaluation"
     folder.mkdir()
     settings = {key: value for key, value in asdict(two_sets).items() if key in RECORDED_SETTINGS}
-    (folder / RESULT).write_text(json.dumps({"settings": settings}))
+    (folder / RESULT).write_text(json.dumps({"settings": settings, "problems": len(benchmarks.prompts)}))
     replace_lines(folder / PROBLEMS, problem_rows(benchmarks.prompts, scores, benchmarks.labels))
     read = read_scores(folder, two_sets)
     assert read and read["solo/accuracy"].value == pytest.approx(0.5)

@@ -19,6 +19,7 @@ from tests.support import ROOT
 def write(folder: Path, name: str, rows: list[dict[str, Any]]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "result.json").write_text(json.dumps({"problems": len(rows)}))
     return folder
 
 

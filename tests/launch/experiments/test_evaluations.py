@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from launch.evaluation.folder import RECORDED_SETTINGS
-from launch.experiments.comparison import run_experiment
-from launch.experiments.evaluations import BASE, Evaluated, Evaluation, interval_method, read_evaluated
+from launch.experiments.comparison import check_same_settings, run_experiment
+from launch.experiments.evaluations import BASE, SECONDS, Evaluated, Evaluation, interval_method, read_evaluated
 from launch.experiments.preset import Experiment, parse_experiment
+from launch.experiments.results import read_results
 from launch.terminal import terminal_console
 from tandem.config.schema import ConfigError
 from tandem.measures.bootstrap import METHOD, METHOD_OF_FEW_SEEDS
@@ -38,7 +41,8 @@ def write_evaluation(evaluation: Evaluation) -> None:
     settings = json.loads(
         json.dumps({key: value for key, value in asdict(evaluation.config).items() if key in RECORDED_SETTINGS})
     )
-    (evaluation.path / RESULT).write_text(json.dumps({"settings": settings}))
+    (evaluation.path / RESULT).write_text(json.dumps({"settings": settings, "problems": P}))
+    (evaluation.path / SECONDS).write_text("60.5")
     random = np.random.default_rng(evaluation.seed)
     solved, noise = random.uniform(0.2, 0.6, P), random.normal(0, 0.01)
     tandem = evaluation.arm == "tandem"
@@ -145,3 +149,71 @@ def test_measure_without_any_weight_is_left_out(described: Experiment) -> None:
     found = read_evaluated(described.evaluations[:1])["temperature_1"]
     assert "solo/absent" not in found.measures and found.problems == P
     assert found.difference(BASE, "grpo", "solo/accuracy") is None
+
+
+# Damaged files
+
+NOISE = bytes(range(255, -1, -1)) + b"\n"
+DAMAGES = (NOISE, b"", b"{", b"[]\n", b"null\n", b'"x"\n', b"{}\n", b'{"id": 1, "step": "one", "state": 3}\n', None)
+"""The last one removes the file."""
+OF_RUN = ("config.yaml", "metrics.jsonl", "outcome.json")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """An experiment of one run and its evaluations."""
+    folder = tmp_path_factory.mktemp("finished")
+    described = parse_experiment(
+        ["preset=equal_dialects", "seeds=1", "arms=tandem", f"log.dir={folder}", f"results={folder / 'results'}"]
+    )
+    for run in described.runs:
+        make_run(run)
+    for evaluation in described.evaluations:
+        write_evaluation(evaluation)
+    return described
+
+
+def read_all(experiment: Experiment) -> None:
+    """Read what an experiment reads of its runs and evaluations."""
+    for run in experiment.runs:
+        check_same_settings(run)
+        assert run.finished or not (run.path / "outcome.json").exists()
+    assert read_results(experiment, experiment.runs).verdicts == []
+    assert experiment.evaluation_minutes >= 0
+
+
+@pytest.fixture
+def file(finished: Experiment, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """One of the files, whole again at the end."""
+    folder = finished.runs[0].path if request.param in OF_RUN else finished.evaluations[1].path
+    whole = (folder / request.param).read_bytes()
+    yield folder / request.param
+    (folder / request.param).write_bytes(whole)
+
+
+@pytest.mark.parametrize("file", [*OF_RUN, PROBLEMS, RESULT, str(SECONDS)], indirect=True)
+def test_damaged_file_of_finished_experiment_is_named(finished: Experiment, file: Path) -> None:
+    read_all(finished)
+    for content in DAMAGES:
+        if content is None:
+            file.unlink()
+        else:
+            file.write_bytes(content)
+        missing = content is None and file.name in ("config.yaml", "outcome.json", RESULT, str(SECONDS))
+        others = (
+            file.name == RESULT and content is not None and content.endswith(b"}\n")
+        )  # an evaluation with other settings is made again
+        with (
+            nullcontext() if missing or others else pytest.raises(ConfigError, match=f"{file.parent}.*; (re|choose)") as refusal
+        ):
+            read_all(finished)
+        assert refusal is None or "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("file", ["metrics.jsonl", "outcome.json", PROBLEMS, RESULT], indirect=True)
+def test_shortened_file_of_finished_experiment_is_named(finished: Experiment, file: Path) -> None:
+    lines = file.read_bytes().splitlines(keepends=True)
+    for kept in (lines[:-1], lines[: len(lines) // 2], [*lines[:-1], lines[-1][:-3]]):
+        file.write_bytes(b"".join(kept))
+        with pytest.raises(ConfigError, match=f"^{file}: .*; re"):
+            read_all(finished)

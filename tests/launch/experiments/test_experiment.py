@@ -199,7 +199,7 @@ def make_run(run: ExperimentRun, steps: tuple[int, ...] = STEPS) -> None:
         evaluated = {"solo/problems": 300, "time/evaluate_s": 10.0, "reward/mean": 0.5} if measured else {}
         return {"step": step} | measured | evaluated | ({"time/step_s": 2.0} if step else {})
 
-    write_lines(run.path / "metrics.jsonl", (row(step) for step in range(61)))
+    write_lines(run.path / "metrics.jsonl", map(row, range(run.config.steps + 1)))
     RunOutcome(FINISHED, 0, 60.0, run.config.steps).write(run.path)
 
 

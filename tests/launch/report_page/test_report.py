@@ -25,7 +25,8 @@ from launch.report_page.page import report_page, script_data
 from launch.storage.loggers import samples_table
 from tandem.authors import Authors
 from tandem.measures.legibility import Pace
-from tandem.records.run_record import LogReader, read_run
+from tandem.records.json_files import LogReader
+from tandem.records.run_record import read_run
 from tests.support.run_folders import HOSTILE, PER_STEP, make_run
 
 texts = st.lists(st.sampled_from([*HOSTILE, "<", "!--", "script", "/", ">", "\\", '"', "\n"]) | st.text(max_size=4)).map(

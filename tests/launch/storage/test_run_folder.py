@@ -21,7 +21,8 @@ from tandem.config.load import load
 from tandem.config.schema import Config, ConfigError
 from tandem.measures.result_rows import problem_rows, text_rows
 from tandem.measures.score import Score
-from tandem.records.run_record import LogReader, saved_settings
+from tandem.records.json_files import LogReader
+from tandem.records.run_record import saved_settings
 from tandem.rollout import JUNIOR, SENIOR, Group, Problem, Verdict
 from tandem.schedule import Schedule, boundary_table
 from tests.support.builders import judged_group, scheduled_rollout, small_tokenizer
