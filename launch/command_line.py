@@ -29,6 +29,8 @@ _OVERRIDE = re.compile(r"(?P<key>(?P<prefix>\+{0,2})(?P<name>[A-Za-z_][\w.]*))=(
 _SWEEP_FUNCTION = re.compile(r"\s*(choice|range|glob|interval|sort|shuffle|tag)\s*\(.*\)\s*", re.DOTALL)
 _QUOTED = re.compile(r"""'(\\.|[^'\\])*'|"(\\.|[^"\\])*\"""", re.DOTALL)
 _OPENING, _CLOSING = "([{", ")]}"
+_LAUNCHER = re.compile(r"hydra[./]launcher\b")
+"""The settings of Hydra itself that a sweep takes."""
 _MISSING = "???"
 """OmegaConf's mark of a missing value."""
 
@@ -38,13 +40,30 @@ def literal_overrides(overrides: Sequence[str], *, sweep: bool = False) -> list[
 
     `sweep`: whether a comma separates values. Raises `ConfigError` for a text that no key can hold.
     """
+    for override in overrides:
+        _check_key(override, sweep=sweep)
     return [literal_override(override, sweep=sweep) for override in overrides]
+
+
+def _check_key(override: str, *, sweep: bool) -> None:
+    """Raise `ConfigError` for an override that Hydra takes, but that is no setting of ours."""
+    key, value = split_override(override)
+    name = key.lstrip("~+")
+    if not name:
+        raise ConfigError(f"{override}: give key=value")
+    if key.startswith("~"):
+        raise ConfigError(f"{override}: settings cannot be left out; give key=value")
+    if "@" in name:
+        raise ConfigError(f"{override}: a group has its place already; write {name.partition('@')[0]}={value or 'NAME'}")
+    if re.match(r"hydra[./]", name) and not (sweep and _LAUNCHER.match(name)):
+        only = "a sweep takes only hydra/launcher and hydra.launcher" if sweep else "a single run takes none"
+        raise ConfigError(f"{override}: of Hydra's own settings, {only}; leave it out")
+    if value.strip() == _MISSING:
+        raise ConfigError(f"{override}: {_MISSING} marks a missing value; give another")
 
 
 def literal_override(override: str, *, sweep: bool = False) -> str:
     """Return `override` as `literal_overrides` does: unchanged unless its key holds text or a list of texts."""
-    if override.lstrip("~+")[:1] in ("", "="):
-        raise ConfigError(f"{override}: give key=value")
     match = _OVERRIDE.fullmatch(override)
     kind = _type(match["name"]) if match else None
     if match is None or kind not in (str, list[str]) or (match["value"].startswith("{") and match["name"] not in TYPES):
@@ -97,6 +116,8 @@ def _literal(override: str, text: str) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         raise ConfigError(f"{override!a}: this is not valid UTF-8; give valid text") from error
+    if "\0" in text:
+        raise ConfigError(f"{override!a}: a text cannot contain a null character; remove it")
     if text.strip() == _MISSING:
         raise ConfigError(f"{override}: {_MISSING} marks a missing value; give another")
     if "${" in text:

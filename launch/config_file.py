@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from launch.command_line import quoted, split_override
+from launch.command_line import CONF, TYPES, quoted, split_override
 from launch.explanations import explain_unknown, group_files, known
 from tandem.config.load import RETIRED
 from tandem.config.schema import SETTINGS, ConfigError
@@ -39,12 +41,28 @@ def read_yaml(file: Path, title: str) -> Any:
 
     Raises `ConfigError`, whose message begins with `title`, for a file that cannot be read or is not YAML.
     """
+    return _read(file, title, OmegaConf.load)
+
+
+def _read(file: Path, title: str, load: Callable[[Path], Any]) -> Any:
     try:
-        return OmegaConf.load(file)
+        return load(file)
     except OSError as error:
         raise ConfigError(f"{title}: {reason(error)}; name a YAML file") from error
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{title}: this is not YAML: {' '.join(str(error).split())}; correct the file") from error
+    except (YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
+        raise ConfigError(f"{title}: this is not YAML: {' '.join(str(error).split()):.300}; correct the file") from error
+
+
+@contextmanager
+def composing() -> Iterator[None]:
+    """Compose the files of conf/ in this block. Raises `ConfigError`, which names the file, for one that is no YAML."""
+    try:
+        yield
+    except (YAMLError, ValueError, RecursionError) as error:
+        for file in sorted(CONF.glob("**/*.yaml")):
+            read_yaml(file, str(file))
+        why = "a list of defaults leads back to itself" if isinstance(error, RecursionError) else str(error).splitlines()[0]
+        raise ConfigError(f"{CONF}: these files cannot be composed: {why}; correct them") from error
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
@@ -65,11 +83,14 @@ def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 def overrides_of(file: Path) -> list[str]:
     """Return the settings in a YAML file as overrides, the choices of groups first. Raises `ConfigError` for a bad file."""
-    settings = OmegaConf.to_container(read_yaml(file, f"{OPTION} {file}"), resolve=False)
+    title = f"{OPTION} {file}"
+    settings = OmegaConf.to_container(read_yaml(file, title), resolve=False)
     if not isinstance(settings, Mapping):
-        raise ConfigError(f"{OPTION} {file}: write settings, as in 'steps: 40'")
+        raise ConfigError(f"{title}: write settings, as in 'steps: 40'")
+    # As typed: 1e5, 007 and yes are texts where a key takes texts.
+    typed = _read(file, title, lambda path: yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader))
     groups = [f"{group}={name}" for group, name in _choices(file, settings)]
-    return groups + list(_flat(file, {key: value for key, value in settings.items() if not _is_choice(key, value)}))
+    return groups + list(_flat(file, {key: value for key, value in settings.items() if not _is_choice(key, value)}, typed))
 
 
 def _is_choice(key: Any, value: Any) -> bool:
@@ -85,18 +106,29 @@ def _choices(file: Path, settings: Mapping[Any, Any]) -> Iterator[tuple[str, str
     yield from ((key, value) for key, value in settings.items() if key != DEFAULTS and _is_choice(key, value))
 
 
-def _flat(file: Path, settings: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
-    """Yield an override for each setting. Raises `ConfigError` for an unknown key."""
+def _flat(file: Path, settings: Mapping[Any, Any], typed: Any, prefix: str = "") -> Iterator[str]:
+    """Yield an override for each setting, whose text in the file is in `typed`. Raises `ConfigError` for an unknown key."""
     for name, value in settings.items():
-        key = f"{prefix}{name}"
+        key, text = f"{prefix}{name}", typed.get(str(name), value)
         if key in RETIRED:
             continue
         if not known(key):
             raise ConfigError(f"{OPTION} {file}: {explain_unknown(key)}")
         if isinstance(value, Mapping) and key not in SETTINGS:
-            yield from _flat(file, value, f"{key}.")
+            yield from _flat(file, value, text, f"{key}.")
+        elif TYPES.get(key) is str:
+            yield f"{key}={quoted(_text(file, key, value, text))}"
+        elif TYPES.get(key) == list[str] and isinstance(value, list):
+            yield f"{key}=[{','.join(quoted(_text(file, key, *each)) for each in zip(value, text, strict=True))}]"
         else:
             yield f"{key}={_literal(file, key, value)}"
+
+
+def _text(file: Path, key: str, value: Any, text: Any) -> str:
+    """Return the `text` of a scalar `value`. Raises `ConfigError` for any other value."""
+    if value is None or not isinstance(text, str):
+        raise ConfigError(f"{OPTION} {file}: {key}: give a text, as in {key.rpartition('.')[2]}: 'NAME', or '' for none")
+    return text
 
 
 def _literal(file: Path, key: str, value: Any) -> str:

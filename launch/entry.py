@@ -7,25 +7,26 @@ import os
 import signal
 import sys
 import threading
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from launch.cluster.environment import set_environment
 from launch.command_line import CONF, literal_overrides
-from launch.config_file import with_config_files
+from launch.config_file import composing, with_config_files
 from launch.explanations import check_options, explain
 from launch.help import Program, asks_for_help, print_help
 from launch.storage.disk import UnwritableError
@@ -58,46 +59,62 @@ Sweep = Callable[[list[str]], None]
 """Runs every combination of settings that the command line's overrides name."""
 
 
+def _refuse_sweep(overrides: list[str]) -> None:
+    raise ConfigError("--multirun: only launch/train.py sweeps; leave it out, and give every key one value")
+
+
 def main(
     about: Program,
     run: Callable[[Config], None],
     amend: Amend = lambda composed, overrides: composed,
-    sweep: Sweep | None = None,
+    sweep: Sweep = _refuse_sweep,
 ) -> None:
     """Compose the configuration from conf/, files of the user and the command line, amend and check it, and call `run` with it.
 
-    With --help, print what `about` says instead. With --multirun, call `sweep` with the overrides; refuse --multirun if there
-    is no `sweep`. Exit as `exit_codes` describes.
+    With --help, print what `about` says instead. With --multirun, call `sweep` with the overrides. Exit as `exit_codes`
+    describes.
     """
-    # Otherwise Hydra prints its own trace and exits with 1.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
     _store_schema()
-    compositions: list[tuple[DictConfig, list[str]]] = []
-
-    def append_composition(composed: DictConfig) -> None:
-        compositions.append((composed, list(HydraConfig.get().overrides.task)))
-
     with exit_codes():
         if asks_for_help(sys.argv[1:]):
             print_help(about, sys.argv[1:])
             return
         given = with_config_files(sys.argv[1:])
         check_options(given)
-        if (sweep_overrides := _sweep_overrides(given)) is not None:
-            if sweep is None:
-                raise ConfigError("--multirun: only launch/train.py sweeps; leave it out, and give every key one value")
-            sweep(literal_overrides(sweep_overrides, sweep=True))
-            return
-        arguments, sys.argv = sys.argv, [sys.argv[0], *literal_overrides(given)]  # Hydra reads sys.argv
-        try:
-            hydra.main(version_base=None, config_path=str(CONF), config_name="config")(append_composition)()
-        finally:
-            sys.argv = arguments
-        # Outside of Hydra, which prints a line before every error.
-        for composed, overrides in compositions:
-            config = load(amend(composed, overrides))
+        options = _parsed(given)
+        printing = options.cfg or options.info or options.shell_completion
+        if options.multirun and printing:
+            raise ConfigError("--multirun: give it without --cfg, --info and --shell-completion; plan_only=true shows the runs")
+        if options.multirun:
+            sweep(literal_overrides(options.overrides, sweep=True))
+        elif printing:
+            _print_by_hydra([*(each for each in given if each not in options.overrides), *options.overrides])
+        else:
+            config = load(amend(composition(options.overrides), options.overrides))
             use_cache(config)
             run(config)
+
+
+def _parsed(arguments: Sequence[str]) -> Namespace:
+    """Return Hydra's options and the overrides, in any order. Raises `ConfigError` for an option without its value."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(f"{message}; --help lists the options")
+
+    parser.error = refuse
+    return parser.parse_intermixed_args(arguments)
+
+
+def _print_by_hydra(arguments: Sequence[str]) -> None:
+    """Let Hydra print what its options in `arguments` ask for."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise it prints its own trace and exits with 1
+    before, sys.argv = sys.argv, [sys.argv[0], *literal_overrides(arguments)]
+    try:
+        with composing():
+            hydra.main(version_base=None, config_path=str(CONF), config_name="config")(lambda composed: None)()
+    finally:
+        sys.argv = before
 
 
 class Terminated(KeyboardInterrupt):
@@ -147,18 +164,6 @@ def exit_codes() -> Iterator[None]:
         sys.exit(TERMINATED if isinstance(stop, Terminated) or _terminated.is_set() else INTERRUPTED)
 
 
-def _sweep_overrides(given: Sequence[str]) -> list[str] | None:
-    """Return the overrides of a command line if it has --multirun, else None. Raises `ConfigError` for --multirun with an
-    option that excludes it."""
-    arguments = get_args_parser().parse_args(given)
-    if not arguments.multirun:
-        return None
-    if arguments.cfg or arguments.info or arguments.shell_completion:
-        raise ConfigError("--multirun: give it without --cfg, --info and --shell-completion; plan_only=true shows the runs")
-    overrides: list[str] = arguments.overrides
-    return overrides
-
-
 @cache
 def _store_schema() -> None:
     """Store the schema where Hydra finds it, once: storing takes a copy."""
@@ -176,8 +181,9 @@ def configuration(overrides: Sequence[str]) -> Config:
 def composition(overrides: Sequence[str]) -> DictConfig:
     """Return what `configuration` loads. Raises as it does."""
     _store_schema()
-    with initialize_config_dir(str(CONF), version_base=None):
-        return compose("config", literal_overrides(with_config_files(overrides)))
+    given = literal_overrides(with_config_files(overrides))
+    with initialize_config_dir(str(CONF), version_base=None), composing():
+        return compose("config", given)
 
 
 def check_own_settings(config: Config, program: str) -> None:

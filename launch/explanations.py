@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ from tandem.config.load import RETIRED
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import ConfigError
 
+_CFG, _PACKAGE = ("--cfg", "-c"), ("--package", "-p")
+_COMPLETION = ("--shell-completion", "-sc")
+_INSTALLATION = re.compile(r"(un)?install=(bash|zsh|fish)")
 _OPTIONS = ("--cfg", "--resolve", "--package", "--info", "--multirun", "--shell-completion")
 _SHORT_OPTIONS = ("-c", "-p", "-i", "-m", "-sc")
 """The options of Hydra that a program takes."""
@@ -42,9 +46,9 @@ _COLLECTIONS: dict[Any, tuple[str, str]] = {
     dict[str, Any]: ("a dictionary", "{key: value}"),
 }
 """The same for lists and dictionaries, with an example."""
-_UNKNOWN_KEY = re.compile(r"Could not (?:override|delete from config\.) '([^']*)'|^(\S+): Key '\w+' not in '")
+_UNKNOWN_KEY = re.compile(r"Could not override '([^']*)'|^(\S+): Key '\w+' not in '")
 _UNKNOWN_PART = re.compile(r"Key '(\w+)' not in '")
-_UNDELETED = re.compile(r"Could not delete '(.*)'\. No match")
+_IN_FILE = re.compile(r"In '(?P<file>[^']*)': \w+ raised while composing config:\n(?P<why>.*)\n *full_key: (?P<key>.*)")
 _ADDED_TWICE = re.compile(r"An item is already at '([^']*)'")
 _ILL_TYPED = re.compile(r"Error merging override ([^=]+)=(.*)")
 _SEVERAL = re.compile(r"Ambiguous value for argument '(.*)'")
@@ -59,10 +63,10 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
         return explain_unreadable(error.override, arguments)
     if isinstance(error, MissingConfigException) and (message := _explain_missing(str(error.missing_cfg_file))):
         return message
+    if match := _IN_FILE.match(str(error)):
+        return _explain_file(match["file"], match["key"], match["why"])
     if match := _UNKNOWN_KEY.search(str(error)):
         return _explain_unset(match[1] or match[2], str(error.__cause__))
-    if match := _UNDELETED.search(str(error)):
-        return f"~{match[1]}: settings cannot be left out; give key=value"
     if match := _ADDED_TWICE.search(str(error)):
         return f"+{match[1]}: there is this setting already; leave out the +"
     if match := _SEVERAL.search(str(error)):
@@ -130,6 +134,19 @@ def _split_by_shell(override: str, arguments: Sequence[str]) -> str:
     return whole if stop > start and "=" in arguments[start] else ""
 
 
+def _explain_file(file: str, key: str, why: str) -> str:
+    """Return a message for a setting `key` in a file of conf/ that Hydra refuses, saying `why`."""
+    if key == file.partition("/")[0]:
+        remedy = "write '# @package _global_' in its first line"
+    elif not key:
+        remedy = f"{why}; write settings, as in 'key: value'"
+    elif why.startswith("Key "):
+        remedy = explain_unknown(key)
+    else:
+        remedy = f"{key}: {why}; give {_WANTED.get(TYPES.get(key), 'another value')}"
+    return f"{CONF / file}.yaml: {remedy}"
+
+
 def _explain_unset(key: str, cause: str) -> str:
     """Return a message for a key that Hydra could not set because of `cause`."""
     if (unknown := _UNKNOWN_PART.search(cause)) and TYPES.get(key) == list[ScheduleConfig]:
@@ -151,18 +168,26 @@ def explain_unknown(key: str) -> str:
 
 def check_options(arguments: Sequence[str]) -> None:
     """Raise `ConfigError` for an option that no program takes."""
-    for argument in arguments:
-        option = argument.partition("=")[0]
-        if option.startswith("-") and option not in _OPTIONS + _SHORT_OPTIONS:
+    options = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
+    for option in options:
+        if known(name := option.lstrip("-")):
+            raise ConfigError(f"{option}: settings are written without -, as in {name}=VALUE")
+        if option not in _OPTIONS + _SHORT_OPTIONS:
             similar = get_close_matches(option, ["--config", "--help", *_OPTIONS], n=1)
             remedy = f"did you mean {similar[0]}?" if similar else "--help lists the options"
             raise ConfigError(f"{option}: there is no such option; {remedy}")
+        # A shell that asks for completions says so in its environment.
+        if option in _COMPLETION and "COMP_LINE" not in os.environ and not any(map(_INSTALLATION.fullmatch, arguments)):
+            raise ConfigError(f"{option}: give it with install=bash, install=zsh or install=fish, or the same with uninstall=")
+        if option in ("--resolve", *_PACKAGE) and not {*_CFG} & {*options}:
+            raise ConfigError(f"{option}: it says what --cfg prints; add --cfg job, or leave it out")
 
 
 def _explain_missing(file: str) -> str:
     """Return a message for `GROUP/NAME`, which is no file of conf/; empty if GROUP is no group."""
-    group, _, name = file.removesuffix(".yaml").rpartition("/")
+    group, _, name = file.removesuffix(".yaml").partition("/")
     if group not in group_files():
+        group, _, name = file.removesuffix(".yaml").rpartition("/")
         return f"{group}={name}: Hydra has no such file" if group else ""
     return f"{group}={name}: " + (f"there is no conf/{group}/{name}.yaml; " if name else "") + _choose(group, name)
 

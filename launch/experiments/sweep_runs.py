@@ -6,6 +6,8 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,11 +15,13 @@ from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from launch.command_line import TYPES, quoted, split_override
+from launch.config_file import composing
 from launch.experiments.run_outcome import Run
 from launch.storage.owner import check_free
 from launch.storage.places import dated_name, named_folder
@@ -31,6 +35,8 @@ RECORD = "multirun.yaml"
 """The configuration that Hydra writes to the folder of a sweep."""
 WHOLE = ("name", "resume", "log.dir", "cache_dir", "plan_only")
 """Keys of a whole sweep, which must not differ between runs."""
+MOST_RUNS = 10_000
+"""The largest number of runs of a sweep: all are checked before the first starts."""
 LAUNCHERS = {"hydra/launcher/joblib": "hydra-joblib-launcher", "hydra/launcher/ray": "hydra-ray-launcher"}
 """Launchers in separate packages, by configuration file."""
 LONGEST_NAME = 120
@@ -134,7 +140,8 @@ def _split(overrides: Sequence[str]) -> list[list[str]]:
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     try:
-        composed = hydra.compose_config("config", list(overrides), RunMode.MULTIRUN, with_log_configuration=False).hydra
+        with composing():
+            composed = hydra.compose_config("config", list(overrides), RunMode.MULTIRUN, with_log_configuration=False).hydra
     except MissingConfigException as error:
         package = LAUNCHERS.get(str(error.missing_cfg_file))
         if package is None:
@@ -144,19 +151,27 @@ def _split(overrides: Sequence[str]) -> list[list[str]]:
             f"hydra/launcher={launcher}: the package {package} is not installed; install it, or leave hydra/launcher out to "
             "execute one run after another (docs/sweeps.md)"
         ) from error
-    if (sweeper := composed.runtime.choices["hydra/sweeper"]) != "basic":
-        raise ConfigError(
-            f"hydra/sweeper={sweeper}: its runs depend on the results of earlier ones and cannot be checked in advance; leave "
-            "it out, and name the values"
-        )
-    fixed = [f"{key}={value}" for key, value in (composed.sweeper.params or {}).items()]
     parser = OverridesParser.create(config_loader=hydra.config_loader)
-    parsed = parser.parse_overrides([*fixed, *composed.overrides.task])
-    for override in parsed:
-        if override.is_sweep_override() and not override.is_discrete_sweep():
-            raise ConfigError(f"{override.input_line}: an interval has infinitely many values; name some, as in seed=1,2,3")
+    parsed = parser.parse_overrides(composed.overrides.task)
+    if (runs := prod(_values(override) for override in parsed)) > MOST_RUNS:
+        raise ConfigError(f"--multirun: at least {runs:,} runs, and a sweep has at most {MOST_RUNS:,}; give fewer values")
     (commands,) = BasicSweeper.split_arguments(parsed, None)
     return [[_quoted_texts(parser, override) for override in command] for command in commands]
+
+
+def _values(override: Override) -> int:
+    """Return how many values the override has, counted as far as `MOST_RUNS`. Raises `ConfigError` if it has none."""
+    if not override.is_sweep_override():
+        return 1
+    if not override.is_discrete_sweep():
+        raise ConfigError(f"{override.input_line}: an interval has infinitely many values; name some, as in seed=1,2,3")
+    try:
+        count = sum(1 for _ in islice(override.sweep_iterator(), MOST_RUNS + 1))
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(f"{override.input_line}: {error}; name some values, as in seed=1,2,3") from error
+    if not count:
+        raise ConfigError(f"{override.input_line}: this names no value; name some, as in seed=1,2,3")
+    return count
 
 
 def _quoted_texts(parser: OverridesParser, override: str) -> str:

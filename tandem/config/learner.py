@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tandem.config.model import DTYPES
-from tandem.config.setting import section, setting, wait
+from tandem.config.setting import MAX_PROCESSES, section, setting, wait
 from tandem.runtime.weights import TRANSPORTS
 
 
@@ -39,7 +39,7 @@ class LearnerConfig:
     """The DeepSpeed learner."""
 
     lora: LoraConfig = section(LoraConfig, on_resume="keep")
-    ranks: int = setting(1, at_least=1, on_resume="change")
+    ranks: int = setting(1, at_least=1, at_most=MAX_PROCESSES, on_resume="change")
     """processes of the learner, each on its own GPU if there are several"""
     zero_stage: int = setting(1, choices=(0, 1, 2, 3), on_resume="change")
     """what DeepSpeed partitions over the ranks: 0 nothing, 1 the optimizer's state, 2 also the gradients (reduced after every

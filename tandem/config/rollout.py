@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tandem.config.setting import MAX_WAIT_S, section, setting, wait
+from tandem.config.setting import MAX_PROCESSES, MAX_WAIT_S, section, setting, wait
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 2
 """The temperatures of vLLM, besides 0, which is greedy."""
@@ -68,7 +68,7 @@ class RolloutConfig:
     # A group of one has no other reward to compare with: its advantage is always zero.
     group_size: int = setting(8, at_least=2, on_resume="keep")
     """rollouts per prompt"""
-    replicas: int = setting(1, at_least=1, on_resume="change")
+    replicas: int = setting(1, at_least=1, at_most=MAX_PROCESSES, on_resume="change")
     """rollout actors, each with its own engines for the senior and every junior"""
     engines: str = setting("auto", choices=("auto", "pair", "shared"), on_resume="change")
     """`pair` (each author has an engine of its own), `shared` (one engine writes for the senior, with its adapter, and for the

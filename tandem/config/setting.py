@@ -13,6 +13,10 @@ OnResume = Literal["keep", "warn", "change"]
 """What a resumed run may do with a setting: only `keep` its value, change it with a warning, or `change` it."""
 MAX_WAIT_S = 2_000_000
 """The longest wait, 23 days: `poll` counts milliseconds in 31 bits."""
+MAX_PROCESSES = 10_000
+"""The most replicas, and the most ranks, of a run."""
+MAX_COUNT = 1_000_000_000
+"""The largest whole number of a setting without a bound of its own."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,9 @@ class Setting:
         values = value if many else [value]
         if choices := list(self.choices):
             return "" if all(each in choices for each in values) else f"choose {' or '.join(map(str, choices))}"
+        unbounded = self.at_most is None and self.below is None
+        if unbounded and any(isinstance(each, int) and each > MAX_COUNT for each in values):
+            return f"give {'numbers' if many else 'a number'} of at most {MAX_COUNT:,}"
         if not self.bounds or all(map(self._within, values)):
             return ""
         finite = "finite " if math.inf in values else ""

@@ -35,7 +35,7 @@ def unreachable(path: str) -> str:
     try:
         os.stat(path)
     except OSError as error:
-        known = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+        known = error.errno in (errno.ENOENT, errno.ENOTDIR)
         return "" if known else error.strerror or str(error)
     return ""
 

@@ -103,9 +103,9 @@ def test_quotes_and_references_keep_their_meaning(composed: Callable[..., Config
 
 
 def test_values_of_other_keys_are_unchanged() -> None:
-    overrides = ["steps=1e3", "model=tiny", "+data.task_options.gcd={a: 1}", "hydra/launcher=joblib", "~name", "--cfg", "x"]
+    overrides = ["steps=1e3", "model=tiny", "+data.task_options.gcd={a: 1}", "--cfg", "x"]
     assert literal_overrides(overrides) == overrides
-    functions = ["name=choice(a,b)", "schedule.name=glob(*)"]
+    functions = ["name=choice(a,b)", "schedule.name=glob(*)", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     assert literal_overrides(functions, sweep=True) == functions
     assert literal_overrides(["schedule.name=word,token"], sweep=True) == ["schedule.name=word,token"]
 
@@ -171,13 +171,20 @@ def test_values_are_split_at_commas_outside_of_quotes_and_brackets(text: str, va
         ("rollout.enforce_eager=perhaps", "rollout.enforce_eager=perhaps: give true, false or null"),
         ("data.task_options=5", "data.task_options=5: give a dictionary, as in 'data.task_options={key: value}'"),
         ("+model.shape.hidden_size=abc", "+model.shape.hidden_size=abc: give a whole number"),
-        ("~schedule=nothing", "~schedule=nothing: "),
+        ("~schedule=nothing", "~schedule=nothing: settings cannot be left out"),
+        ("~seed", "~seed: settings cannot be left out; give key=value"),
+        ("seed=???", "seed=???: ??? marks a missing value; give another"),
+        ("name=a\0b", "'name=a\\x00b': a text cannot contain a null character"),
+        ("model@x=tiny", "model@x=tiny: a group has its place already; write model=tiny"),
+        ("hydra.run.dir=x", "hydra.run.dir=x: of Hydra's own settings, a single run takes none"),
+        ("model=../conf/model/tiny", "model=../conf/model/tiny: there is no conf/model/../conf/model/tiny.yaml; choose hf or "),
+        ("steps=2000000000", "steps=2000000000: give a number of at most 1,000,000,000"),
+        ("rollout.replicas=10001", "rollout.replicas=10001: give a number from 1 to 10,000"),
         ("+x=1", "x: there is no such key"),
         ("+steps.x=1", "steps.x: there is no such key; did you mean steps?"),
         ("+algo.clip_low=1", "+algo.clip_low: there is this setting already; leave out the +"),
-        ("~x", "x: there is no such key"),
         ("~", "~: give key=value"),
-        ("hydra/launcher=foo", "hydra/launcher=foo: Hydra has no such file"),
+        ("hydra/launcher=foo", "hydra/launcher=foo: of Hydra's own settings, a single run takes none"),
         ("=", "=: give key=value"),
         ("=x", "=x: give key=value"),
     ],
@@ -253,14 +260,22 @@ def test_value_of_wrong_type_is_refused_with_key_and_remedy(composed: Callable[.
 
 @pytest.mark.parametrize(
     ("option", "remedy"),
-    [("--nothing", "--help lists"), ("--multi", "did you mean --multirun?"), ("--config-name", "did you mean --config?")],
+    [
+        ("--nothing", "there is no such option; --help lists"),
+        ("--multi", "there is no such option; did you mean --multirun?"),
+        ("--config-name", "there is no such option; did you mean --config?"),
+        ("--steps", "settings are written without -, as in steps=VALUE"),
+        ("--learner.lr=1", "settings are written without -, as in learner.lr=VALUE"),
+        ("--resolve", "it says what --cfg prints; add --cfg job"),
+        ("-sc", "give it with install=bash"),
+    ],
 )
 def test_unknown_option_is_refused(option: str, remedy: str) -> None:
-    with pytest.raises(ConfigError, match=f"{option}: there is no such option; {re.escape(remedy)}"):
+    with pytest.raises(ConfigError, match=f"{option.partition('=')[0]}: {re.escape(remedy)}"):
         check_options(["steps=3", option, "x"])
 
 
-@pytest.mark.parametrize("arguments", [["--cfg", "job", "--resolve"], ["--multirun", "seed=1,2"], ["-sc", "query=bash"]])
+@pytest.mark.parametrize("arguments", [["--cfg", "job", "--resolve"], ["--multirun", "seed=1,2"], ["-sc", "install=bash"]])
 def test_options_of_programs_are_taken(arguments: list[str]) -> None:
     check_options(arguments)
 

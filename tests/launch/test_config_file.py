@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -13,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from launch.command_line import CONF
 from launch.config_file import overrides_of, with_config_files
-from launch.entry import configuration
+from launch.entry import UNUSABLE, configuration
+from launch.explanations import explain
 from tandem.config.schema import Config, ConfigError
 
 
@@ -55,6 +59,14 @@ def test_groups_may_stand_in_list_of_defaults(composed: Callable[..., Config]) -
     assert composed("defaults:\n- algo: grpo\n- data: arith\nsteps: 3\n").algo.arm == "grpo"
 
 
+@pytest.mark.parametrize(
+    "text", ["1e5", "007", "1_000", "yes", "2026-01-01", "0x1F", "1.50", ".inf", "true", "null x", "${seed}"]
+)
+def test_text_is_taken_as_it_is_written(composed: Callable[..., Config], text: str) -> None:
+    config = composed(f"name: {text}\njunior:\n- self\n- {text}\n")
+    assert [config.name, *config.junior] == ["1" if text == "${seed}" else text, "self", config.name]
+
+
 @given(text=st.text(st.characters(exclude_categories=["C"]), max_size=20).filter(lambda text: "${" not in text))
 def test_any_text_of_file_is_passed_unchanged(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     file = tmp_path_factory.mktemp("file") / "mine.yaml"
@@ -78,6 +90,11 @@ def _parsed(override: str) -> tuple[str, Any]:
         ("learner: {learning_rate: 1}", "learner.learning_rate: there is no such key; did you mean learner.lr?"),
         ("- steps", "write settings, as in 'steps: 40'"),
         ("steps: [", "this is not YAML"),
+        ("a: &a {b: *a}", "this is not YAML"),
+        ("name: null", "name: give a text, as in name: 'NAME', or '' for none"),
+        ("name: {a: b}", "name: give a text"),
+        ("log: {dir: [a]}", "log.dir: give a text, as in dir: 'NAME'"),
+        ("junior: [self, null]", "junior: give a text"),
         ("defaults: [algo]", "defaults: write a list of groups"),
         ("data: {task_options: {'a b': {}}}", "data.task_options: the name 'a b' must consist of letters, digits and _"),
     ],
@@ -93,3 +110,27 @@ def test_missing_file_is_refused() -> None:
         with_config_files(["--config", "/no/file.yaml"])
     with pytest.raises(ConfigError, match="^--config: name a YAML file"):
         with_config_files(["--config"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a: [", "model/tiny.yaml: this is not YAML"),
+        ("\x00", "model/tiny.yaml: this is not YAML"),
+        ("[a]", "model/tiny.yaml: Merge error: .*; write settings"),
+        ("shape: {}\nnope: 3", "model/tiny.yaml: model.nope: there is no such key"),
+        ("recipe_seed: x", "model/tiny.yaml: model.recipe_seed: .* give a whole number"),
+        ("defaults: [tiny]", "conf: these files cannot be composed: a list of defaults leads back to itself"),
+        ("defaults: 3", "conf: these files cannot be composed: Invalid defaults list in 'model/tiny'"),
+        ("# @package model.model\na: 3", "model/tiny.yaml: model.model: there is no such key"),
+    ],
+)
+def test_bad_file_of_conf_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, message: str) -> None:
+    conf = shutil.copytree(CONF, tmp_path / "conf")
+    (conf / "model/tiny.yaml").write_text(content)
+    for module in ("command_line", "config_file", "entry", "explanations"):
+        monkeypatch.setattr(f"launch.{module}.CONF", conf)
+    with pytest.raises(UNUSABLE) as refused:
+        configuration([])
+    said = explain(refused.value)
+    assert re.match(f"{tmp_path}/(conf/)?{message}", said) and "\n" not in said
