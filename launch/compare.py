@@ -30,12 +30,14 @@ def main() -> None:
     with exit_codes():
         first, second = read_problem_scores(arguments.first), read_problem_scores(arguments.second)
         differences, problems = compare_evaluations(first, second)
-    if arguments.json:
-        print(
-            json.dumps({"a": first.label, "b": second.label, "problems": problems, "measures": list(map(asdict, differences))})
-        )
-    else:
-        show(differences, f"A: {first.label}\nB: {second.label}\n{problems} common problems")
+        if arguments.json:
+            print(
+                json.dumps(
+                    {"a": first.label, "b": second.label, "problems": problems, "measures": list(map(asdict, differences))}
+                )
+            )
+        else:
+            show(differences, f"A: {first.label}\nB: {second.label}\n{problems} common problems")
 
 
 def show(differences: Sequence[Difference], title: str) -> None:

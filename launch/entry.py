@@ -36,7 +36,7 @@ from tandem.config.load import load, schema
 from tandem.config.schema import Config, ConfigError
 from tandem.runtime.disk import disk_full
 from tandem.runtime.errors import RunError, plain_error
-from tandem.runtime.exit_status import BAD_INPUT, FAILED, INTERRUPTED, TERMINATED, UNWRITABLE
+from tandem.runtime.exit_status import BAD_INPUT, FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED, UNWRITABLE
 
 UNUSABLE = (ConfigError, HydraException, OmegaConfBaseException)
 """The errors for a configuration or data that cannot be used."""
@@ -135,7 +135,8 @@ def terminate(number: int, frame: FrameType | None) -> None:
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """Exit with a message instead of a traceback: with 1 after a `RunError`, with 2 when configuration or data cannot be used,
-    with 3 when the disk refuses the results, with 130 after Ctrl-C and with 143 after SIGTERM."""
+    with 3 when the disk refuses the results, with 130 after Ctrl-C, with 141 when what reads the output has ended, and with 143
+    after SIGTERM."""
     _terminated.clear()
     signal.signal(signal.SIGTERM, terminate)
     for stream in (sys.stdout, sys.stderr):  # its encoding may lack the characters of a table
@@ -144,6 +145,7 @@ def exit_codes() -> Iterator[None]:
     program = Path(sys.argv[0]).name
     try:
         yield
+        sys.stdout.flush()
     except UNUSABLE as error:
         print(f"{program}: {explain(plain_error(error) or error, sys.argv[1:])}", file=sys.stderr)
         sys.exit(BAD_INPUT)
@@ -154,6 +156,9 @@ def exit_codes() -> Iterator[None]:
     except UnwritableError as error:
         print(f"{program}: {error}", file=sys.stderr)
         sys.exit(UNWRITABLE)
+    except BrokenPipeError:  # what reads the output has ended, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(PIPE_CLOSED)
     except OSError as error:
         if not disk_full(error):
             raise

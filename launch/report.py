@@ -58,7 +58,7 @@ def main() -> None:
             out = write_report(arguments.runs, arguments.out, score_others=arguments.score)
         except OSError as error:  # the page could not be written, or a run folder not be read
             raise UnwritableError(str(error)) from error
-    print(f"{out} ({out.stat().st_size / 2**20:.1f} MiB)")
+        print(f"{out} ({out.stat().st_size / 2**20:.1f} MiB)")
 
 
 if __name__ == "__main__":

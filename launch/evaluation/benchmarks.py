@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,7 @@ from tandem.authors import Authors
 from tandem.config.data import FILES, DataConfig
 from tandem.config.schema import Config, ConfigError
 from tandem.data.problems import load_with_held_out
-from tandem.measures.result_rows import Labels
-from tandem.measures.score import Score
+from tandem.measures.problem_sets import ProblemSets
 from tandem.rollout import Prompt
 
 SOURCE = ("source", "path", "subset", "split", "question_field", "answer_field", "answer_pattern", "on_bad_line")
@@ -29,29 +28,10 @@ class Benchmarks:
     """The prompts of an evaluation, in the order of their sets."""
 
     prompts: list[Prompt]
-    names: tuple[str, ...]
-    """the sets; empty: the prompts are those of `data`"""
-    sets: np.ndarray
-    """int64 [P], the index of each prompt's set"""
+    sets: ProblemSets
+    """those of `eval.sets`; without names if the prompts are those of `data`"""
     left_out: str
     """the part of the data that is not used, in words"""
-
-    @property
-    def labels(self) -> Labels:
-        """Return the name of each prompt's set, if there are sets."""
-        return [self.names[index] for index in self.sets] if self.names else None
-
-    def averaged(self, scores: Mapping[str, Score]) -> dict[str, Score]:
-        """Return each score as the macro-average over the sets; without sets, unchanged."""
-        return {name: score.macro(self.sets) if self.names else score for name, score in scores.items()}
-
-    def by_set(self, scores: Mapping[str, Score]) -> dict[str, dict[str, Score]]:
-        """Return the scores of each set, by its name. Scores without weight in a set are left out."""
-        parts = {name: self.sets == index for index, name in enumerate(self.names)}
-        return {
-            name: {key: score.of(chosen) for key, score in scores.items() if score.weights[chosen].any()}
-            for name, chosen in parts.items()
-        }
 
 
 def read_benchmarks(config: Config, authors: Authors) -> Benchmarks:
@@ -64,8 +44,8 @@ def read_benchmarks(config: Config, authors: Authors) -> Benchmarks:
         prompts += encoded
         sizes.append(len(encoded))
         left_out.append(f"{name}: {problems.left_out}" if name else problems.left_out)
-    sets = np.repeat(np.arange(len(sizes)), sizes)
-    return Benchmarks(prompts, tuple(sources) if config.eval.sets else (), sets, "; ".join(left_out))
+    sets = ProblemSets(tuple(sources) if config.eval.sets else (), np.repeat(np.arange(len(sizes)), sizes))
+    return Benchmarks(prompts, sets, "; ".join(left_out))
 
 
 def _sets(config: Config) -> Iterator[tuple[str, DataConfig]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from launch.text_tables import markdown_table, terminal_table
 from tandem.config.black_box import black_box
 from tandem.config.schema import Config, ConfigError
 from tandem.measures.estimates import Estimate, percent
+from tandem.measures.problem_sets import ProblemSets
 from tandem.measures.result_rows import ProblemRow, problem_rows, text_rows
 from tandem.measures.score import Score
 from tandem.records.json_files import read_json, read_lines_as
@@ -75,8 +76,8 @@ class EvaluationFolder:
         Also write each problem's total and weight in each score, and a row for each text. `device` is where `model_scores` ran.
         """
         settings = asdict(self._config)
-        estimates = self._estimates(benchmarks.averaged(scores))
-        by_set = {name: self._estimates(part) for name, part in benchmarks.by_set(scores).items()}
+        estimates = self._estimates(benchmarks.sets.averaged(scores))
+        by_set = {name: self._estimates(part) for name, part in benchmarks.sets.by_set(scores).items()}
         result: dict[str, Any] = {
             "senior": str(authors.senior),
             "juniors": self._config.junior if black_box(self._config) else [str(junior.path) for junior in authors.juniors],
@@ -88,8 +89,8 @@ class EvaluationFolder:
             "sets": {name: {key: asdict(each) for key, each in part.items()} for name, part in by_set.items()},
             "notes": list(notes),
         }
-        replace_lines(self.path / PROBLEMS, problem_rows(benchmarks.prompts, scores, benchmarks.labels))
-        replace_lines(self.path / "texts.jsonl", text_rows(texts, benchmarks.labels))
+        replace_lines(self.path / PROBLEMS, problem_rows(benchmarks.prompts, scores, benchmarks.sets.labels))
+        replace_lines(self.path / "texts.jsonl", text_rows(texts, benchmarks.sets.labels))
         (self.path / "table.md").write_text(markdown_table(*self._table(estimates, by_set)), encoding="utf-8")
         from launch.evaluation.plots import draw_evaluation  # imports matplotlib, which takes a second
 
@@ -98,8 +99,8 @@ class EvaluationFolder:
 
     def table(self, benchmarks: Benchmarks, scores: Mapping[str, Score]) -> Table:
         """Return a table of the scores with their intervals, and of their values on each set."""
-        by_set = {name: self._estimates(part) for name, part in benchmarks.by_set(scores).items()}
-        return terminal_table(*self._table(self._estimates(benchmarks.averaged(scores)), by_set))
+        by_set = {name: self._estimates(part) for name, part in benchmarks.sets.by_set(scores).items()}
+        return terminal_table(*self._table(self._estimates(benchmarks.sets.averaged(scores)), by_set))
 
     def _table(
         self, estimates: Mapping[str, Estimate], by_set: Mapping[str, Mapping[str, Estimate]]
@@ -126,7 +127,17 @@ class EvaluationFolder:
         }
 
 
-def read_scores(folder: Path, config: Config) -> dict[str, Score] | None:
+@dataclass(frozen=True)
+class SavedScores:
+    """The scores in the folder of an evaluation."""
+
+    scores: dict[str, Score]
+    """over all problems: macro-averages over the sets, if there are sets"""
+    by_set: dict[str, dict[str, Score]]
+    """of each set, by its name"""
+
+
+def read_scores(folder: Path, config: Config) -> SavedScores | None:
     """Return the scores in the folder of an evaluation; None unless it holds all that `config` describes.
 
     Raises `ConfigError` when a file is damaged.
@@ -139,10 +150,8 @@ def read_scores(folder: Path, config: Config) -> dict[str, Score] | None:
         return None
     rows = read_problem_rows(folder)
     scores = {name: Score(*np.array([row.scores[name] for row in rows]).T) for name in rows[0].scores}
-    if not rows[0].set:
-        return scores
-    _, sets = np.unique([row.set for row in rows], return_inverse=True)
-    return {name: score.macro(sets) for name, score in scores.items()}
+    sets = ProblemSets.labeled([row.set for row in rows])
+    return SavedScores(sets.averaged(scores), sets.by_set(scores))
 
 
 def read_problem_rows(folder: Path) -> list[ProblemRow]:

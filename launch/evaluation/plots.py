@@ -9,9 +9,9 @@ from itertools import cycle
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from launch.figures import COLORS, INK, draw_grid, white_figure
+from launch.figures import COLORS, INK, draw_grid, error_bars, white_figure
 from tandem.measures.estimates import Estimate
-from tandem.measures.names import FLOOR, LEGIBILITY, TITLES
+from tandem.measures.names import FLOOR, LEGIBILITY, title
 
 Estimates = Mapping[str, Estimate]
 """By the measure's name."""
@@ -87,7 +87,7 @@ def _takeover(axes: Axes, scores: Estimates) -> None:
 
 def _nats(axes: Axes, scores: Estimates) -> None:
     short = {LEGIBILITY: "CE, senior's text", FLOOR: "CE, own text"}
-    _bars(axes, {short.get(name) or TITLES[name]: estimate for name, estimate in scores.items()})
+    _bars(axes, {short.get(name) or title(name): estimate for name, estimate in scores.items()})
     axes.set_title("nats per token", fontsize=11)
 
 
@@ -100,20 +100,14 @@ def _accepted_lengths(axes: Axes, scores: Estimates) -> None:
 
 def _bars(axes: Axes, estimates: Estimates) -> None:
     values = [estimate.value for estimate in estimates.values()]
-    axes.bar(list(estimates), values, color=COLORS[0], width=0.6, yerr=_errors(estimates), capsize=3)
+    axes.bar(list(estimates), values, color=COLORS[0], width=0.6, yerr=error_bars(estimates.values()), capsize=3)
     axes.tick_params(axis="x", labelrotation=20, labelsize=8)
 
 
 def _curve(axes: Axes, estimates: Mapping[float, Estimate], color: str = COLORS[0], label: str = "") -> None:
     ordered = dict(sorted(estimates.items()))
     values = [estimate.value for estimate in ordered.values()]
-    axes.errorbar(list(ordered), values, yerr=_errors(ordered), color=color, label=label, marker="o", capsize=3)
-
-
-def _errors(estimates: Mapping[float, Estimate] | Estimates) -> list[list[float]]:
-    """Return how far the intervals reach below and above the values, at least 0."""
-    below = [0.0 if each.low is None else max(0.0, each.value - each.low) for each in estimates.values()]
-    return [below, [0.0 if each.high is None else max(0.0, each.high - each.value) for each in estimates.values()]]
+    axes.errorbar(list(ordered), values, yerr=error_bars(ordered.values()), color=color, label=label, marker="o", capsize=3)
 
 
 def _matching(scores: Estimates, pattern: str) -> Estimates:

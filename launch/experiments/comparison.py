@@ -11,6 +11,7 @@ from rich.console import Console
 from launch.cluster.local_cluster import ray_cluster
 from launch.experiments import evaluations
 from launch.experiments.engines import SharedEngines
+from launch.experiments.evaluation_figure import draw_evaluated, evaluation_figure
 from launch.experiments.figure import draw_experiment
 from launch.experiments.page import FIGURE, NUMBERS, terminal, write_page
 from launch.experiments.preset import Experiment, ExperimentRun
@@ -95,5 +96,7 @@ def report(compared: Experiment, finished_runs: Sequence[ExperimentRun]) -> Expe
     folder.mkdir(parents=True, exist_ok=True)
     write_results(results, compared, folder / NUMBERS)
     draw_experiment(results).savefig(folder / FIGURE)
+    for name, evaluated in results.evaluated.items():
+        draw_evaluated(evaluated).savefig(folder / evaluation_figure(name))
     write_page(results, compared, folder.with_name(f"{compared.name}.md"))
     return results

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from launch.storage.places import named_folder
 from tandem.config.schema import Config
 from tandem.measures.bootstrap import FEW_SEEDS, METHOD, METHOD_OF_FEW_SEEDS, OverSeeds, Resampled, over_seeds, resampled
 from tandem.measures.names import ABOVE_FLOOR, FLOOR, LEGIBILITY
+from tandem.measures.score import Score
 from tandem.records.json_files import read_as
 from tandem.records.run_record import EVALUATIONS
 
@@ -73,6 +74,8 @@ class Evaluated:
     values: dict[str, dict[int, dict[str, Resampled]]]
     """by arm, seed and measure; the base models are the first arm"""
     problems: int
+    by_set: dict[str, Evaluated] = field(default_factory=dict)
+    """the results on each of `eval.sets`, by its name"""
 
     @property
     def measures(self) -> list[str]:
@@ -110,14 +113,21 @@ def read_evaluated(evaluations: Sequence[Evaluation]) -> dict[str, Evaluated]:
     """Return the results of the finished ones of `evaluations`, by name."""
     found: dict[str, Evaluated] = {}
     for evaluation in evaluations:
-        scores = read_scores(evaluation.path, evaluation.config)
-        if not scores:
+        saved = read_scores(evaluation.path, evaluation.config)
+        if saved is None:
             continue
-        measured = {name: score for name, score in scores.items() if score.weights.any()}
-        problems = len(next(iter(measured.values())).totals)
-        values = found.setdefault(evaluation.name, Evaluated({}, problems)).values
-        values.setdefault(evaluation.arm, {})[evaluation.seed] = _with_derived(resampled(measured))
+        _add(found, evaluation.name, evaluation, saved.scores)
+        for name, scores in saved.by_set.items():
+            _add(found[evaluation.name].by_set, name, evaluation, scores)
     return found
+
+
+def _add(found: dict[str, Evaluated], name: str, evaluation: Evaluation, scores: Mapping[str, Score]) -> None:
+    """Add the scores of one evaluation to those that are `found` by `name`."""
+    measured = {key: score for key, score in scores.items() if score.weights.any()}
+    problems = len(next(iter(measured.values())).totals)
+    values = found.setdefault(name, Evaluated({}, problems)).values
+    values.setdefault(evaluation.arm, {})[evaluation.seed] = _with_derived(resampled(measured))
 
 
 def _with_derived(measured: dict[str, Resampled]) -> dict[str, Resampled]:

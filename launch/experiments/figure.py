@@ -13,17 +13,21 @@ from tandem.measures.names import ACCURACY, FLOOR, LEGIBILITY, shown
 
 COLUMNS = 3
 _PANEL_INCHES = (3.3, 2.8)
+_LEGEND_INCHES = 1.4
+"""The room for the name of an arm."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 
 
 def draw_experiment(results: ExperimentResults) -> Figure:
-    """Return a panel for each measure, with each arm's mean and interval; the frontier comes last if it was measured."""
+    """Return a panel for each measure but pass@k, with each arm's mean and interval; the frontier is last, if measured."""
     measures = shown(results.measures)
-    panels = [measure for measure in measures if measure != FLOOR]
+    panels = [measure for measure, name in measures.items() if measure != FLOOR and "@" not in name]
     frontier = ACCURACY in measures and LEGIBILITY in measures
     count = len(panels) + frontier
     columns, rows = min(COLUMNS, count), -(-count // COLUMNS)
-    figure = white_figure(_PANEL_INCHES[0] * columns, _PANEL_INCHES[1] * rows + 0.4, dpi=130)
+    figure = white_figure(
+        max(_PANEL_INCHES[0] * columns, _LEGEND_INCHES * len(results.arms)), _PANEL_INCHES[1] * rows + 0.4, dpi=130
+    )
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel, measure in zip(axes, panels, strict=False):
         _over_training(panel, results, measure)

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from launch.cluster.machine import describe_machine
+from launch.experiments.evaluation_figure import evaluation_figure
 from launch.experiments.evaluations import Evaluated, interval_method
 from launch.experiments.preset import Experiment
 from launch.experiments.results import ExperimentResults
@@ -15,11 +16,12 @@ from launch.text_tables import estimate_cell, markdown_table, terminal_table
 from tandem.measures.bootstrap import OverSeeds
 from tandem.measures.endpoints import LEVEL
 from tandem.measures.estimates import METHOD, Estimate
-from tandem.measures.names import TITLES, shown
+from tandem.measures.names import shown, title
 
 READING = "## Reading\n"
 """The heading of the section written by hand, which is never overwritten."""
 FIGURE, NUMBERS = "figure.png", "results.json"
+
 Cells = list[list[str]]
 START = "start"
 """The column of the values before training."""
@@ -50,7 +52,7 @@ def _facts(results: ExperimentResults, experiment: Experiment) -> str:
         f"# {results.title}",
         f"```\n{experiment.command}\n```",
         *(_verdict_parts(results)),
-        f"![Every measure over training]({name}/{FIGURE})",
+        f"![Measures over training]({name}/{FIGURE})",
         f"{about} All values and settings: [{NUMBERS}]({name}/{NUMBERS}).",
     ]
     if not results.evaluated:
@@ -66,10 +68,13 @@ def _facts(results: ExperimentResults, experiment: Experiment) -> str:
             f"## Evaluation `{evaluation}`",
             f"{evaluated.problems} problems with {settings.samples} texts each, at temperature {sampling.temperature:g}, top-p "
             f"{sampling.top_p:g}, top-k {sampling.top_k or 'off'}. Intervals: {interval_method([evaluated])}.",
+            f"![Measures of each arm]({name}/{evaluation_figure(evaluation)})",
             _markdown(ends),
         ]
         if gaps:
             parts += [f"{results.arms[0]} minus each other arm, paired by seed and problem:", _markdown(gaps)]
+        for benchmark, part in evaluated.by_set.items():
+            parts += [f"On {benchmark}, {part.problems} problems:", _markdown(measure_tables(results, part)[0])]
     return "".join(f"{part}\n\n" for part in parts).rstrip("\n") + "\n"
 
 
@@ -91,10 +96,11 @@ def verdict_table(results: ExperimentResults) -> Cells:
         first, second = endpoint.arms
         relation = f"within ±{endpoint.margin:g} of" if endpoint.claim == "equal" else f"{endpoint.claim} than"
         gaps = "; ".join(
-            f"{TITLES.get(measure, measure)} {estimate_cell(gap, '+')}" for measure, gap in verdict.differences.items()
+            f"{title(measure) or measure} {estimate_cell(gap, '+')}" for measure, gap in verdict.differences.items()
         )
-        rows.append([f"{endpoint.name}: {first} {relation} {second}", gaps, f"{verdict.p_value:.3f}", verdict.conclusion])
-    return [["claim", "difference", "p", "verdict"], *rows]
+        p_values = (f"{verdict.p_value:.3f}", f"{verdict.p_opposite:.3f}")
+        rows.append([f"{endpoint.name}: {first} {relation} {second}", gaps, *p_values, verdict.conclusion])
+    return [["claim", "difference", "p", "p of the opposite", "verdict"], *rows]
 
 
 def measure_tables(results: ExperimentResults, evaluated: Evaluated | None = None) -> tuple[Cells, Cells]:

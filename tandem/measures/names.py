@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable
 
 from tandem.config.evaluation import EvalConfig
 from tandem.config.schema import Config
@@ -14,13 +15,6 @@ PROBLEM_COUNT = "solo/problems"
 """The key of the number of held-out problems, which is no measure."""
 LEGIBILITY, FLOOR, ABOVE_FLOOR = "legibility/senior_text", "legibility/junior_text", "legibility/above_floor"
 TITLES = {
-    ACCURACY: "solo",
-    "solo/greedy": "solo, greedy",
-    "team/step_alternating/accuracy": "team, by steps",
-    "team/step_alternating/retention@1": "retention, by steps",
-    "team/word/accuracy": "team, by words",
-    "team/word/retention@1": "retention, by words",
-    "junior_alone/accuracy": "junior alone",
     LEGIBILITY: "junior's cross-entropy",
     FLOOR: "junior's cross-entropy, own text",
     ABOVE_FLOOR: "cross-entropy above own text",
@@ -32,11 +26,41 @@ TITLES = {
     "solo/plain_accuracy": "solo, in plain text",
     "solo/jargon_accuracy": "solo, in jargon",
 }
-"""Titles of the measures that an experiment shows, in this order.
+"""Titles of single measures, in the order in which an experiment shows them, after those that `title` composes.
 
 Legibility is the junior's cross-entropy on the senior's texts; the floor is its cross-entropy on the texts that it writes
 itself.
 """
+_ACCURACY = re.compile(r"(?P<author>solo|junior_alone|team/(?P<schedule>[^/]+))/(?P<kind>accuracy|greedy|pass@\d+)")
+_RETENTION = re.compile(r"team/(?P<schedule>[^/]+)/(?P<kind>retention@\d+)")
+_TAKEOVER = re.compile(r"takeover/(?P<percent>.+)%")
+_AUTHORS = ("solo", "team", "junior_alone", "takeover")
+
+
+def title(measure: str) -> str:
+    """Return the title of a measure in tables and figures; empty for one that experiments do not show."""
+    if match := _TAKEOVER.fullmatch(measure):
+        return f"junior after {match['percent']} % of the solution"
+    if match := _RETENTION.fullmatch(measure):
+        return f"{match['kind'].removesuffix('@1')}, {_schedule_title(match['schedule'])}"
+    if not (match := _ACCURACY.fullmatch(measure)):
+        return TITLES.get(measure, "")
+    author = f"team, {_schedule_title(match['schedule'])}" if match["schedule"] else match["author"].replace("_", " ")
+    return author if match["kind"] == "accuracy" else f"{author}, {match['kind']}"
+
+
+def _schedule_title(label: str) -> str:
+    """Return a schedule's label in words: `by steps` for `step_alternating`, `by words` for `word`."""
+    name, _, settings = label.partition("_")
+    settings = settings.removeprefix("alternating").strip("_")
+    return f"by {'alternating word' if name == 'alternate' else name}s{f' ({settings})' if settings else ''}"
+
+
+def _place(measure: str) -> tuple[int, int]:
+    """Return what a measure is sorted by: who wrote the texts, then its place in `TITLES`."""
+    if measure in TITLES:
+        return len(_AUTHORS), list(TITLES).index(measure)
+    return _AUTHORS.index(measure.partition("/")[0]), 0
 
 
 def correctness(evaluation: EvalConfig) -> list[str]:
@@ -68,6 +92,6 @@ def measures_of(config: Config) -> list[str]:
     return [key for measure in evaluation.measures for key in taken[measure]]
 
 
-def shown(measures: Sequence[str]) -> dict[str, str]:
-    """Return the entries of `TITLES` that are among `measures`."""
-    return {measure: name for measure, name in TITLES.items() if measure in measures}
+def shown(measures: Iterable[str]) -> dict[str, str]:
+    """Return the titles of those `measures` that an experiment shows, in its order."""
+    return {measure: title(measure) for measure in sorted(filter(title, measures), key=_place)}

@@ -12,6 +12,8 @@ UNWRITABLE = 3
 """The exit code of a run whose results the disk refuses."""
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
+PIPE_CLOSED = 141
+"""The exit code when the program that reads the output has ended, as `head` does."""
 TERMINATED = 143
 """The exit code after SIGTERM."""
 

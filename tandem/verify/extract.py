@@ -73,7 +73,7 @@ def compile_pattern(answer_pattern: str, key: str = "judge.answer_pattern") -> P
         return BOXED
     try:
         pattern = re.compile(answer_pattern)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"{key}={answer_pattern!r} is not a regular expression: {error}") from error
     if not pattern.groups:
         raise ValueError(f"{key}={answer_pattern!r} has no group: put parentheses around the answer")

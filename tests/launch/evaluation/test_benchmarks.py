@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from launch.evaluation.benchmarks import Benchmarks, read_benchmarks
+from launch.evaluation.benchmarks import read_benchmarks
 from launch.evaluation.folder import RECORDED_SETTINGS, read_scores
 from launch.storage.append import replace_lines
 from tandem.authors import Authors
 from tandem.config.checks.evaluation import evaluation_errors
 from tandem.config.schema import Config, ConfigError
+from tandem.measures.problem_sets import ProblemSets
 from tandem.measures.result_rows import problem_rows
 from tandem.measures.score import Score
 from tandem.records.run_record import PROBLEMS, RESULT
@@ -36,7 +37,7 @@ def two_sets(config: Config, tmp_path: Path) -> Config:
 def test_sets_are_read_from_files_with_the_prompts_of_data(two_sets: Config, authors: Authors) -> None:
     two_sets.data.template = "Now: {question}"
     benchmarks = read_benchmarks(two_sets, authors)
-    assert (benchmarks.names, np.bincount(benchmarks.sets).tolist()) == (("aime24", "math500"), [30, 40])
+    assert (benchmarks.sets.names, np.bincount(benchmarks.sets.index).tolist()) == (("aime24", "math500"), [30, 40])
     assert benchmarks.left_out.startswith("aime24: 0 problems dropped")
     assert "Now: Mia has" in authors.tokenizer.decode(benchmarks.prompts[0].token_ids)
 
@@ -56,9 +57,9 @@ def test_sets_of_another_size_and_unknown_names_are_refused(two_sets: Config, au
 
 def test_scores_are_averaged_over_sets_and_kept_for_each(two_sets: Config, authors: Authors, tmp_path: Path) -> None:
     benchmarks = read_benchmarks(two_sets, authors)
-    first = benchmarks.sets == 0
+    first = benchmarks.sets.index == 0
     scores = {"solo/accuracy": Score.mean_of(first), "team/word/retention@1": Score(np.ones(70), np.where(first, 0.0, 1.0))}
-    averaged, by_set = benchmarks.averaged(scores), benchmarks.by_set(scores)
+    averaged, by_set = benchmarks.sets.averaged(scores), benchmarks.sets.by_set(scores)
     assert averaged["solo/accuracy"].value == pytest.approx(0.5), "each set counts the same"
     assert by_set["aime24"].keys() == {"solo/accuracy"}, "there is no ratio to nothing"
     assert [part["solo/accuracy"].value for part in by_set.values()] == [1.0, 0.0]
@@ -66,10 +67,10 @@ def test_scores_are_averaged_over_sets_and_kept_for_each(two_sets: Config, autho
     folder.mkdir()
     settings = {key: value for key, value in asdict(two_sets).items() if key in RECORDED_SETTINGS}
     (folder / RESULT).write_text(json.dumps({"settings": settings, "problems": len(benchmarks.prompts)}))
-    replace_lines(folder / PROBLEMS, problem_rows(benchmarks.prompts, scores, benchmarks.labels))
+    replace_lines(folder / PROBLEMS, problem_rows(benchmarks.prompts, scores, benchmarks.sets.labels))
     read = read_scores(folder, two_sets)
-    assert read and read["solo/accuracy"].value == pytest.approx(0.5)
-    rows = list(problem_rows(benchmarks.prompts, scores, benchmarks.labels))
+    assert read and read.by_set.keys() == {"aime24", "math500"} and read.scores["solo/accuracy"].value == pytest.approx(0.5)
+    rows = list(problem_rows(benchmarks.prompts, scores, benchmarks.sets.labels))
     assert [rows[index]["set"] for index in (0, 29, 30)] == ["aime24", "aime24", "math500"]
-    without = Benchmarks(benchmarks.prompts, (), np.zeros(70, int), "")
+    without = ProblemSets.labeled([""] * 70)
     assert without.averaged(scores) == scores and without.by_set(scores) == {} and without.labels is None

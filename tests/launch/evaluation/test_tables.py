@@ -14,6 +14,7 @@ from launch.evaluation.folder import EvaluationFolder
 from launch.evaluation.tables import evaluation_tables
 from tandem.config.evaluation import EvalConfig
 from tandem.config.schema import Config
+from tandem.measures.problem_sets import ProblemSets
 from tandem.measures.score import Score
 from tandem.records.run_record import read_run
 from tests.support.run_folders import make_run
@@ -25,7 +26,9 @@ LEVELS = [(0.95, "95%"), (0.5, "50%"), (0.975, "97.5%"), (0.995, "99.5%"), (0.99
 def test_table_names_exact_confidence(confidence: float, text: str, tmp_path: Path) -> None:
     config = Config(name="mine", eval=EvalConfig(confidence=confidence))
     folder = EvaluationFolder(replace(config, log=replace(config.log, dir=str(tmp_path))))
-    table = folder.table(Benchmarks([], (), np.zeros(30, int), ""), {"solo/accuracy": Score.mean_of(np.zeros(30), share=True)})
+    table = folder.table(
+        Benchmarks([], ProblemSets.labeled([""] * 30), ""), {"solo/accuracy": Score.mean_of(np.zeros(30), share=True)}
+    )
     assert table.columns[2].header == f"{text} interval"
     (interval,) = table.columns[2].cells
     assert str(interval).startswith("0.0000 to 0.") and not str(interval).endswith("to 0.0000")

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from launch.evaluation.folder import RECORDED_SETTINGS
-from launch.experiments.comparison import check_same_settings, run_experiment
+from launch.experiments.comparison import check_same_settings, report, run_experiment
 from launch.experiments.evaluations import BASE, SECONDS, Evaluated, Evaluation, interval_method, read_evaluated
+from launch.experiments.page import measure_tables
 from launch.experiments.preset import Experiment, parse_experiment
 from launch.experiments.results import read_results
 from launch.terminal import terminal_console
@@ -35,8 +37,8 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     return parse_experiment(["preset=equal_dialects", "seeds=4", f"log.dir={folder}", f"results={folder / 'results'}"])
 
 
-def write_evaluation(evaluation: Evaluation) -> None:
-    """The folder of an evaluation, as far as an experiment reads it."""
+def write_evaluation(evaluation: Evaluation, sets: tuple[str, str] | None = None) -> None:
+    """The folder of an evaluation, as far as an experiment reads it; a quarter of the problems are of the first of `sets`."""
     evaluation.path.mkdir(parents=True, exist_ok=True)
     settings = json.loads(
         json.dumps({key: value for key, value in asdict(evaluation.config).items() if key in RECORDED_SETTINGS})
@@ -48,6 +50,7 @@ def write_evaluation(evaluation: Evaluation) -> None:
     tandem = evaluation.arm == "tandem"
     rows = [
         {
+            **({"set": sets[index >= P // 4]} if sets else {}),
             "id": str(index),
             "scores": {
                 "solo/accuracy": [value + GAINS[evaluation.arm] + noise, 1.0],
@@ -114,10 +117,12 @@ def test_only_missing_evaluations_are_made_and_verdicts_follow(described: Experi
         "KL(senior, junior)": "shown",
         "junior's cross-entropy above its floor": "shown",
     }
+    for name in ("temperature_1", "published"):
+        assert Image.open(described.results / "equal_dialects" / f"{name}.png").size[0] > 1000
     base = numbers["evaluations"]["published"][BASE]["solo/accuracy"]
     assert base["low"] < base["value"] < base["high"] and set(base["seeds"]) == {"1", "2", "3", "4"}
     page = (described.results / "equal_dialects.md").read_text()
-    assert "| solo parity: tandem within ±0.03 of grpo | solo +0.010 ± 0.000 |" in page
+    assert "| solo parity: tandem within ±0.03 of grpo | solo +0.010 ± 0.000 | 0.000 | 1.000 | shown |" in page
     method = "hierarchical bootstrap over seeds and problems, 95 %; below 6 seeds at least as wide as Student's t"
     assert numbers["evaluation_interval"] == method and page.count(f"Intervals: {method}.") == 2
     assert "## Evaluation `published`" in page and "| cross-entropy above own text | 0.200" in page
@@ -142,6 +147,23 @@ def test_evaluation_with_other_settings_is_missing(described: Experiment) -> Non
 def test_label_of_intervals_names_few_seeds_where_there_are(arm: dict[int, str], other: dict[int, str], method: str) -> None:
     values = {name: {seed: {key: np.zeros(2)} for seed, key in each.items()} for name, each in (("x", arm), ("y", other))}
     assert interval_method([Evaluated({}, P), Evaluated(values, P)]) == method
+
+
+def test_benchmarks_have_tables_of_their_own(tmp_path: Path) -> None:
+    described = parse_experiment(["preset=equal_dialects", "seeds=1", f"log.dir={tmp_path}", f"results={tmp_path}"])
+    for run in described.runs:
+        make_run(run)
+    for evaluation in described.evaluations:
+        write_evaluation(evaluation, sets=("aime24", "math500"))
+    results = report(described, described.runs)
+    assert (tmp_path / "equal_dialects.md").read_text().count("On aime24, 25 problems:\n\n|  | base | tandem |") == 2
+    evaluated = results.evaluated["temperature_1"]
+    parts = evaluated.by_set
+    assert {name: part.problems for name, part in parts.items()} == {"aime24": 25, "math500": 75}
+    overall, *of_sets = [found.values["tandem"][1]["solo/accuracy"][0] for found in (evaluated, *parts.values())]
+    assert overall == pytest.approx(np.mean(of_sets)), "each benchmark counts the same"
+    (header, *rows), _ = measure_tables(results, parts["aime24"])
+    assert header[1:] == ["base", "tandem", "grpo", "kl_junior"] and rows[0][0] == "solo"
 
 
 def test_measure_without_any_weight_is_left_out(described: Experiment) -> None:

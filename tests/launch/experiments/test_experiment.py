@@ -29,7 +29,7 @@ from launch.terminal import terminal_console
 from tandem.config.run import LogConfig
 from tandem.config.schema import ConfigError
 from tandem.measures.estimates import mean_over_seeds
-from tandem.measures.names import ACCURACY, FLOOR, LEGIBILITY, TITLES, measures_of, shown
+from tandem.measures.names import ACCURACY, FLOOR, LEGIBILITY, TITLES, measures_of, shown, title
 from tandem.runtime.exit_status import BAD_INPUT
 from tests.support import ROOT
 from tests.support.run_folders import write_lines
@@ -38,6 +38,8 @@ pytestmark = pytest.mark.seconds
 
 RESULTS = ROOT / "docs/results"
 STEPS = (0, 20, 40, 60)
+MEASURES = shown([ACCURACY, "solo/pass@4", "solo/greedy", "team/word/accuracy", "team/word/retention@1", *TITLES])
+"""What the made-up runs measure, with its titles."""
 ENDPOINT = (
     "title: x\narms: {{a: [algo=grpo], b: []}}\nevaluations: {{end: [eval=full]}}\n"
     "endpoints: [{{name: e, evaluation: {}, measures: [solo/accuracy], arms: [a, b], claim: {}, margin: {}}}]"
@@ -186,7 +188,7 @@ def test_entry_point_prints_error_in_one_line(monkeypatch: pytest.MonkeyPatch, c
 
 def value(arm: str, seed: int, step: int, measure: str) -> float:
     """A made-up value that tells where it belongs."""
-    return 0.3 + 0.001 * step * (1 if arm == "tandem" else -0.5) + 0.01 * seed + 0.001 * list(TITLES).index(measure)
+    return 0.3 + 0.001 * step * (1 if arm == "tandem" else -0.5) + 0.01 * seed + 0.001 * list(MEASURES).index(measure)
 
 
 def make_run(run: ExperimentRun, steps: tuple[int, ...] = STEPS) -> None:
@@ -195,7 +197,7 @@ def make_run(run: ExperimentRun, steps: tuple[int, ...] = STEPS) -> None:
     (run.path / "config.yaml").write_text(yaml.safe_dump(asdict(run.config), sort_keys=False))
 
     def row(step: int) -> dict[str, float]:
-        measured = {measure: value(run.arm, run.seed, step, measure) for measure in TITLES} if step in steps else {}
+        measured = {measure: value(run.arm, run.seed, step, measure) for measure in MEASURES} if step in steps else {}
         evaluated = {"solo/problems": 300, "time/evaluate_s": 10.0, "reward/mean": 0.5} if measured else {}
         return {"step": step} | measured | evaluated | ({"time/step_s": 2.0} if step else {})
 
@@ -225,7 +227,7 @@ def results(compared: Experiment) -> ExperimentResults:
 
 def test_values_are_gathered_over_seeds(results: ExperimentResults) -> None:
     assert results.arms == ["tandem", "grpo", "kl_reg"] and results.problems == 300
-    assert set(results.measures) == set(TITLES), "nothing but measures"
+    assert set(results.measures) == set(MEASURES), "nothing but measures"
     for arm in results.arms:
         assert list(results.curve(arm, FLOOR)) == list(STEPS)
         for step, found in results.curve(arm, LEGIBILITY).items():
@@ -244,9 +246,9 @@ def test_tables_contain_measures(results: ExperimentResults) -> None:
     (header, *rows), differences = measure_tables(results)
     assert header == ["", "start", "tandem", "grpo", "kl_reg"]
     assert rows[0] == ["solo", "0.320 ± 0.025", "0.380 ± 0.025", "0.290 ± 0.025", "0.290 ± 0.025"]
-    assert [row[0] for row in rows] == list(TITLES.values())
+    assert [row[0] for row in rows] == list(MEASURES.values())
     assert differences[1] == ["solo", "+0.090 ± 0.000", "+0.090 ± 0.000"]
-    assert [len(table.rows) for table in terminal(results)] == [len(TITLES)] * 2
+    assert [len(table.rows) for table in terminal(results)] == [len(MEASURES)] * 2
 
 
 def test_seed_that_stopped_early_counts_with_its_own_end(results: ExperimentResults) -> None:
@@ -271,7 +273,7 @@ def test_figure_has_panel_for_each_measure(results: ExperimentResults) -> None:
     figure = draw_experiment(results)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     names = list(shown(results.measures).values())
-    assert titles == [name for name in names if name != TITLES[FLOOR]] + ["solo against legibility"]
+    assert titles == [name for name in names if name not in (TITLES[FLOOR], "solo, pass@4")] + ["solo against legibility"]
     lines = figure.axes[0].get_lines()
     assert [line.get_label() for line in lines] == results.arms
     assert lines[0].get_ydata() == pytest.approx([value("tandem", 2, step, ACCURACY) for step in STEPS])
@@ -279,6 +281,36 @@ def test_figure_has_panel_for_each_measure(results: ExperimentResults) -> None:
     assert len(looks) == 3
     frontier = figure.axes[len(titles) - 1].get_lines()[0]
     assert frontier.get_xdata() == pytest.approx([value("tandem", 2, step, LEGIBILITY) for step in STEPS])
+
+
+@pytest.mark.parametrize(
+    ("measure", "expected"),
+    [
+        ("solo/pass@8", "solo, pass@8"),
+        ("team/step_alternating/accuracy", "team, by steps"),
+        ("team/chunk_alternating_chunk_tokens=4/pass@2", "team, by chunks (chunk_tokens=4), pass@2"),
+        ("team/alternate/retention@1", "retention, by alternating words"),
+        ("team/word/retention@4", "retention@4, by words"),
+        ("junior_alone/greedy", "junior alone, greedy"),
+        ("takeover/25%", "junior after 25 % of the solution"),
+        ("acceptance/rate", "acceptance"),
+        ("solo/tokens", ""),
+        ("team/word/senior_share", ""),
+    ],
+)
+def test_measures_have_titles(measure: str, expected: str) -> None:
+    assert title(measure) == expected
+
+
+def test_measures_are_shown_by_author() -> None:
+    measures = ["acceptance/rate", "takeover/50%", "solo/accuracy", "junior_alone/greedy", "team/word/accuracy", "solo/tokens"]
+    assert list(shown(measures)) == [
+        "solo/accuracy",
+        "team/word/accuracy",
+        "junior_alone/greedy",
+        "takeover/50%",
+        "acceptance/rate",
+    ]
 
 
 def test_missing_measure_has_no_panel(results: ExperimentResults) -> None:

@@ -1,0 +1,50 @@
+"""The figure of an evaluation of all arms: a panel for each measure, with each arm's mean and interval."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from launch.experiments.evaluations import BASE, Evaluated
+from launch.figures import COLORS, INK, draw_grid, error_bars, white_figure
+from tandem.measures.names import FLOOR, LEGIBILITY, shown
+
+COLUMNS = 4
+_PANEL_INCHES = (2.7, 2.5)
+_LEFT_OUT = (LEGIBILITY, FLOOR)
+"""The figure shows their difference."""
+
+
+def evaluation_figure(name: str) -> str:
+    """Return the file of the figure of the evaluation `name`, in the folder of an experiment's results."""
+    return f"{name}.png"
+
+
+def draw_evaluated(evaluated: Evaluated) -> Figure:
+    """Return a panel for each measure but pass@k; the base models are gray."""
+    titles = {key: name for key, name in shown(evaluated.measures).items() if "@" not in name and key not in _LEFT_OUT}
+    columns, rows = min(COLUMNS, len(titles)), -(-len(titles) // COLUMNS)
+    figure = white_figure(_PANEL_INCHES[0] * columns, _PANEL_INCHES[1] * rows, dpi=130)
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes, (measure, name) in zip(panels, titles.items(), strict=False):
+        _bars(axes, evaluated, measure)
+        axes.set_title(name, fontsize=10)
+        draw_grid(axes, "y")
+    for axes in panels[len(titles) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def _bars(axes: Axes, evaluated: Evaluated, measure: str) -> None:
+    arms = [arm for arm in evaluated.values if arm != BASE]
+    colors = {BASE: INK} | {arm: COLORS[place % len(COLORS)] for place, arm in enumerate(arms)}
+    means = {arm: mean.estimate for arm in evaluated.values if (mean := evaluated.mean(arm, measure))}
+    axes.bar(
+        list(means),
+        [each.value for each in means.values()],
+        color=[colors[arm] for arm in means],
+        width=0.6,
+        yerr=error_bars(means.values()),
+        capsize=3,
+    )
+    axes.tick_params(axis="x", labelrotation=20, labelsize=8)
