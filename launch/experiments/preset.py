@@ -21,6 +21,7 @@ from launch.experiments.evaluations import BASE, Evaluation
 from launch.experiments.run_outcome import Run
 from launch.explanations import explain
 from launch.storage.places import check_writable, named_folder
+from tandem.config.checks.run import PARTIAL
 from tandem.config.checks.unused import DEFAULTS
 from tandem.config.load import expand_home, load
 from tandem.config.schema import Config, ConfigError
@@ -245,7 +246,7 @@ def _runs(
                 raise ConfigError(f"arm {arm}: {explain(error)}") from error
             if config.name or config.resume or not config.log.export:
                 raise ConfigError(f"arm {arm}: name, resume and log.export are the experiment's own; leave them out")
-            for key in ("rollouts_only", "learner_only"):
+            for key in PARTIAL:
                 if value := getattr(config, key):
                     raise ConfigError(f"arm {arm}: {key}={value}: an experiment trains every run whole; leave it out")
             folder = named_folder(config, f"{FOLDER}/{name}")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from launch.packages import recorded_versions
 from launch.storage.checkpoints import Checkpoint, Checkpoints
 from launch.storage.places import named_folder
-from tandem.config.checks.run import run_errors
+from tandem.config.checks.run import PARTIAL, run_errors
 from tandem.config.schema import SETTINGS, Config, ConfigError
 from tandem.records.run_record import CHECKPOINTS, CONFIG, STOPPED_EARLY, is_run, saved_config
 from tandem.records.step_folders import step_of
@@ -45,6 +45,7 @@ def find_resumption(config: Config, *, verify: bool = True) -> Resumption:
     if not config.resume:
         return NEW
     run, named = _resumed_run(config)
+    _check_trains(config, run)
     checkpoints = Checkpoints(run / CHECKPOINTS, config.checkpoint)
     candidates = [named] if named else checkpoints.complete()
     incomplete = [] if named else [f"{path} is incomplete" for path in checkpoints.partial()]
@@ -75,6 +76,16 @@ def _resumed_run(config: Config) -> tuple[Path, Checkpoint | None]:
             "resume the copy"
         )
     return run, checkpoint
+
+
+def _check_trains(config: Config, run: Path) -> None:
+    """Raise `ConfigError` if the run in the folder `run` does not train: starting it again would remove what it has written."""
+    if not is_run(run):
+        return
+    saved = saved_config(run / CONFIG)
+    for key in PARTIAL:
+        if getattr(saved, key):
+            raise ConfigError(f"resume={config.resume}: {run} has {key} set, and no such run is resumed; choose another name")
 
 
 def _newest_intact(candidates: Sequence[Checkpoint], verify: bool) -> tuple[Checkpoint | None, list[str]]:

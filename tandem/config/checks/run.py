@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tandem.config.schema import Config
 
+PARTIAL = ("rollouts_only", "learner_only")
+"""The settings of runs that do not train, and write no checkpoint."""
+
 
 def run_errors(config: Config) -> Iterator[str]:
     """Yield the errors in the settings of the run as a whole."""
@@ -35,7 +38,7 @@ def _part_errors(config: Config) -> Iterator[str]:
     """Yield the errors in the settings of a run without a learner or without engines."""
     if config.rollouts_only and config.learner_only:
         yield f"learner_only={config.learner_only}: rollouts_only=true starts no learner; choose one of them"
-    for key in ("rollouts_only", "learner_only"):
+    for key in PARTIAL:
         if (value := getattr(config, key)) and config.resume:
             yield f"resume={config.resume}: {key}={value} writes no checkpoint to resume from; leave one of them out"
     if config.rollouts_only and config.rollout.max_staleness:

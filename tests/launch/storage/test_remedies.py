@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +90,15 @@ def test_run_with_damaged_checkpoint_is_refused_without_error(tmp_path: Path, co
 def test_run_without_learner_is_not_continued_as_training(tmp_path: Path) -> None:
     made(settings(tmp_path, rollouts_only=True))
     assert refusal(settings(tmp_path)).endswith("; choose another name, or remove it")
+
+
+@pytest.mark.parametrize("part", [{"rollouts_only": True}, {"learner_only": "fake"}])
+def test_run_that_does_not_train_is_kept_by_resume(tmp_path: Path, part: dict[str, Any]) -> None:
+    path = made(settings(tmp_path, **part))
+    before = (path / "metrics.jsonl").read_bytes()
+    for resume in ("auto", str(path)):
+        assert re.search(f"^resume={resume}: {path} has {next(iter(part))} set, ", refusal(settings(tmp_path, resume=resume)))
+    assert (path / "metrics.jsonl").read_bytes() == before
 
 
 def test_run_with_other_fixed_settings_is_not_continued(tmp_path: Path) -> None:
