@@ -45,7 +45,7 @@ def given_cluster() -> Iterator[None]:
     try:
         with own_signals():
             ray.init(logging_level="ERROR", runtime_env={"env_vars": worker_environment()})
-    except (ConnectionError, RuntimeError, ray.exceptions.AuthenticationError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
         raise _unreachable(address, str(error)) from error
     try:
         yield

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from tandem.config.schema import ConfigError
@@ -58,6 +58,8 @@ def configuration_directory(path: str, key: str) -> Path:
 def _download(path: str, key: str, files: Sequence[str]) -> Path:
     if not _HUB_ID.fullmatch(path):
         raise ConfigError(f"{key}={path}: there is no such directory; name a Hugging Face directory or a hub id (ORG/NAME)")
+    if not constants.ENDPOINT.startswith(("http://", "https://")):
+        raise ConfigError(f"HF_ENDPOINT={constants.ENDPOINT}: give the hub's address with http:// or https://, or unset it")
     try:
         directory = Path(snapshot_download(path, allow_patterns=list(files)))
         if SAFETENSORS in files and not any(directory.glob(SAFETENSORS)):

@@ -153,9 +153,10 @@ def test_unreachable_cluster_is_refused_at_once(monkeypatch: pytest.MonkeyPatch)
         pass
 
 
-def test_message_contains_error_of_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [ConnectionError, RuntimeError, ValueError])
+def test_message_contains_error_of_ray(monkeypatch: pytest.MonkeyPatch, kind: type[Exception]) -> None:
     def init(**options: object) -> None:
-        raise ConnectionError("Could not find any running Ray instance.")
+        raise kind("Could not find any running Ray instance.")
 
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     monkeypatch.setattr("ray.is_initialized", lambda: False)

@@ -238,6 +238,9 @@ def test_unreachable_hub_id_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigError, match=r"model\.path=nobody/nothing: .* the hub did not provide it"):
         base_model(ModelConfig(source="hf", path="nobody/nothing"), tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "hub.example")
+    with pytest.raises(ConfigError, match=r"^HF_ENDPOINT=hub\.example: give the hub's address with http"):
+        base_model(ModelConfig(source="hf", path="nobody/nothing"), tmp_path)
 
 
 @pytest.mark.parametrize(
