@@ -17,7 +17,7 @@ _LEFT_OUT = (LEGIBILITY, FLOOR)
 
 def evaluation_figure(name: str) -> str:
     """Return the file of the figure of the evaluation `name`, in the folder of an experiment's results."""
-    return f"{name}.png"
+    return f"evaluation-{name}.png"
 
 
 def draw_evaluated(evaluated: Evaluated) -> Figure:

@@ -23,7 +23,7 @@ from launch.terminal import terminal_console
 from tandem.config.schema import ConfigError
 from tandem.measures.bootstrap import METHOD, METHOD_OF_FEW_SEEDS
 from tandem.records.run_record import PROBLEMS, RESULT
-from tests.launch.experiments.test_experiment import make_run
+from tests.support.experiment_runs import make_run
 
 pytestmark = pytest.mark.seconds
 
@@ -118,7 +118,7 @@ def test_only_missing_evaluations_are_made_and_verdicts_follow(described: Experi
         "junior's cross-entropy above its floor": "shown",
     }
     for name in ("temperature_1", "published"):
-        assert Image.open(described.results / "equal_dialects" / f"{name}.png").size[0] > 1000
+        assert Image.open(described.results / "equal_dialects" / f"evaluation-{name}.png").size[0] > 1000
     base = numbers["evaluations"]["published"][BASE]["solo/accuracy"]
     assert base["low"] < base["value"] < base["high"] and set(base["seeds"]) == {"1", "2", "3", "4"}
     page = (described.results / "equal_dialects.md").read_text()

@@ -1,4 +1,4 @@
-"""launch/experiment.py: what is compared, what comes of its runs, and the whole on real engines."""
+"""launch/experiment.py: what is compared, where it goes on, and the whole on real engines."""
 
 from __future__ import annotations
 
@@ -8,38 +8,28 @@ import runpy
 import subprocess
 import sys
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import pytest
 import yaml
 from matplotlib.figure import Figure
-from PIL import Image
 
 from launch.command_line import CONF
 from launch.experiments import preset as presets
-from launch.experiments.comparison import check_same_settings, report, run_experiment, show_experiment
-from launch.experiments.figure import draw_experiment
-from launch.experiments.page import READING, measure_tables, terminal
+from launch.experiments.comparison import check_same_settings, run_experiment, show_experiment
 from launch.experiments.preset import PRESETS, Experiment, ExperimentRun, parse_experiment, read_preset
-from launch.experiments.results import ExperimentResults, read_results
-from launch.experiments.run_outcome import FINISHED, RunOutcome
 from launch.terminal import terminal_console
-from tandem.config.run import LogConfig
 from tandem.config.schema import ConfigError
-from tandem.measures.estimates import mean_over_seeds
-from tandem.measures.names import ACCURACY, FLOOR, LEGIBILITY, TITLES, measures_of, shown, title
+from tandem.measures.names import ACCURACY, LEGIBILITY, measures_of
 from tandem.runtime.exit_status import BAD_INPUT
 from tests.support import ROOT
-from tests.support.run_folders import write_lines
+from tests.support.experiment_runs import make_run
 
 pytestmark = pytest.mark.seconds
 
 RESULTS = ROOT / "docs/results"
-STEPS = (0, 20, 40, 60)
-MEASURES = shown([ACCURACY, "solo/pass@4", "solo/greedy", "team/word/accuracy", "team/word/retention@1", *TITLES])
-"""What the made-up runs measure, with its titles."""
 ENDPOINT = (
     "title: x\narms: {{a: [algo=grpo], b: []}}\nevaluations: {{end: [eval=full]}}\n"
     "endpoints: [{{name: e, evaluation: {}, measures: [solo/accuracy], arms: [a, b], claim: {}, margin: {}}}]"
@@ -181,162 +171,6 @@ def test_entry_point_prints_error_in_one_line(monkeypatch: pytest.MonkeyPatch, c
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("experiment.py: arms=none: there is no arm none") and said.err.count("\n") == 1
-
-
-# What comes of its runs
-
-
-def value(arm: str, seed: int, step: int, measure: str) -> float:
-    """A made-up value that tells where it belongs."""
-    return 0.3 + 0.001 * step * (1 if arm == "tandem" else -0.5) + 0.01 * seed + 0.001 * list(MEASURES).index(measure)
-
-
-def make_run(run: ExperimentRun, steps: tuple[int, ...] = STEPS) -> None:
-    """The run's folder, as far as an experiment reads it."""
-    run.path.mkdir(parents=True)
-    (run.path / "config.yaml").write_text(yaml.safe_dump(asdict(run.config), sort_keys=False))
-
-    def row(step: int) -> dict[str, float]:
-        measured = {measure: value(run.arm, run.seed, step, measure) for measure in MEASURES} if step in steps else {}
-        evaluated = {"solo/problems": 300, "time/evaluate_s": 10.0, "reward/mean": 0.5} if measured else {}
-        return {"step": step} | measured | evaluated | ({"time/step_s": 2.0} if step else {})
-
-    write_lines(run.path / "metrics.jsonl", map(row, range(run.config.steps + 1)))
-    RunOutcome(FINISHED, 0, 60.0, run.config.steps).write(run.path)
-
-
-@pytest.fixture(scope="module")
-def described() -> Experiment:
-    """Three arms with three seeds."""
-    return parse_experiment(["preset=jargon", "seeds=3"])
-
-
-@pytest.fixture
-def compared(described: Experiment, tmp_path: Path) -> Experiment:
-    """The same, with folders that can be made."""
-    runs = [replace(run, config=replace(run.config, log=LogConfig(dir=str(tmp_path / "runs")))) for run in described.runs]
-    return replace(described, runs=tuple(runs), results=tmp_path / "results")
-
-
-@pytest.fixture
-def results(compared: Experiment) -> ExperimentResults:
-    for run in compared.runs:
-        make_run(run)
-    return read_results(compared, compared.runs)
-
-
-def test_values_are_gathered_over_seeds(results: ExperimentResults) -> None:
-    assert results.arms == ["tandem", "grpo", "kl_reg"] and results.problems == 300
-    assert set(results.measures) == set(MEASURES), "nothing but measures"
-    for arm in results.arms:
-        assert list(results.curve(arm, FLOOR)) == list(STEPS)
-        for step, found in results.curve(arm, LEGIBILITY).items():
-            expected = mean_over_seeds([value(arm, seed, step, LEGIBILITY) for seed in (1, 2, 3)])
-            assert asdict(found) == pytest.approx(asdict(expected))
-    assert results.seconds == {arm: [160.0] * 3 for arm in results.arms}
-
-
-def test_differences_are_paired_by_seed(results: ExperimentResults) -> None:
-    gap = results.difference("tandem", "grpo", ACCURACY)
-    assert gap is not None and gap.low is not None
-    assert gap.value == pytest.approx(0.09) and gap.low == pytest.approx(0.09), "what seeds share is no uncertainty"
-
-
-def test_tables_contain_measures(results: ExperimentResults) -> None:
-    (header, *rows), differences = measure_tables(results)
-    assert header == ["", "start", "tandem", "grpo", "kl_reg"]
-    assert rows[0] == ["solo", "0.320 ± 0.025", "0.380 ± 0.025", "0.290 ± 0.025", "0.290 ± 0.025"]
-    assert [row[0] for row in rows] == list(MEASURES.values())
-    assert differences[1] == ["solo", "+0.090 ± 0.000", "+0.090 ± 0.000"]
-    assert [len(table.rows) for table in terminal(results)] == [len(MEASURES)] * 2
-
-
-def test_seed_that_stopped_early_counts_with_its_own_end(results: ExperimentResults) -> None:
-    whole = results.at_end("tandem", ACCURACY)
-    del results.values["tandem"][1][STEPS[-1]]
-    stopped, gap = results.at_end("tandem", ACCURACY), results.difference("tandem", "grpo", ACCURACY)
-    assert whole and stopped and gap and stopped.low is not None
-    lost = value("tandem", 1, STEPS[-1], ACCURACY) - value("tandem", 1, STEPS[-2], ACCURACY)
-    assert stopped.value == pytest.approx(whole.value - lost / 3) and gap.value == pytest.approx(0.09 - lost / 3)
-
-
-def test_missing_seed_does_not_hide_others(compared: Experiment) -> None:
-    for run in compared.runs[:2]:
-        make_run(run)
-    found = read_results(compared, compared.runs[:2])
-    assert found.arms == ["tandem", "grpo"]
-    assert measure_tables(found)[0][1][2] == "0.370", "one seed has no interval"
-    draw_experiment(found)
-
-
-def test_figure_has_panel_for_each_measure(results: ExperimentResults) -> None:
-    figure = draw_experiment(results)
-    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    names = list(shown(results.measures).values())
-    assert titles == [name for name in names if name not in (TITLES[FLOOR], "solo, pass@4")] + ["solo against legibility"]
-    lines = figure.axes[0].get_lines()
-    assert [line.get_label() for line in lines] == results.arms
-    assert lines[0].get_ydata() == pytest.approx([value("tandem", 2, step, ACCURACY) for step in STEPS])
-    looks = {(line.get_color(), line.get_marker()) for line in lines}
-    assert len(looks) == 3
-    frontier = figure.axes[len(titles) - 1].get_lines()[0]
-    assert frontier.get_xdata() == pytest.approx([value("tandem", 2, step, LEGIBILITY) for step in STEPS])
-
-
-@pytest.mark.parametrize(
-    ("measure", "expected"),
-    [
-        ("solo/pass@8", "solo, pass@8"),
-        ("team/step_alternating/accuracy", "team, by steps"),
-        ("team/chunk_alternating_chunk_tokens=4/pass@2", "team, by chunks (chunk_tokens=4), pass@2"),
-        ("team/alternate/retention@1", "retention, by alternating words"),
-        ("team/word/retention@4", "retention@4, by words"),
-        ("junior_alone/greedy", "junior alone, greedy"),
-        ("takeover/25%", "junior after 25 % of the solution"),
-        ("acceptance/rate", "acceptance"),
-        ("solo/tokens", ""),
-        ("team/word/senior_share", ""),
-    ],
-)
-def test_measures_have_titles(measure: str, expected: str) -> None:
-    assert title(measure) == expected
-
-
-def test_measures_are_shown_by_author() -> None:
-    measures = ["acceptance/rate", "takeover/50%", "solo/accuracy", "junior_alone/greedy", "team/word/accuracy", "solo/tokens"]
-    assert list(shown(measures)) == [
-        "solo/accuracy",
-        "team/word/accuracy",
-        "junior_alone/greedy",
-        "takeover/50%",
-        "acceptance/rate",
-    ]
-
-
-def test_missing_measure_has_no_panel(results: ExperimentResults) -> None:
-    kept = {
-        arm: {seed: {step: {ACCURACY: each[ACCURACY]} for step, each in steps.items()} for seed, steps in seeds.items()}
-        for arm, seeds in results.values.items()
-    }
-    figure = draw_experiment(replace(results, values=kept))
-    assert [axes.get_title() for axes in figure.axes] == ["solo"]
-
-
-def test_results_page_is_complete_and_keeps_interpretation(compared: Experiment, results: ExperimentResults) -> None:
-    report(compared, compared.runs)
-    page, folder = compared.results / "jargon.md", compared.results / "jargon"
-    numbers = json.loads((folder / "results.json").read_text())
-    assert numbers["values"]["grpo"]["2"]["40"][ACCURACY] == value("grpo", 2, 40, ACCURACY)
-    assert numbers["estimates"]["tandem"][ACCURACY][-1]["step"] == 60
-    assert numbers["settings"]["kl_reg"]["algo"]["kl_coef"] == 0.001 and "log" not in numbers["settings"]["kl_reg"]
-    assert {"machine", "packages", "command", "interval", "overrides", "problems", "minutes"} <= set(numbers)
-    assert Image.open(folder / "figure.png").size[0] > 1000
-    text = page.read_text()
-    assert "python launch/experiment.py preset=jargon seeds=3\n" in text and "(jargon/figure.png)" in text
-    assert text.endswith(READING)
-    page.write_text(text.replace("# A senior", "# Another") + "\nThe senior gives it up.\n\n## More\n\nAnd so on.\n")
-    report(compared, compared.runs)
-    assert page.read_text() == text + "\nThe senior gives it up.\n\n## More\n\nAnd so on.\n"
 
 
 # Where it goes on
