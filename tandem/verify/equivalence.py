@@ -6,11 +6,16 @@ Algebra on untrusted text may never end or use all memory, so it runs in a proce
 
 from __future__ import annotations
 
-from tandem.verify.algebra import read, same_expression
+import re
+
+from tandem.verify.algebra import same_expression
 from tandem.verify.comparison import compare, is_region
 from tandem.verify.guards import Unparsable
+from tandem.verify.latex import read
 from tandem.verify.plain import gold_reading, reading, settle
 from tandem.verify.regions import same_region
+
+_DECIMAL = re.compile(r"\.\d")
 
 
 def judge(gold: str, answer: str) -> bool:
@@ -46,4 +51,5 @@ def _same_reading(gold: str, answer: str, roughly: bool) -> bool:
         gold_expression = read(gold)
     except Unparsable:
         return False
-    return same_expression(gold_expression, answer_expression, roughly)
+    decimals = bool(_DECIMAL.search(gold)), bool(_DECIMAL.search(answer))
+    return same_expression(gold_expression, answer_expression, roughly, decimals)

@@ -34,8 +34,9 @@ from sympy import (
     oo,
 )
 
-from tandem.verify.algebra import constant_ratio, exact, read, same_expression
+from tandem.verify.algebra import constant_ratio, same_expression
 from tandem.verify.guards import Unparsable
+from tandem.verify.latex import read
 from tandem.verify.points import with_real_roots, without_functions
 from tandem.verify.structure import AND_OR, COMMA, RELATION, both_signs, is_name, split
 
@@ -202,7 +203,7 @@ def _number(text: str) -> Expr:
     expression = read(text.strip())
     if not isinstance(expression, Expr):
         raise Unparsable(f"no number: {expression}")
-    return with_real_roots(exact(without_functions(expression)), {})
+    return with_real_roots(without_functions(expression), {})
 
 
 def _same_set(gold: Set, answer: Set) -> bool:
