@@ -13,6 +13,7 @@ All texts are canonical (`tandem.verify.spelling`). On a hostile text any functi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice
 from typing import Any
@@ -37,6 +38,7 @@ from sympy import (
     zoo,
 )
 
+from tandem.verify.kinks import kink_points
 from tandem.verify.latex import evaluated
 from tandem.verify.numbers import TOLERANCE, terminates
 from tandem.verify.points import DIGITS, SAME, near, points, value_at, with_real_roots, without_functions
@@ -111,7 +113,7 @@ def _agree(gold: Expr, answer: Expr, tolerance: float) -> bool | None:
     symbols = sorted(set().union(*(value.free_symbols for value in pair)), key=str)
     compared = 0
     complex_agreement: list[bool] = []
-    for point in islice(points(symbols), _MAX_POINTS if symbols else 1):
+    for point in _points(pair, symbols):
         one, other = (value_at(value, point) for value in pair)
         if one is None or other is None:
             continue
@@ -125,6 +127,16 @@ def _agree(gold: Expr, answer: Expr, tolerance: float) -> bool | None:
     if compared:
         return True if not gold.has(I) or not complex_agreement else all(complex_agreement)
     return all(complex_agreement) if complex_agreement else None
+
+
+def _points(pair: list[Expr], symbols: list[Any]) -> Iterator[dict[Any, Any]]:
+    """Yield the points at which two expressions are compared, on both sides of their kinks."""
+    if not symbols:
+        yield {}
+        return
+    first = list(islice(points(symbols), _MAX_POINTS))
+    yield from first
+    yield from kink_points(pair, first[0])
 
 
 def _is_zero(difference: Expr, point: dict[Any, Any]) -> bool:
@@ -157,7 +169,7 @@ def constant_ratio(differences: list[Expr], tolerance: float = SAME) -> Expr | N
     pair = list(map(without_functions, differences))
     symbols = sorted(set().union(*(value.free_symbols for value in pair)), key=str)
     first, at_first, compared = None, pair, 0
-    for point in islice(points(symbols), _MAX_POINTS):
+    for point in _points(pair, symbols):
         one, other = (value_at(value, point) for value in pair)
         if one is None or other is None or (one == 0 and other == 0):
             continue
