@@ -19,6 +19,7 @@ from tandem.verify.naming import (
     names_order,
     sorted_by_name,
     spread_values,
+    unknowns,
     with_argument,
 )
 from tandem.verify.numbers import read_number, same_number, with_decimal_comma
@@ -31,6 +32,7 @@ from tandem.verify.structure import (
     congruence,
     is_equation,
     is_name,
+    is_no_label,
     named,
     parts,
     restated_items,
@@ -225,6 +227,8 @@ def _labels(side: str, value: str) -> bool:
     """Return whether `side` can only name `value`, as x, m+n, |a-b| or \\sin A name a number; y-1 = 2x is no name."""
     if is_name(side):
         return True
+    if is_no_label(side):
+        return False
     letters, others = (variables(read_quantity(text).text) for text in (side, value))
     return bool(letters - others) and not (letters & _COORDINATES and others & _COORDINATES)
 
@@ -265,6 +269,10 @@ def _collections(gold: str, answer: str, golds: Collection | None, answers: Coll
             return leaf(gold, answer)
         return False
     kinds = {golds.kind, answers.kind}
+    if kinds != {"list"} and (settled := _without_braces(golds, answers, gold, answer, leaf)) is not _UNSETTLED:
+        return settled  # type: ignore[return-value]
+    if _mixes_connectives(golds, answers, gold, answer):
+        return False
     in_order = answers.items if any(named(item)[0] for item in golds.items) else sorted_by_name(answers.items)
     if kinds <= {"list", "set"} or (golds.kind == "list" and answers.kind == "[]"):
         if kinds == {"list"} and names_order(golds.items, answers.items):
@@ -273,6 +281,24 @@ def _collections(gold: str, answer: str, golds: Collection | None, answers: Coll
     vectors = {kind for kind in kinds if kind in ("()", "list") or kind.endswith("x1") or kind.startswith("1x")}
     if len(kinds) == 1 or (vectors == kinds and "()" in kinds):
         return _all_same(golds.items, in_order, leaf)
+    return False
+
+
+def _without_braces(golds: Collection, answers: Collection, gold: str, answer: str, leaf: Leaf) -> object:
+    """Compare a set of one tuple or interval, such as \\{(1,2)\\}, with a tuple or interval."""
+    for one, other in ((golds, answers), (answers, golds)):
+        if one.kind == "set" and len(one.items) == 1 and other.kind[0] in "([":
+            return compare(one.items[0], answer, leaf) if one is golds else compare(gold, one.items[0], leaf)
+    return _UNSETTLED
+
+
+def _mixes_connectives(golds: Collection, answers: Collection, gold: str, answer: str) -> bool:
+    """Return whether one side joins by "or" what the other side holds together: a tuple, several names, or p \\land q."""
+    for one, other, text in ((golds, answers, answer), (answers, golds, gold)):
+        if one.alternatives and not other.alternatives:
+            several = any(len(unknowns(side.items) - {""}) > 1 for side in (one, other))
+            if other.kind == "()" or several or "\\land" in text:
+                return True
     return False
 
 

@@ -39,8 +39,10 @@ def names_of_tuple(text: str) -> list[str]:
 
 
 def named_values(text: str) -> dict[str, str]:
-    """Return the values in `text` by their names; {} if a value has no name or a name has several values."""
+    """Return the values in `text` by their names; {} if a value has no name, a name has several values, or "or" joins them."""
     values: dict[str, str] = {}
+    if (listed := parts(text)) and listed.alternatives:
+        return {}
     for item in _items(text):
         pairs = _pairs(item)
         if not pairs or not values.keys().isdisjoint(pairs):
@@ -79,8 +81,13 @@ def with_argument(gold_name: str, answer_name: str, value: str) -> str | None:
 
 def names_order(golds: Sequence[str], answers: Sequence[str]) -> bool:
     """Return whether one list names different quantities and the other gives only values, so that order matters."""
-    names = [{_INDEX.sub("", named(item)[0]) for item in items} for items in (golds, answers)]
+    names = [unknowns(items) for items in (golds, answers)]
     return any(len(one) > 1 and other == {""} for one, other in (names, reversed(names)))
+
+
+def unknowns(items: Sequence[str]) -> set[str]:
+    """Return the names of named values, without the indices that count the solutions of one unknown; "" for a bare value."""
+    return {_INDEX.sub("", named(item)[0]) for item in items}
 
 
 def _items(text: str) -> Sequence[str]:

@@ -23,6 +23,7 @@ AND_OR = re.compile(_CONNECTED)
 _OR = re.compile(r",?\s?(?:\\text\{\s?,?\s?or\s?\}|(?<![A-Za-z\\])or(?![a-z])|\\lor(?![a-z]))\s?")
 SEPARATOR = re.compile(rf"{_CONNECTED}|[,;]\s?|\\\\\s?")
 """The separators of a list."""
+_CONJUNCTION, _DISJUNCTION = re.compile(r"\\land(?![a-z])"), re.compile(r"\\lor(?![a-z])")
 _SEMICOLON = re.compile(r";\s?")
 COMMA = re.compile(r"[,;]\s?")
 EQUALS = re.compile(r"(?<![<>!\\:])=|\\approx|:=")
@@ -45,6 +46,7 @@ _CONGRUENCE = re.compile(
     r"(?:(?P<name>[A-Za-z])\s?\\equiv\s?)?(?P<value>-?\d+)\s?(?:\\text\{\s?)?\(?\s?(?:\\pmod|\\p?mod|\\bmod|mod)\s?(?:\\text\{)?"
     r"\s?\{?\s?(?P<modulus>\d+)\s?\}?\s?\)?\s?\}?"
 )
+_DENIAL = re.compile(r"(?<![A-Za-z\\])(?:not|never)(?![A-Za-z])|n't(?![A-Za-z])")
 _MEMBER = re.compile(r"\\in(?![A-Za-z])\s?")
 _REMARK = re.compile(
     r"\s?(?:\\text\{\s?)?\(\s?(?:\\text\{\s?)?(?:(?:since|because|as|where|about|approximately|approx\.?|roughly|rounded|exactly|"
@@ -61,6 +63,8 @@ class Collection:
     kind: str
     """`list` without brackets, `set`, the two brackets of a tuple or interval, or the shape of a matrix"""
     items: tuple[str, ...]
+    alternatives: bool = False
+    """whether "or" joins items of a list"""
 
 
 def split(text: str, separator: re.Pattern[str]) -> list[str]:
@@ -90,12 +94,32 @@ def parts(text: str) -> Collection | None:
         items = split(inside, COMMA)
         if opening == "\\{":
             return Collection("set", both_signs(items)) if closing == "\\}" and len(items) <= MAX_PARTS else None
-        return Collection(opening + closing, tuple(items)) if 1 < len(items) <= MAX_PARTS and all(items) else None
+        if not 1 < len(items) <= MAX_PARTS or not all(items):
+            return None
+        several = both_signs([text])
+        return Collection("list", several) if len(several) > 1 else Collection(opening + closing, tuple(items))
+    if _CONJUNCTION.search(text) and _DISJUNCTION.search(text):
+        return None  # one proposition
+    listed = both_signs(_solutions(_pieces(text)))
+    return Collection("list", listed, len(split(text, _OR)) > 1) if 1 < len(listed) <= MAX_PARTS else None
+
+
+def _pieces(text: str) -> list[str]:
+    """Return the items of a list without brackets; semicolons separate lists of items."""
     pieces = split(text, _SEMICOLON)
     if len(pieces) == 1 or all(len(split(piece, SEPARATOR)) == 1 for piece in pieces):
         pieces = split(text, SEPARATOR)
-    listed = both_signs(piece for piece in pieces if piece)
-    return Collection("list", listed) if 1 < len(listed) <= MAX_PARTS else None
+    return [piece for piece in pieces if piece]
+
+
+def _solutions(pieces: list[str]) -> list[str]:
+    """Return the solutions in a list that repeats its names: x = 1, y = 2 and x = 3, y = 4 for these four; else `pieces`."""
+    items = [item for piece in pieces for item in split(piece, SEPARATOR)]
+    names = [named(item)[0] for item in items] if all("=" in item for item in items) else []
+    size = names.index(names[0], 1) if names and names[0] in names[1:] else 0
+    if size < 2 or not names[0] or len(set(names)) != size or names != names[:size] * (len(names) // size):
+        return pieces
+    return [", ".join(items[start : start + size]) for start in range(0, len(items), size)]
 
 
 def restated_items(text: str) -> list[str]:
@@ -195,8 +219,16 @@ def congruence(text: str) -> tuple[str, int] | None:
 
 
 def is_name(text: str) -> bool:
-    """Return whether `text` can name a quantity: x, f(x), f^{-1}(x), a_n, |AB|, (x, y), A:B; but not 2x, x+1 or pi."""
-    return bool(_NAME.fullmatch(text)) and text not in ("\\pi", "\\infty", "\\emptyset", "/", ":") and text[0] not in "/:'"
+    """Return whether `text` can name a quantity: x, f(x), f^{-1}(x), a_n, |AB|, (x, y), A:B; but not 2x, x+1, (x, x) or pi."""
+    if not _NAME.fullmatch(text) or text in ("\\pi", "\\infty", "\\emptyset", "/", ":") or text[0] in "/:'":
+        return False
+    return not is_no_label(text)
+
+
+def is_no_label(text: str) -> bool:
+    """Return whether `text` cannot stand for a value: it denies, as in "not x", or is a tuple that repeats an item."""
+    items = split(text[1:-1], COMMA) if text.startswith("(") and text.endswith(")") else []
+    return len(set(items)) != len(items) or bool(_DENIAL.search(text))
 
 
 def is_equation(text: str) -> bool:
