@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from tandem.verify.approximation import approximates, rounds
 from tandem.verify.leaf import Leaf, all_of, any_of
@@ -23,7 +23,7 @@ from tandem.verify.naming import (
     with_argument,
 )
 from tandem.verify.numbers import read_number, same_number, with_decimal_comma
-from tandem.verify.quantities import Quantity, read_quantity, same_unit, values
+from tandem.verify.quantities import Quantity, counted_things, read_quantity, same_unit, values
 from tandem.verify.structure import (
     EQUALS,
     RELATION,
@@ -233,6 +233,8 @@ def _labels(side: str, value: str) -> bool:
     return bool(letters - others) and not (letters & _COORDINATES and others & _COORDINATES)
 
 
+_FUNCTION = re.compile(r"\\[a-z]{3}|[|(_]")
+"""A sign of a label that names a value of a function, an absolute value or an indexed quantity."""
 _COORDINATES = {"x", "y", "z"}
 _CHOICES = 4
 
@@ -318,14 +320,40 @@ def _all_same(golds: Sequence[str], answers: Sequence[str], leaf: Leaf) -> bool 
 
 
 def _same_set(golds: Sequence[str], answers: Sequence[str], leaf: Leaf) -> bool | None:
-    """Return whether each item of one list has an equivalent in the other."""
+    """Compare two lists in any order: item by item, or, if one repeats values, by whether each has all values of the other."""
+    if any(map(_is_unsolved, answers)) and not any(map(is_equation, golds)):
+        return False
+    if counted := _by_counter(golds, answers):
+        return all_of(compare(gold, answer, leaf) for gold, answer in counted)
+    if len(golds) == len(answers):
+        return _same_items(golds, list(answers), leaf)
+    found = (any_of(compare(gold, answer, leaf) for answer in answers) for gold in golds)
+    back = (any_of(compare(gold, answer, leaf) for gold in golds) for answer in answers)
+    return all_of(chain(found, back))
 
-    def has_equivalent(item: str, others: Sequence[str], swapped: bool) -> bool | None:
-        return any_of(compare(*((other, item) if swapped else (item, other)), leaf) for other in others)
 
-    golds_found = all_of(has_equivalent(gold, answers, swapped=False) for gold in golds)
-    return (
-        all_of((golds_found, all_of(has_equivalent(answer, golds, swapped=True) for answer in answers)))
-        if golds_found is not False
-        else False
-    )
+def _same_items(golds: Sequence[str], answers: list[str], leaf: Leaf) -> bool | None:
+    """Return whether the items of two lists pair off; None if `leaf` cannot decide about a pair that this needs."""
+    for gold in golds:
+        results = [compare(gold, answer, leaf) for answer in answers]
+        if True not in results:
+            return None if None in results else False
+        answers.pop(results.index(True))
+    return True
+
+
+def _by_counter(golds: Sequence[str], answers: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the pairs of items that count the same things, as in 2 boys and 3 girls; [] if they count no such things."""
+    golds_of, answers_of = ({counted_things(item): item for item in items} for items in (golds, answers))
+    if "" in golds_of or golds_of.keys() != answers_of.keys() or not len(golds_of) == len(golds) == len(answers):
+        return []
+    return [(item, answers_of[things]) for things, item in golds_of.items()]
+
+
+def _is_unsolved(item: str) -> bool:
+    """Return whether `item` is an equation in one variable that is not solved for it, as in 2x = 1 or x^2 = 4."""
+    sides = split(item, EQUALS)
+    label = sides[0]
+    if len(sides) != 2 or is_name(label) or _FUNCTION.search(label):
+        return False
+    return len(variables(label)) == 1 and not variables(read_quantity(sides[1]).text)

@@ -250,6 +250,14 @@ def _compound(text: str) -> Quantity | None:
     )
 
 
+def counted_things(text: str) -> str:
+    """Return the words after the number in 3 girls or 3\\text{ red balls}, which are no unit; "" for anything else."""
+    words = _unit_words(text)
+    numeral = _NUMERAL.match(words)
+    things = words[numeral.end() :].strip().lower() if numeral else ""
+    return things if things and read_unit(things) is None and _counts(things, bare=False) else ""
+
+
 def _in_words(text: str) -> Quantity | None:
     """Return the quantity of a number in words and a counter, such as five ways, or None."""
     words = _unit_words(text).split()

@@ -38,7 +38,7 @@ from tandem.verify.algebra import constant_ratio, same_expression
 from tandem.verify.guards import Unparsable
 from tandem.verify.latex import read
 from tandem.verify.points import with_real_roots, without_functions
-from tandem.verify.structure import AND_OR, COMMA, RELATION, both_signs, is_name, split
+from tandem.verify.structure import AND_OR, COMMA, EQUALS, RELATION, both_signs, is_name, split
 
 _LITERALS = {
     "\\mathbb{R}": Reals,
@@ -124,7 +124,7 @@ def region(text: str) -> Region:
     pieces = split(text, COMMA)
     if len(pieces) > 1 and all(RELATION.search(piece) for piece in pieces[:1]):
         return _conditions(pieces)
-    if RELATION.search(text):
+    if RELATION.search(text) or EQUALS.search(text):
         return _relation(text)
     return Region(FiniteSet(_number(text)), None)
 
@@ -146,7 +146,10 @@ def _conditions(pieces: list[str]) -> Region:
     relation = RELATION.search(pieces[0])
     assert relation is not None
     head = pieces[0][: relation.end()]
-    regions = [region(piece if RELATION.search(piece) or "\\in" in piece else f"{head} {piece}") for piece in pieces]
+    complete = [bool(RELATION.search(piece) or EQUALS.search(piece) or "\\in" in piece) for piece in pieces]
+    if not all(complete) and relation[0] != "\\neq":
+        raise Unparsable(f"numbers beside a relation: {pieces!r}")
+    regions = [region(piece if whole else f"{head} {piece}") for piece, whole in zip(pieces, complete, strict=True)]
     if len({part.variable for part in regions if part.variable is not None}) != 1:
         raise Unparsable(f"several variables: {pieces!r}")
     numbers = Intersection(*(part.numbers for part in regions))

