@@ -33,9 +33,9 @@ from tandem.verify.opaque import with_unknowns, without_divisors
 _CONFIG = ConversionConfig(lowercase_symbols=False)
 _NOT_MATHEMATICS = re.compile(
     r"\\text|\d\s+\.?\d|\d\s?_|[\"`?@#;]|\\(?:begin|end)\{(?!.?matrix|array|cases)|[^\x00-\x7f°]|(?<![A-Za-z\\])[A-Za-z]{12,}|\\ldots|:.*:"
-    r"|[\d)\]}|!]\s?'|\|_"
+    r"|[\d)\]}|!]\s?'|\|_|(?:°|[\d)\]}]\^(?:\{[^{}]*\}|\w))\s?_"
 )
-"""Input that the parser skips or misreads: text, adjacent numbers, bases of numerals, marks, words, derivatives."""
+"""Input that the parser skips or misreads: text, adjacent numbers, bases of numerals and powers, marks, words, derivatives."""
 _IMAGINARY = re.compile(r"\\[A-Za-z]+|I")
 _PRIMES = re.compile(r"([A-Za-z])('+)")
 _CHOSEN = re.compile(r"(?<![A-Za-z\\])C\((\d{1,4}),\s?(\d{1,4})\)")

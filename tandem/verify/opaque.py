@@ -1,6 +1,7 @@
 r"""Terms that sympy would evaluate wrongly, because it takes unknown quantities for constants or polynomials.
 
 - \gcd(m, n) and \operatorname{lcm}(m, n) of variables, which sympy reads as polynomials with the divisor 1;
+- f(2x), which the parser reads as the product of f and 2x;
 - \sum_{i=1}^n x_i, \int_0^1 f(x) dx and \lim_{n \to \infty} a_n, whose terms depend on the bound variable;
 - \frac{dy}{dx}, where y depends on x.
 
@@ -38,7 +39,8 @@ from tandem.verify.guards import Unparsable
 from tandem.verify.spelling import closing_bracket
 from tandem.verify.structure import COMMA, split
 
-_DIVISOR = re.compile(r"(?:\\|(?<![A-Za-z\\]))(gcd|lcm)\s?(?=\()")
+_DIVISOR = re.compile(r"(?:\\|(?<![A-Za-z\\]))(gcd|lcm)\s?(?=\()|(f(?:'+|\^\{-1\})?)(?=\()")
+"""The name of a divisor, or of an unknown function; other letters before parentheses may be factors."""
 _LETTER = re.compile(r"\\[A-Za-z]+|[A-Za-z]")
 _BOUND = "@"
 """The first character of a renamed bound variable; a number follows."""
@@ -49,22 +51,23 @@ _INFINITY = {oo: Symbol("infinity"), -oo: Symbol("-infinity")}
 
 
 def without_divisors(text: str, parse: Callable[[str], Any]) -> tuple[str, dict[Any, Any]]:
-    r"""Return `text` with a symbol for each \gcd(...) and \lcm(...), and their values.
+    r"""Return `text` with a symbol for each \gcd(...), \lcm(...) and f(...), and their values.
 
     `parse` reads their arguments. Divisors of numbers have their value, others are unknown functions of sorted arguments.
-    Raises `Unparsable` when a divisor has no two arguments.
+    Raises `Unparsable` when a divisor has no two arguments, or an argument cannot be read.
     """
     values: dict[Any, Any] = {}
     while match := _DIVISOR.search(text):
         end = closing_bracket(text, match.end())
         written = split(text[match.end() + 1 : end], COMMA)
-        if end == len(text) or len(written) < 2:
+        if end == len(text) or (match[1] and len(written) < 2):
             raise Unparsable(f"a divisor of one number: {text!r}")
         arguments = [parse(argument) for argument in written]
         if not all(isinstance(argument, Expr) for argument in arguments):
             raise Unparsable(f"a divisor of collections: {text!r}")
         name = _PLACEHOLDER.format("a" * (len(values) + 1))
-        values[Symbol(name, real=True)] = _divisor(match[1], arguments)
+        value = _divisor(match[1], arguments) if match[1] else Function(match[2])(*map(expand, arguments))
+        values[Symbol(name, real=True)] = value
         text = f"{text[: match.start()]}\\{name}{text[end + 1 :]}"
     return text, values
 

@@ -141,7 +141,41 @@ NO_EXPRESSIONS = [
     (r"(0,1) \cup (2,3)", "2+i", "wrong"),
     (r"x \neq 0", r"\{i,-i\}", "wrong"),
 ]
-TABLES = [*DIVISORS, *UNKNOWN_TERMS, *FACTORIAL_POWERS, *HUGE_COEFFICIENTS, *ODD_ROOTS, *NO_EXPRESSIONS]
+UNKNOWN_FUNCTIONS = [
+    (r"f(2x)", r"2f(x)", "wrong"),
+    (r"f(2x)", r"f(x\cdot 2)", "correct"),
+    (r"f(-x)", r"-f(x)", "wrong"),
+    (r"f(\frac12)", r"\frac{f}{2}", "wrong"),
+    (r"f(\frac12)", r"f(0.5)", "correct"),
+    (r"f(f(x))+1", r"1+f(f(x))", "correct"),
+    (r"f(f(x))+1", r"f(x)+1", "wrong"),
+    (r"2f'(2x)", r"f'(2x)\cdot2", "correct"),
+    (r"f'(2x)", r"2f'(x)", "wrong"),
+    (r"f^{-1}(2x)", r"\frac{2x}{f}", "wrong"),
+    (r"y=f(2x)", r"y=2f(x)", "wrong"),
+    (r"\frac{f(x+h)-f(x)}{h}", r"\frac{-f(x)+f(h+x)}{h}", "correct"),
+    (r"\int_0^1 f(2x)dx", r"\int_0^1 f(2t)dt", "correct"),
+    (r"\int_0^1 f(2x)dx", r"\int_0^1 f(x)dx", "wrong"),
+    (r"\sum_{k=1}^n f(k+1)", r"\sum_{j=1}^n f(j+1)", "correct"),
+    (r"\frac12h(a+b)", r"\frac{ha+hb}{2}", "correct"),
+]
+SUBSCRIPTS_OF_NUMBERS = [
+    (r"1024", r"2^{10}_3", "unparsable"),
+    (r"60", r"60^\circ_7", "unparsable"),
+    (r"(x+1)^2", r"(x+1)^2_5", "unparsable"),
+    (r"x_1^2", r"x_1\cdot x_1", "correct"),
+    (r"\sum_{i=1}^n i", r"\sum^{n}_{i=1} i", "correct"),
+]
+TABLES = [
+    *DIVISORS,
+    *UNKNOWN_FUNCTIONS,
+    *SUBSCRIPTS_OF_NUMBERS,
+    *UNKNOWN_TERMS,
+    *FACTORIAL_POWERS,
+    *HUGE_COEFFICIENTS,
+    *ODD_ROOTS,
+    *NO_EXPRESSIONS,
+]
 
 
 @pytest.mark.parametrize(("gold", "answer", "verdict"), TABLES)
@@ -195,3 +229,21 @@ def test_odd_root_of_negative_number_is_real(root: int, degree: int, factor: int
     assert says(str(-factor * root), answer) == says(answer, str(-factor * root)) == "correct"
     assert says(str(factor * root), answer) == "wrong"
     assert says(rf"-\sqrt[{degree}]{{{root}}}", rf"\sqrt[{degree}]{{-{root}}}") == "correct"
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    factor=st.integers(2, 9), addend=st.integers(1, 9), letter=letters, form=st.sampled_from(["{}", "1+{}", "y={}", "3{}^2"])
+)
+def test_value_of_unknown_function_is_no_product(factor: int, addend: int, letter: str, form: str) -> None:
+    gold = form.format(f"f({factor}{letter}+{addend})")
+    assert says(gold, form.format(f"f({addend}+{letter}\\cdot {factor})")) == "correct"
+    for value in (f"f\\cdot({factor}{letter}+{addend})", f"f({letter})", f"{factor}f({letter})+f({addend})"):
+        assert says(gold, form.format(value)) == "wrong", value
+
+
+@given(base=st.integers(2, 20), power=st.integers(2, 6), index=st.sampled_from(["3", "{10}", "n", "{\\text{two}}"]))
+def test_power_with_subscript_is_no_number(base: int, power: int, index: str) -> None:
+    for answer in (f"{base}^{power}_{index}", f"{base}^{{{power}}}_{index}", f"({base})^{{{power}}}_{index}"):
+        assert says(str(base**power), answer) != "correct", answer
+    assert says(str(base), f"{base}^\\circ_{index}") != "correct"
