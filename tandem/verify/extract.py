@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Sequence
 from itertools import islice
 from typing import Literal
 
@@ -105,7 +106,7 @@ def _marked(text: str, *, boxes_only: bool = False) -> str | None:
     """Return the answer at the mark in `text` that counts: "" if the mark is empty, None if there is no mark."""
     boxes = deque((box for box in _BOX.finditer(text) if not _PLACEHOLDER.match(text, box.start())), maxlen=_MAX_BOXES)
     if boxes:
-        return _in_boxes(text, boxes)
+        return _in_boxes(text, _outer(text, boxes) if len(boxes) > 1 else boxes)
     return None if boxes_only else stated_answer(text)
 
 
@@ -145,7 +146,7 @@ def opened_thinking(prompt: str) -> str:
     return tag.group() if tag and not tag[1] else ""
 
 
-def _in_boxes(text: str, boxes: deque[re.Match[str]]) -> str | None:
+def _in_boxes(text: str, boxes: Sequence[re.Match[str]]) -> str | None:
     """Return the contents of the last box and of the boxes joined to it: `\\boxed{1}$ and $\\boxed{2}` is `1, 2`."""
     answers: list[tuple[str, str]] = []
     start = None
@@ -164,6 +165,34 @@ def _in_boxes(text: str, boxes: deque[re.Match[str]]) -> str | None:
             answers.insert(0, (name, answer))
     all_named = len(answers) > 1 and all(name for name, _ in answers)
     return ", ".join(f"{name} = {answer}" if all_named else answer for name, answer in answers)
+
+
+def _outer(text: str, boxes: Sequence[re.Match[str]]) -> list[re.Match[str]]:
+    """Return the boxes without those in another one that holds more values, as in `\\boxed{5 or \\boxed{6}}`."""
+    closing = _closing_braces(text, boxes[0].start())
+    outer: list[re.Match[str]] = []
+    outer_end = 0
+    for box in boxes:
+        end = closing.get(box.end() - 1, box.end())
+        if box.start() < outer_end:
+            if _JOINS.search(text[outer[-1].end() : box.start()]) or _JOINS.search(text[end:outer_end]):
+                continue
+            outer.pop()
+        outer.append(box)
+        outer_end = end
+    return outer
+
+
+def _closing_braces(text: str, start: int) -> dict[int, int]:
+    """Return where each brace of `text` from `start` closes, by where it opens."""
+    opened: list[int] = []
+    closing: dict[int, int] = {}
+    for part in _BRACE.finditer(text, start):
+        if part.group() == "{":
+            opened.append(part.start())
+        elif part.group() == "}" and opened:
+            closing[opened.pop()] = part.start()
+    return closing
 
 
 def _restates(answer: str, other: str) -> bool:

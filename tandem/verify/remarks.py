@@ -43,6 +43,8 @@ _REASON = re.compile(
     re.IGNORECASE,
 )
 """Where the reason for an answer or a rejected value begins."""
+_ALTERNATIVE = re.compile(r"\bor\b[^.]{0,200}?\b(?:since|because|when|if)\b")
+"""A second answer after the reason for the first, with a reason of its own."""
 
 _DEGREE = r"(?>(?:(?:very|quite|pretty|rather|so|really|fairly|too|all|both|always|indeed|also|now)\s+)*)"
 _PARTICIPLE = r"(?:(?!un|increas|decreas|reduc|multipl|divid)[a-z]+ed|found|given|shown|written|known|seen)"
@@ -96,6 +98,8 @@ def without_sentence(statement: str) -> str:
 def without_reason(answer: str) -> str:
     """Return `answer` up to its reason or to a rejected value: `5, since 2+3=5` and `5, not 6` become `5`."""
     reason = _REASON.search(answer) if len(answer) <= _MAX_CHARS else None
+    if reason and _ALTERNATIVE.search(answer, reason.end()):
+        return answer
     head = answer[: reason.start()] if reason else ""
     return head if head.strip() and head.count("{") == head.count("}") else answer
 

@@ -58,3 +58,28 @@ def test_unclosed_last_box_has_no_answer(before: str, content: str) -> None:
 )
 def test_boxes_alone_may_count(text: str, answer: str | None) -> None:
     assert final_answer(text, compile_pattern("boxed")) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (r"\boxed{5 \text{ or } \boxed{6}}", r"5 \text{ or } \boxed{6}"),
+        (r"\boxed{\boxed{5} \text{ or } 6}", r"\boxed{5} \text{ or } 6"),
+        (r"\boxed{\boxed{6}}", "6"),
+        (r"\boxed{x = \boxed{6}}", "6"),
+        (r"\boxed{\text{Answer: }\boxed{6}}", "6"),
+        (r"\boxed{5 so \boxed{6}", "6"),
+    ],
+)
+def test_box_within_box_hides_no_value(text: str, answer: str) -> None:
+    assert final_answer(text) == answer
+
+
+numbers = st.integers(-99, 99)
+
+
+@given(values=st.lists(numbers, min_size=1, max_size=3), joint=st.sampled_from([", ", r" \text{ or } ", " and "]), last=numbers)
+def test_outer_box_counts_if_it_joins_values(values: list[int], joint: str, last: int) -> None:
+    contents = joint.join([*map(str, values), boxed(str(last))[len("The answer is $") : -2]])
+    assert final_answer(rf"So \boxed{{{contents}}}.") == contents
+    assert final_answer(rf"First \boxed{{0}}. So \boxed{{{contents}}}.") == contents
