@@ -172,7 +172,18 @@ def _measured(number: Number, numeral: str, tail: str) -> Quantity | None:
         return Quantity(numeral, number, scale.kind, scale.factor, primed=words in ("'", "''"))
     if "\\text" in tail and _has_variables(tail):
         return None
+    if rate := _counted_rate(words):
+        return Quantity(numeral, number, rate.kind, rate.factor)
     return Quantity(numeral, number) if _counts(words, bare="\\text" not in tail) else None
+
+
+def _counted_rate(words: str) -> Unit | None:
+    """Return the unit of counted things for each unit of measure, as in words per minute or widgets/hour, or None."""
+    divided = _DIVIDED.match(words)
+    divisor = read_unit(divided["divisor"].strip()) if divided else None
+    if divided is None or divisor is None or not _counts(divided["amount"].strip(), bare=False):
+        return None
+    return Unit(f"counted/{divisor.kind}", 1 / divisor.factor)
 
 
 def _has_variables(tail: str) -> bool:

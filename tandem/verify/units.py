@@ -51,8 +51,17 @@ second 60 min minute
 second 3600 h hr hour
 second 86400 day
 second 604800 week
+second 1209600 fortnight
 month 1 month
 month 12 yr year
+month 120 decade
+month 1200 century centuries
+pound 2000 ton
+gram 1000000 tonne
+gallon 1/768 tsp teaspoon
+gallon 1/256 tbsp tablespoon
+gallon 1/16 cup
+gallon 1/8 pint
 gallon 1/4 quart qt
 gallon 1 gal gallon
 degree 1 ° deg degree
@@ -77,6 +86,13 @@ metre·second^-1 5/18 kmh kph
 acre 1 acre
 hectare 1 ha hectare
 bit 1 bit
+calorie 1 cal calorie
+calorie 1000 kcal kilocalorie
+ppm 1 ppm
+ppm 1/1000 ppb
+decibel 1 dB decibel
+gram·metre^-1·second^-2 100000000 bar
+metre·second^-1 463/900 knot
 """
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tandem.verify.plain import settle
 from tandem.verify.units import read_unit, unit_named
-from tests.support.verdicts import accepts
+from tests.support.verdicts import accepts, says
 
 UNITS = [
     (r"5", r"5x\text{ cm}", "wrong"),
@@ -157,3 +159,46 @@ def test_whole_number_and_fraction_in_words(whole: int, parts: tuple[str, str]) 
     assert settle(f"{whole}{parts[1]}", f"{whole} and {parts[0]}") is True
     assert settle(f"{whole}{parts[1]}", rf"\text{{{whole} and {parts[0]} hours}}") is True
     assert settle(str(whole), f"{whole} and {parts[0]}") is False
+
+
+KITCHEN = {"teaspoons": 1, "tablespoons": 3, "cups": 48, "pints": 96, "quarts": 192, "gallons": 768}
+
+
+@given(number=st.integers(1, 200), one=st.sampled_from(sorted(KITCHEN)), other=st.sampled_from(sorted(KITCHEN)))
+def test_kitchen_measures_are_converted(number: int, one: str, other: str) -> None:
+    gold, value = rf"{number}\text{{ {one}}}", Fraction(number * KITCHEN[one], KITCHEN[other])
+    assert says(gold, rf"{value}\text{{ {other}}}") == says(gold, str(number)) == "correct"
+    assert says(gold, rf"{number}\text{{ liters}}") == "wrong"
+    assert says(gold, rf"{number}\text{{ {other}}}") == ("correct" if one == other else "wrong")
+
+
+TIMES = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+
+
+@given(
+    number=st.integers(1, 200),
+    things=st.sampled_from(["words", "apples", "red balls", "people"]),
+    one=st.sampled_from(sorted(TIMES)),
+    other=st.sampled_from(sorted(TIMES)),
+    form=st.sampled_from([r"{}\text{{ {} per {}}}", "{} {} per {}", r"{}\text{{ {} a {}}}"]),
+)
+def test_rates_of_counted_things_are_converted(number: int, things: str, one: str, other: str, form: str) -> None:
+    gold, value = form.format(number, things, one), Fraction(number * TIMES[other], TIMES[one])
+    assert says(gold, form.format(value, things, other)) == says(gold, str(number)) == "correct"
+    assert says(gold, form.format(number, things, other)) == ("correct" if one == other else "wrong")
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "verdict"),
+    [
+        (r"2 \text{ tons}", r"2 \text{ pounds}", "wrong"),
+        (r"2 \text{ tons}", r"4000 \text{ pounds}", "correct"),
+        ("5 ppm", "5 ppb", "wrong"),
+        ("5 ppm", "5", "correct"),
+        ("2 centuries", "200 years", "correct"),
+        ("3 students per group", "3 students", "correct"),
+        ("12 problems", "12 questions", "correct"),
+    ],
+)
+def test_further_units_get_expected_verdicts(gold: str, answer: str, verdict: str) -> None:
+    assert says(gold, answer) == verdict
