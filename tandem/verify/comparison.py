@@ -167,7 +167,7 @@ def _named(gold: str, answer: str, leaf: Leaf) -> object:
     """Compare values without the name before one of them, or the common name before both."""
     (gold_name, gold_value), (answer_name, answer_value) = named(gold), named(answer)
     if gold_name and answer_name:
-        if gold_name == answer_name or {gold_name, answer_name} in Y_OF_X:
+        if gold_name == answer_name or {gold_name, answer_name} in Y_OF_X or _one_function(gold_name, answer_name):
             return compare(gold_value, answer_value, leaf)
         if renamed := with_argument(gold_name, answer_name, answer_value):
             return compare(gold_value, renamed, leaf)
@@ -186,6 +186,12 @@ def _named(gold: str, answer: str, leaf: Leaf) -> object:
     if answer_name and not is_equation(gold):
         return compare(gold, answer_value, leaf)
     return _UNSETTLED
+
+
+def _one_function(one: str, other: str) -> bool:
+    """Return whether one name is the other with its argument, as y and y(t)."""
+    name, function = sorted((one, other), key=len)
+    return len(name) == 1 and bool(re.fullmatch(rf"{re.escape(name)}\([a-z]\)", function))
 
 
 _MAX_ENCLOSED = 2

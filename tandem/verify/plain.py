@@ -24,6 +24,8 @@ _MEANINGS = {
     **dict.fromkeys(
         ("no solution", "no solutions", "no real solution", "no real solutions", "none", "empty set", "null set"), "\\emptyset"
     ),
+    **dict.fromkeys(("there is no solution", "there are no solutions", "there are no real solutions"), "\\emptyset"),
+    **dict.fromkeys(("dne", "does not exist", "doesn't exist", "limit does not exist", "do not exist"), "\\text{DNE}"),
 }
 """Words for sets of numbers."""
 _ALL_BUT = re.compile(

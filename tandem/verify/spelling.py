@@ -72,6 +72,8 @@ _LONG_RADICAND = re.compile(r"\\sqrt\s?(\d{2,})(?![\d.,])")
 """A number as the argument of `\\sqrt` without braces, of which TeX would take the first digit alone."""
 _SCRIPT_SPACE = re.compile(r"\s?([\^_])\s?")
 _SCRIPT_FRACTION = re.compile(r"([\^_])\s?(\\frac\{[^{}]*\}\{[^{}]*\}|\\sqrt\{[^{}]*\})")
+_NEGATIVE_POWER = re.compile(r"\\text\{[^{}]*\}|(?<=[A-Za-z0-9)}])\^\s?-\s?(\d+|[A-Za-z](?![A-Za-z]))")
+r"""A negative power without braces, as in x^-1; powers of units in `\text` have none."""
 _SYNONYMS = {
     re.compile(pattern): canonical
     for pattern, canonical in (
@@ -113,7 +115,7 @@ _SYNONYMS = {
         (r"\\(sin|cos|tan|sinh|cosh|tanh|cot|sec|csc)\s?\^\s?(?:\{\s?-\s?1\s?\}|-\s?1(?!\d))", r"\\arc\1 "),
         (r"\\(sin|cos|tan)\s?\^\s?(\d)(?=[A-Za-z])", r"\\\1^{\2} "),
         (r"\\log\s?_\s?\{?\s?e\s?\}?(?![A-Za-z])", r"\\ln "),
-        (r"\\log\s?_\s?(\w)", r"\\log_{\1} "),
+        (r"\\log\s?_\s?(10(?!\d)|\w)", r"\\log_{\1} "),
         (r"\\dot\s?\{?(\d)\}?(\d*)\\dot\s?\{?(\d)\}?", r"\\overline{\1\2\3}"),
         (r"(?<=\d)\s?(?:\\text\{\s?to\s?\}|\bto\b)\s?(?=\d)", ":"),
         (r"[.,;:]+\s?(?=\}\Z)", ""),
@@ -125,6 +127,9 @@ _SYNONYMS = {
         (r"(?<![A-Za-z\\])(sqrt|sin|cos|tan|log|ln|exp|pi|arcsin|arccos|arctan)(?![A-Za-z])", r"\\\1"),
         (r"\\sqrt\s?\(([^()]*)\)", r"\\sqrt{\1}"),
         (r"(?<=[A-Za-z0-9)}])\^\s?\(([^()]*)\)", r"^{\1}"),
+        (r"(?<=\d)\s?x\s?(?=10\s?\^)", r"\\times "),
+        (r"\\(max|min|gcd)\s?\\\{([^{}|:]*)\\\}", r"\\\1(\2)"),
+        (r"\A(?:\\\{\s?)?\\begin\{(cases|array)\}(?:\{[lcr]?\})?([^&]*=[^&]*)\\end\{\1\}\Z", r"\2"),
     )
 }
 _MARKDOWN = re.compile(r"(\*\*|__|\*|_|`+|\")(.*)\1", re.DOTALL)
@@ -149,6 +154,7 @@ def canonical(text: str) -> str:
     text = _without_fonts(text)
     for pattern, replacement in _SYNONYMS.items():
         text = pattern.sub(replacement, text)
+    text = _NEGATIVE_POWER.sub(lambda power: f"^{{-{power[1]}}}" if power[1] else power[0], text)
     text = _INFIX.sub(lambda part: f"\\{'binom' if part[2] == 'choose' else 'frac'}{{{part[1]}}}{{{part[3]}}}", text)
     text = _SCRIPT_SPACE.sub(r"\1", _LONG_RADICAND.sub(r"\\sqrt{\1}", text))
     text = _SCRIPT_FRACTION.sub(r"\1{\2}", _with_arguments(_CELL.sub(r" \1 ", text)))

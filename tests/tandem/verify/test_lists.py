@@ -146,3 +146,16 @@ def test_unsolved_equations_state_no_values(values: list[int], form: str) -> Non
     gold = ", ".join(map(str, values))
     assert says(gold, ", ".join(f"{form.format(place + 2)}={value}" for place, value in enumerate(values))) == "wrong"
     assert says(gold, ", ".join(f"x={value}" for value in values)) == "correct"
+
+
+@given(values=st.lists(numbers, min_size=2, max_size=3))
+def test_system_of_equations_states_values_in_order(values: list[int]) -> None:
+    rows = [f"{name}={value}" for name, value in zip("xyz", values, strict=False)]
+    gold = f"({','.join(map(str, values))})"
+    for order in (rows, rows[::-1]):
+        system = r"\\".join(order)
+        assert says(gold, rf"\begin{{cases}}{system}\end{{cases}}") == "correct"
+        assert says(gold, rf"\left\{{\begin{{array}}{{l}}{system}\end{{array}}\right.") == "correct"
+    if values != values[::-1]:
+        swapped = r"\\".join(f"{name}={value}" for name, value in zip("xyz", values[::-1], strict=False))
+        assert says(gold, rf"\begin{{cases}}{swapped}\end{{cases}}") == "wrong"
