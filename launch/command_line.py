@@ -52,12 +52,12 @@ def _check_key(override: str, *, sweep: bool) -> None:
     if not name:
         raise ConfigError(f"{override}: give key=value")
     if key.startswith("~"):
-        raise ConfigError(f"{override}: settings cannot be left out; give key=value")
+        raise ConfigError(f"{override}: settings cannot be deleted; give key=value")
     if "@" in name:
-        raise ConfigError(f"{override}: a group has its place already; write {name.partition('@')[0]}={value or 'NAME'}")
+        raise ConfigError(f"{override}: @ cannot be used; write {name.partition('@')[0]}={value or 'NAME'}")
     if re.match(r"hydra[./]", name) and not (sweep and _LAUNCHER.match(name)):
-        only = "a sweep takes only hydra/launcher and hydra.launcher" if sweep else "a single run takes none"
-        raise ConfigError(f"{override}: of Hydra's own settings, {only}; leave it out")
+        taken = "a sweep takes only hydra/launcher and hydra.launcher" if sweep else "a single run takes nothing"
+        raise ConfigError(f"{override}: {taken} of Hydra's own settings; leave it out")
     if value.strip() == _MISSING:
         raise ConfigError(f"{override}: {_MISSING} marks a missing value; give another")
 

@@ -58,6 +58,8 @@ def composing() -> Iterator[None]:
     """Compose the files of conf/ in this block. Raises `ConfigError`, which names the file, for one that is no YAML."""
     try:
         yield
+    except OmegaConfBaseException:  # some are ValueErrors too
+        raise
     except (YAMLError, ValueError, RecursionError) as error:
         for file in sorted(CONF.glob("**/*.yaml")):
             read_yaml(file, str(file))

@@ -36,7 +36,7 @@ from tandem.config.load import load, schema
 from tandem.config.schema import Config, ConfigError
 from tandem.runtime.disk import disk_full
 from tandem.runtime.errors import RunError, plain_error
-from tandem.runtime.exit_status import BAD_INPUT, FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED, UNWRITABLE
+from tandem.runtime.exit_status import BAD_INPUT, FAILED, INTERRUPTED, TERMINATED, UNWRITABLE
 
 UNUSABLE = (ConfigError, HydraException, OmegaConfBaseException)
 """The errors for a configuration or data that cannot be used."""
@@ -59,7 +59,19 @@ Sweep = Callable[[list[str]], None]
 """Runs every combination of settings that the command line's overrides name."""
 
 
+def _flush() -> None:
+    """Write what stdout has buffered. Exit if the program that reads it has ended, as `head` does."""
+    if sys.stdout is None:  # closed when this process started
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+
+
 def _refuse_sweep(overrides: list[str]) -> None:
+    """Refuse --multirun for a program that does not sweep."""
     raise ConfigError("--multirun: only launch/train.py sweeps; leave it out, and give every key one value")
 
 
@@ -88,7 +100,7 @@ def main(
         if options.multirun:
             sweep(literal_overrides(options.overrides, sweep=True))
         elif printing:
-            _print_by_hydra([*(each for each in given if each not in options.overrides), *options.overrides])
+            _print_by_hydra([each for each in given if each not in options.overrides], options.overrides)
         else:
             config = load(amend(composition(options.overrides), options.overrides))
             use_cache(config)
@@ -106,15 +118,15 @@ def _parsed(arguments: Sequence[str]) -> Namespace:
     return parser.parse_intermixed_args(arguments)
 
 
-def _print_by_hydra(arguments: Sequence[str]) -> None:
-    """Let Hydra print what its options in `arguments` ask for."""
+def _print_by_hydra(options: Sequence[str], overrides: Sequence[str]) -> None:
+    """Let Hydra print what its `options` ask for."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise it prints its own trace and exits with 1
-    before, sys.argv = sys.argv, [sys.argv[0], *literal_overrides(arguments)]
+    saved_argv, sys.argv = sys.argv, [sys.argv[0], *options, *literal_overrides(overrides)]
     try:
         with composing():
             hydra.main(version_base=None, config_path=str(CONF), config_name="config")(lambda composed: None)()
     finally:
-        sys.argv = before
+        sys.argv = saved_argv
 
 
 class Terminated(KeyboardInterrupt):
@@ -135,8 +147,7 @@ def terminate(number: int, frame: FrameType | None) -> None:
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """Exit with a message instead of a traceback: with 1 after a `RunError`, with 2 when configuration or data cannot be used,
-    with 3 when the disk refuses the results, with 130 after Ctrl-C, with 141 when what reads the output has ended, and with 143
-    after SIGTERM."""
+    with 3 when the disk refuses the results, with 130 after Ctrl-C and with 143 after SIGTERM."""
     _terminated.clear()
     signal.signal(signal.SIGTERM, terminate)
     for stream in (sys.stdout, sys.stderr):  # its encoding may lack the characters of a table
@@ -145,7 +156,7 @@ def exit_codes() -> Iterator[None]:
     program = Path(sys.argv[0]).name
     try:
         yield
-        sys.stdout.flush()
+        _flush()
     except UNUSABLE as error:
         print(f"{program}: {explain(plain_error(error) or error, sys.argv[1:])}", file=sys.stderr)
         sys.exit(BAD_INPUT)
@@ -156,9 +167,9 @@ def exit_codes() -> Iterator[None]:
     except UnwritableError as error:
         print(f"{program}: {error}", file=sys.stderr)
         sys.exit(UNWRITABLE)
-    except BrokenPipeError:  # what reads the output has ended, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(PIPE_CLOSED)
+    except BrokenPipeError:
+        _flush()  # exits if it is this process's output; otherwise it is, for example, a connection to an actor
+        raise
     except OSError as error:
         if not disk_full(error):
             raise

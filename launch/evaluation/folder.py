@@ -159,5 +159,5 @@ def read_problem_rows(folder: Path) -> list[ProblemRow]:
     rows, result = read_lines_as(ProblemRow, folder / PROBLEMS, REMEDY), read_json(folder / RESULT)
     complete = len(rows) == result.get("problems") and rows and all(row.scores.keys() == rows[0].scores.keys() for row in rows)
     if not complete:
-        raise ConfigError(f"{folder / PROBLEMS}: it has not every problem that {RESULT} counts; {REMEDY}")
+        raise ConfigError(f"{folder / PROBLEMS}: problems that {RESULT} counts are missing; {REMEDY}")
     return rows

@@ -15,11 +15,11 @@ from tandem.records.run_record import EVALUATED_PROBLEMS, PROBLEMS, is_run
 from tandem.records.step_folders import step_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluatedProblem(ProblemRow):
-    """What a run's evaluation after `step` has measured of a problem."""
+    """One problem's row of a run's evaluation after `step`."""
 
-    step: int = 0
+    step: int
 
 
 def read_problem_scores(path: Path) -> ProblemScores:
@@ -37,7 +37,7 @@ def read_problem_scores(path: Path) -> ProblemScores:
             "runs/NAME/checkpoints/step-000020 or runs/NAME/evaluation/NAME"
         )
     evaluated = run / EVALUATED_PROBLEMS
-    rows = read_lines_as(EvaluatedProblem, evaluated) if evaluated.exists() else []
+    rows = read_lines_as(EvaluatedProblem, evaluated, growing=True) if evaluated.exists() else []
     steps = sorted({row.step for row in rows})
     wanted = (steps or [0])[-1] if step is None else step
     if wanted not in steps:

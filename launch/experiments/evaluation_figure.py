@@ -7,12 +7,10 @@ from matplotlib.figure import Figure
 
 from launch.experiments.evaluations import BASE, Evaluated
 from launch.figures import COLORS, INK, draw_grid, error_bars, white_figure
-from tandem.measures.names import FLOOR, LEGIBILITY, shown
+from tandem.measures.names import ABOVE_FLOOR, FLOOR, LEGIBILITY, shown
 
 COLUMNS = 4
 _PANEL_INCHES = (2.7, 2.5)
-_LEFT_OUT = (LEGIBILITY, FLOOR)
-"""The figure shows their difference."""
 
 
 def evaluation_figure(name: str) -> str:
@@ -22,8 +20,9 @@ def evaluation_figure(name: str) -> str:
 
 def draw_evaluated(evaluated: Evaluated) -> Figure:
     """Return a panel for each measure but pass@k; the base models are gray."""
-    titles = {key: name for key, name in shown(evaluated.measures).items() if "@" not in name and key not in _LEFT_OUT}
-    columns, rows = min(COLUMNS, len(titles)), -(-len(titles) // COLUMNS)
+    left_out = (LEGIBILITY, FLOOR) if ABOVE_FLOOR in evaluated.measures else ()  # their difference says it
+    titles = {key: name for key, name in shown(evaluated.measures).items() if "@" not in name and key not in left_out}
+    columns, rows = max(1, min(COLUMNS, len(titles))), max(1, -(-len(titles) // COLUMNS))
     figure = white_figure(_PANEL_INCHES[0] * columns, _PANEL_INCHES[1] * rows, dpi=130)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, (measure, name) in zip(panels, titles.items(), strict=False):

@@ -125,7 +125,7 @@ def read_evaluated(evaluations: Sequence[Evaluation]) -> dict[str, Evaluated]:
 def _add(found: dict[str, Evaluated], name: str, evaluation: Evaluation, scores: Mapping[str, Score]) -> None:
     """Add the scores of one evaluation to those that are `found` by `name`."""
     measured = {key: score for key, score in scores.items() if score.weights.any()}
-    problems = len(next(iter(measured.values())).totals)
+    problems = max((len(score.totals) for score in measured.values()), default=0)
     values = found.setdefault(name, Evaluated({}, problems)).values
     values.setdefault(evaluation.arm, {})[evaluation.seed] = _with_derived(resampled(measured))
 

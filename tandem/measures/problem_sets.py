@@ -23,7 +23,8 @@ class ProblemSets:
     def labeled(cls, labels: Sequence[str]) -> ProblemSets:
         """Return the sets that `labels` name, in the order of their first problems; an empty label names none."""
         names = {name: place for place, name in enumerate(dict.fromkeys(labels))}
-        return cls(tuple(filter(None, names)), np.array([names[label] for label in labels], np.int64))
+        index = np.array([names[label] for label in labels], np.int64)
+        return cls(() if set(names) <= {""} else tuple(names), index)
 
     @property
     def labels(self) -> list[str] | None:

@@ -18,7 +18,7 @@ Labels = Sequence[str] | None
 
 @dataclass(frozen=True)
 class ProblemRow:
-    """What a row holds of a problem."""
+    """One problem's row."""
 
     id: str
     scores: dict[str, tuple[float, float]]

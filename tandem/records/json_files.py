@@ -72,17 +72,24 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_as(kind: type[Kind], path: Path, remedy: str = RESTORE) -> Kind:
-    """Return the content of the JSON file `path`, which must have the types of `kind`.
+    """Return the content of the JSON file `path` as `kind`.
 
-    Raises `ConfigError`, which ends with `remedy`, when it has not, or cannot be read.
+    Raises `ConfigError`, which ends with `remedy`, when the content has other types, or the file cannot be read.
     """
     (found,) = _typed(kind, path, lambda content: [content], remedy)
     return found
 
 
-def read_lines_as(kind: type[Kind], path: Path, remedy: str = RESTORE) -> list[Kind]:
-    """Return the content of each line of a finished file of JSON lines. Raises `ConfigError` as `read_as` does."""
-    return _typed(kind, path, bytes.splitlines, remedy)
+def read_lines_as(kind: type[Kind], path: Path, remedy: str = RESTORE, *, growing: bool = False) -> list[Kind]:
+    """Return the content of each line of a file of JSON lines. Raises `ConfigError` as `read_as` does.
+
+    `growing`: whether a run may be writing to it, so that an incomplete last line is left out.
+    """
+
+    def lines(content: bytes) -> list[bytes]:
+        return (content[: content.rfind(b"\n") + 1] if growing else content).splitlines()
+
+    return _typed(kind, path, lines, remedy)
 
 
 def _typed(kind: type[Kind], path: Path, split: Callable[[bytes], list[bytes]], remedy: str) -> list[Kind]:

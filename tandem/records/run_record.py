@@ -80,7 +80,7 @@ def read_finished_metrics(folder: Path, steps: int) -> list[dict[str, float]]:
     """
     rows = list(LogReader(folder / METRICS, is_metrics).new())
     if not rows or (rows[-1]["step"] < steps and STOPPED_EARLY not in rows[-1]):
-        raise ConfigError(f"{folder / METRICS}: it has not every step of a finished run; {RESTORE}")
+        raise ConfigError(f"{folder / METRICS}: the last steps of the finished run are missing; {RESTORE}")
     return [{key: value for key, value in row.items() if value is not None} for row in rows]
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import signal
 
 FAILED = 1
-"""The exit code of a run that cannot continue."""
+"""The exit code of a run that cannot continue, and of a program whose output nobody reads any more, as after `head`."""
 BAD_INPUT = 2
 """The exit code for a configuration or data that cannot be used."""
 UNWRITABLE = 3
 """The exit code of a run whose results the disk refuses."""
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
-PIPE_CLOSED = 141
-"""The exit code when the program that reads the output has ended, as `head` does."""
 TERMINATED = 143
 """The exit code after SIGTERM."""
 

@@ -14,6 +14,8 @@ import pytest
 
 from launch.cli import PROGRAMS, main
 from launch.completion import WITH_SETTINGS, choices
+from launch.entry import exit_codes
+from tandem.runtime.exit_status import FAILED
 from tests.support import ROOT
 
 
@@ -100,3 +102,15 @@ def test_arguments_are_those_of_program(monkeypatch: pytest.MonkeyPatch, capsys:
     with pytest.raises(SystemExit, match="2"):
         main()
     assert capsys.readouterr().err.startswith("watch.py: missing: not a run folder")
+
+
+@pytest.mark.parametrize(("output", "code"), [("| true", FAILED), (">&-", 0), (">/dev/null", 0)])
+def test_output_that_nobody_reads_ends_without_traceback(output: str, code: int) -> None:
+    command = f"(sleep 0.2; exec {sys.executable} launch/train.py --help) {output}; exit ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(["bash", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (code, "")
+
+
+def test_broken_connection_inside_run_is_no_closed_output() -> None:
+    with pytest.raises(BrokenPipeError), exit_codes():
+        raise BrokenPipeError

@@ -14,9 +14,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from launch.command_line import CONF
-from launch.config_file import overrides_of, with_config_files
+from launch.config_file import composing, overrides_of, with_config_files
 from launch.entry import UNUSABLE, configuration
 from launch.explanations import explain
 from tandem.config.schema import Config, ConfigError
@@ -103,6 +104,11 @@ def test_bad_file_is_refused_with_its_name(composed: Callable[..., Config], tmp_
     with pytest.raises(ConfigError) as refused:
         composed(text)
     assert str(refused.value).startswith(f"--config {tmp_path / 'mine.yaml'}: {message}")
+
+
+def test_bad_reference_is_no_fault_of_conf() -> None:
+    with pytest.raises(OmegaConfBaseException, match="nope"), composing():
+        OmegaConf.to_container(OmegaConf.create({"name": "${nope}"}), resolve=True)
 
 
 def test_missing_file_is_refused() -> None:

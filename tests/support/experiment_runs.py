@@ -17,12 +17,12 @@ MEASURES = shown([ACCURACY, "solo/pass@4", "solo/greedy", "team/word/accuracy", 
 
 
 def value(arm: str, seed: int, step: int, measure: str) -> float:
-    """A made-up value that tells where it belongs."""
+    """Return a value that differs for each arm, seed, step and measure."""
     return 0.3 + 0.001 * step * (1 if arm == "tandem" else -0.5) + 0.01 * seed + 0.001 * list(MEASURES).index(measure)
 
 
 def make_run(run: ExperimentRun, steps: tuple[int, ...] = STEPS) -> None:
-    """The run's folder, as far as an experiment reads it."""
+    """Write the run's folder, as far as an experiment reads it."""
     run.path.mkdir(parents=True)
     (run.path / "config.yaml").write_text(yaml.safe_dump(asdict(run.config), sort_keys=False))
 

@@ -36,6 +36,9 @@ def test_runs_checkpoints_and_evaluations_are_read(tmp_path: Path, monkeypatch: 
     assert read_problem_scores(Path("step-000000")) == read_problem_scores(run / "checkpoints" / "step-000000")
     found = [read_problem_scores(path).problems[("", "a")] for path in (run, run / "checkpoints" / "step-000000", folder)]
     assert found == [{"solo/accuracy": (value, 1.0)} for value in (1.0, 0.0, 0.5)]
+    with (run / "evaluation_problems.jsonl").open("a") as file:
+        file.write('{"step": 40, "id"')
+    assert read_problem_scores(run).label.endswith("after step 20"), "a row that is being written does not count"
     with pytest.raises(ConfigError, match="no evaluation after step 7; it has those after steps 0, 20"):
         read_problem_scores(run / "checkpoints" / "step-000007")
     with pytest.raises(ConfigError, match="neither a run"):

@@ -1,4 +1,4 @@
-"""launch/experiment.py: what is compared, where it goes on, and the whole on real engines."""
+"""launch/experiment.py: its runs, resuming, and a whole experiment on real engines."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ENDPOINT = (
     "endpoints: [{{name: e, evaluation: {}, measures: [solo/accuracy], arms: [a, b], claim: {}, margin: {}}}]"
 )
 
-# What is compared
+# Its runs
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in PRESETS.glob("*.yaml")))
@@ -173,7 +173,7 @@ def test_entry_point_prints_error_in_one_line(monkeypatch: pytest.MonkeyPatch, c
     assert said.err.startswith("experiment.py: arms=none: there is no arm none") and said.err.count("\n") == 1
 
 
-# Where it goes on
+# Resuming
 
 
 def test_only_unfinished_runs_are_started(compared: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:

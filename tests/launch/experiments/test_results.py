@@ -1,4 +1,4 @@
-"""What comes of an experiment's runs: values over seeds, tables, figure and page."""
+"""The results of an experiment: values over seeds, tables, figure and page."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ def test_quoted_value_is_read_back_unchanged(text: str) -> None:
         (("seed=range(3,1)",), "seed=range(3,1): this names no value; name some, as in seed=1,2,3"),
         (("seed=range(1,3,0)",), "seed=range(1,3,0): range() arg 3 must not be zero; name some values"),
         (("seed=range(1,200)", "steps=range(1,200)"), "--multirun: at least 39,601 runs, and a sweep has at most 10,000"),
-        (("seed=1,2", "hydra/sweeper=optuna"), "hydra/sweeper=optuna: of Hydra's own settings, a sweep takes only hydra/l"),
+        (("seed=1,2", "hydra/sweeper=optuna"), "hydra/sweeper=optuna: a sweep takes only hydra/launcher and"),
         (("seed=1,2", "steps=2,3", "resume='',auto"), "resume='',auto: it belongs to the sweep as a whole"),
         (("seed=1,2", "resume=/somewhere"), "resume=/somewhere: a sweep is resumed by its name; give resume=auto"),
         (("seed=1,2", "resume=auto", "name=''"), "resume=auto: no sweep is named; give name=NAME"),
