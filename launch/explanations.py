@@ -18,12 +18,16 @@ from tandem.config.load import RETIRED
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import ConfigError
 
-_CFG, _PACKAGE = ("--cfg", "-c"), ("--package", "-p")
-_COMPLETION = ("--shell-completion", "-sc")
 _INSTALLATION = re.compile(r"(un)?install=(bash|zsh|fish)")
-_OPTIONS = ("--cfg", "--resolve", "--package", "--info", "--multirun", "--shell-completion")
-_SHORT_OPTIONS = ("-c", "-p", "-i", "-m", "-sc")
-"""The options of Hydra that a program takes."""
+_OPTIONS = {
+    "--cfg": "-c",
+    "--resolve": "",
+    "--package": "-p",
+    "--info": "-i",
+    "--multirun": "-m",
+    "--shell-completion": "-sc",
+}
+"""The options of Hydra that a program takes, with their short forms."""
 _UNTAKEN = {
     "experiment": "write +experiment=NAME: its settings win over those of the other groups",
     "experiment_preset": "launch/experiment.py takes it, as preset=NAME",
@@ -167,20 +171,26 @@ def explain_unknown(key: str) -> str:
 
 
 def check_options(arguments: Sequence[str]) -> None:
-    """Raise `ConfigError` for an option that no program takes."""
-    options = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
-    for option in options:
-        if known(name := option.lstrip("-")):
-            raise ConfigError(f"{option}: settings are written without -, as in {name}=VALUE")
-        if option not in _OPTIONS + _SHORT_OPTIONS:
+    """Raise `ConfigError` for an option that no program takes, or that lacks what belongs to it."""
+    long_forms = {short: option for option, short in _OPTIONS.items() if short}
+    given = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
+    options = {each: long_forms.get(each, each) for each in given}
+    for each, option in options.items():
+        if known(name := each.lstrip("-")):
+            raise ConfigError(f"{each}: settings are written without -, as in {name}=VALUE")
+        if option not in _OPTIONS:
             similar = get_close_matches(option, ["--config", "--help", *_OPTIONS], n=1)
             remedy = f"did you mean {similar[0]}?" if similar else "--help lists the options"
-            raise ConfigError(f"{option}: there is no such option; {remedy}")
+            raise ConfigError(f"{each}: there is no such option; {remedy}")
         # A shell that asks for completions says so in its environment.
-        if option in _COMPLETION and "COMP_LINE" not in os.environ and not any(map(_INSTALLATION.fullmatch, arguments)):
-            raise ConfigError(f"{option}: give it with install=bash, install=zsh or install=fish, or the same with uninstall=")
-        if option in ("--resolve", *_PACKAGE) and not {*_CFG} & {*options}:
-            raise ConfigError(f"{option}: it says what --cfg prints; add --cfg job, or leave it out")
+        if (
+            option == "--shell-completion"
+            and "COMP_LINE" not in os.environ
+            and not any(map(_INSTALLATION.fullmatch, arguments))
+        ):
+            raise ConfigError(f"{each}: give it with install=bash, install=zsh or install=fish, or the same with uninstall=")
+        if option in ("--resolve", "--package") and "--cfg" not in options.values():
+            raise ConfigError(f"{each}: it says what --cfg prints; add --cfg job, or leave it out")
 
 
 def _explain_missing(file: str) -> str:
