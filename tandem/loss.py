@@ -44,17 +44,17 @@ def micro_batch_loss(logprobs: Tensor, batch: MicroBatch, algo: AlgoConfig) -> t
     )
     policy = POLICY_LOSSES[algo.policy_loss](tokens, algo)
     total = (policy.loss * batch.coefficients).sum()
-    counted = live & batch.senior
+    senior_live = live & batch.senior
     stats = {
         "policy_loss": total,
-        "tokens": counted.sum(),
-        "ratio": policy.ratio[counted].sum(),
-        "clipped": policy.clipped[counted].sum(),
+        "tokens": senior_live.sum(),
+        "ratio": policy.ratio[senior_live].sum(),
+        "clipped": policy.clipped[senior_live].sum(),
     }
     if algo.kl_coef:
         assert batch.reference_logprobs is not None
-        kl = KL_ESTIMATORS[algo.kl_estimator](replaced(logprobs, counted), replaced(batch.reference_logprobs, counted))
-        stats["kl_reference"] = (kl * replaced(batch.coefficients, counted)).sum()
+        kl = KL_ESTIMATORS[algo.kl_estimator](replaced(logprobs, senior_live), replaced(batch.reference_logprobs, senior_live))
+        stats["kl_reference"] = (kl * replaced(batch.coefficients, senior_live)).sum()
         total = total + algo.kl_coef * stats["kl_reference"]
     if algo.lambda_junior:
         imitated = batch.junior_coefficients > 0

@@ -1,7 +1,7 @@
 """Replay of a schedule over a finished rollout: the authorship mask that its tokens imply.
 
-`replay` returns the mask that `Pen.after` gives token by token. It computes for every token at once where the next redraw would
-follow if this token's author was drawn; only the walk from redraw to redraw is a loop.
+`replay` returns the mask that `Pen.after` gives token by token. First it computes, for all tokens at once, where the next
+redraw follows if this token's author was drawn. Then a loop goes from redraw to redraw.
 """
 
 from __future__ import annotations

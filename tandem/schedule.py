@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 COIN_SIDES = 1 << 32
 """A coin is a 32-bit integer."""
 BEGINS_WORD, ENDS_STEP, ENDS_LINE, BEGINS_LINE = 1, 2, 4, 8
-"""The entries of a boundary table: the sum of those that apply to a token. Each of the first two is a boundary by itself. The
-others make one together, a paragraph break over two tokens: the first ends with a newline, the second begins with one."""
+"""The entries of a boundary table: the sum of those that apply to a token. `BEGINS_WORD` and `ENDS_STEP` each mark a boundary.
+`ENDS_LINE` followed by `BEGINS_LINE` also does: a paragraph break over two tokens, each with one newline."""
 COMPLETE, STEP = BEGINS_WORD | ENDS_STEP, ENDS_STEP | ENDS_LINE | BEGINS_LINE
 ENTRIES = (BEGINS_WORD, ENDS_STEP, ENDS_LINE, BEGINS_LINE)
 WHOLE_TEXT = 1 << 31
