@@ -12,7 +12,7 @@ from tandem.verify.algebra import same_expression
 from tandem.verify.comparison import compare, is_region
 from tandem.verify.guards import Unparsable
 from tandem.verify.latex import read
-from tandem.verify.plain import gold_reading, reading, settle
+from tandem.verify.plain import readings, settle
 from tandem.verify.regions import same_region
 
 _DECIMAL = re.compile(r"\.\d")
@@ -27,7 +27,7 @@ def judge(gold: str, answer: str) -> bool:
     is_equal = settle(gold, answer)
     if is_equal is not None:
         return is_equal
-    return bool(compare(gold_reading(gold), reading(answer), same_meaning))
+    return bool(compare(*readings(gold, answer), same_meaning))
 
 
 def same_meaning(gold: str, answer: str, roughly: bool = False) -> bool:

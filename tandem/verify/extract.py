@@ -41,8 +41,22 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 """A brace that groups, or an escape to skip: `\\{` prints a brace and groups nothing."""
 _BARE_END = re.compile(r"\\[)\]]|\\.|[{}]|[\s$<]|\Z", re.DOTALL)
 """Where the contents of a box without braces may end: at white space or at the end of the mathematics."""
-_JOINT = re.compile(r"(?:[\s$;*{}]|\\[()\[\],;: ]|\\q?quad|,|and|or|\\text\s?\{|\\(?:land|lor|vee|wedge))*")
-_JOINS = re.compile(r",|and|or|land|vee|wedge")
+_GAP = r"(?>(?:[\s$;*{}]|\\[()\[\],;: ]|\\q?quad(?![A-Za-z]))*)"
+_CONNECTIVE = r"(?<![A-Za-z])(?:and|or)(?![A-Za-z])|\\(?:land|lor|vee|wedge)(?![A-Za-z])"
+_JOINT = re.compile(rf"(?:[\s$;*{{}}]|\\[()\[\],;: ]|\\q?quad|,|\\text\s?\{{|{_CONNECTIVE})*")
+_JOINS = re.compile(rf",|{_CONNECTIVE}")
+_TEXT = r"(?:\\text\s?\{)?"
+_UNIT = rf"(?:{_TEXT}\s?[A-Za-z]{{1,12}}(?:\^\d)?{_GAP})?"
+_VALUE_BEFORE = re.compile(
+    rf"(?:[\d)\]!%°]|\\[A-Za-z]+|(?<![A-Za-z\\])[A-Za-z]){_GAP}(?:,|(?:,{_GAP})?{_TEXT}{_GAP}(?:{_CONNECTIVE})){_GAP}\Z"
+    rf"|\d{_GAP}{_UNIT}{_TEXT}{_GAP}(?:{_CONNECTIVE}){_GAP}\Z"
+)
+"""A value and what joins it to the box that follows. Before a comma a word is no unit: "In 5 days, ..." states no value."""
+_VALUE_AFTER = re.compile(
+    rf"{_GAP}(?:,|(?:,{_GAP})?{_UNIT}{_TEXT}{_GAP}(?:{_CONNECTIVE})){_GAP}{_TEXT}{_GAP}"
+    r"(?:[-+]?\s?(?:\d|\\(?:d?frac|sqrt|pi|boxed)(?![A-Za-z]))|[(\[]|[-+]?\s?(?!a\s[A-Za-z])[A-Za-z](?![A-Za-z]))"
+)
+"""What joins a value to the box before it, and the start of that value."""
 _NAME = re.compile(r"([A-Za-z](?:_(?:\w|\{\w{1,9}\}))?)\s{0,3}=\s{0,3}\Z")
 """The name of an unknown before the box with its value: `x = \\boxed{5}`."""
 _NAME_CHARS = 20
@@ -168,18 +182,21 @@ def _in_boxes(text: str, boxes: Sequence[re.Match[str]]) -> str | None:
 
 
 def _outer(text: str, boxes: Sequence[re.Match[str]]) -> list[re.Match[str]]:
-    """Return the boxes without those in another one that holds more values, as in `\\boxed{5 or \\boxed{6}}`."""
+    """Return the boxes without those in another one that joins a value to them, as in `\\boxed{5 or \\boxed{6}}`."""
     closing = _closing_braces(text, boxes[0].start())
     outer: list[re.Match[str]] = []
-    outer_end = 0
+    outer_end, joins = 0, False
     for box in boxes:
         end = closing.get(box.end() - 1, box.end())
         if box.start() < outer_end:
-            if _JOINS.search(text[outer[-1].end() : box.start()]) or _JOINS.search(text[end:outer_end]):
+            before = text[max(outer[-1].end(), box.start() - _JOINT_CHARS) : box.start()]
+            after = text[end : min(outer_end, end + _JOINT_CHARS)].removeprefix("}")
+            joins = joins or bool(_VALUE_BEFORE.search(before) or _VALUE_AFTER.match(after))
+            if joins:
                 continue
             outer.pop()
         outer.append(box)
-        outer_end = end
+        outer_end, joins = end, False
     return outer
 
 

@@ -10,6 +10,7 @@ from itertools import combinations, pairwise
 from random import Random
 from typing import Any
 
+from mpmath.libmp import NoConvergence
 from sympy import Abs, Expr, Max, Min, Mod, Poly, PolynomialError, Pow, Rational, ceiling, floor, sign
 from sympy.functions.combinatorial.factorials import CombinatorialFunction
 
@@ -63,8 +64,10 @@ def _roots(zero: Expr, symbol: Any) -> list[Rational]:
     """Return the real roots of a polynomial in `symbol`, roughly; of any other expression, the numbers in it."""
     try:
         polynomial = Poly(zero, symbol).sqf_part()
+        if polynomial.degree() == 1 and all(isinstance(number, Rational) for number in polynomial.all_coeffs()):
+            return [-polynomial.all_coeffs()[1] / polynomial.all_coeffs()[0]]
         if 0 < polynomial.degree() <= _MAX_DEGREE:
             return [Rational(str(root)) for root in polynomial.nroots(n=15) if root.is_real]
-    except (PolynomialError, ArithmeticError, ValueError, TypeError, NotImplementedError):
+    except (PolynomialError, ArithmeticError, ValueError, TypeError, NotImplementedError, NoConvergence):
         pass
     return [number for number in zero.atoms(Rational) if zero.has(symbol)]

@@ -33,6 +33,9 @@ _ALL_BUT = re.compile(
 )
 _DECIMAL_COMMA = re.compile(r"\$?(?P<whole>-?\d+)\{,\}(?P<places>\d{1,2}|\d{4,}|(?<=\b0\{,\})\d{3})\$?", re.ASCII)
 """A number whose comma cannot separate thousands."""
+_TIMES = re.compile(r"(?<=\d)\s?x\s?(?=10\s?\^\s?\{?\s?-?\s?\d)")
+_COMMAND = re.compile(r"\\text\{[^{}]*\}|\\[A-Za-z]+")
+"""Words in `\\text`, and commands."""
 _PREFIX = re.compile(
     r"(?P<text>\\text\{\s?)?(?:(?:the )?(?:final |correct )?answer(?: is\b:?|:)|final(?: result| value)?:|result:"
     r"|(?:exactly|precisely)(?![A-Za-z]))\s?(?P<end>\}\s?)?",
@@ -51,11 +54,20 @@ def settle(gold: str, answer: str) -> bool | None:
     refuse_unreadable(answer)
     if len(gold) > MAX_ANSWER_CHARS:
         return False
-    gold_text, answer_text = gold_reading(gold), reading(answer)
+    gold_text, answer_text = readings(gold, answer)
     if alike(gold_text, answer_text) and answer_text:
         return True
     refuse_too_big(answer)
     return compare(gold_text, answer_text, _undecided)
+
+
+def readings(gold: str, answer: str) -> tuple[str, str]:
+    """Return the canonical spellings of both texts. In 1.5 x 10^3 the x is a multiplication unless x is an unknown."""
+    texts = gold_reading(gold), reading(answer)
+    if not any(map(_TIMES.search, texts)) or any("x" in _COMMAND.sub("", _TIMES.sub("", text)) for text in texts):
+        return texts
+    one, other = (_TIMES.sub(r"\\times ", text) for text in texts)
+    return one, other
 
 
 def gold_reading(gold: str) -> str:

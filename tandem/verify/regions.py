@@ -122,7 +122,7 @@ def region(text: str) -> Region:
         left, right = map(_number, ends)
         return Region(Interval(left, right, interval["left"] != "[", interval["right"] != "]"), None)
     pieces = split(text, COMMA)
-    if len(pieces) > 1 and all(RELATION.search(piece) for piece in pieces[:1]):
+    if len(pieces) > 1 and any(RELATION.search(piece) for piece in pieces):
         return _conditions(pieces)
     if RELATION.search(text) or EQUALS.search(text):
         return _relation(text)
@@ -143,11 +143,10 @@ def _built(element: str, condition: str) -> Region:
 
 def _conditions(pieces: list[str]) -> Region:
     """Return the region where all conditions hold, or their union if they exclude each other."""
-    relation = RELATION.search(pieces[0])
-    assert relation is not None
-    head = pieces[0][: relation.end()]
+    first, relation = next((place, found) for place, piece in enumerate(pieces) if (found := RELATION.search(piece)))
+    head = pieces[first][: relation.end()]
     complete = [bool(RELATION.search(piece) or EQUALS.search(piece) or "\\in" in piece) for piece in pieces]
-    if not all(complete) and relation[0] != "\\neq":
+    if not all(complete[: first + 1]) or (not all(complete) and relation[0] != "\\neq"):
         raise Unparsable(f"numbers beside a relation: {pieces!r}")
     regions = [region(piece if whole else f"{head} {piece}") for piece, whole in zip(pieces, complete, strict=True)]
     if len({part.variable for part in regions if part.variable is not None}) != 1:

@@ -72,8 +72,22 @@ _LONG_RADICAND = re.compile(r"\\sqrt\s?(\d{2,})(?![\d.,])")
 """A number as the argument of `\\sqrt` without braces, of which TeX would take the first digit alone."""
 _SCRIPT_SPACE = re.compile(r"\s?([\^_])\s?")
 _SCRIPT_FRACTION = re.compile(r"([\^_])\s?(\\frac\{[^{}]*\}\{[^{}]*\}|\\sqrt\{[^{}]*\})")
-_NEGATIVE_POWER = re.compile(r"\\text\{[^{}]*\}|(?<=[A-Za-z0-9)}])\^\s?-\s?(\d+|[A-Za-z](?![A-Za-z]))")
-r"""A negative power without braces, as in x^-1; powers of units in `\text` have none."""
+_NEGATIVE_POWER = re.compile(
+    r"\\text\{[^{}]*\}|(?<=[A-Za-z0-9)}])\^\s?-\s?(\d+(?:\.\d+)?|[A-Za-z])"
+    r"(?!\d|\.(?!\s?\Z)|\s?(?:(?!(?:and|or)(?![A-Za-z]))[A-Za-z]|[/(^_!°{]"
+    r"|\\(?!(?:cdot|times|text|land|lor|leq|geq|neq|approx|end|right)(?![A-Za-z]))[A-Za-z]))"
+)
+r"""A negative power without braces, as in x^-1, unless what follows may belong to it, as in e^-2x and x^-1/2.
+
+Powers of units in `\text` have no braces.
+"""
+_SYSTEM = re.compile(r"\A(?:\\\{\s?)?\\begin\{(cases|array)\}(?:\{[lcr]?\})?([^&]*)\\end\{\1\}\Z")
+_ROW = re.compile(r"\s?(\\?[A-Za-z]+(?:_(?:\w|\{\w+\}))?'*(?:\([A-Za-z, ]*\))?)\s?=([^=<>]+)")
+"""A row of a system of equations that is solved for its names: x = 5, f(x) = x^2."""
+_BRACKETED = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
+_NO_VALUE = re.compile(
+    r"[,;]|\\(?:text|[lg]eq?|neq|in|approx|quad|lor|land)(?![A-Za-z])|(?<![A-Za-z\\])(?:(?:if|or|and|for)(?![A-Za-z])|[A-Za-z]{4})"
+)
 _SYNONYMS = {
     re.compile(pattern): canonical
     for pattern, canonical in (
@@ -127,9 +141,7 @@ _SYNONYMS = {
         (r"(?<![A-Za-z\\])(sqrt|sin|cos|tan|log|ln|exp|pi|arcsin|arccos|arctan)(?![A-Za-z])", r"\\\1"),
         (r"\\sqrt\s?\(([^()]*)\)", r"\\sqrt{\1}"),
         (r"(?<=[A-Za-z0-9)}])\^\s?\(([^()]*)\)", r"^{\1}"),
-        (r"(?<=\d)\s?x\s?(?=10\s?\^)", r"\\times "),
         (r"\\(max|min|gcd)\s?\\\{([^{}|:]*)\\\}", r"\\\1(\2)"),
-        (r"\A(?:\\\{\s?)?\\begin\{(cases|array)\}(?:\{[lcr]?\})?([^&]*=[^&]*)\\end\{\1\}\Z", r"\2"),
     )
 }
 _MARKDOWN = re.compile(r"(\*\*|__|\*|_|`+|\")(.*)\1", re.DOTALL)
@@ -154,11 +166,20 @@ def canonical(text: str) -> str:
     text = _without_fonts(text)
     for pattern, replacement in _SYNONYMS.items():
         text = pattern.sub(replacement, text)
+    text = _SYSTEM.sub(_system, text)
     text = _NEGATIVE_POWER.sub(lambda power: f"^{{-{power[1]}}}" if power[1] else power[0], text)
     text = _INFIX.sub(lambda part: f"\\{'binom' if part[2] == 'choose' else 'frac'}{{{part[1]}}}{{{part[3]}}}", text)
     text = _SCRIPT_SPACE.sub(r"\1", _LONG_RADICAND.sub(r"\\sqrt{\1}", text))
     text = _SCRIPT_FRACTION.sub(r"\1{\2}", _with_arguments(_CELL.sub(r" \1 ", text)))
     return _with_round_ends(_bare(" ".join(text.split())))
+
+
+def _system(system: re.Match[str]) -> str:
+    """Return the rows of a system in which each states the value of another name; any other `system` is returned unchanged."""
+    rows = [row for row in system[2].split("\\\\") if row.strip()]
+    equations = [_ROW.fullmatch(row) for row in rows]
+    names = {row[1] for row in equations if row and not _NO_VALUE.search(_BRACKETED.sub("", row[2]))}
+    return system[2] if rows and len(names) == len(rows) else system[0]
 
 
 def _with_round_ends(text: str) -> str:

@@ -52,7 +52,7 @@ _REMARK = re.compile(
     r"\s?(?:\\text\{\s?)?\(\s?(?:\\text\{\s?)?(?:(?:since|because|as|where|about|approximately|approx\.?|roughly|rounded|exactly|"
     r"or about|or approximately|i\.e\.|which is|nearest|to the nearest|to \d|with|for|by|from|using|note)(?![A-Za-z])|\\approx)"
     r"(?>(?:[^()]|\([^()]*\))*)\)\s?\}?\s?\Z|,?\s?(?:\\text\{\s?)?,?\s?(?<![A-Za-z])(?:since|because|approximately)(?![A-Za-z])"
-    r"(?!.*\bor\b.*\b(?:since|because)\b).*\Z",
+    r"(?!.{0,200}?\bor\b.{0,200}?\b(?:since|because)\b).*\Z",
     re.DOTALL | re.IGNORECASE,
 )
 

@@ -86,14 +86,15 @@ metre·second^-1 5/18 kmh kph
 acre 1 acre
 hectare 1 ha hectare
 bit 1 bit
-calorie 1 cal calorie
-calorie 1000 kcal kilocalorie
+calorie 1 cal
+calorie 1000 kcal kilocalorie Cal
 ppm 1 ppm
 ppm 1/1000 ppb
 decibel 1 dB decibel
 gram·metre^-1·second^-2 100000000 bar
 metre·second^-1 463/900 knot
 """
+"""Other units. "calories" is none: it may mean cal or kcal, and is read as a counted thing."""
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,36 @@ def test_boxes_alone_may_count(text: str, answer: str | None) -> None:
         (r"\boxed{x = \boxed{6}}", "6"),
         (r"\boxed{\text{Answer: }\boxed{6}}", "6"),
         (r"\boxed{5 so \boxed{6}", "6"),
+        (r"\boxed{\text{The value of the original expression is }\boxed{5}}", r"5"),
+        (r"\boxed{\text{Tom and Ann have } \boxed{7}\text{ apples}}", r"7"),
+        (r"\boxed{1,000 + 500 = \boxed{1500}}", r"1500"),
+        (r"\boxed{x=2, y=3, x+y = \boxed{5}}", r"5"),
+        (r"\boxed{\text{Thus, }\boxed{5}}", r"5"),
+        (r"\boxed{f(2,3) = \boxed{7}}", r"7"),
+        (r"\boxed{(a,b)=\boxed{(1,2)}}", r"(1,2)"),
+        (r"\boxed{Step 1: 2+3=5, Step 2: \boxed{10}}", r"10"),
+        (r"\boxed{\boxed{12} \text{ for all } n}", r"12"),
+        (r"\boxed{\text{In 5 days, }\boxed{7}}", r"7"),
+        (r"\boxed{\text{Therefore}, \boxed{7}}", r"7"),
+        (r"\boxed{5 \text{ cm or } \boxed{6}\text{ cm}}", r"5 \text{ cm or } \boxed{6}\text{ cm}"),
+        (r"\boxed{\boxed{5}\text{ cm or } 6\text{ cm}}", r"\boxed{5}\text{ cm or } 6\text{ cm}"),
+        (r"\boxed{\boxed{7}\text{, a prime}}", "7"),
+        (r"\boxed{\boxed{5}, 6}", r"\boxed{5}, 6"),
+        (r"\boxed{\frac{1}{2}, \boxed{3}}", r"\frac{1}{2}, \boxed{3}"),
+        (r"\boxed{\boxed{5} \text{ or } \boxed{6}}", r"\boxed{5} \text{ or } \boxed{6}"),
+        (r"\boxed{a=\boxed{5},\ b=\boxed{6}}", r"a=\boxed{5},\ b=\boxed{6}"),
+        (r"\boxed{\pi \lor \boxed{6}}", r"\pi \lor \boxed{6}"),
+        (r"\boxed{\text{Step 1: }\boxed{5}\text{, Step 2: }\boxed{6}}", r"6"),
+        (r"\boxed{a, \boxed{b}}", r"a, \boxed{b}"),
+        (r"\boxed{5, \text{ or } \boxed{6}}", r"5, \text{ or } \boxed{6}"),
+        (r"\boxed{5, and \boxed{6}}", r"5, and \boxed{6}"),
+        (r"\boxed{5}, \boxed{6}", r"5, 6"),
+        (r"\boxed{5} \text{and} \boxed{6}", r"5, 6"),
+        (r"\boxed{5} \lor \boxed{6}", r"5, 6"),
+        (r"\boxed{x=\boxed{5}, \text{ where } n=3}", r"5"),
+        (r"\boxed{\boxed{5}\text{, and we are done}}", r"5"),
+        (r"\boxed{\text{either 5 or }\boxed{6}}", r"\text{either 5 or }\boxed{6}"),
+        (r"\boxed{\boxed{5}\text{ or }-6}", r"\boxed{5}\text{ or }-6"),
     ],
 )
 def test_box_within_box_hides_no_value(text: str, answer: str) -> None:
@@ -76,6 +106,16 @@ def test_box_within_box_hides_no_value(text: str, answer: str) -> None:
 
 
 numbers = st.integers(-99, 99)
+INTRODUCTIONS = [r"\text{For all sums, the result is }", r"x=2, y=3, x+y = ", r"\text{Thus, }", "f(2,3) = ", "1,000 or so = "]
+
+
+@given(
+    value=numbers,
+    before=st.sampled_from(INTRODUCTIONS),
+    after=st.sampled_from(["", r" \text{ for all } n", r"\text{ pears, too}"]),
+)
+def test_box_within_box_counts_after_introduction(value: int, before: str, after: str) -> None:
+    assert final_answer(rf"\boxed{{{before}\boxed{{{value}}}{after}}}") == str(value)
 
 
 @given(values=st.lists(numbers, min_size=1, max_size=3), joint=st.sampled_from([", ", r" \text{ or } ", " and "]), last=numbers)

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tandem.verify.extract import final_answer
+from tandem.verify.structure import without_remark
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,13 @@ def test_extraction_time_is_linear(before: str, piece: str) -> None:
 def test_prefix_of_mark_has_one_match(before: str, piece: str) -> None:
     start = time.process_time()
     final_answer(before + piece * (99 // len(piece)) + "x Answer: 5")
+    assert time.process_time() - start < 0.5
+
+
+def test_remark_with_many_reasons_is_read_at_once() -> None:
+    start = time.process_time()
+    without_remark("since or " * 2000)
+    without_remark("since " * 2000 + "or " * 2000 + "since")
     assert time.process_time() - start < 0.5
 
 
