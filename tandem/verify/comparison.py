@@ -32,7 +32,7 @@ from tandem.verify.structure import (
     congruence,
     is_equation,
     is_name,
-    is_no_label,
+    cannot_be_label,
     named,
     parts,
     restated_items,
@@ -233,13 +233,15 @@ def _labels(side: str, value: str) -> bool:
     """Return whether `side` can only name `value`, as x, m+n, |a-b| or \\sin A name a number; y-1 = 2x is no name."""
     if is_name(side):
         return True
-    if is_no_label(side):
+    if cannot_be_label(side):
         return False
     letters, others = (variables(read_quantity(text).text) for text in (side, value))
     return bool(letters - others) and not (letters & _COORDINATES and others & _COORDINATES)
 
 
-_FUNCTION = re.compile(r"\\[a-z]{3}|[|(_]")
+_FUNCTION = re.compile(
+    r"\\(?!frac|sqrt|cdot|times|alpha|beta|gamma|delta|theta|lambda|sigma|omega|phi|psi|rho)[a-z]{3}|[A-Za-z]'*\(|[|_]"
+)
 """A sign of a label that names a value of a function, an absolute value or an indexed quantity."""
 _COORDINATES = {"x", "y", "z"}
 _CHOICES = 4
@@ -279,7 +281,7 @@ def _collections(gold: str, answer: str, golds: Collection | None, answers: Coll
     kinds = {golds.kind, answers.kind}
     if kinds != {"list"} and (settled := _without_braces(golds, answers, gold, answer, leaf)) is not _UNSETTLED:
         return settled  # type: ignore[return-value]
-    if _mixes_connectives(golds, answers, gold, answer):
+    if _mixes_connectives(golds, answers, gold, answer) or _leaves_unsolved(golds.items, answers.items):
         return False
     in_order = answers.items if any(named(item)[0] for item in golds.items) else sorted_by_name(answers.items)
     if kinds <= {"list", "set"} or (golds.kind == "list" and answers.kind == "[]"):
@@ -327,8 +329,6 @@ def _all_same(golds: Sequence[str], answers: Sequence[str], leaf: Leaf) -> bool 
 
 def _same_set(golds: Sequence[str], answers: Sequence[str], leaf: Leaf) -> bool | None:
     """Compare two lists in any order: item by item, or, if one repeats values, by whether each has all values of the other."""
-    if any(map(_is_unsolved, answers)) and not any(map(is_equation, golds)):
-        return False
     if counted := _by_counter(golds, answers):
         return all_of(compare(gold, answer, leaf) for gold, answer in counted)
     if len(golds) == len(answers):
@@ -341,10 +341,14 @@ def _same_set(golds: Sequence[str], answers: Sequence[str], leaf: Leaf) -> bool 
 def _same_items(golds: Sequence[str], answers: list[str], leaf: Leaf) -> bool | None:
     """Return whether the items of two lists pair off; None if `leaf` cannot decide about a pair that this needs."""
     for gold in golds:
-        results = [compare(gold, answer, leaf) for answer in answers]
-        if True not in results:
-            return None if None in results else False
-        answers.pop(results.index(True))
+        unknown = False
+        for place, answer in enumerate(answers):
+            if result := compare(gold, answer, leaf):
+                answers.pop(place)
+                break
+            unknown |= result is None
+        else:
+            return None if unknown else False
     return True
 
 
@@ -354,6 +358,11 @@ def _by_counter(golds: Sequence[str], answers: Sequence[str]) -> list[tuple[str,
     if "" in golds_of or golds_of.keys() != answers_of.keys() or not len(golds_of) == len(golds) == len(answers):
         return []
     return [(item, answers_of[things]) for things, item in golds_of.items()]
+
+
+def _leaves_unsolved(golds: Sequence[str], answers: Sequence[str]) -> bool:
+    """Return whether the answers hold an equation that is not solved, while the gold states values and holds none."""
+    return any(map(_is_unsolved, answers)) and not all(map(is_equation, golds)) and not any(map(_is_unsolved, golds))
 
 
 def _is_unsolved(item: str) -> bool:

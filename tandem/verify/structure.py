@@ -46,7 +46,7 @@ _CONGRUENCE = re.compile(
     r"(?:(?P<name>[A-Za-z])\s?\\equiv\s?)?(?P<value>-?\d+)\s?(?:\\text\{\s?)?\(?\s?(?:\\pmod|\\p?mod|\\bmod|mod)\s?(?:\\text\{)?"
     r"\s?\{?\s?(?P<modulus>\d+)\s?\}?\s?\)?\s?\}?"
 )
-_DENIAL = re.compile(r"(?<![A-Za-z\\])(?:not|never)(?![A-Za-z])|n't(?![A-Za-z])")
+_NEGATION = re.compile(r"(?<![A-Za-z\\])(?:not|never)(?![A-Za-z])|n't(?![A-Za-z])")
 _MEMBER = re.compile(r"\\in(?![A-Za-z])\s?")
 _REMARK = re.compile(
     r"\s?(?:\\text\{\s?)?\(\s?(?:\\text\{\s?)?(?:(?:since|because|as|where|about|approximately|approx\.?|roughly|rounded|exactly|"
@@ -223,13 +223,13 @@ def is_name(text: str) -> bool:
     """Return whether `text` can name a quantity: x, f(x), f^{-1}(x), a_n, |AB|, (x, y), A:B; but not 2x, x+1, (x, x) or pi."""
     if not _NAME.fullmatch(text) or text in ("\\pi", "\\infty", "\\emptyset", "/", ":") or text[0] in "/:'":
         return False
-    return not is_no_label(text)
+    return not cannot_be_label(text)
 
 
-def is_no_label(text: str) -> bool:
-    """Return whether `text` cannot stand for a value: it denies, as in "not x", or is a tuple that repeats an item."""
+def cannot_be_label(text: str) -> bool:
+    """Return whether `text` cannot stand for a value: it contains a negation, as in "not x", or is a tuple that repeats an item."""
     items = split(text[1:-1], COMMA) if text.startswith("(") and text.endswith(")") else []
-    return len(set(items)) != len(items) or bool(_DENIAL.search(text))
+    return len(set(items)) != len(items) or bool(_NEGATION.search(text))
 
 
 def is_equation(text: str) -> bool:

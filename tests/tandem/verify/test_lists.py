@@ -19,7 +19,7 @@ CONNECTIVES = [
     ("1,2", r"1\text{ or }2", "correct"),
     (r"p \land q", r"p \lor q", "wrong"),
     (r"p \lor q", r"q \lor p", "correct"),
-    (r"p \land q \lor r", r"p \lor q \land r", "wrong"),
+    (r"p \land q \lor r", r"p \lor q \land r", "unparsable"),
     ("2,3,5", "2, 3, or 5", "correct"),
 ]
 SOLUTIONS = [
@@ -47,7 +47,19 @@ UNSOLVED = [
     ("x=1,2", "x^2=1,2", "wrong"),
     ("a=4,-8,-10", "2a=4,-8,-10", "wrong"),
     ("1,2", "x+1=1, x+2=2", "wrong"),
+    ("1,4", "x=1, x^2=4", "wrong"),
+    ("1,2", "a=1, 2a=2", "wrong"),
+    ("1,2", "x^2=1, x=2", "wrong"),
+    ("1,2", "x=1, 2y=2", "wrong"),
+    ("15,30", "x=15, 2x=30", "wrong"),
+    ("(1,4)", "x=1, x^2=4", "wrong"),
+    ("x=1,4", "x=1, x^2=4", "wrong"),
+    ("1,4", r"x=1, \frac{x}{2}=4", "wrong"),
+    ("1,4", r"2\theta=1, \theta=4", "wrong"),
+    ("1,2", "x=1, y=2", "correct"),
+    ("x=1,y=2", "x=1, 2y=4", "correct"),
     ("1,2", "x+y=1, xy=2", "correct"),
+    ("3,4", "|z|=3, |w|=4", "correct"),
     (r"\frac12,1", r"\sin A=\frac12, \sin B=1", "correct"),
     ("3,5", "f(2)=3, f(3)=5", "correct"),
     ("1,2", "x=1, x=2", "correct"),
@@ -64,13 +76,13 @@ COUNTED = [
     ("2 apples, 3 apples", "3 apples, 2 apples", "correct"),
 ]
 RELATIONS = [
-    ("k>2", "k>2,0", "wrong"),
-    ("x>3", "x>1, 2, 3", "wrong"),
+    ("k>2", "k>2,0", "unparsable"),
+    ("x>3", "x>1, 2, 3", "unparsable"),
     (r"x\neq 1,2", r"x\neq 2, 1", "correct"),
     (r"x<2\text{ or }x=5", r"(-\infty,2)\cup\{5\}", "correct"),
     (r"(1,2)\cup\{3\}", r"1<x<2 \text{ or } x=3", "correct"),
     (r"x\leq 0, x=2", r"(-\infty,0]\cup\{2\}", "correct"),
-    (r"x<2\text{ or }x=5", r"x<2\text{ or }x=6", "wrong"),
+    (r"x<2\text{ or }x=5", r"x<2\text{ or }x=6", "unparsable"),
     (r"x\geq 2", "x=2", "wrong"),
 ]
 TABLES = [*CONNECTIVES, *SOLUTIONS, *NO_NAMES, *UNSOLVED, *REPEATED, *COUNTED, *RELATIONS]
@@ -78,8 +90,7 @@ TABLES = [*CONNECTIVES, *SOLUTIONS, *NO_NAMES, *UNSOLVED, *REPEATED, *COUNTED, *
 
 @pytest.mark.parametrize(("gold", "answer", "verdict"), TABLES)
 def test_lists_get_expected_verdicts(gold: str, answer: str, verdict: str) -> None:
-    judged = says(gold, answer)
-    assert judged == verdict or (judged, verdict) == ("unparsable", "wrong")
+    assert says(gold, answer) == verdict
 
 
 numbers = st.integers(-99, 99)
