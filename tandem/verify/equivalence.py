@@ -12,6 +12,7 @@ from tandem.verify.algebra import same_expression
 from tandem.verify.comparison import compare, is_region
 from tandem.verify.guards import Unparsable
 from tandem.verify.latex import read
+from tandem.verify.opaque import has_function
 from tandem.verify.plain import readings, settle
 from tandem.verify.regions import same_region
 
@@ -46,9 +47,10 @@ def _same_reading(gold: str, answer: str, roughly: bool) -> bool:
     """Return what `same_meaning` does. Raises also what sympy raises."""
     if is_region(gold) or is_region(answer):
         return same_region(gold, answer)
-    answer_expression = read(answer)
+    functions = has_function(gold, answer)
+    answer_expression = read(answer, functions)
     try:
-        gold_expression = read(gold)
+        gold_expression = read(gold, functions)
     except Unparsable:
         return False
     decimals = bool(_DECIMAL.search(gold)), bool(_DECIMAL.search(answer))

@@ -28,7 +28,7 @@ from sympy import (
 )
 
 from tandem.verify.guards import Unparsable
-from tandem.verify.opaque import with_unknowns, without_divisors
+from tandem.verify.opaque import with_unknowns, without_opaque_calls
 
 _CONFIG = ConversionConfig(lowercase_symbols=False)
 _NOT_MATHEMATICS = re.compile(
@@ -72,9 +72,12 @@ class _Parser(_Latex2Sympy):
 
 
 @lru_cache(maxsize=4096)
-def read(text: str) -> Any:
-    """Return `text` as a sympy expression, relation or matrix. Raises `Unparsable` when it cannot be read."""
-    return evaluated(_parsed(text))
+def read(text: str, functions: bool = True) -> Any:
+    """Return `text` as a sympy expression, relation or matrix; without `functions`, f before parentheses is a factor.
+
+    Raises `Unparsable` when it cannot be read.
+    """
+    return evaluated(_parsed(text, functions))
 
 
 def evaluated(expression: Any, imaginary: bool = True) -> Any:
@@ -94,7 +97,7 @@ def evaluated(expression: Any, imaginary: bool = True) -> Any:
     return expression.subs(Symbol("i", real=True), I)
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str, functions: bool = True) -> Any:
     """Return what `text` says, not evaluated. Raises `Unparsable` when it cannot be read."""
     if not text or _NOT_MATHEMATICS.search(text):
         raise Unparsable(f"not a mathematical expression: {text!r}")
@@ -102,17 +105,19 @@ def _parsed(text: str) -> Any:
     text = text.replace("°", "^{\\circ}" if degrees else "")
     text = _CHOSEN.sub(lambda part: f"\\binom{{{part[1]}}}{{{part[2]}}}", text)
     text = _ANGLE.sub(lambda part: f"\\theta_{{{min(part[1], part[1][::-1])}}}", text)
-    text = _PRIMES.sub(lambda part: f"{part[1]}_{{{'p' * len(part[2])}}}", text)
     text = _IMAGINARY.sub(lambda part: "\\iota " if part[0] == "I" else part[0], text)
     if "\\begin" not in text:
         text = _TRANSPOSED.sub(r"^{1 \\cdot T}", text)
-    text, divisors = without_divisors(text, lambda argument: evaluated(_parsed(argument), imaginary=False))
+    text, opaque_calls = without_opaque_calls(
+        text, lambda argument: evaluated(_parsed(argument, functions), imaginary=False), functions
+    )
+    text = _PRIMES.sub(lambda part: f"{part[1]}_{{{'p' * len(part[2])}}}", text)
     text = _LEADING_ZEROS.sub("", _GROUPED.sub(lambda number: number[0].replace(",", ""), text))
     text = _with_bare_factorials(_POWER_OF_TEN.sub(r"\\cdot 10^{\1}", text))
     try:
         parser = _Parser(is_real=True, convert_degrees=degrees, config=_CONFIG)
         expression = parser.parse(text)
-        values = divisors | parser.decimals
+        values = opaque_calls | parser.decimals
         return expression.xreplace(values) if values else expression
     except RecursionError as error:
         raise Unparsable(f"nested too deep: {text!r}") from error

@@ -1,7 +1,7 @@
 r"""Terms that sympy would evaluate wrongly, because it takes unknown quantities for constants or polynomials.
 
 - \gcd(m, n) and \operatorname{lcm}(m, n) of variables, which sympy reads as polynomials with the divisor 1;
-- f(2x), which the parser reads as the product of f and 2x;
+- f(2x), which the parser reads as the product of f and 2x, unless the other text has f as a factor;
 - \sum_{i=1}^n x_i, \int_0^1 f(x) dx and \lim_{n \to \infty} a_n, whose terms depend on the bound variable;
 - \frac{dy}{dx}, where y depends on x.
 
@@ -37,10 +37,15 @@ from sympy.core.function import AppliedUndef
 
 from tandem.verify.guards import Unparsable
 from tandem.verify.spelling import closing_bracket
-from tandem.verify.structure import COMMA, split
+from tandem.verify.structure import COMMA, split, variables
 
-_DIVISOR = re.compile(r"(?:\\|(?<![A-Za-z\\]))(gcd|lcm)\s?(?=\()|(f(?:'+|\^\{-1\})?)(?=\()")
+_OPAQUE_CALL = re.compile(r"(?:\\|(?<![A-Za-z\\]))(gcd|lcm)\s?(?=\()|(f(?:'+|\^\{-1\})?)\s?(?=\()")
 """The name of a divisor, or of an unknown function; other letters before parentheses may be factors."""
+_DIVISOR_CALL = re.compile(r"(?:\\|(?<![A-Za-z\\]))(gcd|lcm)\s?(?=\()()")
+_NO_FACTOR = re.compile(r"\\partial\s?f|\{d\s?f\}|\\[A-Za-z]+")
+"""Commands, and derivatives of f."""
+_FACTOR = re.compile(r"f(?!['_]|\s?\(|\^(?:\{[^{}]*\}|\w)\s?\()")
+"""The letter f as a quantity, without parentheses after it."""
 _LETTER = re.compile(r"\\[A-Za-z]+|[A-Za-z]")
 _BOUND = "@"
 """The first character of a renamed bound variable; a number follows."""
@@ -50,26 +55,42 @@ _INFINITY = {oo: Symbol("infinity"), -oo: Symbol("-infinity")}
 """Ends as symbols: expressions that hold infinity are not compared at points."""
 
 
-def without_divisors(text: str, parse: Callable[[str], Any]) -> tuple[str, dict[Any, Any]]:
+def without_opaque_calls(text: str, parse: Callable[[str], Any], functions: bool = True) -> tuple[str, dict[Any, Any]]:
     r"""Return `text` with a symbol for each \gcd(...), \lcm(...) and f(...), and their values.
 
     `parse` reads their arguments. Divisors of numbers have their value, others are unknown functions of sorted arguments.
-    Raises `Unparsable` when a divisor has no two arguments, or an argument cannot be read.
+    Without `functions`, f is a factor. Raises `Unparsable` when a divisor has no two arguments, or an argument cannot be read.
     """
     values: dict[Any, Any] = {}
-    while match := _DIVISOR.search(text):
+    calls = _OPAQUE_CALL if functions else _DIVISOR_CALL
+    while match := calls.search(text):
         end = closing_bracket(text, match.end())
         written = split(text[match.end() + 1 : end], COMMA)
         if end == len(text) or (match[1] and len(written) < 2):
-            raise Unparsable(f"a divisor of one number: {text!r}")
+            raise Unparsable(f"no call with its arguments: {text!r}")
         arguments = [parse(argument) for argument in written]
         if not all(isinstance(argument, Expr) for argument in arguments):
-            raise Unparsable(f"a divisor of collections: {text!r}")
+            raise Unparsable(f"a call with collections: {text!r}")
         name = _PLACEHOLDER.format("a" * (len(values) + 1))
         value = _divisor(match[1], arguments) if match[1] else Function(match[2])(*map(expand, arguments))
         values[Symbol(name, real=True)] = value
         text = f"{text[: match.start()]}\\{name}{text[end + 1 :]}"
     return text, values
+
+
+def has_function(gold: str, answer: str) -> bool:
+    """Return whether f before parentheses is a function: not if one side has f as a factor, as in f(g+h) and fg+fh.
+
+    An answer that has both spellings does not make the f(...) of the gold a product.
+    """
+    calls = [[match for match in _OPAQUE_CALL.finditer(text) if match[2]] for text in (gold, answer)]
+    for text, found in zip((gold, answer), calls, strict=True):
+        for match in found:
+            argument = text[match.end() + 1 : closing_bracket(text, match.end())]
+            if match[2] != "f" or not variables(argument) or any(inner[2] for inner in _OPAQUE_CALL.finditer(argument)):
+                return True  # f'(x), f(2) and f(f(x)) are no products
+    gold_factor, answer_factor = (bool(_FACTOR.search(_NO_FACTOR.sub(" ", text))) for text in (gold, answer))
+    return not gold_factor and (not answer_factor or bool(calls[1]))
 
 
 def with_unknowns(expression: Any) -> Any:
@@ -126,10 +147,10 @@ def _unknown(name: str, body: Expr, variable: Expr, ends: Sequence[Expr]) -> Exp
 
 def _derivative(expression: Derivative) -> Expr:
     """Return the derivative of an unknown quantity as a symbol or unknown function, and any other derivative unchanged."""
-    body, variables = with_unknowns(expression.expr), expression.variables
-    if body.is_Symbol and body not in variables:
-        return Symbol(f"d{body}/{'/'.join(f'd{variable}' for variable in variables)}", real=True)
-    return Function("derivative")(body, *variables) if body.has(AppliedUndef) else expression
+    body, letters = with_unknowns(expression.expr), expression.variables
+    if body.is_Symbol and body not in letters:
+        return Symbol(f"d{body}/{'/'.join(f'd{letter}' for letter in letters)}", real=True)
+    return Function("derivative")(body, *letters) if body.has(AppliedUndef) else expression
 
 
 def _depends(expression: Expr, variable: Expr) -> bool:

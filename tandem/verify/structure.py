@@ -227,7 +227,7 @@ def is_name(text: str) -> bool:
 
 
 def cannot_be_label(text: str) -> bool:
-    """Return whether `text` cannot stand for a value: it contains a negation, as in "not x", or is a tuple that repeats an item."""
+    """Return whether `text` names no value: it contains a negation, as in "not x", or is a tuple that repeats an item."""
     items = split(text[1:-1], COMMA) if text.startswith("(") and text.endswith(")") else []
     return len(set(items)) != len(items) or bool(_NEGATION.search(text))
 
