@@ -353,11 +353,24 @@ def _same_items(golds: Sequence[str], answers: list[str], leaf: Leaf) -> bool | 
 
 
 def _by_counter(golds: Sequence[str], answers: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the pairs of items that count the same things, as in 2 boys and 3 girls; [] if they count no such things."""
-    golds_of, answers_of = ({counted_things(item): item for item in items} for items in (golds, answers))
-    if "" in golds_of or golds_of.keys() != answers_of.keys() or not len(golds_of) == len(golds) == len(answers):
+    """Return the pairs of items that count the same things, as in 2 boys and 3 girls; [] if items may stand in any order.
+
+    One side may omit words, as in 2 red for 2 red balls. Items that count other things on each side are paired in order.
+    """
+    golds_of, answers_of = ([counted_things(item) for item in items] for items in (golds, answers))
+    if not all((*golds_of, *answers_of)) or len(golds) != len(answers) or len(set(golds_of)) != len(golds):
         return []
-    return [(item, answers_of[things]) for things, item in golds_of.items()]
+    paired = [[item for item, other in zip(answers, answers_of, strict=True) if other == things] for things in golds_of]
+    if not all(paired):
+        if not all(read_quantity(item).number for item in golds):
+            return []  # products of variables
+        paired = [
+            [item for item, other in zip(answers, answers_of, strict=True) if things <= other or other <= things]
+            for things in golds_of
+        ]
+    found = [items[0] for items in paired if len(items) == 1]
+    in_order = len(set(found)) != len(golds)
+    return list(zip(golds, answers if in_order else found, strict=True))
 
 
 def _leaves_unsolved(golds: Sequence[str], answers: Sequence[str]) -> bool:

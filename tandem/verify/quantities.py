@@ -261,22 +261,57 @@ def _compound(text: str) -> Quantity | None:
     )
 
 
-def counted_things(text: str) -> str:
-    """Return the words after the number in 3 girls or 3\\text{ red balls}, which are no unit; "" for anything else."""
+def counted_things(text: str) -> frozenset[str]:
+    """Return the words after the number in 3 girls, 3\\text{ red balls} or one girl, in the singular; empty for anything else.
+
+    Words that name a unit are none.
+    """
     words = _unit_words(text)
     numeral = _NUMERAL.match(words)
-    things = words[numeral.end() :].strip().lower() if numeral else ""
-    return things if things and read_unit(things) is None and _counts(things, bare=False) else ""
+    things = words[numeral.end() :].strip().lower() if numeral else _spelled(words)[1].lower()
+    if not things or read_unit(things) is not None or not _counts(things, bare=False):
+        return frozenset()
+    return frozenset(_singular(word) for word in _WORD.findall(things)) - _ARTICLES
+
+
+_ARTICLES = frozenset(["of", "the"])
+_IRREGULAR = {
+    "men": "man", "women": "woman", "children": "child", "people": "person", "feet": "foot", "teeth": "tooth", "geese": "goose",
+    "mice": "mouse", "dice": "die", "oxen": "ox", "pennies": "penny", "pence": "penny",
+}  # fmt: skip
+_ENDINGS = (
+    (r"ies\Z", "y"),
+    (r"(?<=[sxzo])es\Z|(?<=[cs]h)es\Z|(?<![su])s\Z", ""),
+    (r"ve\Z|fe\Z", "f"),
+    (r"oe\Z", "o"),
+    (r"([sz])\1*e?\Z", r"\1"),
+)
+"""Plural endings, and endings that stems have in common with them, as leave, of leaves, and leaf."""
+
+
+def _singular(word: str) -> str:
+    """Return one spelling for the singular and the plural of a noun; it need not be a word."""
+    if word in _IRREGULAR:
+        return _IRREGULAR[word]
+    for ending, stem in _ENDINGS:
+        word = re.sub(ending, stem, word) if len(word) > 2 else word
+    return word
 
 
 def _in_words(text: str) -> Quantity | None:
     """Return the quantity of a number in words and a counter, such as five ways, or None."""
-    words = _unit_words(text).split()
+    spelled, _ = _spelled(_unit_words(text))
+    return Quantity(spelled, read_number(spelled)) if spelled else None
+
+
+def _spelled(text: str) -> tuple[str, str]:
+    """Return the number in words and the counted things of a text such as five ways, or two empty texts."""
+    words = text.split()
     for cut in range(1, min(len(words), _MAX_COUNTERS)) if words and (words[0].isalpha() or words[1:2] == ["and"]) else ():
-        spelled, counted = " ".join(words[:cut]), " ".join(words[cut:])
-        if (number := read_number(spelled)) and not read_number(" ".join(words[: cut + 1])) and _counts(counted, bare=False):
-            return Quantity(spelled, number)
-    return None
+        number, counted = " ".join(words[:cut]), " ".join(words[cut:])
+        if read_number(number) and not read_number(" ".join(words[: cut + 1])) and _counts(counted, bare=False):
+            return number, counted
+    return "", ""
 
 
 def _unit_words(text: str) -> str:
