@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from matplotlib.axes import Axes
@@ -26,6 +26,29 @@ def draw_grid(axes: Axes, axis: Literal["both", "y"] = "both") -> None:
     axes.grid(axis=axis, color="#DDDDDD")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def panels(
+    count: int, columns: int, inches: tuple[float, float], *, least_width: float = 0, above: float = 0
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with `count` panels of `inches` in rows of at most `columns`, and its panels, the hidden ones last.
+
+    The figure is at least `least_width` inches wide, and has room of `above` inches above its panels.
+    """
+    columns = max(1, min(columns, count))
+    rows = max(1, -(-count // columns))
+    figure = white_figure(max(inches[0] * columns, least_width), inches[1] * rows + above, dpi=130)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for hidden in axes[count:]:
+        hidden.set_axis_off()
+    return figure, axes
+
+
+def draw_bars(axes: Axes, estimates: Mapping[str, Estimate], colors: Sequence[str] = COLORS[:1]) -> None:
+    """Draw a bar with its interval for each of `estimates`, in `colors`, which repeat."""
+    values = [each.value for each in estimates.values()]
+    axes.bar(list(estimates), values, color=list(colors), width=0.6, yerr=error_bars(estimates.values()), capsize=3)
+    axes.tick_params(axis="x", labelrotation=20, labelsize=8)
 
 
 def error_bars(estimates: Iterable[Estimate]) -> list[list[float]]:

@@ -9,7 +9,7 @@ from itertools import cycle
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from launch.figures import COLORS, INK, draw_grid, error_bars, white_figure
+from launch.figures import COLORS, INK, draw_bars, draw_grid, error_bars, white_figure
 from tandem.measures.estimates import Estimate
 from tandem.measures.names import FLOOR, LEGIBILITY, title
 
@@ -42,7 +42,7 @@ def draw_evaluation(scores: Estimates, caption: str) -> Figure:
 
 def _accuracies(axes: Axes, scores: Estimates) -> None:
     greedy = {name: ", greedy" if name.endswith("/greedy") else "" for name in scores}
-    _bars(axes, {_author(name) + greedy[name]: estimate for name, estimate in scores.items()})
+    draw_bars(axes, {_author(name) + greedy[name]: estimate for name, estimate in scores.items()})
     axes.set_ylim(0, 1)
     axes.set_title("accuracy", fontsize=11)
 
@@ -87,7 +87,7 @@ def _takeover(axes: Axes, scores: Estimates) -> None:
 
 def _nats(axes: Axes, scores: Estimates) -> None:
     short = {LEGIBILITY: "CE, senior's text", FLOOR: "CE, own text"}
-    _bars(axes, {short.get(name) or title(name): estimate for name, estimate in scores.items()})
+    draw_bars(axes, {short.get(name) or title(name): estimate for name, estimate in scores.items()})
     axes.set_title("nats per token", fontsize=11)
 
 
@@ -96,12 +96,6 @@ def _accepted_lengths(axes: Axes, scores: Estimates) -> None:
     axes.set_ylim(bottom=0)
     axes.set_title("accepted of the junior's drafts", fontsize=11)
     axes.set_xlabel("tokens drafted at a time")
-
-
-def _bars(axes: Axes, estimates: Estimates) -> None:
-    values = [estimate.value for estimate in estimates.values()]
-    axes.bar(list(estimates), values, color=COLORS[0], width=0.6, yerr=error_bars(estimates.values()), capsize=3)
-    axes.tick_params(axis="x", labelrotation=20, labelsize=8)
 
 
 def _curve(axes: Axes, estimates: Mapping[float, Estimate], color: str = COLORS[0], label: str = "") -> None:

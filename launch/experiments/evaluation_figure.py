@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from launch.experiments.evaluations import BASE, Evaluated
-from launch.figures import COLORS, INK, draw_grid, error_bars, white_figure
+from launch.figures import COLORS, INK, draw_bars, draw_grid, panels
 from tandem.measures.names import ABOVE_FLOOR, FLOOR, LEGIBILITY, shown
 
 COLUMNS = 4
@@ -22,28 +22,16 @@ def draw_evaluated(evaluated: Evaluated) -> Figure:
     """Return a panel for each measure but pass@k; the base models are gray."""
     left_out = (LEGIBILITY, FLOOR) if ABOVE_FLOOR in evaluated.measures else ()  # their difference says it
     titles = {key: name for key, name in shown(evaluated.measures).items() if "@" not in name and key not in left_out}
-    columns, rows = max(1, min(COLUMNS, len(titles))), max(1, -(-len(titles) // COLUMNS))
-    figure = white_figure(_PANEL_INCHES[0] * columns, _PANEL_INCHES[1] * rows, dpi=130)
-    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes, (measure, name) in zip(panels, titles.items(), strict=False):
-        _bars(axes, evaluated, measure)
+    figure, grid = panels(len(titles), COLUMNS, _PANEL_INCHES)
+    for axes, (measure, name) in zip(grid, titles.items(), strict=False):
+        _draw_arms(axes, evaluated, measure)
         axes.set_title(name, fontsize=10)
         draw_grid(axes, "y")
-    for axes in panels[len(titles) :]:
-        axes.set_axis_off()
     return figure
 
 
-def _bars(axes: Axes, evaluated: Evaluated, measure: str) -> None:
+def _draw_arms(axes: Axes, evaluated: Evaluated, measure: str) -> None:
     arms = [arm for arm in evaluated.values if arm != BASE]
     colors = {BASE: INK} | {arm: COLORS[place % len(COLORS)] for place, arm in enumerate(arms)}
     means = {arm: mean.estimate for arm in evaluated.values if (mean := evaluated.mean(arm, measure))}
-    axes.bar(
-        list(means),
-        [each.value for each in means.values()],
-        color=[colors[arm] for arm in means],
-        width=0.6,
-        yerr=error_bars(means.values()),
-        capsize=3,
-    )
-    axes.tick_params(axis="x", labelrotation=20, labelsize=8)
+    draw_bars(axes, means, [colors[arm] for arm in means])

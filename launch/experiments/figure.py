@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from launch.experiments.results import ExperimentResults
-from launch.figures import COLORS, INK, draw_grid, white_figure
+from launch.figures import COLORS, INK, draw_grid, panels
 from tandem.measures.names import ACCURACY, FLOOR, LEGIBILITY, shown
 
 COLUMNS = 3
@@ -21,23 +21,17 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 def draw_experiment(results: ExperimentResults) -> Figure:
     """Return a panel for each measure but pass@k, with each arm's mean and interval; the frontier is last, if measured."""
     measures = shown(results.measures)
-    panels = [measure for measure, name in measures.items() if measure != FLOOR and "@" not in name]
+    curves = [measure for measure, name in measures.items() if measure != FLOOR and "@" not in name]
     frontier = ACCURACY in measures and LEGIBILITY in measures
-    count = len(panels) + frontier
-    columns, rows = min(COLUMNS, count), -(-count // COLUMNS)
-    figure = white_figure(
-        max(_PANEL_INCHES[0] * columns, _LEGEND_INCHES * len(results.arms)), _PANEL_INCHES[1] * rows + 0.4, dpi=130
-    )
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for panel, measure in zip(axes, panels, strict=False):
+    count = len(curves) + frontier
+    figure, axes = panels(count, COLUMNS, _PANEL_INCHES, least_width=_LEGEND_INCHES * len(results.arms), above=0.4)
+    for panel, measure in zip(axes, curves, strict=False):
         _over_training(panel, results, measure)
         panel.set_title(measures[measure], fontsize=11)
     if frontier:
-        _frontier(axes[len(panels)], results)
+        _frontier(axes[len(curves)], results)
     for panel in axes[:count]:
         draw_grid(panel)
-    for panel in axes[count:]:
-        panel.set_axis_off()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=6, frameon=False, fontsize=11)
     return figure
 

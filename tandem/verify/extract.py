@@ -56,7 +56,7 @@ _VALUE_AFTER = re.compile(
     rf"{_GAP}(?:,|(?:,{_GAP})?{_UNIT}{_TEXT}{_GAP}(?:{_CONNECTIVE})){_GAP}{_TEXT}{_GAP}"
     r"(?:[-+]?\s?(?:\d|\\(?:d?frac|sqrt|pi|boxed)(?![A-Za-z]))|[(\[]|[-+]?\s?(?!a\s[A-Za-z])[A-Za-z](?![A-Za-z]))"
 )
-"""What joins a value to the box before it, and the start of that value."""
+"""The joint between a box and a value after it, and the start of that value."""
 _NAME = re.compile(r"([A-Za-z](?:_(?:\w|\{\w{1,9}\}))?)\s{0,3}=\s{0,3}\Z")
 """The name of an unknown before the box with its value: `x = \\boxed{5}`."""
 _NAME_CHARS = 20

@@ -13,7 +13,7 @@ from tests.support.run_folders import write_lines
 
 STEPS = (0, 20, 40, 60)
 MEASURES = shown([ACCURACY, "solo/pass@4", "solo/greedy", "team/word/accuracy", "team/word/retention@1", *TITLES])
-"""What the made-up runs measure, with its titles."""
+"""The measures of the made-up runs, with their titles."""
 
 
 def value(arm: str, seed: int, step: int, measure: str) -> float:
