@@ -63,7 +63,8 @@ class Engine:
 
     def __init__(self, spec: EngineSpec) -> None:
         """Start the engine's process and wait until it answers. Blocks: call it in a thread."""
-        self.spec = spec
+        self._socket = TemporaryDirectory(prefix="tandem-engine-")
+        self.spec = spec = replace(spec, address=f"ipc://{self._socket.name}/turns")
         self.version = BASE_VERSION if spec.author == SENIOR else FROZEN_VERSION
         """The version of the weights that the engine computes with."""
         self._transferring = self._transferred = False
@@ -366,5 +367,6 @@ class Engine:
         self._llm.shutdown()
         # vLLM shuts down again when it is collected; at the interpreter's exit that would fail.
         del self._llm
+        self._socket.cleanup()
         if self._profiles is not None:
             self._profiles.cleanup()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Collection, Sequence
+from itertools import permutations
 from typing import Protocol
 
 from vllm import SamplingParams
@@ -12,7 +14,7 @@ from vllm.lora.request import LoRARequest
 from vllm.v1.engine import FinishReason
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from actors.carried_pen import carrying
+from actors.carried_pen import Partner, carrying
 from actors.engine_spec import EngineSpec
 from actors.turn_exchange import TurnExchange
 from actors.turn_messages import BegunTurn, WrittenPart
@@ -64,10 +66,14 @@ class EngineSession:
         """None before the first turn"""
         self._writes = False
         """whether the engine is writing a turn"""
-        self._unprocessed_token: list[int] = []
-        """the last token of a turn: vLLM discards it before reading it"""
-        self._tokens = Tokens()
-        """written and not yet read"""
+        self._retracts = False
+        """whether the last token that it wrote is not part of the text"""
+        self._arrived: deque[tuple[WrittenPart, int]] = deque()
+        """the parts that were written and not yet read, each with the version of its weights"""
+        self._partner: EngineSession | None = None
+        """the other author's session, which gets the pen from engine to engine"""
+        self._passed = False
+        """whether the partner's engine has begun the next turn"""
         self._error: Exception | None = None
         self._arrival: asyncio.Future[None] | None = None
         """set while a reader waits"""
@@ -75,19 +81,27 @@ class EngineSession:
         """why the engine last ended a turn; None before it ended any"""
 
     def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
-        """Send the engine the tokens it has not read and start a turn of at most `budget` tokens at the pen's state."""
-        tokens = [*self._unprocessed_token, *new_tokens]
-        if not tokens:
+        """Send the engine the tokens it has not read and start a turn of at most `budget` tokens at the pen's state.
+
+        Sends nothing if the partner's engine has.
+        """
+        if self._writes or (self._arrived and not self._passed):
+            raise RuntimeError(f"rollout {self._rollout_id}: the engine continued after the pen had passed")
+        self._writes = True
+        if self._passed:
+            self._passed = False
+            return
+        if not new_tokens and (self._request_id is None or self._retracts):
             raise ValueError(f"rollout {self._rollout_id}: a turn must begin with new tokens")
-        self._writes, self._unprocessed_token = True, []
         exchange = self._engine.exchange
         if self._request_id is None:
             # The salt keeps rollouts from sharing the KV blocks of prompts that other weights have read.
             salt, params = str(self._version), self._params(budget, pen)
             adapter = None if self._frozen else self._engine.adapter
-            self._request_id = exchange.start(self, self._rollout_id, tokens, params, salt, self._age_rank, adapter)
+            self._request_id = exchange.start(self, self._rollout_id, new_tokens, params, salt, self._age_rank, adapter)
         else:
-            exchange.begin(BegunTurn(self._request_id, tokens, budget, pen[3:]))
+            exchange.begin(BegunTurn(self._request_id, list(new_tokens), budget, pen[3:], self._retracts))
+            self._retracts = False
 
     @property
     def _version(self) -> int:
@@ -96,48 +110,70 @@ class EngineSession:
 
     def retract(self) -> None:
         """Remove the last token of the turn that ended from the text."""
-        self._unprocessed_token = []
+        self._retracts = True
 
     async def read(self) -> Tokens:
         """Return the next tokens of the current turn.
 
-        Raises `AuthorFailed` when the engine has died, and `RuntimeError` when engine and schedule disagree about the end of
-        the turn.
+        Raises `AuthorFailed` when the engine has died, or that of the partner, whose turn is then lost, and `RuntimeError` when
+        engine and schedule disagree about the end of the turn.
         """
-        while not self._tokens.ids and self._error is None:
-            if not self._writes:
-                raise RuntimeError(f"rollout {self._rollout_id}: the engine ended a turn that the schedule continues")
+        if not self._writes:
+            raise RuntimeError(f"rollout {self._rollout_id}: the engine ended a turn that the schedule continues")
+        while not self._arrived:
+            await self._raise_error()
             self._arrival = asyncio.get_running_loop().create_future()
             await self._arrival
+        tokens = Tokens()
+        while self._arrived and self._writes:
+            part, version = self._arrived.popleft()
+            tokens.extend(part.tokens, part.logprobs, version)
+            if part.reason is not None:
+                self._end_turn(part)
+        return tokens
+
+    def _end_turn(self, part: WrittenPart) -> None:
+        """End the turn with its last part."""
+        self._writes = False
+        if part.passed and self._partner is not None:
+            self._partner._passed = True
+        if part.reason == FinishReason.LENGTH:
+            self.stop_reason = StopReason.LENGTH
+        else:
+            self.stop_reason = StopReason.EOS if part.tokens[-1] in self._engine.spec.eos_ids else StopReason.HANDOFF
+
+    async def _raise_error(self) -> None:
+        """Raise the error that ended the session, or its partner's."""
         if isinstance(self._error, EngineDeadError):
             raise await self._engine.failure() from self._error
         if self._error is not None:
             raise RuntimeError(f"rollout {self._rollout_id}: {self._error}")
-        tokens, self._tokens = self._tokens, Tokens()
-        return tokens
+        if self._partner is not None and self._partner._error is not None:
+            try:
+                await self._partner._raise_error()
+            except AuthorFailed as failure:
+                raise AuthorFailed(f"its partner failed: {failure}") from failure
 
     def receive(self, part: WrittenPart) -> None:
         """Store tokens that the engine has written, with the version of its weights."""
-        if not self._writes:
-            self.fail(RuntimeError("the engine continued after the pen had passed"))
-            return
-        self._tokens.extend(part.tokens, part.logprobs, self._version)
-        if part.reason is not None:
-            self._writes, self._unprocessed_token = False, [part.tokens[-1]]
-            if part.reason == FinishReason.LENGTH:
-                self.stop_reason = StopReason.LENGTH
-            else:
-                self.stop_reason = StopReason.EOS if part.tokens[-1] in self._engine.spec.eos_ids else StopReason.HANDOFF
+        self._arrived.append((part, self._version))
         self._wake()
 
     def fail(self, error: Exception) -> None:
         """Store the error that ended the session."""
         self._error = error
         self._wake()
+        if self._partner is not None:
+            self._partner._wake()
 
     def _wake(self) -> None:
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
+
+    @property
+    def _as_partner(self) -> Partner:
+        """Where another engine passes the pen to this session."""
+        return Partner(self._engine.spec.address, self._request_id or "")
 
     async def close(self) -> None:
         """End the request and free its KV blocks and its slot."""
@@ -156,9 +192,15 @@ class EngineSession:
             # Both authors' engines stop at the same end-of-sequence ids.
             ignore_eos=True,
             stop_token_ids=[*self._engine.spec.eos_ids],
-            extra_args=carrying(pen),
+            extra_args=carrying(pen, self._partner._as_partner if self._partner else None),
             detokenize=False,
         )
+
+
+def link(sessions: Collection[EngineSession]) -> None:
+    """Let the engines of the two authors of a rollout pass the pen to each other; do nothing for an author alone."""
+    for session, partner in permutations(sessions, 2):
+        session._partner = partner
 
 
 class TracedSession(WrappedSession):

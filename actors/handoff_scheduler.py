@@ -1,4 +1,4 @@
-"""Schedulers that end a turn at the token that passes the pen, so that a handoff costs the engine no step.
+"""Schedulers that end a turn at the token that passes the pen, and pass it to the partner's engine.
 
 vLLM takes a scheduler class by name (`scheduler_cls`) but does not promise to keep its methods: the private ones overridden
 here exist in vLLM 0.32.
@@ -6,10 +6,13 @@ here exist in vLLM 0.32.
 
 from __future__ import annotations
 
+import time
+from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+from vllm.v1.core.sched.interface import PauseState
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
@@ -17,8 +20,9 @@ from vllm.v1.request import Request, RequestStatus, StreamingUpdate
 from vllm.v1.spec_decode.metrics import SpecDecodingStats
 
 from actors.admission import KVUse
-from actors.carried_pen import carried_pen
+from actors.carried_pen import Partner, carried_partner, carried_pen
 from actors.engine_spec import EngineSpec
+from actors.partner_link import PartnerLink
 from actors.session_scheduler import SessionScheduler
 from actors.turn_messages import BegunTurn, WrittenPart, begun_turns, written_output
 from tandem.schedule import Pen
@@ -56,13 +60,29 @@ class _Turn:
     tokens: list[int] = field(default_factory=list)
     """written and not yet returned"""
     logprobs: list[float] = field(default_factory=list)
+    partner: Partner | None = None
+    """the session that gets the pen next; None: the rollout actor passes every turn"""
+    is_known: bool = False
+    """whether the partner knows this session"""
+    passed: bool = False
+    """whether it was sent to the partner"""
 
 
 class _TurnEndingScheduler(SessionScheduler):
     """Stops a request at the token after which the schedule passes the pen, as vLLM stops it at an end-of-sequence token.
 
-    Turns of sessions begin and end many to a message (`actors/turn_messages.py`).
+    Turns of sessions begin and end many to a message (`actors/turn_messages.py`). The pen passes from engine to engine: the
+    rollout actor begins only the first turn of each author, and is told of the others.
     """
+
+    IDLE_S: ClassVar = 0.005
+    """How long a step waits for turns of other engines while no session can write."""
+    GATHER_S: ClassVar = 0.001
+    """How long it waits while no more than `GATHERED` of the sessions can write. An engine that takes each turn as it comes
+    runs many small steps, while the other engine runs large ones with most of the sessions."""
+    GATHERED: ClassVar = 1 / 8
+    REPORT_S: ClassVar = 0.01
+    """How long the rollout actor waits for what it need not answer, unless the engine streams tokens."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -75,6 +95,15 @@ class _TurnEndingScheduler(SessionScheduler):
         """by request"""
         self._others: set[str] = set()
         """the requests that are no sessions"""
+        self._link = PartnerLink(spec.address)
+        self._with_partner: set[str] = set()
+        """the sessions that wait for their partner"""
+        self._passing: defaultdict[str, list[BegunTurn]] = defaultdict(list)
+        """the turns to pass after this step, by address"""
+        self._report: list[WrittenPart] = []
+        """what the rollout actor is to be told"""
+        self._report_at = 0.0
+        """when it is to be told, on the clock of `time.monotonic`"""
 
     # The beginning of a turn
 
@@ -88,22 +117,28 @@ class _TurnEndingScheduler(SessionScheduler):
         super().add_request(request)
         assert request.sampling_params is not None
         if pen := carried_pen(request.sampling_params):
-            self._turns[request.request_id] = _Turn(pen.author, pen, request.resumable)
+            partner = carried_partner(request.sampling_params)
+            self._turns[request.request_id] = _Turn(pen.author, pen, request.resumable, partner=partner)
         if not (pen and request.resumable):
             self._others.add(request.request_id)
 
     def _begin(self, session: Request, begun: BegunTurn) -> None:
         turn, params = self._turns[begun.request_id], session.sampling_params
         assert params is not None
+        turn.passed = False
+        if begun.sender and turn.partner:
+            turn.partner, turn.is_known = turn.partner._replace(request_id=begun.sender), True
+        self._with_partner.discard(begun.request_id)
+        # vLLM discards the last token of a turn, because it has not computed its KV entries.
+        tokens = begun.tokens if begun.retracts else [session.output_token_ids[-1], *begun.tokens]
         turn.pen = Pen(turn.pen.schedule, turn.pen.seed, turn.author, *begun.state)
         params.max_tokens = begun.budget
-        self._update_request_as_session(
-            session, StreamingUpdate(None, begun.tokens, begun.budget, session.arrival_time, params)
-        )
+        self._update_request_as_session(session, StreamingUpdate(None, tokens, begun.budget, session.arrival_time, params))
 
     def _free_request(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         self._turns.pop(request.request_id, None)
         self._others.discard(request.request_id)
+        self._with_partner.discard(request.request_id)
         return super()._free_request(request, *args, **kwargs)
 
     # The end of a turn
@@ -115,6 +150,7 @@ class _TurnEndingScheduler(SessionScheduler):
         if not stopped and self._passes(request):
             request.status = RequestStatus.FINISHED_STOPPED
             stopped = True
+            self._pass(request)
         return new_token_ids, stopped
 
     def _passes(self, request: Request) -> bool:
@@ -126,6 +162,42 @@ class _TurnEndingScheduler(SessionScheduler):
         turn.pen = turn.pen.after(self._boundaries[request.output_token_ids[-1]])
         return turn.pen.author != turn.author
 
+    def _pass(self, request: Request) -> None:
+        """Pass the pen of `request`, whose turn has ended, to its partner if that is known."""
+        turn = self._turns[request.request_id]
+        if turn.partner is None:
+            return
+        self._with_partner.add(request.request_id)
+        if not turn.partner.request_id:
+            return
+        tokens, sender = list(request.output_token_ids), "" if turn.is_known else request.request_id
+        begun = BegunTurn(turn.partner.request_id, tokens, request.max_tokens - len(tokens), turn.pen[3:], sender=sender)
+        self._passing[turn.partner.address].append(begun)
+        turn.is_known = turn.passed = True
+
+    # The way to the partner's engine
+
+    def has_requests(self) -> bool:
+        """Whether a step is needed; it is also while other engines may pass turns, which are looked for at each step."""
+        return super().has_requests() or bool(self._report) or (bool(self._with_partner) and not self._is_paused)
+
+    @property
+    def _is_paused(self) -> bool:
+        return self.pause_state is not PauseState.UNPAUSED
+
+    def _begin_passed_turns(self) -> None:
+        """Begin the turns that other engines have passed, and wait for more while too few sessions can write."""
+        start = time.monotonic()
+        while True:
+            for turn in self._link.received():
+                if session := self.requests.get(turn.request_id):  # else its rollout was cancelled
+                    self._begin(session, turn)
+            ready = len(self.running) + len(self.waiting)
+            wait_s = (self.GATHER_S if ready else self.IDLE_S) + start - time.monotonic()
+            if not self._with_partner or self._is_paused or ready > self.GATHERED * len(self.requests) or wait_s <= 0:
+                return
+            self._link.wait(wait_s)
+
     def update_from_output(
         self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput
     ) -> dict[int, EngineCoreOutputs]:
@@ -134,21 +206,26 @@ class _TurnEndingScheduler(SessionScheduler):
         if not self._others:  # vLLM would cut them in pieces, one for each request
             model_runner_output.logprobs = None
         outputs = super().update_from_output(scheduler_output, model_runner_output)
+        for address, turns in self._passing.items():
+            self._link.send(address, turns)
+        self._passing.clear()
         sampled = logprobs.logprobs[:, 0].tolist() if logprobs else []
         rows = model_runner_output.req_id_to_index
         if logprobs and (first_rows := logprobs.cu_num_generated_tokens):  # a request has a row for each of its tokens
             rows = {request_id: first_rows[index] for request_id, index in rows.items()}
         for batch in outputs.values():
-            batch.outputs = self._joined(batch.outputs, rows, sampled)
+            batch.outputs = self._others_of(batch.outputs, rows, sampled)
+        if self._report and (time.monotonic() >= self._report_at or not (self.running or self.waiting) or self._is_paused):
+            outputs.setdefault(0, EngineCoreOutputs()).outputs.append(written_output(self._report))
+            self._report = []
         return {client: batch for client, batch in outputs.items() if batch.outputs or batch.scheduler_stats}
 
-    def _joined(self, outputs: list[EngineCoreOutput], rows: dict[str, int], sampled: list[float]) -> list[EngineCoreOutput]:
-        """Return `outputs` with those of sessions joined to at most one.
+    def _others_of(self, outputs: list[EngineCoreOutput], rows: dict[str, int], sampled: list[float]) -> list[EngineCoreOutput]:
+        """Return those of `outputs` that are not of sessions, and add what sessions have written to the report.
 
         `sampled` are the log-probabilities of all rows, and `rows` the first of each request.
         """
         others: list[EngineCoreOutput] = []
-        parts: list[WrittenPart] = []
         for output in outputs:
             turn, tokens = self._turns.get(output.request_id), output.new_token_ids
             if turn is None or not turn.is_session:
@@ -158,9 +235,14 @@ class _TurnEndingScheduler(SessionScheduler):
             row = rows[output.request_id]
             turn.logprobs += sampled[row : row + len(tokens)]
             if output.finish_reason is not None or len(turn.tokens) >= self._interval:
-                parts.append(WrittenPart(output.request_id, turn.tokens, turn.logprobs, output.finish_reason))
+                part = WrittenPart(output.request_id, turn.tokens, turn.logprobs, output.finish_reason, turn.passed)
+                if not part.passed or self._interval == 1:
+                    self._report_at = 0.0
+                elif not self._report:
+                    self._report_at = time.monotonic() + self.REPORT_S
+                self._report.append(part)
                 turn.tokens, turn.logprobs = [], []
-        return [*others, written_output(parts)] if parts else others
+        return others
 
     def make_spec_decoding_stats(
         self,
@@ -177,6 +259,7 @@ class _TurnEndingScheduler(SessionScheduler):
 
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
         """Schedule a step as vLLM does, and record how full the KV cache is."""
+        self._begin_passed_turns()
         scheduled = super().schedule(*args, **kwargs)
         self.kv_peak = max(self.kv_peak, self.kv_cache_manager.usage)
         return scheduled
@@ -188,3 +271,6 @@ class HandoffScheduler(_TurnEndingScheduler):
 
 class AsyncHandoffScheduler(_TurnEndingScheduler, AsyncScheduler):
     """The same for vLLM's asynchronous scheduler, which prepares a step while the previous one runs (GPUs)."""
+
+    GATHERED: ClassVar = 0.0
+    """Waiting would delay what the previous step wrote."""

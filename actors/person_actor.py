@@ -44,7 +44,8 @@ class PersonActor(RolloutActor):
             self._stream.add(WrittenTokens(rollout_id, author, tokens.ids, tokens.logprobs))
 
         def open_session() -> Session:
-            return self._session((self._model, 0), f"{rollout_id}/{next(requests)}", seed, age_rank, task)
+            key, name = (self._model, 0), f"{rollout_id}/{next(requests)}"
+            return self._sessions([key], name, seed, age_rank, task)[self._model]
 
         person = Person(1 - self._model, show)
         model = InterruptibleSession(open_session, person, task.schedule, self._boundaries, seed, limits.eos_ids)

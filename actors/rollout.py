@@ -122,7 +122,7 @@ class RolloutActor:
             rollout = await cogenerate(
                 rollout_id,
                 task.prompt.token_ids,
-                {key[0]: self._session(key, rollout_id, seed, age_rank, task) for key in keys},
+                self._sessions(keys, rollout_id, seed, age_rank, task),
                 task.schedule,
                 self._boundaries,
                 seed,
@@ -146,8 +146,18 @@ class RolloutActor:
         rollout.draws = draws_of(rollout, schedule, self._boundaries)
         return rollout
 
-    def _session(self, key: EngineKey, rollout_id: str, seed: int, age_rank: int, task: GroupTask) -> Session:
-        session = self._author_session(key, rollout_id, seed, age_rank, task)
+    def _sessions(
+        self, keys: Sequence[EngineKey], rollout_id: str, seed: int, age_rank: int, task: GroupTask
+    ) -> dict[int, Session]:
+        """Return the sessions of a rollout's authors, whose engines pass the pen to each other if they share their tokens."""
+        from actors.engine_session import EngineSession, link  # imported here, as the engine
+
+        sessions = {key: self._author_session(key, rollout_id, seed, age_rank, task) for key in keys}
+        link([session for session in sessions.values() if isinstance(session, EngineSession)])
+        return {key[0]: self._observed(key, session, rollout_id, task) for key, session in sessions.items()}
+
+    def _observed(self, key: EngineKey, session: Session, rollout_id: str, task: GroupTask) -> Session:
+        """Return `session`, whose tokens are streamed and traced if they are to be."""
         if task.streamed:
             session = StreamedSession(session, key[0], rollout_id, self._stream)
         if self._turns is None:

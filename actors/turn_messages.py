@@ -1,4 +1,4 @@
-"""How turns travel between the rollout actor and an engine's process: those of many sessions in one message."""
+"""How turns travel between engines, and between an engine and the rollout actor: those of many sessions in one message."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ class BegunTurn(NamedTuple):
 
     request_id: str
     tokens: list[int]
-    """what the author has not read"""
+    """the other author's, which this one has not read"""
     budget: int
     """the most tokens of the turn"""
     state: tuple[Any, ...]
     """the pen's fields after schedule, seed and author, which are those of the session"""
+    retracts: bool = False
+    """whether the last token of the author's last turn is not part of the text"""
+    sender: str = ""
+    """the id of the partner's request, the first time that it passes a turn"""
 
 
 class WrittenPart(NamedTuple):
@@ -33,6 +37,8 @@ class WrittenPart(NamedTuple):
     logprobs: list[float]
     reason: int | None
     """vLLM's `FinishReason` where the part ends the turn"""
+    passed: bool = False
+    """whether the engine has begun the partner's turn, which follows"""
 
 
 # As bytes: vLLM walks through whatever else a request's parameters hold.
@@ -41,13 +47,23 @@ _begun = msgspec.msgpack.Decoder(list[BegunTurn])
 _written = msgspec.msgpack.Decoder(list[WrittenPart])
 
 
+def encode_turns(turns: list[BegunTurn]) -> bytes:
+    """Return `turns` as a message from engine to engine."""
+    return _encode(turns)
+
+
+def decode_turns(message: bytes) -> list[BegunTurn]:
+    """Return the turns of a message from another engine."""
+    return _begun.decode(message)
+
+
 def begun_request(turns: list[BegunTurn]) -> EngineCoreRequest:
     """Return the request that begins `turns`."""
     return EngineCoreRequest(
         request_id=TURNS,
         prompt_token_ids=[0],
         mm_features=None,
-        sampling_params=SamplingParams(extra_args={TURNS: _encode(turns)}),
+        sampling_params=SamplingParams(extra_args={TURNS: encode_turns(turns)}),
         pooling_params=None,
         arrival_time=0.0,
         lora_request=None,
@@ -61,7 +77,7 @@ def begun_turns(request: Request) -> list[BegunTurn] | None:
     if request.request_id != TURNS:
         return None
     assert request.sampling_params is not None and request.sampling_params.extra_args is not None
-    return _begun.decode(request.sampling_params.extra_args[TURNS])
+    return decode_turns(request.sampling_params.extra_args[TURNS])
 
 
 def written_output(parts: list[WrittenPart]) -> EngineCoreOutput:

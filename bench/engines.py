@@ -17,6 +17,8 @@ from tandem.rollout import JUNIOR, SENIOR, Rollout
 
 if TYPE_CHECKING:
     from actors.engine import Engine
+    from actors.engine_session import EngineSession
+    from tandem.config.rollout import SamplingConfig
 
 ENGINE = "actors.engine:Engine"
 """The engine that training uses."""
@@ -28,6 +30,14 @@ class EnginePair:
 
     engines: dict[int, Engine]
     processes: dict[int, psutil.Process]
+
+    def sessions(self, rollout_id: str, sampling: SamplingConfig, authors: Sequence[int]) -> dict[int, EngineSession]:
+        """Return linked sessions of `authors` for one rollout."""
+        from actors.engine_session import link
+
+        sessions = {author: self.engines[author].session(rollout_id, sampling) for author in authors}
+        link(sessions.values())
+        return sessions
 
 
 @dataclass(frozen=True)

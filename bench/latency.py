@@ -80,6 +80,6 @@ async def _timed(
 ) -> tuple[Rollout, np.ndarray]:
     """Return one rollout, and the seconds between successive tokens, float [T - 1]."""
     arrivals: list[float] = []
-    sessions = {a: TimedSession(pair.engines[a].session(rollout_id, work.sampling), arrivals) for a in authors}
+    sessions = {a: TimedSession(s, arrivals) for a, s in pair.sessions(rollout_id, work.sampling, authors).items()}
     rollout = await cogenerate(rollout_id, work.prompts[prompt], sessions, schedule, work.boundaries, prompt, work.limits)
     return rollout, np.diff(arrivals)

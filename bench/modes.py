@@ -115,7 +115,7 @@ def shortened(work: Workload, tokens: int) -> Workload:
 
 def _write(pair: EnginePair, work: Workload, tag: str, index: int, authors: Sequence[int], schedule: Schedule) -> Writing:
     rollout_id = f"{tag}/{index}"
-    sessions = {author: pair.engines[author].session(rollout_id, work.sampling) for author in authors}
+    sessions = pair.sessions(rollout_id, work.sampling, authors)
     return write_rollout(work, index, rollout_id, sessions, schedule)
 
 

@@ -40,11 +40,14 @@ async def shared_engine(work: Workload, rank: int) -> AsyncIterator[EnginePair]:
 
 async def shared(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:
     """Write with two sessions of a rollout on one engine: the senior's with its adapter, the junior's without."""
+    from actors.engine_session import link
+
     engine = pair.engines[SENIOR]
 
     def write(index: int) -> Writing:
         rollout_id = f"{tag}/{index}"
         sessions = {a: engine.session(rollout_id, work.sampling, frozen=a == JUNIOR) for a in (SENIOR, JUNIOR)}
+        link(sessions.values())
         return write_rollout(work, index, rollout_id, sessions, work.schedule)
 
     return await write_all(map(write, range(len(work.prompts))))

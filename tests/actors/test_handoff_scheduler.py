@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.engine_layout import engine_specs
+from actors.engine_session import link
 from actors.handoff_scheduler import drafts
+from actors.turn_messages import BegunTurn
 from tandem.authors import Authors
 from tandem.cogeneration import Limits, cogenerate
 from tandem.config.schema import Config
@@ -60,33 +62,60 @@ def endless(text: Sequence[int]) -> int:
 
 
 def one(
-    engines: Pair, authors: Authors, schedule: Schedule, index: int, seed: int, max_tokens: int
+    engines: Pair, authors: Authors, schedule: Schedule, index: int, seed: int, max_tokens: int, *, linked: bool = True
 ) -> Coroutine[Any, Any, Rollout]:
-    """Write a rollout of the prompt of `index`."""
+    """Write a rollout of the prompt of `index`; `linked` engines pass the pen to each other."""
     limits = Limits(max_tokens, authors.context, frozenset(authors.eos_ids))
     names = [SENIOR] if schedule.solo else [SENIOR, JUNIOR]
     sessions = {author: engines[author].session(f"r{index}") for author in names}
+    if linked:
+        link(sessions.values())
     return cogenerate(f"r{index}", [*PROMPT, index], sessions, schedule, authors.boundaries, seed, limits)
 
 
-async def write(engines: Pair, authors: Authors, schedule: Schedule, seeds: Sequence[int], max_tokens: int) -> list[Rollout]:
+async def write(
+    engines: Pair, authors: Authors, schedule: Schedule, seeds: Sequence[int], max_tokens: int, *, linked: bool = True
+) -> list[Rollout]:
     """Write one rollout for each seed, all at the same time, each of a prompt of its own."""
-    return await asyncio.gather(*(one(engines, authors, schedule, index, seed, max_tokens) for index, seed in enumerate(seeds)))
+    rollouts = enumerate(seeds)
+    return await asyncio.gather(*(one(engines, authors, schedule, *each, max_tokens, linked=linked) for each in rollouts))
 
 
-@given(schedule=schedules, seeds=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=6), max_tokens=st.integers(1, 60))
-@settings(max_examples=25)
+@given(
+    schedule=schedules,
+    seeds=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=6),
+    max_tokens=st.integers(1, 60),
+    interval=st.integers(1, 60),
+    linked=st.booleans(),
+)
+@settings(max_examples=50)
 def test_two_authors_write_the_solo_text(
-    pair: Pair, authors: Authors, schedule: Schedule, seeds: list[int], max_tokens: int
+    pair: Pair, authors: Authors, schedule: Schedule, seeds: list[int], max_tokens: int, interval: int, linked: bool
 ) -> None:
+    for engine in pair.values():
+        engine.scheduler._interval = interval
     solo = during(pair, write(pair, authors, SOLO, seeds, max_tokens))
-    for alone, rollout in zip(solo, during(pair, write(pair, authors, schedule, seeds, max_tokens)), strict=True):
+    both = during(pair, write(pair, authors, schedule, seeds, max_tokens, linked=linked))
+    for alone, rollout in zip(solo, both, strict=True):
         assert rollout.token_ids.tolist() == alone.token_ids.tolist()
         assert rollout.end is alone.end
         assert rollout.end is EndReason.EOS or len(rollout) == max_tokens
         implied = replay(schedule, authors.boundaries, rollout.seed, rollout.token_ids).authorship
         assert rollout.authorship.tolist() == implied.tolist()
         assert rollout.logprobs.tolist() == (-np.arange(len(PROMPT) + 1, len(PROMPT) + 1 + len(rollout))).tolist()
+
+
+def test_rollout_actor_begins_only_the_first_turn_of_each_author(
+    pair: Pair, authors: Authors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[BegunTurn] = []
+    for engine in pair.values():
+        monkeypatch.setattr(engine.exchange, "begin", begun.append)
+    rollouts = during(pair, write(pair, authors, Schedule(alternates=True, max_gap_tokens=3), range(4), 40))
+    assert sum(rollout.handoffs for rollout in rollouts) > 8
+    assert not begun
+    for engine in pair.values():
+        assert not engine.scheduler._with_partner and not engine.scheduler._report
 
 
 def test_sessions_that_wait_for_a_turn_need_no_step_and_are_freed_when_closed(pair: Pair, authors: Authors) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.engine_layout import engine_specs
+from actors.engine_session import link
 from tandem.authors import Authors
 from tandem.cogeneration import Limits, cogenerate
 from tandem.config.schema import Config
@@ -48,6 +49,7 @@ async def write(pair: Pair, authors: Authors, schedule: Schedule, number: int) -
     async def one(seed: int) -> Rollout:
         names = [SENIOR] if schedule.solo else [SENIOR, JUNIOR]
         sessions = {author: pair[author].session(f"r{seed}", age_rank=seed) for author in names}
+        link(sessions.values())
         limits = Limits(LONGEST, LONGEST, frozenset(authors.eos_ids))
         prompt = [20 + seed] * (3 + 11 * seed)
         return await cogenerate(f"r{seed}", prompt, sessions, schedule, authors.boundaries, seed, limits)

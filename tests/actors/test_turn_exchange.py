@@ -18,7 +18,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.request import Request
 from vllm.v1.serial_utils import MsgpackDecoder, MsgpackEncoder
 
-from actors.engine_session import EngineSession
+from actors.engine_session import EngineSession, link
 from actors.turn_exchange import TurnExchange
 from actors.turn_messages import BegunTurn, WrittenPart, begun_request, begun_turns, written_output, written_parts
 from tandem.cogeneration import AuthorFailed
@@ -35,8 +35,10 @@ PEN = Schedule().pen(0)
 ids = st.lists(st.integers(0, 2**20), min_size=1, max_size=5)
 floats = st.floats(width=32, allow_nan=False)
 states = st.tuples(st.integers(0, 2**20), st.integers(0, 2**31), st.booleans())
-begun = st.builds(BegunTurn, st.text(max_size=9), ids, st.integers(1, 2**20), states)
-written = st.builds(WrittenPart, st.text(max_size=9), ids, st.lists(floats, max_size=5), st.none() | st.integers(0, 4))
+begun = st.builds(BegunTurn, st.text(max_size=9), ids, st.integers(1, 2**20), states, st.booleans(), st.text(max_size=9))
+written = st.builds(
+    WrittenPart, st.text(max_size=9), ids, st.lists(floats, max_size=5), st.none() | st.integers(0, 4), st.booleans()
+)
 
 
 def sent(message: Any, kind: type) -> Any:
@@ -98,7 +100,7 @@ class Engine:
         inputs = SimpleNamespace(process_inputs=opening_request, assign_request_id=lambda _: None)
         self.llm: Any = SimpleNamespace(engine_core=self.client, input_processor=inputs, _run_output_handler=lambda: None)
         self.exchange = TurnExchange(self.llm)
-        self.spec: Any = SimpleNamespace(author=SENIOR, eos_ids=(EOS,))
+        self.spec: Any = SimpleNamespace(author=SENIOR, eos_ids=(EOS,), address="inproc://engine")
         self.version, self.logit_bias, self.adapter = 3, dict[int, float](), None
 
     def session(self, rollout_id: str) -> EngineSession:
@@ -135,9 +137,8 @@ def test_turns_that_begin_together_travel_in_one_message() -> None:
         await asyncio.sleep(0)
         ((kind, request),) = engine.client.sent
         assert kind is EngineCoreRequestType.ADD
-        # The last token of a turn comes again: vLLM discards it before reading it.
         turns = begun_turns(Request.from_engine_core_request(request, None))
-        assert turns == [BegunTurn("a", [6, 8], 6, (4, 2, True)), BegunTurn("b", [7, 8], 6, (4, 2, True))]
+        assert turns == [BegunTurn("a", [8], 6, (4, 2, True)), BegunTurn("b", [8], 6, (4, 2, True))]
 
     run(test)
 
@@ -160,8 +161,9 @@ def test_an_engine_that_writes_outside_a_turn_is_an_error() -> None:
     async def test(engine: Engine) -> None:
         session = engine.session("a")
         engine.client.write(WrittenPart("a", [5], [-1.0], STOP), WrittenPart("a", [6], [-1.0], None))
+        assert (await session.read()).ids == [5]
         with pytest.raises(RuntimeError, match="rollout a: the engine continued after the pen had passed"):
-            await session.read()
+            session.begin_turn([7], PEN, 5)
 
     run(test)
 
@@ -218,6 +220,49 @@ def test_the_death_of_an_engine_fails_every_session() -> None:
     run(test)
 
 
+def test_a_partner_that_dies_with_the_turn_it_passed_fails_the_session_that_waits_for_it() -> None:
+    async def test(engine: Engine) -> None:
+        partner = Engine()
+        first, second = sessions = partner.session("a"), EngineSession(engine, "a", SamplingConfig(), None)
+        link(sessions)
+        partner.client.write(WrittenPart("a", [5], [-1.0], STOP))
+        assert (await first.read()).ids == [5]
+        second.begin_turn([1, 2, 5], PEN, 9)
+        engine.client.write(WrittenPart("a", [6], [-1.0], STOP, passed=True))
+        assert (await second.read()).ids == [6]
+        first.begin_turn([6], PEN, 8)
+        assert len(partner.client.sent) == 1, "the engine has passed the turn"
+        partner.client.write(WrittenPart("a", [7], [-1.0], STOP, passed=True))
+        assert (await first.read()).ids == [7]
+        second.begin_turn([7], PEN, 7)
+        reading = asyncio.create_task(second.read())
+        await asyncio.sleep(0)
+        partner.client.outputs_queue.put_nowait(EngineDeadError())
+        with pytest.raises(AuthorFailed, match="its partner failed: its engine died"):
+            await reading
+
+    run(test)
+
+
+def test_tokens_may_arrive_before_those_of_the_turn_before() -> None:
+    async def test(engine: Engine) -> None:
+        partner = Engine()
+        first, second = sessions = partner.session("a"), engine.session("a")
+        link(sessions)
+        engine.client.write(WrittenPart("a", [6], [-1.0], None), WrittenPart("a", [7], [-1.0], STOP, passed=True))
+        engine.client.write(WrittenPart("a", [9], [-1.0], LENGTH))
+        partner.client.write(WrittenPart("a", [8], [-1.0], STOP, passed=True))
+        assert (await second.read()).ids == [6, 7]
+        first._writes = False
+        first.begin_turn([6, 7], PEN, 8)
+        assert (await first.read()).ids == [8]
+        second.begin_turn([8], PEN, 7)
+        assert (await second.read()).ids == [9]
+        assert second.stop_reason is StopReason.LENGTH
+
+    run(test)
+
+
 def test_a_turn_that_begins_after_the_death_of_the_engine_fails() -> None:
     async def test(engine: Engine) -> None:
         session = engine.session("a")
@@ -261,7 +306,7 @@ def test_turns_pass_the_sockets_of_vllms_client_and_its_reader_reports_the_engin
         session.begin_turn([6], PEN, 3)
         kind, *frames = await core_in.recv_multipart()
         request = Request.from_engine_core_request(MsgpackDecoder(EngineCoreRequest).decode(frames), None)
-        assert (kind, begun_turns(request)) == (EngineCoreRequestType.ADD.value, [BegunTurn("a", [5, 6], 3, (0, 0, False))])
+        assert (kind, begun_turns(request)) == (EngineCoreRequestType.ADD.value, [BegunTurn("a", [6], 3, (0, 0, False))])
         await core_out.send(EngineCoreProc.ENGINE_CORE_DEAD)
         with pytest.raises(AuthorFailed, match="its engine died"):
             await session.read()

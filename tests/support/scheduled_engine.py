@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from actors.engine_session import EngineSession
 from actors.engine_spec import EngineSpec
 from actors.handoff_scheduler import AsyncHandoffScheduler, HandoffScheduler
 from actors.turn_exchange import TurnExchange
+from actors.turn_messages import BegunTurn, decode_turns, encode_turns
 from tandem.cogeneration import AuthorFailed
 from tandem.config.rollout import SamplingConfig
 
@@ -52,6 +54,30 @@ class ScheduledRequest:
     """the end of the text, which a draft model has written"""
 
 
+_engines = count()
+
+
+class MemoryLink:
+    """An engine's link to others of this process."""
+
+    _inboxes: ClassVar[dict[str, MemoryLink]] = {}
+    """by address"""
+
+    def __init__(self, address: str) -> None:
+        self._messages: list[bytes] = []
+        self._inboxes[address] = self
+
+    def send(self, address: str, turns: list[BegunTurn]) -> None:
+        self._inboxes[address]._messages.append(encode_turns(turns))
+
+    def received(self) -> list[BegunTurn]:
+        messages, self._messages = self._messages, []
+        return [turn for message in messages for turn in decode_turns(message)]
+
+    def wait(self, timeout_s: float) -> None:
+        raise AssertionError("the other engines run when this one does not")
+
+
 class ScheduledEngine:
     """The part of an engine that sessions use, whose tokens `model` writes; a token's log-probability is minus its position.
 
@@ -60,7 +86,8 @@ class ScheduledEngine:
     """
 
     def __init__(self, spec: EngineSpec, model: Model, blocks: int = 1000, *, ahead: bool = False) -> None:
-        self.spec, self.version, self.logit_bias, self.adapter = spec, 0, dict[int, float](), None
+        self.spec = spec = replace(spec, address=f"inproc://{next(_engines)}")
+        self.version, self.logit_bias, self.adapter = 0, dict[int, float](), None
         self.model, self._ahead = model, ahead
         self.steps = self.preemptions = 0
         self.evicted: list[str] = []
@@ -83,6 +110,8 @@ class ScheduledEngine:
             structured_output_manager=StructuredOutputManager(config),
             block_size=cache.block_size,
         )
+        self.scheduler._link = MemoryLink(spec.address)  # type: ignore[assignment]
+        self.scheduler.GATHER_S = self.scheduler.IDLE_S = 0.0  # type: ignore[misc]
         evict = self.scheduler._evict
 
         def counting_evict(request: Request) -> None:

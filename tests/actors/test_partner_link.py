@@ -1,0 +1,59 @@
+"""Turns from engine to engine: what is sent arrives in order, and an engine that has died holds up no other."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from actors.partner_link import PartnerLink
+from actors.turn_messages import BegunTurn
+
+pytestmark = pytest.mark.seconds  # it imports vLLM
+
+
+def turn(name: str) -> BegunTurn:
+    return BegunTurn(name, [1, 2], 7, (3, 0, True), sender="s")
+
+
+def received(link: PartnerLink, count: int) -> list[BegunTurn]:
+    """Wait for `count` turns."""
+    turns: list[BegunTurn] = []
+    deadline = time.monotonic() + 30
+    while len(turns) < count:
+        assert time.monotonic() < deadline, f"only {turns} arrived"
+        link.wait(0.1)
+        turns += link.received()
+    return turns
+
+
+def test_turns_arrive_in_order_from_several_engines(tmp_path: Path) -> None:
+    addresses = [f"ipc://{tmp_path}/{name}" for name in "abc"]
+    first, second, third = map(PartnerLink, addresses)
+    assert first.received() == []
+    for name in "xyz":
+        second.send(addresses[0], [turn(name), turn(name + "2")])
+    third.send(addresses[0], [turn("w")])
+    turns = received(first, 7)
+    assert [each.request_id for each in turns if each.request_id != "w"] == ["x", "x2", "y", "y2", "z", "z2"]
+    assert turn("w") in turns
+    first.send(addresses[1], [turn("back")])
+    assert received(second, 1) == [turn("back")]
+
+
+def test_engine_passes_turns_to_itself(tmp_path: Path) -> None:
+    address = f"ipc://{tmp_path}/a"
+    link = PartnerLink(address)
+    link.send(address, [turn("x")])
+    link.send(address, [turn("y")])
+    link.wait(60)
+    assert link.received() == [turn("x"), turn("y")]
+    assert link.received() == []
+
+
+def test_sending_to_an_engine_that_died_does_not_wait(tmp_path: Path) -> None:
+    link = PartnerLink(f"ipc://{tmp_path}/a")
+    for _ in range(3_000):
+        link.send(f"ipc://{tmp_path}/none", [turn("x")])
+    assert link.received() == []
