@@ -77,10 +77,6 @@ class _TurnEndingScheduler(SessionScheduler):
 
     IDLE_S: ClassVar = 0.005
     """How long a step waits for turns of other engines while no session can write."""
-    GATHER_S: ClassVar = 0.001
-    """How long it waits while no more than `GATHERED` of the sessions can write. An engine that takes each turn as it comes
-    runs many small steps, while the other engine runs large ones with most of the sessions."""
-    GATHERED: ClassVar = 1 / 8
     REPORT_S: ClassVar = 0.01
     """How long the rollout actor waits for what it need not answer, unless the engine streams tokens."""
 
@@ -186,17 +182,12 @@ class _TurnEndingScheduler(SessionScheduler):
         return self.pause_state is not PauseState.UNPAUSED
 
     def _begin_passed_turns(self) -> None:
-        """Begin the turns that other engines have passed, and wait for more while too few sessions can write."""
-        start = time.monotonic()
-        while True:
-            for turn in self._link.received():
-                if session := self.requests.get(turn.request_id):  # else its rollout was cancelled
-                    self._begin(session, turn)
-            ready = len(self.running) + len(self.waiting)
-            wait_s = (self.GATHER_S if ready else self.IDLE_S) + start - time.monotonic()
-            if not self._with_partner or self._is_paused or ready > self.GATHERED * len(self.requests) or wait_s <= 0:
-                return
-            self._link.wait(wait_s)
+        """Begin the turns that other engines have passed. If no session can write, wait for some first."""
+        if self._with_partner and not (self.running or self.waiting or self._is_paused):
+            self._link.wait(self.IDLE_S)
+        for turn in self._link.received():
+            if session := self.requests.get(turn.request_id):  # else its rollout was cancelled
+                self._begin(session, turn)
 
     def update_from_output(
         self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput
@@ -271,6 +262,3 @@ class HandoffScheduler(_TurnEndingScheduler):
 
 class AsyncHandoffScheduler(_TurnEndingScheduler, AsyncScheduler):
     """The same for vLLM's asynchronous scheduler, which prepares a step while the previous one runs (GPUs)."""
-
-    GATHERED: ClassVar = 0.0
-    """Waiting would delay what the previous step wrote."""
