@@ -83,6 +83,13 @@ def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     return files, others
 
 
+class _TextLoader(yaml.SafeLoader):
+    """A loader that leaves all scalars as text but follows merge keys (`<<`)."""
+
+
+_TextLoader.yaml_implicit_resolvers = {"<": yaml.SafeLoader.yaml_implicit_resolvers["<"]}
+
+
 def overrides_of(file: Path) -> list[str]:
     """Return the settings in a YAML file as overrides, the choices of groups first. Raises `ConfigError` for a bad file."""
     title = f"{OPTION} {file}"
@@ -90,7 +97,7 @@ def overrides_of(file: Path) -> list[str]:
     if not isinstance(settings, Mapping):
         raise ConfigError(f"{title}: write settings, as in 'steps: 40'")
     # As typed: 1e5, 007 and yes are texts where a key takes texts.
-    typed = _read(file, title, lambda path: yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader))
+    typed = _read(file, title, lambda path: yaml.load(path.read_text(encoding="utf-8"), _TextLoader))
     groups = [f"{group}={name}" for group, name in _choices(file, settings)]
     return groups + list(_flat(file, {key: value for key, value in settings.items() if not _is_choice(key, value)}, typed))
 

@@ -42,11 +42,13 @@ def _facts(results: ExperimentResults, experiment: Experiment) -> str:
     took = f"Steps and their evaluations took {minutes:.0f} minutes"
     if results.evaluated:
         took += f", and the evaluations below {experiment.evaluation_minutes:.0f} minutes,"
+    measured = (
+        f" Measured on {results.problems} held-out problems, which a hash of the problem chooses, with {texts} each, drawn at "
+        f"temperature {config.eval.sampling.temperature:g}, except for greedy measures. Intervals: {METHOD}."
+    )
     about = (
         f"Arms and seeds: {seeds}. Each run has {config.steps} steps of {config.rollout.prompts_per_step} prompts with "
-        f"{config.rollout.group_size} rollouts. Measured on {results.problems} held-out problems, which a hash of the problem "
-        f"chooses, with {texts} each, drawn at temperature {config.eval.sampling.temperature:g}, except for "
-        f"greedy measures. Intervals: {METHOD}. {took} on {describe_machine()}."
+        f"{config.rollout.group_size} rollouts.{measured if results.problems else ''} {took} on {describe_machine()}."
     )
     parts = [
         f"# {results.title}",

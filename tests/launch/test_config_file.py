@@ -60,6 +60,11 @@ def test_groups_may_stand_in_list_of_defaults(composed: Callable[..., Config]) -
     assert composed("defaults:\n- algo: grpo\n- data: arith\nsteps: 3\n").algo.arm == "grpo"
 
 
+def test_merge_keys_are_followed(composed: Callable[..., Config]) -> None:
+    config = composed("learner:\n  <<: {lr: 1e-5}\n<<: {name: 1e5, steps: 3}\nseed: 4\n")
+    assert (config.learner.lr, config.name, config.steps, config.seed) == (1e-5, "1e5", 3, 4)
+
+
 @pytest.mark.parametrize(
     "text", ["1e5", "007", "1_000", "yes", "2026-01-01", "0x1F", "1.50", ".inf", "true", "null x", "${seed}"]
 )
