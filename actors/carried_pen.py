@@ -15,7 +15,7 @@ class Partner(NamedTuple):
     """The session of a rollout's other author, to which the engine passes the pen without the rollout actor."""
 
     address: str
-    """of its engine (`EngineSpec.address`)"""
+    """of its engine (see `actors.partner_link.turns_address`)"""
     request_id: str
     """empty before the first turn: then the rollout actor passes the pen"""
 

@@ -25,6 +25,7 @@ from actors.engine_death import cause_of_death
 from actors.engine_session import EngineSession
 from actors.engine_spec import EngineSpec
 from actors.engine_worker import BoundExecutor, ShardedExecutor
+from actors.partner_link import socket_of, turns_address
 from actors.turn_exchange import TurnExchange
 from tandem.cogeneration import AuthorFailed
 from tandem.config.rollout import SamplingConfig
@@ -54,7 +55,8 @@ class Engine:
     }
     """The scheduler that ends turns, by device."""
     PROFILED_STEPS: ClassVar = 40
-    """The number of profiled steps: a rollout takes hundreds, each with an event for every operation."""
+    """The number of profiled steps, those that wait for turns included: a rollout takes hundreds, each with an event for every
+    operation."""
     WEIGHTS: ClassVar = "weights"
     KV_CACHE: ClassVar = "kv_cache"
     """vLLM's names for the memory that a sleeping engine has freed."""
@@ -63,8 +65,7 @@ class Engine:
 
     def __init__(self, spec: EngineSpec) -> None:
         """Start the engine's process and wait until it answers. Blocks: call it in a thread."""
-        self._socket = TemporaryDirectory(prefix="tandem-engine-")
-        self.spec = spec = replace(spec, address=f"ipc://{self._socket.name}/turns")
+        self.spec = spec
         self.version = BASE_VERSION if spec.author == SENIOR else FROZEN_VERSION
         """The version of the weights that the engine computes with."""
         self._transferring = self._transferred = False
@@ -78,6 +79,8 @@ class Engine:
         self.adapter = adapter_request(spec)
         """the adapter of the senior's requests"""
         self._llm = self._start()
+        self.address = turns_address(self.pid, spec.seed)
+        """Where the engine receives turns from other engines."""
         self.exchange = TurnExchange(self._llm)
         width = self._llm.model_config.get_vocab_size()
         self.logit_bias = dict.fromkeys(range(width if spec.id_limit is None else spec.id_limit, width), LOWEST_BIAS)
@@ -365,8 +368,8 @@ class Engine:
     def close(self) -> None:
         """End the engine's process."""
         self._llm.shutdown()
+        socket_of(self.address).unlink(missing_ok=True)
         # vLLM shuts down again when it is collected; at the interpreter's exit that would fail.
         del self._llm
-        self._socket.cleanup()
         if self._profiles is not None:
             self._profiles.cleanup()

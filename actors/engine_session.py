@@ -18,7 +18,7 @@ from actors.carried_pen import Partner, carrying
 from actors.engine_spec import EngineSpec
 from actors.turn_exchange import TurnExchange
 from actors.turn_messages import BegunTurn, WrittenPart
-from tandem.cogeneration import AuthorFailed, Session, Token, Tokens, WrappedSession
+from tandem.cogeneration import AuthorFailed, PartnerFailed, Session, Token, Tokens, WrappedSession
 from tandem.config.rollout import SamplingConfig
 from tandem.rollout import FROZEN_VERSION, StopReason
 from tandem.runtime.trace import Span
@@ -29,6 +29,8 @@ class SessionEngine(Protocol):
     """The part of an engine that a session uses."""
 
     spec: EngineSpec
+    address: str
+    """where it receives turns from other engines"""
     version: int
     """of the weights that the engine computes with"""
     logit_bias: dict[int, float]
@@ -73,7 +75,7 @@ class EngineSession:
         self._partner: EngineSession | None = None
         """the other author's session, which gets the pen from engine to engine"""
         self._passed = False
-        """whether the partner's engine has begun the next turn"""
+        """whether the partner's engine has passed the next turn"""
         self._error: Exception | None = None
         self._arrival: asyncio.Future[None] | None = None
         """set while a reader waits"""
@@ -83,7 +85,7 @@ class EngineSession:
     def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
         """Send the engine the tokens it has not read and start a turn of at most `budget` tokens at the pen's state.
 
-        Sends nothing if the partner's engine has.
+        Sends nothing if the partner's engine has passed this turn.
         """
         if self._writes or (self._arrived and not self._passed):
             raise RuntimeError(f"rollout {self._rollout_id}: the engine continued after the pen had passed")
@@ -115,8 +117,8 @@ class EngineSession:
     async def read(self) -> Tokens:
         """Return the next tokens of the current turn.
 
-        Raises `AuthorFailed` when the engine has died, or that of the partner, whose turn is then lost, and `RuntimeError` when
-        engine and schedule disagree about the end of the turn.
+        Raises `AuthorFailed` when the engine has died, `PartnerFailed` when that of the partner has, perhaps with a turn that it
+        passed, and `RuntimeError` when engine and schedule disagree about the end of the turn.
         """
         if not self._writes:
             raise RuntimeError(f"rollout {self._rollout_id}: the engine ended a turn that the schedule continues")
@@ -152,7 +154,7 @@ class EngineSession:
             try:
                 await self._partner._raise_error()
             except AuthorFailed as failure:
-                raise AuthorFailed(f"its partner failed: {failure}") from failure
+                raise PartnerFailed(*failure.args) from failure
 
     def receive(self, part: WrittenPart) -> None:
         """Store tokens that the engine has written, with the version of its weights."""
@@ -173,7 +175,7 @@ class EngineSession:
     @property
     def _as_partner(self) -> Partner:
         """Where another engine passes the pen to this session."""
-        return Partner(self._engine.spec.address, self._request_id or "")
+        return Partner(self._engine.address, self._request_id or "")
 
     async def close(self) -> None:
         """End the request and free its KV blocks and its slot."""

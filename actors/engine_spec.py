@@ -76,8 +76,6 @@ class EngineSpec:
     """the last names of the layers that have an adapter"""
     profiled: bool = False
     """whether vLLM's profiler can be started in it"""
-    address: str = ""
-    """the ZeroMQ address at which the engine receives turns from other engines"""
     stream_interval: int = 1
     """tokens of a turn that the engine collects before it returns them; it returns the end of a turn at once"""
 

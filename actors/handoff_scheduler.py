@@ -6,6 +6,7 @@ here exist in vLLM 0.32.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from vllm.v1.spec_decode.metrics import SpecDecodingStats
 from actors.admission import KVUse
 from actors.carried_pen import Partner, carried_partner, carried_pen
 from actors.engine_spec import EngineSpec
-from actors.partner_link import PartnerLink
+from actors.partner_link import PartnerLink, turns_address
 from actors.session_scheduler import SessionScheduler
 from actors.turn_messages import BegunTurn, WrittenPart, begun_turns, written_output
 from tandem.schedule import Pen
@@ -62,23 +63,23 @@ class _Turn:
     logprobs: list[float] = field(default_factory=list)
     partner: Partner | None = None
     """the session that gets the pen next; None: the rollout actor passes every turn"""
-    is_known: bool = False
-    """whether the partner knows this session"""
     passed: bool = False
-    """whether it was sent to the partner"""
+    """whether the pen was sent to the partner after this turn"""
 
 
 class _TurnEndingScheduler(SessionScheduler):
     """Stops a request at the token after which the schedule passes the pen, as vLLM stops it at an end-of-sequence token.
 
-    Turns of sessions begin and end many to a message (`actors/turn_messages.py`). The pen passes from engine to engine: the
-    rollout actor begins only the first turn of each author, and is told of the others.
+    Turns of sessions begin and end many to a message (`actors/turn_messages.py`). Between linked sessions the pen passes from
+    engine to engine: the rollout actor begins only the first turn of each author, and is told of the others.
     """
 
-    IDLE_S: ClassVar = 0.005
-    """How long a step waits for turns of other engines while no session can write."""
+    IDLE_MS: ClassVar = 5
+    """How long a step waits for turns of other engines while no session can write. Messages of the rollout actor wait as
+    long."""
     REPORT_S: ClassVar = 0.01
-    """How long the rollout actor waits for what it need not answer, unless the engine streams tokens."""
+    """How long the ends of turns that need no answer wait to be reported to the rollout actor in one message, unless the engine
+    streams tokens or is profiled."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -87,11 +88,13 @@ class _TurnEndingScheduler(SessionScheduler):
         """the largest share of the KV cache in use since the last `kv_use`"""
         spec = EngineSpec.from_config(self.vllm_config)
         self._boundaries, self._interval = spec.boundaries().tobytes(), spec.stream_interval
+        self._collects = spec.stream_interval > 1 and not spec.profiled
+        """whether reports wait for `REPORT_S`"""
         self._turns: dict[str, _Turn] = {}
         """by request"""
         self._others: set[str] = set()
         """the requests that are no sessions"""
-        self._link = PartnerLink(spec.address)
+        self._link = PartnerLink(turns_address(os.getpid(), spec.seed))
         self._with_partner: set[str] = set()
         """the sessions that wait for their partner"""
         self._passing: defaultdict[str, list[BegunTurn]] = defaultdict(list)
@@ -123,7 +126,7 @@ class _TurnEndingScheduler(SessionScheduler):
         assert params is not None
         turn.passed = False
         if begun.sender and turn.partner:
-            turn.partner, turn.is_known = turn.partner._replace(request_id=begun.sender), True
+            turn.partner = turn.partner._replace(request_id=begun.sender)
         self._with_partner.discard(begun.request_id)
         # vLLM discards the last token of a turn, because it has not computed its KV entries.
         tokens = begun.tokens if begun.retracts else [session.output_token_ids[-1], *begun.tokens]
@@ -166,25 +169,22 @@ class _TurnEndingScheduler(SessionScheduler):
         self._with_partner.add(request.request_id)
         if not turn.partner.request_id:
             return
-        tokens, sender = list(request.output_token_ids), "" if turn.is_known else request.request_id
+        tokens, sender = list(request.output_token_ids), request.request_id
         begun = BegunTurn(turn.partner.request_id, tokens, request.max_tokens - len(tokens), turn.pen[3:], sender=sender)
         self._passing[turn.partner.address].append(begun)
-        turn.is_known = turn.passed = True
+        turn.passed = True
 
     # The way to the partner's engine
 
     def has_requests(self) -> bool:
-        """Whether a step is needed; it is also while other engines may pass turns, which are looked for at each step."""
-        return super().has_requests() or bool(self._report) or (bool(self._with_partner) and not self._is_paused)
-
-    @property
-    def _is_paused(self) -> bool:
-        return self.pause_state is not PauseState.UNPAUSED
+        """Whether a step is needed, also to receive the turns of other engines and to report to the rollout actor."""
+        may_receive = self._with_partner and self.pause_state is PauseState.UNPAUSED
+        return super().has_requests() or bool(may_receive or self._report)
 
     def _begin_passed_turns(self) -> None:
         """Begin the turns that other engines have passed. If no session can write, wait for some first."""
-        if self._with_partner and not (self.running or self.waiting or self._is_paused):
-            self._link.wait(self.IDLE_S)
+        if self._with_partner and not (self.running or self.waiting):
+            self._link.wait(self.IDLE_MS)
         for turn in self._link.received():
             if session := self.requests.get(turn.request_id):  # else its rollout was cancelled
                 self._begin(session, turn)
@@ -206,7 +206,7 @@ class _TurnEndingScheduler(SessionScheduler):
             rows = {request_id: first_rows[index] for request_id, index in rows.items()}
         for batch in outputs.values():
             batch.outputs = self._others_of(batch.outputs, rows, sampled)
-        if self._report and (time.monotonic() >= self._report_at or not (self.running or self.waiting) or self._is_paused):
+        if self._report and (time.monotonic() >= self._report_at or not (self.running or self.waiting)):
             outputs.setdefault(0, EngineCoreOutputs()).outputs.append(written_output(self._report))
             self._report = []
         return {client: batch for client, batch in outputs.items() if batch.outputs or batch.scheduler_stats}
@@ -227,7 +227,7 @@ class _TurnEndingScheduler(SessionScheduler):
             turn.logprobs += sampled[row : row + len(tokens)]
             if output.finish_reason is not None or len(turn.tokens) >= self._interval:
                 part = WrittenPart(output.request_id, turn.tokens, turn.logprobs, output.finish_reason, turn.passed)
-                if not part.passed or self._interval == 1:
+                if not (part.passed and self._collects):
                     self._report_at = 0.0
                 elif not self._report:
                     self._report_at = time.monotonic() + self.REPORT_S

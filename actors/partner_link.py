@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import zmq
 
 from actors.turn_messages import BegunTurn, decode_turns, encode_turns
+
+_IPC = "ipc://"
+
+
+def turns_address(pid: int, seed: int) -> str:
+    """Return where the engine with the process `pid` and the `seed` receives turns."""
+    return f"{_IPC}{tempfile.gettempdir()}/tandem-turns-{pid}-{seed}"
+
+
+def socket_of(address: str) -> Path:
+    """Return the file of an address."""
+    return Path(address.removeprefix(_IPC))
 
 
 class PartnerLink:
@@ -35,11 +50,11 @@ class PartnerLink:
     def received(self) -> list[BegunTurn]:
         """Return the turns that have arrived since the last call."""
         turns, self._own = self._own, []
-        while self._inbox.poll(0):
+        while self._inbox.poll(timeout=0):
             turns += decode_turns(self._inbox.recv())
         return turns
 
-    def wait(self, timeout_s: float) -> None:
-        """Wait until turns arrive, for `timeout_s` at most (rounded up to milliseconds)."""
+    def wait(self, timeout_ms: int) -> None:
+        """Wait until turns arrive, for `timeout_ms` at most."""
         if not self._own:
-            self._inbox.poll(int(-1000 * timeout_s // -1))
+            self._inbox.poll(timeout_ms)

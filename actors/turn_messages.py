@@ -26,7 +26,7 @@ class BegunTurn(NamedTuple):
     retracts: bool = False
     """whether the last token of the author's last turn is not part of the text"""
     sender: str = ""
-    """the id of the partner's request, the first time that it passes a turn"""
+    """the id of the partner's request, where that passes the turn"""
 
 
 class WrittenPart(NamedTuple):
@@ -38,7 +38,7 @@ class WrittenPart(NamedTuple):
     reason: int | None
     """vLLM's `FinishReason` where the part ends the turn"""
     passed: bool = False
-    """whether the engine has begun the partner's turn, which follows"""
+    """whether the engine sent the pen to the partner's engine"""
 
 
 # As bytes: vLLM walks through whatever else a request's parameters hold.

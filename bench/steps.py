@@ -40,16 +40,18 @@ class RecordingScheduler(HandoffScheduler):
         super().__init__(*args, **kwargs)
         self._records = (Path(os.environ[FOLDER]) / f"{os.getpid()}.jsonl").open("w", buffering=1, encoding="utf-8")
 
-    def schedule(self, *args: Any, **kwargs: Any) -> Any:
-        """Record the start and schedule the step."""
+    def _begin_passed_turns(self) -> None:
+        """Wait for turns, if need be, and record the start of the step after that."""
+        super()._begin_passed_turns()
         self._began = time.perf_counter()
-        return super().schedule(*args, **kwargs)
 
     def update_from_output(self, scheduler_output: Any, model_runner_output: Any) -> Any:
         """Process the step's output and record the step."""
         sampled = sum(map(len, model_runner_output.sampled_token_ids))
         outputs = super().update_from_output(scheduler_output, model_runner_output)
         seconds = time.perf_counter() - self._began
+        if not scheduler_output.total_num_scheduled_tokens:
+            return outputs
         print(json.dumps([self._began, seconds, scheduler_output.total_num_scheduled_tokens, sampled]), file=self._records)
         return outputs
 

@@ -3,8 +3,7 @@
 `cogenerate` is the method of the paper, independent of engines. A `Session` is one author's view of one rollout: it keeps the
 text (an engine keeps the KV cache) and receives only the tokens that the other author has added.
 
-The schedule is a pure function of (seed, tokens). So author and `cogenerate` both see from each token whether the pen passes,
-and the partner starts as soon as that token arrives.
+The schedule is a pure function of (seed, tokens). So author and `cogenerate` both see from each token whether the pen passes.
 """
 
 from __future__ import annotations
@@ -22,6 +21,10 @@ from tandem.schedule import Pen, Schedule
 
 class AuthorFailed(RuntimeError):
     """An author's engine failed, and the author's part of the rollout is lost."""
+
+
+class PartnerFailed(AuthorFailed):
+    """The engine of the other author failed, while this one was read."""
 
 
 class Token(NamedTuple):
@@ -86,7 +89,8 @@ class Session(Protocol):
     def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
         """Give the author the pen: `new_tokens` are those it has not read (at least one), `budget` the most it may write.
 
-        The author follows the schedule from `pen`, and stops when the pen passes.
+        The author follows the schedule from `pen`, and stops when the pen passes. It may have received all this from its
+        partner, and written already.
         """
         ...
 
@@ -94,7 +98,8 @@ class Session(Protocol):
         """Return the next tokens of the current turn, one or more; none when the author's context is full.
 
         An engine may return a turn's tokens one by one or all at once. Raises `AuthorFailed` when the author's engine failed,
-        and `RuntimeError` when the author stops although the schedule leaves it the pen.
+        `PartnerFailed` when that of its partner did, and `RuntimeError` when the author stops although the schedule leaves it
+        the pen.
         """
         ...
 
@@ -180,7 +185,8 @@ async def cogenerate(
                 try:
                     tokens = Tokens.of(await sessions[author].read())
                 except AuthorFailed as failure:
-                    raise AuthorFailed(_failure_message(rollout_id, author, sessions, len(text), failure)) from failure
+                    failed = 1 - author if isinstance(failure, PartnerFailed) else author
+                    raise AuthorFailed(_failure_message(rollout_id, failed, sessions, len(text), failure)) from failure
                 length, end = _until_end(tokens.ids, budget - len(text), budget == limits.max_tokens, limits.eos_ids)
                 pen, kept = pen.over([table[token] for token in tokens.ids[:length]], tokens.breaks)
                 if kept < len(tokens):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from actors.engine_layout import engine_specs
 from actors.engine_session import link
-from actors.handoff_scheduler import drafts
+from actors.handoff_scheduler import HandoffScheduler, drafts
 from actors.turn_messages import BegunTurn
 from tandem.authors import Authors
 from tandem.cogeneration import Limits, cogenerate
@@ -93,7 +93,7 @@ def test_two_authors_write_the_solo_text(
     pair: Pair, authors: Authors, schedule: Schedule, seeds: list[int], max_tokens: int, interval: int, linked: bool
 ) -> None:
     for engine in pair.values():
-        engine.scheduler._interval = interval
+        engine.scheduler._interval, engine.scheduler._collects = interval, interval > 1
     solo = during(pair, write(pair, authors, SOLO, seeds, max_tokens))
     both = during(pair, write(pair, authors, schedule, seeds, max_tokens, linked=linked))
     for alone, rollout in zip(solo, both, strict=True):
@@ -116,6 +116,20 @@ def test_rollout_actor_begins_only_the_first_turn_of_each_author(
     assert not begun
     for engine in pair.values():
         assert not engine.scheduler._with_partner and not engine.scheduler._report
+
+
+def test_engine_reports_several_steps_in_one_message_unless_it_streams(
+    pair: Pair, authors: Authors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def messages(*, collects: bool) -> int:
+        for engine in pair.values():
+            engine.messages = 0
+            monkeypatch.setattr(engine.scheduler, "_collects", collects)
+        during(pair, write(pair, authors, Schedule(max_gap_tokens=3), range(8), 40))
+        return sum(engine.messages for engine in pair.values())
+
+    monkeypatch.setattr(HandoffScheduler, "REPORT_S", 3600.0)
+    assert messages(collects=True) < messages(collects=False)
 
 
 def test_sessions_that_wait_for_a_turn_need_no_step_and_are_freed_when_closed(pair: Pair, authors: Authors) -> None:

@@ -23,7 +23,7 @@ def received(link: PartnerLink, count: int) -> list[BegunTurn]:
     deadline = time.monotonic() + 30
     while len(turns) < count:
         assert time.monotonic() < deadline, f"only {turns} arrived"
-        link.wait(0.1)
+        link.wait(100)
         turns += link.received()
     return turns
 
@@ -47,13 +47,33 @@ def test_engine_passes_turns_to_itself(tmp_path: Path) -> None:
     link = PartnerLink(address)
     link.send(address, [turn("x")])
     link.send(address, [turn("y")])
-    link.wait(60)
+    start = time.monotonic()
+    link.wait(60_000)
+    assert time.monotonic() < start + 30
     assert link.received() == [turn("x"), turn("y")]
     assert link.received() == []
 
 
+def test_waiting_ends_after_its_time_or_with_the_first_turns(tmp_path: Path) -> None:
+    addresses = [f"ipc://{tmp_path}/{name}" for name in "ab"]
+    first, second = map(PartnerLink, addresses)
+    start = time.monotonic()
+    first.wait(100)
+    assert time.monotonic() >= start + 0.1
+    second.send(addresses[0], [turn("x")])
+    start = time.monotonic()
+    first.wait(60_000)
+    assert time.monotonic() < start + 30
+    assert first.received() == [turn("x")]
+
+
+@pytest.mark.timeout(60)
 def test_sending_to_an_engine_that_died_does_not_wait(tmp_path: Path) -> None:
-    link = PartnerLink(f"ipc://{tmp_path}/a")
+    addresses = [f"ipc://{tmp_path}/{name}" for name in "ab"]
+    first, second = map(PartnerLink, addresses)
+    first.send(addresses[1], [turn("x")])
+    assert received(second, 1) == [turn("x")]
+    second._context.destroy()
     for _ in range(3_000):
-        link.send(f"ipc://{tmp_path}/none", [turn("x")])
-    assert link.received() == []
+        first.send(addresses[1], [turn("x")])
+    assert first.received() == []

@@ -21,7 +21,7 @@ from vllm.v1.serial_utils import MsgpackDecoder, MsgpackEncoder
 from actors.engine_session import EngineSession, link
 from actors.turn_exchange import TurnExchange
 from actors.turn_messages import BegunTurn, WrittenPart, begun_request, begun_turns, written_output, written_parts
-from tandem.cogeneration import AuthorFailed
+from tandem.cogeneration import AuthorFailed, PartnerFailed
 from tandem.config.rollout import SamplingConfig
 from tandem.rollout import SENIOR, StopReason
 from tandem.schedule import Schedule
@@ -100,8 +100,8 @@ class Engine:
         inputs = SimpleNamespace(process_inputs=opening_request, assign_request_id=lambda _: None)
         self.llm: Any = SimpleNamespace(engine_core=self.client, input_processor=inputs, _run_output_handler=lambda: None)
         self.exchange = TurnExchange(self.llm)
-        self.spec: Any = SimpleNamespace(author=SENIOR, eos_ids=(EOS,), address="inproc://engine")
-        self.version, self.logit_bias, self.adapter = 3, dict[int, float](), None
+        self.spec: Any = SimpleNamespace(author=SENIOR, eos_ids=(EOS,))
+        self.address, self.version, self.logit_bias, self.adapter = "ipc://engine", 3, dict[int, float](), None
 
     def session(self, rollout_id: str) -> EngineSession:
         session = EngineSession(self, rollout_id, SamplingConfig(), None)
@@ -238,7 +238,7 @@ def test_a_partner_that_dies_with_the_turn_it_passed_fails_the_session_that_wait
         reading = asyncio.create_task(second.read())
         await asyncio.sleep(0)
         partner.client.outputs_queue.put_nowait(EngineDeadError())
-        with pytest.raises(AuthorFailed, match="its partner failed: its engine died"):
+        with pytest.raises(PartnerFailed, match="^its engine died"):
             await reading
 
     run(test)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from types import SimpleNamespace
 from typing import Any, ClassVar, TypeVar
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ class MemoryLink:
         messages, self._messages = self._messages, []
         return [turn for message in messages for turn in decode_turns(message)]
 
-    def wait(self, timeout_s: float) -> None:
+    def wait(self, timeout_ms: int) -> None:
         """Return at once: the other engines run when this one does not."""
 
 
@@ -86,10 +87,10 @@ class ScheduledEngine:
     """
 
     def __init__(self, spec: EngineSpec, model: Model, blocks: int = 1000, *, ahead: bool = False) -> None:
-        self.spec = spec = replace(spec, address=f"inproc://{next(_engines)}")
-        self.version, self.logit_bias, self.adapter = 0, dict[int, float](), None
+        self.spec, self.version, self.logit_bias, self.adapter = spec, 0, dict[int, float](), None
+        self.address = f"memory://{next(_engines)}"
         self.model, self._ahead = model, ahead
-        self.steps = self.preemptions = 0
+        self.steps = self.preemptions = self.messages = 0
         self.evicted: list[str] = []
         self._entries: dict[tuple[int, int], int] = {}
         """the KV entries, by block and place in it: a hash of the text up to there"""
@@ -104,13 +105,13 @@ class ScheduledEngine:
         attention = FullAttentionSpec(block_size=cache.block_size, num_kv_heads=1, head_size=8, dtype=torch.float32)
         config.scheduler_config.async_scheduling = ahead
         self._block_tokens = cache.block_size
-        self.scheduler = (AsyncHandoffScheduler if ahead else HandoffScheduler)(
-            vllm_config=config,
-            kv_cache_config=KVCacheConfig(blocks, [], [KVCacheGroupSpec(["layer"], attention)]),
-            structured_output_manager=StructuredOutputManager(config),
-            block_size=cache.block_size,
-        )
-        self.scheduler._link = MemoryLink(spec.address)  # type: ignore[assignment]
+        with patch("actors.handoff_scheduler.PartnerLink", lambda _: MemoryLink(self.address)):
+            self.scheduler = (AsyncHandoffScheduler if ahead else HandoffScheduler)(
+                vllm_config=config,
+                kv_cache_config=KVCacheConfig(blocks, [], [KVCacheGroupSpec(["layer"], attention)]),
+                structured_output_manager=StructuredOutputManager(config),
+                block_size=cache.block_size,
+            )
         evict = self.scheduler._evict
 
         def counting_evict(request: Request) -> None:
@@ -212,6 +213,7 @@ class ScheduledEngine:
         )
         for outputs in self.scheduler.update_from_output(scheduled, output).values():
             self.client.outputs_queue.put_nowait(MsgpackDecoder(EngineCoreOutputs).decode(self._encoded(outputs)))
+            self.messages += 1
 
         if self.spec.draft_tokens:
             names = [name for name in scheduled.num_scheduled_tokens if name in self.scheduler.requests]
