@@ -117,8 +117,8 @@ class EngineSession:
     async def read(self) -> Tokens:
         """Return the next tokens of the current turn.
 
-        Raises `AuthorFailed` when the engine has died, `PartnerFailed` when that of the partner has, perhaps with a turn that it
-        passed, and `RuntimeError` when engine and schedule disagree about the end of the turn.
+        Raises `AuthorFailed` when the engine has died, `PartnerFailed` when that of the partner has, perhaps with a turn that
+        it passed, and `RuntimeError` when engine and schedule disagree about the end of the turn.
         """
         if not self._writes:
             raise RuntimeError(f"rollout {self._rollout_id}: the engine ended a turn that the schedule continues")
