@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -27,27 +26,12 @@ from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.weights import IPC, NCCL, TRANSPORTS
 from tandem.schedule import SOLO
 from tests.support.random_groups import random_groups
+from tests.support.recording_actor import RecordingActor
 from tests.support.writing import forward_logprobs
 
 pytestmark = pytest.mark.engines
 
 BUCKET = 1 << 15
-
-
-class RecordingActor:
-    """A rollout actor that only records the calls of the learner."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, Any]] = []
-
-    async def transfer(self, step: str, info: Any) -> None:
-        """Record the call."""
-        self.calls.append((step, info))
-        await asyncio.sleep(0)
-
-    async def all(self) -> list[tuple[str, Any]]:
-        """Return the calls in order."""
-        return self.calls
 
 
 @pytest.fixture
