@@ -149,7 +149,8 @@ def test_trace_covers_all_actors(start: Any, tmp_path: Path) -> None:
     rows = traced(tmp_path / "run")
     assert list(rows)[-3:] == ["reward actor", "learner rank 0", "learner rank 1"]
     assert_within_the_step(rows)
-    assert [span["name"] for span in rows["driver"]] == ["step 2", "generate", "judge", "update", "publish"]
+    phases = ["generate", "judge", "update", "canary", "publish", "canary"]
+    assert [span["name"] for span in rows["driver"]] == ["step 2", *phases]
     assert {"update", "publish"} <= {span["name"] for span in rows["learner rank 0"]}
 
 
