@@ -79,8 +79,6 @@ class Engine:
         self.adapter = adapter_request(spec)
         """the adapter of the senior's requests"""
         self._llm = self._start()
-        self.address = turns_address(self.pid, spec.seed)
-        """Where the engine receives turns from other engines."""
         self.exchange = TurnExchange(self._llm)
         width = self._llm.model_config.get_vocab_size()
         self.logit_bias = dict.fromkeys(range(width if spec.id_limit is None else spec.id_limit, width), LOWEST_BIAS)
@@ -339,6 +337,11 @@ class Engine:
         return self._process.pid
 
     @property
+    def address(self) -> str:
+        """Where the engine receives turns from other engines."""
+        return turns_address(self.pid, self.spec.seed)
+
+    @property
     def _process(self) -> Any:
         (process,) = self._llm.engine_core.resources.engine_manager.processes
         return process
@@ -367,8 +370,9 @@ class Engine:
 
     def close(self) -> None:
         """End the engine's process."""
+        socket = socket_of(self.address)
         self._llm.shutdown()
-        socket_of(self.address).unlink(missing_ok=True)
+        socket.unlink(missing_ok=True)
         # vLLM shuts down again when it is collected; at the interpreter's exit that would fail.
         del self._llm
         if self._profiles is not None:

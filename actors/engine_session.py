@@ -29,8 +29,6 @@ class SessionEngine(Protocol):
     """The part of an engine that a session uses."""
 
     spec: EngineSpec
-    address: str
-    """where it receives turns from other engines"""
     version: int
     """of the weights that the engine computes with"""
     logit_bias: dict[int, float]
@@ -38,6 +36,11 @@ class SessionEngine(Protocol):
     adapter: LoRARequest | None
     """of the senior's requests"""
     exchange: TurnExchange
+
+    @property
+    def address(self) -> str:
+        """Return where the engine receives turns from other engines."""
+        ...
 
     async def failure(self) -> AuthorFailed:
         """Return the error that says why the engine died."""

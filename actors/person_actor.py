@@ -45,7 +45,7 @@ class PersonActor(RolloutActor):
 
         def open_session() -> Session:
             key, name = (self._model, 0), f"{rollout_id}/{next(requests)}"
-            return self._sessions([key], name, seed, age_rank, task)[self._model]
+            return self._observed(key, self._author_session(key, name, seed, age_rank, task), name, task)
 
         person = Person(1 - self._model, show)
         model = InterruptibleSession(open_session, person, task.schedule, self._boundaries, seed, limits.eos_ids)

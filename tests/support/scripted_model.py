@@ -69,7 +69,7 @@ class _ScriptedActor(PersonActor):
         self.admissions[self._model, 0] = admission(8)
         self._left: dict[str, list[int]] = {}
 
-    def _session(self, key: EngineKey, rollout_id: str, seed: int, age_rank: int, task: GroupTask) -> Session:
+    def _author_session(self, key: EngineKey, rollout_id: str, seed: int, age_rank: int, task: GroupTask) -> Session:
         left = self._left.setdefault(task.rollout_ids[0], [*self._tokens])
         return _ScriptedSession(left)
 
