@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -92,10 +94,11 @@ async def write(
 def test_two_authors_write_the_solo_text(
     pair: Pair, authors: Authors, schedule: Schedule, seeds: list[int], max_tokens: int, interval: int, linked: bool
 ) -> None:
-    for engine in pair.values():
-        engine.scheduler._interval, engine.scheduler._collects = interval, interval > 1
-    solo = during(pair, write(pair, authors, SOLO, seeds, max_tokens))
-    both = during(pair, write(pair, authors, schedule, seeds, max_tokens, linked=linked))
+    with ExitStack() as stack:
+        for engine in pair.values():
+            stack.enter_context(patch.multiple(engine.scheduler, _interval=interval, _collects=interval > 1))
+        solo = during(pair, write(pair, authors, SOLO, seeds, max_tokens))
+        both = during(pair, write(pair, authors, schedule, seeds, max_tokens, linked=linked))
     for alone, rollout in zip(solo, both, strict=True):
         assert rollout.token_ids.tolist() == alone.token_ids.tolist()
         assert rollout.end is alone.end
