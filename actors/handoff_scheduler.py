@@ -71,7 +71,7 @@ class _TurnEndingScheduler(SessionScheduler):
     """Stops a request at the token after which the schedule passes the pen, as vLLM stops it at an end-of-sequence token.
 
     Turns of sessions begin and end many to a message (`actors/turn_messages.py`). Between linked sessions the pen passes from
-    engine to engine: the rollout actor begins only the first turn of each author, and is told of the others.
+    engine to engine: the rollout actor begins only the first turn of each author, and receives reports of the others.
     """
 
     IDLE_MS: ClassVar = 5
@@ -100,9 +100,9 @@ class _TurnEndingScheduler(SessionScheduler):
         self._passing: defaultdict[str, list[BegunTurn]] = defaultdict(list)
         """the turns to pass after this step, by address"""
         self._report: list[WrittenPart] = []
-        """what the rollout actor is to be told"""
+        """the parts that the rollout actor has not received"""
         self._report_at = 0.0
-        """when it is to be told, on the clock of `time.monotonic`"""
+        """when to send them, on the clock of `time.monotonic`"""
 
     # The beginning of a turn
 
@@ -183,7 +183,9 @@ class _TurnEndingScheduler(SessionScheduler):
 
     def _begin_passed_turns(self) -> None:
         """Begin the turns that other engines have passed. If no session can write, wait for some first."""
-        if self._with_partner and not (self.running or self.waiting):
+        if not self._with_partner:
+            return
+        if not (self.running or self.waiting):
             self._link.wait(self.IDLE_MS)
         for turn in self._link.received():
             if session := self.requests.get(turn.request_id):  # else its rollout was cancelled
