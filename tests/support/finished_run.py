@@ -52,7 +52,8 @@ def check_finished_run(run: Path, steps: int) -> None:
         assert 0.3 < row["tandem/senior_token_fraction"] < 0.7
         assert row["logprob/gap_mean"] < 1e-3
         assert row["weights/canary_gap"] < 1e-3
-        assert row["grad/norm"] > 0
+        # The rewards of all groups can agree in a step of few groups; that step has no gradient.
+        assert (row["grad/norm"] > 0) == (row["reward/constant_groups"] < 1)
         assert row["weights/published_mib"] == pytest.approx(weights_mib, rel=0.01)
     assert "tandem/senior_token_fraction" not in rows[0]
     texts = [json.loads(line) for line in (run / "evaluation_texts.jsonl").read_text().splitlines()]
