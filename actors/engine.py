@@ -25,7 +25,7 @@ from actors.engine_death import cause_of_death
 from actors.engine_session import EngineSession
 from actors.engine_spec import EngineSpec
 from actors.engine_worker import BoundExecutor, ShardedExecutor
-from actors.partner_link import socket_of, turns_address
+from actors.partner_link import turns_address
 from actors.turn_exchange import TurnExchange
 from tandem.cogeneration import AuthorFailed
 from tandem.config.rollout import SamplingConfig
@@ -370,9 +370,9 @@ class Engine:
 
     def close(self) -> None:
         """End the engine's process."""
-        socket = socket_of(self.address)
+        socket_file = Path(self.address)
         self._llm.shutdown()
-        socket.unlink(missing_ok=True)
+        socket_file.unlink(missing_ok=True)
         # vLLM shuts down again when it is collected; at the interpreter's exit that would fail.
         del self._llm
         if self._profiles is not None:

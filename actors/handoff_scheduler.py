@@ -125,7 +125,7 @@ class _TurnEndingScheduler(SessionScheduler):
         turn, params = self._turns[begun.request_id], session.sampling_params
         assert params is not None
         turn.passed = False
-        if begun.sender and turn.partner:
+        if turn.partner and not turn.partner.request_id:
             turn.partner = turn.partner._replace(request_id=begun.sender)
         self._with_partner.discard(begun.request_id)
         # vLLM discards the last token of a turn, because it has not computed its KV entries.
@@ -169,7 +169,7 @@ class _TurnEndingScheduler(SessionScheduler):
         self._with_partner.add(request.request_id)
         if not turn.partner.request_id:
             return
-        tokens, sender = list(request.output_token_ids), request.request_id
+        tokens, sender = request.output_token_ids.copy(), request.request_id
         begun = BegunTurn(turn.partner.request_id, tokens, request.max_tokens - len(tokens), turn.pen[3:], sender=sender)
         self._passing[turn.partner.address].append(begun)
         turn.passed = True

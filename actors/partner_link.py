@@ -2,35 +2,75 @@
 
 from __future__ import annotations
 
+import select
+import socket
 import tempfile
+from contextlib import suppress
 from pathlib import Path
-
-import zmq
 
 from actors.turn_messages import BegunTurn, decode_turns, encode_turns
 
-_IPC = "ipc://"
-
 
 def turns_address(pid: int, seed: int) -> str:
-    """Return where the engine with the process `pid` and the `seed` receives turns."""
-    return f"{_IPC}{tempfile.gettempdir()}/tandem-turns-{pid}-{seed}"
+    """Return the socket file where the engine with the process `pid` and the `seed` receives turns."""
+    return str(Path(tempfile.gettempdir(), f"tandem-turns-{pid}-{seed}"))
 
 
-def socket_of(address: str) -> Path:
-    """Return the file of an address."""
-    return Path(address.removeprefix(_IPC))
+class _Connection:
+    """One end of a stream socket that carries messages, each after its length. It never waits for the other end."""
+
+    LENGTH_BYTES = 4
+    READ_BYTES = 1 << 20
+
+    def __init__(self, stream: socket.socket) -> None:
+        stream.setblocking(False)
+        self.stream = stream
+        self.rest = bytearray()
+        """what is not sent yet; at the receiver, the part of a message that has arrived"""
+
+    def send(self, message: bytes = b"") -> None:
+        """Send `message` after what is not sent yet, as far as the socket takes it. Raises `ConnectionError`."""
+        if message:
+            self.rest += len(message).to_bytes(self.LENGTH_BYTES, "little") + message
+        with suppress(BlockingIOError):
+            del self.rest[: self.stream.send(self.rest)]
+
+    def received(self) -> list[bytes] | None:
+        """Return the messages that have arrived completely; None if the other end has closed."""
+        try:
+            self.rest += (arrived := self.stream.recv(self.READ_BYTES))
+        except BlockingIOError:
+            return []
+        if not arrived:
+            return None
+        messages = []
+        while len(self.rest) >= self.LENGTH_BYTES:
+            end = self.LENGTH_BYTES + int.from_bytes(self.rest[: self.LENGTH_BYTES], "little")
+            if len(self.rest) < end:
+                break
+            messages.append(bytes(self.rest[self.LENGTH_BYTES : end]))
+            del self.rest[:end]
+        return messages
 
 
 class PartnerLink:
-    """Receives turns at `address` and sends turns to other addresses, its own too."""
+    """Receives turns at `address` and sends turns to other addresses, its own too.
+
+    The scheduler itself reads and writes the sockets: a messaging library wakes threads for each message, and every step sends
+    one.
+    """
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._context = zmq.Context()
-        self._inbox = self._context.socket(zmq.PULL)
-        self._inbox.bind(address)
-        self._outboxes: dict[str, zmq.Socket[bytes]] = {}
+        Path(address).unlink(missing_ok=True)  # of an engine that was killed
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(address)
+        self._listener.listen()
+        self._poll = select.poll()
+        self._poll.register(self._listener, select.POLLIN)
+        self._inboxes: dict[int, _Connection] = {}
+        """by file descriptor"""
+        self._outboxes: dict[str, _Connection] = {}
         """by address"""
         self._own: list[BegunTurn] = []
         """sent to this engine by itself"""
@@ -40,21 +80,38 @@ class PartnerLink:
         if address == self._address:
             self._own += turns
             return
-        if (outbox := self._outboxes.get(address)) is None:
-            outbox = self._outboxes[address] = self._context.socket(zmq.PUSH)
-            outbox.sndhwm = 0  # so that sending never waits
-            outbox.linger = 0
-            outbox.connect(address)
-        outbox.send(encode_turns(turns))
+        try:
+            if address not in self._outboxes:
+                stream = socket.socket(socket.AF_UNIX)
+                stream.connect(address)
+                self._outboxes[address] = _Connection(stream)
+            self._outboxes[address].send(encode_turns(turns))
+        except (ConnectionError, FileNotFoundError):
+            self._outboxes.pop(address, None)
 
     def received(self) -> list[BegunTurn]:
-        """Return the turns that have arrived since the last call."""
+        """Return the turns that have arrived since the last call, and send the rest of earlier ones."""
+        for address in [address for address, outbox in self._outboxes.items() if outbox.rest]:
+            try:
+                self._outboxes[address].send()
+            except ConnectionError:  # the engine has died
+                del self._outboxes[address]
         turns, self._own = self._own, []
-        while self._inbox.poll(timeout=0):
-            turns += decode_turns(self._inbox.recv())
+        for descriptor, _ in self._poll.poll(0):
+            if descriptor == self._listener.fileno():
+                inbox = _Connection(self._listener.accept()[0])
+                descriptor = inbox.stream.fileno()
+                self._inboxes[descriptor] = inbox
+                self._poll.register(descriptor, select.POLLIN)
+            if (messages := self._inboxes[descriptor].received()) is None:
+                self._poll.unregister(descriptor)
+                del self._inboxes[descriptor]
+                continue
+            for message in messages:
+                turns += decode_turns(message)
         return turns
 
     def wait(self, timeout_ms: int) -> None:
-        """Wait until turns arrive, for `timeout_ms` at most."""
-        if not self._own:
-            self._inbox.poll(timeout_ms)
+        """Wait until turns arrive, for `timeout_ms` at most; not at all while some are not sent completely."""
+        if not self._own and not any(outbox.rest for outbox in self._outboxes.values()):
+            self._poll.poll(timeout_ms)

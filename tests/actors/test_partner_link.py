@@ -29,7 +29,7 @@ def received(link: PartnerLink, count: int) -> list[BegunTurn]:
 
 
 def test_turns_arrive_in_order_from_several_engines(tmp_path: Path) -> None:
-    addresses = [f"ipc://{tmp_path}/{name}" for name in "abc"]
+    addresses = [str(tmp_path / name) for name in "abc"]
     first, second, third = map(PartnerLink, addresses)
     assert first.received() == []
     for name in "xyz":
@@ -43,7 +43,7 @@ def test_turns_arrive_in_order_from_several_engines(tmp_path: Path) -> None:
 
 
 def test_engine_passes_turns_to_itself(tmp_path: Path) -> None:
-    address = f"ipc://{tmp_path}/a"
+    address = str(tmp_path / "a")
     link = PartnerLink(address)
     link.send(address, [turn("x")])
     link.send(address, [turn("y")])
@@ -55,7 +55,7 @@ def test_engine_passes_turns_to_itself(tmp_path: Path) -> None:
 
 
 def test_waiting_ends_after_its_time_or_with_the_first_turns(tmp_path: Path) -> None:
-    addresses = [f"ipc://{tmp_path}/{name}" for name in "ab"]
+    addresses = [str(tmp_path / name) for name in "ab"]
     first, second = map(PartnerLink, addresses)
     start = time.monotonic()
     first.wait(100)
@@ -69,11 +69,31 @@ def test_waiting_ends_after_its_time_or_with_the_first_turns(tmp_path: Path) -> 
 
 @pytest.mark.timeout(60)
 def test_sending_to_an_engine_that_died_does_not_wait(tmp_path: Path) -> None:
-    addresses = [f"ipc://{tmp_path}/{name}" for name in "ab"]
+    addresses = [str(tmp_path / name) for name in "ab"]
     first, second = map(PartnerLink, addresses)
     first.send(addresses[1], [turn("x")])
     assert received(second, 1) == [turn("x")]
-    second._context.destroy()
+    del second  # which closes its sockets
     for _ in range(3_000):
         first.send(addresses[1], [turn("x")])
+        assert first.received() == []
+    Path(addresses[1]).unlink()
+    first.send(addresses[1], [turn("x")])
     assert first.received() == []
+
+
+@pytest.mark.timeout(60)
+def test_turns_larger_than_sockets_hold_cross_and_arrive_completely(tmp_path: Path) -> None:
+    """Neither engine reads while it sends, and neither waits for the other."""
+    addresses = [str(tmp_path / name) for name in "ab"]
+    first, second = map(PartnerLink, addresses)
+    large = [[turn(f"{name}{index}")._replace(tokens=list(range(50_000))) for index in range(20)] for name in "xy"]
+    for part in range(20):
+        first.send(addresses[1], large[0][part : part + 1])
+        second.send(addresses[0], large[1][part : part + 1])
+    arrived: list[list[BegunTurn]] = [[], []]
+    while len(arrived[0]) + len(arrived[1]) < 40:
+        for link, turns in zip((second, first), arrived, strict=True):
+            link.wait(100)
+            turns += link.received()
+    assert arrived == large
