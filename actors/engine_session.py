@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from itertools import permutations
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from vllm import SamplingParams
 from vllm.lora.request import LoRARequest
@@ -55,6 +55,10 @@ class EngineSession:
     without the engine's adapter.
     """
 
+    MOST_PARTS: ClassVar = 64
+    """How many parts of turns may arrive before their reader wakes, if the engines have passed the pen after each: reading
+    many at once takes less time."""
+
     def __init__(
         self,
         engine: SessionEngine,
@@ -75,6 +79,8 @@ class EngineSession:
         """whether the last token that it wrote is not part of the text"""
         self._arrived: deque[tuple[WrittenPart, int]] = deque()
         """the parts that were written and not yet read, each with the version of its weights"""
+        self._unpassed = 0
+        """how many of them have to be read before the rollout continues"""
         self._partner: EngineSession | None = None
         """the other author's session, which gets the pen from engine to engine"""
         self._passed = False
@@ -132,6 +138,7 @@ class EngineSession:
         tokens = Tokens()
         while self._arrived and self._writes:
             part, version = self._arrived.popleft()
+            self._unpassed -= not part.passed
             tokens.extend(part.tokens, part.logprobs, version)
             if part.reason is not None:
                 self._end_turn(part)
@@ -162,18 +169,25 @@ class EngineSession:
     def receive(self, part: WrittenPart) -> None:
         """Store tokens that the engine has written, with the version of its weights."""
         self._arrived.append((part, self._version))
-        self._wake()
+        self._unpassed += not part.passed
+        if self._is_due or (self._partner is not None and self._partner._is_due):
+            self._wake()
 
     def fail(self, error: Exception) -> None:
         """Store the error that ended the session."""
         self._error = error
         self._wake()
-        if self._partner is not None:
-            self._partner._wake()
+
+    @property
+    def _is_due(self) -> bool:
+        """Whether the parts that have arrived must be read now."""
+        return bool(self._unpassed) or len(self._arrived) >= self.MOST_PARTS or not self._engine.spec.collects_reports
 
     def _wake(self) -> None:
-        if self._arrival is not None and not self._arrival.done():
-            self._arrival.set_result(None)
+        """Wake the rollout's reader, which waits for this session or for its partner."""
+        for session in (self, self._partner):
+            if session is not None and session._arrival is not None and not session._arrival.done():
+                session._arrival.set_result(None)
 
     @property
     def _as_partner(self) -> Partner:
@@ -199,6 +213,7 @@ class EngineSession:
             stop_token_ids=[*self._engine.spec.eos_ids],
             extra_args=carrying(pen, self._partner._as_partner if self._partner else None),
             detokenize=False,
+            skip_clone=True,  # vLLM would copy every entry of `logit_bias`
         )
 
 

@@ -84,6 +84,11 @@ class EngineSpec:
         """Return the number of sessions that a rollout has in the engine."""
         return 1 + self.shared
 
+    @property
+    def collects_reports(self) -> bool:
+        """Whether turns that need no answer are reported later, many at once: unless tokens are streamed or times recorded."""
+        return self.stream_interval > 1 and not self.profiled
+
     def boundaries(self) -> np.ndarray:
         """Return the boundary table, uint8 [vocabulary]."""
         packed = np.frombuffer(base64.b64decode(self.packed_boundaries), dtype=np.uint8)

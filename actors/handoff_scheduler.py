@@ -78,8 +78,8 @@ class _TurnEndingScheduler(SessionScheduler):
     """How long a step waits for turns of other engines while no session can write. Messages of the rollout actor wait as
     long."""
     REPORT_S: ClassVar = 0.01
-    """How long the ends of turns that need no answer wait to be reported to the rollout actor in one message, unless the engine
-    streams tokens or is profiled."""
+    """How long the ends of turns that need no answer wait to be reported to the rollout actor in one message, where the engine
+    collects reports."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -88,8 +88,7 @@ class _TurnEndingScheduler(SessionScheduler):
         """the largest share of the KV cache in use since the last `kv_use`"""
         spec = EngineSpec.from_config(self.vllm_config)
         self._boundaries, self._interval = spec.boundaries().tobytes(), spec.stream_interval
-        self._collects = spec.stream_interval > 1 and not spec.profiled
-        """whether reports wait for `REPORT_S`"""
+        self._collects = spec.collects_reports
         self._turns: dict[str, _Turn] = {}
         """by request"""
         self._others: set[str] = set()

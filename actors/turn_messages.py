@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from vllm import SamplingParams
@@ -13,7 +13,7 @@ TURNS = "turns"
 """The id of the request, and of the output, that holds turns in the place of a request's own data."""
 
 
-class BegunTurn(NamedTuple):
+class BegunTurn(msgspec.Struct, array_like=True, gc=False):
     """The beginning of a turn of a session that has written before."""
 
     request_id: str
@@ -29,7 +29,7 @@ class BegunTurn(NamedTuple):
     """the id of the partner's request, where that passes the turn"""
 
 
-class WrittenPart(NamedTuple):
+class WrittenPart(msgspec.Struct, array_like=True, gc=False):
     """The tokens that a session has written since its last part."""
 
     request_id: str

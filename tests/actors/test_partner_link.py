@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from actors.turn_messages import BegunTurn
 pytestmark = pytest.mark.seconds  # it imports vLLM
 
 
-def turn(name: str) -> BegunTurn:
-    return BegunTurn(name, [1, 2], 7, (3, 0, True), sender="s")
+def turn(name: str, tokens: Sequence[int] = (1, 2)) -> BegunTurn:
+    return BegunTurn(name, list(tokens), 7, (3, 0, True), sender="s")
 
 
 def received(link: PartnerLink, count: int) -> list[BegunTurn]:
@@ -87,7 +88,7 @@ def test_turns_larger_than_sockets_hold_cross_and_arrive_completely(tmp_path: Pa
     """Neither engine reads while it sends, and neither waits for the other."""
     addresses = [str(tmp_path / name) for name in "ab"]
     first, second = map(PartnerLink, addresses)
-    large = [[turn(f"{name}{index}")._replace(tokens=list(range(50_000))) for index in range(20)] for name in "xy"]
+    large = [[turn(f"{name}{index}", list(range(50_000))) for index in range(20)] for name in "xy"]
     for part in range(20):
         first.send(addresses[1], large[0][part : part + 1])
         second.send(addresses[0], large[1][part : part + 1])

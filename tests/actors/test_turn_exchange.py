@@ -100,7 +100,7 @@ class Engine:
         inputs = SimpleNamespace(process_inputs=opening_request, assign_request_id=lambda _: None)
         self.llm: Any = SimpleNamespace(engine_core=self.client, input_processor=inputs, _run_output_handler=lambda: None)
         self.exchange = TurnExchange(self.llm)
-        self.spec: Any = SimpleNamespace(author=SENIOR, eos_ids=(EOS,))
+        self.spec: Any = SimpleNamespace(author=SENIOR, eos_ids=(EOS,), collects_reports=True)
         self.address, self.version, self.logit_bias, self.adapter = "ipc://engine", 3, dict[int, float](), None
 
     def session(self, rollout_id: str) -> EngineSession:
@@ -259,6 +259,46 @@ def test_tokens_may_arrive_before_those_of_the_turn_before() -> None:
         second.begin_turn([8], PEN, 7)
         assert (await second.read()).ids == [9]
         assert second.stop_reason is StopReason.LENGTH
+
+    run(test)
+
+
+@given(turns=st.integers(1, 300), data=st.data(), collects=st.booleans())
+def test_reader_gets_every_turn_in_whatever_order_the_engines_report(turns: int, data: st.DataObject, collects: bool) -> None:
+    """The engines pass the pen after all turns but the first, which the rollout actor passes, and the last."""
+    first = data.draw(st.lists(st.booleans(), min_size=turns, max_size=turns), label="whether the first engine reports next")
+    bundle = data.draw(st.integers(1, 40), label="parts in a message")
+
+    async def test(engine: Engine) -> None:
+        engines = [engine, Engine()]
+        for each in engines:
+            each.spec.collects_reports = collects
+        sessions = [EngineSession(each, "a", SamplingConfig(), None) for each in engines]
+        link(sessions)
+        parts = [WrittenPart("a", [turn], [-1.0], STOP, passed=0 < turn < turns - 1) for turn in range(turns)]
+        reports = [parts[::2], parts[1::2]]
+
+        async def report() -> None:
+            for number in (*(0 if is_first else 1 for is_first in first), *[0, 1] * turns):
+                engines[number].client.write(*reports[number][:bundle])
+                del reports[number][:bundle]
+                await asyncio.sleep(0)
+
+        async def read() -> list[int]:
+            found: list[int] = []
+            for turn in range(turns):
+                session = sessions[turn % 2]
+                session.begin_turn([turn], PEN, 10)
+                found += (await session.read()).ids
+            return found
+
+        reading = asyncio.create_task(read())
+        await asyncio.sleep(0)
+        engines[0].client.write(reports[0].pop(0))
+        while turns > 1 and not engines[1].client.sent:  # the rollout actor begins the second turn; then the engines are free
+            await asyncio.sleep(0)
+        await report()
+        assert await asyncio.wait_for(reading, 5) == list(range(turns))
 
     run(test)
 
