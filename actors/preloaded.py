@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from contextlib import suppress
 from importlib import import_module
 
@@ -20,4 +19,3 @@ with without_collection():
     for module in MODULES:
         with suppress(ImportError):  # the engine that needs it raises the error
             import_module(module)
-gc.freeze()  # an engine's collector need not search what all engines share

@@ -14,6 +14,7 @@ import psutil
 
 from actors.engine_spec import EngineSpec
 from tandem.rollout import JUNIOR, SENIOR, Rollout
+from tandem.runtime.imports import without_collection
 
 if TYPE_CHECKING:
     from actors.engine import Engine
@@ -70,7 +71,8 @@ async def engine_pair(specs: dict[int, EngineSpec], engine: str = ENGINE) -> Asy
 
     set_vllm_environment()
     module, name = engine.split(":")
-    build = getattr(importlib.import_module(module), name)
+    with without_collection():
+        build = getattr(importlib.import_module(module), name)
     engines: dict[int, Engine] = {}
     at_once = asyncio.Semaphore(1 if any(spec.device == "cuda" for spec in specs.values()) else len(specs))
 

@@ -14,3 +14,9 @@ def test_collector_is_off_only_during_the_import() -> None:
         enabled.append(gc.isenabled())
         raise ImportError
     assert [*enabled, gc.isenabled()] == [False, True]
+
+
+def test_collector_never_searches_what_was_imported() -> None:
+    with without_collection():
+        imported = [object()]
+    assert not any(found is imported for found in gc.get_objects())
