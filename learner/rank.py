@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import os
 import socket
@@ -66,6 +67,7 @@ class Rank:
     def __init__(self, config: Config, spec: RankSpec) -> None:
         torch.set_num_threads(spec.threads)
         disable_progress_bar()  # only the driver writes to the terminal
+        gc.freeze()  # DeepSpeed collects garbage again and again, which need not search the imported modules
         self.config, self.spec = config, spec
         self._profiler: profile | None = None
 
