@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
+from functools import cache
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -136,7 +138,16 @@ def assert_same(got: dict[str, np.ndarray], expected: dict[str, np.ndarray], rto
 
 
 def on_policy_groups(path: str, seed: int) -> list[Group]:
-    """Return random groups whose log-probabilities differ from the model's just enough for clipping."""
+    """Return random groups whose log-probabilities differ from those of the model at `path` just enough for clipping.
+
+    The model must not change: they are computed once.
+    """
+    groups: list[Group] = pickle.loads(_on_policy_groups(path, seed))
+    return groups
+
+
+@cache
+def _on_policy_groups(path: str, seed: int) -> bytes:
     groups = random_groups(seed, **GROUPS)
     model = AutoModelForCausalLM.from_pretrained(path)
     rng = np.random.default_rng(seed)
@@ -144,4 +155,4 @@ def on_policy_groups(path: str, seed: int) -> list[Group]:
         for rollout in (r for g in groups for r in g.rollouts):
             own = plain_logprobs(model, rollout.prompt_ids, rollout.token_ids, TEMPERATURE).numpy()
             rollout.logprobs = (own + rng.normal(0, 0.2, len(own))).astype(np.float32)
-    return groups
+    return pickle.dumps(groups)
