@@ -10,12 +10,15 @@ import multiprocessing
 import os
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
+from tempfile import gettempdir
 
 
 def set_vllm_environment() -> None:
     """Set vLLM's environment variables for this process and the engines that it starts. Call it before vLLM is imported."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
+    # The engines' sockets are where this process expects them, also if TMPDIR has changed since it first asked for the folder.
+    os.environ.setdefault("VLLM_RPC_BASE_PATH", gettempdir())
 
 
 def start_fork_server() -> BaseContext:

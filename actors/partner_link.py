@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import select
 import socket
-import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from vllm import envs
 
 from actors.turn_messages import BegunTurn, decode_turns, encode_turns
 
 
 def turns_address(pid: int, seed: int) -> str:
     """Return the socket file where the engine with the process `pid` and the `seed` receives turns."""
-    return str(Path(tempfile.gettempdir(), f"tandem-turns-{pid}-{seed}"))
+    return str(Path(envs.VLLM_RPC_BASE_PATH, f"tandem-turns-{pid}-{seed}"))
 
 
 class _Connection:
