@@ -256,7 +256,7 @@ def _same_piece(gold: Set, answer: Set) -> bool:
 def _several_variables(text: str) -> bool:
     """Return whether `text` is one inequality in several variables."""
     operands = split(text, RELATION)
-    if len(operands) != 2 or len(split(text, COMMA)) > 1:
+    if len(operands) != 2 or any(len(split(text, joint)) > 1 for joint in (COMMA, EQUALS, _UNION, _INTERSECTION)):
         return False
     try:
         return len(set().union(*(read(operand).free_symbols for operand in operands if operand))) > 1

@@ -94,7 +94,7 @@ RELATIONS = [
     (r"x<2\text{ or }x=5", r"(-\infty,2)\cup\{5\}", "correct"),
     (r"(1,2)\cup\{3\}", r"1<x<2 \text{ or } x=3", "correct"),
     (r"x\leq 0, x=2", r"(-\infty,0]\cup\{2\}", "correct"),
-    (r"x<2\text{ or }x=5", r"x<2\text{ or }x=6", "unparsable"),
+    (r"x<2\text{ or }x=5", r"x<2\text{ or }x=6", "wrong"),
     (r"x\geq 2", "x=2", "wrong"),
 ]
 TABLES = [*CONNECTIVES, *SOLUTIONS, *NO_NAMES, *UNSOLVED, *REPEATED, *COUNTED, *RELATIONS]
