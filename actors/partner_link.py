@@ -17,11 +17,21 @@ def turns_address(pid: int, seed: int) -> str:
     return str(Path(envs.VLLM_RPC_BASE_PATH, f"tandem-turns-{pid}-{seed}"))
 
 
+def _connected(address: str) -> socket.socket:
+    stream = socket.socket(socket.AF_UNIX)
+    try:
+        stream.connect(address)
+    except OSError:
+        stream.close()
+        raise
+    return stream
+
+
 class _Connection:
     """One end of a stream socket that carries messages, each after its length. It never waits for the other end."""
 
     LENGTH_BYTES = 4
-    READ_BYTES = 1 << 20
+    READ_BYTES = 1 << 16
 
     def __init__(self, stream: socket.socket) -> None:
         stream.setblocking(False)
@@ -83,20 +93,23 @@ class PartnerLink:
             return
         try:
             if address not in self._outboxes:
-                stream = socket.socket(socket.AF_UNIX)
-                stream.connect(address)
-                self._outboxes[address] = _Connection(stream)
+                self._outboxes[address] = _Connection(_connected(address))
             self._outboxes[address].send(encode_turns(turns))
         except (ConnectionError, FileNotFoundError):
-            self._outboxes.pop(address, None)
+            self._forget(address)
+
+    def _forget(self, address: str) -> None:
+        """Close the connection to an engine that has died."""
+        if outbox := self._outboxes.pop(address, None):
+            outbox.stream.close()
 
     def received(self) -> list[BegunTurn]:
         """Return the turns that have arrived since the last call, and send the rest of earlier ones."""
         for address in [address for address, outbox in self._outboxes.items() if outbox.rest]:
             try:
                 self._outboxes[address].send()
-            except ConnectionError:  # the engine has died
-                del self._outboxes[address]
+            except ConnectionError:
+                self._forget(address)
         turns, self._own = self._own, []
         for descriptor, _ in self._poll.poll(0):
             if descriptor == self._listener.fileno():
@@ -106,13 +119,19 @@ class PartnerLink:
                 self._poll.register(descriptor, select.POLLIN)
             if (messages := self._inboxes[descriptor].received()) is None:
                 self._poll.unregister(descriptor)
-                del self._inboxes[descriptor]
+                self._inboxes.pop(descriptor).stream.close()
                 continue
             for message in messages:
                 turns += decode_turns(message)
         return turns
 
     def wait(self, timeout_ms: int) -> None:
-        """Wait until turns arrive, for `timeout_ms` at most; not at all while some are not sent completely."""
-        if not self._own and not any(outbox.rest for outbox in self._outboxes.values()):
-            self._poll.poll(timeout_ms)
+        """Wait until turns arrive or unsent ones can be sent, for `timeout_ms` at most."""
+        if self._own:
+            return
+        unsent = [outbox.stream for outbox in self._outboxes.values() if outbox.rest]
+        for stream in unsent:
+            self._poll.register(stream, select.POLLOUT)
+        self._poll.poll(timeout_ms)
+        for stream in unsent:
+            self._poll.unregister(stream)

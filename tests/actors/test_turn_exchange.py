@@ -101,7 +101,7 @@ class Engine:
         self.llm: Any = SimpleNamespace(engine_core=self.client, input_processor=inputs, _run_output_handler=lambda: None)
         self.exchange = TurnExchange(self.llm)
         self.spec: Any = SimpleNamespace(author=SENIOR, eos_ids=(EOS,), collects_reports=True)
-        self.address, self.version, self.logit_bias, self.adapter = "ipc://engine", 3, dict[int, float](), None
+        self.address, self.version, self.logit_bias, self.adapter = "/tmp/engine", 3, dict[int, float](), None
 
     def session(self, rollout_id: str) -> EngineSession:
         session = EngineSession(self, rollout_id, SamplingConfig(), None)

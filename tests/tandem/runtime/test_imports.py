@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gc
-from contextlib import suppress
+import sys
+from contextlib import redirect_stdout, suppress
+from importlib import import_module
+
+import pytest
 
 from tandem.runtime.imports import without_collection
 
@@ -16,7 +20,12 @@ def test_collector_is_off_only_during_the_import() -> None:
     assert [*enabled, gc.isenabled()] == [False, True]
 
 
-def test_collector_never_searches_what_was_imported() -> None:
+@pytest.mark.parametrize("imports", [True, False])
+def test_collector_never_searches_what_was_imported(monkeypatch: pytest.MonkeyPatch, imports: bool) -> None:
+    monkeypatch.delitem(sys.modules, "this", raising=False)
     with without_collection():
-        imported = [object()]
-    assert not any(found is imported for found in gc.get_objects())
+        kept = [object()]
+        if imports:
+            with redirect_stdout(None):
+                import_module("this")
+    assert any(found is kept for found in gc.get_objects()) is not imports
