@@ -33,7 +33,11 @@ _ALL_BUT = re.compile(
 )
 _DECIMAL_COMMA = re.compile(r"\$?(?P<whole>-?\d+)\{,\}(?P<places>\d{1,2}|\d{4,}|(?<=\b0\{,\})\d{3})\$?", re.ASCII)
 """A number whose comma cannot separate thousands."""
-_TIMES = re.compile(r"(?<=\d)\s?x\s?(?=10\s?\^\s?\{?\s?-?\s?\d)")
+_POWER_OF_TEN = r"(?=10\s?\^\s?\{?\s?-?\s?\d)"
+_TIMES = re.compile(rf"(?<=\d)\s?[xX]\s?{_POWER_OF_TEN}")
+_CLEARLY_TIMES = re.compile(rf"(?<=\d)(?:\s[xX]\s|\s?\\text\{{\s?[xX]\s?\}}\s?){_POWER_OF_TEN}")
+"""An x that is no factor, because spaces or `\\text` set it apart."""
+_NAMED_X = re.compile(r"\Ax\s?(?:=|\\approx)")
 _COMMAND = re.compile(r"\\text\{[^{}]*\}|\\[A-Za-z]+")
 """Words in `\\text`, and commands."""
 _PREFIX = re.compile(
@@ -62,12 +66,11 @@ def settle(gold: str, answer: str) -> bool | None:
 
 
 def readings(gold: str, answer: str) -> tuple[str, str]:
-    """Return the canonical spellings of both texts. In 1.5 x 10^3 the x is a multiplication unless x is an unknown."""
-    texts = gold_reading(gold), reading(answer)
-    if not any(map(_TIMES.search, texts)) or any("x" in _COMMAND.sub("", _TIMES.sub("", text)) for text in texts):
-        return texts
-    one, other = (_TIMES.sub(r"\\times ", text) for text in texts)
-    return one, other
+    """Return the canonical spellings of both texts. In 1.5x10^3 the x is a sign unless it is an unknown of the gold."""
+    one, other = (_CLEARLY_TIMES.sub(r"\\times ", text) for text in (gold_reading(gold), reading(answer)))
+    if "x" in _COMMAND.sub("", _TIMES.sub("", _NAMED_X.sub("", one))):
+        return one, other
+    return _TIMES.sub(r"\\times ", one), _TIMES.sub(r"\\times ", other)
 
 
 def gold_reading(gold: str) -> str:

@@ -66,3 +66,17 @@ def test_fraction_in_parentheses_is_a_factor(factor: int, top: int, bottom: int)
     product, total = factor * Fraction(top, bottom), factor + Fraction(top, bottom)
     assert says(str(product), answer) == "correct"
     assert says(str(total), answer) == ("correct" if total == product else "wrong")
+
+
+X = ["x", " x ", " X ", "\\text{ x }", "\\mathrm{x}"]
+
+
+@settings(deadline=None)
+@given(mantissa=st.integers(11, 99), power=st.integers(-9, 9), sign=st.sampled_from(X), braces=st.booleans())
+def test_x_before_power_of_ten_is_multiplication(mantissa: int, power: int, sign: str, braces: bool) -> None:
+    ten = f"10^{{{power}}}" if braces or power < 0 else f"10^{power}"
+    written, plain = f"{mantissa / 10}{sign}{ten}", f"{mantissa / 10} \\times {ten}"
+    for one, other in ((written, plain), (plain, written), (written, f"x = {plain}"), (f"x = {plain}", written)):
+        assert says(one, other) == "correct", (one, other)
+    for factor in (f"{mantissa / 10}x \\cdot {ten}", f"{plain} \\cdot x", f"{mantissa}x", f"{(mantissa + 1) / 10}{sign}{ten}"):
+        assert says(written, factor) != "correct", factor
