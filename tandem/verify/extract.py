@@ -41,9 +41,10 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 """A brace that groups, or an escape to skip: `\\{` prints a brace and groups nothing."""
 _BARE_END = re.compile(r"\\[)\]]|\\.|[{}]|[\s$<]|\Z", re.DOTALL)
 """Where the contents of a box without braces may end: at white space or at the end of the mathematics."""
-_GAP = r"(?>(?:[\s$;*{}]|\\[()\[\],;: ]|\\q?quad(?![A-Za-z]))*)"
+_BLANK = r"[\s$;*{}]|\\[()\[\],;: ]|\\q?quad(?![A-Za-z])"
+_GAP = rf"(?>(?:{_BLANK})*)"
 _CONNECTIVE = r"(?<![A-Za-z])(?:and|or)(?![A-Za-z])|\\(?:land|lor|vee|wedge)(?![A-Za-z])"
-_JOINT = re.compile(rf"(?:[\s$;*{{}}]|\\[()\[\],;: ]|\\q?quad|,|\\text\s?\{{|{_CONNECTIVE})*")
+_JOINT = re.compile(rf"(?:{_BLANK}|,|\\text\s?\{{|{_CONNECTIVE})*")
 _JOINS = re.compile(rf",|{_CONNECTIVE}")
 _TEXT = r"(?:\\text\s?\{)?"
 _UNIT = rf"(?:{_TEXT}\s?[A-Za-z]{{1,12}}(?:\^\d)?{_GAP})?"

@@ -43,8 +43,9 @@ _REASON = re.compile(
     re.IGNORECASE,
 )
 """Where the reason for an answer or a rejected value begins."""
-_ALTERNATIVE = re.compile(r"\bor\b[^.]{0,200}?\b(?:since|because|when|if)\b")
-"""A second answer after the reason for the first, with a reason of its own."""
+ALTERNATIVE = r"\bor\b(?:[^.]|\.(?=\d)){0,200}?\b(?:since|because|when|if)\b"
+"""A regular expression for a second answer after the reason for the first, with a reason of its own."""
+_ALTERNATIVE = re.compile(ALTERNATIVE)
 
 _DEGREE = r"(?>(?:(?:very|quite|pretty|rather|so|really|fairly|too|all|both|always|indeed|also|now)\s+)*)"
 _PARTICIPLE = r"(?:(?!un|increas|decreas|reduc|multipl|divid)[a-z]+ed|found|given|shown|written|known|seen)"

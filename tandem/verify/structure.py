@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain, product
 
+from tandem.verify.remarks import ALTERNATIVE
+
 MAX_PARTS = 60
 """Larger collections are not split."""
 MAX_SIGNS = 4
@@ -52,7 +54,7 @@ _REMARK = re.compile(
     r"\s?(?:\\text\{\s?)?\(\s?(?:\\text\{\s?)?(?:(?:since|because|as|where|about|approximately|approx\.?|roughly|rounded|exactly|"
     r"or about|or approximately|i\.e\.|which is|nearest|to the nearest|to \d|with|for|by|from|using|note)(?![A-Za-z])|\\approx)"
     r"(?>(?:[^()]|\([^()]*\))*)\)\s?\}?\s?\Z|,?\s?(?:\\text\{\s?)?,?\s?(?<![A-Za-z])(?:since|because|approximately)(?![A-Za-z])"
-    r"(?!.{0,200}?\bor\b.{0,200}?\b(?:since|because)\b).*\Z",
+    rf"(?!.{{0,200}}?{ALTERNATIVE}).*\Z",
     re.DOTALL | re.IGNORECASE,
 )
 
