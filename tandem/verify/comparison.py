@@ -40,7 +40,7 @@ from tandem.verify.structure import (
     variables,
     without_brackets,
 )
-from tandem.verify.words import is_words, read_choice, read_date, read_time, same_date, same_time, same_words
+from tandem.verify.words import is_words, read_choice, read_date, read_time, same_choices, same_date, same_time, same_words
 
 _REGION = re.compile(r"\\(?:cup|cap|setminus|notin|mathbb|mid)(?![A-Za-z])|\\\{[^{}]*[|:][^{}]*\\\}")
 _APPROX = re.compile(r"\\approx(?![A-Za-z])")
@@ -98,7 +98,9 @@ _UNSETTLED = object()
 
 
 def _choices(gold: str, answer: str, leaf: Leaf) -> object:
-    """Compare the letters of a choice; if only one side has a letter, compare the text after it."""
+    """Compare the letters of choices; if only one side has a letter, compare the text after it."""
+    if (several := same_choices(gold, answer)) is not None:
+        return several
     gold_choice, answer_choice = read_choice(gold), read_choice(answer, leniently=True)
     if gold_choice and answer_choice:
         if gold_choice.letter != answer_choice.letter:

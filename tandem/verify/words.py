@@ -31,8 +31,17 @@ _SIGNED = re.compile(r"[-+](?=[\d.\\A-Za-z(])|\\pm(?![a-z])|\((?=[^()]*,)")
 """The beginning of the text of a choice that may also be a term or a factor."""
 _LETTER_IN_TEXT = re.compile(r"\\text\s?\{[^{}]*\(\s?[A-J]\s?\)\s?\}", re.IGNORECASE)
 _NAMED_CHOICE = re.compile(r"(?:the )?(?:correct )?(?:option|choice|answer)", re.IGNORECASE)
+_LETTER = r"(?:\(\s?[A-F]\s?\)|[A-F](?:[).](?=[\s,;]|\Z))?)"
+_SEVERAL_LETTERS = re.compile(
+    r"(?:(?i:both|(?:the )?(?:correct )?(?:options|choices|answers)(?: are)?:?)\s)?"
+    rf"(?P<letters>{_LETTER}(?:(?:\s?[,;]\s?(?:(?:and|or)\s)?|\s?(?:\\land|and|or)(?![a-z])\s?|(?<=\))\s?(?=\()){_LETTER})+)"
+)
+"""The letters of several choices, with something between them."""
+_ROW = re.compile(r"(?=[A-F]{2})A?B?C?D?E?F?")
+"""Letters in the order of the alphabet, without repetition."""
 _WORD = r"[^\W\d_]+(?:['’][^\W\d_]+|-[^\W\d_]{2,})*"
 _WORDS = re.compile(rf"{_WORD}(?: {_WORD})*")
+_CAPITAL = re.compile("[A-Z]")
 _CAPITALS = re.compile(r"[A-Z](?: ?[A-Z]){2,}")
 """Names of points or an order of things, not a product."""
 _JOINED = re.compile(r"\b(?:and|or)\b", re.IGNORECASE)
@@ -86,6 +95,24 @@ def read_choice(text: str, leniently: bool = False) -> Choice | None:
     if not letter.isupper() and (rest or not plain):
         return None
     return Choice(letter.upper(), _rest(text, rest))
+
+
+def same_choices(gold: str, answer: str) -> bool | None:
+    """Return whether two texts name the same several choices, as AC and (A), (C); None if they are not such texts.
+
+    A row of letters may also be an order of things, so a list must have the order of the gold's row. A list equals a row in
+    the order of the alphabet. "A or C" names neither.
+    """
+    one, other = (flattened(text.removeprefix("\\{").removesuffix("\\}")) for text in (gold, answer))
+    golds, answers = map(_SEVERAL_LETTERS.fullmatch, (one, other))
+    if answers and _ROW.fullmatch(one):
+        return "or" not in answers["letters"] and _CAPITAL.findall(answers["letters"]) == list(one)
+    if golds and _ROW.fullmatch(other):
+        return "or" not in golds["letters"] and sorted(_CAPITAL.findall(golds["letters"])) == list(other)
+    if golds and answers and "or" not in golds["letters"]:
+        letters = [sorted(_CAPITAL.findall(side["letters"])) for side in (golds, answers)]
+        return "or" not in answers["letters"] and letters[0] == letters[1]
+    return None
 
 
 def _rest(text: str, rest: str) -> str:

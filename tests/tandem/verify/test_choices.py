@@ -49,6 +49,20 @@ from tests.support.verdicts import accepts
         ("Yes", "Yes, there are no others", True),
         ("Yes", "Yes, and it is unique", True),
         ("No", "No, it is not true", True),
+        ("AC", "A, C", True),
+        ("AC", "A and C", True),
+        ("AC", "(A), (C)", True),
+        ("AC", "Options A and C", True),
+        ("A, C", "AC", True),
+        ("AC", "A", False),
+        ("AC", "A, C, D", False),
+        ("AC", "A or C", False),
+        ("A, C", "A or C", False),
+        ("ABC", "C, B, A", False),
+        ("XY", "X, Y", False),
+        ("AC", "(A, C)", False),
+        ("AC", "CA", True),
+        ("AC", "A \\cdot C", True),
     ],
 )
 def test_only_one_choice_is_answer(gold: str, answer: str, equal: bool) -> None:
@@ -89,3 +103,28 @@ def test_choice_may_have_value(letter: str, other: str, mark: str, value: str, a
 def test_opposites_are_no_answer(words: tuple[str, str], joint: str) -> None:
     assert not accepts(words[0], joint.join(words))
     assert not accepts(words[1], joint.join(words))
+
+
+ROWS = ["{}", "\\text{{{}}}", "\\textbf{{{}}}"]
+LISTS = ["{}", "({})", "\\text{{({})}}", "\\textbf{{{}}}", "\\mathrm{{{}}}"]
+several = st.lists(letters, min_size=2, max_size=4, unique=True).map(sorted)
+
+
+@st.composite
+def written_letters(draw: st.DrawFn, chosen: list[str]) -> str:
+    """Draw a spelling of several choices: a row, or a list."""
+    if draw(st.booleans()):
+        return draw(st.sampled_from(ROWS)).format("".join(chosen))
+    items = [draw(st.sampled_from(LISTS)).format(letter) for letter in chosen]
+    last = draw(st.sampled_from([", ", ",", " and ", ", and ", "; ", " \\text{ and } "]))
+    return last.join([", ".join(items[:-1]), items[-1]])
+
+
+@settings(deadline=None)
+@given(st.data(), several, several)
+def test_several_choices_are_all_named(data: st.DataObject, one: list[str], other: list[str]) -> None:
+    gold = data.draw(written_letters(one))
+    assert accepts(gold, data.draw(written_letters(other))) is (one == other)
+    assert not accepts(gold, " or ".join(one))
+    assert not accepts(gold, one[0])
+    assert not accepts(one[0], gold)
