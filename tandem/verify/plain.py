@@ -38,6 +38,12 @@ _TIMES = re.compile(rf"(?<=\d)\s?[xX]\s?{_POWER_OF_TEN}")
 _CLEARLY_TIMES = re.compile(rf"(?<=\d)(?:\s[xX]\s|\s?\\text\{{\s?[xX]\s?\}}\s?){_POWER_OF_TEN}")
 """An x that is no factor, because spaces or `\\text` set it apart."""
 _NAMED_X = re.compile(r"\Ax\s?(?:=|\\approx)")
+_CELL = r"\s?((?:(?!\d{5})[^&\\]|\\(?!end)[A-Za-z])+?)\s?"
+_COLUMN = re.compile(
+    rf"\(\s?\\begin\{{(array|matrix|smallmatrix)\}}(?:\{{[lcr]\}})?{_CELL}\\\\{_CELL}\\end\{{\1\}}\s?\)"
+    rf"|\\begin\{{pmatrix\}}{_CELL}\\\\{_CELL}\\end\{{pmatrix\}}"
+)
+"""A column of two cells in parentheses, without numbers too big for a binomial."""
 _COMMAND = re.compile(r"\\text\{[^{}]*\}|\\[A-Za-z]+")
 """Words in `\\text`, and commands."""
 _PREFIX = re.compile(
@@ -66,8 +72,13 @@ def settle(gold: str, answer: str) -> bool | None:
 
 
 def readings(gold: str, answer: str) -> tuple[str, str]:
-    """Return the canonical spellings of both texts. In 1.5x10^3 the x is a sign unless it is an unknown of the gold."""
+    """Return the canonical spellings of both texts.
+
+    In 1.5x10^3 the x is a sign unless it is an unknown of the gold. A column of two cells is a binomial if the gold has one.
+    """
     one, other = (_CLEARLY_TIMES.sub(r"\\times ", text) for text in (gold_reading(gold), reading(answer)))
+    if "\\binom" in one and "\\begin" not in one:
+        other = _COLUMN.sub(lambda column: f"\\binom{{{column[2] or column[4]}}}{{{column[3] or column[5]}}}", other)
     if "x" in _COMMAND.sub("", _TIMES.sub("", _NAMED_X.sub("", one))):
         return one, other
     return _TIMES.sub(r"\\times ", one), _TIMES.sub(r"\\times ", other)
