@@ -79,8 +79,6 @@ class Engine:
         self.adapter = adapter_request(spec)
         """the adapter of the senior's requests"""
         self._llm = self._start()
-        if not Path(self.address).is_socket():  # turns of other engines would be lost
-            raise RuntimeError(f"the engine of {spec.model} does not receive turns at {self.address}")
         self.exchange = TurnExchange(self._llm)
         width = self._llm.model_config.get_vocab_size()
         self.logit_bias = dict.fromkeys(range(width if spec.id_limit is None else spec.id_limit, width), LOWEST_BIAS)
