@@ -17,16 +17,6 @@ def turns_address(pid: int, seed: int) -> str:
     return str(Path(envs.VLLM_RPC_BASE_PATH, f"tandem-turns-{pid}-{seed}"))
 
 
-def _connected(address: str) -> socket.socket:
-    stream = socket.socket(socket.AF_UNIX)
-    try:
-        stream.connect(address)
-    except OSError:
-        stream.close()
-        raise
-    return stream
-
-
 class _Connection:
     """One end of a stream socket that carries messages, each after its length. It never waits for the other end."""
 
@@ -39,12 +29,15 @@ class _Connection:
         self.rest = bytearray()
         """what is not sent yet; at the receiver, the part of a message that has arrived"""
 
-    def send(self, message: bytes = b"") -> None:
-        """Send `message` after what is not sent yet, as far as the socket takes it. Raises `ConnectionError`."""
-        if message:
-            self.rest += len(message).to_bytes(self.LENGTH_BYTES, "little") + message
-        with suppress(BlockingIOError):
-            del self.rest[: self.stream.send(self.rest)]
+    def add(self, message: bytes) -> None:
+        """Add a message to those that `flush` sends."""
+        self.rest += len(message).to_bytes(self.LENGTH_BYTES, "little") + message
+
+    def flush(self) -> None:
+        """Send what is not sent yet, as far as the socket takes it. Raises `ConnectionError`."""
+        if self.rest:
+            with suppress(BlockingIOError):
+                del self.rest[: self.stream.send(self.rest)]
 
     def received(self) -> list[bytes] | None:
         """Return the messages that have arrived completely; None if the other end has closed."""
@@ -91,25 +84,30 @@ class PartnerLink:
         if address == self._address:
             self._own += turns
             return
-        try:
-            if address not in self._outboxes:
-                self._outboxes[address] = _Connection(_connected(address))
-            self._outboxes[address].send(encode_turns(turns))
-        except (ConnectionError, FileNotFoundError):
-            self._forget(address)
+        if address not in self._outboxes:
+            stream = socket.socket(socket.AF_UNIX)
+            try:
+                stream.connect(address)
+            except (ConnectionError, FileNotFoundError):
+                stream.close()
+                return
+            self._outboxes[address] = _Connection(stream)
+        self._outboxes[address].add(encode_turns(turns))
+        self._flush(address)
 
-    def _forget(self, address: str) -> None:
-        """Close the connection to an engine that has died."""
-        if outbox := self._outboxes.pop(address, None):
+    def _flush(self, address: str) -> None:
+        """Send what is not sent yet to the engine at `address`, or close the connection if it has died."""
+        outbox = self._outboxes[address]
+        try:
+            outbox.flush()
+        except ConnectionError:
             outbox.stream.close()
+            del self._outboxes[address]
 
     def received(self) -> list[BegunTurn]:
         """Return the turns that have arrived since the last call, and send the rest of earlier ones."""
-        for address in [address for address, outbox in self._outboxes.items() if outbox.rest]:
-            try:
-                self._outboxes[address].send()
-            except ConnectionError:
-                self._forget(address)
+        for address in list(self._outboxes):
+            self._flush(address)
         turns, self._own = self._own, []
         for descriptor, _ in self._poll.poll(0):
             if descriptor == self._listener.fileno():

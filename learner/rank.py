@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import gzip
 import os
 import socket
@@ -30,6 +29,7 @@ from tandem.batching import RankPlan
 from tandem.config.learner import LoraConfig
 from tandem.config.schema import Config
 from tandem.runtime.disk import disk_failure
+from tandem.runtime.imports import freeze_imports
 from tandem.runtime.processes import PeakMemory, ProcessLocation, peak_host_bytes, process_location
 from tandem.runtime.weights import SHM, PublishedWeights
 
@@ -67,7 +67,7 @@ class Rank:
     def __init__(self, config: Config, spec: RankSpec) -> None:
         torch.set_num_threads(spec.threads)
         disable_progress_bar()  # only the driver writes to the terminal
-        gc.freeze()  # DeepSpeed collects garbage again and again, which need not search the imported modules
+        freeze_imports()  # DeepSpeed collects garbage again and again
         self.config, self.spec = config, spec
         self._profiler: profile | None = None
 

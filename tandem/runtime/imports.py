@@ -22,8 +22,12 @@ def without_collection() -> Iterator[None]:
         yield
     finally:
         if len(sys.modules) > modules:
-            gc.freeze()
-            atexit.unregister(gc.unfreeze)
-            atexit.register(gc.unfreeze)  # libraries report what is left as leaks
+            freeze_imports()
         if collects:
             gc.enable()
+
+
+def freeze_imports() -> None:
+    """Keep all modules imported so far out of the garbage collector's searches until the process exits."""
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # libraries report what is left as leaks
