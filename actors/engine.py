@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, TypeVar
@@ -336,7 +337,7 @@ class Engine:
         """The id of the engine's process."""
         return self._process.pid
 
-    @property
+    @cached_property
     def address(self) -> str:
         """Where the engine receives turns from other engines."""
         return turns_address(self.pid, self.spec.seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 from typing import ClassVar, Protocol
 
@@ -81,10 +81,12 @@ class EngineSession:
         """the parts that were written and not yet read, each with the version of its weights"""
         self._unpassed = 0
         """how many of them have to be read before the rollout continues"""
+        self._author: int | None = None
+        """who writes; None without a partner"""
         self._partner: EngineSession | None = None
         """the other author's session, which gets the pen from engine to engine"""
         self._passed = False
-        """whether the partner's engine has passed the next turn"""
+        """whether the partner's engine has passed a turn that was not begun here"""
         self._error: Exception | None = None
         self._arrival: asyncio.Future[None] | None = None
         """set while a reader waits"""
@@ -124,7 +126,7 @@ class EngineSession:
         self._retracts = True
 
     async def read(self) -> Tokens:
-        """Return the next tokens of the current turn.
+        """Return the next tokens of the current turn, and of later ones if the engines collect reports.
 
         Raises `AuthorFailed` when the engine has died, `PartnerFailed` when that of the partner has, perhaps with a turn that
         it passed, and `RuntimeError` when engine and schedule disagree about the end of the turn.
@@ -135,18 +137,21 @@ class EngineSession:
             await self._raise_error()
             self._arrival = asyncio.get_running_loop().create_future()
             await self._arrival
-        tokens = Tokens()
-        while self._arrived and self._writes:
-            part, version = self._arrived.popleft()
-            self._unpassed -= not part.passed
-            tokens.extend(part.tokens, part.logprobs, version)
-            if part.reason is not None:
-                self._end_turn(part)
+        tokens, session = Tokens(), self
+        while session._arrived and (session._writes or session._passed):
+            part, version = session._arrived.popleft()
+            session._unpassed -= not part.passed
+            tokens.extend(part.tokens, part.logprobs, version, session._author)
+            if part.reason is None:
+                continue
+            session._end_turn(part)
+            if part.passed and session._partner and self._engine.spec.collects_reports:
+                session = session._partner
         return tokens
 
     def _end_turn(self, part: WrittenPart) -> None:
         """End the turn with its last part."""
-        self._writes = False
+        self._writes = self._passed = False
         if part.passed and self._partner is not None:
             self._partner._passed = True
         if part.reason == FinishReason.LENGTH:
@@ -217,10 +222,10 @@ class EngineSession:
         )
 
 
-def link(sessions: Collection[EngineSession]) -> None:
-    """Let the engines of the two authors of a rollout pass the pen to each other; do nothing for an author alone."""
-    for session, partner in permutations(sessions, 2):
-        session._partner = partner
+def link(sessions: Mapping[int, EngineSession]) -> None:
+    """Let the engines of a rollout's authors, by author, pass the pen to each other; do nothing for an author alone."""
+    for (author, session), (_, partner) in permutations(sessions.items(), 2):
+        session._author, session._partner = author, partner
 
 
 class TracedSession(WrappedSession):

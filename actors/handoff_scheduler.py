@@ -207,7 +207,7 @@ class _TurnEndingScheduler(SessionScheduler):
             rows = {request_id: first_rows[index] for request_id, index in rows.items()}
         for batch in outputs.values():
             batch.outputs = self._others_of(batch.outputs, rows, sampled)
-        if self._report and (time.monotonic() >= self._report_at or not (self.running or self.waiting)):
+        if self._report and (time.monotonic() >= self._report_at or not (self.running or self.waiting or self._with_partner)):
             outputs.setdefault(0, EngineCoreOutputs()).outputs.append(written_output(self._report))
             self._report = []
         return {client: batch for client, batch in outputs.items() if batch.outputs or batch.scheduler_stats}

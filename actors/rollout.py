@@ -153,7 +153,7 @@ class RolloutActor:
         from actors.engine_session import EngineSession, link  # imported here, as the engine
 
         sessions = {key: self._author_session(key, rollout_id, seed, age_rank, task) for key in keys}
-        link([session for session in sessions.values() if isinstance(session, EngineSession)])
+        link({key[0]: session for key, session in sessions.items() if isinstance(session, EngineSession)})
         return {key[0]: self._observed(key, session, rollout_id, task) for key, session in sessions.items()}
 
     def _observed(self, key: EngineKey, session: Session, rollout_id: str, task: GroupTask) -> Session:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from vllm.v1.core.kv_cache_manager import KVCacheBlocks
+from vllm.v1.core.sched.output import CachedRequestData, NewRequestData, SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.core.single_type_kv_cache_manager import FullAttentionManager
 from vllm.v1.request import Request, RequestStatus, StreamingUpdate
@@ -22,7 +23,8 @@ class SessionScheduler(Scheduler):
 
     A request that lost its blocks reads its whole text again before it continues. The age of a rollout is the same in all
     engines (`Request.priority`), so the oldest rollout always continues, and each becomes the oldest: none waits forever.
-    Sessions that wait for a turn are not in vLLM's waiting queue, which is read whole at every step.
+    Sessions that wait for a turn are not in vLLM's waiting queue, which is read whole at every step, and return from there to
+    the running requests at once: a request out of the queue takes several times a running one's time.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -31,6 +33,10 @@ class SessionScheduler(Scheduler):
         """those that wait for a turn"""
         self._evicted: set[Request] = set()
         """those of them that have no KV blocks"""
+        self._returned: set[Request] = set()
+        """those of the running requests whose new turn the workers do not know"""
+        self._returned_data: list[NewRequestData] = []
+        """what this step tells them"""
         self.preemptions = 0
         """how often a request lost its KV blocks since the last `kv_use`"""
         self._allocate = self.kv_cache_manager.allocate_slots
@@ -75,9 +81,30 @@ class SessionScheduler(Scheduler):
         else:
             request.num_computed_tokens = 0
 
-    def _preempt_request(self, *args: Any, **kwargs: Any) -> None:
-        super()._preempt_request(*args, **kwargs)
+    def _preempt_request(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super()._preempt_request(request, *args, **kwargs)
         self.preemptions += 1
+        if request in self._returned:
+            self._returned.remove(request)
+            request.status = RequestStatus.WAITING  # workers continue a preempted request with the text that they know
+
+    def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
+        """Schedule a step as vLLM does, and tell the workers of new turns as vLLM tells them of new requests."""
+        scheduled = super().schedule(*args, **kwargs)
+        scheduled.scheduled_new_reqs += self._returned_data
+        self._returned_data = []
+        return scheduled
+
+    def _make_cached_request_data(self, running: list[Request], *args: Any, **kwargs: Any) -> CachedRequestData:
+        returned = [request for request in running if request in self._returned]
+        for request in returned:
+            blocks = self.kv_cache_manager.get_block_ids(request.request_id)
+            text = request._all_token_ids if self.use_v2_model_runner else None
+            data = NewRequestData.from_request(request, blocks, text, uses_mrope=self.model_uses_mrope)
+            self._returned_data.append(data)
+        others = [request for request in running if request not in self._returned]
+        self._returned.difference_update(returned)
+        return super()._make_cached_request_data(others, *args, **kwargs)
 
     def _update_request_as_session(self, session: Request, update: StreamingUpdate) -> None:
         super()._update_request_as_session(session, update)
@@ -86,7 +113,12 @@ class SessionScheduler(Scheduler):
             session.num_computed_tokens = 0
         if session in self._waiting_sessions:
             self._waiting_sessions.remove(session)
-            self._enqueue_waiting_request(session)
+            if session.num_computed_tokens and self.connector is None:  # which has to see all data of new requests
+                session.status = RequestStatus.RUNNING
+                self.running.append(session)
+                self._returned.add(session)
+            else:
+                self._enqueue_waiting_request(session)
 
     def _enqueue_waiting_request(self, request: Request) -> None:
         if request.status == RequestStatus.WAITING_FOR_STREAMING_REQ:
@@ -113,5 +145,6 @@ class SessionScheduler(Scheduler):
 
     def _free_request(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         self._waiting_sessions.discard(request)
+        self._returned.discard(request)
         self._evicted.discard(request)
         return super()._free_request(request, *args, **kwargs)

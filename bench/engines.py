@@ -14,7 +14,7 @@ import psutil
 
 from actors.engine_spec import EngineSpec
 from tandem.rollout import JUNIOR, SENIOR, Rollout
-from tandem.runtime.imports import without_collection
+from tandem.runtime.imports import freeze_imports
 
 if TYPE_CHECKING:
     from actors.engine import Engine
@@ -37,7 +37,7 @@ class EnginePair:
         from actors.engine_session import link
 
         sessions = {author: self.engines[author].session(rollout_id, sampling) for author in authors}
-        link(sessions.values())
+        link(sessions)
         return sessions
 
 
@@ -71,8 +71,8 @@ async def engine_pair(specs: dict[int, EngineSpec], engine: str = ENGINE) -> Asy
 
     set_vllm_environment()
     module, name = engine.split(":")
-    with without_collection():
-        build = getattr(importlib.import_module(module), name)
+    build = getattr(importlib.import_module(module), name)
+    freeze_imports()  # as rollout actors do
     engines: dict[int, Engine] = {}
     at_once = asyncio.Semaphore(1 if any(spec.device == "cuda" for spec in specs.values()) else len(specs))
 

@@ -47,7 +47,7 @@ async def shared(pair: EnginePair, work: Workload, tag: str) -> list[Rollout]:
     def write(index: int) -> Writing:
         rollout_id = f"{tag}/{index}"
         sessions = {a: engine.session(rollout_id, work.sampling, frozen=a == JUNIOR) for a in (SENIOR, JUNIOR)}
-        link(sessions.values())
+        link(sessions)
         return write_rollout(work, index, rollout_id, sessions, work.schedule)
 
     return await write_all(map(write, range(len(work.prompts))))

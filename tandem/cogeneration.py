@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import NamedTuple, Protocol, Self, overload
 
 import numpy as np
@@ -35,6 +36,8 @@ class Token(NamedTuple):
     version: int
     breaks: bool | None = None
     """whether the author is redrawn after it (see `tandem.translation`); None: the schedule decides"""
+    author: int | None = None
+    """who wrote it; None: the author whose session was read"""
 
 
 class Tokens(Sequence[Token]):
@@ -45,29 +48,33 @@ class Tokens(Sequence[Token]):
         self.logprobs: list[float] = []
         self.versions: list[int] = []
         self.breaks: list[bool | None] = []
+        self.authors: list[int | None] = []
         for token in tokens:
             self.ids.append(token.id)
             self.logprobs.append(token.logprob)
             self.versions.append(token.version)
             self.breaks.append(token.breaks)
+            self.authors.append(token.author)
 
     @classmethod
     def of(cls, tokens: Sequence[Token]) -> Tokens:
         """Return `tokens` as columns."""
         return tokens if isinstance(tokens, Tokens) else cls(tokens)
 
-    def extend(self, ids: Sequence[int], logprobs: Sequence[float], version: int) -> None:
-        """Add tokens of one version, after which the schedule decides."""
+    def extend(self, ids: Sequence[int], logprobs: Sequence[float], version: int, author: int | None = None) -> None:
+        """Add tokens of one version and author, after which the schedule decides."""
         self.ids += ids
         self.logprobs += logprobs
         self.versions += [version] * len(ids)
         self.breaks += [None] * len(ids)
+        self.authors += [author] * len(ids)
 
     def __iadd__(self, other: Tokens) -> Self:
         self.ids += other.ids
         self.logprobs += other.logprobs
         self.versions += other.versions
         self.breaks += other.breaks
+        self.authors += other.authors
         return self
 
     def __len__(self) -> int:
@@ -80,7 +87,7 @@ class Tokens(Sequence[Token]):
     def __getitem__(self, index: int | slice) -> Token | list[Token]:
         if isinstance(index, slice):
             return [self[at] for at in range(*index.indices(len(self)))]
-        return Token(self.ids[index], self.logprobs[index], self.versions[index], self.breaks[index])
+        return Token(self.ids[index], self.logprobs[index], self.versions[index], self.breaks[index], self.authors[index])
 
 
 class Session(Protocol):
@@ -90,14 +97,15 @@ class Session(Protocol):
         """Give the author the pen: `new_tokens` are those it has not read (at least one), `budget` the most it may write.
 
         The author follows the schedule from `pen`, and stops when the pen passes. It may have received all this from its
-        partner, and written already.
+        partner, and written already, perhaps what was read last; then nothing may be new.
         """
         ...
 
     async def read(self) -> Sequence[Token]:
         """Return the next tokens of the current turn, one or more; none when the author's context is full.
 
-        An engine may return a turn's tokens one by one or all at once. Raises `AuthorFailed` when the author's engine failed,
+        An engine may return a turn's tokens one by one or all at once, and with them those of later turns, of both authors, if
+        the engines have passed the pen between these turns. Raises `AuthorFailed` when the author's engine failed,
         `PartnerFailed` when that of its partner did, and `RuntimeError` when the author stops although the schedule leaves it
         the pen.
         """
@@ -171,7 +179,7 @@ async def cogenerate(
             raise ValueError(
                 f"the prompt of rollout {rollout_id} has {len(prompt_ids)} tokens; the context holds {limits.context}"
             )
-        pen = schedule.pen(seed)
+        pen, begins = schedule.pen(seed), True
         table = bytes(boundaries)
         budget = min(limits.max_tokens, limits.context - len(prompt_ids))
         text, authors = Tokens(), bytearray()
@@ -179,24 +187,23 @@ async def cogenerate(
         pending_tokens = {author: list(prompt_ids) for author in sessions}
         while end is None:
             author = pen.author
-            sessions[author].begin_turn(pending_tokens[author], pen, budget - len(text))
-            pending_tokens[author] = []
-            while pen.author == author and end is None:
-                try:
-                    tokens = Tokens.of(await sessions[author].read())
-                except AuthorFailed as failure:
-                    failed = 1 - author if isinstance(failure, PartnerFailed) else author
-                    raise AuthorFailed(_failure_message(rollout_id, failed, sessions, len(text), failure)) from failure
-                length, end = _until_end(tokens.ids, budget - len(text), budget == limits.max_tokens, limits.eos_ids)
-                pen, kept = pen.over([table[token] for token in tokens.ids[:length]], tokens.breaks)
-                if kept < len(tokens):
-                    over = "the text had ended" if kept == length else "the pen had passed"
-                    raise RuntimeError(f"rollout {rollout_id}: an author continued at token {len(text) + kept}, after {over}")
-                text += tokens
-                authors += bytes([author]) * len(tokens)
-                for listener in pending_tokens:
-                    if listener != author:
-                        pending_tokens[listener] += tokens.ids
+            if begins:
+                sessions[author].begin_turn(pending_tokens[author], pen, budget - len(text))
+                pending_tokens[author] = []
+            try:
+                tokens = Tokens.of(await sessions[author].read())
+            except AuthorFailed as failure:
+                failed = 1 - author if isinstance(failure, PartnerFailed) else author
+                raise AuthorFailed(_failure_message(rollout_id, failed, sessions, len(text), failure)) from failure
+            length, end = _until_end(tokens.ids, budget - len(text), budget == limits.max_tokens, limits.eos_ids)
+            pen, written = pen.over([table[token] for token in tokens.ids[:length]], tokens.breaks)
+            _check_authors(rollout_id, len(text), tokens, author, written)
+            text += tokens
+            authors += written
+            begins = pen.author != author or 1 - author in written
+            for reader in pending_tokens:
+                known = written.rfind(reader) + 1
+                pending_tokens[reader] = tokens.ids[known:] if known else pending_tokens[reader] + tokens.ids
     return Rollout(
         id=rollout_id,
         prompt_ids=np.array(prompt_ids, np.int32),
@@ -224,6 +231,18 @@ def _until_end(ids: Sequence[int], room: int, is_budget: bool, eos_ids: frozense
     if len(ids) >= room:
         return room, EndReason.BUDGET if is_budget else EndReason.CONTEXT
     return len(ids), None if ids else EndReason.CONTEXT
+
+
+def _check_authors(rollout_id: str, position: int, tokens: Tokens, reader: int, expected: bytes) -> None:
+    """Raise `RuntimeError` unless the schedule `expected` the authors of `tokens`, which follow `position` tokens of the text.
+
+    Tokens without an author are those of `reader`, whose session was read.
+    """
+    authors = bytes(reader if author is None else author for author in tokens.authors)
+    if authors != expected:
+        index = next(index for index, (author, due) in enumerate(zip_longest(authors, expected)) if author != due)
+        over = "the pen had passed" if index < len(expected) else "the text had ended"
+        raise RuntimeError(f"rollout {rollout_id}: an author continued at token {position + index}, after {over}")
 
 
 def _failure_message(rollout_id: str, author: int, sessions: Mapping[int, Session], written: int, failure: AuthorFailed) -> str:

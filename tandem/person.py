@@ -162,8 +162,8 @@ class InterruptibleSession:
         model = self._pen.author
         while self._pen.author == model:
             tokens = Tokens.of(await self._session.read())
-            self._pen, written = self._pen.over([self._boundaries[token] for token in tokens.ids], tokens.breaks)
-            if written < len(tokens):
+            self._pen, authors = self._pen.over([self._boundaries[token] for token in tokens.ids], tokens.breaks)
+            if (written := authors.count(model)) < len(tokens):
                 raise RuntimeError(f"the model continued after {written} of {len(tokens)} tokens, where the pen passed")
             self.stop_reason = self._session.stop_reason
             if not tokens:

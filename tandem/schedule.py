@@ -117,17 +117,16 @@ class Pen(NamedTuple):
             return Pen(schedule, seed, author, position, gap, bool(entry & ENDS_LINE))
         return Pen(schedule, seed, author, position, gap)
 
-    def over(self, boundaries: Iterable[int], breaks: Iterable[bool | None]) -> tuple[Pen, int]:
-        """Return the pen after `author` wrote several tokens, and their number: all of them, or those until it passed.
+    def over(self, boundaries: Iterable[int], breaks: Iterable[bool | None]) -> tuple[Pen, bytes]:
+        """Return the pen after several tokens, and who had it for each of them: a byte for a token.
 
         `boundaries` and `breaks` are those of `after`, by token.
         """
-        pen, written = self, 0
+        pen, authors = self, bytearray()
         for boundary, broken in zip(boundaries, breaks, strict=False):
-            pen, written = pen.after(boundary, broken), written + 1
-            if pen.author != self.author:
-                break
-        return pen, written
+            authors.append(pen.author)
+            pen = pen.after(boundary, broken)
+        return pen, bytes(authors)
 
 
 # The schedules by name

@@ -71,7 +71,7 @@ def one(
     names = [SENIOR] if schedule.solo else [SENIOR, JUNIOR]
     sessions = {author: engines[author].session(f"r{index}") for author in names}
     if linked:
-        link(sessions.values())
+        link(sessions)
     return cogenerate(f"r{index}", [*PROMPT, index], sessions, schedule, authors.boundaries, seed, limits)
 
 

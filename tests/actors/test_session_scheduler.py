@@ -52,7 +52,7 @@ async def write(pair: Pair, authors: Authors, schedule: Schedule, number: int) -
     async def one(seed: int) -> Rollout:
         names = [SENIOR] if schedule.solo else [SENIOR, JUNIOR]
         sessions = {author: pair[author].session(f"r{seed}", age_rank=seed) for author in names}
-        link(sessions.values())
+        link(sessions)
         limits = Limits(LONGEST, LONGEST, frozenset(authors.eos_ids))
         prompt = [20 + seed] * (3 + 11 * seed)
         return await cogenerate(f"r{seed}", prompt, sessions, schedule, authors.boundaries, seed, limits)

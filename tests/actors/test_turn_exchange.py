@@ -21,7 +21,7 @@ from vllm.v1.serial_utils import MsgpackDecoder, MsgpackEncoder
 from actors.engine_session import EngineSession, link
 from actors.turn_exchange import TurnExchange
 from actors.turn_messages import BegunTurn, WrittenPart, begun_request, begun_turns, written_output, written_parts
-from tandem.cogeneration import AuthorFailed, PartnerFailed
+from tandem.cogeneration import AuthorFailed, PartnerFailed, Tokens
 from tandem.config.rollout import SamplingConfig
 from tandem.rollout import SENIOR, StopReason
 from tandem.schedule import Schedule
@@ -224,7 +224,7 @@ def test_a_partner_that_dies_with_the_turn_it_passed_fails_the_session_that_wait
     async def test(engine: Engine) -> None:
         partner = Engine()
         first, second = sessions = partner.session("a"), EngineSession(engine, "a", SamplingConfig(), None)
-        link(sessions)
+        link(dict(enumerate(sessions)))
         partner.client.write(WrittenPart("a", [5], [-1.0], STOP))
         assert (await first.read()).ids == [5]
         second.begin_turn([1, 2, 5], PEN, 9)
@@ -244,20 +244,26 @@ def test_a_partner_that_dies_with_the_turn_it_passed_fails_the_session_that_wait
     run(test)
 
 
-def test_tokens_may_arrive_before_those_of_the_turn_before() -> None:
+@pytest.mark.parametrize("collects", [True, False])
+def test_tokens_may_arrive_before_those_of_the_turn_before(collects: bool) -> None:
     async def test(engine: Engine) -> None:
         partner = Engine()
+        engine.spec.collects_reports = partner.spec.collects_reports = collects
         first, second = sessions = partner.session("a"), engine.session("a")
-        link(sessions)
+        link(dict(enumerate(sessions)))
         engine.client.write(WrittenPart("a", [6], [-1.0], None), WrittenPart("a", [7], [-1.0], STOP, passed=True))
         engine.client.write(WrittenPart("a", [9], [-1.0], LENGTH))
         partner.client.write(WrittenPart("a", [8], [-1.0], STOP, passed=True))
-        assert (await second.read()).ids == [6, 7]
-        first._writes = False
-        first.begin_turn([6, 7], PEN, 8)
-        assert (await first.read()).ids == [8]
-        second.begin_turn([8], PEN, 7)
-        assert (await second.read()).ids == [9]
+        tokens = await second.read()
+        if collects:
+            assert (tokens.ids, tokens.authors) == ([6, 7, 8, 9], [1, 1, 0, 1])
+        else:
+            assert tokens.ids == [6, 7]
+            first._writes = False
+            first.begin_turn([6, 7], PEN, 8)
+            assert (await first.read()).ids == [8]
+            second.begin_turn([8], PEN, 7)
+            assert (await second.read()).ids == [9]
         assert second.stop_reason is StopReason.LENGTH
 
     run(test)
@@ -274,7 +280,7 @@ def test_reader_gets_every_turn_in_whatever_order_the_engines_report(turns: int,
         for each in engines:
             each.spec.collects_reports = collects
         sessions = [EngineSession(each, "a", SamplingConfig(), None) for each in engines]
-        link(sessions)
+        link(dict(enumerate(sessions)))
         parts = [WrittenPart("a", [turn], [-1.0], STOP, passed=0 < turn < turns - 1) for turn in range(turns)]
         reports = [parts[::2], parts[1::2]]
 
@@ -285,12 +291,13 @@ def test_reader_gets_every_turn_in_whatever_order_the_engines_report(turns: int,
                 await asyncio.sleep(0)
 
         async def read() -> list[int]:
-            found: list[int] = []
-            for turn in range(turns):
-                session = sessions[turn % 2]
-                session.begin_turn([turn], PEN, 10)
-                found += (await session.read()).ids
-            return found
+            found = Tokens()
+            while len(found) < turns:
+                session = sessions[len(found) % 2]
+                session.begin_turn([len(found)], PEN, 10)
+                found += await session.read()
+            assert found.authors == [turn % 2 for turn in range(turns)]
+            return found.ids
 
         reading = asyncio.create_task(read())
         await asyncio.sleep(0)

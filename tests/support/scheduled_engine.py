@@ -55,6 +55,15 @@ class ScheduledRequest:
     """the end of the text, which a draft model has written"""
 
 
+@dataclass
+class WorkerRequest:
+    """What a worker has been told of a request, and the tokens that it sampled."""
+
+    text: list[int]
+    blocks: list[int]
+    computed: int
+
+
 _engines = count()
 
 
@@ -96,6 +105,7 @@ class ScheduledEngine:
         """the KV entries, by block and place in it: a hash of the text up to there"""
         self._sampled: dict[str, int] = {}
         """the last token of each request"""
+        self._worker: dict[str, WorkerRequest] = {}
         self._pending: tuple[SchedulerOutput, list[ScheduledRequest]] | None = None
         shell = Engine.__new__(Engine)
         shell.spec, shell._profiles = spec, None
@@ -195,7 +205,21 @@ class ScheduledEngine:
         length = request.num_computed_tokens
         return ScheduledRequest(name, [*request.all_token_ids, *drafts], length - tokens, length, list(blocks), list(drafts))
 
+    def _update_worker(self, scheduled: SchedulerOutput) -> None:
+        """Take what a step says of its requests as a worker of vLLM does. All scheduled requests must be named once."""
+        for new in scheduled.scheduled_new_reqs:
+            assert new.prompt_token_ids is not None
+            self._worker[new.req_id] = WorkerRequest([*new.prompt_token_ids], [*new.block_ids[0]], new.num_computed_tokens)
+        cached = scheduled.scheduled_cached_reqs
+        for name, blocks, computed in zip(cached.req_ids, cached.new_block_ids, cached.num_computed_tokens, strict=True):
+            request, new_blocks = self._worker[name], blocks[0] if blocks else []
+            request.computed = computed
+            request.blocks = [*new_blocks] if name in cached.resumed_req_ids else [*request.blocks, *new_blocks]
+        named = [*(new.req_id for new in scheduled.scheduled_new_reqs), *cached.req_ids]
+        assert sorted(named) == sorted(scheduled.num_scheduled_tokens)
+
     def _execute(self, scheduled: SchedulerOutput, requests: list[ScheduledRequest]) -> None:
+        self._update_worker(scheduled)
         sampled = [self._sample(request) for request in requests]
         ends = np.cumsum([0, *map(len, sampled)]).tolist()
         positions = [
@@ -229,13 +253,16 @@ class ScheduledEngine:
             if tokens[-1] != drafted:
                 break
         self._sampled[request.id] = tokens[-1]
+        self._worker[request.id].text = [*known, *tokens]
         return tokens
 
     def _read(self, request: ScheduledRequest) -> list[int]:
         """Return the text of `request`, whose new tokens get KV entries; all others must have theirs."""
-        text = request.text[: request.length]
+        text, told = request.text[: request.length], self._worker[request.id]
         if len(text) < request.length:
             text.append(self._sampled[request.id])
+        known = len(text) - len(request.drafts)
+        assert (told.text[:known], told.blocks, told.computed) == (text[:known], request.blocks, request.computed)
         entry = 0
         for place, token in enumerate(text):
             entry = hash((entry, token))

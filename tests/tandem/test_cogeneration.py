@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.cogeneration import Limits, Token, cogenerate
+from tandem.cogeneration import Limits, Token, Tokens, cogenerate
 from tandem.replay import replay
 from tandem.rollout import FROZEN_VERSION, JUNIOR, SENIOR, EndReason, Rollout, StopReason
 from tandem.schedule import BEGINS_WORD, Pen, Schedule
@@ -82,6 +82,44 @@ class Writer:
         self.closed += 1
 
 
+@dataclass
+class LinkedWriter:
+    """A simulated session whose engine passes the pen from and to its partner's; each read returns tokens of both authors."""
+
+    author: int
+    chunks: Callable[[], int]
+    """how many tokens the next read returns"""
+    known: list[int]
+    """the text, in both sessions the same"""
+    seen: dict[int, int]
+    """how much of it each author was told or has written, in both sessions the same"""
+    stop_reason: StopReason | None = None
+
+    @classmethod
+    def pair(cls, chunks: Callable[[], int]) -> dict[int, LinkedWriter]:
+        known, seen = list[int](), {SENIOR: 0, JUNIOR: 0}
+        return {author: cls(author, chunks, known, seen) for author in seen}
+
+    def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
+        self.known += [] if self.known else new_tokens
+        assert self.known[self.seen[self.author] :] == [*new_tokens]
+        assert pen.author == self.author and budget > 0
+        self.seen[self.author], self.pen, self.left = len(self.known), pen, budget
+
+    async def read(self) -> Tokens:
+        tokens = Tokens()
+        for _ in range(min(self.chunks(), self.left)):
+            writer, token = self.pen.author, hashing(self.known)
+            tokens.extend([token], [logprob(writer, len(self.known))], VERSIONS[writer], writer)
+            self.known.append(token)
+            self.pen, self.left = self.pen.after(WORDS[token]), self.left - 1
+            self.seen[writer] = len(self.known)
+        return tokens
+
+    async def close(self) -> None:
+        pass
+
+
 def logprob(author: int, known: int) -> float:
     """Return the log-probability of an author's token after `known` others."""
     return -0.25 * known - author
@@ -122,6 +160,28 @@ def test_self_paired_text_equals_solo_text(schedule: Schedule, seed: int, chunk:
         assert writer.turns == len(own)
         assert writer.known == ([*PROMPT, *text[: own[-1].stop]] if own else [])
         assert writer.closed == 1
+
+
+@given(schedule=schedules, seed=seeds, budget=st.integers(1, 40), data=st.data())
+def test_reads_of_several_turns_give_the_text_of_reads_of_one(
+    schedule: Schedule, seed: int, budget: int, data: st.DataObject
+) -> None:
+    sessions = LinkedWriter.pair(lambda: data.draw(st.integers(1, 20), label="tokens of a read"))
+    rollout, expected = write(sessions, schedule, seed, budget), write(pair(), schedule, seed, budget)
+    for name in ("token_ids", "authorship", "logprobs", "weight_versions"):
+        np.testing.assert_array_equal(getattr(rollout, name), getattr(expected, name))
+    assert rollout.end is expected.end is EndReason.BUDGET
+
+
+def test_token_of_the_wrong_author_raises() -> None:
+    class Wrong(LinkedWriter):
+        async def read(self) -> Tokens:
+            tokens = await super().read()
+            tokens.authors[5] = 1 - cast(int, tokens.authors[5])
+            return tokens
+
+    with pytest.raises(RuntimeError, match="rollout r: an author continued at token 5, after the pen had passed"):
+        write(Wrong.pair(lambda: 9), Schedule(0.5, 3))
 
 
 def test_turns_alternate_and_cover_text() -> None:
