@@ -104,6 +104,8 @@ class EngineSession:
         if self._passed:
             self._passed = False
             return
+        if not new_tokens and self._partner is not None:
+            raise self._early_end
         if not new_tokens and (self._request_id is None or self._retracts):
             raise ValueError(f"rollout {self._rollout_id}: a turn must begin with new tokens")
         exchange = self._engine.exchange
@@ -115,6 +117,10 @@ class EngineSession:
         else:
             exchange.begin(BegunTurn(self._request_id, list(new_tokens), budget, pen[3:], self._retracts))
             self._retracts = False
+
+    @property
+    def _early_end(self) -> RuntimeError:
+        return RuntimeError(f"rollout {self._rollout_id}: the engine ended a turn that the schedule continues")
 
     @property
     def _version(self) -> int:
@@ -132,7 +138,7 @@ class EngineSession:
         it passed, and `RuntimeError` when engine and schedule disagree about the end of the turn.
         """
         if not self._writes:
-            raise RuntimeError(f"rollout {self._rollout_id}: the engine ended a turn that the schedule continues")
+            raise self._early_end
         while not self._arrived:
             await self._raise_error()
             self._arrival = asyncio.get_running_loop().create_future()

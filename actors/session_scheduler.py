@@ -23,8 +23,8 @@ class SessionScheduler(Scheduler):
 
     A request that lost its blocks reads its whole text again before it continues. The age of a rollout is the same in all
     engines (`Request.priority`), so the oldest rollout always continues, and each becomes the oldest: none waits forever.
-    Sessions that wait for a turn are not in vLLM's waiting queue, which is read whole at every step, and return from there to
-    the running requests at once: a request out of the queue takes several times a running one's time.
+    Sessions that wait for a turn are not in vLLM's waiting queue, which is read whole at every step. With a turn they return to
+    the running requests at once where nothing older waits: scheduling a request from the queue takes several times as long.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -33,10 +33,10 @@ class SessionScheduler(Scheduler):
         """those that wait for a turn"""
         self._evicted: set[Request] = set()
         """those of them that have no KV blocks"""
-        self._returned: set[Request] = set()
-        """those of the running requests whose new turn the workers do not know"""
+        self._returned: dict[Request, int] = {}
+        """the running requests with a turn that is not yet scheduled, and the tokens to read in it"""
         self._returned_data: list[NewRequestData] = []
-        """what this step tells them"""
+        """those of them that this step schedules, as the workers receive new requests"""
         self.preemptions = 0
         """how often a request lost its KV blocks since the last `kv_use`"""
         self._allocate = self.kv_cache_manager.allocate_slots
@@ -84,26 +84,25 @@ class SessionScheduler(Scheduler):
     def _preempt_request(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super()._preempt_request(request, *args, **kwargs)
         self.preemptions += 1
-        if request in self._returned:
-            self._returned.remove(request)
-            request.status = RequestStatus.WAITING  # workers continue a preempted request with the text that they know
+        if self._returned.pop(request, None):
+            request.status = RequestStatus.WAITING  # workers would continue a preempted request without the turn's tokens
 
     def schedule(self, *args: Any, **kwargs: Any) -> SchedulerOutput:
-        """Schedule a step as vLLM does, and tell the workers of new turns as vLLM tells them of new requests."""
+        """Schedule a step as vLLM does; new turns are sent to the workers as new requests."""
         scheduled = super().schedule(*args, **kwargs)
         scheduled.scheduled_new_reqs += self._returned_data
         self._returned_data = []
         return scheduled
 
     def _make_cached_request_data(self, running: list[Request], *args: Any, **kwargs: Any) -> CachedRequestData:
-        returned = [request for request in running if request in self._returned]
-        for request in returned:
+        others = [request for request in running if request not in self._returned]
+        for request in running:
+            if not self._returned.pop(request, None):
+                continue
             blocks = self.kv_cache_manager.get_block_ids(request.request_id)
             text = request._all_token_ids if self.use_v2_model_runner else None
             data = NewRequestData.from_request(request, blocks, text, uses_mrope=self.model_uses_mrope)
             self._returned_data.append(data)
-        others = [request for request in running if request not in self._returned]
-        self._returned.difference_update(returned)
         return super()._make_cached_request_data(others, *args, **kwargs)
 
     def _update_request_as_session(self, session: Request, update: StreamingUpdate) -> None:
@@ -113,12 +112,24 @@ class SessionScheduler(Scheduler):
             session.num_computed_tokens = 0
         if session in self._waiting_sessions:
             self._waiting_sessions.remove(session)
-            if session.num_computed_tokens and self.connector is None:  # which has to see all data of new requests
+            if self._returns_at_once(session):
                 session.status = RequestStatus.RUNNING
                 self.running.append(session)
-                self._returned.add(session)
+                self._returned[session] = session.num_tokens - session.num_computed_tokens
             else:
                 self._enqueue_waiting_request(session)
+
+    def _returns_at_once(self, session: Request) -> bool:
+        """Whether `session` need not wait in vLLM's queue for its turn: it has KV blocks, nothing older waits, and it fits.
+
+        vLLM cuts the text of running requests to its budget of tokens, also where chunked prefill is off.
+        """
+        if self.connector is not None or self.num_spec_tokens or not session.num_computed_tokens:
+            return False
+        if self.waiting and not session < self.waiting.peek_request():
+            return False
+        tokens = session.num_tokens - session.num_computed_tokens + sum(self._returned.values()) + len(self.running)
+        return self.scheduler_config.enable_chunked_prefill or tokens <= self.max_num_scheduled_tokens
 
     def _enqueue_waiting_request(self, request: Request) -> None:
         if request.status == RequestStatus.WAITING_FOR_STREAMING_REQ:
@@ -145,6 +156,6 @@ class SessionScheduler(Scheduler):
 
     def _free_request(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         self._waiting_sessions.discard(request)
-        self._returned.discard(request)
+        self._returned.pop(request, None)
         self._evicted.discard(request)
         return super()._free_request(request, *args, **kwargs)

@@ -90,7 +90,8 @@ def cost(runs: Sequence[WritingTime]) -> ExchangeCost:
 
 
 def workload() -> Workload:
-    """Return the workload of the largest point, from which the others are cut."""
+    """Return the workload of the largest point, from which the others are cut. vLLM accepts its length from then on."""
+    os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"] = "1"  # the model is never run
     rollouts, tokens = max(point.rollouts for point in POINTS), max(point.tokens for point in POINTS)
     work = prepare("tiny", rollouts, WARM_UP_TOKENS)
     context = work.limits.context - WARM_UP_TOKENS + tokens
@@ -103,14 +104,12 @@ def workload() -> Workload:
 
 async def costs(points: Sequence[ExchangePoint], repeats: int) -> AsyncIterator[tuple[ExchangePoint, dict[str, ExchangeCost]]]:
     """Yield each of `points` with the cost of each mode. The modes alternate, so that a slow moment affects both."""
-    os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"] = "1"  # the model is never run
     work = workload()
     async with engine_pair(work.specs, NULL_ENGINE) as pair:
         for mode, write in MODES.items():
             await write(pair, shortened(work, WARM_UP_TOKENS), f"{mode}-warm-up")
         for point in points:
-            await _set_turn(pair, point.turn)
-            cut = replace(shortened(work, point.tokens), prompts=work.prompts[: point.rollouts])
+            cut = await at_point(pair, work, point)
             runs: dict[str, list[WritingTime]] = {mode: [] for mode in MODES}
             for repeat in range(repeats if point.tokens == HEADLINE.tokens else 1):
                 for mode, write in MODES.items():
@@ -118,9 +117,11 @@ async def costs(points: Sequence[ExchangePoint], repeats: int) -> AsyncIterator[
             yield point, {mode: cost(repeated) for mode, repeated in runs.items()}
 
 
-async def _set_turn(pair: EnginePair, turn: int) -> None:
+async def at_point(pair: EnginePair, work: Workload, point: ExchangePoint) -> Workload:
+    """Return the rollouts of `point`, cut from `work`, and set the engines to its length of turns."""
     for engine in pair.engines.values():
-        await cast(NullEngine, engine).set_boundary_share(1 / turn)
+        await cast(NullEngine, engine).set_boundary_share(1 / point.turn)
+    return replace(shortened(work, point.tokens), prompts=work.prompts[: point.rollouts])
 
 
 def figures(found: dict[ExchangePoint, dict[str, ExchangeCost]]) -> Figures:

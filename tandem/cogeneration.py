@@ -97,7 +97,7 @@ class Session(Protocol):
         """Give the author the pen: `new_tokens` are those it has not read (at least one), `budget` the most it may write.
 
         The author follows the schedule from `pen`, and stops when the pen passes. It may have received all this from its
-        partner, and written already, perhaps what was read last; then nothing may be new.
+        partner, and written already; if the last read returned the first tokens of this turn, `new_tokens` may be empty.
         """
         ...
 
@@ -241,8 +241,12 @@ def _check_authors(rollout_id: str, position: int, tokens: Tokens, reader: int, 
     authors = bytes(reader if author is None else author for author in tokens.authors)
     if authors != expected:
         index = next(index for index, (author, due) in enumerate(zip_longest(authors, expected)) if author != due)
-        over = "the pen had passed" if index < len(expected) else "the text had ended"
-        raise RuntimeError(f"rollout {rollout_id}: an author continued at token {position + index}, after {over}")
+        due = (
+            f"where the schedule expects the {AUTHOR_NAMES[expected[index]]}"
+            if index < len(expected)
+            else "after the text's end"
+        )
+        raise RuntimeError(f"rollout {rollout_id}: the {AUTHOR_NAMES[authors[index]]} wrote token {position + index}, {due}")
 
 
 def _failure_message(rollout_id: str, author: int, sessions: Mapping[int, Session], written: int, failure: AuthorFailed) -> str:

@@ -163,7 +163,7 @@ class InterruptibleSession:
         while self._pen.author == model:
             tokens = Tokens.of(await self._session.read())
             self._pen, authors = self._pen.over([self._boundaries[token] for token in tokens.ids], tokens.breaks)
-            if (written := authors.count(model)) < len(tokens):
+            if (written := authors.find(1 - model)) >= 0:
                 raise RuntimeError(f"the model continued after {written} of {len(tokens)} tokens, where the pen passed")
             self.stop_reason = self._session.stop_reason
             if not tokens:

@@ -29,10 +29,20 @@ ROOM = 1000
 schedules = st.builds(Schedule, st.floats(0, 1), st.integers(1, 9), st.booleans(), st.sampled_from([BEGINS_WORD, STEP]))
 
 
-def new_pair(config: Config, authors: Authors, senior_blocks: int, junior_blocks: int, *, ahead: Collection[int] = ()) -> Pair:
+def new_pair(
+    config: Config,
+    authors: Authors,
+    senior_blocks: int,
+    junior_blocks: int,
+    *,
+    ahead: Collection[int] = (),
+    longest: int = LONGEST,
+    rollouts: int = 0,
+) -> Pair:
     """Return two engines with KV caches of the given blocks, and the same model, whose next token depends on the whole text.
 
-    Those of the authors in `ahead` schedule as on a GPU (see `ScheduledEngine`).
+    Those of the authors in `ahead` schedule as on a GPU (see `ScheduledEngine`). The engines hold texts of `longest` tokens,
+    and `rollouts` of them at a time (0: the default).
     """
     eos, width = authors.eos_ids[0], len(authors.boundaries)
 
@@ -41,23 +51,37 @@ def new_pair(config: Config, authors: Authors, senior_blocks: int, junior_blocks
         return eos if token % 128 == 0 else token if token != eos else token - 1
 
     blocks = {SENIOR: senior_blocks, JUNIOR: junior_blocks}
-    specs = [replace(spec, max_model_len=LONGEST) for spec in engine_specs(config, authors, "cpu")[0]]
+    specs = [
+        replace(spec, max_model_len=longest, max_num_seqs=rollouts or spec.max_num_seqs)
+        for spec in engine_specs(config, authors, "cpu")[0]
+    ]
     # vLLM keeps a block for itself.
     return {spec.author: ScheduledEngine(spec, model, blocks[spec.author] + 1, ahead=spec.author in ahead) for spec in specs}
 
 
+async def write_one(
+    pair: Pair,
+    authors: Authors,
+    schedule: Schedule,
+    seed: int,
+    prompt: list[int],
+    limits: Limits,
+    *,
+    age_rank: int | None = None,
+) -> Rollout:
+    names = [SENIOR] if schedule.solo else [SENIOR, JUNIOR]
+    age_rank = seed if age_rank is None else age_rank
+    sessions = {author: pair[author].session(f"r{seed}", age_rank=age_rank) for author in names}
+    link(sessions)
+    return await cogenerate(f"r{seed}", prompt, sessions, schedule, authors.boundaries, seed, limits)
+
+
 async def write(pair: Pair, authors: Authors, schedule: Schedule, number: int) -> list[Rollout]:
     """Write rollouts of prompts of different lengths, all at the same time."""
-
-    async def one(seed: int) -> Rollout:
-        names = [SENIOR] if schedule.solo else [SENIOR, JUNIOR]
-        sessions = {author: pair[author].session(f"r{seed}", age_rank=seed) for author in names}
-        link(sessions)
-        limits = Limits(LONGEST, LONGEST, frozenset(authors.eos_ids))
-        prompt = [20 + seed] * (3 + 11 * seed)
-        return await cogenerate(f"r{seed}", prompt, sessions, schedule, authors.boundaries, seed, limits)
-
-    return await asyncio.gather(*map(one, range(number)))
+    limits = Limits(LONGEST, LONGEST, frozenset(authors.eos_ids))
+    prompts = ([20 + seed] * (3 + 11 * seed) for seed in range(number))
+    rollouts = (write_one(pair, authors, schedule, seed, prompt, limits) for seed, prompt in enumerate(prompts))
+    return await asyncio.gather(*rollouts)
 
 
 @pytest.mark.parametrize(
@@ -107,3 +131,35 @@ def test_oldest_rollout_keeps_its_blocks(config: Config, authors: Authors) -> No
     during(pair, write(pair, authors, Schedule(), 6))
     evicted = {name.split("-")[0] for engine in pair.values() for name in engine.evicted}
     assert evicted and "r0" not in evicted
+
+
+def test_turns_that_exceed_the_budget_of_a_step_are_not_cut(config: Config, authors: Authors) -> None:
+    """A CPU engine does not cut prompts (see `Engine`): `ScheduledEngine` checks it."""
+    pair, number = new_pair(config, authors, ROOM, ROOM, rollouts=128), 128
+    limits = Limits(LONGEST, LONGEST, frozenset(authors.eos_ids))
+    schedule = Schedule(0.5, 32, boundary=0)
+
+    async def all_of_them() -> list[Rollout]:
+        return await asyncio.gather(*(write_one(pair, authors, schedule, seed, [seed] * 3, limits) for seed in range(number)))
+
+    assert all(map(len, during(pair, all_of_them())))
+
+
+def test_oldest_rollout_does_not_wait_for_younger_ones(config: Config, authors: Authors) -> None:
+    """Its prompt takes nearly the whole budget of a step, which the others leave only if they wait."""
+    longest, number, arrival = 1024, 30, 50
+    pair = new_pair(config, authors, ROOM, ROOM, longest=longest, rollouts=number + 1)
+    limits, schedule = Limits(200, longest, frozenset(authors.eos_ids)), Schedule(0.5, 3, boundary=0)
+
+    async def late() -> Rollout:
+        while pair[SENIOR].steps < arrival:
+            await asyncio.sleep(0)
+        return await write_one(pair, authors, schedule, number, [7] * (longest - 10), limits, age_rank=-1)
+
+    async def all_of_them() -> None:
+        younger = (write_one(pair, authors, schedule, seed, [20 + seed] * 3, limits) for seed in range(number))
+        await asyncio.gather(late(), *younger)
+
+    during(pair, all_of_them())
+    firsts = [step for engine in pair.values() for name, step in engine.first_steps.items() if name.startswith(f"r{number}-")]
+    assert max(firsts) < arrival + 20 < pair[SENIOR].steps

@@ -269,6 +269,21 @@ def test_tokens_may_arrive_before_those_of_the_turn_before(collects: bool) -> No
     run(test)
 
 
+def test_engine_that_ends_its_partners_turn_early_is_an_error() -> None:
+    async def test(engine: Engine) -> None:
+        partner = Engine()
+        first, second = sessions = partner.session("a"), engine.session("a")
+        link(dict(enumerate(sessions)))
+        first._writes = False
+        engine.client.write(WrittenPart("a", [7], [-1.0], STOP, passed=True))
+        partner.client.write(WrittenPart("a", [8], [-1.0], LENGTH))
+        assert (await second.read()).authors == [1, 0]
+        with pytest.raises(RuntimeError, match="rollout a: the engine ended a turn that the schedule continues"):
+            first.begin_turn([], PEN, 5)
+
+    run(test)
+
+
 @given(turns=st.integers(1, 300), data=st.data(), collects=st.booleans())
 def test_reader_gets_every_turn_in_whatever_order_the_engines_report(turns: int, data: st.DataObject, collects: bool) -> None:
     """The engines pass the pen after all turns but the first, which the rollout actor passes, and the last."""

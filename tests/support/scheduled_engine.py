@@ -91,8 +91,9 @@ class MemoryLink:
 class ScheduledEngine:
     """The part of an engine that sessions use, whose tokens `model` writes; a token's log-probability is minus its position.
 
-    Checks at every step that the KV cache holds the whole text of each request, and that vLLM's allocator changes nothing where
-    it is not called. With `ahead` a step is scheduled before the results of the one before are known, as on a GPU.
+    Checks at every step that the KV cache holds the whole text of each request, that the workers are sent all of it, uncut
+    where chunked prefill is off, and that vLLM's allocator changes nothing where it is not called. With `ahead` a
+    step is scheduled before the results of the one before are known, as on a GPU.
     """
 
     def __init__(self, spec: EngineSpec, model: Model, blocks: int = 1000, *, ahead: bool = False) -> None:
@@ -100,6 +101,8 @@ class ScheduledEngine:
         self.address = f"memory://{next(_engines)}"
         self.model, self._ahead = model, ahead
         self.steps = self.preemptions = self.messages = 0
+        self.first_steps: dict[str, int] = {}
+        """the first step of each request"""
         self.evicted: list[str] = []
         self._entries: dict[tuple[int, int], int] = {}
         """the KV entries, by block and place in it: a hash of the text up to there"""
@@ -203,6 +206,9 @@ class ScheduledEngine:
     def _scheduled(self, name: str, tokens: int, drafts: Sequence[int]) -> ScheduledRequest:
         request, (blocks,) = self.scheduler.requests[name], self.scheduler.kv_cache_manager.get_block_ids(name)
         length = request.num_computed_tokens
+        chunked = self.scheduler.scheduler_config.enable_chunked_prefill
+        assert chunked or length >= request.num_tokens, f"{name}: {tokens} tokens end at {length} of {request.num_tokens}"
+        self.first_steps.setdefault(name, self.steps)
         return ScheduledRequest(name, [*request.all_token_ids, *drafts], length - tokens, length, list(blocks), list(drafts))
 
     def _update_worker(self, scheduled: SchedulerOutput) -> None:

@@ -180,7 +180,7 @@ def test_token_of_the_wrong_author_raises() -> None:
             tokens.authors[5] = 1 - cast(int, tokens.authors[5])
             return tokens
 
-    with pytest.raises(RuntimeError, match="rollout r: an author continued at token 5, after the pen had passed"):
+    with pytest.raises(RuntimeError, match="rollout r: the (senior|junior) wrote token 5, where the schedule expects"):
         write(Wrong.pair(lambda: 9), Schedule(0.5, 3))
 
 
@@ -239,14 +239,16 @@ def test_prompt_that_fills_context_is_refused(context: int) -> None:
 
 def test_tokens_after_handoff_raise() -> None:
     writers = pair(overrun=True, chunk=10)
-    with pytest.raises(RuntimeError, match="rollout r: an author continued at token .*, after the pen had passed"):
+    with pytest.raises(
+        RuntimeError, match="rollout r: the (senior|junior) wrote token .*, where the schedule expects the (senior|junior)"
+    ):
         write(writers, Schedule(0.5, 3))
     assert [writer.closed for writer in writers.values()] == [1, 1]
 
 
 @pytest.mark.parametrize("limits", [{"max_tokens": 4}, {"context": len(PROMPT) + 4}, {}], ids=["budget", "context", "eos"])
 def test_tokens_after_end_raise(limits: dict[str, int]) -> None:
-    with pytest.raises(RuntimeError, match="rollout r: an author continued at token 4, after the text had ended"):
+    with pytest.raises(RuntimeError, match="rollout r: the senior wrote token 4, after the text's end"):
         write(pair(model=ending_at(4), overrun=True, chunk=10), Schedule(1.0), **limits)
 
 
