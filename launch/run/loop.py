@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from statistics import fmean
+from time import perf_counter
 
 from launch.run.evaluation import evaluate_at_start, evaluate_senior, evaluation_due
 from launch.run.selection import keep_if_best
@@ -112,7 +113,7 @@ def update_senior(run: TrainingRun, groups: list[Group], step: int, clock: Phase
     Raises `GuardError` when the update or the weight sync fails a check.
     """
     config, pool, learner, source = run.config, run.pool, run.learner, run.group_source
-    writing_s = source.writing_s
+    started_s, writing_s = perf_counter(), source.writing_s
     run.termination.defer()  # until learner and engines have the same version
     if pool.sleeps:
         with clock("sleep"):
@@ -131,8 +132,8 @@ def update_senior(run: TrainingRun, groups: list[Group], step: int, clock: Phase
     with clock("canary"):
         update_metrics |= run.canary.check()
     if config.rollout.max_staleness:
-        learning_s = clock.seconds["update"] + clock.seconds["publish"]
-        update_metrics["rollout/overlap_fraction"] = (source.writing_s - writing_s) / learning_s
+        writing_s = source.writing_s - writing_s
+        update_metrics["rollout/overlap_fraction"] = writing_s / (perf_counter() - started_s)
     source.advance(step)
     return update_metrics
 

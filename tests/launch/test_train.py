@@ -164,11 +164,16 @@ def wait_for(pid: int, is_wanted: Callable[[psutil.Process], bool], count: int) 
 
 
 def assert_stale_by_at_most(bound: int, metrics: Path) -> None:
-    """Check that rollouts are at most `bound` versions old and that the engines received every version."""
+    """Check that rollouts are at most `bound` versions old, which are in flight during updates only if it is above 0.
+
+    Check also that the engines received every version.
+    """
     rows = [json.loads(line) for line in metrics.read_text().splitlines()][1:]
     assert [row["weights/version"] for row in rows] == list(range(1, len(rows) + 1))
     staleness = [row["rollout/staleness_mean"] for row in rows]
     assert staleness[0] == 0 and max(staleness) <= bound and (max(staleness) > 0) == bool(bound)
+    overlap = [row.get("rollout/overlap_fraction", 0) for row in rows]
+    assert min(overlap) >= 0 and max(overlap) <= 1 and (max(overlap) > 0) == bool(bound)
 
 
 @dataclass(frozen=True)

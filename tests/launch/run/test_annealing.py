@@ -40,6 +40,8 @@ def test_groups_written_ahead_follow_schedule_of_consuming_step(lockstep_setting
     ahead = replace(lockstep_settings.rollout, max_staleness=1)
     metrics = check_schedules(replace(lockstep_settings, name="annealed ahead", schedule=ANNEALED, rollout=ahead))
     assert any(row["rollout/staleness_mean"] > 0 for row in metrics)
+    overlap = [row["rollout/overlap_fraction"] for row in metrics]
+    assert min(overlap) >= 0 and 0 < max(overlap) <= 1
 
 
 @pytest.mark.usefixtures("warm_learner")
