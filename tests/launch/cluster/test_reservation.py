@@ -13,6 +13,7 @@ from ray.cluster_utils import Cluster
 
 from launch.cluster import nodes as nodes_module
 from launch.cluster import reservation
+from launch.cluster.environment import worker_environment
 from launch.cluster.nodes import cluster_nodes, inspected
 from launch.cluster.reservation import reserve_placements
 from tandem.authors import Authors
@@ -49,7 +50,7 @@ class _Witness:
     """An actor that returns its node and the GPUs it sees."""
 
     def where(self) -> tuple[str, str]:
-        return ray.get_runtime_context().get_node_id(), os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        return ray.get_runtime_context().get_node_id(), os.environ.get("CUDA_VISIBLE_DEVICES", "all")
 
 
 Witness = ray.remote(_Witness)
@@ -124,4 +125,20 @@ def test_gpus_of_one_machine_are_shared_as_planned(config: Config, gpus: int, re
         found.append((witness, int(ray.get(witness.where.remote(), timeout=60)[1])))
     places = {(slot.role, slot.owner): slot.gpus[0] for slot in plan.slots}
     assert [gpu for _, gpu in found] == [places[owner] for owner in owners]
+    ray.shutdown()
+
+
+def test_actor_without_gpus_sees_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray.shutdown()
+    variables = worker_environment()
+    # As on another node, whose raylet was started without the run's variables.
+    for name in variables:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    ray.init("local", num_cpus=1, num_gpus=1, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    seen = []
+    for given in ({}, variables):
+        witness = Witness.options(num_cpus=0, num_gpus=0, runtime_env={"env_vars": given}).remote()
+        seen.append(ray.get(witness.where.remote(), timeout=60)[1])
+    assert seen == ["0", ""], "Ray hides the GPUs only with the run's variables"
     ray.shutdown()
