@@ -32,8 +32,8 @@ STARTS = {"EngineCoreProc._process_engine_step": "a step of an engine", "Runner.
 """The frames at whose calls the graph starts, and the names of its roots."""
 NARROWEST = 0.003
 """The smallest share of all samples that is drawn."""
-WIDE, SHORTEST, LETTERS = 0.04, 3, 230
-"""The share from which on a label says it, the shortest label, and the letters that fit in the whole width."""
+SHORTEST, LETTERS = 5, 230
+"""The letters of the shortest label that is cut, and those that fit in the whole width."""
 OURS, VLLM, OTHERS = COLORS[0], COLORS[1], "#c8c8c8"
 KINDS = {"this project": OURS, "vLLM": VLLM, "libraries": OTHERS}
 """What the colors say."""
@@ -83,7 +83,8 @@ async def write() -> None:
 
 def sampled() -> list[str]:
     """Return the stacks of a process that writes and of its engines as py-spy prints them: `FRAME;FRAME;... SAMPLES`."""
-    options = ["--subprocesses", "--gil", "--nolineno", "--rate", "200", "--format", "raw"]
+    # Stopping the processes for each sample, py-spy can leave one stopped.
+    options = ["--subprocesses", "--gil", "--nolineno", "--nonblocking", "--rate", "200", "--format", "raw"]
     with TemporaryDirectory() as folder:
         stacks = Path(folder, "stacks")
         command = [sys.executable, "-m", "bench.flame_graph", WRITE]
@@ -124,11 +125,11 @@ def _draw_frame(axes: Axes, frame: Frame, every: int, left: float, depth: int) -
     if share < NARROWEST:
         return left + share
     axes.barh(depth, share, left=left, height=0.95, color=frame.color, edgecolor="white", linewidth=0.5)
-    label = f"{frame.label} {share:.0%}" if share > WIDE else frame.label
-    if (letters := int(share * LETTERS)) > SHORTEST:
-        axes.text(
-            left + share / 2, depth, label[:letters], ha="center", va="center", fontsize=6.5, color=frame.ink, clip_on=True
-        )
+    label, letters = f"{frame.label} {share:.0%}", int(share * LETTERS)
+    if len(label) > letters:
+        label = frame.label if len(frame.label) <= letters else f"{frame.label[: letters - 1]}…"
+    if letters >= SHORTEST:
+        axes.text(left + share / 2, depth, label, ha="center", va="center", fontsize=6.5, color=frame.ink)
     edge = left
     for call in frame.calls.values():
         edge = _draw_frame(axes, call, every, edge, depth + 1)
