@@ -1,4 +1,4 @@
-"""Measure the cost of a training step for the driver, from the replicas' messages to the ranks'; no engine or learner runs.
+"""Measure the cost of a whole training step for the driver: real pool, judge and plan on Ray, simulated replicas and ranks.
 
     python -m bench.driver --json
 
@@ -8,42 +8,56 @@ docs/cluster.md explains the figures.
 from __future__ import annotations
 
 import pickle
-import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import numpy as np
+import psutil
+import ray
+from ray.actor import ActorHandle
 from rich.console import Console
 from rich.table import Table
 
+from actors.reward import Judge
+from actors.rollout_pool import RolloutPool
 from bench.report import Figures, benchmark_parser, print_figures
+from bench.simulated import (
+    VOCABULARY,
+    boundaries,
+    random_rollout,
+    rank_processes,
+    replica_processes,
+    simulated_pool,
+    simulating_cluster,
+)
 from launch.text_tables import terminal_table
 from tandem import guards
 from tandem.advantage import assign_advantages
 from tandem.batching import RankPlan, plan_step
 from tandem.config.schema import Config
 from tandem.metrics import rollout_metrics
-from tandem.replay import draws_of, replay
+from tandem.records.saved_rollouts import Origin, save_step
 from tandem.rewards import assign_rewards
-from tandem.rollout import FROZEN_VERSION, EndReason, Group, Problem, Prompt, Rollout, Verdict
+from tandem.rollout import Group, Problem, Prompt
+from tandem.runtime.processes import peak_host_bytes
+from tandem.runtime.restarts import RestartBudget
+from tandem.runtime.units import GIB
 from tandem.schedule import Schedule
-from tandem.verify.judgement import plain_judgement
 
 ROLLOUTS, GROUP_SIZE = 1_024, 16
 TOKENS = (3_000, 32_000)
 """Longest rollouts that are measured; the shortest have a quarter."""
-RANKS = 64
-VOCABULARY, WORD_SHARE = 151_936, 0.35
-"""The vocabulary of Qwen3, and the share of it that begins a word."""
+REPLICAS, RANKS = 64, 64
+WRITING_S = 2.0
+"""The time of the longest rollout, much shorter than in a run: only the driver is measured."""
 PROMPT_TOKENS = 200
 PICKLE = 5
 """The protocol with which Ray sends arrays without copying them into the message."""
-
-Message = tuple[bytes, list[bytes]]
-"""A pickled object, and the arrays beside it."""
 
 
 @dataclass(frozen=True)
@@ -53,134 +67,141 @@ class DriverCost:
     tokens: int
     """of all rollouts"""
     cpu_s: dict[str, float]
-    """CPU seconds by part of the step"""
+    """CPU seconds of this process by part of the step"""
+    wall_s: dict[str, float]
+    """seconds by part of the step"""
     received: int
-    """bytes of the replicas' messages"""
+    """bytes of the groups that the replicas sent"""
+    judged: int
+    """bytes of the texts sent to the judge"""
     sent: int
-    """bytes of the ranks' messages"""
+    """bytes of the ranks' plans"""
     peak_gib: float
-    """memory that the step added at its peak"""
+    """memory that the step added at its peak, with what it reads and writes in Ray's object store"""
+    store_gib: float
+    """the part of it in the object store"""
 
     @property
     def total_s(self) -> float:
         """Return the CPU seconds of the step."""
         return sum(self.cpu_s.values())
 
-
-def boundaries() -> np.ndarray:
-    """Return a random boundary table of words."""
-    return (np.random.default_rng(0).random(VOCABULARY) < WORD_SHARE).astype(np.uint8)
-
-
-def written(count: int, max_tokens: int, table: np.ndarray) -> Iterator[Group]:
-    """Yield groups as replicas return them, judged: random tokens, with the mask that the schedule gives."""
-    rng, schedule = np.random.default_rng(1), Schedule()
-    for index in range(count // GROUP_SIZE):
-        prompt = Prompt(Problem(str(index), "?", "!"), tuple(range(PROMPT_TOKENS)))
-        rollouts = [_rollout(f"{index}/{k}", prompt, rng, max_tokens, schedule, table) for k in range(GROUP_SIZE)]
-        group = Group(prompt, rollouts, schedule)
-        verdicts = [Verdict.CORRECT if correct else Verdict.WRONG for correct in rng.random(GROUP_SIZE) < 0.5]
-        group.judgements = list(map(plain_judgement, verdicts))
-        yield group
+    @property
+    def after_writing_s(self) -> float:
+        """Return the seconds from the last group until the ranks have their plans."""
+        return sum(seconds for part, seconds in self.wall_s.items() if part != "write")
 
 
-def _rollout(
-    name: str, prompt: Prompt, rng: np.random.Generator, max_tokens: int, schedule: Schedule, table: np.ndarray
-) -> Rollout:
-    length, seed = int(rng.integers(max_tokens // 4, max_tokens, endpoint=True)), int(rng.integers(0, 2**32))
-    token_ids = rng.integers(0, VOCABULARY, length).astype(np.int32)
-    authorship = replay(schedule, table, seed, token_ids).authorship
-    rollout = Rollout(
-        id=name,
-        prompt_ids=np.array(prompt.token_ids, np.int32),
-        token_ids=token_ids,
-        authorship=authorship,
-        logprobs=np.full(length, -1.0, np.float32),
-        weight_versions=np.where(authorship, 0, FROZEN_VERSION).astype(np.int32),
-        end=EndReason.EOS,
-        seed=seed,
-    )
-    rollout.draws = draws_of(rollout, schedule, table)
-    return rollout
-
-
-def packed(thing: object) -> Message:
-    """Return `thing` as Ray sends it: the arrays are copied once."""
+def size(thing: object) -> int:
+    """Return the bytes of `thing` as Ray sends it."""
     arrays: list[pickle.PickleBuffer] = []
-    head = pickle.dumps(thing, PICKLE, buffer_callback=arrays.append)
-    return head, [bytes(array) for array in arrays]
+    return len(pickle.dumps(thing, PICKLE, buffer_callback=arrays.append)) + sum(array.raw().nbytes for array in arrays)
 
 
-def size(message: Message) -> int:
-    """Return the bytes of a message."""
-    head, arrays = message
-    return len(head) + sum(map(len, arrays))
-
-
-class CpuClock:
-    """Adds up CPU time by part of a step."""
+class StepClock:
+    """Adds up CPU time of this process and real time by part of a step."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.process_time()
+        self.cpu_s: dict[str, float] = {}
+        self.wall_s: dict[str, float] = {}
+        self._last = time.process_time(), time.perf_counter()
 
     def __call__(self, part: str) -> None:
-        """Add the time since the last call to `part`."""
-        now = time.process_time()
-        self.seconds[part] = self.seconds.get(part, 0.0) + now - self._last
+        """Set the times of `part`, which ends now."""
+        now = time.process_time(), time.perf_counter()
+        self.cpu_s[part], self.wall_s[part] = (new - old for new, old in zip(now, self._last, strict=True))
         self._last = now
 
 
-def driver_step(messages: list[Message], table: np.ndarray, max_tokens: int, ranks: int) -> tuple[CpuClock, int, int]:
-    """Do the driver's part of one step, as `launch.run.loop`. Return its CPU times, the tokens, and the bytes sent."""
-    config, clock = Config(), CpuClock()
+def step_config(max_tokens: int) -> Config:
+    """Return the configuration of a step of rollouts of at most `max_tokens` tokens."""
+    config = Config()
     config.rollout.sampling.max_tokens, config.learner.micro_batch_tokens = max_tokens, 2 * max_tokens
-    groups: list[Group] = [pickle.loads(head, buffers=arrays) for head, arrays in messages]
-    clock("receive")
-    assign_rewards(groups, config.reward, max_tokens)
-    guards.check_authorship(groups, table)
+    return config
+
+
+def generate(pool: RolloutPool, judge: Judge, config: Config, rollouts: int, clock: StepClock) -> list[Group]:
+    """Write and judge the step's groups, as `launch.run.loop.collect_groups`."""
+    prompts = [Prompt(Problem(str(i), "?", "1"), tuple(range(PROMPT_TOKENS))) for i in range(rollouts // GROUP_SIZE)]
+    groups = pool.generate(prompts, GROUP_SIZE, Schedule(), config.rollout.sampling, "step", on_group=judge.begin)
+    clock("write")
+    judge.judge_groups(groups, config.judge.step_timeout_s)
+    clock("judge")
+    return groups
+
+
+def plan(groups: Sequence[Group], config: Config, ranks: int, folder: Path, clock: StepClock) -> list[RankPlan]:
+    """Check the groups, save them in `folder` and plan the update, as `launch.run.loop` and `LearnerGroup.update`."""
+    assign_rewards(groups, config.reward, config.rollout.sampling.max_tokens)
+    guards.check_authorship(groups, boundaries())
     guards.check_finite_logprobs(groups)
     guards.check_weight_version(groups, 0)
     guards.check_verdicts(groups)
     clock("check")
     assign_advantages(groups, config.algo.advantage)
-    metrics = rollout_metrics(groups)
+    rollout_metrics(groups)
     clock("metrics")
-    plans: list[RankPlan] = plan_step(groups, 1, config, ranks)
+    save_step(folder, 1, groups, Origin("", "", VOCABULARY, 1.0))
+    clock("save")
+    plans = plan_step(groups, 1, config, ranks)
     clock("plan")
-    sent = sum(size(packed(plan)) for plan in plans)
+    return plans
+
+
+def measure(rollouts: int, max_tokens: int, replicas: int, ranks: int) -> DriverCost:
+    """Measure one step on a cluster, after a short one that triggers imports."""
+    processes, hosts = replica_processes(random_rollout, WRITING_S), rank_processes()
+    judge = Judge(Config(), RestartBudget(0))
+    with closing(judge), simulated_pool(step_config(max_tokens), processes, replicas) as pool, TemporaryDirectory() as folder:
+        _step(pool, judge, step_config(100), GROUP_SIZE, ranks, hosts, Path(folder) / "warm-up")
+        return _step(pool, judge, step_config(max_tokens), rollouts, ranks, hosts, Path(folder) / "step")
+
+
+def _step(
+    pool: RolloutPool,
+    judge: Judge,
+    config: Config,
+    rollouts: int,
+    ranks: int,
+    hosts: Sequence[ActorHandle],
+    folder: Path,
+) -> DriverCost:
+    memory, peak, clock = psutil.Process().memory_info(), peak_host_bytes(), StepClock()
+    groups = generate(pool, judge, config, rollouts, clock)
+    plans = plan(groups, config, ranks, folder, clock)
+    tokens = sum(ray.get([hosts[rank % len(hosts)].update.remote(part, 1) for rank, part in enumerate(plans)]))
     clock("send")
-    return clock, int(metrics["rollout/tokens"]), sent
-
-
-def measure(rollouts: int, max_tokens: int, ranks: int) -> DriverCost:
-    """Measure one step."""
-    table = boundaries()
-    messages = [packed(group) for group in written(rollouts, max_tokens, table)]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    clock, tokens, sent = driver_step(messages, table, max_tokens, ranks)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return DriverCost(tokens, clock.seconds, sum(map(size, messages)), sent, peak / 2**20)
+    peak, stored = peak_host_bytes() - peak, psutil.Process().memory_info().shared - memory.shared
+    texts = sum(len(response) for group in groups for response in group.responses)
+    return DriverCost(tokens, clock.cpu_s, clock.wall_s, size(groups), texts, size(plans), peak / GIB, stored / GIB)
 
 
 def figures(costs: dict[int, DriverCost]) -> Figures:
     """Return the driver's cost by longest rollout; `driver_s_per_step` is that of the longest."""
-    found: Figures = {"rollouts": ROLLOUTS, "ranks": RANKS, "driver_s_per_step": round(costs[max(costs)].total_s, 2)}
+    found: Figures = {
+        "rollouts": ROLLOUTS,
+        "replicas": REPLICAS,
+        "ranks": RANKS,
+        "driver_s_per_step": round(costs[max(costs)].total_s, 2),
+    }
     for max_tokens, cost in costs.items():
         name = f"{max_tokens // 1000}k"
         found |= {
             f"driver_s_per_step_{name}": round(cost.total_s, 2),
+            f"after_writing_s_{name}": round(cost.after_writing_s, 2),
             f"received_mb_{name}": round(cost.received / 1e6),
+            f"judged_mb_{name}": round(cost.judged / 1e6),
             f"sent_mb_{name}": round(cost.sent / 1e6),
             f"driver_peak_gib_{name}": round(cost.peak_gib, 2),
+            f"object_store_gib_{name}": round(cost.store_gib, 2),
             **{f"{part}_s_{name}": round(seconds, 2) for part, seconds in cost.cpu_s.items()},
         }
     return found
 
 
 def _serve(max_tokens: int, pipe: Connection) -> None:
-    measure(GROUP_SIZE, 100, RANKS)  # imports
-    pipe.send(measure(ROLLOUTS, max_tokens, RANKS))
+    with simulating_cluster():
+        pipe.send(measure(ROLLOUTS, max_tokens, REPLICAS, RANKS))
 
 
 def measured() -> dict[int, DriverCost]:
@@ -190,6 +211,7 @@ def measured() -> dict[int, DriverCost]:
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(max_tokens, theirs))
         process.start()
+        theirs.close()  # so that a process that fails ends the wait
         costs[max_tokens] = ours.recv()
         process.join()
     return costs
@@ -202,7 +224,7 @@ def cost_table(costs: dict[int, DriverCost]) -> Table:
         for max_tokens, cost in costs.items()
     )
     header = ("longest", "tokens", *costs[TOKENS[0]].cpu_s, "CPU s")
-    return terminal_table(header, rows, title=f"The driver: {ROLLOUTS:,} rollouts, {RANKS} ranks", left=0)
+    return terminal_table(header, rows, title=f"The driver: {ROLLOUTS:,} rollouts, {REPLICAS} replicas, {RANKS} ranks", left=0)
 
 
 def main() -> None:

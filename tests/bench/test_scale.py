@@ -7,28 +7,28 @@ import asyncio
 import pytest
 
 from actors.group_task import GroupTask
-from bench import scale
-from bench.scale import ScalingPoint, SimulatedReplicas, figures
+from bench.scale import ScalingPoint, figures
+from bench.simulated import IN_FLIGHT, SimulatedReplicas, longest_rollout
 from tandem.config.rollout import SamplingConfig
 from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import Schedule
 
 
-def test_simulated_group_is_as_large_as_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scale, "STEP_S", 1e-6)
+@pytest.mark.parametrize("tokens", [3_000, 32_000])
+def test_simulated_group_is_as_large_as_real_one(tokens: int) -> None:
     prompt = Prompt(Problem("0", "?", "!"), (1, 2, 3))
-    task = GroupTask(prompt, ("a", "b"), (7, 8), Schedule(), SamplingConfig(1.0, scale.TOKENS))
+    task = GroupTask(prompt, ("a", "b"), (7, 8), Schedule(), SamplingConfig(1.0, tokens))
 
     async def written() -> Group:
-        replicas = SimulatedReplicas()
-        assert await replicas.call(5, "start") == scale.IN_FLIGHT
+        replicas = SimulatedReplicas(longest_rollout, 1e-3)
+        assert await replicas.call(5, "start") == IN_FLIGHT
         return await replicas.call(5, "write_group", task)
 
     group = asyncio.run(written())
     assert group.prompt == prompt
-    assert [(rollout.id, rollout.seed, len(rollout)) for rollout in group.rollouts] == [("a", 7, 3000), ("b", 8, 3000)]
+    assert [(rollout.id, rollout.seed, len(rollout)) for rollout in group.rollouts] == [("a", 7, tokens), ("b", 8, tokens)]
     arrays = [a for r in group.rollouts for a in (r.token_ids, r.authorship, r.logprobs, r.weight_versions)]
-    assert sum(array.nbytes for array in arrays) == 2 * 3000 * 13
+    assert sum(array.nbytes for array in arrays) == 2 * tokens * 13
     assert len({array.ctypes.data for array in arrays}) == len(arrays), "pickle sends an array that occurs twice once"
 
 
