@@ -87,6 +87,11 @@ class DriverCost:
         return sum(self.cpu_s.values())
 
     @property
+    def without_save_s(self) -> float:
+        """Return the CPU seconds of a step that does not save its rollouts, as by default."""
+        return self.total_s - self.cpu_s["save"]
+
+    @property
     def after_writing_s(self) -> float:
         """Return the seconds from the last group until the ranks have their plans."""
         return sum(seconds for part, seconds in self.wall_s.items() if part != "write")
@@ -177,7 +182,7 @@ def _step(
 
 
 def figures(costs: dict[int, DriverCost]) -> Figures:
-    """Return the driver's cost by longest rollout; `driver_s_per_step` is that of the longest."""
+    """Return the driver's cost by longest rollout; `driver_s_per_step` is that of the longest, with saving the rollouts."""
     found: Figures = {
         "rollouts": ROLLOUTS,
         "replicas": REPLICAS,
@@ -188,6 +193,7 @@ def figures(costs: dict[int, DriverCost]) -> Figures:
         name = f"{max_tokens // 1000}k"
         found |= {
             f"driver_s_per_step_{name}": round(cost.total_s, 2),
+            f"driver_s_without_save_{name}": round(cost.without_save_s, 2),
             f"after_writing_s_{name}": round(cost.after_writing_s, 2),
             f"received_mb_{name}": round(cost.received / 1e6),
             f"judged_mb_{name}": round(cost.judged / 1e6),

@@ -44,9 +44,10 @@ def test_step_goes_through_pool_judge_and_ranks(ray_session: None, monkeypatch: 
 
 def test_figures_name_each_length_and_longest_is_the_step() -> None:
     costs = {
-        tokens: DriverCost(10, {"write": 0.5, "plan": plan_s}, {"write": 9.0, "plan": 3.0}, 10**6, 0, 2 * 10**6, 1.0, 0.5)
+        tokens: DriverCost(10, {"save": 0.5, "plan": plan_s}, {"write": 9.0, "plan": 3.0}, 10**6, 0, 2 * 10**6, 1.0, 0.5)
         for tokens, plan_s in ((3_000, 0.5), (32_000, 1.5))
     }
     found = figures(costs)
     assert found["driver_s_per_step"] == 2.0 == found["driver_s_per_step_32k"]
+    assert found["driver_s_without_save_32k"] == 1.5
     assert (found["received_mb_3k"], found["sent_mb_3k"], found["plan_s_3k"], found["after_writing_s_3k"]) == (1, 2, 0.5, 3.0)
