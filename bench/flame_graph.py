@@ -89,7 +89,7 @@ def sampled() -> list[str]:
         stacks = Path(folder, "stacks")
         command = [sys.executable, "-m", "bench.flame_graph", WRITE]
         subprocess.run(["py-spy", "record", *options, "--output", str(stacks), "--", *command], check=True)
-        return stacks.read_text().splitlines()
+        return stacks.read_text(encoding="utf-8").splitlines()
 
 
 def roots(lines: Iterable[str]) -> list[Frame]:
