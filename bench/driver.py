@@ -83,13 +83,8 @@ class DriverCost:
 
     @property
     def total_s(self) -> float:
-        """Return the CPU seconds of the step."""
-        return sum(self.cpu_s.values())
-
-    @property
-    def without_save_s(self) -> float:
         """Return the CPU seconds of a step that does not save its rollouts, as by default."""
-        return self.total_s - self.cpu_s["save"]
+        return sum(self.cpu_s.values()) - self.cpu_s["save"]
 
     @property
     def after_writing_s(self) -> float:
@@ -182,7 +177,10 @@ def _step(
 
 
 def figures(costs: dict[int, DriverCost]) -> Figures:
-    """Return the driver's cost by longest rollout; `driver_s_per_step` is that of the longest, with saving the rollouts."""
+    """Return the driver's cost by longest rollout; `driver_s_per_step` is that of the longest.
+
+    `save_s_...`, the time of saving all rollouts, is not part of a step by default.
+    """
     found: Figures = {
         "rollouts": ROLLOUTS,
         "replicas": REPLICAS,
@@ -193,7 +191,6 @@ def figures(costs: dict[int, DriverCost]) -> Figures:
         name = f"{max_tokens // 1000}k"
         found |= {
             f"driver_s_per_step_{name}": round(cost.total_s, 2),
-            f"driver_s_without_save_{name}": round(cost.without_save_s, 2),
             f"after_writing_s_{name}": round(cost.after_writing_s, 2),
             f"received_mb_{name}": round(cost.received / 1e6),
             f"judged_mb_{name}": round(cost.judged / 1e6),
@@ -229,7 +226,7 @@ def cost_table(costs: dict[int, DriverCost]) -> Table:
         [f"{max_tokens:,}", f"{cost.tokens:,}", *(f"{seconds:.2f}" for seconds in cost.cpu_s.values()), f"{cost.total_s:.2f}"]
         for max_tokens, cost in costs.items()
     )
-    header = ("longest", "tokens", *costs[TOKENS[0]].cpu_s, "CPU s")
+    header = ("longest", "tokens", *costs[TOKENS[0]].cpu_s, "all but save")
     return terminal_table(header, rows, title=f"The driver: {ROLLOUTS:,} rollouts, {REPLICAS} replicas, {RANKS} ranks", left=0)
 
 
