@@ -36,7 +36,7 @@ SHORTEST, LETTERS = 5, 230
 """The letters of the shortest label that is cut, and those that fit in the whole width."""
 OURS, VLLM, OTHERS = COLORS[0], COLORS[1], "#c8c8c8"
 KINDS = {"this project": OURS, "vLLM": VLLM, "libraries": OTHERS}
-"""What the colors say."""
+"""The legend: each owner of functions and its color."""
 
 
 @dataclass

@@ -11,9 +11,9 @@ import numpy as np
 from bench.engines import EnginePair
 from bench.report import Figures
 from bench.workload import Workload
-from tandem.cogeneration import Session, Token, cogenerate
-from tandem.rollout import JUNIOR, SENIOR, Rollout, StopReason
-from tandem.schedule import SOLO, Pen, Schedule
+from tandem.cogeneration import Session, Token, WrappedSession, cogenerate
+from tandem.rollout import JUNIOR, SENIOR, Rollout
+from tandem.schedule import SOLO, Schedule
 
 POSITIONS = (256, 4_000)
 REACH = 128
@@ -21,30 +21,18 @@ REACH = 128
 TOKENS = POSITIONS[-1] + REACH
 
 
-class TimedSession:
-    """A `tandem.cogeneration.Session` that appends the arrival time of each token, in seconds, to `arrivals`."""
+class TimedSession(WrappedSession):
+    """A session that appends the arrival time of each token, in seconds, to `arrivals`."""
 
     def __init__(self, session: Session, arrivals: list[float]) -> None:
-        self._session, self._arrivals = session, arrivals
-
-    def begin_turn(self, new_tokens: Sequence[int], pen: Pen, budget: int) -> None:
-        """Call the wrapped session."""
-        self._session.begin_turn(new_tokens, pen, budget)
+        super().__init__(session)
+        self._arrivals = arrivals
 
     async def read(self) -> Sequence[Token]:
-        """Call the wrapped session."""
-        tokens = await self._session.read()
+        """Return the next tokens (see `Session.read`)."""
+        tokens = await super().read()
         self._arrivals += [time.perf_counter()] * len(tokens)
         return tokens
-
-    @property
-    def stop_reason(self) -> StopReason | None:
-        """Return the stop reason of the wrapped session."""
-        return self._session.stop_reason
-
-    async def close(self) -> None:
-        """Call the wrapped session."""
-        await self._session.close()
 
 
 async def handoff_latencies(pair: EnginePair, work: Workload, repeats: int) -> Figures:

@@ -201,9 +201,10 @@ async def cogenerate(
             text += tokens
             authors += written
             begins = pen.author != author or 1 - author in written
-            for reader in pending_tokens:
-                known = written.rfind(reader) + 1
-                pending_tokens[reader] = tokens.ids[known:] if known else pending_tokens[reader] + tokens.ids
+            for reader, pending in pending_tokens.items():
+                if known := written.rfind(reader) + 1:
+                    pending.clear()
+                pending += tokens.ids[known:]
     return Rollout(
         id=rollout_id,
         prompt_ids=np.array(prompt_ids, np.int32),

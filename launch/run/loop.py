@@ -132,8 +132,8 @@ def update_senior(run: TrainingRun, groups: list[Group], step: int, clock: Phase
     with clock("canary"):
         update_metrics |= run.canary.check()
     if config.rollout.max_staleness:
-        writing_s = source.writing_s - writing_s
-        update_metrics["rollout/overlap_fraction"] = writing_s / (perf_counter() - started_s)
+        overlap_s = source.writing_s - writing_s
+        update_metrics["rollout/overlap_fraction"] = overlap_s / (perf_counter() - started_s)
     source.advance(step)
     return update_metrics
 

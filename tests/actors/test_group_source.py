@@ -15,6 +15,7 @@ from actors.group_task import GroupTask
 from actors.replica import RolloutError
 from actors.replicas import ReplicaSet
 from actors.rollout_pool import RolloutPool
+from bench.simulated import SimulatedReplica
 from tandem.config.rollout import SamplingConfig
 from tandem.config.run import GuardConfig
 from tandem.config.schema import Config
@@ -22,7 +23,7 @@ from tandem.rollout import BASE_VERSION, Group, Problem, Prompt
 from tandem.runtime.restarts import RestartBudget
 from tandem.schedule import Schedule
 from tandem.staleness import START, StalenessBuffer, StreamPosition, oldest_version
-from tests.support.stage import ADMITTED, NEVER, StageReplica, events
+from tests.support.stage import ADMITTED, NEVER, events
 
 SAMPLING = SamplingConfig(max_tokens=20)
 BATCH = 4
@@ -32,7 +33,7 @@ BATCH = 4
 def pool(shared_stage: Any) -> Iterator[RolloutPool]:
     """A pool of two simulated replicas without events."""
     ray.get(shared_stage.reset.remote())
-    replicas = [StageReplica(shared_stage, replica) for replica in (0, 1)]
+    replicas = [SimulatedReplica(shared_stage, replica) for replica in (0, 1)]
     with RolloutPool(Config(), ReplicaSet(replicas, GuardConfig(), RestartBudget(0))) as pool:
         yield pool
 

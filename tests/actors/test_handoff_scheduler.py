@@ -15,16 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.engine_layout import engine_specs
-from actors.engine_session import link
 from actors.handoff_scheduler import HandoffScheduler, drafts
 from actors.turn_messages import BegunTurn
 from tandem.authors import Authors
-from tandem.cogeneration import Limits, cogenerate
+from tandem.cogeneration import Limits
 from tandem.config.schema import Config
 from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR, EndReason, Rollout
 from tandem.schedule import BEGINS_WORD, SOLO, STEP, Schedule
-from tests.support.scheduled_engine import Model, Pair, ScheduledEngine, during
+from tests.support.scheduled_engine import Model, Pair, ScheduledEngine, during, one_rollout
 
 pytestmark = pytest.mark.seconds  # it imports vLLM
 
@@ -66,13 +65,9 @@ def endless(text: Sequence[int]) -> int:
 def one(
     engines: Pair, authors: Authors, schedule: Schedule, index: int, seed: int, max_tokens: int, *, linked: bool = True
 ) -> Coroutine[Any, Any, Rollout]:
-    """Write a rollout of the prompt of `index`; `linked` engines pass the pen to each other."""
+    """Write a rollout of the prompt of `index`."""
     limits = Limits(max_tokens, authors.context, frozenset(authors.eos_ids))
-    names = [SENIOR] if schedule.solo else [SENIOR, JUNIOR]
-    sessions = {author: engines[author].session(f"r{index}") for author in names}
-    if linked:
-        link(sessions)
-    return cogenerate(f"r{index}", [*PROMPT, index], sessions, schedule, authors.boundaries, seed, limits)
+    return one_rollout(engines, authors, schedule, f"r{index}", seed, [*PROMPT, index], limits, linked=linked)
 
 
 async def write(

@@ -19,6 +19,7 @@ from actors.group_task import GroupTask
 from actors.replica import ReplicaFailed, RolloutError
 from actors.replicas import ReplicaSet
 from actors.rollout_pool import RolloutPool
+from bench.simulated import SimulatedReplica
 from tandem.authors import Authors
 from tandem.config.rollout import SamplingConfig
 from tandem.config.schema import Config
@@ -27,7 +28,7 @@ from tandem.rollout import SENIOR, Group, Problem, Prompt
 from tandem.runtime.restarts import RestartBudget
 from tandem.schedule import Schedule
 from tests.support.engine_pair import EnginePair
-from tests.support.stage import ADMITTED, NEVER, SLOW, STUCK, UNLUCKY, MortalReplica, StageReplica, events, published
+from tests.support.stage import ADMITTED, NEVER, SLOW, STUCK, UNLUCKY, MortalReplica, events, published
 
 WORD = Schedule(0.5, 32)
 SAMPLING = SamplingConfig(max_tokens=20)
@@ -48,7 +49,7 @@ def stage(shared_stage: Any) -> Any:
 
 def pool_of(stage: Any, config: Config, *replicas: int) -> RolloutPool:
     return RolloutPool(
-        config, ReplicaSet([StageReplica(stage, replica) for replica in replicas], config.guard, RestartBudget(20))
+        config, ReplicaSet([SimulatedReplica(stage, replica) for replica in replicas], config.guard, RestartBudget(20))
     )
 
 

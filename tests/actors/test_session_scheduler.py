@@ -12,14 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.engine_layout import engine_specs
-from actors.engine_session import link
 from tandem.authors import Authors
-from tandem.cogeneration import Limits, cogenerate
+from tandem.cogeneration import Limits
 from tandem.config.schema import Config
 from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR, Rollout, StopReason
 from tandem.schedule import BEGINS_WORD, SOLO, STEP, Schedule
-from tests.support.scheduled_engine import Pair, ScheduledEngine, during
+from tests.support.scheduled_engine import Pair, ScheduledEngine, during, one_rollout
 
 pytestmark = pytest.mark.seconds  # it imports vLLM
 
@@ -59,28 +58,14 @@ def new_pair(
     return {spec.author: ScheduledEngine(spec, model, blocks[spec.author] + 1, ahead=spec.author in ahead) for spec in specs}
 
 
-async def write_one(
-    pair: Pair,
-    authors: Authors,
-    schedule: Schedule,
-    seed: int,
-    prompt: list[int],
-    limits: Limits,
-    *,
-    age_rank: int | None = None,
-) -> Rollout:
-    names = [SENIOR] if schedule.solo else [SENIOR, JUNIOR]
-    age_rank = seed if age_rank is None else age_rank
-    sessions = {author: pair[author].session(f"r{seed}", age_rank=age_rank) for author in names}
-    link(sessions)
-    return await cogenerate(f"r{seed}", prompt, sessions, schedule, authors.boundaries, seed, limits)
-
-
 async def write(pair: Pair, authors: Authors, schedule: Schedule, number: int) -> list[Rollout]:
     """Write rollouts of prompts of different lengths, all at the same time."""
     limits = Limits(LONGEST, LONGEST, frozenset(authors.eos_ids))
     prompts = ([20 + seed] * (3 + 11 * seed) for seed in range(number))
-    rollouts = (write_one(pair, authors, schedule, seed, prompt, limits) for seed, prompt in enumerate(prompts))
+    rollouts = (
+        one_rollout(pair, authors, schedule, f"r{seed}", seed, prompt, limits, age_rank=seed)
+        for seed, prompt in enumerate(prompts)
+    )
     return await asyncio.gather(*rollouts)
 
 
@@ -135,12 +120,16 @@ def test_oldest_rollout_keeps_its_blocks(config: Config, authors: Authors) -> No
 
 def test_turns_that_exceed_the_budget_of_a_step_are_not_cut(config: Config, authors: Authors) -> None:
     """A CPU engine does not cut prompts (see `Engine`): `ScheduledEngine` checks it."""
-    pair, number = new_pair(config, authors, ROOM, ROOM, rollouts=128), 128
+    number = 128
+    pair = new_pair(config, authors, ROOM, ROOM, rollouts=number)
     limits = Limits(LONGEST, LONGEST, frozenset(authors.eos_ids))
     schedule = Schedule(0.5, 32, boundary=0)
 
     async def all_of_them() -> list[Rollout]:
-        return await asyncio.gather(*(write_one(pair, authors, schedule, seed, [seed] * 3, limits) for seed in range(number)))
+        rollouts = (
+            one_rollout(pair, authors, schedule, f"r{seed}", seed, [seed] * 3, limits, age_rank=seed) for seed in range(number)
+        )
+        return await asyncio.gather(*rollouts)
 
     assert all(map(len, during(pair, all_of_them())))
 
@@ -154,12 +143,16 @@ def test_oldest_rollout_does_not_wait_for_younger_ones(config: Config, authors: 
     async def late() -> Rollout:
         while pair[SENIOR].steps < arrival:
             await asyncio.sleep(0)
-        return await write_one(pair, authors, schedule, number, [7] * (longest - 10), limits, age_rank=-1)
+        prompt = [7] * (longest - 10)
+        return await one_rollout(pair, authors, schedule, "oldest", number, prompt, limits, age_rank=-1)
 
     async def all_of_them() -> None:
-        younger = (write_one(pair, authors, schedule, seed, [20 + seed] * 3, limits) for seed in range(number))
+        younger = (
+            one_rollout(pair, authors, schedule, f"r{seed}", seed, [20 + seed] * 3, limits, age_rank=seed)
+            for seed in range(number)
+        )
         await asyncio.gather(late(), *younger)
 
     during(pair, all_of_them())
-    firsts = [step for engine in pair.values() for name, step in engine.first_steps.items() if name.startswith(f"r{number}-")]
+    firsts = [step for engine in pair.values() for name, step in engine.first_steps.items() if name.startswith("oldest-")]
     assert max(firsts) < arrival + 20 < pair[SENIOR].steps

@@ -20,6 +20,7 @@ from actors.engine import Engine
 from actors.engine_layout import engine_specs
 from actors.replicas import ReplicaSet
 from actors.rollout_pool import RolloutPool
+from bench.simulated import SimulatedReplica
 from launch.cluster.reservation import Placements
 from launch.run.inputs import Inputs
 from learner.group import LearnerGroup
@@ -36,7 +37,7 @@ from tests.support.engine_pair import EnginePair
 from tests.support.lockstep import Lockstep
 from tests.support.lockstep_runs import rows, run, weights
 from tests.support.random_groups import random_groups
-from tests.support.stage import MortalReplica, StageReplica, new_stage, published
+from tests.support.stage import MortalReplica, new_stage, published
 from tests.support.writing import write
 
 pytestmark = pytest.mark.engines
@@ -210,7 +211,7 @@ class RecordingReplica:
 def test_engines_sleep_after_all_restarts_and_wake_if_they_were_awake(ray_session: None) -> None:
     calls: list[str] = []
     stage, mortal = new_stage(), MortalReplica()
-    replicas = [RecordingReplica(StageReplica(stage, 0), "immortal", calls), RecordingReplica(mortal, "mortal", calls)]
+    replicas = [RecordingReplica(SimulatedReplica(stage, 0), "immortal", calls), RecordingReplica(mortal, "mortal", calls)]
     with RolloutPool(Config(), ReplicaSet(replicas, GuardConfig(), RestartBudget(20)), sleeps=True) as pool:
         calls.clear()
         mortal.kill()

@@ -27,13 +27,16 @@ from vllm.v1.serial_utils import MsgpackDecoder, MsgpackEncoder
 from vllm.v1.structured_output import StructuredOutputManager
 
 from actors.engine import Engine
-from actors.engine_session import EngineSession
+from actors.engine_session import EngineSession, link
 from actors.engine_spec import EngineSpec
 from actors.handoff_scheduler import AsyncHandoffScheduler, HandoffScheduler
 from actors.turn_exchange import TurnExchange
 from actors.turn_messages import BegunTurn, decode_turns, encode_turns
-from tandem.cogeneration import AuthorFailed
+from tandem.authors import Authors
+from tandem.cogeneration import AuthorFailed, Limits, cogenerate
 from tandem.config.rollout import SamplingConfig
+from tandem.rollout import JUNIOR, SENIOR, Rollout
+from tandem.schedule import Schedule
 
 T = TypeVar("T")
 Model = Callable[[Sequence[int]], int]
@@ -57,7 +60,7 @@ class ScheduledRequest:
 
 @dataclass
 class WorkerRequest:
-    """What a worker has been told of a request, and the tokens that it sampled."""
+    """A worker's copy of a request: what was sent to it, and the tokens that it sampled."""
 
     text: list[int]
     blocks: list[int]
@@ -300,6 +303,26 @@ async def run(engines: Sequence[ScheduledEngine]) -> None:
 
 Pair = dict[int, ScheduledEngine]
 """The engines of both authors."""
+
+
+def one_rollout(
+    engines: Pair,
+    authors: Authors,
+    schedule: Schedule,
+    rollout_id: str,
+    seed: int,
+    prompt: Sequence[int],
+    limits: Limits,
+    *,
+    age_rank: int = 0,
+    linked: bool = True,
+) -> Coroutine[Any, Any, Rollout]:
+    """Write a rollout; `linked` engines pass the pen to each other."""
+    names = [SENIOR] if schedule.solo else [SENIOR, JUNIOR]
+    sessions = {author: engines[author].session(rollout_id, age_rank) for author in names}
+    if linked:
+        link(sessions)
+    return cogenerate(rollout_id, prompt, sessions, schedule, authors.boundaries, seed, limits)
 
 
 def during(engines: Pair, writing: Coroutine[Any, Any, T]) -> T:

@@ -104,22 +104,6 @@ class Stage:
         self.version = 0
 
 
-class StageReplica:
-    """One replica of a stage."""
-
-    def __init__(self, stage: Any, index: int) -> None:
-        self._stage, self._index = stage, index
-
-    def call(self, method: str, *arguments: Any) -> ray.ObjectRef:
-        return self._stage.call.remote(self._index, method, *arguments)
-
-    def kill(self) -> None:
-        """Do nothing: the stage belongs to the test."""
-
-    def recreate(self) -> None:
-        """Do nothing."""
-
-
 class MortalReplica:
     """A replica on a separate stage, which is killed and recreated with it."""
 
