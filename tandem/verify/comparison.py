@@ -201,10 +201,10 @@ _MAX_ENCLOSED = 2
 
 
 def _equations(gold: str, answer: str, leaf: Leaf) -> bool | None:
-    """Compare equations that are no names. If only the answer is an equation and it holds, its value is its last side.
+    r"""Compare equations that are no names. If only the answer is an equation and it holds, its value is its last side.
 
     Sides in other variables than the value count as names of it. An approximation states the answer only if it is the only
-    one and the correct rounding of the exact value.
+    one, the correct rounding of the exact value and within 1 % of it: the gold 1 is not \sqrt2 \approx 1.
     """
     gold_sides, sides = split(gold, EQUALS), split(answer, EQUALS)
     if len(gold_sides) > 1 and "\\approx" in gold and "=" not in gold:
@@ -221,12 +221,13 @@ def _equations(gold: str, answer: str, leaf: Leaf) -> bool | None:
     exact, *rough = groups if groups[0] else groups[1:]
     states = compare(gold, exact[-1], leaf)
     if len(rough) == 1 and states is not True and (states_rough := compare(gold, rough[0][-1], leaf)) is not False:
-        states = any_of([states, all_of([states_rough, rounds(exact[-1], rough[0][-1], leaf)])])
+        correct = (check(exact[-1], rough[0][-1], leaf) for check in (approximates, rounds))
+        states = any_of([states, all_of([states_rough, *correct])])
     if states is False or (len(sides) == 2 and not rough and _counts_down(*sides)):
         return states
     holds = [compare(side, group[-1], leaf) for group in (exact, *rough) for side in group[:-1]]
     steps = [exact[-1], *(group[-1] for group in rough)]
-    near = [approximates(steps[0], step, leaf) for step in steps[1:]]
+    near = [any_of(check(steps[0], step, leaf) for check in (approximates, rounds)) for step in steps[1:]]
     near += [approximates(*pair, leaf) for pair in pairwise(steps[1:])]
     return all_of([states, *holds, *near])
 
