@@ -12,10 +12,10 @@ from actors.black_box import BlackBoxSession, unit_pattern
 from actors.engine_spec import EngineSpec
 from actors.group_task import GroupTask
 from actors.rollout import EngineKey, RolloutActor
-from tandem.authors import noise_seed
 from tandem.cogeneration import Session
 from tandem.config.black_box import BlackBox
 from tandem.rollout import JUNIOR
+from tandem.schedule import noise_seed
 
 
 class BlackBoxActor(RolloutActor):

@@ -15,7 +15,6 @@ from actors.engine_spec import EngineSpec, visible_gpus
 from actors.fork_server import fork_engines, set_vllm_environment, start_fork_server
 from actors.group_task import GroupTask
 from actors.token_stream import StreamedSession, TokenStream, WrittenTokens
-from tandem.authors import draw_junior, noise_seed
 from tandem.cogeneration import Limits, Session, cogenerate
 from tandem.models.loading import load_tokenizer
 from tandem.replay import draws_of
@@ -24,7 +23,7 @@ from tandem.runtime.imports import without_collection
 from tandem.runtime.processes import ProcessLocation, process_location
 from tandem.runtime.trace import Span, TraceRow
 from tandem.runtime.weights import PublishedWeights
-from tandem.schedule import Schedule
+from tandem.schedule import Schedule, draw_junior, noise_seed
 from tandem.tokenization.byte_vocabulary import ByteVocabulary
 from tandem.translation import TranslatedSession, Translation
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +16,10 @@ from tandem.models.inspection import ModelFacts, inspect_model
 from tandem.models.zoo.base_models import base_model, junior_model
 from tandem.models.zoo.vocabulary import tokenizer_difference
 from tandem.schedule import (
-    COIN_SIDES,
     COMPLETE,
     all_schedules,
     boundary_rule,
     boundary_table,
-    coin,
     line_table,
     needs_junior,
     unannealed_schedule,
@@ -98,23 +93,6 @@ class Authors:
     def junior_tokenizers(self) -> dict[int, PreTrainedTokenizerBase]:
         """Return the tokenizers of those juniors that do not share the senior's, by index."""
         return {i: junior.translation.tokenizer for i, junior in enumerate(self.juniors) if junior.translation}
-
-
-def draw_junior(seed: int, weights: Sequence[float]) -> int:
-    """Return which junior writes in the rollout of schedule seed `seed`: an index into `weights`, in their proportion.
-
-    Its coin is that of position -1, which the schedule never tosses.
-    """
-    limits = list(accumulate(weights))
-    return bisect_right(limits, coin(seed, -1) / COIN_SIDES * limits[-1])
-
-
-def noise_seed(seed: int, author: int) -> int:
-    """Return the seed of `author`'s sampling noise in a repeatable rollout of schedule seed `seed`.
-
-    It is a coin of position -2 or -3, which the schedule never tosses.
-    """
-    return coin(seed, -2 - author)
 
 
 def load_authors(config: Config) -> Authors:

@@ -7,8 +7,10 @@ same rule, `Pen.after`, and must agree on every token. `tandem.replay` evaluates
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -52,6 +54,23 @@ def coin(seed: int, position: int) -> int:
 def coins(seed: int, positions: np.ndarray) -> np.ndarray:
     """Return the coins tossed after `positions` tokens, uint32 [N] both (see `coin`)."""
     return _mix(np.uint32(_mix(seed & 0xFFFFFFFF)) ^ positions)
+
+
+def draw_junior(seed: int, weights: Sequence[float]) -> int:
+    """Return which junior writes in the rollout of schedule seed `seed`: an index into `weights`, in their proportion.
+
+    Its coin is that of position -1, which the schedule never tosses.
+    """
+    limits = list(accumulate(weights))
+    return bisect_right(limits, coin(seed, -1) / COIN_SIDES * limits[-1])
+
+
+def noise_seed(seed: int, author: int) -> int:
+    """Return the seed of `author`'s sampling noise in a repeatable rollout of schedule seed `seed`.
+
+    It is a coin of position -2 or -3, which the schedule never tosses.
+    """
+    return coin(seed, -2 - author)
 
 
 class Schedule(NamedTuple):

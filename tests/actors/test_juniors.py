@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from actors.engine_layout import engine_specs
-from tandem.authors import MOST_EXCLUDED, Authors, Junior, check_excluded, draw_junior, load_authors, with_senior
+from tandem.authors import MOST_EXCLUDED, Authors, Junior, check_excluded, load_authors, with_senior
 from tandem.config.rollout import ScheduleConfig
 from tandem.config.schema import Config, ConfigError
 from tandem.metrics import rollout_metrics
 from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt, Verdict
-from tandem.schedule import COIN_SIDES, Schedule, coin
+from tandem.schedule import COIN_SIDES, Schedule, coin, draw_junior
 from tests.support.builders import judged_group, save_model, scheduled_rollout, small_tokenizer
 from tests.support.engine_pair import EnginePair
 from tests.support.writing import forward_logprobs, group_tasks, only, write, write_groups

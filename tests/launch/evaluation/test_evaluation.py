@@ -25,7 +25,7 @@ from launch.command_line import CONF
 from launch.evaluation.folder import EvaluationFolder
 from launch.evaluation.measured_run import senior_of, settings_of_run
 from launch.evaluation.training_measures import check_measures
-from tandem.authors import Authors, load_authors, noise_seed, with_senior
+from tandem.authors import Authors, load_authors, with_senior
 from tandem.config.load import load, schema
 from tandem.config.rollout import SamplingConfig, ScheduleConfig
 from tandem.config.schema import Config, ConfigError
@@ -34,7 +34,7 @@ from tandem.measures.legibility import Pace, as_written, in_tokens_of, legibilit
 from tandem.measures.scoring import ScoringModel
 from tandem.replay import replay
 from tandem.rollout import JUNIOR, SENIOR, Group, Prompt
-from tandem.schedule import BEGINS_WORD, ENDS_STEP, JUNIOR_ALONE, SOLO, WHOLE_TEXT, Schedule
+from tandem.schedule import BEGINS_WORD, ENDS_STEP, JUNIOR_ALONE, SOLO, WHOLE_TEXT, Schedule, noise_seed
 from tests.support import ROOT
 from tests.support.builders import save_model, small_tokenizer
 from tests.support.engine_pair import EnginePair
