@@ -17,7 +17,6 @@ from ray.actor import ActorHandle
 
 from actors.group_task import GroupTask
 from actors.replicas import ReplicaSet
-from actors.rollout_pool import MAX_CONCURRENT_CALLS, RolloutPool
 from launch.cluster.environment import set_environment
 from launch.cluster.local_cluster import ray_cluster
 from tandem.config.run import GuardConfig
@@ -28,6 +27,7 @@ from tandem.runtime.processes import ProcessLocation
 from tandem.runtime.restarts import RestartBudget
 
 if TYPE_CHECKING:
+    from actors.rollout_pool import RolloutPool
     from tandem.batching import RankPlan
 
 PROCESSES = 2
@@ -165,6 +165,8 @@ def simulating_cluster() -> Iterator[None]:
 
 def replica_processes(write: Write, longest_s: float) -> list[ActorHandle]:
     """Start the processes that simulate replicas (see `SimulatedReplicas`)."""
+    from actors.rollout_pool import MAX_CONCURRENT_CALLS  # here, for it imports torch, which the processes do without
+
     actor: Any = ray.remote(SimulatedReplicas).options(num_cpus=0, max_concurrency=MAX_CONCURRENT_CALLS)
     return [actor.remote(write, longest_s) for _ in range(PROCESSES)]
 
@@ -177,5 +179,7 @@ def rank_processes() -> list[ActorHandle]:
 
 def simulated_pool(config: Config, processes: Sequence[ActorHandle], replicas: int) -> RolloutPool:
     """Return a pool of `replicas` replicas that `processes` simulate."""
+    from actors.rollout_pool import RolloutPool  # here, as above
+
     simulated = [SimulatedReplica(processes[i % len(processes)], i) for i in range(replicas)]
     return RolloutPool(config, ReplicaSet(simulated, GuardConfig(), RestartBudget(0)))

@@ -11,6 +11,9 @@ class CpuShards(ShardedExecutor):
     """The executor of a model that several GPUs share, for workers that share the machine's cores."""
 
     def _init_executor(self) -> None:
-        # vLLM would want a NUMA node for each worker.
-        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+        os.environ |= {
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # vLLM would want a NUMA node for each worker
+            "OMP_NUM_THREADS": "1",  # workers wait for each other in busy loops
+            "TORCHDYNAMO_DISABLE": "1",  # otherwise each worker compiles the function that ranks sampled tokens
+        }
         super()._init_executor()
