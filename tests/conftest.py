@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Processes share the cores, so that threads must not wait for each other in busy loops. Read when torch is imported.
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 # Two busy cores make any single example slow now and then.
 settings.register_profile("tandem", deadline=None)
 settings.register_profile("fast", deadline=None, max_examples=10)
