@@ -2,7 +2,8 @@ r"""Expressions and equations, read by `tandem.verify.latex` and compared at poi
 
 Two expressions are equal if their values agree to 20 digits at fixed random points, wherever both are real (or, if they are
 real nowhere, wherever both have values). Two equations are equal if the differences of their sides have a constant ratio
-there. Unlike simplification this ends soon, and it distinguishes x from |x|, which agree for positive numbers only.
+there. Unlike simplification this ends soon, and it distinguishes x from |x|, which agree for positive numbers only. The n of
+(-1)^n, \lfloor n/2\rfloor or \cos n\pi stands for integers.
 
 Rational numbers are compared exactly, and decimals are rational. A side with decimals may be rounded, to `TOLERANCE`, only if
 the other holds an irrational constant or is a fraction without a finite decimal; in polynomials this holds for each
@@ -41,7 +42,7 @@ from sympy import (
 from tandem.verify.kinks import kink_points
 from tandem.verify.latex import evaluated
 from tandem.verify.numbers import TOLERANCE, terminates
-from tandem.verify.points import DIGITS, SAME, near, points, value_at, with_real_roots, without_functions
+from tandem.verify.points import DIGITS, SAME, integers_at, near, points, value_at, with_real_roots, without_functions
 
 ROUGHLY = 1e-2
 """Largest relative error of an approximation."""
@@ -70,6 +71,7 @@ def same_expression(gold: Any, answer: Any, roughly: bool = False, decimals: Dec
         return True
     if gold.has(oo) or answer.has(oo):
         return False
+    answer = _with_constant_of(gold, answer)
     tolerance = ROUGHLY if roughly else _tolerance(gold, answer, decimals)
     if gold.is_Rational and answer.is_Rational and tolerance == SAME:
         return False
@@ -79,6 +81,19 @@ def same_expression(gold: Any, answer: Any, roughly: bool = False, decimals: Dec
     if agreement is None:
         return bool(simplify(gold - answer) == 0)
     return agreement
+
+
+def _with_constant_of(gold: Expr, answer: Expr) -> Expr:
+    """Return `answer` with the gold's constant of integration, C or c, if its own has the other letter case."""
+    ours, theirs = ({symbol.name: symbol for symbol in value.free_symbols} for value in (gold, answer))
+    if any(name.isupper() for name in ours.keys() | theirs.keys() if name != "C"):
+        return answer  # C may be a point or an angle
+    for mine, other in (("C", "c"), ("c", "C")):
+        if mine in ours.keys() - theirs.keys() and other in theirs.keys() - ours.keys():
+            constants = ours[mine], theirs[other]
+            if all(value.diff(constant) == 1 for value, constant in zip((gold, answer), constants, strict=True)):
+                return answer.xreplace({constants[1]: constants[0]})
+    return answer
 
 
 def _tolerance(gold: Any, answer: Any, decimals: Decimals) -> float:
@@ -135,8 +150,8 @@ def _points(pair: list[Expr], symbols: list[Any]) -> Iterator[dict[Any, Any]]:
         yield {}
         return
     first = list(islice(points(symbols), _MAX_POINTS))
-    yield from first
-    yield from kink_points(pair, first[0])
+    for point in (*first, *kink_points(pair, first[0])):
+        yield integers_at(pair, point)
 
 
 def _is_zero(difference: Expr, point: dict[Any, Any]) -> bool:

@@ -1,4 +1,4 @@
-r"""Points on both sides of each kink: where |x-100|, \max(x,100), \sqrt{(x-100)^2} or \lfloor x/100\rfloor changes its form.
+r"""Points at kinks and on both sides: where |x-100|, \max(x,100), \sqrt{(x-100)^2} or \lfloor x/100\rfloor changes its form.
 
 Points of one fixed size could all lie on one side of a kink, where |x-100| equals 100-x.
 """
@@ -25,7 +25,10 @@ _STEPS = (-1, 0, 1, 2)
 
 
 def kink_points(expressions: Sequence[Expr], point: dict[Any, Any]) -> Iterator[dict[Any, Any]]:
-    """Yield points between and beyond the kinks along each variable, where the other variables are as in `point`."""
+    r"""Yield points between and beyond the kinks along each variable, where the other variables are as in `point`.
+
+    Where the expressions can jump, also points at the kinks and next to them: at x=1, \lfloor x\rfloor is not \lceil x\rceil-1.
+    """
     zero_at_kinks = list(dict.fromkeys(zero for expression in expressions for zero in _zero_at_kinks(expression)))
     random = Random(len(point))
     for symbol in point if zero_at_kinks else ():
@@ -35,6 +38,8 @@ def kink_points(expressions: Sequence[Expr], point: dict[Any, Any]) -> Iterator[
         kinks = sorted({kink if limit is None else max(-limit, min(kink, limit)) for kink in found})[:_MAX_KINKS]
         if not kinks:
             continue
+        if any(expression.has(floor, ceiling, Mod, sign) for expression in expressions):
+            yield from ({**point, symbol: kink + step} for kink in kinks for step in (0, -1, 1))
         width = max(1, *map(abs, kinks))
         for low, high in pairwise((kinks[0] - width, *kinks, kinks[-1] + width)):
             yield {**point, symbol: low + (high - low) * Rational(random.randint(100, 1900), 2003)}

@@ -5,16 +5,20 @@ A root of odd degree of a negative number is the real one, as everywhere else in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any
 
-from sympy import Expr, I, Integer, Pow, Rational, Symbol, nan, oo, zoo
+from sympy import Expr, I, Integer, Pow, Rational, Symbol, ceiling, degree, floor, nan, oo, pi, zoo
 from sympy.core.function import AppliedUndef
+from sympy.functions.elementary.trigonometric import TrigonometricFunction
 
 SAME = 1e-20
 """Largest relative difference of equal values."""
 DIGITS = 30
+_INTEGERS = {"k", "m", "n"}
+"""The letters that stand for integers in (-1)^n, \\lfloor n/2\\rfloor and \\cos n\\pi."""
+_MAX_EXPONENT_DEGREE = 3
 _POSITIVE = 4
 """The number of points at the beginning that have positive values for all variables."""
 
@@ -36,6 +40,24 @@ def points(symbols: list[Any]) -> Iterator[dict[Any, Any]]:
         values = [sign * value for sign, value in zip(signs, draw(10 if pair % 2 else 1), strict=True)]
         yield dict(zip(symbols, values, strict=True))
         yield dict(zip(symbols, [-value for value in values], strict=True))
+
+
+def integers_at(expressions: Sequence[Expr], point: dict[Any, Any]) -> dict[Any, Any]:
+    r"""Return `point` with integers for the variables that stand for integers in `expressions`, such as n in (-1)^n."""
+    symbols, too_large = set[Any](), set[Any]()
+    for part in (part for expression in expressions for part in expression.atoms(Pow, TrigonometricFunction, floor, ceiling)):
+        if isinstance(part, Pow):
+            symbols |= part.exp.free_symbols if part.base.is_negative else set()
+            too_large |= {symbol for symbol in part.exp.free_symbols if not _is_small(part.exp, symbol)}
+        elif not isinstance(part, TrigonometricFunction) or part.has(pi):
+            symbols |= part.free_symbols
+    symbols = {symbol for symbol in symbols - too_large if symbol.name in _INTEGERS}
+    return {symbol: Integer(round(value)) if symbol in symbols else value for symbol, value in point.items()}
+
+
+def _is_small(exponent: Expr, symbol: Any) -> bool:
+    """Return whether an exact power with this exponent fits in memory where `symbol` is a small integer."""
+    return bool(exponent.is_polynomial(symbol)) and degree(exponent, symbol) <= _MAX_EXPONENT_DEGREE
 
 
 def value_at(expression: Expr, point: dict[Any, Any], digits: int = DIGITS) -> Any:

@@ -1,4 +1,4 @@
-r"""Tests of expressions with kinks, such as |x-100| and \max(x,100): they are compared on both sides of each kink."""
+r"""Tests of expressions with kinks, such as |x-100| and \max(x,100): they are compared at each kink and on both sides."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ CASES = [
     (r"|x^2-10^6|", "|x-1000||x+1000|", "correct"),
     (r"|e^x-10^9|", "10^9-e^x", "wrong"),
     ("|2^n-10^9|", "10^9-2^n", "wrong"),
+    (r"\lfloor x\rfloor", r"\lceil x\rceil-1", "wrong"),
+    (r"\lceil x\rceil", r"-\lfloor -x\rfloor", "correct"),
+    (r"\lfloor 2x\rfloor", r"\lfloor x\rfloor+\lfloor x+\frac12\rfloor", "correct"),
+    (r"\frac{x}{|x|}", r"\frac{|x|}{x}", "correct"),
 ]
 
 
@@ -70,3 +74,11 @@ def test_extremum_differs_from_each_argument(place: int, name: str) -> None:
     assert says(gold, rf"\{name}({place},x)") == "correct"
     for side in ("x", str(place)):
         assert says(gold, side) == says(side, gold) == "wrong", side
+
+
+@settings(deadline=None, max_examples=40)
+@given(place=places, width=st.integers(1, 10**4))
+def test_floor_differs_from_ceiling_only_between_kinks(place: int, width: int) -> None:
+    gold, answer = (rf"\{name}{{\frac{{x{signed(place)}}}{{{width}}}}}" for name in ("floor", "ceil"))
+    assert says(gold, f"{answer}-1") == says(f"{answer}-1", gold) == "wrong"
+    assert says(gold, rf"-\ceil{{\frac{{{place}-x}}{{{width}}}}}".replace("--", "+")) == "correct"

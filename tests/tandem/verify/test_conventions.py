@@ -1,0 +1,65 @@
+"""Tests of letters with a conventional meaning: n in (-1)^n stands for integers, C for the constant of an antiderivative."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.verdicts import says
+
+CASES = [
+    (r"(-1)^n", r"\cos(n\pi)", "correct"),
+    (r"\cos n\pi", r"(-1)^n", "correct"),
+    (r"(-1)^n", r"(-1)^{n+1}", "wrong"),
+    (r"(-1)^{n+1}", r"(-1)^{n-1}", "correct"),
+    (r"\cos(\pi x)", r"1", "wrong"),
+    (r"\sin(n\pi)", r"0", "correct"),
+    (r"\sin(n\pi/2)", r"0", "wrong"),
+    (r"\lfloor(n+1)/2\rfloor", r"\lceil n/2\rceil", "correct"),
+    (r"\lfloor\frac{n}{2}\rfloor", r"\frac{2n-1+(-1)^n}{4}", "correct"),
+    (r"\lfloor\frac{n}{2}\rfloor", r"\frac{n}{2}", "wrong"),
+    (r"\lfloor\frac{n^2}{4}\rfloor", r"\lfloor\frac n2\rfloor\cdot\lceil\frac n2\rceil", "correct"),
+    (r"\frac{(-1)^n x^{2n+1}}{(2n+1)!}", r"\frac{(-1)^{n+2}x^{2n+1}}{(2n+1)!}", "correct"),
+    (r"\frac{(-1)^n x^{2n+1}}{(2n+1)!}", r"\frac{x^{2n+1}}{(2n+1)!}", "wrong"),
+    (r"(-2)^n", r"(-1)^n 2^n", "correct"),
+    (r"(-2)^n", r"2^n", "wrong"),
+    (r"e^x + C", r"e^x + c", "correct"),
+    (r"e^x + c", r"C + e^x", "correct"),
+    (r"e^x + C", r"e^x + 2c", "wrong"),
+    (r"e^x + C", r"e^x", "wrong"),
+    (r"Cx", r"cx", "wrong"),
+    (r"A+B+C", r"A+B+c", "wrong"),
+    (r"R^2", r"r^2", "wrong"),
+]
+
+
+@pytest.mark.parametrize(("gold", "answer", "verdict"), CASES)
+def test_conventional_letters_get_expected_verdicts(gold: str, answer: str, verdict: str) -> None:
+    assert says(gold, answer) == verdict
+
+
+@settings(deadline=None, max_examples=30)
+@given(shift=st.integers(0, 60), divisor=st.integers(2, 60), letter=st.sampled_from("kmn"))
+def test_floor_of_integers_is_a_ceiling(shift: int, divisor: int, letter: str) -> None:
+    gold = rf"\lfloor\frac{{{letter}+{shift + divisor - 1}}}{{{divisor}}}\rfloor"
+    assert says(gold, rf"\lceil\frac{{{letter}+{shift}}}{{{divisor}}}\rceil") == "correct"
+    assert says(gold, rf"\lceil\frac{{{letter}+{shift + 1}}}{{{divisor}}}\rceil") == "wrong"
+    assert says(gold.replace(letter, "x"), rf"\lceil\frac{{x+{shift}}}{{{divisor}}}\rceil") == "wrong"
+
+
+@settings(deadline=None, max_examples=30)
+@given(period=st.integers(1, 12), shift=st.integers(0, 24), letter=st.sampled_from("kmn"))
+def test_sign_of_a_power_repeats_after_two(period: int, shift: int, letter: str) -> None:
+    gold = f"(-1)^{{{period}{letter}}}"
+    assert says(gold, f"(-1)^{{{period}{letter}+{2 * shift}}}") == says(gold, rf"\cos({period}{letter}\pi)") == "correct"
+    assert says(gold, f"(-1)^{{{period}{letter}+{2 * shift + 1}}}") == "wrong"
+    assert says(gold, "1") == ("correct" if period % 2 == 0 else "wrong")
+
+
+@settings(deadline=None, max_examples=30)
+@given(body=st.sampled_from(["x^2", r"\sin x", r"\frac{1}{3}e^{3x}", r"-\cos t", r"\ln|x|", "u"]), factor=st.integers(2, 9))
+def test_constant_of_integration_may_have_either_case(body: str, factor: int) -> None:
+    for one, other in (("C", "c"), ("c", "C")):
+        assert says(f"{body}+{one}", f"{body}+{other}") == says(f"{body}+{one}", f"{other}+{body}") == "correct"
+        assert says(f"{body}+{one}", f"{body}+{factor}{other}") == says(f"2{one}+{body}", f"2{other}+{body}") == "wrong"
