@@ -42,7 +42,17 @@ from sympy import (
 from tandem.verify.kinks import kink_points
 from tandem.verify.latex import evaluated
 from tandem.verify.numbers import TOLERANCE, terminates
-from tandem.verify.points import DIGITS, SAME, integers_at, near, points, value_at, with_real_roots, without_functions
+from tandem.verify.points import (
+    DIGITS,
+    SAME,
+    integer_points,
+    integer_variables,
+    near,
+    points,
+    value_at,
+    with_real_roots,
+    without_functions,
+)
 
 ROUGHLY = 1e-2
 """Largest relative error of an approximation."""
@@ -84,16 +94,16 @@ def same_expression(gold: Any, answer: Any, roughly: bool = False, decimals: Dec
 
 
 def _with_constant_of(gold: Expr, answer: Expr) -> Expr:
-    """Return `answer` with the gold's constant of integration, C or c, if its own has the other letter case."""
-    ours, theirs = ({symbol.name: symbol for symbol in value.free_symbols} for value in (gold, answer))
-    if any(name.isupper() for name in ours.keys() | theirs.keys() if name != "C"):
-        return answer  # C may be a point or an angle
-    for mine, other in (("C", "c"), ("c", "C")):
-        if mine in ours.keys() - theirs.keys() and other in theirs.keys() - ours.keys():
-            constants = ours[mine], theirs[other]
-            if all(value.diff(constant) == 1 for value, constant in zip((gold, answer), constants, strict=True)):
-                return answer.xreplace({constants[1]: constants[0]})
-    return answer
+    """Return `answer` with the gold's constant of integration, C or c, if it has the other one, and both are sums with it."""
+    in_gold, in_answer = ({symbol.name: symbol for symbol in value.free_symbols} for value in (gold, answer))
+    others = (in_gold.keys() | in_answer.keys()) - {"C", "c"}
+    if not others or any(name in "ab" or name.isupper() for name in others):
+        return answer  # a coefficient, a point or an angle
+    constants = [values.keys() & {"C", "c"} for values in (in_gold, in_answer)]
+    if any(len(names) != 1 for names in constants) or constants[0] == constants[1]:
+        return answer
+    ours, theirs = in_gold[constants[0].pop()], in_answer[constants[1].pop()]
+    return answer.xreplace({theirs: ours}) if gold.diff(ours) == answer.diff(theirs) == 1 else answer
 
 
 def _tolerance(gold: Any, answer: Any, decimals: Decimals) -> float:
@@ -126,9 +136,10 @@ def _agree(gold: Expr, answer: Expr, tolerance: float) -> bool | None:
     pair = [without_functions(gold), without_functions(answer)]
     difference = pair[0] - pair[1]
     symbols = sorted(set().union(*(value.free_symbols for value in pair)), key=str)
+    integers = integer_variables(pair)
     compared = 0
     complex_agreement: list[bool] = []
-    for point in _points(pair, symbols):
+    for point in _points(pair, symbols, integers):
         one, other = (value_at(value, point) for value in pair)
         if one is None or other is None:
             continue
@@ -137,6 +148,8 @@ def _agree(gold: Expr, answer: Expr, tolerance: float) -> bool | None:
             compared += 1
             if not agree:
                 return False
+        elif integers and one.is_real:
+            return False  # (-1)^{n/2} is complex where \cos(n\pi/2) is real
         else:
             complex_agreement.append(agree)
     if compared:
@@ -144,14 +157,15 @@ def _agree(gold: Expr, answer: Expr, tolerance: float) -> bool | None:
     return all(complex_agreement) if complex_agreement else None
 
 
-def _points(pair: list[Expr], symbols: list[Any]) -> Iterator[dict[Any, Any]]:
-    """Yield the points at which two expressions are compared, on both sides of their kinks."""
+def _points(pair: list[Expr], symbols: list[Any], integers: list[Any]) -> Iterator[dict[Any, Any]]:
+    """Yield the points at which two expressions are compared, on both sides of their kinks; `integers` have integer values."""
     if not symbols:
         yield {}
         return
     first = list(islice(points(symbols), _MAX_POINTS))
-    for point in (*first, *kink_points(pair, first[0])):
-        yield integers_at(pair, point)
+    yield from integer_points(integers, first) if integers else first
+    for point in kink_points(pair, first[0]):
+        yield {**point, **{symbol: Integer(round(point[symbol])) for symbol in integers}}
 
 
 def _is_zero(difference: Expr, point: dict[Any, Any]) -> bool:
@@ -184,7 +198,7 @@ def constant_ratio(differences: list[Expr], tolerance: float = SAME) -> Expr | N
     pair = list(map(without_functions, differences))
     symbols = sorted(set().union(*(value.free_symbols for value in pair)), key=str)
     first, at_first, compared = None, pair, 0
-    for point in _points(pair, symbols):
+    for point in _points(pair, symbols, integer_variables(pair)):
         one, other = (value_at(value, point) for value in pair)
         if one is None or other is None or (one == 0 and other == 0):
             continue

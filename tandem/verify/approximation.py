@@ -29,6 +29,14 @@ def approximates(exact: str, rough: str, leaf: Leaf) -> bool | None:
     return leaf(one.text, other.text, roughly=True)
 
 
+def is_approximation(exact: str, rough: str, leaf: Leaf) -> bool | None:
+    r"""Return whether exact \approx rough holds: to 1 %, or as a correct rounding to at most a fifth of it."""
+    close, number = approximates(exact, rough, leaf), read_quantity(rough).number
+    if close is not False or number is None or _place(_value(number), read_quantity(rough).text) * 5 > abs(_value(number)):
+        return close
+    return rounds(exact, rough, leaf)
+
+
 def rounds(exact: str, rough: str, leaf: Leaf) -> bool | None:
     """Return whether the decimal `rough` is `exact`, correctly rounded to the digits of `rough`, and not another integer.
 

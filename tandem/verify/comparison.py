@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from itertools import chain, pairwise
 
-from tandem.verify.approximation import approximates, rounds
+from tandem.verify.approximation import approximates, is_approximation, rounds
 from tandem.verify.leaf import Leaf, all_of, any_of
 from tandem.verify.naming import (
     Y_OF_X,
@@ -221,13 +221,13 @@ def _equations(gold: str, answer: str, leaf: Leaf) -> bool | None:
     exact, *rough = groups if groups[0] else groups[1:]
     states = compare(gold, exact[-1], leaf)
     if len(rough) == 1 and states is not True and (states_rough := compare(gold, rough[0][-1], leaf)) is not False:
-        correct = (check(exact[-1], rough[0][-1], leaf) for check in (approximates, rounds))
-        states = any_of([states, all_of([states_rough, *correct])])
+        pair = exact[-1], rough[0][-1]
+        states = any_of([states, all_of([states_rough, approximates(*pair, leaf), rounds(*pair, leaf)])])
     if states is False or (len(sides) == 2 and not rough and _counts_down(*sides)):
         return states
     holds = [compare(side, group[-1], leaf) for group in (exact, *rough) for side in group[:-1]]
     steps = [exact[-1], *(group[-1] for group in rough)]
-    near = [any_of(check(steps[0], step, leaf) for check in (approximates, rounds)) for step in steps[1:]]
+    near = [is_approximation(steps[0], step, leaf) for step in steps[1:]]
     near += [approximates(*pair, leaf) for pair in pairwise(steps[1:])]
     return all_of([states, *holds, *near])
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any
 
-from sympy import Expr, I, Integer, Pow, Rational, Symbol, ceiling, degree, floor, nan, oo, pi, zoo
+from sympy import Expr, I, Integer, Poly, Pow, Rational, Symbol, ceiling, degree, floor, nan, oo, pi, zoo
 from sympy.core.function import AppliedUndef
 from sympy.functions.elementary.trigonometric import TrigonometricFunction
 
@@ -17,8 +17,10 @@ SAME = 1e-20
 """Largest relative difference of equal values."""
 DIGITS = 30
 _INTEGERS = {"k", "m", "n"}
-"""The letters that stand for integers in (-1)^n, \\lfloor n/2\\rfloor and \\cos n\\pi."""
-_MAX_EXPONENT_DEGREE = 3
+"""The letters that can stand for integers."""
+_RANGE = range(-3, 40)
+_STRIDES = (1, 3, 5)
+"""Numbers that have no divisor in common with the length of `_RANGE`."""
 _POSITIVE = 4
 """The number of points at the beginning that have positive values for all variables."""
 
@@ -42,22 +44,42 @@ def points(symbols: list[Any]) -> Iterator[dict[Any, Any]]:
         yield dict(zip(symbols, [-value for value in values], strict=True))
 
 
-def integers_at(expressions: Sequence[Expr], point: dict[Any, Any]) -> dict[Any, Any]:
-    r"""Return `point` with integers for the variables that stand for integers in `expressions`, such as n in (-1)^n."""
-    symbols, too_large = set[Any](), set[Any]()
-    for part in (part for expression in expressions for part in expression.atoms(Pow, TrigonometricFunction, floor, ceiling)):
-        if isinstance(part, Pow):
-            symbols |= part.exp.free_symbols if part.base.is_negative else set()
-            too_large |= {symbol for symbol in part.exp.free_symbols if not _is_small(part.exp, symbol)}
-        elif not isinstance(part, TrigonometricFunction) or part.has(pi):
-            symbols |= part.free_symbols
-    symbols = {symbol for symbol in symbols - too_large if symbol.name in _INTEGERS}
-    return {symbol: Integer(round(value)) if symbol in symbols else value for symbol, value in point.items()}
+def integer_variables(expressions: Sequence[Expr]) -> list[Any]:
+    r"""Return the variables that stand for integers in `expressions`: k, m and n in (-1)^n, \lfloor n/2\rfloor or \cos n\pi.
+
+    Not those of powers that would take long to compute exactly, and not that of \lfloor n\rfloor: it is no integer there.
+    """
+    found, in_large_powers = set[Any](), set[Any]()
+    for expression in expressions:
+        for part in expression.atoms(floor, ceiling):
+            found |= set() if _is_integer_for_integers(part.args[0]) else part.free_symbols
+        for part in expression.atoms(TrigonometricFunction):
+            found |= part.free_symbols if part.has(pi) else set()
+        for power in expression.atoms(Pow):
+            in_exponent = power.exp.free_symbols
+            found |= in_exponent if power.base.is_negative else set()
+            if power.base != -1 and (power.base.has(Pow) or any(not _is_linear(power.exp, symbol) for symbol in in_exponent)):
+                in_large_powers |= power.free_symbols if in_exponent else set()
+    return sorted((symbol for symbol in found - in_large_powers if symbol.name in _INTEGERS), key=str)
 
 
-def _is_small(exponent: Expr, symbol: Any) -> bool:
-    """Return whether an exact power with this exponent fits in memory where `symbol` is a small integer."""
-    return bool(exponent.is_polynomial(symbol)) and degree(exponent, symbol) <= _MAX_EXPONENT_DEGREE
+def _is_integer_for_integers(argument: Expr) -> bool:
+    """Return whether `argument` is a polynomial with integer coefficients."""
+    symbols = argument.free_symbols
+    return bool(symbols and argument.is_polynomial(*symbols)) and all(c.is_Integer for c in Poly(argument, *symbols).coeffs())
+
+
+def _is_linear(exponent: Expr, symbol: Any) -> bool:
+    return bool(exponent.is_polynomial(symbol)) and degree(exponent, symbol) <= 1
+
+
+def integer_points(symbols: Sequence[Any], reals: Sequence[dict[Any, Any]]) -> Iterator[dict[Any, Any]]:
+    """Yield points with all integers of `_RANGE`, in another order for each of `symbols`; other variables are as in `reals`."""
+    for place in range(len(_RANGE)):
+        integers = {
+            symbol: Integer(_RANGE[place * stride % len(_RANGE)]) for symbol, stride in zip(symbols, _STRIDES, strict=False)
+        }
+        yield {**reals[place % len(reals)], **integers}
 
 
 def value_at(expression: Expr, point: dict[Any, Any], digits: int = DIGITS) -> Any:

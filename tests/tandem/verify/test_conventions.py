@@ -24,12 +24,23 @@ CASES = [
     (r"\frac{(-1)^n x^{2n+1}}{(2n+1)!}", r"\frac{x^{2n+1}}{(2n+1)!}", "wrong"),
     (r"(-2)^n", r"(-1)^n 2^n", "correct"),
     (r"(-2)^n", r"2^n", "wrong"),
+    (r"(-1)^{n^4}", r"(-1)^n", "correct"),
+    (r"(-1)^{\lfloor n/2\rfloor}", r"\sqrt2\cos(\frac{n\pi}2-\frac\pi4)", "correct"),
+    (r"\cos\frac{n\pi}{2}", r"(-1)^{n/2}", "wrong"),
+    (r"2\cos\frac{2n\pi}{5}+2\cos\frac{4n\pi}{5}", "-1", "wrong"),
+    (r"\lfloor\frac{7n}{23}\rfloor", r"\lfloor\frac{7n+1}{23}\rfloor", "wrong"),
+    (r"\lfloor\frac n3\rfloor+\lfloor\frac m5\rfloor", r"\lfloor\frac n3\rfloor+\lfloor\frac{m+1}5\rfloor", "wrong"),
+    (r"\lfloor m\rfloor", "m", "wrong"),
+    (r"\lfloor 2n\rfloor", r"2\lfloor n\rfloor", "wrong"),
+    (r"(-1)^n(2^{n^3}+3)^{n^2}", r"(-1)^{n+2}(3+2^{n^3})^{n^2}", "correct"),
     (r"e^x + C", r"e^x + c", "correct"),
     (r"e^x + c", r"C + e^x", "correct"),
     (r"e^x + C", r"e^x + 2c", "wrong"),
     (r"e^x + C", r"e^x", "wrong"),
     (r"Cx", r"cx", "wrong"),
     (r"A+B+C", r"A+B+c", "wrong"),
+    (r"ax^2+bx+c", r"ax^2+bx+C", "wrong"),
+    (r"(a+c,b)", r"(a+C,b)", "wrong"),
     (r"R^2", r"r^2", "wrong"),
 ]
 
@@ -46,6 +57,14 @@ def test_floor_of_integers_is_a_ceiling(shift: int, divisor: int, letter: str) -
     assert says(gold, rf"\lceil\frac{{{letter}+{shift}}}{{{divisor}}}\rceil") == "correct"
     assert says(gold, rf"\lceil\frac{{{letter}+{shift + 1}}}{{{divisor}}}\rceil") == "wrong"
     assert says(gold.replace(letter, "x"), rf"\lceil\frac{{x+{shift}}}{{{divisor}}}\rceil") == "wrong"
+
+
+@settings(deadline=None, max_examples=30)
+@given(factor=st.integers(1, 40), divisor=st.integers(2, 40), shift=st.integers(0, 40))
+def test_floors_of_integers_are_equal_only_if_no_integer_tells_them_apart(factor: int, divisor: int, shift: int) -> None:
+    differ = any(factor * n // divisor != (factor * n + shift) // divisor for n in range(divisor))
+    gold, answer = (rf"\lfloor\frac{{{factor}n+{each}}}{{{divisor}}}\rfloor" for each in (0, shift))
+    assert says(gold, answer) == ("wrong" if differ else "correct")
 
 
 @settings(deadline=None, max_examples=30)
