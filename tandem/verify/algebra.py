@@ -3,7 +3,7 @@ r"""Expressions and equations, read by `tandem.verify.latex` and compared at poi
 Two expressions are equal if their values agree to 20 digits at fixed random points, wherever both are real (or, if they are
 real nowhere, wherever both have values). Two equations are equal if the differences of their sides have a constant ratio
 there. Unlike simplification this ends soon, and it distinguishes x from |x|, which agree for positive numbers only. The n of
-(-1)^n, \lfloor n/2\rfloor or \cos n\pi stands for integers.
+(-1)^n, \lfloor n/2\rfloor or \cos n\pi stands for natural numbers.
 
 Rational numbers are compared exactly, and decimals are rational. A side with decimals may be rounded, to `TOLERANCE`, only if
 the other holds an irrational constant or is a fraction without a finite decimal; in polynomials this holds for each
@@ -158,14 +158,16 @@ def _agree(gold: Expr, answer: Expr, tolerance: float) -> bool | None:
 
 
 def _points(pair: list[Expr], symbols: list[Any], integers: list[Any]) -> Iterator[dict[Any, Any]]:
-    """Yield the points at which two expressions are compared, on both sides of their kinks; `integers` have integer values."""
+    """Yield the points at which two expressions are compared, on both sides of their kinks; `integers` are natural numbers."""
     if not symbols:
         yield {}
         return
     first = list(islice(points(symbols), _MAX_POINTS))
     yield from integer_points(integers, first) if integers else first
     for point in kink_points(pair, first[0]):
-        yield {**point, **{symbol: Integer(round(point[symbol])) for symbol in integers}}
+        rounded = {symbol: Integer(round(point[symbol])) for symbol in integers}
+        if all(value >= 0 for value in rounded.values()):
+            yield point | rounded
 
 
 def _is_zero(difference: Expr, point: dict[Any, Any]) -> bool:

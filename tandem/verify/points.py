@@ -17,8 +17,8 @@ SAME = 1e-20
 """Largest relative difference of equal values."""
 DIGITS = 30
 _INTEGERS = {"k", "m", "n"}
-"""The letters that can stand for integers."""
-_RANGE = range(-3, 40)
+"""The letters that can stand for natural numbers."""
+_RANGE = range(43)
 _STRIDES = (1, 3, 5)
 """Numbers that have no divisor in common with the length of `_RANGE`."""
 _POSITIVE = 4
@@ -45,7 +45,7 @@ def points(symbols: list[Any]) -> Iterator[dict[Any, Any]]:
 
 
 def integer_variables(expressions: Sequence[Expr]) -> list[Any]:
-    r"""Return the variables that stand for integers in `expressions`: k, m and n in (-1)^n, \lfloor n/2\rfloor or \cos n\pi.
+    r"""Return the variables that stand for natural numbers: k, m and n in (-1)^n, \lfloor n/2\rfloor or \cos n\pi.
 
     Not those of powers that would take long to compute exactly, and not that of \lfloor n\rfloor: it is no integer there.
     """

@@ -1,4 +1,4 @@
-"""Tests of letters with a conventional meaning: n in (-1)^n stands for integers, C for the constant of an antiderivative."""
+"""Tests of conventional letters: n in (-1)^n stands for natural numbers, C for the constant of an antiderivative."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ CASES = [
     (r"2\cos\frac{2n\pi}{5}+2\cos\frac{4n\pi}{5}", "-1", "wrong"),
     (r"\lfloor\frac{7n}{23}\rfloor", r"\lfloor\frac{7n+1}{23}\rfloor", "wrong"),
     (r"\lfloor\frac n3\rfloor+\lfloor\frac m5\rfloor", r"\lfloor\frac n3\rfloor+\lfloor\frac{m+1}5\rfloor", "wrong"),
+    (r"\lceil\frac mk\rceil", r"\lfloor\frac{m+k-1}{k}\rfloor", "correct"),
+    (r"\cos(n\pi)\ln(n^2)", r"2(-1)^n\ln n", "correct"),
     (r"\lfloor m\rfloor", "m", "wrong"),
     (r"\lfloor 2n\rfloor", r"2\lfloor n\rfloor", "wrong"),
     (r"(-1)^n(2^{n^3}+3)^{n^2}", r"(-1)^{n+2}(3+2^{n^3})^{n^2}", "correct"),
