@@ -97,7 +97,7 @@ def _with_constant_of(gold: Expr, answer: Expr) -> Expr:
     """Return `answer` with the gold's constant of integration, C or c, if it has the other one, and both are sums with it."""
     in_gold, in_answer = ({symbol.name: symbol for symbol in value.free_symbols} for value in (gold, answer))
     others = (in_gold.keys() | in_answer.keys()) - {"C", "c"}
-    if not others or any(name in "ab" or name.isupper() for name in others):
+    if not others or any(name in ("a", "b") or name.isupper() for name in others):
         return answer  # a coefficient, a point or an angle
     constants = [values.keys() & {"C", "c"} for values in (in_gold, in_answer)]
     if any(len(names) != 1 for names in constants) or constants[0] == constants[1]:

@@ -30,11 +30,12 @@ def approximates(exact: str, rough: str, leaf: Leaf) -> bool | None:
 
 
 def is_approximation(exact: str, rough: str, leaf: Leaf) -> bool | None:
-    r"""Return whether exact \approx rough holds: to 1 %, or as a correct rounding to at most a fifth of it."""
-    close, number = approximates(exact, rough, leaf), read_quantity(rough).number
-    if close is not False or number is None or _place(_value(number), read_quantity(rough).text) * 5 > abs(_value(number)):
+    r"""Return whether exact \approx rough holds: to 1 %, or as its rounding to a digit worth at most a fifth of it."""
+    close, other = approximates(exact, rough, leaf), read_quantity(rough)
+    if close is not False or other.number is None:
         return close
-    return rounds(exact, rough, leaf)
+    near = _value(other.number)
+    return rounds(exact, rough, leaf) if _place(near, other.text) * 5 <= abs(near) else False
 
 
 def rounds(exact: str, rough: str, leaf: Leaf) -> bool | None:

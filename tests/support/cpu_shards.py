@@ -13,7 +13,6 @@ class CpuShards(ShardedExecutor):
     def _init_executor(self) -> None:
         os.environ |= {
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # vLLM would want a NUMA node for each worker
-            "OMP_NUM_THREADS": "1",  # workers wait for each other in busy loops
             "TORCHDYNAMO_DISABLE": "1",  # otherwise each worker compiles the function that ranks sampled tokens
         }
         super()._init_executor()
