@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 from contextlib import suppress
 from importlib import import_module
 
@@ -15,6 +17,7 @@ MODULES = (
     "vllm.v1.worker.cpu_worker",
 )
 
+atexit.register(os._exit, 0)  # as the last one in the server: it would free for seconds what was imported
 with without_collection():
     for module in MODULES:
         with suppress(ImportError):  # the engine that needs it raises the error

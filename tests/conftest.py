@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import re
@@ -19,6 +20,9 @@ settings.register_profile("fast", deadline=None, max_examples=10)
 settings.load_profile("tandem")
 
 MODULE_MARK = re.compile(r"^pytestmark = pytest\.mark\.(\w+)", re.MULTILINE)
+
+
+_sessions: list[pytest.Session] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,9 +47,18 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_unconfigure() -> None:
-    """Let the interpreter free what was imported: libraries report what is left as leaks."""
-    gc.unfreeze()
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Take note of the status, which plugins may still change."""
+    _sessions.append(session)
+
+
+@atexit.register  # before anything else, so that it is called after it
+def _end_at_once() -> None:
+    """End this process without freeing what was imported, which takes up to a minute."""
+    if _sessions:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_sessions[0].exitstatus)
 
 
 @pytest.hookimpl(trylast=True)

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.engines
 
 
 @pytest.fixture
-def temporary(tmp_path: Path) -> Iterator[Path]:
+def temporary(fresh_processes: None) -> Iterator[Path]:
     """The run's folder of temporary files; its path is short because of Ray's sockets."""
     folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))
     yield folder

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from tandem.rollout import Prompt
 from tests.support import ROOT
 from tests.support.builders import foreign_tokenizer, save_model
 from tests.support.engine_pair import EnginePair
+from tests.support.preloaded import preloaded_python
 
 if TYPE_CHECKING:  # it imports DeepSpeed, which takes seconds
     from tests.support.learner_ranks import Ranks
@@ -43,6 +45,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.engines)
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fork_processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let engines, Ray's workers and ranks be forks of a process that has imported their libraries."""
+    engines = any(item.get_closest_marker("engines") for item in request.session.items)
+    with preloaded_python() if engines and not torch.cuda.is_available() else nullcontext():
+        yield
+
+
+@pytest.fixture
+def fresh_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Ray start its workers as in a run, where they are children of the cluster and show their environment."""
+    monkeypatch.delenv("RAY_RUNTIME_ENV_HOOK", raising=False)
 
 
 @pytest.fixture

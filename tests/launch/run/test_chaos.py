@@ -27,7 +27,12 @@ from tests.support.shared_memory import abandoned_files
 
 UNDISTURBED_S, KILLED_S, RESUMED_S = 300, 400, 240
 """Time limit of the three runs."""
-pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(UNDISTURBED_S + KILLED_S + RESUMED_S + 20)]
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.slow,
+    pytest.mark.timeout(UNDISTURBED_S + KILLED_S + RESUMED_S + 20),
+    pytest.mark.usefixtures("fresh_processes"),
+]
 SEEDS = range(1, 1 + int(os.environ.get("CHAOS_SEEDS", "1")))
 STEPS, PROMPTS, GROUP_SIZE, HELD_OUT = 24, 8, 8, 160
 VICTIMS = {
