@@ -26,6 +26,7 @@ from actors.engine_spec import EngineSpec
 from actors.partner_link import PartnerLink, turns_address
 from actors.session_scheduler import SessionScheduler
 from actors.turn_messages import BegunTurn, WrittenPart, begun_turns, written_output
+from tandem.runtime.processes import end_with_parent
 from tandem.schedule import Pen
 
 _drafts: list[int] = [0, 0]
@@ -83,6 +84,7 @@ class _TurnEndingScheduler(SessionScheduler):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        end_with_parent()  # without its rollout actor, an engine would only hold memory
         _schedulers[:] = [self]
         self.kv_peak = 0.0
         """the largest share of the KV cache in use since the last `kv_use`"""

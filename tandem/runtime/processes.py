@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -59,6 +62,17 @@ def end(processes: Iterable[psutil.Process]) -> None:
         except psutil.NoSuchProcess:
             continue
     psutil.wait_procs(running, timeout=END_TIMEOUT_S)
+
+
+def end_with_parent() -> None:
+    """Let this process, which `multiprocessing` has started, be killed when its parent ends, however it ends."""
+    if (parent := multiprocessing.parent_process()) is not None:
+
+        def end() -> None:
+            parent.join()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        threading.Thread(target=end, name="end_with_parent", daemon=True).start()
 
 
 def host_memory_fraction() -> float:

@@ -1,0 +1,35 @@
+"""Tests that engines end with their rollout actor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import psutil
+import pytest
+import ray
+
+from actors.engine_layout import engine_specs
+from actors.rollout import RolloutActor
+from tandem.authors import Authors
+from tandem.config.schema import Config
+from tandem.runtime.processes import on_this_host
+from tests.support.cpu_shards import CpuShards
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.usefixtures("ray_session")
+def test_engines_of_killed_actor_end(config: Config, authors: Authors, workers: int) -> None:
+    """The senior's engine has `workers`, two of them in processes of their own."""
+    senior, junior = engine_specs(config, authors, "cpu")[0]
+    if workers > 1:
+        senior = replace(senior, engine_args={"tensor_parallel_size": workers, "distributed_executor_backend": CpuShards})
+    actor = ray.remote(RolloutActor).options(num_cpus=0).remote([senior, junior])
+    ray.get(actor.start.remote())
+    running = on_this_host(ray.get(actor.processes.remote()))
+    of_workers = [child for process in running.values() for child in process.children(recursive=True)]
+    assert len(running) == 3
+    running[""].kill()
+    _, alive = psutil.wait_procs([*running.values(), *of_workers], timeout=20)
+    for process in alive:
+        process.kill()
+    assert not alive
