@@ -1,4 +1,4 @@
-"""The modules of an engine. The server that engines are forked from imports this one, and with it all of them."""
+"""The modules of an engine. Only the server that engines are forked from imports this one, and with it all of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODULES = (
     "vllm.v1.worker.cpu_worker",
 )
 
-atexit.register(os._exit, 0)  # as the last one in the server: it would free for seconds what was imported
+atexit.register(os._exit, 0)  # registered first, called last: to free what was imported would take seconds
 with without_collection():
     for module in MODULES:
         with suppress(ImportError):  # the engine that needs it raises the error

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -23,6 +24,7 @@ MODULE_MARK = re.compile(r"^pytestmark = pytest\.mark\.(\w+)", re.MULTILINE)
 
 
 _sessions: list[pytest.Session] = []
+"""the one that has ended"""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -52,13 +54,22 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     _sessions.append(session)
 
 
-@atexit.register  # before anything else, so that it is called after it
+@atexit.register  # early, so that most libraries' functions are called before it
 def _end_at_once() -> None:
     """End this process without freeing what was imported, which takes up to a minute."""
     if _sessions:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(_sessions[0].exitstatus)
+
+
+def _end_with_error(*error: Any) -> None:
+    """Print an error that nothing caught, after which the interpreter exits by itself, with status 1."""
+    _sessions.clear()
+    sys.__excepthook__(*error)
+
+
+sys.excepthook = _end_with_error
 
 
 @pytest.hookimpl(trylast=True)

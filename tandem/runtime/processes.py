@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,8 @@ import psutil
 
 END_TIMEOUT_S = 20.0
 """Longest wait for a killed process to end."""
+GRACE_S = 10.0
+"""The time that a process has to end after its parent."""
 
 
 class ProcessLocation(NamedTuple):
@@ -65,11 +68,13 @@ def end(processes: Iterable[psutil.Process]) -> None:
 
 
 def end_with_parent() -> None:
-    """Let this process, which `multiprocessing` has started, be killed when its parent ends, however it ends."""
+    """End this process as soon as the process that started it by `multiprocessing` has ended; kill it if it takes too long."""
     if (parent := multiprocessing.parent_process()) is not None:
 
         def end() -> None:
             parent.join()
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(GRACE_S)
             os.kill(os.getpid(), signal.SIGKILL)
 
         threading.Thread(target=end, name="end_with_parent", daemon=True).start()

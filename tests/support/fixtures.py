@@ -47,12 +47,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs a GPU"))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def fork_processes(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let engines, Ray's workers and ranks be forks of a process that has imported their libraries."""
+@pytest.fixture(scope="session")
+def fork_server(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[bytes] | None]:
+    """A process that has imported the libraries of engines and ranks, and of which these are forks; none without such tests."""
     engines = any(item.get_closest_marker("engines") for item in request.session.items)
-    with preloaded_python() if engines and not torch.cuda.is_available() else nullcontext():
-        yield
+    with preloaded_python() if engines and not torch.cuda.is_available() else nullcontext() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def fork_processes(fork_server: subprocess.Popen[bytes] | None) -> None:
+    """Stop the tests where that process has ended: each would wait for its own timeout."""
+    if fork_server is not None and fork_server.poll() is not None:
+        pytest.exit("the server in tests/support/preloaded has ended", returncode=1)
 
 
 @pytest.fixture

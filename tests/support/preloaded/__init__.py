@@ -8,6 +8,8 @@ Programs that tests start by themselves import as usual, and so does everything 
 from __future__ import annotations
 
 import multiprocessing.spawn
+import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,23 +24,29 @@ HERE = Path(__file__).parent
 
 
 @contextmanager
-def preloaded_python() -> Iterator[None]:
-    """Let Ray and `multiprocessing` start processes as forks during the block.
+def preloaded_python() -> Iterator[subprocess.Popen[bytes]]:
+    """Let Ray and `multiprocessing` start processes as forks of the server, which is yielded, during the block.
 
     A fork has the environment of its starter, but what a library reads from it when it is imported is that of this process now.
     """
-    with TemporaryDirectory(prefix="tandem-python-") as folder:
+    # The path of a socket must be short.
+    with TemporaryDirectory(prefix="tandem-python-", dir="/tmp") as folder, socket.socket(socket.AF_UNIX) as listener:
         address, python = Path(folder, "server"), Path(folder, "python")
-        python.write_text(f'#!/bin/sh\nexec {sys.executable} -ISE {HERE / "client.py"} {address} "$@"\n', encoding="utf-8")
+        listener.bind(str(address))
+        listener.listen(64)
+        client = shlex.join([sys.executable, "-ISE", str(HERE / "client.py"), str(address)])
+        python.write_text(f'#!/bin/sh\nexec {client} "$@"\n', encoding="utf-8")
         python.chmod(0o700)
+        server = [sys.executable, str(HERE / "server.py"), str(listener.fileno()), str(python)]
         hook = f"{with_preloaded_python.__module__}.{with_preloaded_python.__name__}"
         before = multiprocessing.spawn.get_executable()
         with (
-            subprocess.Popen([sys.executable, str(HERE / "server.py"), str(address), str(python)], stdin=subprocess.PIPE),
+            subprocess.Popen(server, stdin=subprocess.PIPE, pass_fds=[listener.fileno()]) as process,
             environment(RAY_RUNTIME_ENV_HOOK=hook, **{PYTHON: str(python)}),
         ):
+            listener.close()  # clients of a server that has ended are refused
             multiprocessing.set_executable(str(python))
             try:
-                yield
+                yield process
             finally:
                 multiprocessing.set_executable(before)

@@ -1,7 +1,7 @@
-"""Fork a Python process for each client: server.py ADDRESS PYTHON. PYTHON is the program by which `multiprocessing` starts
-processes in a fork.
+"""Fork a Python process for each client: server.py LISTENER PYTHON.
 
-The server ends with its standard input. Forks end without freeing what was imported, which takes seconds.
+LISTENER is the number of the socket that clients connect to, and PYTHON the program by which `multiprocessing` starts processes
+in a fork. The server ends with its standard input.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import signal
 import socket
 import struct
 import sys
-import threading
 from contextlib import suppress
 from importlib import import_module
 from types import ModuleType
@@ -34,17 +33,12 @@ MODULES = (
     "math_verify",
 )
 NUMBER = struct.Struct("<q")
-FIRST_FREE = 1024
-"""The lowest number of a file that no process has at its start."""
 
 
-def main(address: str, python: str) -> None:
+def main(listener: socket.socket, python: str) -> None:
     """Import the modules, then fork until the standard input ends."""
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(address)
-    listener.listen(64)
     gc.disable()
-    # Ray reads the variables of a job and its token when it is imported: each fork imports it.
+    # Ray reads the variables of a job and its token when it is imported, so each fork imports it.
     sys.modules["ray"] = None  # type: ignore[assignment]
     for module in MODULES:
         with suppress(ImportError):  # the process that needs it raises the error
@@ -52,6 +46,7 @@ def main(address: str, python: str) -> None:
     del sys.modules["ray"]
     gc.freeze()
     gc.enable()
+    _flush()
     if connection := _serve(listener):
         _become(*_receive(connection), python)
 
@@ -64,7 +59,8 @@ def _serve(listener: socket.socket) -> socket.socket | None:
     poll = select.poll()
     for file in (sys.stdin.fileno(), listener.fileno(), wakes):
         poll.register(file, select.POLLIN)
-    clients: dict[int, tuple[int, socket.socket]] = {}  # by the number of the file, with the process that was forked
+    clients: dict[int, socket.socket] = {}
+    """by the process that was forked"""
     while True:
         for file, _ in poll.poll():
             if file == sys.stdin.fileno():
@@ -72,36 +68,36 @@ def _serve(listener: socket.socket) -> socket.socket | None:
             if file == listener.fileno():
                 connection, _ = listener.accept()
                 if pid := os.fork():
-                    connection.sendall(NUMBER.pack(pid))
-                    clients[connection.fileno()] = pid, connection
+                    clients[pid] = connection
                     poll.register(connection, select.POLLRDHUP)
+                    with suppress(OSError):  # the client may have ended while it waited
+                        connection.sendall(NUMBER.pack(pid))
                     continue
                 signal.set_wakeup_fd(-1)
                 for number, handler in before.items():
                     signal.signal(number, handler)
-                for _, other in clients.values():
+                for other in (listener, *clients.values()):
                     other.detach()
-                listener.detach()
                 return connection
             if file == wakes:
                 os.read(wakes, 4096)
-                for process, status in _ended():
-                    file = next(file for file, (pid, _) in clients.items() if pid == process)
-                    poll.unregister(file)
-                    with clients.pop(file)[1] as connection, suppress(OSError):  # the client may have ended
-                        connection.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
-            elif file in clients:  # the client has ended
-                poll.modify(file, 0)
-                os.kill(clients[file][0], signal.SIGKILL)
+                _report_ended(clients, poll)
+            else:
+                for pid, connection in clients.items():
+                    if connection.fileno() == file:  # the client has ended
+                        poll.unregister(file)
+                        os.kill(pid, signal.SIGKILL)
 
 
-def _ended() -> list[tuple[int, int]]:
-    """Return process and status of the forks that have ended and were not returned before."""
-    ended = []
+def _report_ended(clients: dict[int, socket.socket], poll: select.poll) -> None:
+    """Remove the clients whose forks have ended, and send them the exit status."""
     with suppress(ChildProcessError):
-        while (found := os.waitpid(-1, os.WNOHANG))[0]:
-            ended.append(found)
-    return ended
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if (connection := clients.pop(ended[0], None)) is not None:
+                with suppress(KeyError):
+                    poll.unregister(connection)
+                with connection, suppress(OSError):  # the client may have ended
+                    connection.sendall(NUMBER.pack(os.waitstatus_to_exitcode(ended[1])))
 
 
 def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
@@ -112,16 +108,22 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
         files.frombytes(data)
     text = b""
     while len(text) < NUMBER.unpack(size)[0]:
-        text += connection.recv(1 << 20)
+        if not (part := connection.recv(1 << 20)):
+            os._exit(1)  # the client has ended
+        text += part
     connection.detach()
     return json.loads(text), list(files)
 
 
 def _become(request: dict[str, Any], files: list[int], python: str) -> None:
-    """Be the process that the client asks for, and exit as it."""
+    """Be the process that the client asks for."""
     os.setsid()  # Ray kills the process group of a worker that has ended
-    kept = [fcntl.fcntl(file, fcntl.F_DUPFD, FIRST_FREE) for file in files]
-    os.closerange(0, FIRST_FREE)
+    above = max(request["files"], default=2) + 1
+    kept = [fcntl.fcntl(file, fcntl.F_DUPFD, above) for file in files]
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in kept:
+            with suppress(OSError):  # the folder's own
+                os.close(int(name))
     for file, number in zip(kept, request["files"], strict=True):
         os.dup2(file, number)
         os.close(file)
@@ -129,28 +131,15 @@ def _become(request: dict[str, Any], files: list[int], python: str) -> None:
     os.environ.clear()
     os.environ |= request["environment"]
     multiprocessing.set_executable(python)
-    status = 0
-    try:
-        _run(request["arguments"])
-    except SystemExit as end:
-        if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:  # noqa: BLE001 - as the interpreter does at the end
-        sys.excepthook(*sys.exc_info())
-        status = 1
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(status)
+    _run(request["arguments"])
 
 
 def _run(arguments: list[str]) -> None:
     """Run `python ARGUMENTS`: a file or the code of -c, after options that are ignored."""
     while arguments[0].startswith("-") and arguments[0] != "-c":
-        del arguments[0]
+        if arguments[0] == "-m":
+            raise NotImplementedError("python -m")
+        del arguments[: 2 if arguments[0] in ("-X", "-W") else 1]
     main = sys.modules["__main__"] = ModuleType("__main__")
     if arguments[0] == "-c":
         sys.argv, code = ["-c", *arguments[2:]], compile(arguments[1], "<string>", "exec")
@@ -163,5 +152,15 @@ def _run(arguments: list[str]) -> None:
     exec(code, vars(main))  # noqa: S102 - the program that was asked for
 
 
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
+    # To free what was imported takes seconds. Only a program that calls sys.exit ends as usual.
+    atexit._run_exitfuncs()
+    _flush()
+    os._exit(0)
