@@ -33,7 +33,6 @@ from tandem.config.rollout import SamplingConfig
 from tandem.config.schema import ConfigError
 from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR
 from tandem.runtime.errors import RunError
-from tandem.runtime.processes import END_TIMEOUT_S
 from tandem.runtime.units import GIB
 from tandem.runtime.weights import IPC, SHM, PublishedWeights
 
@@ -373,11 +372,7 @@ class Engine:
     def close(self) -> None:
         """End the engine's process."""
         socket_file = Path(self.address)
-        process = self._process
-        # An engine without workers has nothing to clean up, and would search its memory for garbage for seconds.
-        workers = self._llm.vllm_config.parallel_config.world_size > 1
-        self._llm.shutdown(timeout=None if workers else 0)
-        process.join(END_TIMEOUT_S)  # its memory is free then
+        self._llm.shutdown()
         socket_file.unlink(missing_ok=True)
         # vLLM shuts down again when it is collected; at the interpreter's exit that would fail.
         del self._llm
