@@ -21,8 +21,6 @@ settings.register_profile("fast", deadline=None, max_examples=10)
 settings.load_profile("tandem")
 
 MODULE_MARK = re.compile(r"^pytestmark = pytest\.mark\.(\w+)", re.MULTILINE)
-
-
 _sessions: list[pytest.Session] = []
 """the one that has ended"""
 

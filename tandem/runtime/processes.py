@@ -71,13 +71,13 @@ def end_with_parent() -> None:
     """End this process as soon as the process that started it by `multiprocessing` has ended; kill it if it takes too long."""
     if (parent := multiprocessing.parent_process()) is not None:
 
-        def end() -> None:
+        def follow() -> None:
             parent.join()
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(GRACE_S)
             os.kill(os.getpid(), signal.SIGKILL)
 
-        threading.Thread(target=end, name="end_with_parent", daemon=True).start()
+        threading.Thread(target=follow, name="end_with_parent", daemon=True).start()
 
 
 def host_memory_fraction() -> float:

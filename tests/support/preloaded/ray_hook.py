@@ -1,4 +1,4 @@
-"""What RAY_RUNTIME_ENV_HOOK names. Ray calls it in every program that starts or joins a cluster."""
+"""Name another Python for Ray's workers: Ray calls what RAY_RUNTIME_ENV_HOOK names wherever a cluster is started or joined."""
 
 from __future__ import annotations
 
