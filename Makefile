@@ -19,9 +19,22 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 # torch looks for ninja on the path when it compiles an operator.
 export PATH := $(VENV)/bin:$(PATH)
-# The tests' files stay in the clone too. Tests without engines share the cores; a program with engines takes all of them.
+# The tests' files stay in the clone too.
 PYTEST := python -m pytest --basetemp=.pytest_tmp
 PARALLEL := --numprocesses=logical --dist=worksteal
+# A program with engines takes all cores and often waits for one process. The other tests run beside those with engines, on a core
+# less than there are, and report after them.
+BESIDE := --numprocesses=$(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 1 ? n - 1 : 1))) --dist=worksteal
+define ALL_TESTS
+mkdir -p .pytest_tmp; \
+$(PYTEST)/quick $(BESIDE) --durations=10 -m "$(strip not engines $(SELECTED))" > .pytest_tmp/quick.log 2>&1 & quick=$$!; \
+trap 'kill $$quick 2> /dev/null || :' EXIT; \
+$(PYTEST)/engines --durations=10 -m "$(strip engines $(SELECTED))" || failed=1; \
+echo "== Tests without engines"; \
+wait $$quick || failed=1; \
+cat .pytest_tmp/quick.log; \
+exit $${failed:-0}
+endef
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -40,19 +53,18 @@ train: setup  ## train a senior with the defaults, or with ARGS="steps=20 schedu
 	@echo "== Training"
 	@python launch/train.py $(ARGS)
 
+test: SELECTED := and not slow
 test: setup lint  ## lint, then every test that takes seconds
-	@echo "== Tests"
-	@$(PYTEST) $(PARALLEL) -m "not slow and not engines" --durations=10 || failed=1; \
-	$(PYTEST) -m "engines and not slow" --durations=10 || failed=1; exit $${failed:-0}
+	@echo "== Tests with engines"
+	@$(ALL_TESTS)
 
 test-fast: setup  ## quick tests without vLLM, Ray and DeepSpeed, with few examples of each property
 	@echo "== Fast tests"
 	@$(PYTEST) $(PARALLEL) -m "not slow and not engines and not seconds" --hypothesis-profile=fast
 
 test-all: setup lint  ## lint, then all tests, the slow ones too
-	@echo "== All tests"
-	@$(PYTEST) $(PARALLEL) -m "not engines" --durations=20 || failed=1; \
-	$(PYTEST) -m engines --durations=20 || failed=1; exit $${failed:-0}
+	@echo "== All tests with engines"
+	@$(ALL_TESTS)
 
 lint: $(INSTALLED)  ## ruff, types, import contracts
 	@echo "== Lint"

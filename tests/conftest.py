@@ -31,6 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
         # The collector would search the modules that tests import again and again, for seconds.
         gc.disable()
         config.pluginmanager.import_plugin("tests.support.fixtures")
+        config.pluginmanager.import_plugin("tests.support.composition")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -45,7 +45,7 @@ def watched(config: Config, authors: Authors) -> Iterator[WatchedPair]:
 def write(
     watched: WatchedPair, name: str, schedule: Schedule, temperature: float, arriving: list[PublishedWeights]
 ) -> list[Rollout]:
-    """Generate four rollouts; the next weights arrive after each eighth of the senior's tokens."""
+    """Generate four rollouts; the next weights arrive after each sixteenth of the senior's tokens."""
     prompt = Prompt(Problem(name, "", ""), tuple(range(10, 30)))
     names = tuple(f"{name}/{k}" for k in range(4))
     task = GroupTask(prompt, names, (1, 2, 3, 4), schedule, SamplingConfig(temperature, TOKENS))
@@ -56,7 +56,7 @@ def write(
         writing = asyncio.ensure_future(actor.write_group(task))
         for published in arriving:
             senior.reset()
-            await until(lambda: senior.tokens >= 4 * TOKENS / 8)
+            await until(lambda: senior.tokens >= 4 * TOKENS / 16)
             assert not writing.done(), "the weights arrived too late for this test"
             assert await actor.receive_weights(published) == published.version
         return (await writing).rollouts

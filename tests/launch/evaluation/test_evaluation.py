@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +37,7 @@ from tandem.schedule import BEGINS_WORD, ENDS_STEP, JUNIOR_ALONE, SOLO, WHOLE_TE
 from tests.support import ROOT
 from tests.support.builders import save_model, small_tokenizer
 from tests.support.engine_pair import EnginePair
+from tests.support.preloaded.python import python
 from tests.support.writing import forward_logprobs, texts, write
 
 WORD = Schedule(0.5, 32)
@@ -258,7 +258,7 @@ def test_schedules_have_distinct_labels() -> None:
 def evaluate(*overrides: str) -> str:
     """Return the output of `python launch/evaluate.py`."""
     done = subprocess.run(
-        [sys.executable, "launch/evaluate.py", *overrides],
+        [python(), "launch/evaluate.py", *overrides],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "150"},
         capture_output=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tandem.rollout import Group, Problem, Prompt
 from tandem.schedule import SOLO
 from tests.support import ROOT
 from tests.support.builders import noisy_copy, scheduled_rollout
+from tests.support.preloaded.python import python
 
 DRAFT_TOKENS = 4
 # Near the end of a text an engine drafts fewer tokens; long texts make this rare.
@@ -42,7 +42,7 @@ def test_acceptance_is_what_engines_count(authors: Authors, prompts: list[Prompt
         "prompts": starts,
         "sampling": asdict(SAMPLING),
     }
-    command = [sys.executable, "-m", "tests.support.speculative_decoding", json.dumps(settings)]
+    command = [python(), "-m", "tests.support.speculative_decoding", json.dumps(settings)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr[-3000:]
     counted = json.loads(done.stdout.splitlines()[-1])

@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from launch.cluster.environment import environment
-from tests.support.preloaded.ray_hook import PYTHON, with_preloaded_python
+from tests.support.preloaded.python import PYTHON, with_preloaded_python
 
 HERE = Path(__file__).parent
 

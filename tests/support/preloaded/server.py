@@ -20,6 +20,7 @@ import struct
 import sys
 from contextlib import suppress
 from importlib import import_module
+from runpy import run_module
 from types import ModuleType
 from typing import Any
 
@@ -127,19 +128,34 @@ def _become(request: dict[str, Any], files: list[int], python: str) -> None:
     for file, number in zip(kept, request["files"], strict=True):
         os.dup2(file, number)
         os.close(file)
+    # Those of the server know its files: whether they are terminals, and can be searched.
+    sys.stdin, sys.stdout, sys.stderr = (
+        os.fdopen(number, mode, buffering, errors=errors, closefd=False) if number in request["files"] else None
+        for number, mode, buffering, errors in ((0, "r", -1, None), (1, "w", -1, None), (2, "w", 1, "backslashreplace"))
+    )
     os.chdir(request["folder"])
+    mine = _python_path()
     os.environ.clear()
     os.environ |= request["environment"]
+    sys.path[1:] = _python_path() + [folder for folder in sys.path[1:] if folder not in mine]
     multiprocessing.set_executable(python)
     _run(request["arguments"])
 
 
+def _python_path() -> list[str]:
+    """Return the folders in PYTHONPATH."""
+    return [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+
+
 def _run(arguments: list[str]) -> None:
-    """Run `python ARGUMENTS`: a file or the code of -c, after options that are ignored."""
-    while arguments[0].startswith("-") and arguments[0] != "-c":
-        if arguments[0] == "-m":
-            raise NotImplementedError("python -m")
+    """Run `python ARGUMENTS`: a file, the module of -m or the code of -c, after options that are ignored."""
+    while arguments[0].startswith("-") and arguments[0] not in ("-c", "-m"):
         del arguments[: 2 if arguments[0] in ("-X", "-W") else 1]
+    if arguments[0] == "-m":
+        sys.argv = arguments[1:]
+        sys.path[0] = os.getcwd()
+        run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        return
     main = sys.modules["__main__"] = ModuleType("__main__")
     if arguments[0] == "-c":
         sys.argv, code = ["-c", *arguments[2:]], compile(arguments[1], "<string>", "exec")

@@ -1,0 +1,21 @@
+"""The Python that forks, for programs, for jobs, and for Ray's workers: Ray calls what RAY_RUNTIME_ENV_HOOK names wherever a
+cluster is started or joined."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+PYTHON = "TANDEM_TESTS_PYTHON"
+"""The environment variable with the program that forks. It takes the arguments of `python`."""
+
+
+def python() -> str:
+    """Return that program, or the present Python on a machine with a GPU."""
+    return os.environ.get(PYTHON, sys.executable)
+
+
+def with_preloaded_python(runtime_env: dict[str, Any] | None) -> dict[str, Any]:
+    """Return Ray's runtime environment `runtime_env` with that program for its workers."""
+    return {"py_executable": python()} | (runtime_env or {})
