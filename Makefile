@@ -22,17 +22,20 @@ export PATH := $(VENV)/bin:$(PATH)
 # The tests' files stay in the clone too.
 PYTEST := python -m pytest --basetemp=.pytest_tmp
 PARALLEL := --numprocesses=logical --dist=worksteal
-# A program with engines takes all cores and often waits for one process. The other tests run beside those with engines, on a core
-# less than there are, and report after them.
+# A program with engines takes all cores, but often waits for one process. Lint and the other tests run beside the tests with
+# engines, on a core less than there are; the report of those with engines follows. They are interrupted when lint fails.
 BESIDE := --numprocesses=$(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 1 ? n - 1 : 1))) --dist=worksteal
-define ALL_TESTS
-mkdir -p .pytest_tmp; \
-$(PYTEST)/quick $(BESIDE) --durations=10 -m "$(strip not engines $(SELECTED))" > .pytest_tmp/quick.log 2>&1 & quick=$$!; \
-trap 'kill $$quick 2> /dev/null || :' EXIT; \
-$(PYTEST)/engines --durations=10 -m "$(strip engines $(SELECTED))" || failed=1; \
+define LINT_AND_TESTS
+set -m; mkdir -p .pytest_tmp; \
+$(PYTEST)/engines --durations=10 -m "$(strip engines $(SELECTED))" < /dev/null > .pytest_tmp/engines.log 2>&1 & engines=$$!; \
+trap 'if kill -INT $$engines 2> /dev/null; then wait $$engines || :; fi' EXIT; \
+$(MAKE) --no-print-directory lint; \
 echo "== Tests without engines"; \
-wait $$quick || failed=1; \
-cat .pytest_tmp/quick.log; \
+$(PYTEST)/quick $(BESIDE) --durations=10 -m "$(strip not engines $(SELECTED))" || failed=$$?; \
+if [ $${failed:-0} = 2 ]; then exit 2; fi; \
+echo "== Tests with engines"; \
+wait $$engines || failed=1; \
+cat .pytest_tmp/engines.log; \
 exit $${failed:-0}
 endef
 
@@ -54,17 +57,15 @@ train: setup  ## train a senior with the defaults, or with ARGS="steps=20 schedu
 	@python launch/train.py $(ARGS)
 
 test: SELECTED := and not slow
-test: setup lint  ## lint, then every test that takes seconds
-	@echo "== Tests with engines"
-	@$(ALL_TESTS)
+test: setup  ## lint, and every test that takes seconds
+	@$(LINT_AND_TESTS)
 
 test-fast: setup  ## quick tests without vLLM, Ray and DeepSpeed, with few examples of each property
 	@echo "== Fast tests"
 	@$(PYTEST) $(PARALLEL) -m "not slow and not engines and not seconds" --hypothesis-profile=fast
 
-test-all: setup lint  ## lint, then all tests, the slow ones too
-	@echo "== All tests with engines"
-	@$(ALL_TESTS)
+test-all: setup  ## lint, and all tests, the slow ones too
+	@$(LINT_AND_TESTS)
 
 lint: $(INSTALLED)  ## ruff, types, import contracts
 	@echo "== Lint"

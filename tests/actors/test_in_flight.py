@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from tests.support.writing import forward_logprobs
 pytestmark = pytest.mark.engines
 
 TOKENS = 400
+ATTEMPTS = 10
 
 
 @pytest.fixture(scope="module")
@@ -43,25 +44,39 @@ def watched(config: Config, authors: Authors) -> Iterator[WatchedPair]:
 
 
 def write(
-    watched: WatchedPair, name: str, schedule: Schedule, temperature: float, arriving: list[PublishedWeights]
+    watched: WatchedPair,
+    base: PublishedWeights,
+    name: str,
+    schedule: Schedule,
+    temperature: float = 0.0,
+    arriving: Sequence[PublishedWeights] = (),
 ) -> list[Rollout]:
-    """Generate four rollouts; the next weights arrive after each sixteenth of the senior's tokens."""
+    """Generate four rollouts from `base`; the next weights arrive after each sixteenth of the senior's tokens.
+
+    This is repeated until all weights arrive while the senior writes one rollout.
+    """
     prompt = Prompt(Problem(name, "", ""), tuple(range(10, 30)))
     names = tuple(f"{name}/{k}" for k in range(4))
     task = GroupTask(prompt, names, (1, 2, 3, 4), schedule, SamplingConfig(temperature, TOKENS))
-
     actor, senior = watched.pair.actor, watched.watches[SENIOR]
 
-    async def both() -> list[Rollout]:
+    async def attempt() -> list[Rollout]:
+        await actor.receive_weights(base)
         writing = asyncio.ensure_future(actor.write_group(task))
         for published in arriving:
             senior.reset()
-            await until(lambda: senior.tokens >= 4 * TOKENS / 16)
-            assert not writing.done(), "the weights arrived too late for this test"
+            await until(lambda: senior.tokens >= 4 * TOKENS / 16 or writing.done())
             assert await actor.receive_weights(published) == published.version
         return (await writing).rollouts
 
-    return watched.pair.run(both())
+    expected = [base.version, *(published.version for published in arriving)]
+    for _ in range(ATTEMPTS):
+        rollouts = watched.pair.run(attempt())
+        versions = [rollout.weight_versions[rollout.authorship == SENIOR] for rollout in rollouts]
+        assert all((np.diff(each) >= 0).all() for each in versions)
+        if any(np.unique(each).tolist() == expected for each in versions):
+            return rollouts
+    pytest.fail(f"the weights arrived too late in each of {ATTEMPTS} attempts")
 
 
 @pytest.mark.parametrize("schedule", [Schedule(1.0), Schedule(0.5, 32)], ids=["solo", "word"])
@@ -69,35 +84,33 @@ def test_pause_for_weight_sync_changes_no_token_and_no_version(
     watched: WatchedPair, authors: Authors, tmp_path: Path, schedule: Schedule
 ) -> None:
     model = AutoModelForCausalLM.from_pretrained(authors.senior, dtype=torch.float32)
-    publisher = Publisher(model, tmp_path / "segment", bucket_bytes=1 << 20)
+    publisher = Publisher(model, tmp_path / "base", bucket_bytes=1 << 20)
     base = publisher.publish(0)
     assert base is not None
-    watched.pair.run(watched.pair.actor.receive_weights(base))
-    undisturbed = write(watched, f"calm-{schedule.prob_senior}", schedule, 0.0, [])
+    undisturbed = write(watched, base, f"calm-{schedule.prob_senior}", schedule)
     same_weights = [replace(base, version=version) for version in (1, 2)]
-    paused = write(watched, f"paused-{schedule.prob_senior}", schedule, 0.0, same_weights)
+    paused = write(watched, base, f"paused-{schedule.prob_senior}", schedule, arriving=same_weights)
     for calm, rollout in zip(undisturbed, paused, strict=True):
         np.testing.assert_array_equal(rollout.token_ids, calm.token_ids)
-        assert np.unique(calm.weight_versions[calm.authorship == SENIOR]).tolist() == [0]
-        versions = rollout.weight_versions[rollout.authorship == SENIOR]
-        assert (np.diff(versions) >= 0).all() and np.unique(versions).tolist() == [0, 1, 2]
 
     torch.manual_seed(0)
+    changed_model = AutoModelForCausalLM.from_pretrained(authors.senior, dtype=torch.float32)
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in changed_model.parameters():
             parameter.mul_(1 + 0.1 * torch.randn_like(parameter))
-    old = AutoModelForCausalLM.from_pretrained(authors.senior, dtype=torch.float32)
-    changed = publisher.publish(3)
+    changed_publisher = Publisher(changed_model, tmp_path / "changed", bucket_bytes=1 << 20)
+    changed = changed_publisher.publish(1)
     assert changed is not None
     shown = False
-    for rollout in write(watched, f"changed-{schedule.prob_senior}", schedule, 1.0, [changed]):
-        gap = np.abs(rollout.logprobs - forward_logprobs(old, rollout))
-        apart = np.abs(forward_logprobs(model, rollout) - forward_logprobs(old, rollout))
-        before, after = ((rollout.authorship == SENIOR) & (rollout.weight_versions == version) for version in (2, 3))
-        assert gap[before].max() < 1e-3
+    for rollout in write(watched, base, f"changed-{schedule.prob_senior}", schedule, 1.0, [changed]):
+        gap = np.abs(rollout.logprobs - forward_logprobs(model, rollout))
+        apart = np.abs(forward_logprobs(changed_model, rollout) - forward_logprobs(model, rollout))
+        before, after = ((rollout.authorship == SENIOR) & (rollout.weight_versions == version) for version in (0, 1))
+        assert gap[before].max(initial=0) < 1e-3
         # A text may repeat a token forever, which is certain under both weights.
-        assert gap[after].max() > 0.1 or apart[after].max() < 0.1
-        shown |= bool(gap[after].max() > 0.1)
+        assert gap[after].max(initial=0) > 0.1 or apart[after].max(initial=0) < 0.1
+        shown |= bool(gap[after].max(initial=0) > 0.1)
     assert shown
     assert watched.watches[SENIOR if schedule.solo else JUNIOR].preemptions > 0
     publisher.close()
+    changed_publisher.close()
