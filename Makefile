@@ -23,11 +23,14 @@ export PATH := $(VENV)/bin:$(PATH)
 PYTEST := python -m pytest --basetemp=.pytest_tmp
 PARALLEL := --numprocesses=logical --dist=worksteal
 # A program with engines takes all cores, but often waits for one process. Lint and the other tests run beside the tests with
-# engines, on a core less than there are; the report of those with engines follows. They are interrupted when lint fails.
+# engines, on all cores but one. At the end the report of those with engines is printed; they are interrupted when lint fails or
+# the tests in front are interrupted. Without `set -m` a process in the background ignores SIGINT.
 BESIDE := --numprocesses=$(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 1 ? n - 1 : 1))) --dist=worksteal
 define LINT_AND_TESTS
-set -m; mkdir -p .pytest_tmp; \
+mkdir -p .pytest_tmp; \
+set -m; \
 $(PYTEST)/engines --durations=10 -m "$(strip engines $(SELECTED))" < /dev/null > .pytest_tmp/engines.log 2>&1 & engines=$$!; \
+set +m; \
 trap 'if kill -INT $$engines 2> /dev/null; then wait $$engines || :; fi' EXIT; \
 $(MAKE) --no-print-directory lint; \
 echo "== Tests without engines"; \
@@ -62,7 +65,8 @@ test: setup  ## lint, and every test that takes seconds
 
 test-fast: setup  ## quick tests without vLLM, Ray and DeepSpeed, with few examples of each property
 	@echo "== Fast tests"
-	@$(PYTEST) $(PARALLEL) -m "not slow and not engines and not seconds" --hypothesis-profile=fast
+	@mkdir -p .pytest_tmp
+	@$(PYTEST)/fast $(PARALLEL) -m "not slow and not engines and not seconds" --hypothesis-profile=fast
 
 test-all: setup  ## lint, and all tests, the slow ones too
 	@$(LINT_AND_TESTS)

@@ -6,6 +6,7 @@ import atexit
 import gc
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
         gc.disable()
         config.pluginmanager.import_plugin("tests.support.fixtures")
         config.pluginmanager.import_plugin("tests.support.composition")
+    # Tests send SIGINT, which a process that a shell starts in the background ignores, with all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

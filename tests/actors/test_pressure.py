@@ -184,6 +184,7 @@ def test_cancelled_rollouts_free_blocks_and_change_no_other(cramped: WatchedPair
     admit(cramped, BLOCKS[JUNIOR] + 1)
 
     async def cancel_every_other() -> list[Rollout]:
+        await cramped.all_blocks_are_free()
         writing = [asyncio.create_task(cramped.pair.actor.write_group(each)) for each in again(short_texts, "cancelled", WORD)]
         await until(lambda: min(watch.kv_cache_usage for watch in cramped.watches.values()) > 0)
         assert all(each.cancel() for each in writing[::2])

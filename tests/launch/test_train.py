@@ -63,8 +63,6 @@ def start(tmp_path: Path, temporary: Path, authors: Authors) -> Iterator[Any]:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            # Children of a shell that runs the tests in the background ignore Ctrl-C.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         processes.append(process)
         return process

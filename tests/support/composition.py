@@ -1,4 +1,4 @@
-"""Hydra reads and merges the files of conf/ once for each choice of them, not for each configuration that a test composes."""
+"""Let Hydra read and merge conf/ once for each choice of its files: that takes 80 ms, and tests compose 1,500 times."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sources(repo: Any) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def merged_once() -> Iterator[None]:
-    """Keep which files Hydra chose and what it merged them to. The values on a command line are set in a copy."""
+    """Cache the list of files that Hydra chose and the result of merging them. Overrides are applied to a copy."""
     choose, merge = config_loader_impl.create_defaults_list, Loader._compose_config_from_defaults_list
     chosen: dict[Any, Any] = {}
     merged: dict[Any, Any] = {}

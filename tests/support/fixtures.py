@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -64,16 +63,10 @@ def fork_processes(fork_server: subprocess.Popen[bytes] | None) -> None:
 
 @pytest.fixture
 def fresh_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Ray start its workers as in a run, where they are children of the cluster and show their environment."""
-    monkeypatch.delenv("RAY_RUNTIME_ENV_HOOK", raising=False)
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Handle SIGINT in the test, which a job that a shell starts in the background ignores."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+    """Let Ray start its workers as in a run, where they are children of the cluster and show their environment, with all their
+    files in the run's temporary folder."""
+    for name in ("RAY_RUNTIME_ENV_HOOK", "VLLM_RPC_BASE_PATH"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -73,10 +73,14 @@ class RayCluster:
             listed: list[dict[str, str]] = json.load(answer)["data"]["result"]["result"]
         return listed
 
-    def submit(self, *overrides: str, options: tuple[str, ...] = (), token: bool = True) -> subprocess.CompletedProcess[str]:
-        """Submit a training run as docs/cluster.md says, whose processes fork where libraries are imported already."""
-        runtime_env = with_preloaded_python(yaml.safe_load((ROOT / "conf/runtime_env.yaml").read_text()))
-        (used := self.folder / "runtime_env.yaml").write_text(yaml.safe_dump(runtime_env))
+    def submit(
+        self, *overrides: str, options: tuple[str, ...] = (), token: bool = True, fresh: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Submit a run as docs/cluster.md says. Its workers are forks (tests/support/preloaded) unless it is `fresh`."""
+        used = ROOT / "conf/runtime_env.yaml"
+        if not fresh:
+            runtime_env = with_preloaded_python(yaml.safe_load(used.read_text()))
+            (used := self.folder / "runtime_env.yaml").write_text(yaml.safe_dump(runtime_env))
         code = ("--working-dir", ".", "--runtime-env", str(used))
         command = ("python", "launch/train.py", f"log.dir={self.folder / 'runs'}", *overrides)
         return self.ray("job", "submit", "--address", self.dashboard, *code, *options, "--", *command, token=token)
@@ -192,7 +196,7 @@ def test_server_writes_with_replicas_on_both_nodes(cluster: RayCluster, monkeypa
 @pytest.mark.slow
 def test_stopped_job_writes_a_checkpoint_and_leaves_no_engine(cluster: RayCluster) -> None:
     name = ("--submission-id", "stopped", "--no-wait")
-    submitted = cluster.submit("mode=cluster", "name=stopped", *SMALL[1:], "steps=500", options=name)
+    submitted = cluster.submit("mode=cluster", "name=stopped", *SMALL[1:], "steps=500", options=name, fresh=True)
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     metrics, deadline = cluster.folder / "runs" / "stopped" / "metrics.jsonl", time.monotonic() + 200
     while not (metrics.exists() and len(metrics.read_text().splitlines()) > 2):

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -255,10 +256,10 @@ def test_schedules_have_distinct_labels() -> None:
 # The whole
 
 
-def evaluate(*overrides: str) -> str:
+def evaluate(interpreter: str, *overrides: str) -> str:
     """Return the output of `python launch/evaluate.py`."""
     done = subprocess.run(
-        [python(), "launch/evaluate.py", *overrides],
+        [interpreter, "launch/evaluate.py", *overrides],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "150"},
         capture_output=True,
@@ -275,7 +276,7 @@ SMALL = ("eval=full", "eval.problems=40", "eval.samples=2", "eval.pass_at=[1,2]"
 
 @pytest.mark.engines
 def test_all_measures_of_senior_of_run(run_folder: Path) -> None:
-    said = evaluate(f"senior={run_folder}", "name=whole", *SMALL)
+    said = evaluate(python(), f"senior={run_folder}", "name=whole", *SMALL)
     folder = run_folder / "evaluation" / "whole"
     result = json.loads((folder / "result.json").read_text())
     scores = {name: entry["value"] for name, entry in result["scores"].items()}
@@ -321,6 +322,6 @@ def test_all_measures_of_senior_of_run(run_folder: Path) -> None:
 @pytest.mark.engines
 def test_repeated_evaluation_gives_same_scores(tmp_path: Path) -> None:
     for name in ("one", "other"):
-        evaluate(f"name={name}", f"log.dir={tmp_path}", *SMALL, "eval.problems=200")
+        evaluate(sys.executable, f"name={name}", f"log.dir={tmp_path}", *SMALL, "eval.problems=200")
     one, other = (json.loads((tmp_path / name / "result.json").read_text())["scores"] for name in ("one", "other"))
     assert one == other

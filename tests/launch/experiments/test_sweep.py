@@ -254,7 +254,6 @@ def test_joblib_runs_arms_in_parallel(call: Callable[..., int], stand_in: set[st
     assert len({*workers(tmp_path / "runs/demo/seed=1"), *workers(tmp_path / "runs/demo/seed=2")}) == 2
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_interrupt_ends_run_and_is_reported(runs_of: Callable[..., list[SweepRun]], monkeypatch: pytest.MonkeyPatch) -> None:
     run = runs_of("seed=1,2")[0]
     waits = """

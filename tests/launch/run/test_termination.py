@@ -197,7 +197,6 @@ def test_sigterm_while_ray_waits_saves(ray_session: None, tmp_path: Path, capsys
     ray.cancel(task[1], force=True)
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_lost_interrupt_ends_run_after_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def lose_interrupt() -> None:
         with suppress(KeyboardInterrupt):
@@ -259,7 +258,6 @@ def test_sigterm_waits_no_longer_than_configured(tmp_path: Path, capsys: pytest.
     assert not loop.folder.checkpoints.complete() and time.monotonic() - began < 20
 
 
-@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_second_signal_during_checkpoint_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], second: signal.Signals

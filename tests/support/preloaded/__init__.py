@@ -1,8 +1,8 @@
 """Start the Python processes of tests as forks of a server that has imported the large libraries, once for all tests.
 
 Importing vLLM or DeepSpeed takes a core five to ten seconds, and the tests with engines start some sixty processes that do.
-Ray's workers, and what `multiprocessing` starts in them, are therefore forks of one process, which has a single Python thread.
-Programs that tests start by themselves import as usual, and so does everything on a machine with a GPU.
+Ray's workers, what `multiprocessing` starts in them, and the programs that tests start by `python()` are therefore forks of one
+process, which has a single Python thread. Other programs import as usual, and so does everything on a machine with a GPU.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 
 @contextmanager
 def preloaded_python() -> Iterator[subprocess.Popen[bytes]]:
-    """Let Ray and `multiprocessing` start processes as forks of the server, which is yielded, during the block.
+    """Let Ray, `multiprocessing` and `python()` start processes as forks of the server, which is yielded, during the block.
 
     A fork has the environment of its starter, but what a library reads from it when it is imported is that of this process now.
     """
@@ -42,7 +42,8 @@ def preloaded_python() -> Iterator[subprocess.Popen[bytes]]:
         before = multiprocessing.spawn.get_executable()
         with (
             subprocess.Popen(server, stdin=subprocess.PIPE, pass_fds=[listener.fileno()]) as process,
-            environment(RAY_RUNTIME_ENV_HOOK=hook, **{PYTHON: str(python)}),
+            # Engines leave their sockets, which are removed with this folder.
+            environment(RAY_RUNTIME_ENV_HOOK=hook, VLLM_RPC_BASE_PATH=folder, **{PYTHON: str(python)}),
         ):
             listener.close()  # clients of a server that has ended are refused
             multiprocessing.set_executable(str(python))

@@ -1,5 +1,7 @@
-"""The Python that forks, for programs, for jobs, and for Ray's workers: Ray calls what RAY_RUNTIME_ENV_HOOK names wherever a
-cluster is started or joined."""
+"""Name the Python that forks, for programs, jobs and Ray's workers.
+
+Ray calls `with_preloaded_python` through RAY_RUNTIME_ENV_HOOK whenever a cluster is started or joined.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ PYTHON = "TANDEM_TESTS_PYTHON"
 
 
 def python() -> str:
-    """Return that program, or the present Python on a machine with a GPU."""
+    """Return the program that forks, or this Python where no server runs, as on a machine with a GPU."""
     return os.environ.get(PYTHON, sys.executable)
 
 

@@ -128,7 +128,7 @@ def _become(request: dict[str, Any], files: list[int], python: str) -> None:
     for file, number in zip(kept, request["files"], strict=True):
         os.dup2(file, number)
         os.close(file)
-    # Those of the server know its files: whether they are terminals, and can be searched.
+    # The server's streams remember whether its own files are terminals and seekable.
     sys.stdin, sys.stdout, sys.stderr = (
         os.fdopen(number, mode, buffering, errors=errors, closefd=False) if number in request["files"] else None
         for number, mode, buffering, errors in ((0, "r", -1, None), (1, "w", -1, None), (2, "w", 1, "backslashreplace"))
@@ -144,7 +144,7 @@ def _become(request: dict[str, Any], files: list[int], python: str) -> None:
 
 def _python_path() -> list[str]:
     """Return the folders in PYTHONPATH."""
-    return [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    return [os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
 
 
 def _run(arguments: list[str]) -> None:
@@ -171,7 +171,8 @@ def _run(arguments: list[str]) -> None:
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
-            stream.flush()
+            if stream is not None:
+                stream.flush()
 
 
 if __name__ == "__main__":
