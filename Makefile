@@ -25,7 +25,7 @@ PARALLEL := --numprocesses=logical --dist=worksteal
 # A program with engines takes all cores, but often waits for one process. Lint and the other tests run beside the tests with
 # engines, on all cores but one. At the end the report of those with engines is printed; they are interrupted when lint fails or
 # the tests in front are interrupted. Without `set -m` a process in the background ignores SIGINT.
-BESIDE := --numprocesses=$(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 1 ? n - 1 : 1))) --dist=worksteal
+BESIDE := --numprocesses=$(shell nproc --ignore=1) --dist=worksteal
 define LINT_AND_TESTS
 mkdir -p .pytest_tmp; \
 set -m; \
