@@ -85,7 +85,7 @@ def _unreachable_paths(config: Config) -> Iterator[str]:
         value = attrgetter(key)(config)
         for path in value if isinstance(value, list) else [value]:
             if path and (why := unreachable(path)):
-                yield f"{key}={path:.80}: {why}; name another"
+                yield f"{key}={path:.200}: {why}; name another"
 
 
 def expand_home(key: str, path: str) -> str:

@@ -39,7 +39,8 @@ def kink_points(expressions: Sequence[Expr], point: dict[Any, Any]) -> Iterator[
         if not kinks:
             continue
         if any(expression.has(floor, ceiling, Mod, sign) for expression in expressions):
-            yield from ({**point, symbol: kink + step} for kink in kinks for step in (-1, 0, 1))
+            near = min([Rational(1), *(high - low for low, high in pairwise(kinks))]) / 2003
+            yield from ({**point, symbol: kink + step} for kink in kinks for step in (-1, -near, 0, near, 1))
         width = max(1, *map(abs, kinks))
         for low, high in pairwise((kinks[0] - width, *kinks, kinks[-1] + width)):
             yield {**point, symbol: low + (high - low) * Rational(random.randint(100, 1900), 2003)}

@@ -82,7 +82,7 @@ def test_weights_larger_than_shared_memory_are_refused(refused: Refused, monkeyp
 def test_unreachable_path_is_refused(refused: Refused, key: str) -> None:
     path = "x" * 300
     given = f"[{path}]" if key == "junior" else path
-    assert f"{key}={path[:80]}: File name too long; name another" in refused(f"{key}={given}")
+    assert f"{key}={path[:200]}: File name too long; name another" in refused(f"{key}={given}")
 
 
 @pytest.mark.parametrize("key", ["log.dir", "cache_dir"])

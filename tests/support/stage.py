@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 import ray
+from ray.exceptions import RayActorError
 
 from actors.admission import KVUse
 from actors.group_task import GroupTask
@@ -114,7 +116,11 @@ class MortalReplica:
         return self._stage.call.remote(0, method, *arguments)
 
     def kill(self) -> None:
+        """End the stage. Returns when it has ended: until then it could still answer."""
         ray.kill(self._stage)
+        with suppress(RayActorError):
+            while True:
+                ray.get(self._stage.all_events.remote())
 
     def recreate(self) -> None:
         self._stage = new_stage()

@@ -33,7 +33,7 @@ def model_directory(path: str, key: str = "model.path", files: Sequence[str] = _
             return local
         is_file = local.is_file()
     except (OSError, RuntimeError) as error:  # a name that is too long, no permission, a loop of links
-        raise ConfigError(f"{key}={path:.80}: {error}; name a Hugging Face directory or a hub id (ORG/NAME)") from error
+        raise ConfigError(f"{key}={path:.200}: {error}; name a Hugging Face directory or a hub id (ORG/NAME)") from error
     if is_file:
         raise ConfigError(f"{key}={path}: this is a file; name the directory that holds the model's config.json and weights")
     return _download(path, key, files)

@@ -179,9 +179,10 @@ def test_invalid_folder_name_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_unwritable_place_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    places = [*(tmp_path / name for name in ("file", "file/below", "loop/runs")), Path("/proc/runs")]
+    (folder := tmp_path / ("long" * 10)).mkdir()
+    (folder / "file").touch()
+    (folder / "loop").symlink_to(folder / "loop")
+    places = [*(folder / name for name in ("file", "file/below", "loop/runs")), Path("/proc/runs")]
     for place in places:
         with pytest.raises(ConfigError, match=f"^log.dir={place}: .*; name another"):
             RunFolder(settings(place))

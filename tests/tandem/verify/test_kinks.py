@@ -30,6 +30,7 @@ CASES = [
     (r"|e^x-10^9|", "10^9-e^x", "wrong"),
     ("|2^n-10^9|", "10^9-2^n", "wrong"),
     (r"\lfloor x\rfloor", r"\lceil x\rceil-1", "wrong"),
+    (r"\lfloor\frac{x+40}{8}\rfloor", r"\lceil\frac{x+33}{8}\rceil", "wrong"),
     (r"\lceil x\rceil", r"-\lfloor -x\rfloor", "correct"),
     (r"\lfloor 2x\rfloor", r"\lfloor x\rfloor+\lfloor x+\frac12\rfloor", "correct"),
     (r"\frac{x}{|x|}", r"\frac{|x|}{x}", "correct"),
