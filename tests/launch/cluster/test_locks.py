@@ -67,6 +67,16 @@ def test_remains_of_killed_run_are_removed(run: Run, tmp_path: Path) -> None:
     assert not run.child.is_running()
 
 
+def test_process_with_id_of_ended_one_is_found(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids are given again. psutil keeps what it knows about the process that had one, until it is told to forget it."""
+    (known,) = (process for process in psutil.process_iter() if process.pid == run.child.pid)
+    monkeypatch.setattr(known, "_ident", (known.pid, 0.0))  # as if it had started in 1970
+    assert not known.is_running()
+    run.kill()
+    claim(tmp_path)
+    assert not run.child.is_running()
+
+
 def test_live_run_is_not_touched(run: Run, tmp_path: Path) -> None:
     claim(tmp_path)
     assert (run.folder / "socket").exists() and run.file.read_bytes() == b"weights" and run.child.is_running()
