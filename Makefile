@@ -19,7 +19,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 # torch looks for ninja on the path when it compiles an operator.
 export PATH := $(VENV)/bin:$(PATH)
-# The tests' files stay in the clone too.
+# The tests' files stay in the clone too, those of each pytest in a folder of its own: append its name, as in $(PYTEST)/fast.
 PYTEST := python -m pytest --basetemp=.pytest_tmp
 PARALLEL := --numprocesses=logical --dist=worksteal
 # A program with engines takes all cores, but often waits for one process. Lint and the other tests run beside the tests with

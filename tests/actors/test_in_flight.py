@@ -97,6 +97,7 @@ def test_pause_for_weight_sync_changes_no_token_and_no_version(
     for paused in attempts(watched, base, f"paused-{schedule.prob_senior}", schedule, arriving=same_weights):
         for calm, rollout in zip(undisturbed, paused, strict=True):
             np.testing.assert_array_equal(rollout.token_ids, calm.token_ids)
+            assert np.unique(calm.weight_versions[calm.authorship == SENIOR]).tolist() == [0]
 
     torch.manual_seed(0)
     changed_model = AutoModelForCausalLM.from_pretrained(authors.senior, dtype=torch.float32)
