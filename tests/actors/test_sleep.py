@@ -33,6 +33,7 @@ from tandem.runtime.errors import RunError
 from tandem.runtime.restarts import RestartBudget
 from tandem.runtime.weights import IPC, SHM, PublishedWeights
 from tandem.schedule import Schedule
+from tests.support.actor_death import kill_actor
 from tests.support.engine_pair import EnginePair
 from tests.support.lockstep import Lockstep
 from tests.support.lockstep_runs import rows, run, weights
@@ -268,7 +269,7 @@ def test_engines_sleep_during_updates_and_repeated_updates(
 
     def save(group: LearnerGroup, folder: Path) -> None:
         if len(updates) == 4:  # after the last step: the engines are awake
-            ray.kill(group._ranks[0])
+            kill_actor(group._ranks[0])
         real_save(group, folder)
 
     real_update, real_save = LearnerGroup.update, LearnerGroup.save

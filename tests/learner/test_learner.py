@@ -7,7 +7,6 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-import ray
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -17,6 +16,7 @@ from tandem.plan.sizes import ModelSize
 from tandem.rollout import JUNIOR
 from tandem.runtime.segment import WeightSegment
 from tandem.runtime.units import GIB
+from tests.support.actor_death import kill_actor
 from tests.support.learner_ranks import (
     GROUPS,
     TEMPERATURE,
@@ -211,6 +211,6 @@ def test_group_trains_publishes_and_names_dead_rank(
         groups[0].advantages = groups[0].advantages[:1]
         with pytest.raises(ValueError, match="1 advantages for 4 rollouts"):
             learner.update(groups, 3)
-        ray.kill(learner._ranks[1])
+        kill_actor(learner._ranks[1])
         with pytest.raises(RankFailed, match="rank 1 of 2 failed in 'update'"):
             learner.update(random_groups(8, **GROUPS), 3)

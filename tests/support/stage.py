@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 import ray
-from ray.exceptions import RayActorError
 
 from actors.admission import KVUse
 from actors.group_task import GroupTask
 from tandem.rollout import FROZEN_VERSION, Group
 from tandem.runtime.processes import ProcessLocation, process_location
 from tandem.runtime.weights import SHM, PublishedWeights, WeightLayout
+from tests.support.actor_death import kill_actor
 from tests.support.random_groups import random_groups
 
 ADMITTED = 4
@@ -116,11 +115,8 @@ class MortalReplica:
         return self._stage.call.remote(0, method, *arguments)
 
     def kill(self) -> None:
-        """End the stage. Returns when it has ended: until then it could still answer."""
-        ray.kill(self._stage)
-        with suppress(RayActorError):
-            while True:
-                ray.get(self._stage.all_events.remote())
+        """Kill the stage. Returns when it is dead."""
+        kill_actor(self._stage)
 
     def recreate(self) -> None:
         self._stage = new_stage()
