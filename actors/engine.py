@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Coroutine, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, TypeVar
 
 from vllm import SamplingParams
-from vllm.config import ProfilerConfig, WeightTransferConfig
 from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.inputs import TokensPrompt
@@ -21,19 +19,18 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from actors.admission import KVCache, KVUse
-from actors.engine_adapter import adapter_arguments, adapter_request
+from actors.engine_adapter import adapter_request
 from actors.engine_death import cause_of_death
 from actors.engine_session import EngineSession
 from actors.engine_spec import EngineSpec
-from actors.engine_worker import BoundExecutor, ShardedExecutor
 from actors.partner_link import turns_address
 from actors.turn_exchange import TurnExchange
+from actors.vllm_arguments import vllm_arguments
 from tandem.cogeneration import AuthorFailed
 from tandem.config.rollout import SamplingConfig
 from tandem.config.schema import ConfigError
 from tandem.rollout import BASE_VERSION, FROZEN_VERSION, SENIOR
 from tandem.runtime.errors import RunError
-from tandem.runtime.units import GIB
 from tandem.runtime.weights import IPC, SHM, PublishedWeights
 
 T = TypeVar("T")
@@ -47,14 +44,6 @@ class Engine:
     It writes for one author. With an adapter, the senior's may write for the junior too: the base without the adapter.
     """
 
-    STEP_TOKENS: ClassVar = {"cpu": 512, "cuda": 8192}
-    """The most tokens of a step, by device. Short steps keep both authors' engines busy: while one engine prefills many
-    prompts in one step, the other has no rollouts to write, and afterwards it gets all of them at the same time."""
-    SCHEDULERS: ClassVar = {
-        "cpu": "actors.handoff_scheduler.HandoffScheduler",
-        "cuda": "actors.handoff_scheduler.AsyncHandoffScheduler",
-    }
-    """The scheduler that ends turns, by device."""
     PROFILED_STEPS: ClassVar = 40
     """The number of profiled steps, those that wait for turns included: a rollout takes hundreds, each with an event for every
     operation."""
@@ -95,67 +84,7 @@ class Engine:
             raise ConfigError(f"rollout.engine_args={given}: the engine of {self.spec.model} refuses them: {error}") from error
 
     def _arguments(self) -> AsyncEngineArgs:
-        spec, on_cpu = self.spec, self.spec.device == "cpu"
-        given = dict(spec.engine_args)
-        # On CPU, vLLM's rotary kernel for bfloat16 stores to addresses aligned to 16 bytes only, and crashes where half of
-        # the rotated width is no multiple of 8, as in StableLM-3B. torch rotates instead.
-        compilation = {"custom_ops": ["-rotary_embedding"] if on_cpu and spec.dtype == "bfloat16" else []}
-        arguments = AsyncEngineArgs(
-            model=spec.model,
-            dtype=spec.dtype,
-            seed=spec.seed,
-            max_model_len=spec.max_model_len,
-            max_num_seqs=spec.max_num_seqs,
-            max_num_batched_tokens=max(
-                self.STEP_TOKENS[spec.device], (2 + spec.draft_tokens) * spec.max_num_seqs, spec.max_model_len if on_cpu else 0
-            ),
-            # After each chunk of a prompt vLLM samples a token and resets the request's noise. On CPU it cannot reset noise
-            # with a seed, and the engine would end.
-            enable_chunked_prefill=not on_cpu,
-            enforce_eager=spec.enforce_eager,
-            compilation_config=compilation | given.pop("compilation_config", {}),
-            kv_cache_memory_bytes=int(spec.kv_cache_gib * GIB) if on_cpu else None,
-            gpu_memory_utilization=spec.gpu_memory_fraction,
-            enable_sleep_mode=spec.sleeps and not on_cpu,  # on CPU, vLLM's workers accept the calls and keep their memory
-            tensor_parallel_size=len(spec.gpus) or 1,
-            # Not Ray, which vLLM would choose in a placement group: that has no bundles for the workers.
-            distributed_executor_backend=BoundExecutor if on_cpu else ShardedExecutor if len(spec.gpus) > 1 else "uni",
-            # Log-probabilities of the distribution that is sampled from, temperature applied.
-            logprobs_mode="processed_logprobs",
-            scheduler_cls=self.SCHEDULERS[spec.device],
-            scheduling_policy="priority",  # the oldest rollouts first
-            # Input and output are tokens; vLLM would call its tokenizer at every turn.
-            skip_tokenizer_init=True,
-            weight_transfer_config=None if spec.transport == SHM else WeightTransferConfig(backend=spec.transport),
-            worker_extension_cls="actors.engine_worker.WeightReceiver",
-            additional_config=spec.additional_config(),
-            profiler_config=self._profiling(),
-            speculative_config=self._drafting(),
-            async_scheduling=not on_cpu,
-            enable_log_requests=False,
-            disable_log_stats=True,
-            **adapter_arguments(spec),
-        )
-        return replace(arguments, **given)
-
-    def _drafting(self) -> dict[str, Any] | None:
-        """Return the configuration of vLLM's speculative decoding.
-
-        A draft is the draft model's most likely tokens. Unlike with sampled drafts, the text is then the model's own even where
-        vLLM gives a request the draft of another, as 0.32 does on CPUs.
-        """
-        spec = self.spec
-        if not spec.draft_tokens:
-            return None
-        draft = {"method": "draft_model", "model": spec.draft_model, "num_speculative_tokens": spec.draft_tokens}
-        return {**draft, "draft_sample_method": "greedy", "draft_tensor_parallel_size": len(spec.gpus) or 1}
-
-    def _profiling(self) -> ProfilerConfig:
-        """Return the configuration of vLLM's profiler: operations without the Python around them."""
-        if self._profiles is None:
-            return ProfilerConfig()
-        folder = self._profiles.name
-        return ProfilerConfig("torch", torch_profiler_dir=folder, torch_profiler_with_stack=False, ignore_frontend=True)
+        return vllm_arguments(self.spec, self._profiles.name if self._profiles else None)
 
     def kv_cache(self) -> KVCache:
         """Return the engine's KV cache. Raises `ConfigError` when it does not hold one text of full length."""

@@ -10,15 +10,16 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import uvloop
 from rich.console import Console
 from rich.table import Table
+from vllm.engine.arg_utils import AsyncEngineArgs
 
 from actors.engine import Engine
 from actors.handoff_scheduler import HandoffScheduler
@@ -59,7 +60,8 @@ class RecordingScheduler(HandoffScheduler):
 class RecordingEngine(Engine):
     """The engine that training uses, with a scheduler that records its steps."""
 
-    SCHEDULERS: ClassVar = {"cpu": "bench.steps.RecordingScheduler"}
+    def _arguments(self) -> AsyncEngineArgs:
+        return replace(super()._arguments(), scheduler_cls="bench.steps.RecordingScheduler")
 
 
 @dataclass(frozen=True)

@@ -6,28 +6,20 @@ A comparison returns True, False, or None if the `leaf`, which compares single e
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from itertools import chain, pairwise
+from enum import Enum, auto
+from functools import partial
+from itertools import pairwise
+from typing import Final
 
 from tandem.verify.approximation import approximates, is_approximation, rounds
+from tandem.verify.collection import compare_collections
 from tandem.verify.leaf import Leaf, all_of, any_of
-from tandem.verify.naming import (
-    Y_OF_X,
-    chained_names,
-    named_values,
-    names_of_tuple,
-    names_order,
-    sorted_by_name,
-    spread_values,
-    unknowns,
-    with_argument,
-)
-from tandem.verify.numbers import read_number, same_number, with_decimal_comma
-from tandem.verify.quantities import Quantity, counted_things, read_quantity, same_unit, values
+from tandem.verify.naming import Y_OF_X, chained_names, named_values, names_of_tuple, spread_values, with_argument
+from tandem.verify.numbers import same_number, with_decimal_comma
+from tandem.verify.quantities import Quantity, read_quantity, same_unit, values
 from tandem.verify.structure import (
     EQUALS,
     RELATION,
-    Collection,
     alike,
     cannot_be_label,
     congruence,
@@ -35,7 +27,6 @@ from tandem.verify.structure import (
     is_name,
     named,
     parts,
-    restated_items,
     split,
     variables,
     without_brackets,
@@ -45,7 +36,6 @@ from tandem.verify.words import is_words, read_choice, read_date, read_time, sam
 _REGION = re.compile(r"\\(?:cup|cap|setminus|notin|mathbb|mid)(?![A-Za-z])|\\\{[^{}]*[|:][^{}]*\\\}")
 _APPROX = re.compile(r"\\approx(?![A-Za-z])")
 _ONE_PLACE = re.compile(r"[-+]?\d+,\d")
-_BARE_LIST = re.compile(r",(?! )")
 
 
 def compare(gold: str, answer: str, leaf: Leaf) -> bool | None:
@@ -56,7 +46,7 @@ def compare(gold: str, answer: str, leaf: Leaf) -> bool | None:
         return False
     for settled in (_choices(gold, answer, leaf), _moments(gold, answer), _congruences(gold, answer, leaf)):
         if settled is not _UNSETTLED:
-            return settled  # type: ignore[return-value]
+            return settled
     quantities = read_quantity(gold), read_quantity(answer)
     if (settled := _quantities(*quantities)) is not None:
         return settled
@@ -66,14 +56,14 @@ def compare(gold: str, answer: str, leaf: Leaf) -> bool | None:
         return False
     for compared in (_several_named, _named):
         if (settled_by_name := compared(gold, answer, leaf)) is not _UNSETTLED:
-            return settled_by_name  # type: ignore[return-value]
+            return settled_by_name
     if (radians := _in_radians(*quantities)) is not None:
         return leaf(*radians)
     if is_region(gold) or is_region(answer):
         return leaf(gold, answer)
     golds, answers = (None if one.number else parts(text) for one, text in zip(quantities, (gold, answer), strict=True))
     if golds or answers:
-        return _collections(gold, answer, golds, answers, leaf)
+        return compare_collections(gold, answer, golds, answers, partial(compare, leaf=leaf), leaf)
     inner = without_brackets(gold), without_brackets(answer)
     if inner != (gold, answer):
         return compare(*inner, leaf)
@@ -94,10 +84,16 @@ def is_region(text: str) -> bool:
     return bool(RELATION.search(text) or _REGION.search(text))
 
 
-_UNSETTLED = object()
+class _Open(Enum):
+    """The result of a comparison of certain kinds of answers, if the two texts are not of these kinds."""
+
+    UNSETTLED = auto()
 
 
-def _choices(gold: str, answer: str, leaf: Leaf) -> object:
+_UNSETTLED: Final = _Open.UNSETTLED
+
+
+def _choices(gold: str, answer: str, leaf: Leaf) -> bool | _Open | None:
     """Compare the letters of choices; if only one side has a letter, compare the text after it."""
     if (several := same_choices(gold, answer)) is not None:
         return several
@@ -113,7 +109,7 @@ def _choices(gold: str, answer: str, leaf: Leaf) -> object:
     return _UNSETTLED
 
 
-def _moments(gold: str, answer: str) -> object:
+def _moments(gold: str, answer: str) -> bool | _Open | None:
     """Compare dates or times of day."""
     if (gold_date := read_date(gold)) and (answer_date := read_date(answer)):
         return same_date(gold_date, answer_date)
@@ -122,7 +118,7 @@ def _moments(gold: str, answer: str) -> object:
     return _UNSETTLED
 
 
-def _congruences(gold: str, answer: str, leaf: Leaf) -> object:
+def _congruences(gold: str, answer: str, leaf: Leaf) -> bool | _Open | None:
     """Compare residues; one side may omit the modulus."""
     one, other = congruence(gold), congruence(answer)
     if one and other:
@@ -144,7 +140,7 @@ def _quantities(gold: Quantity, answer: Quantity) -> bool | None:
     return None
 
 
-def _several_named(gold: str, answer: str, leaf: Leaf) -> object:
+def _several_named(gold: str, answer: str, leaf: Leaf) -> bool | _Open | None:
     """Compare values of which one side states several with a chain, x = y = 2, or with a tuple, (x, y) = (2, 3)."""
     golds, answers = spread_values(gold), spread_values(answer)
     if golds is None and answers is None:
@@ -161,11 +157,11 @@ def _several_named(gold: str, answer: str, leaf: Leaf) -> object:
     if chained_names(gold) and is_equation(answer):
         return False
     if (listed := parts(answer if golds else gold)) and listed.kind in ("()", "list"):
-        return _collections(gold, answer, golds or listed, answers or listed, leaf)
+        return compare_collections(gold, answer, golds or listed, answers or listed, partial(compare, leaf=leaf), leaf)
     return _UNSETTLED
 
 
-def _named(gold: str, answer: str, leaf: Leaf) -> object:
+def _named(gold: str, answer: str, leaf: Leaf) -> bool | _Open | None:
     """Compare values without the name before one of them, or the common name before both."""
     (gold_name, gold_value), (answer_name, answer_value) = named(gold), named(answer)
     if gold_name and answer_name:
@@ -242,10 +238,6 @@ def _labels(side: str, value: str) -> bool:
     return bool(letters - others) and not (letters & _COORDINATES and others & _COORDINATES)
 
 
-_FUNCTION = re.compile(
-    r"\\(?!frac|sqrt|cdot|times|alpha|beta|gamma|delta|theta|lambda|sigma|omega|phi|psi|rho)[a-z]{3}|[A-Za-z]'*\(|[|_]"
-)
-"""A sign of a label that names a value of a function, an absolute value or an indexed quantity."""
 _COORDINATES = {"x", "y", "z"}
 _CHOICES = 4
 
@@ -265,126 +257,3 @@ def _in_radians(gold: Quantity, answer: Quantity) -> tuple[str, str] | None:
     if gold.unit == "radian" and answer.unit == "degree":
         return gold.text, f"({answer.text}) \\cdot \\frac{{\\pi}}{{180}}"
     return None
-
-
-def _collections(gold: str, answer: str, golds: Collection | None, answers: Collection | None, leaf: Leaf) -> bool | None:
-    """Compare two texts of which at least one is a collection."""
-    if (golds is None) != (answers is None) and (restated := restated_items(answer if answers else gold)):
-        pairs = ((gold, item) if answers else (item, answer) for item in restated)
-        return all_of(compare(*pair, leaf) for pair in pairs)
-    golds = golds or _listed(gold, answers)
-    answers = answers or _listed(answer, golds)
-    if golds is None or answers is None:
-        collection, other = (golds, answer) if golds else (answers, gold)
-        if collection and collection.kind == "set" and len(collection.items) == 1:
-            return compare(gold, collection.items[0], leaf) if answers else compare(collection.items[0], other, leaf)
-        if collection and "x" in collection.kind:
-            return leaf(gold, answer)
-        return False
-    kinds = {golds.kind, answers.kind}
-    if kinds != {"list"} and (settled := _without_braces(golds, answers, gold, answer, leaf)) is not _UNSETTLED:
-        return settled  # type: ignore[return-value]
-    if _mixes_connectives(golds, answers, gold, answer) or _leaves_unsolved(golds.items, answers.items):
-        return False
-    in_order = answers.items if any(named(item)[0] for item in golds.items) else sorted_by_name(answers.items)
-    if kinds <= {"list", "set"} or (golds.kind == "list" and answers.kind == "[]"):
-        if kinds == {"list"} and names_order(golds.items, answers.items):
-            return _all_same(golds.items, in_order, leaf)
-        return _same_set(golds.items, answers.items, leaf)
-    vectors = {kind for kind in kinds if kind in ("()", "list") or kind.endswith("x1") or kind.startswith("1x")}
-    if len(kinds) == 1 or (vectors == kinds and "()" in kinds):
-        return _all_same(golds.items, in_order, leaf)
-    return False
-
-
-def _without_braces(golds: Collection, answers: Collection, gold: str, answer: str, leaf: Leaf) -> object:
-    """Compare a set of one tuple or interval, such as \\{(1,2)\\}, with a tuple or interval."""
-    for one, other in ((golds, answers), (answers, golds)):
-        if one.kind == "set" and len(one.items) == 1 and other.kind[0] in "([":
-            return compare(one.items[0], answer, leaf) if one is golds else compare(gold, one.items[0], leaf)
-    return _UNSETTLED
-
-
-def _mixes_connectives(golds: Collection, answers: Collection, gold: str, answer: str) -> bool:
-    """Return whether one side joins by "or" what the other side holds together: a tuple, several names, or p \\land q."""
-    for one, other, text in ((golds, answers, answer), (answers, golds, gold)):
-        if one.alternatives and not other.alternatives:
-            several = any(len(unknowns(side.items) - {""}) > 1 for side in (one, other))
-            if other.kind == "()" or several or "\\land" in text:
-                return True
-    return False
-
-
-def _listed(text: str, other: Collection | None) -> Collection | None:
-    """Return `text` as a list, its commas read as separators of items, if `other` is a list or set; else None."""
-    number = read_number(text)
-    if other and other.kind in ("list", "set") and number and number.lists:
-        return Collection("list", tuple(_BARE_LIST.split(text)))
-    return None
-
-
-def _all_same(golds: Sequence[str], answers: Sequence[str], leaf: Leaf) -> bool | None:
-    """Compare two lists item by item."""
-    if len(golds) != len(answers):
-        return False
-    return all_of(compare(gold, answer, leaf) for gold, answer in zip(golds, answers, strict=True))
-
-
-def _same_set(golds: Sequence[str], answers: Sequence[str], leaf: Leaf) -> bool | None:
-    """Compare two lists in any order: item by item, or, if one repeats values, by whether each has all values of the other."""
-    if counted := _by_counter(golds, answers):
-        return all_of(compare(gold, answer, leaf) for gold, answer in counted)
-    if len(golds) == len(answers):
-        return _same_items(golds, list(answers), leaf)
-    found = (any_of(compare(gold, answer, leaf) for answer in answers) for gold in golds)
-    back = (any_of(compare(gold, answer, leaf) for gold in golds) for answer in answers)
-    return all_of(chain(found, back))
-
-
-def _same_items(golds: Sequence[str], answers: list[str], leaf: Leaf) -> bool | None:
-    """Return whether the items of two lists pair off; None if `leaf` cannot decide about a pair that this needs."""
-    for gold in golds:
-        unknown = False
-        for place, answer in enumerate(answers):
-            if result := compare(gold, answer, leaf):
-                answers.pop(place)
-                break
-            unknown |= result is None
-        else:
-            return None if unknown else False
-    return True
-
-
-def _by_counter(golds: Sequence[str], answers: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the pairs of items that count the same things, as in 2 boys and 3 girls; [] if items may stand in any order.
-
-    One side may omit words, as in 2 red for 2 red balls. Items that count other things on each side are paired in order.
-    """
-    golds_of, answers_of = ([counted_things(item) for item in items] for items in (golds, answers))
-    if not all((*golds_of, *answers_of)) or len(golds) != len(answers) or len(set(golds_of)) != len(golds):
-        return []
-    paired = [[item for item, other in zip(answers, answers_of, strict=True) if other == things] for things in golds_of]
-    if not all(paired):
-        if not all(read_quantity(item).number for item in golds):
-            return []  # products of variables
-        paired = [
-            [item for item, other in zip(answers, answers_of, strict=True) if things <= other or other <= things]
-            for things in golds_of
-        ]
-    found = [items[0] for items in paired if len(items) == 1]
-    in_order = len(set(found)) != len(golds)
-    return list(zip(golds, answers if in_order else found, strict=True))
-
-
-def _leaves_unsolved(golds: Sequence[str], answers: Sequence[str]) -> bool:
-    """Return whether the answers hold an equation that is not solved, while the gold states values and holds none."""
-    return any(map(_is_unsolved, answers)) and not all(map(is_equation, golds)) and not any(map(_is_unsolved, golds))
-
-
-def _is_unsolved(item: str) -> bool:
-    """Return whether `item` is an equation in one variable that is not solved for it, as in 2x = 1 or x^2 = 4."""
-    sides = split(item, EQUALS)
-    label = sides[0]
-    if len(sides) != 2 or is_name(label) or _FUNCTION.search(label):
-        return False
-    return len(variables(label)) == 1 and not variables(read_quantity(sides[1]).text)

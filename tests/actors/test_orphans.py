@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import psutil
 import pytest
@@ -15,23 +13,11 @@ from actors.rollout import RolloutActor
 from tandem.authors import Authors
 from tandem.config.schema import Config
 from tandem.runtime.processes import on_this_host
-from tests.support.cpu_shards import CpuShards
+from tests.support.cpu_shards import CpuShards, worker_files_removed
 
 
-@pytest.fixture
-def worker_files() -> Iterator[None]:
-    """Remove what vLLM's workers on CPUs leave in shared memory when they are killed."""
-
-    def found() -> set[Path]:
-        return set(Path("/dev/shm").glob("vllm_dist_*"))
-
-    before = found()
-    yield
-    for path in found() - before:
-        path.unlink()
-
-
-@pytest.mark.usefixtures("ray_session", "worker_files")
+@pytest.mark.usefixtures("ray_session")
+@worker_files_removed()
 def test_engines_of_killed_actor_end(config: Config, authors: Authors) -> None:
     """The senior's engine has two workers in processes of their own, the junior's has none."""
     senior, junior = engine_specs(config, authors, "cpu")[0]

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actors.engine_layout import engine_specs
@@ -81,6 +81,7 @@ def test_rollouts_end_with_the_same_texts_however_small_the_caches(
     evictions = preemptions = 0
 
     @given(schedule=schedules, number=st.integers(1, 14), blocks=st.tuples(st.integers(2, 9), st.integers(2, 9)))
+    @example(schedule=Schedule(0.5, 9), number=14, blocks=(2, 2))  # with evictions and preemptions
     @settings(max_examples=20)
     def check(schedule: Schedule, number: int, blocks: tuple[int, int]) -> None:
         nonlocal evictions, preemptions

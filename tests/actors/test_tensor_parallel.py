@@ -17,7 +17,7 @@ from tandem.authors import Authors
 from tandem.config.schema import Config
 from tandem.rollout import SENIOR, Prompt
 from tandem.schedule import SOLO
-from tests.support.cpu_shards import CpuShards
+from tests.support.cpu_shards import CpuShards, worker_files_removed
 from tests.support.engine_pair import EnginePair
 from tests.support.writing import forward_logprobs, write
 
@@ -29,9 +29,10 @@ def sharded(config: Config, authors: Authors) -> Iterator[EnginePair]:
     """A senior's engine with two workers."""
     senior = engine_specs(config, authors, "cpu")[0][0]
     shards = {"tensor_parallel_size": 2, "distributed_executor_backend": CpuShards}
-    pair = EnginePair([replace(senior, engine_args=shards)])
-    yield pair
-    pair.close()
+    with worker_files_removed():
+        pair = EnginePair([replace(senior, engine_args=shards)])
+        yield pair
+        pair.close()
 
 
 def test_workers_load_weights_and_report_together(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,14 +21,12 @@ from actors.turn_exchange import TurnExchange
 from actors.turn_messages import BegunTurn, WrittenPart, begun_request, begun_turns, written_output, written_parts
 from tandem.cogeneration import AuthorFailed, PartnerFailed, Tokens
 from tandem.config.rollout import SamplingConfig
-from tandem.rollout import SENIOR, StopReason
-from tandem.schedule import Schedule
+from tandem.rollout import StopReason
+from tests.support.fake_engine import EOS, PEN, FakeEngine, run_on_fake_engine
 
 pytestmark = pytest.mark.seconds  # it imports vLLM
 
-EOS = 9
 STOP, LENGTH = int(FinishReason.STOP), int(FinishReason.LENGTH)
-PEN = Schedule().pen(0)
 
 ids = st.lists(st.integers(0, 2**20), min_size=1, max_size=5)
 floats = st.floats(width=32, allow_nan=False)
@@ -42,7 +38,7 @@ written = st.builds(
 
 
 def sent(message: Any, kind: type) -> Any:
-    """`message` as vLLM's client and engine send it to each other."""
+    """Return `message` as vLLM's client and engine send it to each other."""
     return MsgpackDecoder(kind).decode([bytes(frame) for frame in MsgpackEncoder().encode(message)])
 
 
@@ -65,64 +61,8 @@ def test_other_requests_and_outputs_hold_no_turns() -> None:
     assert written_parts(EngineCoreOutput("another", [1])) is None
 
 
-class Client:
-    """A fake of vLLM's client that records what it sends."""
-
-    def __init__(self) -> None:
-        self.outputs_queue: asyncio.Queue[Any] = asyncio.Queue()
-        self.resources = SimpleNamespace(engine_dead=False)
-        self.sent: list[tuple[EngineCoreRequestType, Any]] = []
-
-    def _send_input(self, kind: EngineCoreRequestType, content: Any) -> None:
-        if self.resources.engine_dead:
-            raise EngineDeadError
-        self.sent.append((kind, content))
-
-    def _ensure_output_queue_task(self) -> None:
-        pass
-
-    def write(self, *parts: WrittenPart) -> None:
-        self.outputs_queue.put_nowait(EngineCoreOutputs(outputs=[written_output(list(parts))]))
-
-
-def opening_request(rollout_id: str, *_: Any, **__: Any) -> EngineCoreRequest:
-    """The first request of a session, with its rollout's id."""
-    request = begun_request([])
-    request.request_id = rollout_id
-    return request
-
-
-class Engine:
-    """The part of an engine that sessions use, on a fake client. Requests have the ids of their rollouts."""
-
-    def __init__(self) -> None:
-        self.client = Client()
-        inputs = SimpleNamespace(process_inputs=opening_request, assign_request_id=lambda _: None)
-        self.llm: Any = SimpleNamespace(engine_core=self.client, input_processor=inputs, _run_output_handler=lambda: None)
-        self.exchange = TurnExchange(self.llm)
-        self.spec: Any = SimpleNamespace(author=SENIOR, eos_ids=(EOS,), collects_reports=True)
-        self.address, self.version, self.logit_bias, self.adapter = "/tmp/engine", 3, dict[int, float](), None
-
-    def session(self, rollout_id: str) -> EngineSession:
-        session = EngineSession(self, rollout_id, SamplingConfig(), None)
-        session.begin_turn([1, 2], PEN, 10)
-        return session
-
-    async def failure(self) -> AuthorFailed:
-        return AuthorFailed("its engine died")
-
-
-def run(test: Callable[[Engine], Coroutine[Any, Any, None]]) -> None:
-    """Run `test` on an event loop, with a new engine."""
-
-    async def main() -> None:
-        await test(Engine())
-
-    asyncio.run(main())
-
-
 def test_turns_that_begin_together_travel_in_one_message() -> None:
-    async def test(engine: Engine) -> None:
+    async def test(engine: FakeEngine) -> None:
         sessions = [engine.session(name) for name in "ab"]
         engine.client.write(WrittenPart("a", [5, 6], [-1.0, -2.0], STOP), WrittenPart("b", [7], [-3.0], LENGTH))
         read = [await session.read() for session in sessions]
@@ -140,11 +80,11 @@ def test_turns_that_begin_together_travel_in_one_message() -> None:
         turns = begun_turns(Request.from_engine_core_request(request, None))
         assert turns == [BegunTurn("a", [8], 6, (4, 2, True)), BegunTurn("b", [8], 6, (4, 2, True))]
 
-    run(test)
+    run_on_fake_engine(test)
 
 
 def test_a_turn_may_come_in_parts_and_each_keeps_its_version() -> None:
-    async def test(engine: Engine) -> None:
+    async def test(engine: FakeEngine) -> None:
         session = engine.session("a")
         engine.client.write(WrittenPart("a", [5], [-1.0], None))
         engine.version = 4
@@ -154,22 +94,22 @@ def test_a_turn_may_come_in_parts_and_each_keeps_its_version() -> None:
         with pytest.raises(RuntimeError, match="rollout a: the engine ended a turn that the schedule continues"):
             await session.read()
 
-    run(test)
+    run_on_fake_engine(test)
 
 
 def test_an_engine_that_writes_outside_a_turn_is_an_error() -> None:
-    async def test(engine: Engine) -> None:
+    async def test(engine: FakeEngine) -> None:
         session = engine.session("a")
         engine.client.write(WrittenPart("a", [5], [-1.0], STOP), WrittenPart("a", [6], [-1.0], None))
         assert (await session.read()).ids == [5]
         with pytest.raises(RuntimeError, match="rollout a: the engine continued after the pen had passed"):
             session.begin_turn([7], PEN, 5)
 
-    run(test)
+    run_on_fake_engine(test)
 
 
 def test_a_request_that_vllm_ends_fails_its_session_alone() -> None:
-    async def test(engine: Engine) -> None:
+    async def test(engine: FakeEngine) -> None:
         first, second = (engine.session(name) for name in "ab")
         engine.client.outputs_queue.put_nowait(
             EngineCoreOutputs(outputs=[EngineCoreOutput("a", [], finish_reason=FinishReason.ABORT)])
@@ -179,11 +119,11 @@ def test_a_request_that_vllm_ends_fails_its_session_alone() -> None:
         engine.client.write(WrittenPart("b", [5], [-1.0], STOP))
         assert (await second.read()).ids == [5]
 
-    run(test)
+    run_on_fake_engine(test)
 
 
 def test_a_closed_session_aborts_its_request_once_and_drops_what_still_comes() -> None:
-    async def test(engine: Engine) -> None:
+    async def test(engine: FakeEngine) -> None:
         session = engine.session("a")
         for _ in range(2):
             await session.close()
@@ -191,21 +131,21 @@ def test_a_closed_session_aborts_its_request_once_and_drops_what_still_comes() -
         engine.client.write(WrittenPart("a", [5], [-1.0], STOP))
         assert engine.client.outputs_queue.empty()
 
-    run(test)
+    run_on_fake_engine(test)
 
 
 def test_outputs_of_other_requests_and_statistics_reach_vllm() -> None:
-    async def test(engine: Engine) -> None:
+    async def test(engine: FakeEngine) -> None:
         engine.session("a")
         other: Any = EngineCoreOutputs(outputs=[EngineCoreOutput("other", [1]), written_output([])], scheduler_stats=None)
         engine.client.outputs_queue.put_nowait(other)
         assert [output.request_id for output in engine.client.outputs_queue.get_nowait().outputs] == ["other"]
 
-    run(test)
+    run_on_fake_engine(test)
 
 
 def test_the_death_of_an_engine_fails_every_session() -> None:
-    async def test(engine: Engine) -> None:
+    async def test(engine: FakeEngine) -> None:
         sessions = [engine.session(name) for name in "ab"]
         engine.client.resources.engine_dead = True
         reading = [asyncio.create_task(session.read()) for session in sessions]
@@ -217,12 +157,12 @@ def test_the_death_of_an_engine_fails_every_session() -> None:
         for session in sessions:
             await session.close()
 
-    run(test)
+    run_on_fake_engine(test)
 
 
 def test_a_partner_that_dies_with_the_turn_it_passed_fails_the_session_that_waits_for_it() -> None:
-    async def test(engine: Engine) -> None:
-        partner = Engine()
+    async def test(engine: FakeEngine) -> None:
+        partner = FakeEngine()
         first, second = sessions = partner.session("a"), EngineSession(engine, "a", SamplingConfig(), None)
         link(dict(enumerate(sessions)))
         partner.client.write(WrittenPart("a", [5], [-1.0], STOP))
@@ -241,13 +181,13 @@ def test_a_partner_that_dies_with_the_turn_it_passed_fails_the_session_that_wait
         with pytest.raises(PartnerFailed, match="^its engine died"):
             await reading
 
-    run(test)
+    run_on_fake_engine(test)
 
 
 @pytest.mark.parametrize("collects", [True, False])
 def test_tokens_may_arrive_before_those_of_the_turn_before(collects: bool) -> None:
-    async def test(engine: Engine) -> None:
-        partner = Engine()
+    async def test(engine: FakeEngine) -> None:
+        partner = FakeEngine()
         engine.spec.collects_reports = partner.spec.collects_reports = collects
         first, second = sessions = partner.session("a"), engine.session("a")
         link(dict(enumerate(sessions)))
@@ -266,12 +206,12 @@ def test_tokens_may_arrive_before_those_of_the_turn_before(collects: bool) -> No
             assert (await second.read()).ids == [9]
         assert second.stop_reason is StopReason.LENGTH
 
-    run(test)
+    run_on_fake_engine(test)
 
 
 def test_engine_that_ends_its_partners_turn_early_is_an_error() -> None:
-    async def test(engine: Engine) -> None:
-        partner = Engine()
+    async def test(engine: FakeEngine) -> None:
+        partner = FakeEngine()
         first, second = sessions = partner.session("a"), engine.session("a")
         link(dict(enumerate(sessions)))
         first._writes = False
@@ -281,7 +221,7 @@ def test_engine_that_ends_its_partners_turn_early_is_an_error() -> None:
         with pytest.raises(RuntimeError, match="rollout a: the engine ended a turn that the schedule continues"):
             first.begin_turn([], PEN, 5)
 
-    run(test)
+    run_on_fake_engine(test)
 
 
 @given(turns=st.integers(1, 300), data=st.data(), collects=st.booleans())
@@ -290,8 +230,8 @@ def test_reader_gets_every_turn_in_whatever_order_the_engines_report(turns: int,
     first = data.draw(st.lists(st.booleans(), min_size=turns, max_size=turns), label="whether the first engine reports next")
     bundle = data.draw(st.integers(1, 40), label="parts in a message")
 
-    async def test(engine: Engine) -> None:
-        engines = [engine, Engine()]
+    async def test(engine: FakeEngine) -> None:
+        engines = [engine, FakeEngine()]
         for each in engines:
             each.spec.collects_reports = collects
         sessions = [EngineSession(each, "a", SamplingConfig(), None) for each in engines]
@@ -322,11 +262,11 @@ def test_reader_gets_every_turn_in_whatever_order_the_engines_report(turns: int,
         await report()
         assert await asyncio.wait_for(reading, 5) == list(range(turns))
 
-    run(test)
+    run_on_fake_engine(test)
 
 
 def test_a_turn_that_begins_after_the_death_of_the_engine_fails() -> None:
-    async def test(engine: Engine) -> None:
+    async def test(engine: FakeEngine) -> None:
         session = engine.session("a")
         engine.client.write(WrittenPart("a", [5], [-1.0], STOP))
         await session.read()
@@ -337,12 +277,12 @@ def test_a_turn_that_begins_after_the_death_of_the_engine_fails() -> None:
                 await late.read()
             await late.close()
 
-    run(test)
+    run_on_fake_engine(test)
 
 
 def test_turns_pass_the_sockets_of_vllms_client_and_its_reader_reports_the_engines_death() -> None:
     # vLLM's client without the start of an engine: its own reading task, sockets and encoding.
-    async def test(engine: Engine) -> None:
+    async def test(engine: FakeEngine) -> None:
         context = zmq.asyncio.Context()
         inputs, outputs = context.socket(zmq.ROUTER), context.socket(zmq.PULL)
         ports = [socket.bind_to_random_port("tcp://127.0.0.1") for socket in (inputs, outputs)]
@@ -375,4 +315,4 @@ def test_turns_pass_the_sockets_of_vllms_client_and_its_reader_reports_the_engin
         client.resources.output_queue_task.cancel()
         context.destroy(linger=0)
 
-    asyncio.run(asyncio.wait_for(test(Engine()), timeout=60))
+    asyncio.run(asyncio.wait_for(test(FakeEngine()), timeout=60))

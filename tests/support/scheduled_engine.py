@@ -26,12 +26,12 @@ from vllm.v1.request import Request, RequestStatus
 from vllm.v1.serial_utils import MsgpackDecoder, MsgpackEncoder
 from vllm.v1.structured_output import StructuredOutputManager
 
-from actors.engine import Engine
 from actors.engine_session import EngineSession, link
 from actors.engine_spec import EngineSpec
 from actors.handoff_scheduler import AsyncHandoffScheduler, HandoffScheduler
 from actors.turn_exchange import TurnExchange
 from actors.turn_messages import BegunTurn, decode_turns, encode_turns
+from actors.vllm_arguments import vllm_arguments
 from tandem.authors import Authors
 from tandem.cogeneration import AuthorFailed, Limits, cogenerate
 from tandem.config.rollout import SamplingConfig
@@ -113,9 +113,7 @@ class ScheduledEngine:
         """the last token of each request"""
         self._worker: dict[str, WorkerRequest] = {}
         self._pending: tuple[SchedulerOutput, list[ScheduledRequest]] | None = None
-        shell = Engine.__new__(Engine)
-        shell.spec, shell._profiles = spec, None
-        config = shell._arguments().create_engine_config()
+        config = vllm_arguments(spec).create_engine_config()
         cache = config.cache_config
         cache.num_gpu_blocks = blocks
         attention = FullAttentionSpec(block_size=cache.block_size, num_kv_heads=1, head_size=8, dtype=torch.float32)

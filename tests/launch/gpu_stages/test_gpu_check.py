@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
+from launch import gpu_check
 from launch.entry import configuration
 from launch.gpu_stages import run
 from launch.gpu_stages.machine import Machine
@@ -23,7 +23,7 @@ from tandem.models.qwen3 import qwen3_config
 from tandem.plan.placement import Node
 from tandem.plan.run_plan import local_plan
 from tandem.plan.sizes import model_sizes
-from tests.support import ROOT
+from tests.support.preloaded.python import python
 
 ONE_GPU = Machine(1, 80.0, {"GPUs": "1"})
 
@@ -113,16 +113,16 @@ def test_runs_of_stages_fit_on_their_gpus(tmp_path: Path, each: Stage) -> None:
 
 
 @pytest.mark.engines
-def test_command_reports_every_stage_without_gpu(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "launch/gpu_check.py", "--out", tmp_path],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+def test_command_reports_every_stage_without_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(sys, "executable", python())  # that of the stages
+    code = gpu_check.main(["--out", str(tmp_path)])
+    printed, _ = capsys.readouterr()
+    assert code == 0, printed
+    found = json.loads(printed.splitlines()[-1])
     assert found == json.loads((tmp_path / "results.json").read_text())
     statuses = {name: result["status"] for name, result in found["stages"].items()}
     assert statuses == {stage.name: SKIPPED if stage.gpus else PASSED for stage in STAGES}

@@ -16,6 +16,7 @@ import pytest
 from launch.cluster.plan import assumed_plan
 from launch.run.given_groups import random_step_groups
 from launch.run.learner_only import read_learner_inputs, train_learner
+from launch.run.profiling import step_clock
 from tandem.authors import Authors, load_authors
 from tandem.config.schema import Config, ConfigError
 from tandem.records.saved_rollouts import (
@@ -189,3 +190,11 @@ def test_trace_covers_exactly_step() -> None:
         ("late", "driver", "b", 1e6, 1e6),
         ("matmul", "rank", "main", 0.0, 0.5e6),
     ]
+
+
+def test_profiled_step_prints_path_of_trace(tmp_path: Path) -> None:
+    config, said = Config(profile=True), list[str]()
+    for step in (1, 2):
+        with step_clock(config, step, tmp_path / "trace.json.gz", [], said.append):
+            pass
+    assert said == [f"trace of step 2: {tmp_path / 'trace.json.gz'}; open it in ui.perfetto.dev"]
