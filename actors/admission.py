@@ -63,7 +63,7 @@ class Admission:
 
     async def __aexit__(self, *error: object) -> None:
         before = self._places
-        wanted = min(self.most, int(self._cache.blocks / self._expected_blocks))
-        self._places = max(wanted, before - 1)  # places that others hold cannot be taken away
+        target = min(self.most, int(self._cache.blocks / self._expected_blocks))
+        self._places = max(target, before - 1)  # places that others hold cannot be taken away
         for _ in range(1 + self._places - before):
             self._semaphore.release()

@@ -125,9 +125,9 @@ class Engine:
         # Blocks in the prefix cache may be of other weights.
         params = SamplingParams(prompt_logprobs=0, max_tokens=1, detokenize=False, skip_reading_prefix_cache=True)
         async for output in self.generate(TokensPrompt(prompt_token_ids=list(text)), params, request_id):
-            found = output.prompt_logprobs
-        assert found is not None
-        return [entry[token].logprob for token, entry in zip(text[1:], list(found)[1:], strict=True) if entry]
+            logprobs = output.prompt_logprobs
+        assert logprobs is not None
+        return [entry[token].logprob for token, entry in zip(text[1:], list(logprobs)[1:], strict=True) if entry]
 
     async def reset_adapter(self) -> None:
         """Write as the base model until weights arrive. Call it once on an engine with an adapter, before its first request."""

@@ -128,13 +128,13 @@ class Judge:
         verifier is broken.
         """
         deadline = time.monotonic() + timeout_s
-        wanted = {id(group) for group in groups}
+        requested = {id(group) for group in groups}
         with self._lock:
             begun = {id(group) for call in self._calls for group in call.groups} | set(map(id, self._waiting))
             self._waiting += [group for group in groups if not group.judgements and id(group) not in begun]
             self._send()
             # Also finished calls whose groups were dropped.
-            calls = [call for call in self._calls if not wanted.isdisjoint(map(id, call.groups)) or call.finished]
+            calls = [call for call in self._calls if not requested.isdisjoint(map(id, call.groups)) or call.finished]
         for call in calls:
             judgements = iter(self._answer(call, deadline, timeout_s))
             for group in call.groups:

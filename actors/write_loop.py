@@ -60,8 +60,8 @@ class WriteLoop:
                     finished = self._next_event()
                 except _DeadlinePassed:
                     break
-                if finished is not None and (written := self._handle(finished)):
-                    yield written
+                if finished is not None and (group := self._handle(finished)):
+                    yield group
         self._cancel()
 
     def _dispatch(self) -> None:

@@ -117,25 +117,25 @@ def tokens_per_cpu_s(run: WritingTime) -> float:
 
 def figures(cases: Mapping[str, Runs]) -> Figures:
     """Return the medians of all cases and their ratios."""
-    found: Figures = {}
+    results: Figures = {}
     for case, runs in cases.items():
         speeds = {name: median(run.tokens_per_s for run in repeats) for name, repeats in runs.items()}
         thrift = {name: median(map(tokens_per_cpu_s, repeats)) for name, repeats in runs.items()}
-        found[RATIOS[case]] = round(speeds["need"] / speeds["reserved"], 3)
-        found[f"{RATIOS[case]}_cpu"] = round(thrift["need"] / thrift["reserved"], 3)
-        found |= {f"{case}_{name}_tokens_per_s": round(speed) for name, speed in speeds.items()}
-    return found
+        results[RATIOS[case]] = round(speeds["need"] / speeds["reserved"], 3)
+        results[f"{RATIOS[case]}_cpu"] = round(thrift["need"] / thrift["reserved"], 3)
+        results |= {f"{case}_{name}_tokens_per_s": round(speed) for name, speed in speeds.items()}
+    return results
 
 
-def table(found: Figures) -> Table:
+def table(results: Figures) -> Table:
     """Return a table with a row for each case."""
     header = ("rollouts", "tokens/s", "reserved", "ratio", "by CPU time")
     rows = [
         [
             case,
-            f"{found[f'{case}_need_tokens_per_s']:,}",
-            f"{found[f'{case}_reserved_tokens_per_s']:,}",
-            *(f"{found[name]:.2f}" for name in (RATIOS[case], f"{RATIOS[case]}_cpu")),
+            f"{results[f'{case}_need_tokens_per_s']:,}",
+            f"{results[f'{case}_reserved_tokens_per_s']:,}",
+            *(f"{results[name]:.2f}" for name in (RATIOS[case], f"{RATIOS[case]}_cpu")),
         ]
         for case in ROLLOUTS
     ]
@@ -151,10 +151,10 @@ def main() -> None:
     parser = benchmark_parser("admission", __doc__)
     parser.add_argument("--repeats", type=int, default=REPEATS, help="of each admission (default: %(default)s)")
     options = parser.parse_args()
-    found = figures(uvloop.run(_measure(options.repeats)))
+    results = figures(uvloop.run(_measure(options.repeats)))
     console = Console()
-    console.print(table(found))
-    print_figures({"repeats": options.repeats, **found}, console, as_json=options.json)
+    console.print(table(results))
+    print_figures({"repeats": options.repeats, **results}, console, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -105,10 +105,10 @@ def main() -> None:
     console = Console()
     if options.long:
         repeats = options.repeats or REPEATS
-        found = uvloop.run(latency(prepare(options.model, LONG_ROLLOUTS, TOKENS), repeats))
+        results = uvloop.run(latency(prepare(options.model, LONG_ROLLOUTS, TOKENS), repeats))
     elif options.sweep:
         repeats = options.repeats or sweep.REPEATS
-        found = uvloop.run(curves(options.model, options.tokens, repeats, options.out, console))
+        results = uvloop.run(curves(options.model, options.tokens, repeats, options.out, console))
     else:
         work = prepare(
             options.model,
@@ -121,9 +121,9 @@ def main() -> None:
         runs = uvloop.run(throughput(work, options.modes, options.repeats))
         console.print(table(runs))
         repeats = min(map(len, runs.values()))
-        found = {"rollouts": options.rollouts, "tokens_per_rollout": options.tokens, **figures(runs)}
-    found = {"model": options.model, "dtype": dtype(options.model), "repeats": repeats, **found}
-    print_figures(found, console, as_json=options.json)
+        results = {"rollouts": options.rollouts, "tokens_per_rollout": options.tokens, **figures(runs)}
+    results = {"model": options.model, "dtype": dtype(options.model), "repeats": repeats, **results}
+    print_figures(results, console, as_json=options.json)
 
 
 def _options() -> argparse.Namespace:

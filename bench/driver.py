@@ -181,7 +181,7 @@ def figures(costs: dict[int, DriverCost]) -> Figures:
 
     `save_s_...`, the time of saving all rollouts, is not part of a step by default.
     """
-    found: Figures = {
+    results: Figures = {
         "rollouts": ROLLOUTS,
         "replicas": REPLICAS,
         "ranks": RANKS,
@@ -189,7 +189,7 @@ def figures(costs: dict[int, DriverCost]) -> Figures:
     }
     for max_tokens, cost in costs.items():
         name = f"{max_tokens // 1000}k"
-        found |= {
+        results |= {
             f"driver_s_per_step_{name}": round(cost.total_s, 2),
             f"after_writing_s_{name}": round(cost.after_writing_s, 2),
             f"received_mb_{name}": round(cost.received / 1e6),
@@ -199,7 +199,7 @@ def figures(costs: dict[int, DriverCost]) -> Figures:
             f"object_store_gib_{name}": round(cost.store_gib, 2),
             **{f"{part}_s_{name}": round(seconds, 2) for part, seconds in cost.cpu_s.items()},
         }
-    return found
+    return results
 
 
 def _serve(max_tokens: int, pipe: Connection) -> None:

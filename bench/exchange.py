@@ -124,10 +124,10 @@ async def at_point(pair: EnginePair, work: Workload, point: ExchangePoint) -> Wo
     return replace(shortened(work, point.tokens), prompts=work.prompts[: point.rollouts])
 
 
-def figures(found: dict[ExchangePoint, dict[str, ExchangeCost]]) -> Figures:
+def figures(results: dict[ExchangePoint, dict[str, ExchangeCost]]) -> Figures:
     """Return the figures of each point; those of `HEADLINE` without a suffix."""
     shown: Figures = {}
-    for point, modes in found.items():
+    for point, modes in results.items():
         suffix = "" if point == HEADLINE else f"_{point.name}"
         tandem, solo = modes["tandem"], modes["solo"]
         shown |= {
@@ -144,7 +144,7 @@ def figures(found: dict[ExchangePoint, dict[str, ExchangeCost]]) -> Figures:
     return shown
 
 
-def table(found: dict[ExchangePoint, dict[str, ExchangeCost]]) -> Table:
+def table(results: dict[ExchangePoint, dict[str, ExchangeCost]]) -> Table:
     """Return a table with a row for each point; CPU times are in microseconds a token, of both engines together."""
     header = ("rollouts", "tokens", "a turn", "tokens/s", "solo", "ratio", "by CPU time", "driver", "solo", "engines", "solo")
 
@@ -155,7 +155,7 @@ def table(found: dict[ExchangePoint, dict[str, ExchangeCost]]) -> Table:
         sizes = [f"{point.rollouts}", f"{point.tokens:,}", f"{tandem.tokens_per_turn:.1f}"]
         return [*sizes, *speeds, by_cpu, *(f"{us:.1f}" for us in cpu)]
 
-    rows = (row(point, modes["tandem"], modes["solo"]) for point, modes in found.items())
+    rows = (row(point, modes["tandem"], modes["solo"]) for point, modes in results.items())
     return terminal_table(header, rows, title="The exchange", left=0)
 
 
@@ -169,10 +169,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=REPEATS, help="of each mode, in short texts (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="measure the first point alone")
     options = parser.parse_args()
-    found = uvloop.run(_measure(POINTS[:1] if options.quick else POINTS, options.repeats))
+    results = uvloop.run(_measure(POINTS[:1] if options.quick else POINTS, options.repeats))
     console = Console()
-    console.print(table(found))
-    print_figures({"repeats": options.repeats, **figures(found)}, console, as_json=options.json)
+    console.print(table(results))
+    print_figures({"repeats": options.repeats, **figures(results)}, console, as_json=options.json)
 
 
 if __name__ == "__main__":

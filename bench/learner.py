@@ -174,11 +174,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="medians are reported (default: %(default)s)")
     options = parser.parse_args()
     console = Console()
-    found = measured(options.model, options.rollouts, options.repeats)
-    rows = ([side, f"{found[f'{side}_tokens_per_s']:.0f}", f"{found[f'{side}_peak_gib']:.2f}"] for side in SIDES)
+    results = measured(options.model, options.rollouts, options.repeats)
+    rows = ([side, f"{results[f'{side}_tokens_per_s']:.0f}", f"{results[f'{side}_peak_gib']:.2f}"] for side in SIDES)
     console.print(terminal_table(("", "tokens/s", "peak GiB"), rows))
-    asked = {"model": options.model, "rollouts": options.rollouts, "repeats": options.repeats}
-    print_figures(asked | found, console, as_json=options.json)
+    settings = {"model": options.model, "rollouts": options.rollouts, "repeats": options.repeats}
+    print_figures(settings | results, console, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -215,11 +215,16 @@ def main() -> None:
         [f"model={options.model}", "model.dtype=float32", "mode.device=cpu", *(f"learner.{each}" for each in overrides)]
     )
     set_environment(config.cache_path)
-    rounds, found = uvloop.run(measured(config, options.repeats))
+    rounds, results = uvloop.run(measured(config, options.repeats))
     console = Console()
     console.print(table(rounds))
-    asked = {"model": options.model, "ranks": options.ranks, "zero_stage": options.zero_stage, "bucket_mib": options.bucket_mib}
-    print_figures(asked | figures(rounds) | found, console, as_json=options.json)
+    settings = {
+        "model": options.model,
+        "ranks": options.ranks,
+        "zero_stage": options.zero_stage,
+        "bucket_mib": options.bucket_mib,
+    }
+    print_figures(settings | figures(rounds) | results, console, as_json=options.json)
 
 
 if __name__ == "__main__":

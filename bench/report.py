@@ -37,20 +37,22 @@ def figures(runs: Runs) -> Figures:
     same hardware, divided by the number of handoffs.
     """
     speed = {mode: median(run.tokens_per_s for run in repeats) for mode, repeats in runs.items()}
-    found: Figures = {f"{mode}_tokens_per_s": round(value, 1) for mode, value in speed.items()}
+    values: Figures = {f"{mode}_tokens_per_s": round(value, 1) for mode, value in speed.items()}
     for name, (mode, other) in RATIOS.items():
         if mode in speed and other in speed:
-            found[name] = round(speed[mode] / speed[other], 3)
+            values[name] = round(speed[mode] / speed[other], 3)
     if "tandem" in runs:
         tandem = runs["tandem"]
-        found["turns_per_s"] = round(median((run.handoffs + run.rollouts) / run.seconds for run in tandem), 1)
+        values["turns_per_s"] = round(median((run.handoffs + run.rollouts) / run.seconds for run in tandem), 1)
         if "solo_two_devices" in runs and all(run.handoffs for run in tandem):
             own = 1 / speed["solo_two_devices"]
-            found["handoff_cost_us"] = round(1e6 * median((run.seconds - run.tokens * own) / run.handoffs for run in tandem), 1)
-        found["engine_busy_senior"] = round(median(run.busy_senior for run in tandem), 3)
-        found["engine_busy_junior"] = round(median(run.busy_junior for run in tandem), 3)
-        found["exchange_busy"] = round(median(run.busy_exchange for run in tandem), 3)
-    return found
+            values["handoff_cost_us"] = round(
+                1e6 * median((run.seconds - run.tokens * own) / run.handoffs for run in tandem), 1
+            )
+        values["engine_busy_senior"] = round(median(run.busy_senior for run in tandem), 3)
+        values["engine_busy_junior"] = round(median(run.busy_junior for run in tandem), 3)
+        values["exchange_busy"] = round(median(run.busy_exchange for run in tandem), 3)
+    return values
 
 
 def table(runs: Runs) -> Table:
@@ -79,10 +81,10 @@ def benchmark_parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def print_figures(found: Figures, console: Console, *, as_json: bool) -> None:
+def print_figures(results: Figures, console: Console, *, as_json: bool) -> None:
     """Print a benchmark's figures and the machine: as one JSON object in the last line, or formatted for people."""
-    found = {**found, "machine": describe_machine()}
+    results = {**results, "machine": describe_machine()}
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(results))
     else:
-        console.print(found)
+        console.print(results)

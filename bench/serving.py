@@ -199,10 +199,10 @@ async def _until_idle(client: httpx.AsyncClient) -> None:
 
 def figures(load: Load, seconds: float) -> Figures:
     """Return the figures of a load."""
-    found: Figures = {
+    results: Figures = {
         key: load.counts[key] for key in ("answered", "failed", "mixed_up", "disconnected", "refused", "refused_wrongly")
     }
-    found |= {
+    results |= {
         "answers_per_s": round(load.counts["answered"] / seconds, 1),
         "first_token_s": round(median(load.first_s), 3),
         "first_token_p95_s": round(quantiles(load.first_s, n=20)[-1], 3),
@@ -210,8 +210,8 @@ def figures(load: Load, seconds: float) -> Figures:
     }
     if eighth := len(load.memory) // 8:
         middle, end = median(load.memory[3 * eighth : 5 * eighth]), median(load.memory[-eighth:])
-        found |= {"memory_mib": round(end), "memory_growth_2nd_half": round(end / middle - 1, 4)}
-    return found
+        results |= {"memory_mib": round(end), "memory_growth_2nd_half": round(end / middle - 1, 4)}
+    return results
 
 
 @contextmanager
@@ -222,8 +222,8 @@ def server(overrides: list[str]) -> Iterator[tuple[str, psutil.Process]]:
         with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8", cwd=Path(__file__).parent.parent) as process:
             assert process.stdout is not None
             try:
-                found = next(filter(None, (re.search(r"at (http://\S+)/v1", line) for line in process.stdout)))
-                yield found[1], psutil.Process(process.pid)
+                match = next(filter(None, (re.search(r"at (http://\S+)/v1", line) for line in process.stdout)))
+                yield match[1], psutil.Process(process.pid)
             finally:
                 process.terminate()
 

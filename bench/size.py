@@ -128,17 +128,17 @@ def main() -> int:
         watch = MemoryWatch(run.pid)
         code = run.wait()
         watch.stop()
-        found: Figures = {"parameters": PARAMETERS, "ranks": options.ranks, "lora_rank": options.lora}
-        found |= {"shared": options.shared, "exit_code": code}
+        results: Figures = {"parameters": PARAMETERS, "ranks": options.ranks, "lora_rank": options.lora}
+        results |= {"shared": options.shared, "exit_code": code}
         rank_bytes = max((peak for name, peak in watch.peak_by_process.items() if name.startswith("ray::Rank")), default=0)
-        found |= {"peak_gib": round(watch.peak_bytes / GIB, 2), "rank_peak_gib": round(rank_bytes / GIB, 2)}
-        found["run_s"] = round(time.perf_counter() - start, 1)
+        results |= {"peak_gib": round(watch.peak_bytes / GIB, 2), "rank_peak_gib": round(rank_bytes / GIB, 2)}
+        results["run_s"] = round(time.perf_counter() - start, 1)
         if code == 0:
             rows = list(LogReader(Path(folder) / "size" / METRICS).new())
-            found |= {key.replace("/", "_"): round(rows[-1][key], 4) for key in REPORTED}
+            results |= {key.replace("/", "_"): round(rows[-1][key], 4) for key in REPORTED}
     largest = sorted(watch.peak_by_process.items(), key=lambda item: -item[1])[:8]
     console.print(terminal_table(("process", "peak GiB"), ([name, f"{peak / GIB:.2f}"] for name, peak in largest)))
-    print_figures(found, console, as_json=options.json)
+    print_figures(results, console, as_json=options.json)
     return code
 
 

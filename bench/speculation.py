@@ -74,8 +74,8 @@ class Written:
 
 def trained(arm: str, steps: int, folder: str) -> str:
     """Train a senior with `algo=ARM`, and return its run folder."""
-    given = [f"algo={arm}", f"name={arm}", f"log.dir={folder}", f"steps={steps}", *TRAINING]
-    subprocess.run([sys.executable, "launch/train.py", *given], cwd=ROOT, check=True, stdout=sys.stderr)
+    overrides = [f"algo={arm}", f"name={arm}", f"log.dir={folder}", f"steps={steps}", *TRAINING]
+    subprocess.run([sys.executable, "launch/train.py", *overrides], cwd=ROOT, check=True, stdout=sys.stderr)
     return f"{folder}/{arm}"
 
 
@@ -96,19 +96,19 @@ def work_of(senior: str, juniors: Sequence[str], draft_tokens: int, prompts: int
 
 async def written(work: Work, repeats: int) -> list[Written]:
     """Return what each engine writes, one text at a time, the engines in turn."""
-    found = [Written() for _ in work.specs]
+    results = [Written() for _ in work.specs]
     async with engine_pair(work.specs) as pair:
         for repeat in range(-1, repeats):  # the first only warms up
             for index, engine in pair.engines.items():
                 start = time.perf_counter()
                 texts = [await _text(engine, work, prompt, f"{repeat}/{prompt}") for prompt in range(len(work.prompts))]
                 if repeat >= 0:
-                    found[index].tokens_per_s.append(sum(map(len, texts)) / (time.perf_counter() - start))
-                found[index].texts = texts
+                    results[index].tokens_per_s.append(sum(map(len, texts)) / (time.perf_counter() - start))
+                results[index].texts = texts
         for index, engine in pair.engines.items():
             drafted, accepted = await engine.drafts()
-            found[index].acceptance = accepted / max(drafted, 1)
-    return found
+            results[index].acceptance = accepted / max(drafted, 1)
+    return results
 
 
 async def _text(engine: Engine, work: Work, prompt: int, rollout_id: str) -> list[int]:
@@ -118,16 +118,16 @@ async def _text(engine: Engine, work: Work, prompt: int, rollout_id: str) -> lis
     return [int(token) for token in rollout.token_ids]
 
 
-def figures(found: Mapping[str, Sequence[Written]], drafts: Sequence[str]) -> Figures:
+def figures(results: Mapping[str, Sequence[Written]], drafts: Sequence[str]) -> Figures:
     """Return the figures of each arm's engines; `drafts` are the suffixes of the juniors' figures."""
     result: Figures = {}
-    for arm, (plain, *drafting) in found.items():
+    for arm, (plain, *drafting) in results.items():
         result[f"tokens_per_s_{arm}"] = round(median(plain.tokens_per_s), 1)
         for suffix, engine in zip(drafts, drafting, strict=True):
             result[f"acceptance_{arm}{suffix}"] = round(engine.acceptance, 3)
             result[f"drafted_tokens_per_s_{arm}{suffix}"] = round(median(engine.tokens_per_s), 1)
             result[f"speedup_{arm}{suffix}"] = round(median(engine.tokens_per_s) / median(plain.tokens_per_s), 3)
-    texts = [[engine.texts for engine in engines] for engines in found.values()]
+    texts = [[engine.texts for engine in engines] for engines in results.values()]
     result["greedy_equal"] = int(all(each == plain for plain, *drafting in texts for each in drafting))
     return result
 
@@ -144,13 +144,13 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=24, help="held-out problems (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="(default: %(default)s)")
     options = parser.parse_args()
-    found = {}
+    results = {}
     with TemporaryDirectory() as folder:
         for arm in ARMS:
             senior = getattr(options, f"senior_{arm}") or trained(arm, options.steps, folder)
             work = work_of(senior, [options.junior, options.small_junior], options.draft_tokens, options.prompts)
-            found[arm] = asyncio.run(written(work, options.repeats))
-    print_figures({"draft_tokens": options.draft_tokens, **figures(found, ["", "_small"])}, Console(), as_json=options.json)
+            results[arm] = asyncio.run(written(work, options.repeats))
+    print_figures({"draft_tokens": options.draft_tokens, **figures(results, ["", "_small"])}, Console(), as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def startup() -> Figures:
         run = measured([f"log.dir={folder}", "name=startup", "steps=2", "log.export=false", "checkpoint.save_every=0"])
         metrics = (Path(folder) / "startup" / METRICS).read_text(encoding="utf-8").splitlines()
         first_step_s = json.loads(metrics[1])["run/unix_s"] - started
-    found: Figures = {
+    results: Figures = {
         "config_error_s": round(refused.seconds, 2),
         "config_error_cpu_s": round(refused.cpu_s, 2),
         "help_s": round(helped.seconds, 2),
@@ -89,9 +89,9 @@ def startup() -> Figures:
         end = next((seconds for seconds, line in run.lines if mark in line), None)
         if end is None:
             raise RuntimeError(f"no line with {mark!r}:\n{''.join(line for _, line in run.lines)}")
-        found[f"{phase}_s"], last = round(end - last, 2), end
-    found["step_s"] = round(first_step_s - last, 2)
-    return found | {"first_step_s": round(first_step_s, 2), "run_cpu_s": round(run.cpu_s, 2)}
+        results[f"{phase}_s"], last = round(end - last, 2), end
+    results["step_s"] = round(first_step_s - last, 2)
+    return results | {"first_step_s": round(first_step_s, 2), "run_cpu_s": round(run.cpu_s, 2)}
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ async def record_steps(work: Workload) -> tuple[Steps, float]:
 
 def figures(steps: Steps, busy: float) -> Figures:
     """Return the number of steps, their mean sizes, and the costs."""
-    found: Figures = {
+    results: Figures = {
         "steps": len(steps.seconds),
         "read_per_step": round(float(steps.read.mean()), 1),
         "sampled_per_step": round(float(steps.sampled.mean()), 1),
@@ -108,8 +108,8 @@ def figures(steps: Steps, busy: float) -> Figures:
     }
     for name, cost, share in zip(COSTS, steps.costs(), steps.shares(), strict=True):
         key = name.replace(" ", "_")
-        found |= {f"{key}_ms": round(1e3 * float(cost), 3), f"{key}_share": round(float(share), 3)}
-    return found
+        results |= {f"{key}_ms": round(1e3 * float(cost), 3), f"{key}_share": round(float(share), 3)}
+    return results
 
 
 def table(steps: Steps) -> Table:
@@ -134,8 +134,8 @@ def main() -> None:
     steps, busy = uvloop.run(record_steps(prepare(options.model, options.rollouts, options.tokens)))
     console = Console()
     console.print(table(steps))
-    found = {"model": options.model, **figures(steps, busy)}
-    print_figures(found, console, as_json=options.json)
+    results = {"model": options.model, **figures(steps, busy)}
+    print_figures(results, console, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -49,9 +49,10 @@ async def translated(work: Workload) -> AsyncIterator[tuple[Mode, EnginePair]]:
     """Start a pair whose junior has renumbered tokens; yield the mode that writes on it, and the pair."""
     with TemporaryDirectory() as folder:
         renumber(Path(work.specs[SENIOR].model), Path(folder))
-        theirs, its = (AutoTokenizer.from_pretrained(path) for path in (work.specs[SENIOR].model, folder))
-        stops = stop_table(its, "word", work.specs[JUNIOR].vocabulary)
-        translation = Translation(ByteVocabulary(theirs), ByteVocabulary(its), "word", stops, theirs.eos_token_id, frozenset())
+        tokenizer, renumbered = (AutoTokenizer.from_pretrained(path) for path in (work.specs[SENIOR].model, folder))
+        stops = stop_table(renumbered, "word", work.specs[JUNIOR].vocabulary)
+        vocabularies = ByteVocabulary(tokenizer), ByteVocabulary(renumbered)
+        translation = Translation(*vocabularies, "word", stops, tokenizer.eos_token_id, frozenset())
         shared = work.specs[JUNIOR]
         # The junior may need more tokens than the senior for the same text.
         own = replace(
@@ -67,7 +68,7 @@ async def translated(work: Workload) -> AsyncIterator[tuple[Mode, EnginePair]]:
             def rollout(index: int) -> Writing:
                 rollout_id, prompt = f"{tag}/{index}", work.prompts[index]
                 senior, junior = (pair.engines[a].session(rollout_id, work.sampling) for a in (SENIOR, JUNIOR))
-                read = [len(its) - 1 - token for token in prompt]
+                read = [len(renumbered) - 1 - token for token in prompt]
                 translated = TranslatedSession(junior, translation, read, len(prompt), own.max_model_len)
                 sessions: dict[int, Session] = {SENIOR: senior, JUNIOR: translated}
                 return write_rollout(work, index, rollout_id, sessions, work.schedule)

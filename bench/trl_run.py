@@ -114,5 +114,5 @@ def train(task: TrainingTask) -> list[TimedStep]:
 
 if __name__ == "__main__":
     settings = json.loads(sys.argv[1])
-    found = train(TrainingTask(**{**settings, "betas": tuple(settings["betas"])}))
-    Path(sys.argv[2]).write_text(json.dumps([asdict(step) for step in found]), encoding="utf-8")
+    results = train(TrainingTask(**{**settings, "betas": tuple(settings["betas"])}))
+    Path(sys.argv[2]).write_text(json.dumps([asdict(step) for step in results]), encoding="utf-8")

@@ -75,14 +75,14 @@ def benign(seeds: Sequence[int]) -> tuple[Figures, list[tuple[Benign, bool]]]:
             ratios.append(raw_seconds / seconds)
             count += len(answers)
             differences += [(answer, own) for answer, own, other in zip(answers, ours, raw, strict=True) if own != other]
-    found: Figures = {
+    results: Figures = {
         "benign_answers": count,
         "answers_per_s": round(median(speeds), 1),
         "raw_answers_per_s": round(median(raw_speeds), 1),
         "verify_over_raw": round(median(ratios), 3),
         "benign_agreement": round(1 - len(differences) / count, 4),
     }
-    return found, differences
+    return results, differences
 
 
 def hostile() -> Figures:
@@ -96,7 +96,7 @@ def hostile() -> Figures:
         judgements = pool.grade(items)
         seconds = time.perf_counter() - began
         harmful, harmless = judgements[::2], judgements[1::2]
-        found: Figures = {
+        results: Figures = {
             "hostile_answers": len(harmful),
             "hostile_late": sum(judgement.seconds > DEADLINE_S + GRACE_S for judgement in harmful),
             "hostile_executed": len(os.listdir(folder)),
@@ -105,8 +105,8 @@ def hostile() -> Figures:
             "benign_between_correct": sum(judgement.verdict is Verdict.CORRECT for judgement in harmless),
         }
         for verdict in Verdict:
-            found[f"hostile_{verdict}"] = sum(judgement.verdict is verdict for judgement in harmful)
-    return found
+            results[f"hostile_{verdict}"] = sum(judgement.verdict is verdict for judgement in harmful)
+    return results
 
 
 def table(differences: Sequence[tuple[Benign, bool]]) -> Table:
@@ -124,9 +124,9 @@ def main() -> None:
     options = parser.parse_args()
     logging.getLogger("math_verify").setLevel(logging.ERROR)
     console = Console()
-    found, differences = benign(SEEDS)
+    results, differences = benign(SEEDS)
     console.print(table(differences), markup=False)
-    print_figures({**found, **hostile()}, console, as_json=options.json)
+    print_figures({**results, **hostile()}, console, as_json=options.json)
 
 
 if __name__ == "__main__":

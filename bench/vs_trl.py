@@ -111,10 +111,10 @@ def with_us(task: TrainingTask, arm: str, folder: Path) -> list[TimedStep]:
 
 def figures(runs: Mapping[str, Sequence[TimedStep]]) -> Figures:
     """Return medians over all steps but the first, which is a warm-up, and their ratios."""
-    found: Figures = {}
+    results: Figures = {}
     for name, steps in runs.items():
         timed = steps[1:]
-        found |= {
+        results |= {
             f"{name}_steps_per_min": round(60 / median(step.seconds for step in timed), 3),
             f"{name}_generate_tokens_per_s": round(median(step.tokens / step.generate_s for step in timed), 1),
             f"{name}_update_tokens_per_s": round(median(step.tokens / step.update_s for step in timed), 1),
@@ -124,9 +124,9 @@ def figures(runs: Mapping[str, Sequence[TimedStep]]) -> Figures:
         }
 
     def ratio(figure: str, over: str, under: str) -> float:
-        return round(float(found[f"{over}_{figure}"]) / float(found[f"{under}_{figure}"]), 3)
+        return round(float(results[f"{over}_{figure}"]) / float(results[f"{under}_{figure}"]), 3)
 
-    return found | {
+    return results | {
         "steps_per_min_over_trl": ratio("steps_per_min", "ours", "trl"),
         "generate_over_trl": ratio("generate_tokens_per_s", "ours", "trl"),
         "update_over_trl": ratio("update_tokens_per_s", "ours", "trl"),
@@ -160,8 +160,8 @@ def main() -> None:
         runs = {"trl": with_trl(task, Path(folder))}
         runs |= {name: with_us(task, arm, Path(folder)) for name, arm in ARMS.items()}
     console.print(table(runs))
-    found: Figures = {"steps": task.steps, "rollouts_per_step": task.rollouts, "max_tokens": task.max_tokens}
-    print_figures(found | figures(runs), console, as_json=options.json)
+    results: Figures = {"steps": task.steps, "rollouts_per_step": task.rollouts, "max_tokens": task.max_tokens}
+    print_figures(results | figures(runs), console, as_json=options.json)
 
 
 if __name__ == "__main__":

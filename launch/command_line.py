@@ -56,8 +56,8 @@ def _check_key(override: str, *, sweep: bool) -> None:
     if "@" in name:
         raise ConfigError(f"{override}: @ cannot be used; write {name.partition('@')[0]}={value or 'NAME'}")
     if re.match(r"hydra[./]", name) and not (sweep and _LAUNCHER.match(name)):
-        taken = "a sweep takes only hydra/launcher and hydra.launcher" if sweep else "a single run takes nothing"
-        raise ConfigError(f"{override}: {taken} of Hydra's own settings; leave it out")
+        accepted = "a sweep takes only hydra/launcher and hydra.launcher" if sweep else "a single run takes nothing"
+        raise ConfigError(f"{override}: {accepted} of Hydra's own settings; leave it out")
     if value.strip() == _MISSING:
         raise ConfigError(f"{override}: {_MISSING} marks a missing value; give another")
 
@@ -128,11 +128,11 @@ def _literal(override: str, text: str) -> str:
                 f"{override}: ${{ begins a reference to another key or to the environment, as in ${{seed}} or "
                 "${oc.env:HOME}, and this one cannot be read; correct it, or leave ${ out"
             ) from error
-    read = _read(text)
-    if read is not None and (text[:1] in ("'", '"') or "${" in text):
+    value = _read(text)
+    if value is not None and (text[:1] in ("'", '"') or "${" in text):
         return text
     # A backslash at the end would escape the comma after it.
-    return text if read == text and "\\" not in text else quoted(text)
+    return text if value == text and "\\" not in text else quoted(text)
 
 
 def _literal_list(element: Callable[[str], str], text: str) -> str:

@@ -32,8 +32,8 @@ def with_config_files(arguments: Sequence[str]) -> list[str]:
     """
     files, others = _split(arguments)
     chosen = {split_override(argument)[0] for argument in others} & group_files().keys()
-    given = [override for file in files for override in overrides_of(file)]
-    return [override for override in given if split_override(override)[0] not in chosen] + others
+    from_files = [override for file in files for override in overrides_of(file)]
+    return [override for override in from_files if split_override(override)[0] not in chosen] + others
 
 
 def read_yaml(file: Path, title: str) -> Any:
@@ -108,10 +108,10 @@ def _is_choice(key: Any, value: Any) -> bool:
 
 def _choices(file: Path, settings: Mapping[Any, Any]) -> Iterator[tuple[str, str]]:
     """Yield the groups that a file chooses: `model: smollm2`, or in Hydra's list `defaults`."""
-    listed = settings.get(DEFAULTS, [])
-    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+    entries = settings.get(DEFAULTS, [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ConfigError(f"{OPTION} {file}: {DEFAULTS}: write a list of groups, as in '- model: smollm2'")
-    yield from ((group, name) for entry in listed for group, name in entry.items())
+    yield from ((group, name) for entry in entries for group, name in entry.items())
     yield from ((key, value) for key, value in settings.items() if key != DEFAULTS and _is_choice(key, value))
 
 

@@ -15,12 +15,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="doctor.py", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="skip the short run")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, as for launch/train.py")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
         from launch.entry import configuration, exit_codes
 
         with exit_codes():
-            config = configuration(given.overrides)
+            config = configuration(options.overrides)
         from launch.diagnosis.diagnosis import diagnose  # imports torch and Ray, which takes seconds
     except ModuleNotFoundError as error:
         print(
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
         )
         return 1
     with exit_codes():
-        return 0 if diagnose(config, quick=given.quick) else 1
+        return 0 if diagnose(config, quick=options.quick) else 1
 
 
 if __name__ == "__main__":

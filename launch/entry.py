@@ -197,9 +197,9 @@ def configuration(overrides: Sequence[str]) -> Config:
 def composition(overrides: Sequence[str]) -> DictConfig:
     """Return what `configuration` loads. Raises as it does."""
     _store_schema()
-    given = literal_overrides(with_config_files(overrides))
+    quoted = literal_overrides(with_config_files(overrides))
     with initialize_config_dir(str(CONF), version_base=None), composing():
-        return compose("config", given)
+        return compose("config", quoted)
 
 
 def check_own_settings(config: Config, program: str) -> None:

@@ -101,10 +101,10 @@ def _explain_value(key: str, value: str) -> str:
     if kind in _WANTED:
         return f"{key}={value}: give {_WANTED[kind]}"
     if kind in _COLLECTIONS:
-        wanted, example = _COLLECTIONS[kind]
+        description, example = _COLLECTIONS[kind]
         if example.startswith("[") and not value.strip().startswith(("[", "{")):
             return f"{key}={value}: this is a list; write {shlex.quote(f'{key}=[{value}]')}"
-        return f"{key}={value}: give {wanted}, as in {shlex.quote(f'{key}={example}')}"
+        return f"{key}={value}: give {description}, as in {shlex.quote(f'{key}={example}')}"
     if inside := [other for other in TYPES if other.startswith(f"{name}.")]:
         return f"{key}={value}: this is a group of settings; give one of them, as in {inside[0]}=VALUE"
     if not known(name):
@@ -173,8 +173,8 @@ def explain_unknown(key: str) -> str:
 def check_options(arguments: Sequence[str]) -> None:
     """Raise `ConfigError` for an option that no program takes, or that lacks what belongs to it."""
     long_forms = {short: option for option, short in _OPTIONS.items() if short}
-    given = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
-    options = {each: long_forms.get(each, each) for each in given}
+    names = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
+    options = {each: long_forms.get(each, each) for each in names}
     for each, option in options.items():
         if known(name := each.lstrip("-")):
             raise ConfigError(f"{each}: settings are written without -, as in {name}=VALUE")

@@ -80,10 +80,10 @@ def print_help(program: Program, arguments: Sequence[str]) -> None:
 
 def _named(fields: dict[str, Field], name: str) -> dict[str, Field]:
     """Return the settings that a key or a section names."""
-    found = {key: field for key, field in fields.items() if key == name or key.startswith(f"{name}.")}
-    if not found:
+    matches = {key: field for key, field in fields.items() if key == name or key.startswith(f"{name}.")}
+    if not matches:
         raise ConfigError(f"--help {explain_unknown(name)}")
-    return found
+    return matches
 
 
 def _settings(fields: dict[str, Field]) -> Table:

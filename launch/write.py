@@ -33,10 +33,10 @@ ABOUT = Program(
 
 def settings(composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Return the settings of `settings_of_run`; the pen passes after each step unless `overrides` name a schedule."""
-    found = settings_of_run(composed, overrides)
+    run_settings = settings_of_run(composed, overrides)
     if not any(override.startswith("schedule") for override in overrides):
-        OmegaConf.update(found, "schedule", ScheduleConfig(name="step", alternates=True), merge=False)
-    return found
+        OmegaConf.update(run_settings, "schedule", ScheduleConfig(name="step", alternates=True), merge=False)
+    return run_settings
 
 
 def run(config: Config) -> None:

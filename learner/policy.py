@@ -94,8 +94,8 @@ class Policy(nn.Module):
 
 def _drop_frozen(policy: nn.Module, state: dict[str, Tensor], *_: object) -> None:
     """Drop from the policy's `state` what does not learn, under each of its names: a tied head has two."""
-    learned = {name for name, parameter in policy.named_parameters() if parameter.requires_grad}
-    for name in state.keys() - learned:
+    trainable = {name for name, parameter in policy.named_parameters() if parameter.requires_grad}
+    for name in state.keys() - trainable:
         del state[name]
 
 

@@ -51,15 +51,15 @@ class Publisher:
         self._model, self._rank = model, rank
         self._adapter = adapter
         self._weights = GatheredWeights(model, bucket_bytes, adapter)
-        sent = GatheredWeights(model, bucket_bytes, adapter, alone=True) if adapter_alone else self._weights
+        synced = GatheredWeights(model, bucket_bytes, adapter, alone=True) if adapter_alone else self._weights
         self._transport: Transport
         if transport == SHM:
-            self._transport = SharedMemory(sent, path, writer=rank == 0, threads=threads)
+            self._transport = SharedMemory(synced, path, writer=rank == 0, threads=threads)
         else:
             # Imported here: vLLM takes seconds to import, and shared memory does not need it.
             from learner.transport.device import DeviceTransport
 
-            self._transport = DeviceTransport(transport, sent, bucket_bytes, rank, engine_gpus)
+            self._transport = DeviceTransport(transport, synced, bucket_bytes, rank, engine_gpus)
 
     def connect(self, engines: Sequence[ActorHandle]) -> None:
         """Connect to the rollout actors that receive the weights."""
@@ -111,13 +111,13 @@ def _generation_config_unchanged(model: PreTrainedModel, folder: Path) -> Iterat
     transformers loads a configuration whose values contradict each other, such as a temperature without sampling, but refuses
     to save it.
     """
-    given = model.generation_config
-    if given is None:
+    original = model.generation_config
+    if original is None:
         yield
         return
     model.generation_config = GenerationConfig()
     try:
         yield
     finally:
-        model.generation_config = given
-    given.to_json_file(folder / GENERATION_CONFIG_NAME)
+        model.generation_config = original
+    original.to_json_file(folder / GENERATION_CONFIG_NAME)

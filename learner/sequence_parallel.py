@@ -71,8 +71,8 @@ class SequenceParallel:
         self, layer: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
     ) -> tuple[Tensor, None]:
         """Return the attention [B, L, heads, D] of a part of L tokens; `query`, `key` and `value` are [B, heads, L, D]."""
-        given = {"attention_mask": mask, **options}
-        unknown = [name for name in ("attention_mask", "softcap", "s_aux", "position_bias") if given.get(name) is not None]
+        arguments = {"attention_mask": mask, **options}
+        unknown = [name for name in ("attention_mask", "softcap", "s_aux", "position_bias") if arguments.get(name) is not None]
         if unknown:
             raise ValueError(
                 f"learner.sequence_parallel={self._size}: the attention of {type(layer).__name__} uses {unknown}, which cannot "
@@ -122,9 +122,9 @@ class _GatherParts(torch.autograd.Function):
         """Gather the values; `owner` [N] is the rank in the group that has a position."""
         ranks = dist.get_world_size(group)
         counts = owner.bincount(minlength=ranks).tolist()
-        sent = F.pad(values, (0, max(counts) - values.shape[1]))
-        received = [torch.empty_like(sent) for _ in range(ranks)]
-        dist.all_gather(received, sent.contiguous(), group=group)
+        padded = F.pad(values, (0, max(counts) - values.shape[1]))
+        received = [torch.empty_like(padded) for _ in range(ranks)]
+        dist.all_gather(received, padded.contiguous(), group=group)
         whole = values.new_empty(len(values), len(owner))
         for rank, (count, part) in enumerate(zip(counts, received, strict=True)):
             whole[:, owner == rank] = part[:, :count]

@@ -106,15 +106,15 @@ def build_engine(
 
     Set `load_universal` to load a checkpoint in the universal format next.
     """
-    learned = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+    trainable = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
-        parameter_groups(learned, config.weight_decay),
+        parameter_groups(trainable, config.weight_decay),
         lr=config.lr,
         betas=config.betas,
         eps=config.eps,
         fused=True,  # one pass over the weights instead of six, and on a GPU no temporaries of 8 bytes a parameter
     )
-    adapter = sum(parameter.numel() for parameter in learned) if policy.adapter else 0
+    adapter = sum(parameter.numel() for parameter in trainable) if policy.adapter else 0
     ds_config = deepspeed_config(config, load_universal=load_universal, adapter=adapter)
     engine, *_ = deepspeed.initialize(model=policy, optimizer=optimizer, config=ds_config)
     return engine, optimizer

@@ -62,8 +62,8 @@ def micro_batch_mean(totals: MiniBatchTotals, step: StepTotals) -> np.ndarray:
 
 def sequence_mean(totals: MiniBatchTotals, step: StepTotals) -> np.ndarray:
     """Return factors for the mean over rollouts of their means (GRPO, arXiv 2402.03300, eq. 3), without empty rollouts."""
-    written = totals.weights > 0
-    return np.where(written, 1 / np.where(written, totals.weights, 1.0), 0.0) / written.sum()
+    nonempty = totals.weights > 0
+    return np.where(nonempty, 1 / np.where(nonempty, totals.weights, 1.0), 0.0) / nonempty.sum()
 
 
 def global_token_mean(totals: MiniBatchTotals, step: StepTotals) -> np.ndarray:

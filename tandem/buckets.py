@@ -60,8 +60,8 @@ def _fewest(longest_first: list[int], max_tokens: int) -> list[int]:
         saved = (few.padded - many.padded) // (many.runs - few.runs)
         between = _divide(longest_first, max_tokens, price=saved + 1)
         if between.runs == few.runs:  # every further run saves `saved` tokens
-            wanted = next(k for k in range(1, many.runs - few.runs + 1) if (few.padded - k * saved) * USEFUL_FRACTION <= real)
-            return _spliced(few.cuts, many.cuts, wanted)
+            extra = next(k for k in range(1, many.runs - few.runs + 1) if (few.padded - k * saved) * USEFUL_FRACTION <= real)
+            return _spliced(few.cuts, many.cuts, extra)
         few, many = (few, between) if enough(between) else (between, many)
     return many.cuts
 

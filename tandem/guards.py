@@ -107,9 +107,9 @@ def _check_draws(all_coins: Sequence[Coins], selections: int) -> None:
     """
     log_chance = sum(_log_binomial(*coins) + math.log(coins.tosses + 1) for coins in all_coins)
     if log_chance < math.log(FALSE_ALARM) - math.log(selections):
-        found = ", ".join(f"{wins} of {tosses} draws at schedule.prob_senior={prob:g}" for prob, wins, tosses in all_coins)
+        shares = ", ".join(f"{wins} of {tosses} draws at schedule.prob_senior={prob:g}" for prob, wins, tosses in all_coins)
         raise GuardError(
-            f"the senior won {found} in this step: fair coins do this less than once in {1 / FALSE_ALARM:.0e} steps; the "
+            f"the senior won {shares} in this step: fair coins do this less than once in {1 / FALSE_ALARM:.0e} steps; the "
             "coins are not fair (do the rollouts have different seeds?)"
         )
 
@@ -144,13 +144,13 @@ def check_weight_version(groups: Sequence[Group], expected: int, max_staleness: 
     most `max_staleness` older.
     """
     oldest = max(BASE_VERSION, expected - max_staleness)
-    wanted = f"{expected}" if oldest == expected else f"{oldest} to {expected}"
+    allowed = f"{expected}" if oldest == expected else f"{oldest} to {expected}"
     for group in groups:
         for rollout in group.rollouts:
             versions = np.unique(rollout.weight_versions[rollout.authorship == SENIOR])
             if any(not oldest <= version <= expected for version in versions):
                 raise GuardError(
-                    f"rollout {rollout.id} was sampled from weight versions {versions.tolist()}, not from {wanted}"
+                    f"rollout {rollout.id} was sampled from weight versions {versions.tolist()}, not from {allowed}"
                 )
 
 

@@ -55,9 +55,9 @@ class Person:
 
     async def turn_tokens(self) -> list[int]:
         """Return the tokens of the person's turn; ask for them unless a decision has brought them."""
-        written = self._written or await self._ask(may_pass=False)
+        tokens = self._written or await self._ask(may_pass=False)
         self._written = []
-        return written
+        return tokens
 
     async def _ask(self, *, may_pass: bool) -> list[int]:
         self.wants_pen, self._may_pass = False, may_pass

@@ -64,10 +64,10 @@ def replay(
         position, current, other = current[position], other, current
 
     starts = np.array(redraws, np.intp)
-    drawn = np.zeros(len(entries), bool)
-    drawn[starts] = True
+    is_draw = np.zeros(len(entries), bool)
+    is_draw[starts] = True
     authors = np.arange(1, len(starts) + 1) % 2 if schedule.alternates else senior_wins[starts]
-    return Replay(np.repeat(authors.astype(np.int8), np.diff(starts, append=len(entries))), drawn)
+    return Replay(np.repeat(authors.astype(np.int8), np.diff(starts, append=len(entries))), is_draw)
 
 
 def draws_of(rollout: Rollout, schedule: Schedule, boundaries: np.ndarray) -> DrawCounts | None:

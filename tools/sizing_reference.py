@@ -108,8 +108,8 @@ def _engines(runs: dict[str, Config], sizes: dict[str, Sizes]) -> Iterator[str]:
             engine = engine_memory(size, config.model.dtype, 1, config.longest_text)
             token = engine_memory(size, config.model.dtype, 1, 1).text * GIB / 1024
             weights = engine.weights - ENGINE_OVERHEAD_GIB
-            shown = (f"{weights:.1f}", f"{token:.0f}", f"{engine.text:.2f}", f"{engine.least:.1f}")
-            yield (name, f"{size.parameters / 1e9:.2f} billion", *shown)
+            cells = (f"{weights:.1f}", f"{token:.0f}", f"{engine.text:.2f}", f"{engine.least:.1f}")
+            yield (name, f"{size.parameters / 1e9:.2f} billion", *cells)
 
     yield markdown_table(head, rows())
 
@@ -152,8 +152,8 @@ def _fitting(config: Config, sizes: Sizes, gpus: int) -> str:
         texts = min(texts, config.rollout.max_in_flight)
         if texts < (FEWEST_TEXTS if gpus > 1 else 1):
             continue
-        written = " ".join(f"`{setting}`" for setting in _settings(changed))
-        return f"{written or 'the defaults'} ({texts * changed.rollout.replicas})"
+        changes = " ".join(f"`{setting}`" for setting in _settings(changed))
+        return f"{changes or 'the defaults'} ({texts * changed.rollout.replicas})"
     return "does not fit"
 
 
@@ -199,8 +199,8 @@ def _plans() -> Iterator[str]:
         overrides = ["+experiment=paper_qwen3_4b", *given.split()]
         terminal = StringIO()
         print_plan(assumed_plan(configuration(overrides)), Console(width=130, file=terminal))
-        shown = "\n".join(line.rstrip() for line in terminal.getvalue().rstrip().splitlines())
-        yield f"```\n$ python launch/train.py {' '.join(overrides)}\n{shown}\n```\n"
+        output = "\n".join(line.rstrip() for line in terminal.getvalue().rstrip().splitlines())
+        yield f"```\n$ python launch/train.py {' '.join(overrides)}\n{output}\n```\n"
 
 
 if __name__ == "__main__":

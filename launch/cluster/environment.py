@@ -72,12 +72,12 @@ def worker_environment() -> dict[str, str]:
 
 def _set_inductor_cache(folder: Path) -> None:
     """Set the cache of torch's compiler to `folder`; if its path is not plain, to each run's temporary folder."""
-    given = Path(os.environ.get(INDUCTOR, ""))
+    inherited = Path(os.environ.get(INDUCTOR, ""))
     # torch sets the variable itself when it is imported, to a folder of this name that it creates.
-    if given.name.startswith("torchinductor_") and given.parent == Path(tempfile.gettempdir()):
+    if inherited.name.startswith("torchinductor_") and inherited.parent == Path(tempfile.gettempdir()):
         del os.environ[INDUCTOR]
         with suppress(OSError):  # not empty: another program uses it
-            given.rmdir()
+            inherited.rmdir()
     if is_plain(folder):
         os.environ.setdefault(INDUCTOR, str(folder))
 

@@ -124,8 +124,8 @@ def _private_cluster(folder: Path, logs: Path) -> Iterator[None]:
 
 def _copy_logs(folder: Path, logs: Path) -> None:
     """Copy the logs of the cluster in `folder` to `logs`, with the traceback of the current error."""
-    if (written := folder / "session_latest" / "logs").is_dir():
-        shutil.copytree(written, logs, dirs_exist_ok=True, ignore_dangling_symlinks=True)
+    if (source := folder / "session_latest" / "logs").is_dir():
+        shutil.copytree(source, logs, dirs_exist_ok=True, ignore_dangling_symlinks=True)
         (logs / ERROR_FILE).write_text(traceback.format_exc(), encoding="utf-8")
 
 

@@ -95,13 +95,13 @@ def abandoned(path: Path) -> bool:
 
 def _processes_in(folder: Path) -> list[psutil.Process]:
     """Return the processes of a run, whose temporary folder is `folder`."""
-    found = []
+    processes = []
     # Otherwise psutil returns the ended process that had the same id when this process last asked.
     psutil.process_iter.cache_clear()
     for process in psutil.process_iter():
         try:
             if process.environ().get("TMPDIR") == str(folder):
-                found.append(process)
+                processes.append(process)
         except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
-    return found
+    return processes

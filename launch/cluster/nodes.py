@@ -81,8 +81,8 @@ def inspected(nodes: Sequence[Node], models: Sequence[Path], *, shares_memory: b
     Raises `ConfigError` with the name of a node that does not.
     """
     with _probe(SHARED_MEMORY) as probe:
-        found = _ask([node.id for node in nodes], facts, [str(probe), *map(str, models)])
-    for node, fact in zip(nodes, found, strict=True):
+        answers = _ask([node.id for node in nodes], facts, [str(probe), *map(str, models)])
+    for node, fact in zip(nodes, answers, strict=True):
         if shares_memory and not fact.sees[0]:
             raise ConfigError(
                 f"mode.name=cluster: node {node.name} does not share {SHARED_MEMORY} with this one, which a weight sync "
@@ -94,15 +94,15 @@ def inspected(nodes: Sequence[Node], models: Sequence[Path], *, shares_memory: b
                     f"mode.name=cluster: node {node.name} cannot read {model}; put models, cache_dir and log.dir on storage "
                     "that every node reads at the same path"
                 )
-    return found
+    return answers
 
 
 def check_shared(nodes: Iterable[Node], folder: Path) -> None:
     """Raise `ConfigError` unless each of `nodes`, where ranks write checkpoints, sees what this process writes to `folder`."""
     nodes = list(nodes)
     with _probe(folder.resolve()) as probe:
-        found = _ask([node.id for node in nodes], facts, [str(probe)])
-    for node, fact in zip(nodes, found, strict=True):
+        answers = _ask([node.id for node in nodes], facts, [str(probe)])
+    for node, fact in zip(nodes, answers, strict=True):
         if not fact.sees[0]:
             raise ConfigError(
                 f"log.dir: node {node.name}, where a rank of the learner writes its part of a checkpoint, does not see "

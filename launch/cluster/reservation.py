@@ -66,12 +66,12 @@ def reserve_placements(
 
 
 def _taken(plan: RunPlan) -> str:
-    kind, wanted = (
+    kind, required = (
         ("GPU", plan.demand.total) if plan.on_gpus else ("CPU", CPU_SHARE * (plan.demand.replicas + plan.demand.ranks))
     )
     free = ray.available_resources().get(kind, 0)
     return (
-        f"mode.name=cluster: the run needs {wanted:g} {kind}s as planned, and Ray did not reserve them within "
+        f"mode.name=cluster: the run needs {required:g} {kind}s as planned, and Ray did not reserve them within "
         f"{RESERVE_TIMEOUT_S:g} s: {free:g} are free; wait for other jobs to end (ray job list), or use fewer"
     )
 

@@ -39,13 +39,13 @@ def self_test_finding(config: Config) -> Finding:
 
 def table(findings: list[Finding]) -> Table:
     """Return the findings as a table for the terminal."""
-    shown = Table(title="tandem doctor")
+    grid = Table(title="tandem doctor")
     for title in ("check", "status", "found", "what to do"):
-        shown.add_column(title, overflow="fold")
+        grid.add_column(title, overflow="fold")
     for finding in findings:
         color = COLORS[finding.status]
-        shown.add_row(finding.what, Text(finding.status.value, style=color), finding.found, finding.fix)
-    return shown
+        grid.add_row(finding.what, Text(finding.status.value, style=color), finding.found, finding.fix)
+    return grid
 
 
 def diagnose(config: Config, *, quick: bool) -> bool:

@@ -57,15 +57,15 @@ def settings_of_run(composed: DictConfig, overrides: Sequence[str]) -> DictConfi
     settings = OmegaConf.create(saved_settings(run / CONFIG))
     for key in EVALUATION_KEYS:
         OmegaConf.update(settings, key, OmegaConf.select(composed, key), force_add=True)
-    given = {key.lstrip("+"): value for key, value in map(split_override, overrides)}
-    groups = {key: value for key, value in given.items() if (CONF / key).is_dir()}
+    values = {key.lstrip("+"): value for key, value in map(split_override, overrides)}
+    groups = {key: value for key, value in values.items() if (CONF / key).is_dir()}
     for key, value in groups.items():
         if key not in GROUPS:
             raise ConfigError(f"{key}={value}: senior={composed.senior} is a run, which brings its own {key}; leave it out")
         OmegaConf.update(settings, key, read_yaml(CONF / key / f"{value}.yaml", f"{key}={value}"), force_add=True)
-    for key in (key for key in given if key not in groups):  # after the groups, as Hydra does
+    for key in (key for key in values if key not in groups):  # after the groups, as Hydra does
         OmegaConf.update(settings, key, OmegaConf.select(composed, key), force_add=True)
     for key, _, default, _ in list(unused(typed(settings))):
-        if not any(f"{each}.".startswith(f"{key}.") for each in given):
+        if not any(f"{each}.".startswith(f"{key}.") for each in values):
             OmegaConf.update(settings, key, default, merge=False)
     return settings

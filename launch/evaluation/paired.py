@@ -39,11 +39,11 @@ def read_problem_scores(path: Path) -> ProblemScores:
     evaluated = run / EVALUATED_PROBLEMS
     rows = read_lines_as(EvaluatedProblem, evaluated, growing=True) if evaluated.exists() else []
     steps = sorted({row.step for row in rows})
-    wanted = (steps or [0])[-1] if step is None else step
-    if wanted not in steps:
+    chosen = (steps or [0])[-1] if step is None else step
+    if chosen not in steps:
         measured = f"it has those after steps {', '.join(map(str, steps))}" if steps else "it has none"
-        raise ConfigError(f"{path}: the run has no evaluation after step {wanted}; {measured}")
-    return ProblemScores(f"{run} after step {wanted}", _by_problem(row for row in rows if row.step == wanted))
+        raise ConfigError(f"{path}: the run has no evaluation after step {chosen}; {measured}")
+    return ProblemScores(f"{run} after step {chosen}", _by_problem(row for row in rows if row.step == chosen))
 
 
 def _by_problem(rows: Iterable[ProblemRow]) -> dict[Problem, Totals]:

@@ -31,10 +31,10 @@ def draw_evaluation(scores: Estimates, caption: str) -> Figure:
         (_accepted_lengths, _matching(scores, r"acceptance/length@\d+")),
     ]
     # A curve needs two points.
-    shown = [(panel, estimates) for panel, estimates in panels if len(estimates) > (panel is not _accuracies)]
-    figure = white_figure(_PANEL_INCHES * max(1, len(shown)), 3.4)
+    drawable = [(panel, estimates) for panel, estimates in panels if len(estimates) > (panel is not _accuracies)]
+    figure = white_figure(_PANEL_INCHES * max(1, len(drawable)), 3.4)
     figure.suptitle(caption, fontsize=10)
-    for axes, (panel, estimates) in zip(figure.subplots(1, max(1, len(shown)), squeeze=False)[0], shown, strict=False):
+    for axes, (panel, estimates) in zip(figure.subplots(1, max(1, len(drawable)), squeeze=False)[0], drawable, strict=False):
         panel(axes, estimates)
         draw_grid(axes, "y")
     return figure

@@ -80,12 +80,12 @@ class Evaluated:
     @property
     def measures(self) -> list[str]:
         """The keys of all measures."""
-        return list(dict.fromkeys(name for seeds in self.values.values() for found in seeds.values() for name in found))
+        return list(dict.fromkeys(name for seeds in self.values.values() for values in seeds.values() for name in values))
 
     def mean(self, arm: str, measure: str) -> OverSeeds | None:
         """Return the measure's mean over the arm's seeds; None if no seed has it."""
-        found = [seed[measure] for seed in self.values.get(arm, {}).values() if measure in seed]
-        return over_seeds(found) if found else None
+        values = [seed[measure] for seed in self.values.get(arm, {}).values() if measure in seed]
+        return over_seeds(values) if values else None
 
     def difference(self, arm: str, other: str, measure: str) -> OverSeeds | None:
         """Return the mean difference of `arm` and `other`, paired by seed and problem; None without common seeds."""
@@ -98,7 +98,7 @@ class Evaluated:
     def few_seeds(self) -> bool:
         """Whether a mean, or the difference of two arms, has an interval over fewer than `FEW_SEEDS` seeds."""
         for measure in self.measures:
-            having = [{seed for seed, found in seeds.items() if measure in found} for seeds in self.values.values()]
+            having = [{seed for seed, values in seeds.items() if measure in values} for seeds in self.values.values()]
             if any(2 <= len(one & other) < FEW_SEEDS for one, other in combinations_with_replacement(having, 2)):
                 return True
         return False
@@ -111,22 +111,22 @@ def interval_method(evaluated: Iterable[Evaluated]) -> str:
 
 def read_evaluated(evaluations: Sequence[Evaluation]) -> dict[str, Evaluated]:
     """Return the results of the finished ones of `evaluations`, by name."""
-    found: dict[str, Evaluated] = {}
+    evaluated: dict[str, Evaluated] = {}
     for evaluation in evaluations:
         saved = read_scores(evaluation.path, evaluation.config)
         if saved is None:
             continue
-        _add(found, evaluation.name, evaluation, saved.scores)
+        _add(evaluated, evaluation.name, evaluation, saved.scores)
         for name, scores in saved.by_set.items():
-            _add(found[evaluation.name].by_set, name, evaluation, scores)
-    return found
+            _add(evaluated[evaluation.name].by_set, name, evaluation, scores)
+    return evaluated
 
 
-def _add(found: dict[str, Evaluated], name: str, evaluation: Evaluation, scores: Mapping[str, Score]) -> None:
-    """Add the scores of one evaluation to those that are `found` by `name`."""
+def _add(evaluated: dict[str, Evaluated], name: str, evaluation: Evaluation, scores: Mapping[str, Score]) -> None:
+    """Add the scores of one evaluation to those that are `evaluated` by `name`."""
     measured = {key: score for key, score in scores.items() if score.weights.any()}
     problems = max((len(score.totals) for score in measured.values()), default=0)
-    values = found.setdefault(name, Evaluated({}, problems)).values
+    values = evaluated.setdefault(name, Evaluated({}, problems)).values
     values.setdefault(evaluation.arm, {})[evaluation.seed] = _with_derived(resampled(measured))
 
 

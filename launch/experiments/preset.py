@@ -154,9 +154,9 @@ def read_preset(name: str) -> Preset:
     if name not in known:
         raise ConfigError(f"preset={name}: choose {' or '.join(known)}")
     path = PRESETS / f"{name}.yaml"
-    written = read_yaml(path, path.name)
+    content = read_yaml(path, path.name)
     try:
-        preset = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Preset), written))
+        preset = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Preset), content))
     except OmegaConfBaseException as error:
         where = f"{error.full_key}: " if error.full_key else ""
         raise ConfigError(f"{path.name}: {where}{str(error).splitlines()[0]}; {FIELDS}") from error

@@ -56,8 +56,8 @@ class ExperimentResults:
     @property
     def measures(self) -> list[str]:
         """The keys of all measures."""
-        taken = (step for seeds in self.values.values() for steps in seeds.values() for step in steps.values())
-        return list(dict.fromkeys(name for measures in taken for name in measures))
+        all_steps = (step for seeds in self.values.values() for steps in seeds.values() for step in steps.values())
+        return list(dict.fromkeys(name for measures in all_steps for name in measures))
 
     def curve(self, arm: str, measure: str) -> dict[int, Estimate]:
         """Return the measure's mean by step, over the seeds that have it."""
@@ -97,8 +97,8 @@ def read_results(experiment: Experiment, runs: Sequence[ExperimentRun]) -> Exper
     evaluated = read_evaluated(experiment.evaluations)
 
     def difference(endpoint: Endpoint, measure: str) -> OverSeeds | None:
-        found = evaluated.get(endpoint.evaluation)
-        return found.difference(endpoint.arms[0], endpoint.arms[1], measure) if found else None
+        evaluation = evaluated.get(endpoint.evaluation)
+        return evaluation.difference(endpoint.arms[0], endpoint.arms[1], measure) if evaluation else None
 
     return ExperimentResults(
         experiment.title,
@@ -149,7 +149,7 @@ def write_results(results: ExperimentResults, experiment: Experiment, path: Path
             "verdicts": [asdict(verdict) | {"verdict": verdict.conclusion} for verdict in results.verdicts],
             "evaluation_interval": interval_method(results.evaluated.values()),
             "evaluation_minutes": round(experiment.evaluation_minutes, 2),
-            "evaluations": {name: _evaluation_content(found) for name, found in results.evaluated.items()},
+            "evaluations": {name: _evaluation_content(evaluated) for name, evaluated in results.evaluated.items()},
         }
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

@@ -112,10 +112,10 @@ class SweepSummary:
 
     def write(self, folder: Path) -> None:
         """Write summary.json and summary.md to `folder`."""
-        found: dict[str, Any] = {"name": self.name} | {
-            key: [asdict(each) for each in found] for key, found in (("runs", self.results), ("groups", self.groups))
+        content: dict[str, Any] = {"name": self.name} | {
+            key: [asdict(each) for each in parts] for key, parts in (("runs", self.results), ("groups", self.groups))
         }
-        (folder / SUMMARY).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        (folder / SUMMARY).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         markdown = [markdown_table(columns, rows, escape=True) for columns, rows in self._tables()]
         errors = "".join(f"- {result.run}: {escaped(result.error)}\n" for result in self.results if result.error)
         (folder / MARKDOWN).write_text(

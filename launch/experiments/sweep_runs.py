@@ -179,8 +179,8 @@ def _quoted_texts(parser: OverridesParser, override: str) -> str:
     key, value = split_override(override)
     if TYPES.get(key.lstrip("+")) not in (str, list[str]) or "\\" not in value:
         return override
-    read = parser.parse_override(override).value()
-    return f"{key}=[{','.join(map(quoted, read))}]" if isinstance(read, list) else f"{key}={quoted(str(read))}"
+    values = parser.parse_override(override).value()
+    return f"{key}=[{','.join(map(quoted, values))}]" if isinstance(values, list) else f"{key}={quoted(str(values))}"
 
 
 def _without_unused(commands: Sequence[RunCommand]) -> Sequence[RunCommand]:
@@ -196,8 +196,8 @@ def _without_unused(commands: Sequence[RunCommand]) -> Sequence[RunCommand]:
 
     def shortened(command: RunCommand, without: set[str]) -> RunCommand:
         dropped = {override for override in shared if split_override(override)[0] in droppable & without}
-        kept = [override for override in command.overrides if override not in dropped]
-        return replace(command, overrides=kept, composed=compose("config", kept)) if dropped else command
+        overrides = [override for override in command.overrides if override not in dropped]
+        return replace(command, overrides=overrides, composed=compose("config", overrides)) if dropped else command
 
     return [shortened(command, without) for command, without in zip(commands, unused_keys, strict=True)]
 

@@ -25,15 +25,15 @@ TOLERANCE = 0.02
 def main() -> int:
     """Print the findings; return 1 if a kernel is wrong."""
     set_vllm_environment()
-    found: dict[str, float | str] = {}
+    figures: dict[str, float | str] = {}
     for library in LIBRARIES:
         start = time.perf_counter()
         importlib.import_module(library)
-        found[f"import_{library}_s"] = round(time.perf_counter() - start, 1)
+        figures[f"import_{library}_s"] = round(time.perf_counter() - start, 1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     errors = kernel_errors(device)
-    found["device"] = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-    print(json.dumps(found | errors))
+    figures["device"] = torch.cuda.get_device_name() if device == "cuda" else "cpu"
+    print(json.dumps(figures | errors))
     wrong = [name for name, error in errors.items() if not error <= TOLERANCE]
     if wrong:
         print(f"wrong: {', '.join(wrong)}", file=sys.stderr)

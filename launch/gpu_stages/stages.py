@@ -43,8 +43,8 @@ def last_object(_: Path, printed: str) -> Figures:
     lines = [line for line in printed.splitlines() if line.startswith("{")]
     if not lines:
         raise ValueError("no JSON object was printed")
-    found: Figures = json.loads(lines[-1])
-    return found
+    figures: Figures = json.loads(lines[-1])
+    return figures
 
 
 def tests(folder: Path, _: str) -> Figures:
@@ -78,8 +78,8 @@ def _rows(folder: Path) -> list[dict[str, float]]:
 
 
 def _run(name: str, *overrides: str) -> tuple[str, ...]:
-    kept = ("checkpoint.save_every=0", "log.export=false", "log.tensorboard=false", "eval.problems=2")
-    return ("launch/train.py", f"name={name}", "log.dir={out}", *kept, *overrides)
+    common = ("checkpoint.save_every=0", "log.export=false", "log.tensorboard=false", "eval.problems=2")
+    return ("launch/train.py", f"name={name}", "log.dir={out}", *common, *overrides)
 
 
 def _large(name: str, size: str, *overrides: str) -> tuple[str, ...]:

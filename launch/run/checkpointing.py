@@ -59,10 +59,10 @@ class Checkpointer:
         checkpoints = self._folder.checkpoints
 
         def warn(error: OSError) -> None:
-            kept = checkpoints.complete()
+            complete = checkpoints.complete()
             self._print_line(
                 f"WARNING: step {state.step} could not be saved, because the disk of {self._folder.path} is full "
-                f"({error}); {f'{kept[0].path} is kept' if kept else 'there is no checkpoint yet'}, and {consequence}"
+                f"({error}); {f'{complete[0].path} is kept' if complete else 'there is no checkpoint yet'}, and {consequence}"
             )
 
         self._folder.require()

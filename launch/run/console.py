@@ -101,8 +101,8 @@ class TrainingConsole:
         self._bar.update(self._training, completed=step)
         self._refresh()
         if not self._live and (step % PLAIN_EVERY == 0 or ACCURACY in row or self._steps <= 2 * PLAIN_EVERY):
-            shown = [f"{title} {cell}" for title, cell in zip(self._titles(), cells, strict=True) if cell]
-            self.print(f"[{step}/{self._steps}] " + "  ".join(shown[1:]))
+            texts = [f"{title} {cell}" for title, cell in zip(self._titles(), cells, strict=True) if cell]
+            self.print(f"[{step}/{self._steps}] " + "  ".join(texts[1:]))
 
     def transcripts(self, samples: Sequence[Transcript]) -> None:
         """Print transcripts, with the authors in colors or, without a terminal, with the junior's words in braces."""

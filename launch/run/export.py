@@ -49,14 +49,14 @@ def export_senior(
 def _describe_checkpoint(folder: RunFolder) -> str:
     """Return which checkpoint holds the senior, or its last saved step, and how to resume."""
     last_step = max((int(row["step"]) for row in folder.rows), default=0)
-    kept = folder.checkpoints.complete()
-    if not kept:
+    complete = folder.checkpoints.complete()
+    if not complete:
         return "There is no checkpoint: its weights are lost"
     remedy = f"free space, then resume the run: {resume_command(f'resume={folder.path}')}"
-    if kept[0].step < last_step:
-        newest = f"The newest checkpoint, {kept[0].path}, is of step {kept[0].step}"
+    if complete[0].step < last_step:
+        newest = f"The newest checkpoint, {complete[0].path}, is of step {complete[0].step}"
         return f"{newest}, and the run reached step {last_step}: {remedy}"
-    return f"Its weights are in {kept[0].path}: {remedy}"
+    return f"Its weights are in {complete[0].path}: {remedy}"
 
 
 def _export(learner: Exports, path: Path) -> Path:

@@ -54,14 +54,14 @@ def _first(candidates: Iterable[list[str]], accepts: Callable[[list[str]], bool]
 
 def _evaluations(config: Config, folder: Path) -> Iterator[list[str]]:
     """Yield the arguments of evaluations of the run's senior, the most complete first."""
-    given = [f"senior={folder}", "eval=full"]
+    arguments = [f"senior={folder}", "eval=full"]
     own_schedule = f"eval.handoff=[{{name: {'word' if config.schedule.name == 'solo' else config.schedule.name}}}]"
-    yield given
-    yield [*given, own_schedule]
+    yield arguments
+    yield [*arguments, own_schedule]
     if len(config.junior) > 1:
-        yield [*given, *_one_junior(config)]
-        yield [*given, *_one_junior(config), own_schedule]
-    yield [*given, "eval.measures=[solo]"]
+        yield [*arguments, *_one_junior(config)]
+        yield [*arguments, *_one_junior(config), own_schedule]
+    yield [*arguments, "eval.measures=[solo]"]
 
 
 def _one_junior(config: Config) -> list[str]:

@@ -34,8 +34,8 @@ def create_app(service: Service) -> FastAPI:
 
     @app.get(MODEL_LIST)
     async def models() -> dict[str, Any]:
-        listed = [{"id": model, "object": "model", "created": started, "owned_by": "tandem"} for model in service.models]
-        return {"object": "list", "data": listed}
+        entries = [{"id": model, "object": "model", "created": started, "owned_by": "tandem"} for model in service.models]
+        return {"object": "list", "data": entries}
 
     @app.post(COMPLETIONS)
     async def completions(body: CompletionRequest, request: Request) -> Response:
@@ -68,8 +68,8 @@ async def _answer(service: Service, given: TextRequest, body: Body, task: TextTa
     """Return the response for the texts of `task`. They are cancelled when the client disconnects."""
     deltas = service.write(task)
     if not given.stream:
-        written = await _while_connected(request, _all(deltas))
-        return Response(status_code=DISCONNECTED) if written is None else JSONResponse(body.whole(written))
+        whole = await _while_connected(request, _all(deltas))
+        return Response(status_code=DISCONNECTED) if whole is None else JSONResponse(body.whole(whole))
     try:
         first = await _while_connected(request, anext(deltas))  # an error before it has a status of its own
     except BaseException:

@@ -43,13 +43,13 @@ class Gate:
         if refusal := self._refusal(scope["path"], headers):
             await refusal.response()(scope, receive, counted)
             return
-        read = 0
+        received = 0
 
         async def limited() -> Message:
-            nonlocal read
+            nonlocal received
             message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._max_body:
+            received += len(message.get("body", b""))
+            if received > self._max_body:
                 raise self._too_large()
             return message
 
@@ -59,8 +59,8 @@ class Gate:
         if not self._key and _host_name(host := headers.get("host", "")) not in LOCAL:
             message = f"the header Host is {host[:80]!r}; it must be one of {', '.join(LOCAL)}"
             return ApiError(HTTPStatus.FORBIDDEN, message)
-        given = headers.get("authorization", "").removeprefix("Bearer ")
-        if self._key and path not in OPEN and not hmac.compare_digest(given.encode(), self._key.encode()):
+        credential = headers.get("authorization", "").removeprefix("Bearer ")
+        if self._key and path not in OPEN and not hmac.compare_digest(credential.encode(), self._key.encode()):
             message = "the API key is missing or wrong; send the header Authorization: Bearer KEY"
             return ApiError(HTTPStatus.UNAUTHORIZED, message, code="invalid_api_key")
         length = headers.get("content-length", "0")

@@ -48,7 +48,7 @@ class Service:
     def task(self, request: TextRequest, prompts: Sequence[Prompt], max_tokens: int | None) -> TextTask:
         """Return the task of `request`. Raises `ApiError` for settings or lengths that the server does not allow."""
         schedule = self._schedules.of(request.model, request.schedule)
-        given = {key: value for key in ("temperature", "top_p", "top_k") if (value := getattr(request, key)) is not None}
+        requested = {key: value for key in ("temperature", "top_p", "top_k") if (value := getattr(request, key)) is not None}
         room = self._context - max(len(prompt.token_ids) for prompt in prompts)
         if room < (max_tokens or 1):
             raise bad_request(
@@ -58,7 +58,7 @@ class Service:
                 "context_length_exceeded",
             )
         default = self._config.rollout.sampling
-        sampling = replace(default, **given, max_tokens=max_tokens or min(default.max_tokens, room))
+        sampling = replace(default, **requested, max_tokens=max_tokens or min(default.max_tokens, room))
         return TextTask(request.model, prompts, request.n, schedule, sampling, request.seed, request.stops)
 
     async def write(self, task: TextTask) -> AsyncGenerator[Delta, None]:

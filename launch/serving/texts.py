@@ -18,9 +18,9 @@ class StoppedText:
         if self.stopped:
             return ""
         text = self._withheld + text
-        if found := [at for stop in self._stops if (at := text.find(stop)) >= 0]:
+        if places := [at for stop in self._stops if (at := text.find(stop)) >= 0]:
             self.stopped, self._withheld = True, ""
-            return text[: min(found)]
+            return text[: min(places)]
         length = max((_overlap(text, stop) for stop in self._stops), default=0)
         sure = len(text) - length
         self._withheld = text[sure:]

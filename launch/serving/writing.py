@@ -132,8 +132,8 @@ class TextWriter:
                 async for part in parts:
                     if isinstance(part, Rollout):
                         rest = text.add(detokenizer.end()) + text.end()
-                        ended = "stop" if text.stopped or part.end is EndReason.EOS else "length"
-                        yield Delta(index, rest, [], ended, seed)
+                        finish_reason = "stop" if text.stopped or part.end is EndReason.EOS else "length"
+                        yield Delta(index, rest, [], finish_reason, seed)
                         return
                     if first:
                         observed.first_token(time.monotonic() - start)

@@ -59,10 +59,10 @@ def senior_fallback(config: Config) -> Path:
 
 def check_senior_fallback(config: Config) -> None:
     """Raise `ConfigError` when a final senior is exported and nothing can be written in `senior_fallback`."""
-    given = config.log.export_fallback
+    fallback = config.log.export_fallback
     exports = config.log.export and not config.rollouts_only
-    if exports and (given or not config.plan_only):  # a plan needs no cache folder
-        key = f"log.export_fallback={given}" if given else f"cache_dir={config.cache_dir}"
+    if exports and (fallback or not config.plan_only):  # a plan needs no cache folder
+        key = f"log.export_fallback={fallback}" if fallback else f"cache_dir={config.cache_dir}"
         check_writable(senior_fallback(config), key)
 
 

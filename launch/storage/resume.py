@@ -52,8 +52,8 @@ def find_resumption(config: Config, *, verify: bool = True) -> Resumption:
     checkpoint, damaged = _newest_intact(candidates, verify)
     skipped = [*incomplete, *damaged]
     if checkpoint is None and (candidates or config.resume != AUTO):
-        found = "\n  ".join(skipped) or f"{run} has none"
-        raise ConfigError(f"resume={config.resume}: there is no intact checkpoint; {_new_run(config)}\n  {found}")
+        reasons = "\n  ".join(skipped) or f"{run} has none"
+        raise ConfigError(f"resume={config.resume}: there is no intact checkpoint; {_new_run(config)}\n  {reasons}")
     warnings = [f"warning: {what}; skipped" for what in skipped]
     return Resumption(run, checkpoint, (*warnings, *(_differences(config, checkpoint) if checkpoint else ())))
 

@@ -271,6 +271,6 @@ def _fingerprint(path: Path) -> tuple[int, int] | None:
 
 def _cut(path: Path, last: int) -> list[dict[str, Any]]:
     """Remove the rows after step `last` from `path`, and return the others."""
-    kept = [row for row in LogReader(path).new() if row["step"] <= last]
-    replace_lines(path, kept)
-    return kept
+    rows = [row for row in LogReader(path).new() if row["step"] <= last]
+    replace_lines(path, rows)
+    return rows

@@ -53,7 +53,7 @@ class WritingFolder:
         (rollout,), (judgement,) = group.rollouts, group.judgements
         sample = transcript(self.texts, group, 0, tokenizer, held_out=True)
         breaks = [] if rollout.breaks is None else np.flatnonzero(rollout.breaks).tolist()
-        written = samples.append([sample | {"person": AUTHOR_NAMES[person], "seed": rollout.seed, "breaks": breaks}])
+        stored = samples.append([sample | {"person": AUTHOR_NAMES[person], "seed": rollout.seed, "breaks": breaks}])
         row = {
             "step": self.texts,
             "writing/score": judgement.score,
@@ -61,7 +61,7 @@ class WritingFolder:
             "writing/handoffs": rollout.handoffs,
             "writing/person_share": float(np.mean(rollout.authorship == person)),
         }
-        return metrics.append([row]) and written
+        return metrics.append([row]) and stored
 
     def _create(self) -> tuple[LinesFile, LinesFile]:
         self._stack.enter_context(owned(self.path, self._key))

@@ -36,14 +36,14 @@ def declarations(section: type) -> dict[str, Field]:
     """Return each field of a configuration class by name."""
     (node,) = ast.parse(inspect.getsource(section)).body
     assert isinstance(node, ast.ClassDef)
-    found: dict[str, Field] = {}
+    fields: dict[str, Field] = {}
     for statement, below in pairwise([*node.body, ast.Pass()]):
         match statement, below:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                found[name] = _field(statement, text)
+                fields[name] = _field(statement, text)
             case ast.AnnAssign(target=ast.Name(id=name)), _:
-                found[name] = _field(statement, "")
-    return found
+                fields[name] = _field(statement, "")
+    return fields
 
 
 def _field(statement: ast.AnnAssign, text: str) -> Field:

@@ -100,12 +100,12 @@ def section(kind: type[T], *, on_resume: OnResume | None = None) -> T:
 def settings(kind: type, on_resume: OnResume = "warn") -> dict[str, Setting]:
     """Return all settings of a configuration class by their dotted keys, each with its type and resume policy."""
     types = get_type_hints(kind)
-    found: dict[str, Setting] = {}
+    by_key: dict[str, Setting] = {}
     for each in fields(kind):
         declared = each.metadata.get("setting", Setting())
         policy = declared.on_resume or on_resume
         if isinstance(inner := types[each.name], type) and is_dataclass(inner):
-            found |= {f"{each.name}.{key}": value for key, value in settings(inner, policy).items()}
+            by_key |= {f"{each.name}.{key}": value for key, value in settings(inner, policy).items()}
         else:
-            found[each.name] = replace(declared, type=inner, on_resume=policy)
-    return found
+            by_key[each.name] = replace(declared, type=inner, on_resume=policy)
+    return by_key

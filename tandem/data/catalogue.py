@@ -122,9 +122,9 @@ def _read_columns(rows: Rows, data: DataConfig, lengths_of: Lengths) -> _Columns
     """Read all rows. Raises `ConfigError` when one contradicts the configuration."""
     places, numbers, digests, answers, lengths = array("q"), array("q"), array("Q"), array("Q"), array("i")
     malformed, unreadable = _Malformed(rows.unit), _Malformed(rows.unit)
-    read = 0
+    row_count = 0
     for number, place, described in _described(rows, data, lengths_of):
-        read += 1
+        row_count += 1
         match described:
             case ConfigError():
                 raise ConfigError(f"{described} ({rows.key}, {rows.unit} {number})") from described
@@ -148,7 +148,7 @@ def _read_columns(rows: Rows, data: DataConfig, lengths_of: Lengths) -> _Columns
         lengths=np.array(lengths, np.int32),
         malformed=malformed,
         unreadable=unreadable,
-        read=read,
+        read=row_count,
     )
 
 

@@ -73,21 +73,21 @@ def _save(catalogue: Catalogue, path: Path) -> None:
 
 def _fingerprint(rows: Rows, data: DataConfig, readers: Sequence[PreTrainedTokenizerBase]) -> str | None:
     """Return a hash of all that decides the catalogue; None for a tokenizer whose state cannot be read."""
-    seen = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=16)
     for reader in readers:
         if not hasattr(reader, "backend_tokenizer"):
             return None
         state = reader.backend_tokenizer.to_str()
-        seen.update(json.dumps([state, reader.chat_template, sorted(reader.special_tokens_map.items())]).encode())
+        digest.update(json.dumps([state, reader.chat_template, sorted(reader.special_tokens_map.items())]).encode())
     settings = {name: getattr(data, name) for name in SETTINGS}
-    seen.update(json.dumps([rows.fingerprint(), settings, _code()]).encode())
-    return seen.hexdigest()
+    digest.update(json.dumps([rows.fingerprint(), settings, _code()]).encode())
+    return digest.hexdigest()
 
 
 @cache
 def _code() -> list[str]:
     """Return the version of the tokenizers, and a hash of the code that reads rows."""
-    seen = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=16)
     for path in sorted(path for folder in READ_BY for path in (Path(__file__).parents[1] / folder).glob("*.py")):
-        seen.update(path.read_bytes())
-    return [version("transformers"), version("tokenizers"), seen.hexdigest()]
+        digest.update(path.read_bytes())
+    return [version("transformers"), version("tokenizers"), digest.hexdigest()]

@@ -107,8 +107,8 @@ def over_seeds(values: Sequence[Resampled]) -> OverSeeds:
     mean = float(stacked[0].mean())
     if seeds == 1:
         return OverSeeds(mean, np.empty(0), 1)
-    drawn = np.random.default_rng(1).integers(seeds, size=(len(stacked) - 1, seeds))
-    replicates = np.take_along_axis(stacked[1:], drawn, axis=1).mean(axis=1)
+    indices = np.random.default_rng(1).integers(seeds, size=(len(stacked) - 1, seeds))
+    replicates = np.take_along_axis(stacked[1:], indices, axis=1).mean(axis=1)
     return OverSeeds(mean, np.sort(replicates[np.isfinite(replicates)]), seeds)
 
 

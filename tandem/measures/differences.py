@@ -70,15 +70,15 @@ def compare_evaluations(first: ProblemScores, second: ProblemScores) -> tuple[li
 
 def _difference(measure: str, scores: Mapping[str, Score]) -> Difference:
     """Return the difference of a measure, of which `scores` has the `first` and the `second`."""
-    drawn = resampled(scores)
-    gaps = drawn["second"] - drawn["first"]
+    resamples = resampled(scores)
+    gaps = resamples["second"] - resamples["first"]
     with np.errstate(invalid="ignore", divide="ignore"):
         change = scores["second"].totals / scores["second"].weights - scores["first"].totals / scores["first"].weights
     return Difference(
         measure,
-        float(drawn["first"][0]),
-        float(drawn["second"][0]),
-        Estimate(float(gaps[0]), *_interval(gaps[1:], tolerance=ROUNDING * max(1.0, abs(drawn["first"][0])))),
+        float(resamples["first"][0]),
+        float(resamples["second"][0]),
+        Estimate(float(gaps[0]), *_interval(gaps[1:], tolerance=ROUNDING * max(1.0, abs(resamples["first"][0])))),
         greater=int((change > 0).sum()),
         less=int((change < 0).sum()),
     )
@@ -86,8 +86,8 @@ def _difference(measure: str, scores: Mapping[str, Score]) -> Difference:
 
 def _interval(replicates: np.ndarray, tolerance: float) -> tuple[float, float] | tuple[None, None]:
     """Return the bounds; None if the replicates are equal within `tolerance`, which says nothing of other problems."""
-    found = replicates[np.isfinite(replicates)]
-    if not len(found) or np.ptp(found) <= tolerance:
+    finite = replicates[np.isfinite(replicates)]
+    if not len(finite) or np.ptp(finite) <= tolerance:
         return None, None
-    low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(finite, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)

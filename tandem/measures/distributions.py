@@ -37,8 +37,8 @@ def sampling_distribution(logits: Tensor, temperature: float, top_k: int = 0, to
     probabilities = scaled.softmax(-1)
     if top_p < 1:
         ordered, tokens = probabilities.sort(descending=True)
-        kept = ordered * (ordered.cumsum(-1) - ordered < top_p)
-        probabilities = torch.zeros_like(ordered).scatter(1, tokens, kept / kept.sum(-1, keepdim=True))
+        nucleus = ordered * (ordered.cumsum(-1) - ordered < top_p)
+        probabilities = torch.zeros_like(ordered).scatter(1, tokens, nucleus / nucleus.sum(-1, keepdim=True))
     return probabilities
 
 

@@ -53,8 +53,8 @@ class EndpointVerdict:
 
 def verdicts(endpoints: Sequence[Endpoint], differences: Callable[[Endpoint, str], OverSeeds | None]) -> list[EndpointVerdict]:
     """Return the verdicts on those endpoints all of whose measures have a difference. `differences` returns it."""
-    found = [(endpoint, {measure: differences(endpoint, measure) for measure in endpoint.measures}) for endpoint in endpoints]
-    complete = [(endpoint, {name: gap for name, gap in gaps.items() if gap}) for endpoint, gaps in found if all(gaps.values())]
+    pairs = [(endpoint, {measure: differences(endpoint, measure) for measure in endpoint.measures}) for endpoint in endpoints]
+    complete = [(endpoint, {name: gap for name, gap in gaps.items() if gap}) for endpoint, gaps in pairs if all(gaps.values())]
     claims = holm([max(_p_claim(endpoint, gap) for gap in gaps.values()) for endpoint, gaps in complete])
     opposites = holm([_p_opposite(endpoint, gaps) for endpoint, gaps in complete])
     return [

@@ -48,9 +48,9 @@ def in_tokens_of(tokenizer: PreTrainedTokenizerBase, junior: int) -> Transcribe:
     """Return the conversion of a text to the tokens and template of the junior with index `junior` and another tokenizer."""
 
     def transcribe(prompt: Prompt, rollout: Rollout) -> Text:
-        ended = [tokenizer.eos_token_id] if rollout.end is EndReason.EOS and tokenizer.eos_token_id is not None else []
-        token_ids = [*tokenizer.encode(rollout.text, add_special_tokens=False), *ended]
-        return Text(prompt.junior_token_ids[junior], token_ids, ended=bool(ended))
+        eos = [tokenizer.eos_token_id] if rollout.end is EndReason.EOS and tokenizer.eos_token_id is not None else []
+        token_ids = [*tokenizer.encode(rollout.text, add_special_tokens=False), *eos]
+        return Text(prompt.junior_token_ids[junior], token_ids, ended=bool(eos))
 
     return transcribe
 

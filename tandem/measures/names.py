@@ -76,7 +76,7 @@ def measures_of(config: Config) -> list[str]:
     dialects += ["greedy_jargon_share"] if dialects and evaluation.greedy else []
     retained = [f"retention@{k}" for k in evaluation.pass_at] if "solo" in evaluation.measures else []
     greedy = ["greedy"] if evaluation.greedy else []
-    taken = {
+    keys = {
         "solo": [f"solo/{kind}" for kind in [*passes, *greedy, "tokens", *dialects]],
         "handoff": [
             f"team/{schedule.label}/{kind}"
@@ -89,7 +89,7 @@ def measures_of(config: Config) -> list[str]:
         "legibility": [LEGIBILITY, FLOOR, f"{LEGIBILITY}_pooled", f"{FLOOR}_pooled", ABOVE_FLOOR],
         "takeover": [f"takeover/{100 * fraction:g}%" for fraction in (*evaluation.prefixes, 1)],
     }
-    return [key for measure in evaluation.measures for key in taken[measure]]
+    return [key for measure in evaluation.measures for key in keys[measure]]
 
 
 def shown(measures: Iterable[str]) -> dict[str, str]:

@@ -60,8 +60,8 @@ class Score:
         strata = np.zeros(len(self.totals), np.int64) if self.strata is None else self.strata
         draws = draw_problems(strata, resamples, seed)
         weights = draws @ self.weights
-        drawn = weights > 0  # a resample may lack all problems with a weight
-        values = (draws @ self.totals)[drawn] / weights[drawn]
+        positive = weights > 0  # a resample may lack all problems with a weight
+        values = (draws @ self.totals)[positive] / weights[positive]
         if self.share and np.ptp(values) < 1e-9:  # but for rounding, the same
             return wilson_interval(self.value, self._effective_problems, confidence)
         low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])

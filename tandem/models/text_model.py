@@ -42,11 +42,11 @@ def save_text_model(source: str | Path, target: Path) -> PreTrainedModel:
     with refusing("its language model cannot be separated", "choose another model"), torch.no_grad():
         model = _text_model(whole, text_config)
         texts = torch.randint(text_config.vocab_size, (1, _TRIAL_TOKENS), generator=torch.Generator().manual_seed(0))
-        expected, found = (each.eval()(input_ids=texts, use_cache=False).logits.float() for each in (whole, model))
-    if not torch.allclose(expected, found, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
+        expected, actual = (each.eval()(input_ids=texts, use_cache=False).logits.float() for each in (whole, model))
+    if not torch.allclose(expected, actual, rtol=1e-3, atol=1e-3 * float(expected.abs().max())):
         raise UnusableModel(
             f"the language model of model_type={config.model_type} computes other logits alone than within the whole model "
-            f"(by up to {float((expected - found).abs().max()):.3g}); choose another model"
+            f"(by up to {float((expected - actual).abs().max()):.3g}); choose another model"
         )
     with written_aside(target) as folder:
         with refusing("its language model cannot be saved", "correct its generation_config.json, or choose another model"):

@@ -37,9 +37,9 @@ def check_rows(tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
         if token >= rows and (surface not in special or surface in roles or surface in template)
     )
     if beyond:
-        shown = ", ".join(f"{surface!r} is {token}" for token, surface in beyond[:3])
+        examples = ", ".join(f"{surface!r} is {token}" for token, surface in beyond[:3])
         raise UnusableModel(
-            f"its tokenizer has {len(beyond)} tokens ({shown}) that its embedding of {rows} rows has not; resize the model "
+            f"its tokenizer has {len(beyond)} tokens ({examples}) that its embedding of {rows} rows has not; resize the model "
             "(resize_token_embeddings) and save it again, or take the tokenizer that belongs to it"
         )
 

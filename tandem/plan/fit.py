@@ -94,13 +94,13 @@ def fractions_alone(config: Config, sizes: Sizes, gpu_gib: float, *, learns: boo
 
     Raises `DoesNotFit` when an engine does not fit or, if the run `learns`, a rank.
     """
-    found = memory(config, sizes)
+    needs = memory(config, sizes)
     senior = config.rollout.gpu_memory_fraction or ALONE
     fractions = Fractions(senior, config.rollout.junior_gpu_memory_fraction or senior)
     if not gpu_gib:
         return fractions
     engines = zip(
-        ("senior", *["junior"] * len(found.juniors)), found.engines, (config.model.dtype, *_junior_dtypes(config)), strict=False
+        ("senior", *["junior"] * len(needs.juniors)), needs.engines, (config.model.dtype, *_junior_dtypes(config)), strict=False
     )
     for role, engine, dtype in engines:
         if engine.least > fractions.of(role) * gpu_gib:
@@ -143,29 +143,29 @@ def fractions_shared(
     With `sleep` the engines release their memory during updates. Every engine gets room for its weights and for the same number
     of texts of full length, at most `rollout.max_in_flight`. Raises `DoesNotFit` when there is no room for one text.
     """
-    found = memory(config, sizes)
-    engines, least = replicas * len(found.engines), sum(engine.least for engine in found.engines)
+    needs = memory(config, sizes)
+    engines, least = replicas * len(needs.engines), sum(engine.least for engine in needs.engines)
 
-    room = room_beside(found.rank, gpu_gib, engines, sleep=sleep) if learner else USABLE * gpu_gib
+    room = room_beside(needs.rank, gpu_gib, engines, sleep=sleep) if learner else USABLE * gpu_gib
     if least * replicas > room:
-        parts = f"the {len(found.engines)} engines of a replica use at least {least:.1f} GiB (model.dtype={config.model.dtype})"
+        parts = f"the {len(needs.engines)} engines of a replica use at least {least:.1f} GiB (model.dtype={config.model.dtype})"
         if replicas > 1:
             parts += f" for each of {replicas} replicas"
         if learner:
-            parts += f", a rank of the learner {_needs(found.rank, engines, sleep=sleep)}"
+            parts += f", a rank of the learner {_needs(needs.rank, engines, sleep=sleep)}"
         writing, learning = least * replicas, 0.0
         if learner:
-            writing += found.rank.between_updates if sleep else found.rank.total
-            learning = found.rank.total + engines * ENGINE_ASLEEP_GIB if sleep else 0.0
+            writing += needs.rank.between_updates if sleep else needs.rank.total
+            learning = needs.rank.total + engines * ENGINE_ASLEEP_GIB if sleep else 0.0
         needed = max(writing, learning)
         raise DoesNotFit(
             f"mode.name=local: needs at least {needed:.0f} GiB of GPU memory (estimated), but {USABLE * gpu_gib:.0f} GiB of a "
             f"GPU of {gpu_gib:g} GiB are usable: {parts}"
         )
     budget = room / replicas
-    weights, text = (sum(getattr(engine, part) for engine in found.engines) for part in ("weights", "text"))
+    weights, text = (sum(getattr(engine, part) for engine in needs.engines) for part in ("weights", "text"))
     texts = min(config.rollout.max_in_flight, (budget - weights) / text)
-    senior, *juniors = (math.floor(1000 * (engine.weights + texts * engine.text) / gpu_gib) / 1000 for engine in found.engines)
+    senior, *juniors = (math.floor(1000 * (engine.weights + texts * engine.text) / gpu_gib) / 1000 for engine in needs.engines)
     return Fractions(senior, max(juniors, default=senior))
 
 

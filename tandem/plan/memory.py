@@ -101,12 +101,12 @@ def rank_memory(size: ModelSize, learner: LearnerConfig, *, longest: int = 0, re
     It computes at most `longest` tokens of a rollout, prompt included. With `reference` it also holds a frozen model of that
     size.
     """
-    learned = (size.adapter or size.parameters) / GIB
+    trainable = (size.adapter or size.parameters) / GIB
     return RankMemory(
         weights=_weights(size, learner, reference),
-        gradients=_sharded(4 * learned, learner, from_stage=2),
-        optimizer=_optimizer(learned, learner),
-        activations=max(_activations(size, learner, longest), _copied_gradients(learned, learner)),
+        gradients=_sharded(4 * trainable, learner, from_stage=2),
+        optimizer=_optimizer(trainable, learner),
+        activations=max(_activations(size, learner, longest), _copied_gradients(trainable, learner)),
         buffers=reduce_bucket_size(size.adapter) * _buffer_width(learner) / GIB,
         kept_between_updates=_kept_between_updates(learner),
     )
@@ -141,8 +141,8 @@ def _activations(size: ModelSize, learner: LearnerConfig, longest: int) -> float
     """Return the activations and logits of a micro-batch."""
     tokens = max(learner.micro_batch_tokens, longest)  # a rollout longer than a micro-batch is a micro-batch
     width = BYTES[learner.dtype]
-    kept = CHECKPOINT_BYTES if learner.gradient_checkpointing else ACTIVATION_BYTES
-    activations = tokens * size.hidden * size.layers * kept * width / 2 / GIB
+    bytes_per_value = CHECKPOINT_BYTES if learner.gradient_checkpointing else ACTIVATION_BYTES
+    activations = tokens * size.hidden * size.layers * bytes_per_value * width / 2 / GIB
     if width == 2:  # the adapter reads a float32 copy of its inputs, of one layer at a time if they are computed again
         activations += 4 * tokens * size.adapter_inputs / (size.layers if learner.gradient_checkpointing else 1) / GIB
     whole = longest * learner.sequence_parallel
@@ -179,9 +179,9 @@ def _buffer_width(learner: LearnerConfig) -> int:
 
 def _kept_between_updates(learner: LearnerConfig) -> tuple[str, ...]:
     """Return the fields of `RankMemory` that DeepSpeed keeps between updates."""
-    kept = ["weights", "optimizer"]
+    fields = ["weights", "optimizer"]
     if _has_own_gradients(learner) or (learner.zero_stage == 3 and not learner.offload_optimizer):
-        kept.append("gradients")
+        fields.append("gradients")
     if learner.zero_stage == 3:
-        kept.append("buffers")
-    return tuple(kept)
+        fields.append("buffers")
+    return tuple(fields)

@@ -80,11 +80,11 @@ def place(demand: Demand, nodes: Sequence[Node]) -> list[Slot]:
     if missing := _missing(demand, nodes):
         raise ConfigError(missing)
     slots: list[Slot] = []
-    taken = [0] * len(nodes)
+    used = [0] * len(nodes)
 
     def take(role: str, owner: int, node: int, gpus: int) -> None:
-        slots.append(Slot(role, owner, node, tuple(range(taken[node], taken[node] + gpus))))
-        taken[node] += gpus
+        slots.append(Slot(role, owner, node, tuple(range(used[node], used[node] + gpus))))
+        used[node] += gpus
 
     # First the nodes that replicas fill completely: they leave no GPU for the learner.
     order = sorted(range(len(nodes)), key=lambda node: (nodes[node].gpus % demand.replica, -nodes[node].gpus))
@@ -92,8 +92,8 @@ def place(demand: Demand, nodes: Sequence[Node]) -> list[Slot]:
     for replica, node in enumerate(homes):
         for place_, gpus in enumerate(demand.engines):
             take("junior" if place_ else "senior", replica, node, gpus)
-    free = sorted(range(len(nodes)), key=lambda node: taken[node] - nodes[node].gpus)
-    placements = [node for node in free for _ in range(nodes[node].gpus - taken[node])]
+    free = sorted(range(len(nodes)), key=lambda node: used[node] - nodes[node].gpus)
+    placements = [node for node in free for _ in range(nodes[node].gpus - used[node])]
     for rank in range(demand.ranks):
         take("learner", rank, placements[rank], 1)
     return slots

@@ -128,9 +128,9 @@ def _of_engines(config: Config) -> Iterator[Changes]:
     yield {}
     if sleep := _sleep_changes(config):
         yield sleep
-    given = {f"rollout.{name}": 0.0 for name in ("gpu_memory_fraction", "junior_gpu_memory_fraction") if getattr(rollout, name)}
-    if given:
-        yield given
+    reset = {f"rollout.{name}": 0.0 for name in ("gpu_memory_fraction", "junior_gpu_memory_fraction") if getattr(rollout, name)}
+    if reset:
+        yield reset
     replicas = rollout.replicas // 2
     while replicas:
         yield {"rollout.replicas": replicas}
@@ -210,9 +210,9 @@ def _recomputed(config: Config) -> Changes:
 
 def _smaller(config: Config) -> Changes:
     """Return the smallest useful micro-batches, no shorter than a rank's part of a rollout, and smaller chunks of logits."""
-    wanted = {
+    smallest = {
         "learner.micro_batch_tokens": max(SMALL_MICRO_BATCH, longest_rollout(config)),
         "learner.logprob_chunk_tokens": SMALL_CHUNK,
     }
-    given = vars(config.learner)
-    return {key: value for key, value in wanted.items() if value < given[key.rpartition(".")[2]]}
+    current = vars(config.learner)
+    return {key: value for key, value in smallest.items() if value < current[key.rpartition(".")[2]]}

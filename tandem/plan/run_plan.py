@@ -64,7 +64,7 @@ class RunPlan:
         NCCL requires that no two processes share a GPU, CUDA IPC that they do. In mixed cases `auto` uses shared memory. Raises
         `ConfigError` if the transport asked for is not possible.
         """
-        asked = SHM if config.learner.lora.sent_alone else config.learner.transport
+        requested = SHM if config.learner.lora.sent_alone else config.learner.transport
         if not self.on_gpus:
             fitting, why = SHM, "it needs GPUs, and there is none to use"
         elif self.claims_per_gpu == 1:
@@ -73,9 +73,9 @@ class RunPlan:
             fitting, why = IPC, "engines and learner share a GPU"
         else:
             fitting, why = SHM, "some engines share a GPU with others and some do not"
-        if asked not in ("auto", SHM, fitting):
-            raise ConfigError(f"learner.transport={asked}: {why}; choose auto or {fitting}")
-        return fitting if asked == "auto" else asked
+        if requested not in ("auto", SHM, fitting):
+            raise ConfigError(f"learner.transport={requested}: {why}; choose auto or {fitting}")
+        return fitting if requested == "auto" else requested
 
 
 def cluster_plan(config: Config, nodes: Sequence[Node], sizes: Sizes | None, *, learns: bool = True) -> RunPlan:
@@ -127,27 +127,27 @@ def _works(plan: Callable[..., RunPlan], *arguments: object) -> bool:
 def plan_on_cluster(config: Config, nodes: Sequence[Node], sizes: Sizes | None, *, learns: bool = True) -> RunPlan:
     """Return the plan of `cluster_plan`. Raises `ConfigError` when GPUs are missing, `DoesNotFit` when memory is."""
     config = with_engines(config, gpus=sizes is not None, machines=len(nodes), learns=learns and not config.rollouts_only)
-    wanted = demand(config, learns=learns)
+    required = demand(config, learns=learns)
     if sizes is None:
-        return RunPlan("cluster", tuple(nodes), wanted, tuple(spread(wanted, nodes)))
-    slots = place(wanted, nodes)
+        return RunPlan("cluster", tuple(nodes), required, tuple(spread(required, nodes)))
+    slots = place(required, nodes)
     used = {slot.node for slot in slots}
     smallest = min(nodes[node].gpu_gib for node in used)
-    fractions = fractions_alone(config, sizes, smallest, learns=wanted.ranks > 0) if wanted.replicas else None
-    return RunPlan("cluster", tuple(nodes), wanted, tuple(slots), fractions, memory(config, sizes))
+    fractions = fractions_alone(config, sizes, smallest, learns=required.ranks > 0) if required.replicas else None
+    return RunPlan("cluster", tuple(nodes), required, tuple(slots), fractions, memory(config, sizes))
 
 
 def plan_on_machine(config: Config, node: Node, sizes: Sizes | None, *, learns: bool = True) -> RunPlan:
     """Return the plan of `local_plan`. Raises `ConfigError` for parts that cannot share a GPU, else `DoesNotFit`."""
     config = with_engines(config, gpus=sizes is not None, machines=1, learns=learns and not config.rollouts_only)
-    wanted = demand(config, learns=learns)
+    required = demand(config, learns=learns)
     if sizes is None:
-        return RunPlan("local", (node,), wanted, tuple(spread(wanted, [node])))
-    each = claims_per_gpu(wanted, node.gpus)
-    fractions = shared_fractions(config, wanted, node.gpus, node.gpu_gib, sizes) if wanted.replicas else None
-    slots = tuple(share_out(wanted, node.gpus, each))
-    sleep = engines_sleep(config, wanted, each)
-    return RunPlan("local", (node,), wanted, slots, fractions, memory(config, sizes), each, sleep)
+        return RunPlan("local", (node,), required, tuple(spread(required, [node])))
+    each = claims_per_gpu(required, node.gpus)
+    fractions = shared_fractions(config, required, node.gpus, node.gpu_gib, sizes) if required.replicas else None
+    slots = tuple(share_out(required, node.gpus, each))
+    sleep = engines_sleep(config, required, each)
+    return RunPlan("local", (node,), required, slots, fractions, memory(config, sizes), each, sleep)
 
 
 def planned(config: Config, plan: RunPlan) -> Config:

@@ -63,12 +63,12 @@ class LogReader:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in the JSON file `path`, NaN as None. Raises `ConfigError` when it is missing or damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: it cannot be read ({reason(error)}); {RESTORE}") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise ConfigError(f"{path}: it holds no JSON object; {RESTORE}")
-    return found
+    return content
 
 
 def read_as(kind: type[Kind], path: Path, remedy: str = RESTORE) -> Kind:
@@ -76,8 +76,8 @@ def read_as(kind: type[Kind], path: Path, remedy: str = RESTORE) -> Kind:
 
     Raises `ConfigError`, which ends with `remedy`, when the content has other types, or the file cannot be read.
     """
-    (found,) = _typed(kind, path, lambda content: [content], remedy)
-    return found
+    (record,) = _typed(kind, path, lambda content: [content], remedy)
+    return record
 
 
 def read_lines_as(kind: type[Kind], path: Path, remedy: str = RESTORE, *, growing: bool = False) -> list[Kind]:

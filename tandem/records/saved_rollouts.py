@@ -59,15 +59,15 @@ class Origin:
 
 def fingerprint(model: Path) -> str:
     """Return a hash of the weights in a Hugging Face directory: of the sizes of their files, and of both ends of each."""
-    seen = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=16)
     for path in sorted([*model.glob("*.safetensors"), *model.glob("pytorch_model*.bin")]):
         size = path.stat().st_size
-        seen.update(f"{path.name} {size} ".encode())
+        digest.update(f"{path.name} {size} ".encode())
         with path.open("rb") as file:
-            seen.update(file.read(SAMPLED_BYTES))
+            digest.update(file.read(SAMPLED_BYTES))
             file.seek(max(0, size - SAMPLED_BYTES))
-            seen.update(file.read())
-    return seen.hexdigest()
+            digest.update(file.read())
+    return digest.hexdigest()
 
 
 def _fingerprint_of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -22,8 +22,8 @@ def step_of(path: Path) -> int | None:
 
 def step_folders(parent: Path) -> dict[int, Path]:
     """Return the folders of steps in `parent` by step, in order; empty if there is no `parent`."""
-    found = {step: path for path in parent.glob("*") if (step := step_of(path)) is not None}
-    return dict(sorted(found.items()))
+    folders = {step: path for path in parent.glob("*") if (step := step_of(path)) is not None}
+    return dict(sorted(folders.items()))
 
 
 def remove_steps_after(parent: Path, step: int) -> None:

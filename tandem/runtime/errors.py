@@ -15,7 +15,7 @@ def plain_error(error: BaseException) -> ConfigError | RunError | None:
     It is the outermost `ConfigError`, which may add a remedy to those below it, or else the innermost `RunError`. Ray wraps the
     exception of an actor and keeps it in the attribute `cause`.
     """
-    found: RunError | None = None
+    run_error: RunError | None = None
     current: BaseException | None = error
     while current is not None:
         wrapped = getattr(current, "cause", None)
@@ -25,6 +25,6 @@ def plain_error(error: BaseException) -> ConfigError | RunError | None:
         if isinstance(current, ConfigError):
             return current
         if isinstance(current, RunError):
-            found = current
+            run_error = current
         current = current.__cause__
-    return found
+    return run_error

@@ -98,5 +98,5 @@ def in_short(why: object) -> str:
         return type(why).__name__
     if lines[-1].startswith(_ADVICE):
         return shorten(lines[0], WIDTH, placeholder=" ...")
-    said = [line for line in lines if not line.startswith(_NEVER_RAN)]
-    return shorten((said or lines)[-1], WIDTH, placeholder=" ...")
+    reasons = [line for line in lines if not line.startswith(_NEVER_RAN)]
+    return shorten((reasons or lines)[-1], WIDTH, placeholder=" ...")

@@ -93,9 +93,9 @@ def _same_set(golds: Sequence[str], answers: Sequence[str], same: Compare) -> bo
         return all_of(same(gold, answer) for gold, answer in counted)
     if len(golds) == len(answers):
         return _same_items(golds, list(answers), same)
-    found = (any_of(same(gold, answer) for answer in answers) for gold in golds)
+    forth = (any_of(same(gold, answer) for answer in answers) for gold in golds)
     back = (any_of(same(gold, answer) for gold in golds) for answer in answers)
-    return all_of(chain(found, back))
+    return all_of(chain(forth, back))
 
 
 def _same_items(golds: Sequence[str], answers: list[str], same: Compare) -> bool | None:
@@ -128,9 +128,9 @@ def _by_counter(golds: Sequence[str], answers: Sequence[str]) -> list[tuple[str,
             [item for item, other in zip(answers, answers_of, strict=True) if things <= other or other <= things]
             for things in golds_of
         ]
-    found = [items[0] for items in paired if len(items) == 1]
-    in_order = len(set(found)) != len(golds)
-    return list(zip(golds, answers if in_order else found, strict=True))
+    unique = [items[0] for items in paired if len(items) == 1]
+    in_order = len(set(unique)) != len(golds)
+    return list(zip(golds, answers if in_order else unique, strict=True))
 
 
 def _leaves_unsolved(golds: Sequence[str], answers: Sequence[str]) -> bool:

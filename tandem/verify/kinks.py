@@ -33,9 +33,9 @@ def kink_points(expressions: Sequence[Expr], point: dict[Any, Any]) -> Iterator[
     random = Random(len(point))
     for symbol in point if zero_at_kinks else ():
         others = {other: value for other, value in point.items() if other != symbol}
-        found = {kink for zero in zero_at_kinks for kink in _roots(zero.xreplace(others), symbol)}
+        roots = {kink for zero in zero_at_kinks for kink in _roots(zero.xreplace(others), symbol)}
         limit = _MAX_EXPONENT if any(_has_power_of(expression, symbol) for expression in expressions) else None
-        kinks = sorted({kink if limit is None else max(-limit, min(kink, limit)) for kink in found})[:_MAX_KINKS]
+        kinks = sorted({kink if limit is None else max(-limit, min(kink, limit)) for kink in roots})[:_MAX_KINKS]
         if not kinks:
             continue
         if any(expression.has(floor, ceiling, Mod, sign) for expression in expressions):

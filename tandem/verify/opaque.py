@@ -65,10 +65,10 @@ def without_opaque_calls(text: str, parse: Callable[[str], Any], functions: bool
     calls = _OPAQUE_CALL if functions else _DIVISOR_CALL
     while match := calls.search(text):
         end = closing_bracket(text, match.end())
-        written = split(text[match.end() + 1 : end], COMMA)
-        if end == len(text) or (match[1] and len(written) < 2):
+        pieces = split(text[match.end() + 1 : end], COMMA)
+        if end == len(text) or (match[1] and len(pieces) < 2):
             raise Unparsable(f"no call with its arguments: {text!r}")
-        arguments = [parse(argument) for argument in written]
+        arguments = [parse(argument) for argument in pieces]
         if not all(isinstance(argument, Expr) for argument in arguments):
             raise Unparsable(f"a call with collections: {text!r}")
         name = _PLACEHOLDER.format("a" * (len(values) + 1))
@@ -84,8 +84,8 @@ def has_function(gold: str, answer: str) -> bool:
     An answer that has both spellings does not make the f(...) of the gold a product.
     """
     calls = [[match for match in _OPAQUE_CALL.finditer(text) if match[2]] for text in (gold, answer)]
-    for text, found in zip((gold, answer), calls, strict=True):
-        for match in found:
+    for text, matches in zip((gold, answer), calls, strict=True):
+        for match in matches:
             argument = text[match.end() + 1 : closing_bracket(text, match.end())]
             if match[2] != "f" or not variables(argument) or any(inner[2] for inner in _OPAQUE_CALL.finditer(argument)):
                 return True  # f'(x), f(2) and f(f(x)) are no products

@@ -49,18 +49,18 @@ def integer_variables(expressions: Sequence[Expr]) -> list[Any]:
 
     Not those of powers that would take long to compute exactly, and not that of \lfloor n\rfloor: it is no integer there.
     """
-    found, in_large_powers = set[Any](), set[Any]()
+    integers, in_large_powers = set[Any](), set[Any]()
     for expression in expressions:
         for part in expression.atoms(floor, ceiling):
-            found |= set() if _is_integer_for_integers(part.args[0]) else part.free_symbols
+            integers |= set() if _is_integer_for_integers(part.args[0]) else part.free_symbols
         for part in expression.atoms(TrigonometricFunction):
-            found |= part.free_symbols if part.has(pi) else set()
+            integers |= part.free_symbols if part.has(pi) else set()
         for power in expression.atoms(Pow):
             in_exponent = power.exp.free_symbols
-            found |= in_exponent if power.base.is_negative else set()
+            integers |= in_exponent if power.base.is_negative else set()
             if power.base != -1 and (power.base.has(Pow) or any(not _is_linear(power.exp, symbol) for symbol in in_exponent)):
                 in_large_powers |= power.free_symbols if in_exponent else set()
-    return sorted((symbol for symbol in found - in_large_powers if symbol.name in _INTEGERS), key=str)
+    return sorted((symbol for symbol in integers - in_large_powers if symbol.name in _INTEGERS), key=str)
 
 
 def _is_integer_for_integers(argument: Expr) -> bool:

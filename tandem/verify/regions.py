@@ -143,7 +143,7 @@ def _built(element: str, condition: str) -> Region:
 
 def _conditions(pieces: list[str]) -> Region:
     """Return the region where all conditions hold, or their union if they exclude each other."""
-    first, relation = next((place, found) for place, piece in enumerate(pieces) if (found := RELATION.search(piece)))
+    first, relation = next((place, match) for place, piece in enumerate(pieces) if (match := RELATION.search(piece)))
     head = pieces[first][: relation.end()]
     complete = [bool(RELATION.search(piece) or EQUALS.search(piece) or "\\in" in piece) for piece in pieces]
     if not all(complete[: first + 1]) or (not all(complete) and relation[0] != "\\neq"):

@@ -35,5 +35,5 @@ def score(gold: str, response: str) -> Judgement:
         return plain_judgement(Verdict.UNPARSABLE)
     words = _WORD.findall(sentence.lower())
     rest = iter(words)
-    kept = LEAST_WORDS <= len(words) <= MOST_WORDS and all(word in rest for word in gold.split())
-    return plain_judgement(Verdict.CORRECT if kept else Verdict.WRONG, sentence)
+    obeys = LEAST_WORDS <= len(words) <= MOST_WORDS and all(word in rest for word in gold.split())
+    return plain_judgement(Verdict.CORRECT if obeys else Verdict.WRONG, sentence)

@@ -277,13 +277,13 @@ def _without_fonts(text: str) -> str:
 def _with_arguments(text: str) -> str:
     """Return `text` with braces around the arguments of `\\frac`, `\\binom` and `\\sqrt`, which TeX reads as single tokens."""
     for command in reversed(list(_COMMAND_WITH_ARGUMENTS.finditer(text))):
-        name, place, written = command[1].lstrip("dtc"), command.end(), ""
+        name, place, arguments = command[1].lstrip("dtc"), command.end(), ""
         if name == "sqrt" and (root := re.compile(r"\s?\[([^\[\]]*)\]").match(text, place)):
-            written, place = f"[{root[1].strip()}]", root.end()
+            arguments, place = f"[{root[1].strip()}]", root.end()
         for _ in range(1 if name == "sqrt" else 2):
             argument, place = _argument(text, place)
-            written += f"{{{argument}}}"
-        text = text[: command.start()] + f"\\{name}{written}" + text[place:]
+            arguments += f"{{{argument}}}"
+        text = text[: command.start()] + f"\\{name}{arguments}" + text[place:]
     return text
 
 

@@ -211,7 +211,7 @@ def named(text: str) -> tuple[str, str]:
 
 def variables(text: str) -> set[str]:
     """Return the letters that `text` depends on: not those of commands, e and i, nor the index of a sum."""
-    bound = {letter for found in _BOUND.findall(text) for letter in found}
+    bound = {letter for match in _BOUND.findall(text) for letter in match}
     return set(_VARIABLE.findall(_COMMAND.sub(" ", text))) - bound - {"e", "i"}
 
 

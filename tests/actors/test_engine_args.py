@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 from dataclasses import fields, replace
-from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from vllm.engine.arg_utils import AsyncEngineArgs
 from actors.engine import Engine
 from actors.engine_args import KEYS, RESERVED, argument_names, check_engine_args
 from actors.engine_layout import engine_specs
+from actors.vllm_arguments import vllm_arguments
 from tandem.authors import Authors
 from tandem.config.rollout import RolloutConfig
 from tandem.config.schema import Config, ConfigError
@@ -26,7 +26,7 @@ REPLACEABLE = {"compilation_config", "max_num_batched_tokens"}
 
 
 def set_by_engine() -> set[str]:
-    (function,) = ast.parse(dedent(inspect.getsource(Engine._arguments))).body
+    (function,) = ast.parse(inspect.getsource(vllm_arguments)).body
     (call,) = (
         node
         for node in ast.walk(function)

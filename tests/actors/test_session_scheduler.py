@@ -120,7 +120,7 @@ def test_oldest_rollout_keeps_its_blocks(config: Config, authors: Authors) -> No
 
 
 def test_turns_that_exceed_the_budget_of_a_step_are_not_cut(config: Config, authors: Authors) -> None:
-    """A CPU engine does not cut prompts (see `Engine`): `ScheduledEngine` checks it."""
+    """A CPU engine does not cut prompts (see `vllm_arguments`): `ScheduledEngine` checks it."""
     number = 128
     pair = new_pair(config, authors, ROOM, ROOM, rollouts=number)
     limits = Limits(LONGEST, LONGEST, frozenset(authors.eos_ids))

@@ -81,8 +81,8 @@ def _shared_engine_errors(config: Config) -> Iterator[str]:
     lora = config.learner.lora
     shared = "one engine writes for both authors (rollout.engines=shared)"
     if not lora.rank or lora.sync == "merged":
-        wanted = "learner.lora.sync=adapter" if lora.rank else "learner.lora.rank above 0"
-        yield f"rollout.engines=shared: the senior must be the junior with an adapter; set {wanted}, or choose pair"
+        remedy = "learner.lora.sync=adapter" if lora.rank else "learner.lora.rank above 0"
+        yield f"rollout.engines=shared: the senior must be the junior with an adapter; set {remedy}, or choose pair"
     if config.junior != [SELF]:
         named = ",".join(config.junior)
         yield f"junior=[{named}]: {shared}, and the junior is the senior's base; choose [self], or rollout.engines=pair"

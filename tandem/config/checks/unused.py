@@ -115,8 +115,8 @@ def unused_schedule_errors(schedule: ScheduleConfig, prefix: str) -> Iterator[st
     return _errors(_unused(prefix, SCHEDULE_CONDITIONAL, schedule, DEFAULTS.schedule))
 
 
-def _errors(found: Iterable[tuple[str, Any, Any, str]]) -> Iterator[str]:
-    for key, value, _, condition in found:
+def _errors(settings: Iterable[tuple[str, Any, Any, str]]) -> Iterator[str]:
+    for key, value, _, condition in settings:
         yield f"{key}={value}: it has no effect without {condition}; set that, or leave it out"
 
 

@@ -14,8 +14,8 @@ def tokenizer_difference(senior: PreTrainedTokenizerBase, junior: PreTrainedToke
     if senior_ids != junior_ids:
         tokens = senior_ids.keys() | junior_ids.keys()
         differing = sorted(token for token in tokens if senior_ids.get(token) != junior_ids.get(token))
-        shown = ", ".join(f"{token!r} is {senior_ids.get(token)} and {junior_ids.get(token)}" for token in differing[:3])
-        return f"the junior's tokenizer differs from the senior's in {len(differing)} tokens ({shown})"
+        examples = ", ".join(f"{token!r} is {senior_ids.get(token)} and {junior_ids.get(token)}" for token in differing[:3])
+        return f"the junior's tokenizer differs from the senior's in {len(differing)} tokens ({examples})"
     for name in ("bos_token_id", "eos_token_id"):
         if getattr(senior, name) != getattr(junior, name):
             return f"{name} is {getattr(senior, name)} for the senior, {getattr(junior, name)} for the junior"
