@@ -32,9 +32,9 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(runs))
 
 
-def write_report(given: Sequence[Path], out: Path | None, *, score_others: bool) -> Path:
-    """Write the report on the runs in the folders `given` to `out`, by default into their common folder; return its path."""
-    folders = find_runs(given)
+def write_report(paths: Sequence[Path], out: Path | None, *, score_others: bool) -> Path:
+    """Write the report on the runs in the folders `paths` to `out`, by default into their common folder; return its path."""
+    folders = find_runs(paths)
     runs = [read_run(folder) for folder in folders]
     if score_others:
         from launch.evaluation.other_author import score_by_other_author  # imports torch, which takes seconds

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from tandem.rollout import Group
 
 
-def count_missing(groups: Sequence[Group], wanted: int) -> int:
-    """Return how many groups that are not constant `groups` lacks of `wanted`."""
-    return max(0, wanted - sum(not group.constant for group in groups))
+def count_missing(groups: Sequence[Group], count: int) -> int:
+    """Return how many groups that are not constant `groups` lacks of `count`."""
+    return max(0, count - sum(not group.constant for group in groups))
 
 
-def select(groups: Sequence[Group], wanted: int) -> list[Group]:
-    """Return `groups` without the first constant ones beyond `wanted`. At most `wanted` groups may not be constant."""
-    surplus = len(groups) - wanted
+def select(groups: Sequence[Group], count: int) -> list[Group]:
+    """Return `groups` without the first constant ones beyond `count`. At most `count` groups may not be constant."""
+    surplus = len(groups) - count
     selected = []
     for group in groups:
         if surplus > 0 and group.constant:

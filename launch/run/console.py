@@ -151,9 +151,9 @@ class EvaluationConsole:
     def __init__(self) -> None:
         self._bars = Progress(transient=True, console=terminal_console())
 
-    def print(self, shown: str | Table) -> None:
+    def print(self, content: str | Table) -> None:
         """Print a line or a table above the bar."""
-        self._bars.console.print(shown, soft_wrap=isinstance(shown, str))
+        self._bars.console.print(content, soft_wrap=isinstance(content, str))
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[object], None]]:

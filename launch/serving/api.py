@@ -64,10 +64,10 @@ def create_app(service: Service) -> FastAPI:
     return app
 
 
-async def _answer(service: Service, given: TextRequest, body: Body, task: TextTask, request: Request) -> Response:
+async def _answer(service: Service, text_request: TextRequest, body: Body, task: TextTask, request: Request) -> Response:
     """Return the response for the texts of `task`. They are cancelled when the client disconnects."""
     deltas = service.write(task)
-    if not given.stream:
+    if not text_request.stream:
         whole = await _while_connected(request, _all(deltas))
         return Response(status_code=DISCONNECTED) if whole is None else JSONResponse(body.whole(whole))
     try:
@@ -78,7 +78,7 @@ async def _answer(service: Service, given: TextRequest, body: Body, task: TextTa
     if first is None:
         await deltas.aclose()
         return Response(status_code=DISCONNECTED)
-    include_usage = given.stream_options is not None and given.stream_options.include_usage
+    include_usage = text_request.stream_options is not None and text_request.stream_options.include_usage
     return EventStream(deltas, _events(first, deltas, body, include_usage=include_usage))
 
 

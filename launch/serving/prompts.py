@@ -25,15 +25,15 @@ class PromptEncoder:
     def __init__(self, authors: Authors) -> None:
         self._authors = authors
 
-    def text(self, given: str | Sequence[int]) -> Prompt:
+    def text(self, prompt: str | Sequence[int]) -> Prompt:
         """Return the prompt that begins with a text, or with token ids of the senior's tokenizer."""
         tokenizer = self._authors.tokenizer
-        if isinstance(given, str):
-            return self._encode(Problem("", given, ""), _TEXT, "prompt")
-        if max(given) >= len(tokenizer):
-            raise bad_request(f"prompt: {max(given)} is no token; the ids are below {len(tokenizer)}", "prompt")
-        token_ids = tuple(given)
-        text = Problem("", tokenizer.decode(given), "")
+        if isinstance(prompt, str):
+            return self._encode(Problem("", prompt, ""), _TEXT, "prompt")
+        if max(prompt) >= len(tokenizer):
+            raise bad_request(f"prompt: {max(prompt)} is no token; the ids are below {len(tokenizer)}", "prompt")
+        token_ids = tuple(prompt)
+        text = Problem("", tokenizer.decode(prompt), "")
         return Prompt(text, token_ids, self._junior_token_ids(text, _TEXT, "prompt"))
 
     def chat(self, messages: Sequence[ChatMessage]) -> Prompt:

@@ -45,7 +45,7 @@ class Schedules:
         self._config = config
         self._names = [schedule.name for schedule in config.eval.handoff]
 
-    def of(self, model: str, given: str | dict[str, Any] | None) -> Schedule:
+    def of(self, model: str, requested: str | dict[str, Any] | None) -> Schedule:
         """Return the schedule of a request for `model` with the field `schedule`. Raises `ApiError`."""
         if model not in (served := served_models(self._config)):
             remedy = f"choose {' or '.join(served)}"
@@ -53,20 +53,20 @@ class Schedules:
                 remedy += f", or start the server without speculative={self._config.speculative}"
             raise bad_request(f"model: there is no model {model!r:.40}; {remedy}", "model", "model_not_found")
         if model != TEAM:
-            if given is not None:
+            if requested is not None:
                 raise bad_request(f"schedule: only the model {TEAM} takes it; leave it out", "schedule")
             return SOLO if model == SENIOR_MODEL else JUNIOR_ALONE
-        settings = self._settings({"name": given} if isinstance(given, str) else given or {})
+        settings = self._settings({"name": requested} if isinstance(requested, str) else requested or {})
         return unannealed_schedule(settings)
 
-    def _settings(self, given: dict[str, Any]) -> ScheduleConfig:
-        """Return the settings `given`, with the server's for the same schedule, or defaults. Raises `ApiError`."""
-        for key in given.keys() - set(_SETTINGS):
+    def _settings(self, requested: dict[str, Any]) -> ScheduleConfig:
+        """Return the settings `requested`, with the server's for the same schedule, or defaults. Raises `ApiError`."""
+        for key in requested.keys() - set(_SETTINGS):
             raise bad_request(f"schedule.{key:.40}: there is no such setting; choose {' or '.join(_SETTINGS)}", "schedule")
         server = self._config.schedule
-        settings = server if given.get("name", server.name) == server.name else ScheduleConfig(name="")
+        settings = server if requested.get("name", server.name) == server.name else ScheduleConfig(name="")
         try:
-            settings = _READER.validate_json(json.dumps({**vars(settings), **given}), strict=True)
+            settings = _READER.validate_json(json.dumps({**vars(settings), **requested}), strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(("schedule", *map(str, first["loc"])))

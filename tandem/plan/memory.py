@@ -130,11 +130,11 @@ def _weights(size: ModelSize, learner: LearnerConfig, reference: ModelSize | Non
     return (0.0 if learner.offload_parameters else held) + gathered
 
 
-def _optimizer(learned: float, learner: LearnerConfig) -> float:
-    """Return Adam's two moments and, from ZeRO 1 on, the float32 weights that they step, of `learned` GiB parameters."""
+def _optimizer(trainable: float, learner: LearnerConfig) -> float:
+    """Return Adam's two moments and, from ZeRO 1 on, the float32 weights that they step, of `trainable` GiB parameters."""
     if learner.offload_optimizer:
         return 0.0
-    return _sharded((8 + 4 * (learner.zero_stage > 0)) * learned, learner, from_stage=1)
+    return _sharded((8 + 4 * (learner.zero_stage > 0)) * trainable, learner, from_stage=1)
 
 
 def _activations(size: ModelSize, learner: LearnerConfig, longest: int) -> float:
@@ -151,8 +151,8 @@ def _activations(size: ModelSize, learner: LearnerConfig, longest: int) -> float
     return activations + min(learner.logprob_chunk_tokens, tokens) * size.vocabulary * 4 * LOGIT_COPIES / GIB
 
 
-def _copied_gradients(learned: float, learner: LearnerConfig) -> float:
-    """Return the gradients of `learned` GiB parameters that DeepSpeed copies for the optimizer's step.
+def _copied_gradients(trainable: float, learner: LearnerConfig) -> float:
+    """Return the gradients of `trainable` GiB parameters that DeepSpeed copies for the optimizer's step.
 
     The step is fused and needs no memory of its own. ZeRO 3 copies a group of parameters at a time. Without ZeRO, and under
     ZeRO 1 and 2 in bfloat16, the gradients are one flat tensor already.
@@ -161,7 +161,7 @@ def _copied_gradients(learned: float, learner: LearnerConfig) -> float:
     copies = stage == 3 or (stage > 0 and BYTES[learner.parameter_dtype] == 4)
     if not copies or learner.offload_optimizer:
         return 0.0
-    stepped = _sharded(learned, learner, from_stage=1)
+    stepped = _sharded(trainable, learner, from_stage=1)
     return 4 * (min(stepped, SUB_GROUP_SIZE / GIB) if stage == 3 else stepped)
 
 
