@@ -84,6 +84,7 @@ class Engine:
             raise ConfigError(f"rollout.engine_args={given}: the engine of {self.spec.model} refuses them: {error}") from error
 
     def _arguments(self) -> AsyncEngineArgs:
+        """Return the arguments of vLLM's engine; benchmarks override it."""
         return vllm_arguments(self.spec, self._profiles.name if self._profiles else None)
 
     def kv_cache(self) -> KVCache:

@@ -1,4 +1,4 @@
-"""The arguments with which vLLM starts an engine."""
+"""The arguments with which vLLM starts an engine. `engine_args.py` checks those that a run adds."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ SCHEDULERS = {
 """The scheduler that ends turns, by device."""
 
 
-def vllm_arguments(spec: EngineSpec, profiles: str | None = None) -> AsyncEngineArgs:
-    """Return the arguments of the engine of `spec`, which writes its profiles, if any, to the folder `profiles`."""
+def vllm_arguments(spec: EngineSpec, profile_folder: str | None = None) -> AsyncEngineArgs:
+    """Return the arguments of the engine of `spec`, which writes its profiles, if any, to `profile_folder`."""
     on_cpu = spec.device == "cpu"
     given = dict(spec.engine_args)
     # On CPU, vLLM's rotary kernel for bfloat16 stores to addresses aligned to 16 bytes only, and crashes where half of
@@ -60,7 +60,7 @@ def vllm_arguments(spec: EngineSpec, profiles: str | None = None) -> AsyncEngine
         weight_transfer_config=None if spec.transport == SHM else WeightTransferConfig(backend=spec.transport),
         worker_extension_cls="actors.engine_worker.WeightReceiver",
         additional_config=spec.additional_config(),
-        profiler_config=_profiling(profiles),
+        profiler_config=_profiling(profile_folder),
         speculative_config=_drafting(spec),
         async_scheduling=not on_cpu,
         enable_log_requests=False,

@@ -13,13 +13,12 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import uvloop
 from rich.console import Console
 from rich.table import Table
-from vllm.engine.arg_utils import AsyncEngineArgs
 
 from actors.engine import Engine
 from actors.handoff_scheduler import HandoffScheduler
@@ -28,6 +27,9 @@ from bench.modes import shortened, tandem
 from bench.report import Figures, benchmark_parser, print_figures
 from bench.workload import DTYPES, WARM_UP_TOKENS, Workload, prepare
 from launch.text_tables import terminal_table
+
+if TYPE_CHECKING:
+    from vllm.engine.arg_utils import AsyncEngineArgs
 
 FOLDER = "TANDEM_BENCH_STEPS"
 """The environment variable with the folder in which engines' processes record their steps."""

@@ -55,7 +55,10 @@ def compare_collections(
 
 
 def _without_braces(golds: Collection, answers: Collection, gold: str, answer: str) -> tuple[str, str] | None:
-    """Return both texts, without the braces of a set of one tuple or interval, such as \\{(1,2)\\}, beside one; else None."""
+    """Return both texts without braces, if one is a set of a single tuple or interval and the other is a tuple or interval.
+
+    Return None otherwise. Such a set is \\{(1,2)\\}.
+    """
     for one, other in ((golds, answers), (answers, golds)):
         if one.kind == "set" and len(one.items) == 1 and other.kind[0] in "([":
             return (one.items[0], answer) if one is golds else (gold, one.items[0])

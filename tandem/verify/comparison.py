@@ -84,16 +84,16 @@ def is_region(text: str) -> bool:
     return bool(RELATION.search(text) or _REGION.search(text))
 
 
-class _Open(Enum):
-    """The result of a comparison of certain kinds of answers, if the two texts are not of these kinds."""
+class _Unsettled(Enum):
+    """What a comparison for one kind of answers returns when the texts are not of that kind."""
 
     UNSETTLED = auto()
 
 
-_UNSETTLED: Final = _Open.UNSETTLED
+_UNSETTLED: Final = _Unsettled.UNSETTLED
 
 
-def _choices(gold: str, answer: str, leaf: Leaf) -> bool | _Open | None:
+def _choices(gold: str, answer: str, leaf: Leaf) -> bool | _Unsettled | None:
     """Compare the letters of choices; if only one side has a letter, compare the text after it."""
     if (several := same_choices(gold, answer)) is not None:
         return several
@@ -109,7 +109,7 @@ def _choices(gold: str, answer: str, leaf: Leaf) -> bool | _Open | None:
     return _UNSETTLED
 
 
-def _moments(gold: str, answer: str) -> bool | _Open | None:
+def _moments(gold: str, answer: str) -> bool | _Unsettled | None:
     """Compare dates or times of day."""
     if (gold_date := read_date(gold)) and (answer_date := read_date(answer)):
         return same_date(gold_date, answer_date)
@@ -118,7 +118,7 @@ def _moments(gold: str, answer: str) -> bool | _Open | None:
     return _UNSETTLED
 
 
-def _congruences(gold: str, answer: str, leaf: Leaf) -> bool | _Open | None:
+def _congruences(gold: str, answer: str, leaf: Leaf) -> bool | _Unsettled | None:
     """Compare residues; one side may omit the modulus."""
     one, other = congruence(gold), congruence(answer)
     if one and other:
@@ -140,7 +140,7 @@ def _quantities(gold: Quantity, answer: Quantity) -> bool | None:
     return None
 
 
-def _several_named(gold: str, answer: str, leaf: Leaf) -> bool | _Open | None:
+def _several_named(gold: str, answer: str, leaf: Leaf) -> bool | _Unsettled | None:
     """Compare values of which one side states several with a chain, x = y = 2, or with a tuple, (x, y) = (2, 3)."""
     golds, answers = spread_values(gold), spread_values(answer)
     if golds is None and answers is None:
@@ -161,7 +161,7 @@ def _several_named(gold: str, answer: str, leaf: Leaf) -> bool | _Open | None:
     return _UNSETTLED
 
 
-def _named(gold: str, answer: str, leaf: Leaf) -> bool | _Open | None:
+def _named(gold: str, answer: str, leaf: Leaf) -> bool | _Unsettled | None:
     """Compare values without the name before one of them, or the common name before both."""
     (gold_name, gold_value), (answer_name, answer_value) = named(gold), named(answer)
     if gold_name and answer_name:

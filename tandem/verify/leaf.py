@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class Leaf(Protocol):
-    """Comparison of two texts that are not collections, or of which one is a region of numbers."""
+    """Comparison of two texts that are expressions, matrices or regions of numbers."""
 
     def __call__(self, gold: str, answer: str, roughly: bool = False) -> bool | None:
         """Return whether the texts are equivalent; `roughly` allows one to approximate the other."""

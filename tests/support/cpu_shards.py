@@ -1,4 +1,4 @@
-"""An engine whose workers, in a process each, share the model on CPUs."""
+"""An executor of several workers on CPUs, and the removal of what killed workers leave."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from actors.engine_worker import ShardedExecutor
 from tandem.runtime.segment import SHARED_MEMORY
+from tests.support.shared_memory import mapped_files
 
 
 class CpuShards(ShardedExecutor):
@@ -24,12 +27,14 @@ class CpuShards(ShardedExecutor):
 
 @contextmanager
 def worker_files_removed() -> Iterator[None]:
-    """Remove what workers leave in shared memory when they are killed, as vLLM kills those that do not end within seconds."""
+    """Remove, after the block, the files that killed workers leave in shared memory. vLLM kills those that are slow to end."""
 
     def found() -> set[Path]:
         return set(SHARED_MEMORY.glob("vllm_dist_*"))
 
     before = found()
-    yield
-    for path in found() - before:
-        path.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        for path in found() - before - mapped_files(psutil.process_iter()):
+            path.unlink(missing_ok=True)

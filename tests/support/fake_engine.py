@@ -70,7 +70,7 @@ class FakeEngine:
 
 
 def run_on_fake_engine(test: Callable[[FakeEngine], Coroutine[Any, Any, None]]) -> None:
-    """Run `test` on an event loop, with a new engine."""
+    """Run `test` on an event loop, with a new `FakeEngine`."""
 
     async def main() -> None:
         await test(FakeEngine())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -59,6 +60,14 @@ def fork_processes(fork_server: subprocess.Popen[bytes] | None) -> None:
     """Stop the tests where that process has ended: each would wait for its own timeout."""
     if fork_server is not None and fork_server.poll() is not None:
         pytest.exit("the server in tests/support/preloaded has ended", returncode=1)
+
+
+@pytest.fixture(autouse=True)
+def handler_of_sigterm() -> Iterator[None]:
+    """Restore the handler of SIGTERM after a test: entry points install their own."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ import pyarrow.parquet
 import pytest
 
 from tandem.config.data import DataConfig
+from tandem.config.schema import ConfigError
+from tandem.data.problems import load_problems
 
 SUMS = [{"question": f"What is {i} + 1?", "answer": i + 1} for i in range(40)]
 """Forty valid rows with numeric answers."""
@@ -30,6 +32,13 @@ def write_parquet(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:
 
 def jsonl(path: Path, **fields: object) -> DataConfig:
     return DataConfig(source="jsonl", path=str(path), **fields)  # type: ignore[arg-type]
+
+
+def refusal(data: DataConfig) -> str:
+    """Return the error that says why the problems of `data` cannot be loaded."""
+    with pytest.raises(ConfigError) as caught:
+        load_problems(data, 1)
+    return str(caught.value)
 
 
 @contextmanager

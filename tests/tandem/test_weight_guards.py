@@ -91,14 +91,16 @@ def test_nan_of_learner_is_attributed_to_learner(gap: float) -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_nan_of_engine_is_attributed_to_engine(bad: float) -> None:
-    rollout = scheduled_rollout(WORD, WORDS, 1, [3, 0, 3, 0] * 8)
-    check_finite_logprobs([judged_group([rollout])])
+    rollouts = [scheduled_rollout(WORD, WORDS, seed, [3, 0, 3, 0] * 8) for seed in range(8)]
+    groups = [judged_group(rollouts[:4]), judged_group(rollouts[4:])]
+    check_finite_logprobs(groups)
+    rollout = next(rollout for rollout in groups[1].rollouts if rollout.handoffs)
     junior, senior = r"junior 0 gave token .*: its weights \(junior\[0\]\)", "senior gave token .*version 0, the base model's,"
     for author, name in ((JUNIOR, junior), (SENIOR, senior)):
         token = np.flatnonzero(rollout.authorship == author)[-1]
         rollout.logprobs[token] = bad
         with pytest.raises(GuardError, match=f"rollout {rollout.id}: the engine of the {name} hold NaN"):
-            check_finite_logprobs([judged_group([rollout])])
+            check_finite_logprobs(groups)
         rollout.logprobs[token] = -1.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tandem.models.qwen3 import qwen3_config
 from tandem.plan.placement import Node
 from tandem.plan.run_plan import local_plan
 from tandem.plan.sizes import model_sizes
+from tests.support import ROOT
 from tests.support.preloaded.python import python
 
 ONE_GPU = Machine(1, 80.0, {"GPUs": "1"})
@@ -112,16 +114,21 @@ def test_runs_of_stages_fit_on_their_gpus(tmp_path: Path, each: Stage) -> None:
     assert each.after == (MODELS,)
 
 
+def test_program_refuses_unknown_stage() -> None:
+    done = subprocess.run([sys.executable, "launch/gpu_check.py", "--only", "none"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "invalid choice: 'none'" in done.stderr
+
+
 @pytest.mark.engines
 def test_command_reports_every_stage_without_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(sys, "executable", python())  # that of the stages
+    monkeypatch.setattr(sys, "executable", python())  # that of the stages, one of which reports the seconds of imports
     code = gpu_check.main(["--out", str(tmp_path)])
-    printed, _ = capsys.readouterr()
-    assert code == 0, printed
+    printed, errors = capsys.readouterr()
+    assert code == 0, printed + errors
     found = json.loads(printed.splitlines()[-1])
     assert found == json.loads((tmp_path / "results.json").read_text())
     statuses = {name: result["status"] for name, result in found["stages"].items()}

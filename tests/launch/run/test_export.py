@@ -18,11 +18,6 @@ from tandem.staleness import StreamPosition
 from tests.support.settings import settings
 
 
-def filled(disk: Path, leave: int = 0) -> Path:
-    (file := disk / "fill").write_bytes(bytes(shutil.disk_usage(disk).free - leave))
-    return file
-
-
 class Weights:
     """A learner that exports `nbytes` bytes."""
 
@@ -39,7 +34,7 @@ def run(small_disk: Path) -> Iterator[RunFolder]:
     """An open run folder on a disk with 64 KiB left."""
     with RunFolder(settings(small_disk)) as folder:
         folder.log({"step": 5})
-        filled(small_disk, leave=65536)
+        (small_disk / "fill").write_bytes(bytes(shutil.disk_usage(small_disk).free - 65536))
         yield folder
 
 

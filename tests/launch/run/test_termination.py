@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,11 +38,9 @@ from tests.support.settings import settings
 
 
 @pytest.fixture(autouse=True)
-def default_handler() -> Iterator[None]:
+def default_handler(handler_of_sigterm: None) -> None:
     """Install an entry point's handler of SIGTERM for the test."""
-    before = signal.signal(signal.SIGTERM, terminate)
-    yield
-    signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGTERM, terminate)
 
 
 def ended(main: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:

@@ -26,7 +26,7 @@ from tandem.config.data import DataConfig
 from tandem.config.schema import ConfigError
 from tandem.data.pass_rates import read_pass_rates
 from tandem.data.problems import load_problems
-from tests.support.problem_files import SUMS, arrow_cache, jsonl, write_jsonl, write_parquet
+from tests.support.problem_files import SUMS, arrow_cache, jsonl, refusal, write_jsonl, write_parquet
 
 LINES = "".join(json.dumps(row) + "\n" for row in SUMS).encode()
 CSV = b"question,answer\n" + b"".join(b"What is %d + 1?,%d\n" % (i, i + 1) for i in range(40))
@@ -80,12 +80,6 @@ KINDS: dict[str, tuple[bytes, str]] = {
     "blanks": (b"\n \n", "it is empty; give problems"),
     "binary": (b"\x7fELF\x00\x00\x00", "it is no text; convert it to one JSON object a line"),
 }
-
-
-def refusal(data: DataConfig) -> str:
-    with pytest.raises(ConfigError) as caught:
-        load_problems(data, 1)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("on_bad_line", ["stop", "skip"])

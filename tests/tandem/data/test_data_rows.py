@@ -25,9 +25,7 @@ from tandem.config.schema import ConfigError
 from tandem.data.fields import Numeral, lookup
 from tandem.data.problems import load_problems
 from tandem.rollout import Problem
-from tests.support.problem_files import arrow_cache, jsonl
-
-VERL: dict[str, Any] = {"question_field": "prompt", "answer_field": "reward_model.ground_truth"}
+from tests.support.problem_files import arrow_cache, jsonl, refusal
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,12 +51,6 @@ def lines(path: Path, *answers: str, **fields: object) -> DataConfig:
     """Return the settings of a file of JSON lines for evaluation with these spellings of the answers."""
     path.write_text("".join(f'{{"question": "q{i}", "answer": {answer}}}\n' for i, answer in enumerate(answers)))
     return jsonl(path, evaluation_only=True, **fields)
-
-
-def refusal(data: DataConfig, **options: Any) -> str:
-    with pytest.raises(ConfigError) as caught:
-        load_problems(data, 1, **options)
-    return str(caught.value)
 
 
 # Numbers

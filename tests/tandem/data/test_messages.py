@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from tandem.config.data import DataConfig
-from tandem.config.schema import ConfigError
 from tandem.data.problems import load_problems
 from tandem.data.prompts import encode
 from tandem.data.rows import problem_of
@@ -18,7 +17,7 @@ from tandem.records.saved_rollouts import Origin, load_step, save_step
 from tandem.records.step_folders import step_folder
 from tandem.rollout import Problem
 from tests.support.builders import small_tokenizer
-from tests.support.problem_files import SUMS, arrow_cache, jsonl, write_jsonl, write_parquet
+from tests.support.problem_files import SUMS, arrow_cache, jsonl, refusal, write_jsonl, write_parquet
 from tests.support.random_groups import random_groups
 
 VERL: dict[str, Any] = {"question_field": "prompt", "answer_field": "reward_model.ground_truth"}
@@ -28,12 +27,6 @@ VERL: dict[str, Any] = {"question_field": "prompt", "answer_field": "reward_mode
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with arrow_cache(tmp_path_factory.mktemp("datasets")):
         yield
-
-
-def refusal(data: DataConfig, **options: Any) -> str:
-    with pytest.raises(ConfigError) as caught:
-        load_problems(data, 1, **options)
-    return str(caught.value)
 
 
 def verl_rows() -> list[dict[str, object]]:
@@ -68,9 +61,9 @@ def test_missing_column_in_struct_is_refused(tmp_path: Path) -> None:
     assert "reward_model.style, reward_model.ground_truth" in message
 
 
-def conversation(*messages: tuple[str, str], **fields: object) -> Problem:
+def conversation(*messages: tuple[str, str]) -> Problem:
     row = {"question": [{"role": role, "content": content} for role, content in messages], "answer": "4"}
-    return problem_of(row, DataConfig(source="jsonl", **fields))  # type: ignore[arg-type]
+    return problem_of(row, DataConfig(source="jsonl"))
 
 
 def test_earlier_messages_precede_question_in_prompt() -> None:

@@ -1,4 +1,4 @@
-"""Tests of the pool of workers."""
+"""Tests of the verifier's pool of workers."""
 
 from __future__ import annotations
 
