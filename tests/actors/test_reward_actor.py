@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +15,7 @@ from tandem.rollout import EndReason, Group, Problem, Prompt, Rollout, Verdict
 from tandem.runtime.restarts import RestartBudget
 from tandem.schedule import SOLO
 from tests.support.monkey import titled, workers
+from tests.support.waiting import wait_until
 
 
 def group(answer: str, texts: list[str]) -> Group:
@@ -47,10 +47,7 @@ def test_groups_receive_judgements_and_workers_end_with_actor() -> None:
     started = set(workers(psutil.Process())) - before
     assert len(started) == 2
     judge.close()
-    deadline = time.monotonic() + 10.0
-    while started & set(workers(psutil.Process())):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: not started & set(workers(psutil.Process())))
 
 
 @pytest.mark.usefixtures("ray_session")

@@ -139,7 +139,7 @@ def end(nodes: list[subprocess.Popen[bytes]]) -> None:
         node.send_signal(signal.SIGTERM)
     for node in nodes:
         node.wait(timeout=30)
-    _, alive = psutil.wait_procs(started, timeout=10)
+    _, alive = psutil.wait_procs(started, timeout=60)
     for process in alive:
         process.kill()
 

@@ -95,7 +95,7 @@ def test_watch_follows_run_to_its_end(run: Path, monkeypatch: pytest.MonkeyPatch
         assert thread.is_alive()
         with (run / "metrics.jsonl").open("a") as file:
             file.write(line)
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     assert not thread.is_alive()
     assert isinstance(console.file, io.StringIO)
     output = console.file.getvalue()

@@ -78,6 +78,6 @@ def test_run_with_one_killed_process_of_each_kind_equals_undisturbed_run(whole_r
     assert rows(disturbed) == rows(whole_run)
     assert samples(disturbed) == samples(whole_run)
     assert weights(disturbed, 4) == weights(whole_run, 4)
-    _, left = psutil.wait_procs(alive(["LockstepActor", "ray::Rank", "RewardActor", "verify.worker"]), timeout=10)
+    _, left = psutil.wait_procs(alive(["LockstepActor", "ray::Rank", "RewardActor", "verify.worker"]), timeout=60)
     assert not left
     assert not abandoned_files()

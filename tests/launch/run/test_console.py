@@ -40,8 +40,8 @@ def kept(output: str) -> str:
 
 
 def shown(capsys: pytest.CaptureFixture[str], text: str) -> bool:
-    """Whether the live view, drawn four times a second, shows `text` within ten seconds."""
-    deadline, seen = time.monotonic() + 10, ""
+    """Whether the live view, drawn four times a second, shows `text` within a minute."""
+    deadline, seen = time.monotonic() + 60, ""
     while text not in seen and time.monotonic() < deadline:
         time.sleep(0.05)
         seen += visible(capsys.readouterr().out)

@@ -72,7 +72,7 @@ def test_custom_verifier_returns_verdicts_or_scores() -> None:
 def test_custom_verifier_has_same_deadline() -> None:
     slow, fast = graded_by("custom_verifiers:sleeps", ("", "1e6"), ("", "0"))
     assert (slow.verdict, fast.verdict) == (Verdict.TIMEOUT, Verdict.CORRECT)
-    assert TIMEOUT_S <= slow.seconds < TIMEOUT_S + 1.0
+    assert TIMEOUT_S <= slow.seconds < TIMEOUT_S + 3.0
 
 
 @pytest.mark.usefixtures("verifiers")

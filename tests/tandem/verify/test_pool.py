@@ -110,7 +110,7 @@ def test_hostile_answers_are_judged_in_time_without_side_effects(pool: VerifierP
     for place, benign in enumerate(between):
         items.insert(5 * place, benign)
     judgements = pool.grade(items)
-    assert [items[i][1] for i in range(len(items)) if judgements[i].seconds > TIMEOUT_S + 1.0] == []
+    assert [items[i][1] for i in range(len(items)) if judgements[i].seconds > TIMEOUT_S + 3.0] == []
     assert {judgements[5 * place].verdict for place in range(len(between))} == {Verdict.CORRECT}
     assert not list(tmp_path.iterdir())
     assert {Verdict.TIMEOUT, Verdict.UNPARSABLE, Verdict.WRONG} <= {judgement.verdict for judgement in judgements}
