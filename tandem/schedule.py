@@ -232,7 +232,7 @@ def boundary_rule(config: Config, settings: ScheduleConfig) -> BoundaryRule:
 
 
 def boundary_table(tokenizer: PreTrainedTokenizerBase, rule: BoundaryRule, size: int) -> np.ndarray:
-    """Return which of `size` token ids are boundaries under `rule`: uint8 [size], 1 for a boundary.
+    """Return a mask of the token ids below `size` that are boundaries under `rule`, uint8 [size].
 
     `word`: the token begins with a space (53,021 ids of Qwen3's tokenizer). `newline` and `paragraph`: the token contains one
     or two newlines. Ids beyond the tokenizer's are never boundaries. Raises `ValueError` when no token is a boundary.
