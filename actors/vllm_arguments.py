@@ -15,8 +15,9 @@ from tandem.runtime.units import GIB
 from tandem.runtime.weights import SHM
 
 STEP_TOKENS = {"cpu": 512, "cuda": 8192}
-"""The most tokens of a step, by device, unless its sequences need more. Short steps keep both authors' engines busy: while one engine prefills many prompts in
-one step, the other has no rollouts to write, and afterwards it gets all of them at the same time."""
+"""The most tokens of a step, by device, unless its sequences need more. Short steps keep both authors' engines busy: while one
+engine prefills many prompts in one step, the other has no rollouts to write, and afterwards it gets all of them at the same
+time."""
 SCHEDULERS = {
     "cpu": "actors.handoff_scheduler.HandoffScheduler",
     "cuda": "actors.handoff_scheduler.AsyncHandoffScheduler",
