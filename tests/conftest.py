@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,21 @@ def _end_with_error(*error: Any) -> None:
 sys.excepthook = _end_with_error
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, Any]:
+    """Check a module that was imported."""
+    report = yield
+    _forbid_vllm(collector)
+    return report
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Stop a run of the quick tests in which a test or a module imported vLLM: it lacks a mark."""
-    if "not seconds" in item.config.option.markexpr and "vllm" in sys.modules:
-        item.session.shouldfail = f"vLLM was imported by {item.nodeid} or by a module that is not marked"
+    """Check a test that ran."""
+    _forbid_vllm(item)
+
+
+def _forbid_vllm(node: pytest.Collector | pytest.Item) -> None:
+    """Stop a run of the quick tests in which `node` imported vLLM: it lacks a mark."""
+    if "not seconds" in node.config.option.markexpr and "vllm" in sys.modules and not node.session.shouldfail:
+        node.session.shouldfail = f"{node.nodeid} imports vLLM: mark its module by pytestmark, as CONTRIBUTING.md describes"

@@ -15,6 +15,8 @@ from tandem.config.schema import Config
 from tandem.runtime.processes import on_this_host
 from tests.support.cpu_shards import CpuShards, worker_files_removed
 
+pytestmark = pytest.mark.engines
+
 
 @pytest.mark.usefixtures("ray_session")
 @worker_files_removed()
