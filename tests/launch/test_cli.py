@@ -18,6 +18,8 @@ from launch.entry import exit_codes
 from tandem.runtime.exit_status import FAILED
 from tests.support import ROOT
 
+pytestmark = pytest.mark.seconds
+
 
 def test_command_is_installed_with_package() -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]

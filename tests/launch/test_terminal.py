@@ -11,6 +11,8 @@ import pytest
 from tests.support import ROOT
 from tests.support.terminal import in_terminal, visible
 
+pytestmark = pytest.mark.seconds
+
 WAITING = """
 import time
 from launch.status import status

@@ -107,6 +107,7 @@ FAKE_SLURM = {
 """Programs of a Slurm job whose second node does not join the cluster."""
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(("worker", "timeout_s"), [("false", "600"), ("sleep 600", "1")], ids=["fails", "waits"])
 def test_slurm_job_ends_when_a_node_does_not_start(tmp_path: Path, worker: str, timeout_s: str) -> None:
     (activate := tmp_path / ".venv" / "bin" / "activate").parent.mkdir(parents=True)

@@ -14,6 +14,8 @@ import pytest
 
 from launch.cluster.locks import claimed_file, claimed_folder
 
+pytestmark = pytest.mark.seconds
+
 RUN = """
 import os, subprocess, sys
 from pathlib import Path

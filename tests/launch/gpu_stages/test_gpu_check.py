@@ -55,6 +55,7 @@ def test_stage_reports_figures_or_error(tmp_path: Path) -> None:
     assert "speed 3.5" in shown and "no such kernel" in shown
 
 
+@pytest.mark.seconds
 def test_processes_of_late_stage_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "GRACE_S", 0.1)
     child = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.pause()"
@@ -114,6 +115,7 @@ def test_runs_of_stages_fit_on_their_gpus(tmp_path: Path, each: Stage) -> None:
     assert each.after == (MODELS,)
 
 
+@pytest.mark.seconds
 def test_program_refuses_unknown_stage() -> None:
     done = subprocess.run([sys.executable, "launch/gpu_check.py", "--only", "none"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "invalid choice: 'none'" in done.stderr

@@ -23,6 +23,8 @@ from tandem.config.schema import Config, ConfigError
 from tandem.runtime.atomic_dir import MANIFEST, PARTIAL
 from tandem.staleness import StreamPosition
 
+pytestmark = pytest.mark.seconds
+
 
 def settings(tmp_path: Path, **changes: Any) -> Config:
     """The configuration of a run named `first`, with dotted keys changed."""

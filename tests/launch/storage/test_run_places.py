@@ -32,6 +32,8 @@ from tandem.runtime.permissions import respect_umask
 from tests.support import ROOT
 from tests.support.settings import settings
 
+pytestmark = pytest.mark.seconds
+
 HOLD = """
 import sys
 from pathlib import Path

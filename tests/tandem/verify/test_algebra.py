@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from tests.support.verdicts import says
 
+pytestmark = pytest.mark.seconds
+
 DIVISORS = [
     (r"\gcd(2m,2n)", r"2\gcd(m,n)", "correct"),
     (r"\gcd(2m,2n)", r"2", "wrong"),

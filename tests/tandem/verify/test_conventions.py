@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from tests.support.verdicts import says
 
+pytestmark = pytest.mark.seconds
+
 CASES = [
     (r"(-1)^n", r"\cos(n\pi)", "correct"),
     (r"\cos n\pi", r"(-1)^n", "correct"),

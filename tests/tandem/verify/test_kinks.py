@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from tests.support.verdicts import says
 
+pytestmark = pytest.mark.seconds
+
 CASES = [
     ("|n-2023|+|n-2024|", "4047-2n", "wrong"),
     ("|n-2023|+|n-2024|", "|4046-2n|+1", "wrong"),
