@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from launch.cluster.locks import claimed_file, claimed_folder
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.seconds
 
@@ -40,6 +41,8 @@ class Run:
         assert self.process.stdin and self.process.stdout
         folder, file, child = self.process.stdout.readline().split()
         self.folder, self.file, self.child = Path(folder), Path(file), psutil.Process(int(child))
+        # `Popen` returns when the child begins to execute its program, just before its environment can be read.
+        wait_until(lambda: self.child.environ().get("TMPDIR") == folder)
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
