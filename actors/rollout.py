@@ -206,7 +206,7 @@ class RolloutActor:
         """Return the log-probabilities of the tokens of `texts` after the first of each, at temperature 1, of the senior."""
         engine = self._engines[_SENIOR]
         calls = (engine.text_logprobs(text, f"text {index}") for index, text in enumerate(texts))
-        return [logprob for text in await asyncio.gather(*map(engine.while_alive, calls)) for logprob in text]
+        return [logprob for logprobs in await asyncio.gather(*map(engine.while_alive, calls)) for logprob in logprobs]
 
     async def wake(self) -> None:
         """Wake the engines that sleep."""

@@ -94,15 +94,15 @@ def sampled() -> list[str]:
 
 def roots(lines: Iterable[str]) -> list[Frame]:
     """Return the roots of the stacks in `lines`, without those of the start."""
-    roots = {start: Frame(name) for start, name in STARTS.items()}
+    trees = {start: Frame(name) for start, name in STARTS.items()}
     for line in lines:
         stack, _, samples = line.rpartition(" ")
         frames = stack.split(";")
-        for start, root in roots.items():
+        for start, root in trees.items():
             at = next((index for index, frame in enumerate(frames, 1) if frame.startswith(start)), None)
             if at is not None and not any("bench/" in frame or "importlib" in frame for frame in frames[at:]):
                 root.add(frames[at:], int(samples))
-    return list(roots.values())
+    return list(trees.values())
 
 
 def draw(trees: Sequence[Frame]) -> Figure:

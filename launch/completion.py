@@ -37,13 +37,13 @@ def choices(line: str, point: str, breaks: str) -> list[str]:
     *before, word = line[: int(point)].split(" ")
     typed = [each for each in before if each]
     if len(typed) < 2:
-        choices = list(PROGRAMS)
+        candidates = list(PROGRAMS)
     elif typed[1] not in WITH_SETTINGS or _QUOTES.search(word) or "/" in word or typed[-1] == "--config":
         return []
     else:
-        choices = _of_experiment() * (typed[1] == "experiment") + _of_settings(typed[1], word)
+        candidates = _of_experiment() * (typed[1] == "experiment") + _of_settings(typed[1], word)
     start = max((word.rfind(each) for each in breaks), default=-1) + 1
-    return sorted({choice[start:] for choice in choices if choice.startswith(word)})
+    return sorted({choice[start:] for choice in candidates if choice.startswith(word)})
 
 
 def _of_experiment() -> list[str]:

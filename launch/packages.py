@@ -18,7 +18,7 @@ def installed_version(package: str) -> str | None:
 
 def recorded_versions() -> dict[str, str]:
     """Return the installed versions of `RECORDED_PACKAGES`."""
-    return {package: version for package in RECORDED_PACKAGES if (version := installed_version(package))}
+    return {package: number for package in RECORDED_PACKAGES if (number := installed_version(package))}
 
 
 def has_cpu_engines() -> bool:

@@ -28,10 +28,10 @@ def surfaces(tokenizer: PreTrainedTokenizerBase, size: int) -> Iterator[tuple[in
     """
     special = set(tokenizer.all_special_ids)
     ids = [i for i in range(min(size, len(tokenizer))) if i not in special]
-    surfaces: list[str] = tokenizer.convert_ids_to_tokens(ids)
+    texts: list[str] = tokenizer.convert_ids_to_tokens(ids)
     if is_sentencepiece(tokenizer.get_vocab()):
-        surfaces = [_byte_level(surface) for surface in surfaces]
-    return zip(ids, surfaces, strict=True)
+        texts = [_byte_level(text) for text in texts]
+    return zip(ids, texts, strict=True)
 
 
 def _byte_level(surface: str) -> str:

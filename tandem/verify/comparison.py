@@ -85,7 +85,7 @@ def is_region(text: str) -> bool:
 
 
 class _Unsettled(Enum):
-    """What a comparison for one kind of answers returns when the texts are not of that kind."""
+    """Stand for no result: the texts are not of the kind that a comparison handles."""
 
     UNSETTLED = auto()
 

@@ -24,7 +24,7 @@ def share(gold, response):
     return int(response) / int(gold)
 
 def sleeps(gold, response):
-    print("to nobody")
+    print("discarded")
     time.sleep(float(response))
     return True
 

@@ -18,6 +18,7 @@ from bench.hostile_answers import hostile_responses
 from tandem.verify.judgement import Judgement, Verdict, plain_judgement
 from tandem.verify.pool import VerifierPool
 from tests.support import ROOT
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.seconds
 
@@ -145,8 +146,7 @@ def test_worker_killed_without_task_changes_no_verdict(answers_before: int) -> N
         pool.grade([SQUARE_ROOT] * answers_before)
         for process in processes:
             process.kill()
-        while not all(map(is_gone, processes)):
-            time.sleep(0.01)
+        wait_until(lambda: all(map(is_gone, processes)))
         assert {judgement.verdict for judgement in pool.grade([SQUARE_ROOT] * 4)} == {Verdict.CORRECT}
 
 
@@ -168,10 +168,8 @@ def test_busy_workers_end_after_their_parent() -> None:
     time.sleep(1.0)
     owner.kill()
     owner.wait()
-    deadline = time.monotonic() + 30.0  # a worker that is still starting exits once it is ready
-    while not all(map(is_gone, workers)):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    # A worker that is still starting exits once it is ready.
+    wait_until(lambda: all(map(is_gone, workers)), timeout_s=30)
 
 
 @pytest.mark.parametrize(("workers", "timeout_s", "memory_gib"), [(0, 1.0, 1.0), (1, 0.0, 1.0), (1, 1.0, -1.0)])
